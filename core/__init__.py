@@ -1,0 +1,1 @@
+"""xaiva's headless library: everything the console can do, without a screen."""

@@ -1,0 +1,96 @@
+"""The lock: the exact files of a preset for its target platform, as `lock.json` says them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Kind(str, Enum):
+    """What a locked file is."""
+
+    WHEEL = "wheel"
+    DEB = "deb"
+    SOURCE = "source"
+    MODEL = "model"
+    IMAGE = "image"
+
+
+class Locked(BaseModel):
+    """Frozen, and strict about keys: a lock of a newer xaiva must not be half understood."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LockedFile(Locked):
+    """One file: `path` is relative to `artifacts/<preset>/`, `size` in bytes.
+
+    `url` says where it comes from: http(s) for a download, `file:` for a local file or snapshot, `docker:` for a
+    blob of the base image, `wheel:` for a wheel built from this checkout. It never holds a secret.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    kind: Kind
+    url: str
+    name: str = ""
+    version: str = ""
+    token_variable: str | None = None
+
+    def under(self, folder: Path) -> Path:
+        """Where the file lies in the artifacts folder."""
+        return folder / PurePosixPath(self.path)
+
+
+class LockedLayer(Locked):
+    """One build layer: its requirement file and wheels (paths of `Lock.files`), in build order."""
+
+    name: str
+    requirements: str
+    wheels: list[str]
+
+
+class LockedImage(Locked):
+    """A base image. Two digests, because the engine's image stores name an image differently.
+
+    `folder` holds an OCI layout plus `manifest.json` (paths of `Lock.files`); `tag` is the local tag under
+    which it is loaded: `xaiva-base/<repository>:<12 hex of config_digest>`.
+    """
+
+    reference: str
+    tag: str
+    config_digest: str
+    manifest_digest: str = ""
+    platform: str = "linux/amd64"
+    os_release: str = ""
+    python: str = ""
+    folder: str = ""
+
+
+class Unlocked(Locked):
+    """Something the preset asks for that could not be locked, and the way out."""
+
+    what: str
+    why: str
+    remedy: str
+
+
+class Lock(Locked):
+    """`lock.json`. It holds no time and no host: the same preset and indexes give the same bytes."""
+
+    version: int = 1
+    preset: str
+    preset_sha256: str
+    platform: str = "x86_64-manylinux_2_28"
+    python_version: str
+    python_from: str = Field(default="debs", pattern="^(debs|source)$")
+    base_image: LockedImage
+    runtime_base_image: LockedImage | None = None
+    layers: list[LockedLayer] = []
+    debs: list[str] = []  # deb files for the runtime and every stage above it, in `debs/`
+    build_debs: list[str] = []  # deb files for the builder stage alone, in `build-debs/`
+    files: list[LockedFile] = []
+    unlocked: list[Unlocked] = []

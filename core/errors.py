@@ -1,0 +1,48 @@
+"""Errors written for the reader: what failed, why, and what to do now."""
+
+from __future__ import annotations
+
+
+class XaivaError(Exception):
+    """A failure a user can act on.
+
+    `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step.
+    `exit_code` is what the CLI ends with.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        super().__init__(what, why, remedy)
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.why:
+            text += f": {self.why}"
+        if self.remedy:
+            text += f"\n  → {self.remedy}"
+        return text
+
+
+class InputError(XaivaError):
+    """What the user gave cannot be used: a preset, an option, a name."""
+
+    exit_code = 2
+
+
+class ChecksFailed(XaivaError):
+    """A check ran to its end and found errors."""
+
+    exit_code = 3
+
+
+class Cancelled(XaivaError):
+    """The work was cancelled; what was good before it is still there."""
+
+    exit_code = 130
+
+    def __init__(self, what: str = "Cancelled", why: str = "", remedy: str = "") -> None:
+        super().__init__(what, why, remedy)

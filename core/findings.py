@@ -1,0 +1,38 @@
+"""A finding: one result of a check (compatibility, verify, lint, doctor)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Level(str, Enum):
+    """How bad a finding is. An error means: this will not work."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class Finding(BaseModel):
+    """`code` is a stable word for machines and documentation; the rest is for the reader.
+
+    `where` names the file, field or machine the finding is about; `source` where a fact comes from.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    level: Level
+    code: str
+    what: str
+    why: str = ""
+    remedy: str = ""
+    where: str = ""
+    source: str = ""
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Whether any finding is an error."""
+    return any(finding.level is Level.ERROR for finding in findings)

@@ -1,0 +1,15 @@
+"""Names under which images and containers of ours are known to the engine."""
+
+from __future__ import annotations
+
+PRESET = "org.xaiva.preset"
+PRESET_SHA256 = "org.xaiva.preset.sha256"
+LOCK_SHA256 = "org.xaiva.lock.sha256"
+TARGET = "org.xaiva.target"  # the build stage: runtime, dev or a layer
+SITE = "org.xaiva.site"  # the site folder a container was launched from
+BUILD = "org.xaiva.build"  # the id of the build that made the image
+
+
+def image_tag(preset: str, target: str = "runtime") -> str:
+    """The tag of a preset's newest image: `xaiva/<preset>:latest`, or `:<target>` for another stage."""
+    return f"xaiva/{preset}:{'latest' if target == 'runtime' else target}"

@@ -1,0 +1,122 @@
+"""A site: the folder that holds presets, artifacts, settings and state."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(_Section):
+    """Which Docker engine. Empty: DOCKER_HOST, DOCKER_CONTEXT or the current context, as the docker client does."""
+
+    context: str = ""
+    host: str = ""
+
+
+class ServiceSettings(_Section):
+    """Where the console finds the inference service."""
+
+    url: str = "http://127.0.0.1:8600"
+
+
+class SyncSettings(_Section):
+    """How files are fetched. `mirrors` maps a URL prefix to the prefix that is asked first."""
+
+    connections: int = Field(default=16, ge=1, le=64)
+    per_host: int = Field(default=8, ge=1, le=32)
+    stall_seconds: float = Field(default=20, gt=0)
+    retries: int = Field(default=6, ge=0, le=50)
+    mirrors: dict[str, str] = {}
+
+
+class OperationSettings(_Section):
+    """Bounds on what operations leave behind."""
+
+    log_limit_mb: int = Field(default=64, ge=1)
+    keep: int = Field(default=500, ge=10)
+
+
+class SiteSettings(_Section):
+    """The content of `site.toml`; every key has a default, so the file may be absent."""
+
+    name: str = ""
+    engine: EngineSettings = EngineSettings()
+    service: ServiceSettings = ServiceSettings()
+    sync: SyncSettings = SyncSettings()
+    operations: OperationSettings = OperationSettings()
+
+
+class Site:
+    """Paths and settings of one site. Opening it creates nothing."""
+
+    def __init__(self, root: Path, settings: SiteSettings, env: Mapping[str, str]) -> None:
+        self.root = root
+        self.settings = settings
+        self.env = env  # the process environment over `.env`: what is set by hand wins
+
+    @classmethod
+    def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
+        """Open the site in folder `root`.
+
+        Raises InputError when the folder does not exist or `site.toml` is broken.
+        """
+        folder = Path(root).resolve()
+        if not folder.is_dir():
+            raise InputError(
+                f"Site folder {folder}", "there is no such folder", "give another one with --site DIR"
+            )
+        dotenv = folder / ".env"
+        values = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
+        merged = {**values, **(os.environ if environ is None else environ)}
+        return cls(folder, _settings(folder / "site.toml"), merged)
+
+    @property
+    def presets(self) -> Path:
+        """The folder of preset files."""
+        return self.root / "presets"
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that holds one folder of locked files a preset."""
+        return self.root / "artifacts"
+
+    @property
+    def docker(self) -> Path:
+        """Site overrides of the Dockerfile template and compatibility rows."""
+        return self.root / "docker"
+
+    @property
+    def state(self) -> Path:
+        """The folder of ledger, logs and histories: `.xaiva/`."""
+        return self.root / ".xaiva"
+
+
+def _settings(path: Path) -> SiteSettings:
+    if not path.is_file():
+        return SiteSettings()
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text())
+        return SiteSettings.model_validate(data)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}", f"not valid TOML: {error}", "mend that line") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {field}", first["msg"], "see docs/architecture.md for the keys") from error
