@@ -8,9 +8,7 @@ import tempfile
 from pathlib import Path
 
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
-TEMPORARY_PREFIX = (
-    ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
-)
+TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
 
 
 def fsync_folder(folder: Path) -> None:

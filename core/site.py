@@ -79,9 +79,7 @@ class Site:
         """
         folder = Path(root).resolve()
         if not folder.is_dir():
-            raise InputError(
-                f"Site folder {folder}", "there is no such folder", "give another one with --site DIR"
-            )
+            raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
         dotenv = folder / ".env"
         values = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
         merged = {**values, **(os.environ if environ is None else environ)}
