@@ -1,0 +1,204 @@
+"""The Docker engine: which one, a client that speaks to it, and its failures in words.
+
+Which engine, first that is set wins: `site.toml` `[engine] host`, `[engine] context`, DOCKER_HOST, DOCKER_CONTEXT,
+the current context of the docker client's configuration, the local socket. DOCKER_HOST before DOCKER_CONTEXT is the
+order of the docker client itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import XaivaError
+
+if TYPE_CHECKING:
+    import docker
+    from core.site import Site
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
+SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
+
+
+class EngineError(XaivaError):
+    """The Docker engine is not there, does not let us in, does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An engine's address. `named_by` says what chose it; `tls` is the folder with ca.pem, cert.pem and key.pem."""
+
+    host: str
+    named_by: str
+    tls: Path | None = None
+    tls_verify: bool = True
+
+    @property
+    def local(self) -> bool:
+        """Whether the engine shares this machine's files and ports."""
+        return self.host.startswith("unix://")
+
+
+def endpoint(site: Site) -> Endpoint:
+    """The engine the site works with. Raises EngineError when the context it names does not exist or is broken."""
+    chosen = site.settings.engine
+    if chosen.host:
+        return Endpoint(chosen.host, "site.toml, [engine] host", *_environment_tls(site))
+    if chosen.context:
+        return _context(site, chosen.context, "site.toml, [engine] context")
+    if host := site.env.get("DOCKER_HOST", ""):
+        return Endpoint(host, "DOCKER_HOST", *_environment_tls(site))
+    if name := site.env.get("DOCKER_CONTEXT", ""):
+        return _context(site, name, "DOCKER_CONTEXT")
+    return _context(site, _current_context(site), "the docker client's current context")
+
+
+def docker_environment(site: Site) -> dict[str, str]:
+    """The whole environment for a child that runs the docker command line against the site's engine."""
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    env.update(site.env)
+    chosen = site.settings.engine
+    if chosen.host:
+        env["DOCKER_HOST"] = chosen.host
+        env.pop("DOCKER_CONTEXT", None)
+    elif chosen.context:
+        env["DOCKER_CONTEXT"] = chosen.context
+        env.pop("DOCKER_HOST", None)
+    return env
+
+
+def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
+    """A client of the site's engine, which has answered once; each of its calls gives up after `timeout` seconds.
+
+    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time. Calls on the client raise
+    the SDK's own errors; wrap them in `engine_errors`.
+    """
+    import docker
+
+    target = endpoint(site)
+    with engine_errors(f"Docker engine at {target.host} (named by {target.named_by})"):
+        if target.host.startswith("ssh://"):
+            from core.engine_ssh import ssh_client
+
+            return ssh_client(target.host, timeout, docker_environment(site))
+        # the SDK's type says int, its sockets take any number of seconds
+        return docker.DockerClient(base_url=target.host, timeout=timeout, tls=_tls(target))  # type: ignore[arg-type]
+
+
+@contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    """Turn the SDK's and the transport's errors inside the block into an EngineError about `what`."""
+    import docker.errors
+    import requests
+    import urllib3
+
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise EngineError(what, str(error.explanation or error), "") from error
+    except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        why, remedy = _explain(error)
+        raise EngineError(what, why, remedy) from error
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
+    from urllib3.exceptions import ReadTimeoutError
+
+    from core.engine_ssh import SshFailed
+
+    for cause in _chain(error):
+        if isinstance(cause, SshFailed):
+            return str(cause), f"try it by hand: {cause.by_hand} (keys by ssh-agent; passwords are not asked for)"
+        if isinstance(cause, FileNotFoundError):
+            return "there is no such socket; the engine is not running or not installed", START_REMEDY
+        if isinstance(cause, PermissionError):
+            return (
+                "this user may not use the engine's socket",
+                "add the user to the group docker (sudo usermod -aG docker $USER) and log in again",
+            )
+        if isinstance(cause, ConnectionRefusedError):
+            return "nobody listens there; the engine is not running", START_REMEDY
+        if isinstance(cause, (TimeoutError, ReadTimeoutError)):
+            return "it does not answer in time", SLOW_REMEDY
+        if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+            return "the connection was cut", START_REMEDY
+    return str(error), START_REMEDY
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and all that caused it. urllib3 and requests carry causes among their arguments, too."""
+    found: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        one = pending.pop()
+        if not isinstance(one, BaseException) or any(one is other for other in found):
+            continue
+        found.append(one)
+        pending.extend([one.__context__, one.__cause__, getattr(one, "reason", None), *one.args])
+    return found
+
+
+def _configuration(site: Site) -> Path:
+    """The docker client's own folder."""
+    home = site.env.get("HOME", "") or str(Path.home())
+    return Path(site.env.get("DOCKER_CONFIG", "") or Path(home) / ".docker")
+
+
+def _current_context(site: Site) -> str:
+    try:
+        settings = json.loads((_configuration(site) / "config.json").read_text())
+    except (OSError, ValueError):
+        return "default"  # the docker client, too, works without its configuration file
+    name = settings.get("currentContext", "") if isinstance(settings, dict) else ""
+    return name if isinstance(name, str) and name else "default"
+
+
+def _context(site: Site, name: str, named_by: str) -> Endpoint:
+    if name == "default":
+        return Endpoint(DEFAULT_HOST, "default")
+    contexts = _configuration(site) / "contexts"
+    identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client names a context's folders so
+    what = f"Docker context {name} (named by {named_by})"
+    try:
+        data: Any = json.loads((contexts / "meta" / identity / "meta.json").read_text())
+        docker_endpoint = data["Endpoints"]["docker"]
+        host = str(docker_endpoint["Host"])
+        skip_verify = bool(docker_endpoint.get("SkipTLSVerify", False))
+    except FileNotFoundError as error:
+        raise EngineError(what, "there is no such context", "list them with: docker context ls") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        remedy = f"look at it with: docker context inspect {name}"
+        raise EngineError(what, f"its description cannot be used ({error!r})", remedy) from error
+    tls = contexts / "tls" / identity / "docker"
+    return Endpoint(host, f"context {name}", tls if tls.is_dir() else None, not skip_verify)
+
+
+def _environment_tls(site: Site) -> tuple[Path | None, bool]:
+    """TLS as DOCKER_CERT_PATH and DOCKER_TLS_VERIFY say, for a host that was named without a context."""
+    verify = bool(site.env.get("DOCKER_TLS_VERIFY", ""))
+    folder = site.env.get("DOCKER_CERT_PATH", "")
+    if not folder and not verify:
+        return None, True
+    return Path(folder) if folder else _configuration(site), verify
+
+
+def _tls(target: Endpoint) -> Any:
+    if target.tls is None or target.local:
+        return False
+    from docker.tls import TLSConfig
+
+    certificate, key, authority = (target.tls / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    pair = (str(certificate), str(key)) if certificate.is_file() and key.is_file() else None
+    return TLSConfig(
+        client_cert=pair,
+        ca_cert=str(authority) if authority.is_file() else None,
+        verify=target.tls_verify,
+    )

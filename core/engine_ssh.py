@@ -1,0 +1,171 @@
+"""A Docker engine on another machine, through the `ssh` command: `ssh HOST docker system dial-stdio`.
+
+The SDK's own ssh transport needs paramiko and reads from a pipe that knows no time-out. Here ssh talks over a socket
+pair, so that every read has the client's time-out, and the user's ssh configuration, keys and agent are used as ever.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shlex
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import urllib3
+import urllib3.connection
+from requests.adapters import HTTPAdapter
+
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+    import docker
+
+CONNECT_SECONDS = 10
+STDERR_TAIL = 400  # bytes of ssh's own words that go into an error
+
+
+class SshFailed(OSError):
+    """ssh ended before the engine answered; the text is ssh's own."""
+
+    def __init__(self, text: str, by_hand: str) -> None:
+        super().__init__(text)
+        self.by_hand = by_hand
+
+
+def ssh_client(url: str, timeout: float, env: Mapping[str, str]) -> docker.DockerClient:
+    """A client of the engine at `ssh://[user@]host[:port][/path/of/docker.sock]` that has answered once."""
+    from docker.constants import MINIMUM_DOCKER_API_VERSION
+
+    adapter = _SshAdapter(_dial_command(url), env, timeout)
+    version = _client(adapter, MINIMUM_DOCKER_API_VERSION, timeout).api.version(api_version=False)["ApiVersion"]
+    return _client(adapter, version, timeout)
+
+
+def _client(adapter: _SshAdapter, version: str, timeout: float) -> docker.DockerClient:
+    import docker
+
+    # with a version given the client connects to nothing; its local adapter is then replaced
+    client = docker.DockerClient(version=version, timeout=timeout)  # type: ignore[arg-type]
+    client.api.mount("http+docker://", adapter)
+    return client
+
+
+def _dial_command(url: str) -> list[str]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(f"Engine {url}", str(error), "write ssh://[user@]host[:port]") from error
+    if not host or host.startswith("-"):
+        raise InputError(f"Engine {url}", "it names no host", "write ssh://[user@]host[:port]")
+    # BatchMode: a question for a password would be asked on the terminal the console draws on
+    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-T"]
+    if parts.username:
+        command += ["-l", parts.username]
+    if port:
+        command += ["-p", str(port)]
+    remote = ["docker"]
+    if parts.path.strip("/"):
+        remote += ["--host", f"unix://{parts.path}"]
+    return [*command, "--", host, shlex.join([*remote, "system", "dial-stdio"])]
+
+
+class _SshConnection(urllib3.connection.HTTPConnection):
+    """One ssh process a connection. The pool keeps it for the next request."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._command = command
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the connection
+
+    def connect(self) -> None:
+        """Start ssh with one end of a socket pair as its standard input and output."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(self.timeout if isinstance(self.timeout, (int, float)) else None)
+        self._stderr.seek(0)
+        self._stderr.truncate()
+        try:
+            # a session of its own: an interrupt typed in the terminal is not for it
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=self._stderr,
+                env=self._env,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise SshFailed(f"cannot start ssh ({error.strerror})", "ssh -V") from error
+        finally:
+            theirs.close()
+        self.sock = ours
+
+    def getresponse(self) -> Any:
+        """The response; when ssh ended instead, its own words."""
+        try:
+            return super().getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError) as error:
+            raise SshFailed(self._last_words(), shlex.join(self._command)) from error
+
+    def close(self) -> None:
+        """Close our end; dial-stdio then ends, and ssh with it."""
+        super().close()
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait()
+
+    def _last_words(self) -> str:
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=1)  # the stream has ended, so it is ending
+            except subprocess.TimeoutExpired:
+                pass
+        self._stderr.seek(0)
+        text = self._stderr.read()[-STDERR_TAIL:].decode(errors="replace").strip()
+        return text or "ssh ended without a word"
+
+
+class _SshPool(urllib3.HTTPConnectionPool):
+    def __init__(self, command: list[str], env: Mapping[str, str], timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout, maxsize=10)
+        self._dial = (command, env, timeout)
+
+    def _new_conn(self) -> _SshConnection:
+        return _SshConnection(*self._dial)
+
+
+class _SshAdapter(HTTPAdapter):
+    """Sends every request of the SDK's session through one pool of ssh connections."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], timeout: float) -> None:
+        super().__init__()
+        self._pool = _SshPool(command, env, timeout)
+
+    def get_connection_with_tls_context(
+        self,
+        request: PreparedRequest,  # noqa: ARG002 - requests' own signature
+        verify: Any,  # noqa: ARG002
+        proxies: Any = None,  # noqa: ARG002
+        cert: Any = None,  # noqa: ARG002
+    ) -> urllib3.HTTPConnectionPool:
+        """The one pool, whatever the address."""
+        return self._pool
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002
+        """The path alone: there is no proxy between us and ssh."""
+        return request.path_url
+
+    def close(self) -> None:
+        """End all idle connections, and with them their ssh processes."""
+        super().close()
+        self._pool.close()
