@@ -1,0 +1,200 @@
+"""A private Docker engine for tests: its own data, socket and bridge, in the host's network or in one without a route."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import require
+
+BASE_IMAGE = "debian:bookworm-slim"
+START_SECONDS = 60.0
+
+
+@dataclass
+class TestEngine:
+    """A running `dockerd`. `host` is the value for DOCKER_HOST; `netns` is empty for the host's network."""
+
+    __test__ = False
+
+    folder: Path
+    host: str
+    process: subprocess.Popen[bytes]
+    netns: str = ""
+    bridge: str = ""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The process environment that points a docker client here."""
+        cleaned = {k: v for k, v in os.environ.items() if k not in ("DOCKER_CONTEXT", "DOCKER_HOST")}
+        return {**cleaned, "DOCKER_HOST": self.host}
+
+    def docker(self, *arguments: str, input: bytes | None = None, check: bool = True) -> str:
+        """Run the docker client against this engine and return its standard output."""
+        done = subprocess.run(["docker", *arguments], env=self.env, input=input, capture_output=True, timeout=600)
+        if check and done.returncode:
+            raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr.decode(errors='replace')}")
+        return done.stdout.decode(errors="replace")
+
+    def import_base(self, tag: str = BASE_IMAGE) -> None:
+        """Make the Debian base image known to this engine under `tag`."""
+        with open(base_tar(), "rb") as tar:
+            subprocess.run(["docker", "import", "-", tag], env=self.env, stdin=tar, check=True, capture_output=True)
+
+    def pause(self) -> None:
+        """Freeze the engine: it accepts connections and never answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Stop the engine and start it again on the same data."""
+        _end(self.process)
+        self.process = _start(self.folder, self.netns, self.bridge)
+
+
+def base_tar() -> Path:
+    """A minimal Debian as a tar file, made once a machine with debootstrap from the machine's own sources."""
+    suite = "bookworm"
+    mirror = _mirror()
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
+    key = hashlib.sha256(f"{mirror}{_sources()}".encode()).hexdigest()[:12]
+    tar = cache / f"{suite}-{key}.tar"
+    if tar.is_file():
+        return tar
+    require(os.geteuid() == 0, "root, for debootstrap")
+    require(shutil.which("debootstrap"), "debootstrap")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        root = Path(scratch) / "root"
+        packages = "--include=ca-certificates"
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", packages, suite, str(root), mirror], check=True, capture_output=True
+        )
+        (root / "etc/apt/sources.list").unlink(missing_ok=True)
+        (root / "etc/apt/sources.list.d/debian.sources").write_text(_sources())
+        for part in ("var/cache/apt/archives", "var/lib/apt/lists"):
+            shutil.rmtree(root / part, ignore_errors=True)
+            (root / part / "partial").mkdir(parents=True)
+        part_file = Path(scratch) / "base.tar"
+        subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(part_file), "."], check=True)
+        part_file.rename(tar)
+    return tar
+
+
+@contextmanager
+def start_engine(*, offline: bool = False, base: bool = True) -> Iterator[TestEngine]:
+    """Run an engine of our own; with `offline` in a network namespace that holds nothing but loopback."""
+    require(os.geteuid() == 0, "root, for a Docker engine of the tests' own")
+    for tool in ("dockerd", "docker", "ip", "nsenter"):
+        require(shutil.which(tool), tool)
+    name = f"xv{uuid.uuid4().hex[:8]}"
+    folder = Path(tempfile.mkdtemp(prefix="xaiva-engine-"))
+    netns = name if offline else ""
+    bridge = "" if offline else name
+    if offline:
+        subprocess.run(["ip", "netns", "add", netns], check=True)
+        subprocess.run(["ip", "-n", netns, "link", "set", "lo", "up"], check=True)
+    else:
+        octets = int(name[2:6], 16)
+        subnet = f"10.{200 + octets % 50}.{octets % 250}.1/24"
+        subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
+        subprocess.run(["ip", "addr", "add", subnet, "dev", bridge], check=True)
+        subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
+    engine = None
+    try:
+        engine = TestEngine(folder, f"unix://{folder}/docker.sock", _start(folder, netns, bridge), netns, bridge)
+        if base:
+            engine.import_base()
+        yield engine
+    finally:
+        if engine is not None:
+            engine.resume()
+            engine_containers = engine.docker("ps", "-aq", check=False).split()
+            if engine_containers:
+                engine.docker("rm", "-f", *engine_containers, check=False)
+            _end(engine.process)
+        _unmount_below(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        if offline:
+            subprocess.run(["ip", "netns", "del", netns], check=False)
+        else:
+            subprocess.run(["ip", "link", "del", bridge], check=False)
+
+
+def _start(folder: Path, netns: str, bridge: str) -> subprocess.Popen[bytes]:
+    command = [
+        "dockerd",
+        f"--data-root={folder}/data",
+        f"--exec-root={folder}/exec",
+        f"--host=unix://{folder}/docker.sock",
+        f"--pidfile={folder}/pid",
+        "--iptables=false",
+        "--ip6tables=false",
+        f"--bridge={bridge or 'none'}",
+    ]
+    if netns:
+        # Not `ip netns exec`: it hides the cgroup mounts and dockerd dies.
+        command = ["nsenter", f"--net=/run/netns/{netns}", *command]
+    log = open(folder / "dockerd.log", "ab")  # noqa: SIM115 - handed to the child
+    process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    log.close()
+    deadline = time.monotonic() + START_SECONDS
+    probe = ["docker", "--host", f"unix://{folder}/docker.sock", "version"]
+    while subprocess.run(probe, capture_output=True).returncode:
+        if process.poll() is not None or time.monotonic() > deadline:
+            text = (folder / "dockerd.log").read_text(errors="replace")[-2000:]
+            _end(process)
+            require(False, f"a Docker engine that starts here:\n{text}")
+        time.sleep(0.1)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _unmount_below(folder: Path) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)
+
+
+def _sources() -> str:
+    """The machine's own bookworm package sources, as a deb822 file for the base image."""
+    for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
+        stanzas = path.read_text().split("\n\n")
+        wanted = [
+            "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
+            for stanza in stanzas
+            if "bookworm" in stanza and "debian-archive-keyring" in stanza
+        ]
+        if wanted:
+            return "\n\n".join(wanted).strip() + "\n"
+    require(False, "a Debian bookworm package source on this machine")
+    raise AssertionError
+
+
+def _mirror() -> str:
+    for line in _sources().splitlines():
+        if line.startswith("URIs:"):
+            return line.split()[1]
+    raise AssertionError("no URIs in the machine's package sources")
