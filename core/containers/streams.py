@@ -1,0 +1,128 @@
+"""Endless answers of the engine (logs, events, statistics) that end promptly when asked to.
+
+The SDK's own streams take their socket's time-out away and cannot be stopped from another thread. These keep the
+time-out: silence of IDLE_SECONDS makes the reader ask again from where it stood, which also tells a quiet container
+from an engine that hangs.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.engine import engine_errors
+
+if TYPE_CHECKING:
+    import docker
+    import requests
+
+IDLE_SECONDS = 30.0
+
+
+class Idle(Exception):
+    """Nothing came for IDLE_SECONDS."""
+
+
+class Cut(Exception):
+    """The connection ended in the middle: the engine was stopped, or the line to it fell."""
+
+
+class Stream:
+    """One GET whose answer is read as it comes. `close` may be called from any thread, at any time."""
+
+    def __init__(self, client: docker.DockerClient, what: str, path: str, query: Mapping[str, Any]) -> None:
+        self._api = client.api
+        self._what = what
+        self._url = f"{client.api.base_url}/v{client.api.api_version}{path}"
+        self._query = {name: value for name, value in query.items() if value is not None}
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._response: requests.Response | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether somebody asked for the end."""
+        return self._closed.is_set()
+
+    def wait_closed(self, seconds: float) -> bool:
+        """Wait so long for the end; whether it came."""
+        return self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """End the iteration, also when it is waiting for data right now."""
+        self._closed.set()
+        with self._lock:
+            if self._response is not None:
+                _shut(self._response)
+
+    def chunks(self, **more: Any) -> Iterator[bytes]:
+        """Pieces of one answer as the engine sends them, `more` added to the query.
+
+        Raises EngineError when the engine refuses or does not answer, Idle, and Cut.
+        """
+        import requests
+        import urllib3
+
+        response = self._open(more)
+        if response is None:
+            return
+        try:
+            yield from response.iter_content(chunk_size=None)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, AttributeError) as error:
+            # AttributeError: urllib3's buffer is gone when another thread has shut the response
+            if self.closed:
+                return
+            if _timed_out(error):
+                raise Idle() from error
+            raise Cut() from error
+        finally:
+            with self._lock:
+                self._response = None
+            _shut(response)
+            response.close()
+
+    def _open(self, more: Mapping[str, Any]) -> requests.Response | None:
+        timeout = (self._api.timeout, IDLE_SECONDS)
+        with engine_errors(self._what):
+            response = self._api.get(self._url, params={**self._query, **more}, stream=True, timeout=timeout)
+            if not response.ok:
+                from docker.errors import create_api_error_from_http_exception
+                from requests import HTTPError
+
+                try:
+                    response.raise_for_status()
+                except HTTPError as error:
+                    create_api_error_from_http_exception(error)
+        with self._lock:
+            self._response = response
+            if self.closed:
+                response.close()
+                return None
+        return response
+
+
+def json_values(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a stream that holds one a line."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+
+
+def _shut(response: requests.Response) -> None:
+    """Wake whoever reads from it. urllib3 raises when the answer is complete and its socket is back in the pool."""
+    try:
+        response.raw.shutdown()
+    except (ValueError, RuntimeError, OSError):
+        pass
+
+
+def _timed_out(error: BaseException) -> bool:
+    from urllib3.exceptions import ReadTimeoutError
+
+    causes = [error, error.__cause__, error.__context__, *error.args]
+    return any(isinstance(cause, (ReadTimeoutError, TimeoutError)) for cause in causes)
