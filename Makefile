@@ -4,13 +4,14 @@ PYTHON := .venv/bin/python
 setup:
 	./xaiva --setup dev
 
+# Lint and types are part of the tests (tests/test_house.py).
 test: setup
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
 
 lint: setup
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 
 bench: setup

@@ -1,0 +1,33 @@
+"""Run the benchmarks: `python -m benchmarks [name …]`; ends with 1 when one misses its budget."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import benchmarks
+
+
+def main(names: list[str]) -> int:
+    """Run each named benchmark (all of them when none is named); return 1 if any fails."""
+    known = sorted(
+        module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_")
+    )
+    known = [name for name in known if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    failed = []
+    for name in names or known:
+        print(f"== {name}", flush=True)
+        if importlib.import_module(f"benchmarks.{name}").main():
+            failed.append(name)
+    if failed:
+        print(f"missed a budget: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

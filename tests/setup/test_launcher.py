@@ -1,0 +1,92 @@
+"""`./xaiva`: sets up from a wheelhouse with hashes checked, only when something changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import require
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def _checkout(folder: Path) -> Path:
+    """A copy of what a person gets: this project's tracked files."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if name.split("/")[0] in ("core", "tui", "requirements", "presets", "docker", "pyproject.toml", "xaiva"):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The console's wheels, fetched once with the machine's own client."""
+    folder = tmp_path_factory.mktemp("wheelhouse")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--require-hashes"]
+        + ["-r", str(ROOT / "requirements/console.txt"), "-d", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    require(done.returncode == 0, f"a reachable Python package index:\n{done.stderr}")
+    return folder
+
+
+def _run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the launcher in a network namespace without a route."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "XAIVA_"))}
+    env["PIP_CONFIG_FILE"] = os.devnull
+    return subprocess.run(
+        ["unshare", "--net", str(checkout / "xaiva"), *arguments], env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.index
+def test_sets_up_offline_from_a_wheelhouse_and_only_once(tmp_path: Path, wheelhouse: Path) -> None:
+    require(os.geteuid() == 0, "root, for a network namespace")
+    checkout = _checkout(tmp_path / "stick with a space")
+    shutil.copytree(wheelhouse, checkout / "wheelhouse")
+
+    first = _run(checkout, "--help")
+    assert first.returncode == 0, first.stderr
+    assert "Usage" in first.stdout
+    assert "setting up" in first.stderr
+
+    second = _run(checkout, "--help")
+    assert second.returncode == 0
+    assert second.stderr == ""
+
+
+@pytest.mark.index
+def test_refuses_a_changed_wheel(tmp_path: Path, wheelhouse: Path) -> None:
+    require(os.geteuid() == 0, "root, for a network namespace")
+    checkout = _checkout(tmp_path / "stick")
+    shutil.copytree(wheelhouse, checkout / "wheelhouse")
+    victim = next((checkout / "wheelhouse").glob("click-*.whl"))
+    victim.write_bytes(victim.read_bytes() + b"x")
+
+    done = _run(checkout, "--help")
+    assert done.returncode == 1
+    assert "copy it again" in done.stderr
+
+
+def test_says_what_to_do_without_python(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path / "stick")
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    for tool in ("dirname", "cat", "cksum", "grep"):
+        (empty / tool).symlink_to(shutil.which(tool) or "")
+    done = subprocess.run(
+        ["/bin/sh", str(checkout / "xaiva")], env={"PATH": str(empty)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no Python 3.10" in done.stderr

@@ -1,0 +1,53 @@
+"""The house rules, checked: floors, no circles, lint and types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "."],
+        [sys.executable, "-m", "mypy"],
+        [str(Path(sys.executable).with_name("lint-imports"))],
+    ],
+    ids=["ruff", "format", "mypy", "floors"],
+)
+def test_checker_is_content(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_core_loads_without_a_screen_or_the_inference_extra() -> None:
+    """Importing every module of the console side pulls in neither Textual nor what only images hold."""
+    code = (
+        "import importlib, pkgutil, sys, core\n"
+        "for m in pkgutil.walk_packages(core.__path__, 'core.'):\n"
+        "    if m.name.startswith('core.inference.') and m.name != 'core.inference.schemas': continue\n"
+        "    if m.name.endswith('__main__'): continue\n"
+        "    importlib.import_module(m.name)\n"
+        "bad = {'textual', 'av', 'numpy', 'fastapi', 'uvicorn', 'tui'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {sorted(bad)}' if bad else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_registry_host_and_no_machine_path_is_named() -> None:
+    hosts = r"p" + r"ypi\.org|python" + r"hosted\.org|(deb|security)\.deb" + r"ian\.org|registry\.np" + r"mjs"
+    done = subprocess.run(
+        ["git", "grep", "-nIE", hosts + r"|/(w" + r"ork|ro" + r"ot)/", "--", ".", ":!*.svg"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
