@@ -137,7 +137,7 @@ def _inspected_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[Port
 
 
 def _unix_time(text: str) -> float:
-    """Unix seconds of the engine's RFC 3339 time. Python 3.10 reads six digits after the point, the engine writes nine."""
+    """Unix seconds of the engine's RFC 3339 time, which has up to nine digits where Python 3.10 reads six."""
     from datetime import datetime
 
     shortened = re.sub(r"\.(\d{6})\d*", r".\1", text).replace("Z", "+00:00")

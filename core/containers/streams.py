@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from core.engine import engine_errors
 
 if TYPE_CHECKING:
-    import docker
     import requests
+
+    import docker
 
 IDLE_SECONDS = 30.0
 

@@ -1,0 +1,190 @@
+"""Start a container from a preset's image with the preset's run settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from core import labels
+from core.containers import preflight as checks
+from core.containers.gpu_access import device_request
+from core.containers.listing import get
+from core.containers.model import Container
+from core.containers.refusals import explained
+from core.containers.settings import DEV_FOLDER, Settings, Volume, read
+from core.engine import EngineError, connect, endpoint, engine_errors
+from core.errors import InputError, XaivaError
+from core.findings import Finding, Level, has_errors
+from core.presets.model import HealthCheck, Preset
+from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
+
+SECOND = 10**9  # the API counts durations in nanoseconds
+_ASIDE = "-before"  # suffix of the old container's name until the new one runs
+
+
+class LaunchError(XaivaError):
+    """Something is in the way of a launch; `findings` name each thing with its remedy."""
+
+    def __init__(self, what: str, findings: Sequence[Finding]) -> None:
+        errors = [finding for finding in findings if finding.level is Level.ERROR]
+        why = "; ".join(f"{finding.what}: {finding.why}" for finding in errors)
+        super().__init__(what, why, "; ".join(dict.fromkeys(finding.remedy for finding in errors)))
+        self.findings = list(findings)
+
+
+def container_name(preset_name: str) -> str:
+    """The name under which a preset's container is launched."""
+    return f"xaiva-{preset_name}"
+
+
+def preflight(
+    site: Site, preset_name: str, preset: Preset, *, name: str = "", replace: bool = False, dev: bool | None = None
+) -> list[Finding]:
+    """All that would keep the launch from working, each with its remedy; an empty list means it can start.
+
+    An engine that cannot be reached and run settings that cannot be read are findings, too. Changes nothing.
+    """
+    try:
+        dev_mode = preset.run.dev.enabled if dev is None else dev
+        settings = read(site, preset_name, preset, dev=dev_mode)
+        client = connect(site)
+        around = _look_around(client, site, preset_name, settings, dev_mode)
+    except (EngineError, InputError) as error:
+        code = "engine" if isinstance(error, EngineError) else "run-settings"
+        return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
+    return checks.findings(site, preset_name, name or container_name(preset_name), settings, around, replace=replace)
+
+
+def launch(
+    site: Site,
+    preset_name: str,
+    preset: Preset,
+    *,
+    name: str = "",
+    replace: bool = False,
+    create_folders: bool = False,
+    dev: bool | None = None,
+) -> Container:
+    """Start the preset's container and return it as it stands right after the start.
+
+    `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs.
+    `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is mounted at
+    /src, the working folder, and the command gets `--reload`.
+
+    Raises LaunchError when something is in the way, EngineError when the engine refuses, InputError for settings
+    that cannot be read. `core.containers.manage.wait_healthy` then waits until it is well.
+    """
+    name = name or container_name(preset_name)
+    dev_mode = preset.run.dev.enabled if dev is None else dev
+    settings = read(site, preset_name, preset, dev=dev_mode)
+    client = connect(site)
+    around = _look_around(client, site, preset_name, settings, dev_mode)
+    if create_folders and around.local:
+        _create_folders(settings)
+    found = checks.findings(site, preset_name, name, settings, around, replace=replace)
+    if has_errors(found) or around.image is None:
+        raise LaunchError(f"Launch of {preset_name}", found)
+    body = _body(site, preset_name, preset, settings, around.image, dev_mode)
+    body["Image"] = around.image_tag
+    if settings.gpus:
+        body["HostConfig"]["DeviceRequests"] = [device_request(around.gpus, settings.gpus)]
+    old = next((one for one in around.containers if one.name == name), None)
+    return _start(client, name, body, old)
+
+
+def _look_around(
+    client: docker.DockerClient, site: Site, preset_name: str, settings: Settings, dev: bool
+) -> checks.Surroundings:
+    local = endpoint(site).local
+    return checks.look_around(client, preset_name, dev=dev, gpus=bool(settings.gpus), local=local)
+
+
+def _create_folders(settings: Settings) -> None:
+    for path in checks.missing_folders(settings):
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise XaivaError(f"Folder {path}", str(error.strerror), "create it by hand") from error
+
+
+def _body(
+    site: Site, preset_name: str, preset: Preset, settings: Settings, image: dict[str, Any], dev: bool
+) -> dict[str, Any]:
+    """The API's body for a new container, all but its image and GPUs."""
+    run = preset.run
+    command = run.command or image["Config"].get("Cmd") or []
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in settings.ports:
+        inside = f"{port.container_port}/{port.protocol}"
+        bindings.setdefault(inside, []).append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+    body: dict[str, Any] = {
+        "Cmd": [*command, "--reload"] if dev else command,
+        "Env": [f"{variable}={value}" for variable, value in settings.environment.items()],
+        "Labels": {labels.PRESET: preset_name, labels.SITE: str(site.root)},
+        "ExposedPorts": {inside: {} for inside in bindings},
+        "HostConfig": {
+            "PortBindings": bindings,
+            "Mounts": [_mount(volume) for volume in settings.volumes],
+            "RestartPolicy": {"Name": run.restart},
+            "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
+            "Init": True,  # reaps what the service leaves behind and passes signals on
+        },
+    }
+    if dev:
+        body["WorkingDir"] = DEV_FOLDER
+    if run.health_check is not None:
+        body["Healthcheck"] = _health_check(run.health_check)
+    return body
+
+
+def _mount(volume: Volume) -> dict[str, Any]:
+    """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
+    kind = "volume" if volume.named else "bind"
+    return {"Type": kind, "Source": volume.source, "Target": volume.target, "ReadOnly": volume.read_only}
+
+
+def _health_check(check: HealthCheck) -> dict[str, Any]:
+    return {
+        "Test": ["CMD", *check.command],
+        "Interval": int(check.interval * SECOND),
+        "Timeout": int(check.timeout * SECOND),
+        "StartPeriod": int(check.start_period * SECOND),
+        "Retries": check.retries,
+    }
+
+
+def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Container | None) -> Container:
+    """Create and start; whatever fails, the container of before is back under its name."""
+    what = f"Launch of container {name}"
+    if old is not None:
+        with engine_errors(what):
+            client.api.rename(old.id, name + _ASIDE)
+    created = ""
+    api: Any = client.api  # the SDK's types leave the first call out
+    try:
+        with engine_errors(what):
+            created = api.create_container_from_config(body, name)["Id"]
+            api.start(created)
+    except BaseException as error:
+        _put_back(client, name, created, old)
+        if isinstance(error, EngineError):
+            raise explained(error) from error
+        raise
+    if old is not None:
+        with engine_errors(f"Removal of the container {name} of before"):
+            client.api.remove_container(old.id, force=True)
+    return get(client, created)
+
+
+def _put_back(client: docker.DockerClient, name: str, created: str, old: Container | None) -> None:
+    try:
+        with engine_errors(f"Clean-up after the failed launch of {name}"):
+            if created:
+                client.api.remove_container(created, force=True)
+            if old is not None:
+                client.api.rename(old.id, name)
+    except EngineError:
+        pass  # the launch's own failure is what the reader needs

@@ -1,0 +1,133 @@
+"""Stop, start, restart and remove containers; wait until one is well; say what ails one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from core.containers.listing import from_inspect, inspect
+from core.containers.logs import tail_text
+from core.containers.model import Container, Health, State
+from core.containers.refusals import explained
+from core.engine import EngineError, engine_errors
+from core.errors import Cancelled
+from core.findings import Finding, Level
+
+if TYPE_CHECKING:
+    import docker
+
+STOP_SECONDS = 10  # between SIGTERM and SIGKILL
+_POLL_SECONDS = 0.25
+# What an exit code tells beyond the program's own meaning: POSIX shells and 128 + signal.
+_EXIT_CODES = {
+    126: "the command cannot be executed",
+    127: "the command does not exist in the image",
+    134: "it aborted (SIGABRT)",
+    137: "it was killed (SIGKILL)",
+    139: "it crashed (segmentation fault)",
+    143: "it was stopped (SIGTERM)",
+}
+
+
+def start(client: docker.DockerClient, reference: str) -> None:
+    """Start a stopped container. Raises EngineError."""
+    identity = inspect(client, reference)["Id"]
+    try:
+        with engine_errors(f"Start of container {reference}"):
+            client.api.start(identity)
+    except EngineError as error:
+        raise explained(error) from error
+
+
+def stop(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
+    """Stop a container: SIGTERM, and SIGKILL after `seconds`. Raises EngineError."""
+    identity = inspect(client, reference)["Id"]
+    with engine_errors(f"Stop of container {reference}"):
+        client.api.stop(identity, timeout=seconds)
+
+
+def restart(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
+    """Stop and start a container. Raises EngineError."""
+    identity = inspect(client, reference)["Id"]
+    try:
+        with engine_errors(f"Restart of container {reference}"):
+            client.api.restart(identity, timeout=seconds)
+    except EngineError as error:
+        raise explained(error) from error
+
+
+def remove(client: docker.DockerClient, reference: str, *, force: bool = False) -> None:
+    """Remove a container; `force` also a running one. Its volumes stay. Raises EngineError."""
+    data = inspect(client, reference)
+    what = f"Removal of container {reference}"
+    if data["State"]["Running"] and not force:
+        raise EngineError(what, "it is running", f"stop it first: xaiva stop {reference}")
+    with engine_errors(what):
+        client.api.remove_container(data["Id"], force=force)
+
+
+def wait_healthy(
+    client: docker.DockerClient,
+    reference: str,
+    *,
+    timeout: float = 120,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Container:
+    """Wait until the container runs and, if it has a health check, is healthy.
+
+    Raises EngineError with what ails it when it ends, becomes unhealthy or takes longer than `timeout` seconds, and
+    Cancelled.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        container = from_inspect(inspect(client, reference))
+        if _well(container):
+            return container
+        late = time.monotonic() > deadline
+        if late or container.health is Health.UNHEALTHY or container.state in _ENDED:
+            raise _ailing(client, container, f"it did not become healthy within {timeout:g} s" if late else "")
+        if cancelled():
+            raise Cancelled(f"Wait for container {container.name}")
+        time.sleep(_POLL_SECONDS)
+
+
+def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
+    """What is wrong with a container: out of memory, unhealthy, ended with an error. Raises EngineError."""
+    container = from_inspect(inspect(client, reference))
+    what, where = f"Container {container.name}", container.image
+    found: list[Finding] = []
+    if container.oom_killed:
+        why = "the kernel killed it: it ran out of memory"
+        remedy = "give it more memory, or a smaller model or batch; xaiva ps and docker stats show what it uses"
+        found.append(Finding(level=Level.ERROR, code="oom", what=what, why=why, remedy=remedy, where=where))
+    if container.health is Health.UNHEALTHY:
+        why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
+        remedy = f"xaiva logs {container.name}; then mend it, or run.health_check of the preset"
+        found.append(Finding(level=Level.ERROR, code="unhealthy", what=what, why=why, remedy=remedy, where=where))
+    if container.exit_code and not container.oom_killed:
+        why = f"it ended with code {container.exit_code}"
+        if meaning := _EXIT_CODES.get(container.exit_code):
+            why += f": {meaning}"
+        if words := tail_text(client, container.id):
+            why += f"; its last words: {words}"
+        remedy = f"xaiva logs {container.name}"
+        found.append(Finding(level=Level.ERROR, code="exited", what=what, why=why, remedy=remedy, where=where))
+    return found
+
+
+_ENDED = (State.EXITED, State.DEAD, State.RESTARTING)
+
+
+def _well(container: Container) -> bool:
+    return container.state is State.RUNNING and container.health in (Health.NONE, Health.HEALTHY)
+
+
+def _ailing(client: docker.DockerClient, container: Container, late: str) -> EngineError:
+    found = diagnose(client, container.id)
+    if found:
+        return EngineError(found[0].what, found[0].why, found[0].remedy)
+    why = late or f"it ended ({container.status})"
+    if container.health_output:
+        why += f"; its last health check said: {container.health_output}"
+    return EngineError(f"Container {container.name}", why, f"xaiva logs {container.name}")

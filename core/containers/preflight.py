@@ -1,0 +1,130 @@
+"""What would keep a preset's container from starting, found before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import labels
+from core.containers.conflicts import port_holder
+from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
+from core.containers.listing import list_containers
+from core.containers.model import Container
+from core.containers.settings import Settings
+from core.engine import engine_errors
+from core.findings import Finding, Level
+from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the engine holds at the moment. `image` is its full description, None when it is missing."""
+
+    containers: Sequence[Container]
+    image: dict[str, Any] | None
+    image_tag: str
+    gpus: GpuAccess
+    local: bool
+
+
+def look_around(client: docker.DockerClient, preset_name: str, *, dev: bool, gpus: bool, local: bool) -> Surroundings:
+    """Ask the engine for all that the checks need. Raises EngineError."""
+    tag, image = _image(client, preset_name, dev)
+    access = GpuAccess.NONE
+    if gpus:
+        with engine_errors("Engine's description"):
+            access = gpu_access(client.info(), local=local)
+    return Surroundings(list_containers(client), image, tag, access, local)
+
+
+def findings(
+    site: Site, preset_name: str, name: str, settings: Settings, around: Surroundings, *, replace: bool
+) -> list[Finding]:
+    """Everything that is in the way of a container `name` of the preset; errors mean it would not start."""
+    found: list[Finding] = []
+    if around.image is None:
+        found.append(_image_missing(site, preset_name, around.image_tag))
+    if settings.gpus and around.gpus is GpuAccess.NONE:
+        found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
+    found += _name_taken(name, around.containers, replace)
+    found += _ports_taken(preset_name, name, settings, around)
+    found += _folders_missing(preset_name, settings, around)
+    return found
+
+
+def missing_folders(settings: Settings) -> list[Path]:
+    """Bind-mounted paths that do not exist on this machine."""
+    return [Path(volume.source) for volume in settings.volumes if not volume.named and not Path(volume.source).exists()]
+
+
+def _image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:
+    """Dev mode takes the stage with compilers where it was built, and the runtime else."""
+    import docker.errors
+
+    api: Any = client.api  # the SDK's types leave this call out
+    tags = [labels.image_tag(preset_name)]
+    if dev:
+        tags.insert(0, labels.image_tag(preset_name, "dev"))
+    for tag in tags:
+        with engine_errors(f"Image {tag}"):
+            try:
+                return tag, api.inspect_image(tag)
+            except docker.errors.NotFound:
+                continue
+    return tags[-1], None
+
+
+def _image_missing(site: Site, preset_name: str, tag: str) -> Finding:
+    packed = sorted((site.artifacts / preset_name / "images").glob("*.tar*"))
+    remedy = f"build it: xaiva build {preset_name}"
+    if packed:
+        remedy += f"; or load it: docker load -i {packed[0]}"
+    return _error("image-missing", f"Image {tag}", "the engine does not have it", remedy)
+
+
+def _name_taken(name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
+    holder = next((container for container in containers if container.name == name), None)
+    if holder is None:
+        return []
+    what = f"Container {name}"
+    if not holder.ours:
+        return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
+    if holder.running:
+        return [_error("already-running", what, f"it is running already ({holder.status})", f"xaiva stop {name}")]
+    if not replace:
+        remedy = f"launch again with --replace, or start the old one: docker start {name}"
+        return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
+    return []
+
+
+def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+    found: list[Finding] = []
+    others = [container for container in around.containers if container.name != name]
+    for port in settings.ports:
+        if holder := port_holder(port, others, local=around.local):
+            remedy = "stop that, or change run.ports of the preset"
+            what = f"Port {port.host_port}/{port.protocol}"
+            found.append(
+                _error("port-taken", what, f"it is taken by {holder}", remedy, f"preset {preset_name}: run.ports")
+            )
+    return found
+
+
+def _folders_missing(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+    if not around.local:
+        return []  # the paths are those of the engine's machine
+    remedy = "create it, or launch again with --create-folders"
+    where = f"preset {preset_name}: run.volumes"
+    return [
+        _error("volume-missing", f"Volume {path}", "there is no such file or folder", remedy, where)
+        for path in missing_folders(settings)
+    ]
+
+
+def _error(code: str, what: str, why: str, remedy: str, where: str = "") -> Finding:
+    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=where)

@@ -1,0 +1,90 @@
+"""The engine's refusals to create or start a container, in words with a remedy. A table: pattern, why, remedy."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from core.containers.gpu_access import CDI_REMEDY, TOOLKIT_REMEDY
+from core.engine import EngineError
+
+
+class Refusal(NamedTuple):
+    """`pattern` is searched in the engine's message; `why` may use its groups as {1}."""
+
+    code: str
+    pattern: re.Pattern[str]
+    why: str
+    remedy: str
+
+
+def _row(code: str, pattern: str, why: str, remedy: str) -> Refusal:
+    return Refusal(code, re.compile(pattern, re.IGNORECASE), why, remedy)
+
+
+# Messages as Docker Engine 20.10 to 28 and libnvidia-container 1.x word them.
+REFUSALS = (
+    _row(
+        "gpu-toolkit", r"could not select device driver", "the engine has no NVIDIA container toolkit", TOOLKIT_REMEDY
+    ),
+    _row("gpu-toolkit", r"unknown or invalid runtime name: nvidia", "the engine has no NVIDIA runtime", TOOLKIT_REMEDY),
+    _row(
+        "gpu-cdi",
+        r"CDI.*(?:unresolvable|failed)|unresolvable CDI",
+        "the engine does not know that CDI device",
+        CDI_REMEDY,
+    ),
+    _row(
+        "gpu-driver",
+        r"unsatisfied condition: ([^,\n]+)",
+        "the image needs {1}; the machine's NVIDIA driver is too old for it",
+        "update the driver, or build the preset on an older CUDA (xaiva preset suggest)",
+    ),
+    _row(
+        "gpu-driver",
+        r"nvml error: driver not loaded|nvidia-smi.*failed|initialization error: (?:nvml|load library)",
+        "the NVIDIA driver is not loaded on the engine's machine",
+        "look at nvidia-smi there; reinstall the driver or reboot after an update of it",
+    ),
+    _row(
+        "gpu-missing",
+        r"unknown device|device error: ([^\n]+)",
+        "there is no such GPU on the engine's machine",
+        "list them with: xaiva gpu; then mend run.gpus of the preset",
+    ),
+    _row(
+        "port-taken",
+        r"(?:Bind for|listen (?:tcp|udp)\d?) ([\d.:\[\]a-f]+)[^\n]*(?:already allocated|already in use)",
+        "port {1} is taken",
+        "stop what holds it, or change run.ports of the preset",
+    ),
+    _row(
+        "volume-missing",
+        r"bind source path does not exist: (\S+)",
+        "there is no folder {1} on the engine's machine",
+        "create it there, or mend run.volumes of the preset",
+    ),
+    _row(
+        "command-missing",
+        r'exec: "?([^":]+)"?: (?:executable file not found|stat|no such file)',
+        "the image has no program {1}",
+        "mend run.command of the preset, or rebuild the image",
+    ),
+    _row("image-missing", r"No such image: (\S+)", "there is no image {1}", "build it: xaiva build PRESET"),
+    _row("disk-full", r"no space left on device", "the engine's disk is full", "docker system df; docker image prune"),
+    _row(
+        "name-taken",
+        r"container name \"/?([^\"]+)\" is already in use",
+        "there is a container {1} already",
+        "remove it",
+    ),
+)
+
+
+def explained(error: EngineError) -> EngineError:
+    """The same error with cause and remedy in words where the engine's message is known."""
+    for row in REFUSALS:
+        if match := row.pattern.search(error.why):
+            groups = [match.group(0), *(group or "" for group in match.groups())]
+            return EngineError(error.what, f"{row.why.format(*groups)} ({error.why.strip()})", row.remedy)
+    return error
