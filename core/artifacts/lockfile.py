@@ -27,8 +27,9 @@ class Locked(BaseModel):
 class LockedFile(Locked):
     """One file: `path` is relative to `artifacts/<preset>/`, `size` in bytes.
 
-    `url` says where it comes from: http(s) for a download, `file:` for a local file or snapshot, `docker:` for a
-    blob of the base image, `wheel:` for a wheel built from this checkout. It never holds a secret.
+    `url` says where it comes from: http(s) for a download, `file:` for a local file or snapshot, `git+` for a
+    repository at `#<commit>`, `docker:` for a blob of the base image, `wheel:` for a wheel built from this checkout.
+    It never holds a secret: `token_variable` and `username_variable` name variables of `.env`.
     """
 
     path: str
@@ -39,6 +40,7 @@ class LockedFile(Locked):
     name: str = ""
     version: str = ""
     token_variable: str | None = None
+    username_variable: str | None = None
 
     def under(self, folder: Path) -> Path:
         """Where the file lies in the artifacts folder."""
@@ -94,3 +96,13 @@ class Lock(Locked):
     build_debs: list[str] = []  # deb files for the builder stage alone, in `build-debs/`
     files: list[LockedFile] = []
     unlocked: list[Unlocked] = []
+    deb_fields: dict[str, dict[str, str]] = {}  # path of a deb → the fields of its stanza in `Packages`
+    inputs: dict[str, str] = {}  # part → SHA-256 of what was asked for: an unchanged part keeps its files
+
+    def by_path(self) -> dict[str, LockedFile]:
+        """The files by their path."""
+        return {file.path: file for file in self.files}
+
+    def of_kind(self, kind: Kind) -> list[LockedFile]:
+        """The files of one kind, in the lock's order."""
+        return [file for file in self.files if file.kind is kind]

@@ -1,0 +1,91 @@
+"""Python index settings: the machine's own, as pip and uv read them, and a preset's extra ones with their tokens."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from core.presets.model import Index
+
+UV_INDEX_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
+CHILD_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NETRC")
+PASSED_PREFIXES = ("UV_", "SSL_")
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def strip_credentials(url: str) -> str:
+    """The URL without user name and password."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def uv_environment(env: Mapping[str, str], indexes: Iterable[Index]) -> dict[str, str]:
+    """The environment of the uv child: the machine's settings, and tokens where no listing of processes shows them."""
+    child = {name: value for name, value in env.items() if name in CHILD_VARIABLES or name.startswith(PASSED_PREFIXES)}
+    child.update({name: value for name, value in env.items() if name.lower() in PROXY_VARIABLES})
+    if not any(child.get(name) for name in UV_INDEX_VARIABLES):
+        child.update(_from_pip(env))
+    if "SSL_CERT_FILE" not in child and (bundle := ca_file(env)):
+        child["SSL_CERT_FILE"] = bundle
+    for index in indexes:
+        name = re.sub(r"[^A-Z0-9]", "_", index.name.upper())
+        if index.token_variable and env.get(index.token_variable):
+            child[f"UV_INDEX_{name}_USERNAME"] = username(env, index.username_variable)
+            child[f"UV_INDEX_{name}_PASSWORD"] = env[index.token_variable]
+    return child
+
+
+def username(env: Mapping[str, str], variable: str | None) -> str:
+    """The user that goes with a token; `__token__` where none is named, as package indexes have it."""
+    return (env.get(variable, "") if variable else "") or "__token__"
+
+
+def ca_file(env: Mapping[str, str]) -> str:
+    """The file of certificate authorities the environment names, or ""."""
+    return next((env[name] for name in CA_VARIABLES if env.get(name)), "")
+
+
+def machine_index_urls(env: Mapping[str, str]) -> list[str]:
+    """Index URLs of the machine's own settings, credentials and all."""
+    named = uv_environment(env, [])
+    words = " ".join(named.get(name, "") for name in UV_INDEX_VARIABLES).split()
+    return [word.rpartition("=")[2] if re.match(r"^[\w-]+=https?://", word) else word for word in words]
+
+
+def _from_pip(env: Mapping[str, str]) -> dict[str, str]:
+    """pip's index settings as uv's variables. Folders of this machine are left out: no other one could sync from them."""
+    config = _pip_config(env)
+    main = env.get("PIP_INDEX_URL") or config.get("index-url", "")
+    extra = (env.get("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", "")).split()
+    extra = [url for url in extra if url.startswith(("http://", "https://"))]
+    found: dict[str, str] = {}
+    if main.startswith(("http://", "https://")):
+        found["UV_DEFAULT_INDEX"] = main
+    if extra:
+        found["UV_INDEX"] = " ".join(extra)
+        found["UV_INDEX_STRATEGY"] = env.get("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip's own: best of all indexes
+    return found
+
+
+def _pip_config(env: Mapping[str, str]) -> dict[str, str]:
+    if env.get("PIP_CONFIG_FILE") == os.devnull:
+        return {}
+    home = Path(env.get("HOME", "") or Path.home())
+    config_home = Path(env.get("XDG_CONFIG_HOME", "") or home / ".config")
+    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", config_home / "pip/pip.conf"]
+    if env.get("PIP_CONFIG_FILE"):
+        files.append(Path(env["PIP_CONFIG_FILE"]))
+    parser = configparser.RawConfigParser()
+    for path in files:
+        try:
+            parser.read(path)
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue  # pip itself will complain about it where pip is used
+    return dict(parser["global"]) if parser.has_section("global") else {}

@@ -1,0 +1,76 @@
+"""Where a preset's artifacts lie, and reading and writing their lock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.artifacts.lockfile import Lock
+from core.errors import InputError, XaivaError
+from core.files import sha256_bytes, write_atomic
+from core.site import Site
+
+LOCK_NAME = "lock.json"
+PARTIAL = ".partial"  # unfinished downloads, resumed by the next sync
+LOCAL_WHEELS = "local-wheels"  # wheels built by hand for packages the index has none of; the next lock uses them
+
+
+def folder(site: Site, preset: str) -> Path:
+    """The artifacts folder of a preset; it need not exist."""
+    return site.artifacts / preset
+
+
+def read_lock(site: Site, preset: str) -> Lock:
+    """The preset's lock. Raises XaivaError when there is none, InputError when it cannot be understood."""
+    path = folder(site, preset) / LOCK_NAME
+    remedy = f"lock it, online: xaiva lock {preset}"
+    try:
+        return Lock.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise XaivaError(f"Preset {preset} has no lock", f"{path} does not exist", remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {where or 'content'}", first["msg"], f"restore the file, or {remedy}") from error
+
+
+def find_lock(site: Site, preset: str) -> Lock | None:
+    """The preset's lock, or None when there is none or it is broken (a new lock then starts afresh)."""
+    try:
+        return read_lock(site, preset)
+    except XaivaError:
+        return None
+
+
+def lock_text(lock: Lock) -> str:
+    """`lock.json` as it is written: defaults left out, keys in the model's order."""
+    data = lock.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps({"version": lock.version, **data}, indent=1, ensure_ascii=False) + "\n"
+
+
+def lock_sha256(lock: Lock) -> str:
+    """The identity of a lock: SHA-256 of its canonical text."""
+    return sha256_bytes(lock_text(lock).encode())
+
+
+def write_lock(site: Site, preset: str, lock: Lock) -> bool:
+    """Write `lock.json`; an unchanged one is left alone. Whether it was written."""
+    path = folder(site, preset) / LOCK_NAME
+    text = lock_text(lock)
+    if path.is_file() and path.read_bytes() == text.encode():
+        return False
+    write_atomic(path, text)
+    return True
+
+
+def locked_presets(site: Site) -> Iterator[tuple[str, Lock]]:
+    """Every preset of the site whose artifacts folder has a readable lock, by name."""
+    if not site.artifacts.is_dir():
+        return
+    for path in sorted(site.artifacts.glob(f"*/{LOCK_NAME}")):
+        lock = find_lock(site, path.parent.name)
+        if lock is not None:
+            yield path.parent.name, lock
