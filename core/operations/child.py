@@ -1,0 +1,282 @@
+"""The supervisor process of one operation: starts the worker, writes ledger and log, cancels, and tells the outcome.
+
+It does no work of its own, so nothing that happens to the worker (out of memory, a crash in native code, a child that
+ignores SIGTERM) keeps the ledger from telling the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from core.files import TEMPORARY_PREFIX
+from core.operations import processes
+from core.operations.claim import LEASE_SECONDS, Claim, claim
+from core.operations.ledger import operation_file
+from core.operations.leftovers import remove_leftovers
+from core.operations.log import LogWriter
+from core.operations.model import Failure, State
+from core.operations.redact import redactor
+from core.operations.spawn import interpreter
+from core.operations.worker import GRACE_SECONDS, KILL_SECONDS, End, Task
+from core.progress import Stage, StageState
+from core.site import Site
+
+FLAG_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
+STAGE_SECONDS = 0.1  # how often stages are written
+RENEW_SECONDS = LEASE_SECONDS / 5
+LAST_WORDS = 12
+READ_SIZE = 1 << 16
+
+
+def main() -> None:
+    """Entry point: `child SITE ID TOKEN`."""
+    root, identifier, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    site = Site.open(root)
+    temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
+    held = claim(site, identifier, token, temporary)
+    if held is None:
+        os.rmdir(temporary)
+        return
+    log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
+    Supervisor(site, held, log, redactor(site.env)).run()
+
+
+class Supervisor:
+    """One attempt at one operation, from its start to its outcome."""
+
+    def __init__(self, site: Site, held: Claim, log: LogWriter, redact: Callable[[str], str]) -> None:
+        self._site = site
+        self._claim = held
+        self._log = log
+        self._redact = redact
+        self._selector = selectors.DefaultSelector()
+        self._buffers: dict[str, bytes] = {"report": b"", "output": b""}
+        self._stages: dict[str, Stage] = {}
+        self._unwritten: set[str] = set()
+        self._words: list[str] = []  # what the worker printed last
+        self._end: End | None = None
+        self._status: int | None = None  # the worker's wait status
+        self._cancelled_at: float | None = None
+        self._fenced = False
+        self._pressed = False  # whether SIGTERM has gone out
+
+    def run(self) -> None:
+        """Supervise until the worker and all its descendants are gone, then write the outcome."""
+        processes.become_subreaper()
+        self._wake_on_signals()
+        self._start_worker()
+        renew = flush = flag = 0.0
+        while self._status is None:
+            for key, _ in self._selector.select(self._patience()):
+                self._read(key.data, key.fd)
+            now = time.monotonic()
+            self._reap()
+            if now >= renew:
+                renew = now + RENEW_SECONDS
+                self._fenced = self._fenced or not self._claim.renew()
+            if now >= flag:
+                flag = now + FLAG_SECONDS
+                if self._fenced or self._claim.cancel_requested():
+                    self._cancel()
+            if self._unwritten and now >= flush:
+                flush = now + STAGE_SECONDS
+                self._write_stages()
+            self._press()
+        self._finish()
+
+    # -- the worker -------------------------------------------------------------------------------------------------
+
+    def _start_worker(self) -> None:
+        report, report_end = os.pipe()
+        control_end, self._control = os.pipe()
+        output, output_end = os.pipe()
+        worker = subprocess.Popen(
+            interpreter("core.operations.worker", str(report_end), str(control_end)),
+            stdin=subprocess.DEVNULL,
+            stdout=output_end,
+            stderr=output_end,
+            pass_fds=(report_end, control_end),
+            env={**os.environ, "TMPDIR": self._claim.temporary},
+            start_new_session=True,
+        )
+        for end in (report_end, control_end, output_end):
+            os.close(end)
+        self._worker = worker.pid
+        task = Task(
+            site=os.fspath(self._site.root),
+            target=self._claim.target,
+            subject=self._claim.subject,
+            options=self._claim.options,
+            token=self._claim.token,
+        )
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._control, task.model_dump_json().encode() + b"\n")
+        for name, end in (("report", report), ("output", output)):
+            os.set_blocking(end, False)
+            self._selector.register(end, selectors.EVENT_READ, name)
+
+    def _wake_on_signals(self) -> None:
+        """SIGCHLD and SIGTERM (the cancel's nudge, or the machine going down) end the wait at once."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._cancel())
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        self._selector.register(reader, selectors.EVENT_READ, "signal")
+
+    def _reap(self) -> None:
+        """Collect whoever ended: the worker, and orphans that became ours."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._worker:
+                    self._status = ended[1]
+
+    # -- what it says -----------------------------------------------------------------------------------------------
+
+    def _read(self, name: str, handle: int) -> bool:
+        """Take in what a pipe holds, at most one buffer of it; False when it holds nothing now."""
+        try:
+            data = os.read(handle, READ_SIZE)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(handle)
+            return False
+        if name == "signal":
+            return True
+        *lines, self._buffers[name] = (self._buffers[name] + data).split(b"\n")
+        if name == "report":
+            self._take_reports(lines)
+        elif len(self._buffers[name]) > READ_SIZE:  # a line without an end is cut, not kept
+            lines.append(self._buffers[name])
+            self._buffers[name] = b""
+        if name == "output":
+            self._take_output(lines)
+        return True
+
+    def _take_reports(self, lines: list[bytes]) -> None:
+        rows: list[tuple[str, str]] = []
+        for line in lines:
+            message = json.loads(line)
+            if "log" in message:
+                stage, text = message["log"]
+                rows.append((stage, self._redact(text)))
+            elif "stage" in message:
+                stage = Stage.model_validate(message["stage"])
+                self._stages[stage.id] = stage.model_copy(update={"detail": self._redact(stage.detail)})
+                self._unwritten.add(stage.id)
+            else:
+                self._end = End.model_validate(message["end"])
+        if rows:
+            self._log.write(rows)
+
+    def _take_output(self, lines: list[bytes]) -> None:
+        texts = [self._redact(line.decode(errors="replace")) for line in lines]
+        if texts:
+            self._words = (self._words + texts)[-LAST_WORDS:]
+            self._log.write([("", text) for text in texts])
+
+    def _write_stages(self) -> None:
+        if self._claim.stages([stage for stage in self._stages.values() if stage.id in self._unwritten]):
+            self._unwritten.clear()
+
+    # -- its end ----------------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        if self._cancelled_at is None:
+            self._cancelled_at = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.write(self._control, b"cancel\n")
+
+    def _press(self) -> None:
+        """After the flag: SIGTERM to everything below us, then SIGKILL until nothing is left."""
+        if self._cancelled_at is None:
+            return
+        waited = time.monotonic() - self._cancelled_at
+        if waited >= KILL_SECONDS:
+            processes.send(self._below(), signal.SIGKILL)
+        elif waited >= GRACE_SECONDS and not self._pressed:
+            self._pressed = True
+            processes.send(self._below(), signal.SIGTERM)
+
+    def _below(self) -> set[int]:
+        return processes.descendants(os.getpid()) | processes.holders(self._claim.token)
+
+    def _patience(self) -> float:
+        """Seconds the loop may sleep."""
+        if self._cancelled_at is not None:
+            return 0.05
+        return STAGE_SECONDS if self._unwritten else FLAG_SECONDS
+
+    def _finish(self) -> None:
+        while left := self._below():  # what the worker left running
+            processes.send(left, signal.SIGKILL)
+            self._reap()
+            time.sleep(0.01)
+        for key in list(self._selector.get_map().values()):
+            while key.data != "signal" and self._read(key.data, key.fd):
+                pass
+        if self._buffers["output"]:
+            self._take_output([self._buffers["output"]])
+        end = self._outcome()
+        self._close_stages(end.state)
+        self._log.close()
+        remove_leftovers(self._site, self._claim.key, self._claim.temporary)
+        self._claim.finish(end.state, end.result, end.failure)
+
+    def _outcome(self) -> End:
+        if self._end is not None:
+            failure = self._end.failure
+            if failure is None:
+                return self._end
+            if self._end.state is State.CANCELLED:
+                failure = failure.model_copy(update={"what": f"{self._claim.title} was cancelled"})
+            said = {name: self._redact(getattr(failure, name)) for name in ("what", "why", "remedy")}
+            return self._end.model_copy(update={"failure": failure.model_copy(update=said)})
+        title = self._claim.title
+        if self._cancelled_at is not None:
+            failure = Failure(
+                what=f"{title} was cancelled", why="it did not end by itself and was killed", exit_code=130
+            )
+            return End(state=State.CANCELLED, failure=failure)
+        words = "\n".join(self._words)
+        failure = Failure(
+            what=f"{title} crashed",
+            why=_cause(self._status or 0) + (f"; its last words:\n{words}" if words else ""),
+            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {self._claim.id}",
+        )
+        self._log.write([("", failure.what), *(("", line) for line in failure.why.split("\n")[:1])])
+        return End(state=State.CRASHED, failure=failure)
+
+    def _close_stages(self, state: State) -> None:
+        """A stage that was running when the work ended did not end well, whatever it last said."""
+        if state is not State.DONE:
+            ended = StageState.CANCELLED if state is State.CANCELLED else StageState.FAILED
+            for stage in self._stages.values():
+                if stage.state is StageState.RUNNING:
+                    closed = stage.model_copy(update={"state": ended, "ended": stage.ended or time.time()})
+                    self._stages[stage.id] = closed
+                    self._unwritten.add(stage.id)
+        self._write_stages()
+
+
+def _cause(status: int) -> str:
+    if not os.WIFSIGNALED(status):
+        return f"its process ended with exit code {os.waitstatus_to_exitcode(status)} and no outcome"
+    number = os.WTERMSIG(status)
+    name = signal.Signals(number).name
+    if number == signal.SIGKILL:
+        return f"its process was killed ({name}), most often by the kernel for want of memory (see: dmesg)"
+    return f"its process died of {name}"

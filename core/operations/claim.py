@@ -1,0 +1,156 @@
+"""A supervisor's hold on its operation: what it may write, fenced by its attempt number.
+
+State changes are durable and are tried until they succeed; the lease and stages are neither, a later one replaces them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from core.operations import processes, sql
+from core.operations.database import connect, transaction
+from core.operations.ledger import operation_file
+from core.operations.model import Failure, State
+from core.progress import Stage
+from core.site import Site
+
+LEASE_SECONDS = 10.0
+RESERVE_BYTES = 256 << 10  # given back when the disk is full, so that the outcome can still be written
+RETRY_SECONDS = 600.0  # how long a state change is tried on a full disk
+
+
+class Claim:
+    """One attempt at one operation."""
+
+    def __init__(self, site: Site, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
+        self.id: int = row["id"]
+        self.subject: str = row["subject"]
+        self.title = f"{row['kind']} {self.subject}".strip()
+        self.key: str = row["key"]
+        self.target: str = row["target"]
+        self.options: dict[str, JsonValue] = json.loads(row["options"])
+        self.attempt: int = row["attempt"]
+        self.token: str = row["token"]
+        self.temporary: str = row["temporary"]
+        self._connection = connection
+        self._tick = tick
+        self._reserve = operation_file(site, self.id, ".reserve")
+        self._positions: dict[str, int] = {}
+        _fill(self._reserve)
+
+    def renew(self) -> bool:
+        """Renew the lease; False when somebody else has ended this attempt meanwhile."""
+        values = {"id": self.id, "attempt": self.attempt, "lease": time.monotonic() + LEASE_SECONDS}
+        try:
+            with transaction(self._connection, durable=False) as connection:
+                return connection.execute(sql.RENEW, values).rowcount == 1
+        except sqlite3.Error:
+            return True  # a full disk or a long lock says nothing about the hold
+
+    def cancel_requested(self) -> bool:
+        """Whether someone has asked for the end."""
+        try:
+            row = self._connection.execute(sql.CANCEL_REQUESTED, {"id": self.id}).fetchone()
+        except sqlite3.Error:
+            return False
+        return row is None or bool(row[0])
+
+    def stages(self, stages: Iterable[Stage]) -> bool:
+        """Write the newest state of some stages; False when that could not be done now."""
+        rows = [
+            {
+                "operation": self.id,
+                "id": stage.id,
+                "position": self._positions.setdefault(stage.id, len(self._positions)),
+                "body": stage.model_dump_json(),
+            }
+            for stage in stages
+        ]
+        try:
+            with transaction(self._connection, durable=False) as connection:
+                connection.executemany(sql.PUT_STAGE, rows)
+        except sqlite3.Error:
+            return False
+        return True
+
+    def event(self, what: str) -> None:
+        """Add to the operation's history."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(sql.PUT_EVENT, {"id": self.id, "now": time.time(), "what": what, "by": ""})
+
+        self._insist(write)
+
+    def finish(self, state: State, result: Mapping[str, JsonValue] | None, failure: Failure | None) -> None:
+        """Write the outcome. An attempt that was fenced off changes nothing."""
+        values = {
+            "id": self.id,
+            "attempt": self.attempt,
+            "state": state.value,
+            "now": time.time(),
+            "seconds": time.monotonic() - self._tick,
+            "result": None if result is None else json.dumps(result),
+            "failure": failure.model_dump_json() if failure else None,
+        }
+
+        def write(connection: sqlite3.Connection) -> None:
+            if connection.execute(sql.FINISH, values).rowcount:
+                connection.execute(sql.PUT_EVENT, {"id": self.id, "now": time.time(), "what": state.value, "by": ""})
+
+        self._insist(write)
+        self._reserve.unlink(missing_ok=True)
+
+    def _insist(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                with transaction(self._connection) as connection:
+                    write(connection)
+                return
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                self._reserve.unlink(missing_ok=True)
+                time.sleep(0.2)
+
+
+def claim(site: Site, identifier: int, token: str, temporary: str) -> Claim | None:
+    """Take a queued operation; None when it was cancelled meanwhile, or is another supervisor's."""
+    connection = connect(site.state / "ledger.sqlite")
+    tick = time.monotonic()
+    values = {
+        "id": identifier,
+        "now": time.time(),
+        "tick": tick,
+        "boot": processes.boot_id(),
+        "namespace": processes.pid_namespace(),
+        "pid": os.getpid(),
+        "pid_start": processes.start_time(os.getpid()),
+        "lease": tick + LEASE_SECONDS,
+        "temporary": temporary,
+        "token": token,
+    }
+    with transaction(connection):
+        if not connection.execute(sql.CLAIM, values).rowcount:
+            return None
+        row = connection.execute(sql.GET, values).fetchone()
+        connection.execute(
+            sql.PUT_EVENT,
+            {"id": identifier, "now": time.time(), "what": f"started, attempt {row['attempt']}", "by": ""},
+        )
+    return Claim(site, row, connection, tick)
+
+
+def _fill(path: Path) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(RESERVE_BYTES))
+    except OSError:
+        path.unlink(missing_ok=True)  # the disk is full already: the outcome will be tried until there is room

@@ -1,0 +1,149 @@
+"""Opening the ledger's file: schema version, durability, and what it can lie on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import XaivaError
+from core.operations import sql
+
+BUSY_SECONDS = 10.0
+# SQLite's locks and shared memory cannot be trusted there.
+NETWORK_FILE_SYSTEMS = frozenset(
+    (
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "glusterfs",
+            "gpfs",
+            "lustre",
+            "ncpfs",
+            "nfs",
+            "nfs4",
+            "smb3",
+            "smbfs",
+        ),
+        *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    )
+)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the ledger for reading and writing, creating it and its folder when absent.
+
+    Raises XaivaError when it lies on a network file system, cannot be written, is damaged or of a newer xaiva.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_network(path.parent)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(connection, path)
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a ledger that cannot be written, on a medium that is read-only: nobody else writes it either."""
+    with explained(path):
+        connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+    return connection
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+    """One write transaction. Without `durable` a power cut may lose it, but never damages the ledger."""
+    if not durable:
+        connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        try:
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+    finally:
+        if not durable:
+            connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into words for the reader."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "full" in text:
+            remedy = f"make room on the disk that holds {path.parent}"
+        elif "not a database" in text or "malformed" in text:
+            remedy = f"move {path} aside; artifacts and images do not need it, only the history is in it"
+        else:
+            remedy = f"check that {path.parent} can be written and that its disk is well"
+        raise XaivaError(f"Ledger {path}", text, remedy) from error
+    except OSError as error:
+        raise XaivaError(
+            f"Ledger {path}", error.strerror or str(error), f"make {path.parent} writable, or open another site"
+        ) from error
+
+
+def refuse_network(folder: Path) -> None:
+    """Raise XaivaError when the folder lies on a network file system."""
+    kind = file_system(folder)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise XaivaError(
+            f"Ledger in {folder}",
+            f"it lies on a network file system ({kind}), where file locks cannot be trusted",
+            f"put the site on a local disk, or make {folder} a link to a folder on one",
+        )
+
+
+def file_system(folder: Path) -> str:
+    """The type of the file system that holds `folder`, as /proc/self/mountinfo names it ("" when unknown)."""
+    target = os.fspath(folder.resolve())
+    best, kind = "", ""
+    for line in _mounts().splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text(errors="replace")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > sql.VERSION:
+        raise XaivaError(
+            f"Ledger {path}",
+            f"a newer xaiva wrote it (version {version}, this one knows {sql.VERSION})",
+            "use that newer xaiva on this site",
+        )
+    if version == sql.VERSION:
+        return
+    with transaction(connection):
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody else was faster
+            for statement in sql.SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {sql.VERSION}")

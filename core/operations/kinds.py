@@ -1,0 +1,32 @@
+"""The table of operation kinds: a kind is the import path of a function, never a closure.
+
+Every function has the shape `run(site, subject, options, progress) -> dict[str, JsonValue]`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, cast
+
+from pydantic import JsonValue
+
+from core.progress import Progress
+from core.site import Site
+
+Work: TypeAlias = Callable[[Site, str, Mapping[str, JsonValue], Progress], dict[str, JsonValue]]
+
+KINDS: dict[str, str] = {
+    "lock": "core.artifacts.lock:run",
+    "sync": "core.artifacts.sync:run",
+    "verify": "core.artifacts.verify:run",
+    "wheel": "core.artifacts.wheel:run",
+    "build": "core.images.build:run",
+    "load": "core.images.load:run",
+}
+
+
+def resolve(target: str) -> Work:
+    """The function named by `target`, `module:function`. Raises ImportError or AttributeError when there is none."""
+    module, _, name = target.partition(":")
+    return cast(Work, getattr(importlib.import_module(module), name))

@@ -1,0 +1,356 @@
+"""The ledger: the one truth about operations. Any process may read it; a supervisor writes what its operation does."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import signal
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from core.errors import Cancelled, InputError, XaivaError
+from core.operations import processes, sql
+from core.operations.database import connect, connect_read_only, explained, transaction
+from core.operations.kinds import KINDS
+from core.operations.leftovers import remove_leftovers
+from core.operations.log import LogReader, tail
+from core.operations.model import Busy, Event, Failure, Operation, State, Update
+from core.operations.spawn import spawn
+from core.progress import Stage
+from core.site import Site
+
+START_SECONDS = 30.0  # how long a new operation may take to claim its row before it counts as crashed
+POLL_SECONDS = 0.25  # how often a follower looks
+LAST_WORDS = 12  # lines of the log that explain a crash
+
+# Named here because `list` is a method below.
+Operations: TypeAlias = list[Operation]
+Stages: TypeAlias = list[Stage]
+Events: TypeAlias = list[Event]
+Rows: TypeAlias = list[sqlite3.Row]
+
+
+class Ledger:
+    """Operations of one site. Threads may share it; opening it creates nothing until the first operation starts.
+
+    `kinds` maps a kind to `module:function`; another table than ours is for executors of other work.
+    """
+
+    def __init__(self, site: Site, kinds: Mapping[str, str] = KINDS) -> None:
+        self.site = site
+        self.path = site.state / "ledger.sqlite"
+        self._kinds = kinds
+        self._local = threading.local()
+
+    def start(
+        self, kind: str, subject: str, options: Mapping[str, JsonValue] | None = None, *, key: str | None = None
+    ) -> Operation:
+        """Start an operation in a process of its own and return at once.
+
+        `key` is what it needs for itself alone (default `preset:<subject>`). `options` are plain JSON without secrets.
+        Raises Busy when a live operation holds the key, InputError for an unknown kind.
+        """
+        target = self._kinds.get(kind)
+        if target is None:
+            raise InputError(f"Operation {kind}", "there is no such kind", f"one of: {', '.join(sorted(self._kinds))}")
+        values = {
+            "kind": kind,
+            "subject": subject,
+            "key": key or f"preset:{subject}",
+            "target": target,
+            "options": json.dumps(dict(options or {})),
+        }
+
+        def insert(connection: sqlite3.Connection) -> int:
+            identifier = connection.execute(sql.INSERT, {**values, **_queued()}).lastrowid or 0
+            _event(connection, identifier, "asked for", by=who())
+            return identifier
+
+        identifier = self._occupy(values["key"], insert)
+        self._prune()
+        return self._spawn(identifier)
+
+    def retry(self, identifier: int) -> Operation:
+        """Start an operation that failed, crashed or was cancelled once more, as it was asked for then."""
+        row = self._row(identifier)
+
+        def requeue(connection: sqlite3.Connection) -> int:
+            changed = connection.execute(sql.REQUEUE, {**_queued(), "id": identifier}).rowcount
+            if changed:
+                connection.execute(sql.CLEAR_STAGES, {"id": identifier})
+                _event(connection, identifier, "asked for again", by=who())
+            return changed
+
+        if not self._occupy(row["key"], requeue):
+            raise InputError(
+                f"Operation {identifier}", f"it is {row['state']}", "only one that failed, crashed or was cancelled"
+            )
+        return self._spawn(identifier)
+
+    def get(self, identifier: int) -> Operation:
+        """The operation as it stands now. Raises InputError when there is none with that id."""
+        self._settle()
+        return self._operation(self._row(identifier))
+
+    def list(self, limit: int = 50, live_only: bool = False) -> Operations:
+        """Operations, newest first."""
+        self._settle()
+        rows = self._read(sql.LIVE if live_only else sql.LIST, {"limit": limit})
+        return [self._operation(row) for row in rows]
+
+    def stages(self, identifier: int) -> Stages:
+        """The operation's stages in the order in which they were first reported."""
+        return [Stage.model_validate_json(row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
+
+    def events(self, identifier: int) -> Events:
+        """What happened to the operation, oldest first."""
+        return [
+            Event(time=row["time"], what=row["what"], by=row["by"])
+            for row in self._read(sql.EVENTS, {"id": identifier})
+        ]
+
+    def log_path(self, identifier: int) -> Path:
+        """The operation's log file; `core.operations.log` says how its lines look."""
+        return operation_file(self.site, identifier, ".log")
+
+    def cancel(self, identifier: int) -> Operation:
+        """Ask for the operation's end; it is over within a second. An operation that is over stays as it is."""
+        row = self._row(identifier)
+        failure = Failure(what=f"{row['kind']} {row['subject']} was cancelled before it began", exit_code=130)
+        with explained(self.path), transaction(self._connection()) as connection:
+            values = {"id": identifier, "now": time.time(), "failure": failure.model_dump_json()}
+            if connection.execute(sql.REQUEST_CANCEL, {"id": identifier}).rowcount:
+                _event(connection, identifier, "cancel asked for", by=who())
+            connection.execute(sql.CANCEL_QUEUED, values)
+        row = self._row(identifier)
+        if row["state"] == State.RUNNING.value and self._here(row) and processes.alive(row["pid"], row["pid_start"]):
+            processes.send({row["pid"]}, signal.SIGTERM)  # it would look by itself soon: this only wakes it
+        return self.get(identifier)
+
+    def follow(self, identifier: int, offset: int = 0, poll: float = POLL_SECONDS) -> Iterator[Update]:
+        """Yield what is new until the operation is over; the first update comes at once. Any number may follow.
+
+        `offset` is the `offset` of an earlier update, to go on where another follower stopped. Leaving the loop
+        detaches; the operation goes on.
+        """
+        log = LogReader(self.log_path(identifier), offset)
+        before: tuple[Operation, Stages] | None = None
+        try:
+            while True:
+                operation, stages = self.get(identifier), self.stages(identifier)
+                lines = log.read()  # after the state: when that says it is over, the log is complete
+                now = (operation.model_copy(update={"seconds": 0.0}), stages)
+                if lines or now != before:
+                    yield Update(operation=operation, stages=stages, lines=lines, offset=log.offset)
+                before = now
+                if lines:
+                    continue
+                if not operation.state.live:
+                    return
+                time.sleep(poll)
+        finally:
+            log.close()
+
+    def wait(self, identifier: int, timeout: float | None = None) -> Operation:
+        """Wait until the operation is over, or `timeout` seconds; the operation as it stands then."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (operation := self.get(identifier)).state.live:
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+            time.sleep(0.05)
+        return operation
+
+    # -- the rows ---------------------------------------------------------------------------------------------------
+
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection; a forked child must not use its parent's."""
+        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
+        if held is None or held[0] != os.getpid():
+            held = (os.getpid(), connect(self.path))
+            self._local.held = held
+        return held[1]
+
+    def _read(self, statement: str, values: Mapping[str, object]) -> Rows:
+        if not self.path.exists():
+            return []
+        if not os.access(self.path.parent, os.W_OK):
+            with contextlib.closing(connect_read_only(self.path)) as connection, explained(self.path):
+                return connection.execute(statement, values).fetchall()
+        with explained(self.path):
+            return self._connection().execute(statement, values).fetchall()
+
+    def _row(self, identifier: int) -> sqlite3.Row:
+        rows = self._read(sql.GET, {"id": identifier})
+        if not rows:
+            raise InputError(f"Operation {identifier}", "there is none with that number", "see: xaiva ops list")
+        return rows[0]
+
+    def _operation(self, row: sqlite3.Row) -> Operation:
+        seconds = row["seconds"]
+        if row["state"] == State.RUNNING.value and row["boot"] == processes.boot_id():
+            seconds = max(time.monotonic() - row["started_tick"], 0)
+        return Operation(
+            **{name: row[name] for name in _PLAIN},
+            options=json.loads(row["options"]),
+            seconds=seconds,
+            log=os.fspath(self.log_path(row["id"])),
+            result=json.loads(row["result"]) if row["result"] else None,
+            failure=Failure.model_validate_json(row["failure"]) if row["failure"] else None,
+        )
+
+    # -- starting ---------------------------------------------------------------------------------------------------
+
+    def _occupy(self, key: str, change: Callable[[sqlite3.Connection], int]) -> int:
+        """Make the change by which an operation takes its key. Raises Busy when another one holds it."""
+        while True:
+            self._settle()
+            try:
+                with explained(self.path), transaction(self._connection()) as connection:
+                    return change(connection)
+            except sqlite3.IntegrityError:
+                holder = self._read(sql.HOLDER, {"key": key})
+                if holder:  # else it ended just now: try again
+                    raise Busy(self._operation(holder[0])) from None
+
+    def _spawn(self, identifier: int) -> Operation:
+        row = self._row(identifier)
+        log = self.log_path(identifier)
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            spawn(self.site.root, identifier, row["token"], log)
+        except OSError as error:
+            failure = Failure(
+                what=f"{row['kind']} {row['subject']} could not be started",
+                why=error.strerror or str(error),
+                remedy="free memory, processes or disk space, then start it again",
+            )
+            self._finish(row, State.FAILED, failure)
+            raise failure.error() from error
+        return self._operation(self._row(identifier))
+
+    def _prune(self) -> None:
+        """Forget the oldest operations beyond the site's bound, with their logs."""
+        old = self._read(sql.EXPIRED, {"keep": self.site.settings.operations.keep})
+        for row in old:
+            self.log_path(row["id"]).unlink(missing_ok=True)
+            with explained(self.path), transaction(self._connection(), durable=False) as connection:
+                connection.execute(sql.DELETE, {"id": row["id"]})
+
+    # -- crashes ----------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Mark live operations whose process is gone as crashed, and clean up after them."""
+        for row in self._read(sql.LIVE, {"limit": -1}):
+            if self._gone(row) and os.access(self.path.parent, os.W_OK):
+                self._mark_crashed(row)
+
+    def _gone(self, row: sqlite3.Row) -> bool:
+        if row["boot"] != processes.boot_id():
+            return True  # the machine went down in the middle, or this is another machine
+        expired = bool(time.monotonic() > row["lease"])
+        if row["state"] == State.QUEUED.value or not self._here(row):
+            return expired
+        return not processes.alive(row["pid"], row["pid_start"])
+
+    @staticmethod
+    def _here(row: sqlite3.Row) -> bool:
+        """Whether the row's pid means the same here as it does where it was written."""
+        return bool(row["namespace"] == processes.pid_namespace() and row["boot"] == processes.boot_id())
+
+    def _mark_crashed(self, row: sqlite3.Row) -> None:
+        words = "\n".join(tail(self.log_path(row["id"]), LAST_WORDS))
+        failure = Failure(
+            what=f"{row['kind']} {row['subject']} crashed",
+            why="its process is gone (killed, out of memory, or the machine went down)"
+            + (f"; its last words:\n{words}" if words else ""),
+            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {row['id']}",
+        )
+        self._finish(row, State.CRASHED, failure)
+
+    def _finish(self, row: sqlite3.Row, state: State, failure: Failure) -> None:
+        """End an operation from outside. Its leftovers go before its key is free, so nobody works there meanwhile."""
+        with explained(self.path), transaction(self._connection()) as connection:
+            now = connection.execute(sql.GET, {"id": row["id"]}).fetchone()
+            if now is None or (now["state"], now["attempt"]) != (row["state"], row["attempt"]):
+                return  # someone else was faster
+            processes.kill_holders(row["token"])
+            remove_leftovers(self.site, row["key"], row["temporary"])
+            operation_file(self.site, row["id"], ".reserve").unlink(missing_ok=True)
+            values = {
+                "id": row["id"],
+                "attempt": row["attempt"],
+                "state": state.value,
+                "now": time.time(),
+                "seconds": 0,
+                "result": None,
+                "failure": failure.model_dump_json(),
+            }
+            connection.execute(sql.FINISH, values)
+            _event(connection, row["id"], state.value)
+
+
+_PLAIN = (
+    "id",
+    "kind",
+    "subject",
+    "key",
+    "state",
+    "attempt",
+    "created",
+    "started",
+    "ended",
+    "cancel_requested",
+    "by",
+    "pid",
+)
+
+
+def operation_file(site: Site, identifier: int, suffix: str) -> Path:
+    """A file that belongs to the operation: its log, its reserve."""
+    return site.state / "operations" / f"{identifier}{suffix}"
+
+
+def raise_for(operation: Operation) -> None:
+    """Raise the error with which the operation ended, if it did not end well."""
+    if operation.state.live or operation.state is State.DONE:
+        return
+    if operation.failure is not None:
+        raise operation.failure.error()
+    raise (
+        Cancelled()
+        if operation.state is State.CANCELLED
+        else XaivaError(f"{operation.title()} {operation.state.value}")
+    )
+
+
+def who() -> str:
+    """The user of this process, and from where when it is an SSH session."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = str(os.getuid())
+    client = os.environ.get("SSH_CLIENT", "").split(" ")[0]
+    return f"{name} from {client}" if client else name
+
+
+def _queued() -> dict[str, object]:
+    return {
+        "token": uuid.uuid4().hex,
+        "created": time.time(),
+        "boot": processes.boot_id(),
+        "lease": time.monotonic() + START_SECONDS,
+        "by": who(),
+    }
+
+
+def _event(connection: sqlite3.Connection, identifier: int, what: str, by: str = "") -> None:
+    connection.execute(sql.PUT_EVENT, {"id": identifier, "now": time.time(), "what": what, "by": by})

@@ -1,0 +1,36 @@
+"""What a killed operation leaves behind, and its removal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from core.files import TEMPORARY_PREFIX
+from core.site import Site
+
+
+def remove_leftovers(site: Site, key: str, temporary: str) -> int:
+    """Remove the operation's folder of temporary files, and those in the artifacts it had for itself alone.
+
+    Only called while the operation still holds `key`, so nobody else has temporary files there. Partial downloads
+    have names of their own and stay: the next sync goes on from them. Returns how many were removed.
+    """
+    removed = 0
+    if temporary and Path(temporary).name.startswith(TEMPORARY_PREFIX):
+        shutil.rmtree(temporary, ignore_errors=True)
+        removed += 1
+    kind, _, preset = key.partition(":")
+    if kind != "preset" or not preset or preset != os.path.basename(preset):
+        return removed
+    for folder, names, files in os.walk(site.artifacts / preset):
+        for name in [*names, *files]:
+            if not name.startswith(TEMPORARY_PREFIX):
+                continue
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                removed += 1
+        names[:] = [name for name in names if not name.startswith(TEMPORARY_PREFIX)]
+    return removed

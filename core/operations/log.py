@@ -1,0 +1,227 @@
+"""An operation's log: one text file that people read with `less`, bounded, with one writer and any number of readers.
+
+A line is `HH:MM:SS<tab>stage<tab>text`. When the file would pass its limit, its middle is dropped: the first and the
+last quarter stay, and a marker line between them says how many bytes are missing. Offsets are logical: they count
+what was dropped too, so that a reader's place survives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.files import TEMPORARY_PREFIX
+from core.operations.model import LogLine
+
+LINE_LIMIT = 64 << 10  # characters; a longer line is cut and says so
+READ_SIZE = 1 << 20
+_GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
+_GAP_BYTES = re.compile(rb"\[(\d+) bytes")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), " ")
+
+
+def clean(text: str) -> str:
+    """The line as a terminal would leave it: without escape sequences, and what a carriage return overwrote."""
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    if "\r" in text:
+        text = text.rstrip("\r").rpartition("\r")[2]
+    if len(text) > LINE_LIMIT:
+        text = f"{text[:LINE_LIMIT]} [{len(text) - LINE_LIMIT} more characters]"
+    return text.translate(_CONTROLS)
+
+
+class LogWriter:
+    """Appends lines to `path` and keeps it within `limit` bytes. A full disk loses lines, says so, and ends nothing."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._lost = 0
+        self._why = ""
+        self._file = self._open(path)
+        self._size = os.fstat(self._file).st_size
+
+    def write(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Append (stage, text) lines in one write."""
+        clock = time.strftime("%H:%M:%S")
+        rows = [f"{clock}\t{clean(stage)}\t{clean(text)}\n" for stage, text in lines]
+        if self._lost:
+            rows.insert(0, f"{clock}\t\t[{self._lost} lines could not be written here: {self._why}]\n")
+        data = "".join(rows).encode(errors="replace")
+        try:
+            if self._size and self._size + len(data) > self._limit:
+                self._drop_middle()
+            self._append(data)
+            self._lost = 0
+        except OSError as error:
+            self._lost += len(rows) - (1 if self._lost else 0)
+            self._why = error.strerror or str(error)
+
+    def close(self) -> None:
+        """Say what was lost, if there is room for it now, and close the file."""
+        if self._lost:
+            self.write([])
+        os.close(self._file)
+
+    @staticmethod
+    def _open(path: Path) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def _append(self, data: bytes) -> None:
+        written = os.write(self._file, data)
+        if written < len(data):  # the disk filled up in the middle of a line: take the half line back
+            os.ftruncate(self._file, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._size += written
+
+    def _drop_middle(self) -> None:
+        with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
+            head, tail_from, dropped = _cut(content, self._limit // 4)
+            marker = (
+                f"--:--:--\t\t[{dropped} bytes left out here to keep this log within {self._limit} bytes]\n".encode()
+            )
+            beside = self._path.with_name(f"{TEMPORARY_PREFIX}{self._path.name}")
+            try:
+                beside.unlink(missing_ok=True)
+                with open(beside, "xb") as file:
+                    file.write(content[:head])
+                    file.write(marker)
+                    file.write(content[tail_from:])
+            except OSError:  # no room for a copy: the tail goes as well, so that the log can go on
+                beside.unlink(missing_ok=True)
+                dropped += len(content) - tail_from
+                tail_from = len(content)
+        if tail_from == self._size:
+            marker = re.sub(rb"\d+ bytes left", b"%d bytes left" % dropped, marker)
+            os.ftruncate(self._file, head)
+            self._size = head
+            self._append(marker)
+            return
+        os.replace(beside, self._path)
+        os.close(self._file)
+        self._file = self._open(self._path)
+        self._size = os.fstat(self._file).st_size
+
+
+def _cut(content: mmap.mmap, quarter: int) -> tuple[int, int, int]:
+    """Where the kept head ends, where the kept tail starts, and how many bytes of the log that leaves out in all."""
+    gap = _find_gap(content)
+    head = gap.start if gap else content.find(b"\n", quarter) + 1
+    tail_from = content.find(b"\n", max(head, len(content) - quarter)) + 1 or len(content)
+    if not gap:
+        return head, tail_from, tail_from - head
+    tail_from = max(tail_from, gap.end)
+    return head, tail_from, gap.dropped + tail_from - gap.end
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """The marker line lies at [start, end) of the file and stands for `dropped` bytes of the log."""
+
+    start: int
+    end: int
+    dropped: int
+
+    def logical(self, place: int) -> int:
+        """The logical offset of a place in the file."""
+        return place if place <= self.start else place - self.end + self.start + self.dropped
+
+    def place(self, logical: int) -> int:
+        """The place in the file of a logical offset; what was dropped is found at the marker."""
+        if logical <= self.start:
+            return logical
+        behind = logical - self.start - self.dropped
+        return self.end + behind if behind >= 0 else self.start
+
+
+def _find_gap(content: mmap.mmap) -> _Gap | None:
+    at = content.find(_GAP)
+    if at < 0:
+        return None
+    end = content.find(b"\n", at + 1) + 1
+    match = _GAP_BYTES.search(content[at:end])
+    return _Gap(at + 1, end, int(match[1])) if match and end else None
+
+
+class LogReader:
+    """Reads whole lines from a logical offset on, while the writer goes on."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self._file = -1
+        self._place = 0  # in the file, where `offset` lies
+        self._inode = 0
+        self._gap: _Gap | None = None
+        self.offset = offset
+
+    def read(self) -> list[LogLine]:
+        """The next lines, at most about a megabyte of them; empty when there are none yet."""
+        if self._file < 0 and not self._open():
+            return []
+        data = self._chunk()
+        if not data and self._replaced():
+            self.close()
+            if not self._open():
+                return []
+            data = self._chunk()
+        self._place += len(data)
+        self.offset = self._gap.logical(self._place) if self._gap else self._place
+        return [_parse(line) for line in data.decode(errors="replace").split("\n")[:-1]]
+
+    def close(self) -> None:
+        """Close the file; a later read opens it again at the same place."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _chunk(self) -> bytes:
+        data = os.pread(self._file, READ_SIZE, self._place)
+        return data[: data.rfind(b"\n") + 1]
+
+    def _replaced(self) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            now = os.stat(self._path)
+            return now.st_ino != self._inode or now.st_size < self._place
+        return False
+
+    def _open(self) -> bool:
+        try:
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        status = os.fstat(self._file)
+        self._inode = status.st_ino
+        self._gap = None
+        if status.st_size:
+            with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
+                self._gap = _find_gap(content)
+        place = self._gap.place(self.offset) if self._gap else self.offset
+        self._place = min(place, status.st_size)
+        return True
+
+
+def tail(path: Path, count: int) -> list[str]:
+    """The texts of the last lines of a log; empty when there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - (count << 10), 0))
+            lines = file.read().decode(errors="replace").split("\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [_parse(line).text for line in lines[-count:]]
+
+
+def _parse(line: str) -> LogLine:
+    clock, tab, rest = line.partition("\t")
+    stage, second, text = rest.partition("\t")
+    return LogLine(clock=clock, stage=stage, text=text) if tab and second else LogLine(clock="", stage="", text=line)

@@ -1,0 +1,24 @@
+"""Secrets stay out of ledger and log: whatever looks like one in the environment is masked in what is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+MASK = "***"
+_SHORTEST = 6  # shorter values are too common to be masked everywhere they occur
+_NAMES = re.compile(r"(token|passw(or)?d|secret|api_?key|credentials?|private_?key)$", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"(://)[^/\s:@]*:[^/\s@]+@")
+
+
+def redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
+    """A function that masks the values of secret-looking variables, and logins inside URLs."""
+    values = {v for name, v in environment.items() if _NAMES.search(name) and len(v) >= _SHORTEST}
+    known = re.compile("|".join(re.escape(v) for v in sorted(values, key=len, reverse=True))) if values else None
+
+    def redact(text: str) -> str:
+        if "@" in text:
+            text = _URL_LOGIN.sub(rf"\1{MASK}@", text)
+        return known.sub(MASK, text) if known else text
+
+    return redact

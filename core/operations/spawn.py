@@ -1,0 +1,43 @@
+"""Starting the interpreter for our own modules, whatever the site folder or the environment would put before them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from core.operations.processes import TOKEN_VARIABLE
+
+_ROOT = os.fspath(Path(__file__).resolve().parents[2])  # the folder that holds the package `core`
+# -I: neither the working directory nor PYTHONPATH may put a site's own module `core` before ours.
+_RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
+# The first process only makes the second and ends: so the operation is nobody's child, and nobody's zombie.
+_RUN_DETACHED = "import os; os.fork() and os._exit(0); " + _RUN
+
+
+def interpreter(module: str, *arguments: str, detached: bool = False) -> list[str]:
+    """The command that runs `main()` of one of our modules in a fresh interpreter."""
+    code = (_RUN_DETACHED if detached else _RUN).format(module=module)
+    return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
+
+
+def spawn(root: Path, identifier: int, token: str, log: Path) -> None:
+    """Start the supervisor of an operation in a session of its own; it outlives this process and its terminal.
+
+    Raises OSError when no process can be made.
+    """
+    with open(log, "ab") as output:
+        first = subprocess.run(
+            interpreter("core.operations.child", os.fspath(root), str(identifier), token, detached=True),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=root,
+            env={**os.environ, TOKEN_VARIABLE: token},
+            start_new_session=True,
+            check=False,
+        )
+    if first.returncode:
+        raise OSError(errno.EAGAIN, f"no new process could be made (see {log})")

@@ -1,0 +1,130 @@
+"""Small works for the tests: each has the shape of an operation and does one thing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from core.errors import ChecksFailed, InputError
+from core.files import TEMPORARY_PREFIX
+from core.progress import Progress, Stage, StageState, stop_if_cancelled
+from core.site import Site
+
+Options = Mapping[str, JsonValue]
+Result = dict[str, JsonValue]
+
+KINDS = {
+    name: f"tests.operations.work:{name}"
+    for name in ("quick", "wait", "stuck", "deaf", "nested", "broken", "refused", "checked", "pour", "die", "strays")
+}
+
+
+def quick(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Two stages and a line."""
+    progress.stage(Stage(id="one", title="First", state=StageState.RUNNING, total=2, unit="steps"))
+    progress.log(f"hello {subject}", "one")
+    print("printed")
+    for done in (1, 2):
+        progress.stage(Stage(id="one", title="First", state=StageState.RUNNING, done=done, total=2, unit="steps"))
+    progress.stage(Stage(id="one", title="First", state=StageState.DONE, done=2, total=2, unit="steps"))
+    progress.stage(Stage(id="two", title="Second", state=StageState.CACHED))
+    return {"subject": subject, "options": dict(options), "site": os.fspath(site.root)}
+
+
+def wait(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Runs until the file `go` exists in the site, with temporary files lying about; ends when asked to."""
+    folder = site.artifacts / subject / "layers"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{TEMPORARY_PREFIX}half").write_text("half")
+    (folder / "whole").write_text("whole")
+    tempfile.mkdtemp()
+    progress.stage(Stage(id="wait", title="Waiting", state=StageState.RUNNING))
+    progress.log(f"waiting as {os.getpid()}", "wait")
+    number = 0
+    while not (site.root / "go").exists():
+        stop_if_cancelled(progress)
+        number += 1
+        progress.stage(Stage(id="wait", title="Waiting", state=StageState.RUNNING, done=number))
+        time.sleep(0.01)
+    (folder / f"{TEMPORARY_PREFIX}half").unlink()
+    progress.stage(Stage(id="wait", title="Waiting", state=StageState.DONE, done=number))
+    return {"waited": True}
+
+
+def stuck(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Never looks at the flag."""
+    progress.log(f"stuck as {os.getpid()}")
+    while True:
+        time.sleep(60)
+
+
+def deaf(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Neither looks at the flag nor ends on SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    (site.artifacts / subject).mkdir(parents=True, exist_ok=True)
+    (site.artifacts / subject / f"{TEMPORARY_PREFIX}half").write_text("half")
+    progress.log(f"deaf as {os.getpid()}")
+    while True:
+        time.sleep(60)
+
+
+_DEAF_CHILD = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print('child', os.getpid(), flush=True); time.sleep(600)"
+
+
+def nested(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Waits for a child that ignores SIGTERM in a session of its own and with an empty environment."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with subprocess.Popen([sys.executable, "-c", _DEAF_CHILD], start_new_session=True, env={}) as child:
+        child.wait()
+    return {}
+
+
+def strays(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Ends well, but leaves a child running."""
+    child = subprocess.Popen([sys.executable, "-c", _DEAF_CHILD], start_new_session=True, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    return {"child": int(child.stdout.readline().split()[1])}
+
+
+def broken(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Fails in a way nobody thought of."""
+    raise KeyError("something")
+
+
+def refused(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Fails in words, one of which is a secret."""
+    token = site.env.get("PRIVATE_TOKEN", "")
+    progress.log(f"fetching https://user:{token}@example.invalid/simple with {token}")
+    raise InputError("Preset x", f"{token} is wrong", "mend it")
+
+
+def checked(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Finds errors."""
+    raise ChecksFailed("2 files differ")
+
+
+def pour(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Reports and prints many lines."""
+    count = options["lines"]
+    assert isinstance(count, int)
+    for number in range(count):
+        progress.log(f"line {number} " + "x" * 200, "pour")
+    print("printed " * 100_000)
+    Path(site.root, "poured").touch()
+    return {"lines": count}
+
+
+def die(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Is killed without a word, as for want of memory."""
+    progress.stage(Stage(id="last", title="Last", state=StageState.RUNNING))
+    print("my last words", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
