@@ -32,6 +32,11 @@ class TestEngine:
     process: subprocess.Popen[bytes]
     netns: str = ""
     bridge: str = ""
+    gateway: str = ""
+
+    def inside(self, command: list[str]) -> list[str]:
+        """The command as it must be started to see the engine's own network."""
+        return ["nsenter", f"--net=/run/netns/{self.netns}", *command] if self.netns else command
 
     @property
     def env(self) -> dict[str, str]:
@@ -95,27 +100,24 @@ def base_tar() -> Path:
 
 
 @contextmanager
-def start_engine(*, offline: bool = False, base: bool = True) -> Iterator[TestEngine]:
-    """Run an engine of our own; with `offline` in a network namespace that holds nothing but loopback."""
+def start_engine(*, offline: bool = False, bridge: bool | None = None, base: bool = True) -> Iterator[TestEngine]:
+    """Run an engine of our own.
+
+    With `offline` it lives in a network namespace without a route out; `bridge` (by default only online) gives its
+    containers a network among themselves and published ports.
+    """
     require(os.geteuid() == 0, "root, for a Docker engine of the tests' own")
     for tool in ("dockerd", "docker", "ip", "nsenter"):
         require(shutil.which(tool), tool)
     name = f"xv{uuid.uuid4().hex[:8]}"
     folder = Path(tempfile.mkdtemp(prefix="xaiva-engine-"))
     netns = name if offline else ""
-    bridge = "" if offline else name
-    if offline:
-        subprocess.run(["ip", "netns", "add", netns], check=True)
-        subprocess.run(["ip", "-n", netns, "link", "set", "lo", "up"], check=True)
-    else:
-        octets = int(name[2:6], 16)
-        subnet = f"10.{200 + octets % 50}.{octets % 250}.1/24"
-        subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
-        subprocess.run(["ip", "addr", "add", subnet, "dev", bridge], check=True)
-        subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
+    link = name if bridge or (bridge is None and not offline) else ""
+    gateway = _set_up_network(name, netns, link)
     engine = None
     try:
-        engine = TestEngine(folder, f"unix://{folder}/docker.sock", _start(folder, netns, bridge), netns, bridge)
+        process = _start(folder, netns, link)
+        engine = TestEngine(folder, f"unix://{folder}/docker.sock", process, netns, link, gateway)
         if base:
             engine.import_base()
         yield engine
@@ -131,7 +133,23 @@ def start_engine(*, offline: bool = False, base: bool = True) -> Iterator[TestEn
         if offline:
             subprocess.run(["ip", "netns", "del", netns], check=False)
         else:
-            subprocess.run(["ip", "link", "del", bridge], check=False)
+            subprocess.run(["ip", "link", "del", link], check=False)
+
+
+def _set_up_network(name: str, netns: str, link: str) -> str:
+    """Make the namespace and the bridge that are asked for; return the bridge's address, or nothing."""
+    inside = ["-n", netns] if netns else []
+    if netns:
+        subprocess.run(["ip", "netns", "add", netns], check=True)
+        subprocess.run(["ip", *inside, "link", "set", "lo", "up"], check=True)
+    if not link:
+        return ""
+    octets = int(name[2:6], 16)
+    gateway = f"10.{200 + octets % 50}.{octets % 250}.1"
+    subprocess.run(["ip", *inside, "link", "add", link, "type", "bridge"], check=True)
+    subprocess.run(["ip", *inside, "addr", "add", f"{gateway}/24", "dev", link], check=True)
+    subprocess.run(["ip", *inside, "link", "set", link, "up"], check=True)
+    return gateway
 
 
 def _start(folder: Path, netns: str, bridge: str) -> subprocess.Popen[bytes]:
