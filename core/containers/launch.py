@@ -11,7 +11,7 @@ from core.containers.gpu_access import device_request
 from core.containers.listing import get
 from core.containers.model import Container
 from core.containers.refusals import explained
-from core.containers.settings import DEV_FOLDER, Settings, Volume, read
+from core.containers.settings import DEV_FOLDER, Mount, Settings, read
 from core.engine import EngineError, connect, endpoint, engine_errors
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level, has_errors
@@ -74,8 +74,8 @@ def launch(
     `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is mounted at
     /src, the working folder, and the command gets `--reload`.
 
-    Raises LaunchError when something is in the way, EngineError when the engine refuses, InputError for settings
-    that cannot be read. `core.containers.manage.wait_healthy` then waits until it is well.
+    Raises LaunchError when something is in the way, EngineError when the engine refuses, InputError for an env
+    file that cannot be read. `core.containers.manage.wait_healthy` then waits until it is well.
     """
     name = name or container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
@@ -127,10 +127,9 @@ def _body(
         "ExposedPorts": {inside: {} for inside in bindings},
         "HostConfig": {
             "PortBindings": bindings,
-            "Mounts": [_mount(volume) for volume in settings.volumes],
+            "Mounts": [_mount(mount) for mount in settings.mounts],
             "RestartPolicy": {"Name": run.restart},
             "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
-            "Init": True,  # reaps what the service leaves behind and passes signals on
         },
     }
     if dev:
@@ -140,10 +139,10 @@ def _body(
     return body
 
 
-def _mount(volume: Volume) -> dict[str, Any]:
+def _mount(mount: Mount) -> dict[str, Any]:
     """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
-    kind = "volume" if volume.named else "bind"
-    return {"Type": kind, "Source": volume.source, "Target": volume.target, "ReadOnly": volume.read_only}
+    kind = "volume" if mount.named else "bind"
+    return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
 
 
 def _health_check(check: HealthCheck) -> dict[str, Any]:

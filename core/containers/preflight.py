@@ -59,7 +59,8 @@ def findings(
 
 def missing_folders(settings: Settings) -> list[Path]:
     """Bind-mounted paths that do not exist on this machine."""
-    return [Path(volume.source) for volume in settings.volumes if not volume.named and not Path(volume.source).exists()]
+    paths = [Path(mount.source) for mount in settings.mounts if not mount.named]
+    return [path for path in paths if not path.exists()]
 
 
 def _image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:

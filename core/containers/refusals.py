@@ -54,7 +54,7 @@ REFUSALS = (
     ),
     _row(
         "port-taken",
-        r"(?:Bind for|listen (?:tcp|udp)\d?) ([\d.:\[\]a-f]+)[^\n]*(?:already allocated|already in use)",
+        r"(?:Bind for|listen (?:tcp|udp)\d?) (\S+?):? [^\n]*already (?:allocated|in use)",
         "port {1} is taken",
         "stop what holds it, or change run.ports of the preset",
     ),

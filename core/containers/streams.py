@@ -85,9 +85,9 @@ class Stream:
             response.close()
 
     def _open(self, more: Mapping[str, Any]) -> requests.Response | None:
-        timeout = (self._api.timeout, IDLE_SECONDS)
         with engine_errors(self._what):
-            response = self._api.get(self._url, params={**self._query, **more}, stream=True, timeout=timeout)
+            # the engine sends its headers at once, also when it has nothing to say yet
+            response = self._api.get(self._url, params={**self._query, **more}, stream=True, timeout=self._api.timeout)
             if not response.ok:
                 from docker.errors import create_api_error_from_http_exception
                 from requests import HTTPError
@@ -96,6 +96,9 @@ class Stream:
                     response.raise_for_status()
                 except HTTPError as error:
                     create_api_error_from_http_exception(error)
+        connection: Any = response.raw.connection
+        if connection is not None and connection.sock is not None:
+            connection.sock.settimeout(IDLE_SECONDS)
         with self._lock:
             self._response = response
             if self.closed:

@@ -1,0 +1,54 @@
+"""A preset whose image is the plain Debian base, so that launches need no build."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import docker
+from core import labels
+from core.engine import connect
+from core.presets.model import Preset
+from core.site import Site
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+NAME = "plain"
+FOREVER = ["sh", "-c", "echo started; exec sleep 1000"]
+
+
+def preset(**run: Any) -> Preset:
+    """A preset with these run settings; it sleeps unless told otherwise."""
+    return Preset.model_validate(
+        {"base_image": BASE_IMAGE, "python_version": "3.11", "run": {"command": FOREVER, "restart": "no", **run}}
+    )
+
+
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """Wait until the condition is true and return its value; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def image(engine: TestEngine) -> str:
+    """The image of the preset `plain`."""
+    tag = labels.image_tag(NAME)
+    engine.docker("tag", BASE_IMAGE, tag)
+    return tag
+
+
+@pytest.fixture
+def client(engine: TestEngine, engine_site: Site) -> Iterator[docker.DockerClient]:
+    """A client of the test engine; every container is removed afterwards."""
+    connected = connect(engine_site)
+    yield connected
+    connected.close()
+    left = engine.docker("ps", "-aq").split()
+    if left:
+        engine.docker("rm", "-f", *left)

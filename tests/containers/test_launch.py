@@ -1,0 +1,295 @@
+"""A launch on a real engine: what the container gets, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+import docker
+from core import labels
+from core.containers.launch import LaunchError, container_name, launch, preflight
+from core.containers.listing import get, inspect, list_containers
+from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
+from core.containers.model import Health, State
+from core.engine import EngineError
+from core.errors import InputError
+from core.site import Site
+from tests.containers.conftest import NAME, preset, until
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+pytestmark = pytest.mark.engine
+
+
+def codes(site: Site, **run: object) -> list[str]:
+    return [finding.code for finding in preflight(site, NAME, preset(**run))]
+
+
+def test_container_gets_all_run_settings(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    (engine_site.root / "data").mkdir()
+    (engine_site.root / "site.env").write_text("# ours\nFROM_FILE=two words\nHIDDEN=no\n")
+    chosen = preset(
+        ports=["127.0.0.1:18643:8600", "127.0.0.1:15000:5000/udp"],
+        volumes=["./data:/data", "cache:/cache:ro"],
+        environment={"HIDDEN": "yes"},
+        env_files=["site.env"],
+        shm_size="128m",
+        restart="on-failure",
+        health_check={"command": ["true"], "interval": 1, "timeout": 2, "start_period": 3, "retries": 4},
+    )
+    assert preflight(engine_site, NAME, chosen) == []
+
+    container = launch(engine_site, NAME, chosen)
+
+    assert container.name == container_name(NAME) == "xaiva-plain"
+    assert container.ours
+    assert (container.preset, container.site) == (NAME, str(engine_site.root))
+    assert [str(port) for port in container.ports] == ["127.0.0.1:15000->5000/udp", "127.0.0.1:18643->8600/tcp"]
+    data = inspect(client, container.name)
+    assert {"HIDDEN=yes", "FROM_FILE=two words"} <= set(data["Config"]["Env"])
+    mounts = {mount["Destination"]: mount for mount in data["Mounts"]}
+    assert mounts["/data"]["Source"] == str(engine_site.root / "data")
+    assert mounts["/data"]["RW"]
+    assert (mounts["/cache"]["Name"], mounts["/cache"]["RW"]) == ("cache", False)
+    assert data["HostConfig"]["ShmSize"] == 128 << 20
+    assert data["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
+    check = data["Config"]["Healthcheck"]
+    assert (check["Test"], check["Interval"], check["Timeout"]) == (["CMD", "true"], 10**9, 2 * 10**9)
+    assert (check["StartPeriod"], check["Retries"]) == (3 * 10**9, 4)
+    assert wait_healthy(client, container.name, timeout=30).health is Health.HEALTHY
+
+
+def test_listing_has_all_containers_and_marks_ours(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    engine.docker(
+        "run", "-d", "--name", "a-stranger", "--label", f"{labels.PRESET}={NAME}", BASE_IMAGE, "sleep", "1000"
+    )
+    engine.docker("run", "--name", "b-ended", BASE_IMAGE, "sh", "-c", "exit 3", check=False)
+    launch(engine_site, NAME, preset())
+
+    ours, stranger, ended = list_containers(client)
+
+    assert (ours.name, ours.ours, ours.state) == ("xaiva-plain", True, State.RUNNING)
+    # an image of ours run by hand carries our label, but we did not launch it
+    assert (stranger.name, stranger.ours) == ("a-stranger", False)
+    assert (ended.name, ended.state, ended.exit_code) == ("b-ended", State.EXITED, 3)
+    details = get(client, "b-ended")
+    assert details.created == pytest.approx(ended.created, abs=1.5)
+    assert (details.exit_code, details.image) == (3, ended.image)
+
+
+def test_dev_mode_mounts_the_source_and_asks_for_reload(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    (engine_site.root / "app").mkdir()
+    (engine_site.root / "app" / "main.py").write_text("print()")
+    command = ["sh", "-c", 'echo "$@"; pwd; cat main.py; sleep 1000', "serve"]
+    chosen = preset(command=command, dev={"enabled": True, "source": "app"})
+    launch(engine_site, NAME, chosen)
+    until(lambda: b"print" in client.api.logs("xaiva-plain"))
+    assert client.api.logs("xaiva-plain").split() == [b"--reload", b"/src", b"print()"]
+
+
+def test_dev_mode_takes_the_dev_image_where_there_is_one(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    dev = labels.image_tag(NAME, "dev")
+    engine.docker("tag", BASE_IMAGE, dev)
+    try:
+        container = launch(engine_site, NAME, preset(command=["tail", "-f", "/dev/null"]), dev=True)
+        assert container.image == dev
+    finally:
+        engine.docker("rm", "-f", container_name(NAME), check=False)
+        engine.docker("rmi", dev)
+
+
+def test_missing_image(engine_site: Site, client: docker.DockerClient) -> None:
+    (finding,) = preflight(engine_site, "never-built", preset())
+    assert finding.code == "image-missing"
+    assert "xaiva build never-built" in finding.remedy
+    with pytest.raises(LaunchError, match="Image xaiva/never-built:latest: the engine does not have it"):
+        launch(engine_site, "never-built", preset())
+
+
+def test_port_taken_by_a_container(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    engine.docker("run", "-d", "--name", "holder", "-p", "127.0.0.1:18644:80", BASE_IMAGE, "sleep", "1000")
+    (finding,) = preflight(engine_site, NAME, preset(ports=["18644:8600"]))
+    assert (finding.code, finding.why) == ("port-taken", "it is taken by container holder")
+    assert codes(engine_site, ports=["127.0.0.2:18644:8600"]) == []  # another address of the machine
+    assert codes(engine_site, ports=["18644:8600/udp"]) == []
+
+
+def test_port_taken_by_a_process(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        (finding,) = preflight(engine_site, NAME, preset(ports=[f"{port}:8600"]))
+        assert finding.code == "port-taken"
+        assert "pid" in finding.why
+        with pytest.raises(LaunchError, match=rf"Port {port}/tcp: it is taken by process"):
+            launch(engine_site, NAME, preset(ports=[f"{port}:8600"]))
+
+
+def test_port_taken_where_only_the_engine_knows(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A remote engine's processes cannot be seen from here: its own refusal is explained instead."""
+    monkeypatch.setattr("core.containers.conflicts._process_holder", lambda port: None)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(EngineError, match=rf"port .*{port} is taken") as caught:
+            launch(engine_site, NAME, preset(ports=[f"127.0.0.1:{port}:8600"]))
+    assert "run.ports" in caught.value.remedy
+    assert list_containers(client) == []  # what could not start is not left behind
+
+
+def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    chosen = preset(volumes=["./models/deep:/models"])
+    (finding,) = preflight(engine_site, NAME, chosen)
+    assert finding.code == "volume-missing"
+    assert str(engine_site.root / "models/deep") in finding.what
+    assert "--create-folders" in finding.remedy
+    with pytest.raises(LaunchError):
+        launch(engine_site, NAME, chosen)
+    assert not (engine_site.root / "models").exists()
+
+    launch(engine_site, NAME, chosen, create_folders=True)
+    assert (engine_site.root / "models/deep").is_dir()
+
+
+def test_several_obstacles_are_all_named(engine_site: Site, client: docker.DockerClient) -> None:
+    with pytest.raises(LaunchError) as caught:
+        launch(engine_site, "never-built", preset(volumes=["./nowhere:/data"], gpus="all"))
+    found = [finding.code for finding in caught.value.findings]
+    assert found == ["image-missing", "gpu-toolkit", "volume-missing"]
+    assert "nvidia-ctk" in caught.value.remedy
+
+
+def test_engine_without_the_toolkit_refuses_and_is_explained(
+    engine_site: Site, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's own refusal, as a remote engine would give it, which names no runtime beforehand."""
+    from core.containers.gpu_access import GpuAccess
+
+    monkeypatch.setattr("core.containers.preflight.gpu_access", lambda info, local: GpuAccess.UNKNOWN)
+    with pytest.raises(EngineError, match="no NVIDIA container toolkit") as caught:
+        launch(engine_site, NAME, preset(gpus="0"))
+    assert "nvidia-ctk runtime configure" in caught.value.remedy
+
+
+def test_cdi_devices_reach_the_engine(
+    engine_site: Site, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.containers.gpu_access import GpuAccess
+
+    monkeypatch.setattr("core.containers.preflight.gpu_access", lambda info, local: GpuAccess.CDI)
+    with pytest.raises(EngineError, match=r"CDI|cdi") as caught:
+        launch(engine_site, NAME, preset(gpus="all"))
+    assert caught.value.remedy
+
+
+def test_stopped_container_is_replaced_only_when_asked(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    first = launch(engine_site, NAME, preset())
+    assert codes(engine_site) == ["already-running"]
+    with pytest.raises(LaunchError, match="running already"):
+        launch(engine_site, NAME, preset(), replace=True)
+    stop(client, first.name, seconds=0)
+    assert codes(engine_site) == ["name-taken"]
+
+    second = launch(engine_site, NAME, preset(), replace=True)
+
+    assert second.id != first.id
+    assert [container.id for container in list_containers(client)] == [second.id]
+
+
+def test_failed_replacement_leaves_the_old_container(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    first = launch(engine_site, NAME, preset())
+    stop(client, first.name, seconds=0)
+    with pytest.raises(EngineError, match="no program /no/such") as caught:
+        launch(engine_site, NAME, preset(command=["/no/such"]), replace=True)
+    assert "run.command" in caught.value.remedy
+    (left,) = list_containers(client)
+    assert (left.id, left.name) == (first.id, first.name)
+
+
+def test_strangers_name_is_never_taken(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    engine.docker("create", "--name", "xaiva-plain", BASE_IMAGE, "true")
+    with pytest.raises(LaunchError, match="not launched by xaiva"):
+        launch(engine_site, NAME, preset(), replace=True)
+
+
+def test_unhealthy_comes_with_the_last_health_output(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    check = {"command": ["sh", "-c", "echo camera 3 is dark; exit 1"], "interval": 0.2, "start_period": 0, "retries": 1}
+    launch(engine_site, NAME, preset(health_check=check))
+    with pytest.raises(EngineError, match="camera 3 is dark"):
+        wait_healthy(client, "xaiva-plain", timeout=30)
+    (listed,) = list_containers(client)
+    assert (listed.health, listed.health_output) == (Health.UNHEALTHY, "camera 3 is dark")
+    (finding,) = diagnose(client, "xaiva-plain")
+    assert finding.code == "unhealthy"
+
+
+def test_early_end_comes_with_its_last_words(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    launch(engine_site, NAME, preset(command=["sh", "-c", "echo no model file >&2; exit 7"]))
+    with pytest.raises(EngineError, match=r"(?s)ended with code 7.*no model file"):
+        wait_healthy(client, "xaiva-plain", timeout=30)
+
+
+def test_out_of_memory_is_named(engine: TestEngine, client: docker.DockerClient) -> None:
+    hog = "head -c 200m /dev/zero | tail"
+    engine.docker(
+        "run", "--name", "hog", "--memory", "32m", "--memory-swap", "32m", BASE_IMAGE, "sh", "-c", hog, check=False
+    )
+    if not get(client, "hog").oom_killed:
+        pytest.skip("this machine's cgroups do not report the out-of-memory killer")
+    assert [finding.code for finding in diagnose(client, "hog")] == ["oom"]
+
+
+def test_stop_restart_remove(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    container = launch(engine_site, NAME, preset())
+    started = inspect(client, container.id)["State"]["StartedAt"]
+    restart(client, container.name, seconds=0)
+    assert inspect(client, container.id)["State"]["StartedAt"] > started
+    with pytest.raises(EngineError, match="it is running"):
+        remove(client, container.name)
+    stop(client, container.name, seconds=0)
+    assert get(client, container.name).state is State.EXITED
+    remove(client, container.name)
+    with pytest.raises(EngineError, match="no such container"):
+        stop(client, container.name)
+
+
+def test_missing_env_file_is_named(site: Site) -> None:
+    chosen = preset(env_files=["absent.env"])
+    with pytest.raises(InputError, match=r"run\.env_files: .*absent\.env: No such file"):
+        launch(site, NAME, chosen)
+    (finding,) = preflight(site, NAME, chosen)
+    assert finding.code == "run-settings"
+
+
+def test_bad_line_of_an_env_file_is_named(site: Site) -> None:
+    (site.root / "bad.env").write_text("GOOD=1\nexport BAD=2\n")
+    with pytest.raises(InputError, match=r"bad\.env, line 2"):
+        launch(site, NAME, preset(env_files=["bad.env"]))
+
+
+def test_models_are_json_ready(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    container = launch(engine_site, NAME, preset())
+    assert json.loads(container.model_dump_json())["state"] == "running"
+    assert Path(container.site) == engine_site.root
