@@ -1,0 +1,171 @@
+"""`FrameDifference`: mixed into the application, it sends only changed cells and ends cleanly, come what may.
+
+It leans on names Textual keeps to itself (`App._display`, `_batch_count`, `ChopsUpdate`, `LayoutUpdate`), so Textual is
+pinned to one version and `tests/terminal/test_frames_equal.py` compares its pictures with Textual's own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.color import ColorSystem
+from textual._ansi_sequences import SYNC_END, SYNC_START
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.strip import Strip
+
+from tui.terminal import clipboard
+from tui.terminal.driver import ConsoleDriver
+from tui.terminal.frame import Frame
+
+if TYPE_CHECKING:
+    from textual.app import App
+    from textual.screen import Screen
+
+    _Base = App[Any]
+else:
+    _Base = object
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_GRACE = 2.0  # seconds an orderly end may take after a signal
+_WORTH_SYNC = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
+
+
+class FrameDifference(_Base):
+    """`class XaivaApp(FrameDifference, App[int])`. Set `stray_log` to keep what others print."""
+
+    stray_log: Path | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.frame = Frame(erase_keeps_background=_erase_keeps_background())
+        self._ending = False
+
+    def get_driver_class(self) -> Any:
+        """Ours, unless the environment names another."""
+        return ConsoleDriver if not os.environ.get("TEXTUAL_DRIVER") else super().get_driver_class()
+
+    # -- frames ----------------------------------------------------------------
+
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        driver = self._driver
+        if not isinstance(driver, ConsoleDriver) or not isinstance(renderable, (ChopsUpdate, LayoutUpdate)):
+            super()._display(screen, renderable)
+            if isinstance(driver, ConsoleDriver) and renderable is not None:
+                self.frame.forget()
+            return
+        if not self._batch_count and self._running and not self._closed:
+            self._fold(screen, renderable)
+            self._send_frame()
+        self.post_display_hook()
+
+    def _fold(self, screen: Screen[Any], update: ChopsUpdate | LayoutUpdate) -> None:
+        size = screen._compositor.size
+        if (size.width, size.height) != (self.frame.width, self.frame.height):
+            self.frame.resize(size.width, size.height)
+        if isinstance(update, LayoutUpdate):
+            for y, line in enumerate(update.strips, update.region.y):
+                self._fold_strips(update.region.x, y, line)
+            return
+        for y, x1, x2 in update.spans:
+            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
+                if strip is None or x > x2 or end <= x1:
+                    continue
+                self._fold_strips(x, y, (strip if x >= x1 and end <= x2 else strip.crop(0, min(end, x2) - x),))
+
+    def _fold_strips(self, x: int, y: int, strips: Iterable[Strip]) -> None:
+        colours = self.console._color_system or ColorSystem.TRUECOLOR
+        fold = self.frame.fold
+        for strip in strips:
+            for text, style, control in strip._segments:
+                if not control and text:
+                    codes = "" if style is None else style._ansi or Strip.render_ansi(style, colours)
+                    x = fold(x, y, text, codes)
+
+    def _send_frame(self) -> None:
+        """Send what changed, or leave it for when the terminal has taken the last frame."""
+        driver = self._driver
+        if not isinstance(driver, ConsoleDriver) or not driver.ready:
+            return
+        text = self.frame.flush() if self.frame.pending else ""
+        if getattr(self.focused, "cursor_screen_offset", None) is not None:  # where input methods show what is composed
+            text += self.frame.cursor_to(*self.cursor_position)
+        if not text:
+            return
+        if self._sync_available and len(text) >= _WORTH_SYNC:
+            text = f"{SYNC_START}{text}{SYNC_END}"
+        driver.send_frame(text)
+
+    def action_redraw(self) -> None:
+        """Draw everything anew: something else has written to the terminal."""
+        self.frame.forget()
+        self._send_frame()
+
+    # -- what the driver says ----------------------------------------------------
+
+    def terminal_started(self) -> None:
+        """The terminal is ours: nothing is known of what it shows."""
+        self.frame.forget()
+        for number in _ENDING:
+            signal.signal(number, self._on_signal)
+
+    def terminal_ready(self) -> None:
+        """The last frame has arrived: draw the newest state, if there is one."""
+        if self.frame.pending:
+            self._send_frame()
+
+    def terminal_lost(self) -> None:
+        """The terminal is gone: there is nobody to show anything to."""
+        self.end_now(signal.SIGHUP)
+
+    # -- the end ---------------------------------------------------------------
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        # Not the event loop's own handler: this one runs even when the loop is held up by something.
+        self._end_by_force_later(number)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.end_now, number)
+
+    def end_now(self, number: int) -> None:
+        """End with exit code 128 + `number`, in an orderly way if that takes less than two seconds."""
+        self._end_by_force_later(number)
+        self.exit(return_code=128 + number)
+
+    def _end_by_force_later(self, number: int) -> None:
+        if not self._ending:
+            self._ending = True
+            timer = threading.Timer(_GRACE, self._end_by_force, (number,))
+            timer.daemon = True
+            timer.start()
+
+    def _end_by_force(self, number: int) -> None:
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.put_back_now()
+        os._exit(128 + number)
+
+    # -- clipboard -------------------------------------------------------------
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Put `text` into the clipboard of the user's own terminal, also through SSH, tmux and screen."""
+        self._clipboard = text
+        if self._driver is not None:
+            self._driver.write(clipboard.sequence(text, os.environ))
+
+
+def _erase_keeps_background() -> bool:
+    """Whether erasing fills with the current background: everywhere but in GNU screen."""
+    return "TMUX" in os.environ or not os.environ.get("TERM", "").startswith("screen")
+
+
+def run(app: Any) -> None:
+    """Run the application and leave the process: no worker thread may hold it. Never returns."""
+    app.run()
+    code = app.return_code or 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)

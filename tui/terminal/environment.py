@@ -1,0 +1,44 @@
+"""Settings Textual reads once, when it is first imported: `prepare()` must run before that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+from core.errors import InputError
+
+_ALWAYS = {
+    "TEXTUAL_ANIMATIONS": "none",
+    "TEXTUAL_SMOOTH_SCROLL": "0",  # whole lines: half a cell is no use to a terminal at the end of a thin line
+    # A connection that drops leaves the user's terminal as it is. In Kitty's key mode every later key would be garbage.
+    "TEXTUAL_DISABLE_KITTY_KEY": "1",
+}
+_FRAMES_OVER_SSH = "30"  # a frame's time also bounds how long a key waits for its paint: 33 ms
+_FRAMES_ON_A_THIN_LINE = "10"
+
+
+def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | None = None) -> None:
+    """Set what Textual should find. What the user has set wins."""
+    environ = os.environ if environ is None else environ
+    for name, value in _ALWAYS.items():
+        environ.setdefault(name, value)
+    if low_bandwidth:
+        environ.setdefault("TEXTUAL_FPS", _FRAMES_ON_A_THIN_LINE)
+    elif environ.get("SSH_CONNECTION"):
+        environ.setdefault("TEXTUAL_FPS", _FRAMES_OVER_SSH)
+
+
+def require_terminal() -> None:
+    """Raise InputError when there is no terminal to draw on."""
+    if not (os.isatty(0) and os.isatty(2)):
+        raise InputError(
+            "The console needs a terminal",
+            "standard input or standard error is not one",
+            "run it in a terminal (ssh -t), or use the commands: xaiva --help",
+        )
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise InputError(
+            "The console needs a terminal that can move its cursor",
+            f"TERM is {os.environ.get('TERM', '') or 'not set'}",
+            "set TERM (mostly xterm-256color), or use the commands: xaiva --help",
+        )

@@ -1,0 +1,248 @@
+"""A frame of terminal cells, and the shortest bytes that turn the shown frame into the wanted one.
+
+Pure: it knows neither Textual's widgets nor a terminal. A row is a list of cells; a cell is `(text, look)` where
+`text` is one grapheme, or "" for the right half of a wide one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from rich.cells import cell_len, split_graphemes
+
+from tui.terminal.sgr import PLAIN, Look, change, parse, parse_blank
+
+Cell = tuple[str, Look]
+Row = list[Cell]
+
+EMPTY: Cell = (" ", parse_blank(""))
+_UNKNOWN = -1  # a cursor column we cannot be sure of
+_ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
+_SHIFT_FROM = 16  # so many changed cells make it worth looking for a row that only moved sideways
+_EMOJI = 0x1F000  # from here on, and for graphemes of several code points, terminals disagree on the width
+
+
+@lru_cache(8192)
+def cells_of(text: str, codes: str) -> tuple[Cell, ...]:
+    """The cells of `text` drawn with SGR parameters `codes`."""
+    look, blank = parse(codes), (" ", parse_blank(codes))
+    if text.isascii() and text.isprintable():
+        return tuple([blank if char == " " else (char, look) for char in text])
+    cells: list[Cell] = []
+    for start, end, width in split_graphemes(text)[0]:
+        grapheme = text[start:end]
+        if width == 0 or (len(grapheme) == 1 and not grapheme.isprintable() and grapheme != "\xa0"):
+            if cell_len(grapheme):
+                cells.append(blank)  # a control character would move the cursor: show nothing in its place
+            continue
+        cells.append(blank if grapheme in (" ", "\xa0") else (grapheme, look))
+        if width == 2:
+            cells.append(("", look))
+    return tuple(cells)
+
+
+class Frame:
+    """What is wanted on the screen and what is shown there, and the way from one to the other.
+
+    `fold` takes new content in; `flush` returns the bytes that bring the terminal up to date. Between two flushes
+    any number of folds may happen: only the newest content is sent.
+    """
+
+    def __init__(self, *, erase_keeps_background: bool = True) -> None:
+        self.width = 0
+        self.height = 0
+        self.sent_cells = 0  # cells drawn so far, for measuring
+        self._erase_keeps_background = erase_keeps_background
+        self._wanted: list[Row] = []
+        self._shown: list[Row] = []
+        self._dirty: set[int] = set()
+        self._clear = True
+        self._out: list[str] = []
+        self._x = _UNKNOWN
+        self._y = _UNKNOWN
+        self._look = PLAIN
+
+    def resize(self, width: int, height: int) -> None:
+        """Start over with an empty frame of this size."""
+        self.width, self.height = width, height
+        self._wanted = [[EMPTY] * width for _ in range(height)]
+        self.forget()
+
+    def forget(self) -> None:
+        """The terminal's content is unknown: the next flush clears it and draws everything."""
+        self._clear = True
+
+    @property
+    def pending(self) -> bool:
+        """Whether a flush may have something to send."""
+        return self._clear or bool(self._dirty)
+
+    def fold(self, x: int, y: int, text: str, codes: str) -> int:
+        """Put `text` at a place; what lies outside the frame is cut. Returns the column after it."""
+        cells = cells_of(text, codes)
+        end = x + len(cells)
+        if 0 <= y < self.height:
+            row = self._wanted[y]
+            if x >= 0 and end <= self.width:
+                row[x:end] = cells
+            else:
+                first, last = max(0, x), min(self.width, end)
+                row[first:last] = cells[first - x : max(first, last) - x]
+            self._dirty.add(y)
+        return end
+
+    def flush(self) -> str:
+        """The bytes that make the terminal show the wanted frame; "" when it does already."""
+        self._out = out = []
+        if self._clear:
+            out.append("\x1b[m\x1b[H\x1b[2J")
+            self._x = self._y = 0
+            self._look = PLAIN
+            self._shown = [[EMPTY] * self.width for _ in range(self.height)]
+            self._dirty = set(range(self.height))
+            self._clear = False
+        for y in sorted(self._dirty):
+            wanted = self._wanted[y]
+            if wanted != self._shown[y]:
+                self._draw_row(y, wanted, self._shown[y])
+                self._shown[y] = wanted.copy()
+        self._dirty.clear()
+        return "".join(out)
+
+    def cursor_to(self, x: int, y: int) -> str:
+        """The bytes that put the cursor at a place; "" when it is there."""
+        self._out = []
+        self._move(max(0, min(x, self.width - 1)), max(0, min(y, self.height - 1)))
+        return "".join(self._out)
+
+    # ------------------------------------------------------------------ one row
+
+    def _draw_row(self, y: int, wanted: Row, shown: Row) -> None:
+        changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
+        if len(changed) >= _SHIFT_FROM:
+            shifted = self._shift(y, wanted, shown, changed[0], changed[-1] + 1)
+            if shifted is not None:
+                shown = shifted
+                changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
+        tail = self._blank_tail(wanted)
+        x = 0
+        for at in changed:
+            if at < x:
+                continue
+            if at >= tail:
+                self._erase_tail(at, y, wanted)
+                return
+            x = self._draw_from(at, y, wanted, shown)
+
+    def _draw_from(self, x: int, y: int, wanted: Row, shown: Row) -> int:
+        """Draw changed cells from `x` on, up to the first that stands already. Returns the column reached."""
+        if wanted[x][0] == "" and x:
+            x -= 1  # half of a wide character: draw the whole
+        self._reach(x, y, wanted, shown)
+        while x < self.width:
+            text, look = wanted[x]
+            run = self._blank_run(x, wanted, shown) if look.blank else 0
+            if run:
+                self._style(look)
+                self._out.append(f"\x1b[{run}X")
+                self.sent_cells += run
+                return x + run
+            self._style(look)
+            self._put(text, 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1)
+            x += 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1
+            if x < self.width and wanted[x] == shown[x]:
+                return x
+        return x
+
+    def _put(self, text: str, width: int) -> None:
+        self._out.append(text)
+        self.sent_cells += width
+        self._x += width
+        doubtful = len(text) > 1 or ord(text[0]) >= _EMOJI
+        if self._x >= self.width or doubtful:
+            self._x = _UNKNOWN  # after the last column, and where terminals disagree, only an absolute move is safe
+
+    def _blank_run(self, x: int, wanted: Row, shown: Row) -> int:
+        """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""
+        cell = wanted[x]
+        end = x
+        while end < self.width and wanted[end] == cell:
+            end += 1
+        while end > x and wanted[end - 1] == shown[end - 1]:
+            end -= 1
+        return end - x if end - x >= _ERASE_FROM and self._can_erase(cell[1]) else 0
+
+    def _blank_tail(self, wanted: Row) -> int:
+        """The column from which on the row is one run of like blanks that may be erased; the width if there is none."""
+        last = wanted[-1] if wanted else EMPTY
+        if not last[1].blank or not self._can_erase(last[1]):
+            return self.width
+        x = self.width
+        while x and wanted[x - 1] == last:
+            x -= 1
+        return x if self.width - x > 3 else self.width  # EL costs three bytes
+
+    def _erase_tail(self, x: int, y: int, wanted: Row) -> None:
+        self._move(x, y)
+        self._style(wanted[-1][1])
+        self._out.append("\x1b[K")
+        self.sent_cells += self.width - x
+
+    def _can_erase(self, look: Look) -> bool:
+        return self._erase_keeps_background or not look.background
+
+    def _shift(self, y: int, wanted: Row, shown: Row, start: int, end: int) -> Row | None:
+        """Move part of a row one cell to the left, as a scrolling graph does: delete a cell here, insert one there.
+
+        Returns the row as it then stands, or None when that would not save much.
+        """
+        same = sum(wanted[x] == shown[x + 1] for x in range(start, end - 1))
+        if same < (end - start) * 3 // 4 or any(text == "" for text, _ in shown[start:]):
+            return None
+        self._move(start, y)
+        self._style(EMPTY[1])
+        self._out.append("\x1b[P")
+        self._move(end - 1, y)
+        self._out.append("\x1b[@")
+        return [*shown[:start], *shown[start + 1 : end], EMPTY, *shown[end:]]
+
+    # ------------------------------------------------------------- cursor and style
+
+    def _style(self, look: Look) -> None:
+        sequence, self._look = change(self._look, look)
+        if sequence:
+            self._out.append(sequence)
+
+    def _reach(self, x: int, y: int, wanted: Row, shown: Row) -> None:
+        """Move to a column ahead, by writing what stands between again when that is shorter."""
+        gap = x - self._x
+        if self._y == y and self._x != _UNKNOWN and 0 < gap <= 4:
+            between = wanted[self._x : x]
+            plain = all(len(text) == 1 and text.isascii() for text, _ in between)
+            if (
+                plain
+                and between == shown[self._x : x]
+                and all(change(self._look, look)[0] == "" for _, look in between)
+            ):
+                self._out.append("".join([text for text, _ in between]))
+                self._x = x
+                return
+        self._move(x, y)
+
+    def _move(self, x: int, y: int) -> None:
+        if (x, y) == (self._x, self._y):
+            return
+        options = [f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H" if y else "\x1b[H"]
+        if y == self._y:
+            options.append(f"\x1b[{x + 1}G" if x else "\r")
+            if self._x != _UNKNOWN:
+                step = x - self._x
+                options.append(f"\x1b[{abs(step) if abs(step) > 1 else ''}{'C' if step > 0 else 'D'}")
+                if -3 <= step < 0:
+                    options.append("\b" * -step)
+        elif y > self._y >= 0 and x == 0 and y - self._y <= 3:
+            options.append("\r" + "\n" * (y - self._y))
+        elif x == self._x:
+            options.append(f"\x1b[{y + 1}d")
+        self._out.append(min(options, key=len))
+        self._x, self._y = x, y
