@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Callable, Hashable
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-ImageReference = Annotated[
-    str, Field(pattern=r"^[a-z0-9]+([._/:@-][A-Za-z0-9_]+([._-]+[A-Za-z0-9_]+)*)*$", max_length=255)
-]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-PythonVersion = Annotated[str, Field(pattern=r"^3\.\d{1,2}$")]
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-DebName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?$")]
+from core.presets.fields import (
+    Address,
+    CmakeOption,
+    ConfigureOption,
+    DebName,
+    Destination,
+    DriverVersion,
+    EnvironmentName,
+    ExactVersion,
+    FindingCode,
+    GitAddress,
+    GitRef,
+    HeadersVersion,
+    ImageReference,
+    LayerFile,
+    LayerName,
+    Name,
+    OptionalVersion,
+    Pin,
+    PlainText,
+    PythonVersion,
+    RequirementLine,
+    Sha256,
+    wrong,
+)
+from core.presets.run_fields import EnvFile, Gpus, PortText, ShmSize, VolumeText, parse_port, parse_volume
+
+_Item = TypeVar("_Item")
+
+
+def _unique(key: Callable[[Any], Hashable], noun: str, *field: str) -> AfterValidator:
+    """Refuse a list in which two items have the same key; `field` is the part of the item that holds it."""
+
+    def check(items: list[_Item]) -> list[_Item]:
+        first: dict[Hashable, int] = {}
+        for index, item in enumerate(items):
+            value = key(item)
+            if value in first:
+                what = f"the {noun} {value!r} is already there as number {first[value] + 1} of the list"
+                raise wrong(what, "remove one of the two, or give it another name", index, *field)
+            first[value] = index
+        return items
+
+    return AfterValidator(check)
+
+
+_unique_text = _unique(lambda item: item, "entry")
+_unique_name = {noun: _unique(lambda item: item.name, noun, "name") for noun in ("layer", "index", "source", "model")}
 
 
 class Part(BaseModel):
-    """Unknown keys are errors: a misspelt key must not be silently ignored."""
+    """Unknown keys are errors, and so is a number for a text: what is misspelt must not be silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Metadata(Part):
@@ -32,44 +77,73 @@ class Metadata(Part):
 class PyTorch(Part):
     """The PyTorch family. `version` may carry the CUDA tag as local version: `2.7.1+cu126`."""
 
-    version: str
-    components: list[Literal["torch", "torchvision", "torchaudio"]] = ["torch"]
+    version: ExactVersion
+    components: Annotated[list[Literal["torch", "torchvision", "torchaudio"]], _unique_text] = ["torch"]
+
+    @property
+    def release(self) -> str:
+        """The version without its tag: `2.7.1`."""
+        return self.version.partition("+")[0]
+
+    @property
+    def tag(self) -> str:
+        """The wheel tag, `cu126` or `cpu`; empty when the version carries none."""
+        return self.version.partition("+")[2]
 
 
 class TensorRT(Part):
     """TensorRT; `version` is required when enabled."""
 
     enabled: bool = False
-    version: str = ""
+    version: OptionalVersion = ""
+
+    @model_validator(mode="after")
+    def _version_when_enabled(self) -> Self:
+        if self.enabled and not self.version:
+            raise wrong("is missing although TensorRT is enabled", 'add, for example, "version": "10.9.0"', "version")
+        return self
 
 
 class BuildOptions(Part):
     """What is compiled in the builder stage. An empty version: not built."""
 
-    ffmpeg_version: str = ""
-    opencv_version: str = ""
-    nv_codec_headers_version: str = ""
-    xaiva_media_branch: str = ""
-    ffmpeg_configure: list[str] = []
-    opencv_cmake: list[str] = []
-    xaiva_media_cmake: list[str] = []
+    ffmpeg_version: OptionalVersion = ""
+    opencv_version: OptionalVersion = ""
+    nv_codec_headers_version: HeadersVersion = ""
+    xaiva_media_branch: GitRef = ""
+    ffmpeg_configure: list[ConfigureOption] = []
+    opencv_cmake: list[CmakeOption] = []
+    xaiva_media_cmake: list[CmakeOption] = []
 
 
 class Layer(Part):
     """One ordered requirement list: inline `requirements`, or a `file` relative to the preset's folder."""
 
-    name: Name
-    requirements: list[str] = []
-    file: str = ""
+    name: LayerName
+    requirements: list[RequirementLine] = []
+    file: LayerFile = ""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if bool(self.requirements) == bool(self.file):
+            problem = "has both requirements and a file" if self.file else "has neither requirements nor a file"
+            raise wrong(f"layer {self.name!r} {problem}", "give exactly one of `requirements` and `file`")
+        return self
 
 
 class Index(Part):
     """An extra Python index. `token_variable` and `username_variable` name variables of `.env`."""
 
     name: Name
-    url: str
+    url: Address
     username_variable: EnvironmentName | None = None
     token_variable: EnvironmentName | None = None
+
+    @model_validator(mode="after")
+    def _needs_address(self) -> Self:
+        if not self.url:
+            raise wrong("is empty", 'write "https://host/path/simple"', "url")
+        return self
 
 
 class Source(Part):
@@ -80,59 +154,81 @@ class Source(Part):
     """
 
     name: Name
-    url: str = ""
+    url: Address = ""
     sha256: Sha256 | None = None
-    git: str = ""
-    ref: str = ""
-    path: str = ""
+    git: GitAddress = ""
+    ref: GitRef = ""
+    path: PlainText = ""
     token_variable: EnvironmentName | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        given = [name for name in ("url", "git", "path") if getattr(self, name)]
+        if len(given) != 1:
+            there = " and ".join(given) or "no origin"
+            raise wrong(f"source {self.name!r} has {there}", "give exactly one of `url`, `git` and `path`")
+        if self.url and not self.sha256:
+            raise wrong(f"source {self.name!r} has a url without sha256", "add what `sha256sum FILE` prints", "url")
+        if self.git and not self.ref:
+            raise wrong(f"source {self.name!r} has git without ref", "add a branch, tag or commit as `ref`", "git")
+        return self
 
 
 class Model(Part):
     """A model file: one of `url` or `file`, its SHA-256, and where it lies in the image (under `/models`)."""
 
     name: Name
-    url: str = ""
-    file: str = ""
+    url: Address = ""
+    file: PlainText = ""
     sha256: Sha256
-    destination: str
+    destination: Destination
     token_variable: EnvironmentName | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.url) == bool(self.file):
+            there = "both url and file" if self.url else "neither url nor file"
+            raise wrong(f"model {self.name!r} has {there}", "give exactly one of `url` and `file`")
+        return self
 
 
 class Target(Part):
     """The site's machine, as far as it is known."""
 
     gpu: str = ""
-    driver: str = ""
-    vram_gib: float | None = None
+    driver: DriverVersion = ""
+    vram_gib: Annotated[float, Field(gt=0)] | None = None
 
 
 class HealthCheck(Part):
     """How the engine asks whether the container is well. Times in seconds."""
 
-    command: list[str]
-    interval: float = 30
-    timeout: float = 5
-    start_period: float = 20
-    retries: int = 3
+    command: Annotated[list[str], Field(min_length=1)]
+    interval: float = Field(default=30, gt=0)
+    timeout: float = Field(default=5, gt=0)
+    start_period: float = Field(default=20, ge=0)
+    retries: int = Field(default=3, ge=1)
 
 
 class DevMode(Part):
     """Source bind-mounted into the container, with automatic reload."""
 
     enabled: bool = False
-    source: str = "."
+    source: PlainText = "."
 
 
 class Run(Part):
     """How a container is started from the image."""
 
-    ports: list[str] = []
-    volumes: list[str] = []
-    environment: dict[EnvironmentName, str] = {}
-    env_files: list[str] = []
-    gpus: str = ""
-    shm_size: str = ""
+    ports: Annotated[
+        list[PortText],
+        _unique(lambda text: (parse_port(text).ip, parse_port(text).host, parse_port(text).protocol), "host port"),
+    ] = []
+    volumes: Annotated[list[VolumeText], _unique(lambda text: parse_volume(text).container, "mount point")] = []
+    environment: dict[EnvironmentName, PlainText] = {}
+    env_files: list[EnvFile] = []
+    gpus: Gpus = ""
+    shm_size: ShmSize = ""
     restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"
     command: list[str] = []
     health_check: HealthCheck | None = None
@@ -150,14 +246,28 @@ class Preset(Part):
     pytorch: PyTorch | None = None
     tensorrt: TensorRT = TensorRT()
     build_options: BuildOptions = BuildOptions()
-    layers: list[Layer] = []
-    pins: list[str] = []
-    indexes: list[Index] = []
-    debs: list[DebName] = []
-    build_debs: list[DebName] = []
-    sources: list[Source] = []
-    models: list[Model] = []
+    layers: Annotated[list[Layer], _unique_name["layer"]] = []
+    pins: Annotated[
+        list[Pin], _unique(lambda pin: (canonicalize_name(Requirement(pin).name), str(Requirement(pin).marker)), "pin")
+    ] = []
+    indexes: Annotated[list[Index], _unique_name["index"]] = []
+    debs: Annotated[list[DebName], _unique_text] = []
+    build_debs: Annotated[list[DebName], _unique_text] = []
+    sources: Annotated[list[Source], _unique_name["source"]] = []
+    models: Annotated[
+        list[Model], _unique_name["model"], _unique(lambda model: model.destination, "destination", "destination")
+    ] = []
     inference_service: bool = True
     target: Target | None = None
-    overrides: list[str] = []
+    overrides: Annotated[list[FindingCode], _unique_text] = []
     run: Run = Run()
+
+    def source(self, name: str) -> Source | None:
+        """The source of that name, if the preset has one."""
+        return next((source for source in self.sources if source.name == name), None)
+
+    @property
+    def cuda_of_base(self) -> str:
+        """The CUDA version that the base image's name tells, `12.6.3`; empty for none."""
+        found = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", self.base_image)
+        return found.group(1) if found else ""

@@ -1,0 +1,209 @@
+"""JSON read with positions: for every value its place in the text, and every key that stands twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+_MAX_DEPTH = 64  # a preset is five levels deep; far before Python's own limit
+_STRINGS = json.JSONDecoder()
+_SPACE = re.compile(r"[ \t\n\r]*")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
+_CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}
+_WORD = re.compile(r"[A-Za-z_]+")
+_FOREIGN = {"True": "true", "False": "false", "None": "null", "NaN": "a number", "undefined": "null"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a value stands: `start` and `end` are offsets into the text, `key` the offset of its key (or start)."""
+
+    start: int
+    end: int
+    key: int
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A key that stands twice in one object; lines count from 1."""
+
+    path: Path
+    line: int
+    first_line: int
+
+
+class Malformed(Exception):
+    """The text is not JSON. `what` and `remedy` are for the reader; `line` counts from 1."""
+
+    def __init__(self, line: int, what: str, remedy: str) -> None:
+        super().__init__(line, what, remedy)
+        self.line = line
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass
+class Document:
+    """A parsed text: its value, the span of every part by its path, and duplicate keys."""
+
+    text: str
+    value: Any = None
+    spans: dict[Path, Span] = field(default_factory=dict)
+    duplicates: list[Duplicate] = field(default_factory=list)
+
+    def line(self, path: Path) -> int:
+        """The line of the field, counting from 1; of its nearest parent when it is not there itself."""
+        while path and path not in self.spans:
+            path = path[:-1]
+        span = self.spans.get(path)
+        return self.line_at(span.key) if span else 1
+
+    def line_at(self, offset: int) -> int:
+        """The line of an offset, counting from 1."""
+        return self.text.count("\n", 0, offset) + 1
+
+    def source(self, path: Path) -> str:
+        """The text of the value at `path`, as it was written."""
+        span = self.spans[path]
+        return self.text[span.start : span.end]
+
+
+def parse(text: str) -> Document:
+    """Parse JSON. Raises Malformed at the first place that is not JSON."""
+    return _Parser(text).document()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.result = Document(text)
+
+    def document(self) -> Document:
+        if not self.text.strip():
+            raise Malformed(1, "the file is empty", 'begin with {"base_image": "…", "python_version": "3.10"}')
+        self.result.value, end = self._value(self._skip(0), (), None)
+        end = self._skip(end)
+        if end != len(self.text):
+            raise self._malformed(end, "there is text after the end of the preset", "remove it, or a } too many")
+        return self.result
+
+    def _skip(self, at: int) -> int:
+        match = _SPACE.match(self.text, at)
+        return match.end() if match else at
+
+    def _malformed(self, at: int, what: str, remedy: str) -> Malformed:
+        return Malformed(self.result.line_at(min(at, len(self.text))), what, remedy)
+
+    def _value(self, at: int, path: Path, key: int | None) -> tuple[Any, int]:
+        if len(path) > _MAX_DEPTH:
+            raise self._malformed(at, "the file is nested too deeply", "a preset is five levels deep")
+        head = self.text[at : at + 1]
+        value: Any
+        if head == "{":
+            value, end = self._object(at, path)
+        elif head == "[":
+            value, end = self._array(at, path)
+        elif head == '"':
+            value, end = self._string(at)
+        else:
+            value, end = self._scalar(at)
+        self.result.spans[path] = Span(at, end, at if key is None else key)
+        return value, end
+
+    def _string(self, at: int) -> tuple[str, int]:
+        try:
+            text, end = _STRINGS.raw_decode(self.text, at)
+        except json.JSONDecodeError as error:
+            remedy = (
+                'close it with " on the same line'
+                if "nterminated" in error.msg or "control" in error.msg
+                else ("write a backslash as \\\\")
+            )
+            raise self._malformed(at, f"this text is not well formed ({error.msg})", remedy) from None
+        return str(text), end
+
+    def _scalar(self, at: int) -> tuple[Any, int]:
+        if word := _WORD.match(self.text, at):
+            if word.group() in _CONSTANTS:
+                return _CONSTANTS[word.group()], word.end()
+            meant = _FOREIGN.get(word.group(), f'"{word.group()}"')
+            raise self._malformed(at, f"{word.group()} is not JSON", f"write {meant}")
+        number = _NUMBER.match(self.text, at)
+        if number:
+            digits = number.group()
+            if self.text[number.end() : number.end() + 1] not in ("", " ", "\t", "\r", "\n", ",", "]", "}"):
+                word_end = re.compile(r"[^\s,\]}]*").match(self.text, at)
+                written = word_end.group() if word_end else digits
+                raise self._malformed(at, f"{written} is not a number", f'put it in quotes: "{written}"')
+            plain = number.group(2) is None and number.group(3) is None
+            return (int(digits) if plain and len(digits) < 400 else float(digits)), number.end()
+        raise self._unexpected(at)
+
+    def _unexpected(self, at: int) -> Malformed:
+        found = self.text[at : at + 1]
+        if not found:
+            return self._malformed(at, "the file ends too early", "close every { with } and every [ with ]")
+        if found == "'":
+            return self._malformed(at, "' does not begin a text", 'use " around texts')
+        if found in "/#":
+            return self._malformed(at, "JSON has no comments", "put remarks into metadata.description")
+        if found in "]}":
+            return self._malformed(at, f"{found} comes after a comma", "remove the last comma before it")
+        return self._malformed(at, f"{found!r} does not begin a value", 'a text stands in ", a list in [ ]')
+
+    def _array(self, at: int, path: Path) -> tuple[list[Any], int]:
+        items: list[Any] = []
+        at = self._skip(at + 1)
+        if self.text[at : at + 1] == "]":
+            return items, at + 1
+        while True:
+            value, at = self._value(at, (*path, len(items)), None)
+            items.append(value)
+            at, done = self._separator(at, "]")
+            if done:
+                return items, at
+
+    def _object(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
+        members: dict[str, Any] = {}
+        at = self._skip(at + 1)
+        if self.text[at : at + 1] == "}":
+            return members, at + 1
+        while True:
+            key_at = at
+            key, at = self._key(at)
+            here = (*path, key)
+            if key in members:
+                first = self.result.line_at(self.result.spans[here].key)
+                self.result.duplicates.append(Duplicate(here, self.result.line_at(key_at), first))
+            members[key], at = self._value(self._skip(at), here, key_at)
+            at, done = self._separator(at, "}")
+            if done:
+                return members, at
+
+    def _key(self, at: int) -> tuple[str, int]:
+        if self.text[at : at + 1] != '"':
+            if word := _WORD.match(self.text, at):
+                raise self._malformed(at, f"the key {word.group()} has no quotes", f'write "{word.group()}"')
+            raise self._unexpected(at)
+        key, end = self._string(at)
+        end = self._skip(end)
+        if self.text[end : end + 1] != ":":
+            raise self._malformed(end, f'there is no : after the key "{key}"', f'write "{key}": value')
+        return key, end + 1
+
+    def _separator(self, at: int, closing: str) -> tuple[int, bool]:
+        after = self._skip(at)
+        found = self.text[after : after + 1]
+        if found == closing:
+            return after + 1, True
+        if found == ",":
+            return self._skip(after + 1), False
+        if not found:
+            raise self._malformed(after, "the file ends too early", f"close it with {closing}")
+        if found in "/#":
+            raise self._malformed(after, "JSON has no comments", "put remarks into metadata.description")
+        raise self._malformed(at, f"there is no comma before {found!r}", "put a comma between two entries")

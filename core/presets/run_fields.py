@@ -1,0 +1,120 @@
+"""The texts of a preset's run settings: ports, volumes, GPUs, sizes. Read here once, for checks and for launching."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.presets.fields import wrong
+
+_PORT = re.compile(
+    r"^((?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<host>\d{1,5}):(?P<container>\d{1,5})(/(?P<protocol>tcp|udp))?$"
+)
+_SHM = r"^([1-9]\d*(\.\d+)?([bB]|[kKmMgG][bB]?)?)?$"
+_GPUS = (
+    r"^(all|none|\d+(,\d+)*|(GPU|MIG)-[0-9A-Za-z-]+(,(GPU|MIG)-[0-9A-Za-z-]+)*"
+    r"|[a-z0-9.-]+/[a-z0-9.-]+=[\w.:-]+)?$"
+)
+
+
+@dataclass(frozen=True)
+class Port:
+    """One published port. `ip` is empty for all addresses of the host."""
+
+    host: int
+    container: int
+    protocol: str = "tcp"
+    ip: str = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One mount: `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume."""
+
+    host: str
+    container: str
+    read_only: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the engine keeps it as a volume of its own."""
+        return not self.host.startswith((".", "/"))
+
+
+def parse_port(text: str) -> Port:
+    """Read `[IP:]HOST:CONTAINER[/udp]`. Raises a validation error that says what would be right."""
+    match = _PORT.match(text)
+    if not match:
+        found = re.search(r"\d+", text)
+        example = f"{found.group()}:{found.group()}" if found else "8600:8600"
+        raise wrong(f"{text!r} is not a port mapping", f'write host:container, as "{example}"')
+    host, container = int(match["host"]), int(match["container"])
+    if not (0 < host < 65536 and 0 < container < 65536):
+        raise wrong(f"{text!r} has a port outside 1 to 65535", 'write host:container, as "8600:8600"')
+    ip = (match["ip"] or "").strip("[]")
+    try:
+        ipaddress.ip_address(ip or "0.0.0.0")
+    except ValueError:
+        raise wrong(f"{ip!r} is not an address", 'write, for example, "127.0.0.1:8600:8600"') from None
+    return Port(host, container, match["protocol"] or "tcp", ip)
+
+
+def parse_volume(text: str) -> Volume:
+    """Read `HOST:CONTAINER[:ro|:rw]`. Raises a validation error that says what would be right."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
+        raise wrong(f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro"')
+    host, container = parts[0], parts[1]
+    if not re.match(r"^(\./|/|\.$)[^\x00-\x1f$`~]*$|^[A-Za-z0-9][A-Za-z0-9_.-]+$", host):
+        raise wrong(f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name')
+    if ".." in PurePosixPath(host).parts:
+        raise wrong(f"{host!r} leads out of the site", "write the absolute path instead")
+    target = PurePosixPath(container)
+    if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
+        raise wrong(f"{container!r} is not an absolute path in the container", 'write, for example, "/data"')
+    return Volume(host, container, len(parts) == 3 and parts[2] == "ro")
+
+
+def _check_port(text: str) -> str:
+    parse_port(text)
+    return text
+
+
+def _check_volume(text: str) -> str:
+    parse_volume(text)
+    return text
+
+
+def _check_env_file(text: str) -> str:
+    if not text or ".." in PurePosixPath(text).parts or re.search(r"[\x00-\x1f]", text):
+        raise wrong(f"{text!r} is not a file of the site", 'write, for example, "cameras.env"')
+    return text
+
+
+def _check_shm(text: str) -> str:
+    if not re.match(_SHM, text):
+        raise wrong(f"{text!r} is not a size", 'write, for example, "512m" or "2g"')
+    return text
+
+
+def _check_gpus(text: str) -> str:
+    if not re.match(_GPUS, text):
+        raise wrong(
+            f"{text!r} names no GPUs",
+            'write "all", indexes as "0,1", a UUID as "GPU-…", or a CDI device as "nvidia.com/gpu=all"; "" for none',
+        )
+    return text
+
+
+PortText = Annotated[
+    str, AfterValidator(_check_port), Field(json_schema_extra={"pattern": _PORT.pattern.replace("?P<", "?<")})
+]
+VolumeText = Annotated[str, AfterValidator(_check_volume)]
+EnvFile = Annotated[str, AfterValidator(_check_env_file)]
+ShmSize = Annotated[str, AfterValidator(_check_shm), Field(json_schema_extra={"pattern": _SHM})]
+Gpus = Annotated[str, AfterValidator(_check_gpus), Field(json_schema_extra={"pattern": _GPUS})]

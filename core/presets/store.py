@@ -1,0 +1,195 @@
+"""The folder of presets: load, list, save, duplicate, rename, delete; and the hash of what affects an image."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import labels
+from core.errors import InputError
+from core.files import fsync_folder, sha256_bytes, write_atomic
+from core.presets.fields import NAME
+from core.presets.layer_file import read_layer_file
+from core.presets.model import Preset
+from core.presets.validation import PresetError, Problem, preset_from_text
+from core.presets.writing import dump
+from core.site import Site
+
+SCHEMA_FILE = "preset.schema.json"
+MAX_BYTES = 1 << 20  # a preset is a few kilobytes; more is another file under a wrong name
+
+# What a preset says for people, for its machine and for its containers: the image is the same without it.
+_NOT_IN_THE_IMAGE = frozenset({"$schema", "metadata", "target", "overrides", "run"})
+
+
+@dataclass(frozen=True)
+class PresetEntry:
+    """One file of the folder: its preset, or why it cannot be used. `modified` is a Unix time in seconds."""
+
+    name: str
+    path: Path
+    preset: Preset | None = None
+    error: InputError | None = None
+    modified: float = 0
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What else carries a preset's name and stays when the file is renamed or deleted."""
+
+    artifacts: Path | None
+    image: str
+
+
+def preset_path(site: Site, name: str) -> Path:
+    """The file of the preset `name`. Raises InputError for a name that cannot be one."""
+    if not re.match(NAME, name) or len(name) > 63 or name.endswith("\n"):
+        raise InputError(
+            f"Preset name {name!r}",
+            "an image could not carry it",
+            "use small letters and digits, with single . _ or - between them, up to 63",
+        )
+    return site.presets / f"{name}.json"
+
+
+def read_text(path: Path) -> str:
+    """The text of a preset file. Raises InputError when it cannot be read as text."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}", "there is no such preset", _known(path)) from error
+    except OSError as error:
+        raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{path}", "it is larger than 1 MiB", "a preset is a few kilobytes: is this another file?")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = Problem(line, "", f"byte {raw[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
+        raise PresetError(path, [problem]) from error
+
+
+def load(path: Path) -> Preset:
+    """Load a preset file. Raises PresetError (an InputError) that names file, line, field, and all problems at once."""
+    return preset_from_text(read_text(path), path)
+
+
+def load_named(site: Site, name: str) -> Preset:
+    """Load the site's preset `name`. Raises InputError when there is none or it cannot be used."""
+    return load(preset_path(site, name))
+
+
+def list_presets(site: Site) -> list[PresetEntry]:
+    """Every preset file of the site by name; a broken one carries its error and stops no other."""
+    if not site.presets.is_dir():
+        return []
+    paths = (path for path in site.presets.glob("*.json") if path.name != SCHEMA_FILE and path.name[0] != ".")
+    return [_entry(site, path) for path in sorted(paths)]
+
+
+def save(site: Site, name: str, content: Preset | str) -> Path:
+    """Write the preset `name`, whole or not at all, and return its path.
+
+    A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
+    Raises PresetError when the text cannot be used: the file then stays as it was.
+    """
+    path = preset_path(site, name)
+    text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
+    preset_from_text(text, path)
+    write_atomic(path, text)
+    return path
+
+
+def duplicate(site: Site, name: str, new_name: str) -> Path:
+    """Copy a preset file, byte for byte, under a new name. Raises InputError when that name is taken."""
+    text = read_text(preset_path(site, name))
+    target = _free(site, new_name)
+    write_atomic(target, text)
+    return target
+
+
+def rename(site: Site, name: str, new_name: str) -> Remains:
+    """Rename a preset file; what else carries the old name stays and is returned."""
+    source = preset_path(site, name)
+    read_text(source)
+    target = _free(site, new_name)
+    source.rename(target)
+    fsync_folder(target.parent)
+    return _remains(site, name)
+
+
+def delete(site: Site, name: str) -> Remains:
+    """Delete a preset file; its artifacts and images stay and are returned."""
+    path = preset_path(site, name)
+    try:
+        path.unlink()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}", "there is no such preset", _known(path)) from error
+    fsync_folder(path.parent)
+    return _remains(site, name)
+
+
+def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
+    """SHA-256 of what affects the image: canonical JSON without metadata, target, overrides and run settings.
+
+    `folder` is the folder of the preset file: requirement files count by their content. A preset without them
+    needs no folder. Raises InputError when a requirement file cannot be read.
+    """
+    data: dict[str, Any] = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    data = {key: value for key, value in data.items() if key not in _NOT_IN_THE_IMAGE}
+    for layer, said in zip(preset.layers, data.get("layers", []), strict=False):
+        if layer.file:
+            said["requirements"] = layer_requirements(preset, folder, layer.name)
+            del said["file"]
+    return sha256_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def layer_requirements(preset: Preset, folder: Path | None, name: str) -> list[str]:
+    """The requirement lines of the layer `name`, read from its file if it has one.
+
+    Raises InputError when that file cannot be used.
+    """
+    layer = next(layer for layer in preset.layers if layer.name == name)
+    if not layer.file:
+        return list(layer.requirements)
+    if folder is None:
+        raise InputError(f"Layer {name}", "its file cannot be looked up", "give the folder of the preset")
+    found = read_layer_file(folder, layer.file)
+    if found.problems:
+        raise InputError(f"Layer {name}", *found.problems[0])
+    return found.requirements
+
+
+def _entry(site: Site, path: Path) -> PresetEntry:
+    modified = 0.0
+    try:
+        preset_path(site, path.stem)
+        modified = path.stat().st_mtime
+        return PresetEntry(path.stem, path, preset=load(path), modified=modified)
+    except InputError as error:
+        return PresetEntry(path.stem, path, error=error, modified=modified)
+    except OSError as error:
+        unreadable = InputError(f"{path}", error.strerror or str(error), "check the file and its permissions")
+        return PresetEntry(path.stem, path, error=unreadable)
+
+
+def _free(site: Site, name: str) -> Path:
+    path = preset_path(site, name)
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path}", "there is a preset of that name already", "choose another name, or delete that one")
+    return path
+
+
+def _remains(site: Site, name: str) -> Remains:
+    artifacts = site.artifacts / name
+    return Remains(artifacts if artifacts.is_dir() else None, labels.image_tag(name))
+
+
+def _known(path: Path) -> str:
+    names = sorted(file.stem for file in path.parent.glob("*.json") if file.name != SCHEMA_FILE)
+    return f"presets here: {', '.join(names)}" if names else f"put one into {path.parent}"

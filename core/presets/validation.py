@@ -1,0 +1,235 @@
+"""A preset's text checked: every problem with its line, its field, what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import InputError
+from core.presets.layer_file import read_layer_file
+from core.presets.model import Preset
+from core.presets.positions import Document, Malformed, parse
+from core.presets.positions import Path as FieldPath
+
+_KINDS = {
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
+_EXAMPLES = {
+    "base_image": '"base_image": "debian:bookworm-slim"',
+    "python_version": '"python_version": "3.10"',
+    "name": '"name": "common"',
+    "version": '"version": "2.7.1+cu126"',
+    "url": '"url": "https://host/path"',
+    "sha256": '"sha256": "…" with what `sha256sum FILE` prints',
+    "destination": '"destination": "/models/detector.onnx"',
+    "command": '"command": ["curl", "-f", "http://127.0.0.1:8600/health"]',
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a preset file. `line` counts from 1; `field` is written `layers[0].name`."""
+
+    line: int
+    field: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}, {self.field}" if self.field else f"line {self.line}"
+        return f"{place}: {self.what} → {self.remedy}"
+
+
+class PresetError(InputError):
+    """A preset file that cannot be used; `problems` holds all that is wrong with it, in the order of lines."""
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        if len(problems) == 1:
+            why = f"line {problems[0].line}, {problems[0].field or 'the file'}: {problems[0].what}"
+            super().__init__(str(path), why, problems[0].remedy)
+        else:
+            listed = "".join(f"\n  {problem}" for problem in problems)
+            remedy = "mend these lines; docs/presets.md explains every field"
+            super().__init__(str(path), f"{len(problems)} problems{listed}", remedy)
+        self.path = path
+        self.problems = problems
+
+
+def validate_text(text: str, path: Path) -> list[Problem]:
+    """Everything that is wrong with a preset's text, in the order of lines; empty when it can be used.
+
+    `path` is where the text is or will be saved: layer files are looked up beside it.
+    """
+    return _examine(text, path)[1]
+
+
+def preset_from_text(text: str, path: Path) -> Preset:
+    """The preset of a text. Raises PresetError with every problem."""
+    preset, problems = _examine(text, path)
+    if preset is None or problems:
+        raise PresetError(path, problems)
+    return preset
+
+
+def field_name(path: FieldPath) -> str:
+    """A path as people write it: `layers[0].requirements[2]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _examine(text: str, path: Path) -> tuple[Preset | None, list[Problem]]:
+    try:
+        document = parse(text.removeprefix("\ufeff"))
+    except Malformed as error:
+        return None, [Problem(error.line, "", error.what, error.remedy)]
+    if not isinstance(document.value, dict):
+        return None, [Problem(1, "", f"a preset is an object, this is {_kind(document.value)}", "begin with {")]
+    problems = _duplicates(document)
+    preset: Preset | None = None
+    try:
+        preset = Preset.model_validate(document.value)
+        problems += _layer_files(preset, document, path.parent)
+    except ValidationError as error:
+        problems += [_translate(dict(detail), document) for detail in error.errors(include_url=False)]
+    return preset, sorted(problems, key=lambda problem: problem.line)
+
+
+def _duplicates(document: Document) -> list[Problem]:
+    return [
+        Problem(
+            duplicate.line,
+            field_name(duplicate.path),
+            f"the key {json.dumps(duplicate.path[-1])} is already there on line {duplicate.first_line}",
+            "remove one of the two",
+        )
+        for duplicate in document.duplicates
+    ]
+
+
+def _layer_files(preset: Preset, document: Document, folder: Path) -> list[Problem]:
+    problems = []
+    for index, layer in enumerate(preset.layers):
+        if layer.file:
+            path = ("layers", index, "file")
+            found = read_layer_file(folder, layer.file)
+            problems += [
+                Problem(document.line(path), field_name(path), what, remedy) for what, remedy in found.problems
+            ]
+    return problems
+
+
+def _translate(detail: dict[str, Any], document: Document) -> Problem:
+    """One error of pydantic in our words."""
+    context = detail.get("ctx", {})
+    path: FieldPath = tuple(part for part in detail["loc"] if part != "[key]")
+    path = (*path, *context.get("field", ()))
+    kind = detail["type"]
+    what, remedy = _explain(kind, path, detail["input"], context)
+    return Problem(document.line(path), field_name(path), what, remedy)
+
+
+def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any]) -> tuple[str, str]:
+    if kind == "preset":
+        return str(context["what"]), str(context["remedy"])
+    if kind == "extra_forbidden":
+        return _unknown_key(path)
+    if kind == "missing":
+        return "is missing", f"add {_EXAMPLES.get(str(path[-1]), json.dumps(path[-1]))}"
+    if kind == "literal_error":
+        return _not_one_of(value, path)
+    if kind in _KINDS:
+        return _wrong_kind(_KINDS[kind], value)
+    if kind == "too_short":
+        return "is empty", "give at least one entry"
+    limit = context.get("gt", context.get("ge"))
+    return f"{json.dumps(value)} is too small", f"give a number {'over' if 'gt' in context else 'from'} {limit}"
+
+
+def _unknown_key(path: FieldPath) -> tuple[str, str]:
+    key = str(path[-1])
+    known = known_keys(path[:-1])
+    close = _closest(key, known)
+    remedy = f'did you mean "{close}"?' if close else f"known here: {', '.join(known)}"
+    return f"there is no key {json.dumps(key)} here", remedy
+
+
+def _not_one_of(value: object, path: FieldPath) -> tuple[str, str]:
+    allowed = allowed_values(path)
+    close = _closest(str(value), allowed)
+    known = ", ".join(json.dumps(word) for word in allowed)
+    remedy = f'did you mean "{close}"? Possible: {known}' if close else f"write one of {known}"
+    return f"{json.dumps(value)} is not possible here", remedy
+
+
+def _wrong_kind(wanted: str, value: object) -> tuple[str, str]:
+    what = f"should be {wanted}, is {_kind(value)}"
+    if wanted == "a text" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return what, 'put it in quotes, as "3.10": a number would lose its zeros'
+    if wanted == "a list" and isinstance(value, str):
+        return what, f"put it in brackets: [{json.dumps(value)}]"
+    if wanted == "true or false":
+        return what, "write true or false, without quotes"
+    if wanted in ("a number", "a whole number") and isinstance(value, str):
+        return what, "write it without quotes"
+    return what, f"write {wanted}"
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
+    return names.get(type(value), f"the number {value}")
+
+
+def _closest(word: str, possible: Iterable[str]) -> str:
+    lowered = {name.lower(): name for name in possible}
+    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[found[0]] if found else ""
+
+
+def known_keys(path: FieldPath) -> list[str]:
+    """The keys that the object at `path` may have, in the order of the documentation."""
+    part = _annotation(path)
+    if not (isinstance(part, type) and issubclass(part, BaseModel)):
+        return []
+    return [field.alias or name for name, field in part.model_fields.items()]
+
+
+def allowed_values(path: FieldPath) -> list[str]:
+    """The values that the field at `path` may have, when they are few; else empty."""
+    return [str(value) for value in get_args(_annotation(path))]
+
+
+def _annotation(path: FieldPath) -> Any:
+    """The type of the field at `path`, without its optionality and its validators."""
+    found: Any = Preset
+    for part in path:
+        if isinstance(part, int):
+            found = _bare(get_args(found)[0])
+        elif isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
+            found = _bare(found.model_fields[part].annotation)
+        else:
+            return None
+    return found
+
+
+def _bare(annotation: Any) -> Any:
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        inner = [argument for argument in get_args(annotation) if argument is not type(None)]
+        annotation = inner[0]
+    return annotation

@@ -1,0 +1,104 @@
+"""A preset as text: what did not change keeps its order and its layout, so that differences stay small."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from core.presets.model import Preset
+from core.presets.positions import Document, Malformed, parse
+from core.presets.positions import Path as FieldPath
+
+_WIDTH = 100  # a list or object that fits stays on one line
+_INDENT = "  "
+SCHEMA_REFERENCE = "./preset.schema.json"
+
+
+def dump(preset: Preset, like: str | None = None) -> str:
+    """The preset as JSON text.
+
+    `like` is the text it came from: keys keep their order, untouched values their layout, and an untouched preset
+    its every byte. Fields at their default are written only where `like` has them.
+    """
+    document = _document(like)
+    if document is None:
+        fresh = {"$schema": SCHEMA_REFERENCE, **_plain(preset)}
+        return _render(fresh, (), None, 0) + "\n"
+    value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), document.value)
+    if value == document.value:
+        return document.text
+    tail = document.text[document.spans[()].end :]
+    return document.text[: document.spans[()].start] + _render(value, (), document, 0) + (tail or "\n")
+
+
+def _document(like: str | None) -> Document | None:
+    if like is None:
+        return None
+    try:
+        document = parse(like)
+    except Malformed:
+        return None
+    return document if isinstance(document.value, dict) else None
+
+
+def _plain(preset: Preset) -> dict[str, Any]:
+    return preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _merged(full: Any, plain: Any, old: Any) -> Any:
+    """`plain` (without defaults) plus those defaults that `old` writes out, in the order of `old`."""
+    if isinstance(full, dict) and isinstance(old, dict):
+        merged = {}
+        for key, was in old.items():
+            if key in full and (full[key] is not None or was is None):
+                merged[key] = _merged(full[key], plain.get(key) if isinstance(plain, dict) else None, was)
+        for key, value in (plain or {}).items():
+            merged.setdefault(key, value)
+        return merged
+    if isinstance(full, list) and isinstance(old, list):
+        plains = plain if isinstance(plain, list) else []
+        return [
+            _merged(item, plains[at] if at < len(plains) else item, _counterpart(item, at, old))
+            for at, item in enumerate(full)
+        ]
+    if isinstance(full, dict):
+        return plain if plain is not None else full
+    return old if _same_number(full, old) else full
+
+
+def _counterpart(item: Any, at: int, old: list[Any]) -> Any:
+    """The old entry that `item` came from: the one of the same name, else the one at the same place."""
+    if isinstance(item, dict) and "name" in item:
+        return next((was for was in old if isinstance(was, dict) and was.get("name") == item["name"]), None)
+    return old[at] if at < len(old) else None
+
+
+def _same_number(new: Any, old: Any) -> bool:
+    """Whether 30.0 was written 30: then the writing stays."""
+    numbers = isinstance(new, (int, float)) and isinstance(old, (int, float))
+    return numbers and not isinstance(new, bool) and not isinstance(old, bool) and new == old
+
+
+def _render(value: Any, path: FieldPath, document: Document | None, depth: int) -> str:
+    """`value` as text at `depth`; parts that `document` has unchanged at the same path are taken as they stand."""
+    if document is not None and path in document.spans and _at(document.value, path) == value:
+        return document.source(path)
+    if not isinstance(value, (dict, list)) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    parts = []
+    for key, child in children:
+        text = _render(child, (*path, key), document, depth + 1)
+        parts.append(f"{json.dumps(key, ensure_ascii=False)}: {text}" if isinstance(value, dict) else text)
+    opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    one_line = opening + ", ".join(parts) + closing
+    if "\n" not in one_line and len(one_line) + len(_INDENT) * depth <= _WIDTH and depth > 0:
+        return one_line
+    inner = ",\n".join(_INDENT * (depth + 1) + part for part in parts)
+    return f"{opening}\n{inner}\n{_INDENT * depth}{closing}"
+
+
+def _at(value: Any, path: FieldPath) -> Any:
+    for part in path:
+        value = value[part]
+    return value
