@@ -60,7 +60,7 @@ def machine_index_urls(env: Mapping[str, str]) -> list[str]:
 
 
 def _from_pip(env: Mapping[str, str]) -> dict[str, str]:
-    """pip's index settings as uv's variables. Folders of this machine are left out: no other one could sync from them."""
+    """pip's index settings as uv's variables. Folders are left out: no other machine could sync from them."""
     config = _pip_config(env)
     main = env.get("PIP_INDEX_URL") or config.get("index-url", "")
     extra = (env.get("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", "")).split()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
 from core.artifacts.child import run_child
@@ -286,13 +287,13 @@ class _Resolver:
         return [name for name, lines in rows if any(canonicalize_name(Requirement(ln).name) in words for ln in lines)]
 
 
-def _wheel(package: Mapping[str, Any], ranks: Mapping[Any, int]) -> Wheel | None:
+def _wheel(package: Mapping[str, Any], ranks: dict[Tag, int]) -> Wheel | None:
     entries = list(package.get("wheels", []))
     archive = package.get("archive")
     if archive:
         entries.append(archive)
     names = [_filename(entry) for entry in entries]
-    at = best_wheel(entries, names, dict(ranks))
+    at = best_wheel(names, ranks)
     if at is None:
         return None
     entry = entries[at]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -51,7 +50,7 @@ def wheel_rank(filename: str, ranks: dict[Tag, int]) -> int | None:
     return min((ranks[tag] for tag in tags if tag in ranks), default=None)
 
 
-def best_wheel(wheels: Iterable[dict[str, Any]], names: Sequence[str], ranks: dict[Tag, int]) -> int | None:
-    """The position of the best of `wheels` (their file names in `names`), or None when none fits."""
+def best_wheel(names: Sequence[str], ranks: dict[Tag, int]) -> int | None:
+    """The position of the best of the wheels with these file names, or None when none fits."""
     ranked = [(rank, name, at) for at, name in enumerate(names) if (rank := wheel_rank(name, ranks)) is not None]
     return min(ranked)[2] if ranked else None

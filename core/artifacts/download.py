@@ -1,0 +1,397 @@
+"""Fetch many files at once: several connections, ranges, resume, back-off, a limit a host, SHA-256 at the end."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import urllib3
+
+from core.artifacts.network import Network
+from core.artifacts.partial import Partial, Piece, whole
+from core.errors import Cancelled, XaivaError
+from core.progress import Progress
+from core.site import SyncSettings
+
+READ = 256 << 10
+FIRST_WAIT = 0.5  # seconds before the second attempt; doubled each time
+LONGEST_WAIT = 30.0
+ENOUGH_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
+TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+LEAVE_SECONDS = 0.5  # how long threads may take to notice that they should stop
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(order=True)
+class _Task:
+    """One piece to fetch, not before `when` (monotonic seconds)."""
+
+    when: float
+    order: int
+    partial: Partial = field(compare=False)
+    piece: Piece = field(compare=False)
+    generation: int = field(compare=False)
+    attempt: int = field(default=0, compare=False)
+
+
+class _Refused(Exception):
+    """This URL will not give the file, however often it is asked."""
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+class _Passing(Exception):
+    """It failed this time; `wait` is what the server asks for, in seconds."""
+
+    def __init__(self, why: str, wait: float = 0) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
+class Downloader:
+    """Fetches files with `connections` threads. One use: `fetch`, then throw it away."""
+
+    def __init__(self, network: Network, settings: SyncSettings, progress: Progress) -> None:
+        self._network = network
+        self._settings = settings
+        self._progress = progress
+        self._ready = threading.Condition()
+        self._queues: dict[str, list[_Task]] = {}
+        self._busy: dict[str, int] = {}
+        self._order = 0
+        self._left: set[Partial] = set()
+        self._active: dict[Partial, int] = {}
+        self._stopping = False
+        self._fatal: BaseException | None = None
+        self.failures: list[XaivaError] = []
+        self.resumed = 0
+        self.received = 0
+        self.arrived: list[Partial] = []
+
+    def fetch(self, partials: list[Partial], tick: Callable[[], None]) -> None:
+        """Fetch all; calls `tick` in this thread five times a second. Files that failed are in `failures`.
+
+        Raises Cancelled, and XaivaError when the disk is full; what was fetched is kept for the next time.
+        """
+        self.resumed = sum(partial.done for partial in partials)
+        self._left = set(partials)
+        for partial in sorted(partials, key=lambda one: -one.file.size):
+            self._enqueue(partial)
+        count = min(self._settings.connections, max(1, sum(len(queue) for queue in self._queues.values()) * 4))
+        threads = [threading.Thread(target=self._work, daemon=True, name=f"fetch-{n}") for n in range(count)]
+        for thread in threads:
+            thread.start()
+        try:
+            while self._wait_a_little():
+                if self._progress.cancelled():
+                    raise Cancelled()
+                tick()
+        finally:
+            self._stop(threads)
+            for partial in partials:
+                partial.close()
+        if self._fatal is not None:
+            raise self._fatal
+
+    def in_flight(self) -> list[Partial]:
+        """The files bytes are coming in for, now."""
+        with self._ready:
+            return list(self._active)
+
+    def _wait_a_little(self) -> bool:
+        with self._ready:
+            if self._left and not self._stopping:
+                self._ready.wait(0.2)
+            return bool(self._left) and not self._stopping
+
+    def _stop(self, threads: list[threading.Thread]) -> None:
+        with self._ready:
+            self._stopping = True
+            self._ready.notify_all()
+        self._network.close()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _enqueue(self, partial: Partial) -> None:
+        """Queue what is missing: one piece until the server has shown that it can do ranges, then all."""
+        with self._ready:
+            missing = [piece for piece in partial.pieces if not piece.complete] or partial.pieces[:1]
+            for piece in missing if partial.ranged else missing[:1]:
+                self._push(_Task(0.0, 0, partial, piece, partial.generation))
+
+    def _push(self, task: _Task) -> None:
+        self._order += 1
+        task.order = self._order
+        heapq.heappush(self._queues.setdefault(_host(task.partial), []), task)
+        self._ready.notify_all()
+
+    def _take(self) -> _Task | None:
+        """The next piece whose time has come and whose host has a free connection. None: stop."""
+        with self._ready:
+            while not self._stopping and self._left:
+                now, soonest = time.monotonic(), 1.0
+                for host, queue in self._queues.items():
+                    if not queue or self._busy.get(host, 0) >= self._settings.per_host:
+                        continue
+                    if queue[0].when > now:
+                        soonest = min(soonest, queue[0].when - now)
+                        continue
+                    self._busy[host] = self._busy.get(host, 0) + 1
+                    task = heapq.heappop(queue)
+                    self._active[task.partial] = self._active.get(task.partial, 0) + 1
+                    task.partial.started = task.partial.started or time.time()
+                    return task
+                self._ready.wait(soonest)
+        return None
+
+    def _work(self) -> None:
+        while (task := self._take()) is not None:
+            host = _host(task.partial)
+            try:
+                self._one(task)
+            except BaseException as error:  # whatever it is, the waiting thread must hear of it
+                self._abort(error)
+            finally:
+                with self._ready:
+                    self._busy[host] -= 1
+                    self._active[task.partial] -= 1
+                    if not self._active[task.partial]:
+                        del self._active[task.partial]
+                    self._ready.notify_all()
+
+    def _one(self, task: _Task) -> None:
+        before = task.piece.done
+        try:
+            if not task.piece.complete and task.generation == task.partial.generation:
+                self._transfer(task)
+        except _Refused as refused:
+            self._next_address(task.partial, str(refused), refused.remedy)
+        except _Passing as passing:
+            self._again(task, str(passing), passing.wait, task.piece.done - before)
+        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            self._again(task, _say(error), 0, task.piece.done - before)
+        except OSError as error:
+            self._abort(_disk_error(error, task.partial))
+        else:
+            self._piece_done(task)
+
+    def _abort(self, error: BaseException) -> None:
+        with self._ready:
+            if not self._stopping:
+                self._fatal = error
+                self._stopping = True
+            self._ready.notify_all()
+
+    def _transfer(self, task: _Task) -> None:
+        partial, piece = task.partial, task.piece
+        start = piece.start + piece.done
+        headers = self._credentials(partial)
+        if start or piece.end < partial.file.size:
+            headers["Range"] = f"bytes={start}-{piece.end - 1}"
+            if partial.etag:
+                headers["If-Range"] = partial.etag
+        response = self._network.request("GET", partial.urls[0], headers)
+        finished = False
+        try:
+            task.generation = self._judge(partial, piece, task.generation, response, "Range" in headers)
+            if response.status == 200:
+                piece = partial.pieces[0]
+            finished = self._receive(partial, piece, task.generation, response)
+            task.piece = piece
+        finally:
+            self._network.done(response, finished)
+
+    def _credentials(self, partial: Partial) -> dict[str, str]:
+        try:
+            return self._network.credentials(partial.file)
+        except XaivaError as error:
+            raise _Refused(error.why, error.remedy) from error
+
+    def _judge(
+        self, partial: Partial, piece: Piece, generation: int, response: urllib3.BaseHTTPResponse, asked_range: bool
+    ) -> int:
+        """Look at the answer's head. Returns the generation its body belongs to."""
+        status = response.status
+        if status in TRY_AGAIN:
+            raise _Passing(f"the server answers {status}", _retry_after(response))
+        if status == 416:
+            partial.restart(whole(partial.file.size))
+            self._enqueue(partial)
+            raise _Refused("")
+        if status not in (200, 206):
+            raise _Refused(f"the server answers {status}", _remedy(status))
+        etag = response.headers.get("etag", "")
+        etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
+        total = _total(response)
+        if total is not None and total != partial.file.size:
+            raise _Refused(
+                f"it now has {total} bytes there instead of {partial.file.size}",
+                "the file was replaced at its origin; lock again, or set a mirror that has the old one",
+            )
+        if status == 200:
+            if asked_range:  # no ranges there, or not the same file any more: all of it from the beginning
+                self._progress.log(f"{partial.file.path}: from the beginning; the server does not continue")
+                partial.restart(whole(partial.file.size))
+            partial.etag = etag
+            return partial.generation
+        if not asked_range or not (response.headers.get("content-range") or "").startswith(
+            f"bytes {piece.start + piece.done}-"
+        ):
+            raise _Passing("the server sends another range than was asked for")
+        if partial.etag and etag and etag != partial.etag:
+            raise _Passing("the server's copy changed meanwhile")
+        partial.etag = partial.etag or etag
+        if not partial.ranged and len(partial.pieces) > 1:
+            partial.ranged = True
+            self._queue_others(partial, piece, generation)
+        return generation
+
+    def _queue_others(self, partial: Partial, first: Piece, generation: int) -> None:
+        with self._ready:
+            for piece in partial.pieces:
+                if piece is not first and not piece.complete:
+                    self._push(_Task(0.0, 0, partial, piece, generation))
+
+    def _receive(self, partial: Partial, piece: Piece, generation: int, response: urllib3.BaseHTTPResponse) -> bool:
+        for data in response.stream(READ, decode_content=False):
+            if self._stopping:
+                return False
+            room = piece.end - piece.start - piece.done
+            if len(data) > room:
+                raise _Passing("the server sends more than was asked for")
+            if not partial.write(generation, piece, data):
+                return False
+            with self._ready:
+                self.received += len(data)
+        if not piece.complete:
+            raise _Passing("the connection ended early")
+        return True
+
+    def _piece_done(self, task: _Task) -> None:
+        partial = task.partial
+        if self._stopping or task.generation != partial.generation:
+            return
+        partial.catch_up()
+        with self._ready:
+            if not partial.complete or partial not in self._left or partial.generation != task.generation:
+                return
+            self._left.discard(partial)  # from here on this thread alone has it
+        try:
+            good = partial.finish()
+        except OSError as error:
+            self._abort(_disk_error(error, partial))
+            return
+        if good:
+            with self._ready:
+                self.arrived.append(partial)
+                self._ready.notify_all()
+            return
+        self._wrong_bytes(partial)
+
+    def _wrong_bytes(self, partial: Partial) -> None:
+        """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
+        with self._ready:
+            self._left.add(partial)
+        partial.restart()
+        partial.restarts += 1
+        why = f"its bytes are not the locked ones (SHA-256 differs) at {_host(partial)}"
+        self._progress.log(f"{partial.file.path}: {why}")
+        if partial.restarts % 2:
+            self._enqueue(partial)
+        else:
+            self._next_address(partial, why, "something on the way changes files, or the origin did; lock again")
+
+    def _next_address(self, partial: Partial, why: str, remedy: str) -> None:
+        if not why:
+            return  # queued anew already
+        with self._ready:
+            if partial not in self._left:
+                return
+            tried = partial.urls[0]
+            if len(partial.urls) > 1:
+                partial.urls.pop(0)
+                partial.restart()
+                self._progress.log(f"{partial.file.path}: {why} at {_place(tried)}; asking {_place(partial.urls[0])}")
+                self._enqueue(partial)
+                return
+            self._left.discard(partial)
+            self.failures.append(XaivaError(f"{partial.file.path} from {_place(tried)}", why, remedy))
+            self._ready.notify_all()
+
+    def _again(self, task: _Task, why: str, wait: float, gained: int) -> None:
+        if self._stopping or task.generation != task.partial.generation:
+            return
+        attempt = 0 if gained >= ENOUGH_BYTES else task.attempt + 1
+        if attempt > self._settings.retries:
+            remedy = "check the network and proxy; what came is kept, the next sync goes on from there"
+            self._next_address(task.partial, f"{why}, {attempt} times", remedy)
+            return
+        pause = max(wait, min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0))
+        self._progress.log(f"{task.partial.file.path}: {why}; again in {pause:.1f} s")
+        with self._ready:
+            when = time.monotonic() + pause
+            self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))
+
+
+def _host(partial: Partial) -> str:
+    return urlsplit(partial.urls[0]).netloc.rpartition("@")[2]
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no credentials, no signed query
+
+
+def _say(error: BaseException) -> str:
+    if isinstance(error, (urllib3.exceptions.ReadTimeoutError, TimeoutError)):
+        return "no bytes came for too long"
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "the host name cannot be resolved"
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return f"the secure connection failed ({error}); check SSL_CERT_FILE"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "the host does not let us connect"
+    return "the connection broke"
+
+
+def _remedy(status: int) -> str:
+    if status in (401, 403, 407):
+        return "check the token in .env that the preset's token_variable names, and the proxy"
+    if status in (404, 410):
+        return "it is gone from its origin; lock again with --upgrade, or set a mirror that still has it"
+    return "look at the address in a browser"
+
+
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
+    value = response.headers.get("retry-after", "")
+    return min(float(value), LONGEST_WAIT) if value.isdigit() else 0.0
+
+
+def _total(response: urllib3.BaseHTTPResponse) -> int | None:
+    """The size of the whole file, as the answer tells it."""
+    if response.status == 206:
+        match = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
+        return int(match[1]) if match else None
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _disk_error(error: OSError, partial: Partial) -> XaivaError:
+    where = partial.target.parent
+    if error.errno in FULL:
+        return XaivaError(
+            f"No space left for {partial.file.path}",
+            f"the disk of {where} is full",
+            "free some; then sync again: it goes on",
+        )
+    return XaivaError(f"{partial.file.path} cannot be written", str(error), f"look at {where}")

@@ -1,0 +1,169 @@
+"""HTTP as the machine is set up: proxies, certificate authorities, and credentials that stay with their host."""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
+
+import urllib3
+
+from core.artifacts.indexes import ca_file, machine_index_urls, strip_credentials, username
+from core.artifacts.lockfile import Kind, LockedFile
+from core.errors import XaivaError
+from core.site import Site
+
+MOST_REDIRECTS = 10
+CONNECT_SECONDS = 10
+REDIRECTS = (301, 302, 303, 307, 308)
+SECRET_HEADERS = ("authorization", "cookie")
+
+
+class Network:
+    """Connections of one operation. Safe for use by many threads; `close` cuts every answer that is being read."""
+
+    def __init__(self, site: Site, connections: int = 0) -> None:
+        self._env = site.env
+        self._read_seconds = site.settings.sync.stall_seconds
+        self._size = connections or site.settings.sync.connections
+        self._tls = _tls_context(site.env)
+        self._proxies = _proxies(site.env)
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        self._logins = {urlsplit(url).netloc.rpartition("@")[2]: login for url, login in _logins(site.env)}
+        self._open: set[urllib3.BaseHTTPResponse] = set()
+
+    def credentials(self, file: LockedFile) -> dict[str, str]:
+        """The headers that let us have `file`. Raises XaivaError when its token variable is empty."""
+        if file.token_variable:
+            token = self._env.get(file.token_variable, "")
+            if not token:
+                raise XaivaError(
+                    f"{file.path}: no token",
+                    f"{file.token_variable} is not set",
+                    f"put {file.token_variable} into .env",
+                )
+            if file.kind is Kind.WHEEL or file.username_variable:
+                return {"Authorization": _basic(username(self._env, file.username_variable), token)}
+            return {"Authorization": f"Bearer {token}"}
+        login = self._logins.get(urlsplit(file.url).netloc)
+        return {"Authorization": login} if login and file.kind is Kind.WHEEL else {}
+
+    def request(self, method: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask; follow redirects, without credentials once they leave the host. The answer's body is not yet read.
+
+        Raises urllib3's own errors. Release the answer with `done`.
+        """
+        sent = {"Accept-Encoding": "identity", "User-Agent": "xaiva", **headers}
+        for _ in range(MOST_REDIRECTS):
+            response: Any = self._pool(url).request(
+                method,
+                url,
+                headers=sent,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=self._read_seconds),
+            )
+            location = response.headers.get("location") if response.status in REDIRECTS else None
+            if not location:
+                with self._lock:
+                    self._open.add(response)
+                return response  # type: ignore[no-any-return]
+            response.drain_conn()
+            response.release_conn()
+            target = urljoin(url, location)
+            if _origin(target) != _origin(url):
+                sent = {name: value for name, value in sent.items() if name.lower() not in SECRET_HEADERS}
+            url = target
+        raise urllib3.exceptions.MaxRetryError(self._pool(url).connection_from_url(url), url)
+
+    def done(self, response: urllib3.BaseHTTPResponse, whole: bool) -> None:
+        """Give the answer's connection back (`whole`: its body has been read), or close it."""
+        with self._lock:
+            self._open.discard(response)
+        if whole:
+            response.release_conn()
+        else:
+            response.close()
+
+    def close(self) -> None:
+        """Cut what is being read; threads that read it get an error at once."""
+        with self._lock:
+            being_read = list(self._open)
+        for response in being_read:
+            try:
+                response.shutdown()
+            except (OSError, ValueError, AttributeError):
+                pass  # it ended by itself meanwhile
+        for pool in list(self._pools.values()):
+            pool.clear()
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all", "")
+        if proxy and proxy_bypass_environment(parts.hostname or "", self._proxies):
+            proxy = ""
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._new_pool(proxy)
+            return self._pools[proxy]
+
+    def _new_pool(self, proxy: str) -> urllib3.PoolManager:
+        common: dict[str, Any] = {"num_pools": 64, "maxsize": self._size, "ssl_context": self._tls, "block": False}
+        if not proxy:
+            return urllib3.PoolManager(**common)
+        address = proxy if "://" in proxy else f"http://{proxy}"
+        parts = urlsplit(address)
+        headers = {}
+        if parts.username:
+            headers["proxy-authorization"] = _basic(unquote(parts.username), unquote(parts.password or ""))
+        return urllib3.ProxyManager(strip_credentials(address), proxy_headers=headers, **common)
+
+
+def _proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """The proxies of the site's environment, read by the rules of the standard library."""
+    if env is os.environ:
+        return getproxies_environment()
+    found: dict[str, str] = {}
+    for name, value in sorted(env.items()):  # lower case comes last and wins, as everywhere
+        if name.lower().endswith("_proxy") and value:
+            found[name.lower().removesuffix("_proxy")] = value
+    return found
+
+
+def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    bundle = ca_file(env)
+    if bundle:
+        try:
+            context.load_verify_locations(*((None, bundle) if os.path.isdir(bundle) else (bundle, None)))
+        except (OSError, ssl.SSLError) as error:
+            raise XaivaError(
+                f"Certificate authorities {bundle}", str(error), "correct SSL_CERT_FILE, REQUESTS_CA_BUNDLE or PIP_CERT"
+            ) from error
+    return context
+
+
+def _logins(env: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Index URLs of the machine's settings that carry credentials, with the header these make."""
+    found = []
+    for url in machine_index_urls(env):
+        parts = urlsplit(url)
+        if parts.username:
+            found.append((url, _basic(unquote(parts.username), unquote(parts.password or ""))))
+    return found
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,208 @@
+"""A file that is being fetched: its pieces, what of them is on disk, and its hash as far as it is known.
+
+The bytes lie in `.partial/<sha256>.part`, the journal beside them in `.partial/<sha256>.json`. Both survive a kill;
+the journal may lag behind the bytes, never run ahead of them. Only the final SHA-256 decides that a file is good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.artifacts.lockfile import LockedFile
+from core.files import CHUNK
+
+PIECE = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
+JOURNAL_SECONDS = 1.0
+
+
+@dataclass
+class Piece:
+    """The bytes from `start` up to `end`, of which the first `done` are on disk."""
+
+    start: int
+    end: int
+    done: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its bytes are there."""
+        return self.start + self.done >= self.end
+
+
+class Partial:
+    """One file on its way. Methods may be called by several threads."""
+
+    def __init__(self, file: LockedFile, target: Path, folder: Path, urls: list[str]) -> None:
+        self.file = file
+        self.target = target
+        self.urls = urls  # in the order they are asked; the first is dropped when it fails for good
+        self.etag = ""
+        self.ranged = False  # the server has answered a range request with a range
+        self.generation = 0  # grows when everything fetched so far turns out useless
+        self.restarts = 0
+        self.started = 0.0
+        self.lock = threading.Lock()
+        self._part = folder / f"{file.sha256}.part"
+        self._journal = folder / f"{file.sha256}.json"
+        self._handle = -1
+        self._hash_lock = threading.Lock()
+        self._digest = hashlib.sha256()
+        self._hashed = 0
+        self._written = 0.0
+        self.pieces = _split(file.size)
+        self._load()
+
+    @property
+    def done(self) -> int:
+        """Bytes on disk."""
+        return sum(piece.done for piece in self.pieces)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every piece is there."""
+        return all(piece.complete for piece in self.pieces)
+
+    def write(self, generation: int, piece: Piece, data: bytes) -> bool:
+        """Put `data` behind what `piece` has. False: the piece is no longer wanted. Raises OSError (disk full)."""
+        with self.lock:
+            if generation != self.generation:
+                return False
+            handle = self._open()
+            offset = piece.start + piece.done
+        written = 0
+        while written < len(data):
+            written += os.pwrite(handle, memoryview(data)[written:], offset + written)
+        self._hash_new(offset, data)
+        with self.lock:
+            piece.done += len(data)
+            if piece.complete or time.monotonic() - self._written > JOURNAL_SECONDS:
+                self._save()
+        return True
+
+    def restart(self, pieces: list[Piece] | None = None) -> None:
+        """Forget what was fetched; from now on fetch `pieces` (default: as at first)."""
+        with self.lock, self._hash_lock:
+            self.generation += 1
+            self.pieces = pieces if pieces is not None else _split(self.file.size)
+            self.etag = ""
+            self.ranged = False
+            self._digest = hashlib.sha256()
+            self._hashed = 0
+            self._journal.unlink(missing_ok=True)
+            if self._handle >= 0:
+                os.ftruncate(self._handle, 0)
+
+    def catch_up(self) -> None:
+        """Hash what lies in one row from the beginning, unless another thread is at it."""
+        if self._hash_lock.acquire(blocking=False):
+            try:
+                self._hash_until(self._contiguous())
+            finally:
+                self._hash_lock.release()
+
+    def finish(self) -> bool:
+        """Check the whole and put it in its place, durably. False: the bytes are not the locked ones."""
+        with self._hash_lock:
+            handle = self._open()
+            self._hash_until(self.file.size)
+            if self._digest.hexdigest() != self.file.sha256:
+                return False
+            os.ftruncate(handle, self.file.size)
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._part, self.target)
+        self._journal.unlink(missing_ok=True)
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Keep what there is for the next time."""
+        with self.lock:
+            if self._handle >= 0:
+                if self._part.exists():
+                    self._save()
+                os.close(self._handle)
+                self._handle = -1
+
+    def _open(self) -> int:
+        if self._handle < 0:
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return self._handle
+
+    def _hash_new(self, offset: int, data: bytes) -> None:
+        """Hash bytes that continue what is hashed, while they are at hand; others are read again later."""
+        if self._hash_lock.acquire(blocking=False):
+            try:
+                if offset == self._hashed:
+                    self._digest.update(data)
+                    self._hashed += len(data)
+            finally:
+                self._hash_lock.release()
+
+    def _hash_until(self, end: int) -> None:
+        while self._hashed < end:
+            data = os.pread(self._handle, min(CHUNK, end - self._hashed), self._hashed)
+            if not data:
+                return
+            self._digest.update(data)
+            self._hashed += len(data)
+
+    def _contiguous(self) -> int:
+        end = 0
+        for piece in self.pieces:
+            end = piece.start + piece.done
+            if not piece.complete:
+                break
+        return end
+
+    def _save(self) -> None:
+        self._written = time.monotonic()
+        state = {
+            "size": self.file.size,
+            "etag": self.etag,
+            "ranged": self.ranged,
+            "pieces": [[piece.start, piece.end, piece.done] for piece in self.pieces],
+        }
+        temporary = self._journal.with_suffix(".new")  # not fsynced: after a power cut the SHA-256 judges anyway
+        temporary.write_text(json.dumps(state))
+        os.replace(temporary, self._journal)
+
+    def _load(self) -> None:
+        """Take up what an earlier sync left. A journal that cannot be trusted is dropped with its bytes."""
+        try:
+            state = json.loads(self._journal.read_text())
+            on_disk = self._part.stat().st_size
+            pieces = [Piece(*map(int, row)) for row in state["pieces"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            self._part.unlink(missing_ok=True)
+            return
+        fits = all(0 <= piece.done <= piece.end - piece.start for piece in pieces)
+        reach = max((piece.start + piece.done for piece in pieces if piece.done), default=0)
+        if fits and state.get("size") == self.file.size and pieces[-1].end == self.file.size and reach <= on_disk:
+            self.pieces, self.etag, self.ranged = pieces, str(state["etag"]), bool(state["ranged"])
+
+
+def whole(size: int) -> list[Piece]:
+    """One piece, for a server that cannot send ranges."""
+    return [Piece(0, size)]
+
+
+def _split(size: int) -> list[Piece]:
+    if size <= PIECE + PIECE // 2:
+        return whole(size)
+    return [Piece(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
+
+
+def leftovers(folder: Path, wanted: set[str]) -> list[Path]:
+    """Files in `.partial/` that belong to no file in `wanted` (SHA-256s)."""
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name.partition(".")[0] not in wanted]
