@@ -1,0 +1,193 @@
+"""The application: screens, keys, themes, the store, and the one tick that feeds the screen in view."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
+
+from textual.app import App
+from textual.binding import BindingType
+from textual.screen import Screen
+
+from core.errors import XaivaError
+from core.site import Site
+from tui.actions import BY_ID, SCREENS, bindings
+from tui.messages import SourceChanged
+from tui.sources import SLOWER, fetchers
+from tui.store import Store
+from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
+
+T = TypeVar("T")
+TICK = 1.0  # seconds between two feeds of the screen in view
+log = logging.getLogger(__name__)
+
+
+def screen_class(name: str) -> type[Screen[Any]]:
+    """The class of a screen, imported when it is first opened: a start pays for the first screen alone."""
+    module = importlib.import_module(f"tui.screens.{name}")
+    return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
+
+
+class XaivaApp(App[int]):
+    """The console over one site."""
+
+    TITLE = "xaiva"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[Any]] = {lambda: _provider()}
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
+    MODES: ClassVar[dict[str, Any]] = {name: partial(lambda name: screen_class(name)(), name) for name in SCREENS}
+    DEFAULT_MODE = "overview"
+
+    def __init__(
+        self, site: Site, read_only: bool = False, low_bandwidth: bool = False, *, start: str = "overview"
+    ) -> None:
+        self.site = site
+        self.read_only = read_only
+        self.low_bandwidth = low_bandwidth
+        super().__init__()
+        self._first_screen = start
+        self.store = Store(fetchers(site), self._source_changed)
+        for theme in OURS:
+            self.register_theme(theme)
+        self.theme = TERMINAL if low_bandwidth else OURS[0].name
+        self.animation_level = "none"
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def on_mount(self) -> None:
+        """Begin to tick."""
+        if self._first_screen != self.DEFAULT_MODE:
+            await self.switch_mode(self._first_screen)
+        self._start_ticking()
+
+    def on_unmount(self) -> None:
+        """No more questions to anybody."""
+        self.store.close()
+
+    def _start_ticking(self) -> None:
+        self._ticker = self.set_interval(TICK * (SLOWER if self.low_bandwidth else 1), self.tick, name="tick")
+
+    def tick(self) -> None:
+        """Feed the screen in view."""
+        feed = getattr(self.screen, "feed", None)
+        if feed is not None:
+            feed()
+
+    def _source_changed(self, name: str) -> None:
+        """From a source's thread."""
+        self.post_message(SourceChanged(name))
+
+    def on_source_changed(self, message: SourceChanged) -> None:
+        """News that should not wait for the tick."""
+        if message.name in getattr(self.screen, "SOURCES", ()):
+            self.tick()
+
+    # -- what screens use ----------------------------------------------------------------------------------------------
+
+    @property
+    def site_name(self) -> str:
+        """What the site calls itself, else its folder's name."""
+        return self.site.settings.name or self.site.root.name
+
+    @property
+    def flags(self) -> str:
+        """How this console is limited, in words."""
+        words = [("read-only", self.read_only), ("low bandwidth", self.low_bandwidth)]
+        return " · ".join(word for word, on in words if on)
+
+    def background(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
+        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown and ends nothing.
+
+        Not Textual's workers: their pool is shared and small, and one hung engine would use it up.
+        """
+
+        def run() -> None:
+            try:
+                result = work()
+            except XaivaError as error:
+                self.call_later(self.show_error, error)
+            except Exception as error:
+                log.exception("background work")
+                self.call_later(self.show_error, XaivaError("That did not work", f"{type(error).__name__}: {error}"))
+            else:
+                self.call_later(done, result)
+
+        threading.Thread(target=run, name="background", daemon=True).start()
+
+    def show_error(self, error: XaivaError) -> None:
+        """What failed, why and what to do, until it is closed."""
+        from tui.screens.message import TextDialog
+
+        self.push_screen(TextDialog.of_error(error))
+
+    def copy(self, text: str) -> None:
+        """To the clipboard of the terminal, also over SSH."""
+        if not text:
+            self.notify("nothing to copy here")
+            return
+        self.copy_to_clipboard(text)
+        self.notify(f"{len(text.splitlines())} lines copied")
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    async def action_go(self, name: str) -> None:
+        """Open a screen; dialogs and editors above another stay with that one."""
+        await self.switch_mode(name)
+
+    def action_next_theme(self) -> None:
+        """The next theme."""
+        index = CHOICES.index(self.theme) if self.theme in CHOICES else -1
+        self.theme = CHOICES[(index + 1) % len(CHOICES)]
+        self.notify(self.theme, title="Theme", timeout=2)
+
+    def action_bandwidth(self) -> None:
+        """Fewer updates, or as many as usual."""
+        self.low_bandwidth = not self.low_bandwidth
+        self._ticker.stop()
+        self._start_ticking()
+        self.theme = TERMINAL if self.low_bandwidth else OURS[0].name
+
+    def action_help(self) -> None:
+        """The keys in view."""
+        from tui.screens.help import HelpScreen
+
+        self.push_screen(HelpScreen(self.screen))
+
+    async def run_named(self, identifier: str) -> None:
+        """Run an action of the table, from the command palette: on its screen."""
+        action = BY_ID[identifier]
+        if action.screen == "app":
+            await self.run_action(f"app.{action.method}")
+            return
+        if action.screen != "list":
+            await self.switch_mode(action.screen)
+        self.screen.call_after_refresh(self.screen.run_action, f"screen.{action.method}")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own variables, for themes that are not ours."""
+        return TERMINAL_VARIABLES
+
+
+def _provider() -> Any:
+    from tui.commands import ActionProvider
+
+    return ActionProvider
+
+
+def run(
+    site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: bool = False, start: str = "overview"
+) -> int:
+    """Open the console on a site; what the command line calls. Returns the exit code.
+
+    Raises InputError when the site cannot be opened.
+    """
+    app = XaivaApp(Site.open(site_root), read_only, low_bandwidth, start=start)
+    app.run()
+    return app.return_code or 0

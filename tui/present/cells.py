@@ -1,0 +1,149 @@
+"""Lines of text whose parts carry a role ("ok", "error", "dim"), and tables made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+
+# What a part of a line means; the theme decides how it looks. Colour never says anything alone: a word or a mark does too.
+ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
+GAP = 2  # blanks between two columns
+ELLIPSIS = "…"
+
+
+class Span(NamedTuple):
+    """Some text and its role ("" for plain)."""
+
+    text: str
+    role: str = ""
+
+
+Line: TypeAlias = tuple[Span, ...]
+Cell: TypeAlias = "str | Span | Line"
+
+
+def line(*parts: str | Span) -> Line:
+    """A line of its parts."""
+    return tuple(part if isinstance(part, Span) else Span(part) for part in parts)
+
+
+def as_line(cell: Cell) -> Line:
+    """A cell as a line."""
+    if isinstance(cell, Span):
+        return (cell,)
+    return (Span(cell),) if isinstance(cell, str) else cell
+
+
+def plain(cell: Cell) -> str:
+    """The text alone."""
+    return "".join(span.text for span in as_line(cell))
+
+
+def width_of(cell: Cell) -> int:
+    """Terminal columns the text takes; a CJK character takes two."""
+    return sum(cell_len(span.text) for span in as_line(cell))
+
+
+def cut(text: str, width: int) -> str:
+    """The text in at most `width` columns; what is cut off shows as an ellipsis."""
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1) + ELLIPSIS if width > 0 else ""
+
+
+def fit(cell: Cell, width: int, right: bool = False) -> Line:
+    """The cell in exactly `width` columns, cut or padded on the side away from its alignment."""
+    spans = as_line(cell)
+    missing = width - width_of(spans)
+    if missing >= 0:
+        pad = (Span(" " * missing),) if missing else ()
+        return pad + spans if right else spans + pad
+    out: list[Span] = []
+    left = width
+    for index, span in enumerate(spans):
+        more = any(later.text for later in spans[index + 1 :])
+        size = cell_len(span.text)
+        if size > left or (more and size == left):
+            out.append(Span(cut(span.text + (ELLIPSIS if size == left else ""), left), span.role))
+            break
+        out.append(span)
+        left -= size
+    return tuple(out)
+
+
+def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
+    """The text over as many lines as it needs, each at most `width` columns; lines after the first are indented."""
+    out: list[Line] = []
+    for paragraph in text.splitlines() or [""]:
+        current = ""
+        for word in paragraph.split(" "):
+            candidate = f"{current} {word}" if current.strip() else current + word
+            if cell_len(candidate) <= width or not current.strip():
+                current = candidate
+            else:
+                out.append((Span(current, role),))
+                current = indent + word
+            while cell_len(current) > width > len(indent) + 1:
+                head = set_cell_size(current, width).rstrip()
+                out.append((Span(head, role),))
+                current = indent + current[len(head) :]
+        out.append((Span(current, role),))
+    return out
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `width` in terminal columns, 0 to share what is left by `weight`; `minimum` what a shared one needs.
+
+    `rank` says who goes first when the line is narrow: the highest; 0 never goes.
+    """
+
+    title: str
+    width: int = 0
+    right: bool = False
+    rank: int = 0
+    weight: int = 1
+    minimum: int = 10
+
+
+def lay_out(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
+    """Which columns fit into `width`, as (index, columns wide)."""
+    kept = list(range(len(columns)))
+
+    def needed() -> int:
+        return sum(columns[i].width or columns[i].minimum for i in kept) + GAP * (len(kept) - 1)
+
+    while needed() > width and (candidates := [i for i in kept if columns[i].rank]):
+        kept.remove(max(candidates, key=lambda i: (columns[i].rank, i)))
+    shared = [i for i in kept if not columns[i].width]
+    spare = max(width - needed(), 0)
+    weights = sum(columns[i].weight for i in shared)
+    sizes = {i: columns[i].width or columns[i].minimum + spare * columns[i].weight // weights for i in kept}
+    if shared:
+        sizes[shared[0]] += width - sum(sizes.values()) - GAP * (len(kept) - 1) if needed() <= width else 0
+    return [(i, sizes[i]) for i in kept]
+
+
+def table_line(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
+    """One row of a table in the given layout."""
+    out: list[Span] = []
+    for position, (index, size) in enumerate(layout):
+        if position:
+            out.append(Span(" " * GAP))
+        out.extend(fit(cells[index], size, columns[index].right))
+    return tuple(out)
+
+
+def heading(columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
+    """The line of column titles."""
+    return table_line([Span(column.title, "dim") for column in columns], columns, layout)
+
+
+def table(rows: Sequence[Sequence[Cell]], columns: Sequence[Column], width: int, titles: bool = True) -> list[Line]:
+    """A whole table as lines."""
+    layout = lay_out(columns, width)
+    body = [table_line(row, columns, layout) for row in rows]
+    return [heading(columns, layout), *body] if titles else body

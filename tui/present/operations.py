@@ -1,0 +1,160 @@
+"""Operations and their stages as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from core.operations.model import Operation, State
+from core.progress import Stage, StageState
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.figures import bar, clock, duration, size
+
+STATES: dict[State, Span] = {
+    State.QUEUED: Span("○ queued", "dim"),
+    State.RUNNING: Span("▶ running", "accent"),
+    State.DONE: Span("✓ done", "ok"),
+    State.FAILED: Span("✗ failed", "error"),
+    State.CANCELLED: Span("■ cancelled", "warn"),
+    State.CRASHED: Span("✗ crashed", "error"),
+}
+STAGE_STATES: dict[StageState, Span] = {
+    StageState.WAITING: Span("○", "dim"),
+    StageState.RUNNING: Span("▶", "accent"),
+    StageState.DONE: Span("✓", "ok"),
+    StageState.CACHED: Span("≡", "ok"),
+    StageState.FAILED: Span("✗", "error"),
+    StageState.CANCELLED: Span("■", "warn"),
+}
+COLUMNS = (
+    Column("#", 4, right=True),
+    Column("what", minimum=18),
+    Column("state", 11),
+    Column("took", 8, right=True),
+    Column("started", 16, rank=2),
+    Column("by", 14, rank=3),
+)
+BAR_WIDTH = 12
+
+
+def row(operation: Operation) -> tuple[Cell, ...]:
+    """One operation in a list."""
+    return (
+        str(operation.id),
+        operation.title(),
+        STATES[operation.state],
+        duration(operation.seconds),
+        Span(clock(operation.started or operation.created), "dim"),
+        Span(operation.by, "dim"),
+    )
+
+
+def amount(stage: Stage) -> str:
+    """How far a stage is, in its unit: `1.2 GiB of 4.0 GiB`, `12 of 40 files`."""
+    if not stage.unit and not stage.total:
+        return ""
+    if stage.unit == "bytes":
+        return f"{size(stage.done)} of {size(stage.total)}" if stage.total else size(stage.done)
+    unit = f" {stage.unit}" if stage.unit else ""
+    return f"{stage.done:.0f} of {stage.total:.0f}{unit}" if stage.total else f"{stage.done:.0f}{unit}"
+
+
+def ordered(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
+    """The stages as a tree, each with its depth; one whose parent is unknown stands at the top."""
+    known = {stage.id for stage in stages}
+    children: dict[str, list[Stage]] = {}
+    for stage in stages:
+        parent = stage.parent if stage.parent in known and stage.parent != stage.id else ""
+        children.setdefault(parent, []).append(stage)
+    out: list[tuple[int, Stage]] = []
+
+    def walk(parent: str, depth: int) -> None:
+        for stage in children.get(parent, []):
+            out.append((depth, stage))
+            walk(stage.id, depth + 1)
+
+    walk("", 0)
+    return out
+
+
+def stage_lines(stages: Sequence[Stage], now: float, width: int) -> list[Line]:
+    """The stages as a tree with marks, bars and times. `now` is a Unix time."""
+    columns = (Column("", minimum=20), Column("", BAR_WIDTH, rank=2), Column("", 22, rank=1), Column("", 8, right=True))
+    rows: list[tuple[Cell, ...]] = []
+    for depth, stage in ordered(stages):
+        title = line("  " * depth, STAGE_STATES[stage.state], " ", Span(stage.title, _title_role(stage)))
+        rows.append((title, _bar(stage), Span(amount(stage) or stage.detail, "dim"), _time(stage, now)))
+    return table(rows, columns, width, titles=False)
+
+
+def _title_role(stage: Stage) -> str:
+    return "dim" if stage.state is StageState.WAITING else ""
+
+
+def _bar(stage: Stage) -> Line:
+    if not stage.total or stage.state is not StageState.RUNNING:
+        return ()
+    return bar(stage.done / stage.total, BAR_WIDTH, "accent")
+
+
+def _time(stage: Stage, now: float) -> str:
+    if stage.state is StageState.CACHED:
+        return "cached"
+    if not stage.started:
+        return ""
+    return duration((stage.ended or now) - stage.started)
+
+
+def holder(operation: Operation) -> str:
+    """`sync, operation 12, since 10:31:02 by ana from 10.0.0.7`."""
+    by = f" by {operation.by}" if operation.by else ""
+    return f"{operation.kind}, operation {operation.id}, since {clock(operation.started or operation.created)}{by}"
+
+
+def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int) -> list[Line]:
+    """Everything about one operation but its log."""
+    facts: list[Line] = [
+        line(STATES[operation.state], f"  {operation.title()}", Span(f"  operation {operation.id}", "dim")),
+        line(Span(f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}", "dim")),
+    ]
+    if operation.options:
+        options = ", ".join(f"{name}={_short(value)}" for name, value in operation.options.items())
+        facts += wrap(options, width, "dim")
+    if operation.cancel_requested and operation.state.live:
+        facts.append(line(Span("it was asked to end", "warn")))
+    if operation.failure is not None:
+        facts += failure_lines(operation, width)
+    if operation.result:
+        facts += [line()] + result_lines(operation.result, width)
+    if stages:
+        facts += [line(), *stage_lines(stages, now, width)]
+    return facts
+
+
+def failure_lines(operation: Operation, width: int) -> list[Line]:
+    """What failed, why and what to do now."""
+    failure = operation.failure
+    if failure is None:
+        return []
+    lines = [line(), *wrap(failure.what, width, "error")]
+    if failure.why:
+        lines += wrap(failure.why, width)
+    if failure.remedy:
+        lines += wrap(f"→ {failure.remedy}", width, "accent", indent="  ")
+    return lines
+
+
+def result_lines(result: dict[str, Any], width: int) -> list[Line]:
+    """The outcome as names and values."""
+    label = min(max((len(name) for name in result), default=0), 20)
+    return [
+        (*fit(Span(name, "dim"), label), *fit(f"  {_short(value)}", max(width - label, 4)))
+        for name, value in result.items()
+        if value not in (None, "", [], {})
+    ]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} items" if len(value) > 3 else ", ".join(str(item) for item in value)
+    return f"{len(value)} entries" if isinstance(value, dict) else str(value)

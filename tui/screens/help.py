@@ -1,0 +1,76 @@
+"""Help: made from the bindings that live in the screen it was opened over, so it is never out of date."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+
+from tui.present.cells import Line, Span, fit, wrap
+from tui.widgets.panel import Panel
+
+KEY_WIDTH = 14
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys in view and what each does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q,question_mark,f1", "dismiss", "Close"),
+        Binding("down,j", "scroll(1)", show=False),
+        Binding("up,k", "scroll(-1)", show=False),
+        Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("pageup", "scroll(-10)", show=False),
+    ]
+
+    def __init__(self, over: Screen[Any]) -> None:
+        super().__init__()
+        self._rows = list(self._keys(over))
+
+    def compose(self) -> ComposeResult:
+        """A panel of keys."""
+        with Vertical(classes="help"):
+            yield Panel("Keys", id="help")
+
+    def on_mount(self) -> None:
+        """Fill it."""
+        self.query_one(Panel).show(self._lines, "Esc closes · ↑↓ scroll")
+
+    def action_scroll(self, by: int) -> None:
+        """Move through the text."""
+        self.query_one(Panel).scroll_relative(y=by, animate=False)
+
+    def _keys(self, over: Screen[Any]) -> list[tuple[str, str, str, str]]:
+        """(where, keys, title, help) of every live binding; keys of one action stand together."""
+        found: dict[tuple[str, str], tuple[list[str], str, str]] = {}
+        for active in over.active_bindings.values():
+            if not active.enabled or active.binding.system:
+                continue
+            where = {over: "This screen", over.app: "Everywhere"}.get(active.node, "The focused part")
+            if where == "This screen" and active.binding.id is None:
+                where = "Moving about"
+            keys, _, _ = found.setdefault(
+                (where, active.binding.action), ([], active.binding.description, active.tooltip or "")
+            )
+            shown = over.app.get_key_display(active.binding)
+            if shown not in keys:
+                keys.append(shown)
+        order = ["This screen", "The focused part", "Everywhere", "Moving about"]
+        rows = [(where, " ".join(keys), title, text) for (where, _), (keys, title, text) in found.items()]
+        return sorted(rows, key=lambda row: order.index(row[0]))
+
+    def _lines(self, width: int) -> list[Line]:
+        out: list[Line] = []
+        heading = ""
+        for where, keys, title, text in self._rows:
+            if where != heading:
+                out += [(), (Span(where, "title"),)] if out else [(Span(where, "title"),)]
+                heading = where
+            words = f"{title} — {text}" if text and text != title else title
+            first, *rest = wrap(words, max(width - KEY_WIDTH - 2, 20))
+            out.append((*fit(Span(keys, "key"), KEY_WIDTH), Span("  "), *first))
+            out += [(Span(" " * (KEY_WIDTH + 2)), *more) for more in rest]
+        return out

@@ -1,0 +1,46 @@
+"""Shows a text that one reads and closes: an error in full, what the engine says about a container."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Label
+
+from core.errors import XaivaError
+
+
+class TextDialog(ModalScreen[None]):
+    """A text with a title; any of Esc, Enter and q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Close"),
+        Binding("y", "copy", "Copy"),
+    ]
+
+    def __init__(self, title: str, text: str, danger: bool = False) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._danger = danger
+
+    @classmethod
+    def of_error(cls, error: XaivaError) -> TextDialog:
+        """What failed, why, and what to do now."""
+        parts = [error.why, f"→ {error.remedy}" if error.remedy else ""]
+        return cls(error.what, "\n\n".join(part for part in parts if part), danger=True)
+
+    def compose(self) -> ComposeResult:
+        """The text, and how to close it."""
+        with Vertical(classes="dialog text-dialog" + (" -danger" if self._danger else "")) as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "Esc closes · y copies"
+            with VerticalScroll():
+                yield Label(self._text, markup=False)
+
+    def action_copy(self) -> None:
+        """To the clipboard of the terminal."""
+        self.app.copy(f"{self._title}\n{self._text}")  # type: ignore[attr-defined]

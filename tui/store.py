@@ -1,0 +1,179 @@
+"""What the console knows: one store of sources, each asked by a thread of its own, so that no screen ever waits.
+
+A source keeps its newest reading. A source that does not answer keeps its last good value and becomes stale; the
+thread that waits for it is the only one that waits. Sources that no visible screen shows are not asked.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from core.errors import XaivaError
+
+T = TypeVar("T")
+LATE = 2.0  # a reading older than its interval plus this many seconds is stale
+FIRST_ANSWER = 3.0  # how long the first answer may take before the panel says that it is waiting
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading(Generic[T]):
+    """The newest value of a source and how far to trust it.
+
+    `age` in seconds since the value was true (None: there was never one); `late` whether that is too long ago;
+    `error` why the newest try failed (None when it did not). `waiting` is the seconds the try in progress has taken.
+    """
+
+    value: T | None = None
+    age: float | None = None
+    late: bool = False
+    error: XaivaError | None = None
+    waiting: float = 0
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """What a frame says about the reading, and its role: nothing, `stale 7 s`, or the error in few words."""
+        if self.late and self.age is not None:
+            return f"stale {int(self.age)} s", "stale"
+        if self.error is not None and self.value is None:
+            return "no data", "error"
+        if self.value is None and self.waiting > FIRST_ANSWER:
+            return f"no answer for {int(self.waiting)} s", "stale"
+        return "", ""
+
+
+class Source(Generic[T]):
+    """One thing that is asked every `every` seconds, while someone watches it."""
+
+    def __init__(self, name: str, fetch: Callable[[], T], every: float, changed: Callable[[str], None]) -> None:
+        self.name = name
+        self.every = every
+        self.watched = False
+        self._fetch = fetch
+        self._changed = changed
+        self._value: T | None = None
+        self._value_at = 0.0
+        self._error: XaivaError | None = None
+        self._asked_at = 0.0  # when the try in progress began; 0 when none is
+        self._generation = 0
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def reading(self) -> Reading[T]:
+        """The newest reading. Never waits for the source."""
+        now = time.monotonic()
+        with self._lock:
+            age = now - self._value_at if self._value_at else None
+            late = age is not None and (age > self.every + LATE if self.watched else False)
+            waiting = now - self._asked_at if self._asked_at else 0.0
+            return Reading(self._value, age, late, self._error, waiting)
+
+    def watch(self, watched: bool) -> None:
+        """Begin or stop asking."""
+        began = watched and not self.watched
+        self.watched = watched
+        if self._thread is None and watched:
+            self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
+            self._thread.start()
+        elif began:
+            self._wake.set()
+
+    def ask_now(self) -> None:
+        """Ask again without waiting for the interval: something was changed by hand."""
+        self._wake.set()
+
+    def point(self, fetch: Callable[[], T]) -> None:
+        """Ask for something else from now on; what was known is forgotten, a late answer to the old question too."""
+        with self._lock:
+            self._fetch = fetch
+            self._generation += 1
+            self._value, self._value_at, self._error = None, 0.0, None
+            if self._asked_at:  # that thread may hang in the old question for ever: leave it behind
+                self._asked_at, self._thread = 0.0, None
+        if self._thread is None and self.watched:
+            self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def close(self) -> None:
+        """Let the thread end when it comes back."""
+        self._closed = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while not self._closed and self._thread is me:
+            self._wake.clear()
+            if self.watched:
+                self._ask(me)
+                self._wake.wait(self.every)
+            else:
+                self._wake.wait()
+
+    def _ask(self, me: threading.Thread) -> None:
+        with self._lock:
+            fetch, generation = self._fetch, self._generation
+            self._asked_at = time.monotonic()
+            first = not self._value_at
+        value: T | None = None
+        error: XaivaError | None = None
+        try:
+            value = fetch()
+        except XaivaError as problem:
+            error = problem
+        except Exception as problem:
+            log.exception("source %s", self.name)
+            error = XaivaError(f"{self.name} could not be read", f"{type(problem).__name__}: {problem}")
+        with self._lock:
+            if self._thread is not me or self._generation != generation:
+                return
+            self._asked_at = 0.0
+            news = first or (self._error is None) != (error is None)
+            self._error = error
+            if error is None:
+                self._value, self._value_at = value, time.monotonic()
+        if news:
+            self._changed(self.name)
+
+
+class Store:
+    """All sources by name. `changed(name)` is called from a source's thread when its first answer or an error comes;
+    ordinary new samples wait for the screen's own tick."""
+
+    def __init__(self, fetchers: Mapping[str, tuple[Callable[[], Any], float]], changed: Callable[[str], None]) -> None:
+        self._sources = {name: Source(name, fetch, every, changed) for name, (fetch, every) in fetchers.items()}
+
+    def reading(self, name: str) -> Reading[Any]:
+        """The newest reading of a source."""
+        return self._sources[name].reading()
+
+    def value(self, name: str, kind: type[T]) -> T | None:
+        """The newest value of a source, None when there is none."""
+        return cast("T | None", self._sources[name].reading().value)
+
+    def watch(self, names: Iterable[str]) -> None:
+        """Ask these sources and no others."""
+        wanted = set(names)
+        for name, source in self._sources.items():
+            source.watch(name in wanted)
+
+    def point(self, name: str, fetch: Callable[[], Any]) -> None:
+        """Let a source answer another question."""
+        self._sources[name].point(fetch)
+
+    def ask_now(self, *names: str) -> None:
+        """Ask again at once."""
+        for name in names:
+            self._sources[name].ask_now()
+
+    def close(self) -> None:
+        """No more questions."""
+        for source in self._sources.values():
+            source.close()

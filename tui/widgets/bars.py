@@ -1,0 +1,122 @@
+"""The line on top with the screens, and the line at the bottom with the keys in view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from rich.cells import cell_len
+from textual import events
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.actions import SCREENS
+from tui.present.cells import Line, Span
+from tui.widgets.lines import ROLE_CLASSES, Brush
+
+if TYPE_CHECKING:
+    from tui.app import XaivaApp
+
+
+class Bar(Widget):
+    """One line of parts, some of which do something when clicked."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "line--cursor", "line--cursor-idle"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._brush = Brush(self)
+
+    @property
+    def console_app(self) -> XaivaApp:
+        """The app, as ours."""
+        return cast("XaivaApp", self.app)
+
+    def parts(self) -> list[tuple[Line, str]]:
+        """What stands in the line, each with the action its click runs ("" for none)."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        return self._brush.strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._brush.forget()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Run the action under the pointer."""
+        left = 0
+        for part, action in self.parts():
+            left += sum(cell_len(span.text) for span in part)
+            if event.x < left:
+                if action:
+                    await self.run_action(action)
+                return
+
+
+class TabBar(Bar):
+    """The screens with their keys, the one in view marked, and what the whole console should know: the site's name."""
+
+    note = reactive("")
+
+    def __init__(self, current: str) -> None:
+        super().__init__()
+        self._current = current
+
+    def parts(self) -> list[tuple[Line, str]]:
+        """One part a screen, then the site."""
+        out: list[tuple[Line, str]] = [((Span(" "),), "")]
+        for name, (key, title) in SCREENS.items():
+            chosen = name == self._current
+            out.append((self._tab(key, title, chosen), f"app.go('{name}')"))
+            out.append(((Span(" "),), ""))
+        used = sum(cell_len(span.text) for part, _ in out for span in part)
+        room = self.size.width - used - 1
+        flags = " · ".join(word for word in (self.note, self.console_app.flags, self.console_app.site_name) if word)
+        if room > len(flags):
+            out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "dim")), ""))
+        elif (flags := self.console_app.flags) and room > len(flags):
+            out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "warn")), ""))
+        return out
+
+    @staticmethod
+    def _tab(key: str, title: str, chosen: bool) -> Line:
+        if chosen:
+            return (Span(key, "key"), Span(" "), Span(title, "current"))
+        return (Span(key, "key"), Span(" "), Span(title, "dim"))
+
+
+class KeyBar(Bar):
+    """The keys that work now, from the live bindings; what does not fit is in the help."""
+
+    def on_mount(self) -> None:
+        """Follow the bindings."""
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+
+    def _changed(self, _screen: Screen[object]) -> None:
+        self.refresh()
+
+    def parts(self) -> list[tuple[Line, str]]:
+        """Help and quit always; then this screen's own, as far as they fit."""
+        own: dict[str, tuple[Line, str]] = {}
+        general: dict[str, tuple[Line, str]] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if not binding.show or not active.enabled or binding.system:
+                continue
+            part = (Span(f" {self.app.get_key_display(binding)}", "key"), Span(f" {binding.description} "))
+            if active.node is self.app:
+                general.setdefault(binding.action, (part, f"app.{binding.action}"))
+            elif active.node is self.screen:
+                own.setdefault(binding.action, (part, f"screen.{binding.action}"))
+        room = self.size.width - sum(cell_len(span.text) for part, _ in general.values() for span in part)
+        shown: list[tuple[Line, str]] = []
+        for part, action in own.values():
+            room -= sum(cell_len(span.text) for span in part)
+            if room < 0:
+                break
+            shown.append((part, action))
+        return shown + list(general.values())

@@ -1,0 +1,255 @@
+"""A list to choose from: a cursor that stays on its row while rows come and go, a filter, marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.present.cells import Cell, Column, Line, Span, heading, lay_out, plain, table_line
+from tui.widgets.lines import ROLE_CLASSES, Brush
+
+MARK = "●"
+GUTTER = 2  # columns before the first cell: the mark
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to choose; `key` names it for ever."""
+
+    key: str
+    cells: tuple[Cell, ...]
+
+
+def matches(text: str, wanted: str) -> bool:
+    """Whether every word of `wanted` is in the text, whatever the case; `!word` must not be in it."""
+    low = text.lower()
+    for word in wanted.lower().split():
+        if word.startswith("!") and len(word) > 1:
+            if word[1:] in low:
+                return False
+        elif word not in low:
+            return False
+    return True
+
+
+class ChoiceList(ScrollView, can_focus=True):
+    """Rows with a cursor. Posts Highlighted when the cursor comes to another row, Chosen on Enter or a second click."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "line--cursor", "line--cursor-idle"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("home,g", "edge(-1)", "First", show=False),
+        Binding("end,G", "edge(1)", "Last", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+        Binding("space", "mark", "Mark", show=False),
+    ]
+
+    class Highlighted(Message):
+        """The cursor is on another row; `key` "" when the list is empty."""
+
+        def __init__(self, choice_list: ChoiceList, key: str) -> None:
+            super().__init__()
+            self.choice_list = choice_list
+            self.key = key
+
+        @property
+        def control(self) -> ChoiceList:
+            """The list."""
+            return self.choice_list
+
+    class Chosen(Highlighted):
+        """Enter or a second click."""
+
+    def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:
+        super().__init__(id=id, classes="panel")
+        self.columns = list(columns)
+        self.empty = empty
+        self.marked: list[str] = []
+        self.wanted = ""
+        self._all: list[Row] = []
+        self._rows: list[Row] = []
+        self._key = ""
+        self._cursor = 0
+        self._layout: list[tuple[int, int]] = []
+        self._brush = Brush(self)
+
+    # -- what the screen says and asks --------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        """The key of the row under the cursor, "" when there is none."""
+        return self._rows[self._cursor].key if self._rows else ""
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the rows that pass the filter, in order."""
+        return [row.key for row in self._rows]
+
+    def show(self, rows: Sequence[Row], state: str = "", role: str = "") -> None:
+        """Replace the rows; the cursor stays on its key, or where it was when that is gone."""
+        self._all = list(rows)
+        if (self.border_subtitle or "") != state:
+            self.border_subtitle = state
+        self.set_class(role == "stale", "-stale")
+        self.set_class(role == "error", "-error")
+        self._apply()
+
+    def search(self, wanted: str) -> None:
+        """Keep the rows that match."""
+        self.wanted = wanted
+        self._apply()
+
+    def point(self, key: str) -> None:
+        """Put the cursor on a row; nothing happens when the filter hides it."""
+        if key in self.keys:
+            self._go(self.keys.index(key))
+        else:
+            self._key = key
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """The heading stays; rows scroll below it."""
+        width = self.size.width
+        if y == 0:
+            return self._brush.strip((Span(" " * GUTTER), *heading(self.columns, self._layout)), width)
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self._rows):
+            return self._brush.strip(self._hint(index), width)
+        row = self._rows[index]
+        over = ""
+        if index == self._cursor:
+            over = "cursor" if self.has_focus else "cursor-idle"
+        return self._brush.strip(self._line(row), width, over)
+
+    def _line(self, row: Row) -> Line:
+        mark = Span(f"{MARK} " if row.key in self.marked else "  ", "accent")
+        return (mark, *table_line(row.cells, self.columns, self._layout))
+
+    def _hint(self, index: int) -> Line:
+        if index or self._rows:
+            return ()
+        return (
+            Span("  "),
+            Span(f"nothing matches “{self.wanted}”" if self._all and self.wanted else self.empty, "dim"),
+        )
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._brush.forget()
+
+    def on_resize(self) -> None:
+        """Columns share the new width."""
+        self._layout = lay_out(self.columns, max(self.size.width - GUTTER, 1))
+        self._set_size()
+        self.refresh()
+
+    def on_focus(self) -> None:
+        """The cursor shows it."""
+        self._refresh_row(self._cursor)
+
+    def on_blur(self) -> None:
+        """The cursor shows it."""
+        self._refresh_row(self._cursor)
+
+    def _apply(self) -> None:
+        before, old_cursor = self._rows, self._cursor
+        self._rows = [row for row in self._all if matches(" ".join(plain(cell) for cell in row.cells), self.wanted)]
+        keys = [row.key for row in self._rows]
+        self._cursor = keys.index(self._key) if self._key in keys else max(min(self._cursor, len(keys) - 1), 0)
+        if len(before) != len(self._rows):
+            self._set_size()
+            self.refresh()
+        for index, (old, new) in enumerate(zip(before, self._rows, strict=False)):
+            if old != new:
+                self._refresh_row(index)
+        if old_cursor != self._cursor:
+            self._refresh_row(old_cursor)
+            self._refresh_row(self._cursor)
+            self._reveal()
+        self._tell()
+
+    def _set_size(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+
+    def _refresh_row(self, index: int) -> None:
+        y = index + 1 - self.scroll_offset.y
+        if 1 <= y < self.size.height:
+            self.refresh(Region(0, y, self.size.width, 1))
+
+    # -- moving -------------------------------------------------------------------------------------------------------
+
+    def _go(self, index: int) -> None:
+        if not self._rows:
+            return
+        old, self._cursor = self._cursor, max(min(index, len(self._rows) - 1), 0)
+        self._refresh_row(old)
+        self._refresh_row(self._cursor)
+        self._reveal()
+        self._tell()
+
+    def _reveal(self) -> None:
+        height = max(self.size.height - 1, 1)
+        top = self.scroll_offset.y
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False)
+        elif self._cursor >= top + height:
+            self.scroll_to(y=self._cursor - height + 1, animate=False)
+
+    def _tell(self) -> None:
+        if self.key != self._key and (self._rows or not self._all):
+            self._key = self.key
+            self.post_message(self.Highlighted(self, self._key))
+
+    def action_move(self, step: int) -> None:
+        """Up or down."""
+        self._go(self._cursor + step)
+
+    def action_page(self, step: int) -> None:
+        """A page up or down."""
+        self._go(self._cursor + step * max(self.size.height - 2, 1))
+
+    def action_edge(self, side: int) -> None:
+        """To the first or the last row."""
+        self._go(0 if side < 0 else len(self._rows) - 1)
+
+    def action_choose(self) -> None:
+        """Enter."""
+        if self._rows:
+            self.post_message(self.Chosen(self, self.key))
+
+    def action_mark(self) -> None:
+        """Mark or unmark the row, and go on to the next."""
+        if not self._rows:
+            return
+        if self.key in self.marked:
+            self.marked.remove(self.key)
+        else:
+            self.marked.append(self.key)
+        self._refresh_row(self._cursor)
+        self.action_move(1)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click moves the cursor; a click on it chooses."""
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y == 0:
+            return
+        index = offset.y - 1 + self.scroll_offset.y
+        if index >= len(self._rows):
+            return
+        if index == self._cursor and event.chain > 1:
+            self.action_choose()
+        else:
+            self._go(index)

@@ -1,0 +1,80 @@
+"""A framed panel of lines: for watching. Only lines that changed are drawn again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tui.present.cells import Line
+from tui.widgets.lines import ROLE_CLASSES, Brush
+
+Formatter: TypeAlias = Callable[[int], list[Line]]
+
+
+def nothing(_width: int) -> list[Line]:
+    """The content of a panel that has not been fed yet."""
+    return []
+
+
+class Panel(ScrollView):
+    """Shows what a formatter makes of the panel's width. `state` stands in the frame: "", "stale 7 s", "no engine"."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
+    can_focus = False
+
+    def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=f"panel {classes or ''}")
+        self.border_title = title
+        self._format: Formatter = nothing
+        self._lines: list[Line] = []
+        self._brush = Brush(self)
+
+    def show(self, formatter: Formatter, state: str = "", role: str = "") -> None:
+        """Show what `formatter(width)` gives; `role` colours the state in the frame ("stale", "error")."""
+        self._format = formatter
+        self._set_state(state, role)
+        self._draw()
+
+    @property
+    def text(self) -> str:
+        """All lines as plain text, for the clipboard."""
+        return "\n".join("".join(span.text for span in line).rstrip() for line in self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the visible part."""
+        index = y + self.scroll_offset.y
+        return self._brush.strip(self._lines[index] if index < len(self._lines) else (), self.size.width)
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._brush.forget()
+
+    def on_resize(self) -> None:
+        """The width is part of the content."""
+        self._draw()
+
+    def _set_state(self, state: str, role: str) -> None:
+        if (self.border_subtitle or "") != state:
+            self.border_subtitle = state
+        self.set_class(role == "stale", "-stale")
+        self.set_class(role == "error", "-error")
+
+    def _draw(self) -> None:
+        width = self.size.width
+        if not width:
+            return
+        before, self._lines = self._lines, self._format(width)
+        if len(before) != len(self._lines):
+            self.virtual_size = Size(width, len(self._lines))
+        top = self.scroll_offset.y
+        for y in range(self.size.height):
+            index = y + top
+            old = before[index] if index < len(before) else ()
+            new = self._lines[index] if index < len(self._lines) else ()
+            if old != new:
+                self.refresh(Region(0, y, width, 1))
