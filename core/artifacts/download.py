@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import urllib3
@@ -55,6 +56,10 @@ class _Passing(Exception):
     def __init__(self, why: str, wait: float = 0) -> None:
         super().__init__(why)
         self.wait = wait
+
+
+class _Superseded(Exception):
+    """The piece is no longer wanted; the file is queued anew."""
 
 
 class Downloader:
@@ -174,6 +179,8 @@ class Downloader:
         try:
             if not task.piece.complete and task.generation == task.partial.generation:
                 self._transfer(task)
+        except _Superseded:
+            return
         except _Refused as refused:
             self._next_address(task.partial, str(refused), refused.remedy)
         except _Passing as passing:
@@ -225,9 +232,7 @@ class Downloader:
         if status in TRY_AGAIN:
             raise _Passing(f"the server answers {status}", _retry_after(response))
         if status == 416:
-            partial.restart(whole(partial.file.size))
-            self._enqueue(partial)
-            raise _Refused("")
+            self._start_over(partial, whole(partial.file.size))
         if status not in (200, 206):
             raise _Refused(f"the server answers {status}", _remedy(status))
         etag = response.headers.get("etag", "")
@@ -249,12 +254,19 @@ class Downloader:
         ):
             raise _Passing("the server sends another range than was asked for")
         if partial.etag and etag and etag != partial.etag:
-            raise _Passing("the server's copy changed meanwhile")
+            self._start_over(partial, None)
         partial.etag = partial.etag or etag
         if not partial.ranged and len(partial.pieces) > 1:
             partial.ranged = True
             self._queue_others(partial, piece, generation)
         return generation
+
+    def _start_over(self, partial: Partial, pieces: list[Piece] | None) -> NoReturn:
+        """The server's copy is not the one that was begun."""
+        self._progress.log(f"{partial.file.path}: from the beginning; the server's copy changed meanwhile")
+        partial.restart(pieces)
+        self._enqueue(partial)
+        raise _Superseded()
 
     def _queue_others(self, partial: Partial, first: Piece, generation: int) -> None:
         with self._ready:
@@ -312,8 +324,6 @@ class Downloader:
             self._next_address(partial, why, "something on the way changes files, or the origin did; lock again")
 
     def _next_address(self, partial: Partial, why: str, remedy: str) -> None:
-        if not why:
-            return  # queued anew already
         with self._ready:
             if partial not in self._left:
                 return

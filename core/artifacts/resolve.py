@@ -202,7 +202,9 @@ class _Resolver:
             return False
         missing = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", err)
         missing += re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", err)
-        asked = {canonicalize_name(Requirement(line).name): line for _, lines in self.wanted.layers for line in lines}
+        asked: dict[str, str] = {
+            canonicalize_name(Requirement(line).name): line for _, lines in self.wanted.layers for line in lines
+        }
         for name in map(canonicalize_name, missing):
             if name not in self.excluded:
                 why = f"its index cannot be reached: {', '.join(self.lost_indexes)}"

@@ -1,0 +1,84 @@
+"""SHA-256 of many files at once, on all cores. hashlib lets other threads run while it works."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from core.errors import Cancelled
+from core.files import CHUNK
+
+
+def hash_files(
+    paths: Iterable[Path],
+    read: Callable[[Path, int], None],
+    done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
+    cancelled: Callable[[], bool],
+    threads: int = 0,
+) -> None:
+    """Hash every file; `done(path, sha256, stat, error)` once for each, `read(path, bytes)` as it goes, both from any
+    thread. `stat` was taken before the first byte. Raises Cancelled.
+    """
+    queue = sorted(paths, key=_size)  # the largest is taken first, so that no core ends alone on it
+    lock = threading.Lock()
+    stopped = threading.Event()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        buffer = memoryview(bytearray(CHUNK))
+        while not stopped.is_set():
+            with lock:
+                if not queue:
+                    return
+                path = queue.pop()
+            try:
+                _one(path, buffer, read, done, stopped)
+            except BaseException as error:  # a listener's failure must reach the caller, not end a thread in silence
+                failed.append(error)
+                stopped.set()
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or os.cpu_count() or 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        while worker.is_alive():
+            worker.join(0.1)
+            if cancelled():
+                stopped.set()
+    if failed:
+        raise failed[0]
+    if stopped.is_set():
+        raise Cancelled()
+
+
+def _one(
+    path: Path,
+    buffer: memoryview,
+    read: Callable[[Path, int], None],
+    done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
+    stopped: threading.Event,
+) -> None:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            stat = os.fstat(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                read(path, count)
+                if stopped.is_set():
+                    return
+    except OSError as error:
+        done(path, "", None, error)
+        return
+    done(path, digest.hexdigest(), stat, None)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,64 @@
+"""What was found good before: size, times and inode of each checked file, so that a resync need not read it again.
+
+Kept in the site's state (`.xaiva/sync/<preset>.json`), outside the folder that is carried: it is true on this disk only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from core.files import write_atomic
+from core.site import Site
+
+Mark = tuple[int, int, int, int]
+
+
+def mark_of(stat: os.stat_result) -> Mark:
+    """What changes when a file's content does: size, mtime, ctime (which nobody can set back) and inode."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+class Seen:
+    """The marks of one preset's files whose SHA-256 was right."""
+
+    def __init__(self, site: Site, preset: str) -> None:
+        self._path = site.state / "sync" / f"{preset}.json"
+        self._marks: dict[str, tuple[Mark, str]] = {}
+        self.bytes_per_second = 0.0  # of the last sync that fetched something
+        self._before = ""
+        self._load()
+
+    def knows(self, path: str, stat: os.stat_result, sha256: str) -> bool:
+        """Whether the file is the one that was found to have this SHA-256."""
+        return self._marks.get(path) == (mark_of(stat), sha256)
+
+    def remember(self, path: str, stat: os.stat_result, sha256: str) -> None:
+        """The file with these marks has this SHA-256."""
+        self._marks[path] = (mark_of(stat), sha256)
+
+    def forget(self, path: str) -> None:
+        """It is no longer trusted."""
+        self._marks.pop(path, None)
+
+    def save(self, keep: set[str]) -> None:
+        """Write what is known of the files in `keep`, if it changed."""
+        self._marks = {path: mark for path, mark in self._marks.items() if path in keep}
+        text = self._text()
+        if text != self._before:
+            write_atomic(self._path, text)
+            self._before = text
+
+    def _text(self) -> str:
+        files = {path: [*mark, sha256] for path, (mark, sha256) in sorted(self._marks.items())}
+        return json.dumps({"bytes_per_second": self.bytes_per_second, "files": files})
+
+    def _load(self) -> None:
+        try:
+            self._before = self._path.read_text()
+            data = json.loads(self._before)
+            self.bytes_per_second = float(data["bytes_per_second"])
+            for path, (size, mtime, ctime, inode, sha256) in data["files"].items():
+                self._marks[path] = ((size, mtime, ctime, inode), sha256)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._marks = {}  # without it files are read again, nothing worse

@@ -1,0 +1,120 @@
+"""What lies in an artifacts folder, beside what its lock says: good, missing, wrong, and what does not belong."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.artifacts.derived import derived_files
+from core.artifacts.hashing import hash_files
+from core.artifacts.lockfile import Lock, LockedFile
+from core.artifacts.seen import Seen
+
+MANAGED = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
+
+
+@dataclass
+class Survey:
+    """`problems`: path → what is wrong with a file that is there. `derived`: paths whose content is not as it should be.
+
+    `extra` are paths relative to the folder that the lock does not know.
+    """
+
+    good: list[LockedFile] = field(default_factory=list)
+    missing: list[LockedFile] = field(default_factory=list)
+    wrong: list[LockedFile] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+    derived: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+
+    def needed(self) -> list[LockedFile]:
+        """What must be brought in."""
+        return self.missing + self.wrong
+
+
+def survey(
+    folder: Path,
+    lock: Lock,
+    seen: Seen,
+    cancelled: Callable[[], bool],
+    read: Callable[[Path, int], None] = lambda path, count: None,
+    every_byte: bool = False,
+) -> Survey:
+    """Compare folder and lock. A file that `seen` knows unchanged is not read again, unless `every_byte`.
+
+    Raises Cancelled.
+    """
+    result = Survey()
+    to_read: dict[Path, LockedFile] = {}
+    for file in lock.files:
+        path = file.under(folder)
+        try:
+            stat = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            result.missing.append(file)
+            continue
+        if not os.path.isfile(path) or os.path.islink(path):
+            _wrong(result, file, "is not a regular file")
+        elif stat.st_size != file.size:
+            _wrong(result, file, f"has {stat.st_size} bytes instead of {file.size}")
+        elif not every_byte and seen.knows(file.path, stat, file.sha256):
+            result.good.append(file)
+        else:
+            to_read[path] = file
+    _read(result, to_read, lock, seen, read, cancelled)
+    result.derived = [name for name, content in derived_files(lock).items() if not _has_content(folder / name, content)]
+    result.extra = _extra(folder, lock)
+    return result
+
+
+def _read(
+    result: Survey,
+    to_read: dict[Path, LockedFile],
+    lock: Lock,
+    seen: Seen,
+    read: Callable[[Path, int], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    names = {file.sha256: file.path for file in lock.files}
+    guard = threading.Lock()
+
+    def done(path: Path, sha256: str, stat: os.stat_result | None, error: OSError | None) -> None:
+        file = to_read[path]
+        with guard:
+            if error is not None or stat is None:
+                _wrong(result, file, f"cannot be read: {error.strerror if error else 'no such file'}")
+            elif sha256 == file.sha256:
+                seen.remember(file.path, stat, sha256)
+                result.good.append(file)
+            else:
+                seen.forget(file.path)
+                other = names.get(sha256)
+                _wrong(result, file, f"has the content of {other}" if other else "has other content (SHA-256 differs)")
+
+    if to_read:
+        hash_files(to_read, read, done, cancelled)
+
+
+def _wrong(result: Survey, file: LockedFile, problem: str) -> None:
+    result.wrong.append(file)
+    result.problems[file.path] = problem
+
+
+def _has_content(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _extra(folder: Path, lock: Lock) -> list[str]:
+    known = {file.path for file in lock.files} | set(derived_files(lock))
+    found = []
+    for managed in MANAGED:
+        for root, _, names in os.walk(folder / managed):
+            base = Path(root).relative_to(folder).as_posix()
+            found += [path for name in names if (path := f"{base}/{name}") not in known]
+    return sorted(found)

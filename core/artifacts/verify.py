@@ -1,0 +1,137 @@
+"""Verify: read every byte of the artifacts and say which file is not what the lock says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from core.artifacts.lockfile import Lock
+from core.artifacts.seen import Seen
+from core.artifacts.store import folder, read_lock
+from core.artifacts.survey import Survey, survey
+from core.errors import ChecksFailed, XaivaError
+from core.findings import Finding, Level, has_errors
+from core.presets.store import load_named, preset_sha256
+from core.progress import NullProgress, Progress, Stage, StageState
+from core.site import Site
+
+REPORT_SECONDS = 0.2
+NAMED_IN_ERROR = 5
+
+
+def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
+    """Verify as an operation. The outcome has `files`, `bytes`, `seconds` and the findings.
+
+    Raises ChecksFailed when a finding is an error.
+    """
+    started = time.monotonic()
+    lock = read_lock(site, subject)
+    findings = verify(site, subject, progress)
+    for finding in findings:
+        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}")
+    if has_errors(findings):
+        errors = [finding for finding in findings if finding.level is Level.ERROR]
+        named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:NAMED_IN_ERROR])
+        more = f" and {len(errors) - NAMED_IN_ERROR} more" if len(errors) > NAMED_IN_ERROR else ""
+        raise ChecksFailed(
+            f"Artifacts of {subject} are not as locked", named + more, f"mend them: xaiva sync {subject}"
+        )
+    return {
+        "files": len(lock.files),
+        "bytes": sum(file.size for file in lock.files),
+        "seconds": round(time.monotonic() - started, 3),
+        "findings": [finding.model_dump(mode="json") for finding in findings],
+    }
+
+
+def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Finding]:
+    """Read all artifacts of a preset and compare them with its lock, which must exist. Raises XaivaError, Cancelled."""
+    progress = progress or NullProgress()
+    lock = read_lock(site, preset)
+    seen = Seen(site, preset)
+    counter = _Counter(progress, sum(file.size for file in lock.files))
+    result = survey(folder(site, preset), lock, seen, progress.cancelled, counter.add, every_byte=True)
+    counter.end()
+    seen.save({file.path for file in lock.files})
+    return [*_file_findings(preset, result), *lock_findings(site, preset, lock)]
+
+
+def _file_findings(preset: str, result: Survey) -> list[Finding]:
+    remedy = f"mend it: xaiva sync {preset}"
+    rows = [("artifact-missing", file.path, "is not there") for file in result.missing]
+    rows += [("artifact-corrupt", path, problem) for path, problem in sorted(result.problems.items())]
+    rows += [("artifact-derived", path, "is not what the lock gives") for path in result.derived]
+    rows += [("artifact-extra", path, "is not in the lock") for path in result.extra]
+    return [
+        Finding(level=Level.ERROR, code=code, what=path, why=why, remedy=remedy, where=path) for code, path, why in rows
+    ]
+
+
+def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
+    """What the lock itself lacks, and whether the preset changed since."""
+    findings = [
+        Finding(
+            level=Level.WARNING, code="lock-partial", what=part.what, why=part.why, remedy=part.remedy, where=preset
+        )
+        for part in lock.unlocked
+    ]
+    try:
+        current = preset_sha256(load_named(site, preset), site.presets)
+    except XaivaError:
+        return findings  # artifacts that were copied without their preset are complete in themselves
+    if current != lock.preset_sha256:
+        findings.append(
+            Finding(
+                level=Level.WARNING,
+                code="lock-outdated",
+                what=f"Preset {preset}",
+                why="it was changed since it was locked",
+                remedy=f"lock it again: xaiva lock {preset}",
+                where=preset,
+            )
+        )
+    return findings
+
+
+class _Counter:
+    """Bytes read so far, reported now and then."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._started = time.time()
+        self._reported = 0.0
+        self._lock = threading.Lock()
+
+    def add(self, path: Path, count: int) -> None:
+        """`count` more bytes of `path` were read."""
+        with self._lock:
+            self._done += count
+            if time.monotonic() - self._reported > REPORT_SECONDS:
+                self._reported = time.monotonic()
+                self._report(StageState.RUNNING, path.name)
+
+    def end(self) -> None:
+        """All is read."""
+        self._report(StageState.DONE, "")
+
+    def _report(self, state: StageState, detail: str) -> None:
+        ended = time.time() if state is StageState.DONE else 0.0
+        self._progress.stage(
+            Stage(
+                id="verify",
+                title="read every byte",
+                state=state,
+                done=self._done,
+                total=self._total,
+                unit="bytes",
+                detail=detail,
+                started=self._started,
+                ended=ended,
+            )
+        )
