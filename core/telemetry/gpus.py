@@ -1,0 +1,264 @@
+"""The GPUs of this machine: samples through NVML that never block longer than a deadline and never crash.
+
+NVML is asked by a child process (`nvml_child`). A call into a driver that hangs cannot be given up by the thread that
+made it, and a process with such a thread cannot even end; so it must not be the console's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Mapping
+from enum import Enum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.telemetry.processes import container_id, process_name
+
+DEADLINE_SECONDS = 2.0
+START_SECONDS = 10.0  # without persistence mode the first call wakes the GPUs, which takes seconds
+RETRY_SECONDS = 15.0  # between looks for a driver that was not there
+_END_SECONDS = 0.2
+_CHILD = Path(__file__).with_name("nvml_child.py")
+
+
+class GpuState(str, Enum):
+    """How NVML answers. LOST: at least one GPU fell off the bus; HUNG: the driver does not answer."""
+
+    OK = "ok"
+    NO_LIBRARY = "no-library"
+    NO_DRIVER = "no-driver"
+    LOST = "lost"
+    HUNG = "hung"
+    ERROR = "error"
+
+
+class _Sampled(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class GpuProcess(_Sampled):
+    """A process on a GPU. `memory` is its VRAM in bytes; `container` is filled in by `attribute`."""
+
+    pid: int
+    memory: int | None = None
+    name: str = ""
+    container_id: str = ""
+    container: str = ""
+    ours: bool = False
+
+
+class Gpu(_Sampled):
+    """One GPU now. None: the device has no such figure. Bytes, percent, degrees Celsius, watts, MHz.
+
+    `utilisation` is None while the GPU is divided (MIG). ECC errors are counted since the driver was loaded.
+    """
+
+    index: int
+    state: GpuState = GpuState.OK
+    name: str = ""
+    uuid: str = ""
+    architecture: str = ""
+    compute_capability: str = ""
+    utilisation: float | None = None
+    memory_total: int | None = None
+    memory_used: int | None = None
+    temperature: float | None = None
+    fan: float | None = None
+    power: float | None = None
+    power_limit: float | None = None
+    clock_graphics: int | None = None
+    clock_graphics_max: int | None = None
+    clock_memory: int | None = None
+    clock_memory_max: int | None = None
+    throttle: list[str] | None = None
+    ecc: bool | None = None
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
+    mig: bool | None = None
+    processes: list[GpuProcess] = []
+
+
+class GpuSample(_Sampled):
+    """All GPUs at one moment. When HUNG, `gpus` are the last known.
+
+    `taken` is the Unix time of the driver's answer, `age` how many seconds ago that was by the monotonic clock.
+    """
+
+    state: GpuState
+    detail: str = ""
+    driver: str = ""
+    cuda: str = ""
+    gpus: list[Gpu] = []
+    taken: float = 0
+    age: float = 0
+
+
+class GpuSampler:
+    """Asks a child process for samples. `sample` waits at most the deadline, and not at all while the driver hangs."""
+
+    def __init__(self, deadline: float = DEADLINE_SECONDS) -> None:
+        self._deadline = deadline
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+        self._asked: float | None = None  # monotonic time of the question that has no answer yet
+        self._late = False
+        self._started = 0.0
+        self._last = GpuSample(state=GpuState.ERROR, detail="not asked yet")
+        self._answered = time.monotonic()
+
+    def __enter__(self) -> GpuSampler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def sample(self) -> GpuSample:
+        """The GPUs now, or the state that keeps them from being seen. Never raises."""
+        with self._lock:
+            if self._child is None and not self._start():
+                return self._aged(self._last)
+            return self._ask()
+
+    def close(self) -> None:
+        """End the child at once; one that hangs in the driver is left to the kernel."""
+        child = self._child
+        if child is not None:
+            child.kill()  # wakes a `sample` that waits for it in another thread
+        if self._lock.acquire(timeout=_END_SECONDS):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+
+    def _start(self) -> bool:
+        """Start a child unless the last one has just said that there is nothing to see."""
+        now = time.monotonic()
+        if self._started and now - self._started < RETRY_SECONDS:
+            return False
+        self._started = now
+        try:
+            # -I: neither the working folder nor PYTHONPATH can put another pynvml or json in its way
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", str(_CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._last = GpuSample(state=GpuState.ERROR, detail=f"cannot start the reader: {error.strerror}")
+            return False
+        self._rest, self._asked, self._late = b"", None, False
+        return True
+
+    def _ask(self) -> GpuSample:
+        assert self._child is not None
+        now = time.monotonic()
+        first = self._asked is None and self._started > self._answered
+        if self._asked is None:
+            self._asked = now
+            try:
+                os.write(_descriptor(self._child.stdin), b"\n")
+            except OSError:
+                return self._ended()
+        try:
+            line = self._read_line(0 if self._late else max(self._deadline, START_SECONDS if first else 0))
+        except EOFError:
+            return self._ended()
+        if line is None:
+            self._late = True
+            seconds = time.monotonic() - self._asked
+            detail = f"the NVIDIA driver has not answered for {seconds:.0f} s"
+            return self._aged(self._last.model_copy(update={"state": GpuState.HUNG, "detail": detail}))
+        self._asked, self._late = None, False
+        return self._answer(line)
+
+    def _read_line(self, seconds: float) -> bytes | None:
+        """The child's next line; None when it does not come in time. Raises EOFError when the child ended."""
+        assert self._child is not None
+        descriptor = _descriptor(self._child.stdout)
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._rest:
+            ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
+            if not ready:
+                return None
+            data = os.read(descriptor, 1 << 16)
+            if not data:
+                raise EOFError
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def _answer(self, line: bytes) -> GpuSample:
+        try:
+            sample = GpuSample.model_validate({**json.loads(line), "taken": time.time()})
+        except (ValueError, ValidationError) as error:
+            self._end()
+            self._last = GpuSample(state=GpuState.ERROR, detail=f"the reader's answer cannot be read: {error}")
+            return self._last
+        self._answered = time.monotonic()
+        self._last = _with_processes(sample)
+        if sample.state not in (GpuState.OK, GpuState.LOST):
+            self._end()  # it ends by itself after this answer
+        return self._last
+
+    def _ended(self) -> GpuSample:
+        """The child is gone without an answer: the library crashed it, or somebody killed it."""
+        child = self._child
+        self._end()
+        code = child.returncode if child is not None else None
+        update = {"state": GpuState.ERROR, "detail": f"the reader of the NVIDIA driver ended (code {code})", "gpus": []}
+        self._last = self._last.model_copy(update=update)
+        return self._aged(self._last)
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
+        child.kill()
+        try:
+            child.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+
+    def _aged(self, sample: GpuSample) -> GpuSample:
+        return sample.model_copy(update={"age": time.monotonic() - self._answered})
+
+
+def attribute(sample: GpuSample, names: Mapping[str, str], ours: Collection[str]) -> GpuSample:
+    """The sample with each process's container named: `names` by container id, `ours` the ids xaiva launched."""
+
+    def named(process: GpuProcess) -> GpuProcess:
+        identity = process.container_id
+        update = {"container": names.get(identity, identity[:12]), "ours": identity in ours}
+        return process.model_copy(update=update) if identity else process
+
+    gpus = [gpu.model_copy(update={"processes": [named(process) for process in gpu.processes]}) for gpu in sample.gpus]
+    return sample.model_copy(update={"gpus": gpus})
+
+
+def _with_processes(sample: GpuSample) -> GpuSample:
+    """NVML tells process ids of the host; their names and containers are in /proc."""
+
+    def known(process: GpuProcess) -> GpuProcess:
+        return process.model_copy(
+            update={"name": process_name(process.pid), "container_id": container_id(process.pid)},
+        )
+
+    gpus = [gpu.model_copy(update={"processes": [known(process) for process in gpu.processes]}) for gpu in sample.gpus]
+    return sample.model_copy(update={"gpus": gpus})
+
+
+def _descriptor(pipe: object) -> int:
+    return pipe.fileno()  # type: ignore[attr-defined,no-any-return]

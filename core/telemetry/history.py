@@ -1,0 +1,34 @@
+"""A bounded history of a figure, for sparklines."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class History:
+    """The newest `length` values, oldest first. None stands for a moment without a value."""
+
+    def __init__(self, length: int) -> None:
+        self._values: deque[float | None] = deque(maxlen=length)
+
+    def add(self, value: float | None) -> None:
+        """Append a value; the oldest goes when the history is full."""
+        self._values.append(value)
+
+    @property
+    def values(self) -> list[float | None]:
+        """All values, oldest first."""
+        return list(self._values)
+
+    @property
+    def latest(self) -> float | None:
+        """The newest value."""
+        return self._values[-1] if self._values else None
+
+    @property
+    def peak(self) -> float:
+        """The largest value; 0 when there is none."""
+        return max((value for value in self._values if value is not None), default=0.0)
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,156 @@
+"""The machine itself: CPU, memory, disks, network, temperatures. Rates by the monotonic clock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from core.telemetry.disks import Disk, DiskSampler
+
+SLOW_SECONDS = 5.0  # between looks at disks and temperatures, which change slowly
+# What only hands packets on inside the machine would be counted twice.
+_INNER_INTERFACES = ("lo", "veth", "docker", "br-", "virbr", "cni", "flannel")
+
+
+class _Sampled(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Interface(_Sampled):
+    """One network interface; bytes per second, None until two samples were taken."""
+
+    name: str
+    received_rate: float | None = None
+    sent_rate: float | None = None
+
+
+class Temperature(_Sampled):
+    """One sensor; degrees Celsius. `critical` is None where the sensor does not tell."""
+
+    name: str
+    celsius: float
+    critical: float | None = None
+
+
+class HostSample(_Sampled):
+    """The machine at one moment. Percent, bytes, bytes per second, seconds.
+
+    `cpu_percent` is of all cores together (0 to 100), None in the first sample; `load` the averages over 1, 5 and
+    15 minutes. `network` leaves out interfaces inside the machine.
+    """
+
+    taken: float
+    cpu_percent: float | None
+    cores_percent: list[float]
+    cores: int
+    load: tuple[float, float, float]
+    memory_total: int
+    memory_used: int
+    memory_available: int
+    swap_total: int
+    swap_used: int
+    disks: list[Disk]
+    network: list[Interface]
+    received_rate: float | None
+    sent_rate: float | None
+    temperatures: list[Temperature]
+    uptime: float
+
+
+class HostSampler:
+    """Samples the host; one owner, one thread. `watched` are folders whose free space matters, by label."""
+
+    def __init__(self, watched: Mapping[str, Path] | None = None) -> None:
+        self._watched = dict(watched or {})
+        self._disk_sampler = DiskSampler()
+        self._disks: list[Disk] = []
+        self._temperatures: list[Temperature] = []
+        self._slow_at = float("-inf")
+        self._counters: dict[str, tuple[int, int]] = {}
+        self._counted_at = 0.0
+        self._first = True
+
+    def close(self) -> None:
+        """End the thread that looks at disks."""
+        self._disk_sampler.close()
+
+    def watch(self, label: str, path: Path) -> None:
+        """Watch one more folder, such as the engine's root once it is known."""
+        if self._watched.get(label) != path:
+            self._watched[label] = path
+            self._slow_at = float("-inf")
+
+    def sample(self) -> HostSample:
+        """The machine now. A mount that hangs costs its deadline once and is shown as hung."""
+        cores = psutil.cpu_percent(percpu=True)
+        first, self._first = self._first, False
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+        network = self._network()
+        self._slow()
+        return HostSample(
+            taken=time.time(),
+            cpu_percent=None if first else sum(cores) / max(len(cores), 1),
+            cores_percent=[] if first else cores,
+            cores=len(cores),
+            load=os.getloadavg(),
+            memory_total=memory.total,
+            memory_used=memory.total - memory.available,
+            memory_available=memory.available,
+            swap_total=swap.total,
+            swap_used=swap.used,
+            disks=self._disks,
+            network=network,
+            received_rate=_sum(one.received_rate for one in network),
+            sent_rate=_sum(one.sent_rate for one in network),
+            temperatures=self._temperatures,
+            uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
+        )
+
+    def _slow(self) -> None:
+        if time.monotonic() - self._slow_at < SLOW_SECONDS:
+            return
+        self._disks = self._disk_sampler.sample(self._watched)
+        self._temperatures = _temperatures()
+        self._slow_at = time.monotonic()
+
+    def _network(self) -> list[Interface]:
+        now = time.monotonic()
+        seconds = now - self._counted_at
+        counters = {
+            name: (one.bytes_recv, one.bytes_sent)
+            for name, one in psutil.net_io_counters(pernic=True).items()
+            if not name.startswith(_INNER_INTERFACES)
+        }
+        found = [_interface(name, self._counters.get(name), counted, seconds) for name, counted in counters.items()]
+        self._counters, self._counted_at = counters, now
+        return found
+
+
+def _interface(name: str, before: tuple[int, int] | None, now: tuple[int, int], seconds: float) -> Interface:
+    if before is None or seconds <= 0:
+        return Interface(name=name)
+    received, sent = ((after - earlier) / seconds for earlier, after in zip(before, now, strict=True))
+    return Interface(name=name, received_rate=max(received, 0), sent_rate=max(sent, 0))
+
+
+def _temperatures() -> list[Temperature]:
+    try:
+        sensors = psutil.sensors_temperatures()
+    except (OSError, AttributeError):
+        return []  # a sensor that cannot be read, or a system without any
+    return [
+        Temperature(name=one.label or chip, celsius=one.current, critical=one.critical)
+        for chip, entries in sensors.items()
+        for one in entries
+        if one.current is not None
+    ]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

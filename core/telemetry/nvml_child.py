@@ -1,0 +1,216 @@
+"""Asks NVML, in a process of its own: a driver that hangs then hangs this process and not the console.
+
+Run by path with `python -I`, so it imports nothing of this project. One line on standard input asks for one sample;
+the answer is one line of JSON (the fields of `core.telemetry.gpus.GpuSample`). It ends with its input, and after an
+answer that says NVML cannot be used at all.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+# Returned for the whole driver, not for one device.
+_DRIVER_STATES = {
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: ("no-library", "libnvidia-ml.so.1 is not installed"),
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: ("no-driver", "the NVIDIA driver is not loaded"),
+    pynvml.NVML_ERROR_NO_PERMISSION: ("error", "this user may not talk to the NVIDIA driver"),
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: (
+        "error",
+        "driver and library are of different versions: reboot, or reload the driver",
+    ),
+    pynvml.NVML_ERROR_UNINITIALIZED: ("error", "the NVIDIA driver was unloaded"),
+}
+_LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND)
+# Newer functions are tried first; drivers that lack one, or know its structure in another version, say so.
+_TRY_OLDER = (
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+)
+# nvml.h, NVML_DEVICE_ARCH_*
+_ARCHITECTURES = {
+    2: "Kepler",
+    3: "Maxwell",
+    4: "Pascal",
+    5: "Volta",
+    6: "Turing",
+    7: "Ampere",
+    8: "Ada Lovelace",
+    9: "Hopper",
+    10: "Blackwell",
+    13: "Rubin",
+}
+# nvml.h, nvmlClocksEventReason*; idle (0x1) is no throttling
+_THROTTLE_REASONS = {
+    0x2: "set clocks",
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal",
+    0x40: "hardware thermal",
+    0x80: "power brake",
+    0x100: "display clocks",
+    0x200: "board limit",
+    0x400: "reliability",
+}
+
+
+def main() -> None:
+    """Answer each line of the input until it ends."""
+    reader: Reader | None = None
+    for _ in sys.stdin.buffer:
+        try:
+            reader = reader or Reader()
+            sample = reader.sample()
+        except pynvml.NVMLError as error:
+            sample = _unusable(error)
+        sys.stdout.write(json.dumps(sample) + "\n")
+        sys.stdout.flush()
+        if sample["state"] not in ("ok", "lost"):
+            return
+
+
+class Reader:
+    """NVML initialised once, and what never changes of each device asked once."""
+
+    def __init__(self) -> None:
+        pynvml.nvmlInit()
+        self._driver = pynvml.nvmlSystemGetDriverVersion()
+        cuda = ask(pynvml.nvmlSystemGetCudaDriverVersion)
+        self._cuda = "" if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
+        self._devices = [Device(index) for index in range(pynvml.nvmlDeviceGetCount())]
+
+    def sample(self) -> dict[str, Any]:
+        """All devices now."""
+        gpus = [device.sample() for device in self._devices]
+        lost = [str(gpu["index"]) for gpu in gpus if gpu["state"] == "lost"]
+        detail = f"GPU {', '.join(lost)} does not answer any more: it fell off the bus" if lost else ""
+        state = "lost" if lost else "ok"
+        return {"state": state, "detail": detail, "driver": self._driver, "cuda": self._cuda, "gpus": gpus}
+
+
+class Device:
+    """One GPU, by its index at the start."""
+
+    def __init__(self, index: int) -> None:
+        self._still: dict[str, Any] = {"index": index}
+        self._handle: Any = None
+        try:
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            self._still.update(self._description())
+        except pynvml.NVMLError as error:
+            if error.value not in _LOST:
+                raise
+
+    def _description(self) -> dict[str, Any]:
+        handle = self._handle
+        capability = ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        mig = ask(pynvml.nvmlDeviceGetMigMode, handle)
+        return {
+            "name": ask(pynvml.nvmlDeviceGetName, handle) or "",
+            "uuid": ask(pynvml.nvmlDeviceGetUUID, handle) or "",
+            "architecture": _ARCHITECTURES.get(ask(pynvml.nvmlDeviceGetArchitecture, handle) or 0, ""),
+            "compute_capability": f"{capability[0]}.{capability[1]}" if capability else "",
+            "clock_graphics_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
+            "clock_memory_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            "mig": bool(mig[0]) if mig else None,
+        }
+
+    def sample(self) -> dict[str, Any]:
+        """The device now; a field the device does not know is None."""
+        if self._handle is None:
+            return {**self._still, "state": "lost"}
+        try:
+            return {**self._still, "state": "ok", **self._load(), **self._ecc(), "processes": self._processes()}
+        except pynvml.NVMLError as error:
+            if error.value in _LOST:
+                return {**self._still, "state": "lost"}
+            raise
+
+    def _load(self) -> dict[str, Any]:
+        handle = self._handle
+        # version 2 counts what the driver reserves apart, as nvidia-smi does
+        memory = first(
+            lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2),
+            lambda: pynvml.nvmlDeviceGetMemoryInfo(handle),
+        )
+        rates = ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        reasons = first(
+            lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        )
+        return {
+            "utilisation": rates.gpu if rates else None,
+            "memory_total": memory.total if memory else None,
+            "memory_used": memory.used if memory else None,
+            "temperature": ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+            "fan": ask(pynvml.nvmlDeviceGetFanSpeed, handle),
+            "power": _watts(ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
+            "power_limit": _watts(ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
+            "clock_graphics": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
+            "clock_memory": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            "throttle": None if reasons is None else [word for bit, word in _THROTTLE_REASONS.items() if reasons & bit],
+        }
+
+    def _ecc(self) -> dict[str, Any]:
+        mode = ask(pynvml.nvmlDeviceGetEccMode, self._handle)
+        if not mode or not mode[0]:
+            return {"ecc": bool(mode[0]) if mode else None}
+        since_boot = pynvml.NVML_VOLATILE_ECC
+        count = pynvml.nvmlDeviceGetTotalEccErrors
+        return {
+            "ecc": True,
+            "ecc_corrected": ask(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, since_boot),
+            "ecc_uncorrected": ask(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, since_boot),
+        }
+
+    def _processes(self) -> list[dict[str, Any]]:
+        """A process that computes and draws is in both lists, with the same memory."""
+        handle = self._handle
+        found: dict[int, int | None] = {}
+        for newer, older in (
+            (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
+            (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
+        ):
+            for process in first(lambda f=newer: f(handle), lambda f=older: f(handle)) or []:  # type: ignore[misc]
+                found[process.pid] = process.usedGpuMemory
+        return [{"pid": pid, "memory": memory} for pid, memory in sorted(found.items())]
+
+
+def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's answer, None when the device has none. Raises when the device or the driver is gone."""
+    try:
+        return function(*arguments)
+    except pynvml.NVMLError as error:
+        if error.value in _LOST or error.value in _DRIVER_STATES:
+            raise
+        return None
+
+
+def first(*functions: Callable[[], Any]) -> Any:
+    """The answer of the first function that the driver knows."""
+    for function in functions:
+        try:
+            return function()
+        except pynvml.NVMLError as error:
+            if error.value not in _TRY_OLDER:
+                return ask(function)
+    return None
+
+
+def _watts(milliwatts: int | None) -> float | None:
+    return None if milliwatts is None else milliwatts / 1000
+
+
+def _unusable(error: pynvml.NVMLError) -> dict[str, Any]:
+    state, detail = _DRIVER_STATES.get(error.value, ("error", str(error)))
+    return {"state": state, "detail": detail, "driver": "", "cuda": "", "gpus": []}
+
+
+if __name__ == "__main__":
+    main()
