@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _READ = 4096
 _LAST_WORDS = 0.2  # seconds the terminal has to take the sequences that put it back
-PUT_BACK = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"  # mouse, paste, focus, wrap, colours, screen, cursor
+_REPORTS = (1000, 1002, 1006, 2004, 1004)  # mouse, paste and focus
+PUT_BACK = "".join(f"\x1b[?{mode}l" for mode in _REPORTS) + "\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"
 
 
 class Console(Protocol):
