@@ -1,0 +1,257 @@
+"""The offline build: from artifacts to an image that has passed its smoke test, with a record of how it went."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TextIO
+
+from pydantic import JsonValue
+
+from core import labels
+from core.artifacts import store
+from core.artifacts.lockfile import Lock
+from core.engine import docker_environment, endpoint
+from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
+from core.findings import Finding, has_errors
+from core.images import buildx, history, preflight
+from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
+from core.images.load import image_id, load_bases
+from core.images.render import write_context
+from core.images.smoke import smoke
+from core.images.stages import CONTEXT, EXPORT, StageTree, Step
+from core.presets.model import Preset
+from core.presets.store import load_named
+from core.progress import Progress, Stage, StageState
+from core.site import Site
+
+CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
+TESTED_TARGETS = ("runtime", "dev")
+_LAST_LINES = 40
+_KNOWN = {"target", "tag", "no_cache", "smoke"}
+
+
+class _Recorder:
+    """A `Progress` that also keeps the log, with secrets blotted out, and passes everything on."""
+
+    def __init__(self, listener: Progress, log: TextIO, secrets: list[str]) -> None:
+        self._listener = listener
+        self._log = log
+        self._secrets = secrets
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def stage(self, stage: Stage) -> None:
+        """Pass it on."""
+        self._listener.stage(stage.model_copy(update={"detail": self._blot(stage.detail)}))
+
+    def log(self, line: str, stage: str = "") -> None:
+        """Keep it and pass it on."""
+        shown = self._blot(line)
+        self._log.write(f"[{stage}] {shown}\n" if stage else f"{shown}\n")
+        self.last.append(shown)
+        self._listener.log(shown, stage)
+
+    def cancelled(self) -> bool:
+        """As the listener says."""
+        return self._listener.cancelled()
+
+    def _blot(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
+    """Build preset `subject` with no network.
+
+    Options: `target` (a stage, default `runtime`), `tag` (besides the preset's own), `no_cache`, `smoke` (default true).
+    Returns build id, image id, tag, seconds and findings. Raises XaivaError (what failed and why; the record keeps the
+    end of the output), ChecksFailed when the lint or the smoke test found errors, Cancelled.
+    """
+    wanted = _options(options)
+    env = docker_environment(site)
+    preset, lock = load_named(site, subject), store.read_lock(site, subject)
+    folder = store.folder(site, subject)
+    preflight.check_target(wanted.target, preset, lock)
+    preflight.check_artifacts(folder, subject, lock)
+    preflight.check_secrets(preset, env)
+    text = write_context(site, folder, subject, preset, lock)
+    record, kept = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
+    secrets = [env[name] for name in preset.build_secrets]
+    with open(kept / history.LOG, "w", encoding="utf-8", buffering=1) as log:
+        recorder = _Recorder(progress, log, secrets)
+        work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
+        try:
+            work.all(text)
+        except XaivaError as error:
+            cancelled = isinstance(error, Cancelled)
+            work.ended(Outcome.CANCELLED if cancelled else Outcome.FAILED, str(error), list(recorder.last))
+            raise
+        except BaseException as error:
+            work.ended(Outcome.FAILED, repr(error), list(recorder.last))
+            raise
+        finally:
+            (kept / history.SBOM).write_bytes((folder / "sbom.json").read_bytes())
+            history.save(kept, work.record)
+    history.trim(site, site.settings.operations.keep)
+    done = work.record
+    return {
+        "build": done.id,
+        "image": done.image_id,
+        "tag": done.tag,
+        "seconds": round(done.seconds, 3),
+        "findings": [finding.model_dump(mode="json") for finding in done.findings],
+    }
+
+
+class _Options:
+    def __init__(self, target: str, tag: str, no_cache: bool, smoke: bool) -> None:
+        self.target = target
+        self.tag = tag
+        self.no_cache = no_cache
+        self.smoke = smoke
+
+
+def _options(options: Mapping[str, JsonValue]) -> _Options:
+    if unknown := options.keys() - _KNOWN:
+        raise InputError(
+            f"Build option {sorted(unknown)[0]}", "there is no such option", f"{', '.join(sorted(_KNOWN))}"
+        )
+    return _Options(
+        str(options.get("target") or "runtime"),
+        str(options.get("tag") or ""),
+        bool(options.get("no_cache", False)),
+        bool(options.get("smoke", True)),
+    )
+
+
+class _Build:
+    """One build on its way; `record` is what is known of it."""
+
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        preset: Preset,
+        lock: Lock,
+        folder: Path,
+        options: _Options,
+        env: dict[str, str],
+        progress: Progress,
+        record: BuildRecord,
+    ) -> None:
+        self.site, self.name, self.preset, self.lock = site, name, preset, lock
+        self.folder, self.options, self.env, self.progress = folder, options, env, progress
+        self.record = record
+
+    def all(self, dockerfile: str) -> None:
+        """Base image, lint, build, smoke test, tag."""
+        load_bases(self.site, self.name, self.lock, self.env, self.progress)
+        findings = preflight.check_dockerfile(dockerfile, str(self.folder / "Dockerfile"), self.env)
+        findings += preflight.disk_findings(self.lock, self._engine_root())
+        self._found(findings)
+        candidate = f"xaiva/{self.name}:{CANDIDATE}"
+        self._build(candidate)
+        if self.options.smoke and self.options.target in (*TESTED_TARGETS, *(layer.name for layer in self.lock.layers)):
+            self._smoke(candidate)
+        tag = labels.image_tag(self.name, self.options.target)
+        for name in filter(None, (tag, self.options.tag)):
+            self._docker("tag", candidate, name)
+        self._docker("rmi", "--no-prune", candidate)
+        self._update(tag=tag)
+        self.ended(Outcome.DONE)
+
+    def ended(self, outcome: Outcome, error: str = "", last_lines: list[str] | None = None) -> None:
+        """The record's end."""
+        self._update(outcome=outcome, ended=time.time(), error=error, last_lines=last_lines or [])
+
+    def _build(self, candidate: str) -> None:
+        request = buildx.Request(
+            context=self.folder,
+            dockerfile=self.folder / "Dockerfile",
+            target=self.options.target,
+            tag=candidate,
+            builder=buildx.builder_of(endpoint(self.site)),
+            labels={labels.BUILD: self.record.id},
+            secrets=self.preset.build_secrets,
+            no_cache=self.options.no_cache,
+        )
+        tree = StageTree(self.progress)
+        result = buildx.build(request, self.env, tree, self.progress)
+        if result.cancelled or result.code:
+            tree.end(result.cancelled)
+        self._update(stages=[_stage_record(tree, name) for name in tree.stages()])
+        if result.cancelled:
+            raise Cancelled(f"Build of {self.name}", "it was cancelled", "the steps that ended stay in the cache")
+        if result.code:
+            raise _failure(self.name, tree)
+        metadata = result.metadata
+        self._update(
+            image_id=image_id(candidate, self.env),
+            config_digest=str(metadata.get("containerimage.config.digest", "")),
+            manifest_digest=str(metadata.get("containerimage.digest", "")),
+        )
+
+    def _smoke(self, image: str) -> None:
+        stage = Stage(id="smoke", title="smoke test", state=StageState.RUNNING, started=time.time())
+        self.progress.stage(stage)
+        findings = smoke(self.env, image, self.preset, self.lock, self.options.target)
+        self._found(findings)
+        state = StageState.FAILED if has_errors(findings) else StageState.DONE
+        self.progress.stage(stage.model_copy(update={"state": state, "ended": time.time()}))
+        if has_errors(findings):
+            first = next(finding for finding in findings if finding.level.value == "error")
+            remedy = first.remedy or f"look inside: docker run --rm -it --network none {image} bash"
+            raise ChecksFailed(f"Smoke test of {self.name}: {first.what}", first.why, remedy)
+
+    def _found(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self.progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", "")
+        self._update(findings=[*self.record.findings, *findings])
+
+    def _engine_root(self) -> str:
+        if not endpoint(self.site).local:
+            return ""
+        return self._docker("info", "--format", "{{.DockerRootDir}}").strip()
+
+    def _docker(self, *words: str) -> str:
+        done = subprocess.run(["docker", *words], env=self.env, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            raise XaivaError(f"docker {words[0]}", done.stderr.strip(), "look at the engine: xaiva doctor")
+        return done.stdout
+
+    def _update(self, **values: object) -> None:
+        self.record = self.record.model_copy(update=values)
+
+
+def _stage_record(tree: StageTree, name: str) -> StageRecord:
+    summary, steps = tree.summary(name), tree.of(name)
+    return StageRecord(
+        name=name,
+        state=summary.state.value,
+        cached=summary.state is StageState.CACHED,
+        seconds=sum(step.seconds for step in steps),
+        steps=[_step_record(step) for step in steps],
+    )
+
+
+def _step_record(step: Step) -> StepRecord:
+    return StepRecord(title=step.title, state=step.state.value, cached=step.vertex.cached, seconds=step.seconds)
+
+
+def _failure(name: str, tree: StageTree) -> XaivaError:
+    step = tree.failed_step()
+    words = [word for word in tree.words if word.strip()]
+    if step is None:
+        why = next(
+            (word for word in reversed(words) if word.startswith("ERROR")), words[-1] if words else "buildx failed"
+        )
+        return XaivaError(f"Build of {name}", why, "the whole log: xaiva build --log, or the Builds screen")
+    where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
+    why = step.vertex.error.removeprefix("process ").strip()
+    return XaivaError(
+        f"Build of {name}, {where}", why, f"read the end of the log; then mend {step.stage} and build again"
+    )

@@ -1,0 +1,237 @@
+"""Every build is kept: a folder of its own under `.xaiva/builds/` with its record, log and lock; and two compared."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.artifacts.lockfile import Lock
+from core.errors import InputError
+from core.files import write_atomic
+from core.findings import Finding
+from core.site import Site
+
+RECORD = "record.json"
+LOG = "log.txt"
+LOCK = "lock.json"
+SBOM = "sbom.json"
+_SLOWER = 1.0  # a stage counts as slower from this many seconds on …
+_SLOWER_RATIO = 1.2  # … and this factor
+
+
+class Outcome(str, Enum):
+    """How a build ended; RUNNING also stands in the record of one that was killed."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class StepRecord(_Kept):
+    """One step of a stage; `seconds` it ran."""
+
+    title: str
+    state: str
+    cached: bool
+    seconds: float
+
+
+class StageRecord(_Kept):
+    """One stage; `seconds` is the sum of its steps, `cached` whether none of them had to work."""
+
+    name: str
+    state: str
+    cached: bool
+    seconds: float
+    steps: list[StepRecord] = []
+
+
+class BuildRecord(_Kept):
+    """One build. Times are Unix times in seconds, `ended` 0 while it runs.
+
+    `image_id` is the engine's name of the image, `config_digest` and `manifest_digest` what BuildKit said (which of them
+    is the id depends on the engine's image store). `last_lines` is the end of a failed build's output.
+    """
+
+    id: str
+    preset: str
+    target: str = "runtime"
+    tag: str = ""
+    preset_sha256: str = ""
+    lock_sha256: str = ""
+    started: float
+    ended: float = 0
+    outcome: Outcome = Outcome.RUNNING
+    image_id: str = ""
+    config_digest: str = ""
+    manifest_digest: str = ""
+    stages: list[StageRecord] = []
+    findings: list[Finding] = []
+    error: str = ""
+    last_lines: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 while it runs."""
+        return max(0.0, self.ended - self.started) if self.ended else 0.0
+
+
+class StageDifference(_Kept):
+    """One stage in two builds; None where it was not part of one."""
+
+    name: str
+    before: float | None
+    after: float | None
+    before_cached: bool = False
+    after_cached: bool = False
+
+
+class BuildComparison(_Kept):
+    """What differs from build `before` to build `after`; `reasons` answers "why was this slower?", most telling first."""
+
+    before: str
+    after: str
+    seconds: float  # after minus before
+    stages: list[StageDifference]
+    lock_changes: list[str]
+    reasons: list[str]
+
+
+def builds_folder(site: Site) -> Path:
+    """Where builds are kept."""
+    return site.state / "builds"
+
+
+def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, Path]:
+    """Begin a record; returns it with its folder. Ids sort by time."""
+    from core.artifacts.store import lock_sha256
+
+    now = time.time()
+    identity = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"
+    folder = builds_folder(site) / identity
+    folder.mkdir(parents=True)
+    record = BuildRecord(
+        id=identity,
+        preset=preset,
+        target=target,
+        preset_sha256=lock.preset_sha256,
+        lock_sha256=lock_sha256(lock),
+        started=now,
+    )
+    write_atomic(folder / LOCK, lock_text)
+    save(folder, record)
+    return record, folder
+
+
+def save(folder: Path, record: BuildRecord) -> None:
+    """Write the record in one step."""
+    write_atomic(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+
+
+def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
+    """The kept builds, newest first; of one preset, or of all. A broken record stops no other."""
+    records = [record for record in _records(site) if preset is None or record.preset == preset]
+    return sorted(records, key=lambda record: (record.started, record.id), reverse=True)
+
+
+def read_build(site: Site, identity: str) -> BuildRecord:
+    """One build. Raises InputError when there is none with that id."""
+    for record in _records(site):
+        if record.id == identity:
+            return record
+    raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva build --list")
+
+
+def log_path(site: Site, identity: str) -> Path:
+    """The whole log of a build: lines `[stage] text`."""
+    return builds_folder(site) / identity / LOG
+
+
+def trim(site: Site, keep: int) -> None:
+    """Remove the oldest builds beyond the newest `keep`."""
+    for record in list_builds(site)[keep:]:
+        shutil.rmtree(builds_folder(site) / record.id, ignore_errors=True)
+
+
+def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildComparison:
+    """What differs between two builds, and why the second was slower (or not)."""
+    old, new = ({stage.name: stage for stage in record.stages} for record in (before, after))
+    names = list(dict.fromkeys([*(s.name for s in after.stages), *(s.name for s in before.stages)]))
+    stages = [_difference(name, old.get(name), new.get(name)) for name in names]
+    changes = _lock_changes(_lock_files(site, before.id), _lock_files(site, after.id))
+    return BuildComparison(
+        before=before.id,
+        after=after.id,
+        seconds=after.seconds - before.seconds,
+        stages=stages,
+        lock_changes=changes,
+        reasons=_reasons(before, after, stages, changes),
+    )
+
+
+def _records(site: Site) -> Iterator[BuildRecord]:
+    for path in builds_folder(site).glob(f"*/{RECORD}"):
+        try:
+            yield BuildRecord.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            continue
+
+
+def _difference(name: str, old: StageRecord | None, new: StageRecord | None) -> StageDifference:
+    return StageDifference(
+        name=name,
+        before=old.seconds if old else None,
+        after=new.seconds if new else None,
+        before_cached=bool(old and old.cached),
+        after_cached=bool(new and new.cached),
+    )
+
+
+def _lock_files(site: Site, identity: str) -> dict[str, str]:
+    """Path → SHA-256 of what a build was made from; empty when its lock is not kept."""
+    try:
+        lock = Lock.model_validate_json((builds_folder(site) / identity / LOCK).read_bytes())
+    except (OSError, ValidationError):
+        return {}
+    return {"base image": lock.base_image.config_digest, **{file.path: file.sha256 for file in lock.files}}
+
+
+def _lock_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    if not old or not new:
+        return []
+    added = [f"added {path}" for path in sorted(new.keys() - old.keys())]
+    removed = [f"removed {path}" for path in sorted(old.keys() - new.keys())]
+    changed = [f"changed {path}" for path in sorted(old.keys() & new.keys()) if old[path] != new[path]]
+    return [*added, *removed, *changed]
+
+
+def _reasons(before: BuildRecord, after: BuildRecord, stages: list[StageDifference], changes: list[str]) -> list[str]:
+    reasons = []
+    for stage in sorted(stages, key=lambda s: (s.after or 0) - (s.before or 0), reverse=True):
+        seconds = stage.after or 0.0
+        if stage.after is not None and stage.before is None and seconds >= _SLOWER:
+            reasons.append(f"{stage.name} is new: {seconds:.1f} s")
+        elif stage.before_cached and not stage.after_cached and stage.after is not None:
+            reasons.append(f"{stage.name} came from the cache and was built now: {seconds:.1f} s")
+        elif not stage.after_cached and stage.before is not None:
+            if seconds - stage.before >= _SLOWER and seconds >= stage.before * _SLOWER_RATIO:
+                reasons.append(f"{stage.name} took {seconds:.1f} s instead of {stage.before:.1f} s")
+    if before.target != after.target:
+        reasons.append(f"it was built up to {after.target}, not {before.target}")
+    if changes:
+        shown = ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
+        reasons.append(f"the lock changed: {shown}")
+    elif before.preset_sha256 != after.preset_sha256:
+        reasons.append("the preset changed")
+    return reasons

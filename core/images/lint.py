@@ -1,0 +1,192 @@
+"""What in a Dockerfile would reach for a network. Works on the text alone; whether an image is present is asked.
+
+`--network none` cuts off `RUN` only: the engine itself still fetches `FROM`, `# syntax=` and `ADD https://…`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from core.findings import Finding, Level
+
+_REMOTE = re.compile(r"(?i)^(https?|ftp|git|ssh)://|^git@|\.git(#|$)")
+_HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
+_VARIABLE = re.compile(r"\$\{?(\w+)(?::-([^}]*))?\}?")
+_DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)")
+# One command of a shell line that fetches, with what makes it harmless (None: nothing does).
+_PIP = re.compile(r"\b(?:pip[0-9.]*|uv\s+pip)\s+(?:install|download|wheel|sync)\b")
+_FETCHERS: tuple[tuple[re.Pattern[str], re.Pattern[str] | None, str, str], ...] = (
+    (_PIP, re.compile(r"--no-index\b"), "pip without --no-index asks a package index", "add --no-index --find-links"),
+    (
+        re.compile(r"\bapt(?:-get)?\b[^;&|]*\b(?:update|install|upgrade|dist-upgrade)\b"),
+        re.compile(
+            r"Dir::Etc::SourceList=/dev/null\b(?=.*Dir::Etc::SourceParts=/dev/null\b)|Dir::Etc::SourceParts=/tmp/", re.I
+        ),
+        "apt asks the base image's package sources",
+        "install files from debs/ with -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null",
+    ),
+    (
+        re.compile(r"\b(?:apk\s+add|dnf|yum|microdnf)\b"),
+        None,
+        "a package manager asks its mirrors",
+        "lock the packages",
+    ),
+    (
+        re.compile(r"(?:^|[\s;&|(])(?:curl|wget|aria2c)\s+(?!--version)"),
+        None,
+        "it downloads",
+        "name the file as a source of the preset; it then comes from sources/",
+    ),
+    (
+        re.compile(r"\bgit\s+(?:-\S+\s+)*(?:clone|fetch|pull|submodule|ls-remote)\b"),
+        None,
+        "it asks a git server",
+        "name the repository as a source of the preset; its snapshot then comes from sources/",
+    ),
+    (
+        re.compile(r"\b(?:npm|yarn|pnpm|conda|mamba|cargo|gem)\s+(?:i|ci|install|add|create|fetch)\b"),
+        None,
+        "it asks a package index",
+        "lock what it brings as a source or a wheel",
+    ),
+)
+
+
+@dataclass
+class Instruction:
+    """One instruction: `line` where it starts (from 1), `word` in capitals, `text` without line continuations."""
+
+    line: int
+    word: str
+    text: str
+    flags: dict[str, str] = field(default_factory=dict)
+
+
+def lint(text: str, *, present: Callable[[str], bool] | None = None, where: str = "Dockerfile") -> list[Finding]:
+    """Findings about the Dockerfile `text`; an error is a step that needs a network.
+
+    `present` says whether the engine has an image; without it every `FROM` of an image counts as present.
+    """
+    found = [*_directives(text, where)]
+    stages: set[str] = set()
+    arguments: dict[str, str] = {}
+    for step in instructions(text):
+        for what, why, remedy in _check(step, stages, arguments, present or (lambda _: True)):
+            place = f"{where}:{step.line}"
+            found.append(
+                Finding(level=Level.ERROR, code="lint-network", what=what, why=why, remedy=remedy, where=place)
+            )
+    return found
+
+
+def _directives(text: str, where: str) -> Iterator[Finding]:
+    for number, line in enumerate(text.splitlines(), 1):
+        match = _DIRECTIVE.match(line)
+        if not match:
+            return  # parser directives stand at the very top
+        if match[1].lower() == "syntax":
+            yield Finding(
+                level=Level.ERROR,
+                code="lint-syntax",
+                what=f"# syntax={match[2]}",
+                why="the engine fetches that frontend from a registry",
+                remedy="remove the line; the engine's own frontend does",
+                where=f"{where}:{number}",
+            )
+
+
+def instructions(text: str) -> Iterator[Instruction]:
+    """The instructions of a Dockerfile: continuations joined, comments dropped, here-documents kept."""
+    lines = text.splitlines()
+    at = 0
+    while at < len(lines):
+        start, parts = at, []
+        while at < len(lines):
+            line = lines[at].strip()
+            at += 1
+            if line.startswith("#") or (not line and parts):
+                continue
+            parts.append(line.removesuffix("\\"))
+            if not line.endswith("\\"):
+                break
+        joined = " ".join(part.strip() for part in parts)
+        for _, delimiter in _HEREDOC.findall(joined):
+            while at < len(lines) and lines[at].strip() != delimiter:
+                joined += "\n" + lines[at]
+                at += 1
+            at += 1
+        word, _, rest = joined.partition(" ")
+        if word:
+            yield _instruction(start + 1, word.upper(), rest.strip())
+
+
+def _instruction(line: int, word: str, rest: str) -> Instruction:
+    flags: dict[str, str] = {}
+    mounts: list[str] = []
+    while match := re.match(r"--([a-z]+)(?:=(\S+))?\s+", rest):
+        name, value = match[1], match[2] or ""
+        mounts.append(value) if name == "mount" else flags.update({name: value})
+        rest = rest[match.end() :]
+    if mounts:
+        flags["mount"] = "\n".join(mounts)
+    return Instruction(line, word, rest, flags)
+
+
+Problem = tuple[str, str, str]
+
+
+def _check(
+    step: Instruction, stages: set[str], arguments: dict[str, str], present: Callable[[str], bool]
+) -> Iterator[Problem]:
+    if step.word == "ARG":
+        name, _, value = step.text.partition("=")
+        arguments[name.strip()] = value.strip().strip("\"'")
+    elif step.word == "FROM":
+        words = step.text.split()
+        yield from _image(words[0] if words else "", f"FROM {step.text}", stages, arguments, present)
+        if len(words) == 3:
+            stages.add(words[2].lower())
+    elif step.word in ("COPY", "ADD"):
+        if source := step.flags.get("from"):
+            yield from _image(source, f"{step.word} --from={source}", stages, arguments, present)
+        for word in re.findall(r"[^\s\"',\[\]]+", step.text) if step.word == "ADD" else ():
+            if _REMOTE.search(_expand(word, arguments)):
+                yield (
+                    f"ADD {word}",
+                    "the engine fetches it",
+                    "name it as a source of the preset and COPY it from sources/",
+                )
+    elif step.word == "RUN":
+        for mount in step.flags.get("mount", "").splitlines():
+            options = dict(part.partition("=")[::2] for part in mount.split(","))
+            if source := options.get("from", ""):
+                yield from _image(source, f"RUN --mount from={source}", stages, arguments, present)
+        if step.flags.get("network", "none") not in ("none", "default"):
+            yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
+        yield from _shell(step.text)
+
+
+def _image(
+    name: str, what: str, stages: set[str], arguments: dict[str, str], present: Callable[[str], bool]
+) -> Iterator[Problem]:
+    image = _expand(name, arguments)
+    if image.lower() in stages or image == "scratch" or image.isdigit():
+        return
+    if not image or "$" in image:
+        yield what, "which image it means is not known before the build", "name the image"
+    elif not present(image):
+        yield what, "the engine does not have that image and would ask a registry", "load it: xaiva load PRESET"
+
+
+def _expand(text: str, arguments: dict[str, str]) -> str:
+    return _VARIABLE.sub(lambda m: arguments.get(m[1]) or m[2] or m[0], text)
+
+
+def _shell(text: str) -> Iterator[Problem]:
+    commands = re.split(r"&&|\|\||[;|\n]", text)
+    for command in commands:
+        for pattern, harmless, why, remedy in _FETCHERS:
+            if pattern.search(command) and not (harmless and harmless.search(command)):
+                yield f"RUN {' '.join(command.split())[:80]}", why, remedy

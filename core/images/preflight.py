@@ -1,0 +1,80 @@
+"""What is looked at before a build starts, so that it fails in a second and not after ten minutes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from core.artifacts.lockfile import Kind, Lock
+from core.errors import ChecksFailed, InputError, XaivaError
+from core.findings import Finding, Level, has_errors
+from core.images.lint import lint
+from core.images.load import image_id
+from core.images.render import stage_names
+from core.presets.model import Preset
+
+# What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
+_GROWTH = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
+
+
+def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
+    """Every locked file is there with its size, and nothing could not be locked. Contents are checked by the build.
+
+    Raises XaivaError naming the first files that are missing or cut short.
+    """
+    if lock.unlocked:
+        first = lock.unlocked[0]
+        raise XaivaError(f"The lock of {preset} lacks {first.what}", first.why, first.remedy)
+    wrong = []
+    for file in lock.files:
+        try:
+            size = file.under(folder).stat().st_size
+        except OSError:
+            size = -1
+        if size != file.size:
+            wrong.append(f"{file.path} ({'missing' if size < 0 else f'{size} of {file.size} bytes'})")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        why = ", ".join(wrong[:3]) + more
+        raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"bring them in, online: xaiva sync {preset}")
+
+
+def check_target(target: str, preset: Preset, lock: Lock) -> None:
+    """Raise InputError when the Dockerfile has no stage of that name."""
+    names = stage_names(preset, lock)
+    if target not in names:
+        raise InputError(f"Target {target}", "the image has no such stage", f"it has {', '.join(names)}")
+
+
+def check_secrets(preset: Preset, env: Mapping[str, str]) -> None:
+    """Raise InputError when a build secret has no value."""
+    for name in preset.build_secrets:
+        if not env.get(name):
+            raise InputError(f"Build secret {name}", "it is not set", f"put {name}=… into .env or the environment")
+
+
+def check_dockerfile(text: str, where: str, env: Mapping[str, str]) -> list[Finding]:
+    """The lint of the Dockerfile against the engine's images. Raises ChecksFailed when it would reach out."""
+    found = lint(text, present=lambda reference: bool(image_id(reference, env)), where=where)
+    if has_errors(found):
+        first = found[0]
+        raise ChecksFailed(f"{first.where}: {first.what}", first.why, first.remedy)
+    return found
+
+
+def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
+    """A warning when the engine's disk may not do; `engine_root` is its data folder, "" when it is another machine's."""
+    if not engine_root or not Path(engine_root).is_dir():
+        return
+    free = shutil.disk_usage(engine_root).free
+    need = int(sum(file.size * _GROWTH[file.kind] for file in lock.files))
+    if free < need:
+        yield Finding(
+            level=Level.WARNING,
+            code="build-disk",
+            what=f"{free / 2**30:.1f} GiB are free for the engine in {engine_root}",
+            why=f"a first build of this preset may take {need / 2**30:.1f} GiB",
+            remedy="make room: docker builder prune, docker image prune",
+            where=engine_root,
+        )

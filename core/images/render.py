@@ -1,0 +1,256 @@
+"""The Dockerfile of a preset: rendered from the template, the preset and the lock; and the files that go with it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.utils import canonicalize_name
+
+from core import labels
+from core.artifacts.lockfile import Kind, Lock, LockedFile
+from core.artifacts.store import lock_sha256
+from core.errors import InputError, XaivaError
+from core.files import write_atomic
+from core.images import sbom
+from core.images.template import read_template
+from core.presets.model import Preset
+from core.site import Site
+
+SERVICE_LAYER = "service"
+COMPILED = ("nv-codec-headers", "ffmpeg", "opencv", "tensorrt", "xaiva-media")  # builder stages, in this order
+HELPERS = ("python", "opencv_contrib")  # sources that another stage uses
+STAGE_NAMES = ("base", "python", "toolchain", *COMPILED, "builder", "built", "runtime", "dev")
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst")
+# What the context does not need to look at; temporary files of ours and of the fetcher never enter an image.
+DOCKERIGNORE = "images\n**/.xaiva-tmp-*\n**/*.partial\nDockerfile\n.dockerignore\nlock.json\npylock.toml\n"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A locked file as the template sees it; `archive` is its file name."""
+
+    name: str
+    path: str
+    archive: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LayerStage:
+    """One layer: the stage it stands on, its folder in the artifacts and its requirement file in there."""
+
+    name: str
+    below: str
+    folder: str
+    requirements: str
+
+
+@dataclass(frozen=True)
+class CompiledStage:
+    """One thing the builder makes from a source, and the stage it stands on."""
+
+    name: str
+    below: str
+    file: Archive
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model and where it goes."""
+
+    path: str
+    destination: str
+
+
+def render(preset_name: str, preset: Preset, lock: Lock, template: str | None = None) -> str:
+    """The text of the Dockerfile; `template` replaces the shipped one (a site's own `docker/Dockerfile.j2`).
+
+    Raises InputError for what cannot become a Dockerfile (a layer named like a stage, a source that is no tar).
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    _check_layer_names(lock)
+    try:
+        text = environment.from_string(template or read_template()).render(_variables(preset_name, preset, lock))
+    except jinja2.TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = f"docker/Dockerfile.j2{f', line {line}' if line else ''}"
+        raise InputError(where, str(error), "mend the template, or remove it to use the shipped one") from error
+    return text
+
+
+def write_context(site: Site, folder: Path, preset_name: str, preset: Preset, lock: Lock) -> str:
+    """Write the Dockerfile and its companions into the artifacts `folder`; returns the Dockerfile's text.
+
+    Unchanged files are not touched. The folder is then a complete build context.
+    """
+    override = site.docker / "Dockerfile.j2"
+    text = render(preset_name, preset, lock, override.read_text() if override.is_file() else None)
+    files = {
+        "Dockerfile": text,
+        ".dockerignore": DOCKERIGNORE,
+        "sbom.json": sbom.cyclonedx(lock),
+        "debs.sha256": _checksums(lock, lock.debs),
+        "build-debs.sha256": _checksums(lock, lock.build_debs),
+    }
+    for name, content in files.items():
+        path = folder / name
+        if not path.is_file() or path.read_text() != content:
+            write_atomic(path, content)
+    return text
+
+
+def service_layer(preset: Preset, lock: Lock) -> str:
+    """The name of the layer that holds the inference service; empty when the image has none."""
+    return SERVICE_LAYER if preset.inference_service and any(x.name == SERVICE_LAYER for x in lock.layers) else ""
+
+
+def stage_names(preset: Preset, lock: Lock) -> list[str]:
+    """Every stage of the Dockerfile, in its order: what `--target` may name."""
+    compiled = [stage.name for stage in _compiled_stages(preset, lock)]
+    builder = ["toolchain", *compiled, "builder", "built"] if compiled else []
+    return ["base", "python", *(layer.name for layer in lock.layers), *builder, "runtime", "dev"]
+
+
+def site_packages(lock: Lock) -> str:
+    """The environment's folder of packages inside the image."""
+    return f"/opt/xaiva/lib/python{lock.python_version}/site-packages"
+
+
+def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object]:
+    options = preset.build_options
+    compiled = _compiled_stages(preset, lock)
+    standalone = _source(lock, "python") if lock.python_from == "source" else None
+    plain = [a for a in _archives(lock) if a.name not in (*COMPILED, *HELPERS)]
+    return {
+        "preset_name": preset_name,
+        "preset": preset,
+        "lock": lock,
+        "image_tag": labels.image_tag(preset_name),
+        "layers": list(_layer_stages(lock)),
+        "last_layer": lock.layers[-1].name if lock.layers else "python",
+        "service_layer": service_layer(preset, lock),
+        "python": f"/opt/python/bin/python{lock.python_version}" if standalone else f"python{lock.python_version}",
+        "python_source": standalone,
+        "python_tag": lock.python_version.replace(".", ""),
+        "site_packages": site_packages(lock),
+        "compiled_stages": compiled,
+        "contrib": _source(lock, "opencv_contrib"),
+        "numpy": _numpy(lock),
+        "ffmpeg_options": _arguments(_ffmpeg_options(preset, lock)),
+        "opencv_options": _arguments(_opencv_options(preset, lock)),
+        "xaiva_media_options": _arguments(options.xaiva_media_cmake),
+        "models": _models(preset, lock),
+        "sources": plain,
+        "labels": {key: json.dumps(value) for key, value in _labels(preset_name, preset, lock).items()},
+        "target_label": labels.TARGET,
+    }
+
+
+def _check_layer_names(lock: Lock) -> None:
+    for layer in lock.layers:
+        if layer.name in STAGE_NAMES or not layer.name[0].isalpha():
+            why = "it is the name of a build stage" if layer.name in STAGE_NAMES else "a stage starts with a letter"
+            raise InputError(f"Layer {layer.name}", why, "give the layer another name in the preset and lock again")
+
+
+def _layer_stages(lock: Lock) -> Iterator[LayerStage]:
+    below = "python"
+    for layer in lock.layers:
+        requirements = PurePosixPath(layer.requirements)
+        yield LayerStage(layer.name, below, str(requirements.parent), requirements.name)
+        below = layer.name
+
+
+def _compiled_stages(preset: Preset, lock: Lock) -> list[CompiledStage]:
+    stages: list[CompiledStage] = []
+    for name in COMPILED:
+        if name == "tensorrt" and not preset.tensorrt.enabled:
+            continue
+        if archive := _source(lock, name):
+            stages.append(CompiledStage(name, stages[-1].name if stages else "toolchain", archive))
+    return stages
+
+
+def _archives(lock: Lock) -> Iterator[Archive]:
+    for file in lock.files:
+        if file.kind is not Kind.SOURCE:
+            continue
+        archive = PurePosixPath(file.path).name
+        if not archive.endswith(TAR_SUFFIXES):
+            raise InputError(
+                f"Source {file.name} ({file.path})", "only tar archives can be built from", "use its .tar.gz or .tar.xz"
+            )
+        yield Archive(file.name, file.path, archive, file.sha256)
+
+
+def _source(lock: Lock, name: str) -> Archive | None:
+    return next((archive for archive in _archives(lock) if archive.name == name), None)
+
+
+def _numpy(lock: Lock) -> Archive | None:
+    """The wheel whose headers OpenCV's Python module is built with; one file, so that no other wheel matters."""
+    for file in lock.files:
+        if file.kind is Kind.WHEEL and canonicalize_name(file.name) == "numpy":
+            return Archive("numpy", file.path, PurePosixPath(file.path).name, file.sha256)
+    return None
+
+
+def _ffmpeg_options(preset: Preset, lock: Lock) -> list[str]:
+    nvidia = ["--enable-ffnvcodec", "--enable-nvenc", "--enable-nvdec"] if _source(lock, "nv-codec-headers") else []
+    return [*nvidia, *preset.build_options.ffmpeg_configure]
+
+
+def _opencv_options(preset: Preset, lock: Lock) -> list[str]:
+    contrib = _source(lock, "opencv_contrib")
+    modules = ["-DOPENCV_EXTRA_MODULES_PATH=/tmp/build/opencv_contrib/modules"] if contrib else []
+    return [*modules, *preset.build_options.opencv_cmake]
+
+
+def _arguments(options: list[str]) -> str:
+    """Quoted for the shell, with a leading blank; empty for none."""
+    return "".join(f" {shlex.quote(option)}" for option in options)
+
+
+def _models(preset: Preset, lock: Lock) -> list[ModelFile]:
+    destinations = {model.name: model.destination for model in preset.models}
+    found: list[ModelFile] = []
+    for file in lock.files:
+        if file.kind is Kind.MODEL:
+            destination = destinations.get(file.name)
+            if destination is None:
+                raise _stale(f"model {file.name}")
+            found.append(ModelFile(file.path, str(PurePosixPath("/models") / destination)))
+    return found
+
+
+def _stale(what: str) -> XaivaError:
+    return XaivaError(f"The lock names the {what}, the preset does not", "the preset has changed", "lock it again")
+
+
+def _labels(preset_name: str, preset: Preset, lock: Lock) -> dict[str, str]:
+    values = {
+        "org.opencontainers.image.title": preset_name,
+        "org.opencontainers.image.description": preset.metadata.description,
+        "org.opencontainers.image.base.name": lock.base_image.reference,
+        "org.opencontainers.image.base.digest": lock.base_image.manifest_digest or lock.base_image.config_digest,
+        labels.PRESET: preset_name,
+        labels.PRESET_SHA256: lock.preset_sha256,
+        labels.LOCK_SHA256: lock_sha256(lock),
+        labels.TARGET: "runtime",
+        sbom.LABEL: sbom.IMAGE_PATH,
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _checksums(lock: Lock, paths: list[str]) -> str:
+    """`sha256sum --check` lines of deb files, named as they lie in their folder."""
+    by_path: dict[str, LockedFile] = {file.path: file for file in lock.files}
+    return "".join(f"{by_path[path].sha256}  {PurePosixPath(path).name}\n" for path in sorted(paths))

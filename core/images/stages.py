@@ -1,0 +1,164 @@
+"""BuildKit's steps as the stages of a Dockerfile: what each did, whether it was cached, how long it took."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from core.images.progress_stream import Event, Line, Transfer, Vertex
+from core.progress import Progress, Stage, StageState
+
+_STEP = re.compile(r"\[(?:\S+ )?([A-Za-z0-9][\w.-]*) +(\d+)/(\d+)\] (.*)", re.S)  # "[linux/amd64 common 1/2] RUN …"
+_INTERNAL = re.compile(r"\[internal\] (.*)", re.S)
+CONTEXT = "context"  # loading the Dockerfile and what the build needs of the artifacts
+EXPORT = "export"
+_TITLES = {CONTEXT: "load the build context", EXPORT: "write the image"}
+
+
+@dataclass
+class Step:
+    """One step of a stage; the newest the engine said of it."""
+
+    id: str
+    stage: str
+    title: str
+    vertex: Vertex
+    transfers: dict[str, Transfer] = field(default_factory=dict)
+
+    @property
+    def state(self) -> StageState:
+        """A step that ended without work is cached; one without a start waits."""
+        if self.vertex.error:
+            return StageState.CANCELLED if "canceled" in self.vertex.error else StageState.FAILED
+        if self.vertex.cached:
+            return StageState.CACHED
+        if self.vertex.completed:
+            return StageState.DONE
+        return StageState.RUNNING if self.vertex.started else StageState.WAITING
+
+    @property
+    def seconds(self) -> float:
+        """How long it ran, 0 while it runs."""
+        return max(0.0, self.vertex.completed - self.vertex.started) if self.vertex.completed else 0.0
+
+
+class StageTree:
+    """Takes the events of one build and reports the stages, their steps and their lines to a `Progress`.
+
+    A stage's id is its name in the Dockerfile; a step's is `<stage>/<number>`, its parent the stage.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._totals: dict[str, int] = {}
+        self.steps: dict[str, Step] = {}  # by BuildKit's digest, in the order they became known
+        self.words: list[str] = []  # what buildx itself said, outside of any step
+
+    def take(self, event: Event) -> None:
+        """Take in one event."""
+        if isinstance(event, Vertex):
+            self._vertex(event)
+        elif isinstance(event, Transfer):
+            step = self.steps.get(event.vertex)
+            if step:
+                step.transfers[event.id] = event
+                self._report(step)
+        else:
+            self._line(event)
+
+    def stages(self) -> list[str]:
+        """The names of the stages seen, in order."""
+        return list(dict.fromkeys(step.stage for step in self.steps.values()))
+
+    def of(self, stage: str) -> list[Step]:
+        """The steps of a stage."""
+        return [step for step in self.steps.values() if step.stage == stage]
+
+    def failed_step(self) -> Step | None:
+        """The step that broke the build, if one did."""
+        return next((step for step in self.steps.values() if step.state is StageState.FAILED), None)
+
+    def end(self, cancelled: bool) -> None:
+        """The build is over: what still seems to run has stopped with it."""
+        state = StageState.CANCELLED if cancelled else StageState.FAILED
+        for name in self.stages():
+            if self.summary(name).state is StageState.RUNNING:
+                self._progress.stage(self.summary(name).model_copy(update={"state": state}))
+
+    def summary(self, name: str) -> Stage:
+        """A stage as a whole, from its steps; `done` and `total` count steps."""
+        steps = self.of(name)
+        total = max(self._totals.get(name, 0), len(steps))
+        ended = [step for step in steps if step.vertex.completed or step.vertex.cached]
+        started = min((s.vertex.started for s in steps if s.vertex.started), default=0.0)
+        complete = len(ended) == total
+        running = next((s for s in steps if s.state is StageState.RUNNING), None)
+        return Stage(
+            id=name,
+            title=_TITLES.get(name, name),
+            state=_state([step.state for step in steps], complete),
+            done=len(ended),
+            total=total,
+            unit="steps",
+            detail=running.title[:120] if running else "",
+            started=started,
+            ended=max((s.vertex.completed for s in steps), default=0.0) if complete else 0.0,
+        )
+
+    def _vertex(self, vertex: Vertex) -> None:
+        step = self.steps.get(vertex.id)
+        if step is None:
+            step = self.steps[vertex.id] = self._new_step(vertex)
+        elif step.vertex == vertex:
+            return
+        # A step that is looked at again (a second consumer) starts anew; the first start is the true one.
+        started = step.vertex.started or vertex.started
+        step.vertex = Vertex(
+            vertex.id, vertex.name, started, vertex.completed, vertex.cached or step.vertex.cached, vertex.error
+        )
+        if vertex.error:
+            self._progress.log(vertex.error, step.stage)
+        self._report(step)
+
+    def _new_step(self, vertex: Vertex) -> Step:
+        if match := _STEP.match(vertex.name):
+            stage, number, total, title = match[1], match[2], int(match[3]), match[4]
+            self._totals[stage] = total
+            return Step(f"{stage}/{number}", stage, " ".join(title.split()), vertex)
+        internal = _INTERNAL.match(vertex.name)
+        stage = CONTEXT if internal else EXPORT
+        count = sum(step.stage == stage for step in self.steps.values())
+        return Step(f"{stage}/{count + 1}", stage, internal[1] if internal else vertex.name, vertex)
+
+    def _report(self, step: Step) -> None:
+        known = [transfer for transfer in step.transfers.values() if transfer.total]
+        self._progress.stage(
+            Stage(
+                id=step.id,
+                title=step.title,
+                state=step.state,
+                done=sum(transfer.current for transfer in known or step.transfers.values()),
+                total=sum(transfer.total for transfer in known),
+                unit="bytes" if step.transfers else "",
+                started=step.vertex.started,
+                ended=step.vertex.completed,
+                parent=step.stage,
+            )
+        )
+        self._progress.stage(self.summary(step.stage))
+
+    def _line(self, line: Line) -> None:
+        step = self.steps.get(line.vertex)
+        if step is None:
+            self.words.append(line.text)
+        self._progress.log(line.text, step.stage if step else "")
+
+
+def _state(states: list[StageState], complete: bool) -> StageState:
+    for decisive in (StageState.FAILED, StageState.CANCELLED):
+        if decisive in states:
+            return decisive
+    if complete:
+        # FROM and other instant steps have no cached mark: cached is a stage in which no step worked but such.
+        return StageState.CACHED if StageState.CACHED in states and StageState.DONE not in states else StageState.DONE
+    return StageState.RUNNING if any(state is not StageState.WAITING for state in states) else StageState.WAITING
