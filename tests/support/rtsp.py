@@ -11,7 +11,7 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -91,8 +91,17 @@ def has_ffmpeg() -> bool:
 class RtspServer:
     """One server process; it keeps its port over kill and start."""
 
-    def __init__(self, mounts: Mapping[str, Live | Clip], *, user: str = "", password: str = "") -> None:
-        self._options: dict[str, Any] = {"port": 0, "user": user, "password": password}
+    def __init__(
+        self,
+        mounts: Mapping[str, Live | Clip],
+        *,
+        user: str = "",
+        password: str = "",
+        address: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self._options: dict[str, Any] = {"port": 0, "user": user, "password": password, "address": address}
+        self._prefix = prefix  # starts the server elsewhere: in another network namespace
         self._options["mounts"] = {name: asdict(mount) for name, mount in mounts.items()}
         self._process: subprocess.Popen[str] | None = None
 
@@ -107,20 +116,23 @@ class RtspServer:
 
     @property
     def port(self) -> int:
-        """The TCP port on 127.0.0.1; 0 before the first start."""
+        """The TCP port; 0 before the first start."""
         return int(self._options["port"])
 
     def url(self, mount: str, credentials: str = "") -> str:
         """The address of a mount; `credentials` is `user:password`, by default the server's own."""
         own = f"{self._options['user']}:{self._options['password']}" if self._options["user"] else ""
         login = credentials or own
-        return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{mount}"
+        return f"rtsp://{login}{'@' if login else ''}{self._options['address']}:{self.port}/{mount}"
 
     def start(self) -> None:
         """Start, or start again on the same port; returns when it listens."""
         argument = json.dumps(self._options, default=str)
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SCRIPT), argument], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*self._prefix, SYSTEM_PYTHON, str(SCRIPT), argument],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -44,7 +44,7 @@ class Server:
         self.mounts = options["mounts"]
         self.media = {}
         self.server = GstRtspServer.RTSPServer()
-        self.server.set_address("127.0.0.1")
+        self.server.set_address(options.get("address", "127.0.0.1"))
         self.server.set_service(str(options["port"]))
         if options["user"]:
             self.server.set_auth(basic_auth(options["user"], options["password"]))
