@@ -1,6 +1,6 @@
 """What was found good before: size, times and inode of each checked file, so that a resync need not read it again.
 
-Kept in the site's state (`.xaiva/sync/<preset>.json`), outside the folder that is carried: it is true on this disk only.
+Kept in the state of the site (`.xaiva/sync/<preset>.json`), outside the folder that is carried: it holds on this disk.
 """
 
 from __future__ import annotations

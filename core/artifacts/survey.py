@@ -18,7 +18,7 @@ MANAGED = ("layers", "debs", "build-debs", "sources", "models", "images")  # not
 
 @dataclass
 class Survey:
-    """`problems`: path → what is wrong with a file that is there. `derived`: paths whose content is not as it should be.
+    """`problems`: path → what is wrong with a file that is there. `derived`: paths of derived files to be rewritten.
 
     `extra` are paths relative to the folder that the lock does not know.
     """
@@ -40,7 +40,7 @@ def survey(
     lock: Lock,
     seen: Seen,
     cancelled: Callable[[], bool],
-    read: Callable[[Path, int], None] = lambda path, count: None,
+    read: Callable[[Path, int], None] | None = None,
     every_byte: bool = False,
 ) -> Survey:
     """Compare folder and lock. A file that `seen` knows unchanged is not read again, unless `every_byte`.
@@ -64,7 +64,7 @@ def survey(
             result.good.append(file)
         else:
             to_read[path] = file
-    _read(result, to_read, lock, seen, read, cancelled)
+    _read(result, to_read, lock, seen, read or _not_reported, cancelled)
     result.derived = [name for name, content in derived_files(lock).items() if not _has_content(folder / name, content)]
     result.extra = _extra(folder, lock)
     return result
@@ -96,6 +96,10 @@ def _read(
 
     if to_read:
         hash_files(to_read, read, done, cancelled)
+
+
+def _not_reported(_path: Path, _count: int) -> None:
+    """Nobody listens to single reads."""
 
 
 def _wrong(result: Survey, file: LockedFile, problem: str) -> None:

@@ -23,7 +23,12 @@ REPORT_SECONDS = 0.2
 NAMED_IN_ERROR = 5
 
 
-def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
+def run(
+    site: Site,
+    subject: str,
+    options: Mapping[str, JsonValue],  # noqa: ARG001 - the shape of every operation
+    progress: Progress,
+) -> dict[str, JsonValue]:
     """Verify as an operation. The outcome has `files`, `bytes`, `seconds` and the findings.
 
     Raises ChecksFailed when a finding is an error.

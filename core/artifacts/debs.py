@@ -1,0 +1,184 @@
+"""Debian packages with all they need, as the base image's own apt sees it: asked inside a container of that image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from core.artifacts.helper_container import HelperContainer
+from core.artifacts.lockfile import Kind, LockedFile
+from core.errors import XaivaError
+from core.presets.model import Preset
+from core.progress import Progress
+
+if TYPE_CHECKING:
+    import docker
+
+COMPILERS = ["build-essential", "cmake", "nasm", "ninja-build", "pkg-config"]
+OPENCV_LIBRARIES = ["libjpeg-dev", "libpng-dev", "zlib1g-dev"]
+# What programs linked to the libraries above load at run time; the names differ between distributions.
+RUNTIME_LIBRARY = re.compile(r"^(libjpeg\d+.*|libjpeg-turbo\d+|libpng16-16.*|zlib1g)$")
+KEPT_FIELDS = (
+    "Architecture",
+    "Multi-Arch",
+    "Essential",
+    "Priority",
+    "Section",
+    "Pre-Depends",
+    "Depends",
+    "Provides",
+    "Conflicts",
+    "Breaks",
+    "Replaces",
+)
+
+# Sections of the output begin with @@. apt's own words go to the error output, which is the log.
+SCRIPT = r"""
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+apt-get update -q -o APT::Update::Error-Mode=any >&2 || apt-get update -q >&2
+known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+python=''
+if [ -n "$PYTHON" ] && known "python$PYTHON" && known "python$PYTHON-venv"; then
+    python="python$PYTHON python$PYTHON-venv"
+    echo "@@python"
+fi
+build="$BUILD"
+if [ -n "$build" ] && [ -n "$python" ]; then build="$build python$PYTHON-dev"; fi
+missing=''
+for name in $DEBS $build; do known "${name%%=*}" || missing="$missing $name"; done
+if [ -n "$missing" ]; then echo "@@missing$missing"; exit 0; fi
+ask() { apt-get install -y --no-install-recommends --print-uris -qq "$@" | grep "^'" || true; }
+echo "@@debs"
+ask $python $DEBS | tee /tmp/uris
+echo "@@build-debs"
+if [ -n "$build" ]; then ask $python $DEBS $build | tee -a /tmp/uris; fi
+echo "@@stanzas"
+cut -d' ' -f2 /tmp/uris | sort -u | while IFS=_ read -r name version rest; do
+    echo "$name=$(echo "$version" | sed 's/%3a/:/g')"
+done | xargs -r apt-cache show
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a base image: packages for the runtime and for the builder stage."""
+
+    python_version: str
+    debs: Sequence[str]
+    build_debs: Sequence[str]
+
+
+@dataclass
+class Closure:
+    """The answer. `python` tells whether the distribution has that Python; `fields` are those of `Packages` by path."""
+
+    python: bool = False
+    debs: list[LockedFile] = field(default_factory=list)
+    build_debs: list[LockedFile] = field(default_factory=list)
+    fields: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def request_of(preset: Preset) -> Request:
+    """What a preset needs of its distribution: its own lists, and compilers when something is compiled."""
+    options = preset.build_options
+    compiles = bool(options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch)
+    build = [*COMPILERS, *(OPENCV_LIBRARIES if options.opencv_version else [])] if compiles else []
+    return Request(preset.python_version, list(preset.debs), sorted({*build, *preset.build_debs}))
+
+
+def closure(
+    client: docker.DockerClient, image: str, request: Request, env: Mapping[str, str], progress: Progress
+) -> Closure:
+    """Ask the image's apt. Raises XaivaError when it cannot be asked or does not know a package; Cancelled."""
+    asked = {
+        "PYTHON": request.python_version,
+        "DEBS": " ".join(request.debs),
+        "BUILD": " ".join(request.build_debs),
+    }
+    with HelperContainer(client, image, SCRIPT, asked, env) as container:
+        output = container.run(progress, f"Asking the package manager of {image}", "debs")
+    return _read_answer(image, output)
+
+
+def _read_answer(image: str, output: str) -> Closure:
+    sections = _sections(output)
+    if "missing" in sections:
+        names = ", ".join(sections["missing"][0].split())
+        raise XaivaError(
+            f"Debian packages of {image}", f"its package sources have no {names}", "correct the names under debs"
+        )
+    stanzas = _stanzas("\n".join(sections.get("stanzas", [])))
+    result = Closure(python="python" in sections)
+    runtime = {line for line in sections.get("debs", []) if line}
+    every = [line for line in sections.get("build-debs", []) if line]
+    for line in sorted(runtime):
+        _add(result, result.debs, "debs", line, stanzas)
+    for line in sorted(set(every) - runtime):
+        name = line.split()[1].partition("_")[0]
+        if RUNTIME_LIBRARY.match(name):
+            _add(result, result.debs, "debs", line, stanzas)
+        else:
+            _add(result, result.build_debs, "build-debs", line, stanzas)
+    return result
+
+
+def _sections(output: str) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in output.splitlines():
+        if line.startswith("@@"):
+            name, _, rest = line[2:].partition(" ")
+            current = sections.setdefault(name, [rest] if rest else [])
+        else:
+            current.append(line)
+    return sections
+
+
+def _stanzas(text: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Name and version → fields. Continued lines are dropped: only descriptions have them."""
+    found = {}
+    for block in text.split("\n\n"):
+        fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.MULTILINE))
+        if "Package" in fields and "SHA256" in fields:
+            found[fields["Package"], fields["Version"]] = fields
+    return found
+
+
+def _add(
+    result: Closure, to: list[LockedFile], folder: str, line: str, stanzas: Mapping[tuple[str, str], dict[str, str]]
+) -> None:
+    quoted, filename, size = line.split()[:3]
+    name, version = (unquote(part) for part in filename.split("_")[:2])
+    stanza = stanzas.get((name, version))
+    if stanza is None:
+        raise XaivaError(
+            f"{filename}", "its package source gives no SHA-256 for it", "use a package source that signs SHA-256"
+        )
+    file = LockedFile(
+        path=f"{folder}/{filename.replace('%3a', '_')}",
+        size=int(size),
+        sha256=stanza["SHA256"],
+        kind=Kind.DEB,
+        url=quoted.strip("'"),
+        name=name,
+        version=version,
+    )
+    to.append(file)
+    result.fields[file.path] = {key: stanza[key] for key in KEPT_FIELDS if key in stanza}
+
+
+def merge(first: Closure, second: Closure) -> Closure:
+    """Both closures together; the base and the smaller runtime base of one preset each get what they lack."""
+    merged = Closure(first.python and second.python)
+    merged.debs = _united(first.debs, second.debs)
+    runtime = {file.url for file in merged.debs}
+    merged.build_debs = [file for file in _united(first.build_debs, second.build_debs) if file.url not in runtime]
+    merged.fields = {**second.fields, **first.fields}
+    return merged
+
+
+def _united(first: Sequence[LockedFile], second: Sequence[LockedFile]) -> list[LockedFile]:
+    return sorted({file.path: file for file in [*second, *first]}.values(), key=lambda file: file.path)

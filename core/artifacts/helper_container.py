@@ -1,0 +1,116 @@
+"""A short-lived container of a base image, online, in which its own tools answer questions or build a wheel."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.artifacts.indexes import PROXY_VARIABLES
+from core.engine import engine_errors
+from core.errors import Cancelled, XaivaError
+from core.progress import Progress
+
+if TYPE_CHECKING:
+    import docker
+
+POLL_SECONDS = 0.2
+OWNER_LABEL = "org.xaiva.helper"  # lets a person find what a killed engine left behind
+LAST_LINES = 12
+
+
+class HelperContainer:
+    """Runs one shell script in a container with the host's network; removes it in the end, whatever happens.
+
+    The script reads the environment `env`, and the proxies of `machine_env`. Use as a context manager.
+    """
+
+    def __init__(
+        self,
+        client: docker.DockerClient,
+        image: str,
+        script: str,
+        env: Mapping[str, str],
+        machine_env: Mapping[str, str],
+    ) -> None:
+        proxies = {name: value for name, value in machine_env.items() if name.lower() in PROXY_VARIABLES}
+        with engine_errors(f"A helper container of {image}"):
+            self._container: Any = client.containers.create(
+                image,
+                command=["-eu", "-c", script],
+                entrypoint=["/bin/sh"],
+                user="0:0",
+                network_mode="host",
+                environment={**proxies, **env},
+                labels={OWNER_LABEL: "1"},
+            )
+        self._image = image
+        self._output: list[bytes] = []
+
+    def __enter__(self) -> HelperContainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with engine_errors(f"Removing the helper container of {self._image}"):
+            self._container.remove(force=True, v=True)
+
+    def put(self, folder: str, name: str, content: bytes) -> None:
+        """Write a file into the container, before it runs."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+        with engine_errors(f"Writing into the helper container of {self._image}"):
+            self._container.put_archive(folder, buffer.getvalue())
+
+    def run(self, progress: Progress, what: str, stage: str = "") -> str:
+        """Run the script to its end; its standard output. Its error output goes to the log, line by line.
+
+        Raises XaivaError about `what` when it fails, Cancelled when the listener wants so.
+        """
+        errors: list[str] = []
+        with engine_errors(what):
+            self._container.start()
+            reader = threading.Thread(target=self._read, args=(progress, stage, errors), daemon=True)
+            reader.start()
+            while reader.is_alive():
+                reader.join(POLL_SECONDS)
+                if progress.cancelled():
+                    raise Cancelled()
+            code = self._container.wait(timeout=10)["StatusCode"]
+        if code:
+            raise XaivaError(
+                what,
+                " ".join(errors[-LAST_LINES:]) or f"it ended with status {code}",
+                "check the network of the engine's machine, and the package sources of the base image",
+            )
+        return b"".join(self._output).decode(errors="replace")
+
+    def fetch(self, folder: str) -> dict[str, bytes]:
+        """The files the script left in `folder`, by name."""
+        with engine_errors(f"Reading from the helper container of {self._image}"):
+            chunks, _ = self._container.get_archive(folder)
+            data = io.BytesIO(b"".join(chunks))
+        found = {}
+        with tarfile.open(fileobj=data) as tar:
+            for member in tar:
+                source = tar.extractfile(member) if member.isfile() else None
+                if source is not None:
+                    found[Path(member.name).name] = source.read()
+        return found
+
+    def _read(self, progress: Progress, stage: str, errors: list[str]) -> None:
+        rest = b""
+        for out, err in self._container.attach(stdout=True, stderr=True, stream=True, logs=True, demux=True):
+            if out:
+                self._output.append(out)
+            if err:
+                *lines, rest = (rest + err).split(b"\n")
+                for raw in lines:
+                    line = raw.decode(errors="replace").rstrip()
+                    errors.append(line)
+                    progress.log(line, stage)
