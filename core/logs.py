@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 import threading
+import weakref
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
@@ -84,9 +85,7 @@ class _Segment:
         self._ends = 0  # line ends among them
         self._before = array("Q", [0])  # block -> line ends before it
         self._block: tuple[int, bytes] = (-1, b"")
-
-    def close(self) -> None:
-        os.close(self.descriptor)
+        weakref.finalize(self, os.close, descriptor)  # by the last reader: a search may still be under way in a thread
 
     def extend(self, size: int) -> bool:
         """Index the file up to `size` bytes. False when it turns out to be shorter."""
@@ -160,12 +159,6 @@ class FileLines:
     def __len__(self) -> int:
         return self._segment.lines if self._segment else 0
 
-    def close(self) -> None:
-        """Close the file."""
-        segment, self._segment = self._segment, None
-        if segment:
-            segment.close()
-
     def update(self) -> bool:
         """Take in what was written since. Raises OSError when the file cannot be read."""
         try:
@@ -193,7 +186,6 @@ class FileLines:
 
     def _open(self) -> _Segment:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        self.close()
         self._inode = os.fstat(descriptor).st_ino
         self._segment = segment = _Segment(descriptor)
         self.generation += 1
@@ -228,7 +220,6 @@ class Spool:
             if self._new.size > self._half:
                 if self._old:
                     self.dropped += self._old.lines
-                    self._old.close()
                 self._old, self._new = self._new, _Segment(_nameless())
             os.write(self._new.descriptor, data)
             self._new.extend(self._new.size + len(data))
@@ -251,13 +242,6 @@ class Spool:
     def tail(self, count: int) -> list[str]:
         """The last lines."""
         return self.read(max(0, len(self) - count), len(self))
-
-    def close(self) -> None:
-        """Forget all lines."""
-        with self._lock:
-            for segment in filter(None, (self._old, self._new)):
-                segment.close()
-            self._old, self._new = None, _Segment(_nameless())
 
 
 def _nameless() -> int:
@@ -328,6 +312,12 @@ class Matching:
 
     def _gone(self) -> int:
         return bisect_left(self._numbers, self.source.dropped)
+
+
+def of_stage(stage: str) -> Callable[[str], bool]:
+    """For `Matching`: the lines of one stage in an operation's log (`clock<tab>stage<tab>text`)."""
+    wanted = f"\t{stage}\t"
+    return lambda line: line[8 : 8 + len(wanted)] == wanted
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -1,0 +1,72 @@
+"""A log's line as spans: its clock and stage stand back, trouble stands out, what is searched for stands out more."""
+
+from __future__ import annotations
+
+import re
+
+from rich.cells import cell_len, chop_cells
+
+from tui.present.cells import Line, Span
+
+_TROUBLE = re.compile(r"\b(error|fatal|failed|failure|traceback|exception|panic|denied)\b", re.IGNORECASE)
+_WARNING = re.compile(r"\bwarn(ing)?\b", re.IGNORECASE)
+_STAMP = re.compile(r"^(\d\d:\d\d:\d\d|--:--:--)\t([^\t]*)\t")
+_STAGE_WIDTH = 12
+_TAB = 8
+
+
+def dress(text: str, wanted: re.Pattern[str] | None = None) -> Line:
+    """The spans of one line."""
+    spans: list[Span] = []
+    stamp = _STAMP.match(text)
+    role = ""
+    if stamp:
+        clock, stage = stamp.groups()
+        spans.append(Span(f"{clock} {stage[:_STAGE_WIDTH]:<{_STAGE_WIDTH}} " if stage else f"{clock} ", "dim"))
+        text = text[stamp.end() :]
+        role = "warn" if clock.startswith("-") else ""  # not a line of the work's, but that lines are missing here
+    text = text.expandtabs(_TAB)
+    if _TROUBLE.search(text):
+        role = "error"
+    elif _WARNING.search(text):
+        role = "warn"
+    return (*spans, *_marked(text, role, wanted))
+
+
+def _marked(text: str, role: str, wanted: re.Pattern[str] | None) -> list[Span]:
+    if wanted is None:
+        return [Span(text, role)]
+    spans: list[Span] = []
+    at = 0
+    for match in wanted.finditer(text):
+        if match.end() > match.start():
+            spans += [Span(text[at : match.start()], role), Span(match[0], "current")]
+            at = match.end()
+    spans.append(Span(text[at:], role))
+    return [span for span in spans if span.text]
+
+
+def fold(line: Line, width: int) -> list[Line]:
+    """The line over as many rows as it needs."""
+    rows: list[Line] = []
+    row: list[Span] = []
+    left = width
+    for text, role in line:
+        pieces = _pieces(text, left, width)
+        for number, piece in enumerate(pieces):
+            if number:
+                rows.append(tuple(row))
+                row, left = [], width
+            if piece:
+                row.append(Span(piece, role))
+                left -= cell_len(piece)
+    rows.append(tuple(row))
+    return rows
+
+
+def _pieces(text: str, left: int, width: int) -> list[str]:
+    """`text` cut into what still fits into `left` columns and rows of `width`."""
+    if cell_len(text) <= left:
+        return [text]
+    head = chop_cells(text, left)[0] if left > 0 else ""
+    return [head, *chop_cells(text[len(head) :], width)]

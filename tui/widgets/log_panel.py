@@ -1,0 +1,223 @@
+"""A log view with its search line and a line that says where one is, what is filtered and what was lost."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Input
+
+from core.errors import InputError
+from core.logs import Lines, Matching, find, pattern
+from tui.widgets.log_view import LogView
+
+_COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes to a file
+
+
+class LogPanel(Vertical):
+    """`show(lines)` points it at a log. Keys: `/` search, `n` `N` next and previous, `&` filter, `y` `Y` copy."""
+
+    DEFAULT_CSS = """
+    LogPanel { height: 1fr; }
+    LogPanel > Input { display: none; height: 1; border: none; padding: 0 1; }
+    LogPanel > Input.-open { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "ask('search')", "Search", key_display="/"),
+        Binding("ampersand", "ask('filter')", "Filter", key_display="&"),
+        Binding("n", "next(False)", "Next", show=False),
+        Binding("N", "next(True)", "Previous", show=False),
+        Binding("escape", "clear", "Clear search and filter", show=False),
+        Binding("y", "copy_shown", "Copy what is shown"),
+        Binding("Y", "copy_all", "Copy the whole log", show=False),
+    ]
+
+    class Copied(Message):
+        """Something is to be copied; the application knows how."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, lines: Lines | None = None, title: str = "Log", *, id: str | None = None) -> None:
+        super().__init__(id=id, classes="panel")
+        self.border_title = title
+        self._all = lines
+        self._filter: re.Pattern[str] | None = None
+        self._asking = "search"
+        self._searching = threading.Event()  # set: the search under way is no longer wanted
+        self._status = ""
+
+    def compose(self) -> ComposeResult:
+        """The view and the search line."""
+        yield LogView(self._all)
+        search = Input()
+        search.cursor_blink = False
+        yield search
+
+    @property
+    def view(self) -> LogView:
+        """The log view."""
+        return self.query_one(LogView)
+
+    def show(self, lines: Lines | None, title: str | None = None) -> None:
+        """Show another log; the filter stays."""
+        self._all = lines
+        if title is not None:
+            self.border_title = title
+        self._refilter()
+
+    def focus_log(self) -> None:
+        """Give the keys to the log."""
+        self.view.focus()
+
+    # -- status ----------------------------------------------------------------
+
+    @on(LogView.Changed)
+    def _changed(self, event: LogView.Changed) -> None:
+        event.stop()
+        self.border_subtitle = self._status_line()
+
+    def _status_line(self) -> str:
+        view = self.view
+        if view.error:
+            return f"cannot read: {view.error}"
+        lines = view.lines
+        if lines is None:
+            return ""
+        parts = [f"{len(lines):,} lines" if lines.complete else f"{len(lines):,} lines, counting"]
+        if isinstance(lines, Matching) and self._filter:
+            parts[0] = f"{len(lines):,} of {len(lines.source):,} match {self._filter.pattern}"
+            if not lines.complete:
+                parts[0] += ", looking"
+        if lines.dropped:
+            parts.append(f"{lines.dropped:,} older lines dropped")
+        if view.wanted and not self._filter:
+            parts.append(f"/{view.wanted.pattern}")
+        if self._status:
+            parts.append(self._status)
+        parts.append("follows" if view.follow else f"at {view.top + 1:,}")
+        return " · ".join(parts)
+
+    def _say(self, status: str) -> None:
+        self._status = status
+        self.border_subtitle = self._status_line()
+
+    # -- search and filter -----------------------------------------------------
+
+    def action_ask(self, what: str) -> None:
+        """Open the line that takes an expression."""
+        self._asking = what
+        line = self.query_one(Input)
+        line.placeholder = f"{what}: a regular expression; Enter, or Esc to leave it"
+        line.value = (self._filter.pattern if self._filter else "") if what == "filter" else ""
+        line.add_class("-open")
+        line.focus()
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        try:
+            wanted = pattern(event.value) if event.value else None
+        except re.error as error:
+            self._say(f"not a regular expression: {error}")
+            return
+        self._close_line()
+        if self._asking == "filter":
+            self._filter = wanted
+            self._refilter()
+        else:
+            self.view.mark(wanted)
+            if wanted:
+                self.action_next(self.view.follow)
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+
+    def _close_line(self) -> None:
+        line = self.query_one(Input)
+        line.remove_class("-open")
+        self.view.focus()
+
+    def action_clear(self) -> None:
+        """Close the line, stop a search, then drop search and filter."""
+        self._searching.set()
+        if self.query_one(Input).has_class("-open"):
+            self._close_line()
+            return
+        self._status = ""
+        self.view.mark(None)
+        if self._filter:
+            self._filter = None
+            self._refilter()
+
+    def _refilter(self) -> None:
+        lines = self._all
+        if lines is not None and self._filter:
+            lines = Matching(lines, self._filter.search)
+        self._status = ""
+        if self.is_mounted:
+            self.view.wanted = self._filter or self.view.wanted
+            self.view.show(lines)
+
+    def action_next(self, backwards: bool) -> None:
+        """The next match, in a thread: a long log takes a moment."""
+        view = self.view
+        lines, wanted = view.lines, view.wanted
+        if lines is None or wanted is None:
+            return
+        self._searching.set()
+        self._searching = stop = threading.Event()
+        start = self._start(view, len(lines), backwards)
+        self._say("searching")
+        self._in_thread(lambda: find(lines, wanted, start, backwards, stop.is_set), stop)
+
+    def _start(self, view: LogView, count: int, backwards: bool) -> int:
+        last = view.hit
+        if last is not None and view.top <= last < view.top + view.size.height:
+            return last - 1 if backwards else last + 1
+        return (count - 1 if view.follow else view.top + view.size.height) if backwards else view.top
+
+    def _in_thread(self, search: Callable[[], int | None], stop: threading.Event) -> None:
+        def run() -> None:
+            try:
+                hit = search()
+            except OSError:
+                hit = None
+            if not stop.is_set():
+                self.app.call_later(self._found, hit)
+
+        threading.Thread(target=run, name="log-search", daemon=True).start()
+
+    def _found(self, hit: int | None) -> None:
+        if hit is None:
+            self._say("not found")
+            return
+        self.view.hit = hit
+        self.view.go_to(hit)
+        self._say(f"found in line {hit + 1:,}")
+
+    # -- copy ------------------------------------------------------------------
+
+    def action_copy_shown(self) -> None:
+        """What is shown, in full lines."""
+        self.post_message(self.Copied(self.view.text))
+
+    def action_copy_all(self) -> None:
+        """The whole log, or what the filter leaves of it."""
+        lines = self.view.lines
+        if lines is None:
+            return
+        if len(lines) > _COPY_LINES:
+            error = InputError(f"{len(lines):,} lines", f"more than {_COPY_LINES:,}", "filter first, with &")
+            self.notify(str(error), severity="warning")
+            return
+        self.post_message(self.Copied("\n".join(lines.read(0, len(lines)))))
