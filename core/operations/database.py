@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from core.errors import XaivaError
 from core.operations import sql
 
 BUSY_SECONDS = 10.0
+SITES_HELD = 4  # ledgers that a thread keeps open
+_local = threading.local()
 # SQLite's locks and shared memory cannot be trusted there.
 NETWORK_FILE_SYSTEMS = frozenset(
     (
@@ -49,6 +52,24 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, path)
+    return connection
+
+
+def shared_connection(path: Path) -> sqlite3.Connection:
+    """This thread's connection to the ledger, kept open: opening and closing one costs more than asking it.
+
+    A ledger that was moved or removed meanwhile is opened afresh; a forked child never uses its parent's connection.
+    """
+    if getattr(_local, "pid", 0) != os.getpid():
+        _local.pid, _local.held = os.getpid(), {}
+    held: dict[Path, tuple[int, sqlite3.Connection]] = _local.held
+    inode, connection = held.pop(path, (0, None))
+    if connection is None or not path.exists() or path.stat().st_ino != inode:
+        connection = connect(path)
+        inode = path.stat().st_ino
+    held[path] = (inode, connection)
+    if len(held) > SITES_HELD:
+        held.pop(next(iter(held)))[1].close()
     return connection
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from pydantic import JsonValue
 
 from core.errors import Cancelled, InputError, XaivaError
 from core.operations import processes, sql
-from core.operations.database import connect, connect_read_only, explained, transaction
+from core.operations.database import connect_read_only, explained, shared_connection, transaction
 from core.operations.kinds import KINDS
 from core.operations.leftovers import remove_leftovers
 from core.operations.log import LogReader, tail
@@ -49,7 +48,6 @@ class Ledger:
         self.site = site
         self.path = site.state / "ledger.sqlite"
         self._kinds = kinds
-        self._local = threading.local()
 
     def start(
         self, kind: str, subject: str, options: Mapping[str, JsonValue] | None = None, *, key: str | None = None
@@ -172,12 +170,7 @@ class Ledger:
     # -- the rows ---------------------------------------------------------------------------------------------------
 
     def _connection(self) -> sqlite3.Connection:
-        """This thread's connection; a forked child must not use its parent's."""
-        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
-        if held is None or held[0] != os.getpid():
-            held = (os.getpid(), connect(self.path))
-            self._local.held = held
-        return held[1]
+        return shared_connection(self.path)
 
     def _read(self, statement: str, values: Mapping[str, object]) -> Rows:
         if not self.path.exists():
@@ -226,7 +219,7 @@ class Ledger:
         log = self.log_path(identifier)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            spawn(self.site.root, identifier, row["token"], log)
+            spawn(self.site, identifier, row["token"], log)
         except OSError as error:
             failure = Failure(
                 what=f"{row['kind']} {row['subject']} could not be started",

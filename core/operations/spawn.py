@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from core.operations.processes import TOKEN_VARIABLE
+from core.site import Site
 
 _ROOT = os.fspath(Path(__file__).resolve().parents[2])  # the folder that holds the package `core`
 # -I: neither the working directory nor PYTHONPATH may put a site's own module `core` before ours.
@@ -23,19 +24,19 @@ def interpreter(module: str, *arguments: str, detached: bool = False) -> list[st
     return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
 
 
-def spawn(root: Path, identifier: int, token: str, log: Path) -> None:
+def spawn(site: Site, identifier: int, token: str, log: Path) -> None:
     """Start the supervisor of an operation in a session of its own; it outlives this process and its terminal.
 
     Raises OSError when no process can be made.
     """
     with open(log, "ab") as output:
         first = subprocess.run(
-            interpreter("core.operations.child", os.fspath(root), str(identifier), token, detached=True),
+            interpreter("core.operations.child", os.fspath(site.root), str(identifier), token, detached=True),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=root,
-            env={**os.environ, TOKEN_VARIABLE: token},
+            cwd=site.root,
+            env={**site.env, TOKEN_VARIABLE: token},
             start_new_session=True,
             check=False,
         )

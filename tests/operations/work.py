@@ -76,7 +76,10 @@ def deaf(site: Site, subject: str, options: Options, progress: Progress) -> Resu
         time.sleep(60)
 
 
-_DEAF_CHILD = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print('child', os.getpid(), flush=True); time.sleep(600)"
+_DEAF_CHILD = (
+    "import os, signal, time; signal.signal(15, signal.SIG_IGN); print("
+    "'child', os.getpid(), flush=True); time.sleep(600)"
+)
 
 
 def nested(site: Site, subject: str, options: Options, progress: Progress) -> Result:

@@ -1,0 +1,122 @@
+"""The command `xaiva`: its table of commands, loaded one by one when used, and how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from core.cli.output import print_error
+from core.cli.session import Session
+from core.errors import Cancelled, InputError, XaivaError
+
+# Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
+    "lock": ("artifacts", "Name every file a preset needs, with size and SHA-256."),
+    "sync": ("artifacts", "Bring the artifacts in line with the lock."),
+    "verify": ("artifacts", "Check every byte of the artifacts against the lock."),
+    "wheel": ("artifacts", "Build wheels of packages that come only as source."),
+    "build": ("builds", "Build a preset's image with the network off."),
+    "load": ("builds", "Load a preset's packed image into the engine."),
+    "builds": ("builds", "The builds so far: list, show, compare."),
+    "launch": ("containers", "Start a container from a preset's image."),
+    "ps": ("containers", "All containers of the engine; ours are marked."),
+    "logs": ("containers", "A container's log: follow, since, search."),
+    "stop": ("containers", "Stop a container."),
+    "restart": ("containers", "Stop and start a container."),
+    "rm": ("containers", "Remove a container."),
+    "exec": ("containers", "Run a command, or a shell, in a container."),
+    "stats": ("containers", "What the running containers use."),
+    "camera": ("cameras", "The inference service's cameras."),
+    "ops": ("operations", "Long work: list, show, follow, cancel, retry."),
+    "gpu": ("machine", "The GPUs of this machine."),
+    "host": ("machine", "CPU, memory, disks and network of this machine."),
+    "doctor": ("machine", "What this machine can and cannot do."),
+    "completion": ("completion", "Print the completion script of a shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order of the table: the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, loaded now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"core.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The table, with nothing loaded."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 checks found errors, 130 cancelled.",
+)
+@click.option("--site", "root", metavar="DIR", default=".", help="The site's folder (default: this one).")
+@click.option("--read-only", is_flag=True, help="Console: look, change nothing.")
+@click.option("--low-bandwidth", is_flag=True, help="Console: for a thin line.")
+@click.pass_context
+def root(ctx: click.Context, root: str, read_only: bool, low_bandwidth: bool) -> None:
+    """Bring GPU inference to sites that have no network. Without a command: the console."""
+    ctx.obj = Session(root)
+    if ctx.invoked_subcommand is None:
+        from tui.app import run as run_console
+
+        ctx.exit(run_console(root, read_only=read_only, low_bandwidth=low_bandwidth))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code. Nothing but words reaches the user."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    try:
+        return _exit_code(root.main(words, prog_name="xaiva", standalone_mode=False))
+    except click.UsageError as error:
+        usage = error.ctx.command_path if error.ctx else "xaiva"
+        print_error(InputError(usage, error.format_message(), f"see: {usage} --help"), as_json)
+        return 2
+    except click.ClickException as error:
+        print_error(XaivaError("xaiva", error.format_message()), as_json)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        print_error(Cancelled(), as_json)
+        return Cancelled.exit_code
+    except XaivaError as error:
+        print_error(error, as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        return 1
+    except Exception as error:
+        print_error(_unexpected(error, words), as_json)
+        return 1
+
+
+def _exit_code(result: object) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _unexpected(error: Exception, words: Sequence[str]) -> XaivaError:
+    from core.cli.crash import record
+
+    path = record(error, words)
+    return XaivaError(
+        "xaiva met an unexpected error",
+        f"{type(error).__name__}: {error}",
+        f"the traceback is in {path}; please report it" if path else "please report it",
+    )

@@ -1,0 +1,20 @@
+"""`xaiva completion`: the script that teaches a shell our commands, options and preset names."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    bash: eval "$(xaiva completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; fish: xaiva completion fish >
+    ~/.config/fish/completions/xaiva.fish
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None  # one of the choices
+    click.echo(kind(ctx.find_root().command, {}, "xaiva", "_XAIVA_COMPLETE").source())

@@ -1,0 +1,210 @@
+"""`xaiva launch`, `ps`, `logs`, `stop`, `restart`, `rm`, `exec`, `stats`: containers of the engine."""
+
+from __future__ import annotations
+
+import subprocess
+
+import click
+
+from core.cli import output
+from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
+from core.errors import InputError
+
+
+@click.command("launch")
+@preset_argument
+@click.option("--name", default="", help="The container's name (default: xaiva-PRESET).")
+@click.option("--replace", is_flag=True, help="Replace a container of that name.")
+@click.option("--create-folders", is_flag=True, help="Make missing folders of its volumes.")
+@click.option(
+    "--dev/--no-dev", default=None, help="With the source mounted and automatic reload (default: as the preset has it)."
+)
+@json_option
+@click.pass_obj
+def launch_command(
+    session: Session, preset: str, name: str, replace: bool, create_folders: bool, dev: bool | None, as_json: bool
+) -> None:
+    """Start a container from a preset's image with its run settings."""
+    from core.containers.launch import launch
+    from core.presets.store import load_named
+
+    loaded = load_named(session.site, preset)
+    container = launch(session.site, preset, loaded, name=name, replace=replace, create_folders=create_folders, dev=dev)
+    if as_json:
+        output.print_json({"container": container})
+    else:
+        click.echo(f"{container.name}: {container.status}")
+
+
+@click.command("ps")
+@json_option
+@click.pass_obj
+def ps_command(session: Session, as_json: bool) -> None:
+    """All containers of the engine; ours are marked."""
+    from core.containers.listing import list_containers
+
+    containers = list_containers(session.engine)
+    if as_json:
+        output.print_json({"containers": [{**output.plain(c), "ours": c.ours} for c in containers]})
+        return
+    output.print_table(
+        ("", "NAME", "STATE", "HEALTH", "PORTS", "IMAGE", "STATUS"),
+        (
+            (
+                "*" if c.ours else "",
+                c.name,
+                c.state.value,
+                c.health.value,
+                " ".join(f"{p.host_port}:{p.container_port}" for p in c.ports if p.host_port) or "-",
+                c.image,
+                c.status,
+            )
+            for c in containers
+        ),
+    )
+
+
+@click.command("logs")
+@click.argument("container")
+@click.option("--follow", "-f", is_flag=True, help="Go on with the lines that come.")
+@click.option("--since", default="", help="From then on: 10m, 2h, or a time as 2026-01-31T12:00.")
+@click.option("--grep", "pattern", default="", help="Only lines that match this regular expression.")
+@click.option("--tail", type=int, default=None, help="Only the last lines.")
+@json_option
+@click.pass_obj
+def logs_command(
+    session: Session, container: str, follow: bool, since: str, pattern: str, tail: int | None, as_json: bool
+) -> None:
+    """A container's log. With --json every line is one document."""
+    from core.containers.logs import follow_logs, logs, parse_time
+
+    name = reference(session, container)
+    moment = parse_time(since) if since else None
+    read = follow_logs if follow else logs
+    for line in read(session.engine, name, tail=tail, since=moment, search=pattern):
+        if as_json:
+            output.print_json(line, one_line=True)
+        else:
+            click.echo(line.text, err=line.stream == "stderr")
+
+
+@click.command("stop")
+@click.argument("container")
+@json_option
+@click.pass_obj
+def stop_command(session: Session, container: str, as_json: bool) -> None:
+    """Stop a container."""
+    from core.containers.manage import stop
+
+    name = reference(session, container)
+    stop(session.engine, name)
+    _say(session, name, as_json)
+
+
+@click.command("restart")
+@click.argument("container")
+@json_option
+@click.pass_obj
+def restart_command(session: Session, container: str, as_json: bool) -> None:
+    """Stop and start a container."""
+    from core.containers.manage import restart
+
+    name = reference(session, container)
+    restart(session.engine, name)
+    _say(session, name, as_json)
+
+
+@click.command("rm")
+@click.argument("container")
+@click.option("--force", is_flag=True, help="Also when it runs.")
+@yes_option
+@json_option
+@click.pass_obj
+def rm_command(session: Session, container: str, force: bool, yes: bool, as_json: bool) -> None:
+    """Remove a container; its volumes and image stay."""
+    from core.containers.manage import remove
+
+    name = reference(session, container)
+    confirm(f"Remove the container {name}?", yes)
+    remove(session.engine, name, force=force)
+    if as_json:
+        output.print_json({"removed": name})
+    else:
+        click.echo(f"{name}: removed")
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("container")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def exec_command(session: Session, container: str, command: tuple[str, ...]) -> None:
+    """Run a command, or a shell, in a container; ends with its exit code."""
+    import sys
+
+    from core.containers.shell import SHELL, exec_argv
+    from core.engine import docker_environment
+
+    name = reference(session, container)
+    argv = exec_argv(name, command or SHELL, terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    done = subprocess.run(argv, env=docker_environment(session.site), check=False)
+    raise click.exceptions.Exit(done.returncode)
+
+
+@click.command("stats")
+@json_option
+@click.pass_obj
+def stats_command(session: Session, as_json: bool) -> None:
+    """What the running containers use now."""
+    import time
+
+    from core.containers.listing import list_containers
+    from core.containers.stats import StatsSampler
+
+    running = [container for container in list_containers(session.engine) if container.running]
+    sampler = StatsSampler(session.engine)
+    sampler.sample(c.id for c in running)
+    time.sleep(1 if running else 0)  # rates are differences of two samples
+    samples = sampler.sample(c.id for c in running)
+    if as_json:
+        output.print_json({"stats": {c.name: samples[c.id] for c in running if c.id in samples}})
+        return
+    output.print_table(
+        ("NAME", "CPU", "MEMORY", "LIMIT", "NET IN", "NET OUT", "PIDS"),
+        (
+            (
+                c.name,
+                "-" if s.cpu_percent is None else f"{s.cpu_percent:.1f} %",
+                output.size(s.memory),
+                output.size(s.memory_limit) if s.memory_limit else "-",
+                output.size(s.network_received),
+                output.size(s.network_sent),
+                s.pids,
+            )
+            for c in running
+            if (s := samples.get(c.id))
+        ),
+    )
+
+
+def reference(session: Session, text: str) -> str:
+    """The container's name: given by name, by the start of its id, or by its preset's name."""
+    from core.containers.listing import list_containers
+
+    containers = list_containers(session.engine)
+    by_name = [c.name for c in containers if c.name == text]
+    found = by_name or [c.name for c in containers if c.preset == text or (len(text) >= 4 and c.id.startswith(text))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"Container {text}", f"several go by it: {', '.join(found)}", "name one of them")
+    raise InputError(f"Container {text}", "there is none of that name", "see: xaiva ps")
+
+
+def _say(session: Session, name: str, as_json: bool) -> None:
+    from core.containers.listing import get
+
+    container = get(session.engine, name)
+    if as_json:
+        output.print_json({"container": container})
+    else:
+        click.echo(f"{container.name}: {container.status}")

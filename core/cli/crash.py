@@ -1,0 +1,33 @@
+"""Where an unexpected error's traceback goes: a file of the site, never the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.operations.redact import redactor
+
+LIMIT = 1 << 20  # bytes; a longer file starts afresh
+
+
+def record(error: Exception, words: Sequence[str]) -> Path | None:
+    """Append the traceback to `.xaiva/errors.log` of the site, or to a temporary file; None when neither can be."""
+    site = Path(words[words.index("--site") + 1]) if "--site" in words[:-1] else Path()
+    text = "".join(traceback.format_exception(error))
+    entry = redactor(os.environ)(f"{time.strftime('%Y-%m-%d %H:%M:%S')} xaiva {shlex.join(words)}\n{text}\n")
+    for folder in (site / ".xaiva", Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            path = folder / ("errors.log" if folder.name == ".xaiva" else f"xaiva-errors-{os.getuid()}.log")
+            if folder.name == ".xaiva" and site.is_dir():
+                folder.mkdir(exist_ok=True)
+            grown = path.exists() and path.stat().st_size > LIMIT
+            with open(path, "w" if grown else "a") as file:
+                file.write(entry)
+            return path.resolve()
+    return None

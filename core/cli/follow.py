@@ -1,0 +1,180 @@
+"""Long work seen from the command line: bars on a terminal, plain lines in a pipe, one document with --json.
+
+Ctrl-C while following what this command started cancels it (exit code 130). `--detach`, a closed terminal or a lost
+connection leave it running. In `xaiva ops follow`, which only looks, Ctrl-C stops looking.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.session import Command, Session, json_option
+
+if TYPE_CHECKING:
+    from core.operations.model import Operation, Update
+    from core.progress import Stage
+
+_LAST_LINES = 15  # of the log, shown when the work failed and its lines were not shown
+_FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
+
+
+def operation_options(command: Command) -> Command:
+    """`--detach` and `--json`."""
+    detach = click.option("--detach", "-d", is_flag=True, help="Start it and leave; see: xaiva ops follow ID.")
+    return json_option(detach(command))
+
+
+def run_operation(
+    session: Session, kind: str, subject: str, options: dict[str, Any], *, detach: bool, as_json: bool
+) -> None:
+    """Start an operation and follow it to its end. Raises the error with which it ended."""
+    operation = session.ledger.start(kind, subject, options)
+    if detach:
+        if as_json:
+            output.print_json({"operation": operation})
+        else:
+            click.echo(f"operation {operation.id} has started; follow it with: xaiva ops follow {operation.id}")
+        return
+    try:
+        operation = watch(session, operation.id, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo("cancelling …", err=True)
+        session.ledger.cancel(operation.id)
+        operation = session.ledger.wait(operation.id, timeout=10)
+    finish(session, operation, as_json=as_json)
+
+
+def watch(session: Session, identifier: int, *, as_json: bool) -> Operation:
+    """Show the operation until it is over; the operation as it ended."""
+    updates = session.ledger.follow(identifier)
+    if as_json:
+        return _last(updates, lambda _: None)
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        return _bars(updates)
+    printed: dict[str, str] = {}
+    return _last(updates, lambda update: _print_lines(update, printed))
+
+
+def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
+    """Print the outcome. Raises the error with which the operation ended."""
+    from core.operations.ledger import raise_for
+
+    if as_json:
+        output.print_json({"operation": operation, "stages": session.ledger.stages(operation.id)})
+        if operation.failure or found_errors(operation):
+            raise click.exceptions.Exit(operation.failure.exit_code if operation.failure else 3)
+        return
+    if operation.failure and sys.stdout.isatty():
+        from core.operations.log import tail
+
+        for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):
+            click.echo(f"  {line}", err=True)
+        click.echo(f"  (the whole log: {operation.log})", err=True)
+    raise_for(operation)
+    print_result(operation)
+    if found_errors(operation):
+        raise click.exceptions.Exit(3)
+
+
+def found_errors(operation: Operation) -> bool:
+    """Whether a check that ran to its end found errors."""
+    findings = (operation.result or {}).get("findings")
+    return isinstance(findings, list) and any(isinstance(f, dict) and f.get("level") == "error" for f in findings)
+
+
+def print_result(operation: Operation) -> None:
+    """The outcome in words."""
+    from core.findings import Finding
+
+    click.echo(f"{operation.title()}: {operation.state.value} in {output.seconds(operation.seconds)}")
+    for name, value in (operation.result or {}).items():
+        if name == "findings" and isinstance(value, list):
+            output.print_findings(Finding.model_validate(finding) for finding in value)
+        elif isinstance(value, list):
+            for item in value:
+                click.echo(f"  {name}: {_in_words(item)}")
+        elif value not in (None, "", {}):
+            click.echo(f"  {name}: {_in_words(value)}")
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items() if item not in (None, "", [], {}))
+    if isinstance(value, list):
+        return ", ".join(_in_words(item) for item in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:
+    operation = None
+    for update in updates:
+        operation = update.operation
+        show(update)
+    assert operation is not None  # the first update comes at once
+    return operation
+
+
+def _print_lines(update: Update, printed: dict[str, str]) -> None:
+    for line in update.lines:
+        click.echo(f"{line.stage}: {line.text}" if line.stage else line.text)
+    for stage in update.stages:
+        if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
+            detail = f" ({stage.detail})" if stage.detail else ""
+            click.echo(f"[{stage.state.value}] {stage.title}{detail}")
+        printed[stage.id] = stage.state.value
+
+
+def _bars(updates: Iterable[Update]) -> Operation:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[state]:>9}"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(update: Update) -> None:
+            started = [stage for stage in update.stages if stage.state.value != "waiting"]
+            over = [stage.id for stage in started if stage.state.value != "running"]
+            folded = set(over[:-_FINISHED_SHOWN])
+            for stage in started:
+                if stage.id not in tasks:
+                    tasks[stage.id] = progress.add_task(stage.title, total=None, state="", amount="")
+                task = tasks[stage.id]
+                progress.update(
+                    task,
+                    description=stage.title.replace("[", "\\["),
+                    completed=_completed(stage),
+                    total=stage.total or (1 if stage.id in over else None),
+                    state=stage.state.value,
+                    amount=_amount(stage),
+                    visible=stage.id not in folded,
+                )
+                if stage.id in over:
+                    progress.stop_task(task)
+
+        return _last(updates, show)
+
+
+def _completed(stage: Stage) -> float:
+    return (stage.total or 1) if stage.state.value in ("done", "cached") else stage.done
+
+
+def _amount(stage: Stage) -> str:
+    if stage.unit == "bytes":
+        amount = f"{output.size(stage.done)} of {output.size(stage.total)}" if stage.total else output.size(stage.done)
+    elif stage.total:
+        amount = f"{stage.done:.0f} of {stage.total:.0f} {stage.unit}"
+    else:
+        amount = ""
+    return f"{amount} {stage.detail}".strip().replace("[", "\\[")

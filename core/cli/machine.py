@@ -1,0 +1,78 @@
+"""`xaiva gpu`, `host`, `doctor`: this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from core.cli import output
+from core.cli.session import Session, json_option
+
+
+@click.command("gpu")
+@json_option
+def gpu_command(as_json: bool) -> None:
+    """The GPUs of this machine, as NVML sees them now."""
+    from core.telemetry.gpus import GpuSampler
+
+    _print("gpus", GpuSampler().sample(), as_json)
+
+
+@click.command("host")
+@json_option
+@click.pass_obj
+def host_command(session: Session, as_json: bool) -> None:
+    """CPU, memory, disks and network of this machine."""
+    from core.telemetry.host import HostSampler
+
+    _print("host", HostSampler(session.site).sample(), as_json)
+
+
+@click.command("doctor")
+@json_option
+@click.pass_obj
+def doctor_command(session: Session, as_json: bool) -> None:
+    """What this machine can and cannot do, each with a remedy. Exit code 3 when something essential is missing."""
+    from core.doctor import examine
+    from core.findings import has_errors
+
+    findings = examine(session.site)
+    if as_json:
+        output.print_json({"findings": findings})
+    else:
+        output.print_findings(findings)
+    if has_errors(findings):
+        raise click.exceptions.Exit(3)
+
+
+def _print(name: str, sample: object, as_json: bool) -> None:
+    if as_json:
+        output.print_json({name: sample})
+        return
+    for line in _lines(output.plain(sample), ""):
+        click.echo(line)
+
+
+def _lines(value: object, indent: str) -> Iterator[str]:
+    """A sample as an indented text: lists of objects one below the other, empty things left out."""
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            yield f"{indent}{key}:"
+            yield from _lines(item, indent + "  ")
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            for entry in item:
+                yield f"{indent}{key}:"
+                yield from _lines(entry, indent + "  ")
+        elif item not in (None, "", [], {}):
+            yield f"{indent}{key}: {_value(key, item)}"
+
+
+def _value(key: str, item: object) -> str:
+    if isinstance(item, float):
+        return f"{item:.1f}"
+    if isinstance(item, int) and not isinstance(item, bool) and item > 1 << 20 and "time" not in key:
+        return output.size(item)
+    return ", ".join(map(str, item)) if isinstance(item, list) else str(item)

@@ -1,0 +1,109 @@
+"""`xaiva ops`: the ledger."""
+
+from __future__ import annotations
+
+import click
+
+from core.cli import output
+from core.cli.follow import finish, print_result, watch
+from core.cli.session import Session, json_option
+
+
+@click.group("ops")
+def ops_command() -> None:
+    """Long work: it outlives the terminal that started it."""
+
+
+@ops_command.command("list")
+@click.option("--live", is_flag=True, help="Only what runs now.")
+@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@json_option
+@click.pass_obj
+def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> None:
+    """Operations, newest first."""
+    operations = session.ledger.list(limit, live_only=live)
+    if as_json:
+        output.print_json({"operations": operations})
+        return
+    output.print_table(
+        ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY"),
+        (
+            (o.id, o.state.value, o.title(), output.moment(o.started or o.created), output.seconds(o.seconds), o.by)
+            for o in operations
+        ),
+    )
+
+
+@ops_command.command("show")
+@click.argument("identifier", metavar="ID", type=int)
+@json_option
+@click.pass_obj
+def show(session: Session, identifier: int, as_json: bool) -> None:
+    """One operation: stages, history, outcome and where its log is."""
+    operation = session.ledger.get(identifier)
+    stages, events = session.ledger.stages(identifier), session.ledger.events(identifier)
+    if as_json:
+        output.print_json({"operation": operation, "stages": stages, "events": events})
+        return
+    print_result(operation)
+    if operation.failure:
+        click.echo(f"  {operation.failure.error()}")
+    for stage in stages:
+        took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
+        click.echo(f"  [{stage.state.value}] {stage.title} {took}".rstrip())
+    for event in events:
+        by = f" by {event.by}" if event.by else ""
+        click.echo(f"  {output.moment(event.time)} {event.what}{by}")
+    click.echo(f"  log: {operation.log}")
+
+
+@ops_command.command("follow")
+@click.argument("identifier", metavar="ID", type=int)
+@click.option("--offset", default=0, help="Go on at this offset of the log (from an earlier --json line).")
+@json_option
+@click.pass_obj
+def follow(session: Session, identifier: int, offset: int, as_json: bool) -> None:
+    """Watch an operation to its end. Ctrl-C stops watching; the operation goes on.
+
+    With --json every change is one line: the operation, its stages, new log lines, and the offset to go on from.
+    """
+    try:
+        if as_json:
+            for update in session.ledger.follow(identifier, offset):
+                output.print_json(update, one_line=True)
+            return
+        operation = watch(session, identifier, as_json=False)
+    except KeyboardInterrupt:
+        click.echo(f"it goes on; see it again with: xaiva ops follow {identifier}", err=True)
+        return
+    finish(session, operation, as_json=False)
+
+
+@ops_command.command("cancel")
+@click.argument("identifier", metavar="ID", type=int)
+@json_option
+@click.pass_obj
+def cancel(session: Session, identifier: int, as_json: bool) -> None:
+    """End an operation within a second; what is complete stays."""
+    before = session.ledger.get(identifier)
+    session.ledger.cancel(identifier)
+    operation = session.ledger.wait(identifier, timeout=10)
+    if as_json:
+        output.print_json({"operation": operation})
+    elif before.state.live:
+        click.echo(f"{operation.title()}: {operation.state.value}")
+    else:
+        click.echo(f"{operation.title()} was over already: {operation.state.value}")
+
+
+@ops_command.command("retry")
+@click.argument("identifier", metavar="ID", type=int)
+@json_option
+@click.pass_obj
+def retry(session: Session, identifier: int, as_json: bool) -> None:
+    """Start an operation that failed, crashed or was cancelled once more; it goes on from what is complete."""
+    operation = session.ledger.retry(identifier)
+    if as_json:
+        output.print_json({"operation": operation})
+    else:
+        click.echo(f"operation {identifier} has started again; follow it with: xaiva ops follow {identifier}")

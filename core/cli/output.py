@@ -1,0 +1,129 @@
+"""Words and documents: what the command line prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import click
+
+from core.errors import XaivaError
+
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON holds it: models, data classes, enumerations, paths and errors become plain data."""
+    if isinstance(value, XaivaError):
+        return {"what": value.what, "why": value.why, "remedy": value.remedy, "exit_code": value.exit_code}
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", by_alias=True)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return [plain(item) for item in value]
+    return value
+
+
+def print_json(value: Any, *, one_line: bool = False) -> None:
+    """Print one document; `one_line` where documents follow each other."""
+    click.echo(json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False))
+
+
+def print_error(error: XaivaError, as_json: bool) -> None:
+    """What failed, why, and what to do now: to the error output, or as a document to the standard one."""
+    if as_json:
+        print_json({"error": error})
+        return
+    click.echo(click.style("error: ", fg="red") + str(error), err=True, color=_colour(sys.stderr.isatty()))
+
+
+def print_findings(findings: Iterable[Any]) -> None:
+    """Findings, one paragraph each, and their number at the end."""
+    counts: dict[str, int] = {}
+    for finding in findings:
+        level = finding.level.value
+        counts[level] = counts.get(level, 0) + 1
+        where = f" [{finding.where}]" if finding.where else ""
+        head = click.style(f"{level}:", fg=_COLOURS[level])
+        click.echo(f"{head} {finding.what}{where}", color=_colour(sys.stdout.isatty()))
+        if finding.why:
+            click.echo(f"    {finding.why}")
+        if finding.remedy:
+            click.echo(f"    → {finding.remedy}")
+        if finding.source:
+            click.echo(f"    ({finding.source})")
+    click.echo(
+        ", ".join(f"{number} {level}{'' if number == 1 else 's'}" for level, number in counts.items()) or "no findings"
+    )
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns as wide as their content; the last one is cut at the edge of a terminal."""
+    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
+    room = _terminal_width()
+    for number, row in enumerate(cells):
+        line = "  ".join(cell + " " * (widths[column] - width(cell)) for column, cell in enumerate(row)).rstrip()
+        line = cut(line, room) if room else line
+        click.echo(click.style(line, bold=True) if number == 0 else line, color=_colour(sys.stdout.isatty()))
+
+
+def width(text: str) -> int:
+    """How many cells of a terminal the text takes."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, room: int) -> str:
+    """The text in at most `room` cells."""
+    if width(text) <= room:
+        return text
+    while width(text) > room - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def size(number: float) -> str:
+    """Bytes for people: `1.4 GiB`."""
+    for unit in _SIZES:
+        if abs(number) < 1024 or unit == _SIZES[-1]:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return ""
+
+
+def seconds(number: float) -> str:
+    """A duration for people: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    if number < 60:
+        return f"{number:.1f} s"
+    if number < 3600:
+        return f"{number // 60:.0f} min {number % 60:02.0f} s"
+    return f"{number // 3600:.0f} h {number % 3600 // 60:02.0f} min"
+
+
+def moment(unix: float) -> str:
+    """A Unix time for people, in local time."""
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix)) if unix else "-"
+
+
+def _terminal_width() -> int:
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+
+
+def _colour(terminal: bool) -> bool:
+    return terminal and "NO_COLOR" not in os.environ

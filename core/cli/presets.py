@@ -1,0 +1,207 @@
+"""`xaiva preset`: the folder of presets, and whether each can work on the site's machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.presets.compat import TargetMachine
+
+NEW_PRESET = """{
+  "metadata": {"description": ""},
+  "base_image": "debian:bookworm-slim",
+  "python_version": "3.11",
+  "layers": []
+}
+"""
+
+
+@click.group("preset")
+def preset_command() -> None:
+    """The presets of the site: what images are made of."""
+
+
+@preset_command.command("list")
+@json_option
+@click.pass_obj
+def list_command(session: Session, as_json: bool) -> None:
+    """Every preset file; a broken one says why and stops no other."""
+    from core.presets.store import list_presets
+
+    entries = list_presets(session.site)
+    if as_json:
+        output.print_json(
+            {"presets": [{"name": e.name, "path": e.path, "preset": e.preset, "error": e.error} for e in entries]}
+        )
+        return
+    output.print_table(
+        ("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), (_row(entry.name, entry) for entry in entries)
+    )
+    for entry in entries:
+        if entry.error:
+            output.print_error(entry.error, False)
+
+
+def _row(name: str, entry: Any) -> tuple[str, ...]:
+    if entry.preset is None:
+        return (name, "-", "-", "-", "cannot be used")
+    preset = entry.preset
+    pytorch = preset.pytorch.version if preset.pytorch else "-"
+    return (name, preset.base_image, preset.python_version, pytorch, preset.metadata.description)
+
+
+@preset_command.command("show")
+@preset_argument
+@json_option
+@click.pass_obj
+def show(session: Session, preset: str, as_json: bool) -> None:
+    """One preset, as its file has it; --json with every default."""
+    from core.presets.store import load_named, preset_path, read_text
+
+    loaded = load_named(session.site, preset)
+    if as_json:
+        output.print_json({"name": preset, "preset": loaded})
+    else:
+        click.echo(read_text(preset_path(session.site, preset)), nl=False)
+
+
+@preset_command.command("new")
+@click.argument("name")
+@click.option(
+    "--file", "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="Its text (-: input)."
+)
+@json_option
+@click.pass_obj
+def new(session: Session, name: str, source: str | None, as_json: bool) -> None:
+    """Make a preset from a file, or a small one to edit."""
+    from core.presets.store import preset_path, save
+
+    if preset_path(session.site, name).exists():
+        raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
+    text = NEW_PRESET if source is None else sys.stdin.read() if source == "-" else Path(source).read_text()
+    _say_path(save(session.site, name, text), as_json)
+
+
+@preset_command.command("duplicate")
+@preset_argument
+@click.argument("new_name")
+@json_option
+@click.pass_obj
+def duplicate_command(session: Session, preset: str, new_name: str, as_json: bool) -> None:
+    """Copy a preset under a new name."""
+    from core.presets.store import duplicate
+
+    _say_path(duplicate(session.site, preset, new_name), as_json)
+
+
+@preset_command.command("rename")
+@preset_argument
+@click.argument("new_name")
+@json_option
+@click.pass_obj
+def rename_command(session: Session, preset: str, new_name: str, as_json: bool) -> None:
+    """Rename a preset; artifacts and images keep the old name."""
+    from core.presets.store import rename
+
+    _say_remains(rename(session.site, preset, new_name), as_json)
+
+
+@preset_command.command("delete")
+@preset_argument
+@yes_option
+@json_option
+@click.pass_obj
+def delete_command(session: Session, preset: str, yes: bool, as_json: bool) -> None:
+    """Delete a preset's file; its artifacts and images stay."""
+    from core.presets.store import delete
+
+    confirm(f"Delete the preset {preset}?", yes)
+    _say_remains(delete(session.site, preset), as_json)
+
+
+def _say_path(path: Path, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"path": path})
+    else:
+        click.echo(path)
+
+
+def _say_remains(remains: Any, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"remains": remains})
+    elif remains.artifacts:
+        click.echo(f"its artifacts stay in {remains.artifacts}")
+
+
+def _target(gpu: tuple[str, ...], driver: str) -> TargetMachine | None:
+    """The machine given by hand, or None for the one the preset names or this one."""
+    from core.presets.compat import named_target
+
+    return named_target(list(gpu), driver) if gpu or driver else None
+
+
+def target_options(command: Any) -> Any:
+    """`--gpu` and `--driver`: a machine by hand."""
+    command = click.option("--driver", default="", help='Its driver, e.g. "535.183".')(command)
+    return click.option("--gpu", multiple=True, help='The site\'s GPU, e.g. "GTX 1060".')(command)
+
+
+@preset_command.command("check")
+@preset_argument
+@target_options
+@json_option
+@click.pass_obj
+def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+    """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
+    from core.findings import has_errors
+    from core.presets.compat import check, target_for
+    from core.presets.store import load_named
+
+    loaded = load_named(session.site, preset)
+    target = _target(gpu, driver) or target_for(loaded)
+    findings = check(loaded, target, site=session.site)
+    if as_json:
+        output.print_json({"preset": preset, "target": target, "findings": findings})
+    else:
+        output.print_findings(findings)
+    if has_errors(findings):
+        raise click.exceptions.Exit(3)
+
+
+@preset_command.command("suggest")
+@target_options
+@json_option
+@click.pass_obj
+def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+    """The newest combinations that work with a GPU and driver (default: this machine's)."""
+    from core.presets.compat import host_target, suggest
+
+    target = _target(gpu, driver) or host_target()
+    if target is None:
+        raise InputError("No GPU to suggest for", "this machine has none that answers", 'name one: --gpu "GTX 1060"')
+    suggestions = suggest(target, site=session.site)
+    if as_json:
+        output.print_json({"target": target, "suggestions": suggestions})
+        return
+    for suggestion in suggestions:
+        for name, value in output.plain(suggestion).items():
+            if value not in (None, "", [], {}):
+                click.echo(f"{name}: {value}")
+        click.echo()
+
+
+@preset_command.command("schema")
+@json_option
+def schema(as_json: bool) -> None:  # noqa: ARG001 - it is JSON either way
+    """The JSON Schema of a preset file."""
+    from core.presets.schema import schema_text
+
+    click.echo(schema_text(), nl=False)

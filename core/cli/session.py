@@ -1,0 +1,85 @@
+"""What every command shares: the site it works on, opened when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    import docker
+    from core.operations.ledger import Ledger
+    from core.site import Site
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Session:
+    """One run of the command line."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    @cached_property
+    def site(self) -> Site:
+        """The site. Raises InputError."""
+        from core.site import Site
+
+        return Site.open(self.root)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The site's operations."""
+        from core.operations.ledger import Ledger
+
+        return Ledger(self.site)
+
+    @cached_property
+    def engine(self) -> docker.DockerClient:
+        """The site's engine. Raises EngineError."""
+        from core.engine import connect
+
+        return connect(self.site)
+
+
+class PresetName(click.ParamType[str] if TYPE_CHECKING else click.ParamType):
+    """A preset's name, completed from the site's folder."""
+
+    name = "preset"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002 - click's signature
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """The presets of the site that begin so."""
+        from pathlib import Path
+
+        folder = Path(ctx.find_root().params.get("root") or ".") / "presets"
+        names = sorted(path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def json_option(command: Command) -> Command:
+    """`--json`: one stable document on the standard output, for machines; errors as well."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def preset_argument(command: Command) -> Command:
+    """The preset to work on."""
+    return click.argument("preset", type=PresetName())(command)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before what destroys, with No as the default. Without a terminal only `--yes` goes on."""
+    if not yes and not click.confirm(question, default=False):
+        raise click.Abort()
+
+
+def yes_option(command: Command) -> Command:
+    """`--yes`: do not ask."""
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(command)

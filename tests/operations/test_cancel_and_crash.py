@@ -1,0 +1,182 @@
+"""Cancel ends everything within a second and leaves nothing; a crash is seen as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from core.errors import XaivaError
+from core.files import TEMPORARY_PREFIX
+from core.operations import processes
+from core.operations.database import shared_connection
+from core.operations.ledger import Ledger
+from core.operations.model import State
+from core.progress import StageState
+from core.site import Site
+from tests.operations.support import KINDS, first_line, leftovers, processes_of, until
+
+CANCEL_SECONDS = 1.0  # the promise itself, not a speed
+
+
+@pytest.mark.parametrize(
+    ("kind", "sign"), [("wait", "waiting"), ("stuck", "stuck"), ("deaf", "deaf"), ("nested", "child")]
+)
+def test_cancel_ends_it_within_a_second_and_leaves_nothing(ledger: Ledger, site: Site, kind: str, sign: str) -> None:
+    operation = ledger.start(kind, "thing")
+    pid = int(first_line(ledger, operation, sign).split()[-1])
+    operation = ledger.get(operation.id)
+    asked = time.monotonic()
+    ledger.cancel(operation.id)
+    until(lambda: not processes.start_time(pid), "the end of the innermost process")
+    took = time.monotonic() - asked
+    ended = ledger.wait(operation.id)
+    assert took < CANCEL_SECONDS
+    assert ended.state is State.CANCELLED
+    assert ended.failure is not None
+    assert ended.failure.what == f"{kind} thing was cancelled"
+    until(lambda: not processes_of(operation, site.root), "the end of the supervisor")
+    assert leftovers(site.root) == []
+    assert not list(Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}operation-{operation.id}-*/*"))
+    assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
+    if kind == "wait":
+        assert (site.artifacts / "thing/layers/whole").read_text() == "whole"
+    again = ledger.start("quick", "thing")
+    assert ledger.wait(again.id).state is State.DONE
+
+
+def test_the_flag_alone_is_enough(ledger: Ledger) -> None:
+    """A canceller in another pid namespace cannot send a signal."""
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE operation SET cancel_requested = 1 WHERE id = ?", (operation.id,))
+    connection.close()
+    assert ledger.wait(operation.id, 10).state is State.CANCELLED
+
+
+def test_cancelling_what_is_over_changes_nothing(ledger: Ledger) -> None:
+    operation = ledger.wait(ledger.start("quick", "thing").id)
+    assert ledger.cancel(operation.id) == operation
+
+
+def test_what_a_worker_leaves_running_ends_with_it(ledger: Ledger) -> None:
+    operation = ledger.wait(ledger.start("strays", "thing").id)
+    assert operation.state is State.DONE
+    assert operation.result is not None
+    assert not processes.start_time(int(str(operation.result["child"])))
+
+
+def test_a_killed_worker_is_recorded_with_its_last_words(ledger: Ledger) -> None:
+    operation = ledger.wait(ledger.start("die", "thing").id)
+    assert operation.state is State.CRASHED
+    assert operation.failure is not None
+    assert "SIGKILL" in operation.failure.why
+    assert operation.failure.why.endswith("my last words")
+    assert f"xaiva ops retry {operation.id}" in operation.failure.remedy
+    assert [stage.state for stage in ledger.stages(operation.id)] == [StageState.FAILED]
+
+
+@pytest.mark.parametrize("kind", ["wait", "deaf"])
+def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Ledger, site: Site, kind: str) -> None:
+    operation = ledger.start(kind, "thing")
+    pid = int(first_line(ledger, operation, f"{kind}" if kind == "deaf" else "waiting").split()[-1])
+    operation = ledger.get(operation.id)
+    os.kill(operation.pid, signal.SIGKILL)
+    until(lambda: not processes.alive(operation.pid, processes.start_time(operation.pid)), "the death")
+    crashed = ledger.get(operation.id)
+    assert crashed.state is State.CRASHED
+    assert crashed.failure is not None
+    assert f"as {pid}" in crashed.failure.why
+    assert not processes.start_time(pid)
+    assert leftovers(site.root) == []
+    assert ledger.wait(ledger.start("quick", "thing").id).state is State.DONE
+
+
+def test_a_worker_without_a_supervisor_ends_by_itself(ledger: Ledger) -> None:
+    operation = ledger.start("stuck", "thing")
+    pid = int(first_line(ledger, operation, "stuck").split()[-1])
+    os.kill(ledger.get(operation.id).pid, signal.SIGKILL)
+    until(lambda: not processes.start_time(pid), "the worker, with nobody looking")
+
+
+def test_after_a_reboot_what_was_live_is_crashed(ledger: Ledger, site: Site) -> None:
+    with contextlib.closing(sqlite3.connect(_copy_of_a_running(ledger, site))) as connection, connection:
+        connection.execute("UPDATE operation SET boot = 'another', token = 'nobody', temporary = ''")
+    moved = Ledger(Site.open(site.root.parent / "copy"), KINDS)
+    assert [operation.state for operation in moved.list()] == [State.CRASHED]
+
+
+def _copy_of_a_running(ledger: Ledger, site: Site) -> Path:
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    target = site.root.parent / "copy" / ".xaiva"
+    target.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(ledger.path)) as source:
+        source.execute("VACUUM INTO ?", (os.fspath(target / "ledger.sqlite"),))
+    return target / "ledger.sqlite"
+
+
+def test_an_attempt_that_was_ended_from_outside_writes_nothing_more(ledger: Ledger, site: Site) -> None:
+    operation = ledger.start("wait", "thing")
+    pid = int(first_line(ledger, operation, "waiting").split()[-1])
+    operation = ledger.get(operation.id)
+    with sqlite3.connect(ledger.path) as connection:
+        connection.execute("UPDATE operation SET state = 'crashed' WHERE id = ?", (operation.id,))
+    connection.close()
+    until(lambda: not processes.start_time(pid), "the fenced worker's end")
+    until(lambda: not processes.start_time(operation.pid), "its supervisor's end")
+    assert ledger.get(operation.id).state is State.CRASHED
+    assert "done" not in [event.what for event in ledger.events(operation.id)]
+
+
+def test_a_process_with_the_pid_of_the_dead_supervisor_is_not_taken_for_it(ledger: Ledger) -> None:
+    operation = ledger.start("stuck", "thing")
+    first_line(ledger, operation, "stuck")
+    operation = ledger.get(operation.id)
+    os.kill(operation.pid, signal.SIGKILL)
+    shared_connection(ledger.path).execute("UPDATE operation SET pid = ? WHERE id = ?", (os.getpid(), operation.id))
+    until(lambda: ledger.get(operation.id).state is State.CRASHED, "the crash to be seen")
+
+
+def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: Site) -> None:
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    operation = ledger.get(operation.id)
+    for pid in processes_of(operation, site.root) - {os.getpid()}:
+        for number in (signal.SIGHUP, signal.SIGINT):
+            os.kill(pid, number)
+    (site.root / "go").touch()
+    assert ledger.wait(operation.id).state is State.DONE
+
+
+def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(small_disk: Path) -> None:
+    site = Site.open(small_disk)
+    ledger = Ledger(site, KINDS)
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    assert shutil.disk_usage(small_disk).free < 4096
+    (small_disk / "go").touch()
+    ended = ledger.wait(operation.id, 15)
+    assert ended.state is State.DONE
+    assert ended.result == {"waited": True}
+
+
+def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    ledger = Ledger(Site.open(small_disk), KINDS)
+    with pytest.raises(XaivaError) as caught:
+        ledger.start("quick", "thing")
+    assert os.fspath(small_disk) in str(caught.value)

@@ -1,0 +1,162 @@
+"""Operations outlive what started them: a terminal, an SSH session, a killed console, a clock that steps back."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.operations.ledger import Ledger
+from core.operations.model import State
+from core.site import Site
+from tests.operations.support import KINDS, first_line, leftovers, until
+from tests.support import require
+
+ROOT = os.fspath(Path(__file__).parents[2])
+# Starts an operation and follows it, as the console and the command line do.
+FOLLOWER = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "from core.site import Site; from core.operations.ledger import Ledger\n"
+    "from tests.operations.work import KINDS\n"
+    "ledger = Ledger(Site.open(sys.argv[2]), KINDS)\n"
+    "for update in ledger.follow(ledger.start('wait', 'thing').id):\n"
+    "    for line in update.lines: print(line.text, flush=True)\n"
+)
+
+
+def _command(site: Site) -> list[str]:
+    return [sys.executable, "-c", FOLLOWER, ROOT, os.fspath(site.root)]
+
+
+def _goes_on_to_its_end(ledger: Ledger, site: Site) -> None:
+    (operation,) = ledger.list(live_only=True)
+    before = max(stage.done for stage in ledger.stages(operation.id))
+    until(lambda: max(stage.done for stage in ledger.stages(operation.id)) > before, "work after the loss")
+    (site.root / "go").touch()
+    ended = ledger.wait(operation.id)
+    assert ended.state is State.DONE
+    assert ended.result == {"waited": True}
+    assert leftovers(site.root) == []
+
+
+@pytest.mark.terminal
+def test_the_terminal_goes_away(ledger: Ledger, site: Site) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, _command(site))
+    _read_until(terminal, b"waiting as")
+    os.close(terminal)  # the kernel hangs up the session of that terminal
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    _goes_on_to_its_end(ledger, site)
+
+
+def test_the_one_who_follows_is_killed(ledger: Ledger, site: Site) -> None:
+    with subprocess.Popen(_command(site), stdout=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        assert b"waiting as" in follower.stdout.readline()
+        follower.kill()
+    _goes_on_to_its_end(ledger, site)
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[list[str]]:
+    """A real SSH server on loopback with keys of its own; the client's command to reach it."""
+    require(shutil.which("ssh") and Path("/usr/sbin/sshd").exists(), "an SSH server and client")
+    require(os.getuid() == 0, "root, to run an SSH server")
+    folder = tmp_path / "ssh"
+    folder.mkdir(mode=0o700)
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    Path("/run/sshd").mkdir(exist_ok=True)
+    (folder / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
+        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n"
+        "PasswordAuthentication no\n"
+    )
+    server = subprocess.Popen(
+        ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "config"], stderr=(folder / "log").open("w")
+    )
+    until(lambda: "listening" in (folder / "log").read_text(), "the SSH server")
+    yield [
+        *("ssh", "-tt", "-p", str(port), "-i", os.fspath(folder / "user"), "-o", "BatchMode=yes"),
+        *("-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=no", "127.0.0.1"),
+    ]
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.ssh
+def test_the_ssh_session_is_cut(ledger: Ledger, site: Site, sshd: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "follow.sh"
+    words = " ".join(f"'{word}'" for word in (sys.executable, os.fspath(tmp_path / "follow.py"), ROOT, site.root))
+    (tmp_path / "follow.py").write_text(FOLLOWER)
+    script.write_text(f"#!/bin/sh\nexec {words}\n")
+    script.chmod(0o755)
+    with subprocess.Popen([*sshd, os.fspath(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        _read_until(client.stdout.fileno(), b"waiting as")
+        (operation,) = ledger.list(live_only=True)
+        assert operation.by.endswith("from 127.0.0.1")
+        client.kill()
+    _goes_on_to_its_end(ledger, site)
+    second = subprocess.run(
+        [*sshd, f"'{sys.executable}' -m core.cli --site '{site.root}' ops show {operation.id}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "wait thing: done" in second.stdout, second.stdout + second.stderr
+
+
+def _read_until(handle: int, mark: bytes) -> None:
+    seen, deadline = b"", time.monotonic() + 20
+    while mark not in seen:
+        assert time.monotonic() < deadline, seen
+        seen += os.read(handle, 4096)
+
+
+def test_the_clock_steps_back_by_a_day(site: Site, tmp_path: Path) -> None:
+    require(shutil.which("gcc"), "a C compiler")
+    library, offset = tmp_path / "clock.so", tmp_path / "offset"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, Path(__file__).with_name("clock.c")], check=True)
+    offset.write_text("0")
+    moved = {**site.env, "LD_PRELOAD": os.fspath(library), "CLOCK_OFFSET_FILE": os.fspath(offset)}
+    ledger = Ledger(Site(site.root, site.settings, moved), KINDS)
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    offset.write_text("-86400")
+    stages = ledger.stages(operation.id)
+    until(lambda: ledger.stages(operation.id) != stages, "work after the step")
+    assert ledger.get(operation.id).state is State.RUNNING
+    (site.root / "go").touch()
+    ended = ledger.wait(operation.id)
+    assert ended.state is State.DONE
+    assert ended.ended < ended.started  # what people see is the clock as it was set
+    assert 0 < ended.seconds < 600  # the time it took is not fooled
+
+
+def test_a_stopped_supervisor_is_late_but_not_crashed(ledger: Ledger, site: Site) -> None:
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    operation = ledger.get(operation.id)
+    os.kill(operation.pid, signal.SIGSTOP)
+    try:
+        assert ledger.get(operation.id).state is State.RUNNING
+    finally:
+        os.kill(operation.pid, signal.SIGCONT)
+    (site.root / "go").touch()
+    assert ledger.wait(operation.id).state is State.DONE
