@@ -42,7 +42,7 @@ def gpu_access(info: dict[str, Any], *, local: bool) -> GpuAccess:
 
 
 def device_request(access: GpuAccess, gpus: tuple[str, ...]) -> dict[str, Any]:
-    """The API's DeviceRequest for `gpus` ("all", or indices and UUIDs); CDI names ("nvidia.com/gpu=0") go as they are."""
+    """The API's DeviceRequest for `gpus`: "all", indices or UUIDs; CDI names ("nvidia.com/gpu=0") go as they are."""
     named = any("=" in gpu for gpu in gpus)
     if access is GpuAccess.CDI or named:
         return {"Driver": "cdi", "DeviceIDs": [gpu if "=" in gpu else f"{_CDI_KIND}={gpu}" for gpu in gpus]}

@@ -29,7 +29,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Settings:
-    """Run settings. `gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the default."""
+    """`gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the engine's default."""
 
     ports: tuple[Port, ...]
     mounts: tuple[Mount, ...]

@@ -85,7 +85,7 @@ def test_dev_mode_mounts_the_source_and_asks_for_reload(
     engine_site: Site, client: docker.DockerClient, image: str
 ) -> None:
     (engine_site.root / "app").mkdir()
-    (engine_site.root / "app" / "main.py").write_text("print()")
+    (engine_site.root / "app" / "main.py").write_text("print()\n")
     command = ["sh", "-c", 'echo "$@"; pwd; cat main.py; sleep 1000', "serve"]
     chosen = preset(command=command, dev={"enabled": True, "source": "app"})
     launch(engine_site, NAME, chosen)
