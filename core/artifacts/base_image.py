@@ -203,7 +203,8 @@ class _Stream(io.RawIOBase):
     def _put(self, item: bytes | BaseException | None) -> None:
         while not self._ended.is_set():
             try:
-                return self._queue.put(item, timeout=POLL_SECONDS)
+                self._queue.put(item, timeout=POLL_SECONDS)
+                return
             except queue.Full:
                 continue
 

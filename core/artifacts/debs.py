@@ -50,11 +50,17 @@ if [ -n "$build" ] && [ -n "$python" ]; then build="$build python$PYTHON-dev"; f
 missing=''
 for name in $DEBS $build; do known "${name%%=*}" || missing="$missing $name"; done
 if [ -n "$missing" ]; then echo "@@missing$missing"; exit 0; fi
-ask() { apt-get install -y --no-install-recommends --print-uris -qq "$@" | grep "^'" || true; }
+ask() {
+    apt-get install -y --no-install-recommends --print-uris -qq "$@" > /tmp/answer
+    { grep "^'" /tmp/answer || true; } > /tmp/lines
+    cat /tmp/lines
+    cat /tmp/lines >> /tmp/uris
+}
+: > /tmp/uris
 echo "@@debs"
-ask $python $DEBS | tee /tmp/uris
+if [ -n "$python$DEBS" ]; then ask $python $DEBS; fi
 echo "@@build-debs"
-if [ -n "$build" ]; then ask $python $DEBS $build | tee -a /tmp/uris; fi
+if [ -n "$build" ]; then ask $python $DEBS $build; fi
 echo "@@stanzas"
 cut -d' ' -f2 /tmp/uris | sort -u | while IFS=_ read -r name version rest; do
     echo "$name=$(echo "$version" | sed 's/%3a/:/g')"

@@ -1,0 +1,37 @@
+"""What a base image's distribution means for wheels: its C library decides which it can load."""
+
+from __future__ import annotations
+
+import re
+
+# `ID VERSION_ID` of os-release → newest manylinux minor its glibc can load, as far as uv knows names (2.40).
+# Sources: the distributions' package lists (glibc 2.31, 2.35, 2.36, 2.39, 2.41) and PEP 600.
+GLIBC_MINOR = {
+    "debian 11": 31,
+    "debian 12": 36,
+    "debian 13": 40,
+    "ubuntu 20.04": 31,
+    "ubuntu 22.04": 35,
+    "ubuntu 24.04": 39,
+}
+# What the name of an image tells when the image itself is out of reach.
+NAMES = {
+    r"bullseye|debian-?11": "debian 11",
+    r"bookworm|debian-?12": "debian 12",
+    r"trixie|debian-?13": "debian 13",
+    r"focal|ubuntu:?-?20\.04": "ubuntu 20.04",
+    r"jammy|ubuntu:?-?22\.04": "ubuntu 22.04",
+    r"noble|ubuntu:?-?24\.04": "ubuntu 24.04",
+}
+OLDEST_PLATFORM = "x86_64-manylinux_2_28"  # what every base image of today can load
+
+
+def platform_of(os_release: str) -> str:
+    """The platform to resolve wheels for, as uv names it."""
+    minor = GLIBC_MINOR.get(os_release)
+    return f"x86_64-manylinux_2_{minor}" if minor else OLDEST_PLATFORM
+
+
+def guess(reference: str) -> str:
+    """The distribution an image's name speaks of, or ""."""
+    return next((name for pattern, name in NAMES.items() if re.search(pattern, reference)), "")

@@ -1,0 +1,299 @@
+"""Lock: name every file a preset's image needs, by URL, size and SHA-256. What cannot be had is named as such."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from core.artifacts import base_image, debs, diff, own_wheel, sources
+from core.artifacts.derived import derived_files
+from core.artifacts.distributions import guess, platform_of
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
+from core.artifacts.network import Network
+from core.artifacts.stages import stage
+from core.artifacts.store import find_lock, folder, lock_sha256, write_lock
+from core.artifacts.wheels import LockedWheels, lock_wheels
+from core.engine import EngineError, connect
+from core.errors import XaivaError
+from core.files import sha256_bytes, write_atomic
+from core.presets.layers import Expanded, expand
+from core.presets.model import Preset
+from core.presets.store import load_named, preset_sha256
+from core.progress import Progress
+from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
+
+SERVICE_LAYER = "service"
+ENGINE_SECONDS = 600  # an engine may take minutes before the first byte of a large image
+
+
+def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
+    """Lock the preset `subject`. Option `upgrade`: look everything up anew instead of keeping what was locked.
+
+    The outcome: `state` (`complete` or `partial`), `changed`, `files`, `bytes`, `diff` (lines), `unlocked`,
+    `lock_sha256`. Raises XaivaError when the preset contradicts itself or the package index does not answer;
+    the previous lock then stays.
+    """
+    preset = load_named(site, subject)
+    old = find_lock(site, subject)
+    network = Network(site)
+    try:
+        lock = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress).lock()
+    finally:
+        network.close()
+    changes = diff.compare(old, lock)
+    changed = write_lock(site, subject, lock)
+    _write_derived(site, subject, lock)
+    for line in changes.lines():
+        progress.log(line)
+    for part in lock.unlocked:
+        progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
+    return {
+        "state": "partial" if lock.unlocked else "complete",
+        "changed": changed,
+        "files": len(lock.files),
+        "bytes": sum(file.size for file in lock.files),
+        "diff": [*changes.lines()],
+        "unlocked": [part.model_dump(mode="json") for part in lock.unlocked],
+        "lock_sha256": lock_sha256(lock),
+    }
+
+
+def expanded_layers(site: Site, preset: Preset) -> Expanded:
+    """The preset's layers as they are locked: the implicit last layer `service` is among them."""
+    expanded = expand(preset, site.presets)
+    if not preset.inference_service:
+        return expanded
+    layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]
+    return Expanded(layers, expanded.indexes, expanded.pins)
+
+
+class _Locking:
+    """One run. Each part is kept from the old lock while what it is asked for stays the same, unless `upgrade`."""
+
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        preset: Preset,
+        old: Lock | None,
+        upgrade: bool,
+        network: Network,
+        progress: Progress,
+    ) -> None:
+        self.site = site
+        self.name = name
+        self.preset = preset
+        self.old = old
+        self.kept = None if upgrade else old  # what may be kept
+        self.upgrade = upgrade
+        self.network = network
+        self.progress = progress
+        self.folder = folder(site, name)
+        self.unlocked: list[Unlocked] = []
+        self.files: list[LockedFile] = []
+        self.inputs: dict[str, str] = {}
+        self._client: docker.DockerClient | None = None
+
+    def lock(self) -> Lock:
+        """The new lock. Raises XaivaError, Cancelled."""
+        expanded = expanded_layers(self.site, self.preset)
+        with stage(self.progress, "base", "base image"):
+            base = self._image(self.preset.base_image)
+            runtime = self._image(self.preset.runtime_base_image) if self.preset.runtime_base_image else None
+            self._same_distribution(base, runtime)
+        with stage(self.progress, "debs", "Debian packages"):
+            closure = self._debs(base, runtime)
+        platform = platform_of(base.os_release)
+        with stage(self.progress, "wheels", "Python wheels"):
+            wheels = self._wheels(expanded, platform)
+        desk = sources.Desk(self.site, self.name, self.folder, self.network, self.kept, self.progress)
+        with stage(self.progress, "sources", "sources"):
+            found = sources.lock_sources(desk, self.preset, standalone_python=not closure.python)
+            self.files += found.files
+            self.unlocked += found.unlocked
+        with stage(self.progress, "models", "models"):
+            found = sources.lock_models(desk, self.preset)
+            self.files += found.files
+            self.unlocked += found.unlocked
+        self.files += [*closure.debs, *closure.build_debs, *wheels.files]
+        self.unlocked += wheels.unlocked
+        return Lock(
+            preset=self.name,
+            preset_sha256=preset_sha256(self.preset, self.site.presets),
+            platform=platform,
+            python_version=self.preset.python_version,
+            python_from="debs" if closure.python else "source",
+            base_image=base,
+            runtime_base_image=runtime,
+            layers=self._layers(wheels),
+            debs=sorted(file.path for file in closure.debs),
+            build_debs=sorted(file.path for file in closure.build_debs),
+            files=sorted({file.path: file for file in self.files}.values(), key=lambda file: file.path),
+            unlocked=sorted(self.unlocked, key=lambda part: part.what),
+            deb_fields=dict(sorted(closure.fields.items())),
+            inputs=dict(sorted(self.inputs.items())),
+        )
+
+    def _layers(self, wheels: LockedWheels) -> list[LockedLayer]:
+        layers = [
+            LockedLayer(name=name, requirements=f"layers/{name}/requirements.txt", wheels=sorted(paths))
+            for name, paths in wheels.layers
+        ]
+        if not self.preset.inference_service:
+            return layers
+        own = self._own_wheel()
+        self.files.append(own)
+        last = layers[-1]
+        return [*layers[:-1], last.model_copy(update={"wheels": sorted([*last.wheels, own.path])})]
+
+    def _own_wheel(self) -> LockedFile:
+        content = own_wheel.build()
+        path = f"layers/{SERVICE_LAYER}/wheels/{own_wheel.wheel_name()}"
+        target = self.folder / path
+        if not target.is_file() or target.read_bytes() != content:
+            write_atomic(target, content)
+        return LockedFile(
+            path=path,
+            size=len(content),
+            sha256=sha256_bytes(content),
+            kind=Kind.WHEEL,
+            url=f"wheel:{own_wheel.DISTRIBUTION}",
+            name=own_wheel.DISTRIBUTION,
+            version=own_wheel.version(),
+        )
+
+    # -- base image and debs --------------------------------------------------------------------------------------
+
+    def _engine(self) -> docker.DockerClient:
+        if self._client is None:
+            connect(self.site).close()  # a short patience tells soon that there is none
+            self._client = connect(self.site, ENGINE_SECONDS)
+        return self._client
+
+    def _image(self, reference: str) -> LockedImage:
+        kept = self._kept_image(reference)
+        if kept is not None:
+            return kept
+        self.progress.log(f"base image {reference}", "base")
+        try:
+            saved = base_image.save(self._engine(), reference, self.folder, self.progress, pull=self._pull(reference))
+        except EngineError as error:
+            remedy = f"{error.remedy or 'pull or docker load it'}; then lock again: xaiva lock {self.name}"
+            self.unlocked.append(
+                Unlocked(what=f"base image {reference}", why=f"{error.what}: {error.why}", remedy=remedy)
+            )
+            return LockedImage(reference=reference, tag="", config_digest="", os_release=guess(reference))
+        self.files += saved.files
+        return saved.image
+
+    def _pull(self, reference: str) -> bool:
+        """With `upgrade` the registry is asked for a newer image, if the image came from one."""
+        if not self.upgrade:
+            return False
+        before = [image for image in _images(self.old) if image.reference == reference]
+        return any(image.manifest_digest for image in before)
+
+    def _kept_image(self, reference: str) -> LockedImage | None:
+        for image in _images(self.kept):
+            files = [file for file in self.kept.files if file.path.startswith(f"{image.folder}/")] if self.kept else []
+            present = all(file.under(self.folder).is_file() for file in files)
+            if image.reference == reference and image.config_digest and files and present:
+                self.files += files
+                return image
+        return None
+
+    def _same_distribution(self, base: LockedImage, runtime: LockedImage | None) -> None:
+        known = [image.os_release for image in (base, runtime) if image and image.os_release]
+        if len(set(known)) > 1:
+            raise XaivaError(
+                f"runtime_base_image of {self.name}",
+                f"it is {known[1]}, the base image is {known[0]}; what is built on one does not run on the other",
+                "choose a runtime base image of the same distribution",
+            )
+
+    def _debs(self, base: LockedImage, runtime: LockedImage | None) -> debs.Closure:
+        request = debs.request_of(self.preset)
+        key = [base.config_digest, runtime.config_digest if runtime else "", request.python_version]
+        digest = _digest([*key, list(request.debs), list(request.build_debs)])
+        if self.kept is not None and self.kept.inputs.get("debs") == digest:
+            self.inputs["debs"] = digest
+            return _kept_debs(self.kept)
+        if not base.config_digest:
+            self._no_debs("its base image is not there", "get the base image first")
+            return debs.Closure(python=True)
+        try:
+            closure = debs.closure(self._engine(), base.reference, request, self.site.env, self.progress)
+            if runtime is not None and runtime.config_digest:
+                alone = debs.Request(request.python_version, request.debs, [])
+                other = debs.closure(self._engine(), runtime.reference, alone, self.site.env, self.progress)
+                closure = debs.merge(closure, other)
+        except EngineError as error:
+            self._no_debs(f"{error.what}: {error.why}", error.remedy)
+            return debs.Closure(python=True)
+        self.inputs["debs"] = digest
+        return closure
+
+    def _no_debs(self, why: str, remedy: str) -> None:
+        what = f"Debian packages and Python of {self.preset.base_image}"
+        self.unlocked.append(Unlocked(what=what, why=why, remedy=f"{remedy}; then lock again: xaiva lock {self.name}"))
+
+    # -- wheels ---------------------------------------------------------------------------------------------------
+
+    def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
+        local = self.folder / "local-wheels"
+        names = sorted(path.name for path in local.glob("*.whl")) if local.is_dir() else []
+        addresses = [[index.name, index.url] for index in expanded.indexes]
+        digest = _digest([expanded.layers, expanded.pins, addresses, self.preset.python_version, platform, names])
+        if self.kept is not None and self.kept.inputs.get("wheels") == digest:
+            self.inputs["wheels"] = digest
+            return _kept_wheels(self.kept)
+        wheels = lock_wheels(
+            self.site, self.name, expanded, self.preset.python_version, platform, self.kept, self.network, self.progress
+        )
+        if not wheels.unlocked:
+            self.inputs["wheels"] = digest
+        return wheels
+
+
+def _images(lock: Lock | None) -> list[LockedImage]:
+    if lock is None:
+        return []
+    return [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
+
+
+def _kept_debs(lock: Lock) -> debs.Closure:
+    by_path = lock.by_path()
+    return debs.Closure(
+        lock.python_from == "debs",
+        [by_path[path] for path in lock.debs],
+        [by_path[path] for path in lock.build_debs],
+        dict(lock.deb_fields),
+    )
+
+
+def _kept_wheels(lock: Lock) -> LockedWheels:
+    """The wheels as they were locked, without our own, which follows the code."""
+    by_path = lock.by_path()
+    kept = LockedWheels()
+    for layer in lock.layers:
+        paths = [path for path in layer.wheels if not by_path[path].url.startswith("wheel:")]
+        kept.layers.append((layer.name, paths))
+        kept.files += [by_path[path] for path in paths]
+    return kept
+
+
+def _digest(value: object) -> str:
+    return sha256_bytes(json.dumps(value, sort_keys=True).encode())
+
+
+def _write_derived(site: Site, preset: str, lock: Lock) -> None:
+    for name, content in derived_files(lock).items():
+        path = folder(site, preset) / name
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomic(path, content)

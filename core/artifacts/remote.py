@@ -1,0 +1,143 @@
+"""What a lock must learn from servers: sizes, and the SHA-256 of files nobody has told us the hash of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from core.artifacts.lockfile import LockedFile
+from core.artifacts.network import Network
+from core.errors import Cancelled, XaivaError
+from core.files import TEMPORARY_PREFIX
+from core.progress import Progress, stop_if_cancelled
+
+READ = 256 << 10
+POLL_SECONDS = 0.2
+ATTEMPTS = 3
+
+
+class Unreachable(XaivaError):
+    """A file's address gives nothing now; the rest can still be locked."""
+
+
+def with_sizes(files: Sequence[LockedFile], network: Network, progress: Progress, threads: int) -> list[LockedFile]:
+    """The files with their sizes, asked of their servers where unknown. Raises Unreachable, Cancelled."""
+    unknown = [file for file in files if not file.size]
+    if not unknown:
+        return list(files)
+    pool = ThreadPoolExecutor(threads)
+    try:
+        futures = {file.path: pool.submit(size_of, file, network) for file in unknown}
+        _wait(list(futures.values()), progress, network)
+        sizes = {path: future.result() for path, future in futures.items()}
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return [file.model_copy(update={"size": sizes[file.path]}) if file.path in sizes else file for file in files]
+
+
+def _wait(futures: list[Future[int]], progress: Progress, network: Network) -> None:
+    while wait(futures, timeout=POLL_SECONDS).not_done:
+        if progress.cancelled():
+            network.close()
+            raise Cancelled()
+
+
+def size_of(file: LockedFile, network: Network) -> int:
+    """The size in bytes of the file at its URL. Raises Unreachable."""
+    if file.url.startswith("file://"):
+        return local_path(file.url).stat().st_size
+    headers = network.credentials(file)
+    why = ""
+    for _ in range(ATTEMPTS):
+        for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
+            try:
+                response = network.request(method, file.url, {**headers, **extra})
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                why = _why(error)
+                continue
+            total = response.headers.get("content-range", "").rpartition("/")[2]
+            length = response.headers.get("content-length", "")
+            status = response.status
+            network.done(response, method == "HEAD")
+            if status == 206 and total.isdigit():
+                return int(total)
+            if status == 200 and length.isdigit():
+                return int(length)
+            why = f"the server answers {status}"
+    raise _unreachable(file.url, why)
+
+
+def fetch_unknown(
+    file: LockedFile, target_of: Callable[[str], Path], network: Network, progress: Progress
+) -> tuple[Path, str, int]:
+    """Download `file` once to learn its SHA-256; it is put at `target_of(sha256)`.
+
+    Returns path, SHA-256 and size. Raises Unreachable, Cancelled.
+    """
+    digest = hashlib.sha256()
+    folder = target_of("0" * 64).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}"
+    try:
+        with open(temporary, "wb") as out:
+            _download(file, out.write, digest.update, network, progress)
+            out.flush()
+            os.fsync(out.fileno())
+            size = out.tell()
+        target = target_of(digest.hexdigest())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target, digest.hexdigest(), size
+
+
+def _download(
+    file: LockedFile,
+    write: Callable[[bytes], object],
+    update: Callable[[bytes], object],
+    network: Network,
+    progress: Progress,
+) -> None:
+    try:
+        response = network.request("GET", file.url, network.credentials(file))
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise _unreachable(file.url, _why(error)) from error
+    whole = False
+    try:
+        if response.status != 200:
+            raise _unreachable(file.url, f"the server answers {response.status}")
+        for data in response.stream(READ, decode_content=False):
+            stop_if_cancelled(progress)
+            write(data)
+            update(data)
+        whole = True
+    except urllib3.exceptions.HTTPError as error:
+        raise _unreachable(file.url, _why(error)) from error
+    finally:
+        network.done(response, whole)
+
+
+def local_path(url: str) -> Path:
+    """The path of a `file://` URL."""
+    return Path(unquote(urlsplit(url).path))
+
+
+def _unreachable(url: str, why: str) -> Unreachable:
+    parts = urlsplit(url)
+    return Unreachable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", why, "check the network")
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "the host name cannot be resolved"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "the host does not let us connect"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "the host does not answer"
+    return "the connection broke"

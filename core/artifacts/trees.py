@@ -1,0 +1,136 @@
+"""Snapshots of source trees: one tar whose bytes follow from names, contents and execute bits, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+from core.artifacts.child import run_child
+from core.errors import InputError, XaivaError
+from core.files import TEMPORARY_PREFIX
+from core.progress import Progress, stop_if_cancelled
+
+LEFT_OUT = {
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    "__pycache__",
+    "node_modules",
+    ".tox",
+    ".mypy_cache",
+    ".pytest_cache",
+}
+EXECUTABLE, REGULAR = 0o755, 0o644
+
+
+def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: str = "") -> None:
+    """Write the tree as a tar at `target`, below a folder `prefix`.
+
+    A git checkout gives what git tracks plus new files it does not ignore; with a `branch` that is not the one checked
+    out, that branch as committed. Raises InputError when there is no such tree, Cancelled.
+    """
+    if not tree.is_dir():
+        raise InputError(f"Source tree {tree}", "there is no such folder", "correct the path, or set XAIVA_SOURCE_PATH")
+    if branch and _other_branch(tree, branch, progress):
+        _from_git(tree, branch, target, prefix, progress)
+        return
+    _from_files(tree, _git_files(tree, progress) or _all_files(tree), target, prefix, progress)
+
+
+def clone(url: str, ref: str, target: Path, prefix: str, progress: Progress, token: str) -> str:
+    """Fetch `ref` of a repository and write it as a tar at `target`; returns the commit.
+
+    Submodules are fetched too. The token goes to git by its environment and asks no questions. Raises XaivaError.
+    """
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
+        env = _git_environment(token)
+        folder = Path(scratch) / "tree"
+        _git(["init", "--quiet", str(folder)], progress, env)
+        _git(
+            ["-C", str(folder), "fetch", "--quiet", "--depth=1", "--", url, ref], progress, env, f"Git repository {url}"
+        )
+        _git(["-C", str(folder), "checkout", "--quiet", "FETCH_HEAD"], progress, env)
+        if (folder / ".gitmodules").is_file():
+            _git(["-C", str(folder), "remote", "add", "origin", url], progress, env)  # relative submodules start there
+            _git(["-C", str(folder), "submodule", "update", "--init", "--recursive", "--depth=1"], progress, env)
+        commit = _git(["-C", str(folder), "rev-parse", "HEAD"], progress, env).strip()
+        _from_files(folder, _all_files(folder), target, prefix, progress)
+        return commit
+
+
+def _git_environment(token: str) -> dict[str, str]:
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    if token:
+        helper = '!f() { echo username=oauth2; echo "password=$XAIVA_GIT_TOKEN"; }; f'
+        env |= {"XAIVA_GIT_TOKEN": token, "GIT_CONFIG_COUNT": "2"}
+        env |= {"GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": ""}
+        env |= {"GIT_CONFIG_KEY_1": "credential.helper", "GIT_CONFIG_VALUE_1": helper}
+    return env
+
+
+def _git(arguments: list[str], progress: Progress, env: dict[str, str] | None = None, what: str = "git") -> str:
+    try:
+        done = run_child(["git", *arguments], progress, env)
+    except FileNotFoundError as error:
+        raise XaivaError("git", "it is not installed", "install git, or give the source as an archive") from error
+    if done.code:
+        raise XaivaError(what, " ".join(done.err.split()), "check the address, the ref and the token in .env")
+    return done.out.decode(errors="surrogateescape")
+
+
+def _other_branch(tree: Path, branch: str, progress: Progress) -> bool:
+    """Whether `branch` exists in the checkout and is not the one that lies there."""
+    if not (tree / ".git").exists():
+        return False
+    current = _git(["-C", str(tree), "rev-parse", "--abbrev-ref", "HEAD"], progress).strip()
+    known = run_child(["git", "-C", str(tree), "rev-parse", "--verify", "--quiet", f"{branch}^{{commit}}"], progress)
+    return current != branch and known.code == 0
+
+
+def _from_git(tree: Path, ref: str, target: Path, prefix: str, progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
+        archive = Path(scratch) / "tree.tar"
+        _git(["-C", str(tree), "archive", "--format=tar", f"--output={archive}", ref], progress)
+        folder = Path(scratch) / "tree"
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+        _from_files(folder, _all_files(folder), target, prefix, progress)
+
+
+def _git_files(tree: Path, progress: Progress) -> list[str]:
+    """What belongs to the checkout: tracked files and new ones that are not ignored. Empty when it is none."""
+    if not (tree / ".git").exists():
+        return []
+    listing = _git(["-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"], progress)
+    return sorted({name for name in listing.split("\0") if name and os.path.lexists(tree / name)})
+
+
+def _all_files(tree: Path) -> list[str]:
+    found = []
+    for root, folders, names in os.walk(tree):
+        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        base = Path(root)
+        linked = [name for name in folders if (base / name).is_symlink()]
+        found += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in LEFT_OUT]
+    return sorted(found)
+
+
+def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            stop_if_cancelled(progress)
+            path = tree / name
+            entry = tarfile.TarInfo(f"{prefix}/{name}")
+            if path.is_symlink():
+                entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
+                tar.addfile(entry)
+            elif path.is_file():
+                entry.mode = EXECUTABLE if os.access(path, os.X_OK) else REGULAR
+                with open(path, "rb") as file:
+                    entry.size = os.fstat(file.fileno()).st_size
+                    tar.addfile(entry, file)
