@@ -1,0 +1,230 @@
+"""Which engine is chosen, and what is said when it cannot be reached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.engine import EngineError, connect, docker_environment, endpoint
+from core.site import EngineSettings, Site, SiteSettings
+from tests.support import require
+from tests.support.engine import TestEngine
+
+
+def site_with(root: Path, env: dict[str, str], **engine: str) -> Site:
+    return Site(root, SiteSettings(engine=EngineSettings(**engine)), env)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """A docker client's configuration with the contexts `bench` (current) and `tls`."""
+    folder = tmp_path / "docker-config"
+    for name, host in {"bench": "ssh://bench.local", "tls": "tcp://10.0.0.5:2376"}.items():
+        meta = folder / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+        meta.mkdir(parents=True)
+        description = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}}
+        (meta / "meta.json").write_text(json.dumps(description))
+    tls = folder / "contexts/tls" / hashlib.sha256(b"tls").hexdigest() / "docker"
+    tls.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"currentContext": "bench"}))
+    return folder
+
+
+def test_order_of_choice(tmp_path: Path, configuration: Path) -> None:
+    env = {"DOCKER_CONFIG": str(configuration)}
+    assert endpoint(site_with(tmp_path, {})).host == "unix:///var/run/docker.sock"
+    assert endpoint(site_with(tmp_path, env)).host == "ssh://bench.local"
+    env["DOCKER_CONTEXT"] = "tls"
+    chosen = endpoint(site_with(tmp_path, env))
+    assert (chosen.host, chosen.tls is not None, chosen.tls_verify) == ("tcp://10.0.0.5:2376", True, True)
+    env["DOCKER_HOST"] = "tcp://10.0.0.9:2375"
+    assert endpoint(site_with(tmp_path, env)).host == "tcp://10.0.0.9:2375"
+    assert endpoint(site_with(tmp_path, env, context="bench")).host == "ssh://bench.local"
+    assert endpoint(site_with(tmp_path, env, context="bench", host="unix:///x")).host == "unix:///x"
+    assert endpoint(site_with(tmp_path, env, context="default")).host == "unix:///var/run/docker.sock"
+
+
+def test_docker_command_line_gets_the_same_engine(tmp_path: Path) -> None:
+    env = {"DOCKER_HOST": "tcp://h", "DOCKER_CONTEXT": "c", "TOKEN": "t"}
+    assert docker_environment(site_with(tmp_path, env))["DOCKER_HOST"] == "tcp://h"
+    by_context = docker_environment(site_with(tmp_path, env, context="bench"))
+    assert (by_context["DOCKER_CONTEXT"], "DOCKER_HOST" in by_context) == ("bench", False)
+    by_host = docker_environment(site_with(tmp_path, env, host="unix:///x"))
+    assert (by_host["DOCKER_HOST"], "DOCKER_CONTEXT" in by_host) == ("unix:///x", False)
+    assert by_host["PATH"] == os.environ["PATH"]
+
+
+def test_docker_client_itself_agrees(tmp_path: Path, configuration: Path) -> None:
+    require(shutil.which("docker"), "the docker client")
+    env = docker_environment(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration)}, context="tls"))
+    shown = subprocess.run(["docker", "context", "show"], env=env, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "tls"
+
+
+@pytest.mark.parametrize(("name", "said"), [("absent", "no such context"), ("broken", "cannot be used")])
+def test_context_that_cannot_be_used(tmp_path: Path, configuration: Path, name: str, said: str) -> None:
+    meta = configuration / "contexts/meta" / hashlib.sha256(b"broken").hexdigest()
+    meta.mkdir()
+    (meta / "meta.json").write_text("{}")
+    with pytest.raises(EngineError, match=rf"(?s)Docker context {name}.*{said}.*docker context"):
+        connect(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration), "DOCKER_CONTEXT": name}))
+
+
+def test_no_engine(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no such socket") as caught:
+        connect(site_with(tmp_path, {}, host=f"unix://{tmp_path}/none.sock"))
+    assert "systemctl start docker" in caught.value.remedy
+
+
+def test_socket_without_an_engine(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_over:
+        left_over.bind(f"{tmp_path}/old.sock")
+        with pytest.raises(EngineError, match="nobody listens"):
+            connect(site_with(tmp_path, {}, host=f"unix://{tmp_path}/old.sock"))
+
+
+def test_tcp_without_an_engine(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineError, match="nobody listens"):
+            connect(site_with(tmp_path, {}, host=f"tcp://127.0.0.1:{port}"))
+
+
+@pytest.fixture
+def mute(tmp_path: Path) -> Iterator[str]:
+    """A socket that accepts and never answers, as an engine that is stopped does."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/mute.sock")
+        listener.listen()
+        yield f"unix://{tmp_path}/mute.sock"
+
+
+def test_engine_that_does_not_answer(tmp_path: Path, mute: str) -> None:
+    with pytest.raises(EngineError, match="does not answer in time"):
+        connect(site_with(tmp_path, {}, host=mute), timeout=0.2)
+
+
+def test_no_permission(engine: TestEngine) -> None:
+    """Asked by a user who is not in the group of the socket."""
+    require(os.geteuid() == 0, "root, to become somebody else")
+    program = (
+        "import os, sys\n"
+        "from core.engine import EngineError, connect, endpoint\n"
+        "from core.site import Site, SiteSettings\n"
+        "from pathlib import Path\n"
+        "import docker.errors, requests, urllib3, urllib3.exceptions, core.engine_ssh\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try:\n    connect(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1]}))\n"
+        "except EngineError as error:\n    print(error)\n"
+    )
+    # the tests' engine lies in a folder of root's; its socket alone is to say no
+    engine.folder.chmod(0o755)
+    done = subprocess.run([sys.executable, "-c", program, engine.host], capture_output=True, text=True, timeout=60)
+    assert "may not use the engine's socket" in done.stdout, done.stderr
+    assert "usermod -aG docker" in done.stdout
+
+
+@pytest.fixture
+def ssh_site(engine: TestEngine, tmp_path: Path) -> Iterator[tuple[Site, Path]]:
+    """A site whose engine is reached through a real sshd, and the file with that sshd's process id."""
+    for tool in ("sshd", "ssh", "ssh-keygen"):
+        require(shutil.which(tool) or Path(f"/usr/sbin/{tool}").exists(), tool)
+    require(os.geteuid() == 0, "root, for sshd")
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pid_file = tmp_path / "sshd.pid"
+    (tmp_path / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\n"
+        f"PidFile {pid_file}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"
+        f"SetEnv PATH={os.environ['PATH']}\n"
+    )
+    (tmp_path / "ssh_config").write_text(
+        f"Host *\n IdentityFile {tmp_path}/user\n IdentitiesOnly yes\n StrictHostKeyChecking no\n"
+        f" UserKnownHostsFile {tmp_path}/known\n LogLevel ERROR\n"
+    )
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # ssh reads its configuration from the home of the password file, not of the environment
+    (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/ssh_config "$@"\n')
+    (programs / "ssh").chmod(0o755)
+    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(tmp_path / "sshd_config")], start_new_session=True)
+    deadline = time.monotonic() + 20
+    while socket.socket().connect_ex(("127.0.0.1", port)):
+        assert time.monotonic() < deadline, "sshd did not start"
+        time.sleep(0.05)
+    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    host = f"ssh://root@127.0.0.1:{port}{engine.host.removeprefix('unix://')}"
+    yield site_with(tmp_path, env, host=host), pid_file
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.ssh
+@pytest.mark.engine
+def test_engine_over_ssh(ssh_site: tuple[Site, Path], engine: TestEngine) -> None:
+    from core.containers.listing import list_containers
+    from core.containers.logs import follow_logs, logs
+    from tests.support.engine import BASE_IMAGE
+
+    engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", "echo hello; exec sleep 1000")
+    try:
+        client = connect(ssh_site[0], timeout=5)
+        assert [container.name for container in list_containers(client)] == ["far"]
+        follower = follow_logs(client, "far")
+        line = next(iter(follower))
+        assert line.text == "hello"
+        follower.close()
+        assert [line.text for line in logs(client, "far")] == ["hello"]
+        engine.pause()
+        try:
+            with pytest.raises(EngineError, match="does not answer in time"):
+                connect(ssh_site[0], timeout=1)
+        finally:
+            engine.resume()
+        client.close()
+    finally:
+        engine.docker("rm", "-f", "far")
+
+
+@pytest.mark.ssh
+@pytest.mark.engine
+def test_no_process_of_ssh_is_left(ssh_site: tuple[Site, Path]) -> None:
+    import psutil
+
+    def children() -> list[int]:
+        return [one.pid for one in psutil.Process().children() if one.name() == "ssh"]
+
+    before = set(children())
+    client = connect(ssh_site[0], timeout=5)
+    assert set(children()) - before
+    client.close()
+    deadline = time.monotonic() + 10
+    while set(children()) - before:
+        assert time.monotonic() < deadline, "ssh lives on"
+        time.sleep(0.05)
+
+
+@pytest.mark.ssh
+def test_ssh_says_itself_why_it_failed(tmp_path: Path) -> None:
+    require(shutil.which("ssh"), "ssh")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(EngineError, match="Connection refused") as caught:
+            connect(site_with(tmp_path, {}, host=f"ssh://somebody@127.0.0.1:{port}"))
+    assert f"ssh -o BatchMode=yes -o ConnectTimeout=10 -T -l somebody -p {port}" in caught.value.remedy
