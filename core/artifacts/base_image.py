@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from core.artifacts.lockfile import Kind, LockedFile, LockedImage
-from core.engine import engine_errors
+from core.engine import EngineError, engine_errors
 from core.errors import XaivaError
 from core.files import CHUNK, TEMPORARY_PREFIX, write_atomic
 from core.progress import Progress, stop_if_cancelled
@@ -132,7 +132,7 @@ def _present(client: docker.DockerClient, reference: str, progress: Progress, pu
         for event in client.api.pull(reference, platform=PLATFORM, stream=True, decode=True):
             stop_if_cancelled(progress)
             if "error" in event:
-                raise XaivaError(
+                raise EngineError(
                     f"Base image {reference}",
                     str(event["error"]),
                     "check the name and the registry, log in with docker login, or docker load it from a file",

@@ -22,6 +22,10 @@ OWNER_LABEL = "org.xaiva.helper"  # lets a person find what a killed engine left
 LAST_LINES = 12
 
 
+class HelperFailed(XaivaError):
+    """The script ran and ended with an error."""
+
+
 class HelperContainer:
     """Runs one shell script in a container with the host's network; removes it in the end, whatever happens.
 
@@ -70,7 +74,7 @@ class HelperContainer:
     def run(self, progress: Progress, what: str, stage: str = "") -> str:
         """Run the script to its end; its standard output. Its error output goes to the log, line by line.
 
-        Raises XaivaError about `what` when it fails, Cancelled when the listener wants so.
+        Raises HelperFailed about `what` when it fails, Cancelled when the listener wants so.
         """
         errors: list[str] = []
         with engine_errors(what):
@@ -83,7 +87,7 @@ class HelperContainer:
                     raise Cancelled()
             code = self._container.wait(timeout=10)["StatusCode"]
         if code:
-            raise XaivaError(
+            raise HelperFailed(
                 what,
                 " ".join(errors[-LAST_LINES:]) or f"it ended with status {code}",
                 "check the network of the engine's machine, and the package sources of the base image",

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from core.artifacts import base_image, debs, diff, own_wheel, sources
 from core.artifacts.derived import derived_files
 from core.artifacts.distributions import guess, platform_of
+from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.stages import stage
@@ -233,7 +234,7 @@ class _Locking:
                 alone = debs.Request(request.python_version, request.debs, [])
                 other = debs.closure(self._engine(), runtime.reference, alone, self.site.env, self.progress)
                 closure = debs.merge(closure, other)
-        except EngineError as error:
+        except (EngineError, HelperFailed) as error:
             self._no_debs(f"{error.what}: {error.why}", error.remedy)
             return debs.Closure(python=True)
         self.inputs["debs"] = digest

@@ -1,0 +1,107 @@
+"""Files that no URL gives, made again from where the lock says they come: snapshots, engine blobs, our own wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from core.artifacts import base_image, own_wheel, trees
+from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts.remote import local_path
+from core.artifacts.sources import resolve_path
+from core.artifacts.store import LOCAL_WHEELS, folder
+from core.engine import connect
+from core.errors import XaivaError
+from core.files import TEMPORARY_PREFIX, sha256_file, write_atomic
+from core.progress import Progress, stop_if_cancelled
+from core.site import Site
+
+ENGINE_SECONDS = 600
+
+
+def make(site: Site, preset: str, files: Sequence[LockedFile], progress: Progress) -> list[XaivaError]:
+    """Make the files; those that cannot be made, or come out otherwise than locked, are in the answer. Cancelled."""
+    failures = []
+    target = folder(site, preset)
+    images = sorted({file.url.removeprefix("docker:") for file in files if file.url.startswith("docker:")})
+    for reference in images:
+        failures += _attempt(lambda r=reference: _image(site, preset, r, progress))
+    for file in files:
+        stop_if_cancelled(progress)
+        if not file.url.startswith("docker:"):
+            failures += _attempt(lambda f=file: _one(site, preset, f, progress))
+    for file in files:
+        path = file.under(target)
+        if not failures and not (path.is_file() and sha256_file(path) == file.sha256):
+            failures.append(_other_bytes(preset, file))
+    return failures
+
+
+def _attempt(work: Callable[[], None]) -> list[XaivaError]:
+    try:
+        work()
+    except XaivaError as error:
+        if error.exit_code == 130:
+            raise
+        return [error]
+    return []
+
+
+def _image(site: Site, preset: str, reference: str, progress: Progress) -> None:
+    progress.log(f"taking {reference} out of the engine")
+    connect(site).close()
+    base_image.save(connect(site, ENGINE_SECONDS), reference, folder(site, preset), progress)
+
+
+def _one(site: Site, preset: str, file: LockedFile, progress: Progress) -> None:
+    target = file.under(folder(site, preset))
+    progress.log(f"making {file.path}")
+    if file.url.startswith("wheel:"):
+        write_atomic(target, own_wheel.build())
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
+    try:
+        if file.url.startswith("git+"):
+            _from_git(site, file, draft, progress)
+        else:
+            _from_path(site, preset, file, draft, progress)
+        if sha256_file(draft) != file.sha256:
+            raise _other_bytes(preset, file)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _from_git(site: Site, file: LockedFile, draft: Path, progress: Progress) -> None:
+    match = re.fullmatch(r"git\+(.+)@([^@]+)#([0-9a-f]+)", file.url)
+    if match is None:
+        raise XaivaError(file.path, f"its origin {file.url} cannot be read", "lock again")
+    token = site.env.get(file.token_variable, "") if file.token_variable else ""
+    trees.clone(match[1], match[3], draft, file.name, progress, token)
+
+
+def _from_path(site: Site, preset: str, file: LockedFile, draft: Path, progress: Progress) -> None:
+    origin = file.url.removeprefix("file:")
+    if file.url.startswith("file://"):
+        path = local_path(file.url)
+    elif origin.startswith(f"{LOCAL_WHEELS}/"):
+        path = folder(site, preset) / origin
+    else:
+        path = resolve_path(site, origin)
+    if path.is_dir() and file.kind is Kind.SOURCE:
+        trees.snapshot(path, draft, file.name, progress)
+    elif path.is_file():
+        shutil.copyfile(path, draft)
+    else:
+        raise XaivaError(f"{file.path}", f"its origin {path} is not there", "bring it back, or lock again without it")
+
+
+def _other_bytes(preset: str, file: LockedFile) -> XaivaError:
+    return XaivaError(
+        file.path,
+        f"what {file.url} gives now is not what was locked",
+        f"lock again to take the new content: xaiva lock {preset}",
+    )
