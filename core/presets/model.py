@@ -253,6 +253,7 @@ class Preset(Part):
     indexes: Annotated[list[Index], _unique_name["index"]] = []
     debs: Annotated[list[DebName], _unique_text] = []
     build_debs: Annotated[list[DebName], _unique_text] = []
+    build_secrets: Annotated[list[EnvironmentName], _unique_text] = []  # variables of .env for the Xaiva Media build
     sources: Annotated[list[Source], _unique_name["source"]] = []
     models: Annotated[
         list[Model], _unique_name["model"], _unique(lambda model: model.destination, "destination", "destination")

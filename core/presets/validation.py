@@ -139,11 +139,12 @@ def _translate(detail: dict[str, Any], document: Document) -> Problem:
     path: FieldPath = tuple(part for part in detail["loc"] if part != "[key]")
     path = (*path, *context.get("field", ()))
     kind = detail["type"]
-    what, remedy = _explain(kind, path, detail["input"], context)
+    written = document.source(path) if path in document.spans else ""
+    what, remedy = _explain(kind, path, detail["input"], context, written)
     return Problem(document.line(path), field_name(path), what, remedy)
 
 
-def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any]) -> tuple[str, str]:
+def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any], written: str) -> tuple[str, str]:
     if kind == "preset":
         return str(context["what"]), str(context["remedy"])
     if kind == "extra_forbidden":
@@ -153,7 +154,7 @@ def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any])
     if kind == "literal_error":
         return _not_one_of(value, path)
     if kind in _KINDS:
-        return _wrong_kind(_KINDS[kind], value)
+        return _wrong_kind(_KINDS[kind], value, written)
     if kind == "too_short":
         return "is empty", "give at least one entry"
     limit = context.get("gt", context.get("ge"))
@@ -176,10 +177,10 @@ def _not_one_of(value: object, path: FieldPath) -> tuple[str, str]:
     return f"{json.dumps(value)} is not possible here", remedy
 
 
-def _wrong_kind(wanted: str, value: object) -> tuple[str, str]:
+def _wrong_kind(wanted: str, value: object, written: str) -> tuple[str, str]:
     what = f"should be {wanted}, is {_kind(value)}"
     if wanted == "a text" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return what, 'put it in quotes, as "3.10": a number would lose its zeros'
+        return f"should be a text, is the number {written}", f'put it in quotes: "{written}"'
     if wanted == "a list" and isinstance(value, str):
         return what, f"put it in brackets: [{json.dumps(value)}]"
     if wanted == "true or false":

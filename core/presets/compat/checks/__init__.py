@@ -1,0 +1,81 @@
+"""The checks, in the order in which their findings are shown."""
+
+from __future__ import annotations
+
+from core.presets.compat.checks.base import base_cuda, base_python, base_tag
+from core.presets.compat.checks.driver import driver_floor, require_cuda
+from core.presets.compat.checks.gpu import gpu_architecture, gpu_known, vram
+from core.presets.compat.checks.media import ffmpeg, nvenc, opencv
+from core.presets.compat.checks.packages import known_conflicts, onnxruntime, tensorflow
+from core.presets.compat.checks.tensorrt import tensorrt
+from core.presets.compat.checks.torch import torch_pairs, torch_python, torch_tag, torch_twice
+from core.presets.compat.subject import Check
+
+CHECKS: tuple[Check, ...] = (
+    base_tag,
+    base_python,
+    base_cuda,
+    torch_tag,
+    torch_python,
+    torch_pairs,
+    torch_twice,
+    tensorrt,
+    gpu_known,
+    gpu_architecture,
+    driver_floor,
+    require_cuda,
+    tensorflow,
+    onnxruntime,
+    known_conflicts,
+    nvenc,
+    ffmpeg,
+    opencv,
+    vram,
+)
+
+# Every code a check may give: what it is about. `overrides` of a preset names codes.
+CODES: dict[str, str] = {
+    "base-floating": "the base image has no fixed tag",
+    "base-cuda": "the base image's CUDA and that of the wheels differ",
+    "base-size": "a smaller base image would do",
+    "python-base": "the base image has another Python than the preset",
+    "python-unknown": "the base image's own Python is not known",
+    "torch-unknown": "this PyTorch release is not in the tables",
+    "torch-tag": "this PyTorch release has no wheels with that tag",
+    "torch-tag-unknown": "this wheel tag is not in the tables",
+    "torch-tag-experimental": "PyTorch calls this combination experimental",
+    "torch-python": "this PyTorch release has no wheels for that Python",
+    "torch-pair": "torchvision or torchaudio does not go with torch",
+    "torch-twice": "a layer or pin asks for another torch than the preset",
+    "tensorrt-unknown": "this TensorRT release is not in the tables",
+    "tensorrt-cuda": "TensorRT has no build for that CUDA",
+    "tensorrt-python": "TensorRT has no bindings for that Python",
+    "tensorrt-gpu": "TensorRT does not run on that GPU",
+    "tensorrt-torch": "torch-tensorrt goes with another TensorRT",
+    "tensorrt-origin": "where the TensorRT wheels come from is not said",
+    "gpu-none": "no machine is named: GPU and driver were not checked",
+    "gpu-unknown": "this GPU is not in the tables",
+    "gpu-architecture": "the wheels hold no code for that GPU",
+    "gpu-platform": "this GPU belongs to another kind of machine",
+    "driver-unknown": "the driver was not checked",
+    "driver-floor": "the driver is too old for that CUDA",
+    "driver-minor": "the driver is older than that CUDA, with limits",
+    "require-cuda": "the base image refuses to start with that driver",
+    "tensorflow-unknown": "this TensorFlow release is not in the tables",
+    "tensorflow-python": "this TensorFlow release has no wheels for that Python",
+    "tensorflow-cuda": "the driver or the base image does not fit TensorFlow",
+    "onnxruntime-gpu": "onnxruntime-gpu holds no code for that GPU or CUDA",
+    "package-conflict": "a package asks for versions that the preset excludes",
+    "nvenc-driver": "NVENC of these headers needs a newer driver",
+    "nvenc-gpu": "this GPU has no NVENC",
+    "nvenc-headers": "NVENC is wanted without fixed headers",
+    "ffmpeg-unknown": "this FFmpeg branch is not in the tables",
+    "ffmpeg-note": "a remark on this FFmpeg branch",
+    "opencv-cuda": "this OpenCV does not compile with that CUDA or for that GPU",
+    "opencv-contrib": "OpenCV's CUDA modules need opencv_contrib of the same version",
+    "opencv-five": "OpenCV 5 has no HOGDescriptor and no CascadeClassifier",
+    "vram": "the GPU's memory may not do",
+    "overlay-unusable": "a file of the site's tables cannot be used",
+    "override-unknown": "an override names no code",
+    "preset-layers": "a requirement file cannot be read",
+}

@@ -1,0 +1,80 @@
+"""The driver: CUDA's floor, and the gate inside the nvidia/cuda images."""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from core.findings import Finding
+from core.presets.compat.machine import Gpu, TargetMachine, driver_cuda
+from core.presets.compat.subject import Subject, error, note, warning
+
+
+def driver_floor(subject: Subject) -> list[Finding]:
+    """Whether the driver can carry the preset's CUDA: fully, with limits, or not."""
+    target = subject.target
+    if not subject.cuda or target is None:
+        return []
+    if not target.driver:
+        remedy = "give it as `target.driver` or with --driver; `nvidia-smi` on site shows it"
+        return [note("driver-unknown", "the site's driver is not known, it was not checked", "", remedy, "target")]
+    row = subject.facts.cuda.get(subject.cuda)
+    if row is None:
+        what = f"CUDA {subject.cuda} is not in the tables: the driver was not checked"
+        return [warning("driver-unknown", what, "", "add a row in docker/compat/cuda.json", "target.driver")]
+    if Version(target.driver) < Version(row.min_driver):
+        return [_too_old(subject, target, row.min_driver, row.source)]
+    if Version(target.driver) < Version(row.native_driver):
+        what = f"driver {target.driver} runs CUDA {subject.cuda} by minor-version compatibility"
+        why = f"the driver made for it is {row.native_driver}: PTX of that CUDA is not compiled at run time (error 222)"
+        return [note("driver-minor", what, why, "use wheels that hold code for this very GPU", "target", row.source)]
+    return []
+
+
+def _too_old(subject: Subject, target: TargetMachine, floor: str, source: str) -> Finding:
+    possible = [row.key for row in subject.facts.cuda.values() if Version(row.min_driver) <= Version(target.driver)]
+    other = f"; or take CUDA {possible[-1]} or older" if possible else ""
+    return error(
+        "driver-floor",
+        f"driver {target.driver} is too old for CUDA {subject.cuda}",
+        f"CUDA {subject.cuda} needs driver {floor} or newer",
+        f"install driver {floor} or newer on site{other}",
+        "target.driver",
+        source,
+    )
+
+
+def require_cuda(subject: Subject) -> list[Finding]:
+    """nvidia/cuda images carry NVIDIA_REQUIRE_CUDA: the container toolkit refuses to start with older drivers."""
+    target = subject.target
+    image = (subject.preset.runtime_base_image or subject.preset.base_image).lower()
+    if "nvidia/cuda:" not in image or target is None or not target.driver or not subject.base_cuda:
+        return []
+    if subject.preset.run.environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "true"):
+        return []
+    knows = driver_cuda(target.driver, subject.facts)
+    if knows and Version(knows) >= Version(subject.base_cuda):
+        return []
+    gate = subject.facts.require_cuda.get(subject.base_cuda)
+    branch = Version(target.driver).major
+    for gpu in target.gpus or (Gpu("this GPU"),):
+        passes = gate is not None and branch in gate.branches and gpu.brand in gate.brands
+        if not passes:
+            return [_refused(subject, gpu, target.driver, knows, gate.source if gate else "")]
+    return []
+
+
+def _refused(subject: Subject, gpu: Gpu, driver: str, knows: str, source: str) -> Finding:
+    row = subject.facts.cuda.get(subject.base_cuda)
+    wanted = f"driver {row.native_driver} or newer" if row else "a newer driver"
+    level = error if gpu.brand and source else warning  # an unknown gate or GPU: nobody can be sure
+    return level(
+        "require-cuda",
+        f"the container will not start: the image asks for cuda>={subject.base_cuda},"
+        f" driver {driver} has {knows or 'less'}",
+        f"nvidia/cuda images carry NVIDIA_REQUIRE_CUDA, which lets {gpu.name} ({gpu.brand or 'unknown'} brand)"
+        " pass only with a driver that knows this CUDA",
+        f'install {wanted}; or take a base image without it, as "ubuntu:22.04"; or set'
+        ' "NVIDIA_DISABLE_REQUIRE": "1" in run.environment',
+        "base_image",
+        source,
+    )

@@ -1,0 +1,103 @@
+"""The GPU: is it known, do the wheels hold code for it, and is its memory enough."""
+
+from __future__ import annotations
+
+import difflib
+
+from packaging.version import Version
+
+from core.findings import Finding
+from core.presets.compat.checks.torch import newest_torch
+from core.presets.compat.facts import Facts
+from core.presets.compat.machine import Gpu, TargetMachine, runs
+from core.presets.compat.subject import Subject, error, listed, note, warning
+
+
+def gpu_known(subject: Subject) -> list[Finding]:
+    """Say when a GPU could not be checked, and why."""
+    target = subject.target
+    if target is None or not target.gpus:
+        if not subject.cuda and not subject.wish("onnxruntime-gpu", "tensorflow"):
+            return []
+        what = "no GPU is named: neither GPU nor driver was checked" if target is None else "no GPU is named"
+        return [note("gpu-none", what, "", 'add a "target", or ask with --gpu and --driver', "target")]
+    found = []
+    for gpu in target.gpus:
+        if not gpu.sm:
+            close = difflib.get_close_matches(gpu.name.upper(), list(subject.facts.gpus), n=3, cutoff=0.5)
+            remedy = f"did you mean {listed(close)}? " if close else ""
+            remedy += "Or give its architecture, as sm_86"
+            found.append(
+                warning("gpu-unknown", f"{gpu.name} is not in the tables", "its architecture is not known", remedy)
+            )
+        elif gpu.brand == "jetson" and subject.cuda:
+            remedy = "build on the device, from a JetPack image"
+            found.append(error("gpu-platform", f"{gpu.name} is not an x86_64 machine", gpu.note, remedy, "target.gpu"))
+    return found
+
+
+def gpu_architecture(subject: Subject) -> list[Finding]:
+    """Whether the PyTorch wheels hold code for the GPU; else which do."""
+    target = subject.target
+    row = subject.tag_row
+    if row is None or not row.cuda or target is None:
+        return []
+    return [
+        error(
+            "gpu-architecture",
+            f"{gpu.name} (sm_{gpu.sm.replace('.', '')}) cannot run torch wheels with {subject.tag}",
+            f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
+            ' "no kernel image is available"',
+            _what_works(gpu, target, subject),
+            "pytorch.version",
+            row.source,
+        )
+        for gpu in target.gpus
+        if gpu.sm and gpu.brand != "jetson" and not runs(gpu.sm, row.sm, row.ptx)
+    ]
+
+
+def _what_works(gpu: Gpu, target: TargetMachine, subject: Subject) -> str:
+    tags = tags_for(gpu.sm, target.driver, subject.facts)
+    python = subject.preset.python_version
+    offers = [f"{tag} up to torch {newest}" for tag in tags if (newest := newest_torch(tag, subject.facts, python))]
+    if offers:
+        return f"what works on it with Python {python}: {listed(offers[:3])}"
+    if not tags:
+        return "no known wheels run on this GPU with this driver; see `xaiva preset suggest`"
+    return f"wheels with {listed(tags)} run on it, but not for Python {python}"
+
+
+def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
+    """Wheel tags that hold code for an architecture and run with the driver (if known), newest first."""
+    fitting = []
+    for row in facts.wheel_tags.values():
+        cuda = facts.cuda.get(row.cuda)
+        if not row.cuda or not runs(sm, row.sm, row.ptx):
+            continue
+        if driver and cuda and Version(driver) < Version(cuda.min_driver):
+            continue
+        fitting.append(row)
+    return [row.key for row in sorted(fitting, key=lambda row: Version(row.cuda), reverse=True)]
+
+
+def vram(subject: Subject) -> list[Finding]:
+    """Add up what is known to need memory on the GPU; a hint, not a measurement."""
+    target = subject.target
+    if target is None or target.vram_gib is None or not (subject.cuda or subject.wish("onnxruntime-gpu")):
+        return []
+    needs = [row for row in subject.facts.vram.values() if not row.package or subject.wish(row.package)]
+    if subject.preset.tensorrt.enabled:
+        needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
+    total = sum(row.gib for row in needs)
+    if total <= target.vram_gib * _COMFORTABLE:
+        return []
+    parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
+    what = f"about {total:.1f} GiB are needed at once, the GPU has {target.vram_gib:g} GiB"
+    remedy = "take smaller models or int8, or run the parts one after another"
+    if total > target.vram_gib:
+        return [warning("vram", what, parts, remedy, "target", needs[-1].source)]
+    return [note("vram", what, parts, remedy, "target", needs[-1].source)]
+
+
+_COMFORTABLE = 0.8  # beyond this share of the memory, fragmentation and the desktop decide

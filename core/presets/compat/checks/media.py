@@ -1,0 +1,127 @@
+"""FFmpeg, NVENC and OpenCV."""
+
+from __future__ import annotations
+
+from packaging.version import Version
+
+from core.findings import Finding
+from core.presets.compat.facts import Facts
+from core.presets.compat.machine import TargetMachine, at_least
+from core.presets.compat.rows import HeadersRow
+from core.presets.compat.subject import Subject, error, listed, note, warning
+
+_NVENC_OPTIONS = ("--enable-nvenc", "--enable-ffnvcodec", "--enable-nvdec", "--enable-cuvid")
+_HEADERS = "build_options.nv_codec_headers_version"
+
+
+def nvenc(subject: Subject) -> list[Finding]:
+    """The headers are picked by the site's driver; else NVENC fails when the first frame is encoded."""
+    target = subject.target
+    options = subject.preset.build_options
+    wanted = [option for option in options.ffmpeg_configure if option in _NVENC_OPTIONS]
+    if not options.nv_codec_headers_version:
+        return [_no_headers(subject, target, wanted[0])] if wanted else []
+    found = []
+    version = options.nv_codec_headers_version.removeprefix("n")
+    row = headers_row(version, subject.facts)
+    if row is None:
+        what = f"nv-codec-headers {version} is not in the tables"
+        found.append(warning("nvenc-headers", what, "", f"known: {listed(list(subject.facts.headers))}", _HEADERS))
+    elif target and target.driver and Version(target.driver) < Version(row.min_driver):
+        found.append(_driver_too_old(subject, target, version, row))
+    for gpu in target.gpus if target else ():
+        if gpu.nvenc is False:
+            why = "NVDEC decodes on it, nothing encodes"
+            found.append(
+                warning("nvenc-gpu", f"{gpu.name} has no NVENC", why, "encode on the CPU (libx264)", "target.gpu")
+            )
+    return found
+
+
+def _no_headers(subject: Subject, target: TargetMachine | None, option: str) -> Finding:
+    newest = newest_headers(target.driver if target else "", subject.facts)
+    remedy = f'add "nv_codec_headers_version": "{newest}" and a source named nv-codec-headers'
+    why = "the newest headers refuse older drivers at run time"
+    return warning("nvenc-headers", f"{option} is wanted without fixed headers", why, remedy, _HEADERS)
+
+
+def _driver_too_old(subject: Subject, target: TargetMachine, version: str, row: HeadersRow) -> Finding:
+    newest = newest_headers(target.driver, subject.facts)
+    return error(
+        "nvenc-driver",
+        f"NVENC of nv-codec-headers {version} does not work with driver {target.driver}",
+        f"these headers need driver {row.min_driver} or newer",
+        f'write "nv_codec_headers_version": "{newest}"' if newest else "leave NVENC out with this driver",
+        _HEADERS,
+        row.source,
+    )
+
+
+def headers_row(version: str, facts: Facts) -> HeadersRow | None:
+    """The row of a release, `12.1.14` or `12.1.14.0`."""
+    first_three = ".".join(version.removeprefix("n").split(".")[:3])
+    return facts.headers.get(first_three)
+
+
+def newest_headers(driver: str, facts: Facts) -> str:
+    """The newest nv-codec-headers that work with a driver (any, if it is not known); empty for none."""
+    rows = [row for row in facts.headers.values() if not driver or Version(row.min_driver) <= Version(driver)]
+    return max((row.key for row in rows), key=Version, default="")
+
+
+def ffmpeg(subject: Subject) -> list[Finding]:
+    """Remarks on the FFmpeg branch."""
+    version = subject.preset.build_options.ffmpeg_version
+    if not version:
+        return []
+    where = "build_options.ffmpeg_version"
+    branch = ".".join(version.split(".")[:2])
+    row = subject.facts.ffmpeg.get(branch)
+    if row is None:
+        known = listed(list(subject.facts.ffmpeg))
+        return [note("ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {known}", "", where)]
+    return [note("ffmpeg-note", f"FFmpeg {version}: {row.note}", "", "", where, row.source)] if row.note else []
+
+
+def opencv(subject: Subject) -> list[Finding]:
+    """OpenCV with CUDA compiles only with the CUDA versions of its time; OpenCV 5 dropped old detectors."""
+    target = subject.target
+    return [*_opencv_five(subject), *_opencv_cuda(subject, target)]
+
+
+def _opencv_five(subject: Subject) -> list[Finding]:
+    wish = subject.wish("opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
+    if wish is None or not wish.requirement.specifier.contains("5.0.0", prereleases=True):
+        return []
+    if any(not pin.requirement.specifier.contains("5.0.0", prereleases=True) for pin in subject.constraints(wish.name)):
+        return []
+    why = "HOGDescriptor and CascadeClassifier are gone there; code that uses them fails at run time"
+    remedy = f'write "{wish.requirement.name}<5" unless your code is ready for 5'
+    return [note("opencv-five", f"{wish.requirement} may bring OpenCV 5", why, remedy, wish.where)]
+
+
+def _opencv_cuda(subject: Subject, target: TargetMachine | None) -> list[Finding]:
+    options, where = subject.preset.build_options, "build_options.opencv_version"
+    if not options.opencv_version or "-DWITH_CUDA=ON" not in options.opencv_cmake:
+        return []
+    found = []
+    if not subject.preset.source("opencv_contrib"):
+        what = "OpenCV's CUDA modules live in opencv_contrib"
+        remedy = f"add a source named opencv_contrib of version {options.opencv_version}, the same as OpenCV"
+        found.append(warning("opencv-contrib", what, "without it WITH_CUDA builds nothing more", remedy, "sources"))
+    row = subject.facts.opencv.get(options.opencv_version)
+    if row is None:
+        return found
+    cuda, newest = subject.base_cuda, list(subject.facts.opencv.values())
+    if cuda and Version(row.cuda_up_to) < Version(cuda):
+        fit = [other.key for other in newest if Version(other.cuda_up_to) >= Version(cuda)]
+        remedy = f"take OpenCV {listed(fit)}" if fit else "take an older CUDA"
+        what = f"OpenCV {row.key} does not compile with CUDA {cuda}"
+        found.append(warning("opencv-cuda", what, f"it knows CUDA up to {row.cuda_up_to}", remedy, where, row.source))
+    for gpu in target.gpus if target else ():
+        if gpu.sm and not at_least(row.max_sm, gpu.sm):
+            fit = [other.key for other in newest if at_least(other.max_sm, gpu.sm)]
+            remedy = f"take OpenCV {listed(fit)}" if fit else "build it without CUDA"
+            what = f"OpenCV {row.key} does not know {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+            found.append(warning("opencv-cuda", what, f"it knows up to {row.max_sm}", remedy, where, row.source))
+    return found

@@ -1,0 +1,69 @@
+"""What a form for presets offers in each field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from core.presets.compat.evaluate import site_facts
+from core.presets.compat.facts import Facts
+from core.site import Site
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values that the tables know, newest first. A form offers them and accepts others too."""
+
+    base_images: list[str]
+    pythons: list[str]
+    wheel_tags: list[str]
+    tensorrt: list[str]
+    nv_codec_headers: list[str]
+    ffmpeg: list[str]
+    opencv: list[str]
+    gpus: list[str]
+    facts: Facts
+
+    def torch_versions(self, python: str = "", tag: str = "") -> list[str]:
+        """`2.7.1+cu126`, …: every known wheel for a Python and a tag (either may be empty), newest first."""
+        versions = [
+            f"{pair.torch}+{each}"
+            for row in self.facts.torch.values()
+            if not python or python in (*row.python, *row.experimental_python)
+            for pair in row.versions
+            for each in (*row.tags, *row.experimental_tags)
+            if not tag or each == tag
+        ]
+        return sorted(versions, key=Version, reverse=True)
+
+    def tensorrt_versions(self, python: str = "", cuda: str = "") -> list[str]:
+        """TensorRT releases for a Python and a CUDA version (either may be empty), newest first."""
+        major = cuda.partition(".")[0]
+        return [
+            row.newest
+            for row in reversed(self.facts.tensorrt.values())
+            if (not python or python in row.python)
+            and (not major or any(built.split(".")[0] == major for built in row.cuda))
+        ]
+
+
+def choices(site: Site | None = None) -> Choices:
+    """The choices that the tables, with the site's overlay, offer."""
+    facts = site_facts(site)
+    return Choices(
+        base_images=list(facts.base_images),
+        pythons=_newest(python for row in facts.torch.values() for python in row.python),
+        wheel_tags=[row.key for row in reversed(facts.wheel_tags.values())],
+        tensorrt=[row.newest for row in reversed(facts.tensorrt.values())],
+        nv_codec_headers=_newest(facts.headers),
+        ffmpeg=_newest(facts.ffmpeg),
+        opencv=_newest(facts.opencv),
+        gpus=list(facts.gpus),
+        facts=facts,
+    )
+
+
+def _newest(versions: Iterable[str]) -> list[str]:
+    return sorted(set(versions), key=Version, reverse=True)

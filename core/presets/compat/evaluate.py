@@ -1,0 +1,90 @@
+"""Will this preset work on that machine? Findings, worst first."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from core.errors import InputError
+from core.findings import Finding, Level
+from core.presets.compat.checks import CHECKS, CODES
+from core.presets.compat.facts import OVERLAY, Facts, load_facts
+from core.presets.compat.machine import TargetMachine, host_target, preset_target
+from core.presets.compat.subject import Subject, error, parse_wishes, warning
+from core.presets.model import Preset
+from core.presets.store import layer_requirements
+from core.site import Site
+
+_ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
+
+
+def check(preset: Preset, target: TargetMachine | None = None, *, site: Site | None = None) -> list[Finding]:
+    """Check a preset for `target`; without one, for the machine that the preset names, else for this host.
+
+    `site` gives the overlay of the tables (`docker/compat/`) and the requirement files of layers.
+    """
+    facts = site_facts(site)
+    layers, unreadable = _layers(preset, site.presets if site else None)
+    return evaluate(preset, layers, target or target_for(preset, facts), facts, unreadable)
+
+
+def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
+    """The machine that the preset names, else this host; None when neither has an NVIDIA GPU."""
+    return preset_target(preset, facts) or host_target(facts)
+
+
+def evaluate(
+    preset: Preset,
+    layers: list[tuple[str, list[str]]],
+    target: TargetMachine | None,
+    facts: Facts,
+    already: list[Finding] | None = None,
+) -> list[Finding]:
+    """The check without any reading: `layers` are names and requirement lines, `already` earlier findings."""
+    subject = Subject(preset, parse_wishes(layers, preset.pins), facts, target)
+    found = [*(already or []), *_overlay_problems(facts)]
+    for one in CHECKS:
+        found += one(subject)
+    found = [*(_accepted(finding, preset) for finding in found), *_unknown_overrides(preset)]
+    return sorted(found, key=lambda finding: _ORDER[finding.level])
+
+
+def site_facts(site: Site | None) -> Facts:
+    """The tables with a site's overlay on top."""
+    return load_facts(site.docker / OVERLAY if site else None)
+
+
+def _layers(preset: Preset, folder: Path | None) -> tuple[list[tuple[str, list[str]]], list[Finding]]:
+    layers, found = [], []
+    for layer in preset.layers:
+        try:
+            layers.append((layer.name, layer_requirements(preset, folder, layer.name)))
+        except InputError as problem:
+            found.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
+    return layers, found
+
+
+def _overlay_problems(facts: Facts) -> list[Finding]:
+    return [
+        warning("overlay-unusable", str(problem.path), problem.what, problem.remedy, str(problem.path))
+        for problem in facts.problems
+    ]
+
+
+def _accepted(finding: Finding, preset: Preset) -> Finding:
+    """A finding that the preset's overrides accept becomes a note."""
+    if finding.code not in preset.overrides or finding.level is Level.NOTE:
+        return finding
+    why = f"{finding.why} (accepted by `overrides`)".strip()
+    return finding.model_copy(update={"level": Level.NOTE, "why": why})
+
+
+def _unknown_overrides(preset: Preset) -> list[Finding]:
+    found = []
+    for code in preset.overrides:
+        if code not in CODES:
+            close = difflib.get_close_matches(code, CODES, n=1)
+            remedy = f'did you mean "{close[0]}"?' if close else "copy the code that the check shows"
+            what = f"no check gives the code {code}"
+            found.append(warning("override-unknown", what, "the override does nothing", remedy, "overrides"))
+    return found

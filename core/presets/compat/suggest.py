@@ -1,0 +1,155 @@
+"""Given a GPU and a driver: the newest combinations that work, with the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from core.findings import has_errors
+from core.presets.compat.checks.gpu import tags_for
+from core.presets.compat.checks.media import newest_headers
+from core.presets.compat.checks.packages import onnxruntime_range
+from core.presets.compat.checks.torch import newest_torch
+from core.presets.compat.evaluate import evaluate, site_facts
+from core.presets.compat.facts import Facts
+from core.presets.compat.machine import Gpu, TargetMachine, at_least, driver_cuda, runs
+from core.presets.compat.rows import BaseImageRow, TensorRTRow
+from core.presets.model import BuildOptions, Metadata, Preset, PyTorch, Run, Target, TensorRT
+from core.site import Site
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One combination. `tensorrt`, `nv_codec_headers` and `onnxruntime` are empty where nothing works.
+
+    `preset` is a preset made of it, ready to be saved and extended.
+    """
+
+    torch: str
+    torchvision: str
+    torchaudio: str
+    python: str
+    base_image: str
+    tensorrt: str
+    nv_codec_headers: str
+    onnxruntime: str
+    reasons: list[str]
+    preset: Preset
+
+
+def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) -> list[Suggestion]:
+    """The newest working combinations for a machine, newest torch first; none when no known wheels run on it.
+
+    With several GPUs, what runs on all of them.
+    """
+    facts = site_facts(site)
+    gpus = [gpu for gpu in target.gpus if gpu.sm]
+    if not gpus or any(gpu.brand == "jetson" for gpu in gpus):
+        return []
+    oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
+    tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
+    made = [_combine(tag, image, target, oldest, facts) for tag in tags for image in _base_images(tag, facts)]
+    working = [one for one in made if one and _works(one, target, facts)]
+    return sorted(_one_for_each_tag(working), key=_newness, reverse=True)[:limit]
+
+
+def _works(suggestion: Suggestion, target: TargetMachine, facts: Facts) -> bool:
+    """No errors, and no doubt that the container starts."""
+    findings = evaluate(suggestion.preset, [], target, facts)
+    return not has_errors(findings) and all(finding.code != "require-cuda" for finding in findings)
+
+
+def _newness(suggestion: Suggestion) -> tuple[Version, str]:
+    release, _, tag = suggestion.torch.partition("+")
+    return Version(release), tag
+
+
+def _runs_on_all(tag: str, gpus: list[Gpu], facts: Facts) -> bool:
+    row = facts.wheel_tags[tag]
+    return all(runs(gpu.sm, row.sm, row.ptx) for gpu in gpus)
+
+
+def _one_for_each_tag(suggestions: list[Suggestion]) -> list[Suggestion]:
+    """The best of each tag: base images come best first."""
+    best: dict[str, Suggestion] = {}
+    for one in suggestions:
+        best.setdefault(one.torch.partition("+")[2], one)
+    return list(best.values())
+
+
+def _base_images(tag: str, facts: Facts) -> list[BaseImageRow]:
+    """Base images to try, best first: the CUDA of the tag without compilers, then plain ones; newest Python first."""
+    cuda = facts.wheel_tags[tag].cuda
+    wanted = [row for row in facts.base_images.values() if f"cuda:{cuda}" in row.key and "-base-" in row.key]
+    plain = [row for row in facts.base_images.values() if "cuda" not in row.key]
+    return [*sorted(wanted, key=_newest_python), *sorted(plain, key=_newest_python)]
+
+
+def _newest_python(row: BaseImageRow) -> tuple[int, ...]:
+    return tuple(-part for part in Version(row.python).release)
+
+
+def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, facts: Facts) -> Suggestion | None:
+    release = newest_torch(tag, facts, image.python)
+    if not release:
+        return None
+    pair = facts.pair(release)
+    trt = _newest_tensorrt(facts.wheel_tags[tag].cuda, image.python, oldest.sm, facts)
+    headers = newest_headers(target.driver, facts) if all(gpu.nvenc for gpu in target.gpus) else ""
+    onnx = onnxruntime_range(oldest.sm, facts.wheel_tags[tag].cuda.partition(".")[0], facts)
+    preset = Preset(
+        metadata=Metadata(description=f"Suggested for {target}"),
+        base_image=image.key,
+        python_version=image.python,
+        pytorch=PyTorch(version=f"{release}+{tag}", components=["torch", "torchvision"]),
+        tensorrt=TensorRT(enabled=bool(trt), version=trt.newest if trt else ""),
+        build_options=BuildOptions(nv_codec_headers_version=headers),
+        target=Target(gpu=oldest.name, driver=target.driver, vram_gib=target.vram_gib),
+        run=Run(gpus="all"),
+    )
+    return Suggestion(
+        torch=f"{release}+{tag}",
+        torchvision=pair.torchvision if pair else "",
+        torchaudio=pair.torchaudio if pair else "",
+        python=image.python,
+        base_image=image.key,
+        tensorrt=trt.newest if trt else "",
+        nv_codec_headers=headers,
+        onnxruntime=onnx,
+        reasons=_reasons(tag, image, target, oldest, facts, trt),
+        preset=preset,
+    )
+
+
+def _newest_tensorrt(cuda: str, python: str, sm: str, facts: Facts) -> TensorRTRow | None:
+    fitting = [
+        row
+        for row in facts.tensorrt.values()
+        if python in row.python
+        and at_least(sm, row.min_sm)
+        and any(built.split(".")[0] == cuda.split(".")[0] for built in row.cuda)
+    ]
+    return fitting[-1] if fitting else None
+
+
+def _reasons(
+    tag: str, image: BaseImageRow, target: TargetMachine, gpu: Gpu, facts: Facts, trt: TensorRTRow | None
+) -> list[str]:
+    row = facts.wheel_tags[tag]
+    reasons = [f"{tag} wheels hold code for {gpu.name} (sm_{gpu.sm.replace('.', '')}): {', '.join(row.sm)}"]
+    cuda = facts.cuda.get(row.cuda)
+    if cuda and target.driver:
+        full = Version(target.driver) >= Version(cuda.native_driver)
+        how = "in full" if full else f"by minor-version compatibility (in full from {cuda.native_driver})"
+        reasons.append(f"driver {target.driver} runs CUDA {row.cuda} {how}")
+    if "cuda" not in image.key and target.driver:
+        knows = driver_cuda(target.driver, facts) or "less"
+        why = f"nvidia/cuda images for {row.cuda} may refuse a driver that knows CUDA {knows}"
+        reasons.append(f"{image.key} as base: {why}; the wheels bring their own CUDA")
+    reasons.append(f"Python {image.python} comes with {image.os}")
+    if trt is None:
+        reasons.append(f"no TensorRT for sm_{gpu.sm.replace('.', '')} with CUDA {row.cuda} and Python {image.python}")
+    if any(gpu.nvenc is False for gpu in target.gpus):
+        reasons.append("no NVENC on this GPU: encode on the CPU")
+    return reasons
