@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from core.artifacts import base_image, own_wheel, trees
@@ -27,11 +28,11 @@ def make(site: Site, preset: str, files: Sequence[LockedFile], progress: Progres
     target = folder(site, preset)
     images = sorted({file.url.removeprefix("docker:") for file in files if file.url.startswith("docker:")})
     for reference in images:
-        failures += _attempt(lambda r=reference: _image(site, preset, r, progress))
+        failures += _attempt(partial(_image, site, preset, reference, progress))
     for file in files:
         stop_if_cancelled(progress)
         if not file.url.startswith("docker:"):
-            failures += _attempt(lambda f=file: _one(site, preset, f, progress))
+            failures += _attempt(partial(_one, site, preset, file, progress))
     for file in files:
         path = file.under(target)
         if not failures and not (path.is_file() and sha256_file(path) == file.sha256):

@@ -1,0 +1,113 @@
+"""Build a wheel of a package the index has only sources of: in the base image, with its Python and its libraries."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import JsonValue
+
+from core.artifacts.helper_container import HelperContainer
+from core.artifacts.indexes import uv_environment
+from core.artifacts.lock import expanded_layers
+from core.artifacts.stages import stage
+from core.artifacts.store import LOCAL_WHEELS, folder
+from core.engine import connect
+from core.errors import InputError, XaivaError
+from core.files import write_atomic
+from core.presets.model import Preset
+from core.presets.store import load_named
+from core.progress import Progress
+from core.site import Site
+
+ENGINE_SECONDS = 600
+
+# pip is asked with the machine's own index settings; what is built is put aside with the tags of this Python.
+SCRIPT = r"""
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+exec >&2
+apt-get update -q
+apt-get install -y -q --no-install-recommends build-essential ca-certificates git pkg-config $DEBS
+if ! command -v "python$PYTHON" >/dev/null; then
+    apt-get install -y -q --no-install-recommends "python$PYTHON" "python$PYTHON-venv" "python$PYTHON-dev"
+else
+    apt-get install -y -q --no-install-recommends "python$PYTHON-venv" "python$PYTHON-dev" || true
+fi
+"python$PYTHON" -m venv /tmp/build
+mkdir /tmp/wheels
+if [ -s /tmp/authorities.pem ]; then export PIP_CERT=/tmp/authorities.pem SSL_CERT_FILE=/tmp/authorities.pem; fi
+/tmp/build/bin/pip install --quiet --upgrade pip setuptools wheel
+/tmp/build/bin/pip wheel --no-deps --wheel-dir /tmp/wheels -- "$REQUIREMENT"
+"""
+
+
+def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
+    """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name` or `name==version`.
+
+    The wheel goes to `local-wheels/` of the artifacts; the next lock takes it from there. The outcome has `wheel`
+    (its path in the artifacts) and `seconds`. Raises XaivaError when it does not build.
+    """
+    started = time.monotonic()
+    preset = load_named(site, subject)
+    requirement = _requirement(site, preset, str(options.get("requirement", "")))
+    with stage(progress, "wheel", f"build a wheel of {requirement}"):
+        built = _build(site, preset, requirement, progress)
+    paths = []
+    for name, content in sorted(built.items()):
+        write_atomic(folder(site, subject) / LOCAL_WHEELS / name, content)
+        paths.append(f"{LOCAL_WHEELS}/{name}")
+        progress.log(f"built {name}")
+    if not paths:
+        raise XaivaError(f"A wheel of {requirement}", "pip made none", "look at the log of this operation")
+    return {"wheel": paths[0], "seconds": round(time.monotonic() - started, 1)}
+
+
+def _requirement(site: Site, preset: Preset, text: str) -> str:
+    """The requirement as given; a bare name takes the version that the preset asks for."""
+    try:
+        wanted = Requirement(text)
+    except InvalidRequirement as error:
+        raise InputError(f"Requirement {text!r}", "it cannot be read", "give name or name==version") from error
+    if wanted.specifier or wanted.url:
+        return str(wanted)
+    expanded = expanded_layers(site, preset)
+    for line in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
+        known = Requirement(line)
+        if known.name.lower() == wanted.name.lower():
+            return f"{known.name}{known.specifier}"
+    return wanted.name
+
+
+def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> dict[str, bytes]:
+    connect(site).close()
+    client = connect(site, ENGINE_SECONDS)
+    env = {
+        "PYTHON": preset.python_version,
+        "DEBS": " ".join([*preset.debs, *preset.build_debs]),
+        "REQUIREMENT": requirement,
+        **_pip_environment(site),
+    }
+    with HelperContainer(client, preset.base_image, SCRIPT, env, site.env) as container:
+        authorities = site.env.get("SSL_CERT_FILE") or site.env.get("PIP_CERT") or ""
+        container.put("/tmp", "authorities.pem", _read(authorities))
+        container.run(progress, f"A wheel of {requirement}", "wheel")
+        return {name: data for name, data in container.fetch("/tmp/wheels").items() if re.search(r"\.whl$", name)}
+
+
+def _pip_environment(site: Site) -> dict[str, str]:
+    """The machine's index settings as pip's variables."""
+    uv = uv_environment(site.env, [])
+    main = uv.get("UV_DEFAULT_INDEX") or uv.get("UV_INDEX_URL") or ""
+    extra = uv.get("UV_INDEX") or uv.get("UV_EXTRA_INDEX_URL") or ""
+    found = {"PIP_INDEX_URL": main, "PIP_EXTRA_INDEX_URL": extra}
+    return {name: value for name, value in found.items() if value}
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
