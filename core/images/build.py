@@ -21,7 +21,7 @@ from core.images import buildx, history, preflight
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
 from core.images.load import image_id, load_bases
 from core.images.render import write_context
-from core.images.smoke import smoke
+from core.images.smoke import WHOLE, smoke
 from core.images.stages import CONTEXT, EXPORT, StageTree, Step
 from core.presets.model import Preset
 from core.presets.store import load_named
@@ -29,7 +29,6 @@ from core.progress import Progress, Stage, StageState
 from core.site import Site
 
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
-TESTED_TARGETS = ("runtime", "dev")
 _LAST_LINES = 40
 _KNOWN = {"target", "tag", "no_cache", "smoke"}
 
@@ -67,7 +66,7 @@ class _Recorder:
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Build preset `subject` with no network.
 
-    Options: `target` (a stage, default `runtime`), `tag` (besides the preset's own), `no_cache`, `smoke` (default true).
+    Options: `target` (a stage, default `runtime`), `tag` (besides the preset's own), `no_cache`, `smoke` (true).
     Returns build id, image id, tag, seconds and findings. Raises XaivaError (what failed and why; the record keeps the
     end of the output), ChecksFailed when the lint or the smoke test found errors, Cancelled.
     """
@@ -155,7 +154,7 @@ class _Build:
         self._found(findings)
         candidate = f"xaiva/{self.name}:{CANDIDATE}"
         self._build(candidate)
-        if self.options.smoke and self.options.target in (*TESTED_TARGETS, *(layer.name for layer in self.lock.layers)):
+        if self.options.smoke and self.options.target in (*WHOLE, *(layer.name for layer in self.lock.layers)):
             self._smoke(candidate)
         tag = labels.image_tag(self.name, self.options.target)
         for name in filter(None, (tag, self.options.tag)):
@@ -198,7 +197,7 @@ class _Build:
     def _smoke(self, image: str) -> None:
         stage = Stage(id="smoke", title="smoke test", state=StageState.RUNNING, started=time.time())
         self.progress.stage(stage)
-        findings = smoke(self.env, image, self.preset, self.lock, self.options.target)
+        findings = smoke(self.site, image, self.preset, self.lock, self.options.target)
         self._found(findings)
         state = StageState.FAILED if has_errors(findings) else StageState.DONE
         self.progress.stage(stage.model_copy(update={"state": state, "ended": time.time()}))
@@ -244,14 +243,11 @@ def _step_record(step: Step) -> StepRecord:
 
 def _failure(name: str, tree: StageTree) -> XaivaError:
     step = tree.failed_step()
-    words = [word for word in tree.words if word.strip()]
     if step is None:
-        why = next(
-            (word for word in reversed(words) if word.startswith("ERROR")), words[-1] if words else "buildx failed"
-        )
-        return XaivaError(f"Build of {name}", why, "the whole log: xaiva build --log, or the Builds screen")
+        words = [word for word in tree.words if word.strip()]
+        errors = [word for word in words if word.startswith("ERROR")]
+        why = (errors or words or ["buildx said nothing"])[-1]
+        return XaivaError(f"Build of {name}", why, "the whole log is kept with the build")
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
-    why = step.vertex.error.removeprefix("process ").strip()
-    return XaivaError(
-        f"Build of {name}, {where}", why, f"read the end of the log; then mend {step.stage} and build again"
-    )
+    remedy = f"the log of {step.stage} says why; mend it and build again: the stages before it come from the cache"
+    return XaivaError(f"Build of {name}, {where}", step.vertex.error, remedy)

@@ -60,8 +60,8 @@ class StageRecord(_Kept):
 class BuildRecord(_Kept):
     """One build. Times are Unix times in seconds, `ended` 0 while it runs.
 
-    `image_id` is the engine's name of the image, `config_digest` and `manifest_digest` what BuildKit said (which of them
-    is the id depends on the engine's image store). `last_lines` is the end of a failed build's output.
+    `image_id` is the engine's name of the image, `config_digest` and `manifest_digest` what BuildKit said (which of
+    them is the id depends on the engine's image store). `last_lines` is the end of a failed build's output.
     """
 
     id: str
@@ -98,7 +98,7 @@ class StageDifference(_Kept):
 
 
 class BuildComparison(_Kept):
-    """What differs from build `before` to build `after`; `reasons` answers "why was this slower?", most telling first."""
+    """What differs from build `before` to build `after`; `reasons` say why it was slower, most telling first."""
 
     before: str
     after: str
@@ -150,7 +150,7 @@ def read_build(site: Site, identity: str) -> BuildRecord:
     for record in _records(site):
         if record.id == identity:
             return record
-    raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva build --list")
+    raise InputError(f"Build {identity}", "there is no such build", "the Builds screen lists them")
 
 
 def log_path(site: Site, identity: str) -> Path:
@@ -224,9 +224,8 @@ def _reasons(before: BuildRecord, after: BuildRecord, stages: list[StageDifferen
             reasons.append(f"{stage.name} is new: {seconds:.1f} s")
         elif stage.before_cached and not stage.after_cached and stage.after is not None:
             reasons.append(f"{stage.name} came from the cache and was built now: {seconds:.1f} s")
-        elif not stage.after_cached and stage.before is not None:
-            if seconds - stage.before >= _SLOWER and seconds >= stage.before * _SLOWER_RATIO:
-                reasons.append(f"{stage.name} took {seconds:.1f} s instead of {stage.before:.1f} s")
+        elif stage.before is not None and seconds >= max(stage.before + _SLOWER, stage.before * _SLOWER_RATIO):
+            reasons.append(f"{stage.name} took {seconds:.1f} s instead of {stage.before:.1f} s")
     if before.target != after.target:
         reasons.append(f"it was built up to {after.target}, not {before.target}")
     if changes:

@@ -102,7 +102,8 @@ def instructions(text: str) -> Iterator[Instruction]:
     lines = text.splitlines()
     at = 0
     while at < len(lines):
-        start, parts = at, []
+        start = at
+        parts: list[str] = []
         while at < len(lines):
             line = lines[at].strip()
             at += 1

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tarfile
-import threading
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from pydantic import JsonValue
 
 from core.artifacts import store
+from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
 from core.engine import EngineError, docker_environment
-from core.errors import InputError, XaivaError
+from core.errors import Cancelled, InputError, XaivaError
 from core.files import CHUNK
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
+
+_REPORT = 0.2  # seconds between two reports of the bytes sent
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -34,7 +36,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
             raise InputError(
                 f"Image archive {path}", "there is no such file", "give the path of a `docker save` archive"
             )
-        return {"loaded": list(_load_archive(path, env, progress))}
+        return {"loaded": list(_docker_load(path.name, path.stat().st_size, _chunks(path), env, progress))}
     return {"loaded": list(load_bases(site, subject, store.read_lock(site, subject), env, progress))}
 
 
@@ -69,110 +71,70 @@ def _is_present(image: LockedImage, env: Mapping[str, str]) -> bool:
 
 
 def _load_base(folder: Path, preset: str, image: LockedImage, env: Mapping[str, str], progress: Progress) -> None:
+    what = f"Base image {image.reference}"
     layout = folder / image.folder
     if not image.folder or not (layout / "manifest.json").is_file():
-        remedy = f"bring it in, online: xaiva sync {preset}"
-        raise XaivaError(f"Base image {image.reference}", f"it is not in {layout}", remedy)
-    files = sorted(path for path in layout.rglob("*") if path.is_file())
-
-    def feed(sink: IO[bytes], counter: _Counter) -> None:
-        with tarfile.open(fileobj=sink, mode="w|", format=tarfile.GNU_FORMAT) as tar:
-            for path in files:
-                counter.check()
-                tar.add(path, str(path.relative_to(layout)), recursive=False)
-
-    total = sum(path.stat().st_size for path in files)
-    loaded = _docker_load(f"base image {image.reference}", total, feed, env, progress)
-    if not loaded:
-        raise EngineError(
-            f"Base image {image.reference}", "the engine did not say that it loaded it", "verify the artifacts"
-        )
-    if loaded[-1] != image.tag:
+        raise XaivaError(what, f"it is not in {layout}", f"bring it in, online: xaiva sync {preset}")
+    total = sum(path.stat().st_size for path in layout.rglob("*") if path.is_file())
+    loaded = _docker_load(what, total, stream_image(folder, image), env, progress)
+    if loaded and loaded[-1] != image.tag:
         subprocess.run(["docker", "tag", loaded[-1], image.tag], env=dict(env), check=True, capture_output=True)
     if not _is_present(image, env):
-        why = f"what was loaded is {image_id(image.tag, env)}, locked is {image.config_digest}"
-        raise XaivaError(f"Base image {image.reference}", why, f"verify the artifacts: xaiva verify {preset}")
+        why = f"what was loaded is {image_id(image.tag, env) or 'nothing'}, locked is {image.config_digest}"
+        raise XaivaError(what, why, f"look for the broken file: xaiva verify {preset}")
 
 
-def _load_archive(path: Path, env: Mapping[str, str], progress: Progress) -> list[str]:
-    def feed(sink: IO[bytes], counter: _Counter) -> None:
-        with open(path, "rb") as file:
-            while data := file.read(CHUNK):
-                counter.check()
-                sink.write(data)
-
-    return _docker_load(path.name, path.stat().st_size, feed, env, progress)
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while data := file.read(CHUNK):
+            yield data
 
 
-class _Counter:
-    """Wraps the pipe to the engine: counts and reports what went through, and stops when asked to."""
-
-    def __init__(self, title: str, total: int, sink: IO[bytes], progress: Progress) -> None:
-        self._stage = Stage(
-            id="load", title=f"load {title}", state=StageState.RUNNING, total=total, unit="bytes", started=time.time()
-        )
-        self._sink = sink
-        self._progress = progress
-        self._sent = 0
-        self._reported = 0.0
-        progress.stage(self._stage)
-
-    def check(self) -> None:
-        """Raise Cancelled when the work should stop."""
-        stop_if_cancelled(self._progress)
-
-    def write(self, data: bytes) -> int:
-        """Pass `data` on."""
-        self.check()
-        self._sink.write(data)
-        self._sent += len(data)
-        if time.monotonic() - self._reported > 0.2:
-            self._reported = time.monotonic()
-            self._progress.stage(self._stage.model_copy(update={"done": min(self._sent, self._stage.total)}))
-        return len(data)
-
-    def end(self, state: StageState) -> None:
-        """Report how it ended."""
-        done = self._stage.total if state is StageState.DONE else min(self._sent, self._stage.total)
-        self._progress.stage(self._stage.model_copy(update={"state": state, "done": done, "ended": time.time()}))
-
-
-def _docker_load(title: str, total: int, feed, env: Mapping[str, str], progress: Progress) -> list[str]:  # type: ignore[no-untyped-def]
-    child = subprocess.Popen(
-        ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+def _docker_load(
+    what: str, total: int, chunks: Iterable[bytes], env: Mapping[str, str], progress: Progress
+) -> list[str]:
+    """Pipe an archive of about `total` bytes into the engine; returns the names it says it loaded."""
+    stage = Stage(
+        id="load", title=f"load {what}", state=StageState.RUNNING, total=total, unit="bytes", started=time.time()
     )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    said: list[bytes] = []
-    listener = threading.Thread(target=lambda: said.append(child.stdout.read()), daemon=True)  # type: ignore[union-attr]
-    listener.start()
-    counter = _Counter(title, total, child.stdin, progress)
+    progress.stage(stage)
     state = StageState.FAILED
-    try:
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+        )
+        assert child.stdin is not None
         try:
-            feed(counter, counter)
-            child.stdin.close()
-        except BrokenPipeError:
-            pass  # the engine has said why
-        code = child.wait()
-        listener.join()
-        text = b"".join(said).decode(errors="replace")
-        if code:
-            raise EngineError(
-                f"Loading {title}", text.strip()[-500:], "verify the artifacts, look at the engine's disk"
-            )
-        state = StageState.DONE
-        for line in text.splitlines():
-            progress.log(line, "load")
-        return re.findall(r"Loaded image(?: ID)?: (\S+)", text)
-    finally:
-        if child.poll() is None:
-            state = StageState.CANCELLED if progress.cancelled() else state
-            child.kill()
-            child.wait()
-        counter.end(state)
-        for pipe in (child.stdin, child.stdout):
-            try:
-                pipe.close()
-            except (OSError, BrokenPipeError, ValueError):
-                pass
+            _feed(child.stdin, chunks, stage, progress)
+            code = child.wait()
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            if code:
+                raise EngineError(f"Loading {what}", text.strip()[-500:], "look at the engine's disk, verify the file")
+            state = StageState.DONE
+        except Cancelled:
+            state = StageState.CANCELLED
+            raise
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            progress.stage(stage.model_copy(update={"state": state, "done": total, "ended": time.time()}))
+    for line in text.splitlines():
+        progress.log(line, stage.id)
+    return re.findall(r"Loaded image(?: ID)?: (\S+)", text)
+
+
+def _feed(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progress: Progress) -> None:
+    sent, reported = 0, 0.0
+    try:
+        with pipe:
+            for data in chunks:
+                stop_if_cancelled(progress)
+                pipe.write(data)
+                sent += len(data)
+                if time.monotonic() - reported > _REPORT:
+                    reported = time.monotonic()
+                    progress.stage(stage.model_copy(update={"done": min(sent, stage.total)}))
+    except BrokenPipeError:
+        pass  # the engine refused in the middle: what it said is the error

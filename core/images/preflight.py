@@ -64,7 +64,7 @@ def check_dockerfile(text: str, where: str, env: Mapping[str, str]) -> list[Find
 
 
 def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
-    """A warning when the engine's disk may not do; `engine_root` is its data folder, "" when it is another machine's."""
+    """A warning when the engine's disk may not do; `engine_root` is its data folder, "" on another machine."""
     if not engine_root or not Path(engine_root).is_dir():
         return
     free = shutil.disk_usage(engine_root).free

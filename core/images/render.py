@@ -23,7 +23,6 @@ from core.site import Site
 SERVICE_LAYER = "service"
 COMPILED = ("nv-codec-headers", "ffmpeg", "opencv", "tensorrt", "xaiva-media")  # builder stages, in this order
 HELPERS = ("python", "opencv_contrib")  # sources that another stage uses
-STAGE_NAMES = ("base", "python", "toolchain", *COMPILED, "builder", "built", "runtime", "dev")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst")
 # What the context does not need to look at; temporary files of ours and of the fetcher never enter an image.
 DOCKERIGNORE = "images\n**/.xaiva-tmp-*\n**/*.partial\nDockerfile\n.dockerignore\nlock.json\npylock.toml\n"
@@ -76,7 +75,7 @@ def render(preset_name: str, preset: Preset, lock: Lock, template: str | None = 
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    _check_layer_names(lock)
+    _check_layer_names(preset, lock)
     try:
         text = environment.from_string(template or read_template()).render(_variables(preset_name, preset, lock))
     except jinja2.TemplateError as error:
@@ -133,6 +132,7 @@ def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object
         "preset_name": preset_name,
         "preset": preset,
         "lock": lock,
+        "bases": [image for image in (lock.base_image, lock.runtime_base_image) if image is not None],
         "image_tag": labels.image_tag(preset_name),
         "layers": list(_layer_stages(lock)),
         "last_layer": lock.layers[-1].name if lock.layers else "python",
@@ -154,10 +154,11 @@ def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object
     }
 
 
-def _check_layer_names(lock: Lock) -> None:
+def _check_layer_names(preset: Preset, lock: Lock) -> None:
+    names = stage_names(preset, lock)
     for layer in lock.layers:
-        if layer.name in STAGE_NAMES or not layer.name[0].isalpha():
-            why = "it is the name of a build stage" if layer.name in STAGE_NAMES else "a stage starts with a letter"
+        if names.count(layer.name) > 1 or not layer.name[0].isalpha():
+            why = "it is the name of a build stage" if names.count(layer.name) > 1 else "a stage starts with a letter"
             raise InputError(f"Layer {layer.name}", why, "give the layer another name in the preset and lock again")
 
 

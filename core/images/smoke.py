@@ -5,54 +5,72 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from core.artifacts.lockfile import Kind, Lock
+from core.engine import docker_environment
 from core.findings import Finding, Level
 from core.images.render import service_layer
-from core.images.smoke_gpu import gpu_findings
+from core.images.smoke_probe import MARK
 from core.presets.model import Preset
+from core.site import Site
+
+if TYPE_CHECKING:
+    from core.presets.compat.machine import TargetMachine
 
 PROBE = Path(__file__).with_name("smoke_probe.py")
-MARK = "--- xaiva smoke ---"
+WHOLE = ("runtime", "dev")  # stages that hold all of an image
 TIMEOUT = 1800.0  # seconds; a first import of a large framework from a slow disk takes minutes
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
-def smoke(env: Mapping[str, str], image: str, preset: Preset, lock: Lock, target: str = "runtime") -> list[Finding]:
-    """Findings about `image`; an error is something that does not work in it. `env` is the docker client's environment."""
+def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str = "runtime") -> list[Finding]:
+    """Findings about `image`, built up to stage `target`; an error is something that does not work in it.
+
+    Raises InputError when a requirement file of the preset cannot be read.
+    """
+    from core.presets.compat.evaluate import site_facts, target_for
+
+    env = docker_environment(site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     words = ["docker", "run", "--rm", "--interactive", "--network", "none", "--pull", "never", "--no-healthcheck"]
     words += ["--name", name, "--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text()]
-    subprocess.run(["docker", "rm", "--force", name], env=dict(env), capture_output=True)  # of a run that was killed
-    question = json.dumps(_question(preset, lock, target)).encode()
+    remove = ["docker", "rm", "--force", name]
+    subprocess.run(remove, env=env, capture_output=True)  # left by a run that was killed
+    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset))).encode()
     try:
-        done = subprocess.run(words, env=dict(env), input=question, capture_output=True, timeout=TIMEOUT)
+        done = subprocess.run(words, env=env, input=question, capture_output=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        subprocess.run(["docker", "rm", "--force", name], env=dict(env), capture_output=True)
+        subprocess.run(remove, env=env, capture_output=True)
         return [_error("smoke-run", f"Smoke test of {image}", f"it did not end within {TIMEOUT:.0f} s")]
     _, mark, answer = done.stdout.decode(errors="replace").rpartition(MARK)
     if done.returncode or not mark:
         return [_error("smoke-run", f"Smoke test of {image}", done.stderr.decode(errors="replace").strip()[-1000:])]
-    return list(judge(json.loads(answer), preset, lock, target))
+    machine = target_for(preset, site_facts(site))
+    return list(judge(json.loads(answer), preset, lock, target, machine))
 
 
-def judge(answer: Mapping[str, Any], preset: Preset, lock: Lock, target: str = "runtime") -> Iterator[Finding]:
-    """Findings from what the probe said."""
+def judge(
+    answer: Mapping[str, Any],
+    preset: Preset,
+    lock: Lock,
+    target: str = "runtime",
+    machine: TargetMachine | None = None,
+) -> Iterator[Finding]:
+    """Findings from what the probe said; `machine` is the one that the image is for, as far as it is known."""
     yield from _python(answer, lock)
     yield from _versions(answer["versions"], expected_versions(lock, target))
     yield from _imports(answer["imports"])
-    yield from _media(answer, preset, lock, target)
-    if preset.tensorrt.enabled and target in ("runtime", "dev") and "tensorrt" not in answer["imports"]:
-        yield _error("smoke-tensorrt", "TensorRT is not in the image", "neither a wheel nor a source brought it")
-    if "torch" in answer:
-        yield from _torch(answer["torch"], preset)
+    yield from _ffmpeg(answer, preset)
+    yield from _opencv(answer, preset, lock)
+    if "torch" in answer and machine is not None:
+        yield from _torch(answer["torch"], machine)
 
 
 def expected_versions(lock: Lock, target: str) -> dict[str, str]:
@@ -67,25 +85,26 @@ def expected_versions(lock: Lock, target: str) -> dict[str, str]:
     return versions
 
 
-def _question(preset: Preset, lock: Lock, target: str) -> dict[str, Any]:
-    whole = target in ("runtime", "dev")
-    compiled = {file.name for file in lock.of_kind(Kind.SOURCE)}
-    modules = ["cv2"] if whole and "opencv" in compiled else []
-    modules += ["core.inference"] if whole and service_layer(preset, lock) else []
-    modules += ["tensorrt"] if whole and preset.tensorrt.enabled else []
-    commands = [["ffmpeg", "-hide_banner", "-version"]] if whole and "ffmpeg" in compiled else []
-    return {
-        "imports": sorted(_asked_for(preset) & set(expected_versions(lock, target))),
-        "modules": modules,
-        "commands": commands,
-    }
+def _question(preset: Preset, lock: Lock, target: str, asked_for: set[str]) -> dict[str, Any]:
+    imports = sorted(asked_for & set(expected_versions(lock, target)))
+    modules: list[str] = []
+    commands: list[list[str]] = []
+    if target in WHOLE:
+        compiled = {file.name for file in lock.of_kind(Kind.SOURCE)}
+        modules += ["cv2"] if "opencv" in compiled else []
+        modules += ["core.inference"] if service_layer(preset, lock) else []
+        modules += ["tensorrt"] if preset.tensorrt.enabled else []
+        commands += [["ffmpeg", "-hide_banner", "-version"]] if "ffmpeg" in compiled else []
+    return {"imports": imports, "modules": modules, "commands": commands}
 
 
-def _asked_for(preset: Preset) -> set[str]:
+def _asked_for(site: Site, preset: Preset) -> set[str]:
     """The distributions a preset names itself; their dependencies need not import on their own."""
-    names: set[str] = set(preset.pytorch.components) if preset.pytorch else set()
-    for layer in preset.layers:
-        for line in layer.requirements:
+    from core.presets.layers import expand
+
+    names: set[str] = set()
+    for _, lines in expand(preset, site.presets).layers:
+        for line in lines:
             try:
                 names.add(Requirement(line).name)
             except InvalidRequirement:
@@ -133,23 +152,25 @@ def _imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
             yield _error("smoke-import", f"import {module} fails in the image", last, remedy)
 
 
-def _media(answer: Mapping[str, Any], preset: Preset, lock: Lock, target: str) -> Iterator[Finding]:
-    if target not in ("runtime", "dev"):
-        return
+def _ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding]:
+    asked = preset.build_options.ffmpeg_version
     for command in answer["commands"]:
         version = re.search(r"ffmpeg version n?(\S+)", command["output"])
         if command["code"] or not version:
             yield _error("smoke-ffmpeg", "ffmpeg does not run in the image", command["output"].strip()[-300:])
-        elif not _matches(version[1], preset.build_options.ffmpeg_version):
-            yield _error(
-                "smoke-ffmpeg", f"ffmpeg is {version[1]}", f"the preset asks for {preset.build_options.ffmpeg_version}"
-            )
-    opencv = answer["imports"].get("cv2")
-    if opencv and opencv["code"] == 0 and any(file.name == "opencv" for file in lock.of_kind(Kind.SOURCE)):
-        version_text = opencv["output"].strip()
-        if not _matches(version_text, preset.build_options.opencv_version):
-            asked = preset.build_options.opencv_version
-            yield _error("smoke-opencv", f"cv2 is {version_text}", f"the preset asks for {asked}")
+        elif not _matches(version[1], asked):
+            yield _error("smoke-ffmpeg", f"ffmpeg is {version[1]} in the image", f"the preset asks for {asked}")
+
+
+def _opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iterator[Finding]:
+    asked = preset.build_options.opencv_version
+    cv2 = answer["imports"].get("cv2")
+    if not cv2 or cv2["code"] or all(file.name != "opencv" for file in lock.of_kind(Kind.SOURCE)):
+        return
+    found = cv2["output"].strip()
+    if not _matches(found, asked):
+        remedy = "is there an opencv-python among the wheels? Only one cv2 can be in an image"
+        yield _error("smoke-opencv", f"cv2 is {found} in the image", f"the preset asks for {asked}", remedy)
 
 
 def _matches(found: str, asked: str) -> bool:
@@ -157,12 +178,25 @@ def _matches(found: str, asked: str) -> bool:
     return not asked or re.split(r"[.-]", found)[: len(asked.split("."))] == asked.split(".")
 
 
-def _torch(result: Mapping[str, Any], preset: Preset) -> Iterator[Finding]:
+def _torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Finding]:
+    """An error for each GPU that none of torch's architectures serves."""
+    from core.presets.compat.machine import runs
+
     if result["code"]:
         return  # its failed import is a finding already
-    said = json.loads(result["output"].strip().splitlines()[-1])
-    if said["arch"]:
-        yield from gpu_findings(said["arch"].split(), preset)
+    flags = str(json.loads(result["output"].strip().splitlines()[-1])["arch"] or "").split()
+    cubins, ptx = (_architectures(flags, kind) for kind in ("sm", "compute"))
+    for gpu in machine.gpus if flags else ():
+        if gpu.sm and not runs(gpu.sm, cubins, ptx):
+            remedy = f'see which versions do: xaiva preset suggest --gpu "{gpu.name}"'
+            why = f"it was compiled for {' '.join(flags)}"
+            yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)
+
+
+def _architectures(flags: Sequence[str], kind: str) -> list[str]:
+    """`sm_86` → `8.6`, of the flags of that kind (`sm`: machine code, `compute`: PTX)."""
+    matches = (re.fullmatch(rf"{kind}_(\d+)(\d)[af]?", flag) for flag in flags)
+    return [f"{match[1]}.{match[2]}" for match in matches if match]
 
 
 def _error(code: str, what: str, why: str, remedy: str = "") -> Finding:

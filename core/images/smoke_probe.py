@@ -9,27 +9,34 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any, Dict, List  # noqa: UP035
 
 MARK = "--- xaiva smoke ---"
-IMPORT_SECONDS = 300
+SECONDS = 300  # for one import or command
+IMPORT = "import importlib, sys; m = importlib.import_module(sys.argv[1]); print(getattr(m, '__version__', ''))"
 TORCH = "import json, torch; print(json.dumps({'arch': torch._C._cuda_getArchFlags(), 'cuda': torch.version.cuda}))"
 
 
-def plain(name):
+def plain(name: str) -> str:
     """A distribution's name as an index spells it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def run(words):
+def run(words: List[str]) -> Dict[str, Any]:  # noqa: UP006
     """Exit status and the end of the output of one command; a child, because a broken extension may crash."""
     try:
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=IMPORT_SECONDS)
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return {"code": -1, "output": str(error)}
     return {"code": done.returncode, "output": done.stdout.decode("utf-8", "replace")[-2000:]}
 
 
-def modules_of(distribution):
+def run_python(*words: str) -> Dict[str, Any]:  # noqa: UP006
+    """A child of the same Python, closed to what lies around."""
+    return run([sys.executable, "-I", "-c", *words])
+
+
+def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
     """The modules a distribution brings, private ones left out."""
     top = (distribution.read_text("top_level.txt") or "").split()
     if not top:
@@ -37,30 +44,24 @@ def modules_of(distribution):
         top = [f.parts[0] for f in files if len(f.parts) == 2 and f.name == "__init__.py"]
         top += [f.name[:-3] for f in files if len(f.parts) == 1 and f.suffix == ".py"]
         top += [f.name.split(".")[0] for f in files if len(f.parts) == 1 and f.suffix == ".so"]
-    return sorted({m.replace("/", ".") for m in top if m.isidentifier() and not m.startswith("_") and m != "tests"})
+    return sorted({m for m in top if m.isidentifier() and not m.startswith("_") and m != "tests"})
 
 
-def main():
+def main() -> None:
     """Look, and say."""
     asked = json.load(sys.stdin)
     found = {plain(d.metadata["Name"]): d for d in importlib.metadata.distributions() if d.metadata["Name"]}
+    modules = [module for name in asked["imports"] if name in found for module in modules_of(found[name])]
     answer = {
         "python": sys.version.split()[0],
         "versions": {name: d.version for name, d in found.items()},
-        "imports": {},
+        "imports": {module: run_python(IMPORT, module) for module in dict.fromkeys(modules + asked["modules"])},
         "commands": [run(words) for words in asked["commands"]],
     }
-    wanted = {name: modules_of(found[name]) for name in asked["imports"] if name in found}
-    wanted.update({module: [module] for module in asked["modules"]})
-    for name, modules in wanted.items():
-        for module in modules:
-            code = (
-                "import importlib, sys; m = importlib.import_module(sys.argv[1]); print(getattr(m, '__version__', ''))"
-            )
-            answer["imports"][module] = {"of": name, **run([sys.executable, "-I", "-c", code, module])}
     if "torch" in found:
-        answer["torch"] = run([sys.executable, "-I", "-c", TORCH])
-    print("\n" + MARK + "\n" + json.dumps(answer))
+        answer["torch"] = run_python(TORCH)
+    sys.stdout.write("\n" + MARK + "\n" + json.dumps(answer) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Real artifacts for the tests of the build line: debs from the base image's own apt, wheels from the index.
+
+What had to be fetched is kept in the tests' cache; a preset's artifacts are then laid out of it, locked by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.parser import Parser
+from pathlib import Path
+from zipfile import ZipFile
+
+from core.artifacts import base_image, own_wheel, store
+from core.artifacts.derived import derived_files
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.engine import connect
+from core.files import sha256_file
+from core.presets.model import Preset
+from core.presets.store import preset_sha256
+from core.progress import NullProgress, Stage
+from core.site import Site
+from tests.support import require
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+PYTHON = "3.11"
+DEBS = ("python3.11", "python3.11-venv")
+BUILD_DEBS = (
+    "build-essential",
+    "cmake",
+    "pkg-config",
+    "nasm",
+    "python3.11-dev",
+    "zlib1g-dev",
+    "libjpeg-dev",
+    "libpng-dev",
+)
+RUNTIME_DEBS = (*DEBS, "libjpeg62-turbo", "libpng16-16")
+DOWNLOAD = """set -e
+apt-get -qq update
+mkdir -p /out/debs/partial /out/build-debs/partial
+apt-get -qq install -y --no-install-recommends --download-only -o Dir::Cache::archives=/out/debs {debs} >/dev/null
+apt-get -qq install -y --no-install-recommends -o Dir::Cache::archives=/out/debs {debs} >/dev/null
+apt-get -qq install -y --no-install-recommends --download-only -o Dir::Cache::archives=/out/build-debs {build} \
+  >/dev/null
+chmod -R a+rX /out
+"""
+
+
+@dataclass
+class Recorder:
+    """A `Progress` that keeps everything; `cancel_when` a stage's id is seen running, it asks to stop."""
+
+    cancel_when: str = ""
+    stop: bool = False
+
+    def __post_init__(self) -> None:
+        self.stages: dict[str, Stage] = {}
+        self.lines: list[tuple[str, str]] = []
+
+    def stage(self, stage: Stage) -> None:
+        """Keep the newest."""
+        self.stages[stage.id] = stage
+
+    def log(self, line: str, stage: str = "") -> None:
+        """Keep it; a line of the stage to cancel asks for the end."""
+        self.lines.append((stage, line))
+        if self.cancel_when and self.cancel_when == line:
+            self.stop = True
+
+    def cancelled(self) -> bool:
+        """Whether it has been asked for."""
+        return self.stop
+
+
+def cache() -> Path:
+    """Where what the tests fetched is kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
+
+
+def _cached(name: str, key: str) -> Path:
+    return cache() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def debs(engine: TestEngine, runtime: Sequence[str] = RUNTIME_DEBS, build: Sequence[str] = BUILD_DEBS) -> Path:
+    """A folder with `debs/` and `build-debs/`: the closures as the base image's own apt sees them."""
+    script = DOWNLOAD.format(debs=" ".join(runtime), build=" ".join(build))
+    folder = _cached("debs", script)
+    if not folder.is_dir():
+        scratch = folder.with_suffix(f".{os.getpid()}")
+        scratch.mkdir(parents=True)
+        engine.docker("run", "--rm", "--network", "host", "-v", f"{scratch}:/out", BASE_IMAGE, "sh", "-c", script)
+        for rest in scratch.glob("*/partial"):
+            shutil.rmtree(rest)
+        for rest in [*scratch.glob("*/lock"), *scratch.glob("*/*.bin")]:
+            rest.unlink()
+        scratch.rename(folder)
+    return folder
+
+
+def wheels(*requirements: str) -> list[Path]:
+    """The wheels of these requirements and all they need, for the image's Python."""
+    folder = _cached("wheels", " ".join(requirements))
+    if not folder.is_dir():
+        scratch = folder.with_suffix(f".{os.getpid()}")
+        scratch.mkdir(parents=True)
+        words = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(scratch)]
+        words += ["--python-version", PYTHON, *(f"--platform=manylinux_2_{n}_x86_64" for n in (17, 28)), *requirements]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            shutil.rmtree(scratch)
+            require(False, f"a Python package index: {done.stderr[-500:]}")
+        scratch.rename(folder)
+    return sorted(folder.glob("*.whl"))
+
+
+def service_wheels(folder: Path) -> list[Path]:
+    """The layer `service`: a wheel of this checkout, and all that it needs."""
+    own = folder / own_wheel.wheel_name()
+    own.write_bytes(own_wheel.build())
+    return [own, *wheels(*own_wheel.service_requirements())]
+
+
+class Artifacts:
+    """Lays out one preset's artifacts and its lock in a site."""
+
+    def __init__(self, site: Site, name: str, preset: Preset) -> None:
+        self.site, self.name, self.preset = site, name, preset
+        self.folder = store.folder(site, name)
+        self.files: list[LockedFile] = []
+        self.layers: list[LockedLayer] = []
+        self.base: LockedImage | None = None
+        self.debs: list[str] = []
+        self.build_debs: list[str] = []
+
+    def add(self, source: Path, path: str, kind: Kind, name: str = "", version: str = "") -> str:
+        """Bring one file in; returns its path in the artifacts."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        size, digest = target.stat().st_size, sha256_file(target)
+        self.files = [file for file in self.files if file.path != path]
+        self.files.append(
+            LockedFile(path=path, size=size, sha256=digest, kind=kind, url=f"file:{path}", name=name, version=version)
+        )
+        return path
+
+    def add_debs(self, folder: Path, build: bool = True) -> None:
+        """Bring in the closures that `debs` fetched."""
+        for part, paths in (("debs", self.debs), ("build-debs", self.build_debs)):
+            for file in sorted((folder / part).glob("*.deb")) if build or part == "debs" else ():
+                name, version, _ = file.stem.split("_")
+                paths.append(self.add(file, f"{part}/{file.name}", Kind.DEB, name, version.replace("%3a", ":")))
+
+    def add_layer(self, name: str, files: Sequence[Path]) -> None:
+        """A layer of these wheels; an older one of that name is replaced where it stands."""
+        shutil.rmtree(self.folder / "layers" / name, ignore_errors=True)
+        self.files = [file for file in self.files if not file.path.startswith(f"layers/{name}/")]
+        paths = []
+        for file in files:
+            distribution, version = _metadata(file)
+            paths.append(self.add(file, f"layers/{name}/wheels/{file.name}", Kind.WHEEL, distribution, version))
+        layer = LockedLayer(name=name, requirements=f"layers/{name}/requirements.txt", wheels=paths)
+        at = next((i for i, old in enumerate(self.layers) if old.name == name), len(self.layers))
+        self.layers[at : at + 1] = [layer]
+
+    def add_base(self, engine: TestEngine, image: str = BASE_IMAGE) -> None:
+        """The base image as `docker save` gives it, unpacked."""
+        client = connect(Site(self.site.root, self.site.settings, engine.env), timeout=120)
+        saved = base_image.save(client, image, self.folder, NullProgress())
+        self.base = saved.image
+        self.files = [file for file in self.files if file.kind is not Kind.IMAGE] + list(saved.files)
+
+    def write(self) -> Lock:
+        """Write the lock, the preset and what follows from them."""
+        assert self.base is not None
+        lock = Lock(
+            preset=self.name,
+            preset_sha256=preset_sha256(self.preset),
+            python_version=self.preset.python_version,
+            base_image=self.base,
+            layers=self.layers,
+            debs=self.debs,
+            build_debs=self.build_debs,
+            files=self.files,
+        )
+        self.site.presets.mkdir(exist_ok=True)
+        text = self.preset.model_dump_json(exclude_defaults=True, by_alias=True)
+        (self.site.presets / f"{self.name}.json").write_text(text)
+        store.write_lock(self.site, self.name, lock)
+        for path, content in derived_files(lock).items():
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(content)
+        return lock
+
+
+def preset_of(**fields: object) -> Preset:
+    """A preset on the tests' base image."""
+    return Preset.model_validate({"base_image": BASE_IMAGE, "python_version": PYTHON, **fields})
+
+
+def make_wheel(folder: Path, name: str, version: str, modules: Mapping[str, str]) -> Path:
+    """A small, real, pure wheel with these module files."""
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with ZipFile(path, "w") as zipped:
+        for file, content in modules.items():
+            zipped.writestr(file, content)
+        zipped.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        zipped.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        zipped.writestr(
+            f"{info}/top_level.txt", "".join(f"{file.split('/')[0].removesuffix('.py')}\n" for file in modules)
+        )
+        zipped.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def _metadata(wheel: Path) -> tuple[str, str]:
+    with ZipFile(wheel) as zipped:
+        name = next(entry for entry in zipped.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", entry))
+        fields = Parser().parsestr(zipped.read(name).decode())
+    return str(fields["Name"]), str(fields["Version"])

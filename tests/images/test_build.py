@@ -1,0 +1,250 @@
+"""The offline build on real engines: no route, cached marks, what is in the image, cancel, failure."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from core import labels
+from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
+from core.images import build, load
+from core.images.history import LOG, Outcome, builds_folder, compare, list_builds
+from core.progress import StageState
+from tests.images import support
+from tests.images.conftest import NAME, Demo
+
+pytestmark = pytest.mark.engine
+
+
+def test_builds_in_an_engine_without_a_route(demo: Demo) -> None:
+    route = Path(f"/proc/{demo.engine.process.pid}/net/route").read_text().splitlines()
+    assert len(route) == 1, "the engine's network namespace has a route"
+    assert demo.first.outcome is Outcome.DONE
+    assert demo.engine.docker("image", "inspect", "--format", "{{.Id}}", f"xaiva/{NAME}:latest").strip()
+    assert {stage.name for stage in demo.first.stages} >= {"base", "python", "common", "extra", "service", "runtime"}
+
+
+def test_reports_stages_with_times_and_logs(demo: Demo) -> None:
+    python = demo.progress.stages["python"]
+    assert python.state is StageState.DONE
+    assert python.done == python.total == 2
+    assert 0 < python.started < python.ended
+    assert demo.progress.stages["python/2"].parent == "python"
+    assert any(stage == "python" and "Setting up python3.11" in line for stage, line in demo.progress.lines)
+    assert demo.progress.stages["smoke"].state is StageState.DONE
+
+
+def test_the_record_tells_all(demo: Demo) -> None:
+    record = demo.first
+    assert record.preset_sha256 == demo.lock.preset_sha256
+    assert record.image_id == demo.engine.docker("image", "inspect", "--format", "{{.Id}}", record.image_id).strip()
+    assert record.config_digest == record.image_id, "the classic image store names an image by its config"
+    folder = builds_folder(demo.site) / record.id
+    assert "[python] Setting up python3.11" in (folder / LOG).read_text()
+    assert json.loads((folder / "sbom.json").read_text())["bomFormat"] == "CycloneDX"
+
+
+def test_the_image_is_labelled_and_carries_its_bill_of_materials(demo: Demo) -> None:
+    found = json.loads(demo.engine.docker("image", "inspect", f"xaiva/{NAME}:latest"))[0]["Config"]
+    assert found["Labels"][labels.PRESET] == NAME
+    assert found["Labels"][labels.PRESET_SHA256] == demo.lock.preset_sha256
+    assert found["Labels"][labels.TARGET] == "runtime"
+    assert found["Labels"]["org.opencontainers.image.title"] == NAME
+    assert {"PIP_NO_INDEX=1", "HF_HUB_OFFLINE=1"} <= set(found["Env"])
+    parts = json.loads(demo.shell("cat /usr/share/xaiva/sbom.json"))["components"]
+    wheel = next(part for part in parts if part["name"] == "click")
+    locked = next(file for file in demo.lock.files if file.name == "click")
+    assert wheel["hashes"] == [{"alg": "SHA-256", "content": locked.sha256}]
+
+
+def test_the_runtime_has_no_compilers_and_no_wheels(demo: Demo) -> None:
+    assert demo.shell("find / -xdev -name '*.whl' -o -xdev -name '*.deb'").strip() == ""
+    assert demo.shell("for c in gcc cc g++ make cmake ld; do command -v $c; done; true").strip() == ""
+    assert demo.shell("du -s /root/.cache 2>/dev/null | cut -f1; ls /var/lib/apt/lists").strip() == ""
+    assert demo.shell("id -un 1000").strip() == "xaiva"
+
+
+def test_an_unchanged_preset_comes_from_the_cache(demo: Demo) -> None:
+    record, _ = demo.build()
+    worked = [stage.name for stage in record.stages if not stage.cached]
+    assert set(worked) <= {"base", "context", "export"}
+
+
+def test_changing_a_layer_rebuilds_it_and_what_stands_on_it(demo: Demo) -> None:
+    before, _ = demo.build()
+    old = next(layer for layer in demo.artifacts.layers if layer.name == "extra")
+    kept = [file for file in demo.artifacts.files if file.path in old.wheels]
+    try:
+        demo.artifacts.add_layer("extra", support.wheels("idna==3.9"))
+        demo.artifacts.write()
+        after, recorder = demo.build()
+        cached = {stage.name: stage.cached for stage in after.stages}
+        assert cached["python"]
+        assert cached["common"]
+        assert not cached["extra"]
+        assert not cached["service"]
+        assert recorder.stages["common"].state is StageState.CACHED
+        difference = compare(demo.site, before, after)
+        assert any(reason.startswith("extra came from the cache") for reason in difference.reasons)
+        assert any("idna-3.9" in change for change in difference.lock_changes)
+        assert "3.9" in demo.shell("/opt/xaiva/bin/python -c 'import idna; print(idna.__version__)'")
+    finally:
+        demo.artifacts.add_layer("extra", support.wheels("idna==3.10"))
+        demo.lock = demo.artifacts.write()
+        assert kept
+
+
+def test_a_layer_can_be_the_target(demo: Demo) -> None:
+    record, _ = demo.build(target="common")
+    assert record.tag == f"xaiva/{NAME}:common"
+    assert "service" not in {stage.name for stage in record.stages}
+    with pytest.raises(InputError, match="no such stage"):
+        demo.build(target="nonsense")
+
+
+def test_a_sites_own_core_module_cannot_shadow_ours(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    for hostile in ("core.py", "core/__init__.py", "sitecustomize.py"):
+        (tmp_path / hostile).write_text("print('HOSTILE', flush=True)\nraise SystemExit(99)\n")
+    around = ["-v", f"{tmp_path}:/data", "-e", "PYTHONPATH=/data", "-w", "/data"]
+    told = demo.shell("/opt/xaiva/bin/xaiva-inference --help 2>&1", *around)
+    assert "HOSTILE" not in told
+    assert "serve" in told
+    direct = demo.shell("/opt/xaiva/bin/python -c 'import core' 2>&1 || true", *around)
+    assert "HOSTILE" in direct, "the trap does not work"
+
+
+def test_the_default_command_answers_its_health_check(demo: Demo) -> None:
+    identity = demo.engine.docker("run", "--detach", "--network", "none", f"xaiva/{NAME}:latest").strip()
+    try:
+        probe = json.loads(demo.engine.docker("inspect", identity))[0]["Config"]["Healthcheck"]["Test"]
+        deadline = time.monotonic() + 60
+        while demo.engine.docker("exec", identity, *probe[1:], check=False) is None or not _healthy(
+            demo, identity, probe[1:]
+        ):
+            assert time.monotonic() < deadline, demo.engine.docker("logs", identity)
+            time.sleep(0.2)
+    finally:
+        demo.engine.docker("rm", "--force", identity)
+
+
+def _healthy(demo: Demo, identity: str, probe: list[str]) -> bool:
+    told = demo.engine.docker("exec", identity, "sh", "-c", '"$@" && echo well', "sh", *probe, check=False)
+    return "well" in told
+
+
+def test_cancel_stops_within_a_second_and_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
+    template = demo.site.docker / "Dockerfile.j2"
+    shipped = (Path(build.__file__).parents[2] / "docker/Dockerfile.j2").read_text()
+    template.write_text(shipped.replace("WORKDIR /data", "RUN echo now-waiting && sleep 1234.5\nWORKDIR /data"))
+    try:
+        recorder = support.Recorder(cancel_when="now-waiting")
+        stopped_at: list[float] = []
+        watcher = threading.Thread(target=_note_stop, args=(recorder, stopped_at), daemon=True)
+        watcher.start()
+        with pytest.raises(Cancelled):
+            build.run(demo.site, NAME, {}, recorder)
+        assert time.monotonic() - stopped_at[0] < 2
+        assert list_builds(demo.site)[0].outcome is Outcome.CANCELLED
+        assert recorder.stages["runtime"].state is StageState.CANCELLED
+        deadline = time.monotonic() + 15
+        while _sleepers():
+            assert time.monotonic() < deadline, "the step still runs in the engine"
+            time.sleep(0.1)
+    finally:
+        template.unlink()
+    record, _ = demo.build()
+    assert record.outcome is Outcome.DONE
+
+
+def _note_stop(recorder: support.Recorder, stopped_at: list[float]) -> None:
+    while not recorder.stop:
+        time.sleep(0.005)
+    stopped_at.append(time.monotonic())
+
+
+def _sleepers() -> list[Path]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"sleep\x001234.5" in path.read_bytes():
+                found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_failing_step_is_named_with_its_last_words(demo: Demo) -> None:
+    template = demo.site.docker / "Dockerfile.j2"
+    shipped = (Path(build.__file__).parents[2] / "docker/Dockerfile.j2").read_text()
+    template.write_text(shipped.replace("WORKDIR /data", "RUN echo '{ last words' && exit 7\nWORKDIR /data"))
+    try:
+        with pytest.raises(XaivaError, match=r"stage runtime.*exit code: 7"):
+            demo.build()
+    finally:
+        template.unlink()
+    record = list_builds(demo.site)[0]
+    assert record.outcome is Outcome.FAILED
+    assert "{ last words" in record.last_lines
+    assert next(stage for stage in record.stages if stage.name == "runtime").state == "failed"
+
+
+def test_a_dockerfile_that_would_reach_out_is_refused(demo: Demo) -> None:
+    template = demo.site.docker / "Dockerfile.j2"
+    template.write_text("FROM debian:sid-of-tomorrow AS base\n")
+    try:
+        with pytest.raises(ChecksFailed, match="does not have that image"):
+            demo.build()
+    finally:
+        template.unlink()
+
+
+def test_a_corrupt_wheel_never_enters_an_image(demo: Demo) -> None:
+    wheel = demo.artifacts.folder / demo.artifacts.layers[0].wheels[0]
+    good = wheel.read_bytes()
+    wheel.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    try:
+        with pytest.raises(XaivaError, match="stage common"):
+            demo.build()
+        assert any("HASHES" in line for line in list_builds(demo.site)[0].last_lines)
+        wheel.unlink()
+        with pytest.raises(XaivaError, match=r"wheels/click.*missing"):
+            demo.build()
+    finally:
+        wheel.write_bytes(good)
+
+
+def test_the_smoke_test_fails_the_build_and_the_old_image_stays(demo: Demo, tmp_path: Path) -> None:
+    before = demo.engine.docker("image", "inspect", "--format", "{{.Id}}", f"xaiva/{NAME}:latest")
+    broken = support.make_wheel(tmp_path, "idna", "3.10", {"idna/__init__.py": "import nowhere\n"})
+    try:
+        demo.artifacts.add_layer("extra", [broken])
+        demo.artifacts.write()
+        with pytest.raises(ChecksFailed, match="import idna fails"):
+            demo.build()
+        record = list_builds(demo.site)[0]
+        assert [finding.code for finding in record.findings] == ["smoke-import"]
+        assert demo.engine.docker("image", "inspect", "--format", "{{.Id}}", f"xaiva/{NAME}:latest") == before
+    finally:
+        demo.artifacts.add_layer("extra", support.wheels("idna==3.10"))
+        demo.lock = demo.artifacts.write()
+
+
+def test_load_brings_the_base_image_and_archives(demo: Demo, tmp_path: Path) -> None:
+    tag = demo.lock.base_image.tag
+    demo.engine.docker("rmi", "--force", tag)
+    recorder = support.Recorder()
+    assert load.run(demo.site, NAME, {}, recorder) == {"loaded": [tag]}
+    assert recorder.stages["load"].state is StageState.DONE
+    archive = tmp_path / "image.tar"
+    demo.engine.docker("save", "--output", str(archive), f"xaiva/{NAME}:latest")
+    demo.engine.docker("rmi", "--force", f"xaiva/{NAME}:latest")
+    assert load.run(demo.site, NAME, {"file": str(archive)}, recorder) == {"loaded": [f"xaiva/{NAME}:latest"]}
+    archive.write_bytes(archive.read_bytes()[:5000])
+    with pytest.raises(XaivaError):
+        load.run(demo.site, NAME, {"file": str(archive)}, recorder)
+    assert recorder.stages["load"].state is StageState.FAILED
