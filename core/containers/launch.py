@@ -9,6 +9,7 @@ from core import labels
 from core.containers import preflight as checks
 from core.containers.gpu_access import device_request
 from core.containers.listing import get
+from core.containers.manage import watch_start
 from core.containers.model import Container
 from core.containers.refusals import explained
 from core.containers.settings import DEV_FOLDER, Mount, Settings, read
@@ -68,14 +69,15 @@ def launch(
     create_folders: bool = False,
     dev: bool | None = None,
 ) -> Container:
-    """Start the preset's container and return it as it stands right after the start.
+    """Start the preset's container and return it as it stands a second later.
 
     `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs.
     `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is mounted at
     /src, the working folder, and the command gets `--reload`.
 
-    Raises LaunchError when something is in the way, EngineError when the engine refuses, InputError for an env
-    file that cannot be read. `core.containers.manage.wait_healthy` then waits until it is well.
+    Raises LaunchError when something is in the way, EngineError when the engine refuses or the container ends in error
+    at once (nothing is left of it then but its last words), InputError for an env file that cannot be read.
+    `core.containers.manage.wait_healthy` then waits until it is well.
     """
     name = name or container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
@@ -167,6 +169,7 @@ def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Co
         with engine_errors(what):
             created = api.create_container_from_config(body, name)["Id"]
             api.start(created)
+        watch_start(client, created)
     except BaseException as error:
         _put_back(client, name, created, old)
         if isinstance(error, EngineError):

@@ -52,7 +52,7 @@ def from_inspect(data: dict[str, Any]) -> Container:
     state = data["State"]
     health = state.get("Health") or {}
     config = data["Config"]
-    running = state["Status"] in ("running", "paused", "restarting")
+    running = state["Status"] in (State.RUNNING.value, State.PAUSED.value)
     return Container(
         id=data["Id"],
         name=data["Name"].lstrip("/"),
@@ -60,12 +60,13 @@ def from_inspect(data: dict[str, Any]) -> Container:
         image_id=data["Image"],
         state=State(state["Status"]),
         status=state.get("Error") or state["Status"],
-        health=Health(health.get("Status") or "none"),
+        # of one that has ended the engine says "unhealthy", whatever it was
+        health=Health(health.get("Status") or "none") if running else Health.NONE,
         health_output=last_health_output(health),
         ports=_inspected_ports(data["NetworkSettings"].get("Ports") or {}),
         created=_unix_time(data["Created"]),
         **_marks(config.get("Labels") or {}),
-        exit_code=None if running or state["Status"] == "created" else int(state["ExitCode"]),
+        exit_code=None if running or state["Status"] == State.CREATED.value else int(state["ExitCode"]),
         oom_killed=bool(state.get("OOMKilled")),
     )
 

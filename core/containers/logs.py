@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.containers.listing import inspect
 from core.containers.model import LogLine
@@ -252,10 +252,9 @@ def _engine_time(text: str) -> str:
     return f"{seconds:.0f}.{fraction or '0':0<9}"
 
 
-def tail_text(client: docker.DockerClient, reference: str, lines: int = 5) -> str:
+def tail_text(client: docker.DockerClient, reference: str, lines: int) -> str:
     """The container's last words for an error message; empty when there are none or they cannot be read."""
     try:
-        found: list[Any] = [line.text for line in logs(client, reference, tail=lines)]
+        return "\n".join(line.text for line in logs(client, reference, tail=lines))
     except EngineError:
         return ""
-    return "\n".join(found)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import docker
 
 STOP_SECONDS = 10  # between SIGTERM and SIGKILL
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.1
+_FIRST_SECONDS = 1.0  # what is wrongly set up mostly ends at once
+_LAST_WORDS = 20  # lines: a Python traceback and what led to it
+_ENDED = (State.EXITED, State.DEAD, State.RESTARTING)
 # What an exit code tells beyond the program's own meaning: POSIX shells and 128 + signal.
 _EXIT_CODES = {
     126: "the command cannot be executed",
@@ -92,31 +95,56 @@ def wait_healthy(
         time.sleep(_POLL_SECONDS)
 
 
+def watch_start(client: docker.DockerClient, reference: str) -> None:
+    """Look at a container in its first moments. Raises EngineError with its last words when it ends in error."""
+    deadline = time.monotonic() + _FIRST_SECONDS
+    while time.monotonic() < deadline:
+        data = inspect(client, reference)
+        if data["RestartCount"] or from_inspect(data).state in _ENDED:
+            if found := diagnose(client, reference):
+                raise EngineError(found[0].what, found[0].why, "mend that, and launch again")
+            return
+        time.sleep(_POLL_SECONDS)
+
+
 def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
-    """What is wrong with a container: out of memory, unhealthy, ended with an error. Raises EngineError."""
-    container = from_inspect(inspect(client, reference))
-    what, where = f"Container {container.name}", container.image
+    """What is wrong with a container: out of memory, unhealthy, ended in error, restarted. Raises EngineError."""
+    data = inspect(client, reference)
+    container = from_inspect(data)
     found: list[Finding] = []
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
-        remedy = "give it more memory, or a smaller model or batch; xaiva ps and docker stats show what it uses"
-        found.append(Finding(level=Level.ERROR, code="oom", what=what, why=why, remedy=remedy, where=where))
+        remedy = "give it more memory, or a smaller model or batch; xaiva stats shows what containers use"
+        found.append(_finding(container, "oom", why, remedy))
     if container.health is Health.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
         remedy = f"xaiva logs {container.name}; then mend it, or run.health_check of the preset"
-        found.append(Finding(level=Level.ERROR, code="unhealthy", what=what, why=why, remedy=remedy, where=where))
+        found.append(_finding(container, "unhealthy", why, remedy))
     if container.exit_code and not container.oom_killed:
-        why = f"it ended with code {container.exit_code}"
-        if meaning := _EXIT_CODES.get(container.exit_code):
-            why += f": {meaning}"
-        if words := tail_text(client, container.id):
-            why += f"; its last words: {words}"
-        remedy = f"xaiva logs {container.name}"
-        found.append(Finding(level=Level.ERROR, code="exited", what=what, why=why, remedy=remedy, where=where))
+        why = f"it ended with code {container.exit_code}{_meaning(container.exit_code)}"
+        found.append(_finding(container, "exited", why + _last_words(client, container), _look(container)))
+    elif data["RestartCount"]:
+        why = f"it ended and was started again ({data['RestartCount']}x){_last_words(client, container)}"
+        found.append(_finding(container, "restarted", why, _look(container), Level.WARNING))
     return found
 
 
-_ENDED = (State.EXITED, State.DEAD, State.RESTARTING)
+def _finding(container: Container, code: str, why: str, remedy: str, level: Level = Level.ERROR) -> Finding:
+    what = f"Container {container.name}"
+    return Finding(level=level, code=code, what=what, why=why, remedy=remedy, where=container.image)
+
+
+def _meaning(exit_code: int) -> str:
+    return f": {_EXIT_CODES[exit_code]}" if exit_code in _EXIT_CODES else ""
+
+
+def _last_words(client: docker.DockerClient, container: Container) -> str:
+    words = tail_text(client, container.id, _LAST_WORDS)
+    return f"; its last words:\n{words}" if words else ""
+
+
+def _look(container: Container) -> str:
+    return f"xaiva logs {container.name}"
 
 
 def _well(container: Container) -> bool:
@@ -130,4 +158,4 @@ def _ailing(client: docker.DockerClient, container: Container, late: str) -> Eng
     why = late or f"it ended ({container.status})"
     if container.health_output:
         why += f"; its last health check said: {container.health_output}"
-    return EngineError(f"Container {container.name}", why, f"xaiva logs {container.name}")
+    return EngineError(f"Container {container.name}", why, _look(container))

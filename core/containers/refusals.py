@@ -59,6 +59,12 @@ REFUSALS = (
         "stop what holds it, or change run.ports of the preset",
     ),
     _row(
+        "port-taken",
+        r"failed to bind host port (?:for )?([^\s:]+:\d+)[^\n]*already in use",
+        "port {1} is taken",
+        "stop what holds it, or change run.ports of the preset",
+    ),
+    _row(
         "volume-missing",
         r"bind source path does not exist: (\S+)",
         "there is no folder {1} on the engine's machine",

@@ -15,7 +15,6 @@ class History:
         """Append a value; the oldest goes when the history is full."""
         self._values.append(value)
 
-    @property
     def values(self) -> list[float | None]:
         """All values, oldest first."""
         return list(self._values)

@@ -15,7 +15,7 @@ from core.containers.listing import get, inspect, list_containers
 from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
 from core.containers.model import Health, State
 from core.engine import EngineError
-from core.errors import InputError
+from core.errors import Cancelled, InputError
 from core.site import Site
 from tests.containers.conftest import NAME, preset, until
 from tests.support.engine import BASE_IMAGE, TestEngine
@@ -99,7 +99,7 @@ def test_dev_mode_takes_the_dev_image_where_there_is_one(
     dev = labels.image_tag(NAME, "dev")
     engine.docker("tag", BASE_IMAGE, dev)
     try:
-        container = launch(engine_site, NAME, preset(command=["tail", "-f", "/dev/null"]), dev=True)
+        container = launch(engine_site, NAME, preset(command=["sh", "-c", "sleep 1000", "serve"]), dev=True)
         assert container.image == dev
     finally:
         engine.docker("rm", "-f", container_name(NAME), check=False)
@@ -245,10 +245,39 @@ def test_unhealthy_comes_with_the_last_health_output(
     assert finding.code == "unhealthy"
 
 
-def test_early_end_comes_with_its_last_words(engine_site: Site, client: docker.DockerClient, image: str) -> None:
-    launch(engine_site, NAME, preset(command=["sh", "-c", "echo no model file >&2; exit 7"]))
-    with pytest.raises(EngineError, match=r"(?s)ended with code 7.*no model file"):
+def test_end_right_after_the_start_comes_with_its_last_words(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    chosen = preset(command=["sh", "-c", "echo no model file >&2; exit 7"], restart="always")
+    with pytest.raises(EngineError, match=r"(?s)it ended.*no model file"):
+        launch(engine_site, NAME, chosen)
+    assert list_containers(client) == []
+
+
+def test_restarts_are_told(engine: TestEngine, client: docker.DockerClient) -> None:
+    script = "test -e /again && exec sleep 1000; touch /again; echo first try failed; exit 3"
+    engine.docker("run", "-d", "--name", "retried", "--restart", "always", BASE_IMAGE, "sh", "-c", script)
+    (finding,) = until(lambda: [one for one in diagnose(client, "retried") if one.code == "restarted"])
+    assert "first try failed" in finding.why
+
+
+def test_command_that_is_done_at_once_is_no_error(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    assert launch(engine_site, NAME, preset(command=["true"])).exit_code == 0
+
+
+def test_end_before_it_is_healthy(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    command = ["sh", "-c", "sleep 2; echo out of licences; exit 7"]
+    launch(engine_site, NAME, preset(command=command, health_check={"command": ["false"], "interval": 60}))
+    with pytest.raises(EngineError, match=r"(?s)ended with code 7.*out of licences"):
         wait_healthy(client, "xaiva-plain", timeout=30)
+
+
+def test_wait_ends_when_cancelled_or_late(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    launch(engine_site, NAME, preset(health_check={"command": ["false"], "interval": 60}))
+    with pytest.raises(EngineError, match=r"did not become healthy within 0\.2 s"):
+        wait_healthy(client, "xaiva-plain", timeout=0.2)
+    with pytest.raises(Cancelled):
+        wait_healthy(client, "xaiva-plain", cancelled=lambda: True)
 
 
 def test_out_of_memory_is_named(engine: TestEngine, client: docker.DockerClient) -> None:

@@ -161,5 +161,5 @@ def test_history_is_bounded() -> None:
     assert (history.latest, history.peak, len(history)) == (None, 0, 0)
     for value in (9, None, 4, 2):
         history.add(value)
-    assert history.values == [None, 4, 2]
+    assert history.values() == [None, 4, 2]
     assert (history.latest, history.peak, len(history)) == (2, 4, 3)
