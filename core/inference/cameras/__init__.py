@@ -1,0 +1,1 @@
+"""Cameras: source (decode, reconnect) → pipeline (sampling, score) → manager."""

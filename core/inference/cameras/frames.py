@@ -1,0 +1,128 @@
+"""A frame on its way, and the small instruments that measure and hold it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from av.video.frame import VideoFrame
+
+FORGET_PER_SECOND = 0.0005  # how fast the clock follows a camera whose own clock is slow; crystals differ by far less
+LONGEST_LAG = 30.0  # seconds; more means that the camera's clock jumped
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame, not yet converted. `captured` is on the monotonic clock, in seconds.
+
+    `connection` counts the connections of its camera: a new one may show another view.
+    """
+
+    image: VideoFrame
+    captured: float
+    connection: int
+
+
+class CaptureClock:
+    """Tells when a frame was captured, from its own time stamp and when it arrived.
+
+    The frame that travelled fastest sets the offset between the two clocks, so that a backlog (a slow network, a
+    decoder that falls behind) shows as latency instead of hiding in a buffer. A constant delay cannot be seen.
+    """
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._arrived = 0.0
+
+    def captured(self, stamp: float | None, arrived: float) -> float:
+        """The capture time of a frame with that time stamp (seconds, None: it has none) and arrival."""
+        if stamp is None:
+            return arrived
+        offset = arrived - stamp
+        if self._offset is not None and abs(offset - self._offset) < LONGEST_LAG:
+            followed = self._offset + (arrived - self._arrived) * FORGET_PER_SECOND
+            offset = min(offset, followed)
+        self._offset = offset
+        self._arrived = arrived
+        return stamp + offset
+
+
+class LatestFrame:
+    """One slot between two threads: a newer frame takes the place of one that nobody took, which counts as dropped."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Condition()
+        self._frame: Frame | None = None
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, frame: Frame) -> None:
+        """Offer the newest frame; never waits."""
+        with self._ready:
+            if self._frame is not None:
+                self.dropped += 1
+            self._frame = frame
+            self._ready.notify()
+
+    def take(self) -> Frame | None:
+        """Wait for a frame; None once closed."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._frame is not None or self._closed)
+            frame, self._frame = self._frame, None
+            return None if self._closed else frame
+
+    def close(self) -> None:
+        """Wake the taker for good."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+
+class Rate:
+    """Events a second over the last few seconds."""
+
+    WINDOW = 5.0  # seconds: steady to look at, and quick to show a change
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    def tick(self) -> None:
+        """One more."""
+        now = time.monotonic()
+        with self._lock:
+            self._times.append(now)
+            self._forget(now)
+
+    def value(self) -> float:
+        """The rate now; it falls to zero when nothing comes any more."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget(now)
+            if len(self._times) < 2:
+                return 0.0
+            return (len(self._times) - 1) / max(now - self._times[0], 1e-3)
+
+    def _forget(self, now: float) -> None:
+        while self._times and now - self._times[0] > self.WINDOW:
+            self._times.popleft()
+
+
+class Sampler:
+    """Chooses which frames are due when only so many a second are wanted."""
+
+    TOLERANCE = 0.25  # of a period: frames of a camera at exactly the wanted rate jitter around the grid
+
+    def __init__(self, per_second: float) -> None:
+        self._period = 1 / per_second
+        self._due = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether the frame that came at `now` (seconds) is wanted."""
+        if now < self._due - self.TOLERANCE * self._period:
+            return False
+        fell_behind = now > self._due + self._period
+        self._due = (now if fell_behind else self._due) + self._period
+        return True

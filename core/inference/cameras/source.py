@@ -1,0 +1,179 @@
+"""A camera's source: a thread that connects, decodes, and connects again whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from av.video.frame import VideoFrame
+
+from core.inference.cameras.address import Address
+from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.decoder import Connection, Pacer
+from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnded, classify
+from core.inference.cameras.frames import CaptureClock, Frame, Rate
+from core.inference.cameras.life import Life, Moment
+from core.inference.schemas import CameraState
+
+logger = logging.getLogger(__name__)
+
+WATCH_GRACE = 2.0  # seconds after its own time-out at which a reader counts as stuck
+STOP_SECONDS = 2.0  # how long `stop` waits for the reader; one that hangs in libav is left to its time-outs
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """What is known of a source now; `age` in seconds, None before the first frame."""
+
+    life: Moment
+    width: int
+    height: int
+    codec: str
+    fps: float
+    frames: int
+    damaged: int
+    age: float | None
+
+
+class _Stale(Exception):
+    """The reader's generation is over."""
+
+
+class CameraSource:
+    """Reads one camera in a thread of its own and hands every frame to `deliver`, which must return at once."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        deliver: Callable[[Frame], None],
+        *,
+        timeout: float = 5.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._deliver = deliver
+        self._timeout = timeout
+        self._life = Life(backoff or Backoff())
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._rate = Rate()
+        self._clock = CaptureClock()
+        self._size = (0, 0)
+        self._codec = ""
+        self._frames = 0
+        self._damaged = 0
+        self._captured: float | None = None  # of the newest frame, monotonic
+        self._arrived = 0.0
+
+    def start(self) -> None:
+        """Begin reading; nothing happens when it has begun already."""
+        generation = self._life.begin()
+        if generation is None:
+            return
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(generation, self._stop), name=f"camera-{self.name}", daemon=True
+        )
+        self._thread.start()
+
+    def signal_stop(self) -> None:
+        """Be STOPPED from now on, without waiting for the reader."""
+        self._life.end()
+        self._stop.set()
+
+    def stop(self) -> None:
+        """Stop from any state. A reader that hangs is cut off and ends by its own time-outs."""
+        self.signal_stop()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no reader runs."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def watch(self) -> None:
+        """Call about once a second: tells when the reader hangs where its own time-outs do not reach (DNS, a codec)."""
+        moment = self._life.now
+        now = time.monotonic()
+        if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
+            self._life.late(moment.state, Failure(Cause.TIMEOUT, "connecting hangs"))
+        if moment.state is CameraState.LIVE and now - self._arrived > self._timeout + WATCH_GRACE:
+            self._life.late(moment.state, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
+
+    def status(self) -> SourceStatus:
+        """A snapshot."""
+        moment = self._life.now
+        fps = self._rate.value() if moment.state is CameraState.LIVE else 0.0
+        age = None if self._captured is None else max(0.0, time.monotonic() - self._captured)
+        return SourceStatus(moment, *self._size, self._codec, fps, self._frames, self._damaged, age)
+
+    def _run(self, generation: int, stop: threading.Event) -> None:
+        while True:
+            failure = self._attempt(generation, stop)
+            delay = self._life.failed(generation, failure) if failure else None
+            if failure is None or delay is None:
+                return
+            logger.warning("camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
+            if stop.wait(delay) or not self._life.retry(generation):
+                return
+
+    def _attempt(self, generation: int, stop: threading.Event) -> Failure | None:
+        """Connect and read until it fails; None when the generation is over."""
+        opening, began = True, time.monotonic()
+        try:
+            connection = Connection(self.address, self._timeout)
+            opening, began = False, time.monotonic()
+            self._read(connection, generation, stop)
+        except _Stale:
+            return None
+        except Exception as error:
+            failure = classify(error, opening=opening, elapsed=time.monotonic() - began, timeout=self._timeout)
+            if failure.cause is Cause.ERROR:
+                logger.error("camera %s: %s", self.name, type(error).__name__)
+            return failure
+
+    def _read(self, connection: Connection, generation: int, stop: threading.Event) -> NoReturn:
+        pacer = None if self.address.live else Pacer(stop)
+        self._codec = connection.codec
+        self._clock = CaptureClock()
+        try:
+            while True:
+                before = self._frames
+                try:
+                    for image in connection.frames():
+                        if pacer is not None and not pacer.wait(image):
+                            raise _Stale
+                        self._accept(image, generation)
+                        self._damaged, connection.damaged = self._damaged + connection.damaged, 0
+                except StreamEnded:
+                    if self.address.live or self._frames == before:
+                        raise
+                connection.close()  # a file is played again from its beginning
+                connection = Connection(self.address, self._timeout)
+        finally:
+            connection.close()
+
+    def _accept(self, image: VideoFrame, generation: int) -> None:
+        moment = self._life.now
+        if not self._life.current(generation):
+            raise _Stale
+        self._arrived = time.monotonic()
+        if moment.state is CameraState.CONNECTING:
+            self._rate = Rate()
+            self._life.live(generation)
+        elif moment.state is not CameraState.LIVE:
+            raise NoFrames  # the watch gave this connection up; begin a new one
+        self._size = (image.width, image.height)
+        stamp = image.time if self.address.live else None
+        captured = self._clock.captured(stamp, self._arrived)
+        self._captured = captured
+        self._frames += 1
+        self._rate.tick()
+        self._deliver(Frame(image, captured, self._life.now.connections))
