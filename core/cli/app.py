@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lock": ("artifacts", "Name every file a preset needs, with size and SHA-256."),
     "sync": ("artifacts", "Bring the artifacts in line with the lock."),
     "verify": ("artifacts", "Check every byte of the artifacts against the lock."),
-    "wheel": ("artifacts", "Build wheels of packages that come only as source."),
+    "wheel": ("artifacts", "Build the wheel of a package that comes only as source."),
     "build": ("builds", "Build a preset's image with the network off."),
     "load": ("builds", "Load a preset's packed image into the engine."),
     "builds": ("builds", "The builds so far: list, show, compare."),
@@ -75,7 +75,7 @@ def root(ctx: click.Context, root: str, read_only: bool, low_bandwidth: bool) ->
     """Bring GPU inference to sites that have no network. Without a command: the console."""
     ctx.obj = Session(root)
     if ctx.invoked_subcommand is None:
-        from tui.app import run as run_console
+        from tui.console import run as run_console
 
         ctx.exit(run_console(root, read_only=read_only, low_bandwidth=low_bandwidth))
 

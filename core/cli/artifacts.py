@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
 from core.cli.session import Session, preset_argument
+
+if TYPE_CHECKING:
+    from core.artifacts.plan import SyncPlan
 
 
 @click.command("lock")
@@ -41,7 +46,31 @@ def sync_command(session: Session, preset: str, only_plan: bool, detach: bool, a
     if as_json:
         output.print_json({"preset": preset, "plan": planned})
     else:
-        click.echo(planned.in_words())
+        print_plan(planned)
+
+
+def print_plan(plan: SyncPlan) -> None:
+    """What a sync would do, one line each."""
+    rows = (
+        ("locked", plan.files, plan.bytes),
+        ("there already", plan.present_files, plan.present_bytes),
+        ("to fetch", plan.fetch_files, plan.fetch_bytes),
+        ("to link from other presets", plan.link_files, plan.link_bytes),
+        ("to make here", plan.make_files, plan.make_bytes),
+    )
+    for what, files, size in rows:
+        click.echo(f"{what:<28}{files:>6} files  {output.size(size):>10}")
+    if plan.resumed_bytes:
+        click.echo(f"{'left of a stopped sync':<28}{'':>14}{output.size(plan.resumed_bytes):>10}")
+    for what, names in (("to mend", plan.corrupt), ("to remove", plan.extra)):
+        for name in names:
+            click.echo(f"{what}: {name}")
+    room = "" if plan.fits else ": it does not fit, make room first"
+    click.echo(f"needs {output.size(plan.needed_bytes)} of {output.size(plan.free_bytes)} free{room}")
+    if plan.seconds is not None:
+        click.echo(f"about {output.seconds(plan.seconds)} at the speed of the last sync")
+    if plan.unlocked:
+        click.echo(f"{plan.unlocked} things could not be locked; see: xaiva lock {plan.preset}")
 
 
 @click.command("verify")
@@ -58,13 +87,12 @@ def verify_command(session: Session, preset: str, detach: bool, as_json: bool) -
 
 @click.command("wheel")
 @preset_argument
-@click.argument("requirements", nargs=-1, required=True)
+@click.argument("requirement")
 @operation_options
 @click.pass_obj
-def wheel_command(session: Session, preset: str, requirements: tuple[str, ...], detach: bool, as_json: bool) -> None:
-    """Build wheels of packages that come only as source, in a container of the preset's base image."""
+def wheel_command(session: Session, preset: str, requirement: str, detach: bool, as_json: bool) -> None:
+    """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
     from core.presets.store import load_named
 
     load_named(session.site, preset)
-    options = {"requirements": list(requirements)}
-    run_operation(session, "wheel", preset, options, detach=detach, as_json=as_json)
+    run_operation(session, "wheel", preset, {"requirement": requirement}, detach=detach, as_json=as_json)

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
 from core.cli.session import PresetName, Session, json_option, preset_argument
-from core.errors import InputError
 
 
 @click.command("build")
 @preset_argument
 @click.option("--target", default="runtime", show_default=True, help="The stage: runtime, dev or a layer's name.")
+@click.option("--no-cache", is_flag=True, help="Build every step anew.")
+@click.option("--no-smoke", is_flag=True, help="Leave out the smoke test in the new image.")
 @operation_options
 @click.pass_obj
-def build_command(session: Session, preset: str, target: str, detach: bool, as_json: bool) -> None:
+def build_command(
+    session: Session, preset: str, target: str, no_cache: bool, no_smoke: bool, detach: bool, as_json: bool
+) -> None:
     """Build a preset's image with the network off."""
     from core.artifacts.store import read_lock
     from core.presets.store import load_named
 
     load_named(session.site, preset)
     read_lock(session.site, preset)
-    run_operation(session, "build", preset, {"target": target}, detach=detach, as_json=as_json)
+    options = {"target": target, "no_cache": no_cache, "smoke": not no_smoke}
+    run_operation(session, "build", preset, options, detach=detach, as_json=as_json)
 
 
 @click.command("load")
 @preset_argument
+@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="An archive made by `docker save` instead.")
 @operation_options
 @click.pass_obj
-def load_command(session: Session, preset: str, detach: bool, as_json: bool) -> None:
-    """Load a preset's packed image into the engine."""
-    run_operation(session, "load", preset, {}, detach=detach, as_json=as_json)
+def load_command(session: Session, preset: str, file: str | None, detach: bool, as_json: bool) -> None:
+    """Load a preset's base images from its artifacts, or an image archive, into the engine."""
+    options = {"file": os.path.abspath(file)} if file else {}
+    run_operation(session, "load", preset, options, detach=detach, as_json=as_json)
 
 
 @click.group("builds")
@@ -66,39 +74,45 @@ def list_command(session: Session, preset: str | None, as_json: bool) -> None:
 @click.pass_obj
 def show(session: Session, identifier: str, as_json: bool) -> None:
     """One build."""
-    build = _build(session, identifier)
+    from core.images.history import read_build
+
+    build = read_build(session.site, identifier)
     if as_json:
         output.print_json({"build": build})
         return
     for name, value in output.plain(build).items():
-        if name != "stages" and value not in (None, "", [], {}):
+        if name not in ("stages", "findings") and value not in (None, "", [], {}):
             click.echo(f"{name}: {value}")
     for stage in build.stages:
-        took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
-        click.echo(f"  [{stage.state.value}] {stage.title} {took}".rstrip())
+        click.echo(f"  [{'cached' if stage.cached else stage.state}] {stage.name} {output.seconds(stage.seconds)}")
+    output.print_findings(build.findings)
 
 
 @builds_command.command("compare")
-@click.argument("first", metavar="ID")
-@click.argument("second", metavar="ID")
+@click.argument("before", metavar="ID")
+@click.argument("after", metavar="ID")
 @json_option
 @click.pass_obj
-def compare_command(session: Session, first: str, second: str, as_json: bool) -> None:
+def compare_command(session: Session, before: str, after: str, as_json: bool) -> None:
     """Why one build was slower, larger or different from another."""
-    from core.images.history import compare
+    from core.images.history import compare, read_build
 
-    comparison = compare(_build(session, first), _build(session, second))
+    comparison = compare(session.site, read_build(session.site, before), read_build(session.site, after))
     if as_json:
         output.print_json({"comparison": comparison})
-    else:
-        for name, value in output.plain(comparison).items():
-            click.echo(f"{name}: {value}")
+        return
+    sign = "slower" if comparison.seconds > 0 else "faster"
+    click.echo(f"{after} was {output.seconds(abs(comparison.seconds))} {sign} than {before}")
+    for line in (*comparison.reasons, *comparison.lock_changes):
+        click.echo(f"  {line}")
+    output.print_table(
+        ("STAGE", "BEFORE", "AFTER"),
+        (
+            (stage.name, _took(stage.before, stage.before_cached), _took(stage.after, stage.after_cached))
+            for stage in comparison.stages
+        ),
+    )
 
 
-def _build(session: Session, identifier: str):  # type: ignore[no-untyped-def]
-    from core.images.history import list_builds
-
-    for build in list_builds(session.site):
-        if str(build.id) == identifier:
-            return build
-    raise InputError(f"Build {identifier}", "there is none with that id", "see: xaiva builds list")
+def _took(seconds: float | None, cached: bool) -> str:
+    return "-" if seconds is None else f"{output.seconds(seconds)}{' (cached)' if cached else ''}"

@@ -120,8 +120,11 @@ def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operatio
 
 
 def _print_lines(update: Update, printed: dict[str, str]) -> None:
+    from core.operations.model import TRACEBACK
+
     for line in update.lines:
-        click.echo(f"{line.stage}: {line.text}" if line.stage else line.text)
+        if line.stage != TRACEBACK:
+            click.echo(f"{line.stage}: {line.text}" if line.stage else line.text)
     for stage in update.stages:
         if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
             detail = f" ({stage.detail})" if stage.detail else ""

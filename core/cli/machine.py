@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import click
 
 from core.cli import output
 from core.cli.session import Session, json_option
+
+BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 
 
 @click.command("gpu")
@@ -16,7 +19,8 @@ def gpu_command(as_json: bool) -> None:
     """The GPUs of this machine, as NVML sees them now."""
     from core.telemetry.gpus import GpuSampler
 
-    _print("gpus", GpuSampler().sample(), as_json)
+    with GpuSampler() as sampler:
+        _print("gpus", sampler.sample(), as_json)
 
 
 @click.command("host")
@@ -26,7 +30,11 @@ def host_command(session: Session, as_json: bool) -> None:
     """CPU, memory, disks and network of this machine."""
     from core.telemetry.host import HostSampler
 
-    _print("host", HostSampler(session.site).sample(), as_json)
+    sampler = HostSampler({"artifacts": session.site.artifacts})
+    sampler.sample()
+    time.sleep(BETWEEN_SAMPLES)
+    _print("host", sampler.sample(), as_json)
+    sampler.close()
 
 
 @click.command("doctor")

@@ -10,7 +10,7 @@ import click
 
 from core.cli import output
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 
 if TYPE_CHECKING:
     from core.presets.compat import TargetMachine
@@ -191,10 +191,14 @@ def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json
     if as_json:
         output.print_json({"target": target, "suggestions": suggestions})
         return
+    if not suggestions:
+        raise XaivaError("Nothing to suggest", "no PyTorch wheels known here run on it", "see docs/presets.md")
     for suggestion in suggestions:
         for name, value in output.plain(suggestion).items():
-            if value not in (None, "", [], {}):
+            if name not in ("preset", "reasons") and value:
                 click.echo(f"{name}: {value}")
+        for reason in suggestion.reasons:
+            click.echo(f"  {reason}")
         click.echo()
 
 

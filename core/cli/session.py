@@ -45,7 +45,7 @@ class Session:
         return connect(self.site)
 
 
-class PresetName(click.ParamType[str] if TYPE_CHECKING else click.ParamType):
+class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
     """A preset's name, completed from the site's folder."""
 
     name = "preset"

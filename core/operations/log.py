@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import TEMPORARY_PREFIX
-from core.operations.model import LogLine
+from core.operations.model import TRACEBACK, LogLine
 
 LINE_LIMIT = 64 << 10  # characters; a longer line is cut and says so
 READ_SIZE = 1 << 20
@@ -210,7 +210,7 @@ class LogReader:
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """The texts of the last lines of a log; empty when there is none."""
+    """The texts of the last lines of a log, without tracebacks; empty when there is none."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -218,7 +218,7 @@ def tail(path: Path, count: int) -> list[str]:
             lines = file.read().decode(errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [_parse(line).text for line in lines[-count:]]
+    return [line.text for line in map(_parse, lines) if line.stage != TRACEBACK][-count:]
 
 
 def _parse(line: str) -> LogLine:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.progress import Stage
 
+TRACEBACK = "traceback"  # the stage of log lines that are for developers, and never shown to a user unasked
+
 
 class State(str, Enum):
     """QUEUED → RUNNING → one of DONE, FAILED, CANCELLED, CRASHED.

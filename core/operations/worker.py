@@ -23,7 +23,7 @@ from pydantic import BaseModel, JsonValue
 from core.errors import Cancelled, XaivaError
 from core.operations import processes
 from core.operations.kinds import resolve
-from core.operations.model import Failure, State
+from core.operations.model import TRACEBACK, Failure, State
 from core.progress import Stage
 from core.site import Site
 
@@ -151,7 +151,7 @@ def _work(task: Task, progress: PipeProgress) -> End:
     except XaivaError as error:
         return End(state=State.FAILED, failure=_failure(error))
     except BaseException as error:
-        progress.log(traceback.format_exc().rstrip())
+        progress.log(traceback.format_exc().rstrip(), TRACEBACK)
         if progress.cancelled():  # it broke on being broken off
             return End(state=State.CANCELLED, failure=_failure(Cancelled()))
         why = f"{type(error).__name__}: {error}"

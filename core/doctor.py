@@ -1,0 +1,243 @@
+"""What this machine can and cannot do: one finding a fact, each with a remedy. It changes nothing and uses no network.
+
+A note says that something is well, or that its absence is normal; a warning limits; an error stops the whole line.
+"""
+
+from __future__ import annotations
+
+import locale
+import os
+import platform
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from core.errors import XaivaError
+from core.findings import Finding, Level
+from core.site import Site
+
+GIB = 1 << 30
+ENOUGH_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
+LITTLE_FREE = 5 * GIB  # even cpu-debian12 needs more than this to be comfortable
+RAWJSON_BUILDX = (0, 13)  # the first buildx that reports progress for machines
+SERVICE_PORT = 8600
+FAT = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
+
+Check = Callable[[Site], Iterator[Finding]]
+
+
+def examine(site: Site) -> list[Finding]:
+    """All findings, in the order of the work. Never raises: a check that breaks is itself a finding."""
+    findings: list[Finding] = []
+    for name, check in CHECKS.items():
+        try:
+            findings += check(site)
+        except XaivaError as error:
+            findings.append(_error(name, error.what, error.why, error.remedy))
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            findings.append(_warning(name, f"The check of {name} broke", why, "please report it"))
+    return findings
+
+
+def _python(_: Site) -> Iterator[Finding]:
+    yield _note("python", f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}")
+    if platform.machine() != "x86_64":
+        yield _warning("machine", f"Machine type {platform.machine()}", "presets are locked for x86_64", "build on one")
+
+
+def _site_folder(site: Site) -> Iterator[Finding]:
+    if not site.presets.is_dir():
+        yield _warning("site", f"Site {site.root}", "it has no presets/ folder", "start in a site, or give --site DIR")
+    try:
+        with tempfile.TemporaryFile(dir=site.root):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        yield _error("site-writable", f"Site {site.root} cannot be written", why, "mount it writable, or copy it")
+        return
+    yield from _file_system(site)
+
+
+def _file_system(site: Site) -> Iterator[Finding]:
+    from core.operations.database import NETWORK_FILE_SYSTEMS, file_system
+
+    kind = file_system(site.root)
+    if kind in NETWORK_FILE_SYSTEMS:
+        remedy = "put the site on a local disk"
+        yield _error("file-system", f"Site on {kind}", "the ledger cannot trust locks on a network", remedy)
+    elif kind in FAT:
+        why = "no hard links and no permissions; vfat holds no file of 4 GiB or more"
+        yield _warning("file-system", f"Site on {kind}", why, "fine for carrying; build from a copy on a local disk")
+    else:
+        yield _note("file-system", f"Site on {kind or 'an unknown file system'}, {site.root}")
+    if not _links(site.root):
+        why = "equal files of several presets then take their space each"
+        yield _warning("hard-links", "No hard links here", why, "use ext4, xfs or btrfs for the site")
+
+
+def _links(folder: Path) -> bool:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".xaiva-tmp-") as place:
+        Path(place, "one").touch()
+        try:
+            os.link(Path(place, "one"), Path(place, "two"))
+        except OSError:
+            return False
+    return True
+
+
+def _disk(site: Site) -> Iterator[Finding]:
+    free = shutil.disk_usage(site.root).free
+    said = f"{free / GIB:.1f} GiB free at {site.root}"
+    if free < LITTLE_FREE:
+        yield _error("disk", said, "artifacts and images need more", "make room, or put the site on a larger disk")
+    elif free < ENOUGH_FREE:
+        yield _warning("disk", said, "a CUDA preset takes about 40 GiB with its image", "make room before a sync")
+    else:
+        yield _note("disk", said)
+
+
+def _clock(_: Site) -> Iterator[Finding]:
+    newest = max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    if time.time() < newest - 86400:
+        why = f"the clock says {now}, which is before xaiva was installed"
+        yield _error("clock", "The clock is wrong", why, "set it: certificates and tokens fail otherwise")
+    else:
+        yield _note("clock", f"Clock {now}")
+
+
+def _engine(site: Site) -> Iterator[Finding]:
+    from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
+    from core.engine import connect, docker_environment, endpoint
+
+    client = connect(site)
+    info = client.info()
+    local = endpoint(site).local
+    store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
+    yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
+    yield from _buildx(docker_environment(site))
+    root = info.get("DockerRootDir", "")
+    if local and root and os.access(root, os.R_OK):
+        free = shutil.disk_usage(root).free
+        if free < ENOUGH_FREE:
+            why = "images and build cache grow there"
+            yield _warning("engine-disk", f"{free / GIB:.1f} GiB free at {root}", why, "make room: docker system df")
+    access = gpu_access(info, local=local)
+    if access is GpuAccess.NONE:
+        yield no_toolkit("this engine").model_copy(update={"level": Level.WARNING})
+    else:
+        yield _note("gpu-containers", f"GPUs for containers: {access.value}")
+
+
+def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
+    from core.images.buildx import buildx_version
+
+    version = buildx_version(env)
+    said = f"buildx {version[0]}.{version[1]}"
+    if version < RAWJSON_BUILDX:
+        why = "it cannot report progress for machines; stages come from its plain text"
+        yield _warning("buildx", said, why, "use buildx 0.13 or newer")
+    else:
+        yield _note("buildx", said)
+
+
+def _gpus(_: Site) -> Iterator[Finding]:
+    from core.telemetry.gpus import GpuSampler
+
+    with GpuSampler() as sampler:
+        sample = sampler.sample()
+    if sample.state.value == "ok" and sample.gpus:
+        names = ", ".join(gpu.name for gpu in sample.gpus)
+        yield _note("gpu", f"{len(sample.gpus)} GPU: {names}; driver {sample.driver}, CUDA up to {sample.cuda}")
+    else:
+        why = sample.detail or sample.state.value
+        yield _warning("gpu", "No GPU to be seen", why, "install the NVIDIA driver; cpu-debian12 needs none")
+
+
+def _tools(_: Site) -> Iterator[Finding]:
+    from uv import find_uv_bin
+
+    try:
+        yield _note("uv", f"uv at {find_uv_bin()}")
+    except FileNotFoundError:
+        yield _error("uv", "uv is missing", "lock resolves with it", "set up again: remove .venv and start ./xaiva")
+    if shutil.which("docker") is None:
+        yield _error("docker-client", "No docker client", "builds are driven through it", "install docker-cli")
+
+
+def _terminal(site: Site) -> Iterator[Finding]:
+    term = site.env.get("TERM", "")
+    if term in ("", "dumb"):
+        yield _warning(
+            "terminal", f"TERM is {term or 'not set'}", "the console cannot draw", "export TERM=xterm-256color"
+        )
+    else:
+        colours = "true colour" if site.env.get("COLORTERM") in ("truecolor", "24bit") else "256 colours or fewer"
+        yield _note("terminal", f"Terminal {term}, {colours}")
+    if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
+        why = "borders and graphs come out as question marks"
+        yield _warning("locale", "The locale is not UTF-8", why, "export LANG=C.UTF-8")
+    if site.env.get("TMUX"):
+        why = "tmux passes the clipboard on only when it is told to"
+        yield _note("tmux", "Inside tmux", why, "tmux set -g set-clipboard on")
+
+
+def _lasting(_: Site) -> Iterator[Finding]:
+    """Some machines end everything of a user at log-out, operations too."""
+    folder = Path("/etc/systemd")
+    for path in (folder / "logind.conf", *sorted(folder.glob("logind.conf.d/*.conf"))):
+        if path.is_file() and re.search(r"^\s*KillUserProcesses\s*=\s*(yes|true|1)", path.read_text(), re.MULTILINE):
+            why = f"{path} ends a user's processes at log-out, operations as well"
+            yield _warning("log-out", "Operations end at log-out", why, "run: loginctl enable-linger")
+
+
+def _port(_: Site) -> Iterator[Finding]:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        taken = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0
+    if taken:
+        yield _note("port", f"Port {SERVICE_PORT} is in use", "most likely by a running inference service", "xaiva ps")
+    else:
+        yield _note("port", f"Port {SERVICE_PORT} is free for the inference service")
+
+
+def _network(_: Site) -> Iterator[Finding]:
+    routes = Path("/proc/net/route").read_text().splitlines()[1:]
+    if any(line.split()[1] == "00000000" for line in routes):
+        yield _note("network", "There is a way out to a network")
+    else:
+        yield _note(
+            "network", "There is no way out to a network", "that is normal at a site; only lock and sync need one"
+        )
+
+
+CHECKS: dict[str, Check] = {
+    "python": _python,
+    "site": _site_folder,
+    "disk": _disk,
+    "clock": _clock,
+    "engine": _engine,
+    "gpu": _gpus,
+    "tools": _tools,
+    "terminal": _terminal,
+    "log-out": _lasting,
+    "port": _port,
+    "network": _network,
+}
+
+
+def _note(code: str, what: str, why: str = "", remedy: str = "") -> Finding:
+    return Finding(level=Level.NOTE, code=code, what=what, why=why, remedy=remedy)
+
+
+def _warning(code: str, what: str, why: str, remedy: str) -> Finding:
+    return Finding(level=Level.WARNING, code=code, what=what, why=why, remedy=remedy)
+
+
+def _error(code: str, what: str, why: str, remedy: str) -> Finding:
+    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy)

@@ -1,0 +1,67 @@
+"""Containers from the command line, on a real engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.conftest import Run, Xaiva
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def on_engine(xaiva: Xaiva, engine: TestEngine) -> Xaiva:
+    """The command line, pointed at the test engine."""
+
+    def run(*words: str, **more: str) -> Run:
+        return xaiva(*words, env=engine.env, **more)
+
+    return run
+
+
+@pytest.fixture
+def talker(engine: TestEngine) -> Iterator[str]:
+    """A container that says two lines and stays."""
+    name = "cli-talker"
+    say = "echo first; echo second >&2; exec sleep 600"
+    engine.docker("run", "-d", "--name", name, "--network", "none", BASE_IMAGE, "sh", "-c", say)
+    yield name
+    engine.docker("rm", "-f", name, check=False)
+
+
+def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> None:
+    assert re.search(rf"{talker} +running", on_engine("ps").out)
+    (mine,) = [c for c in on_engine("ps", "--json").document["containers"] if c["name"] == talker]
+    assert mine["ours"] is False
+    logs = on_engine("logs", talker)
+    assert (logs.out, logs.err) == ("first\n", "second\n")
+    (line,) = [json.loads(line) for line in on_engine("logs", talker, "--grep", "^f", "--json").out.splitlines()]
+    assert line["text"] == "first"
+    assert talker in on_engine("stats", "--json").document["stats"]
+    assert on_engine("exec", talker, "sh", "-c", "echo inside; exit 7").out == "inside\n"
+    assert on_engine("exec", talker, "sh", "-c", "exit 7").code == 7
+    assert on_engine("stop", mine["id"][:12]).code == 0
+    assert on_engine("restart", talker, "--json").document["container"]["state"] == "running"
+    assert on_engine("rm", talker).code == 130
+    assert on_engine("rm", talker, "--force", "--yes", "--json").document == {"removed": talker}
+    gone = on_engine("logs", talker)
+    assert gone.code == 2
+    assert "xaiva ps" in gone.err
+
+
+def test_launch_says_that_the_image_is_missing(on_engine: Xaiva) -> None:
+    done = on_engine("launch", "small")
+    assert done.code == 1
+    assert "xaiva build small" in done.err
+
+
+def test_no_engine_is_said_plainly(xaiva: Xaiva) -> None:
+    done = xaiva("ps", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+    assert done.code == 1
+    assert "/nowhere/docker.sock" in done.err
+    assert "→" in done.err

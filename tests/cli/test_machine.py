@@ -1,0 +1,75 @@
+"""`xaiva gpu`, `host`, `doctor` on this machine, whatever it has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from core import doctor
+from core.findings import Level
+from core.site import Site
+from tests.cli.conftest import Xaiva
+from tests.support import require
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+def test_doctor_says_what_is_missing_and_ends_with_three(xaiva: Xaiva) -> None:
+    said = xaiva("doctor", env=NO_ENGINE)
+    assert said.code == 3
+    assert "/nowhere/docker.sock" in said.out
+    assert "→" in said.out
+    asked = xaiva("doctor", "--json", env=NO_ENGINE)
+    assert asked.code == 3
+    findings = asked.document["findings"]
+    assert {"python", "disk", "uv", "engine", "network"} <= {finding["code"] for finding in findings}
+    for finding in findings:
+        assert finding["level"] == "note" or finding["remedy"], finding
+
+
+@pytest.mark.engine
+def test_doctor_knows_a_good_engine(engine_site: Site) -> None:
+    findings = {finding.code: finding for finding in doctor.examine(engine_site)}
+    assert findings["engine"].level is Level.NOTE
+    assert findings["engine"].what.startswith("Docker ")
+    assert findings["buildx"].level in (Level.NOTE, Level.WARNING)
+    assert findings.keys() & {"gpu-containers", "gpu-toolkit"}
+
+
+def test_a_check_that_breaks_is_a_finding(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(_: Site):  # type: ignore[no-untyped-def]
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setitem(doctor.CHECKS, "clock", breaks)
+    findings = {finding.code: finding for finding in doctor.examine(site)}
+    assert findings["clock"].why == "ZeroDivisionError: oh"
+    assert "disk" in findings
+
+
+def test_a_site_that_cannot_be_written_is_an_error(site: Site, tmp_path: Path) -> None:
+    import subprocess
+
+    require(os.getuid() == 0, "root, to mount")
+    place = tmp_path / "read-only"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", place], check=False)
+    require(mounted.returncode == 0, "the right to mount")
+    try:
+        findings = {finding.code: finding for finding in doctor.examine(Site.open(place))}
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+    assert findings["site-writable"].level is Level.ERROR
+    assert findings["disk"].level is Level.ERROR  # one megabyte
+
+
+def test_host_and_gpu_answer_here(xaiva: Xaiva) -> None:
+    host = xaiva("host", "--json").document["host"]
+    assert host["cores"] >= 1
+    assert host["cpu_percent"] is not None
+    assert "cores: " in xaiva("host").out
+    gpus = xaiva("gpu", "--json")
+    assert gpus.code == 0
+    assert gpus.document["gpus"]["state"]
+    assert "state: " in xaiva("gpu").out

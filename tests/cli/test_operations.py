@@ -1,0 +1,186 @@
+"""Long work from the command line: followed, detached, cancelled, in plain lines and in documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.operations.ledger import Ledger
+from core.operations.model import State
+from core.site import Site
+from tests.cli.conftest import Xaiva, command
+from tests.operations.support import KINDS, first_line, until
+
+
+@pytest.fixture
+def ledger(site: Site) -> Iterator[Ledger]:
+    """The site's ledger, over the small works of the tests of operations."""
+    opened = Ledger(site, KINDS)
+    yield opened
+    for operation in opened.list(live_only=True):
+        opened.cancel(operation.id)
+        opened.wait(operation.id, 10)
+
+
+def test_list_show_and_follow(xaiva: Xaiva, ledger: Ledger) -> None:
+    assert xaiva("ops", "list", "--json").document == {"operations": []}
+    operation = ledger.wait(ledger.start("quick", "thing").id)
+    assert re.search(rf"{operation.id} +done +quick thing", xaiva("ops", "list").out)
+    assert xaiva("ops", "list", "--live", "--json").document == {"operations": []}
+    shown = xaiva("ops", "show", str(operation.id))
+    assert "quick thing: done in" in shown.out
+    assert operation.log in shown.out
+    document = xaiva("ops", "show", str(operation.id), "--json").document
+    assert document["operation"]["result"]["subject"] == "thing"
+    assert [stage["id"] for stage in document["stages"]] == ["one", "two"]
+    assert [event["what"] for event in document["events"]][-1] == "done"
+    followed = xaiva("ops", "follow", str(operation.id))
+    assert followed.code == 0
+    assert "one: hello thing" in followed.out
+    assert "[done] First" in followed.out
+    lines = [json.loads(line) for line in xaiva("ops", "follow", str(operation.id), "--json").out.splitlines()]
+    assert [line["text"] for update in lines for line in update["lines"]] == ["hello thing", "printed"]
+    assert xaiva("ops", "show", "4711").code == 2
+
+
+def test_the_outcome_decides_the_exit_code(xaiva: Xaiva, ledger: Ledger) -> None:
+    for kind, code in (("quick", 0), ("broken", 1), ("refused", 2), ("checked", 3)):
+        operation = ledger.wait(ledger.start(kind, "thing").id)
+        assert xaiva("ops", "follow", str(operation.id)).code == code, kind
+
+
+def test_cancel_and_retry(xaiva: Xaiva, ledger: Ledger, site: Site) -> None:
+    operation = ledger.start("wait", "thing")
+    first_line(ledger, operation, "waiting")
+    assert xaiva("ops", "cancel", str(operation.id)).out == "wait thing: cancelled\n"
+    assert xaiva("ops", "cancel", str(operation.id)).out == "wait thing was over already: cancelled\n"
+    assert xaiva("ops", "follow", str(operation.id)).code == 130
+    (site.root / "go").touch()
+    assert xaiva("ops", "retry", str(operation.id)).code == 0
+    assert ledger.wait(operation.id).state is State.DONE
+
+
+def test_one_follows_what_another_started_and_leaves_it_running(ledger: Ledger, site: Site) -> None:
+    operation = ledger.start("wait", "thing")
+    with subprocess.Popen(command(site, "ops", "follow", str(operation.id)), stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        while b"waiting" not in child.stdout.readline():
+            pass
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 0
+    assert ledger.get(operation.id).state is State.RUNNING
+
+
+def test_work_needs_its_preset_and_its_lock(xaiva: Xaiva) -> None:
+    assert xaiva("lock", "nothing").code == 2
+    for words in (["sync", "small"], ["verify", "small"], ["build", "small"]):
+        done = xaiva(*words)
+        assert done.code in (1, 2)
+        assert "xaiva lock small" in done.err, words
+        assert xaiva(*words, "--json").document["error"]["remedy"]
+    assert xaiva("ops", "list", "--json").document == {"operations": []}
+
+
+def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, site: Site) -> None:
+    """The engine is not there: the load fails in words."""
+    _broken_lock_is_enough(site)
+    env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    said = xaiva("verify", "small", env=env)
+    assert said.code == 3
+    assert "error: " in said.err
+    asked = xaiva("verify", "small", "--json", env=env)
+    assert asked.code == 3
+    assert asked.document["operation"]["state"] == "failed"
+    assert asked.document["operation"]["failure"]["exit_code"] == 3
+    detached = xaiva("verify", "small", "--detach", "--json", env=env)
+    assert detached.code == 0
+    identifier = detached.document["operation"]["id"]
+    assert Ledger(site).wait(identifier).state is State.FAILED
+
+
+def _broken_lock_is_enough(site: Site) -> None:
+    """A lock whose one file is not there."""
+    folder = site.artifacts / "small"
+    folder.mkdir(parents=True)
+    (folder / "lock.json").write_text(
+        json.dumps(
+            {
+                "preset": "small",
+                "preset_sha256": "0" * 64,
+                "python_version": "3.11",
+                "base_image": {"reference": "debian:bookworm-slim", "tag": "x", "config_digest": "sha256:0"},
+                "files": [
+                    {
+                        "path": "sources/x-1.tar.gz",
+                        "size": 3,
+                        "sha256": "0" * 64,
+                        "kind": "source",
+                        "url": "https://example.invalid/x-1.tar.gz",
+                    }
+                ],
+            }
+        )
+    )
+
+
+_FOLLOW_OWN = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "from core.cli import follow; from core.cli.session import Session\n"
+    "from core.cli import app; from core.operations import ledger; from tests.operations.work import KINDS\n"
+    "ledger.KINDS.clear(); ledger.KINDS.update(KINDS)\n"
+    "import core.cli.artifacts as a, core.artifacts.store as s\n"
+    "s.read_lock = lambda *_: None\n"
+    "ledger.KINDS['verify'] = KINDS['wait']\n"
+    "sys.exit(app.run(['--site', sys.argv[2], 'verify', 'thing', *sys.argv[3:]]))\n"
+)
+
+
+def _own(site: Site, *words: str) -> list[str]:
+    import sys
+
+    return [sys.executable, "-c", _FOLLOW_OWN, os.fspath(Path(__file__).parents[2]), os.fspath(site.root), *words]
+
+
+def test_ctrl_c_cancels_what_it_started(ledger: Ledger, site: Site) -> None:
+    with subprocess.Popen(_own(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        while b"waiting" not in child.stdout.readline():
+            pass
+        child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 130
+    assert ledger.list()[0].state is State.CANCELLED
+
+
+@pytest.mark.terminal
+def test_bars_on_a_terminal_and_the_result_at_the_end(ledger: Ledger, site: Site) -> None:
+    words = _own(site)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(words[0], words, {**os.environ, "TERM": "xterm-256color"})
+    seen, deadline = b"", time.monotonic() + 30
+    while b"Waiting" not in seen:
+        assert time.monotonic() < deadline, seen
+        seen += os.read(terminal, 4096)
+    until(lambda: ledger.list(live_only=True), "the start")
+    (site.root / "go").touch()
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # the terminal's other end is closed
+            break
+        if not data:
+            break
+        seen += data
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"verify thing: done in" in seen
+    assert b"waiting as" not in seen  # lines stay in the log; the bars are what one sees
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")  # the cursor is back

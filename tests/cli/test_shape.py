@@ -1,0 +1,149 @@
+"""What holds for the command line as a whole: it starts light, its table is true, every command speaks JSON."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.shell_completion import BashComplete
+
+from core.cli.app import COMMANDS, root
+from core.site import Site
+from tests.cli.conftest import Xaiva
+
+HEAVY = {
+    "docker",
+    "httpx",
+    "textual",
+    "pydantic",
+    "rich",
+    "jinja2",
+    "sqlite3",
+    "psutil",
+    "tui",
+    "core.site",
+    "core.operations",
+}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from core.cli.app import run\n"
+        "assert run(['--help']) == 0\n"
+        "print(*sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Exit codes" in done.stdout
+    assert not HEAVY & set(done.stderr.split())
+
+
+def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _commands(inner, (*words, name))
+    else:
+        yield words, command
+
+
+ALL = dict(_commands(root))
+
+
+def test_the_table_is_true() -> None:
+    context = click.Context(root)
+    for name in COMMANDS:
+        command = root.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
+@pytest.mark.parametrize("words", [words for words in ALL if words not in (("exec",), ("completion",))], ids=" ".join)
+def test_every_command_has_help_and_speaks_json(words: tuple[str, ...]) -> None:
+    command = ALL[words]
+    assert command.help
+    assert any("--json" in parameter.opts for parameter in command.params), words
+
+
+def test_what_the_issue_of_a_site_needs_is_there() -> None:
+    wanted = (
+        "preset list,preset show,preset new,preset check,preset suggest,preset schema,preset rename,preset delete,"
+        "preset duplicate,lock,sync,verify,build,builds list,builds show,builds compare,launch,ps,logs,stop,restart,rm,"
+        "exec,stats,ops list,ops follow,ops cancel,ops show,gpu,host,camera list,camera add,camera remove,camera watch,"
+        "doctor,completion"
+    )
+    assert {tuple(words.split()) for words in wanted.split(",")} <= set(ALL)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(xaiva: Xaiva, shell: str) -> None:
+    done = xaiva("completion", shell)
+    assert done.code == 0
+    assert "_XAIVA_COMPLETE" in done.out
+
+
+def test_completion_knows_commands_and_presets(xaiva: Xaiva, site: Site) -> None:
+    complete = BashComplete(root, {}, "xaiva", "_XAIVA_COMPLETE")
+    assert "verify" in [item.value for item in complete.get_completions([], "ver")]
+    words = ["--site", str(site.root), "lock"]
+    assert [item.value for item in complete.get_completions(words, "sm")] == ["small"]
+
+
+@pytest.mark.parametrize(
+    "words", [["sing"], ["lock"], ["sync", "small", "--loud"], ["ops", "show", "one"], ["completion", "csh"]]
+)
+def test_bad_words_end_with_two(xaiva: Xaiva, words: list[str]) -> None:
+    said = xaiva(*words)
+    assert said.code == 2
+    assert "error: " in said.err
+    assert "--help" in said.err
+    asked = xaiva(*words, "--json")
+    assert asked.code == 2
+    assert asked.document["error"]["exit_code"] == 2
+
+
+def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "core.cli", "--site", str(site.root / "none"), "ops", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "there is no such folder" in done.stderr
+
+
+def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from core.cli import app
+    from core.operations.ledger import Ledger
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("a wire came loose")
+
+    monkeypatch.setattr(Ledger, "list", breaks)
+    monkeypatch.setenv("SOME_TOKEN", "loose")
+    assert app.run(["--site", str(site.root), "ops", "list"]) == 1
+    said = capsys.readouterr().err
+    assert "RuntimeError: a wire came loose" in said
+    assert "Traceback" not in said
+    kept = (site.state / "errors.log").read_text()
+    assert "Traceback" in kept
+    assert "a wire came loose" in kept
+
+
+def test_a_reader_that_goes_away_is_no_error(site: Site, xaiva: Xaiva) -> None:
+    from tests.cli.conftest import command
+
+    with subprocess.Popen(
+        command(site, "preset", "schema"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == ""
