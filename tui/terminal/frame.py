@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from rich.cells import cell_len, split_graphemes
+from rich.cells import split_graphemes
 
 from tui.terminal.sgr import PLAIN, Look, change, parse, parse_blank
 
@@ -16,9 +16,10 @@ Cell = tuple[str, Look]
 Row = list[Cell]
 
 EMPTY: Cell = (" ", parse_blank(""))
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # they take no cell, and must never reach a terminal
 _UNKNOWN = -1  # a cursor column we cannot be sure of
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
-_SHIFT_FROM = 16  # so many changed cells make it worth looking for a row that only moved sideways
+_SHIFT_SAVES = 12  # so many cells must be saved for moving part of a row sideways to be worth it
 _EMOJI = 0x1F000  # from here on, and for graphemes of several code points, terminals disagree on the width
 
 
@@ -28,14 +29,12 @@ def cells_of(text: str, codes: str) -> tuple[Cell, ...]:
     look, blank = parse(codes), (" ", parse_blank(codes))
     if text.isascii() and text.isprintable():
         return tuple([blank if char == " " else (char, look) for char in text])
+    text = text.translate(_CONTROLS)
     cells: list[Cell] = []
     for start, end, width in split_graphemes(text)[0]:
         grapheme = text[start:end]
-        if width == 0 or (len(grapheme) == 1 and not grapheme.isprintable() and grapheme != "\xa0"):
-            if cell_len(grapheme):
-                cells.append(blank)  # a control character would move the cursor: show nothing in its place
-            continue
-        cells.append(blank if grapheme in (" ", "\xa0") else (grapheme, look))
+        if width:
+            cells.append(blank if grapheme in (" ", "\xa0") else (grapheme, look))
         if width == 2:
             cells.append(("", look))
     return tuple(cells)
@@ -119,8 +118,8 @@ class Frame:
 
     def _draw_row(self, y: int, wanted: Row, shown: Row) -> None:
         changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
-        if len(changed) >= _SHIFT_FROM:
-            shifted = self._shift(y, wanted, shown, changed[0], changed[-1] + 1)
+        if len(changed) >= _SHIFT_SAVES:
+            shifted = self._shift(y, wanted, shown, changed)
             if shifted is not None:
                 shown = shifted
                 changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
@@ -147,6 +146,8 @@ class Frame:
                 self._out.append(f"\x1b[{run}X")
                 self.sent_cells += run
                 return x + run
+            if self._x == _UNKNOWN:
+                self._move(x, y)
             self._style(look)
             self._put(text, 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1)
             x += 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1
@@ -191,13 +192,14 @@ class Frame:
     def _can_erase(self, look: Look) -> bool:
         return self._erase_keeps_background or not look.background
 
-    def _shift(self, y: int, wanted: Row, shown: Row, start: int, end: int) -> Row | None:
+    def _shift(self, y: int, wanted: Row, shown: Row, changed: list[int]) -> Row | None:
         """Move part of a row one cell to the left, as a scrolling graph does: delete a cell here, insert one there.
 
         Returns the row as it then stands, or None when that would not save much.
         """
-        same = sum(wanted[x] == shown[x + 1] for x in range(start, end - 1))
-        if same < (end - start) * 3 // 4 or any(text == "" for text, _ in shown[start:]):
+        start, end = changed[0], changed[-1] + 1
+        left = sum(wanted[x] != shown[x + 1] for x in range(start, end - 1))
+        if len(changed) - left < _SHIFT_SAVES or any(text == "" for text, _ in shown[start:]):
             return None
         self._move(start, y)
         self._style(EMPTY[1])

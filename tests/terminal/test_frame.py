@@ -1,0 +1,93 @@
+"""The shortest bytes from one frame to the next."""
+
+from __future__ import annotations
+
+import pyte
+import pytest
+
+from tui.terminal.frame import Frame
+from tui.terminal.sgr import PLAIN, change, parse, parse_blank
+
+WHITE_ON_BLUE = "38;2;255;255;255;48;2;0;0;255"
+
+
+class Shown:
+    """A frame and an emulated terminal that shows it."""
+
+    def __init__(self, width: int = 60, height: int = 4) -> None:
+        self.frame = Frame()
+        self.frame.resize(width, height)
+        self.screen = pyte.Screen(width, height)
+        self.screen.reset_mode(7, private=True)
+        self.flush()
+
+    def put(self, x: int, y: int, text: str, codes: str = "") -> str:
+        self.frame.fold(x, y, text, codes)
+        return self.flush()
+
+    def flush(self) -> str:
+        sent = self.frame.flush()
+        pyte.Stream(self.screen).feed(sent)
+        return sent
+
+
+def test_one_cell_costs_a_move_and_itself() -> None:
+    shown = Shown()
+    shown.put(0, 0, "count 10000 of many")
+    assert shown.put(0, 0, "count 10001 of many") == "\x1b[9D1"
+    assert shown.put(0, 0, "count 10001 of many") == ""
+
+
+def test_a_style_is_sent_only_where_it_changes() -> None:
+    shown = Shown()
+    assert shown.put(0, 0, "ab", WHITE_ON_BLUE) == f"\x1b[{WHITE_ON_BLUE}mab"
+    assert shown.put(2, 0, "cd", WHITE_ON_BLUE) == "cd"
+    assert shown.put(4, 0, "ef", "1;" + WHITE_ON_BLUE) == "\x1b[1mef"
+
+
+def test_a_run_of_blanks_is_erased_at_one_stroke() -> None:
+    shown = Shown()
+    assert len(shown.put(0, 1, " " * 60, "44")) < 20
+    assert {shown.screen.buffer[1][x].bg for x in range(60)} == {"blue"}
+    shown.put(0, 2, "left" + "x" * 30 + "right", "44")
+    assert len(shown.put(4, 2, " " * 30, "44")) < 20
+    assert shown.screen.display[2].rstrip() == "left" + " " * 30 + "right"
+
+
+def test_a_graph_that_moves_on_costs_a_delete_and_an_insert() -> None:
+    shown = Shown()
+    graph = "▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▂▃▄▅▆▇█▇▆▅▄▃▂▁▂"
+    shown.put(0, 1, f"cpu {graph} 12 %")
+    sent = shown.put(0, 1, f"cpu {graph[1:]}▃ 12 %")
+    assert len(sent.encode()) < 30
+    assert shown.screen.display[1].rstrip() == f"cpu {graph[1:]}▃ 12 %"
+
+
+@pytest.mark.parametrize("emoji", ["👩‍🚀", "❤️", "🚀"])
+def test_after_a_doubtful_width_the_cursor_is_placed_anew(emoji: str) -> None:
+    shown = Shown()
+    assert "\x1b[" in shown.put(0, 0, f"{emoji}x").split(emoji)[1]
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    shown = Shown()
+    assert shown.put(0, 0, "a\x1b[31mb\x07c\td\ne\x9bf") == "a[31mbcdef"
+
+
+def test_what_lies_outside_is_cut() -> None:
+    shown = Shown(10, 2)
+    shown.put(7, 0, "abcdef")
+    shown.put(-2, 1, "abcdef")
+    shown.put(0, 9, "nowhere")
+    assert shown.screen.display == ["       abc", "cdef      "]
+
+
+def test_the_way_between_two_looks() -> None:
+    red, bold_red = parse("31"), parse("1;31")
+    assert change(PLAIN, red)[0] == "\x1b[31m"
+    assert change(red, bold_red)[0] == "\x1b[1m"
+    assert change(bold_red, red)[0] == "\x1b[22m"
+    assert change(bold_red, PLAIN)[0] == "\x1b[m"
+    assert change(parse("1;2;31"), parse("2;31"))[0] in ("\x1b[22;2m", "\x1b[0;2;31m")
+    assert change(bold_red, parse_blank("32"))[0] == ""  # nobody sees a blank's foreground
+    assert change(parse("4;31"), parse_blank(""))[0] != ""  # but an underline shows
