@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.containers.model import Port
 from core.errors import InputError
@@ -48,7 +49,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     run = preset.run
     mounts = [_mount(site, text) for text in run.volumes]
     if dev:
-        mounts.append(Mount(_path(site, run.dev.source), DEV_FOLDER))
+        mounts += _dev_mounts(site, preset)
     environment: dict[str, str] = {}
     for name in run.env_files:
         environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))
@@ -76,6 +77,20 @@ def _mount(site: Site, text: str) -> Mount:
     volume = parse_volume(text)
     source = volume.host if volume.is_named else _path(site, volume.host)
     return Mount(source, volume.container, volume.read_only, volume.is_named)
+
+
+def _dev_mounts(site: Site, preset: Preset) -> list[Mount]:
+    """The source, and where it is this project's own and the image's service runs, in place of the installed one.
+
+    The service is started so that no working folder or PYTHONPATH can shadow it: only its own place is left.
+    """
+    source = _path(site, preset.run.dev.source)
+    mounts = [Mount(source, DEV_FOLDER)]
+    package = Path(source) / "core"
+    if preset.inference_service and not preset.run.command and (package / "inference").is_dir():
+        installed = f"/opt/xaiva/lib/python{preset.python_version}/site-packages/core"
+        mounts.append(Mount(str(package), installed, read_only=True))
+    return mounts
 
 
 def _path(site: Site, text: str) -> str:

@@ -14,6 +14,7 @@ from core.containers.launch import LaunchError, container_name, launch, prefligh
 from core.containers.listing import get, inspect, list_containers
 from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
 from core.containers.model import Health, State
+from core.containers.settings import read
 from core.engine import EngineError
 from core.errors import Cancelled, InputError
 from core.site import Site
@@ -91,6 +92,15 @@ def test_dev_mode_mounts_the_source_and_asks_for_reload(
     launch(engine_site, NAME, chosen)
     until(lambda: b"print" in client.api.logs("xaiva-plain"))
     assert client.api.logs("xaiva-plain").split() == [b"--reload", b"/src", b"print()"]
+
+
+def test_dev_mode_of_the_service_runs_the_mounted_source(site: Site) -> None:
+    (site.root / "core" / "inference").mkdir(parents=True)
+    own = preset(command=[])
+    targets = [mount.target for mount in read(site, NAME, own, dev=True).mounts]
+    assert targets == ["/src", "/opt/xaiva/lib/python3.11/site-packages/core"]
+    assert [mount.target for mount in read(site, NAME, preset(), dev=True).mounts] == ["/src"]  # a command of its own
+    assert read(site, NAME, own, dev=False).mounts == ()
 
 
 def test_dev_mode_takes_the_dev_image_where_there_is_one(
