@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-
 DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/"}
 
 
@@ -74,14 +73,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, the terminal's own colours"),
     Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a thin line"),
     Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Leave the console; operations go on without it"),
+    Action("app.redraw", "ctrl+l", "Draw again", help="When something else wrote over the screen"),
+    Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
+    Action("overview.refresh", "f5", "Ask again", "Ask again", "Ask every source now"),
     Action("list.search", "slash", "Search", "Search", "Keep the rows that have these words; !word excludes"),
     Action("list.copy", "y", "Copy", help="Copy what is selected to this terminal's clipboard"),
     Action("list.refresh", "f5", "Ask again", help="Ask every source of this screen now"),
     # presets
     Action("presets.check_target", "c", "Check for another GPU", "Check", "Findings for a GPU and driver you name"),
-    Action(
-        "presets.suggest", "u", "Suggest versions", "Suggest", "The newest combinations that work on a GPU and driver"
-    ),
+    Action("presets.suggest", "u", "Suggest versions", "Suggest", "The newest combinations that work on a GPU"),
     Action("presets.lock", "l", "Lock", "Lock", "Name every file the image needs, by size and SHA-256", changes=True),
     Action("presets.sync", "s", "Sync", "Sync", "Bring the artifacts in line with the lock", changes=True),
     Action("presets.build", "b", "Build", "Build", "Build the image with the network off", changes=True),
@@ -90,9 +90,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("presets.new", "n", "New preset", "New", "Write a new preset", changes=True),
     Action("presets.duplicate", "d", "Duplicate preset", help="Copy it under another name", changes=True),
     Action("presets.rename", "r", "Rename preset", help="Give it another name", changes=True),
-    Action(
-        "presets.delete", "X", "Delete preset", help="Remove the preset file; artifacts and images stay", changes=True
-    ),
+    Action("presets.delete", "X", "Delete preset", help="Remove the file; artifacts and images stay", changes=True),
     # artifacts
     Action("artifacts.lock", "l", "Lock", "Lock", "Name every file the image needs, by size and SHA-256", changes=True),
     Action(
@@ -108,9 +106,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("artifacts.follow", "f", "Follow the operation", "Follow", "Open the operation that holds this preset"),
     # builds
     Action("builds.stages", "t", "Stages and log", "Stages", "The stages of this build and its log"),
-    Action(
-        "builds.compare", "m", "Compare", "Compare", "Mark another build with space, then compare: why was this slower?"
-    ),
+    Action("builds.compare", "m", "Compare", "Compare", "With the build marked by space: why slower?"),
     Action("builds.build", "b", "Build again", "Build", "Build this preset's image again", changes=True),
     # containers
     Action("containers.logs", "l", "Logs", "Logs", "Follow the container's log"),
@@ -128,7 +124,7 @@ ACTIONS: tuple[Action, ...] = (
         "c",
         "Cancel the operation",
         "Cancel",
-        "Ask it to end; what is complete stays",
+        "What is complete stays",
         changes=True,
     ),
     Action("operations.retry", "r", "Start it again", "Retry", "It goes on from what is complete", changes=True),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 from textual.app import App
@@ -19,9 +17,12 @@ from core.errors import XaivaError
 from core.site import Site
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.messages import SourceChanged
-from tui.sources import SLOWER, fetchers
+from tui.sources import SLOWER, Sources
 from tui.store import Store
+from tui.terminal import clipboard
+from tui.terminal.difference import FrameDifference
 from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
+from tui.widgets.choice_list import ChoiceList
 
 T = TypeVar("T")
 TICK = 1.0  # seconds between two feeds of the screen in view
@@ -34,7 +35,7 @@ def screen_class(name: str) -> type[Screen[Any]]:
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
 
-class XaivaApp(App[int]):
+class XaivaApp(FrameDifference, App[int]):
     """The console over one site."""
 
     TITLE = "xaiva"
@@ -51,9 +52,11 @@ class XaivaApp(App[int]):
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
+        self.stray_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
-        self.store = Store(fetchers(site), self._source_changed)
+        self._sources = Sources(site)
+        self.store = Store(self._sources.table(), self._source_changed)
         for theme in OURS:
             self.register_theme(theme)
         self.theme = TERMINAL if low_bandwidth else OURS[0].name
@@ -70,9 +73,12 @@ class XaivaApp(App[int]):
     def on_unmount(self) -> None:
         """No more questions to anybody."""
         self.store.close()
+        self._sources.close()
 
     def _start_ticking(self) -> None:
-        self._ticker = self.set_interval(TICK * (SLOWER if self.low_bandwidth else 1), self.tick, name="tick")
+        slower = SLOWER if self.low_bandwidth else 1
+        self.store.slow_down(slower)
+        self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
 
     def tick(self) -> None:
         """Feed the screen in view."""
@@ -132,8 +138,16 @@ class XaivaApp(App[int]):
         if not text:
             self.notify("nothing to copy here")
             return
-        self.copy_to_clipboard(text)
-        self.notify(f"{len(text.splitlines())} lines copied")
+        self.background(lambda: clipboard.copy(self, text, self.site.state / "clips"), self.notify)
+
+    def on_log_panel_copied(self, message: Any) -> None:
+        """A log panel wants something copied."""
+        self.copy(message.text)
+
+    async def open_operation(self, identifier: int) -> None:
+        """Show one operation on its screen."""
+        await self.switch_mode("operations")
+        self.screen.call_after_refresh(self.screen.query_one("#choices", ChoiceList).point, str(identifier))
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -179,15 +193,3 @@ def _provider() -> Any:
     from tui.commands import ActionProvider
 
     return ActionProvider
-
-
-def run(
-    site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: bool = False, start: str = "overview"
-) -> int:
-    """Open the console on a site; what the command line calls. Returns the exit code.
-
-    Raises InputError when the site cannot be opened.
-    """
-    app = XaivaApp(Site.open(site_root), read_only, low_bandwidth, start=start)
-    app.run()
-    return app.return_code or 0

@@ -2,33 +2,195 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from core.findings import Finding
 from core.site import Site
 
+if TYPE_CHECKING:
+    from core.artifacts.lockfile import Lock
+    from core.containers.model import Container, Stats
+    from core.images.history import BuildRecord
+    from core.inference.schemas import ServiceStatus
+    from core.operations.model import Operation
+    from core.presets.compat.machine import TargetMachine
+    from core.presets.store import PresetEntry
+    from core.telemetry.gpus import GpuSample, GpuSampler
+    from core.telemetry.history import History
+    from core.telemetry.host import HostSample, HostSampler
+
+T = TypeVar("T")
 LIVE = 1.0  # seconds between two samples of what is watched
-CALM = 5.0  # of what seldom changes
-SLOWER = 4  # low bandwidth asks this many times less often
-OPERATIONS_SHOWN = 200
+CALM = 3.0  # of what changes by hand
+SLOWER = 4  # low bandwidth looks this many times less often
+OPERATIONS_SHOWN = 300
+ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
+SERVICE_SECONDS = 3.0
+HISTORY = 300  # seconds of sparklines
 
 
-def fetchers(site: Site, slower: int = 1) -> dict[str, tuple[Callable[[], Any], float]]:
-    """Every source by name, with its interval in seconds."""
-    return {
-        "operations": (_operations(site), LIVE * slower),
-        "operation": (_nothing, LIVE * slower),
-    }
+@dataclass(frozen=True)
+class Live:
+    """A sample and the newest values of some of its figures, oldest first."""
+
+    sample: Any
+    history: Mapping[str, list[float]] = field(default_factory=dict)
 
 
-def _nothing() -> None:
-    """The answer of a source before a screen pointed it at something."""
+@dataclass(frozen=True)
+class Containers:
+    """The engine's containers, and what the running ones use, by id."""
+
+    containers: list[Container]
+    stats: dict[str, Stats]
 
 
-def _operations(site: Site) -> Callable[[], Any]:
-    def fetch() -> Any:
+@dataclass(frozen=True)
+class PresetView:
+    """A preset file with what the compatibility data says of it and its lock. `stale`: changed since it was locked."""
+
+    entry: PresetEntry
+    findings: list[Finding]
+    lock: Lock | None
+    stale: bool
+    target: TargetMachine | None
+
+
+class Sources:
+    """The functions behind the store's sources. Each is called by one thread; what it keeps is that thread's own."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._gpus: GpuSampler | None = None
+        self._host: HostSampler | None = None
+        self._histories: dict[str, History] = {}
+        self._engine: tuple[Any, Any] | None = None
+        self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
+
+    def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
+        """Every source by name, with its interval in seconds."""
+        return {
+            "gpus": (self.gpus, LIVE),
+            "host": (self.host, LIVE),
+            "containers": (self.containers, LIVE),
+            "cameras": (self.cameras, LIVE),
+            "operations": (self.operations, LIVE),
+            "presets": (self.presets, CALM),
+            "builds": (self.builds, CALM),
+            "operation": (nothing, LIVE),
+            "container": (nothing, CALM),
+            "build": (nothing, CALM),
+            "plan": (nothing, CALM),
+        }
+
+    def close(self) -> None:
+        """End what was started."""
+        for sampler in (self._gpus, self._host):
+            if sampler is not None:
+                sampler.close()
+
+    # -- the machine ---------------------------------------------------------------------------------------------------
+
+    def gpus(self) -> Live:
+        """The GPUs, and their load and memory over time."""
+        from core.telemetry.gpus import GpuSampler
+
+        if self._gpus is None:
+            self._gpus = GpuSampler()
+        sample: GpuSample = self._gpus.sample()
+        kept = {f"gpu{gpu.index}": self._keep(f"gpu{gpu.index}", gpu.utilisation) for gpu in sample.gpus}
+        return Live(sample, kept)
+
+    def host(self) -> Live:
+        """The host, and its load over time."""
+        from core.telemetry.host import HostSampler
+
+        if self._host is None:
+            self._host = HostSampler({"artifacts": self._site.artifacts})
+        sample: HostSample = self._host.sample()
+        return Live(sample, {"cpu": self._keep("cpu", sample.cpu_percent)})
+
+    def _keep(self, name: str, value: float | None) -> list[float]:
+        from core.telemetry.history import History
+
+        history = self._histories.setdefault(name, History(HISTORY))
+        history.add(value)
+        return [one or 0.0 for one in history.values()]
+
+    # -- the engine and the service ------------------------------------------------------------------------------------
+
+    def containers(self) -> Containers:
+        """All containers; statistics of those of ours that run. Raises EngineError."""
+        from core.containers.listing import list_containers
+        from core.containers.stats import StatsSampler
+        from core.engine import EngineError, connect
+
+        try:
+            if self._engine is None:
+                client = connect(self._site, ENGINE_SECONDS)
+                self._engine = client, StatsSampler(client)
+            client, sampler = self._engine
+            found = list_containers(client)
+            return Containers(found, sampler.sample([one.id for one in found if one.ours and one.running]))
+        except EngineError:
+            self._engine = None  # another engine may answer at that address next
+            raise
+
+    def cameras(self) -> ServiceStatus:
+        """What the inference service says. Raises XaivaError."""
+        from core.service_client import ServiceClient
+
+        return ServiceClient(self._site.settings.service.url, SERVICE_SECONDS).status()
+
+    # -- the site ------------------------------------------------------------------------------------------------------
+
+    def operations(self) -> list[Operation]:
+        """The ledger, newest first."""
         from core.operations.ledger import Ledger
 
-        return Ledger(site).list(OPERATIONS_SHOWN)
+        return Ledger(self._site).list(OPERATIONS_SHOWN)
 
-    return fetch
+    def builds(self) -> list[BuildRecord]:
+        """The kept builds, newest first."""
+        from core.images.history import list_builds
+
+        return list_builds(self._site)
+
+    def presets(self) -> list[PresetView]:
+        """Every preset with its findings and its lock; files that did not change are not checked again."""
+        from core.presets.store import list_presets
+
+        return [self._view(entry) for entry in list_presets(self._site)]
+
+    def _view(self, entry: PresetEntry) -> PresetView:
+        from core.artifacts.store import find_lock
+        from core.errors import XaivaError
+        from core.presets.store import preset_sha256
+
+        if entry.preset is None:
+            return PresetView(entry, [], None, False, None)
+        findings, target = self._check(entry)
+        try:
+            lock = find_lock(self._site, entry.name)
+        except XaivaError as error:
+            broken = Finding(level="error", code="lock", what=error.what, why=error.why, remedy=error.remedy)
+            return PresetView(entry, [broken, *findings], None, False, target)
+        stale = lock is not None and lock.preset_sha256 != preset_sha256(entry.preset, entry.path.parent)
+        return PresetView(entry, findings, lock, stale, target)
+
+    def _check(self, entry: PresetEntry) -> tuple[list[Finding], TargetMachine | None]:
+        from core.presets.compat import check, site_facts, target_for
+
+        known = self._checked.get(entry.name)
+        if known is None or known[0] != entry.preset:
+            assert entry.preset is not None
+            target = target_for(entry.preset, site_facts(self._site))
+            known = (entry.preset, check(entry.preset, target, site=self._site), target)
+            self._checked[entry.name] = known
+        return known[1], known[2]
+
+
+def nothing() -> None:
+    """The answer of a source before a screen pointed it at something."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from core.errors import XaivaError
 
@@ -52,6 +52,7 @@ class Source(Generic[T]):
 
     def __init__(self, name: str, fetch: Callable[[], T], every: float, changed: Callable[[str], None]) -> None:
         self.name = name
+        self.usual = every
         self.every = every
         self.watched = False
         self._fetch = fetch
@@ -154,15 +155,16 @@ class Store:
         """The newest reading of a source."""
         return self._sources[name].reading()
 
-    def value(self, name: str, kind: type[T]) -> T | None:
-        """The newest value of a source, None when there is none."""
-        return cast("T | None", self._sources[name].reading().value)
-
     def watch(self, names: Iterable[str]) -> None:
         """Ask these sources and no others."""
         wanted = set(names)
         for name, source in self._sources.items():
             source.watch(name in wanted)
+
+    def slow_down(self, factor: float) -> None:
+        """Ask every source this many times less often than usual."""
+        for source in self._sources.values():
+            source.every = source.usual * factor
 
     def point(self, name: str, fetch: Callable[[], Any]) -> None:
         """Let a source answer another question."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 
-# What a part of a line means; the theme decides how it looks. Colour never says anything alone: a word or a mark does too.
+# What a part of a line means; the theme decides how it looks. Colour never says anything alone.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
 GAP = 2  # blanks between two columns
 ELLIPSIS = "…"

@@ -125,7 +125,7 @@ def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int
     if operation.failure is not None:
         facts += failure_lines(operation, width)
     if operation.result:
-        facts += [line()] + result_lines(operation.result, width)
+        facts += [line(), *result_lines(operation.result, width)]
     if stages:
         facts += [line(), *stage_lines(stages, now, width)]
     return facts

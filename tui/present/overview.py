@@ -1,26 +1,126 @@
-"""The Overview's panels as lines."""
+"""What is only on the Overview: operations in short, and alerts from everything that is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
-from core.operations.model import Operation
-from tui.present.cells import Column, Line, Span, table
-from tui.present.figures import duration
+from core.containers.model import Health
+from core.findings import has_errors
+from core.inference.schemas import CameraState, ServiceStatus
+from core.operations.model import Operation, State
+from core.telemetry.disks import DiskState
+from core.telemetry.gpus import GpuState
+from tui.present.cells import Column, Line, Span, line, table, wrap
+from tui.present.figures import clock, coarse, size
 from tui.present.operations import STATES
+from tui.sources import Containers, Live, PresetView
 
-QUIET = (Span("nothing runs", "dim"),)
+RECENT = 24 * 3600  # seconds a failed operation stays an alert
+NEARLY_FULL = 0.05  # of a disk left
+HOT = 85  # °C
 
 
 def operations(found: Sequence[Operation] | None, width: int) -> list[Line]:
     """What runs now, then what ended last."""
+    if found is None:
+        return []
     if not found:
-        return [QUIET]
-    live = [operation for operation in found if operation.state.live]
-    rest = [operation for operation in found if not operation.state.live]
-    columns = (Column("", 4, right=True), Column(""), Column("", 11), Column("", 8, right=True))
-    rows = [
-        (Span(str(operation.id), "dim"), operation.title(), STATES[operation.state], duration(operation.seconds))
-        for operation in [*live, *rest]
-    ]
+        return [line(Span("no operation yet: lock, sync or build a preset (2)", "dim"))]
+    columns = (Column("", 4, right=True), Column("", minimum=16), Column("", 11), Column("", 9, right=True, rank=1))
+    ordered = sorted(found, key=lambda one: (not one.state.live, -one.id))
+    rows = [(Span(str(one.id), "dim"), one.title(), STATES[one.state], Span(_when(one), "dim")) for one in ordered]
     return table(rows, columns, width, titles=False)
+
+
+def _when(operation: Operation) -> str:
+    return coarse(operation.seconds) if operation.state.live else clock(operation.ended)[-8:]
+
+
+def alerts(
+    gpus: Live | None,
+    host: Live | None,
+    containers: Containers | None,
+    service: ServiceStatus | None,
+    operations: Sequence[Operation] | None,
+    presets: Sequence[PresetView] | None,
+    width: int,
+) -> list[Line]:
+    """Everything that needs a person, the worst first."""
+    found = [
+        *_of_gpus(gpus),
+        *_of_host(host),
+        *_of_containers(containers),
+        *_of_cameras(service),
+        *_of_operations(operations or ()),
+        *_of_presets(presets or ()),
+    ]
+    if not found:
+        return [line(Span("✓ ", "ok"), "nothing needs you")]
+    out: list[Line] = []
+    for role, text in sorted(found, key=lambda one: one[0] != "error"):
+        first, *rest = wrap(text, width - 2)
+        out.append((Span("✗ " if role == "error" else "! ", role), *first))
+        out += [(Span("  "), *more) for more in rest]
+    return out
+
+
+def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
+    if live is None:
+        return
+    sample = live.sample
+    if sample.state in (GpuState.HUNG, GpuState.LOST):
+        yield "error", f"GPU: {sample.detail or sample.state.value}"
+    for gpu in sample.gpus:
+        if gpu.temperature is not None and gpu.temperature >= HOT:
+            yield "error", f"GPU {gpu.index} is at {gpu.temperature:.0f} °C"
+        if gpu.throttle:
+            yield "warn", f"GPU {gpu.index} is slowed down: {', '.join(gpu.throttle)}"
+        if gpu.ecc_uncorrected:
+            yield "error", f"GPU {gpu.index}: {gpu.ecc_uncorrected} memory errors could not be corrected"
+
+
+def _of_host(live: Live | None) -> Iterator[tuple[str, str]]:
+    for disk in live.sample.disks if live else ():
+        if disk.state is not DiskState.OK:
+            yield "error", f"disk {disk.label or disk.path}: {disk.state.value} {disk.detail}"
+        elif disk.total and disk.free < disk.total * NEARLY_FULL:
+            yield "warn", f"disk {disk.label or disk.path}: {size(disk.free)} free"
+
+
+def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
+    for one in found.containers if found else ():
+        if not one.ours:
+            continue
+        if one.oom_killed:
+            yield "error", f"{one.name} ran out of memory"
+        elif one.health is Health.UNHEALTHY:
+            said = one.health_output.splitlines()
+            yield "error", f"{one.name} is unhealthy{': ' + said[0] if said else ''}"
+        elif one.exit_code and not one.running:
+            yield "error", f"{one.name} ended with code {one.exit_code}"
+
+
+def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
+    for camera in status.cameras if status else ():
+        if camera.state is CameraState.DISCONNECTED:
+            yield "error", f"camera {camera.name or camera.id}: {camera.reason or 'lost'}"
+
+
+def _of_operations(found: Sequence[Operation]) -> Iterator[tuple[str, str]]:
+    """Failures of the last day that nothing newer of the same kind has mended."""
+    mended: set[tuple[str, str]] = set()
+    for one in found:
+        title = (one.kind, one.subject)
+        if one.state in (State.FAILED, State.CRASHED) and title not in mended and time.time() - one.ended < RECENT:
+            why = one.failure.why.splitlines() if one.failure else []
+            yield "error", f"{one.title()} {one.state.value}: {why[0] if why else 'see its log'}"
+        mended.add(title)
+
+
+def _of_presets(found: Sequence[PresetView]) -> Iterator[tuple[str, str]]:
+    for view in found:
+        if view.entry.error is not None:
+            yield "warn", f"preset {view.entry.name} cannot be used"
+        elif view.lock is not None and has_errors(view.findings):
+            yield "warn", f"preset {view.entry.name} will not work on {view.target or 'this machine'}"

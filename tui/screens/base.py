@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
+from core.errors import XaivaError
 from tui.actions import BY_ID
+from tui.present.cells import Column, Line, wrap
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
-from tui.widgets.choice_list import ChoiceList
+from tui.widgets.choice_list import ChoiceList, Row
+from tui.widgets.panel import Formatter, Panel, nothing
 
 if TYPE_CHECKING:
     from core.site import Site
     from tui.app import XaivaApp
 
 T = TypeVar("T")
+
+
+def trouble(error: XaivaError, width: int) -> list[Line]:
+    """Why there is nothing to show, and the remedy."""
+    out = wrap(error.why or error.what, width, "dim")
+    return out + (wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else [])
 
 
 class ConsoleScreen(Screen[None]):
@@ -70,9 +81,7 @@ class ConsoleScreen(Screen[None]):
         """The bars around the body."""
         yield TabBar(self.NAME)
         yield from self.body()
-        search = Input(
-            placeholder="words to keep, !word to exclude; Enter keeps the filter, Esc clears it", id="search"
-        )
+        search = Input(placeholder="words to keep, !word to exclude · Enter keeps · Esc clears", id="search")
         search.cursor_blink = False
         yield search
         yield KeyBar()
@@ -82,12 +91,10 @@ class ConsoleScreen(Screen[None]):
         self.console.store.watch(self.SOURCES)
         self.feed()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide from visitors what changes anything."""
         named = BY_ID.get(f"{self.NAME}.{action}")
-        if named is not None and named.changes and self.console.read_only:
-            return False
-        return True
+        return not (named is not None and named.changes and self.console.read_only)
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
@@ -158,3 +165,80 @@ class ConsoleScreen(Screen[None]):
                 then()
 
         self.app.push_screen(Confirm(title, text, verb), answered)
+
+
+class ListScreen(ConsoleScreen):
+    """A screen with a list to choose from, and beside it what is under the cursor: facts, and maybe a log."""
+
+    SOURCE: ClassVar[str] = ""
+    TITLE: ClassVar[str] = ""
+    COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    EMPTY: ClassVar[str] = ""
+    LOG: ClassVar[str] = ""  # the log's title, "" for a screen without one
+
+    # -- what a list screen fills in -----------------------------------------------------------------------------------
+
+    def rows(self, value: Any) -> list[Row]:
+        """The rows of the source's value."""
+        raise NotImplementedError
+
+    def chosen(self) -> None:
+        """Another row is under the cursor, or none: point sources and the log at it."""
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        """The facts of the row under the cursor: formatter, state and role of the panel."""
+        raise NotImplementedError
+
+    # -- what all of them do -------------------------------------------------------------------------------------------
+
+    def body(self) -> Iterable[Widget]:
+        """The list on the left, or above where there is no room beside it."""
+        choices = ChoiceList(self.COLUMNS, empty=self.EMPTY, id="choices")
+        choices.border_title = self.TITLE
+        with Container(classes="columns"):
+            yield choices
+            with Vertical(classes="main"):
+                yield Panel(id="detail")
+                if self.LOG:
+                    from tui.widgets.log_panel import LogPanel
+
+                    yield LogPanel(None, self.LOG, id="log")
+
+    @property
+    def choices(self) -> ChoiceList:
+        """The list."""
+        return self.query_one("#choices", ChoiceList)
+
+    def on_mount(self) -> None:
+        """Keys go to the list."""
+        self.choices.focus()
+
+    def feed(self) -> None:
+        """The list, and the facts of the row under the cursor."""
+        reading = self.reading(self.SOURCE)
+        if reading.value is None and reading.error is not None:
+            self.choices.show([], *reading.state)
+            self.query_one("#detail", Panel).show(partial(trouble, reading.error))
+            return
+        rows = [] if reading.value is None else self.rows(reading.value)
+        self.choices.show(rows, *reading.state)
+        self.show_detail()
+
+    def show_detail(self) -> None:
+        """The facts of the row under the cursor."""
+        panel, key = self.query_one("#detail", Panel), self.choices.key
+        if key:
+            panel.show(*self.detail())
+        else:
+            panel.show(nothing)
+        panel.border_title = key or self.TITLE
+
+    @on(ChoiceList.Highlighted, "#choices")
+    def _highlighted(self) -> None:
+        self.chosen()
+        self.query_one("#detail", Panel).scroll_home(animate=False)
+        self.show_detail()
+
+    def copy_text(self) -> str:
+        """The facts as shown."""
+        return self.query_one("#detail", Panel).text

@@ -3,80 +3,60 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
-from textual import on
-from textual.containers import Horizontal, Vertical
-from textual.widget import Widget
-
+from core.logs import FileLines
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
 from tui.present import operations as present
-from tui.screens.base import ConsoleScreen
-from tui.widgets.choice_list import ChoiceList, Row
-from tui.widgets.panel import Panel
+from tui.screens.base import ListScreen
+from tui.widgets.choice_list import Row
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.panel import Formatter, nothing
 
 
-class OperationsScreen(ConsoleScreen):
-    """The ledger, newest first; beside it the operation under the cursor."""
+class OperationsScreen(ListScreen):
+    """The ledger, newest first; beside it the operation under the cursor. Opening it attaches, leaving it detaches."""
 
     NAME = "operations"
+    SOURCE = "operations"
     SOURCES = ("operations", "operation")
+    TITLE = "Operations"
+    COLUMNS = present.COLUMNS
+    EMPTY = "no operation yet: lock, sync or build a preset"
+    LOG = "Log"
     BINDINGS: ClassVar[list[Any]] = bindings("operations", "list")
 
     def __init__(self) -> None:
         super().__init__()
         self._only_live = False
 
-    def body(self) -> Iterable[Widget]:
-        """The list, and the one under the cursor."""
-        choices = ChoiceList(present.COLUMNS, empty="no operation yet: lock, sync or build a preset", id="choices")
-        choices.border_title = "Operations"
-        with Horizontal(classes="columns"):
-            yield choices
-            with Vertical(classes="main"):
-                yield Panel("Stages", id="detail")
+    def rows(self, value: list[Operation]) -> list[Row]:
+        """One row an operation."""
+        shown = [operation for operation in value if operation.state.live or not self._only_live]
+        return [Row(str(operation.id), present.row(operation)) for operation in shown]
 
-    def on_mount(self) -> None:
-        """Keys go to the list."""
-        self.query_one("#choices").focus()
+    def chosen(self) -> None:
+        """Its stages and its log."""
+        if key := self.choices.key:
+            self.console.store.point("operation", partial(Ledger(self.site).stages, int(key)))
+            path = Ledger(self.site).log_path(int(key))
+            self.query_one("#log", LogPanel).show(FileLines(path), f"Log of operation {key}")
 
-    def feed(self) -> None:
-        """The list and the operation under the cursor."""
-        reading = self.reading("operations")
-        operations: list[Operation] = reading.value or []
-        shown = [operation for operation in operations if operation.state.live or not self._only_live]
-        rows = [Row(str(operation.id), present.row(operation)) for operation in shown]
-        self.query_one("#choices", ChoiceList).show(rows, *reading.state)
-        self._show_detail()
+    def detail(self) -> tuple[Formatter, str, str]:
+        """State, failure or outcome, stages."""
+        operation = self.selected()
+        if operation is None:
+            return nothing, "", ""
+        reading = self.reading("operation")
+        return partial(present.detail, operation, reading.value or [], time.time()), *reading.state
 
     def selected(self) -> Operation | None:
         """The operation under the cursor."""
-        key = self.query_one("#choices", ChoiceList).key
         operations: list[Operation] = self.reading("operations").value or []
-        return next((operation for operation in operations if str(operation.id) == key), None)
-
-    @on(ChoiceList.Highlighted)
-    def _highlighted(self, event: ChoiceList.Highlighted) -> None:
-        if event.key:
-            self.console.store.point("operation", partial(Ledger(self.site).stages, int(event.key)))
-        self._show_detail()
-
-    def _show_detail(self) -> None:
-        operation = self.selected()
-        panel = self.query_one("#detail", Panel)
-        if operation is None:
-            panel.show(lambda _width: [])
-            return
-        reading = self.reading("operation")
-        panel.show(partial(present.detail, operation, reading.value or [], time.time()), *reading.state)
-
-    def copy_text(self) -> str:
-        """The operation as shown."""
-        return self.query_one("#detail", Panel).text
+        return next((operation for operation in operations if str(operation.id) == self.choices.key), None)
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -93,8 +73,8 @@ class OperationsScreen(ConsoleScreen):
             return
         self.confirm(
             f"Cancel {operation.title()}?",
-            f"Operation {operation.id} ends within a second. What is complete stays, and a later start goes on from there.",
-            "Cancel the operation",
+            f"Operation {operation.id} ends within a second. What is complete stays; a later start goes on from there.",
+            "End it",
             lambda: self.background(partial(Ledger(self.site).cancel, operation.id), self._asked),
         )
 

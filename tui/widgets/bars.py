@@ -37,7 +37,7 @@ class Bar(Widget):
         """What stands in the line, each with the action its click runs ("" for none)."""
         raise NotImplementedError
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002
         """The line."""
         return self._brush.strip(tuple(span for part, _ in self.parts() for span in part), self.size.width)
 

@@ -1,0 +1,24 @@
+"""Opening the console: what the command line calls. Textual is imported only when the terminal has been looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.site import Site
+from tui.terminal import environment
+
+
+def run(site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: bool = False) -> int:
+    """Open the console on a site; returns the exit code, if it returns at all.
+
+    Raises InputError when the site cannot be opened or there is no terminal.
+    """
+    site = Site.open(site_root)
+    environment.require_terminal()
+    environment.prepare(low_bandwidth)
+    from tui.app import XaivaApp
+    from tui.terminal.difference import run as run_app
+
+    app = XaivaApp(site, read_only, low_bandwidth)
+    run_app(app)
+    return app.return_code or 0

@@ -1,0 +1,66 @@
+"""Reads a container's log in a thread and keeps it on disk, so that a log of any length can be searched."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from core.errors import XaivaError
+from core.logs import Spool
+from core.site import Site
+
+if TYPE_CHECKING:
+    from core.containers.logs import LogStream
+
+SPOOL_BYTES = 256 << 20
+FIRST_LINES = 20_000  # of the log so far
+BATCH_SECONDS = 0.25
+CONNECT_SECONDS = 5.0
+
+
+class ContainerLog:
+    """The log of one container; `lines` grows while it is open."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self.lines = Spool(SPOOL_BYTES)
+        self._site = site
+        self._name = name
+        self._stream: LogStream | None = None
+        self._closed = threading.Event()
+        self._waiting: list[str] = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._read, name=f"log-{name}", daemon=True).start()
+        threading.Thread(target=self._flush, name=f"log-flush-{name}", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closed.set()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _read(self) -> None:
+        from core.containers.logs import follow_logs
+        from core.engine import connect
+
+        try:
+            client = connect(self._site, CONNECT_SECONDS)
+            self._stream = follow_logs(client, self._name, tail=FIRST_LINES)
+            if self._closed.is_set():
+                self._stream.close()
+            for line in self._stream:
+                with self._lock:
+                    self._waiting.append(line.text)
+        except XaivaError as error:
+            with self._lock:
+                self._waiting.append(f"[{error.what}: {error.why}]")
+        self._closed.set()
+
+    def _flush(self) -> None:
+        while True:
+            over = self._closed.wait(BATCH_SECONDS)
+            with self._lock:
+                batch, self._waiting = self._waiting, []
+            if batch:
+                self.lines.add(batch)
+            if over:
+                return

@@ -1,0 +1,131 @@
+"""Kept builds, their stages and comparisons as rows and lines."""
+
+from __future__ import annotations
+
+from core.images.history import BuildComparison, BuildRecord, Outcome, StageRecord
+from tui.present import findings as present_findings
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.figures import bar, clock, duration
+
+OUTCOMES: dict[Outcome, Span] = {
+    Outcome.RUNNING: Span("▶ running", "accent"),
+    Outcome.DONE: Span("✓ done", "ok"),
+    Outcome.FAILED: Span("✗ failed", "error"),
+    Outcome.CANCELLED: Span("■ cancelled", "warn"),
+}
+COLUMNS = (
+    Column("preset", minimum=18),
+    Column("outcome", 11),
+    Column("took", 8, right=True),
+    Column("cached", 7, right=True, rank=1),
+    Column("started", 16, rank=2),
+    Column("target", 9, rank=3),
+)
+LABEL = 12
+SHORT_HASH = 12
+BAR = 16
+
+
+def row(build: BuildRecord) -> tuple[Cell, ...]:
+    """One build in the list."""
+    cached = sum(stage.cached for stage in build.stages)
+    return (
+        Span(build.preset, "title"),
+        OUTCOMES[build.outcome],
+        duration(build.seconds) if build.seconds else "",
+        f"{cached}/{len(build.stages)}" if build.stages else "",
+        Span(clock(build.started), "dim"),
+        Span(build.target, "dim"),
+    )
+
+
+def detail(build: BuildRecord, open_stages: bool, width: int) -> list[Line]:
+    """Identity, error, stage tree."""
+    facts: list[tuple[str, Cell]] = [
+        ("outcome", line(OUTCOMES[build.outcome], Span(f"  {clock(build.started)}", "dim"))),
+        ("took", duration(build.seconds) if build.seconds else ""),
+        ("image", build.tag),
+        ("digest", (build.manifest_digest or build.config_digest).removeprefix("sha256:")[:SHORT_HASH]),
+        ("preset", build.preset_sha256[:SHORT_HASH]),
+        ("lock", build.lock_sha256[:SHORT_HASH]),
+        ("id", build.id),
+    ]
+    out: list[Line] = [
+        (*fit(Span(name, "dim"), LABEL), *fit(value, max(width - LABEL, 1))) for name, value in facts if value
+    ]
+    if build.error:
+        out += [line(), *wrap(build.error, width, "error")]
+        out += [fit(Span(text, "dim"), width) for text in build.last_lines[-6:]]
+    if build.stages:
+        out += [line(), *stages(build, open_stages, width)]
+    if build.findings:
+        out += [line(), *present_findings.lines(build.findings, width)]
+    return out
+
+
+def stages(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
+    """The stages with a bar for their share of the time, and their steps when they are opened."""
+    longest = max((stage.seconds for stage in build.stages), default=0) or 1
+    columns = (Column("", minimum=20), Column("", BAR, rank=1), Column("", 8, right=True))
+    rows: list[tuple[Cell, ...]] = []
+    for stage in build.stages:
+        rows.append((line(_mark(stage.state, stage.cached), " ", stage.name), _share(stage, longest), _time(stage)))
+        for step in stage.steps if with_steps else ():
+            title = line("  ", _mark(step.state, step.cached), " ", Span(step.title, "dim"))
+            rows.append((title, "", Span("cached" if step.cached else f"{step.seconds:.1f} s", "dim")))
+    return table(rows, columns, width, titles=False)
+
+
+def _mark(state: str, cached: bool) -> Span:
+    if cached:
+        return Span("≡", "ok")
+    return {
+        "done": Span("✓", "ok"),
+        "failed": Span("✗", "error"),
+        "running": Span("▶", "accent"),
+        "cancelled": Span("■", "warn"),
+    }.get(state, Span("○", "dim"))
+
+
+def _share(stage: StageRecord, longest: float) -> Cell:
+    return "" if stage.cached else bar(stage.seconds / longest, BAR, "bar")
+
+
+def _time(stage: StageRecord) -> str:
+    return "cached" if stage.cached else f"{stage.seconds:.1f} s"
+
+
+def comparison(found: BuildComparison, width: int) -> list[Line]:
+    """Why the second build was slower (or not), then stage by stage."""
+    words = f"{abs(found.seconds):.1f} s {'slower' if found.seconds > 0 else 'faster'} than the marked build"
+    out = [line(Span(words, "title")), line()]
+    for reason in found.reasons or ["nothing that explains a difference"]:
+        first, *rest = wrap(reason, width - 2)
+        out += [(Span("· ", "accent"), *first), *[(Span("  "), *more) for more in rest]]
+    columns = (
+        Column("stage", minimum=18),
+        Column("marked", 9, right=True),
+        Column("this", 9, right=True),
+        Column("change", 10, right=True, rank=1),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for stage in found.stages:
+        change = (stage.after or 0) - (stage.before or 0)
+        role = "error" if change > 1 else "ok" if change < -1 else "dim"
+        rows.append(
+            (
+                stage.name,
+                _seconds(stage.before, stage.before_cached),
+                _seconds(stage.after, stage.after_cached),
+                Span(f"{change:+.1f} s", role),
+            )
+        )
+    out += [line(), *table(rows, columns, width)]
+    if found.lock_changes:
+        out += [line(), line(Span("changes of the lock", "title"))]
+        out += [fit(text, width) for text in found.lock_changes]
+    return out
+
+
+def _seconds(value: float | None, cached: bool) -> str:
+    return "" if value is None else "cached" if cached else f"{value:.1f} s"

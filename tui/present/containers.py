@@ -1,0 +1,112 @@
+"""Containers as rows and lines."""
+
+from __future__ import annotations
+
+import time
+
+from core.containers.model import Container, Health, State, Stats
+from core.findings import Finding
+from tui.present import findings as present_findings
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.figures import clock, rate, size
+from tui.sources import Containers
+
+STATES: dict[State, Span] = {
+    State.RUNNING: Span("▶ running", "ok"),
+    State.PAUSED: Span("‖ paused", "warn"),
+    State.RESTARTING: Span("↻ restarting", "warn"),
+    State.CREATED: Span("○ created", "dim"),
+    State.REMOVING: Span("○ removing", "dim"),
+    State.EXITED: Span("■ exited", "dim"),
+    State.DEAD: Span("✗ dead", "error"),
+}
+COLUMNS = (
+    Column("name", minimum=18, weight=2),
+    Column("state", 12),
+    Column("CPU", 7, right=True, rank=1),
+    Column("memory", 9, right=True, rank=2),
+    Column("preset", minimum=12, rank=4),
+    Column("ports", minimum=10, rank=3),
+)
+
+
+def state(container: Container) -> Span:
+    """Its state; what ails it comes first."""
+    if container.oom_killed:
+        return Span("✗ no memory", "error")
+    if container.running and container.health is Health.UNHEALTHY:
+        return Span("✗ unhealthy", "error")
+    if container.running and container.health is Health.STARTING:
+        return Span("▷ starting", "accent")
+    if container.state is State.EXITED and container.exit_code:
+        return Span(f"✗ exited {container.exit_code}", "error" if container.ours else "warn")
+    return STATES[container.state]
+
+
+def ports(container: Container) -> str:
+    """`8600→8600`, the published ones."""
+    published = {(port.host_port, port.container_port) for port in container.ports if port.host_port}
+    return " ".join(f"{host}→{inside}" for host, inside in sorted(published))
+
+
+def cpu(stats: Stats | None) -> str:
+    """Percent of one core."""
+    return "" if stats is None or stats.cpu_percent is None else f"{stats.cpu_percent:.0f} %"
+
+
+def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
+    """One container in a list."""
+    return (
+        Span(container.name, "title" if container.ours else ""),
+        state(container),
+        cpu(stats),
+        size(stats.memory) if stats else "",
+        Span(container.preset, "accent"),
+        Span(ports(container), "dim"),
+    )
+
+
+def short(found: Containers | None, width: int) -> list[Line]:
+    """For the Overview: ours first."""
+    if found is None:
+        return []
+    if not found.containers:
+        return [line(Span("no container", "dim"))]
+    columns = (
+        Column("", minimum=14),
+        Column("", 12),
+        Column("", 7, right=True, rank=1),
+        Column("", 9, right=True, rank=2),
+    )
+    rows = [row(one, found.stats.get(one.id))[:4] for one in sorted(found.containers, key=lambda one: not one.ours)]
+    return table(rows, columns, width, titles=False)
+
+
+def detail(container: Container, stats: Stats | None, ailments: list[Finding] | None, width: int) -> list[Line]:
+    """Everything about one container but its log."""
+    facts: list[tuple[str, Cell]] = [
+        ("state", line(state(container), Span(f"  {container.status}", "dim"))),
+        ("preset", Span(container.preset, "accent") if container.ours else Span("not one of ours", "dim")),
+        ("image", container.image),
+        ("id", container.id[:12]),
+        ("created", clock(container.created)),
+        ("ports", ", ".join(str(port) for port in container.ports)),
+    ]
+    if stats is not None:
+        limit = f" of {size(stats.memory_limit)}" if stats.memory_limit else ""
+        facts += [("CPU", cpu(stats) or "measuring"), ("memory", size(stats.memory) + limit)]
+        if stats.network_received_rate is not None and stats.network_sent_rate is not None:
+            words = f"↓ {rate(stats.network_received_rate)}  ↑ {rate(stats.network_sent_rate)}"
+            facts.append(("network", words))
+        facts.append(("processes", str(stats.pids)))
+    out: list[Line] = [(*fit(Span(name, "dim"), 11), *fit(value, max(width - 11, 1))) for name, value in facts if value]
+    if container.health is Health.UNHEALTHY and container.health_output:
+        out += [line(), line(Span("its last health check said", "dim")), *wrap(container.health_output, width, "error")]
+    if ailments:
+        out += [line(), *present_findings.lines(ailments, width)]
+    return out
+
+
+def age(container: Container) -> float:
+    """Seconds since it was created."""
+    return time.time() - container.created

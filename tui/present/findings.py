@@ -1,0 +1,41 @@
+"""Findings as lines: errors first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.findings import Finding, Level
+from tui.present.cells import Line, Span, line, wrap
+
+MARKS: dict[Level, Span] = {
+    Level.ERROR: Span("✗ ", "error"),
+    Level.WARNING: Span("! ", "warn"),
+    Level.NOTE: Span("· ", "dim"),
+}
+ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
+
+
+def lines(findings: Sequence[Finding], width: int, none: str = "nothing to say against it") -> list[Line]:
+    """What, why and remedy of each."""
+    if not findings:
+        return [line(Span("✓ ", "ok"), none)]
+    out: list[Line] = []
+    for finding in sorted(findings, key=lambda one: ORDER[one.level]):
+        first, *rest = wrap(finding.what, width - 2)
+        out.append((MARKS[finding.level], *first))
+        out += [(Span("  "), *more) for more in rest]
+        out += [(Span("  "), *more) for more in wrap(finding.why, width - 2, "dim") if finding.why]
+        if finding.remedy:
+            out += [(Span("  "), *more) for more in wrap(f"→ {finding.remedy}", width - 2, "accent", indent="  ")]
+    return out
+
+
+def summary(findings: Sequence[Finding]) -> Line:
+    """`2 errors, 1 warning`, or that it is fine."""
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    warnings = sum(finding.level is Level.WARNING for finding in findings)
+    if errors:
+        return line(Span(f"✗ {errors} {'error' if errors == 1 else 'errors'}", "error"))
+    if warnings:
+        return line(Span(f"! {warnings} {'warning' if warnings == 1 else 'warnings'}", "warn"))
+    return line(Span("✓ fine", "ok"))

@@ -1,0 +1,94 @@
+"""Builds: every kept build with its stages and log; two compared."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+from core.images.history import BuildComparison, BuildRecord, compare, log_path
+from core.logs import FileLines
+from tui.actions import bindings
+from tui.present import builds as present
+from tui.screens.base import ListScreen
+from tui.widgets.choice_list import Row
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.panel import Formatter, nothing
+
+
+class BuildsScreen(ListScreen):
+    """The history, newest first; beside it the build under the cursor, or its comparison with the marked one."""
+
+    NAME = "builds"
+    SOURCE = "builds"
+    SOURCES = ("builds", "build")
+    TITLE = "Builds"
+    COLUMNS = present.COLUMNS
+    EMPTY = "no build yet: b on the screen Presets (2) starts one"
+    LOG = "Log"
+    BINDINGS: ClassVar[list[Any]] = bindings("builds", "list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open_stages = False
+        self._comparing: tuple[str, str] | None = None  # (before, after)
+
+    def rows(self, value: list[BuildRecord]) -> list[Row]:
+        """One row a build."""
+        return [Row(build.id, present.row(build)) for build in value]
+
+    def chosen(self) -> None:
+        """Its log; a comparison was about another."""
+        self._comparing = None
+        if key := self.choices.key:
+            self.query_one("#log", LogPanel).show(FileLines(log_path(self.site, key)), f"Log of build {key}")
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        """Its stages, or the comparison."""
+        build = self.selected()
+        if build is None:
+            return nothing, "", ""
+        if self._comparing is not None:
+            reading = self.reading("build")
+            found: BuildComparison | None = reading.value
+            return (partial(present.comparison, found) if found else nothing), *reading.state
+        return partial(present.detail, build, self._open_stages), "", ""
+
+    def selected(self) -> BuildRecord | None:
+        """The build under the cursor."""
+        return self._build(self.choices.key)
+
+    def _build(self, key: str) -> BuildRecord | None:
+        builds: list[BuildRecord] = self.reading("builds").value or []
+        return next((build for build in builds if build.id == key), None)
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    def action_stages(self) -> None:
+        """Open or close the steps of the stages."""
+        self._comparing = None
+        self._open_stages = not self._open_stages
+        self.show_detail()
+
+    def action_compare(self) -> None:
+        """With the marked build, else with the one before of the same preset."""
+        after = self.selected()
+        before = self._before(after) if after else None
+        if after is None or before is None:
+            self.notify("mark another build with space first")
+            return
+        self._comparing = (before.id, after.id)
+        self.console.store.point("build", partial(compare, self.site, before, after))
+        self.show_detail()
+
+    def _before(self, after: BuildRecord) -> BuildRecord | None:
+        marked = [build for key in self.choices.marked if key != after.id and (build := self._build(key))]
+        if marked:
+            return marked[-1]
+        builds: list[BuildRecord] = self.reading("builds").value or []
+        older = (one for one in builds if one.preset == after.preset and one.started < after.started)
+        return next(older, None)
+
+    def action_build(self) -> None:
+        """Build its preset again."""
+        if (build := self.selected()) is not None:
+            self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)

@@ -1,0 +1,172 @@
+"""Containers: all of the engine, ours marked; facts, log, shell, stop, restart, remove."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.containers.model import Container
+from tui.actions import bindings
+from tui.present import containers as present
+from tui.screens.base import ListScreen
+from tui.sources import Containers
+from tui.widgets.choice_list import Row
+from tui.widgets.log_panel import LogPanel
+from tui.widgets.panel import Formatter, nothing
+
+if TYPE_CHECKING:
+    from tui.container_log import ContainerLog
+
+ENGINE_SECONDS = 30.0  # a stop waits for the container's own end
+
+
+class ContainersScreen(ListScreen):
+    """The engine's containers; beside them the one under the cursor with its log."""
+
+    NAME = "containers"
+    SOURCE = "containers"
+    SOURCES = ("containers", "container")
+    TITLE = "Containers"
+    COLUMNS = present.COLUMNS
+    EMPTY = "no container: launch a preset (2, then L)"
+    LOG = "Log"
+    BINDINGS: ClassVar[list[Any]] = bindings("containers", "list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._log: ContainerLog | None = None
+
+    def rows(self, value: Containers) -> list[Row]:
+        """Ours first."""
+        ordered = sorted(value.containers, key=lambda one: (not one.ours, not one.running, one.name))
+        return [Row(one.name, present.row(one, value.stats.get(one.id))) for one in ordered]
+
+    def chosen(self) -> None:
+        """What ails it, and its log."""
+        container = self.selected()
+        self._follow(None if container is None else container.name)
+        if container is not None:
+            self.console.store.point("container", partial(self._ailments, container.name))
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        """State, use, and what is wrong with it."""
+        container = self.selected()
+        found: Containers | None = self.reading("containers").value
+        if container is None or found is None:
+            return nothing, "", ""
+        ailments = self.reading("container").value
+        return partial(present.detail, container, found.stats.get(container.id), ailments), "", ""
+
+    def selected(self) -> Container | None:
+        """The container under the cursor."""
+        found: Containers | None = self.reading("containers").value
+        return next((one for one in found.containers if one.name == self.choices.key), None) if found else None
+
+    def _ailments(self, name: str) -> Any:
+        from core.containers.manage import diagnose
+
+        return self._with_engine(lambda client: diagnose(client, name))
+
+    def _with_engine(self, work: Callable[[Any], Any]) -> Any:
+        from core.engine import connect
+
+        with closing(connect(self.site, ENGINE_SECONDS)) as client:
+            return work(client)
+
+    def _follow(self, name: str | None) -> None:
+        """Show another container's log; the reader of the one before ends."""
+        from tui.container_log import ContainerLog
+
+        if self._log is not None:
+            self._log.close()
+        self._log = ContainerLog(self.site, name) if name else None
+        panel = self.query_one("#log", LogPanel)
+        panel.show(self._log.lines if self._log else None, f"Log of {name}" if name else "Log")
+
+    def on_screen_suspend(self) -> None:
+        """Out of view: nobody reads the log."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def on_screen_resume(self) -> None:
+        """In view again: go on with the log."""
+        super().on_screen_resume()
+        if (container := self.selected()) is not None:
+            self._follow(container.name)
+
+    # -- actions -------------------------------------------------------------------------------------------------------
+
+    def action_logs(self) -> None:
+        """Keys go to the log."""
+        self.query_one("#log", LogPanel).focus_log()
+
+    def action_inspect(self) -> None:
+        """All that the engine knows."""
+        if (container := self.selected()) is None:
+            return
+
+        def work() -> str:
+            import json
+
+            from core.containers.listing import inspect
+
+            return json.dumps(self._with_engine(lambda client: inspect(client, container.id)), indent=1)
+
+        def show(text: str) -> None:
+            from tui.screens.message import TextDialog
+
+            self.app.push_screen(TextDialog(container.name, text))
+
+        self.background(work, show)
+
+    def action_shell(self) -> None:
+        """A shell in the container; the console waits until it is left."""
+        container = self.selected()
+        if container is None or not container.running:
+            self.notify("it does not run: there is nothing to open a shell in")
+            return
+        from core.containers.shell import exec_argv
+        from core.engine import docker_environment
+
+        with self.app.suspend():
+            print(f"A shell in {container.name}; exit brings you back.", flush=True)  # noqa: T201
+            subprocess.run(exec_argv(container.name), env=docker_environment(self.site), check=False)
+        self.app.refresh()
+
+    def action_stop(self) -> None:
+        """Ask, then stop it."""
+        from core.containers.manage import stop
+
+        self._ask("Stop", "It is asked to end, and killed when it does not. It can be started again.", stop)
+
+    def action_restart(self) -> None:
+        """Ask, then restart it."""
+        from core.containers.manage import restart
+
+        self._ask("Restart", "Its cameras and jobs stop for that time.", restart)
+
+    def action_remove(self) -> None:
+        """Ask, then remove it."""
+        from core.containers.manage import remove
+
+        text = "The container goes, also when it runs. Its volumes and its image stay."
+        self._ask("Remove", text, partial(remove, force=True))
+
+    def _ask(self, verb: str, text: str, work: Callable[[Any, str], None]) -> None:
+        if (container := self.selected()) is None:
+            self.notify("no container here")
+            return
+        whose = "" if container.ours else "\n\nIt is not one of ours."
+
+        def done(_: None) -> None:
+            self.console.store.ask_now("containers", "container")
+            self.notify(f"{container.name}: {verb.lower()} done")
+
+        def run() -> None:
+            self.background(partial(self._with_engine, lambda client: work(client, container.id)), done)
+
+        self.confirm(f"{verb} {container.name}?", text + whose, verb, run)

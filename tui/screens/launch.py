@@ -1,0 +1,93 @@
+"""The dialog that launches a preset: what is in the way first, then the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.widget import Widget
+from textual.widgets import Checkbox, Label
+
+from core.presets.model import Preset
+from core.site import Site
+from tui.present import findings as present_findings
+from tui.present.cells import Span, line
+from tui.screens.form import Form
+
+if TYPE_CHECKING:
+    from core.containers.model import Container
+    from core.findings import Finding
+
+
+class Launch(Form[None]):
+    """Preflight findings follow the choices; the start itself runs in a thread."""
+
+    VERB = "Launch"
+    WIDE = True
+
+    def __init__(self, site: Site, name: str, preset: Preset) -> None:
+        super().__init__(f"Launch {name}", site)
+        self._preset_name = name
+        self._preset = preset
+
+    def fields(self) -> Iterable[Widget]:
+        """What will be started, and three choices."""
+        run = self._preset.run
+        words = [f"ports {', '.join(run.ports) or 'none'}", f"volumes {', '.join(run.volumes) or 'none'}"]
+        words += [f"GPUs {run.gpus}"] if run.gpus else []
+        yield Label("\n".join(words), classes="hint", markup=False)
+        yield Checkbox("replace a container of that name", id="replace", compact=True)
+        yield Checkbox("make missing folders", True, id="folders", compact=True)
+        yield Checkbox("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
+
+    def on_mount(self) -> None:
+        """Look for what is in the way."""
+        self.query_one("#replace").focus()
+        self._preflight()
+
+    def on_checkbox_changed(self) -> None:
+        """Look again."""
+        self._preflight()
+
+    def _is_on(self, name: str) -> bool:
+        return self.query_one(f"#{name}", Checkbox).value
+
+    def _preflight(self) -> None:
+        from core.containers.launch import preflight
+
+        self.say(lambda _: [line(Span("asking the engine…", "dim"))])
+        look = partial(
+            preflight,
+            self.site,
+            self._preset_name,
+            self._preset,
+            replace=self._is_on("replace"),
+            dev=self._is_on("dev"),
+        )
+        self.background(look, self._found)
+
+    def _found(self, findings: list[Finding]) -> None:
+        if self.is_attached:
+            self.say(partial(present_findings.lines, findings, none="nothing is in the way"))
+
+    def submit(self) -> None:
+        """Start it."""
+        from core.containers.launch import launch
+
+        start = partial(
+            launch,
+            self.site,
+            self._preset_name,
+            self._preset,
+            replace=self._is_on("replace"),
+            create_folders=self._is_on("folders"),
+            dev=self._is_on("dev"),
+        )
+        self.say(lambda _: [line(Span("starting…", "accent"))])
+        self.background(start, self._started)
+
+    def _started(self, container: Container) -> None:
+        self.app.notify(f"{container.name} was started; watch it with 5", title="Launched")
+        if self.is_attached:
+            self.dismiss(None)

@@ -1,0 +1,41 @@
+"""Asks for a preset's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+from textual.widgets import Input
+
+from core.errors import InputError
+from core.presets.store import preset_path
+from core.site import Site
+from tui.present.cells import wrap
+from tui.screens.form import Form, field
+
+
+class AskName(Form[str]):
+    """Gives back a name that a preset can have, None when the dialog was left."""
+
+    def __init__(self, title: str, site: Site, value: str = "") -> None:
+        super().__init__(title, site)
+        self._value = value
+
+    def fields(self) -> Iterable[Widget]:
+        """The name."""
+        yield from field("Name", "name", self._value, "cpu-debian12")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one("#name", Input).focus()
+
+    def submit(self) -> None:
+        """Refuse what an image could not carry."""
+        name = self.value("name")
+        try:
+            preset_path(self.site, name)
+        except InputError as error:
+            text = f"{error.why}: {error.remedy}"
+            self.say(lambda width: wrap(text, width, "error"))
+        else:
+            self.dismiss(name)

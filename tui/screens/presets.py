@@ -1,0 +1,184 @@
+"""Presets: what there is, what it is made of, whether it works; lock, sync, build, launch; edit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar
+
+from tui.actions import bindings
+from tui.present import presets as present
+from tui.screens.base import ListScreen
+from tui.sources import PresetView
+from tui.widgets.choice_list import Row
+from tui.widgets.panel import Formatter, nothing
+
+
+class PresetsScreen(ListScreen):
+    """The preset files; beside them the one under the cursor with its findings."""
+
+    NAME = "presets"
+    SOURCE = "presets"
+    SOURCES = ("presets", "operations")
+    TITLE = "Presets"
+    COLUMNS = present.COLUMNS
+    EMPTY = "no preset yet: n writes one"
+    BINDINGS: ClassVar[list[Any]] = bindings("presets", "list")
+
+    def rows(self, value: list[PresetView]) -> list[Row]:
+        """One row a file, a broken one too."""
+        return [Row(view.entry.name, present.row(view)) for view in value]
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        """What it is made of, and its findings."""
+        view = self.selected()
+        return (partial(present.detail, view), "", "") if view else (nothing, "", "")
+
+    def selected(self) -> PresetView | None:
+        """The preset under the cursor."""
+        views: list[PresetView] = self.reading("presets").value or []
+        return next((view for view in views if view.entry.name == self.choices.key), None)
+
+    def usable(self) -> PresetView | None:
+        """The preset under the cursor, if it can be used."""
+        view = self.selected()
+        if view is None or view.entry.preset is None:
+            self.notify("this preset cannot be used: e edits it" if view else "no preset here")
+            return None
+        return view
+
+    def _changed(self, name: str, words: str) -> None:
+        self.choices.point(name)
+        self.console.store.ask_now("presets")
+        self.notify(words)
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+
+    def action_lock(self) -> None:
+        """Start a lock."""
+        if (view := self.usable()) is not None:
+            self.start_operation("lock", view.entry.name)
+
+    def action_sync(self) -> None:
+        """Start a sync."""
+        if (view := self.usable()) is not None:
+            self.start_operation("sync", view.entry.name)
+
+    def action_build(self) -> None:
+        """Start a build."""
+        if (view := self.usable()) is not None:
+            self.start_operation("build", view.entry.name)
+
+    def action_launch(self) -> None:
+        """Preflight first, then the start."""
+        from tui.screens.launch import Launch
+
+        if (view := self.usable()) is not None and view.entry.preset is not None:
+            self.app.push_screen(Launch(self.site, view.entry.name, view.entry.preset))
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+
+    def action_check_target(self) -> None:
+        """Findings for a GPU and a driver."""
+        from tui.screens.target import CheckTarget
+
+        if (view := self.usable()) is not None and view.entry.preset is not None:
+            self.app.push_screen(CheckTarget(self.site, view.entry.name, view.entry.preset))
+
+    def action_suggest(self) -> None:
+        """Combinations for a GPU and a driver."""
+        from tui.screens.target import Suggest
+
+        def saved(name: str | None) -> None:
+            if name:
+                self._changed(name, f"preset {name} written")
+
+        self.app.push_screen(Suggest(self.site, self.console.read_only), saved)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def action_edit(self) -> None:
+        """The editor; a broken file opens in it too."""
+        view = self.selected()
+        if view is None:
+            self.notify("no preset here")
+            return
+        self._edit(view.entry.name)
+
+    def _edit(self, name: str) -> None:
+        from tui.screens.editor import EditorScreen
+
+        def left(_: None) -> None:
+            self.console.store.ask_now("presets")
+
+        self.app.push_screen(EditorScreen(self.site, name), left)
+
+    def action_new(self) -> None:
+        """A name, then the editor."""
+
+        def write(name: str) -> None:
+            from core.errors import InputError
+            from core.presets.store import preset_path, save
+
+            if preset_path(self.site, name).exists():
+                raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
+            save(self.site, name, NEW)
+
+        self._ask_name("New preset", "", write, self._edit)
+
+    def action_duplicate(self) -> None:
+        """Under another name."""
+        from core.presets.store import duplicate
+
+        if (view := self.selected()) is not None:
+            name = view.entry.name
+            self._ask_name(f"Duplicate {name}", f"{name}-copy", partial(duplicate, self.site, name))
+
+    def action_rename(self) -> None:
+        """To another name; what carries the old one is said."""
+        from core.presets.store import rename
+
+        if (view := self.selected()) is not None:
+            self._ask_name(f"Rename {view.entry.name}", view.entry.name, partial(rename, self.site, view.entry.name))
+
+    def _ask_name(self, title: str, value: str, work: Any, then: Any = None) -> None:
+        from tui.screens.name import AskName
+
+        def named(name: str | None) -> None:
+            if not name:
+                return
+
+            def done(_: object) -> None:
+                self._changed(name, f"{title}: {name}")
+                if then is not None:
+                    then(name)
+
+            self.background(partial(work, name), done)
+
+        self.app.push_screen(AskName(title, self.site, value), named)
+
+    def action_delete(self) -> None:
+        """Ask, then delete the file."""
+        from core.presets.store import delete
+
+        view = self.selected()
+        if view is None:
+            self.notify("no preset here")
+            return
+        name = view.entry.name
+        self.confirm(
+            f"Delete preset {name}?",
+            f"The file {view.entry.path.name} is removed. Its artifacts and its image stay.",
+            "Delete",
+            lambda: self.background(partial(delete, self.site, name), lambda _: self._changed("", f"{name} deleted")),
+        )
+
+
+NEW = """{
+  "$schema": "./preset.schema.json",
+  "metadata": {"description": "what this image is for"},
+  "base_image": "debian:12-slim",
+  "python_version": "3.11",
+  "layers": [],
+  "run": {"ports": ["8600:8600"], "volumes": ["./data:/data"]}
+}
+"""

@@ -1,0 +1,117 @@
+"""Dialogs about a machine named by hand: findings of a preset on it, combinations that work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.suggester import SuggestFromList
+from textual.widget import Widget
+from textual.widgets import Input
+
+from core.errors import InputError
+from core.presets.model import Preset
+from core.site import Site
+from tui.present import findings as present_findings
+from tui.present import presets as present
+from tui.present.cells import Span, line
+from tui.screens.form import Form, T, field
+
+if TYPE_CHECKING:
+    from core.findings import Finding
+    from core.presets.compat import Suggestion, TargetMachine
+
+
+class TargetForm(Form[T]):
+    """Two fields: GPU and driver. Empty fields mean this machine."""
+
+    WIDE = True
+
+    def fields(self) -> Iterable[Widget]:
+        """GPU and driver."""
+        yield from field("GPU", "gpu", hint="GTX 1060, RTX 4090, L4, sm_86 … empty: this machine's")
+        yield from field("Driver", "driver", hint="535.183 … empty: unknown")
+
+    def on_mount(self) -> None:
+        """Type at once; known names complete."""
+        self.query_one("#gpu", Input).focus()
+        self.background(self._names, self._offer)
+
+    def _names(self) -> list[str]:
+        from core.presets.compat import choices
+
+        return choices(self.site).gpus
+
+    def _offer(self, names: list[str]) -> None:
+        if self.is_attached:
+            self.query_one("#gpu", Input).suggester = SuggestFromList(names, case_sensitive=False)
+
+    def target(self) -> TargetMachine:
+        """The machine that was named. Raises InputError when there is none to speak of."""
+        from core.presets.compat import host_target, named_target
+
+        target = named_target(self.value("gpu"), self.value("driver")) or host_target()
+        if target is None:
+            raise InputError("No GPU", "this machine has none that can be seen", "name one")
+        return target
+
+
+class CheckTarget(TargetForm[None]):
+    """Findings of one preset on the machine."""
+
+    VERB = "Check"
+
+    def __init__(self, site: Site, name: str, preset: Preset) -> None:
+        super().__init__(f"Check {name}", site)
+        self._preset = preset
+
+    def submit(self) -> None:
+        """Check in a thread."""
+
+        def work() -> list[Finding]:
+            from core.presets.compat import check
+
+            return check(self._preset, self.target(), site=self.site)
+
+        self.background(work, lambda found: self.say(partial(present_findings.lines, found)))
+
+
+class Suggest(TargetForm[str]):
+    """Combinations for the machine; the newest can be saved as a preset, whose name is given back."""
+
+    VERB = "Suggest"
+
+    def __init__(self, site: Site, read_only: bool) -> None:
+        super().__init__("What works on a GPU", site)
+        self._read_only = read_only
+        self._found: list[Suggestion] = []
+
+    def fields(self) -> Iterable[Widget]:
+        """The machine, and a name to save under."""
+        yield from super().fields()
+        if not self._read_only:
+            yield from field("Save the newest as", "name", hint="a preset's name; empty: only look")
+
+    def submit(self) -> None:
+        """Look for combinations; with a name, save the newest."""
+        name = "" if self._read_only else self.value("name")
+
+        def work() -> list[Suggestion]:
+            from core.presets.compat import suggest
+            from core.presets.store import preset_path, save
+
+            found = suggest(self.target(), site=self.site)
+            if name and found:
+                if preset_path(self.site, name).exists():
+                    raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
+                save(self.site, name, found[0].preset)
+            return found
+
+        def show(found: list[Suggestion]) -> None:
+            self.say(partial(present.suggestions, found))
+            if name and found:
+                self.dismiss(name)
+
+        self.say(lambda _: [line(Span("looking…", "dim"))])
+        self.background(work, show)
