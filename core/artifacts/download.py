@@ -275,7 +275,9 @@ class Downloader:
                     self._push(_Task(0.0, 0, partial, piece, generation))
 
     def _receive(self, partial: Partial, piece: Piece, generation: int, response: urllib3.BaseHTTPResponse) -> bool:
-        for data in response.stream(READ, decode_content=False):
+        while data := response.read1(
+            READ, decode_content=False
+        ):  # what has come, not a full READ: nothing waits unsaved
             if self._stopping:
                 return False
             room = piece.end - piece.start - piece.done

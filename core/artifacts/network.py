@@ -88,6 +88,7 @@ class Network:
         with self._lock:
             self._open.discard(response)
         if whole:
+            response.drain_conn()
             response.release_conn()
         else:
             response.close()

@@ -1,0 +1,390 @@
+"""Sync against a loopback index that misbehaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.artifacts import sync, verify
+from core.artifacts.lockfile import Kind
+from core.artifacts.partial import PIECE
+from core.artifacts.store import folder
+from core.errors import Cancelled, ChecksFailed, XaivaError
+from core.progress import StageState
+from core.site import Site, SyncSettings
+from tests.support import require
+from tests.support.artifacts import QUICK, Recorder, locked, random_file, with_settings, write_lock_of
+from tests.support.index import Fault, Index, serve
+
+NAME = "p"
+SMALL = 300_000
+LARGE = 3 * PIECE + 12345
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    files = tmp_path / "served"
+    files.mkdir()
+    with serve(files) as running:
+        yield running
+
+
+@pytest.fixture
+def quick(site: Site) -> Site:
+    return with_settings(site)
+
+
+def lock_files(site: Site, index: Index, sizes: dict[str, int]) -> list[Path]:
+    """Serve files of these sizes and lock them; returns where they will lie."""
+    paths = [random_file(index.folder / name, size, at) for at, (name, size) in enumerate(sizes.items())]
+    files = [locked(path, index.file_url(path.name)) for path in paths]
+    write_lock_of(site, NAME, files)
+    return [file.under(folder(site, NAME)) for file in files]
+
+
+def run(site: Site, progress: Recorder | None = None) -> dict[str, object]:
+    return dict(sync.run(site, NAME, {}, progress or Recorder()))
+
+
+def no_temporaries(site: Site) -> bool:
+    names = [path.name for path in folder(site, NAME).rglob("*")]
+    return not [name for name in names if name.startswith(".xaiva-tmp-") or name == ".partial"]
+
+
+def test_brings_all_files_and_then_nothing(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE, "c-1.whl": 0})
+    outcome = run(quick)
+    assert outcome["fetched_bytes"] == SMALL + LARGE
+    assert [path.read_bytes() for path in paths] == [(index.folder / path.name).read_bytes() for path in paths]
+    assert (folder(quick, NAME) / "layers/common/requirements.txt").read_text().startswith("a==1.0 --hash=sha256:")
+    assert verify.verify(quick, NAME) == []
+    assert no_temporaries(quick)
+    before = len(index.requests)
+    assert run(quick)["fetched_bytes"] == 0
+    assert len(index.requests) == before
+
+
+def test_a_large_file_comes_over_several_connections(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"b-1.whl": LARGE})
+    run(quick)
+    ranges = {one.range for one in index.gets("b-1.whl")}
+    assert len(ranges) == 4
+    assert all(ranges)
+
+
+def test_plan_changes_nothing_and_says_what_would_be(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    random_file(paths[0], SMALL, 0)
+    random_file(paths[0].with_name("stray.whl"), 10)
+    plan = sync.plan(quick, NAME)
+    assert (plan.files, plan.present_files, plan.fetch_files, plan.fetch_bytes) == (2, 1, 1, SMALL)
+    assert plan.extra == ["layers/common/wheels/stray.whl"]
+    assert plan.fits
+    assert plan.seconds is None
+    assert not paths[1].exists()
+    assert index.requests == []
+    run(quick)
+    paths[1].unlink()
+    assert sync.plan(quick, NAME).seconds is not None
+
+
+def test_overall_and_per_file_progress(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"b-1.whl": LARGE})
+    progress = Recorder()
+    run(quick, progress)
+    overall = progress.stages["sync"]
+    assert (overall.done, overall.total, overall.state) == (LARGE, LARGE, StageState.DONE)
+
+
+@pytest.mark.parametrize("fault", [Fault(drop_after=100_000), Fault(status=503), Fault(stall_after=100_000)])
+def test_faults_that_pass_are_overcome(quick: Site, index: Index, fault: Fault) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
+    index.faults = {"a-1.whl": [fault, fault], "b-1.whl": [fault, fault]}
+    run(quick)
+    assert verify.verify(quick, NAME) == []
+
+
+def test_a_dropped_connection_is_continued_not_begun_again(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    index.faults = {"a-1.whl": [Fault(drop_after=200_000)]}
+    run(quick)
+    ranges = [one.range for one in index.gets("a-1.whl")]
+    assert ranges[0] == ""
+    assert 0 < int(ranges[1].removeprefix("bytes=").partition("-")[0]) <= 200_000
+
+
+def test_a_server_without_ranges(quick: Site, index: Index) -> None:
+    index.ranges = False
+    lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
+    index.faults = {"a-1.whl": [Fault(drop_after=1000)]}
+    run(quick)
+    assert verify.verify(quick, NAME) == []
+
+
+def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    good = (index.folder / "a-1.whl").read_bytes()
+    (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
+    progress = Recorder()
+    progress.stop_at = 1
+    index.always = {"a-1.whl": Fault(stall_after=200_000)}
+    with pytest.raises(Cancelled):
+        run(with_settings(quick, QUICK.model_copy(update={"stall_seconds": 30})), progress)
+    index.always = {}
+    (index.folder / "a-1.whl").write_bytes(good)
+    index.etags["a-1.whl"] = '"another"'
+    run(quick)
+    assert verify.verify(quick, NAME) == []
+
+
+def test_wrong_bytes_are_refused_and_named(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
+    with pytest.raises(XaivaError, match=r"a-1\.whl.*SHA-256"):
+        run(quick)
+    assert not paths[0].exists()
+    assert paths[1].exists()
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_fetched(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    (index.folder / "a-1.whl").write_bytes(b"x" * 10)
+    with pytest.raises(XaivaError, match="10 bytes there instead of 300000"):
+        run(quick)
+
+
+def test_a_mirror_is_asked_first_and_its_failure_forgiven(quick: Site, index: Index, tmp_path: Path) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    files = tmp_path / "mirror"
+    files.mkdir()
+    (files / "b-1.whl").write_bytes((index.folder / "b-1.whl").read_bytes())
+    with serve(files) as mirror:
+        settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
+        run(with_settings(quick, settings))
+        assert len(mirror.gets("b-1.whl")) == 1
+    assert index.gets("b-1.whl") == []
+    assert len(index.gets("a-1.whl")) == 1
+    assert verify.verify(quick, NAME) == []
+
+
+def test_credentials_go_to_their_host_only_and_into_no_log(quick: Site, index: Index, tmp_path: Path) -> None:
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    file = locked(path, index.file_url("a-1.whl"), token_variable="TOKEN", username_variable="NAME")
+    write_lock_of(quick, NAME, [file])
+    index.login = "me:secret-token"
+    progress = Recorder()
+    with serve(index.folder) as other:
+        index.faults = {"a-1.whl": [Fault(redirect=f"{other.url}/files/a-1.whl".replace("127.0.0.1", "localhost"))]}
+        run(with_settings(quick, TOKEN="secret-token", NAME="me"), progress)
+        assert [one.authorization for one in other.gets("a-1.whl")] == [""]
+    assert index.gets("a-1.whl")[0].authorization.startswith("Basic ")
+    written = [path.read_bytes() for path in quick.root.rglob("*") if path.is_file() and path.suffix != ".whl"]
+    assert "secret-token" not in progress.text()
+    assert not [content for content in written if b"secret-token" in content]
+
+
+def test_a_missing_token_is_named(quick: Site, index: Index) -> None:
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    write_lock_of(quick, NAME, [locked(path, index.file_url("a-1.whl"), token_variable="MY_TOKEN")])
+    with pytest.raises(XaivaError, match="MY_TOKEN"):
+        run(quick)
+
+
+def test_a_refusal_says_what_to_do(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    index.always = {"a-1.whl": Fault(status=404)}
+    with pytest.raises(XaivaError) as caught:
+        run(quick)
+    assert "404" in caught.value.why
+    assert "--upgrade" in caught.value.remedy
+    assert len(index.gets("a-1.whl")) == 1
+
+
+def test_a_proxy_is_used_unless_the_host_is_excepted(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    nobody = "http://127.0.0.1:9"
+    unproxied = {name: value for name, value in quick.env.items() if not name.lower().endswith("_proxy")}
+    proxied = Site(quick.root, quick.settings, {**unproxied, "http_proxy": nobody})
+    with pytest.raises(XaivaError, match=r"does not let us connect|connection broke"):
+        run(with_settings(proxied, QUICK.model_copy(update={"retries": 0})))
+    run(with_settings(proxied, no_proxy="127.0.0.1"))
+    assert verify.verify(quick, NAME) == []
+
+
+def damage_truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def damage_swap(path: Path) -> None:
+    path.write_bytes(path.with_name("b-1.whl").read_bytes())
+
+
+def damage_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_truncate, "has 299999 bytes instead of 300000"),
+        (damage_flip, "has other content"),
+        (damage_swap, "has the content of layers/common/wheels/b-1.whl"),
+        (damage_folder, "is not a regular file"),
+    ],
+)
+def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[[Path], None], said: str) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    run(quick)
+    damage(paths[0])
+    findings = verify.verify(quick, NAME)
+    assert [(finding.where, finding.why) for finding in findings] == [("layers/common/wheels/a-1.whl", said)]
+    with pytest.raises(ChecksFailed, match=said):
+        verify.run(quick, NAME, {}, Recorder())
+    progress = Recorder()
+    outcome = run(quick, progress)
+    assert outcome["mended"] == ["layers/common/wheels/a-1.whl"]
+    assert said in progress.text()
+    assert outcome["fetched_bytes"] in (0, SMALL)
+    assert verify.verify(quick, NAME) == []
+
+
+def test_extra_and_derived_files_are_found_and_mended(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL})
+    run(quick)
+    root = folder(quick, NAME)
+    random_file(paths[0].with_name("evil-1.whl"), 10)
+    random_file(root / "local-wheels/mine-1.whl", 10)
+    (root / "pylock.toml").write_text("something else")
+    codes = {(finding.code, finding.where) for finding in verify.verify(quick, NAME)}
+    assert codes == {("artifact-extra", "layers/common/wheels/evil-1.whl"), ("artifact-derived", "pylock.toml")}
+    outcome = run(quick)
+    assert outcome["removed"] == ["layers/common/wheels/evil-1.whl"]
+    assert verify.verify(quick, NAME) == []
+    assert (root / "local-wheels/mine-1.whl").exists()
+
+
+def test_equal_files_of_two_presets_share_the_disk(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    run(quick)
+    served = len(index.requests)
+    files = [locked(index.folder / path.name, index.file_url(path.name), under="models") for path in paths]
+    files = [file.model_copy(update={"kind": Kind.MODEL}) for file in files]
+    write_lock_of(quick, "other", files)
+    outcome = sync.run(quick, "other", {}, Recorder())
+    assert outcome["linked_files"] == 2
+    assert len(index.requests) == served
+    assert (folder(quick, "other") / "models/a-1.whl").stat().st_ino == paths[0].stat().st_ino
+    damage_flip(paths[0])  # in place: the other preset's file is the same one, and both say so
+    assert [finding.where for finding in verify.verify(quick, "other")] == ["models/a-1.whl"]
+
+
+def test_a_twin_with_other_bytes_is_not_shared(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL})
+    run(quick)
+    damage_flip(paths[0])
+    file = locked(index.folder / "a-1.whl", index.file_url("a-1.whl"), kind=Kind.MODEL, under="models")
+    write_lock_of(quick, "other", [file])
+    assert sync.run(quick, "other", {}, Recorder())["linked_files"] == 0
+    assert verify.verify(quick, "other") == []
+
+
+def test_cancel_is_quick_even_when_the_server_stalls_and_the_next_sync_goes_on(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"b-1.whl": LARGE})
+    index.always = {"b-1.whl": Fault(stall_after=2_000_000)}
+    patient = with_settings(quick, QUICK.model_copy(update={"stall_seconds": 60}))
+    progress = Recorder()
+    progress.stop_at = 1_000_000
+    with pytest.raises(Cancelled):
+        run(patient, progress)
+    assert progress.stages["sync"].state is StageState.CANCELLED
+    index.always = {}
+    plan = sync.plan(quick, NAME)
+    assert plan.resumed_bytes >= 1_000_000
+    assert run(quick)["fetched_bytes"] <= LARGE - 1_000_000
+    assert verify.verify(quick, NAME) == []
+    assert no_temporaries(quick)
+
+
+def test_a_kill_in_the_middle_is_continued(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
+    index.faults = {
+        "b-1.whl": [Fault(), Fault(stall_after=PIECE // 2), Fault(stall_after=PIECE // 2), Fault(stall_after=1)]
+    }
+    code = (
+        "import sys; from core.artifacts import sync; from core.progress import NullProgress; "
+        f"from core.site import Site; sync.run(Site.open(sys.argv[1]), {NAME!r}, {{}}, NullProgress())"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(quick.root)])
+    journal = folder(quick, NAME) / ".partial"
+    deadline = time.monotonic() + 30
+    while not list(journal.glob("*.json")) or not (folder(quick, NAME) / "layers/common/wheels/a-1.whl").exists():
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert run(quick)["fetched_bytes"] <= LARGE - PIECE  # at least the first piece was kept
+    assert verify.verify(quick, NAME) == []
+    assert no_temporaries(quick)
+
+
+def test_too_small_a_disk_is_seen_before_anything_is_fetched(quick: Site, index: Index) -> None:
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    huge = locked(path, index.file_url("a-1.whl")).model_copy(update={"size": 1 << 60})
+    write_lock_of(quick, NAME, [huge])
+    with pytest.raises(XaivaError, match="Not enough space") as caught:
+        run(quick)
+    assert "free at least" in caught.value.remedy
+    assert index.requests == []
+
+
+def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, tmp_path: Path, monkeypatch: object) -> None:
+    require(os.geteuid() == 0, "root, to mount a small tmpfs")
+    mount = site.artifacts
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(mount)], check=True)
+    try:
+        quick = with_settings(site)
+        lock_files(quick, index, {"b-1.whl": LARGE})
+        assert isinstance(monkeypatch, pytest.MonkeyPatch)
+        monkeypatch.setattr("core.artifacts.sync.check_space", lambda site, numbers: None)
+        with pytest.raises(XaivaError, match="No space left") as caught:
+            run(quick)
+        assert "goes on" in caught.value.remedy
+        subprocess.run(["mount", "-o", "remount,size=200m", str(mount)], check=True)
+        assert run(quick)["fetched_bytes"] < LARGE
+        assert verify.verify(quick, NAME) == []
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_the_limit_a_host_holds(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {f"f{n}-1.whl": 50_000 for n in range(30)})
+    settings = SyncSettings(connections=16, per_host=2, stall_seconds=5)
+    progress = Recorder()
+    run(with_settings(quick, settings), progress)
+    live: set[str] = set()
+    for stage in progress.history:
+        if stage.id.startswith("file:"):
+            (live.add if stage.state is StageState.RUNNING else live.discard)(stage.id)
+            assert len(live) <= 2
+    assert verify.verify(quick, NAME) == []
+
+
+def test_no_lock_says_how_to_get_one(quick: Site) -> None:
+    with pytest.raises(XaivaError, match="has no lock") as caught:
+        run(quick)
+    assert f"xaiva lock {NAME}" in caught.value.remedy

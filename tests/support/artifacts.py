@@ -1,0 +1,86 @@
+"""A site with a lock over files of a loopback index, and a progress that remembers."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from pathlib import Path
+
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.store import write_lock
+from core.progress import Stage
+from core.site import Site, SiteSettings, SyncSettings
+
+QUICK = SyncSettings(connections=8, per_host=8, stall_seconds=0.4, retries=3)
+
+
+class Recorder:
+    """A progress that keeps all it hears. Set `stop_at` to cancel once a stage has so many bytes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.stages: dict[str, Stage] = {}
+        self.history: list[Stage] = []
+        self.stopped = threading.Event()
+        self.stop_at = float("inf")
+
+    def stage(self, stage: Stage) -> None:
+        self.stages[stage.id] = stage
+        self.history.append(stage)
+        if stage.unit == "bytes" and stage.done >= self.stop_at:
+            self.stopped.set()
+
+    def log(self, line: str, stage: str = "") -> None:
+        self.lines.append(line)
+
+    def cancelled(self) -> bool:
+        return self.stopped.is_set()
+
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(self.lines)
+
+
+def with_settings(site: Site, sync: SyncSettings = QUICK, **env: str) -> Site:
+    """The site with other sync settings and more environment."""
+    return Site(site.root, SiteSettings(sync=sync), {**site.env, **env})
+
+
+def random_file(path: Path, size: int, seed: int = 0) -> Path:
+    """A file of pseudo-random bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def locked(
+    path: Path, url: str, kind: Kind = Kind.WHEEL, under: str = "layers/common/wheels", **more: str
+) -> LockedFile:
+    """A locked file as it lies at `path` now."""
+    content = path.read_bytes()
+    return LockedFile(
+        path=f"{under}/{path.name}",
+        size=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        kind=kind,
+        url=url,
+        name=path.name.split("-")[0],
+        version="1.0",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def write_lock_of(site: Site, preset: str, files: list[LockedFile]) -> Lock:
+    """A lock of these files, written into the site's artifacts."""
+    wheels = [file.path for file in files if file.kind is Kind.WHEEL]
+    lock = Lock(
+        preset=preset,
+        preset_sha256="0" * 64,
+        python_version="3.11",
+        base_image=LockedImage(reference="debian:test", tag="xaiva-base/debian:test", config_digest="sha256:0"),
+        layers=[LockedLayer(name="common", requirements="layers/common/requirements.txt", wheels=wheels)],
+        files=sorted(files, key=lambda file: file.path),
+    )
+    write_lock(site, preset, lock)
+    return lock
