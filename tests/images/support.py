@@ -226,3 +226,31 @@ def _metadata(wheel: Path) -> tuple[str, str]:
         name = next(entry for entry in zipped.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", entry))
         fields = Parser().parsestr(zipped.read(name).decode())
     return str(fields["Name"]), str(fields["Version"])
+
+
+SOURCES = ("ffmpeg", "opencv")
+FETCH_SOURCES = """set -e
+sed -i 's/^Types: deb$/Types: deb deb-src/' /etc/apt/sources.list.d/*.sources
+apt-get -qq update
+cd /out
+apt-get -qq source --download-only {names}
+chmod -R a+rX /out
+"""
+
+
+def sources(engine: TestEngine) -> dict[str, Path]:
+    """Name → upstream archive of Debian's source packages."""
+    script = FETCH_SOURCES.format(names=" ".join(SOURCES))
+    folder = _cached("sources", script)
+    if not folder.is_dir():
+        scratch = folder.with_suffix(f".{os.getpid()}")
+        scratch.mkdir(parents=True)
+        engine.docker("run", "--rm", "--network", "host", "-v", f"{scratch}:/out", BASE_IMAGE, "sh", "-c", script)
+        scratch.rename(folder)
+    return {name: next(folder.glob(f"{name}_*.orig.tar.*[!c]")) for name in SOURCES}
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    """A tree as a tar with one folder at its top."""
+    subprocess.run(["tar", "--sort=name", "-C", str(folder.parent), "-cf", str(archive), folder.name], check=True)
+    return archive
