@@ -175,15 +175,19 @@ class LogView(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row."""
-        if self._rows is None:
-            self._rows = self._compose_rows()
+        rows = self._shown_rows()
         width = self.size.width
-        line = self._rows[y] if y < len(self._rows) else ()
+        line = rows[y] if y < len(rows) else ()
         if not self._left:
             return self._brush.strip(line, width)
         strip = Strip([Segment(text, self._brush.style(role)) for text, role in line])
         pad = self._brush.style("")
         return strip.crop(self._left).adjust_cell_length(width, pad)
+
+    def _shown_rows(self) -> list[Line]:
+        if self._rows is None:
+            self._rows = self._compose_rows()
+        return self._rows
 
     def _compose_rows(self) -> list[Line]:
         lines, width, height = self.lines, self.size.width, self.size.height
@@ -283,7 +287,7 @@ class LogView(Widget, can_focus=True):
     def action_side(self, steps: int) -> None:
         """To the side."""
         if not self.wrap:
-            widest = max((sum(cell_len(span.text) for span in row) for row in self._rows or []), default=0)
+            widest = max((sum(cell_len(span.text) for span in row) for row in self._shown_rows()), default=0)
             farthest = max(self._left, widest - self.size.width // 2)
             self._left = min(max(0, self._left + steps * _SIDE), max(0, farthest))
             self.redraw()

@@ -1,0 +1,181 @@
+"""The log panel as a user handles it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+from core.logs import FileLines, Lines, Spool
+from tui.theme import TERMINAL_VARIABLES
+from tui.widgets.log_lines import dress, fold
+from tui.widgets.log_panel import LogPanel
+
+ROOT = Path(__file__).parents[2]
+
+
+class Viewer(App[None]):
+    CSS_PATH = ROOT / "tui" / "app.tcss"
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self.lines = lines
+        self.copied: list[str] = []
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return TERMINAL_VARIABLES
+
+    def compose(self) -> ComposeResult:
+        yield LogPanel(self.lines)
+
+    def on_mount(self) -> None:
+        self.query_one(LogPanel).focus_log()
+
+    def on_log_panel_copied(self, message: LogPanel.Copied) -> None:
+        self.copied.append(message.text)
+
+
+def shown(app: App[Any]) -> list[str]:
+    """The log's rows as text."""
+    view = app.query_one(LogPanel).view
+    return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
+
+
+def status(app: App[Any]) -> str:
+    return str(app.query_one(LogPanel).border_subtitle)
+
+
+async def until(pilot: Any, holds: Callable[[], object]) -> None:
+    """Wait for what a thread brings about."""
+    for _ in range(500):
+        if holds():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError(f"never: {shown(pilot.app)} {status(pilot.app)}")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"line {n} {'needle' if n in (100, 3000) else ''}\n" for n in range(5000)))
+    return path
+
+
+async def test_it_opens_at_the_end_and_follows(log: Path) -> None:
+    app = Viewer(FileLines(log))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: shown(app)[-1] == "line 4999")
+        with open(log, "a") as file:
+            file.write("the newest\n")
+        await until(pilot, lambda: shown(app)[-1] == "the newest")
+        assert "5,001 lines" in status(app)
+        assert "follows" in status(app)
+
+
+async def test_scrolling_up_stays_while_lines_come(log: Path) -> None:
+    app = Viewer(FileLines(log))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: "5,000 lines" in status(app))
+        await pilot.press("k", "k")
+        before = shown(app)
+        assert before[-1] == "line 4997"
+        with open(log, "a") as file:
+            file.write("more\n" * 100)
+        await until(pilot, lambda: "5,100 lines" in status(app))
+        assert shown(app) == before
+        await pilot.press("g")
+        assert shown(app)[0] == "line 0"
+        await pilot.press("j", "pagedown")
+        assert shown(app)[0] == f"line {len(before)}"
+        await pilot.press("G")
+        assert shown(app)[-1] == "more"
+
+
+async def test_search_forward_backward_and_round(log: Path) -> None:
+    app = Viewer(FileLines(log))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: "5,000 lines" in status(app))
+        await pilot.press("slash", *"need.e", "enter")
+        await until(pilot, lambda: "found in line 3,001" in status(app))  # from the end, backwards
+        assert "line 3000 needle" in shown(app)
+        await pilot.press("N")
+        await until(pilot, lambda: "found in line 101" in status(app))
+        await pilot.press("N")
+        await until(pilot, lambda: "found in line 3,001" in status(app))
+        await pilot.press("n")
+        await until(pilot, lambda: "found in line 101" in status(app))
+        await pilot.press("slash", *"nothing like it", "enter")
+        await until(pilot, lambda: "not found" in status(app))
+        await pilot.press("slash", "(", "enter")
+        assert "not a regular expression" in status(app)
+
+
+async def test_filter_and_back(log: Path) -> None:
+    app = Viewer(FileLines(log))
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: "5,000 lines" in status(app))
+        await pilot.press("ampersand", *"needle", "enter")
+        await until(pilot, lambda: "2 of 5,000 match needle" in status(app))
+        assert [line for line in shown(app) if line] == ["line 100 needle", "line 3000 needle"]
+        await pilot.press("Y")
+        await pilot.pause()
+        assert app.copied == ["line 100 needle\nline 3000 needle"]
+        await pilot.press("escape")
+        await until(pilot, lambda: shown(app)[-1] == "line 4999")
+
+
+async def test_long_lines_wrap_or_move_sideways(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("short\n" + "".join(chr(97 + n % 26) for n in range(200)) + "\n日本語" + "語" * 60 + "\nend\n")
+    app = Viewer(FileLines(path))
+    async with app.run_test(size=(54, 20)) as pilot:
+        await until(pilot, lambda: "4 lines" in status(app))
+        width = app.query_one(LogPanel).view.size.width
+        await pilot.press("right")
+        assert shown(app)[1].startswith("ijkl")
+        await pilot.press("left", "w")
+        rows = [row for row in shown(app) if row]
+        assert "".join(rows[1:-1]).startswith("abcdef")
+        assert "".join(rows[1:]).endswith("語" * 60 + "end")
+        assert len(rows) == 2 + -(-200 // width) + -(-126 // (width - width % 2))
+
+
+async def test_dropped_lines_are_counted_and_the_view_stays() -> None:
+    spool = Spool(limit=20_000)
+    spool.add(f"line {n:05d}" for n in range(800))
+    app = Viewer(spool)
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: shown(app)[-1] == "line 00799")
+        await pilot.press("k")
+        before = shown(app)
+        for n in range(800, 2600):
+            spool.add([f"line {n:05d}"])
+        await until(pilot, lambda: "older lines dropped" in status(app))
+        assert shown(app) in (before, spool.read(0, len(before)))
+
+
+async def test_the_lines_in_view_are_copied_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("a" * 300 + "\nb\n")
+    app = Viewer(FileLines(path))
+    async with app.run_test(size=(60, 10)) as pilot:
+        await until(pilot, lambda: "2 lines" in status(app))
+        await pilot.press("y")
+        await pilot.pause()
+        assert app.copied == ["a" * 300 + "\nb"]
+
+
+async def test_a_log_that_cannot_be_read_says_so(tmp_path: Path) -> None:
+    app = Viewer(FileLines(tmp_path))  # a folder
+    async with app.run_test(size=(60, 10)) as pilot:
+        await until(pilot, lambda: "cannot read" in status(app))
+
+
+def test_lines_of_an_operation_are_dressed() -> None:
+    line = dress("12:00:01\tlayer-common\tERROR: no matching distribution")
+    assert [span.role for span in line] == ["dim", "error"]
+    assert dress("--:--:--\t\t[99 bytes left out here]")[1].role == "warn"
+    assert [span.text for span in fold(dress("abcdef"), 4) for span in span] == ["abcd", "ef"]
