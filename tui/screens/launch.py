@@ -14,6 +14,7 @@ from core.site import Site
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
 from tui.screens.form import Form
+from tui.widgets.tick import Tick
 
 if TYPE_CHECKING:
     from core.containers.model import Container
@@ -37,9 +38,9 @@ class Launch(Form[None]):
         words = [f"ports {', '.join(run.ports) or 'none'}", f"volumes {', '.join(run.volumes) or 'none'}"]
         words += [f"GPUs {run.gpus}"] if run.gpus else []
         yield Label("\n".join(words), classes="hint", markup=False)
-        yield Checkbox("replace a container of that name", id="replace", compact=True)
-        yield Checkbox("make missing folders", True, id="folders", compact=True)
-        yield Checkbox("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
+        yield Tick("replace a container of that name", id="replace", compact=True)
+        yield Tick("make missing folders", True, id="folders", compact=True)
+        yield Tick("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
 
     def on_mount(self) -> None:
         """Look for what is in the way."""

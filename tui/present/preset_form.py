@@ -1,0 +1,190 @@
+"""The preset editor's fields: where each stands in the file, and how a form's texts become a preset's text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from core.presets.compat import Choices
+from core.presets.model import Preset
+from core.presets.validation import Problem, validate_text
+from core.presets.writing import dump
+
+
+class Shape(Enum):
+    """How a field is written: one text, words with commas, one item a line, or layers with their headings."""
+
+    TEXT = "text"
+    WORDS = "words"
+    LINES = "lines"
+    LAYERS = "layers"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the form. `choices` names the list of `Choices` that offers values for it."""
+
+    name: str
+    label: str
+    path: tuple[str, ...]
+    shape: Shape = Shape.TEXT
+    choices: str = ""
+    hint: str = ""
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("description", "Description", ("metadata", "description"), hint="for people"),
+    Field("base", "Base image", ("base_image",), choices="base_images"),
+    Field("runtime", "Runtime base", ("runtime_base_image",), choices="base_images", hint="empty: the base image"),
+    Field("python", "Python", ("python_version",), choices="pythons"),
+    Field("torch", "PyTorch", ("pytorch", "version"), choices="torch", hint="empty: none"),
+    Field("components", "Components", ("pytorch", "components"), Shape.WORDS, hint="torch, torchvision, torchaudio"),
+    Field("tensorrt", "TensorRT", ("tensorrt", "version"), choices="tensorrt", hint="empty: none"),
+    Field("ffmpeg", "FFmpeg", ("build_options", "ffmpeg_version"), choices="ffmpeg", hint="empty: not built"),
+    Field("opencv", "OpenCV", ("build_options", "opencv_version"), choices="opencv", hint="empty: not built"),
+    Field("headers", "NVENC headers", ("build_options", "nv_codec_headers_version"), choices="nv_codec_headers"),
+    Field("media", "Xaiva Media", ("build_options", "xaiva_media_branch"), hint="branch; empty: not built"),
+    Field("gpu", "Target GPU", ("target", "gpu"), choices="gpus", hint="empty: this machine's"),
+    Field("driver", "Target driver", ("target", "driver"), hint="535.183"),
+    Field("ports", "Ports", ("run", "ports"), Shape.WORDS, hint="8600:8600"),
+    Field("volumes", "Volumes", ("run", "volumes"), Shape.WORDS, hint="./data:/data, ./models:/models"),
+    Field("gpus", "GPUs at run", ("run", "gpus"), hint="all, 0,1 … empty: none"),
+    Field("layers", "Layers: [name], then one requirement a line, or @file", ("layers",), Shape.LAYERS),
+    Field("pins", "Pins: one a line", ("pins",), Shape.LINES),
+    Field("debs", "Debian packages: one a line", ("debs",), Shape.LINES),
+)
+
+
+def offered(field: Field, choices: Choices, values: Mapping[str, str]) -> list[str]:
+    """The values to offer in a field, given the others: PyTorch and TensorRT depend on the Python."""
+    python = values.get("python", "")
+    if field.choices == "torch":
+        return choices.torch_versions(python)
+    if field.choices == "tensorrt":
+        return choices.tensorrt_versions(python)
+    return list(getattr(choices, field.choices)) if field.choices else []
+
+
+def parse(text: str) -> dict[str, Any] | None:
+    """The file as a document, None when it is no JSON object."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def values(document: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in each field."""
+    return {field.name: _written(field, _at(document, field.path)) for field in FIELDS}
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        document = document.get(key) if isinstance(document, Mapping) else None
+    return document
+
+
+def _written(field: Field, value: Any) -> str:
+    if value is None:
+        return ""
+    if field.shape is Shape.LAYERS and isinstance(value, list):
+        return "\n".join(_layer(layer) for layer in value if isinstance(layer, Mapping))
+    if isinstance(value, list):
+        joint = "\n" if field.shape is Shape.LINES else ", "
+        return joint.join(str(item) for item in value)
+    return str(value)
+
+
+def _layer(layer: Mapping[str, Any]) -> str:
+    body = [f"@{layer['file']}"] if layer.get("file") else [str(one) for one in layer.get("requirements", [])]
+    return "\n".join([f"[{layer.get('name', '')}]", *body])
+
+
+def apply(text: str, changed: Mapping[str, str]) -> str:
+    """The preset's text with the fields in `changed` set; order and layout of `text` stay as far as they can.
+
+    A text that is no JSON object is given back as it is: there is nothing to set fields in.
+    """
+    document = parse(text)
+    if document is None:
+        return text
+    for field in FIELDS:
+        if field.name in changed:
+            _set(document, field.path, _read(field, changed[field.name], _at(document, field.path)))
+    _complete(document)
+    try:
+        return dump(Preset.model_validate(document), text)
+    except ValueError:  # something in it is wrong: show it all the same, the problems stand beside it
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _read(field: Field, written: str, before: Any) -> Any:
+    if field.shape is Shape.LAYERS:
+        return _layers(written, before if isinstance(before, list) else [])
+    if field.shape is Shape.LINES:
+        return [line.strip() for line in written.splitlines() if line.strip()]
+    if field.shape is Shape.WORDS:
+        return [word.strip() for word in written.split(",") if word.strip()]
+    return written.strip()
+
+
+def _layers(written: str, before: list[Any]) -> list[dict[str, Any]]:
+    """Layers from their text; what else a layer of that name had stays."""
+    known = {layer.get("name"): layer for layer in before if isinstance(layer, dict)}
+    out: list[dict[str, Any]] = []
+    for line in (raw.strip() for raw in written.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            name = line[1:-1].strip()
+            rest = {k: v for k, v in known.get(name, {}).items() if k not in ("name", "requirements", "file")}
+            out.append({"name": name, **rest})
+        elif line:
+            if not out:
+                out.append({"name": "common"})
+            if line.startswith("@"):
+                out[-1]["file"] = line[1:].strip()
+            else:
+                out[-1].setdefault("requirements", []).append(line)
+    return out
+
+
+def _set(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Set or, when it is empty, remove a value; a parent that becomes empty goes too."""
+    *parents, last = path
+    holders = [document]
+    for key in parents:
+        inner = holders[-1].get(key)
+        if not isinstance(inner, dict):
+            if not value:
+                return
+            inner = holders[-1][key] = {}
+        holders.append(inner)
+    if value:
+        holders[-1][last] = value
+    else:
+        holders[-1].pop(last, None)
+    for key, holder, inner in zip(reversed(parents), reversed(holders[:-1]), reversed(holders[1:]), strict=True):
+        if not inner:
+            del holder[key]
+
+
+def _complete(document: dict[str, Any]) -> None:
+    """What goes together: TensorRT with a version is enabled, components without a PyTorch are nothing."""
+    torch = document.get("pytorch")
+    if isinstance(torch, dict) and not torch.get("version"):
+        del document["pytorch"]
+    tensorrt = document.get("tensorrt")
+    if isinstance(tensorrt, dict):
+        if tensorrt.get("version"):
+            document["tensorrt"] = {"enabled": True, **{k: v for k, v in tensorrt.items() if k != "enabled"}}
+        else:
+            del document["tensorrt"]
+
+
+def problems(text: str, path: Path) -> list[Problem]:
+    """What keeps the text from being a preset."""
+    return validate_text(text, path)

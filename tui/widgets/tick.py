@@ -1,0 +1,17 @@
+"""A checkbox that says what it is without colour."""
+
+from __future__ import annotations
+
+from textual.widgets import Checkbox
+
+
+class Tick(Checkbox):
+    """`[✓] words` or `[ ] words`."""
+
+    BUTTON_LEFT = "["
+    BUTTON_RIGHT = "]"
+
+    @property
+    def BUTTON_INNER(self) -> str:  # type: ignore[override]
+        """The mark."""
+        return "✓" if self.value else " "
