@@ -111,9 +111,9 @@ def _check_gpus(text: str) -> str:
     return text
 
 
-PortText = Annotated[
-    str, AfterValidator(_check_port), Field(json_schema_extra={"pattern": _PORT.pattern.replace("?P<", "?<")})
-]
+_PORT_IN_SCHEMA = re.sub(r"\?P<\w+>", "", _PORT.pattern)  # group names are spelt otherwise in other languages
+
+PortText = Annotated[str, AfterValidator(_check_port), Field(json_schema_extra={"pattern": _PORT_IN_SCHEMA})]
 VolumeText = Annotated[str, AfterValidator(_check_volume)]
 EnvFile = Annotated[str, AfterValidator(_check_env_file)]
 ShmSize = Annotated[str, AfterValidator(_check_shm), Field(json_schema_extra={"pattern": _SHM})]

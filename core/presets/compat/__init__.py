@@ -1,7 +1,7 @@
 """What goes with what: CUDA, PyTorch, TensorRT, Python, drivers and GPUs, from tables with their sources."""
 
+from core.presets.compat.checking import check, evaluate, site_facts, target_for
 from core.presets.compat.choices import Choices, choices
-from core.presets.compat.evaluate import check, evaluate, site_facts, target_for
 from core.presets.compat.facts import Facts, load_facts
 from core.presets.compat.machine import Gpu, TargetMachine, find_gpu, host_target, named_target
 from core.presets.compat.suggest import Suggestion, suggest

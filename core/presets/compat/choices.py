@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from core.presets.compat.evaluate import site_facts
+from core.presets.compat.checking import site_facts
 from core.presets.compat.facts import Facts
 from core.site import Site
 
@@ -57,7 +57,7 @@ def choices(site: Site | None = None) -> Choices:
         pythons=_newest(python for row in facts.torch.values() for python in row.python),
         wheel_tags=[row.key for row in reversed(facts.wheel_tags.values())],
         tensorrt=[row.newest for row in reversed(facts.tensorrt.values())],
-        nv_codec_headers=_newest(facts.headers),
+        nv_codec_headers=_newest(facts.nv_codec_headers),
         ffmpeg=_newest(facts.ffmpeg),
         opencv=_newest(facts.opencv),
         gpus=list(facts.gpus),

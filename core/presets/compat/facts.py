@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from packaging.version import Version
 from pydantic import ValidationError
@@ -52,8 +52,6 @@ _TABLES: dict[str, type[Row]] = {
     "packages": PackageRow,
 }
 
-_R = TypeVar("_R", bound=Row)
-
 
 @dataclass(frozen=True)
 class OverlayProblem:
@@ -68,86 +66,22 @@ class OverlayProblem:
 class Facts:
     """All tables, each a mapping from key to row in the order of the file. Nothing here reads a disk."""
 
-    tables: dict[str, dict[str, Row]]
+    torch: dict[str, TorchRow]  # by minor release, `2.7`
+    wheel_tags: dict[str, WheelTagRow]  # by tag, `cu126`
+    cuda: dict[str, CudaRow]  # by minor version, `12.6`
+    require_cuda: dict[str, RequireCudaRow]  # by CUDA minor version of the image
+    tensorrt: dict[str, TensorRTRow]  # by first release of a range
+    nv_codec_headers: dict[str, HeadersRow]  # by release, without its n
+    onnxruntime: dict[str, OnnxRuntimeRow]  # by first release of a range
+    gpus: dict[str, GpuRow]  # by name without the maker's, `GTX 1060`
+    base_images: dict[str, BaseImageRow]  # by image reference
+    systems: dict[str, SystemRow]  # by name and release, `debian12`
+    opencv: dict[str, OpenCvRow]  # by release
+    ffmpeg: dict[str, FfmpegRow]  # by branch
+    tensorflow: dict[str, TensorflowRow]  # by minor release
+    vram: dict[str, VramRow]  # by what needs the memory
+    packages: dict[str, PackageRow]  # by package and release
     problems: list[OverlayProblem] = field(default_factory=list)
-
-    def _table(self, name: str, kind: type[_R]) -> dict[str, _R]:
-        return {key: row for key, row in self.tables[name].items() if isinstance(row, kind)}
-
-    @property
-    def torch(self) -> dict[str, TorchRow]:
-        """By minor release, `2.7`."""
-        return self._table("torch", TorchRow)
-
-    @property
-    def wheel_tags(self) -> dict[str, WheelTagRow]:
-        """By tag, `cu126`."""
-        return self._table("wheel_tags", WheelTagRow)
-
-    @property
-    def cuda(self) -> dict[str, CudaRow]:
-        """By minor version, `12.6`."""
-        return self._table("cuda", CudaRow)
-
-    @property
-    def require_cuda(self) -> dict[str, RequireCudaRow]:
-        """By CUDA minor version of the image."""
-        return self._table("require_cuda", RequireCudaRow)
-
-    @property
-    def tensorrt(self) -> dict[str, TensorRTRow]:
-        """By first release of a range."""
-        return self._table("tensorrt", TensorRTRow)
-
-    @property
-    def headers(self) -> dict[str, HeadersRow]:
-        """By release of nv-codec-headers without its n."""
-        return self._table("nv_codec_headers", HeadersRow)
-
-    @property
-    def onnxruntime(self) -> dict[str, OnnxRuntimeRow]:
-        """By first release of a range."""
-        return self._table("onnxruntime", OnnxRuntimeRow)
-
-    @property
-    def gpus(self) -> dict[str, GpuRow]:
-        """By name without the maker's, `GTX 1060`."""
-        return self._table("gpus", GpuRow)
-
-    @property
-    def base_images(self) -> dict[str, BaseImageRow]:
-        """By image reference."""
-        return self._table("base_images", BaseImageRow)
-
-    @property
-    def systems(self) -> dict[str, SystemRow]:
-        """By name and release, `debian12`."""
-        return self._table("systems", SystemRow)
-
-    @property
-    def opencv(self) -> dict[str, OpenCvRow]:
-        """By release."""
-        return self._table("opencv", OpenCvRow)
-
-    @property
-    def ffmpeg(self) -> dict[str, FfmpegRow]:
-        """By branch."""
-        return self._table("ffmpeg", FfmpegRow)
-
-    @property
-    def tensorflow(self) -> dict[str, TensorflowRow]:
-        """By minor release."""
-        return self._table("tensorflow", TensorflowRow)
-
-    @property
-    def vram(self) -> dict[str, VramRow]:
-        """By name."""
-        return self._table("vram", VramRow)
-
-    @property
-    def packages(self) -> dict[str, PackageRow]:
-        """By name."""
-        return self._table("packages", PackageRow)
 
     def torch_row(self, release: str) -> TorchRow | None:
         """The row of a torch version, `2.7.1` or `2.7.1+cu126`."""
@@ -177,7 +111,7 @@ def load_facts(overlay: Path | None = None) -> Facts:
 
     A file of the overlay that cannot be used is named in `problems` and changes nothing.
     """
-    tables = {name: dict(rows) for name, rows in _shipped().items()}
+    tables: dict[str, dict[str, Any]] = {name: dict(rows) for name, rows in _shipped().items()}
     problems: list[OverlayProblem] = []
     for path in sorted(overlay.glob("*.json")) if overlay and overlay.is_dir() else []:
         if path.stem not in _TABLES:
@@ -187,7 +121,7 @@ def load_facts(overlay: Path | None = None) -> Facts:
             tables[path.stem].update(_read(path, _TABLES[path.stem]))
         except (OSError, ValueError) as error:
             problems.append(OverlayProblem(path, _one_line(error), f"compare it with {path.name} in {DATA.name}/"))
-    return Facts(tables, problems)
+    return Facts(**tables, problems=problems)
 
 
 @lru_cache(maxsize=1)

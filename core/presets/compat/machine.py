@@ -13,12 +13,14 @@ from core.errors import InputError
 from core.presets.compat.facts import Facts, load_facts
 from core.presets.compat.rows import GpuRow
 from core.presets.model import Preset
+from core.telemetry.gpus import GpuSampler
 
 _MAKER = re.compile(r"\b(nvidia|geforce|tesla)\b", re.IGNORECASE)
 _FORM = re.compile(r"\b(laptop|mobile|gpu|with|max-?q|pcie|sxm\d?|hbm\w*|\d+ ?gi?b)\b", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+) ?gi?b\b", re.IGNORECASE)
 _SM = re.compile(r"^(?:sm[_ ]?)?(\d{1,2})\.?(\d)$", re.IGNORECASE)
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
+_GIB = 1 << 30
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -96,12 +98,12 @@ def preset_target(preset: Preset, facts: Facts | None = None) -> TargetMachine |
 
 
 def host_target(facts: Facts | None = None) -> TargetMachine | None:
-    """This host's GPUs and driver, without starting any program; None without an NVIDIA driver."""
+    """This host's GPUs and driver; None without an NVIDIA driver. A driver that hangs costs its deadline, no more."""
     driver = _driver()
     if not driver:
         return None
     facts = facts or load_facts()
-    return TargetMachine(tuple(find_gpu(name, facts) for name in _model_names()), driver)
+    return TargetMachine(_nvml_gpus(facts) or tuple(find_gpu(name, facts) for name in _model_names()), driver)
 
 
 def runs(sm: str, cubins: list[str], ptx: list[str]) -> bool:
@@ -155,3 +157,19 @@ def _model_names() -> list[str]:
         if found:
             names.append(found[1])
     return names
+
+
+def _nvml_gpus(facts: Facts) -> tuple[Gpu, ...]:
+    """The GPUs as NVML tells them, which knows those that the tables do not; empty when it does not answer."""
+    with GpuSampler() as sampler:
+        sample = sampler.sample()
+    return tuple(
+        replace(
+            find_gpu(gpu.name, facts),
+            name=gpu.name,
+            sm=gpu.compute_capability,
+            vram_gib=round(gpu.memory_total / _GIB, 1) if gpu.memory_total else None,
+        )
+        for gpu in sample.gpus
+        if gpu.name and gpu.compute_capability
+    )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from core.findings import has_errors
+from core.presets.compat.checking import evaluate, site_facts
 from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.checks.media import newest_headers
 from core.presets.compat.checks.packages import onnxruntime_range
 from core.presets.compat.checks.torch import newest_torch
-from core.presets.compat.evaluate import evaluate, site_facts
 from core.presets.compat.facts import Facts
 from core.presets.compat.machine import Gpu, TargetMachine, at_least, driver_cuda, runs
 from core.presets.compat.rows import BaseImageRow, TensorRTRow
@@ -49,9 +49,14 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
         return []
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
-    made = [_combine(tag, image, target, oldest, facts) for tag in tags for image in _base_images(tag, facts)]
-    working = [one for one in made if one and _works(one, target, facts)]
-    return sorted(_one_for_each_tag(working), key=_newness, reverse=True)[:limit]
+    found = [_first_that_works(tag, target, oldest, facts) for tag in tags if _runs_on_all(tag, gpus, facts)]
+    return sorted((one for one in found if one), key=_newness, reverse=True)[:limit]
+
+
+def _first_that_works(tag: str, target: TargetMachine, oldest: Gpu, facts: Facts) -> Suggestion | None:
+    """The combination of a tag on the best base image that makes it work."""
+    made = (_combine(tag, image, target, oldest, facts) for image in _base_images(tag, facts))
+    return next((one for one in made if one and _works(one, target, facts)), None)
 
 
 def _works(suggestion: Suggestion, target: TargetMachine, facts: Facts) -> bool:
@@ -68,14 +73,6 @@ def _newness(suggestion: Suggestion) -> tuple[Version, str]:
 def _runs_on_all(tag: str, gpus: list[Gpu], facts: Facts) -> bool:
     row = facts.wheel_tags[tag]
     return all(runs(gpu.sm, row.sm, row.ptx) for gpu in gpus)
-
-
-def _one_for_each_tag(suggestions: list[Suggestion]) -> list[Suggestion]:
-    """The best of each tag: base images come best first."""
-    best: dict[str, Suggestion] = {}
-    for one in suggestions:
-        best.setdefault(one.torch.partition("+")[2], one)
-    return list(best.values())
 
 
 def _base_images(tag: str, facts: Facts) -> list[BaseImageRow]:

@@ -26,7 +26,9 @@ def nvenc(subject: Subject) -> list[Finding]:
     row = headers_row(version, subject.facts)
     if row is None:
         what = f"nv-codec-headers {version} is not in the tables"
-        found.append(warning("nvenc-headers", what, "", f"known: {listed(list(subject.facts.headers))}", _HEADERS))
+        found.append(
+            warning("nvenc-headers", what, "", f"known: {listed(list(subject.facts.nv_codec_headers))}", _HEADERS)
+        )
     elif target and target.driver and Version(target.driver) < Version(row.min_driver):
         found.append(_driver_too_old(subject, target, version, row))
     for gpu in target.gpus if target else ():
@@ -60,12 +62,12 @@ def _driver_too_old(subject: Subject, target: TargetMachine, version: str, row: 
 def headers_row(version: str, facts: Facts) -> HeadersRow | None:
     """The row of a release, `12.1.14` or `12.1.14.0`."""
     first_three = ".".join(version.removeprefix("n").split(".")[:3])
-    return facts.headers.get(first_three)
+    return facts.nv_codec_headers.get(first_three)
 
 
 def newest_headers(driver: str, facts: Facts) -> str:
     """The newest nv-codec-headers that work with a driver (any, if it is not known); empty for none."""
-    rows = [row for row in facts.headers.values() if not driver or Version(row.min_driver) <= Version(driver)]
+    rows = [row for row in facts.nv_codec_headers.values() if not driver or Version(row.min_driver) <= Version(driver)]
     return max((row.key for row in rows), key=Version, default="")
 
 

@@ -1,0 +1,72 @@
+"""Suggestions: whatever is suggested passes the checks, on every GPU with every driver."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.findings import has_errors
+from core.presets import store
+from core.presets.compat import check, choices, load_facts, named_target, suggest
+from core.presets.compat.machine import TargetMachine
+from core.site import Site
+
+FACTS = load_facts()
+DRIVERS = ["470.57.02", "525.60.13", "535.183.01", "550.54.14", "560.35.05", "570.124.06", "580.65.06", "595.58.03", ""]
+# The checks look at no more of a GPU than this, apart from its memory.
+ONE_OF_EACH_KIND = {(row.sm, row.brand, row.nvenc): name for name, row in FACTS.gpus.items()}.values()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_every_suggestion_passes_its_own_check(driver: str, site: Site) -> None:
+    for name in ONE_OF_EACH_KIND:
+        target = named_target([name], driver)
+        for suggestion in suggest(target, limit=10):
+            store.save(site, "suggested", suggestion.preset)
+            findings = check(store.load_named(site, "suggested"), target)
+            assert not has_errors(findings), (name, driver, suggestion.torch, findings)
+
+
+def test_nothing_is_left_out_that_would_work() -> None:
+    """For each GPU some wheels have code for and a new driver, there is a suggestion."""
+    for name, row in FACTS.gpus.items():
+        assert bool(suggest(named_target([name], "595.58.03"))) == (row.brand != "jetson"), name
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "torch", "tensorrt", "headers"),
+    [
+        ("GTX 1060", "535.183", "2.14.0+cu126", "", "12.1.14"),
+        ("GTX 1060", "470.57.02", "2.7.1+cu118", "8.6.1", "11.1.5"),
+        ("V100", "580.65.06", "2.14.0+cu126", "", "13.0.19"),
+        ("RTX 5090", "570.124.06", "2.11.0+cu129", "11.1", "13.0.19"),
+        ("H200", "580.65.06", "2.14.0+cu132", "11.1", ""),
+    ],
+)
+def test_known_machines(gpu: str, driver: str, torch: str, tensorrt: str, headers: str) -> None:
+    best = suggest(named_target([gpu], driver))[0]
+    assert (best.torch, best.tensorrt, best.nv_codec_headers) == (torch, tensorrt, headers)
+    assert best.torchvision
+    assert any(gpu in reason for reason in best.reasons)
+
+
+def test_two_gpus_get_what_runs_on_both() -> None:
+    both = suggest(named_target(["GTX 1060", "RTX 4090"], "580.65.06"))
+    assert both[0].torch.endswith("+cu126")
+    assert suggest(named_target(["GTX 1060", "RTX 5090"], "580.65.06")) == []
+
+
+def test_nothing_for_nothing() -> None:
+    assert suggest(TargetMachine()) == []
+    assert suggest(named_target(["Voodoo 2"], "580.65.06")) == []
+
+
+def test_choices_fit_together() -> None:
+    offered = choices()
+    assert offered.torch_versions(python="3.9", tag="cu126")[0] == "2.8.0+cu126"
+    assert all(version.endswith("+cu118") for version in offered.torch_versions(tag="cu118"))
+    assert offered.torch_versions(tag="cu118")[0] == "2.7.1+cu118"
+    assert offered.tensorrt_versions(cuda="11.8")[0] == "10.13.0"
+    assert offered.tensorrt_versions(python="3.6") == ["8.6.1"]
+    assert offered.pythons[0] == "3.15"
+    assert "GTX 1060" in offered.gpus
+    assert "debian:bookworm-slim" in offered.base_images
