@@ -92,6 +92,18 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
         return docker.DockerClient(base_url=target.host, timeout=timeout, tls=_tls(target))  # type: ignore[arg-type]
 
 
+def engine_root(site: Site, client: docker.DockerClient) -> Path | None:
+    """The folder of this machine where the engine keeps images and containers; None for a remote engine.
+
+    Raises EngineError.
+    """
+    if not endpoint(site).local:
+        return None
+    with engine_errors("Engine's description"):
+        root = client.info().get("DockerRootDir", "")
+    return Path(root) if root else None
+
+
 @contextmanager
 def engine_errors(what: str) -> Iterator[None]:
     """Turn the SDK's and the transport's errors inside the block into an EngineError about `what`."""

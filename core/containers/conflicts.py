@@ -14,8 +14,13 @@ def port_holder(port: Port, containers: Iterable[Container], *, local: bool) -> 
     """In words who holds the host's side of `port` now; None when it is free as far as can be seen from here."""
     for container in containers:
         if container.running and any(_collide(port, taken) for taken in container.ports if taken.host_port):
-            return f"container {container.name}"
+            return container_words(container.name)
     return _process_holder(port) if local else None
+
+
+def container_words(name: str) -> str:
+    """How a container that holds a port is called."""
+    return f"container {name}"
 
 
 def _collide(one: Port, other: Port) -> bool:

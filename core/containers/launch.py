@@ -30,10 +30,13 @@ class LaunchError(XaivaError):
     """Something is in the way of a launch; `findings` name each thing with its remedy."""
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
-        errors = [finding for finding in findings if finding.level is Level.ERROR]
-        why = "; ".join(f"{finding.what}: {finding.why}" for finding in errors)
-        super().__init__(what, why, "; ".join(dict.fromkeys(finding.remedy for finding in errors)))
         self.findings = list(findings)
+        errors = [finding for finding in findings if finding.level is Level.ERROR]
+        if len(errors) == 1:
+            super().__init__(what, f"{errors[0].what}: {errors[0].why}", errors[0].remedy)
+        else:
+            lines = [f"\n  - {one.what}: {one.why}\n    → {one.remedy}" for one in errors]
+            super().__init__(what, f"{len(errors)} things are in the way{''.join(lines)}")
 
 
 def container_name(preset_name: str) -> str:
@@ -56,7 +59,7 @@ def preflight(
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
-    return checks.findings(site, preset_name, name or container_name(preset_name), settings, around, replace=replace)
+    return checks.findings(preset_name, name or container_name(preset_name), settings, around, replace=replace)
 
 
 def launch(
@@ -87,7 +90,7 @@ def launch(
     around = _look_around(client, site, preset_name, settings, dev_mode)
     if create_folders and around.local:
         _create_folders(settings)
-    found = checks.findings(site, preset_name, name, settings, around, replace=replace)
+    found = checks.findings(preset_name, name, settings, around, replace=replace)
     if has_errors(found) or around.image is None:
         raise LaunchError(f"Launch of {preset_name}", found)
     body = _body(site, preset_name, preset, settings, around.image, dev_mode)

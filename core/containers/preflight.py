@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers.conflicts import port_holder
+from core.containers.conflicts import container_words, port_holder
 from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
 from core.containers.listing import list_containers
 from core.containers.model import Container
 from core.containers.settings import Settings
 from core.engine import engine_errors
 from core.findings import Finding, Level
-from core.site import Site
 
 if TYPE_CHECKING:
     import docker
@@ -42,13 +41,11 @@ def look_around(client: docker.DockerClient, preset_name: str, *, dev: bool, gpu
     return Surroundings(list_containers(client), image, tag, access, local)
 
 
-def findings(
-    site: Site, preset_name: str, name: str, settings: Settings, around: Surroundings, *, replace: bool
-) -> list[Finding]:
+def findings(preset_name: str, name: str, settings: Settings, around: Surroundings, *, replace: bool) -> list[Finding]:
     """Everything that is in the way of a container `name` of the preset; errors mean it would not start."""
     found: list[Finding] = []
     if around.image is None:
-        found.append(_image_missing(site, preset_name, around.image_tag))
+        found.append(_image_missing(preset_name, around.image_tag))
     if settings.gpus and around.gpus is GpuAccess.NONE:
         found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
     found += _name_taken(name, around.containers, replace)
@@ -80,11 +77,8 @@ def _image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[st
     return tags[-1], None
 
 
-def _image_missing(site: Site, preset_name: str, tag: str) -> Finding:
-    packed = sorted((site.artifacts / preset_name / "images").glob("*.tar*"))
-    remedy = f"build it: xaiva build {preset_name}"
-    if packed:
-        remedy += f"; or load it: docker load -i {packed[0]}"
+def _image_missing(preset_name: str, tag: str) -> Finding:
+    remedy = f"build it: xaiva build {preset_name}; or load it from a file: xaiva load {preset_name} --file IMAGE.tar"
     return _error("image-missing", f"Image {tag}", "the engine does not have it", remedy)
 
 
@@ -98,16 +92,16 @@ def _name_taken(name: str, containers: Sequence[Container], replace: bool) -> li
     if holder.running:
         return [_error("already-running", what, f"it is running already ({holder.status})", f"xaiva stop {name}")]
     if not replace:
-        remedy = f"launch again with --replace, or start the old one: docker start {name}"
+        remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
         return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
     return []
 
 
 def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surroundings) -> list[Finding]:
     found: list[Finding] = []
-    others = [container for container in around.containers if container.name != name]
     for port in settings.ports:
-        if holder := port_holder(port, others, local=around.local):
+        holder = port_holder(port, around.containers, local=around.local)
+        if holder and holder != container_words(name):  # that it runs already has been said
             remedy = "stop that, or change run.ports of the preset"
             what = f"Port {port.host_port}/{port.protocol}"
             found.append(

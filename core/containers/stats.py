@@ -57,7 +57,9 @@ def stats(client: docker.DockerClient, reference: str) -> Stats:
         next(values, None)
         found = next(values, None)
     if found is None:
-        raise EngineError(f"Statistics of container {reference}", "it is not running", f"docker start {reference}")
+        raise EngineError(
+            f"Statistics of container {reference}", "it is not running", f"start it: xaiva restart {reference}"
+        )
     return found
 
 

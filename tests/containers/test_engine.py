@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine import EngineError, connect, docker_environment, endpoint
+from core.engine import EngineError, connect, docker_environment, endpoint, engine_root
 from core.site import EngineSettings, Site, SiteSettings
 from tests.support import require
 from tests.support.engine import TestEngine
@@ -78,6 +78,13 @@ def test_context_that_cannot_be_used(tmp_path: Path, configuration: Path, name: 
     (meta / "meta.json").write_text("{}")
     with pytest.raises(EngineError, match=rf"(?s)Docker context {name}.*{said}.*docker context"):
         connect(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration), "DOCKER_CONTEXT": name}))
+
+
+@pytest.mark.engine
+def test_root_folder(tmp_path: Path, engine: TestEngine) -> None:
+    site = site_with(tmp_path, {}, host=engine.host)
+    assert engine_root(site, connect(site)) == engine.folder / "data"
+    assert engine_root(site_with(tmp_path, {}, host="ssh://far"), connect(site)) is None
 
 
 def test_no_engine(tmp_path: Path) -> None:
