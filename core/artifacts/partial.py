@@ -125,9 +125,14 @@ class Partial:
     def close(self) -> None:
         """Keep what there is for the next time."""
         with self.lock:
-            if self._handle >= 0:
+            if self._handle < 0:
+                return
+            try:
                 if self._part.exists():
                     self._save()
+            except OSError:
+                pass  # a full disk; the journal of a moment ago still holds
+            finally:
                 os.close(self._handle)
                 self._handle = -1
 
@@ -172,8 +177,11 @@ class Partial:
             "pieces": [[piece.start, piece.end, piece.done] for piece in self.pieces],
         }
         temporary = self._journal.with_suffix(".new")  # not fsynced: after a power cut the SHA-256 judges anyway
-        temporary.write_text(json.dumps(state))
-        os.replace(temporary, self._journal)
+        try:
+            temporary.write_text(json.dumps(state))
+            os.replace(temporary, self._journal)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _load(self) -> None:
         """Take up what an earlier sync left. A journal that cannot be trusted is dropped with its bytes."""

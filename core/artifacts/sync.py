@@ -191,11 +191,11 @@ class _Syncing:
         arrived = len(downloader.arrived)
         self.progress.stage(self._overall(downloader, total, StageState.RUNNING, f"{arrived} files arrived"))
         in_flight = downloader.in_flight()
+        for partial in [partial for partial in self._shown if partial not in in_flight]:
+            self._hide(partial, downloader)
         for partial in in_flight:
             self._shown[partial] = _stage_of(partial, StageState.RUNNING)
             self.progress.stage(self._shown[partial])
-        for partial in [partial for partial in self._shown if partial not in in_flight]:
-            self._hide(partial, downloader)
 
     def _hide(self, partial: Partial, downloader: Downloader) -> None:
         del self._shown[partial]

@@ -206,7 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         cut = min((limit for limit in (fault.drop_after, fault.stall_after) if limit >= 0), default=-1) if fault else -1
         with open(path, "rb") as file:
             self.wfile.flush()
-            self.connection.sendfile(file, start, count if cut < 0 else min(cut, count))
+            wanted = count if cut < 0 else min(cut, count)
+            if wanted:  # sendfile takes nothing less
+                self.connection.sendfile(file, start, wanted)
         if cut >= 0:
             if fault and fault.stall_after >= 0:
                 self.server.index.ended.wait()
