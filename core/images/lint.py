@@ -40,7 +40,7 @@ _FETCHERS: tuple[tuple[re.Pattern[str], re.Pattern[str] | None, str, str], ...] 
         "name the file as a source of the preset; it then comes from sources/",
     ),
     (
-        re.compile(r"\bgit\s+(?:-\S+\s+)*(?:clone|fetch|pull|submodule|ls-remote)\b"),
+        re.compile(r"\bgit\s+(?:\S+\s+){0,4}?(?:clone|fetch|pull|submodule|ls-remote)\b"),
         None,
         "it asks a git server",
         "name the repository as a source of the preset; its snapshot then comes from sources/",
@@ -109,6 +109,7 @@ def instructions(text: str) -> Iterator[Instruction]:
             at += 1
             if line.startswith("#") or (not line and parts):
                 continue
+            start = start if parts else at
             parts.append(line.removesuffix("\\"))
             if not line.endswith("\\"):
                 break
@@ -120,7 +121,7 @@ def instructions(text: str) -> Iterator[Instruction]:
             at += 1
         word, _, rest = joined.partition(" ")
         if word:
-            yield _instruction(start + 1, word.upper(), rest.strip())
+            yield _instruction(start, word.upper(), rest.strip())
 
 
 def _instruction(line: int, word: str, rest: str) -> Instruction:

@@ -35,7 +35,7 @@ def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str = "run
 
     Raises InputError when a requirement file of the preset cannot be read.
     """
-    from core.presets.compat.evaluate import site_facts, target_for
+    from core.presets.compat.checking import site_facts, target_for
 
     env = docker_environment(site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"

@@ -1,4 +1,4 @@
-"""FFmpeg and OpenCV compiled from their real sources with no network, a media tree that links to them, all of it used."""
+"""FFmpeg and OpenCV compiled from their real sources with no network, a media tree linked to them, and their use."""
 
 from __future__ import annotations
 

@@ -1,0 +1,102 @@
+"""Kept builds: listing, broken records, keeping few, and why one was slower."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
+from core.artifacts.store import lock_text
+from core.errors import InputError
+from core.images.history import (
+    RECORD,
+    BuildRecord,
+    Outcome,
+    StageRecord,
+    builds_folder,
+    compare,
+    list_builds,
+    new_build,
+    read_build,
+    save,
+    trim,
+)
+from core.site import Site
+
+BASE = LockedImage(reference="debian:x", tag="xaiva-base/debian:0123456789ab", config_digest="sha256:01")
+
+
+def lock_with(*files: str) -> Lock:
+    """A lock of these files, `path=hash letter`."""
+    locked = [
+        LockedFile(path=path, size=1, sha256=letter * 64, kind=Kind.WHEEL, url="file:x")
+        for path, _, letter in (file.partition("=") for file in files)
+    ]
+    return Lock(preset="p", preset_sha256="ab" * 32, python_version="3.11", base_image=BASE, files=locked)
+
+
+def kept(site: Site, lock: Lock, started: float, *stages: StageRecord, preset: str = "p") -> BuildRecord:
+    """A finished build of 100 s."""
+    record, folder = new_build(site, preset, lock, lock_text(lock), "runtime")
+    values = {"started": started, "ended": started + 100, "outcome": Outcome.DONE, "stages": list(stages)}
+    record = record.model_copy(update=values)
+    save(folder, record)
+    return record
+
+
+def stage(name: str, seconds: float, cached: bool = False) -> StageRecord:
+    """A stage as it ended."""
+    return StageRecord(name=name, state="cached" if cached else "done", cached=cached, seconds=seconds)
+
+
+def test_lists_newest_first_and_a_broken_record_stops_none(site: Site) -> None:
+    assert list_builds(site) == []
+    first, second = kept(site, lock_with(), 1), kept(site, lock_with(), 2)
+    other = kept(site, lock_with(), 3, preset="other")
+    broken = builds_folder(site) / "broken"
+    broken.mkdir()
+    (broken / RECORD).write_text("{")
+    assert [record.id for record in list_builds(site)] == [other.id, second.id, first.id]
+    assert [record.id for record in list_builds(site, "p")] == [second.id, first.id]
+    assert read_build(site, first.id) == first
+    assert first.seconds == 100
+    with pytest.raises(InputError, match="no such build"):
+        read_build(site, "broken")
+
+
+def test_a_build_that_was_killed_still_says_running(site: Site) -> None:
+    record, _ = new_build(site, "p", lock_with(), "{}", "runtime")
+    assert list_builds(site)[0].outcome is Outcome.RUNNING
+    assert record.seconds == 0
+
+
+def test_keeps_only_the_newest(site: Site) -> None:
+    records = [kept(site, lock_with(), started) for started in range(5)]
+    trim(site, 2)
+    assert [record.id for record in list_builds(site)] == [records[4].id, records[3].id]
+    assert not (builds_folder(site) / records[0].id).exists()
+
+
+def test_says_why_a_build_was_slower(site: Site) -> None:
+    old = lock_with("layers/a/wheels/x-1.whl=1", "layers/a/wheels/gone.whl=1", "layers/a/wheels/same.whl=1")
+    new = lock_with("layers/a/wheels/x-1.whl=2", "layers/a/wheels/added.whl=1", "layers/a/wheels/same.whl=1")
+    before = kept(site, old, 1, stage("python", 1, cached=True), stage("ffmpeg", 0, cached=True), stage("a", 10))
+    after = kept(site, new, 2, stage("python", 1, cached=True), stage("ffmpeg", 77), stage("a", 20), stage("dev", 5))
+    found = compare(site, before, after)
+    assert found.reasons[0] == "ffmpeg came from the cache and was built now: 77.0 s"
+    assert found.reasons[1] == "a took 20.0 s instead of 10.0 s"
+    assert found.reasons[2] == "dev is new: 5.0 s"
+    assert found.lock_changes == [
+        "added layers/a/wheels/added.whl",
+        "removed layers/a/wheels/gone.whl",
+        "changed layers/a/wheels/x-1.whl",
+    ]
+    assert not any("python" in reason for reason in found.reasons)
+    assert next(s for s in found.stages if s.name == "dev").before is None
+
+
+def test_equal_builds_have_no_reasons(site: Site) -> None:
+    lock = lock_with("layers/a/wheels/x-1.whl=1")
+    before, after = (kept(site, lock, n, stage("a", 10)) for n in (1, 2))
+    found = compare(site, before, after)
+    assert found.reasons == found.lock_changes == []
+    assert found.seconds == 0

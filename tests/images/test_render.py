@@ -1,0 +1,181 @@
+"""The rendered Dockerfile, its companions, and the bill of materials: pure functions of preset and lock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.errors import InputError
+from core.images import sbom
+from core.images.lint import instructions, lint
+from core.images.render import render, stage_names, write_context
+from core.presets.model import Preset
+from core.site import Site
+from tests.images.support import preset_of
+from tests.support import require
+
+BASE = LockedImage(reference="debian:bookworm-slim", tag="xaiva-base/debian:0123456789ab", config_digest="sha256:01")
+SMALL = LockedImage(reference="debian:small", tag="xaiva-base/debian:ba9876543210", config_digest="sha256:02")
+
+
+def locked(path: str, kind: Kind, name: str, version: str = "1") -> LockedFile:
+    """A locked file whose hash is made up."""
+    return LockedFile(path=path, size=1, sha256="ab" * 32, kind=kind, url="file:x", name=name, version=version)
+
+
+def lock_of(preset: Preset, *names: str, **fields: object) -> Lock:
+    """A lock with a layer of one wheel each, and these files."""
+    files = [locked(f"layers/{name}/wheels/{name}.whl", Kind.WHEEL, name) for name in names]
+    layers = [
+        LockedLayer(name=n, requirements=f"layers/{n}/requirements.txt", wheels=[f"layers/{n}/wheels/{n}.whl"])
+        for n in names
+    ]
+    extra = fields.pop("files", [])
+    assert isinstance(extra, list)
+    values = {"preset": "p", "preset_sha256": "cd" * 32, "python_version": preset.python_version, "base_image": BASE}
+    return Lock.model_validate({**values, "layers": layers, "files": files + extra, **fields})
+
+
+FULL = preset_of(
+    build_options={
+        "ffmpeg_configure": ["--extra-cflags=-O2"],
+        "opencv_cmake": ["-DWITH_CUDA=ON"],
+        "xaiva_media_cmake": ["-DX=(a)"],
+    },
+    build_secrets=["MEDIA_KEY"],
+    tensorrt={"enabled": True, "version": "8.6.1"},
+    models=[{"name": "face", "file": "face.onnx", "sha256": "ab" * 32, "destination": "/models/face/model.onnx"}],
+)
+SOURCES = [
+    locked(f"sources/{name}-1.tar.gz", Kind.SOURCE, name)
+    for name in ("xaiva-media", "opencv", "opencv_contrib", "ffmpeg", "nv-codec-headers", "tensorrt", "notes", "python")
+]
+
+
+def full_lock() -> Lock:
+    """Everything that a lock can hold."""
+    files = [*SOURCES, locked("models/face.onnx", Kind.MODEL, "face"), locked("debs/a_1_all.deb", Kind.DEB, "a")]
+    files += [locked("build-debs/b_1_all.deb", Kind.DEB, "b"), locked("layers/x/wheels/numpy.whl", Kind.WHEEL, "numpy")]
+    fields = {"debs": ["debs/a_1_all.deb"], "build_debs": ["build-debs/b_1_all.deb"], "python_from": "source"}
+    return lock_of(FULL, "common", "service", files=files, runtime_base_image=SMALL, **fields)
+
+
+def stages(text: str) -> dict[str, str]:
+    """Stage → the stage or image it stands on."""
+    froms = [step.text.split() for step in instructions(text) if step.word == "FROM"]
+    return {words[2]: words[0] for words in froms}
+
+
+def test_one_stage_a_layer_in_order() -> None:
+    preset = preset_of(inference_service=False)
+    text = render("p", preset, lock_of(preset, "common", "stt-whisperx", "extra"))
+    assert stages(text) == {
+        "base": BASE.tag,
+        "python": "base",
+        "common": "python",
+        "stt-whisperx": "common",
+        "extra": "stt-whisperx",
+        "runtime": "extra",
+        "dev": "runtime",
+    }
+
+
+def test_everything_at_once() -> None:
+    lock = full_lock()
+    text = render("p", FULL, lock)
+    assert list(stages(text)) == stage_names(FULL, lock)
+    assert stages(text)["runtime"] == SMALL.tag
+    assert stages(text)["opencv"] == "ffmpeg"
+    assert stages(text)["toolchain"] == "python", "a compiler must not depend on a layer"
+    assert "/opt/python/bin/python3.11 -m venv" in text
+    assert "--disable-doc --enable-ffnvcodec" in text
+    assert "'-DX=(a)'" in text
+    assert "--enable-ffnvcodec" in text
+    assert "--mount=type=secret,id=MEDIA_KEY" in text
+    assert 'COPY --link ["models/face.onnx", "/models/face/model.onnx"]' in text
+    assert "/opt/src/notes" in text
+    assert "source=layers/x/wheels/numpy.whl" in text
+    assert lint(text) == []
+    assert "syntax" not in text
+    assert not any(step.word in ("ADD", "ARG") for step in instructions(text))
+
+
+def test_wheels_and_debs_are_mounted_never_copied() -> None:
+    copies = [step.text for step in instructions(render("p", FULL, full_lock())) if step.word == "COPY"]
+    assert not any("wheels" in copy or "debs" in copy for copy in copies)
+
+
+def test_the_same_lock_gives_the_same_bytes() -> None:
+    assert render("p", FULL, full_lock()) == render("p", FULL, full_lock())
+    assert sbom.cyclonedx(full_lock()) == sbom.cyclonedx(full_lock())
+
+
+def test_the_command_by_hand_stands_at_the_top() -> None:
+    text = render("p", FULL, full_lock())
+    head = text.partition("\nFROM")[0]
+    assert "docker buildx build --builder default --network none --pull=false" in head
+    assert "--secret id=MEDIA_KEY" in head
+    assert all(line.startswith("#") or not line for line in head.splitlines())
+
+
+def test_a_layer_may_not_be_named_like_a_stage() -> None:
+    preset = preset_of()
+    for name in ("runtime", "9lives"):
+        with pytest.raises(InputError, match="another name"):
+            render("p", preset, lock_of(preset, name))
+    assert "AS tensorrt" in render("p", preset, lock_of(preset, "tensorrt"))
+
+
+def test_a_source_must_be_a_tar() -> None:
+    preset = preset_of()
+    zipped = [locked("sources/ffmpeg-1.zip", Kind.SOURCE, "ffmpeg")]
+    with pytest.raises(InputError, match="only tar"):
+        render("p", preset, lock_of(preset, files=zipped))
+
+
+def test_a_broken_template_of_the_site_is_named() -> None:
+    preset = preset_of()
+    with pytest.raises(InputError, match="line 2"):
+        render("p", preset, lock_of(preset), "FROM x\n{% if %}\n")
+    with pytest.raises(InputError, match="nonsense"):
+        render("p", preset, lock_of(preset), "FROM {{ nonsense }}\n")
+
+
+def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) -> None:
+    folder = site.artifacts / "p"
+    text = write_context(site, folder, "p", FULL, full_lock())
+    assert (folder / "Dockerfile").read_text() == text
+    assert (folder / "debs.sha256").read_text() == f"{'ab' * 32}  a_1_all.deb\n"
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    write_context(site, folder, "p", FULL, full_lock())
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
+    assert write_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+
+
+def test_the_bill_of_materials_names_every_file() -> None:
+    document = json.loads(sbom.cyclonedx(full_lock()))
+    assert document["bomFormat"] == "CycloneDX"
+    parts = {part["bom-ref"]: part for part in document["components"]}
+    assert len(parts) == len(document["components"]) == len(full_lock().files) + 2
+    assert parts["layers/common/wheels/common.whl"]["purl"] == "pkg:pypi/common@1"
+    assert parts["debs/a_1_all.deb"]["purl"] == "pkg:deb/debian/a@1"
+    assert parts["models/face.onnx"]["type"] == "machine-learning-model"
+    assert parts[BASE.tag]["type"] == "container"
+
+
+@pytest.mark.index
+def test_an_installed_distribution_brings_the_template(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    target = tmp_path / "installed"
+    words = ["-m", "pip", "install", "--quiet", "--no-deps", "--prefix", str(target), str(root)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    require(done.returncode == 0, f"a build back end from the index: {done.stderr[-300:]}")
+    installed = next(target.rglob("Dockerfile.j2"))
+    assert installed.relative_to(target) == Path("share/xaiva/docker/Dockerfile.j2")
+    assert installed.read_bytes() == (root / "docker/Dockerfile.j2").read_bytes()
