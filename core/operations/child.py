@@ -49,6 +49,8 @@ def main() -> None:
         os.rmdir(temporary)
         return
     log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
+    if held.attempt > 1:
+        log.write([("", f"-- attempt {held.attempt} --")])
     Supervisor(site, held, log, redactor(site.env)).run()
 
 
@@ -101,7 +103,8 @@ class Supervisor:
         report, report_end = os.pipe()
         control_end, self._control = os.pipe()
         output, output_end = os.pipe()
-        worker = subprocess.Popen(
+        # Held here: a forgotten Popen would collect the exit status itself.
+        self._worker = subprocess.Popen(
             interpreter("core.operations.worker", str(report_end), str(control_end)),
             stdin=subprocess.DEVNULL,
             stdout=output_end,
@@ -112,7 +115,6 @@ class Supervisor:
         )
         for end in (report_end, control_end, output_end):
             os.close(end)
-        self._worker = worker.pid
         task = Task(
             site=os.fspath(self._site.root),
             target=self._claim.target,
@@ -140,7 +142,7 @@ class Supervisor:
         """Collect whoever ended: the worker, and orphans that became ours."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._worker:
+                if ended[0] == self._worker.pid:
                     self._status = ended[1]
 
     # -- what it says -----------------------------------------------------------------------------------------------
@@ -169,7 +171,10 @@ class Supervisor:
     def _take_reports(self, lines: list[bytes]) -> None:
         rows: list[tuple[str, str]] = []
         for line in lines:
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except ValueError:  # a message that a signal broke off
+                continue
             if "log" in message:
                 stage, text = message["log"]
                 rows.append((stage, self._redact(text)))
@@ -233,7 +238,9 @@ class Supervisor:
         end = self._outcome()
         self._close_stages(end.state)
         self._log.close()
-        remove_leftovers(self._site, self._claim.key, self._claim.temporary)
+        # Fenced off, we no longer hold the key: somebody else may be at work there.
+        key = self._claim.key if self._claim.renew() else ""
+        remove_leftovers(self._site, key, self._claim.temporary)
         self._claim.finish(end.state, end.result, end.failure)
 
     def _outcome(self) -> End:

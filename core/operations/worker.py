@@ -28,8 +28,8 @@ from core.progress import Stage
 from core.site import Site
 
 STAGE_SECONDS = 0.1  # how often the numbers of a running stage are passed on; a new state is passed on at once
-GRACE_SECONDS = 0.3  # from the flag to SIGTERM, which breaks off what does not look at the flag
-KILL_SECONDS = 0.8  # from the flag to SIGKILL: within a second it is over
+GRACE_SECONDS = 0.25  # from the flag to SIGTERM, which breaks off what does not look at the flag
+KILL_SECONDS = 0.7  # from the flag to SIGKILL: within a second it is over
 
 
 class Task(BaseModel):
@@ -88,12 +88,15 @@ class PipeProgress:
             self._send([{"stage": stage.model_dump(mode="json")} for stage in stages])
 
     def end(self, end: End) -> None:
-        """Say how it ended."""
+        """Say how it ended, on a line of its own even when a signal broke off the message before."""
         self.flush()
-        self._send([{"end": end.model_dump(mode="json")}])
+        self._write(b"\n" + json.dumps({"end": end.model_dump(mode="json")}).encode() + b"\n")
 
     def _send(self, messages: list[dict[str, object]]) -> None:
-        data = memoryview("".join(json.dumps(message) + "\n" for message in messages).encode())
+        self._write("".join(json.dumps(message) + "\n" for message in messages).encode())
+
+    def _write(self, message: bytes) -> None:
+        data = memoryview(message)
         with self._lock:
             try:
                 while data:

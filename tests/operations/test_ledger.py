@@ -110,6 +110,7 @@ def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
     again = ledger.wait(ledger.retry(operation.id).id)
     assert (again.state, again.attempt, again.failure) == (State.DONE, 2, None)
     assert again.result == {"waited": True}
+    assert "-- attempt 2 --" in Path(again.log).read_text()
 
 
 def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site) -> None:
