@@ -264,7 +264,7 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
         (
             "vram",
             "warning",
-            torch("2.7.1+cu126", layers=layer("whisperx")),
+            torch("2.7.1+cu126", layers=layer("whisperx", "faster-whisper")),
             torch("2.7.1+cu126", layers=layer("numpy")),
             machine("GTX 1060", "560.35.05"),
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from core.presets.compat.checks import CODES
 from core.presets.schema import schema_text
 from core.presets.validation import known_keys
 
@@ -55,3 +56,8 @@ def test_every_field_is_in_the_documentation() -> None:
     text = (CHECKOUT / "docs" / "presets.md").read_text()
     keys = {key for part in SCHEMA["$defs"].values() for key in part.get("properties", {})} | set(known_keys(()))
     assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
+
+
+def test_every_code_is_in_the_documentation() -> None:
+    text = (CHECKOUT / "docs" / "presets.md").read_text()
+    assert [code for code, about in CODES.items() if f"| `{code}` | {about} |" not in text] == []
