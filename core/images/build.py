@@ -247,7 +247,7 @@ def _failure(name: str, tree: StageTree) -> XaivaError:
         words = [word for word in tree.words if word.strip()]
         errors = [word for word in words if word.startswith("ERROR")]
         why = (errors or words or ["buildx said nothing"])[-1]
-        return XaivaError(f"Build of {name}", why, "the whole log is kept with the build")
+        return XaivaError(f"Build of {name}", why, "the whole log is kept: xaiva builds list, and .xaiva/builds/")
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
     remedy = f"the log of {step.stage} says why; mend it and build again: the stages before it come from the cache"
     return XaivaError(f"Build of {name}, {where}", step.vertex.error, remedy)

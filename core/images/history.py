@@ -150,7 +150,7 @@ def read_build(site: Site, identity: str) -> BuildRecord:
     for record in _records(site):
         if record.id == identity:
             return record
-    raise InputError(f"Build {identity}", "there is no such build", "the Builds screen lists them")
+    raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva builds list")
 
 
 def log_path(site: Site, identity: str) -> Path:

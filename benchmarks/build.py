@@ -1,0 +1,79 @@
+"""What `xaiva build` costs on top of the same `docker buildx build` by hand: at most 3 %.
+
+Both build the same preset without cache in the same engine, in turns, so that neither has the warmer disk. The smoke
+test is no part of a build by hand and is left out. Needs what the tests on real engines need.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from core.artifacts import store
+from core.images import build
+from core.progress import NullProgress
+from core.site import Site
+from tests.images import support
+from tests.support.engine import TestEngine, start_engine
+
+NAME = "bench"
+ROUNDS = 3
+LIMIT = 1.03
+# The work of a build that takes as long as a small real one: layers alone end too soon to say anything in per cent.
+WORK = "RUN for i in 1 2 3 4 5 6; do head -c 1500000000 /dev/zero | sha256sum; seq 20000; done\nWORKDIR /data"
+
+
+def main() -> int:
+    """Measure; 0 when the overhead is within its limit."""
+    with start_engine() as engine, tempfile.TemporaryDirectory() as scratch:
+        site = _site(Path(scratch), engine)
+        options = {"no_cache": True, "smoke": False}
+        _timed(lambda: build.run(site, NAME, options, NullProgress()))  # the first loads base image and context
+        ours, by_hand = [], []
+        for _ in range(ROUNDS):
+            by_hand.append(_timed(lambda: _by_hand(site, engine)))
+            ours.append(_timed(lambda: build.run(site, NAME, options, NullProgress())))
+    ratio = min(ours) / min(by_hand)
+    verdict = "ok" if ratio <= LIMIT else "TOO SLOW"
+    print(f"docker buildx build by hand  {min(by_hand):8.2f} s   (median {statistics.median(by_hand):.2f} s)")
+    print(f"xaiva build                  {min(ours):8.2f} s   (median {statistics.median(ours):.2f} s)")
+    print(f"ratio                        {ratio:8.3f}     (at most {LIMIT})  {verdict}")
+    return 0 if ratio <= LIMIT else 1
+
+
+def _site(root: Path, engine: TestEngine) -> Site:
+    for folder in ("presets", "artifacts", "docker"):
+        (root / folder).mkdir()
+    site = Site.open(root, engine.env)
+    preset = support.preset_of(layers=[{"name": "common", "requirements": ["numpy<2"]}], inference_service=False)
+    artifacts = support.Artifacts(site, NAME, preset)
+    artifacts.add_debs(support.debs(engine), build=False)
+    artifacts.add_base(engine)
+    artifacts.add_layer("common", support.wheels("numpy<2"))
+    artifacts.write()
+    shipped = (Path(build.__file__).parents[2] / "docker/Dockerfile.j2").read_text()
+    (site.docker / "Dockerfile.j2").write_text(shipped.replace("WORKDIR /data", WORK))
+    return site
+
+
+def _timed(work: object) -> float:
+    assert callable(work)
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def _by_hand(site: Site, engine: TestEngine) -> None:
+    """The command that stands at the top of the rendered Dockerfile."""
+    context = store.folder(site, NAME)
+    words = ["docker", "buildx", "build", "--builder", "default", "--network", "none", "--pull=false", "--no-cache"]
+    words += ["--file", str(context / "Dockerfile"), "--tag", "by-hand:latest", "--target", "runtime", str(context)]
+    subprocess.run(words, env=engine.env, check=True, capture_output=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
