@@ -120,6 +120,13 @@ def engine_errors(what: str) -> Iterator[None]:
         raise EngineError(what, why, remedy) from error
 
 
+def refused(error: BaseException) -> bool:
+    """Whether the engine answered, and said no: asking again would bring the same answer."""
+    import docker.errors
+
+    return isinstance(error, EngineError) and isinstance(error.__cause__, docker.errors.APIError)
+
+
 def _explain(error: BaseException) -> tuple[str, str]:
     """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
     from urllib3.exceptions import ReadTimeoutError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from core.containers.listing import inspect
 from core.containers.model import LogLine
 from core.containers.streams import Cut, Idle, Stream
-from core.engine import EngineError
+from core.engine import EngineError, refused
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -133,11 +133,16 @@ class LogStream:
             except Idle:
                 if not self._follow:
                     raise EngineError(self._what, "the engine stopped in the middle", "try again") from None
-            except (Cut, EngineError):
+            except (Cut, EngineError) as error:
                 lost_since = lost_since or time.monotonic()
-                if not self._follow or time.monotonic() - lost_since > RECONNECT_SECONDS:
-                    raise EngineError(self._what, "the connection to the engine was cut", "try again") from None
+                if not self._follow or refused(error) or time.monotonic() - lost_since > RECONNECT_SECONDS:
+                    raise self._lost(error) from error
                 self._stream.wait_closed(RECONNECT_PAUSE)
+
+    def _lost(self, error: Cut | EngineError) -> EngineError:
+        if isinstance(error, EngineError):
+            return error
+        return EngineError(self._what, "the connection to the engine was cut", "try again")
 
     def _lines(self) -> Iterator[LogLine]:
         """One answer of the engine; after the first, from the last line seen on."""
@@ -158,7 +163,12 @@ class LogStream:
         """After an orderly end: whether a followed container still runs (the engine is shutting down, then)."""
         if not self._follow or self._stream.closed:
             return False
-        running = bool(inspect(self._client, self._data["Id"])["State"]["Running"])
+        try:
+            running = bool(inspect(self._client, self._data["Id"])["State"]["Running"])
+        except EngineError as error:
+            if refused(error):
+                return False  # it was removed when it ended
+            raise
         return running and not self._stream.wait_closed(RECONNECT_PAUSE)
 
 

@@ -239,8 +239,8 @@ class Supervisor:
         self._close_stages(end.state)
         self._log.close()
         # Fenced off, we no longer hold the key: somebody else may be at work there.
-        key = self._claim.key if self._claim.renew() else ""
-        remove_leftovers(self._site, key, self._claim.temporary)
+        ours = self._claim.key if self._claim.renew() else ""
+        remove_leftovers(self._site, ours, self._claim.temporary)
         self._claim.finish(end.state, end.result, end.failure)
 
     def _outcome(self) -> End:

@@ -185,10 +185,11 @@ class GpuSampler:
         """The child's next line; None when it does not come in time. Raises EOFError when the child ended."""
         assert self._child is not None
         descriptor = _descriptor(self._child.stdout)
+        readable = select.poll()  # not select(): a console with many files has descriptors beyond its 1024
+        readable.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + seconds
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
-            if not ready:
+            if not readable.poll(max(deadline - time.monotonic(), 0) * 1000):
                 return None
             data = os.read(descriptor, 1 << 16)
             if not data:

@@ -210,6 +210,30 @@ def test_engine_over_ssh(ssh_site: tuple[Site, Path], engine: TestEngine) -> Non
 
 @pytest.mark.ssh
 @pytest.mark.engine
+def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: tuple[Site, Path], engine: TestEngine) -> None:
+    import psutil
+
+    from core.containers.logs import follow_logs
+    from tests.support.engine import BASE_IMAGE
+
+    script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done"
+    engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", script)
+    try:
+        follower = follow_logs(connect(ssh_site[0], timeout=5), "far")
+        lines = iter(follower)
+        seen = [int(next(lines).text) for _ in range(3)]
+        for child in psutil.Process().children():
+            if child.name() == "ssh":
+                child.kill()
+        seen += [int(next(lines).text) for _ in range(5)]
+        follower.close()
+        assert seen == list(range(1, 9))
+    finally:
+        engine.docker("rm", "-f", "far")
+
+
+@pytest.mark.ssh
+@pytest.mark.engine
 def test_no_process_of_ssh_is_left(ssh_site: tuple[Site, Path]) -> None:
     import psutil
 

@@ -108,6 +108,19 @@ def test_follow_ends_with_the_container(client: docker.DockerClient, run: Callab
     assert [line.text for line in reader.items] == ["before", "after"]
 
 
+def test_follow_ends_with_a_container_that_is_removed(client: docker.DockerClient, run: Callable[..., str]) -> None:
+    reader = Reader(follow_logs(client, run("sleep 1; echo last", "--rm")))
+    assert reader.ended(20)
+    assert reader.error is None
+    assert [line.text for line in reader.items] == ["last"]
+
+
+def test_log_that_the_engine_does_not_keep(client: docker.DockerClient, run: Callable[..., str]) -> None:
+    reader = Reader(follow_logs(client, run("sleep 1000", "--log-driver", "none")))
+    assert reader.ended(20)  # it is no use to ask again
+    assert "does not support reading" in str(reader.error)
+
+
 def test_follow_ends_when_asked_while_it_waits(client: docker.DockerClient, run: Callable[..., str]) -> None:
     stream = follow_logs(client, run("echo only; sleep 1000"))
     reader = Reader(stream)
