@@ -1,6 +1,6 @@
 """How fast artifacts are fetched and checked, each beside something that does the same, in the same run.
 
-Everything comes from a loopback index in a process of its own. Scratch space: XAIVA_BENCH_DIR, else the temporary folder.
+Everything comes from a loopback index in a process of its own. Scratch space: XAIVA_BENCH_DIR, else the machine's.
 """
 
 from __future__ import annotations
@@ -162,9 +162,8 @@ def full_verify(folder: Path) -> list[Row]:
         ours.append(inner_seconds("verify", site))
         resident = max(resident, timed_child("verify", site)[1])
     ratio = statistics.median(theirs) / statistics.median(ours)
-    print(
-        f"verify: {VERIFY_FILES * VERIFY_BYTES / 1e9:.1f} GB: ours {statistics.median(ours):.2f} s, sha256sum {statistics.median(theirs):.2f} s"
-    )
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    print(f"verify: {VERIFY_FILES * VERIFY_BYTES / 1e9:.1f} GB: ours {mine:.2f} s, sha256sum {other:.2f} s")
     return [
         Row(
             "full verify, speed over sha256sum on all cores",
@@ -207,14 +206,15 @@ def pip_download(folder: Path, site: Site, url: str) -> float:
 # -- what is measured -------------------------------------------------------------------------------------------------
 
 CHILD = """
-import resource, sys, time
+import re, sys, time
 from core.artifacts import sync, verify
 from core.progress import NullProgress
 from core.site import Site
 site = Site.open(sys.argv[1])
 started = time.perf_counter()
 {"sync": sync, "verify": verify}[sys.argv[2]].run(site, sys.argv[3], {}, NullProgress())
-print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+elapsed = time.perf_counter() - started  # not ru_maxrss: it starts with what the parent had
+print(elapsed, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 
 

@@ -113,7 +113,7 @@ def test_the_ssh_session_is_cut(ledger: Ledger, site: Site, sshd: list[str], tmp
         client.kill()
     _goes_on_to_its_end(ledger, site)
     second = subprocess.run(
-        [*sshd, f"'{sys.executable}' -m core.cli --site '{site.root}' ops show {operation.id}"],
+        [*sshd, f"cd '{ROOT}' && '{sys.executable}' -m core.cli --site '{site.root}' ops show {operation.id}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

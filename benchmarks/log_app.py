@@ -1,0 +1,40 @@
+"""The console's log panel over one file, for measuring. Not a benchmark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tui.terminal import environment
+
+environment.prepare("low" in sys.argv)
+
+from textual.app import App, ComposeResult  # noqa: E402
+
+from core.logs import FileLines  # noqa: E402
+from tui.terminal.difference import FrameDifference, run  # noqa: E402
+from tui.theme import DARK, TERMINAL_VARIABLES  # noqa: E402
+from tui.widgets.log_panel import LogPanel  # noqa: E402
+
+
+class LogApp(FrameDifference, App[int]):
+    """One panel, the whole screen."""
+
+    CSS_PATH = Path(__file__).parent.parent / "tui" / "app.tcss"
+    BINDINGS = [("q", "quit", "Quit")]
+    low_bandwidth = "low" in sys.argv
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return TERMINAL_VARIABLES
+
+    def compose(self) -> ComposeResult:
+        yield LogPanel(FileLines(Path(sys.argv[1])))
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.theme = DARK.name
+        self.query_one(LogPanel).focus_log()
+
+
+if __name__ == "__main__":
+    run(LogApp())
