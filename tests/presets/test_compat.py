@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import InputError
 from core.findings import Finding, Level, has_errors
 from core.presets import store
-from core.presets.compat import check, find_gpu, load_facts, named_target, site_facts
+from core.presets.compat import check, find_gpu, host_target, load_facts, named_target, site_facts
 from core.presets.compat.checks import CODES
 from core.presets.compat.facts import DATA
 from core.presets.compat.machine import TargetMachine, driver_cuda, runs
@@ -345,6 +346,14 @@ def test_a_sites_rows_win_over_shipped_ones(site: Site) -> None:
         ("torch.json", "[]"),
         ("torch.json", '{"rows": [{"key": "9.9"}]}'),
         ("torches.json", '{"rows": []}'),
+        (
+            "cuda.json",
+            '{"rows": [{"key": "14.0", "min_driver": "new", "native_driver": "600", "source": "", "verified_on": ""}]}',
+        ),
+        (
+            "packages.json",
+            '{"rows": [{"key": "x", "package": "x", "versions": "<2", "needs": [], "source": "", "verified_on": ""}]}',
+        ),
     ],
 )
 def test_a_broken_overlay_is_named_and_changes_nothing(site: Site, name: str, text: str) -> None:
@@ -413,3 +422,23 @@ def test_what_cuda_a_driver_knows() -> None:
     assert driver_cuda("570.124", FACTS) == "12.8"
     assert driver_cuda("580.65", FACTS) == "13.0"
     assert driver_cuda("390.10", FACTS) == ""
+
+
+def test_this_host_as_the_drivers_files_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = tmp_path / "version"
+    version.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n")
+    card = tmp_path / "gpus" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "information").write_text("Model: \t\t NVIDIA GeForce GTX 1060 6GB\nIRQ:   \t\t 33\n")
+    monkeypatch.setattr("core.presets.compat.machine._VERSION_FILES", (tmp_path / "none", version))
+    monkeypatch.setattr("core.presets.compat.machine._GPU_FOLDER", tmp_path / "gpus")
+    monkeypatch.setattr("core.presets.compat.machine._nvml_gpus", lambda facts: ())
+    found = host_target(FACTS)
+    assert found is not None
+    assert found.driver == "535.183.01"
+    assert [(gpu.name, gpu.sm) for gpu in found.gpus] == [("GTX 1060", "6.1")]
+
+
+def test_a_driver_by_hand_has_to_be_a_version() -> None:
+    with pytest.raises(InputError, match="driver version"):
+        named_target(["T4"], "latest")

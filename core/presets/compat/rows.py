@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _version(text: str) -> str:
+    Version(text)
+    return text
+
+
+def _version_or_nothing(text: str) -> str:
+    return _version(text) if text else text
+
+
+def _range_from(text: str) -> str:
+    if not any(specifier.operator == ">=" for specifier in SpecifierSet(text)):
+        raise ValueError("a range begins with >=")
+    return text
+
+
+def _requirement(text: str) -> str:
+    Requirement(text)
+    return text
+
+
+# A site's own rows go through the same validators: a check must not stumble over a misprint.
+VersionText = Annotated[str, AfterValidator(_version)]
+OptionalVersion = Annotated[str, AfterValidator(_version_or_nothing)]
+RangeText = Annotated[str, AfterValidator(_range_from)]
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+Sm = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 
 
 class Row(BaseModel):
@@ -20,19 +53,20 @@ class Pair(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    torch: str
-    torchvision: str = ""
-    torchaudio: str = ""
+    torch: VersionText
+    torchvision: OptionalVersion = ""
+    torchaudio: OptionalVersion = ""
 
 
 class TorchRow(Row):
     """One minor release of PyTorch: its wheel tags and Pythons; `default_tag` is that of the plain build."""
 
-    versions: list[Pair]
+    key: VersionText
+    versions: Annotated[list[Pair], Field(min_length=1)]
     tags: list[str]
     experimental_tags: list[str]
     default_tag: str
-    python: list[str]
+    python: Annotated[list[VersionText], Field(min_length=1)]
     experimental_python: list[str]
     cudnn: dict[str, str]
 
@@ -40,16 +74,17 @@ class TorchRow(Row):
 class WheelTagRow(Row):
     """A wheel tag: its CUDA version and the GPU architectures compiled into its wheels (`sm`, and `ptx`)."""
 
-    cuda: str
-    sm: list[str]
-    ptx: list[str]
+    cuda: OptionalVersion
+    sm: list[Sm]
+    ptx: list[Sm]
 
 
 class CudaRow(Row):
     """A CUDA version: the least driver (minor-version compatibility), and the driver that knows all of it."""
 
-    min_driver: str
-    native_driver: str
+    key: VersionText
+    min_driver: VersionText
+    native_driver: VersionText
 
 
 class RequireCudaRow(Row):
@@ -62,35 +97,37 @@ class RequireCudaRow(Row):
 class TensorRTRow(Row):
     """A range of TensorRT releases (`first` to `last`): CUDA builds, Pythons, least GPU architecture."""
 
-    first: str
-    last: str
-    newest: str
-    cuda: list[str]
-    python: list[str]
-    min_sm: str
+    first: VersionText
+    last: VersionText
+    newest: VersionText
+    cuda: Annotated[list[VersionText], Field(min_length=1)]
+    python: Annotated[list[VersionText], Field(min_length=1)]
+    min_sm: Sm
     torch_tensorrt: list[str]
 
 
 class HeadersRow(Row):
     """A release of nv-codec-headers and the least driver with which NVENC of that release works."""
 
-    min_driver: str
+    key: VersionText
+    min_driver: VersionText
 
 
 class OnnxRuntimeRow(Row):
     """A range of onnxruntime-gpu releases: their CUDA major version and the architectures in the wheels."""
 
-    first: str
-    last: str
+    key: VersionText
+    first: VersionText
+    last: VersionText
     cuda: str
-    sm: list[str]
+    sm: list[Sm]
     cudnn: str
 
 
 class GpuRow(Row):
     """A GPU: compute capability, memory in GiB, brand as the driver tells it, and whether it has NVENC."""
 
-    sm: str
+    sm: Sm
     vram_gib: float
     brand: str
     nvenc: bool
@@ -102,7 +139,7 @@ class BaseImageRow(Row):
     """A base image to offer: its system, that system's Python, and whether it carries compilers."""
 
     os: str
-    python: str
+    python: VersionText
     devel: bool
 
 
@@ -116,23 +153,26 @@ class SystemRow(Row):
 class OpenCvRow(Row):
     """An OpenCV release: the newest CUDA it compiles with and the newest GPU architecture it knows."""
 
-    cuda_up_to: str
-    max_sm: str
+    key: VersionText
+    cuda_up_to: VersionText
+    max_sm: Sm
 
 
 class FfmpegRow(Row):
     """An FFmpeg branch to offer, with a remark."""
 
+    key: VersionText
     note: str = ""
 
 
 class TensorflowRow(Row):
     """A TensorFlow minor release: what it was tested with."""
 
-    python: list[str]
+    key: VersionText
+    python: Annotated[list[VersionText], Field(min_length=1)]
     cuda: str
     cudnn: str
-    min_driver: str
+    min_driver: VersionText
 
 
 class VramRow(Row):
@@ -147,5 +187,5 @@ class PackageRow(Row):
     """What a range of a package's releases asks of others, where it is known to meet other wishes badly."""
 
     package: str
-    versions: str
-    needs: list[str]
+    versions: RangeText
+    needs: list[RequirementText]
