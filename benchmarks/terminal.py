@@ -280,11 +280,12 @@ def _first(session: PtySession, text: str) -> float:
 
 
 def _settle(session: PtySession, before: int, quiet: float = 0.4) -> None:
-    """Until something has come and then nothing for a while."""
+    """Until something has come and then nothing for a while. Raises AssertionError when the console has ended."""
     deadline = time.monotonic() + 2
     while session.count == before and time.monotonic() < deadline:
         time.sleep(0.005)
     session.wait_quiet(quiet)
+    assert session.process.poll() is None, session.text
 
 
 def _family(session: PtySession) -> list[psutil.Process]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 BLOCK = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
+_PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
 STEP = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
 LINE_LIMIT = 1 << 14  # characters shown of one line; the rest is counted at its end
 _READ_LIMIT = 1 << 22  # bytes one read takes at most
@@ -90,14 +91,17 @@ class _Segment:
     def extend(self, size: int) -> bool:
         """Index the file up to `size` bytes. False when it turns out to be shorter."""
         while self.size < size:
-            wanted = min(BLOCK - self.size % BLOCK, size - self.size)
-            data = os.pread(self.descriptor, wanted, self.size)
+            data = os.pread(self.descriptor, min(_PIECE, size - self.size), self.size)
             if not data:
                 return False
-            self.size += len(data)
-            self._ends += data.count(b"\n")
-            if self.size % BLOCK == 0:
-                self._before.append(self._ends)
+            at = 0
+            while at < len(data):
+                end = min(len(data), at + BLOCK - self.size % BLOCK)
+                self._ends += data.count(b"\n", at, end)
+                self.size += end - at
+                at = end
+                if self.size % BLOCK == 0:
+                    self._before.append(self._ends)
             self.lines = self._ends + (not data.endswith(b"\n"))  # a last line without its end counts
         return True
 

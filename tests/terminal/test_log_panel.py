@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 from core.logs import FileLines, Lines, Spool
 from tui.theme import TERMINAL_VARIABLES
 from tui.widgets.log_lines import dress, fold
-from tui.widgets.log_panel import LogPanel
+from tui.widgets.log_panel import LogPanel, LogStatus
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +45,7 @@ def shown(app: App[Any]) -> list[str]:
 
 
 def status(app: App[Any]) -> str:
-    return str(app.query_one(LogPanel).border_subtitle)
+    return app.query_one(LogStatus).text
 
 
 async def until(pilot: Any, holds: Callable[[], object]) -> None:

@@ -14,6 +14,7 @@ RECEIPT = "\x1b[5n"  # "are you well?": a terminal answers RECEIPT_ANSWER when i
 RECEIPT_ANSWER = "\x1b[0n"
 WINDOW = 2048  # bytes that may be on their way unanswered while the next frame goes out: 0.25 s at 64 kbit/s
 PATIENCE = 3.0  # seconds after which an unanswered receipt is forgotten: a terminal may have been swapped under us
+_RECEIPT_FROM = 512  # bytes since the last receipt that make another worth its four
 _CHUNK = 4096  # one write; a terminal's kernel buffer is of that order
 
 
@@ -32,6 +33,7 @@ class Outbox:
         self._waiting: deque[bytes] = deque()
         self._watched = False
         self._receipts = False
+        self._unasked = 0
         self._unanswered: deque[int] = deque()
         self._oldest = 0.0
         self._loop = asyncio.get_running_loop()
@@ -55,12 +57,14 @@ class Outbox:
 
     def send_frame(self, text: str) -> None:
         """Send a frame, with a request for a receipt once the terminal has shown that it gives them."""
-        if self._receipts:
+        self._unasked += len(text)
+        if self._receipts and self._unasked >= _RECEIPT_FROM:
             text += RECEIPT
             if not self._unanswered:
                 self._oldest = time.monotonic()
                 self._loop.call_later(PATIENCE + 0.1, self._offer_room)
-            self._unanswered.append(len(text))
+            self._unanswered.append(self._unasked)
+            self._unasked = 0
         self.write(text)
 
     def ask_for_receipts(self) -> None:

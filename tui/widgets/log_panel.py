@@ -12,13 +12,44 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import Input
 
 from core.errors import InputError
 from core.logs import Lines, Matching, find, pattern
+from tui.present.cells import Span
+from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_view import LogView
 
 _COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes to a file
+
+
+class LogStatus(Widget):
+    """One line of its own, so that its news cost one line."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
+    DEFAULT_CSS = "LogStatus { height: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self._brush = Brush(self)
+
+    def show(self, text: str) -> None:
+        """Show this."""
+        if text != self.text:
+            self.text = text
+            self.refresh()
+
+    def notify_style_update(self) -> None:
+        """The theme changed."""
+        super().notify_style_update()
+        self._brush.forget()
+
+    def render_line(self, y: int) -> Strip:
+        """The line."""
+        return self._brush.strip((Span("" if y else self.text, "dim"),), self.size.width)
 
 
 class LogPanel(Vertical):
@@ -61,6 +92,7 @@ class LogPanel(Vertical):
         search = Input()
         search.cursor_blink = False
         yield search
+        yield LogStatus()
 
     @property
     def view(self) -> LogView:
@@ -83,7 +115,10 @@ class LogPanel(Vertical):
     @on(LogView.Changed)
     def _changed(self, event: LogView.Changed) -> None:
         event.stop()
-        self.border_subtitle = self._status_line()
+        self._show_status()
+
+    def _show_status(self) -> None:
+        self.query_one(LogStatus).show(self._status_line())
 
     def _status_line(self) -> str:
         view = self.view
@@ -108,7 +143,7 @@ class LogPanel(Vertical):
 
     def _say(self, status: str) -> None:
         self._status = status
-        self.border_subtitle = self._status_line()
+        self._show_status()
 
     # -- search and filter -----------------------------------------------------
 

@@ -26,6 +26,7 @@ from tui.widgets.log_lines import dress, fold
 PERIOD = 0.25  # seconds between two looks for new lines
 THIN_PERIOD = 1.0  # on a thin line
 _SIDE = 8  # columns one step to the side moves
+_STRIPS = 512  # drawn lines kept
 _WHEEL = 3  # lines one notch of the wheel moves
 
 
@@ -75,6 +76,7 @@ class LogView(Widget, can_focus=True):
         self._seen = (0, 0)  # generation and dropped lines when last drawn
         self._rows: list[Line] | None = None
         self._brush = Brush(self)
+        self._strips: dict[Line, Strip] = {}
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -86,6 +88,7 @@ class LogView(Widget, can_focus=True):
         self.error = ""
         self.follow = True
         self.top = self._row = self._left = 0
+        self._strips.clear()
         self._wake.set()
         self.redraw()
 
@@ -113,8 +116,9 @@ class LogView(Widget, can_focus=True):
     # -- life ------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Begin to read."""
-        threading.Thread(target=self._read_on, name="log-reader", daemon=True).start()
+        """Begin to read, once the end is on the screen."""
+        reader = threading.Thread(target=self._read_on, name="log-reader", daemon=True)
+        self.call_after_refresh(reader.start)
 
     def on_unmount(self) -> None:
         """Read no more."""
@@ -158,12 +162,14 @@ class LogView(Widget, can_focus=True):
 
     def on_resize(self) -> None:
         """The size is part of the content."""
+        self._strips.clear()
         self.redraw()
 
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
         self._brush.forget()
+        self._strips.clear()
 
     # -- drawing ---------------------------------------------------------------
 
@@ -176,13 +182,20 @@ class LogView(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One row."""
         rows = self._shown_rows()
-        width = self.size.width
         line = rows[y] if y < len(rows) else ()
+        found = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
+        if found is None:
+            if len(self._strips) > _STRIPS:
+                self._strips.clear()
+            found = self._strips[line] = self._draw(line)
+        return found
+
+    def _draw(self, line: Line) -> Strip:
+        width = self.size.width
         if not self._left:
             return self._brush.strip(line, width)
         strip = Strip([Segment(text, self._brush.style(role)) for text, role in line])
-        pad = self._brush.style("")
-        return strip.crop(self._left).adjust_cell_length(width, pad)
+        return strip.crop(self._left).adjust_cell_length(width, self._brush.style(""))
 
     def _shown_rows(self) -> list[Line]:
         if self._rows is None:
@@ -290,12 +303,14 @@ class LogView(Widget, can_focus=True):
             widest = max((sum(cell_len(span.text) for span in row) for row in self._shown_rows()), default=0)
             farthest = max(self._left, widest - self.size.width // 2)
             self._left = min(max(0, self._left + steps * _SIDE), max(0, farthest))
+            self._strips.clear()
             self.redraw()
 
     def action_wrap(self) -> None:
         """Long lines over several rows, or cut."""
         self.wrap = not self.wrap
         self._left = self._row = 0
+        self._strips.clear()
         self.redraw()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
