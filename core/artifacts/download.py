@@ -70,6 +70,7 @@ class Downloader:
         self._settings = settings
         self._progress = progress
         self._ready = threading.Condition()
+        self._counting = threading.Lock()
         self._queues: dict[str, list[_Task]] = {}
         self._busy: dict[str, int] = {}
         self._order = 0
@@ -91,7 +92,8 @@ class Downloader:
         self._left = set(partials)
         for partial in sorted(partials, key=lambda one: -one.file.size):
             self._enqueue(partial)
-        count = min(self._settings.connections, max(1, sum(len(queue) for queue in self._queues.values()) * 4))
+        hosts = {_host(partial) for partial in partials}
+        count = min(self._settings.connections, self._settings.per_host * len(hosts))
         threads = [threading.Thread(target=self._work, daemon=True, name=f"fetch-{n}") for n in range(count)]
         for thread in threads:
             thread.start()
@@ -285,7 +287,7 @@ class Downloader:
                 raise _Passing("the server sends more than was asked for")
             if not partial.write(generation, piece, data):
                 return False
-            with self._ready:
+            with self._counting:
                 self.received += len(data)
         if not piece.complete:
             raise _Passing("the connection ended early")

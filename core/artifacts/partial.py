@@ -54,7 +54,7 @@ class Partial:
         self._hash_lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._hashed = 0
-        self._written = 0.0
+        self._written = time.monotonic()
         self.pieces = _split(file.size)
         self._load()
 
@@ -81,7 +81,8 @@ class Partial:
         self._hash_new(offset, data)
         with self.lock:
             piece.done += len(data)
-            if piece.complete or time.monotonic() - self._written > JOURNAL_SECONDS:
+            late = time.monotonic() - self._written > JOURNAL_SECONDS
+            if late or (piece.complete and not self.complete):  # a complete file is put in its place at once
                 self._save()
         return True
 
