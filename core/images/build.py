@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -30,6 +31,7 @@ from core.site import Site
 
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
 _LAST_LINES = 40
+_EXIT = re.compile(r"exit code: \d+$")  # how BuildKit ends the error of a RUN; before it stands the whole command
 _KNOWN = {"target", "tag", "no_cache", "smoke"}
 
 
@@ -44,11 +46,11 @@ class _Recorder:
 
     def stage(self, stage: Stage) -> None:
         """Pass it on."""
-        self._listener.stage(stage.model_copy(update={"detail": self._blot(stage.detail)}))
+        self._listener.stage(stage.model_copy(update={"detail": self.blot(stage.detail)}))
 
     def log(self, line: str, stage: str = "") -> None:
         """Keep it and pass it on."""
-        shown = self._blot(line)
+        shown = self.blot(line)
         self._log.write(f"[{stage}] {shown}\n" if stage else f"{shown}\n")
         self.last.append(shown)
         self._listener.log(shown, stage)
@@ -57,7 +59,8 @@ class _Recorder:
         """As the listener says."""
         return self._listener.cancelled()
 
-    def _blot(self, text: str) -> str:
+    def blot(self, text: str) -> str:
+        """The text without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
@@ -139,7 +142,7 @@ class _Build:
         folder: Path,
         options: _Options,
         env: dict[str, str],
-        progress: Progress,
+        progress: _Recorder,
         record: BuildRecord,
     ) -> None:
         self.site, self.name, self.preset, self.lock = site, name, preset, lock
@@ -186,7 +189,7 @@ class _Build:
         if result.cancelled:
             raise Cancelled(f"Build of {self.name}", "it was cancelled", "the steps that ended stay in the cache")
         if result.code:
-            raise _failure(self.name, tree)
+            raise _failure(self.name, tree, self.progress.blot)
         metadata = result.metadata
         self._update(
             image_id=image_id(candidate, self.env),
@@ -241,13 +244,16 @@ def _step_record(step: Step) -> StepRecord:
     return StepRecord(title=step.title, state=step.state.value, cached=step.vertex.cached, seconds=step.seconds)
 
 
-def _failure(name: str, tree: StageTree) -> XaivaError:
+def _failure(name: str, tree: StageTree, blot: Callable[[str], str]) -> XaivaError:
     step = tree.failed_step()
     if step is None:
         words = [word for word in tree.words if word.strip()]
         errors = [word for word in words if word.startswith("ERROR")]
         why = (errors or words or ["buildx said nothing"])[-1]
-        return XaivaError(f"Build of {name}", why, "the whole log is kept: xaiva builds list, and .xaiva/builds/")
+        return XaivaError(f"Build of {name}", blot(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/")
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
-    remedy = f"the log of {step.stage} says why; mend it and build again: the stages before it come from the cache"
-    return XaivaError(f"Build of {name}, {where}", step.vertex.error, remedy)
+    remedy = f"the log of {step.stage} says more; mend it and build again: the stages before it come from the cache"
+    exit_code = _EXIT.search(step.vertex.error)
+    said = [line.strip() for line in step.last if line.strip()]
+    why = f"{exit_code[0]}: {' / '.join(said)}" if exit_code and said else step.vertex.error
+    return XaivaError(f"Build of {name}, {where}", blot(why), remedy)

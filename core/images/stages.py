@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 from core.images.progress_stream import Event, Line, Transfer, Vertex
@@ -12,6 +13,7 @@ _STEP = re.compile(r"\[(?:\S+ )?([A-Za-z0-9][\w.-]*) +(\d+)/(\d+)\] (.*)", re.S)
 _INTERNAL = re.compile(r"\[internal\] (.*)", re.S)
 CONTEXT = "context"  # loading the Dockerfile and what the build needs of the artifacts
 EXPORT = "export"
+_LAST_LINES = 3  # of a step, for the message when it fails
 _TITLES = {CONTEXT: "load the build context", EXPORT: "write the image"}
 
 
@@ -24,6 +26,7 @@ class Step:
     title: str
     vertex: Vertex
     transfers: dict[str, Transfer] = field(default_factory=dict)
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
 
     @property
     def state(self) -> StageState:
@@ -149,8 +152,7 @@ class StageTree:
 
     def _line(self, line: Line) -> None:
         step = self.steps.get(line.vertex)
-        if step is None:
-            self.words.append(line.text)
+        (step.last if step else self.words).append(line.text)
         self._progress.log(line.text, step.stage if step else "")
 
 

@@ -170,26 +170,29 @@ class Artifacts:
         at = next((i for i, old in enumerate(self.layers) if old.name == name), len(self.layers))
         self.layers[at : at + 1] = [layer]
 
-    def add_base(self, engine: TestEngine, image: str = BASE_IMAGE) -> None:
+    def add_base(self, engine: TestEngine, image: str = BASE_IMAGE) -> LockedImage:
         """The base image as `docker save` gives it, unpacked."""
         client = connect(Site(self.site.root, self.site.settings, engine.env), timeout=120)
         saved = base_image.save(client, image, self.folder, NullProgress())
         self.base = saved.image
-        self.files = [file for file in self.files if file.kind is not Kind.IMAGE] + list(saved.files)
+        paths = {file.path for file in saved.files}
+        self.files = [file for file in self.files if file.path not in paths] + list(saved.files)
+        return saved.image
 
-    def write(self) -> Lock:
-        """Write the lock, the preset and what follows from them."""
+    def write(self, **fields: object) -> Lock:
+        """Write the lock, the preset and what follows from them; `fields` are further ones of the lock."""
         assert self.base is not None
-        lock = Lock(
-            preset=self.name,
-            preset_sha256=preset_sha256(self.preset),
-            python_version=self.preset.python_version,
-            base_image=self.base,
-            layers=self.layers,
-            debs=self.debs,
-            build_debs=self.build_debs,
-            files=self.files,
-        )
+        values = {
+            "preset": self.name,
+            "preset_sha256": preset_sha256(self.preset),
+            "python_version": self.preset.python_version,
+            "base_image": self.base,
+            "layers": self.layers,
+            "debs": self.debs,
+            "build_debs": self.build_debs,
+            "files": self.files,
+        }
+        lock = Lock.model_validate({**values, **fields})
         self.site.presets.mkdir(exist_ok=True)
         text = self.preset.model_dump_json(exclude_defaults=True, by_alias=True)
         (self.site.presets / f"{self.name}.json").write_text(text)
