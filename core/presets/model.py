@@ -78,7 +78,9 @@ class PyTorch(Part):
     """The PyTorch family. `version` may carry the CUDA tag as local version: `2.7.1+cu126`."""
 
     version: ExactVersion
-    components: Annotated[list[Literal["torch", "torchvision", "torchaudio"]], _unique_text] = ["torch"]
+    components: Annotated[list[Literal["torch", "torchvision", "torchaudio"]], Field(min_length=1), _unique_text] = [
+        "torch"
+    ]
 
     @property
     def release(self) -> str:

@@ -124,6 +124,8 @@ class _Parser:
                 else ("write a backslash as \\\\")
             )
             raise self._malformed(at, f"this text is not well formed ({error.msg})", remedy) from None
+        if re.search("[\ud800-\udfff]", text):
+            raise self._malformed(at, "this text holds half a character (\\ud800 to \\udfff)", "remove that escape")
         return str(text), end
 
     def _scalar(self, at: int) -> tuple[Any, int]:

@@ -98,6 +98,7 @@ def test_every_problem_of_a_file_is_in_one_message(site: Site) -> None:
         ('{"a": [1, 2', 1, "close it with ]"),
         ('{"a" 1}', 1, '"a": value'),
         ('{"a": "\\q"}', 1, "\\\\"),
+        ('{"a": "\\ud800"}', 1, "remove that escape"),
         ("[" * 100_000, 1, "five levels deep"),
     ],
 )

@@ -8,7 +8,6 @@ from core.findings import Finding
 from core.presets.compat.facts import Facts
 from core.presets.compat.rows import TorchRow
 from core.presets.compat.subject import Subject, error, listed, note, warning
-from core.presets.compat.wheels import pytorch_requirements
 
 _WHERE = "pytorch.version"
 
@@ -132,13 +131,12 @@ def torch_twice(subject: Subject) -> list[Finding]:
         for wish in subject.constraints("torch")
         if not wish.requirement.specifier.contains(pytorch.version, prereleases=True)
     ]
-    exact = pytorch_requirements(subject.preset, subject.facts)[0]
     return [
         error(
             "torch-twice",
             f"{wish.requirement} excludes torch {pytorch.version} of the preset",
             "all layers share one environment",
-            f"remove it there, or change pytorch.version; the preset asks for {exact}",
+            "remove it there, or change pytorch.version",
             wish.where,
         )
         for wish in wishes
