@@ -69,7 +69,7 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
         if operation.failure or found_errors(operation):
             raise click.exceptions.Exit(operation.failure.exit_code if operation.failure else 3)
         return
-    if operation.failure and sys.stdout.isatty():
+    if operation.state.value in ("failed", "crashed") and sys.stdout.isatty():
         from core.operations.log import tail
 
         for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from core.errors import Cancelled, InputError, XaivaError
+from core.errors import InputError
 from core.operations import processes, sql
 from core.operations.database import connect_read_only, explained, shared_connection, transaction
 from core.operations.kinds import KINDS
@@ -24,13 +24,12 @@ from core.operations.leftovers import remove_leftovers
 from core.operations.log import LogReader, tail
 from core.operations.model import Busy, Event, Failure, Operation, State, Update
 from core.operations.spawn import spawn
-from core.progress import Stage
+from core.progress import Stage, StageState
 from core.site import Site
 
 START_SECONDS = 30.0  # how long a new operation may take to claim its row before it counts as crashed
 POLL_SECONDS = 0.25  # how often a follower looks
 LAST_WORDS = 12  # lines of the log that explain a crash
-
 # Named here because `list` is a method below.
 Operations: TypeAlias = list[Operation]
 Stages: TypeAlias = list[Stage]
@@ -188,17 +187,12 @@ class Ledger:
         return rows[0]
 
     def _operation(self, row: sqlite3.Row) -> Operation:
-        seconds = row["seconds"]
-        if row["state"] == State.RUNNING.value and row["boot"] == processes.boot_id():
-            seconds = max(time.monotonic() - row["started_tick"], 0)
-        return Operation(
-            **{name: row[name] for name in _PLAIN},
-            options=json.loads(row["options"]),
-            seconds=seconds,
-            log=os.fspath(self.log_path(row["id"])),
-            result=json.loads(row["result"]) if row["result"] else None,
-            failure=Failure.model_validate_json(row["failure"]) if row["failure"] else None,
-        )
+        values = {name: row[name] for name in row.keys() if name in Operation.model_fields}  # noqa: SIM118 - a Row
+        values["options"] = json.loads(row["options"])
+        values["seconds"] = self._worked(row) or row["seconds"]
+        values["result"] = json.loads(row["result"]) if row["result"] else None
+        values["failure"] = Failure.model_validate_json(row["failure"]) if row["failure"] else None
+        return Operation(log=os.fspath(self.log_path(row["id"])), **values)
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
@@ -283,28 +277,25 @@ class Ledger:
                 "attempt": row["attempt"],
                 "state": state.value,
                 "now": time.time(),
-                "seconds": 0,
+                "seconds": self._worked(row),
                 "result": None,
                 "failure": failure.model_dump_json(),
             }
             connection.execute(sql.FINISH, values)
+            for stage in self.stages(row["id"]):
+                if stage.state is StageState.RUNNING:
+                    ended = stage.model_copy(update={"state": StageState.FAILED, "ended": time.time()})
+                    connection.execute(
+                        sql.SET_STAGE, {"operation": row["id"], "id": ended.id, "body": ended.model_dump_json()}
+                    )
             _event(connection, row["id"], state.value)
 
-
-_PLAIN = (
-    "id",
-    "kind",
-    "subject",
-    "key",
-    "state",
-    "attempt",
-    "created",
-    "started",
-    "ended",
-    "cancel_requested",
-    "by",
-    "pid",
-)
+    @staticmethod
+    def _worked(row: sqlite3.Row) -> float:
+        """Seconds for which a live operation has worked, as far as is known."""
+        if row["state"] != State.RUNNING.value or row["boot"] != processes.boot_id():
+            return 0.0
+        return max(min(time.monotonic(), float(row["lease"])) - float(row["started_tick"]), 0.0)
 
 
 def operation_file(site: Site, identifier: int, suffix: str) -> Path:
@@ -314,15 +305,8 @@ def operation_file(site: Site, identifier: int, suffix: str) -> Path:
 
 def raise_for(operation: Operation) -> None:
     """Raise the error with which the operation ended, if it did not end well."""
-    if operation.state.live or operation.state is State.DONE:
-        return
     if operation.failure is not None:
         raise operation.failure.error()
-    raise (
-        Cancelled()
-        if operation.state is State.CANCELLED
-        else XaivaError(f"{operation.title()} {operation.state.value}")
-    )
 
 
 def who() -> str:

@@ -95,6 +95,7 @@ PUT_STAGE = """
 INSERT INTO stage (operation, id, position, body) VALUES (:operation, :id, :position, :body)
 ON CONFLICT (operation, id) DO UPDATE SET body = excluded.body
 """
+SET_STAGE = "UPDATE stage SET body = :body WHERE operation = :operation AND id = :id"
 CLEAR_STAGES = "DELETE FROM stage WHERE operation = :id"
 
 PUT_EVENT = "INSERT INTO event (operation, time, what, by) VALUES (:id, :now, :what, :by)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,22 @@ def ledger(site: Site) -> Iterator[Ledger]:
         opened.wait(operation.id, 10)
 
 
+@contextmanager
+def disk(place: Path, size: str) -> Iterator[Path]:
+    """A disk of that size, mounted at `place`."""
+    require(os.getuid() == 0, "root, to mount a tmpfs")
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place]
+    mounted = subprocess.run(words, capture_output=True, check=False)
+    require(mounted.returncode == 0, "the right to mount a tmpfs")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of three megabytes."""
-    require(os.getuid() == 0, "root, to mount a tmpfs")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", place], capture_output=True, check=False)
-    require(mounted.returncode == 0, "the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with disk(tmp_path / "disk", "3m") as place:
+        yield place

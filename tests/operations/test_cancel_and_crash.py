@@ -92,6 +92,8 @@ def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Led
     assert crashed.state is State.CRASHED
     assert crashed.failure is not None
     assert f"as {pid}" in crashed.failure.why
+    assert crashed.seconds > 0
+    assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
     assert not processes.start_time(pid)
     assert leftovers(site.root) == []
     assert ledger.wait(ledger.start("quick", "thing").id).state is State.DONE

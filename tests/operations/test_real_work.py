@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.artifacts import store, verify
+from core.artifacts.plan import MARGIN
 from core.images.history import Outcome, list_builds
 from core.operations import processes
 from core.operations.ledger import Ledger
@@ -19,6 +21,7 @@ from core.operations.model import Operation, State
 from core.progress import StageState
 from core.site import Site
 from tests.images import support as images
+from tests.operations.conftest import disk
 from tests.operations.support import leftovers, until
 from tests.support.artifacts import locked, random_file, write_lock_of
 from tests.support.engine import TestEngine, start_engine
@@ -114,6 +117,28 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(small_disk: Path, i
     assert failed.failure is not None
     assert "disk" in str(failed.failure).lower() or "free" in str(failed.failure).lower()
     assert leftovers(site.root) == []
+
+
+def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, index: Index) -> None:
+    with disk(tmp_path / "disk", f"{MARGIN + 4_000_000}") as place:
+        (place / "presets").mkdir()
+        site = Site.open(place)
+        _lock(site, index)
+        index.always["file1.whl"] = Fault(stall_after=SIZE // 2)
+        ledger = Ledger(site)
+        ledger.start("sync", PRESET)
+        operation = _in_the_middle(ledger, site, index)
+        with contextlib.suppress(OSError), open(place / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(1 << 16))
+        del index.always["file1.whl"]
+        ended = ledger.wait(operation.id, 60)
+        assert ended.state in (State.FAILED, State.DONE)  # what was stalled may have had its room already
+        assert leftovers(place) == []
+        (place / "filler").unlink()
+        if ended.state is State.FAILED:
+            assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+        _is_whole(site)
 
 
 @pytest.fixture(scope="module")
