@@ -22,7 +22,15 @@ from tui.terminal.difference import FrameDifference, run  # noqa: E402
 class Sample(FrameDifference, App[int]):
     """`counting` shows a counter; `flood` changes every cell all the time; `stuck` holds the event loop."""
 
-    BINDINGS = [("q", "quit"), ("x", "leave(7)"), ("s", "shell"), ("p", "stray"), ("c", "copy"), ("b", "block")]
+    BINDINGS = [
+        ("q", "quit"),
+        ("x", "leave(7)"),
+        ("s", "shell"),
+        ("p", "stray"),
+        ("c", "copy"),
+        ("b", "block"),
+        ("f", "fail"),
+    ]
     CSS = "Static { height: 1fr; }"
 
     def __init__(self, what: str, stray_log: str) -> None:
@@ -48,6 +56,9 @@ class Sample(FrameDifference, App[int]):
 
     def action_leave(self, code: int) -> None:
         self.exit(return_code=code)
+
+    def action_fail(self) -> None:
+        raise RuntimeError("a fault of ours")
 
     def action_block(self) -> None:
         time.sleep(600)

@@ -144,6 +144,18 @@ def test_what_others_print_goes_to_the_log(tmp_path: Path) -> None:
     assert b"STRAY" not in b"".join(data for _, data in session.chunks)
 
 
+def test_a_fault_of_ours_is_said_in_words_and_kept_in_full(tmp_path: Path) -> None:
+    log = tmp_path / "console.log"
+    with sample("counting", str(log)) as session:
+        session.wait_for("count")
+        session.press("f")
+        assert session.wait_end() == 1
+        assert left_clean(session)
+        assert "The console has failed: RuntimeError: a fault of ours" in session.text
+        assert "Traceback" not in session.text
+    assert "in action_fail" in log.read_text()
+
+
 def test_a_resized_terminal_is_drawn_anew() -> None:
     with sample() as session:
         session.wait_for("at 100x30")

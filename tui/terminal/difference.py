@@ -10,15 +10,19 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.color import ColorSystem
+from rich.text import Text
 from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
+from core.errors import XaivaError
 from tui.terminal import clipboard
 from tui.terminal.driver import ConsoleDriver
 from tui.terminal.frame import Frame
@@ -148,6 +152,17 @@ class FrameDifference(_Base):
             self._driver.put_back_now()
         os._exit(128 + number)
 
+    def _fatal_error(self) -> None:
+        """A fault of ours: all of it to the log, and to the user what to do about it."""
+        where = _keep(self.stray_log, traceback.format_exc())
+        error = XaivaError(
+            "The console has failed",
+            f"{type(self._exception).__name__}: {self._exception}",
+            f"start it again: operations go on without it. {where}",
+        )
+        self._exit_renderables.append(Text(str(error)))
+        self._close_messages_no_wait()
+
     # -- clipboard -------------------------------------------------------------
 
     def copy_to_clipboard(self, text: str) -> None:
@@ -155,6 +170,19 @@ class FrameDifference(_Base):
         self._clipboard = text
         if self._driver is not None:
             self._driver.write(clipboard.sequence(text, os.environ))
+
+
+def _keep(path: Path | None, text: str) -> str:
+    """Append to the log; says where the details are."""
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{text}\n")
+        except OSError:
+            return f"The details could not be kept in {path}."
+        return f"The details are in {path}."
+    return "No log is kept."
 
 
 def _erase_keeps_background() -> bool:
