@@ -25,7 +25,24 @@ _IMAGE = (
 
 # Names of build stages that the Dockerfile itself uses; a layer of that name would hide one of them.
 RESERVED_LAYERS = frozenset(
-    {"base", "builder", "debs", "dev", "python", "pytorch", "runtime", "scratch", "service", "tensorrt"}
+    [
+        "base",
+        "builder",
+        "built",
+        "debs",
+        "dev",
+        "ffmpeg",
+        "nv-codec-headers",
+        "opencv",
+        "python",
+        "pytorch",
+        "runtime",
+        "scratch",
+        "service",
+        "tensorrt",
+        "toolchain",
+        "xaiva-media",
+    ]
 )
 
 
@@ -41,7 +58,7 @@ def _pattern(pattern: str, what: str, remedy: str) -> tuple[AfterValidator, obje
     compiled = re.compile(pattern)
 
     def check(text: str) -> str:
-        if not compiled.match(text) or text.endswith("\n"):
+        if not compiled.fullmatch(text):
             raise wrong(f"{text!r} {what}", remedy)
         return text
 
@@ -57,7 +74,7 @@ def _checked(check: Callable[[str], None]) -> AfterValidator:
 
 
 def _check_name(text: str) -> None:
-    if not re.match(NAME, text) or len(text) > 63:
+    if not re.fullmatch(NAME, text) or len(text) > 63:
         raise wrong(
             f"{text!r} cannot be a name", "use small letters and digits, with single . _ or - between them, up to 63"
         )
@@ -66,7 +83,7 @@ def _check_name(text: str) -> None:
 def _check_layer_name(text: str) -> None:
     if text in RESERVED_LAYERS:
         raise wrong(f"{text!r} is the name of a build stage", f"call it something else, for example {text}-extra")
-    if not re.match(_LAYER, text) or len(text) > 63:
+    if not re.fullmatch(_LAYER, text) or len(text) > 63:
         raise wrong(
             f"{text!r} cannot be a layer name",
             "begin with a small letter; then small letters and digits, with single . _ or - between them, up to 63",
@@ -79,9 +96,9 @@ def _check_image(text: str) -> None:
             f"{text!r} holds {shell.group()!r}, which has no place in an image name",
             'give only the image, for example "nvidia/cuda:12.6.3-cudnn-devel-ubuntu22.04"',
         )
-    if re.match(_IMAGE, text) and len(text) <= 255:
+    if re.fullmatch(_IMAGE, text) and len(text) <= 255:
         return
-    if re.match(_IMAGE, text.lower()):
+    if re.fullmatch(_IMAGE, text.lower()):
         raise wrong(f"{text!r} has capital letters in its name", f'write "{_lower_repository(text)}"')
     raise wrong(f"{text!r} is not an image name", 'write [registry/]name:tag, for example "debian:bookworm-slim"')
 
@@ -163,12 +180,12 @@ def _check_git(text: str) -> None:
         return
     if re.match(r"^(https?|ssh)://[^\s:@/]+:[^\s@/]+@", text):
         raise wrong("the address carries a token", "put the token into .env and give its name as `token_variable`")
-    if not re.match(r"^((https?|ssh|git)://[^\s]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+)$", text):
+    if not re.fullmatch(r"^((https?|ssh|git)://[^\s]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+)$", text):
         raise wrong(f"{text!r} is not a git address", 'write "https://host/owner/name.git"')
 
 
 def _check_ref(text: str) -> None:
-    if text and (not re.match(r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", text) or ".." in text):
+    if text and (not re.fullmatch(r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", text) or ".." in text):
         raise wrong(f"{text!r} is not a branch, tag or commit", 'write its name, for example "master" or "v1.2"')
 
 

@@ -48,7 +48,7 @@ class Volume:
 
 def parse_port(text: str) -> Port:
     """Read `[IP:]HOST:CONTAINER[/udp]`. Raises a validation error that says what would be right."""
-    match = _PORT.match(text)
+    match = _PORT.fullmatch(text)
     if not match:
         found = re.search(r"\d+", text)
         example = f"{found.group()}:{found.group()}" if found else "8600:8600"
@@ -70,7 +70,7 @@ def parse_volume(text: str) -> Volume:
     if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
         raise wrong(f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro"')
     host, container = parts[0], parts[1]
-    if not re.match(r"^(\./|/|\.$)[^\x00-\x1f$`~]*$|^[A-Za-z0-9][A-Za-z0-9_.-]+$", host):
+    if not re.fullmatch(r"^(\./|/|\.$)[^\x00-\x1f$`~]*$|^[A-Za-z0-9][A-Za-z0-9_.-]+$", host):
         raise wrong(f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name')
     if ".." in PurePosixPath(host).parts:
         raise wrong(f"{host!r} leads out of the site", "write the absolute path instead")
@@ -97,13 +97,13 @@ def _check_env_file(text: str) -> str:
 
 
 def _check_shm(text: str) -> str:
-    if not re.match(_SHM, text):
+    if not re.fullmatch(_SHM, text):
         raise wrong(f"{text!r} is not a size", 'write, for example, "512m" or "2g"')
     return text
 
 
 def _check_gpus(text: str) -> str:
-    if not re.match(_GPUS, text):
+    if not re.fullmatch(_GPUS, text):
         raise wrong(
             f"{text!r} names no GPUs",
             'write "all", indexes as "0,1", a UUID as "GPU-…", or a CDI device as "nvidia.com/gpu=all"; "" for none',

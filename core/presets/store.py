@@ -46,7 +46,7 @@ class Remains:
 
 def preset_path(site: Site, name: str) -> Path:
     """The file of the preset `name`. Raises InputError for a name that cannot be one."""
-    if not re.match(NAME, name) or len(name) > 63 or name.endswith("\n"):
+    if not re.fullmatch(NAME, name) or len(name) > 63:
         raise InputError(
             f"Preset name {name!r}",
             "an image could not carry it",

@@ -132,6 +132,8 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"layers": [{"name": "a", "file": "/etc/passwd"}]}, "layers[0].file", "out of the folder"),
         ({"layers": [{"name": "a", "file": "none.txt"}]}, "layers[0].file", "No such file"),
         ({"layers": [{"name": "a", "requirements": ["x @ file:///x.whl"]}]}, "layers[0].requirements[0]", "http"),
+        ({"layers": [{"name": "a\n", "requirements": ["x"]}]}, "layers[0].name", "small letter"),
+        ({"target": {"driver": "535.1\n"}}, "target.driver", "535.183.01"),
         ({"debs": ["Bad_Name"]}, "debs[0]", "Debian package"),
         ({"indexes": [{"name": "x", "url": "https://me:token@host/simple"}]}, "indexes[0].url", "token_variable"),
         ({"indexes": [{"name": "x", "url": "ftp://host"}]}, "indexes[0].url", "https://host/path"),

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from core.presets.compat.checks import CODES
+from core.presets.fields import RESERVED_LAYERS
 from core.presets.schema import schema_text
 from core.presets.validation import known_keys
 
@@ -61,3 +62,8 @@ def test_every_field_is_in_the_documentation() -> None:
 def test_every_code_is_in_the_documentation() -> None:
     text = (CHECKOUT / "docs" / "presets.md").read_text()
     assert [code for code, about in CODES.items() if f"| `{code}` | {about} |" not in text] == []
+
+
+def test_every_reserved_layer_name_is_in_the_documentation() -> None:
+    text = (CHECKOUT / "docs" / "presets.md").read_text()
+    assert [name for name in sorted(RESERVED_LAYERS) if f"`{name}`" not in text] == []

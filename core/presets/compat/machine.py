@@ -80,7 +80,7 @@ def named_target(
 
     Raises InputError for a driver that is not a version.
     """
-    if driver and not re.match(r"^\d{3}(\.\d+){0,2}$", driver):
+    if driver and not re.fullmatch(r"^\d{3}(\.\d+){0,2}$", driver):
         raise InputError(
             f"Driver {driver!r}", "it is not a driver version", 'write it as nvidia-smi does: "535.183.01"'
         )
