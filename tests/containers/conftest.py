@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,6 +25,13 @@ def preset(**run: Any) -> Preset:
     return Preset.model_validate(
         {"base_image": BASE_IMAGE, "python_version": "3.11", "run": {"command": FOREVER, "restart": "no", **run}}
     )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -51,4 +59,4 @@ def client(engine: TestEngine, engine_site: Site) -> Iterator[docker.DockerClien
     connected.close()
     left = engine.docker("ps", "-aq").split()
     if left:
-        engine.docker("rm", "-f", *left)
+        engine.docker("rm", "-f", *left, check=False)  # one that ends with --rm may be going already
