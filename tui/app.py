@@ -17,6 +17,7 @@ from core.errors import XaivaError
 from core.site import Site
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.messages import SourceChanged
+from tui.screens.base import ConsoleScreen
 from tui.sources import SLOWER, Sources
 from tui.store import Store
 from tui.terminal import clipboard
@@ -81,10 +82,9 @@ class XaivaApp(FrameDifference, App[int]):
         self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
 
     def tick(self) -> None:
-        """Feed the screen in view."""
-        feed = getattr(self.screen, "feed", None)
-        if feed is not None:
-            feed()
+        """Feed the screen in view; a dialog above it is not fed."""
+        if self._screen_stack and isinstance(self.screen, ConsoleScreen):
+            self.screen.update_now()
 
     def _source_changed(self, name: str) -> None:
         """From a source's thread."""

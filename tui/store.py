@@ -131,7 +131,11 @@ class Source(Generic[T]):
             error = problem
         except Exception as problem:
             log.exception("source %s", self.name)
-            error = XaivaError(f"{self.name} could not be read", f"{type(problem).__name__}: {problem}")
+            error = XaivaError(
+                f"{self.name} could not be read",
+                f"something unforeseen went wrong while asking for {self.name} ({type(problem).__name__}: {problem})",
+                "the details are in .xaiva/console.log; it is tried again",
+            )
         with self._lock:
             if self._thread is not me or self._generation != generation:
                 return

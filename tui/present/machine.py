@@ -10,10 +10,25 @@ from tui.present.figures import bar, coarse, load_role, percent, rate, size
 from tui.sources import Live
 from tui.widgets.sparkline import sparkline
 
-LABEL = 8  # columns of a row's name
+LABEL = 8  # columns of the name of a figure
+NAME = 10  # of the name of a part of the host
 SPARK_STEP = 5  # seconds a bar of a sparkline stands for: it moves on every fifth second alone
 HOT_CELSIUS = 85
-BAR = 14
+BAR, NARROW_BAR = 14, 6
+ROOMY = 56  # columns from which a panel has room for everything
+
+
+def _bar_width(width: int) -> int:
+    return BAR if width >= ROOMY else NARROW_BAR
+
+
+def _of(used: float, total: float, width: int) -> str:
+    """`19.0 GiB of 24.0 GiB`, or `19.0/24.0 GiB` where there is little room."""
+    if width >= ROOMY:
+        return f"{size(used)} of {size(total)}"
+    number, _, unit = size(used).partition(" ")
+    whole, _, whole_unit = size(total).partition(" ")
+    return f"{number}/{whole} {unit}" if unit == whole_unit else f"{size(used)}/{size(total)}"
 
 
 def gpus(live: Live | None, width: int) -> list[Line]:
@@ -41,7 +56,7 @@ def _gpu(gpu: Gpu, history: list[float], width: int) -> list[Line]:
         facts.append(Span(f"{gpu.temperature:.0f} °C", "error" if gpu.temperature >= HOT_CELSIUS else ""))
     if gpu.power is not None:
         facts.append(Span(f"{gpu.power:.0f} W"))
-    if gpu.clock_graphics is not None and width >= 60:
+    if gpu.clock_graphics is not None and width >= ROOMY:
         facts.append(Span(f"{gpu.clock_graphics} MHz", "dim"))
     facts += [Span(f"! {word}", "warn") for word in gpu.throttle or []]
     if gpu.ecc_uncorrected:
@@ -50,21 +65,22 @@ def _gpu(gpu: Gpu, history: list[float], width: int) -> list[Line]:
     room = width - sum(len(span.text) for span in right)
     head: Line = (*fit(Span(cut(name, room), "title"), room), *right)
     share = (gpu.utilisation or 0) / 100
-    used = f"{size(gpu.memory_used or 0)} of {size(gpu.memory_total or 0)}"
+    used = _of(gpu.memory_used or 0, gpu.memory_total or 0, width)
+    wide = _bar_width(width)
     rows = [head]
-    spark = max(width - LABEL - BAR - 8, 0)
+    spark = max(width - LABEL - wide - 8, 0)
     rows.append(
         (
             *fit(Span("  load", "dim"), LABEL),
-            *bar(share, BAR, load_role(0)),
+            *bar(share, wide, load_role(0)),
             Span(f" {percent(share)} "),
             Span(sparkline(history, min(spark, 60), 100, step=SPARK_STEP), "bar"),
         )
     )
     full = (gpu.memory_used or 0) / gpu.memory_total if gpu.memory_total else 0
-    rows.append((*fit(Span("  VRAM", "dim"), LABEL), *bar(full, BAR), Span(f" {percent(full)}  {used}")))
+    rows.append((*fit(Span("  VRAM", "dim"), LABEL), *bar(full, wide), Span(f" {percent(full)}  {used}")))
     mine = [process for process in gpu.processes if process.ours or process.container or process.name]
-    if mine and width >= 60:
+    if mine and width >= ROOMY:
         words = ", ".join(f"{one.container or one.name or one.pid} {size(one.memory or 0)}" for one in mine[:4])
         rows.append((*fit(Span("  by", "dim"), LABEL), Span(cut(words, width - LABEL), "dim")))
     return rows
@@ -77,27 +93,28 @@ def host(live: Live | None, width: int) -> list[Line]:
     sample: HostSample = live.sample
     cpu = (sample.cpu_percent or 0) / 100
     memory = sample.memory_used / sample.memory_total if sample.memory_total else 0
-    spark = min(max(width - LABEL - BAR - 8, 0), 60)
+    wide = _bar_width(width)
+    spark = min(max(width - NAME - wide - 8, 0), 60)
     history = sparkline(live.history.get("cpu", []), spark, 100, step=SPARK_STEP)
     out: list[Line] = [
-        (*fit(Span("CPU", "dim"), LABEL), *bar(cpu, BAR), Span(f" {percent(cpu)} "), Span(history, "bar")),
+        (*fit(Span("CPU", "dim"), NAME), *bar(cpu, wide), Span(f" {percent(cpu)} "), Span(history, "bar")),
         (
-            *fit(Span("memory", "dim"), LABEL),
-            *bar(memory, BAR),
-            Span(f" {percent(memory)}  {size(sample.memory_used)} of {size(sample.memory_total)}"),
+            *fit(Span("memory", "dim"), NAME),
+            *bar(memory, wide),
+            Span(f" {percent(memory)}  {_of(sample.memory_used, sample.memory_total, width)}"),
         ),
     ]
     if sample.swap_total and sample.swap_used > sample.swap_total / 20:
         swap = sample.swap_used / sample.swap_total
-        out.append((*fit(Span("swap", "dim"), LABEL), *bar(swap, BAR), Span(f" {percent(swap)}")))
-    out += [_disk(disk) for disk in _disks(sample)]
+        out.append((*fit(Span("swap", "dim"), NAME), *bar(swap, wide), Span(f" {percent(swap)}")))
+    out += [_disk(disk, width) for disk in _disks(sample)]
     if sample.received_rate is not None and sample.sent_rate is not None:
         words = f"↓ {rate(sample.received_rate)}  ↑ {rate(sample.sent_rate)}"
-        out.append((*fit(Span("network", "dim"), LABEL), Span(words)))
+        out.append((*fit(Span("network", "dim"), NAME), Span(words)))
     warm = max(sample.temperatures, key=lambda one: one.celsius, default=None)
     heat = f" · {warm.name} {warm.celsius:.0f} °C" if warm else ""
     words = f"{sample.load[0]:.1f} on {sample.cores} cores · up {coarse(sample.uptime)}{heat}"
-    out.append((*fit(Span("load", "dim"), LABEL), Span(words, "dim")))
+    out.append((*fit(Span("load", "dim"), NAME), Span(cut(words, width - NAME), "dim")))
     return out
 
 
@@ -108,14 +125,9 @@ def _disks(sample: HostSample) -> list[Disk]:
     return watched + [disk for disk in sample.disks if not disk.label and (disk.total, disk.free) not in seen]
 
 
-def _disk(disk: Disk) -> Line:
-    name = fit(Span(disk.label or disk.path, "dim"), LABEL)
+def _disk(disk: Disk, width: int) -> Line:
+    name = fit(Span(cut(disk.label or disk.path, NAME - 1), "dim"), NAME)
     if disk.state is not DiskState.OK:
-        return (*name, Span("  "), Span(f"{disk.state.value} {disk.detail}", "error"))
+        return (*name, Span(f"{disk.state.value} {disk.detail}", "error"))
     full = 1 - disk.free / disk.total if disk.total else 0
-    return (
-        *name,
-        Span(" ") if name[-1].text[-1] != " " else Span(""),
-        *bar(full, BAR),
-        Span(f" {percent(full)}  {size(disk.free)} free"),
-    )
+    return (*name, *bar(full, _bar_width(width)), Span(f" {percent(full)}  {size(disk.free)} free"))

@@ -113,10 +113,9 @@ def holder(operation: Operation) -> str:
 
 def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int) -> list[Line]:
     """Everything about one operation but its log."""
-    facts: list[Line] = [
-        line(STATES[operation.state], f"  {operation.title()}", Span(f"  operation {operation.id}", "dim")),
-        line(Span(f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}", "dim")),
-    ]
+    head = line(STATES[operation.state], f"  {operation.title()}", Span(f"  operation {operation.id}", "dim"))
+    began = f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}"
+    facts = [fit(head, width), *wrap(began, width, "dim")]
     if operation.options:
         options = ", ".join(f"{name}={_short(value)}" for name, value in operation.options.items())
         facts += wrap(options, width, "dim")

@@ -67,7 +67,7 @@ def detail(view: PresetView, width: int) -> list[Line]:
     out = wrap(preset.metadata.description, width, "title") if preset.metadata.description else []
     out += _facts(_made_of(preset), width)
     target = view.target
-    out += [line(), line(Span("checked for ", "dim"), str(target) if target else "no particular machine")]
+    out += [line(), *wrap(f"checked for {target or 'no particular machine'}", width, "dim")]
     return out + present_findings.lines(view.findings, width)
 
 

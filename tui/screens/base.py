@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tui.app import XaivaApp
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 def trouble(error: XaivaError, width: int) -> list[Line]:
@@ -89,7 +91,23 @@ class ConsoleScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         """In view: ask for what is shown."""
         self.console.store.watch(self.SOURCES)
-        self.feed()
+        self.update_now()
+
+    def on_mount(self) -> None:
+        """Everything is there now: show what is known."""
+        self.update_now()
+
+    def update_now(self) -> None:
+        """Feed, if there is anything to feed yet; what goes wrong in one screen is said and ends nothing."""
+        if not self.is_mounted:
+            return
+        try:
+            self.feed()
+        except Exception as error:
+            if self.app.is_headless:
+                raise  # a test should see it
+            log.exception("screen %s", self.NAME)
+            self.notify(f"{type(error).__name__}: {error}", title="This screen could not be drawn", severity="error")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide from visitors what changes anything."""
@@ -119,8 +137,8 @@ class ConsoleScreen(Screen[None]):
         """Close the search line and show all rows again."""
         search = self.query_one("#search", Input)
         if search.has_class("-open"):
-            search.value = ""
             self._close_search()
+            self._target.search("")
 
     @on(Input.Changed, "#search")
     def _searched(self, event: Input.Changed) -> None:
@@ -211,6 +229,7 @@ class ListScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Keys go to the list."""
+        super().on_mount()
         self.choices.focus()
 
     def feed(self) -> None:
@@ -235,6 +254,8 @@ class ListScreen(ConsoleScreen):
 
     @on(ChoiceList.Highlighted, "#choices")
     def _highlighted(self) -> None:
+        if not self.is_mounted:
+            return
         self.chosen()
         self.query_one("#detail", Panel).scroll_home(animate=False)
         self.show_detail()

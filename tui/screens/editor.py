@@ -65,7 +65,8 @@ class EditorScreen(Screen[None]):
         self._preset_name = name
         self._path = preset_path(site, name)
         self._saved = ""
-        self._text = ""
+        self._basis = ""  # what the fields were filled from: valid or not, its layout is the one to keep
+        self._text = ""  # what stands there now
         self._choices: Choices | None = None
         self._timer: Timer | None = None
         self._filling = False
@@ -122,8 +123,8 @@ class EditorScreen(Screen[None]):
     # -- the text ------------------------------------------------------------------------------------------------------
 
     def _take(self, text: str) -> None:
-        """Show a text in both views."""
-        self._text = text
+        """Show a text in both views; what the form changes from now on is set in this text."""
+        self._text = self._basis = text
         document = parse(text)
         self._filling = True
         self.query_one("#json", TextArea).load_text(text)
@@ -170,14 +171,7 @@ class EditorScreen(Screen[None]):
 
     def _check(self) -> None:
         """Make the text of what was typed and check it, in a thread; an older answer is dropped."""
-        if self._in_form:
-            document = parse(self._text)
-            before = values(document) if document is not None else {}
-            changed = {name: text for name, text in self._fields().items() if text != before.get(name)}
-            basis = self._text
-        else:
-            changed, basis = {}, self.query_one("#json", TextArea).text
-        work = partial(self._checked, apply(basis, changed) if changed else basis)
+        work = partial(self._checked, self._text_now())
         self._asked = work
         self.console.background(work, lambda found: self._show(found) if self._asked is work else None)
 
@@ -237,14 +231,15 @@ class EditorScreen(Screen[None]):
     def action_turn(self) -> None:
         """The other view of the same text."""
         if self._in_form:
+            self._text = self._text_now()
             self._filling = True
             self.query_one("#json", TextArea).load_text(self._text)
             self.call_after_refresh(self._filled)
             self._view("json")
-        elif parse(self._text) is None:
+        elif parse(self._text_now()) is None:
             self.notify("mend the JSON first: a form needs an object")
         else:
-            self._take(self._text)
+            self._take(self._text_now())
             self._view("form")
 
     def _view(self, name: str) -> None:
@@ -263,13 +258,13 @@ class EditorScreen(Screen[None]):
         self.console.background(partial(save, self.site, self._preset_name, text), done)
 
     def _text_now(self) -> str:
-        """What was typed last may not have been checked yet."""
+        """What the view in front says; what was typed last may not have been checked yet."""
         if not self._in_form:
             return self.query_one("#json", TextArea).text
-        document = parse(self._text)
+        document = parse(self._basis)
         before = values(document) if document is not None else {}
         changed = {name: text for name, text in self._fields().items() if text != before.get(name)}
-        return apply(self._text, changed) if changed else self._text
+        return apply(self._basis, changed) if changed else self._basis
 
     def action_revert(self) -> None:
         """Ask, then back to the saved file."""

@@ -121,7 +121,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """The heading stays; rows scroll below it."""
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if y == 0:
             return self._brush.strip((Span(" " * GUTTER), *heading(self.columns, self._layout)), width)
         index = y - 1 + self.scroll_offset.y
@@ -152,7 +152,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Columns share the new width."""
-        self._layout = lay_out(self.columns, max(self.size.width - GUTTER, 1))
+        self._layout = lay_out(self.columns, max(self.scrollable_content_region.width - GUTTER, 1))
         self._set_size()
         self.refresh()
 
@@ -182,12 +182,12 @@ class ChoiceList(ScrollView, can_focus=True):
         self._tell()
 
     def _set_size(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
 
     def _refresh_row(self, index: int) -> None:
         y = index + 1 - self.scroll_offset.y
         if 1 <= y < self.size.height:
-            self.refresh(Region(0, y, self.size.width, 1))
+            self.refresh(Region(0, y, self.scrollable_content_region.width, 1))
 
     # -- moving -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
@@ -9,9 +10,10 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.present.cells import Line
+from tui.present.cells import Line, wrap
 from tui.widgets.lines import ROLE_CLASSES, Brush
 
+log = logging.getLogger(__name__)
 Formatter: TypeAlias = Callable[[int], list[Line]]
 
 
@@ -47,7 +49,9 @@ class Panel(ScrollView):
     def render_line(self, y: int) -> Strip:
         """One line of the visible part."""
         index = y + self.scroll_offset.y
-        return self._brush.strip(self._lines[index] if index < len(self._lines) else (), self.size.width)
+        return self._brush.strip(
+            self._lines[index] if index < len(self._lines) else (), self.scrollable_content_region.width
+        )
 
     def notify_style_update(self) -> None:
         """The theme changed."""
@@ -65,10 +69,10 @@ class Panel(ScrollView):
         self.set_class(role == "error", "-error")
 
     def _draw(self) -> None:
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if not width:
             return
-        before, self._lines = self._lines, self._format(width)
+        before, self._lines = self._lines, self._formatted(width)
         if len(before) != len(self._lines):
             self.virtual_size = Size(width, len(self._lines))
         top = self.scroll_offset.y
@@ -78,3 +82,14 @@ class Panel(ScrollView):
             new = self._lines[index] if index < len(self._lines) else ()
             if old != new:
                 self.refresh(Region(0, y, width, 1))
+
+    def _formatted(self, width: int) -> list[Line]:
+        try:
+            return self._format(width)
+        except Exception as error:  # one panel that cannot be drawn must not take the console with it
+            if self.app.is_headless:
+                raise
+            log.exception("panel %s", self.id)
+            return wrap(
+                f"this could not be drawn ({type(error).__name__}: {error}); see .xaiva/console.log", width, "error"
+            )

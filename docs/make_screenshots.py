@@ -1,0 +1,78 @@
+"""Makes the pictures of the documentation: every screen at both sizes, over the sample site of the tests.
+
+python docs/make_screenshots.py            docs/screenshots/*.svg, and *.png where rsvg-convert is installed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "docs" / "screenshots"
+SIZES = ((160, 45), (80, 24))
+PNG_WIDTH = {160: 1400, 80: 900}
+VIEWS: dict[str, tuple[str, ...]] = {
+    "overview": ("1",),
+    "presets": ("2", "down", "down"),
+    "editor": ("2", "down", "down", "e"),
+    "artifacts": ("3", "down", "down"),
+    "builds": ("4", "down"),
+    "containers": ("5",),
+    "cameras": ("6",),
+    "operations": ("7",),
+    "help": ("2", "question_mark"),
+    "palette": ("1", "colon"),
+}
+SETTLE = 0.6  # seconds a screen gets to show what it asks for
+
+
+async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Path) -> Path:
+    """One picture."""
+    import tui.app
+    from core.site import Site
+    from tests.tui.sample import SampleSources
+
+    tui.app.Sources = SampleSources  # type: ignore[assignment,misc]
+    app = tui.app.XaivaApp(Site.open(root, {"PATH": os.environ["PATH"]}))
+    async with app.run_test(size=size) as pilot:
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(SETTLE)
+            app.tick()
+            await pilot.pause()
+        path = FOLDER / f"{view}-{size[0]}x{size[1]}.svg"
+        path.write_text(app.export_screenshot(title="xaiva"))
+    return path
+
+
+def to_png(path: Path, width: int) -> None:
+    """A small PNG beside the SVG, which is then not needed any more."""
+    if converter := shutil.which("rsvg-convert"):
+        subprocess.run([converter, "-w", str(width), "-o", str(path.with_suffix(".png")), str(path)], check=True)
+
+
+def main() -> None:
+    """All pictures, or those of the views named on the command line."""
+    sys.path.insert(0, str(ROOT))
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    FOLDER.mkdir(exist_ok=True)
+    wanted = sys.argv[1:] or list(VIEWS)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "airport-north"
+        shutil.copytree(ROOT / "presets", root / "presets")
+        for view in wanted:
+            for size in SIZES:
+                path = asyncio.run(take(view, VIEWS[view], size, root))
+                to_png(path, PNG_WIDTH[size[0]])
+
+
+if __name__ == "__main__":
+    main()

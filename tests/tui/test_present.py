@@ -1,0 +1,142 @@
+"""The pure formatters: cells, figures, tables, the preset form, and lines that never pass their width."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.tui import sample
+from tui.present import builds, cameras, containers, machine, operations, overview, presets
+from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
+from tui.present.figures import bar, coarse, duration, size
+from tui.present.preset_form import apply, parse, values
+from tui.widgets.choice_list import matches
+
+
+def test_sizes_and_times_are_short() -> None:
+    assert [size(n) for n in (0, 1023, 1536, 150 << 20, 3 << 30)] == ["0 B", "1023 B", "1.5 KiB", "150 MiB", "3.0 GiB"]
+    assert [duration(n) for n in (4, 187, 7389, 270_000)] == ["4 s", "3:07", "2:03:09", "3 d 3 h"]
+    assert [coarse(n) for n in (40, 600, 7200, 500_000)] == ["40 s", "10 min", "2 h", "5 d"]
+
+
+def test_fit_cuts_by_columns_and_keeps_roles() -> None:
+    assert plain(fit("名前が長い", 5)) == "名前…"
+    assert fit((Span("ab", "ok"), Span("cdef", "dim")), 4) == (Span("ab", "ok"), Span("c…", "dim"))
+    assert plain(fit("7", 3, right=True)) == "  7"
+    assert plain(fit((Span("ab"), Span("cd")), 2)) == "a…"
+
+
+def test_wrap_keeps_every_word_within_the_width() -> None:
+    lines = wrap("one two three " + "x" * 30, 12)
+    assert all(width_of(one) <= 12 for one in lines)
+    assert "".join(plain(one).replace(" ", "") for one in lines) == "onetwothree" + "x" * 30
+
+
+def test_narrow_tables_drop_the_columns_of_the_highest_rank() -> None:
+    columns = (Column("a", 5), Column("b", minimum=5), Column("c", 5, rank=1), Column("d", 5, rank=2))
+    assert [index for index, _ in lay_out(columns, 40)] == [0, 1, 2, 3]
+    assert [index for index, _ in lay_out(columns, 20)] == [0, 1, 2]
+    assert [index for index, _ in lay_out(columns, 13)] == [0, 1]
+    assert {width_of(one) for one in table([("1", "2", "3", "4")], columns, 33)} == {33}
+
+
+def test_bars_warn_as_they_fill() -> None:
+    assert [bar(share, 10)[0].role for share in (0.2, 0.8, 0.95)] == ["bar", "warn", "error"]
+    assert width_of(bar(3, 10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"), [("gpu run", True), ("GPU !stopped", True), ("!running", False), ("gone", False), ("", True)]
+)
+def test_filter_words(wanted: str, found: bool) -> None:
+    assert matches("gpu-7 Running", wanted) is found
+
+
+FORMATTERS: dict[str, Callable[[int], list[Line]]] = {
+    "gpus": partial(machine.gpus, sample.gpus()),
+    "host": partial(machine.host, sample.host()),
+    "containers": partial(containers.short, sample.containers()),
+    "container": partial(containers.detail, sample.containers().containers[1], None, None),
+    "cameras": partial(cameras.short, sample.cameras()),
+    "camera": partial(cameras.detail, sample.cameras().cameras[3]),
+    "operations": partial(overview.operations, sample.operations()),
+    "operation": partial(operations.detail, sample.operations()[1], sample.stages(), sample.NOON),
+    "preset": partial(presets.detail, sample.presets()[0]),
+    "artifacts": partial(presets.artifacts, sample.presets()[2], sample.plan(), ""),
+    "build": partial(builds.detail, sample.builds()[1], True),
+    "alerts": partial(
+        overview.alerts,
+        sample.gpus(),
+        sample.host(),
+        sample.containers(),
+        sample.cameras(),
+        sample.operations(),
+        sample.presets(),
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [37, 60, 78, 118])
+@pytest.mark.parametrize("name", FORMATTERS)
+def test_no_line_is_wider_than_its_panel(name: str, width: int) -> None:
+    lines = FORMATTERS[name](width)
+    assert lines
+    assert [plain(one) for one in lines if width_of(one) > width] == []
+
+
+def test_alerts_name_what_needs_a_person() -> None:
+    words = "\n".join(plain(one) for one in FORMATTERS["alerts"](100))
+    assert "xaiva-dubbing-cuda13.0 is unhealthy: connection refused" in words
+    assert "camera yard: no frame for 10 s" in words
+    assert "disk /: 3.0 GiB free" in words
+    assert "preset old-site cannot be used" in words
+
+
+def test_nothing_to_alert_says_so() -> None:
+    assert plain(overview.alerts(None, None, None, None, None, None, 40)[0]) == "✓ nothing needs you"
+
+
+PRESET = """{
+  "base_image": "debian:12",
+  "metadata": {"description": "one"},
+  "python_version": "3.11",
+  "layers": [{"name": "common", "requirements": ["numpy>=1.26,<2"]}]
+}
+"""
+
+
+def test_the_form_reads_what_it_writes() -> None:
+    document = parse(PRESET)
+    assert document is not None
+    assert values(document)["layers"] == "[common]\nnumpy>=1.26,<2"
+    assert apply(PRESET, values(document)) == PRESET
+
+
+def test_one_field_changes_one_line() -> None:
+    after = apply(PRESET, {"description": "two"})
+    assert after == PRESET.replace('"one"', '"two"')
+
+
+def test_emptied_fields_are_empty() -> None:
+    after = json.loads(apply(PRESET, {"description": "", "layers": ""}))
+    assert not after.get("metadata", {}).get("description")
+    assert not after.get("layers")
+
+
+def test_pytorch_and_tensorrt_are_completed() -> None:
+    after = json.loads(
+        apply(PRESET, {"torch": "2.7.1+cu126", "components": "torch, torchvision", "tensorrt": "10.9.0"})
+    )
+    assert after["pytorch"] == {"version": "2.7.1+cu126", "components": ["torch", "torchvision"]}
+    assert after["tensorrt"] == {"enabled": True, "version": "10.9.0"}
+    without = json.loads(apply(json.dumps(after), {"torch": "", "tensorrt": ""}))
+    assert not without.get("pytorch")
+    assert not without.get("tensorrt", {}).get("enabled")
+
+
+def test_layers_keep_their_order_and_files() -> None:
+    after = json.loads(apply(PRESET, {"layers": "[common]\nnumpy\n\n[stt]\n@stt.txt\n"}))
+    assert after["layers"] == [{"name": "common", "requirements": ["numpy"]}, {"name": "stt", "file": "stt.txt"}]

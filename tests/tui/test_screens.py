@@ -1,0 +1,251 @@
+"""Every screen with nothing there, with trouble, and with real things."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from textual.widgets import Button, Input
+
+from core.operations.ledger import Ledger
+from core.site import Site
+from tests.operations.work import KINDS
+from tests.tui.support import shows, text, until
+from tui.actions import ACTIONS, BY_ID, SCREENS
+from tui.app import XaivaApp
+from tui.screens.confirm import Confirm
+from tui.screens.help import HelpScreen
+from tui.screens.message import TextDialog
+from tui.widgets.choice_list import ChoiceList
+
+SIZES = [(160, 45), (80, 24)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tuple[int, int]) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=size) as pilot:
+        for name, (key, title) in SCREENS.items():
+            await pilot.press(key)
+            await until(pilot, lambda name=name: app.current_mode == name)
+            await shows(pilot, title)
+        await pilot.press("5")
+        await shows(pilot, "there is no such socket")
+        await pilot.press("6")
+        await shows(pilot, "→")
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_every_key_of_every_screen_works_with_nothing_there(bare_site: Site, name: str) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(SCREENS[name][0])
+        await until(pilot, lambda: app.current_mode == name)
+        for action in [one for one in ACTIONS if one.screen in (name, "list")]:
+            if name == "overview" and action.screen == "list":
+                continue
+            await pilot.press(action.keys.split(",")[0])
+            await pilot.pause()
+            while len(app.screen_stack) > 1:
+                await pilot.press("escape")
+                await pilot.pause()
+            await pilot.press("escape")
+        assert app.current_mode == name
+
+
+async def test_a_broken_preset_stands_beside_the_good_ones(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        assert "✗ broken" in text(pilot)
+        await shows(pilot, "python_version")
+
+
+async def test_filter_keeps_matching_rows_and_escape_brings_all_back(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        choices = app.screen.query_one("#choices", ChoiceList)
+        await pilot.press("slash", *"cuda")
+        await until(pilot, lambda: choices.keys == ["ubuntu22.04-cuda12.6"])
+        await pilot.press("enter")
+        assert app.focused is choices
+        await pilot.press("slash")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(choices.keys) == 3)
+
+
+async def test_delete_asks_and_enter_alone_deletes_nothing(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    path = preset_site.presets / "cpu-debian12.json"
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert app.focused is app.screen.query_one("#cancel", Button)
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        assert path.exists()
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: not path.exists())
+
+
+async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) -> None:
+    app = XaivaApp(preset_site, read_only=True)
+    async with app.run_test(size=(160, 45)) as pilot:
+        for name, (key, _) in SCREENS.items():
+            await pilot.press(key)
+            await until(pilot, lambda name=name: app.current_mode == name)
+            live = {active.binding.id for active in app.screen.active_bindings.values() if active.enabled}
+            assert not [one for one in live if one in BY_ID and BY_ID[one].changes]
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        before = sorted(preset_site.presets.iterdir())
+        await pilot.press("X", "enter", "n", "e", "s")
+        assert len(app.screen_stack) == 1
+        assert sorted(preset_site.presets.iterdir()) == before
+        assert Ledger(preset_site).list() == []
+
+
+async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: Site) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await pilot.press("7", "question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await shows(pilot, "Retry")
+        assert "Suggest" not in text(pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
+
+
+async def test_the_palette_finds_an_action_of_another_screen_and_runs_it_there(bare_site: Site) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("colon")
+        await pilot.press(*"only running")
+        await shows(pilot, "Operations: Only running ones")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.current_mode == "operations")
+
+
+async def test_number_keys_go_into_a_field_and_not_to_another_screen(bare_site: Site) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("2", "n")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"torch2")
+        assert app.focused is not None
+        assert app.screen.query_one("#name", Input).value == "torch2"
+        assert app.current_mode == "presets"
+
+
+async def test_a_real_operation_is_followed_cancelled_and_told_busy(
+    preset_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(preset_site, KINDS)
+    done = ledger.start("quick", "cpu-debian12")
+    ledger.wait(done.id, 20)
+    running = ledger.start("wait", "cpu-debian12")
+    app = XaivaApp(preset_site)
+    try:
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.press("7")
+            await shows(pilot, "wait cpu-debian12")
+            await shows(pilot, "Waiting")  # its stage
+            await shows(pilot, "waiting as")  # its log
+            await pilot.press("2")
+            await shows(pilot, "cpu-debian12")
+            app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+            await pilot.press("s")
+            await until(pilot, lambda: isinstance(app.screen, TextDialog))
+            await shows(pilot, f"operation {running.id}")
+            await pilot.press("escape", "7")
+            await shows(pilot, "▶ running")
+            await pilot.press("c")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            await pilot.press("tab", "enter")
+            await shows(pilot, "■ cancelled")
+    finally:
+        ledger.cancel(running.id)
+        ledger.wait(running.id, 10)
+
+
+async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(preset_site: Site) -> None:
+    path = preset_site.presets / "cpu-debian12.json"
+    before = path.read_text()
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.press("e")
+        await shows(pilot, "the same as the saved file")
+        python = app.screen.query_one("#f-python", Input)
+        good = python.value
+        python.value = "three"
+        await shows(pilot, "python_version")
+        python.value = good
+        await shows(pilot, "the same as the saved file")
+        app.screen.query_one("#f-description", Input).value = "Changed here"
+        await shows(pilot, "+")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Changed here" in path.read_text())
+        old, new = json.loads(before), json.loads(path.read_text())
+        assert list(new) == list(old)
+        assert {key for key in old if old[key] != new[key]} == {"metadata"}
+        untouched = before[before.index('"base_image"') :]
+        assert path.read_text().endswith(untouched)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def test_leaving_an_unsaved_editor_asks(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.press("e")
+        await shows(pilot, "the same as the saved file")
+        app.screen.query_one("#f-description", Input).value = "Not saved"
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        assert app.screen.query_one("#f-description", Input).value == "Not saved"
+
+
+async def test_a_broken_file_opens_in_the_editor_as_text(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "broken")
+        app.screen.query_one("#choices", ChoiceList).point("broken")
+        await pilot.press("e")
+        await shows(pilot, "python_version")
+        await shows(pilot, "✗")
+
+
+async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(100, 30)) as pilot:
+        for _ in range(4):
+            await pilot.press("f2")
+            for name, (key, title) in SCREENS.items():
+                await pilot.press(key)
+                await until(pilot, lambda name=name: app.current_mode == name)
+                await shows(pilot, title)
+
+
+async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.click("TabBar", offset=(14, 0))
+        await until(pilot, lambda: app.current_mode == "presets")

@@ -1,0 +1,63 @@
+"""Every screen and dialog as a picture, at both sizes, over one sample site."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from core.site import Site
+from tests.tui import sample
+from tests.tui.support import shows, until
+from tui.app import XaivaApp
+
+SIZES = [(160, 45), (80, 24)]
+VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that show when it is there)
+    "overview": (("1",), "gate-1"),
+    "presets": (("2", "down", "down"), "cpu-debian12"),
+    "suggest": (("2", "u"), "Driver"),
+    "delete": (("2", "X"), "Cancel"),
+    "artifacts": (("3", "down", "down"), "Plan"),
+    "builds": (("4", "down"), "common"),
+    "containers": (("5",), "postgres"),
+    "cameras": (("6",), "yard"),
+    "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
+    "help": (("2", "question_mark"), "This screen"),
+}
+Before = Callable[[Pilot[int]], Awaitable[None]]
+
+
+@pytest.fixture
+def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
+    """A console over the sample site; times in UTC."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr("tui.app.Sources", sample.SampleSources)
+    monkeypatch.setattr("tui.app.TICK", 3600.0)
+    return XaivaApp(bare_site)
+
+
+def ready(keys: tuple[str, ...], words: str) -> Before:
+    async def run(pilot: Pilot[int]) -> None:
+        for index, key in enumerate(keys):
+            await pilot.press(key)
+            if index == 0:
+                await until(pilot, lambda: pilot.app.screen.is_mounted)
+                await pilot.pause()
+                pilot.app.tick()  # type: ignore[attr-defined]
+                await pilot.pause()
+        await shows(pilot, words)
+
+    return run
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("view", VIEWS)
+def test_looks_as_before(
+    view: str, size: tuple[int, int], sample_app: XaivaApp, snap_compare: Callable[..., bool], tmp_path: Path
+) -> None:
+    keys, words = VIEWS[view]
+    assert snap_compare(sample_app, terminal_size=size, run_before=ready(keys, words))

@@ -1,0 +1,123 @@
+"""The store: a source that hangs, fails, or is asked something else holds up nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from core.errors import XaivaError
+from tui import store as store_module
+from tui.store import Store
+
+
+def wait(condition: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_source_that_hangs_keeps_its_value_and_becomes_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LATE", 0.05)
+    hang, calls = threading.Event(), []
+
+    def fetch() -> int:
+        calls.append(1)
+        if len(calls) > 1:
+            hang.wait(30)
+        return 7
+
+    store = Store({"slow": (fetch, 0.01)}, lambda _: None)
+    try:
+        store.watch(["slow"])
+        wait(lambda: store.reading("slow").late)
+        reading = store.reading("slow")
+        assert reading.value == 7
+        assert reading.state[0].startswith("stale ")
+        assert reading.state[1] == "stale"
+        hang.set()
+        wait(lambda: not store.reading("slow").late or len(calls) > 2)
+    finally:
+        hang.set()
+        store.close()
+
+
+def test_an_error_is_kept_and_the_next_answer_clears_it() -> None:
+    answers: list[int | XaivaError] = [XaivaError("Engine", "not there", "start it"), 5]
+    news: list[str] = []
+
+    def fetch() -> int:
+        answer = answers[0]
+        if isinstance(answer, XaivaError):
+            raise answer
+        return answer
+
+    store = Store({"engine": (fetch, 0.01)}, news.append)
+    try:
+        store.watch(["engine"])
+        wait(lambda: store.reading("engine").error)
+        assert store.reading("engine").state == ("no data", "error")
+        answers.pop(0)
+        wait(lambda: store.reading("engine").value == 5)
+        assert store.reading("engine").error is None
+        assert news.count("engine") >= 2
+    finally:
+        store.close()
+
+
+def test_an_unforeseen_failure_becomes_an_error_and_ends_nothing() -> None:
+    calls: list[int] = []
+
+    def fetch() -> int:
+        calls.append(1)
+        return 1 // (len(calls) - 1)
+
+    store = Store({"odd": (fetch, 0.01)}, lambda _: None)
+    try:
+        store.watch(["odd"])
+        wait(lambda: store.reading("odd").value is not None)
+        assert len(calls) >= 2
+    finally:
+        store.close()
+
+
+def test_what_nobody_watches_is_not_asked() -> None:
+    calls: list[int] = []
+    store = Store({"quiet": (lambda: calls.append(1), 0.001), "other": (lambda: 1, 0.001)}, lambda _: None)
+    try:
+        store.watch(["quiet"])
+        wait(lambda: len(calls) > 3)
+        store.watch(["other"])
+        wait(lambda: store.reading("other").value == 1)
+        count = len(calls)
+        seen: list[int] = []
+        wait(lambda: seen.append(1) or len(seen) > 20)
+        assert len(calls) <= count + 1
+    finally:
+        store.close()
+
+
+def test_a_late_answer_to_the_question_before_is_dropped() -> None:
+    release = threading.Event()
+
+    def slow() -> str:
+        release.wait(30)
+        return "old"
+
+    store = Store({"one": (lambda: None, 60)}, lambda _: None)
+    try:
+        store.point("one", slow)
+        store.watch(["one"])
+        wait(lambda: store.reading("one").waiting)
+        store.point("one", lambda: "new")
+        wait(lambda: store.reading("one").value == "new")
+        release.set()
+        seen: list[int] = []
+        wait(lambda: seen.append(1) or len(seen) > 20)
+        assert store.reading("one").value == "new"
+    finally:
+        release.set()
+        store.close()
