@@ -1,0 +1,304 @@
+"""Lock, sync and carry of small presets with the machine's own index and a real engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from core.artifacts import base_image, diff, lock, own_wheel, store, sync, verify, wheel
+from core.artifacts.indexes import uv_environment
+from core.artifacts.lockfile import Kind
+from core.artifacts.resolve import Wanted, resolve
+from core.errors import XaivaError
+from core.presets.model import Index
+from core.progress import NullProgress
+from core.site import Site
+from tests.support import require
+from tests.support.artifacts import Recorder, random_file
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+NAME = "small"
+PRESET = {
+    "base_image": BASE_IMAGE,
+    "python_version": "3.11",
+    "layers": [
+        {"name": "common", "requirements": ["requests>=2.31", "idna"]},
+        {"name": "extra", "requirements": ["httpx", "numpy"]},
+    ],
+    "pins": ["numpy>=1.26.4,<2"],
+    "inference_service": False,
+}
+OFFLINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def reachable_index() -> None:
+    """A package index must answer, by the machine's own settings."""
+    wanted = Wanted("probe", [("common", ["idna"])], [], [], "3.11", "x86_64-manylinux_2_28")
+    try:
+        resolve(wanted, os.environ, {}, NullProgress())
+    except XaivaError as error:
+        require(False, f"a reachable package index: {error}")
+
+
+def write_preset(site: Site, **changes: object) -> None:
+    (site.presets / f"{NAME}.json").write_text(json.dumps({**PRESET, **changes}))
+
+
+def run_lock(site: Site, progress: Recorder | None = None, **options: bool) -> dict[str, object]:
+    return dict(lock.run(site, NAME, options, progress or Recorder()))
+
+
+def without_engine(site: Site) -> Site:
+    return Site(site.root, site.settings, {**site.env, **OFFLINE})
+
+
+def lock_bytes(site: Site) -> bytes:
+    return (store.folder(site, NAME) / store.LOCK_NAME).read_bytes()
+
+
+@pytest.mark.index
+@pytest.mark.engine
+def test_the_whole_of_a_small_preset(engine_site: Site, engine: TestEngine) -> None:
+    write_preset(engine_site, debs=["hello"])
+    outcome = run_lock(engine_site)
+    assert outcome["state"] == "complete"
+    locked = store.read_lock(engine_site, NAME)
+    layers = {layer.name: {locked.by_path()[path].name for path in layer.wheels} for layer in locked.layers}
+    assert layers["common"] == {"requests", "idna", "certifi", "charset-normalizer", "urllib3"}
+    assert {"httpx", "numpy", "httpcore"} <= layers["extra"]
+    assert not layers["common"] & layers["extra"]
+    assert next(file.version for file in locked.files if file.name == "numpy") == "1.26.4"
+    names = {file.name for file in locked.of_kind(Kind.DEB)}
+    assert {"hello", "python3.11", "python3.11-venv"} <= names
+    assert "libc6" not in names  # the base image has it
+    assert (locked.python_from, locked.platform) == ("debs", "x86_64-manylinux_2_36")
+    sync.run(engine_site, NAME, {}, Recorder())
+    assert verify.verify(engine_site, NAME) == []
+    install_in_container(engine, engine_site)
+    first = lock_bytes(engine_site)
+    assert run_lock(without_engine(engine_site))["changed"] is False
+    assert lock_bytes(engine_site) == first
+    shutil.rmtree(store.folder(engine_site, NAME) / "images")
+    sync.run(engine_site, NAME, {}, Recorder())  # the engine still has the image: its blobs come out the same
+    assert verify.verify(engine_site, NAME) == []
+
+
+def install_in_container(engine: TestEngine, site: Site) -> None:
+    """What was locked installs with no network: by apt from `Packages`, and by pip from hashes."""
+    folder = store.folder(site, NAME)
+    base = store.read_lock(site, NAME).base_image
+    engine.docker("load", input=b"".join(base_image.stream_image(folder, base)))
+    script = (
+        "set -e; rm -rf /etc/apt/sources.list*; echo 'deb [trusted=yes] file:/a/debs ./' > /etc/apt/sources.list; "
+        "apt-get update -q; apt-get install -y -q --no-install-recommends hello python3.11 python3.11-venv; hello; "
+        "python3.11 -m venv /v; for l in common extra; do /v/bin/pip install -q --no-index --no-deps --require-hashes "
+        "--find-links /a/layers/$l/wheels -r /a/layers/$l/requirements.txt; done; "
+        "/v/bin/pip check; /v/bin/python -c 'import httpx, numpy, requests; print(numpy.__version__)'"
+    )
+    output = engine.docker("run", "--rm", "--network=none", "-v", f"{folder}:/a:ro", base.tag, "sh", "-c", script)
+    assert "Hello, world!" in output
+    assert output.strip().endswith("1.26.4")
+
+
+@pytest.mark.index
+@pytest.mark.engine
+def test_one_changed_layer_changes_nothing_else(engine_site: Site) -> None:
+    write_preset(engine_site)
+    run_lock(engine_site)
+    before = store.read_lock(engine_site, NAME)
+    changed = [PRESET["layers"][0], {"name": "extra", "requirements": ["httpx", "numpy", "attrs"]}]  # type: ignore[index]
+    write_preset(engine_site, layers=changed)
+    outcome = run_lock(without_engine(engine_site))
+    assert [line.split()[:3] for line in outcome["diff"]] == [["+", "wheel", "attrs"]]  # type: ignore[attr-defined]
+    after = store.read_lock(engine_site, NAME)
+    assert after.debs == before.debs
+    assert after.layers[0] == before.layers[0]
+    assert diff.compare(before, after).bytes_after > before.files[0].size
+
+
+@pytest.mark.index
+def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> None:
+    pytorch = {"version": "2.1.0+cu118", "components": ["torch"]}
+    index = {"name": "private", "url": "http://127.0.0.1:9/simple"}
+    write_preset(
+        site,
+        pytorch=pytorch,
+        indexes=[{"name": "pytorch", "url": "http://127.0.0.1:9/whl/cu118"}, index],
+        layers=[{"name": "common", "requirements": ["idna", "docopt==0.6.2"]}],
+        pins=[],
+        build_options={"xaiva_media_branch": "master"},
+    )
+    outcome = run_lock(Site(site.root, site.settings, {**without_engine(site).env, "XAIVA_SOURCE_PATH": ""}))
+    assert outcome["state"] == "partial"
+    locked = store.read_lock(site, NAME)
+    said = {part.what: part for part in locked.unlocked}
+    text = " | ".join(said)
+    assert f"base image {BASE_IMAGE}" in said
+    assert "source xaiva-media" in said
+    assert "torch==2.1.0+cu118 (layer pytorch)" in text
+    sdist = next(part for part in locked.unlocked if part.what.startswith("docopt"))
+    assert "layer common" in sdist.what
+    assert f"xaiva wheel {NAME} docopt" in sdist.remedy
+    assert {file.name for file in locked.of_kind(Kind.WHEEL)} == {"idna"}
+    assert [finding.code for finding in verify.lock_findings(site, NAME, locked)] == ["lock-partial"] * len(said)
+
+
+@pytest.mark.index
+def test_a_conflict_names_layers_and_keeps_the_old_lock(site: Site) -> None:
+    site = without_engine(site)
+    write_preset(site)
+    run_lock(site)
+    first = lock_bytes(site)
+    layers = [{"name": "one", "requirements": ["urllib3<2"]}, {"name": "two", "requirements": ["urllib3>=2"]}]
+    write_preset(site, layers=layers)
+    with pytest.raises(XaivaError) as caught:
+        run_lock(site)
+    assert "layers one, two" in caught.value.what
+    assert "urllib3" in caught.value.why
+    assert lock_bytes(site) == first
+
+
+@pytest.mark.index
+def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
+    site = without_engine(site)
+    write_preset(site, layers=[{"name": "common", "requirements": ["idna==3.6"]}], pins=[])
+    run_lock(site)
+    write_preset(site, layers=[{"name": "common", "requirements": ["idna>=3.6", "attrs"]}], pins=[])
+    run_lock(site)
+    assert [file.version for file in store.read_lock(site, NAME).files if file.name == "idna"] == ["3.6"]
+    outcome = run_lock(site, upgrade=True)
+    changes = [line for line in outcome["diff"] if "idna" in line]  # type: ignore[attr-defined]
+    assert changes[0].startswith("~ wheel idna 3.6 → 3.")
+
+
+@pytest.mark.index
+@pytest.mark.engine
+@pytest.mark.slow
+def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(engine_site: Site) -> None:
+    write_preset(engine_site, layers=[{"name": "common", "requirements": ["docopt==0.6.2"]}], pins=[])
+    assert run_lock(engine_site)["state"] == "partial"
+    built = wheel.run(engine_site, NAME, {"requirement": "docopt"}, Recorder())
+    assert built["wheel"] == "local-wheels/docopt-0.6.2-py2.py3-none-any.whl"
+    assert run_lock(engine_site)["state"] == "complete"
+    sync.run(engine_site, NAME, {}, Recorder())
+    assert verify.verify(engine_site, NAME) == []
+
+
+@pytest.mark.index
+def test_the_service_layer_carries_our_wheel(site: Site) -> None:
+    site = without_engine(site)
+    write_preset(site, layers=[], pins=[], inference_service=True)
+    run_lock(site)
+    locked = store.read_lock(site, NAME)
+    assert locked.layers[-1].name == "service"
+    names = {locked.by_path()[path].name for path in locked.layers[-1].wheels}
+    assert {"xaiva-console", "fastapi", "uvicorn", "av", "pydantic"} <= names
+    ours = next(file for file in locked.files if file.name == "xaiva-console").under(store.folder(site, NAME))
+    assert ours.read_bytes() == own_wheel.build()
+    ours.unlink()
+    sync.run(site, NAME, {}, Recorder())
+    assert ours.read_bytes() == own_wheel.build()
+
+
+@pytest.mark.index
+def test_sources_and_models_by_path_are_snapshots(site: Site, tmp_path: Path) -> None:
+    tree = tmp_path / "media"
+    random_file(tree / "src/main.c", 100)
+    random_file(tree / "ignored.o", 100)
+    (tree / ".gitignore").write_text("*.o\n")
+    subprocess.run(["git", "init", "-q", "-b", "master", str(tree)], check=True)
+    model = random_file(site.root / "models/a.onnx", 1000)
+    sha256 = own_sha(model)
+    write_preset(
+        site,
+        layers=[],
+        pins=[],
+        build_options={"xaiva_media_branch": "master"},
+        models=[{"name": "a", "file": "models/a.onnx", "sha256": sha256, "destination": "/models/a.onnx"}],
+    )
+    with_path = Site(site.root, site.settings, {**without_engine(site).env, "XAIVA_SOURCE_PATH": str(tree)})
+    run_lock(with_path)
+    first = lock_bytes(site)
+    locked = store.read_lock(site, NAME)
+    source = next(file for file in locked.files if file.kind is Kind.SOURCE)
+    assert source.url == "file:$XAIVA_SOURCE_PATH"
+    with tarfile.open(source.under(store.folder(site, NAME))) as tar:
+        assert tar.getnames() == ["xaiva-media/.gitignore", "xaiva-media/src/main.c"]
+        assert {entry.mtime for entry in tar} == {0}
+    os.utime(tree / "src/main.c", (1, 1))
+    run_lock(with_path)
+    assert lock_bytes(site) == first
+    source.under(store.folder(site, NAME)).unlink()
+    sync.run(with_path, NAME, {}, Recorder())
+    (tree / "src/main.c").write_text("changed")
+    outcome = run_lock(with_path)
+    assert any("source xaiva-media" in line for line in outcome["diff"])  # type: ignore[attr-defined]
+
+
+def own_sha(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.index
+def test_a_git_source_is_kept_at_its_commit(site: Site, tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    commit(repository, "one")
+    source = {"name": "tool", "git": f"file://{repository}", "ref": "master"}
+    write_preset(site, layers=[], pins=[], sources=[source])
+    site = without_engine(site)
+    run_lock(site)
+    first = next(file for file in store.read_lock(site, NAME).files if file.kind is Kind.SOURCE)
+    commit(repository, "two")
+    run_lock(site)
+    assert first in store.read_lock(site, NAME).files
+    run_lock(site, upgrade=True)
+    assert first not in store.read_lock(site, NAME).files
+
+
+def commit(repository: Path, content: str) -> None:
+    repository.mkdir(exist_ok=True)
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run(["git", "init", "-q", "-b", "master", str(repository)], check=True)
+    (repository / "file").write_text(content)
+    subprocess.run([*git, "add", "file"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", content], check=True)
+
+
+@pytest.mark.engine
+def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
+    from core.engine import connect
+
+    saved = base_image.save(connect(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
+    assert saved.image.os_release == "debian 12"
+    once = b"".join(base_image.stream_image(tmp_path, saved.image))
+    with tarfile.open(fileobj=io.BytesIO(once)) as tar:
+        assert {"manifest.json", "index.json", "oci-layout"} <= set(tar.getnames())
+    assert once == b"".join(base_image.stream_image(tmp_path, saved.image))
+    assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
+    assert saved.image.tag in engine.docker("load", input=once)
+
+
+def test_tokens_reach_uv_by_its_environment_only() -> None:
+    index = Index(name="my-index", url="https://h.example/simple", token_variable="TOKEN")
+    env = uv_environment({"TOKEN": "secret", "PATH": "/bin", "OTHER_SECRET": "x"}, [index])
+    assert env["UV_INDEX_MY_INDEX_PASSWORD"] == "secret"
+    assert env["UV_INDEX_MY_INDEX_USERNAME"] == "__token__"
+    assert "OTHER_SECRET" not in env
+    assert "TOKEN" not in env
+
+
+def test_pip_settings_stand_in_for_uvs() -> None:
+    env = {"PIP_INDEX_URL": "https://pip.example/simple", "PIP_CONFIG_FILE": os.devnull}
+    assert uv_environment(env, [])["UV_DEFAULT_INDEX"] == "https://pip.example/simple"
+    both = uv_environment({**env, "UV_DEFAULT_INDEX": "https://uv.example/simple"}, [])
+    assert both["UV_DEFAULT_INDEX"] == "https://uv.example/simple"
