@@ -63,12 +63,14 @@ def clone(url: str, ref: str, target: Path, prefix: str, progress: Progress, tok
 
 
 def _git_environment(token: str) -> dict[str, str]:
+    """The environment of git: never a question; the token by a helper that reads it from there."""
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     if token:
         helper = '!f() { echo username=oauth2; echo "password=$XAIVA_GIT_TOKEN"; }; f'
-        env |= {"XAIVA_GIT_TOKEN": token, "GIT_CONFIG_COUNT": "2"}
-        env |= {"GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": ""}
-        env |= {"GIT_CONFIG_KEY_1": "credential.helper", "GIT_CONFIG_VALUE_1": helper}
+        count = int(env.get("GIT_CONFIG_COUNT", "0"))
+        env |= {"XAIVA_GIT_TOKEN": token, "GIT_CONFIG_COUNT": str(count + 2)}
+        for at, value in enumerate(["", helper], count):  # the empty one drops the helpers of the machine
+            env |= {f"GIT_CONFIG_KEY_{at}": "credential.helper", f"GIT_CONFIG_VALUE_{at}": value}
     return env
 
 
@@ -86,8 +88,9 @@ def _other_branch(tree: Path, branch: str, progress: Progress) -> bool:
     """Whether `branch` exists in the checkout and is not the one that lies there."""
     if not (tree / ".git").exists():
         return False
-    current = _git(["-C", str(tree), "rev-parse", "--abbrev-ref", "HEAD"], progress).strip()
-    known = run_child(["git", "-C", str(tree), "rev-parse", "--verify", "--quiet", f"{branch}^{{commit}}"], progress)
+    here = ["git", "-C", str(tree)]
+    current = run_child([*here, "symbolic-ref", "--short", "HEAD"], progress).out.decode().strip()
+    known = run_child([*here, "rev-parse", "--verify", "--quiet", f"{branch}^{{commit}}"], progress)
     return current != branch and known.code == 0
 
 

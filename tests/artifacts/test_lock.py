@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -244,16 +245,18 @@ def test_sources_and_models_by_path_are_snapshots(site: Site, tmp_path: Path) ->
 
 
 def own_sha(path: Path) -> str:
-    import hashlib
-
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.index
-def test_a_git_source_is_kept_at_its_commit(site: Site, tmp_path: Path) -> None:
+def test_a_git_source_is_kept_at_its_commit(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = tmp_path / "repo"
     commit(repository, "one")
-    source = {"name": "tool", "git": f"file://{repository}", "ref": "master"}
+    address = "https://git.example/tool.git"
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")  # git itself goes to the folder instead
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.file://{repository}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", address)
+    source = {"name": "tool", "git": address, "ref": "master"}
     write_preset(site, layers=[], pins=[], sources=[source])
     site = without_engine(site)
     run_lock(site)
