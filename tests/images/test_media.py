@@ -45,6 +45,9 @@ OPENCV = [
     "-DWITH_GSTREAMER=OFF",
     "-DWITH_V4L=OFF",
     "-DWITH_1394=OFF",
+    "-DWITH_QUIRC=OFF",
+    "-DWITH_ITT=OFF",
+    "-DBUILD_ITT=OFF",
     "-DCPU_DISPATCH=",
 ]
 
