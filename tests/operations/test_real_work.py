@@ -133,11 +133,12 @@ def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, i
                 filler.write(bytes(1 << 16))
         del index.always["file1.whl"]
         ended = ledger.wait(operation.id, 60)
-        assert ended.state in (State.FAILED, State.DONE)  # what was stalled may have had its room already
+        assert ended.state is State.FAILED, ended
         assert leftovers(place) == []
+        assert ended.failure is not None
+        assert "space" in str(ended.failure.error()), ended.failure
         (place / "filler").unlink()
-        if ended.state is State.FAILED:
-            assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+        assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
         _is_whole(site)
 
 
