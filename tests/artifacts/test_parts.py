@@ -1,0 +1,121 @@
+"""Small parts: which wheel fits, our own wheel, differences of locks, children that are cancelled."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from core.artifacts import base_image, diff, own_wheel
+from core.artifacts.child import run_child
+from core.artifacts.distributions import guess, platform_of
+from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.store import lock_text, read_lock, write_lock
+from core.artifacts.wheel_choice import best_wheel, tag_ranks
+from core.errors import Cancelled, InputError
+from core.site import Site
+from tests.support.artifacts import Recorder
+
+IMAGE = LockedImage(reference="debian:12", tag="xaiva-base/debian:0", config_digest="sha256:0")
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (["n-1-py3-none-any.whl", "n-1-cp310-cp310-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"], 1),
+        (["n-1-cp310-cp310-manylinux_2_28_x86_64.whl", "n-1-cp310-cp310-manylinux_2_39_x86_64.whl"], 0),
+        (["n-1-cp311-cp311-manylinux_2_28_x86_64.whl", "n-1-cp39-abi3-manylinux_2_28_x86_64.whl"], 1),
+        (["n-1-cp310-cp310-win_amd64.whl", "n-1.tar.gz"], None),
+        (["n-1-cp310-cp310-linux_x86_64.whl"], 0),
+    ],
+)
+def test_the_wheel_that_fits_best(names: list[str], best: int | None) -> None:
+    assert best_wheel(names, tag_ranks("3.10", "x86_64-manylinux_2_35")) == best
+
+
+def test_the_platform_follows_from_the_distribution() -> None:
+    assert guess("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04") == "ubuntu 22.04"
+    assert platform_of("ubuntu 22.04") == "x86_64-manylinux_2_35"
+    assert guess("registry.lan/own:1") == ""
+    assert platform_of("") == "x86_64-manylinux_2_28"
+
+
+@pytest.mark.parametrize(
+    ("reference", "repository"),
+    [
+        ("nvidia/cuda:11.8.0-devel", "nvidia/cuda"),
+        ("debian:bookworm-slim", "debian"),
+        ("registry.lan:5000/team/base:1", "team/base"),
+        ("debian@sha256:" + "0" * 64, "debian"),
+    ],
+)
+def test_the_repository_of_a_reference(reference: str, repository: str) -> None:
+    assert base_image.repository_of(reference) == repository
+
+
+def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None:
+    content = own_wheel.build()
+    assert content == own_wheel.build()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+    assert "core/inference/schemas.py" in names
+    assert "core/errors.py" in names
+    assert not [name for name in names if name.startswith(("tui/", "core/artifacts/")) or "__pycache__" in name]
+
+
+def lock_with(*files: LockedFile, **more: object) -> Lock:
+    wheels = [file.path for file in files if file.kind is Kind.WHEEL]
+    layer = LockedLayer(name="common", requirements="layers/common/requirements.txt", wheels=wheels)
+    base = {"preset": "p", "preset_sha256": "0", "python_version": "3.11", "base_image": IMAGE, "layers": [layer]}
+    return Lock.model_validate({**base, "files": list(files), **more})
+
+
+def wheel(name: str, version: str, sha256: str = "a") -> LockedFile:
+    path = f"layers/common/wheels/{name}-{version}-py3-none-any.whl"
+    return LockedFile(path=path, size=1, sha256=sha256, kind=Kind.WHEEL, url="https://h/x", name=name, version=version)
+
+
+def test_the_difference_of_two_locks_reads_well() -> None:
+    old = lock_with(wheel("a", "1.0"), wheel("b", "1.0"), wheel("d", "1.0", "x"))
+    new = lock_with(wheel("a", "2.0", "b"), wheel("c", "1.0"), wheel("d", "1.0", "y"))
+    assert diff.compare(old, new).lines() == [
+        "~ wheel a 1.0 → 2.0",
+        "- wheel b 1.0",
+        "+ wheel c 1.0",
+        "~ wheel d 1.0 (x) → 1.0 (y)",
+    ]
+    assert diff.compare(old, old).empty
+
+
+def test_a_lock_is_written_once_and_read_back(site: Site) -> None:
+    lock = lock_with(wheel("a", "1.0"))
+    assert write_lock(site, "p", lock) is True
+    assert write_lock(site, "p", lock) is False
+    assert read_lock(site, "p") == lock
+    assert '"version": 1' in lock_text(lock)
+
+
+def test_a_broken_or_newer_lock_is_not_half_understood(site: Site) -> None:
+    write_lock(site, "p", lock_with())
+    path = site.artifacts / "p/lock.json"
+    path.write_text(path.read_text().replace('"preset":', '"new_key": 1, "preset":', 1))
+    with pytest.raises(InputError, match="new_key"):
+        read_lock(site, "p")
+
+
+def test_a_stubborn_child_is_gone_within_a_second(tmp_path: Path) -> None:
+    progress = Recorder()
+    mark = tmp_path / "started"
+    script = f"trap '' TERM; sleep 600 & echo $! > {mark}; wait; sleep 600"
+    progress.cancelled = lambda: mark.exists() and mark.read_text() != ""  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        run_child(["sh", "-c", script], progress)
+    grandchild = Path(f"/proc/{mark.read_text().strip()}")
+    deadline = time.monotonic() + 5
+    while grandchild.exists() and "Z" not in (grandchild / "stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
