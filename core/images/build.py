@@ -79,6 +79,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     folder = store.folder(site, subject)
     preflight.check_target(wanted.target, preset, lock)
     preflight.check_artifacts(folder, subject, lock)
+    preflight.check_models(site, folder, subject, lock)
     preflight.check_secrets(preset, env)
     text = write_context(site, folder, subject, preset, lock)
     record, kept = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)

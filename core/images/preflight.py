@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from core.artifacts.lockfile import Kind, Lock
+from core.artifacts.seen import Seen
 from core.errors import ChecksFailed, InputError, XaivaError
+from core.files import sha256_file
 from core.findings import Finding, Level, has_errors
 from core.images.lint import lint
 from core.images.load import image_id
 from core.images.render import stage_names
 from core.presets.model import Preset
+from core.site import Site
 
 # What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
 _GROWTH = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
@@ -38,6 +41,20 @@ def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         why = ", ".join(wrong[:3]) + more
         raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"bring them in, online: xaiva sync {preset}")
+
+
+def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
+    """Models are copied, not unpacked by a step that could check them: read those not known to be good on this disk.
+
+    Raises XaivaError naming the first that is not the locked one.
+    """
+    models = lock.of_kind(Kind.MODEL)
+    seen = Seen(site, preset)
+    for model in models:
+        path = model.under(folder)
+        if not seen.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
+            why = "its content is not the locked one"
+            raise XaivaError(f"Model {model.path} in {folder}", why, f"mend it, online: xaiva sync {preset}")
 
 
 def check_target(target: str, preset: Preset, lock: Lock) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.errors import InputError
+from core.errors import InputError, XaivaError
+from core.files import sha256_bytes
 from core.images import sbom
 from core.images.lint import instructions, lint
+from core.images.preflight import check_models
 from core.images.render import render, stage_names, write_context
 from core.presets.model import Preset
 from core.site import Site
@@ -156,6 +158,17 @@ def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) 
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
     assert write_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+
+
+def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
+    folder = site.artifacts / "p"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models/face.onnx").write_text("x")
+    model = locked("models/face.onnx", Kind.MODEL, "face")
+    with pytest.raises(XaivaError, match=r"models/face\.onnx"):
+        check_models(site, folder, "p", lock_of(FULL, files=[model]))
+    good = model.model_copy(update={"sha256": sha256_bytes(b"x")})
+    check_models(site, folder, "p", lock_of(FULL, files=[good]))
 
 
 def test_the_bill_of_materials_names_every_file() -> None:
