@@ -94,6 +94,18 @@ async def test_scrolling_up_stays_while_lines_come(log: Path) -> None:
         assert shown(app)[-1] == "more"
 
 
+async def test_a_key_before_all_lines_are_counted_scrolls_from_the_end(log: Path) -> None:
+    lines = FileLines(log)
+    update, lines.update = lines.update, lambda: False  # type: ignore[method-assign]
+    app = Viewer(lines)
+    async with app.run_test(size=(80, 20)) as pilot:
+        await until(pilot, lambda: shown(app)[-1] == "line 4999")
+        await pilot.press("k", "k")
+        assert shown(app)[-1] == "line 4999"
+        lines.update = update  # type: ignore[method-assign]
+        await until(pilot, lambda: shown(app)[-1] == "line 4997")
+
+
 async def test_search_forward_backward_and_round(log: Path) -> None:
     app = Viewer(FileLines(log))
     async with app.run_test(size=(80, 20)) as pilot:

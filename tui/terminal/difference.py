@@ -6,6 +6,7 @@ pinned to one version and `tests/terminal/test_frames_equal.py` compares its pic
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ else:
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _GRACE = 2.0  # seconds an orderly end may take after a signal
+_COLLECT = (5000, 20, 20)  # allocations and rounds between two collections of garbage: seldom, as frames make none
 _WORTH_SYNC = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
 
 
@@ -192,6 +194,8 @@ def _erase_keeps_background() -> bool:
 
 def run(app: Any) -> None:
     """Run the application and leave the process: no worker thread may hold it. Never returns."""
+    gc.freeze()  # what is imported stays: without this, looking through it for garbage holds a key up to 0.1 s
+    gc.set_threshold(*_COLLECT)
     app.run()
     code = app.return_code or 0
     for stream in (sys.stdout, sys.stderr):

@@ -72,6 +72,7 @@ class LogView(Widget, can_focus=True):
         self.error = ""  # why the log cannot be read
         self.top = 0  # the first line shown
         self._row = 0  # and, when wrapped, its first row shown
+        self._owed = 0  # rows to scroll as soon as all lines are counted
         self._left = 0  # columns scrolled to the side
         self._seen = (0, 0)  # generation and dropped lines when last drawn
         self._rows: list[Line] | None = None
@@ -87,7 +88,7 @@ class LogView(Widget, can_focus=True):
         self.lines = lines
         self.error = ""
         self.follow = True
-        self.top = self._row = self._left = 0
+        self.top = self._row = self._left = self._owed = 0
         self._strips.clear()
         self._wake.set()
         self.redraw()
@@ -149,6 +150,11 @@ class LogView(Widget, can_focus=True):
         lines = self.lines
         if lines is None:
             return
+        if self._owed and lines.complete:
+            rows, self._owed = self._owed, 0
+            self.redraw()
+            self._shown_rows()
+            self.action_scroll(rows)
         generation, dropped = self._seen
         if lines.generation != generation:
             self.top = self._row = 0
@@ -250,6 +256,9 @@ class LogView(Widget, can_focus=True):
     def action_scroll(self, rows: int) -> None:
         """Some rows down (or up)."""
         if self.lines is None:
+            return
+        if self.follow and not self.lines.complete:
+            self._owed += rows  # where the end lies is not known yet: as soon as it is
             return
         self.follow = False
         if self.wrap:
