@@ -30,17 +30,23 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "help": ("2", "question_mark"),
     "palette": ("1", "colon"),
 }
+FONT_SIZE = 20.26  # the converter's own font is narrower than the one the SVG is made for
 SETTLE = 0.6  # seconds a screen gets to show what it asks for
 
 
 async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Path) -> Path:
     """One picture."""
     import tui.app
+    import tui.container_log
     from core.site import Site
-    from tests.tui.sample import SampleSources
+    from tests.tui.sample import SampleLog, SampleSources, SampleStore, write_logs
 
     tui.app.Sources = SampleSources  # type: ignore[assignment,misc]
-    app = tui.app.XaivaApp(Site.open(root, {"PATH": os.environ["PATH"]}))
+    tui.app.Store = SampleStore  # type: ignore[misc]
+    tui.container_log.ContainerLog = SampleLog  # type: ignore[assignment,misc]
+    site = Site.open(root, {"PATH": os.environ["PATH"]})
+    write_logs(site)
+    app = tui.app.XaivaApp(site)
     async with app.run_test(size=size) as pilot:
         for key in keys:
             await pilot.press(key)
@@ -53,9 +59,12 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
 
 
 def to_png(path: Path, width: int) -> None:
-    """A small PNG beside the SVG, which is then not needed any more."""
+    """A PNG beside the SVG."""
     if converter := shutil.which("rsvg-convert"):
-        subprocess.run([converter, "-w", str(width), "-o", str(path.with_suffix(".png")), str(path)], check=True)
+        picture = path.read_text().replace("<text ", '<text xml:space="preserve" ')
+        picture = picture.replace("font-size: 20px", f"font-size: {FONT_SIZE}px")
+        command = [converter, "-w", str(width), "-o", str(path.with_suffix(".png"))]
+        subprocess.run(command, input=picture.encode(), check=True)
 
 
 def main() -> None:

@@ -142,7 +142,7 @@ class Sources:
         """What the inference service says. Raises XaivaError."""
         from core.service_client import ServiceClient
 
-        return ServiceClient(self._site.settings.service.url, SERVICE_SECONDS).status()
+        return ServiceClient.of(self._site, SERVICE_SECONDS).status()
 
     # -- the site ------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from core.containers.model import State as ContainerState
 from core.errors import InputError
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
+from core.logs import Spool
 from core.operations.model import Failure, Operation, State
 from core.presets.compat import check, named_target
 from core.presets.store import PresetEntry, load
@@ -22,6 +23,7 @@ from core.telemetry.disks import Disk
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from core.telemetry.host import HostSample, Interface, Temperature
 from tui.sources import Containers, Live, PresetView
+from tui.store import Store
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -274,7 +276,7 @@ def plan() -> SyncPlan:
 
 def presets() -> list[PresetView]:
     """The shipped presets on a machine with a GTX 1060, and a broken file between them."""
-    target = named_target("GTX 1060", "535.183.01")
+    target = named_target(["GTX 1060"], "535.183.01")
     views: list[PresetView] = []
     for path in sorted(PRESETS.glob("*.json")):
         if path.name == "preset.schema.json":
@@ -329,6 +331,44 @@ def builds() -> list[BuildRecord]:
     return [failed, done, older]
 
 
+LOG = """12:20:00	plan	5 files, 4.6 GiB; 3 of them are there
+12:20:01	fetch	16 connections, at most 8 to one host
+12:20:14	fetch	numpy-1.26.4-cp310-cp310-manylinux_2_17_x86_64.whl: whole, 18.2 MiB
+12:20:31	fetch	nvidia_cudnn_cu12-9.5.1.17-py3-none-manylinux_2_28_x86_64.whl: resumed at 212 MiB
+12:21:02	fetch	warning: one connection stalled for 20 s, trying again
+12:22:40	torch	torch-2.7.1+cu126-cp310-cp310-manylinux_2_28_x86_64.whl: 512 MiB of 821 MiB
+"""
+
+
+def write_logs(site: Site) -> None:
+    """The log of the operation that runs."""
+    folder = site.state / "operations"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "14.log").write_text(LOG)
+
+
+class SampleLog:
+    """Stands in for `tui.container_log.ContainerLog`."""
+
+    def __init__(self, _site: Site, name: str) -> None:
+        self.lines = Spool(1 << 20)
+        lost = "12:41:07 WARNING camera yard: no frame for 10 s, trying again in 4 s"
+        self.lines.add(
+            [f"12:00:0{index} INFO {name}: camera {one} is live" for index, one in enumerate(("gate-1", "hall"))]
+        )
+        self.lines.add([lost])
+
+    def close(self) -> None:
+        """Nothing is read."""
+
+
+class SampleStore(Store):
+    """A store whose sources have one answer each, whatever they are pointed at."""
+
+    def point(self, name: str, fetch: Callable[[], Any]) -> None:
+        """The answer is known already."""
+
+
 class SampleSources:
     """Stands in for `tui.sources.Sources`."""
 
@@ -339,7 +379,8 @@ class SampleSources:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, cameras, operations, presets, builds)
         known = {make.__name__: (_constant(make()), 3600.0) for make in names}
-        return {**known, **{name: (_constant(None), 3600.0) for name in ("operation", "build", "container", "plan")}}
+        details = {"operation": stages(), "plan": plan(), "build": None, "container": None}
+        return {**known, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
 
     def close(self) -> None:
         """Nothing was started."""

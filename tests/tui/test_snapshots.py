@@ -21,7 +21,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),
     "artifacts": (("3", "down", "down"), "Plan"),
-    "builds": (("4", "down"), "common"),
+    "builds": (("4", "down"), "outcome"),
     "containers": (("5",), "postgres"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
@@ -36,7 +36,11 @@ def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr("tui.app.Sources", sample.SampleSources)
+    monkeypatch.setattr("tui.app.Store", sample.SampleStore)
+    monkeypatch.setattr("tui.container_log.ContainerLog", sample.SampleLog)
     monkeypatch.setattr("tui.app.TICK", 3600.0)
+    monkeypatch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)
+    sample.write_logs(bare_site)
     return XaivaApp(bare_site)
 
 

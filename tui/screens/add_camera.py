@@ -57,7 +57,7 @@ class AddCamera(Form[CameraRequest]):
             raise InputError("Camera id", "it is empty or has odd characters", "use letters, digits, . _ and -")
         if not request.source:
             raise InputError("Camera source", "it is empty", "give an RTSP URL or a file")
-        client = ServiceClient(self.site.settings.service.url, SERVICE_SECONDS)
+        client = ServiceClient.of(self.site, SERVICE_SECONDS)
         client.add_camera(request)
         self._added = request
         deadline = time.monotonic() + PATIENCE

@@ -70,7 +70,7 @@ class CamerasScreen(ListScreen):
     def _remove(self, identifier: str) -> None:
         from core.service_client import ServiceClient
 
-        ServiceClient(self.site.settings.service.url, SERVICE_SECONDS).remove_camera(identifier)
+        ServiceClient.of(self.site, SERVICE_SECONDS).remove_camera(identifier)
 
 
 def _both(camera: CameraStatus, status: ServiceStatus, width: int) -> list[Any]:

@@ -51,7 +51,8 @@ class TargetForm(Form[T]):
         """The machine that was named. Raises InputError when there is none to speak of."""
         from core.presets.compat import host_target, named_target
 
-        target = named_target(self.value("gpu"), self.value("driver")) or host_target()
+        gpu, driver = self.value("gpu"), self.value("driver")
+        target = named_target([gpu] if gpu else [], driver) if gpu or driver else host_target()
         if target is None:
             raise InputError("No GPU", "this machine has none that can be seen", "name one")
         return target
