@@ -149,6 +149,8 @@ class _Explained:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception):
+            return
         import httpx
 
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):

@@ -22,7 +22,7 @@ def camera_command() -> None:
 def _client(session: Session) -> ServiceClient:
     from core.service_client import ServiceClient
 
-    return ServiceClient(session.site.settings.service.url, 5)
+    return ServiceClient.of(session.site, 5)
 
 
 @camera_command.command("list")

@@ -1,123 +1,91 @@
-"""`xaiva-inference serve`: the service's process."""
+"""`xaiva-inference serve`: the command that runs inside an image."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
-from pydantic import ValidationError
+from core.errors import XaivaError
+from core.inference.log import set_up
 
-from core.errors import InputError, XaivaError
-from core.inference.schemas import CameraRequest
-
-GRACE_SECONDS = 3  # what open connections get at the end; streams end by themselves within one of their periods
+DATA_VOLUME = Path("/data")  # where an image keeps its data
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("libav").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _leave)  # as process 1 of a container there is no default handler
+    signal.signal(signal.SIGINT, _leave)
+    set_up()
     try:
+        if options.reload:
+            from core.inference.reload import run_reloading
+
+            return run_reloading(Path(__file__).resolve().parents[1])
         return _serve(options)
     except XaivaError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the process's only words to its user
+        print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="xaiva-inference", description="xaiva's inference service.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="watch cameras and answer over HTTP")
-    env = os.environ
-    serve.add_argument("--host", default=env.get("XAIVA_HOST", "127.0.0.1"), help="address (XAIVA_HOST; loopback)")
-    serve.add_argument("--port", type=int, default=int(env.get("XAIVA_PORT", "8600")), help="port (XAIVA_PORT; 8600)")
-    serve.add_argument("--data", type=Path, default=Path(env.get("XAIVA_DATA", "/data")), help="where cameras are kept")
-    serve.add_argument(
-        "--camera",
-        action="append",
-        default=[],
-        metavar="ID=SOURCE",
-        help="a camera of this run (again for more; XAIVA_CAMERAS holds such words, too)",
-    )
-    serve.add_argument("--reload", action="store_true", help="development: start again when the code changes")
-    return parser
-
-
-def cameras(words: Sequence[str]) -> list[CameraRequest]:
-    """Read `id=source` words. Raises InputError, which never repeats a source: it may hold a password."""
-    found = []
-    for number, word in enumerate(words, 1):
-        identifier, equals, source = word.partition("=")
-        try:
-            if not equals:
-                raise InputError(f"Camera {number}", "there is no '=' in it", "write it as id=rtsp://host/path")
-            found.append(CameraRequest(id=identifier, source=source))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"Camera {number}: {field}", first["msg"], "write it as id=rtsp://host/path") from None
-    return found
+    except SystemExit as leaving:
+        return _end(leaving.code == 0)
 
 
 def _serve(options: argparse.Namespace) -> int:
-    import uvicorn
-
-    from core.inference.api.application import make_application
-    from core.inference.reload import watch_code
+    from core.inference import store
+    from core.inference.cameras.manager import MultiCameraManager
+    from core.inference.server import serve
     from core.inference.service import InferenceService
 
-    stopping = threading.Event()
-
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            stopping.set()
-            super().handle_exit(sig, frame)
-
-    fixed = cameras([*options.camera, *os.environ.get("XAIVA_CAMERAS", "").split()])
-    service = InferenceService(options.data, fixed)
-    application = make_application(service, stopping, os.environ.get("XAIVA_SERVICE_TOKEN", ""))
-    server = Server(
-        uvicorn.Config(
-            application,
-            host=options.host,
-            port=options.port,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            server_header=False,
-        )
+    kept = store.CameraStore(options.data)
+    cameras = store.merged(
+        kept.load(),
+        store.read_cameras(options.config) if options.config else [],
+        store.from_environment(os.environ),
+        store.parse_cameras(options.camera, "--camera"),
     )
-    again = threading.Event()
-
-    def changed() -> None:
-        again.set()
-        stopping.set()
-        server.should_exit = True
-
-    if options.reload:
-        watch_code(changed, stopping)
-    service.start()
-    try:
-        server.run()
-    finally:
-        stopping.set()
-        service.stop()
-    if again.is_set():
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    if not server.started:
-        raise XaivaError(
-            f"Port {options.port} of {options.host}",
-            "the service cannot listen there",
-            "free it, or take another --port",
-        )
+    service = InferenceService(cameras, kept, MultiCameraManager())
+    serve(service, options.host, options.port, os.environ.get("XAIVA_SERVICE_TOKEN", ""))
     return 0
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+def _end(clean: bool) -> int:
+    """The exit code; with a reader left hanging inside libav the interpreter cannot be taken down in order."""
+    code = 0 if clean else 1
+    if any(thread.name.startswith("camera-") for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xaiva-inference", description="Watch cameras and score their pictures.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="run the service until SIGTERM")
+    default_host = os.environ.get("XAIVA_HOST", "127.0.0.1")
+    serve.add_argument("--host", default=default_host, help="address to listen on (XAIVA_HOST; %(default)s)")
+    serve.add_argument("--port", type=int, default=8600, help="port to listen on (%(default)s); 0 takes a free one")
+    serve.add_argument(
+        "--camera", action="append", default=[], metavar="ID=SOURCE", help="an RTSP URL or a file; may be repeated"
+    )
+    serve.add_argument("--config", type=Path, metavar="FILE", help='cameras as JSON: {"cameras": [{"id", "source"}]}')
+    default_data = DATA_VOLUME if DATA_VOLUME.is_dir() else Path("data")
+    serve.add_argument(
+        "--data", type=Path, default=default_data, metavar="DIR", help="what is kept over a restart (%(default)s)"
+    )
+    serve.add_argument("--reload", action="store_true", help="start again when the source changes")
+    return parser
 
 
 if __name__ == "__main__":

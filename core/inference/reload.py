@@ -1,44 +1,47 @@
-"""Development: start again when the code changes."""
+"""`--reload`: run the service as a child and start it again whenever our source changes (dev mode)."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
+import logging
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import core
+logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
-
-
-def watch_code(changed: Callable[[], None], stop: threading.Event) -> threading.Thread:
-    """Call `changed` once when a Python file of ours or below the working folder changes, appears or goes."""
-    folders = {Path(core.__file__).parent, Path.cwd()}
-
-    def look() -> None:
-        before = _stamps(folders)
-        while not stop.wait(LOOK_SECONDS):
-            if _stamps(folders) != before:
-                changed()
-                return
-
-    thread = threading.Thread(target=look, name="watch-code", daemon=True)
-    thread.start()
-    return thread
+LOOK_SECONDS = 0.5
+STOP_SECONDS = 10
 
 
-def _stamps(folders: set[Path]) -> dict[str, int]:
-    return {str(path): stamp for folder in folders for path, stamp in _python_files(folder)}
+def run_reloading(folder: Path) -> int:
+    """Run this command without `--reload`, again after each change of a Python file under `folder`, until it is killed."""
+    command = [sys.executable, *(part for part in sys.orig_argv[1:] if part != "--reload")]
+    while True:
+        seen = _times(folder)
+        child = subprocess.Popen(command)
+        try:
+            while _times(folder) == seen:
+                time.sleep(LOOK_SECONDS)
+            logger.info("source changed: starting again")
+        finally:
+            _end(child)
 
 
-def _python_files(folder: Path) -> Iterator[tuple[Path, int]]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
-        for name in names:
-            if name.endswith(".py"):
-                path = Path(root, name)
-                try:
-                    yield path, path.stat().st_mtime_ns
-                except OSError:
-                    continue
+def _times(folder: Path) -> dict[Path, int]:
+    times = {}
+    for path in folder.rglob("*.py"):
+        try:
+            times[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue  # an editor replaced it just now
+    return times
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -35,17 +35,19 @@ class CaptureClock:
     def __init__(self) -> None:
         self._offset: float | None = None
         self._arrived = 0.0
+        self._stamp = 0.0
 
     def captured(self, stamp: float | None, arrived: float) -> float:
         """The capture time of a frame with that time stamp (seconds, None: it has none) and arrival."""
         if stamp is None:
             return arrived
         offset = arrived - stamp
-        if self._offset is not None and abs(offset - self._offset) < LONGEST_LAG:
-            followed = self._offset + (arrived - self._arrived) * FORGET_PER_SECOND
+        known = self._offset
+        if known is not None and stamp > self._stamp and abs(offset - known) < LONGEST_LAG:
+            followed = known + (arrived - self._arrived) * FORGET_PER_SECOND
             offset = min(offset, followed)
         self._offset = offset
-        self._arrived = arrived
+        self._arrived, self._stamp = arrived, stamp
         return stamp + offset
 
 
@@ -103,7 +105,7 @@ class Rate:
             self._forget(now)
             if len(self._times) < 2:
                 return 0.0
-            return (len(self._times) - 1) / max(now - self._times[0], 1e-3)
+            return (len(self._times) - 1) / max(now - self._times[0], 1.0)
 
     def _forget(self, now: float) -> None:
         while self._times and now - self._times[0] > self.WINDOW:

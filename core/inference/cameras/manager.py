@@ -16,7 +16,7 @@ from core.inference.schemas import CameraRequest, CameraStatus
 
 logger = logging.getLogger(__name__)
 
-WATCH_SECONDS = 0.5
+WATCH_SECONDS = 0.25
 STOP_SECONDS = 4.0
 
 

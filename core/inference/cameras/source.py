@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.decoder import Connection, Pacer
+from core.inference.cameras.decoder import LONGEST_GAP, Connection, Pacer
 from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnded, classify
 from core.inference.cameras.frames import CaptureClock, Frame, Rate
 from core.inference.cameras.life import Life, Moment
@@ -21,7 +21,7 @@ from core.inference.schemas import CameraState
 
 logger = logging.getLogger(__name__)
 
-WATCH_GRACE = 2.0  # seconds after its own time-out at which a reader counts as stuck
+WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
 STOP_SECONDS = 2.0  # how long `stop` waits for the reader; one that hangs in libav is left to its time-outs
 
 
@@ -69,7 +69,6 @@ class CameraSource:
         self._frames = 0
         self._damaged = 0
         self._captured: float | None = None  # of the newest frame, monotonic
-        self._arrived = 0.0
 
     def start(self) -> None:
         """Begin reading; nothing happens when it has begun already."""
@@ -99,12 +98,12 @@ class CameraSource:
         return self._thread is None or not self._thread.is_alive()
 
     def watch(self) -> None:
-        """Call about once a second: tells when the reader hangs where its own time-outs do not reach (DNS, a codec)."""
-        moment = self._life.now
-        now = time.monotonic()
+        """Call a few times a second: sees what the reader cannot while it waits inside libav (a stall, DNS, a codec)."""
+        moment, now = self._life.now, time.monotonic()
         if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
             self._life.late(moment.state, Failure(Cause.TIMEOUT, "connecting hangs"))
-        if moment.state is CameraState.LIVE and now - self._arrived > self._timeout + WATCH_GRACE:
+        limit = self._timeout + WATCH_GRACE + (0.0 if self.address.live else LONGEST_GAP)
+        if moment.state is CameraState.LIVE and now - max(self._captured or 0.0, moment.entered) > limit:
             self._life.late(moment.state, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
 
     def status(self) -> SourceStatus:
@@ -164,7 +163,7 @@ class CameraSource:
         moment = self._life.now
         if not self._life.current(generation):
             raise _Stale
-        self._arrived = time.monotonic()
+        arrived = time.monotonic()
         if moment.state is CameraState.CONNECTING:
             self._rate = Rate()
             self._life.live(generation)
@@ -172,8 +171,7 @@ class CameraSource:
             raise NoFrames  # the watch gave this connection up; begin a new one
         self._size = (image.width, image.height)
         stamp = image.time if self.address.live else None
-        captured = self._clock.captured(stamp, self._arrived)
-        self._captured = captured
+        self._captured = captured = self._clock.captured(stamp, arrived)
         self._frames += 1
         self._rate.tick()
         self._deliver(Frame(image, captured, self._life.now.connections))
