@@ -1,0 +1,25 @@
+"""Logging of the service: one line a record to stderr, UTC, no password ever."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from core.inference.cameras.address import redact
+
+
+class RedactingFormatter(logging.Formatter):
+    """Takes logins out of whole records, tracebacks included: the last defence, not the first."""
+
+    converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text without credentials."""
+        return redact(super().format(record))
+
+
+def set_up() -> None:
+    """Send every record from INFO up to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

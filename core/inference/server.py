@@ -1,0 +1,68 @@
+"""Serve the API on a port until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from core.errors import XaivaError
+from core.inference.api.app import create_app
+from core.inference.service import InferenceService
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 4  # for requests under way; with the cameras' 4 s this stays under the 10 s an engine grants
+
+
+class _Server(uvicorn.Server):
+    """Ends the open status streams with the signal: they would hold the shutdown up until its time-out."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if hasattr(self._app.state, "closing"):
+            self._app.state.loop.call_soon_threadsafe(self._app.state.closing.set)
+
+
+def serve(service: InferenceService, host: str, port: int, token: str) -> None:
+    """Listen and serve until SIGTERM or SIGINT, which reach the handlers set before once all is shut down.
+
+    Raises XaivaError when the address cannot be had. `port` 0 takes a free one; the log names it.
+    """
+    listener = _listen(host, port)
+    address = listener.getsockname()
+    loopback = address[0] == "::1" or address[0].startswith("127.")
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    logger.info("listening on http://%s:%d", shown, address[1])
+    if not loopback and not token:
+        logger.warning(
+            "whoever reaches port %d may see and change the cameras; XAIVA_SERVICE_TOKEN guards it", address[1]
+        )
+    app = create_app(service, token)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+    )
+    asyncio.run(_Server(app, config).serve(sockets=[listener]))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    what = f"Address {host}:{port}"
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except socket.gaierror as error:
+        raise XaivaError(what, error.strerror or "unknown host", "give another one with --host") from error
+    except OverflowError as error:
+        raise XaivaError(what, "a port is at most 65535", "give another one with --port") from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise XaivaError(what, why, "stop what listens there, or give another one with --port") from error

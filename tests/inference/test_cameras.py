@@ -1,0 +1,185 @@
+"""Cameras against a real RTSP server that freezes, dies and comes back; and sources that never were one."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
+from core.inference.schemas import CameraRequest, CameraState, CameraStatus
+from tests.inference.conftest import QUICK, until
+from tests.support import require, rtsp
+
+pytestmark = pytest.mark.camera
+
+Add = Callable[..., Callable[[], CameraStatus]]
+
+
+@pytest.fixture
+def manager() -> Iterator[MultiCameraManager]:
+    """A running manager with quick retries."""
+    running = MultiCameraManager(backoff=QUICK)
+    running.start()
+    yield running
+    assert running.stop() == []
+
+
+@pytest.fixture
+def add(manager: MultiCameraManager) -> Add:
+    """Add a camera; returns its probe."""
+
+    def one(source: str, camera: str = "a", timeout: float = 2) -> Callable[[], CameraStatus]:
+        manager.add(CameraRequest(id=camera, source=source, timeout=timeout))
+        return lambda: manager.get(camera).status()
+
+    return one
+
+
+def live(status: CameraStatus) -> bool:
+    return status.state is CameraState.LIVE and status.score is not None
+
+
+def lost(cause: str) -> Callable[[CameraStatus], bool]:
+    return lambda status: status.state is CameraState.DISCONNECTED and status.cause == cause
+
+
+def test_a_moving_picture_is_live_and_scores(server: rtsp.RtspServer, add: Add) -> None:
+    probe = add(server.url("cam"))
+    status = until(probe, lambda one: live(one) and (one.score or 0) > 0.05 and one.fps > 5)
+    assert (status.width, status.height, status.codec) == (640, 360, "h264")
+    assert status.last_frame_age is not None
+    assert status.last_frame_age < 2
+    assert 0 < status.processed_fps < status.fps
+
+
+def test_a_still_picture_scores_nothing(add: Add) -> None:
+    require(rtsp.available(), "GStreamer's RTSP server")
+    with rtsp.RtspServer({"cam": rtsp.Live(pattern="white")}) as still:
+        probe = add(still.url("cam"))
+        status = until(probe, lambda one: len(one.scores) >= 8)
+        assert max(status.scores) < 0.01
+
+
+def test_a_frozen_server_is_a_timeout_and_comes_back(server: rtsp.RtspServer, add: Add) -> None:
+    probe = add(server.url("cam"))
+    until(probe, live)
+    server.freeze()
+    status = until(probe, lost("timeout"))
+    assert "2 s" in status.reason
+    assert status.score is None
+    server.thaw()
+    assert until(probe, live).reconnects >= 1
+
+
+def test_a_killed_server_is_lost_and_comes_back(server: rtsp.RtspServer, add: Add) -> None:
+    probe = add(server.url("cam"))
+    until(probe, live)
+    server.kill()
+    until(probe, lambda one: one.state is CameraState.DISCONNECTED and one.cause in ("end", "refused"))
+    server.start()
+    assert until(probe, live).reconnects >= 1
+
+
+def test_the_first_connection_is_retried_like_any_other(server: rtsp.RtspServer, add: Add) -> None:
+    server.kill()
+    probe = add(server.url("cam"))
+    until(probe, lost("refused"))
+    server.start()
+    until(probe, live)
+
+
+def test_a_missing_stream_is_not_found(server: rtsp.RtspServer, add: Add) -> None:
+    until(add(server.url("no-such")), lost("not_found"))
+
+
+def test_a_port_that_never_answers_is_a_timeout(add: Add) -> None:
+    with socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        until(add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam"), lost("timeout"))
+
+
+def test_a_wrong_password_is_told_and_never_shown(add: Add, caplog: pytest.LogCaptureFixture) -> None:
+    require(rtsp.available(), "GStreamer's RTSP server")
+    with rtsp.RtspServer({"cam": rtsp.Live()}, user="gate", password="right-secret") as guarded:
+        bad = add(guarded.url("cam", "gate:wrong-secret"), "bad")
+        good = add(guarded.url("cam"), "good")
+        until(good, live)
+        status = until(bad, lost("auth"))
+        text = status.model_dump_json() + good().model_dump_json() + caplog.text
+        assert "secret" not in text
+        assert "***@" in status.source
+
+
+def test_garbage_is_no_video(add: Add, tmp_path: Path) -> None:
+    file = tmp_path / "noise.mp4"
+    file.write_bytes(bytes(range(256)) * 400)
+    until(add(str(file)), lost("codec"))
+
+
+def test_a_file_is_played_again_and_again(add: Add, tmp_path: Path) -> None:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    clip = rtsp.make_clip(tmp_path / "clip.mp4", seconds=1)
+    status = until(add(str(clip)), lambda one: one.frames > 25)
+    assert status.state is CameraState.LIVE
+    assert status.reconnects == 0
+
+
+def test_another_picture_size_in_mid_stream(server: rtsp.RtspServer, add: Add) -> None:
+    probe = add(server.url("cam"))
+    until(probe, live)
+    server.resize("cam", 320, 240)
+    status = until(probe, lambda one: (one.width, one.height) == (320, 240) and live(one))
+    assert status.error == ""
+
+
+def test_cameras_that_fail_cost_the_others_no_frame(server: rtsp.RtspServer, add: Add) -> None:
+    good = [add(server.url("cam"), f"good{i}") for i in range(2)]
+    for probe in good:
+        until(probe, live)
+    bad = [add("rtsp://127.0.0.1:9/none", "refused"), add(server.url("no-such"), "missing")]
+    before = [probe().frames for probe in good]
+    until(bad[0], lost("refused"))
+    until(bad[1], lost("not_found"))
+    for probe, count in zip(good, before, strict=True):
+        status = until(probe, lambda one, count=count: one.frames > count + 20)
+        assert status.state is CameraState.LIVE
+        assert status.reconnects == 0
+        assert status.damaged == 0
+
+
+@pytest.mark.parametrize("state", ["connecting", "live", "disconnected"])
+def test_stop_works_from_every_state(
+    server: rtsp.RtspServer, manager: MultiCameraManager, add: Add, state: str
+) -> None:
+    if state == "connecting":
+        server.freeze()
+        probe = add(server.url("cam"), timeout=1)
+        until(probe, lambda one: one.state is CameraState.CONNECTING)
+    elif state == "live":
+        probe = add(server.url("cam"))
+        until(probe, live)
+    else:
+        until(add("rtsp://127.0.0.1:9/none"), lost("refused"))
+    pipeline = manager.get("a")
+    manager.remove("a")
+    assert pipeline.status().state is CameraState.STOPPED
+    until(lambda: pipeline.ended, bool, 5)
+
+
+def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager) -> None:
+    manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
+    with pytest.raises(CameraExists):
+        manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
+    with pytest.raises(UnknownCamera):
+        manager.remove("b")
+    with pytest.raises(InputError, match="not supported"):
+        manager.add(CameraRequest(id="c", source="gopher://host/x"))
+    small = MultiCameraManager(maximum=1)
+    small.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
+    with pytest.raises(TooManyCameras):
+        small.add(CameraRequest(id="b", source="rtsp://127.0.0.1:9/a"))
