@@ -152,8 +152,6 @@ class LogView(Widget, can_focus=True):
             return
         if self._owed and lines.complete:
             rows, self._owed = self._owed, 0
-            self.redraw()
-            self._shown_rows()
             self.action_scroll(rows)
         generation, dropped = self._seen
         if lines.generation != generation:
@@ -260,6 +258,8 @@ class LogView(Widget, can_focus=True):
         if self.follow and not self.lines.complete:
             self._owed += rows  # where the end lies is not known yet: as soon as it is
             return
+        if self.follow:
+            self._compose_rows()  # from where the end lies now
         self.follow = False
         if self.wrap:
             self._scroll_wrapped(rows)
