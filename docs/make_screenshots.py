@@ -1,6 +1,6 @@
 """Makes the pictures of the documentation: every screen at both sizes, over the sample site of the tests.
 
-python docs/make_screenshots.py            docs/screenshots/*.svg, and *.png where rsvg-convert is installed
+python docs/make_screenshots.py            docs/screenshots/*.png, or *.svg without rsvg-convert
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "screenshots"
 SIZES = ((160, 45), (80, 24))
-PNG_WIDTH = {160: 1400, 80: 900}
+PNG_WIDTH = {160: 1200, 80: 760}
 VIEWS: dict[str, tuple[str, ...]] = {
     "overview": ("1",),
     "presets": ("2", "down", "down"),
@@ -35,7 +35,7 @@ SETTLE = 0.6  # seconds a screen gets to show what it asks for
 
 
 async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Path) -> Path:
-    """One picture."""
+    """One picture, as SVG."""
     import tui.app
     import tui.container_log
     from core.site import Site
@@ -59,12 +59,13 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
 
 
 def to_png(path: Path, width: int) -> None:
-    """A PNG beside the SVG."""
+    """A PNG in the place of the SVG."""
     if converter := shutil.which("rsvg-convert"):
         picture = path.read_text().replace("<text ", '<text xml:space="preserve" ')
         picture = picture.replace("font-size: 20px", f"font-size: {FONT_SIZE}px")
         command = [converter, "-w", str(width), "-o", str(path.with_suffix(".png"))]
         subprocess.run(command, input=picture.encode(), check=True)
+        path.unlink()
 
 
 def main() -> None:

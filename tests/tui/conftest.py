@@ -27,8 +27,5 @@ def preset_site(bare_site: Site) -> Site:
     """Two good presets and a broken one."""
     for name in ("cpu-debian12", "ubuntu22.04-cuda12.6"):
         shutil.copy(SHIPPED / f"{name}.json", bare_site.presets)
-    shutil.copytree(SHIPPED / "requirements", bare_site.presets / "requirements") if (
-        SHIPPED / "requirements"
-    ).is_dir() else None
     (bare_site.presets / "broken.json").write_text('{"base_image": "debian:12",\n "python_version": 3}\n')
     return bare_site

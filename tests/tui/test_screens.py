@@ -249,3 +249,30 @@ async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
         await pilot.pause()
         await pilot.click("TabBar", offset=(14, 0))
         await until(pilot, lambda: app.current_mode == "presets")
+
+
+async def test_data_that_is_there_before_the_screen_is_shown_when_it_is(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        app.store.watch(["presets", "operations"])
+        await until(pilot, lambda: app.store.reading("presets").value)
+        for key in "234567":
+            await pilot.press(key)
+            app.tick()
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+
+
+async def test_a_second_source_of_trouble_does_not_end_the_console(
+    bare_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> object:
+        raise ValueError("not foreseen")
+
+    monkeypatch.setattr("tui.sources.Sources.operations", broken)
+    app = XaivaApp(bare_site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("7")
+        await shows(pilot, "something unforeseen went wrong")
+        await pilot.press("1")
+        await until(pilot, lambda: app.current_mode == "overview")

@@ -21,7 +21,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),
     "artifacts": (("3", "down", "down"), "Plan"),
-    "builds": (("4", "down"), "outcome"),
+    "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),

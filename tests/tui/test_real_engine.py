@@ -1,0 +1,73 @@
+"""The console over a real engine: containers, logs, stop and remove; an engine that hangs; one that was never there."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from textual.pilot import Pilot
+
+from core import labels
+from core.site import Site
+from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.tui.support import shows, text, until
+from tui.actions import SCREENS
+from tui.app import XaivaApp
+from tui.screens.confirm import Confirm
+from tui.widgets.choice_list import ChoiceList
+
+pytestmark = pytest.mark.engine
+NAME = "xaiva-console-test"
+WORDS = "the camera hall is live"
+
+
+@pytest.fixture
+def container(engine: TestEngine) -> Iterator[str]:
+    """One of ours, that says something and then sleeps."""
+    script = f"echo {WORDS}; exec sleep 600"
+    label = f"{labels.PRESET}=cpu-debian12"
+    engine.docker("run", "-d", "--init", "--name", NAME, "--label", label, BASE_IMAGE, "sh", "-c", script)
+    yield NAME
+    engine.docker("rm", "-f", NAME, check=False)
+
+
+async def on_containers(pilot: Pilot[int]) -> None:
+    await pilot.press("5")
+    await shows(pilot, NAME)
+    pilot.app.screen.query_one("#choices", ChoiceList).point(NAME)
+
+
+async def test_a_container_is_seen_with_its_log_stopped_and_removed(engine_site: Site, container: str) -> None:
+    app = XaivaApp(engine_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await on_containers(pilot)
+        await shows(pilot, "▶ running")
+        await shows(pilot, WORDS)
+        await pilot.press("s")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("tab", "enter")
+        await shows(pilot, "exited", 40)
+        await pilot.press("X")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: container not in app.screen.query_one("#choices", ChoiceList).keys, 40)
+
+
+async def test_with_a_stopped_engine_every_key_answers_and_the_panel_says_stale(
+    engine_site: Site, engine: TestEngine, container: str
+) -> None:
+    app = XaivaApp(engine_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await on_containers(pilot)
+        engine.process.send_signal(signal.SIGSTOP)
+        try:
+            await shows(pilot, "stale ")
+            assert container in text(pilot)
+            for name, (key, _) in SCREENS.items():
+                await pilot.press(key)
+                await until(pilot, lambda name=name: app.current_mode == name)
+        finally:
+            engine.process.send_signal(signal.SIGCONT)
+        await pilot.press("5")
+        await until(pilot, lambda: "stale " not in text(pilot))
