@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.reload:
             from core.inference.reload import run_reloading
 
-            return run_reloading(Path(__file__).resolve().parents[1])
+            return run_reloading([Path(__file__).resolve().parents[1], Path.cwd()])
         return _serve(options)
     except XaivaError as error:
         print(error, file=sys.stderr)  # noqa: T201

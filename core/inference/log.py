@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
+from time import gmtime
 
 from core.inference.cameras.address import redact
 
@@ -11,7 +11,7 @@ from core.inference.cameras.address import redact
 class RedactingFormatter(logging.Formatter):
     """Takes logins out of whole records, tracebacks included: the last defence, not the first."""
 
-    converter = time.gmtime
+    converter = staticmethod(gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text without credentials."""

@@ -1,11 +1,13 @@
-"""`--reload`: run the service as a child and start it again whenever our source changes (dev mode)."""
+"""`--reload`: run the service as a child and start it again whenever the source changes (dev mode)."""
 
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -14,28 +16,34 @@ LOOK_SECONDS = 0.5
 STOP_SECONDS = 10
 
 
-def run_reloading(folder: Path) -> int:
-    """Run this command without `--reload`, again after each change of a Python file under `folder`, until it is killed."""
+def run_reloading(folders: Sequence[Path]) -> int:
+    """Run this command without `--reload`, again whenever a Python file below `folders` changes, until it is killed."""
     command = [sys.executable, *(part for part in sys.orig_argv[1:] if part != "--reload")]
     while True:
-        seen = _times(folder)
+        seen = _stamps(folders)
         child = subprocess.Popen(command)
         try:
-            while _times(folder) == seen:
+            while _stamps(folders) == seen:
                 time.sleep(LOOK_SECONDS)
-            logger.info("source changed: starting again")
+            logger.info("the source changed: starting again")
         finally:
             _end(child)
 
 
-def _times(folder: Path) -> dict[Path, int]:
-    times = {}
-    for path in folder.rglob("*.py"):
-        try:
-            times[path] = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            continue  # an editor replaced it just now
-    return times
+def _stamps(folders: Sequence[Path]) -> dict[str, int]:
+    return {path: stamp for folder in folders for path, stamp in _python_files(folder)}
+
+
+def _python_files(folder: Path) -> Iterator[tuple[str, int]]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
+        for name in names:
+            path = os.path.join(root, name)
+            try:
+                if name.endswith(".py"):
+                    yield path, os.stat(path).st_mtime_ns
+            except FileNotFoundError:
+                continue  # an editor replaced it just now
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

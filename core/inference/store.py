@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +15,13 @@ from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.inference.schemas import CameraRequest
 
+logger = logging.getLogger(__name__)
+
 PRIVATE = 0o600  # sources may hold passwords
+
+
+class BrokenCameras(InputError):
+    """The file can be read, but not understood."""
 
 
 class CameraList(BaseModel):
@@ -32,8 +40,19 @@ class CameraStore:
         self._lock = threading.Lock()
 
     def load(self) -> list[CameraRequest]:
-        """The kept cameras. Raises InputError for a broken file: cameras must not vanish in silence."""
-        return read_cameras(self._path) if self._path.exists() else []
+        """The kept cameras. A broken file is set aside and told of, so that the other cameras are watched all the same.
+
+        Raises InputError when the file cannot be read at all.
+        """
+        if not self._path.exists():
+            return []
+        try:
+            return read_cameras(self._path)
+        except BrokenCameras as error:
+            aside = self._path.with_name(f"cameras.broken-{time.time_ns()}.json")
+            self._path.rename(aside)
+            logger.error("%s; it is kept as %s", error, aside.name)
+            return []
 
     def put(self, camera: CameraRequest) -> None:
         """Keep a camera, in place of one with its id. Raises XaivaError when it cannot be written."""
@@ -54,7 +73,8 @@ class CameraStore:
             write_atomic(self._path, text + "\n", mode=PRIVATE)
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise XaivaError(f"{self._path}", why, "give a writable data folder with --data DIR") from error
+            remedy = "free space, or give a writable data folder with --data DIR"
+            raise XaivaError(f"{self._path}", f"it cannot be written: {why}", remedy) from error
 
 
 def read_cameras(path: Path) -> list[CameraRequest]:
@@ -64,7 +84,7 @@ def read_cameras(path: Path) -> list[CameraRequest]:
     except OSError as error:
         raise InputError(f"{path}", error.strerror or "cannot be read", "give another one with --config") from error
     except ValueError as error:
-        raise InputError(f"{path}", _why(error), "docs/cameras.md shows the form") from None
+        raise BrokenCameras(f"{path}", _why(error), "docs/cameras.md shows the form") from None
 
 
 def parse_cameras(entries: Iterable[str], where: str) -> list[CameraRequest]:
@@ -72,12 +92,13 @@ def parse_cameras(entries: Iterable[str], where: str) -> list[CameraRequest]:
     cameras = []
     for entry in entries:
         name, separator, source = entry.partition("=")
+        shown = name.partition(":")[0]  # with the id forgotten, `name` is the beginning of a URL and its password
         if not separator:
-            raise InputError(f"{where}: {name.split(':')[0]}", "not of the form id=source", "say gate=rtsp://…")
+            raise InputError(f"{where}: {shown}", "not of the form id=source", "say gate=rtsp://…")
         try:
             cameras.append(CameraRequest(id=name, source=source))
         except ValidationError as error:
-            raise InputError(f"{where}: {name}", _why(error), "an id is letters, digits, . _ and -") from None
+            raise InputError(f"{where}: {shown}", _why(error), "an id is letters, digits, . _ and -") from None
     return cameras
 
 

@@ -49,7 +49,7 @@ class MultiCameraManager:
         self._lock = threading.Lock()
         self._running = False
         self._stop = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="camera-watch", daemon=True)
+        self._watcher = threading.Thread(target=self._watch, name="watch-cameras", daemon=True)
 
     @property
     def watching(self) -> bool:

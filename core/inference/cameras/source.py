@@ -98,7 +98,7 @@ class CameraSource:
         return self._thread is None or not self._thread.is_alive()
 
     def watch(self) -> None:
-        """Call a few times a second: sees what the reader cannot while it waits inside libav (a stall, DNS, a codec)."""
+        """Call a few times a second: sees a stall that the reader cannot tell of while it waits inside libav."""
         moment, now = self._life.now, time.monotonic()
         if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
             self._life.late(moment.state, Failure(Cause.TIMEOUT, "connecting hangs"))

@@ -1,0 +1,181 @@
+"""The service as a process: kept cameras, its API, its token, its end; and the client's words for what goes wrong."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.errors import InputError
+from core.inference.schemas import CameraRequest, CameraState
+from core.inference.store import parse_cameras
+from core.service_client import ServiceClient, ServiceError
+from core.site import Site
+from tests.inference.conftest import ROOT, ServiceProcess, until
+from tests.support import rtsp
+
+pytestmark = pytest.mark.camera
+
+Serve = Callable[..., ServiceProcess]
+NOWHERE = "rtsp://user:hidden-word@127.0.0.1:9/none"
+
+
+def test_a_camera_from_request_to_stream(serve: Serve, server: rtsp.RtspServer) -> None:
+    service = serve().ready()
+    service.client.add_camera(CameraRequest(id="gate", source=server.url("cam")))
+    for status in service.client.stream():
+        if status.cameras[0].state is CameraState.LIVE and status.cameras[0].score is not None:
+            break
+    assert service.client.snapshot("gate").startswith(b"\xff\xd8")
+    service.client.remove_camera("gate")
+    assert service.client.status().cameras == []
+
+
+def test_cameras_survive_a_kill_and_passwords_stay_put(serve: Serve, tmp_path: Path) -> None:
+    service = serve().ready()
+    service.client.add_camera(CameraRequest(id="gate", source=NOWHERE, name="Gate 1"))
+    service.process.kill()
+    service.process.wait()
+    kept = tmp_path / "data" / "cameras.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+    again = serve("--camera", f"yard={NOWHERE}").ready()
+    found = {camera.id: camera for camera in again.client.status().cameras}
+    assert set(found) == {"gate", "yard"}
+    assert found["gate"].name == "Gate 1"
+    until(lambda: again.client.status().cameras[0].state, lambda state: state is CameraState.DISCONNECTED)
+    said = again.client.status().model_dump_json() + again.log.read_text() + service.log.read_text()
+    assert "hidden-word" not in said
+
+
+def test_a_broken_file_of_cameras_is_kept_aside(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "data" / "cameras.json").write_text("{ not json")
+    service = serve().ready()
+    assert service.client.status().cameras == []
+    assert [path.read_text() for path in (tmp_path / "data").glob("cameras.broken-*.json")] == ["{ not json"]
+
+
+def test_sigterm_ends_it_cleanly_with_a_stream_open(serve: Serve, server: rtsp.RtspServer) -> None:
+    service = serve("--camera", f"gate={server.url('cam')}").ready()
+    stream = service.client.stream()
+    next(stream)
+    assert service.stop() == 0
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_the_token_guards_all_but_health(serve: Serve, tmp_path: Path) -> None:
+    service = serve(XAIVA_SERVICE_TOKEN="a-token").ready()
+    assert service.client.status().cameras == []
+    stranger = ServiceClient(service.client.url, 5)
+    assert stranger.health().ready
+    with pytest.raises(ServiceError, match="XAIVA_SERVICE_TOKEN"):
+        stranger.status()
+    paths = httpx.get(f"{service.client.url}/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method in methods:
+            code = httpx.request(method, service.client.url + path.replace("{camera}", "x"), timeout=5).status_code
+            assert (code == 401) == (path != "/health"), (method, path, code)
+    (tmp_path / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
+    site = Site.open(tmp_path, {"XAIVA_SERVICE_TOKEN": "a-token"})
+    assert ServiceClient.of(site).status().cameras == []
+
+
+def test_refusals_are_for_the_reader_and_repeat_no_secret(serve: Serve) -> None:
+    service = serve().ready()
+    service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
+    with pytest.raises(InputError, match="there is one with that id"):
+        service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
+    with pytest.raises(InputError, match="no camera with that id"):
+        service.client.remove_camera("other")
+    with pytest.raises(InputError, match="not live"):
+        service.client.snapshot("gate")
+    body = {"id": "bad id", "source": NOWHERE, "fps": "many"}
+    answer = httpx.post(f"{service.client.url}/cameras", json=body, headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 422
+    assert "hidden-word" not in answer.text
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_full_disk_refuses_a_camera_instead_of_forgetting_it(serve: Serve, tmp_path: Path) -> None:
+    service = serve().ready()
+    (tmp_path / "data").rmdir()
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(ServiceError, match="cannot be written"):
+        service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
+    assert service.client.status().cameras == []
+
+
+def test_a_taken_port_is_told(serve: Serve, tmp_path: Path) -> None:
+    service = serve().ready()
+    command = [sys.executable, "-m", "core.inference", "serve", "--port", str(service.port), "--data", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_reload_starts_again_when_code_changes(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "own.py").write_text("VALUE = 1\n")
+    service = ServiceProcess.__new__(ServiceProcess)
+    other = ServiceProcess(tmp_path / "data")
+    other.process.kill()
+    other.process.wait()
+    service.port, service.log, service.client = other.port, tmp_path / "reload.log", other.client
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.inference.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "serve", "--reload", "--port", str(service.port), "--data", str(tmp_path)]
+    with open(service.log, "wb") as log:
+        service.process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        service.ready()
+        first = service.client.status().started
+        (tmp_path / "own.py").write_text("VALUE = 22\n")
+
+        def begun() -> float:
+            try:
+                return service.client.status().started
+            except ServiceError:
+                return first
+
+        until(begun, lambda started: started > first)
+        assert service.stop() == 0
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
+def test_words_for_cameras_name_what_is_wrong_but_not_the_source() -> None:
+    assert [one.id for one in parse_cameras(["a=/clip.mp4", "b=rtsp://h/x?y=1"], "--camera")] == ["a", "b"]
+    for bad in ("rtsp://user:hidden-word@h/x", "bad id=rtsp://user:hidden-word@h/x", "rtsp://u:hidden-word@h/?a=b"):
+        with pytest.raises(InputError) as caught:
+            parse_cameras([bad], "--camera")
+        assert "hidden-word" not in str(caught.value)
+
+
+def test_the_client_tells_nothing_there_from_something_else() -> None:
+    with pytest.raises(ServiceError, match="nothing answers"):
+        ServiceClient("http://127.0.0.1:9").status()
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps({"live": True, "ready": True, "version": "1"}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ServiceError, match="not xaiva"):
+            ServiceClient(f"http://127.0.0.1:{server.server_port}").health()
+        server.shutdown()
