@@ -48,6 +48,8 @@ OPENCV = [
     "-DWITH_QUIRC=OFF",
     "-DWITH_ITT=OFF",
     "-DBUILD_ITT=OFF",
+    # OpenCV 4.6 forgets this header, which FFmpeg 5.1 no longer brings along; Debian patches it in.
+    "-DCMAKE_CXX_FLAGS=-include/usr/local/include/libavcodec/version.h",
     "-DCPU_DISPATCH=",
     "-DCMAKE_CXX_FLAGS_RELEASE=-O0",  # what is tested is the way, not the speed
 ]
