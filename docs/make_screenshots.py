@@ -21,8 +21,8 @@ PNG_WIDTH = {160: 1200, 80: 760}
 VIEWS: dict[str, tuple[str, ...]] = {
     "overview": ("1",),
     "presets": ("2", "down", "down"),
-    "editor": ("2", "down", "down", "e"),
-    "artifacts": ("3", "down", "down"),
+    "editor": ("2", "down", "e"),
+    "artifacts": ("3", "down"),
     "builds": ("4", "down"),
     "containers": ("5",),
     "cameras": ("6",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.findings import Finding
@@ -59,7 +60,10 @@ class PresetView:
 
 
 class Sources:
-    """The functions behind the store's sources. Each is called by one thread; what it keeps is that thread's own."""
+    """The functions behind the store's sources. Each is called by one thread; what it keeps is that thread's own.
+
+    `_known` and `_engine_root` alone are read by others: the engine's thread replaces them as a whole.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -67,6 +71,8 @@ class Sources:
         self._host: HostSampler | None = None
         self._histories: dict[str, History] = {}
         self._engine: tuple[Any, Any] | None = None
+        self._engine_root: Path | None = None
+        self._known: list[Container] = []
         self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
@@ -94,12 +100,15 @@ class Sources:
     # -- the machine ---------------------------------------------------------------------------------------------------
 
     def gpus(self) -> Live:
-        """The GPUs, and their load and memory over time."""
-        from core.telemetry.gpus import GpuSampler
+        """The GPUs with the containers that use them, and their load over time."""
+        from core.telemetry.gpus import GpuSampler, attribute
 
         if self._gpus is None:
             self._gpus = GpuSampler()
-        sample: GpuSample = self._gpus.sample()
+        known = self._known
+        sample: GpuSample = attribute(
+            self._gpus.sample(), {one.id: one.name for one in known}, {one.id for one in known if one.ours}
+        )
         kept = {f"gpu{gpu.index}": self._keep(f"gpu{gpu.index}", gpu.utilisation) for gpu in sample.gpus}
         return Live(sample, kept)
 
@@ -109,6 +118,8 @@ class Sources:
 
         if self._host is None:
             self._host = HostSampler({"artifacts": self._site.artifacts})
+        if self._engine_root is not None:
+            self._host.watch("engine", self._engine_root)
         sample: HostSample = self._host.sample()
         return Live(sample, {"cpu": self._keep("cpu", sample.cpu_percent)})
 
@@ -125,14 +136,16 @@ class Sources:
         """All containers; statistics of those of ours that run. Raises EngineError."""
         from core.containers.listing import list_containers
         from core.containers.stats import StatsSampler
-        from core.engine import EngineError, connect
+        from core.engine import EngineError, connect, engine_root
 
         try:
             if self._engine is None:
                 client = connect(self._site, ENGINE_SECONDS)
+                self._engine_root = engine_root(self._site, client)
                 self._engine = client, StatsSampler(client)
             client, sampler = self._engine
             found = list_containers(client)
+            self._known = found
             return Containers(found, sampler.sample([one.id for one in found if one.ours and one.running]))
         except EngineError:
             self._engine = None  # another engine may answer at that address next

@@ -11,12 +11,15 @@ from core.artifacts.plan import SyncPlan
 from core.containers.model import Container, Health, Port, Stats
 from core.containers.model import State as ContainerState
 from core.errors import InputError
-from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
+from core.findings import Finding, Level
+from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord, log_path
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
 from core.logs import Spool
 from core.operations.model import Failure, Operation, State
-from core.presets.compat import check, named_target
-from core.presets.store import PresetEntry, load
+from core.presets.compat import Gpu as KnownGpu
+from core.presets.compat import TargetMachine
+from core.presets.model import Preset
+from core.presets.store import PresetEntry
 from core.progress import Stage, StageState
 from core.site import Site
 from core.telemetry.disks import Disk
@@ -28,7 +31,7 @@ from tui.store import Store
 GIB = 1 << 30
 MIB = 1 << 20
 NOON = 1_769_860_800.0  # 2026-01-31 12:00 UTC: long ago, so that every time shows with its date
-PRESETS = Path(__file__).parents[2] / "presets"
+GTX_1060 = KnownGpu("GTX 1060", "6.1", 6.0)
 
 
 def wave(low: float, high: float, count: int = 300) -> list[float]:
@@ -274,19 +277,67 @@ def plan() -> SyncPlan:
     )
 
 
+def preset(base: str, python: str, words: str, **more: Any) -> Preset:
+    """One preset; of its own, so that a better shipped preset does not change the pictures."""
+    run = {"ports": ["8600:8600"], "volumes": ["./data:/data", "./models:/models"], "gpus": "all"}
+    fields = {"base_image": base, "python_version": python, "metadata": {"description": words}, "run": run, **more}
+    return Preset.model_validate(fields)
+
+
 def presets() -> list[PresetView]:
-    """The shipped presets on a machine with a GTX 1060, and a broken file between them."""
-    target = named_target(["GTX 1060"], "535.183.01")
-    views: list[PresetView] = []
-    for path in sorted(PRESETS.glob("*.json")):
-        if path.name == "preset.schema.json":
-            continue
-        preset = load(path)
-        locked = lock(path.stem) if path.stem in ("cpu-debian12", "ubuntu22.04-cuda12.6") else None
-        views.append(PresetView(PresetEntry(path.stem, path, preset), check(preset, target), locked, False, target))
+    """Four presets on a machine with a GTX 1060, and a broken file between them."""
+    target = TargetMachine((GTX_1060,), "535.183.01")
+    pascal = Finding(
+        level=Level.ERROR,
+        code="gpu-architecture",
+        what="PyTorch 2.9.1+cu130 does not run on a GTX 1060",
+        why="its wheels have no code for compute capability 6.1",
+        remedy="take 2.7.1+cu126, the newest that has, on nvidia/cuda:12.6.3",
+    )
+    driver = Finding(
+        level=Level.WARNING,
+        code="driver-floor",
+        what="CUDA 12.6 wants driver 560.28 or newer",
+        why="535.183.01 runs it in compatibility mode",
+        remedy="update the driver, or take CUDA 12.2",
+    )
+    layers = [
+        {"name": "common", "requirements": ["numpy>=1.26.4,<2"]},
+        {"name": "stt-whisperx", "requirements": ["whisperx"]},
+    ]
+    known: dict[str, tuple[Preset, list[Finding]]] = {
+        "api-backend": (preset("nvidia/cuda:12.1.1-base-ubuntu22.04", "3.10", "The API backend"), []),
+        "cpu-debian12": (preset("debian:bookworm-slim", "3.11", "CPU only, runs everywhere", layers=layers[:1]), []),
+        "dubbing-cuda13.0": (
+            preset(
+                "nvidia/cuda:13.0.1-base-ubuntu22.04",
+                "3.10",
+                "Dubbing with WhisperX",
+                layers=layers,
+                pytorch={"version": "2.9.1+cu130", "components": ["torch", "torchaudio"]},
+            ),
+            [pascal, driver],
+        ),
+        "ubuntu22.04-cuda12.6": (
+            preset("nvidia/cuda:12.6.3-base-ubuntu22.04", "3.10", "The last for Pascal"),
+            [driver],
+        ),
+    }
+    views = [
+        PresetView(
+            PresetEntry(name, Path(f"presets/{name}.json"), one),
+            findings,
+            lock(name) if name in ("cpu-debian12", "ubuntu22.04-cuda12.6") else None,
+            False,
+            target,
+        )
+        for name, (one, findings) in known.items()
+    ]
     why = "line 4, pytorch.version: 'two' is not a version"
     broken = InputError("presets/old-site.json", why, 'write "2.1.0" or "2.1.0+cu118"')
-    views.append(PresetView(PresetEntry("old-site", PRESETS / "old-site.json", error=broken), [], None, False, target))
+    views.append(
+        PresetView(PresetEntry("old-site", Path("presets/old-site.json"), error=broken), [], None, False, target)
+    )
     return views
 
 
@@ -340,8 +391,20 @@ LOG = """12:20:00	plan	5 files, 4.6 GiB; 3 of them are there
 """
 
 
+BUILD_LOG = """[base] resolve image config for xaiva-base/debian:1
+[python] Setting up python3.11 (3.11.2-6+deb12u5) ...
+[common] Processing /layers/common/wheels/numpy.whl
+[common] Successfully installed numpy-1.26.4 opencv-python-headless-4.10.0.84
+[service] Successfully installed xaiva-console-0.1.0
+"""
+
+
 def write_logs(site: Site) -> None:
-    """The log of the operation that runs."""
+    """The logs of the operation that runs and of the builds."""
+    for build in builds():
+        path = log_path(site, build.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(BUILD_LOG)
     folder = site.state / "operations"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "14.log").write_text(LOG)

@@ -64,8 +64,8 @@ FORMATTERS: dict[str, Callable[[int], list[Line]]] = {
     "camera": partial(cameras.detail, sample.cameras().cameras[3]),
     "operations": partial(overview.operations, sample.operations()),
     "operation": partial(operations.detail, sample.operations()[1], sample.stages(), sample.NOON),
-    "preset": partial(presets.detail, sample.presets()[0]),
-    "artifacts": partial(presets.artifacts, sample.presets()[2], sample.plan(), ""),
+    "preset": partial(presets.detail, sample.presets()[2]),
+    "artifacts": partial(presets.artifacts, sample.presets()[1], sample.plan(), ""),
     "build": partial(builds.detail, sample.builds()[1], True),
     "alerts": partial(
         overview.alerts,

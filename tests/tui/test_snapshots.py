@@ -17,16 +17,17 @@ from tui.app import XaivaApp
 SIZES = [(160, 45), (80, 24)]
 VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that show when it is there)
     "overview": (("1",), "gate-1"),
-    "presets": (("2", "down", "down"), "cpu-debian12"),
+    "presets": (("2", "down", "down"), "2.9.1+cu130"),
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),
-    "artifacts": (("3", "down", "down"), "Plan"),
+    "artifacts": (("3", "down"), "Plan"),
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
     "help": (("2", "question_mark"), "This screen"),
 }
+WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
 Before = Callable[[Pilot[int]], Awaitable[None]]
 
 
@@ -54,6 +55,8 @@ def ready(keys: tuple[str, ...], words: str) -> Before:
                 pilot.app.tick()  # type: ignore[attr-defined]
                 await pilot.pause()
         await shows(pilot, words)
+        if keys[0] in WITH_LOG:
+            await shows(pilot, WITH_LOG[keys[0]])
 
     return run
 
