@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from core.cli import output
 from core.cli.session import Session, json_option
 
+if TYPE_CHECKING:
+    from core.site import Site
+    from core.telemetry.gpus import GpuSample
+
+ENGINE_SECONDS = 3.0  # the names of containers are not worth a longer wait
 BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 
 
 @click.command("gpu")
 @json_option
-def gpu_command(as_json: bool) -> None:
-    """The GPUs of this machine, as NVML sees them now."""
+@click.pass_obj
+def gpu_command(session: Session, as_json: bool) -> None:
+    """The GPUs of this machine, as NVML sees them now, and the containers whose processes use them."""
     from core.telemetry.gpus import GpuSampler
 
     with GpuSampler() as sampler:
-        _print("gpus", sampler.sample(), as_json)
+        _print("gpus", _with_containers(session.site, sampler.sample()), as_json)
 
 
 @click.command("host")
@@ -52,6 +59,21 @@ def doctor_command(session: Session, as_json: bool) -> None:
         output.print_findings(findings)
     if has_errors(findings):
         raise click.exceptions.Exit(3)
+
+
+def _with_containers(site: Site, sample: GpuSample) -> GpuSample:
+    """The sample with the containers named; without an engine they keep the start of their id."""
+    from core.containers.listing import list_containers
+    from core.engine import EngineError, connect
+    from core.telemetry.gpus import attribute
+
+    if not any(process.container_id for gpu in sample.gpus for process in gpu.processes):
+        return sample
+    try:
+        containers = list_containers(connect(site, ENGINE_SECONDS))
+    except EngineError:
+        containers = []
+    return attribute(sample, {one.id: one.name for one in containers}, {one.id for one in containers if one.ours})
 
 
 def _print(name: str, sample: object, as_json: bool) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from core import doctor
+from core import doctor, labels
+from core.cli import machine
 from core.findings import Level
 from core.site import Site
+from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from tests.cli.conftest import Xaiva
 from tests.support import require
+from tests.support.engine import BASE_IMAGE, TestEngine
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
@@ -73,3 +76,27 @@ def test_host_and_gpu_answer_here(xaiva: Xaiva) -> None:
     assert gpus.code == 0
     assert gpus.document["gpus"]["state"]
     assert "state: " in xaiva("gpu").out
+
+
+@pytest.mark.engine
+def test_gpu_processes_show_their_container(engine: TestEngine, engine_site: Site) -> None:
+    identity = engine.docker("run", "-d", "--network", "none", BASE_IMAGE, "sleep", "600").strip()
+    labels_of_ours = ["--label", f"{labels.PRESET}=small", "--label", f"{labels.SITE}={engine_site.root}"]
+    ours = engine.docker("run", "-d", "--network", "none", *labels_of_ours, BASE_IMAGE, "sleep", "600").strip()
+    try:
+        processes = [GpuProcess(pid=1, container_id=one) for one in (identity, ours)] + [GpuProcess(pid=2)]
+        sample = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=processes)])
+        theirs, mine, bare = machine._with_containers(engine_site, sample).gpus[0].processes
+        names = engine.docker("inspect", "-f", "{{.Name}}", identity, ours).replace("/", "").split()
+        assert [theirs.container, mine.container, bare.container] == [*names, ""]
+        assert [theirs.ours, mine.ours, bare.ours] == [False, True, False]
+    finally:
+        engine.docker("rm", "-f", identity, ours)
+
+
+def test_gpu_processes_without_an_engine_keep_the_start_of_the_id(site: Site) -> None:
+    (site.root / "site.toml").write_text('[engine]\nhost = "unix:///nowhere/docker.sock"\n')
+    process = GpuProcess(pid=1, container_id="0123456789abcdef")
+    sample = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=[process])])
+    (found,) = machine._with_containers(Site.open(site.root), sample).gpus[0].processes
+    assert (found.container, found.ours) == ("0123456789ab", False)
