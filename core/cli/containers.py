@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import click
 
 from core.cli import output
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
 from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.containers.model import Container
+    from core.findings import Finding
+
+WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
 
 
 @click.command("launch")
@@ -19,33 +27,71 @@ from core.errors import InputError
 @click.option(
     "--dev/--no-dev", default=None, help="With the source mounted and automatic reload (default: as the preset has it)."
 )
+@click.option("--wait", is_flag=True, help="Wait until it runs and its health check is content.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=WAIT_SECONDS, show_default=True, help="Seconds of --wait."
+)
 @json_option
 @click.pass_obj
 def launch_command(
-    session: Session, preset: str, name: str, replace: bool, create_folders: bool, dev: bool | None, as_json: bool
+    session: Session,
+    preset: str,
+    name: str,
+    replace: bool,
+    create_folders: bool,
+    dev: bool | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
 ) -> None:
-    """Start a container from a preset's image with its run settings."""
+    """Start a container from a preset's image with its run settings.
+
+    With --wait, exit code 1 and what ails it when it does not become well in time; it is left as it is then.
+    """
     from core.containers.launch import launch
     from core.presets.store import load_named
 
     loaded = load_named(session.site, preset)
     container = launch(session.site, preset, loaded, name=name, replace=replace, create_folders=create_folders, dev=dev)
+    if wait:
+        container = _wait(session, container, timeout, as_json)
     if as_json:
         output.print_json({"container": container})
     else:
         click.echo(f"{container.name}: {container.status}")
 
 
+def _wait(session: Session, container: Container, timeout: float, as_json: bool) -> Container:
+    """The container once it is well. Exits with 1 after telling all that ails it."""
+    from core.containers.listing import get
+    from core.containers.manage import diagnose, wait_healthy
+    from core.engine import EngineError
+
+    try:
+        return wait_healthy(session.engine, container.id, timeout=timeout)
+    except EngineError:
+        findings = diagnose(session.engine, container.id)
+        if not findings:
+            raise  # it is merely slow, which the error says
+        if as_json:
+            output.print_json({"container": get(session.engine, container.id), "findings": findings})
+        else:
+            output.print_findings(findings)
+        raise click.exceptions.Exit(1) from None
+
+
 @click.command("ps")
 @json_option
 @click.pass_obj
 def ps_command(session: Session, as_json: bool) -> None:
-    """All containers of the engine; ours are marked."""
+    """All containers of the engine; ours are marked, and what ails them is told."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)
+    findings = _ailments(session, (c for c in containers if c.ours))
     if as_json:
-        output.print_json({"containers": [{**output.plain(c), "ours": c.ours} for c in containers]})
+        rows = [{**output.plain(c), "ours": c.ours} for c in containers]
+        output.print_json({"containers": rows, "findings": findings})
         return
     output.print_table(
         ("", "NAME", "STATE", "HEALTH", "PORTS", "IMAGE", "STATUS"),
@@ -62,6 +108,24 @@ def ps_command(session: Session, as_json: bool) -> None:
             for c in containers
         ),
     )
+    if findings:
+        click.echo()
+        output.print_findings(findings)
+
+
+def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding]:
+    """What is wrong with these containers; one that goes away meanwhile is left out."""
+    from core.containers.manage import diagnose
+    from core.engine import EngineError, refused
+
+    found: list[Finding] = []
+    for container in containers:
+        try:
+            found += diagnose(session.engine, container.id)
+        except EngineError as error:
+            if not refused(error):
+                raise
+    return found
 
 
 @click.command("logs")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from core import labels
+from core.site import Site
 from tests.cli.conftest import Run, Xaiva
 from tests.support.engine import BASE_IMAGE, TestEngine
 
@@ -58,6 +60,56 @@ def test_launch_says_that_the_image_is_missing(on_engine: Xaiva) -> None:
     done = on_engine("launch", "small")
     assert done.code == 1
     assert "xaiva build small" in done.err
+
+
+@pytest.fixture
+def launched(engine: TestEngine, site: Site) -> Iterator[Callable[[list[str]], str]]:
+    """Writes the preset `small` with a health check, and gives it an image; its container is removed afterwards."""
+    tag = labels.image_tag("small")
+    engine.docker("tag", BASE_IMAGE, tag)
+
+    def write(health_check: list[str]) -> str:
+        run = {
+            "command": ["sleep", "600"],
+            "restart": "no",
+            "health_check": {"command": health_check, "interval": 0.2, "timeout": 5, "retries": 1},
+        }
+        text = {"base_image": BASE_IMAGE, "python_version": "3.11", "run": run}
+        (site.presets / "small.json").write_text(json.dumps(text))
+        return "xaiva-small"
+
+    yield write
+    engine.docker("rm", "-f", "xaiva-small", check=False)
+    engine.docker("rmi", tag)
+
+
+def test_launch_waits_until_it_is_well(on_engine: Xaiva, launched: Callable[[list[str]], str]) -> None:
+    launched(["true"])
+    done = on_engine("launch", "small", "--wait", "--json")
+    assert done.code == 0, done.err
+    assert done.document["container"]["health"] == "healthy"
+    assert on_engine("ps", "--json").document["findings"] == []
+
+
+def test_launch_that_does_not_become_well_says_what_ails_it(
+    on_engine: Xaiva, launched: Callable[[list[str]], str]
+) -> None:
+    name = launched(["sh", "-c", "echo no model here; exit 1"])
+    done = on_engine("launch", "small", "--wait")
+    assert done.code == 1
+    assert "no model here" in done.out
+    assert f"xaiva logs {name}" in done.out
+    listed = on_engine("ps")
+    assert re.search(rf"{name} +running +unhealthy(.|\n)*error: Container {name}(.|\n)*no model here", listed.out)
+    (finding,) = on_engine("ps", "--json").document["findings"]
+    assert finding["code"] == "unhealthy"
+
+
+def test_launch_gives_up_in_time(on_engine: Xaiva, launched: Callable[[list[str]], str]) -> None:
+    launched(["sleep", "4"])
+    done = on_engine("launch", "small", "--wait", "--timeout", "0.1", "--json")
+    assert done.code == 1
+    assert "did not become healthy within 0.1 s" in done.document["error"]["why"]
 
 
 def test_no_engine_is_said_plainly(xaiva: Xaiva) -> None:
