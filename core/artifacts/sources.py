@@ -18,13 +18,12 @@ from core.artifacts.network import Network
 from core.artifacts.remote import Unreachable, fetch_unknown, size_of
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX, sha256_file
-from core.presets.model import Model, Preset, Source
+from core.presets.model import MEDIA_SOURCE as MEDIA
+from core.presets.model import MEDIA_VARIABLE, Model, Preset, Source
 from core.progress import Progress
 from core.site import Site
 
 NAME_DIGITS = 12  # of the SHA-256, in the file names of sources: another content is another file
-MEDIA = "xaiva-media"
-MEDIA_VARIABLE = "XAIVA_SOURCE_PATH"
 PYTHON = "python"
 # Where the projects themselves publish their releases; asked only when the preset names no source of its own.
 RELEASES = {

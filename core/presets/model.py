@@ -148,6 +148,10 @@ class Index(Part):
         return self
 
 
+MEDIA_SOURCE = "xaiva-media"
+MEDIA_VARIABLE = "XAIVA_SOURCE_PATH"  # of .env: where its tree lies, unless a source of the preset says so
+
+
 class Source(Part):
     """A source tree or archive: exactly one of `url` (with `sha256`), `git` (with `ref`) or `path`.
 

@@ -365,13 +365,14 @@ def test_a_broken_overlay_is_named_and_changes_nothing(site: Site, name: str, te
     assert list(site_facts(site).torch) == list(FACTS.torch)
 
 
-def test_every_row_has_a_source_and_a_date() -> None:
+def test_every_row_has_a_source_and_a_date_or_says_that_nobody_looked() -> None:
     for path in DATA.glob("*.json"):
         rows = getattr(FACTS, path.stem).values()
         assert rows, path
         for row in rows:
             assert row.source.strip(), (path, row.key)
-            assert date.fromisoformat(row.verified_on), (path, row.key)
+            assert bool(row.verified_on) == ("not looked up" not in row.source), (path, row.key)
+            assert not row.verified_on or date.fromisoformat(row.verified_on), (path, row.key)
 
 
 def test_tables_agree_with_each_other() -> None:
@@ -442,3 +443,23 @@ def test_this_host_as_the_drivers_files_tell(tmp_path: Path, monkeypatch: pytest
 def test_a_driver_by_hand_has_to_be_a_version() -> None:
     with pytest.raises(InputError, match="driver version"):
         named_target(["T4"], "latest")
+
+
+def test_the_source_of_xaiva_media_must_be_named(tmp_path: Path) -> None:
+    wanted = preset(build_options={"xaiva_media_branch": "master"})
+
+    def said(asked: Preset, env: str) -> list[Finding]:
+        (tmp_path / ".env").write_text(env)
+        return [finding for finding in check(asked, site=Site.open(tmp_path)) if finding.code == "media-source"]
+
+    (found,) = said(wanted, "")
+    assert found.level is Level.WARNING
+    assert "XAIVA_SOURCE_PATH" in found.remedy
+    assert "xaiva-media" in found.remedy
+    (found,) = said(wanted, "XAIVA_SOURCE_PATH=gone\n")
+    assert "gone, which does not exist" in found.why
+    (tmp_path / "media").mkdir()
+    assert not said(wanted, "XAIVA_SOURCE_PATH=media\n")
+    named = {"sources": [{"name": "xaiva-media", "path": "elsewhere"}]}
+    assert not said(preset(build_options={"xaiva_media_branch": "master"}, **named), "")
+    assert not said(preset(build_options={"ffmpeg_version": "7.1", "opencv_version": "4.13.0"}), "")

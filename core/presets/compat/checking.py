@@ -11,7 +11,7 @@ from core.presets.compat.checks import CHECKS, CODES
 from core.presets.compat.facts import OVERLAY, Facts, load_facts
 from core.presets.compat.machine import TargetMachine, host_target, preset_target
 from core.presets.compat.subject import Subject, error, parse_wishes, warning
-from core.presets.model import Preset
+from core.presets.model import MEDIA_SOURCE, MEDIA_VARIABLE, Preset
 from core.presets.store import layer_requirements
 from core.site import Site
 
@@ -25,7 +25,8 @@ def check(preset: Preset, target: TargetMachine | None = None, *, site: Site | N
     """
     facts = site_facts(site)
     layers, unreadable = _layers(preset, site.presets if site else None)
-    return evaluate(preset, layers, target or target_for(preset, facts), facts, unreadable)
+    already = [*unreadable, *_media_source(preset, site)]
+    return evaluate(preset, layers, target or target_for(preset, facts), facts, already)
 
 
 def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -62,6 +63,20 @@ def _layers(preset: Preset, folder: Path | None) -> tuple[list[tuple[str, list[s
         except InputError as problem:
             found.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
     return layers, found
+
+
+def _media_source(preset: Preset, site: Site | None) -> list[Finding]:
+    """Xaiva Media has no public releases as FFmpeg and OpenCV have: its tree must be somewhere on this machine."""
+    branch = preset.build_options.xaiva_media_branch
+    if not branch or preset.source(MEDIA_SOURCE):
+        return []
+    folder = site.env.get(MEDIA_VARIABLE, "") if site else ""
+    if site and folder and (site.root / Path(folder).expanduser()).exists():
+        return []
+    why = f"{MEDIA_VARIABLE} names {folder}, which does not exist" if folder else f"{MEDIA_VARIABLE} is not set"
+    remedy = f"set {MEDIA_VARIABLE} in .env to a checkout of it, or add a source named {MEDIA_SOURCE} to the preset"
+    what = f"nothing says where the source of Xaiva Media ({branch}) lies"
+    return [warning("media-source", what, why, remedy, "build_options.xaiva_media_branch")]
 
 
 def _overlay_problems(facts: Facts) -> list[Finding]:

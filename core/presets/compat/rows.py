@@ -1,4 +1,4 @@
-"""The rows of the compatibility tables. Every row says where it comes from and when that was looked at."""
+"""The rows of the compatibility tables. Every row says where it comes from, and when that was looked at if it was."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ Sm = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 
 
 class Row(BaseModel):
-    """`key` is unique in its table; a row of the same key in a site's overlay replaces the shipped one."""
+    """`key` is unique in its table; a row of the same key in a site's overlay replaces the shipped one.
+
+    `verified_on` is empty where nobody looked it up.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

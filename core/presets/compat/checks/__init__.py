@@ -71,6 +71,7 @@ CODES: dict[str, str] = {
     "nvenc-headers": "NVENC is wanted without fixed headers",
     "ffmpeg-unknown": "this FFmpeg branch is not in the tables",
     "ffmpeg-note": "a remark on this FFmpeg branch",
+    "media-source": "the source of Xaiva Media is not named",
     "opencv-cuda": "this OpenCV does not compile with that CUDA or for that GPU",
     "opencv-contrib": "OpenCV's CUDA modules need opencv_contrib of the same version",
     "opencv-five": "OpenCV 5 has no HOGDescriptor and no CascadeClassifier",
