@@ -30,6 +30,9 @@ OPERATIONS_SHOWN = 300
 ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
 SERVICE_SECONDS = 3.0
 HISTORY = 300  # seconds of sparklines
+SPARK_STEP = (
+    5  # samples a bar of a sparkline stands for: a history begins with a whole bar, so that bars keep their height
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Sources:
 
         history = self._histories.setdefault(name, History(HISTORY))
         history.add(value)
-        return [one or 0.0 for one in history.values()]
+        return [one or 0.0 for one in history.values()[-history.dropped % SPARK_STEP :]]
 
     # -- the engine and the service ------------------------------------------------------------------------------------
 

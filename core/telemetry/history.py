@@ -10,9 +10,11 @@ class History:
 
     def __init__(self, length: int) -> None:
         self._values: deque[float | None] = deque(maxlen=length)
+        self.dropped = 0  # values that went: a graph that sums up several values a bar keeps its boundaries by it
 
     def add(self, value: float | None) -> None:
         """Append a value; the oldest goes when the history is full."""
+        self.dropped += len(self._values) == self._values.maxlen
         self._values.append(value)
 
     def values(self) -> list[float | None]:

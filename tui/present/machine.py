@@ -7,12 +7,11 @@ from core.telemetry.gpus import Gpu, GpuSample, GpuState
 from core.telemetry.host import HostSample
 from tui.present.cells import Line, Span, cut, fit, line, wrap
 from tui.present.figures import bar, coarse, load_role, percent, rate, size
-from tui.sources import Live
+from tui.sources import SPARK_STEP, Live
 from tui.widgets.sparkline import sparkline
 
 LABEL = 8  # columns of the name of a figure
 NAME = 10  # of the name of a part of the host
-SPARK_STEP = 5  # seconds a bar of a sparkline stands for: it moves on every fifth second alone
 HOT_CELSIUS = 85
 BAR, NARROW_BAR = 14, 6
 ROOMY = 56  # columns from which a panel has room for everything
