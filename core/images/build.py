@@ -21,7 +21,7 @@ from core.findings import Finding, has_errors
 from core.images import buildx, history, preflight
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
 from core.images.load import image_id, load_bases
-from core.images.render import write_context
+from core.images.render import stage_names, write_context
 from core.images.smoke import WHOLE, smoke
 from core.images.stages import CONTEXT, EXPORT, StageTree, Step
 from core.presets.model import Preset
@@ -186,7 +186,9 @@ class _Build:
         result = buildx.build(request, self.env, tree, self.progress)
         if result.cancelled or result.code:
             tree.end(result.cancelled)
-        self._update(stages=[_stage_record(tree, name) for name in tree.stages()])
+        order = [CONTEXT, *stage_names(self.preset, self.lock), EXPORT]
+        names = sorted(tree.stages(), key=lambda name: order.index(name) if name in order else len(order))
+        self._update(stages=[_stage_record(tree, name) for name in names])
         if result.cancelled:
             raise Cancelled(f"Build of {self.name}", "it was cancelled", "the steps that ended stay in the cache")
         if result.code:

@@ -25,7 +25,8 @@ def test_builds_in_an_engine_without_a_route(demo: Demo) -> None:
     assert len(route) == 1, "the engine's network namespace has a route"
     assert demo.first.outcome is Outcome.DONE
     assert demo.engine.docker("image", "inspect", "--format", "{{.Id}}", f"xaiva/{NAME}:latest").strip()
-    assert {stage.name for stage in demo.first.stages} >= {"base", "python", "common", "extra", "service", "runtime"}
+    stages = ["context", "base", "python", "common", "extra", "service", "runtime", "export"]
+    assert [stage.name for stage in demo.first.stages] == stages
 
 
 def test_reports_stages_with_times_and_logs(demo: Demo) -> None:
