@@ -5,13 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import sys
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
 
 import core
 from core.errors import XaivaError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
@@ -24,14 +34,7 @@ REGULAR_FILE = 0o100644 << 16
 
 def service_requirements() -> list[str]:
     """What the inference service needs, from the project's own metadata: the extra `inference`."""
-    marker = f'extra == "{EXTRA}"'
-    requires = metadata.requires(DISTRIBUTION) or []
-    found = []
-    for line in requires:
-        requirement, _, condition = (part.strip() for part in line.partition(";"))
-        if condition.replace("'", '"') == marker:
-            found.append(requirement)
-    return sorted(found)
+    return _facts()[1]
 
 
 def wheel_name() -> str:
@@ -41,7 +44,7 @@ def wheel_name() -> str:
 
 def version() -> str:
     """The version of this xaiva."""
-    return metadata.version(DISTRIBUTION)
+    return _facts()[0]
 
 
 def build() -> bytes:
@@ -57,6 +60,28 @@ def build() -> bytes:
     files[f"{info}/top_level.txt"] = f"{TOP}\n".encode()
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     return _zip(files)
+
+
+@cache
+def _facts() -> tuple[str, list[str]]:
+    """Our version and the extra's requirements: a checkout's own file says them, an installation its metadata."""
+    project = Path(core.__file__).parent.parent / "pyproject.toml"
+    if project.is_file():
+        facts: dict[str, Any] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        return facts["version"], _plain(facts["optional-dependencies"][EXTRA])
+    try:
+        requires = metadata.requires(DISTRIBUTION) or []
+        found = metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError as error:
+        raise XaivaError("Our own wheel", str(error), "repair the installation of xaiva") from error
+    marker = f'extra == "{EXTRA}"'
+    parts = (line.partition(";") for line in requires)
+    return found, _plain([text for text, _, condition in parts if condition.strip().replace("'", '"') == marker])
+
+
+def _plain(requirements: list[str]) -> list[str]:
+    """The same words however they were written: both origins must give the same wheel."""
+    return sorted(str(Requirement(text)) for text in requirements)
 
 
 def _code() -> Iterator[tuple[str, bytes]]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -65,6 +69,31 @@ def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None
     assert "core/inference/schemas.py" in names
     assert "core/errors.py" in names
     assert not [name for name in names if name.startswith(("tui/", "core/artifacts/")) or "__pycache__" in name]
+
+
+def test_a_bare_checkout_gives_the_same_wheel_as_an_installation(tmp_path: Path) -> None:
+    """`./xaiva` runs from the folder with no installed metadata; an installed copy has no pyproject.toml."""
+    ask = "from core.artifacts import own_wheel as o; print(o.version(), o.service_requirements())"
+    root = Path(own_wheel.__file__).parents[2]
+    installed = tmp_path / "installed"
+    shutil.copytree(root / "core", installed / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    info = installed / f"xaiva_console-{own_wheel.version()}.dist-info"
+    info.mkdir()
+    lines = [f"Requires-Dist: {text}; extra == 'inference'" for text in reversed(own_wheel.service_requirements())]
+    head = ["Metadata-Version: 2.1", "Name: xaiva-console", f"Version: {own_wheel.version()}", "Requires-Dist: click"]
+    (info / "METADATA").write_text("\n".join([*head, *lines]) + "\n")
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    answers = []
+    for folder in (root, installed):
+        code = f"import sys; sys.path[:] = [p for p in sys.path if p != {str(root)!r}]; "
+        code += f"sys.path.insert(0, {str(folder)!r}); {ask}"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout)
+    assert answers[0] == answers[1]
+    assert "uvicorn" in answers[0]
 
 
 def lock_with(*files: LockedFile, **more: object) -> Lock:
