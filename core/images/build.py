@@ -250,13 +250,12 @@ def _step_record(step: Step) -> StepRecord:
 def _failure(name: str, tree: StageTree, blot: Callable[[str], str]) -> XaivaError:
     step = tree.failed_step()
     if step is None:
-        words = [word for word in tree.words if word.strip()]
-        errors = [word for word in words if word.startswith("ERROR")]
-        why = (errors or words or ["buildx said nothing"])[-1]
+        errors = [word for word in tree.words if word.startswith("ERROR")]
+        why = (errors or tree.words or ["buildx said nothing"])[-1]
         return XaivaError(f"Build of {name}", blot(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/")
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
     remedy = f"the log of {step.stage} says more; mend it and build again: the stages before it come from the cache"
     exit_code = _EXIT.search(step.vertex.error)
-    said = [line.strip() for line in step.last if line.strip()]
+    said = [line.strip() for line in step.last]
     why = f"{exit_code[0]}: {' / '.join(said)}" if exit_code and said else step.vertex.error
     return XaivaError(f"Build of {name}, {where}", blot(why), remedy)

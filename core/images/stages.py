@@ -152,7 +152,8 @@ class StageTree:
 
     def _line(self, line: Line) -> None:
         step = self.steps.get(line.vertex)
-        (step.last if step else self.words).append(line.text)
+        if line.text.strip():
+            (step.last if step else self.words).append(line.text)
         self._progress.log(line.text, step.stage if step else "")
 
 

@@ -46,6 +46,7 @@ OPENCV = [
     "-DWITH_V4L=OFF",
     "-DWITH_1394=OFF",
     "-DWITH_QUIRC=OFF",
+    "-DWITH_OPENCL=OFF",
     "-DWITH_ITT=OFF",
     "-DBUILD_ITT=OFF",
     # OpenCV 4.6 forgets this header, which FFmpeg 5.1 no longer brings along; Debian patches it in.
