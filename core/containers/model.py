@@ -108,16 +108,3 @@ class LogLine(Known):
     time: str
     stream: str
     text: str
-
-
-class Event(Known):
-    """One thing that happened to a container. `health` is set for `health_status`, `exit_code` for `die`."""
-
-    time: float
-    action: str
-    container_id: str
-    name: str
-    image: str = ""
-    preset: str = ""
-    exit_code: int | None = None
-    health: Health = Health.NONE

@@ -1,4 +1,4 @@
-"""Logs, statistics and events of a real engine; they end when asked, and outlive an engine's restart."""
+"""Logs and statistics of a real engine; they end when asked, and outlive an engine's restart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import pytest
 
 import docker
 from core.containers import streams
-from core.containers.events import EventStream
 from core.containers.listing import get, list_containers
 from core.containers.logs import LineAssembler, follow_logs, logs, parse_time
-from core.containers.model import Health, LogLine
+from core.containers.model import LogLine
 from core.containers.shell import exec_argv
 from core.containers.stats import StatsSampler, StatsStream, stats
-from core.containers.watch import ContainerWatch
 from core.engine import EngineError, connect, docker_environment
 from core.errors import InputError
 from core.site import Site
@@ -226,56 +224,6 @@ def test_statistics_of_one(client: docker.DockerClient, run: Callable[..., str])
     client.api.kill(busy)
     with pytest.raises(EngineError, match="not running"):
         stats(client, busy)
-
-
-def test_events(engine: TestEngine, client: docker.DockerClient) -> None:
-    stream = EventStream(client)
-    reader = Reader(stream)
-    engine.docker("run", "--name", "warm-up", BASE_IMAGE, "true")
-    until(lambda: reader.items or not engine.docker("run", "--rm", BASE_IMAGE, "true"))
-    script = [
-        "--health-cmd",
-        "true",
-        "--health-interval",
-        "200ms",
-        "--name",
-        "told",
-        BASE_IMAGE,
-        "sh",
-        "-c",
-        "sleep 2; exit 5",
-    ]
-    engine.docker("run", *script, check=False)
-    told = until(lambda: [e for e in reader.items if e.name == "told" and e.action == "die"])
-    assert told[0].exit_code == 5
-    healthy = [e for e in reader.items if e.action == "health_status" and e.name == "told"]
-    assert healthy[0].health is Health.HEALTHY
-    actions = [e.action for e in reader.items if e.name == "told"]
-    assert actions[:2] == ["create", "start"] or actions[:3] == ["create", "attach", "start"]
-    stream.close()
-    assert reader.ended()
-    assert reader.error is None
-
-
-def test_watch_sees_changes_and_says_when_the_engine_hangs(
-    engine: TestEngine, engine_site: Site, client: docker.DockerClient
-) -> None:
-    changes: list[int] = []
-    with ContainerWatch(engine_site, on_change=lambda: changes.append(1), timeout=1) as watch:
-        until(lambda: watch.snapshot().containers is not None)
-        engine.docker("run", "-d", "--name", "new-one", BASE_IMAGE, "sleep", "1000")
-        until(lambda: [c for c in watch.snapshot().containers or () if c.name == "new-one" and c.running])
-        assert changes
-        engine.pause()
-        try:
-            late = until(lambda: watch.snapshot() if watch.snapshot().error else None)
-            assert "does not answer" in late.error.why
-            assert [c.name for c in late.containers] == ["new-one"]  # the last known, and its age
-            until(lambda: watch.snapshot().age > 1)
-        finally:
-            engine.resume()
-        until(lambda: watch.snapshot().error is None)
-    assert watch.ended
 
 
 def test_frozen_engine_gives_an_error_in_time(
