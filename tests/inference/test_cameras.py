@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from core.errors import InputError
+from core.inference.cameras.address import parse
+from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
+from core.inference.cameras.source import CameraSource
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import QUICK, until
 from tests.support import require, rtsp
@@ -150,6 +154,27 @@ def test_cameras_that_fail_cost_the_others_no_frame(server: rtsp.RtspServer, add
         assert status.state is CameraState.LIVE
         assert status.reconnects == 0
         assert status.damaged == 0
+
+
+def test_no_frame_of_a_stream_is_lost_while_others_fail(server: rtsp.RtspServer, add: Add) -> None:
+    stamps: list[int] = []
+
+    def keep(frame: Frame) -> None:
+        if frame.image.pts is not None:  # the first frame of a connection has none
+            stamps.append(frame.image.pts)
+
+    source = CameraSource("good", parse(server.url("cam")), keep, backoff=QUICK)
+    source.start()
+    until(lambda: len(stamps), lambda count: count > 10)
+    refused = add("rtsp://127.0.0.1:9/none", "refused")
+    missing = add(server.url("no-such"), "missing")
+    until(refused, lost("refused"))
+    until(missing, lost("not_found"))
+    seen = len(stamps)
+    until(lambda: len(stamps), lambda count: count > seen + 20)
+    source.stop()
+    steps = {after - before for before, after in pairwise(stamps)}
+    assert max(steps) < 1.5 * 9000, "at 90 kHz and 10 frames a second a frame is 9000 ticks after the one before"
 
 
 @pytest.mark.parametrize("state", ["connecting", "live", "disconnected"])

@@ -71,8 +71,8 @@ def classify(error: Exception, *, opening: bool, elapsed: float, timeout: float)
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")
     if cause is Cause.ERROR:
-        text = getattr(error, "strerror", None) or type(error).__name__
-        return Failure(cause, f"libav reports: {text}")
+        told = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
+        return Failure(cause, told)
     return Failure(cause, SENTENCES[cause])
 
 

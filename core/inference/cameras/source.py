@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from core.inference.cameras.address import Address
@@ -134,8 +135,8 @@ class CameraSource:
             return None
         except Exception as error:
             failure = classify(error, opening=opening, elapsed=time.monotonic() - began, timeout=self._timeout)
-            if failure.cause is Cause.ERROR:
-                logger.error("camera %s: %s", self.name, type(error).__name__)
+            if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
+                logger.exception("camera %s: a fault in reading", self.name)
             return failure
 
     def _read(self, connection: Connection, generation: int, stop: threading.Event) -> NoReturn:

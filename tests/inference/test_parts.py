@@ -1,0 +1,163 @@
+"""The small parts of a camera, without a stream: addresses, ladder, life, clock, sampling, motion."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import InputError
+from core.inference.cameras.address import parse, redact
+from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.failures import Cause, Failure
+from core.inference.cameras.frames import CaptureClock, Sampler
+from core.inference.cameras.life import Life
+from core.inference.log import RedactingFormatter
+from core.inference.models.motion import MotionDetector
+from core.inference.schemas import CameraRequest, CameraState
+from core.inference.store import merged, read_cameras
+
+LOST = Failure(Cause.END, "the stream ended")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://u:hidden@h:554/x",
+        "rtsps://u:hidden@[::1]/x?y=1",
+        "rtsp://u:hid%40den-hidden@h/x",
+        "rtsp://h/x?user=admin&password=hidden",
+        "rtsp://u:a@hidden@h/x",
+    ],
+)
+def test_an_address_never_shows_its_password(source: str) -> None:
+    address = parse(source)
+    assert address.url == source
+    assert "hidden" not in address.shown + repr(address) + redact(f"cannot open '{source}'")
+    record = logging.LogRecord("x", logging.ERROR, "x", 1, "lost %s", (source,), None)
+    assert "hidden" not in RedactingFormatter("%(message)s").format(record)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://u:hid/den@h/x",
+        "rtsp://u:12/hidden@h/x",
+        "rtsp://",
+        "rtsp://h:hidden/x",
+        "http://h/hidden",
+        "rtsp://h/a b",
+    ],
+)
+def test_a_source_that_cannot_be_one_is_refused_without_repeating_it(source: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(source)
+    assert "hid" not in str(caught.value)
+
+
+def test_the_ladder() -> None:
+    delays = [Backoff().delay(failures) for failures in range(1, 23)]
+    assert delays == [1] * 5 + [5] * 5 + [10] * 10 + [60] * 2
+
+
+def test_a_life_goes_round_and_a_stale_token_changes_nothing() -> None:
+    life = Life(Backoff(steady=0))
+    old = life.begin()
+    assert old is not None
+    assert life.begin() is None
+    assert not life.retry(old)
+    assert life.live(old)
+    assert life.failed(old, LOST) == 1
+    assert life.now.state is CameraState.DISCONNECTED
+    assert life.retry(old)
+    assert life.now.failure == LOST
+    life.end()
+    new = life.begin()
+    assert new is not None
+    assert not life.live(old)
+    assert life.failed(old, LOST) is None
+    assert life.now.state is CameraState.CONNECTING
+    assert life.live(new)
+
+
+def test_what_the_watch_saw_first_is_what_is_told() -> None:
+    life = Life(Backoff())
+    token = life.begin()
+    assert token is not None
+    life.late(CameraState.LIVE, LOST)
+    assert life.now.state is CameraState.CONNECTING
+    life.live(token)
+    life.late(CameraState.LIVE, Failure(Cause.TIMEOUT, "no frame"))
+    assert not life.live(token)
+    assert life.failed(token, LOST) == 1
+    assert life.now.failure == Failure(Cause.TIMEOUT, "no frame")
+    assert life.now.retry_at is not None
+
+
+def test_a_camera_that_flaps_climbs_the_ladder_and_a_steady_one_starts_again() -> None:
+    for steady, last in ((1000, 5), (0, 1)):
+        life = Life(Backoff(steady=steady))
+        token = life.begin()
+        assert token is not None
+        delays = []
+        for _ in range(6):
+            life.live(token)
+            delays.append(life.failed(token, LOST))
+            life.retry(token)
+        assert delays[-1] == last
+
+
+def test_a_backlog_shows_as_age() -> None:
+    clock = CaptureClock()
+    assert clock.captured(0.0, 100.0) == 100.0
+    assert clock.captured(1.0, 100.5) == 100.5  # the first one had lain in a buffer
+    assert clock.captured(2.0, 103.0) == pytest.approx(101.5, abs=0.01)  # 1.5 s late
+    assert clock.captured(0.5, 104.0) == 104.0  # the camera's clock was set back
+    assert clock.captured(None, 105.0) == 105.0
+
+
+def test_sampling_keeps_the_rate_over_jitter() -> None:
+    sampler = Sampler(5)
+    jitter = [0.0, 0.02, -0.02, 0.01, -0.01]
+    due = [sampler.due(100 + index / 25 + jitter[index % 5]) for index in range(25 * 20)]
+    assert 98 <= sum(due) <= 102
+    every = Sampler(10)
+    assert all(every.due(100 + index / 10 + jitter[index % 5]) for index in range(100))
+
+
+def test_motion_counts_and_light_does_not() -> None:
+    detector = MotionDetector()
+    noise = np.random.default_rng(1)
+    still = noise.integers(60, 120, (90, 160)).astype(np.uint8)
+    assert detector.score(still, 0.0) == 0
+    assert detector.score(still + np.uint8(60), 0.2) < 0.01
+    moved = still.copy()
+    moved[20:50, 40:60] = 250
+    assert detector.score(moved, 0.4) > 0.4
+    detector.reset()
+    assert detector.score(moved, 0.6) == 0
+
+
+def test_a_file_of_cameras_is_read_and_a_later_source_wins(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.json"
+    file.write_text(json.dumps({"cameras": [{"id": "a", "source": "/x.mp4"}, {"id": "b", "source": "/y.mp4"}]}))
+    cameras = merged(read_cameras(file), [CameraRequest(id="b", source="/z.mp4")])
+    assert [(camera.id, camera.source) for camera in cameras] == [("a", "/x.mp4"), ("b", "/z.mp4")]
+    for text, field in (('{"cameras": [{"id": "a", "url": "hidden"}]}', r"cameras\.0\."), ("{", "line 1")):
+        file.write_text(text)
+        with pytest.raises(InputError, match=field) as caught:
+            read_cameras(file)
+        assert "hidden" not in str(caught.value)
+
+
+def test_the_client_needs_nothing_of_the_service_but_its_words() -> None:
+    code = (
+        "import sys, core.service_client; print([m for m in ('av', 'fastapi', 'numpy', 'httpx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
