@@ -7,6 +7,7 @@ Pure: it knows neither Textual's widgets nor a terminal. A row is a list of cell
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from rich.cells import split_graphemes
 
@@ -16,6 +17,7 @@ Cell = tuple[str, Look]
 Row = list[Cell]
 
 EMPTY: Cell = (" ", parse_blank(""))
+_SORTED_RUNS = 64  # up to so many runs go out by style: there a change of style costs more than a move
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # they take no cell, and must never reach a terminal
 _UNKNOWN = -1  # a cursor column we cannot be sure of
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
@@ -38,6 +40,15 @@ def cells_of(text: str, codes: str) -> tuple[Cell, ...]:
         if width == 2:
             cells.append(("", look))
     return tuple(cells)
+
+
+class _Run(NamedTuple):
+    """Cells [x, stop) of row `y` that are to be drawn, or a row's blank end that is to be erased."""
+
+    y: int
+    x: int
+    stop: int
+    erase: bool = False
 
 
 class Frame:
@@ -100,11 +111,12 @@ class Frame:
             self._shown = [[EMPTY] * self.width for _ in range(self.height)]
             self._dirty = set(range(self.height))
             self._clear = False
-        for y in sorted(self._dirty):
-            wanted = self._wanted[y]
-            if wanted != self._shown[y]:
-                self._draw_row(y, wanted, self._shown[y])
-                self._shown[y] = wanted.copy()
+        dirty = [y for y in sorted(self._dirty) if self._wanted[y] != self._shown[y]]
+        runs = [run for y in dirty for run in self._runs(y)]
+        for run in self._by_look(runs) if len(runs) <= _SORTED_RUNS else runs:
+            self._draw_run(run)
+        for y in dirty:
+            self._shown[y] = self._wanted[y].copy()
         self._dirty.clear()
         return "".join(out)
 
@@ -116,43 +128,64 @@ class Frame:
 
     # ------------------------------------------------------------------ one row
 
-    def _draw_row(self, y: int, wanted: Row, shown: Row) -> None:
-        changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
-        if len(changed) >= _SHIFT_SAVES:
-            shifted = self._shift(y, wanted, shown, changed)
-            if shifted is not None:
-                shown = shifted
-                changed = [x for x in range(self.width) if wanted[x] is not shown[x] and wanted[x] != shown[x]]
+    def _runs(self, y: int) -> list[_Run]:
+        """The stretches of a row that changed; its blank end, if it can be erased at one stroke, is one of its own."""
+        wanted = self._wanted[y]
+        changed = self._changed(y)
+        if len(changed) >= _SHIFT_SAVES and self._shift(y, changed):
+            changed = self._changed(y)
         tail = self._blank_tail(wanted)
-        x = 0
-        for at in changed:
-            if at < x:
-                continue
-            if at >= tail:
-                self._erase_tail(at, y, wanted)
-                return
-            x = self._draw_from(at, y, wanted, shown)
+        runs: list[_Run] = []
+        for x in changed:
+            if x >= tail:
+                runs.append(_Run(y, x, self.width, erase=True))
+                break
+            if runs and runs[-1].stop == x:
+                runs[-1] = runs[-1]._replace(stop=x + 1)
+            else:
+                runs.append(_Run(y, x, x + 1))
+        return runs
 
-    def _draw_from(self, x: int, y: int, wanted: Row, shown: Row) -> int:
-        """Draw changed cells from `x` on, up to the first that stands already. Returns the column reached."""
+    def _changed(self, y: int) -> list[int]:
+        pairs = enumerate(zip(self._wanted[y], self._shown[y], strict=True))
+        return [x for x, (wanted, shown) in pairs if wanted is not shown and wanted != shown]
+
+    def _by_look(self, runs: list[_Run]) -> list[_Run]:
+        """Runs of one style together, beginning with those the terminal's present style will do for."""
+        groups: dict[Look, list[_Run]] = {}
+        for run in runs:
+            groups.setdefault(self._wanted[run.y][run.x][1], []).append(run)
+        free = [look for look in groups if not change(self._look, look)[0]]
+        return [run for look in (*free, *(look for look in groups if look not in free)) for run in groups[look]]
+
+    def _draw_run(self, run: _Run) -> None:
+        wanted, shown = self._wanted[run.y], self._shown[run.y]
+        if run.erase:
+            self._erase_tail(run.x, run.y, wanted)
+            return
+        x = run.x
+        while x < run.stop:
+            x = self._draw_from(x, run, wanted, shown)
+
+    def _draw_from(self, x: int, run: _Run, wanted: Row, shown: Row) -> int:
+        """Draw the run's cells from `x` on, to its end or behind a stretch of blanks. Returns the column reached."""
+        y = run.y
         if wanted[x][0] == "" and x:
             x -= 1  # half of a wide character: draw the whole
         self._reach(x, y, wanted, shown)
-        while x < self.width:
+        while x < run.stop:
             text, look = wanted[x]
-            run = self._blank_run(x, wanted, shown) if look.blank else 0
-            if run:
+            blanks = self._blank_run(x, run.stop, wanted) if look.blank else 0
+            if blanks:
                 self._style(look)
-                self._out.append(f"\x1b[{run}X")
-                self.sent_cells += run
-                return x + run
+                self._out.append(f"\x1b[{blanks}X")
+                self.sent_cells += blanks
+                return x + blanks
             if self._x == _UNKNOWN:
                 self._move(x, y)
             self._style(look)
             self._put(text, 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1)
             x += 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1
-            if x < self.width and wanted[x] == shown[x]:
-                return x
         return x
 
     def _put(self, text: str, width: int) -> None:
@@ -163,14 +196,12 @@ class Frame:
         if self._x >= self.width or doubtful:
             self._x = _UNKNOWN  # after the last column, and where terminals disagree, only an absolute move is safe
 
-    def _blank_run(self, x: int, wanted: Row, shown: Row) -> int:
+    def _blank_run(self, x: int, stop: int, wanted: Row) -> int:
         """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""
         cell = wanted[x]
         end = x
-        while end < self.width and wanted[end] == cell:
+        while end < stop and wanted[end] == cell:
             end += 1
-        while end > x and wanted[end - 1] == shown[end - 1]:
-            end -= 1
         return end - x if end - x >= _ERASE_FROM and self._can_erase(cell[1]) else 0
 
     def _blank_tail(self, wanted: Row) -> int:
@@ -192,21 +223,23 @@ class Frame:
     def _can_erase(self, look: Look) -> bool:
         return self._erase_keeps_background or not look.background
 
-    def _shift(self, y: int, wanted: Row, shown: Row, changed: list[int]) -> Row | None:
+    def _shift(self, y: int, changed: list[int]) -> bool:
         """Move part of a row one cell to the left, as a scrolling graph does: delete a cell here, insert one there.
 
-        Returns the row as it then stands, or None when that would not save much.
+        False when that would not save much.
         """
+        wanted, shown = self._wanted[y], self._shown[y]
         start, end = changed[0], changed[-1] + 1
         left = sum(wanted[x] != shown[x + 1] for x in range(start, end - 1))
         if len(changed) - left < _SHIFT_SAVES or any(text == "" for text, _ in shown[start:]):
-            return None
+            return False
         self._move(start, y)
         self._style(EMPTY[1])
         self._out.append("\x1b[P")
         self._move(end - 1, y)
         self._out.append("\x1b[@")
-        return [*shown[:start], *shown[start + 1 : end], EMPTY, *shown[end:]]
+        self._shown[y] = [*shown[:start], *shown[start + 1 : end], EMPTY, *shown[end:]]
+        return True
 
     # ------------------------------------------------------------- cursor and style
 
