@@ -1,1 +1,1 @@
-"""The containers of a Docker engine: list, launch, manage, logs, statistics, events."""
+"""The containers of a Docker engine: list, launch, manage, logs, statistics."""
