@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pyte
 
-from tests.support.fake_nvml import TWO_GPUS, FakeNvml
+from tests.support.fake_nvml import FakeNvml
 from tests.support.pty_session import PtySession, _emulated
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +28,7 @@ SLOW = 64_000  # bits per second
 POUR = 2000  # lines a second
 POURS = 50  # portions a second
 KEYS = 200
+GPUS = ("gpu rtx4090", "gpu rtx4090", "gpu rtx4090", "gpu gtx1060", *(f"util {n} 55" for n in range(4)), "drift")
 SCREENS = "2345671"
 
 BUDGETS = {
@@ -56,7 +57,7 @@ def main() -> int:
             (site / "presets" / preset.name).write_bytes(preset.read_bytes())
         gpus = Path(folder) / "gpus"
         gpus.mkdir()
-        env = {"HOME": folder, **FakeNvml(gpus, *TWO_GPUS).env}
+        env = {"HOME": folder, **FakeNvml(gpus, *GPUS).env}
         _starts(figures, site, env)
         _live(figures, site, env)
         _thin(figures, site, env)
@@ -186,7 +187,7 @@ def _logs(figures: dict[str, float], folder: Path) -> None:
             with _log_app(path) as session:
                 session.wait_for("the last line")
                 taken.append(_first(session, "the last line"))
-    extra = statistics.median(times[million]) - statistics.median(times[empty])
+    extra = min(times[million]) - min(times[empty])  # the least disturbed of each: a start takes far longer than this
     figures["a log of a million lines, ms until its end is shown, over an empty one"] = extra * 1e3
     with _Pour(pouring), _log_app(pouring) as session:
         session.wait_for("file-")
