@@ -75,6 +75,7 @@ class Downloader:
         self._busy: dict[str, int] = {}
         self._order = 0
         self._left: set[Partial] = set()
+        self._finishing: set[Partial] = set()  # all of them is there; one thread checks it and puts it in its place
         self._active: dict[Partial, int] = {}
         self._stopping = False
         self._fatal: BaseException | None = None
@@ -301,23 +302,25 @@ class Downloader:
         with self._ready:
             if not partial.complete or partial not in self._left or partial.generation != task.generation:
                 return
-            self._left.discard(partial)  # from here on this thread alone has it
+            if partial in self._finishing:
+                return
+            self._finishing.add(partial)
         try:
             good = partial.finish()
         except OSError as error:
             self._abort(_disk_error(error, partial))
             return
-        if good:
-            with self._ready:
+        with self._ready:
+            self._finishing.discard(partial)
+            if good:
+                self._left.discard(partial)
                 self.arrived.append(partial)
                 self._ready.notify_all()
-            return
-        self._wrong_bytes(partial)
+        if not good:
+            self._wrong_bytes(partial)
 
     def _wrong_bytes(self, partial: Partial) -> None:
         """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
-        with self._ready:
-            self._left.add(partial)
         partial.restart()
         partial.restarts += 1
         why = f"its bytes are not the locked ones (SHA-256 differs) at {_host(partial)}"

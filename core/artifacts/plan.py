@@ -66,10 +66,10 @@ class Work:
     make: list[LockedFile] = field(default_factory=list)
 
 
-def plan(site: Site, preset: str, progress: Progress | None = None) -> SyncPlan:
+def plan(site: Site, preset: str) -> SyncPlan:
     """What a sync of the preset would do; it changes nothing. Raises XaivaError when there is no lock."""
     seen = Seen(site, preset)
-    work = prepare(site, preset, seen, progress or NullProgress())
+    work = prepare(site, preset, seen, NullProgress())
     return summarize(site, preset, work, seen)
 
 
@@ -92,10 +92,10 @@ def prepare(site: Site, preset: str, seen: Seen, progress: Progress) -> Work:
 def summarize(site: Site, preset: str, work: Work, seen: Seen) -> SyncPlan:
     """The numbers of a plan."""
     target = folder(site, preset)
-    resumed = sum(_on_disk(target / PARTIAL / f"{file.sha256}.part") for file in work.fetch)
+    resumed = sum(min(file.size, _on_disk(target / PARTIAL / f"{file.sha256}.part")) for file in work.fetch)
     links = [file for file, twin in work.link if not _same_disk(target, twin)]
     fetch = _bytes(work.fetch)
-    needed = max(0, fetch - resumed) + _bytes(work.make) + _bytes(links)
+    needed = fetch - resumed + _bytes(work.make) + _bytes(links)
     speed = seen.bytes_per_second
     return SyncPlan(
         preset=preset,

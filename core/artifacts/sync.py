@@ -82,8 +82,8 @@ class _Syncing:
         """All of it. Raises XaivaError, Cancelled."""
         try:
             self._mend_folder()
-            fetch = [*self.work.fetch, *self._link()]
-            failures = self._fetch(fetch) if fetch else []
+            self.work.fetch += self._link()
+            failures = self._fetch(self.work.fetch) if self.work.fetch else []
             if self.work.make:
                 with stage(self.progress, "make", "files made here"):
                     failures += make(self.site, self.preset, self.work.make, self.progress)

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from core.artifacts import sync, verify
+from core.artifacts.download import LEAVE_SECONDS
 from core.artifacts.lockfile import Kind
-from core.artifacts.partial import PIECE
+from core.artifacts.partial import PIECE, Partial
+from core.artifacts.seen import Seen
 from core.artifacts.store import folder
 from core.errors import Cancelled, ChecksFailed, XaivaError
 from core.progress import StageState
@@ -379,6 +381,47 @@ def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, tmp_path
         assert verify.verify(quick, NAME) == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_slow_disk_is_waited_for(quick: Site, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL})
+    real = os.fsync
+
+    def slow(handle: int) -> None:
+        if ".partial" in os.readlink(f"/proc/self/fd/{handle}"):
+            time.sleep(3 * LEAVE_SECONDS)  # a USB stick that takes its time
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    progress = Recorder()
+    run(quick, progress)
+    assert paths[0].read_bytes() == (index.folder / "a-1.whl").read_bytes()
+    assert (progress.stages["sync"].done, progress.stages["sync"].detail) == (SMALL, "1 files arrived")
+    assert verify.verify(quick, NAME) == []
+
+
+def test_wrong_bytes_in_the_last_file_are_told_however_slow_the_disk(
+    quick: Site, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
+    real = Partial.finish
+
+    def slow(partial: Partial) -> bool:
+        time.sleep(3 * LEAVE_SECONDS)
+        return real(partial)
+
+    monkeypatch.setattr(Partial, "finish", slow)
+    with pytest.raises(XaivaError, match="not the locked ones"):
+        run(quick)
+
+
+def test_what_a_stopped_sync_left_never_counts_for_more_than_the_file(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": 100})
+    sha256 = sync.prepare(quick, NAME, Seen(quick, NAME), Recorder()).lock.files[0].sha256
+    random_file(folder(quick, NAME) / ".partial" / f"{sha256}.part", 100)  # takes a block of 4 KiB on the disk
+    plan = sync.plan(quick, NAME)
+    assert (plan.fetch_bytes, plan.resumed_bytes, plan.needed_bytes) == (0, 100, 0)
 
 
 def test_the_limit_a_host_holds(quick: Site, index: Index) -> None:
