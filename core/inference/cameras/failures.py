@@ -47,7 +47,7 @@ SENTENCES = {
     Cause.REFUSED: "nothing listens at that host and port",
     Cause.NOT_FOUND: "there is no such stream or file",
     Cause.UNREACHABLE: "the host's name is unknown or there is no way to it",
-    Cause.CODEC: "what comes from there is no video that can be decoded",
+    Cause.CODEC: "what answers there sends no video that can be decoded",
     Cause.END: "the stream ended",
 }
 
