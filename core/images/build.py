@@ -82,9 +82,10 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preflight.check_models(site, folder, subject, lock)
     preflight.check_secrets(preset, env)
     text = write_context(site, folder, subject, preset, lock)
-    record, kept = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
+    record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
     secrets = [env[name] for name in preset.build_secrets]
-    with open(kept / history.LOG, "w", encoding="utf-8", buffering=1) as log:
+    with log:
+        history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
         recorder = _Recorder(progress, log, secrets)
         work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
         try:
@@ -97,8 +98,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
             work.ended(Outcome.FAILED, repr(error), list(recorder.last))
             raise
         finally:
-            (kept / history.SBOM).write_bytes((folder / "sbom.json").read_bytes())
-            history.save(kept, work.record)
+            history.save(site, work.record)
     history.trim(site, site.settings.operations.keep)
     done = work.record
     return {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -26,12 +28,13 @@ _SLOWER_RATIO = 1.2  # … and this factor
 
 
 class Outcome(str, Enum):
-    """How a build ended; RUNNING also stands in the record of one that was killed."""
+    """How a build ended. CRASHED is told of one that was killed: nobody was left to write how it ended."""
 
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    CRASHED = "crashed"
 
 
 class _Kept(BaseModel):
@@ -113,8 +116,12 @@ def builds_folder(site: Site) -> Path:
     return site.state / "builds"
 
 
-def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, Path]:
-    """Begin a record; returns it with its folder. Ids sort by time."""
+def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, TextIO]:
+    """Begin a record; returns it with its log, open for writing. Ids sort by time.
+
+    The log is locked for as long as it is open: the kernel lets go of it however the build ends, even by kill -9, so
+    a record that says RUNNING beside an unlocked log is that of a build which was killed.
+    """
     from core.artifacts.store import lock_sha256
 
     now = time.time()
@@ -130,13 +137,20 @@ def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) 
         started=now,
     )
     write_atomic(folder / LOCK, lock_text)
-    save(folder, record)
-    return record, folder
+    log = open(folder / LOG, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - the caller's, for the whole build
+    fcntl.flock(log, fcntl.LOCK_EX)
+    save(site, record)
+    return record, log
 
 
-def save(folder: Path, record: BuildRecord) -> None:
+def save(site: Site, record: BuildRecord) -> None:
     """Write the record in one step."""
-    write_atomic(folder / RECORD, record.model_dump_json(indent=1) + "\n")
+    write_atomic(builds_folder(site) / record.id / RECORD, record.model_dump_json(indent=1) + "\n")
+
+
+def keep_sbom(site: Site, identity: str, sbom: bytes) -> None:
+    """Keep the bill of materials with the build."""
+    write_atomic(builds_folder(site) / identity / SBOM, sbom)
 
 
 def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
@@ -183,9 +197,30 @@ def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildCompari
 def _records(site: Site) -> Iterator[BuildRecord]:
     for path in builds_folder(site).glob(f"*/{RECORD}"):
         try:
-            yield BuildRecord.model_validate_json(path.read_bytes())
+            record = BuildRecord.model_validate_json(path.read_bytes())
+            yield _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
         except (OSError, ValidationError):
             continue
+
+
+def _at_work(path: Path) -> bool:
+    """Whether the build of that record still has its log open."""
+    with open(path.with_name(LOG), "rb") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _crashed(record: BuildRecord, path: Path) -> BuildRecord:
+    """The record as it reads when its build was killed; unless it ended between the two looks, and says how."""
+    now = BuildRecord.model_validate_json(path.read_bytes())
+    if now.outcome is not Outcome.RUNNING:
+        return now
+    ended = max(record.started, path.with_name(LOG).stat().st_mtime)
+    error = "its process is gone: killed, out of memory, or the machine went down"
+    return record.model_copy(update={"outcome": Outcome.CRASHED, "ended": ended, "error": error})
 
 
 def _difference(name: str, old: StageRecord | None, new: StageRecord | None) -> StageDifference:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
@@ -36,10 +39,11 @@ def lock_with(*files: str) -> Lock:
 
 def kept(site: Site, lock: Lock, started: float, *stages: StageRecord, preset: str = "p") -> BuildRecord:
     """A finished build of 100 s."""
-    record, folder = new_build(site, preset, lock, lock_text(lock), "runtime")
+    record, log = new_build(site, preset, lock, lock_text(lock), "runtime")
     values = {"started": started, "ended": started + 100, "outcome": Outcome.DONE, "stages": list(stages)}
     record = record.model_copy(update=values)
-    save(folder, record)
+    save(site, record)
+    log.close()
     return record
 
 
@@ -63,10 +67,34 @@ def test_lists_newest_first_and_a_broken_record_stops_none(site: Site) -> None:
         read_build(site, "broken")
 
 
-def test_a_build_that_was_killed_still_says_running(site: Site) -> None:
-    record, _ = new_build(site, "p", lock_with(), "{}", "runtime")
-    assert list_builds(site)[0].outcome is Outcome.RUNNING
-    assert record.seconds == 0
+def test_a_build_runs_as_long_as_its_process(site: Site) -> None:
+    record, log = new_build(site, "p", lock_with(), "{}", "runtime")
+    with log:
+        assert list_builds(site) == [record]
+        assert (record.outcome, record.seconds) == (Outcome.RUNNING, 0)
+
+
+def test_a_build_that_was_killed_says_so(site: Site) -> None:
+    code = (
+        "import sys\n"
+        "from core.images.history import new_build\n"
+        "from core.site import Site\n"
+        "from tests.images.test_history import lock_with\n"
+        "kept = new_build(Site.open(sys.argv[1]), 'p', lock_with(), '{}', 'runtime')\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, str(site.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        assert list_builds(site)[0].outcome is Outcome.RUNNING
+        child.kill()
+    found = list_builds(site)[0]
+    assert found.outcome is Outcome.CRASHED
+    assert found.ended >= found.started
+    assert "killed" in found.error
+    assert read_build(site, found.id) == found
 
 
 def test_keeps_only_the_newest(site: Site) -> None:

@@ -12,6 +12,7 @@ OUTCOMES: dict[Outcome, Span] = {
     Outcome.DONE: Span("✓ done", "ok"),
     Outcome.FAILED: Span("✗ failed", "error"),
     Outcome.CANCELLED: Span("■ cancelled", "warn"),
+    Outcome.CRASHED: Span("✗ crashed", "error"),
 }
 COLUMNS = (
     Column("preset", minimum=18),
