@@ -31,8 +31,10 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The console's wheels, fetched once with the machine's own client."""
     folder = tmp_path_factory.mktemp("wheelhouse")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--require-hashes"]
-        + ["-r", str(ROOT / "requirements/console.txt"), "-d", str(folder)],
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--require-hashes"),
+            *("-r", str(ROOT / "requirements/console.txt"), "-d", str(folder)),
+        ],
         capture_output=True,
         text=True,
         check=False,
