@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from tui.actions import ACTIONS, SCREENS, Action
-from tui.app import XaivaApp
+from tui.console_app import console_of
 
 
 class ActionProvider(Provider):
     """Actions a visitor may not use are not offered to one."""
 
-    @property
-    def _console(self) -> XaivaApp:
-        return cast("XaivaApp", self.app)
-
     def _offered(self) -> Iterator[tuple[Action, str]]:
         for action in ACTIONS:
-            if action.changes and self._console.read_only:
+            if action.changes and console_of(self.screen).read_only:
                 continue
             screen = SCREENS.get(action.screen)
             yield action, f"{screen[1]}: {action.title}" if screen else action.title
@@ -29,7 +24,7 @@ class ActionProvider(Provider):
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""
         for action, title in self._offered():
-            yield DiscoveryHit(title, partial(self._console.run_named, action.id), help=action.help or None)
+            yield DiscoveryHit(title, partial(console_of(self.screen).run_named, action.id), help=action.help or None)
 
     async def search(self, query: str) -> Hits:
         """Those whose words match."""
@@ -37,5 +32,5 @@ class ActionProvider(Provider):
         for action, title in self._offered():
             score = max(matcher.match(title), matcher.match(action.help) * 0.6)
             if score > 0:
-                command = partial(self._console.run_named, action.id)
+                command = partial(console_of(self.screen).run_named, action.id)
                 yield Hit(score, matcher.highlight(title), command, text=title, help=action.help or None)

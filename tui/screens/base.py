@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,6 +17,7 @@ from textual.widgets import Input
 
 from core.errors import XaivaError
 from tui.actions import BY_ID
+from tui.console_app import ConsoleApp, console_of
 from tui.present.cells import Column, Line, wrap
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
@@ -25,7 +26,6 @@ from tui.widgets.panel import Formatter, Panel, nothing
 
 if TYPE_CHECKING:
     from core.site import Site
-    from tui.app import XaivaApp
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ class ConsoleScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
 
     @property
-    def console(self) -> XaivaApp:
+    def console(self) -> ConsoleApp:
         """The app, as ours."""
-        return cast("XaivaApp", self.app)
+        return console_of(self)
 
     @property
     def site(self) -> Site:
@@ -227,6 +227,15 @@ class ListScreen(ConsoleScreen):
         """The list."""
         return self.query_one("#choices", ChoiceList)
 
+    def aim(self) -> None:
+        """Point the sources that several screens share at the row under the cursor."""
+
+    def on_screen_resume(self) -> None:
+        """Another screen may have pointed a shared source elsewhere."""
+        if self.is_mounted:
+            self.aim()
+        super().on_screen_resume()
+
     def on_mount(self) -> None:
         """Keys go to the list."""
         super().on_mount()
@@ -256,6 +265,7 @@ class ListScreen(ConsoleScreen):
     def _highlighted(self) -> None:
         if not self.is_mounted:
             return
+        self.aim()
         self.chosen()
         self.query_one("#detail", Panel).scroll_home(animate=False)
         self.show_detail()

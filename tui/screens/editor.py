@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,15 +22,13 @@ from core.presets.compat import Choices, check, choices, site_facts, target_for
 from core.presets.store import preset_path, read_text, save
 from core.presets.validation import Problem, preset_from_text
 from core.site import Site
+from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present import presets as present
 from tui.present.cells import Line, Span, line, wrap
 from tui.present.preset_form import FIELDS, Field, Shape, apply, offered, parse, problems, values
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
-
-if TYPE_CHECKING:
-    from tui.app import XaivaApp
 
 DEBOUNCE = 0.25  # seconds of quiet before what was typed is checked
 
@@ -70,11 +68,6 @@ class EditorScreen(Screen[None]):
         self._choices: Choices | None = None
         self._timer: Timer | None = None
         self._filling = False
-
-    @property
-    def console(self) -> XaivaApp:
-        """The app, as ours."""
-        return cast("XaivaApp", self.app)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -118,7 +111,7 @@ class EditorScreen(Screen[None]):
             if parse(self._saved) is None:
                 self._view("json")
 
-        self.console.background(work, show)
+        console_of(self).background(work, show)
 
     # -- the text ------------------------------------------------------------------------------------------------------
 
@@ -173,7 +166,7 @@ class EditorScreen(Screen[None]):
         """Make the text of what was typed and check it, in a thread; an older answer is dropped."""
         work = partial(self._checked, self._text_now())
         self._asked = work
-        self.console.background(work, lambda found: self._show(found) if self._asked is work else None)
+        console_of(self).background(work, lambda found: self._show(found) if self._asked is work else None)
 
     def _checked(self, text: str) -> Checked:
         wrong = problems(text, self._path)
@@ -255,7 +248,7 @@ class EditorScreen(Screen[None]):
             self._take(text)
             self.notify(f"{self._path.name} saved")
 
-        self.console.background(partial(save, self.site, self._preset_name, text), done)
+        console_of(self).background(partial(save, self.site, self._preset_name, text), done)
 
     def _text_now(self) -> str:
         """What the view in front says; what was typed last may not have been checked yet."""

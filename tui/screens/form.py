@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,12 +13,12 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label
 
+from tui.console_app import console_of
 from tui.present.cells import Line
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from core.site import Site
-    from tui.app import XaivaApp
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -74,7 +74,7 @@ class Form(ModalScreen[T]):
 
     def background(self, work: Callable[[], W], done: Callable[[W], object]) -> None:
         """Blocking work in a thread."""
-        cast("XaivaApp", self.app).background(work, done)
+        console_of(self).background(work, done)
 
     @on(Button.Pressed, "#submit")
     @on(Input.Submitted)

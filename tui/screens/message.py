@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Label
 
 from core.errors import XaivaError
+from tui.console_app import console_of
 
 
 class TextDialog(ModalScreen[None]):
@@ -43,4 +44,4 @@ class TextDialog(ModalScreen[None]):
 
     def action_copy(self) -> None:
         """To the clipboard of the terminal."""
-        self.app.copy(f"{self._title}\n{self._text}")  # type: ignore[attr-defined]
+        console_of(self).copy(f"{self._title}\n{self._text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
@@ -12,11 +12,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.actions import SCREENS
+from tui.console_app import console_of
 from tui.present.cells import Line, Span
 from tui.widgets.lines import ROLE_CLASSES, Brush
-
-if TYPE_CHECKING:
-    from tui.app import XaivaApp
 
 
 class Bar(Widget):
@@ -27,11 +25,6 @@ class Bar(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._brush = Brush(self)
-
-    @property
-    def console_app(self) -> XaivaApp:
-        """The app, as ours."""
-        return cast("XaivaApp", self.app)
 
     def parts(self) -> list[tuple[Line, str]]:
         """What stands in the line, each with the action its click runs ("" for none)."""
@@ -75,10 +68,11 @@ class TabBar(Bar):
             out.append(((Span(" "),), ""))
         used = sum(cell_len(span.text) for part, _ in out for span in part)
         room = self.size.width - used - 1
-        flags = " · ".join(word for word in (self.note, self.console_app.flags, self.console_app.site_name) if word)
+        console = console_of(self)
+        flags = " · ".join(word for word in (self.note, console.flags, console.site_name) if word)
         if room > len(flags):
             out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "dim")), ""))
-        elif (flags := self.console_app.flags) and room > len(flags):
+        elif (flags := console.flags) and room > len(flags):
             out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "warn")), ""))
         return out
 
