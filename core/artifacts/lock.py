@@ -20,6 +20,7 @@ from core.artifacts.wheels import LockedWheels, lock_wheels
 from core.engine import EngineError, connect
 from core.errors import XaivaError
 from core.files import sha256_bytes, write_atomic
+from core.presets.compat import site_facts
 from core.presets.layers import Expanded, expand
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
@@ -67,7 +68,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
 def expanded_layers(site: Site, preset: Preset) -> Expanded:
     """The preset's layers as they are locked: the implicit last layer `service` is among them."""
-    expanded = expand(preset, site.presets)
+    expanded = expand(preset, site.presets, site_facts(site))
     if not preset.inference_service:
         return expanded
     layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]

@@ -100,10 +100,11 @@ def _question(preset: Preset, lock: Lock, target: str, asked_for: set[str]) -> d
 
 def _asked_for(site: Site, preset: Preset) -> set[str]:
     """The distributions a preset names itself; their dependencies need not import on their own."""
+    from core.presets.compat import site_facts
     from core.presets.layers import expand
 
     names: set[str] = set()
-    for _, lines in expand(preset, site.presets).layers:
+    for _, lines in expand(preset, site.presets, site_facts(site)).layers:
         for line in lines:
             try:
                 names.add(Requirement(line).name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.presets.compat.facts import Facts, load_facts
+from core.presets.compat.facts import Facts
 from core.presets.compat.wheels import pytorch_requirements, tensorrt_requirement
 from core.presets.model import Index, Preset
 from core.presets.store import layer_requirements
@@ -24,14 +24,13 @@ class Expanded:
     pins: list[str]
 
 
-def expand(preset: Preset, folder: Path, facts: Facts | None = None) -> Expanded:
-    """Expand a preset; `folder` is the folder of its file, in which requirement files lie.
+def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
+    """Expand a preset; `folder` is the folder of its file, in which requirement files lie, `facts` the site's tables.
 
     An implicit layer `pytorch` holds the components in versions that were built for each other; an implicit layer
     `tensorrt` its wheels, unless the preset has a source of that name. Raises InputError for a requirement file
     that cannot be used.
     """
-    facts = facts or load_facts()
     layers = []
     indexes = list(preset.indexes)
     if preset.pytorch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -16,10 +17,12 @@ import pytest
 from core.artifacts import base_image, diff, own_wheel
 from core.artifacts.child import run_child
 from core.artifacts.distributions import guess, platform_of
+from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
 from core.artifacts.store import lock_text, read_lock, write_lock
 from core.artifacts.wheel_choice import best_wheel, tag_ranks
 from core.errors import Cancelled, InputError
+from core.presets.model import Preset
 from core.site import Site
 from tests.support.artifacts import Recorder
 
@@ -148,3 +151,31 @@ def test_a_stubborn_child_is_gone_within_a_second(tmp_path: Path) -> None:
     while grandchild.exists() and "Z" not in (grandchild / "stat").read_text().split()[2]:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_lock_follows_the_tables_of_the_site(site: Site) -> None:
+    preset = Preset.model_validate(
+        {
+            "base_image": "debian:bookworm-slim",
+            "python_version": "3.11",
+            "pytorch": {"version": "9.0.0", "components": ["torch", "torchvision"]},
+            "inference_service": False,
+        }
+    )
+    assert expanded_layers(site, preset).layers == [("pytorch", ["torch==9.0.0", "torchvision"])]
+    row = {
+        "key": "9.0",
+        "versions": [{"torch": "9.0.0", "torchvision": "0.99.0", "torchaudio": "9.0.0"}],
+        "tags": ["cu126"],
+        "experimental_tags": [],
+        "default_tag": "cu126",
+        "python": ["3.11"],
+        "experimental_python": [],
+        "cudnn": {"cu126": "9"},
+        "source": "seen at work",
+        "verified_on": "2026-01-31",
+    }
+    overlay = site.docker / "compat"
+    overlay.mkdir(parents=True)
+    (overlay / "torch.json").write_text(json.dumps({"rows": [row]}))
+    assert expanded_layers(site, preset).layers == [("pytorch", ["torch==9.0.0", "torchvision==0.99.0"])]
