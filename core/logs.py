@@ -318,12 +318,6 @@ class Matching:
         return bisect_left(self._numbers, self.source.dropped)
 
 
-def of_stage(stage: str) -> Callable[[str], bool]:
-    """For `Matching`: the lines of one stage in an operation's log (`clock<tab>stage<tab>text`)."""
-    wanted = f"\t{stage}\t"
-    return lambda line: line[8 : 8 + len(wanted)] == wanted
-
-
 def pattern(text: str) -> re.Pattern[str]:
     """What a user typed as a regular expression; upper case in it makes case matter. Raises re.error."""
     return re.compile(text, 0 if any(char.isupper() for char in text) else re.IGNORECASE)

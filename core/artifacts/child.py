@@ -30,13 +30,12 @@ def run_child(
     progress: Progress,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    feed: bytes = b"",
 ) -> Finished:
-    """Run `argv` to its end with `feed` as its input. Raises Cancelled, with the child and its children dead."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
-        given.write(feed)
-        given.seek(0)
-        process = subprocess.Popen(argv, stdin=given, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True)
+    """Run `argv` to its end without input. Raises Cancelled, with the child and its children dead."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
+        )
         try:
             while process.poll() is None:
                 if progress.cancelled():

@@ -17,7 +17,6 @@ def hash_files(
     read: Callable[[Path, int], None],
     done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
     cancelled: Callable[[], bool],
-    threads: int = 0,
 ) -> None:
     """Hash every file; `done(path, sha256, stat, error)` once for each, `read(path, bytes)` as it goes, both from any
     thread. `stat` was taken before the first byte. Raises Cancelled.
@@ -40,7 +39,7 @@ def hash_files(
                 failed.append(error)
                 stopped.set()
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads or os.cpu_count() or 1)]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(os.cpu_count() or 1)]
     for worker in workers:
         worker.start()
     for worker in workers:

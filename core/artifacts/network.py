@@ -27,10 +27,10 @@ SECRET_HEADERS = ("authorization", "cookie")
 class Network:
     """Connections of one operation. Safe for use by many threads; `close` cuts every answer that is being read."""
 
-    def __init__(self, site: Site, connections: int = 0) -> None:
+    def __init__(self, site: Site) -> None:
         self._env = site.env
         self._read_seconds = site.settings.sync.stall_seconds
-        self._size = connections or site.settings.sync.connections
+        self._size = site.settings.sync.connections
         self._tls = _tls_context(site.env)
         self._proxies = _proxies(site.env)
         self._pools: dict[str, urllib3.PoolManager] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from core.containers.listing import from_inspect, inspect
@@ -11,7 +10,6 @@ from core.containers.logs import tail_text
 from core.containers.model import Container, Health, State
 from core.containers.refusals import explained
 from core.engine import EngineError, engine_errors
-from core.errors import Cancelled
 from core.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -75,12 +73,10 @@ def wait_healthy(
     reference: str,
     *,
     timeout: float = 120,
-    cancelled: Callable[[], bool] = lambda: False,
 ) -> Container:
     """Wait until the container runs and, if it has a health check, is healthy.
 
-    Raises EngineError with what ails it when it ends, becomes unhealthy or takes longer than `timeout` seconds, and
-    Cancelled.
+    Raises EngineError with what ails it when it ends, becomes unhealthy or takes longer than `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -90,8 +86,6 @@ def wait_healthy(
         late = time.monotonic() > deadline
         if late or container.health is Health.UNHEALTHY or container.state in _ENDED:
             raise _ailing(client, container, f"it did not become healthy within {timeout:g} s" if late else "")
-        if cancelled():
-            raise Cancelled(f"Wait for container {container.name}")
         time.sleep(_POLL_SECONDS)
 
 

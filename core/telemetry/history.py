@@ -21,15 +21,5 @@ class History:
         """All values, oldest first."""
         return list(self._values)
 
-    @property
-    def latest(self) -> float | None:
-        """The newest value."""
-        return self._values[-1] if self._values else None
-
-    @property
-    def peak(self) -> float:
-        """The largest value; 0 when there is none."""
-        return max((value for value in self._values if value is not None), default=0.0)
-
     def __len__(self) -> int:
         return len(self._values)

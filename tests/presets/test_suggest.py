@@ -62,11 +62,10 @@ def test_nothing_for_nothing() -> None:
 
 def test_choices_fit_together() -> None:
     offered = choices()
-    assert offered.torch_versions(python="3.9", tag="cu126")[0] == "2.8.0+cu126"
-    assert all(version.endswith("+cu118") for version in offered.torch_versions(tag="cu118"))
-    assert offered.torch_versions(tag="cu118")[0] == "2.7.1+cu118"
-    assert offered.tensorrt_versions(cuda="11.8")[0] == "10.13.0"
-    assert offered.tensorrt_versions(python="3.6") == ["8.6.1"]
+    assert offered.torch_versions("3.9")[0].startswith("2.8.0+")
+    assert "2.7.1+cu118" in offered.torch_versions("")
+    assert offered.tensorrt_versions("3.6") == ["8.6.1"]
+    assert len(offered.tensorrt_versions("")) > 1
     assert offered.pythons[0] == "3.15"
     assert "GTX 1060" in offered.gpus
     assert "debian:bookworm-slim" in offered.base_images

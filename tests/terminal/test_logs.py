@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.logs import BLOCK, LINE_LIMIT, FileLines, Matching, Spool, clean, find, of_stage, pattern
+from core.logs import BLOCK, LINE_LIMIT, FileLines, Matching, Spool, clean, find, pattern
 from core.operations.log import LogWriter
 
 
@@ -87,7 +87,7 @@ def test_the_bounded_log_of_an_operation_says_what_it_left_out(tmp_path: Path) -
     texts = lines.read(0, len(lines))
     assert sum("bytes left out here" in text for text in texts) == 1
     assert texts[-1].endswith("\tcompile\tline 1999")
-    stage = Matching(lines, of_stage("compile"))
+    stage = Matching(lines, lambda line: "\tcompile\t" in line)
     while not stage.complete:
         stage.update()
     assert len(stage) == len(lines) - 1

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 BARS = "▁▂▃▄▅▆▇█"
-ASCII_BARS = "_.-=+*#@"
 
 
-def sparkline(values: Sequence[float], width: int, top: float | None = None, *, step: int = 1, bars: str = BARS) -> str:
+def sparkline(values: Sequence[float], width: int, top: float | None = None, *, step: int = 1) -> str:
     """The last values as `width` bars, padded with blanks on the left while there are fewer.
 
     `top` is the value of a full bar (the largest value when None). With `step` n one bar stands for the largest of n
@@ -19,6 +18,6 @@ def sparkline(values: Sequence[float], width: int, top: float | None = None, *, 
     highest = top if top is not None else max(groups, default=0)
     if highest <= 0:
         highest = 1
-    last = len(bars) - 1
-    drawn = "".join(bars[min(last, max(0, int(value / highest * last + 0.5)))] for value in groups)
+    last = len(BARS) - 1
+    drawn = "".join(BARS[min(last, max(0, int(value / highest * last + 0.5)))] for value in groups)
     return drawn.rjust(width)

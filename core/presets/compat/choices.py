@@ -26,27 +26,21 @@ class Choices:
     gpus: list[str]
     facts: Facts
 
-    def torch_versions(self, python: str = "", tag: str = "") -> list[str]:
-        """`2.7.1+cu126`, …: every known wheel for a Python and a tag (either may be empty), newest first."""
+    def torch_versions(self, python: str) -> list[str]:
+        """`2.7.1+cu126`, …: every known wheel for a Python ("" for any), newest first."""
         versions = [
             f"{pair.torch}+{each}"
             for row in self.facts.torch.values()
             if not python or python in (*row.python, *row.experimental_python)
             for pair in row.versions
             for each in (*row.tags, *row.experimental_tags)
-            if not tag or each == tag
         ]
         return sorted(versions, key=Version, reverse=True)
 
-    def tensorrt_versions(self, python: str = "", cuda: str = "") -> list[str]:
-        """TensorRT releases for a Python and a CUDA version (either may be empty), newest first."""
-        major = cuda.partition(".")[0]
-        return [
-            row.newest
-            for row in reversed(self.facts.tensorrt.values())
-            if (not python or python in row.python)
-            and (not major or any(built.split(".")[0] == major for built in row.cuda))
-        ]
+    def tensorrt_versions(self, python: str) -> list[str]:
+        """TensorRT releases for a Python ("" for any), newest first."""
+        rows = reversed(self.facts.tensorrt.values())
+        return [row.newest for row in rows if not python or python in row.python]
 
 
 def choices(site: Site | None = None) -> Choices:
