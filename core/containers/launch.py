@@ -45,9 +45,16 @@ def container_name(preset_name: str) -> str:
 
 
 def preflight(
-    site: Site, preset_name: str, preset: Preset, *, name: str = "", replace: bool = False, dev: bool | None = None
+    site: Site,
+    preset_name: str,
+    preset: Preset,
+    *,
+    name: str = "",
+    replace: bool = False,
+    create_folders: bool = False,
+    dev: bool | None = None,
 ) -> list[Finding]:
-    """All that would keep the launch from working, each with its remedy; an empty list means it can start.
+    """All that would keep the launch from working, each with its remedy; without an error it can start.
 
     An engine that cannot be reached and run settings that cannot be read are findings, too. Changes nothing.
     """
@@ -59,7 +66,8 @@ def preflight(
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
-    return checks.findings(preset_name, name or container_name(preset_name), settings, around, replace=replace)
+    name = name or container_name(preset_name)
+    return checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
 
 
 def launch(

@@ -41,8 +41,19 @@ def look_around(client: docker.DockerClient, preset_name: str, *, dev: bool, gpu
     return Surroundings(list_containers(client), image, tag, access, local)
 
 
-def findings(preset_name: str, name: str, settings: Settings, around: Surroundings, *, replace: bool) -> list[Finding]:
-    """Everything that is in the way of a container `name` of the preset; errors mean it would not start."""
+def findings(
+    preset_name: str,
+    name: str,
+    settings: Settings,
+    around: Surroundings,
+    *,
+    replace: bool,
+    create_folders: bool = False,
+) -> list[Finding]:
+    """Everything that is in the way of a container `name` of the preset; errors mean it would not start.
+
+    With `create_folders` a missing folder is a note: the launch makes it.
+    """
     found: list[Finding] = []
     if around.image is None:
         found.append(_image_missing(preset_name, around.image_tag))
@@ -50,7 +61,7 @@ def findings(preset_name: str, name: str, settings: Settings, around: Surroundin
         found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
     found += _name_taken(name, around.containers, replace)
     found += _ports_taken(preset_name, name, settings, around)
-    found += _folders_missing(preset_name, settings, around)
+    found += _folders_missing(preset_name, settings, around, create_folders)
     return found
 
 
@@ -110,9 +121,14 @@ def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surrou
     return found
 
 
-def _folders_missing(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+def _folders_missing(preset_name: str, settings: Settings, around: Surroundings, create_folders: bool) -> list[Finding]:
     if not around.local:
         return []  # the paths are those of the engine's machine
+    if create_folders:
+        return [
+            Finding(level=Level.NOTE, code="volume-made", what=f"Volume {path}", why="the launch makes this folder")
+            for path in missing_folders(settings)
+        ]
     remedy = "create it, or launch again with --create-folders"
     where = f"preset {preset_name}: run.volumes"
     return [

@@ -44,7 +44,7 @@ class Launch(Form[None]):
 
     def on_mount(self) -> None:
         """Look for what is in the way."""
-        self.query_one("#replace").focus()
+        self.query_one("#submit").focus()  # Enter starts; it must not tick "replace"
         self._preflight()
 
     def on_checkbox_changed(self) -> None:
@@ -64,6 +64,7 @@ class Launch(Form[None]):
             self._preset_name,
             self._preset,
             replace=self._is_on("replace"),
+            create_folders=self._is_on("folders"),
             dev=self._is_on("dev"),
         )
         self.background(look, self._found)
