@@ -140,3 +140,15 @@ def test_pytorch_and_tensorrt_are_completed() -> None:
 def test_layers_keep_their_order_and_files() -> None:
     after = json.loads(apply(PRESET, {"layers": "[common]\nnumpy\n\n[stt]\n@stt.txt\n"}))
     assert after["layers"] == [{"name": "common", "requirements": ["numpy"]}, {"name": "stt", "file": "stt.txt"}]
+
+
+def test_an_outcome_is_told_in_words() -> None:
+    found = operations.result_lines(
+        {"fetch_bytes": 135604020, "seconds": 2.867, "changed": True, "unlocked": [], "files": 51, "made_files": 0}, 60
+    )
+    assert [" ".join(plain(one).split()) for one in found] == [
+        "fetch bytes 129 MiB",
+        "seconds 2 s",
+        "changed yes",
+        "files 51",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from textual.widgets import Button, Input
+from textual.widgets import Button, Checkbox, Input
 
 from core.operations.ledger import Ledger
 from core.site import Site
@@ -15,6 +15,7 @@ from tui.actions import ACTIONS, BY_ID, SCREENS
 from tui.app import XaivaApp
 from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
+from tui.screens.launch import Launch
 from tui.screens.message import TextDialog
 from tui.widgets.choice_list import ChoiceList
 
@@ -174,6 +175,65 @@ async def test_a_real_operation_is_followed_cancelled_and_told_busy(
     finally:
         ledger.cancel(running.id)
         ledger.wait(running.id, 10)
+
+
+async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a_newer_one(preset_site: Site) -> None:
+    ledger = Ledger(preset_site, KINDS)
+    done = ledger.start("quick", "cpu-debian12")
+    ledger.wait(done.id, 20)
+    running = ledger.start("wait", "cpu-debian12")
+    app = XaivaApp(preset_site)
+    try:
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.press("7")
+            await shows(pilot, "wait cpu-debian12")
+            app.screen.query_one("#choices", ChoiceList).point(str(done.id))
+            await shows(pilot, "✓ First")
+            await pilot.press("3")
+            await shows(pilot, "cpu-debian12")
+            app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+            await shows(pilot, "▶ Waiting")
+            await pilot.press("7")
+            await until(pilot, lambda: "✓ First" in text(pilot) and "▶ Waiting" not in text(pilot))
+            await pilot.press("3")
+            await shows(pilot, "▶ Waiting")
+    finally:
+        ledger.cancel(running.id)
+        ledger.wait(running.id, 10)
+
+
+async def test_escape_shows_all_rows_again_after_enter_kept_the_search(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        await pilot.press("slash", *"cuda", "enter")
+        await until(pilot, lambda: "cpu-debian12" not in text(pilot))
+        await pilot.press("escape")
+        await shows(pilot, "cpu-debian12")
+
+
+async def test_the_key_bar_names_keys_that_work_while_one_types(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        await shows(pilot, "q Quit  ? Help")
+        await pilot.press("slash")
+        await shows(pilot, "^q Quit  f1 Help")
+        assert " q Quit" not in text(pilot)
+
+
+async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.press("L")
+        await until(pilot, lambda: isinstance(app.screen, Launch))
+        assert app.focused is app.screen.query_one("#submit")
+        assert not app.screen.query_one("#replace", Checkbox).value
 
 
 async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(preset_site: Site) -> None:

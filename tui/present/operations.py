@@ -66,6 +66,8 @@ def ordered(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
     for stage in stages:
         parent = stage.parent if stage.parent in known and stage.parent != stage.id else ""
         children.setdefault(parent, []).append(stage)
+    for siblings in children.values():
+        siblings.sort(key=lambda stage: stage.started or float("inf"))  # an engine names its last step first
     out: list[tuple[int, Stage]] = []
 
     def walk(parent: str, depth: int) -> None:
@@ -144,13 +146,19 @@ def failure_lines(operation: Operation, width: int) -> list[Line]:
 
 
 def result_lines(result: dict[str, Any], width: int) -> list[Line]:
-    """The outcome as names and values."""
-    label = min(max((len(name) for name in result), default=0), 20)
-    return [
-        (*fit(Span(name, "dim"), label), *fit(f"  {_short(value)}", max(width - label, 4)))
-        for name, value in result.items()
-        if value not in (None, "", [], {})
-    ]
+    """The outcome as names and values in words; what is nothing is left out."""
+    told = {name.replace("_", " "): _told(name, value) for name, value in result.items() if value}
+    label = min(max((len(name) for name in told), default=0), 20)
+    return [(*fit(Span(name, "dim"), label), *fit(f"  {text}", max(width - label, 4))) for name, text in told.items()]
+
+
+def _told(name: str, value: Any) -> str:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and name.endswith("bytes"):
+        return size(value)
+    if number and name.endswith("seconds"):
+        return duration(value)
+    return "yes" if value is True else _short(value)
 
 
 def _short(value: Any) -> str:

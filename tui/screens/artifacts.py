@@ -43,10 +43,13 @@ class ArtifactsScreen(ListScreen):
         """One row a preset, with what holds it."""
         return [Row(view.entry.name, present.artifact_row(view, self._holder(view.entry.name))) for view in value]
 
+    def aim(self) -> None:
+        """The stages of its newest operation are asked for again."""
+        self._followed = 0
+
     def chosen(self) -> None:
         """Its plan."""
         view = self.selected()
-        self._followed = 0
         if view is not None and view.lock is not None:
             self.console.store.point("plan", partial(self._plan, view.entry.name))
 

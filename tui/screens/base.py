@@ -135,10 +135,11 @@ class ConsoleScreen(Screen[None]):
 
     def action_back(self) -> None:
         """Close the search line and show all rows again."""
-        search = self.query_one("#search", Input)
-        if search.has_class("-open"):
+        if self.query_one("#search", Input).has_class("-open"):
             self._close_search()
             self._target.search("")
+        elif (target := self.searched()) is not None:
+            target.search("")
 
     @on(Input.Changed, "#search")
     def _searched(self, event: Input.Changed) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import Any, ClassVar
 
-from core.images.history import BuildComparison, BuildRecord, compare, log_path
+from core.images.history import BuildComparison, BuildRecord, Outcome, compare, log_path
 from core.logs import FileLines
+from core.operations.ledger import Ledger
+from core.operations.model import Operation
 from tui.actions import bindings
 from tui.present import builds as present
+from tui.present import operations as present_operations
+from tui.present.cells import Line, line
 from tui.screens.base import ListScreen
 from tui.widgets.choice_list import Row
 from tui.widgets.log_panel import LogPanel
@@ -20,7 +25,7 @@ class BuildsScreen(ListScreen):
 
     NAME = "builds"
     SOURCE = "builds"
-    SOURCES = ("builds", "build")
+    SOURCES = ("builds", "build", "operations", "operation")
     TITLE = "Builds"
     COLUMNS = present.COLUMNS
     EMPTY = "no build yet: b on the screen Presets (2) starts one"
@@ -31,10 +36,15 @@ class BuildsScreen(ListScreen):
         super().__init__()
         self._open_stages = False
         self._comparing: tuple[str, str] | None = None  # (before, after)
+        self._followed = 0  # the operation whose stages are asked for
 
     def rows(self, value: list[BuildRecord]) -> list[Row]:
         """One row a build."""
         return [Row(build.id, present.row(build)) for build in value]
+
+    def aim(self) -> None:
+        """The stages of a running build are asked for again."""
+        self._followed = 0
 
     def chosen(self) -> None:
         """Its log; a comparison was about another."""
@@ -51,7 +61,22 @@ class BuildsScreen(ListScreen):
             reading = self.reading("build")
             found: BuildComparison | None = reading.value
             return (partial(present.comparison, found) if found else nothing), *reading.state
+        if (running := self._operation(build)) is not None:
+            if running.id != self._followed:
+                self._followed = running.id
+                self.console.store.point("operation", partial(Ledger(self.site).stages, running.id))
+            reading = self.reading("operation")
+            return partial(_running, build, reading.value or []), *reading.state
         return partial(present.detail, build, self._open_stages), "", ""
+
+    def _operation(self, build: BuildRecord) -> Operation | None:
+        """The operation that makes this build now: its record has the stages only when it is over."""
+        if build.outcome is not Outcome.RUNNING:
+            return None
+        found: list[Operation] = self.reading("operations").value or []
+        return next(
+            (one for one in found if one.state.live and one.kind == "build" and one.subject == build.preset), None
+        )
 
     def selected(self) -> BuildRecord | None:
         """The build under the cursor."""
@@ -92,3 +117,7 @@ class BuildsScreen(ListScreen):
         """Build its preset again."""
         if (build := self.selected()) is not None:
             self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)
+
+
+def _running(build: BuildRecord, stages: list[Any], width: int) -> list[Line]:
+    return [*present.detail(build, False, width), line(), *present_operations.stage_lines(stages, time.time(), width)]

@@ -38,10 +38,14 @@ class OperationsScreen(ListScreen):
         shown = [operation for operation in value if operation.state.live or not self._only_live]
         return [Row(str(operation.id), present.row(operation)) for operation in shown]
 
-    def chosen(self) -> None:
-        """Its stages and its log."""
+    def aim(self) -> None:
+        """At its stages."""
         if key := self.choices.key:
             self.console.store.point("operation", partial(Ledger(self.site).stages, int(key)))
+
+    def chosen(self) -> None:
+        """Its log."""
+        if key := self.choices.key:
             path = Ledger(self.site).log_path(int(key))
             self.query_one("#log", LogPanel).show(FileLines(path), f"Log of operation {key}")
 
