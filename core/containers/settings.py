@@ -12,6 +12,7 @@ from core.containers.model import Port
 from core.errors import InputError
 from core.presets.model import Preset
 from core.presets.run_fields import parse_port, parse_volume
+from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
 DEV_FOLDER = "/src"  # where dev mode puts the source in the container
@@ -51,6 +52,8 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     if dev:
         mounts += _dev_mounts(site, preset)
     environment: dict[str, str] = {}
+    if preset.inference_service and (token := site.env.get(TOKEN_VARIABLE)):
+        environment[TOKEN_VARIABLE] = token  # the console sends it: the service has to ask for it
     for name in run.env_files:
         environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))
     environment.update(run.environment)

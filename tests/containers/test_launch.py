@@ -341,9 +341,9 @@ def test_models_are_json_ready(engine_site: Site, client: docker.DockerClient, i
 
 def test_the_service_in_a_container_gets_the_token_that_the_console_sends(site: Site) -> None:
     known = Site(site.root, site.settings, {**site.env, "XAIVA_SERVICE_TOKEN": "of-the-site"})
-    assert settings.read(known, NAME, preset(), dev=False).environment == {"XAIVA_SERVICE_TOKEN": "of-the-site"}
+    assert read(known, NAME, preset(), dev=False).environment == {"XAIVA_SERVICE_TOKEN": "of-the-site"}
     own = preset(environment={"XAIVA_SERVICE_TOKEN": "its own"})
-    assert settings.read(known, NAME, own, dev=False).environment == {"XAIVA_SERVICE_TOKEN": "its own"}
+    assert read(known, NAME, own, dev=False).environment == {"XAIVA_SERVICE_TOKEN": "its own"}
     other = preset().model_copy(update={"inference_service": False})
-    assert settings.read(known, NAME, other, dev=False).environment == {}
-    assert settings.read(site, NAME, preset(), dev=False).environment == {}
+    assert read(known, NAME, other, dev=False).environment == {}
+    assert read(site, NAME, preset(), dev=False).environment == {}
