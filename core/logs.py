@@ -56,14 +56,17 @@ class Lines(Protocol):
         """The last lines, also while not complete."""
 
 
-def clean(text: str) -> str:
+def settled(text: str) -> str:
     """A line as a terminal would leave it: no escape sequences, and only what no carriage return overwrote."""
-    text = text.rstrip("\r")
+    text = text.rstrip("\r\n")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
-    if "\r" in text:
-        text = text.rpartition("\r")[2]
-    return _cut(text.translate(_CONTROLS))
+    return text.rpartition("\r")[2] if "\r" in text else text
+
+
+def clean(text: str) -> str:
+    """A line as it is shown: settled, not too long, and with a mark for each control character."""
+    return _cut(settled(text).translate(_CONTROLS))
 
 
 def _split(data: bytes) -> list[str]:

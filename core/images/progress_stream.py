@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from core.logs import settled
+
 # Past this a JSON object that does not end is not one; the text is passed on as it is.
 _OBJECT_LIMIT = 8 << 20
 
@@ -196,12 +198,12 @@ class Plain:
         return vertex
 
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def clean(line: str) -> str:
-    """A line as a log shows it: what overwrote itself by carriage returns is the last of it, no escape sequences."""
-    return _CONTROL.sub("", line.rstrip("\r\n").rpartition("\r")[2])
+    """A line as a log shows it: as a terminal would leave it, without control characters."""
+    return _CONTROL.sub("", settled(line))
 
 
 def unix_time(text: str | None) -> float:

@@ -18,22 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import TEMPORARY_PREFIX
+from core.logs import settled
 from core.operations.model import TRACEBACK, LogLine
 
 LINE_LIMIT = 64 << 10  # characters; a longer line is cut and says so
 READ_SIZE = 1 << 20
 _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), " ")
 
 
 def clean(text: str) -> str:
-    """The line as a terminal would leave it: without escape sequences, and what a carriage return overwrote."""
-    if "\x1b" in text:
-        text = _ESCAPES.sub("", text)
-    if "\r" in text:
-        text = text.rstrip("\r").rpartition("\r")[2]
+    """The line as it is written: as a terminal would leave it, not too long, a blank for each control character."""
+    text = settled(text)
     if len(text) > LINE_LIMIT:
         text = f"{text[:LINE_LIMIT]} [{len(text) - LINE_LIMIT} more characters]"
     return text.translate(_CONTROLS)
