@@ -75,13 +75,16 @@ class Site:
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
         """Open the site in folder `root`.
 
-        Raises InputError when the folder does not exist or `site.toml` is broken.
+        Raises InputError when the folder does not exist, or `site.toml` or `.env` is broken.
         """
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
         dotenv = folder / ".env"
-        values = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
+        try:
+            values = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise _unreadable(dotenv, error) from error
         merged = {**values, **(os.environ if environ is None else environ)}
         return cls(folder, _settings(folder / "site.toml"), merged)
 
@@ -110,11 +113,18 @@ def _settings(path: Path) -> SiteSettings:
     if not path.is_file():
         return SiteSettings()
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text())
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return SiteSettings.model_validate(data)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}", f"not valid TOML: {error}", "mend that line") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {field}", first["msg"], "see docs/architecture.md for the keys") from error
+
+
+def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
+    why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
+    return InputError(f"{path}", why, "mend the file, or its permissions")

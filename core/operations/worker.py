@@ -7,6 +7,7 @@ supervisor is gone.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import json
 import os
@@ -153,15 +154,25 @@ def _work(task: Task, progress: PipeProgress) -> End:
         return End(state=State.CANCELLED, failure=_failure(error))
     except XaivaError as error:
         return End(state=State.FAILED, failure=_failure(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _unexpected(error, progress)
+        what = f"No space left for {error.filename}" if error.filename else "No space left"
+        remedy = "make room on that disk, then start it again: it goes on from what is complete"
+        return End(state=State.FAILED, failure=Failure(what=what, why=error.strerror or "", remedy=remedy))
     except BaseException as error:
-        progress.log(traceback.format_exc().rstrip(), TRACEBACK)
-        if progress.cancelled():  # it broke on being broken off
-            return End(state=State.CANCELLED, failure=_failure(Cancelled()))
-        why = f"{type(error).__name__}: {error}"
-        return End(
-            state=State.FAILED,
-            failure=Failure(what="An unexpected error", why=why, remedy="the log has the traceback; please report it"),
-        )
+        return _unexpected(error, progress)
+
+
+def _unexpected(error: BaseException, progress: PipeProgress) -> End:
+    progress.log(traceback.format_exc().rstrip(), TRACEBACK)
+    if progress.cancelled():  # it broke on being broken off
+        return End(state=State.CANCELLED, failure=_failure(Cancelled()))
+    why = f"{type(error).__name__}: {error}"
+    return End(
+        state=State.FAILED,
+        failure=Failure(what="An unexpected error", why=why, remedy="the log has the traceback; please report it"),
+    )
 
 
 def _failure(error: XaivaError) -> Failure:

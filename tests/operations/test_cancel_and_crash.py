@@ -179,3 +179,12 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
     with pytest.raises(XaivaError) as caught:
         ledger.start("quick", "thing")
     assert os.fspath(small_disk) in str(caught.value)
+
+
+def test_work_that_finds_no_room_says_so_without_a_traceback(ledger: Ledger) -> None:
+    ended = ledger.wait(ledger.start("full", "thing").id, 15)
+    assert ended.state is State.FAILED
+    assert ended.failure is not None
+    assert ended.failure.what == "No space left"
+    assert "make room" in ended.failure.remedy
+    assert "Traceback" not in ledger.log_path(ended.id).read_text()

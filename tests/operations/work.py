@@ -23,7 +23,20 @@ Result = dict[str, JsonValue]
 
 KINDS = {
     name: f"tests.operations.work:{name}"
-    for name in ("quick", "wait", "stuck", "deaf", "nested", "broken", "refused", "checked", "pour", "die", "strays")
+    for name in (
+        "quick",
+        "wait",
+        "stuck",
+        "deaf",
+        "nested",
+        "broken",
+        "refused",
+        "checked",
+        "pour",
+        "die",
+        "strays",
+        "full",
+    )
 }
 
 
@@ -37,6 +50,13 @@ def quick(site: Site, subject: str, options: Options, progress: Progress) -> Res
     progress.stage(Stage(id="one", title="First", state=StageState.DONE, done=2, total=2, unit="steps"))
     progress.stage(Stage(id="two", title="Second", state=StageState.CACHED))
     return {"subject": subject, "options": dict(options), "site": os.fspath(site.root)}
+
+
+def full(_site: Site, _subject: str, _options: Options, _progress: Progress) -> Result:
+    """Writes where there is never room."""
+    with open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+    return {}
 
 
 def wait(site: Site, subject: str, options: Options, progress: Progress) -> Result:
