@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from typing import Any, Dict, List  # noqa: UP035
+from typing import Any, Dict, List  # noqa: UP035 - runs on the image's own, older Python
 
 MARK = "--- xaiva smoke ---"
 SECONDS = 300  # for one import or command

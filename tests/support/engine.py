@@ -1,4 +1,4 @@
-"""A private Docker engine for tests: its own data, socket and bridge, in the host's network or in one without a route."""
+"""A private Docker engine for tests: its own data, socket and bridge, on the host's network or with no route."""
 
 from __future__ import annotations
 
