@@ -213,17 +213,6 @@ async def test_escape_shows_all_rows_again_after_enter_kept_the_search(preset_si
         await shows(pilot, "cpu-debian12")
 
 
-async def test_the_key_bar_names_keys_that_work_while_one_types(preset_site: Site) -> None:
-    app = XaivaApp(preset_site)
-    async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        await shows(pilot, "q Quit  ? Help")
-        await pilot.press("slash")
-        await shows(pilot, "^q Quit  f1 Help")
-        assert " q Quit" not in text(pilot)
-
-
 async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
-from textual.binding import Binding
-from textual.keys import key_to_character
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.actions import BY_ID, SCREENS
+from tui.actions import SCREENS
 from tui.console_app import console_of
 from tui.present.cells import Line, Span
 from tui.widgets.lines import ROLE_CLASSES, Brush
@@ -96,16 +93,6 @@ class KeyBar(Bar):
     def _changed(self, _screen: Screen[object]) -> None:
         self.refresh()
 
-    def _typed(self, key: str) -> bool:
-        """Whether the key would only write itself into the field in focus."""
-        focused = self.screen.focused
-        return focused is not None and focused.check_consume_key(key, key_to_character(key))
-
-    def _display(self, binding: Binding) -> str:
-        """The first of an action's keys by its own name; where that one is typed, the next."""
-        first = BY_ID[binding.id].keys.partition(",")[0] if binding.id in BY_ID else binding.key
-        return self.app.get_key_display(binding if binding.key == first else replace(binding, key_display=None))
-
     def parts(self) -> list[tuple[Line, str]]:
         """Help and quit always; then this screen's own, as far as they fit."""
         own: dict[str, tuple[Line, str]] = {}
@@ -114,9 +101,7 @@ class KeyBar(Bar):
             binding = active.binding
             if not binding.show or not active.enabled or binding.system:
                 continue
-            part = (Span(f" {self._display(binding)}", "key"), Span(f" {binding.description} "))
-            if self._typed(binding.key):
-                continue
+            part = (Span(f" {self.app.get_key_display(binding)}", "key"), Span(f" {binding.description} "))
             if active.node is self.app:
                 general.setdefault(binding.action, (part, f"app.{binding.action}"))
             elif active.node is self.screen:
