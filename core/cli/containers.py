@@ -101,8 +101,8 @@ def ps_command(session: Session, as_json: bool) -> None:
                 c.name,
                 c.state.value,
                 c.health.value,
-                " ".join(f"{p.host_port}:{p.container_port}" for p in c.ports if p.host_port) or "-",
-                c.image,
+                _ports(c),
+                c.image.removeprefix("sha256:")[:12] if c.image.startswith("sha256:") else c.image,
                 c.status,
             )
             for c in containers
@@ -111,6 +111,12 @@ def ps_command(session: Session, as_json: bool) -> None:
     if findings:
         click.echo()
         output.print_findings(findings)
+
+
+def _ports(container: Container) -> str:
+    """The published ports; one that is published on IPv4 and IPv6 is told once."""
+    pairs = (f"{port.host_port}:{port.container_port}" for port in container.ports if port.host_port)
+    return " ".join(dict.fromkeys(pairs)) or "-"
 
 
 def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding]:
