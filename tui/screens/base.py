@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -197,16 +198,16 @@ class ListScreen(ConsoleScreen):
 
     # -- what a list screen fills in -----------------------------------------------------------------------------------
 
+    @abstractmethod
     def rows(self, value: Any) -> list[Row]:
         """The rows of the source's value."""
-        raise NotImplementedError
 
     def chosen(self) -> None:
         """Another row is under the cursor, or none: point sources and the log at it."""
 
+    @abstractmethod
     def detail(self) -> tuple[Formatter, str, str]:
         """The facts of the row under the cursor: formatter, state and role of the panel."""
-        raise NotImplementedError
 
     # -- what all of them do -------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -26,9 +27,9 @@ class Bar(Widget):
         super().__init__()
         self._brush = Brush(self)
 
+    @abstractmethod
     def parts(self) -> list[tuple[Line, str]]:
         """What stands in the line, each with the action its click runs ("" for none)."""
-        raise NotImplementedError
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002
         """The line."""
