@@ -61,7 +61,7 @@ def ours(clip: Path) -> None:
                 taken = slot.take()
                 assert taken is not None
                 picture = convert(taken.image, detector.width, detector.height, detector.pixel_format)
-                detector.score(picture, image.time or 0.0)
+                detector.score([Sample("camera", picture, image.time or 0.0)])
     except StreamEnded:
         connection.close()
 

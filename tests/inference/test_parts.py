@@ -132,15 +132,19 @@ def test_sampling_keeps_the_rate_over_jitter() -> None:
 
 def test_motion_counts_and_light_does_not() -> None:
     detector = MotionDetector()
+
+    def score(picture: Picture, at: float) -> float:
+        return detector.score([Sample("gate", picture, at)])[0]
+
     noise = np.random.default_rng(1)
     still = noise.integers(60, 120, (90, 160)).astype(np.uint8)
-    assert detector.score(still, 0.0) == 0
-    assert detector.score(still + np.uint8(60), 0.2) < 0.01
+    assert score(still, 0.0) == 0
+    assert score(still + np.uint8(60), 0.2) < 0.01
     moved = still.copy()
     moved[20:50, 40:60] = 250
-    assert detector.score(moved, 0.4) > 0.4
-    detector.reset()
-    assert detector.score(moved, 0.6) == 0
+    assert score(moved, 0.4) > 0.4
+    detector.forget("gate")
+    assert score(moved, 0.6) == 0
 
 
 def test_a_file_of_cameras_is_read_and_a_later_source_wins(tmp_path: Path) -> None:

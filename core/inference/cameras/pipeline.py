@@ -14,7 +14,7 @@ from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.frames import Frame, LatestFrame, Rate, Sampler
 from core.inference.cameras.picture import convert, jpeg
 from core.inference.cameras.source import CameraSource, SourceStatus
-from core.inference.models.detector import Detector
+from core.inference.models.detector import Detector, Sample
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class CameraPipeline:
         while (frame := self._slot.take()) is not None:
             if frame.connection != connection:
                 connection = frame.connection
-                self._detector.reset()
+                self._detector.forget(self.request.id)
             try:
                 self._score(frame)
                 self._error = ""
@@ -126,7 +126,7 @@ class CameraPipeline:
     def _score(self, frame: Frame) -> None:
         detector = self._detector
         picture = convert(frame.image, detector.width, detector.height, detector.pixel_format)
-        self._scores.append(detector.score(picture, frame.captured))
+        self._scores.extend(detector.score([Sample(self.request.id, picture, frame.captured)]))
         self._latencies.append(time.monotonic() - frame.captured)
         self._picture = frame
         self._rate.tick()

@@ -1,7 +1,9 @@
-"""What a pipeline needs of anything that scores pictures."""
+"""What scores pictures: one instance serves all cameras, in batches."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -10,15 +12,33 @@ from numpy.typing import NDArray
 Picture: TypeAlias = NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """One camera's picture: uint8, height x width (x channels); `at` is when it was captured, monotonic seconds."""
+
+    camera: str
+    picture: Picture
+    at: float
+
+
 class Detector(Protocol):
-    """Scores one camera's pictures, in order. `width`, `height` and `pixel_format` (a libav name) say what it wants."""
+    """Scores pictures. `width`, `height` and `pixel_format` (a libav name) say what it wants.
+
+    One thread at a time calls it. What it remembers of a camera it keeps by the camera's id.
+    """
 
     width: int
     height: int
     pixel_format: str
 
-    def score(self, picture: Picture, at: float) -> float:
-        """0 (as always) to 1 (certainly not). `at`: when it was captured, seconds on the monotonic clock."""
+    def load(self) -> None:
+        """Take memory and warm up. Raises XaivaError."""
 
-    def reset(self) -> None:
-        """Forget what was learned: another view follows."""
+    def score(self, batch: Sequence[Sample]) -> list[float]:
+        """One score a sample, in order: 0 (as always) to 1 (certainly not)."""
+
+    def forget(self, camera: str) -> None:
+        """Forget what was seen of that camera: another view follows."""
+
+    def close(self) -> None:
+        """Give everything back."""

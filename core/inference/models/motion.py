@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inference.models.detector import Picture
+from core.inference.models.detector import Sample
 
 MEMORY_SECONDS = 3.0  # the background follows with this time constant: what stands still that long is background
 NOTICEABLE = 20.0  # grey levels of 255: above a camera's noise once the picture is scaled down
@@ -22,23 +23,33 @@ class MotionDetector:
     pixel_format = "gray"
 
     def __init__(self) -> None:
-        self._background: NDArray[np.float32] | None = None
-        self._at = 0.0
+        self._backgrounds: dict[str, tuple[NDArray[np.float32], float]] = {}
 
-    def reset(self) -> None:
-        """Forget the background."""
-        self._background = None
+    def load(self) -> None:
+        """Nothing to load."""
 
-    def score(self, picture: Picture, at: float) -> float:
-        """0 for a still picture, towards 1 the more of it (90 x 160, uint8) moves; 0 for the first one."""
-        if self._background is None:
-            self._background = picture.astype(np.float32)
-            self._at = at
+    def close(self) -> None:
+        """Forget every camera."""
+        self._backgrounds.clear()
+
+    def forget(self, camera: str) -> None:
+        """Forget the camera's background."""
+        self._backgrounds.pop(camera, None)
+
+    def score(self, batch: Sequence[Sample]) -> list[float]:
+        """0 for a still picture, towards 1 the more of it (90 x 160, uint8) moves; 0 for a camera's first one."""
+        return [self._score(sample) for sample in batch]
+
+    def _score(self, sample: Sample) -> float:
+        known = self._backgrounds.get(sample.camera)
+        if known is None:
+            self._backgrounds[sample.camera] = (sample.picture.astype(np.float32), sample.at)
             return 0.0
-        difference = picture - self._background
+        background, before = known
+        difference = sample.picture - background
         light = np.median(difference[::3, ::3])
         moving = np.count_nonzero(np.abs(difference - light) > NOTICEABLE) / difference.size
-        share = 1 - math.exp(-max(0.0, at - self._at) / MEMORY_SECONDS)
-        self._background += np.float32(share) * difference
-        self._at = at
+        share = 1 - math.exp(-max(0.0, sample.at - before) / MEMORY_SECONDS)
+        background += np.float32(share) * difference
+        self._backgrounds[sample.camera] = (background, sample.at)
         return 1 - math.exp(-moving / HALF_WAY)

@@ -1,0 +1,24 @@
+"""Whether a schedule is open now, in a named zone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from core.inference.schemas.base import Schedule, Window
+
+
+def is_open(schedule: Schedule, moment: datetime, zone: ZoneInfo) -> bool:
+    """Whether `moment` (with a zone of its own) lies in a window; an empty schedule is always open."""
+    local = moment.astimezone(zone)
+    return not schedule or any(_within(window, local) for window in schedule)
+
+
+def _within(window: Window, local: datetime) -> bool:
+    clock = local.time()
+    if window.start < window.end:
+        return local.weekday() in window.days and window.start <= clock < window.end
+    yesterday = (local - timedelta(days=1)).weekday()
+    return (local.weekday() in window.days and clock >= window.start) or (
+        yesterday in window.days and clock < window.end
+    )

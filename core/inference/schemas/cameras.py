@@ -1,0 +1,190 @@
+"""Cameras: how each is set, and how each is now."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word
+from core.inference.schemas.events import Priority
+
+Point = tuple[Share, Share]  # x, y from the upper left corner, in shares of the picture's width and height
+Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
+
+
+class CameraState(str, Enum):
+    """A camera's life: CONNECTING → LIVE; any end or stall → DISCONNECTED, which retries; STOPPED on request.
+
+    FAILED: its pipeline broke down more often than its restart budget allows; start it by hand.
+    """
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    DISCONNECTED = "disconnected"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Transport(str, Enum):
+    """How RTSP carries the pictures."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+class Zone(Asked):
+    """A named part of the picture that alone is watched."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    polygon: Polygon
+
+
+class Detection(Asked):
+    """What scores the pictures and from where on it is an anomaly.
+
+    `detector` is a type the service knows: motion, memory, or onnx with `model`, a file under the models folder.
+    An anomaly begins once the score was at or above `threshold` for `minimum_seconds` and ends once it was below
+    `release` (default: 0.8 of the threshold) for as long; `cooldown` seconds pass before the next one.
+    """
+
+    detector: Word = "motion"
+    model: Annotated[str, Field(max_length=300)] = ""
+    threshold: Share = 0.5
+    release: Share | None = None
+    minimum_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    cooldown: Annotated[float, Field(ge=0, le=86400)] = 10.0
+
+
+class CameraRequest(Asked):
+    """A camera as it is set. `source`: an RTSP or HTTP URL, a V4L2 device or a file; `name` defaults to the id.
+
+    `fps` is how many frames a second are scored at most; `timeout`, in seconds, bounds connecting and waiting for a
+    frame. `loop`: a file is played again and again, else once. Scored is what lies in a zone (none: everywhere) and in
+    no mask, while a window of `schedule` is open. `pre_roll` and `post_roll` are the clip's seconds around the anomaly,
+    `longest_clip` bounds it as a whole. `flow` names what is done about an event; `analyse`: ask the analyser.
+    """
+
+    id: CameraId
+    source: Annotated[str, Field(min_length=1, max_length=2048)]
+    name: Annotated[str, Field(max_length=200)] = ""
+    enabled: bool = True
+    fps: Annotated[float, Field(gt=0, le=60)] = 5
+    timeout: Annotated[float, Field(ge=1, le=60)] = 5
+    transport: Transport = Transport.TCP
+    loop: bool = True
+    detection: Detection = Detection()
+    zones: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
+    masks: Annotated[tuple[Polygon, ...], Field(max_length=16)] = ()
+    schedule: Schedule = ()
+    pre_roll: Annotated[float, Field(ge=0, le=30)] = 5
+    post_roll: Annotated[float, Field(ge=0, le=60)] = 5
+    longest_clip: Annotated[float, Field(ge=1, le=600)] = 60
+    priority: Priority = Priority.NORMAL
+    analyse: bool = True
+    flow: Name = "default"
+
+    @model_validator(mode="after")
+    def _release_below_threshold(self) -> Self:
+        release = self.detection.release
+        if release is not None and release > self.detection.threshold:
+            raise ValueError("detection.release must not be above detection.threshold")
+        return self
+
+
+class AlertKind(str, Enum):
+    """What a camera shows that no anomaly of the scene explains."""
+
+    FROZEN = "frozen"
+    BLACK = "black"
+    MOVED = "moved"
+
+
+class CameraAlert(Said):
+    """Something is wrong with the camera itself; `since` is a Unix time."""
+
+    kind: AlertKind
+    since: float
+    reason: str
+
+
+class Learning(Said):
+    """A detector that learns the camera's normal pictures. `done` and `wanted` in seconds; `error` when it failed."""
+
+    done: float
+    wanted: float
+    error: str = ""
+
+
+class CameraStatus(Said):
+    """One camera as it is now. Rates per second, ages and latencies in seconds (None: no frame yet).
+
+    `score` is 0 to 1 (None when not live); `scores` its newest values, oldest first. For DISCONNECTED, `cause` is a
+    stable word (auth, refused, not_found, unreachable, codec, timeout, tls, end, error), `reason` the same as a
+    sentence and `retry_in` seconds until the next connection attempt. `source` has its credentials taken out. `fps`
+    counts decoded frames, `processed_fps` scored ones; `dropped` are frames due for scoring that a newer one replaced,
+    `damaged` packets that could not be decoded; `error` says why the newest scoring failed. `latency` is the median
+    from capture to decision, `latency_p99` its 99th percentile. `since` is the Unix time at which the state began.
+    `anomaly` is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes there.
+    """
+
+    id: str
+    name: str
+    source: str
+    state: CameraState
+    cause: str = ""
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    codec: str = ""
+    fps: float = 0
+    processed_fps: float = 0
+    frames: int = 0
+    dropped: int = 0
+    damaged: int = 0
+    last_frame_age: float | None = None
+    latency: float | None = None
+    latency_p99: float | None = None
+    score: float | None = None
+    scores: list[float] = []
+    threshold: float = 0.5
+    reconnects: int = 0
+    restarts: int = 0
+    retry_in: float | None = None
+    since: float = 0
+    error: str = ""
+    alerts: list[CameraAlert] = []
+    anomaly: str = ""
+    scheduled: bool = True
+    suspended_until: float | None = None
+    model: str = ""
+    vram: int = 0
+    decode_ms: float | None = None
+    learning: Learning | None = None
+
+
+class LearnRequest(Asked):
+    """Learn the camera's normal pictures for that long, then score with what was learned."""
+
+    minutes: Annotated[float, Field(gt=0, le=1440)] = 10
+
+
+class SuspendRequest(Asked):
+    """No notifications of this camera for that long; 0 ends it. Events are kept all the same."""
+
+    minutes: Annotated[float, Field(ge=0, le=43200)] = 60
+
+
+class ConnectionTest(Said):
+    """What one attempt to connect found; `seconds` until the first frame."""
+
+    ok: bool
+    cause: str = ""
+    reason: str = ""
+    width: int = 0
+    height: int = 0
+    codec: str = ""
+    fps: float = 0
+    seconds: float = 0

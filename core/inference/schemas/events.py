@@ -1,0 +1,165 @@
+"""Events: what was found, what the analyser says of it, what was done, and what people did about it."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from core.inference.schemas.base import Asked, Moment, Said
+
+
+class Priority(str, Enum):
+    """How urgent; HIGH and CRITICAL are written to the database at once."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for LOW to 3 for CRITICAL."""
+        return list(Priority).index(self)
+
+
+class AnalysisState(str, Enum):
+    """Where the analyser's answer is. NONE: nobody asked for one."""
+
+    NONE = "none"
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Analysis(Said):
+    """What the analyser says. `backend` names what answered, `why` why there is no answer; `seconds` it took."""
+
+    state: AnalysisState = AnalysisState.NONE
+    description: str = ""
+    confidence: float | None = None
+    backend: str = ""
+    seconds: float | None = None
+    why: str = ""
+
+
+class Fact(Said):
+    """One thing a detector found in the snapshot: `box` is x1, y1, x2, y2 in shares of the picture."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class ActionResult(Said):
+    """One step of the agent flow: `state` is done, failed or skipped, `detail` a sentence, `seconds` it took."""
+
+    step: str
+    state: str
+    detail: str = ""
+    seconds: float = 0
+    at: Moment
+
+
+class Clip(Said):
+    """The recorded clip: `state` is none, recording, done or failed."""
+
+    state: str = "none"
+    seconds: float = 0
+    bytes: int = 0
+    why: str = ""
+
+
+class Event(Said):
+    """One anomaly. `id` is a UUIDv7 as text: ids sort by time.
+
+    `type` is the detector's word until the analyser says more. `started` is when the score first crossed, `decided`
+    when it had lasted long enough, `ended` None while it goes on.
+    `score` is the peak. `response_time` are the seconds from `decided` to the end of the agent flow.
+    """
+
+    id: str
+    camera: str
+    camera_name: str = ""
+    type: str
+    priority: Priority = Priority.NORMAL
+    started: Moment
+    decided: Moment
+    ended: Moment | None = None
+    score: float
+    threshold: float = 0
+    detector: str = ""
+    zone: str = ""
+    snapshot: bool = False
+    clip: Clip = Clip()
+    analysis: Analysis = Analysis()
+    facts: list[Fact] = []
+    actions: list[ActionResult] = []
+    response_time: float | None = None
+    protected: bool = False
+    acknowledged: Moment | None = None
+    acknowledged_by: str = ""
+    note: str = ""
+
+
+class EventPage(Said):
+    """Some events, newest first unless asked otherwise; `next` is the cursor of the following page, empty if none."""
+
+    events: list[Event]
+    next: str = ""
+
+
+class Acknowledge(Asked):
+    """Acknowledge these events."""
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
+    note: Annotated[str, Field(max_length=2000)] = ""
+
+
+class Acknowledged(Said):
+    """How many were acknowledged now; those that had been before do not count."""
+
+    count: int
+
+
+class Protect(Asked):
+    """Keep an event's clip and snapshot when others must go."""
+
+    protected: bool
+
+
+class DayStatistics(Said):
+    """One camera's day in the zone of the statistics; `by_hour` starts at midnight there: 23, 24 or 25 entries."""
+
+    date: date
+    camera: str
+    events: int = 0
+    acknowledged: int = 0
+    by_type: dict[str, int] = {}
+    by_priority: dict[str, int] = {}
+    by_hour: list[int] = []
+    highest_score: float | None = None
+    mean_response: float | None = None
+
+
+class Statistics(Said):
+    """Days, oldest first, in the named zone."""
+
+    zone: str
+    days: list[DayStatistics]
+
+
+class LoggerStatus(Said):
+    """The event logger: `waiting` events on disk that the database does not have yet, the age in seconds of the oldest.
+
+    `state` is ok, behind (the database is down, locked or full: `why`), or failing (the disk refuses).
+    """
+
+    state: str = "ok"
+    why: str = ""
+    waiting: int = 0
+    oldest: float | None = None
+    logged: int = 0
+    written: int = 0

@@ -1,0 +1,83 @@
+"""Who is told of which events, and how."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, Schedule, Word
+from core.inference.schemas.events import Priority
+
+
+class ChannelKind(str, Enum):
+    """EMAIL over the service's mail server, WEBHOOK as signed JSON, APPRISE for everything else."""
+
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+    APPRISE = "apprise"
+
+
+class Channel(Asked):
+    """`to` is a mail address, an http(s) URL, or an Apprise URL. Logins in it are never shown again.
+
+    `secret_variable` names the environment variable of the service with the webhook's HMAC key.
+    """
+
+    kind: ChannelKind
+    to: Annotated[str, Field(min_length=3, max_length=1000)]
+    secret_variable: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$", max_length=80)] = ""
+
+
+class RuleRequest(Asked):
+    """A rule: an event that fits all of it is told over every channel. Empty `cameras` or `types`: all.
+
+    `within` seconds the same camera and type are one message with a count.
+    """
+
+    name: Name
+    enabled: bool = True
+    cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
+    types: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    priority: Priority = Priority.NORMAL
+    schedule: Schedule = ()
+    channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=16)]
+    within: Annotated[float, Field(ge=0, le=3600)] = 15
+
+
+class Rule(Said):
+    """A rule as it stands; the channels' `to` have their credentials taken out."""
+
+    name: str
+    enabled: bool
+    cameras: tuple[str, ...]
+    types: tuple[str, ...]
+    priority: Priority
+    schedule: Schedule
+    channels: tuple[Channel, ...]
+    within: float
+
+
+class Delivery(Said):
+    """One message of the outbox: `state` is waiting, sent or given_up; `why` of the newest failure."""
+
+    id: str
+    rule: str
+    kind: ChannelKind
+    to: str
+    state: str
+    count: int = 1
+    attempts: int = 0
+    created: Moment
+    sent: Moment | None = None
+    why: str = ""
+
+
+class TestResult(Said):
+    """What a test send did, per channel."""
+
+    __test__ = False  # not a test of pytest's
+
+    sent: list[str] = []
+    failed: dict[str, str] = {}

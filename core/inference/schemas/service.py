@@ -1,0 +1,95 @@
+"""The whole service as it is now."""
+
+from __future__ import annotations
+
+from core.inference.schemas.base import Said
+from core.inference.schemas.cameras import CameraStatus
+from core.inference.schemas.events import LoggerStatus
+
+
+class ModelStatus(Said):
+    """One model of the pool. `cost` in bytes as measured, else `declared`; `leases` are cameras that use it.
+
+    `state` is loading, ready, idle or failed (`why`). Rates are items a second; `wait` and `batch` are the means of the
+    newest batches: seconds from asking to answer, and items together.
+    """
+
+    key: str
+    state: str
+    provider: str = ""
+    cost: int = 0
+    declared: int = 0
+    measured: bool = False
+    pinned: bool = False
+    leases: int = 0
+    rate: float = 0
+    wait: float | None = None
+    batch: float | None = None
+    why: str = ""
+
+
+class LedgerStatus(Said):
+    """The memory the models share, in bytes. `device` is `cuda:0 <name>` or `memory`.
+
+    `ours` is what the models were measured to cost, `others` what else NVML sees in use, `drift` how much more this
+    process uses than its models explain.
+    """
+
+    device: str
+    total: int
+    reserve: int
+    ours: int
+    others: int = 0
+    free: int = 0
+    drift: int = 0
+    models: list[ModelStatus] = []
+
+
+class AnalyserStatus(Said):
+    """`state` is off, ready, busy or broken (the circuit is open: `why`, next try in `retry_in` seconds)."""
+
+    state: str = "off"
+    backend: str = ""
+    queue: int = 0
+    answered: int = 0
+    failed: int = 0
+    why: str = ""
+    retry_in: float | None = None
+
+
+class OutboxStatus(Said):
+    """Messages that wait, and since when the oldest does, in seconds."""
+
+    waiting: int = 0
+    oldest: float | None = None
+    sent: int = 0
+    given_up: int = 0
+    why: str = ""
+
+
+class StorageStatus(Said):
+    """Clips and snapshots on disk, in bytes; `state` is ok or full (`why`)."""
+
+    clips: int = 0
+    used: int = 0
+    free: int = 0
+    state: str = "ok"
+    why: str = ""
+
+
+class ServiceStatus(Said):
+    """The whole service: `started` is a Unix time, `uptime` seconds, `rss` bytes; `newest_event` an event's id."""
+
+    version: str
+    started: float
+    uptime: float
+    rss: int
+    cameras: list[CameraStatus] = []
+    ledger: LedgerStatus | None = None
+    logger: LoggerStatus = LoggerStatus()
+    analyser: AnalyserStatus = AnalyserStatus()
+    outbox: OutboxStatus = OutboxStatus()
+    storage: StorageStatus = StorageStatus()
+    newest_event: str = ""
+    unacknowledged: int = 0
+    zone: str = "UTC"

@@ -1,0 +1,81 @@
+"""Users, roles and what they log in with."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said
+
+Password = Annotated[SecretStr, Field(min_length=10, max_length=256)]
+
+
+class Role(str, Enum):
+    """VIEWER sees; OPERATOR also acknowledges, starts and stops; ADMIN also sets cameras, users and rules."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """0 for VIEWER to 2 for ADMIN."""
+        return list(Role).index(self)
+
+
+class User(Said):
+    """Someone who may log in. `cameras` are those that may be seen, None all of them."""
+
+    name: str
+    role: Role
+    active: bool = True
+    cameras: list[str] | None = None
+    created: Moment
+    last_login: Moment | None = None
+
+
+class UserRequest(Asked):
+    """A user to add."""
+
+    name: Name
+    password: Password
+    role: Role = Role.VIEWER
+    cameras: list[CameraId] | None = None
+
+
+class UserUpdate(Asked):
+    """What changes; what is not named stays. A new password or `active: false` ends every login of the user.
+
+    `all_cameras: true` takes the limit to some cameras away.
+    """
+
+    password: Password | None = None
+    role: Role | None = None
+    active: bool | None = None
+    cameras: list[CameraId] | None = None
+    all_cameras: bool = False
+
+
+class Login(Asked):
+    """Name and password."""
+
+    name: Annotated[str, Field(max_length=63)]
+    password: Annotated[SecretStr, Field(max_length=256)]
+
+
+class Refresh(Asked):
+    """A refresh token, good for one use."""
+
+    refresh: Annotated[str, Field(max_length=4096)]
+
+
+class Tokens(Said):
+    """`access` goes into every request as a bearer token for `expires_in` seconds; `refresh` then gives new ones."""
+
+    access: str
+    refresh: str
+    expires_in: int
+    user: str
+    role: Role
