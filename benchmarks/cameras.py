@@ -17,6 +17,7 @@ from core.inference.cameras.decoder import Connection
 from core.inference.cameras.failures import StreamEnded
 from core.inference.cameras.frames import CaptureClock, Frame, LatestFrame, Rate
 from core.inference.cameras.picture import convert
+from core.inference.models.detector import Sample
 from core.inference.models.motion import MotionDetector
 from tests.support.rtsp import make_clip
 

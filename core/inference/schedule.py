@@ -18,7 +18,5 @@ def _within(window: Window, local: datetime) -> bool:
     clock = local.time()
     if window.start < window.end:
         return local.weekday() in window.days and window.start <= clock < window.end
-    yesterday = (local - timedelta(days=1)).weekday()
-    return (local.weekday() in window.days and clock >= window.start) or (
-        yesterday in window.days and clock < window.end
-    )
+    began = local if clock >= window.start else local - timedelta(days=1)
+    return began.weekday() in window.days and (clock >= window.start or clock < window.end)
