@@ -37,11 +37,12 @@ def main() -> int:
         for _ in range(ROUNDS):
             by_hand.append(_timed(lambda: _by_hand(site, engine)))
             ours.append(_timed(lambda: build.run(site, NAME, options, NullProgress())))
-    ratio = min(ours) / min(by_hand)
+    # Pairs, for both of a pair met the same machine: the minima of few long runs tell more of it than of the builds.
+    ratio = statistics.median(mine / hand for mine, hand in zip(ours, by_hand, strict=True))
     verdict = "ok" if ratio <= LIMIT else "TOO SLOW"
     print(f"docker buildx build by hand  {min(by_hand):8.2f} s   (median {statistics.median(by_hand):.2f} s)")
     print(f"xaiva build                  {min(ours):8.2f} s   (median {statistics.median(ours):.2f} s)")
-    print(f"ratio                        {ratio:8.3f}     (at most {LIMIT})  {verdict}")
+    print(f"median ratio of pairs        {ratio:8.3f}     (at most {LIMIT})  {verdict}")
     return 0 if ratio <= LIMIT else 1
 
 
