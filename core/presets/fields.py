@@ -213,8 +213,10 @@ def _check_destination(text: str) -> None:
 
 
 def _option(name: str, pattern: str, example: str) -> AfterValidator:
+    """One word for the shell; `;` is allowed, as CMake separates the items of a list with it, and is quoted."""
+
     def check(text: str) -> None:
-        if not re.match(pattern, text) or re.search(r"""[\s`$"'\\;|&<>]""", text):
+        if not re.match(pattern, text) or re.search(r"""[\s`$"'\\|&<>]""", text):
             raise wrong(f"{text!r} is not one {name} option", f'write each option as a text of its own, as "{example}"')
 
     return _checked(check)

@@ -107,6 +107,18 @@ def test_everything_at_once() -> None:
     assert not any(step.word in ("ADD", "ARG") for step in instructions(text))
 
 
+def test_a_list_of_cmake_arrives_as_one_word() -> None:
+    preset = preset_of(build_options={"opencv_cmake": ["-DCUDA_ARCH_BIN=8.6;8.9", "-DWITH_CUDA=ON"]})
+    text = render("p", preset, lock_of(preset, "common", files=SOURCES))
+    assert lint(text) == []
+    (step,) = [one.text for one in instructions(text) if "cmake -S . " in one.text and "OPENCV_" in one.text]
+    command = step[step.index("cmake -S . ") :].partition(" && ")[0]
+    words = subprocess.run(
+        ["sh", "-c", command.replace("cmake", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[-2:] == ["-DCUDA_ARCH_BIN=8.6;8.9", "-DWITH_CUDA=ON"]
+
+
 def test_wheels_and_debs_are_mounted_never_copied() -> None:
     copies = [step.text for step in instructions(render("p", FULL, full_lock())) if step.word == "COPY"]
     assert not any("wheels" in copy or "debs" in copy for copy in copies)

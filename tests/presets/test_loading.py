@@ -157,6 +157,8 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"run": {"environment": {"A": 1}}}, "run.environment.A", "in quotes"),
         ({"run": {"health_check": {"command": []}}}, "run.health_check.command", "at least one"),
         ({"build_options": {"ffmpeg_configure": ["--x; reboot"]}}, "build_options.ffmpeg_configure[0]", "--enable-gpl"),
+        ({"build_options": {"opencv_cmake": ["-DX=a;$(reboot)"]}}, "build_options.opencv_cmake[0]", "-DWITH_CUDA=ON"),
+        ({"build_options": {"opencv_cmake": ["-DX=a;'b"]}}, "build_options.opencv_cmake[0]", "-DWITH_CUDA=ON"),
         ({"build_options": {"opencv_cmake": ["WITH_CUDA=ON"]}}, "build_options.opencv_cmake[0]", "-DWITH_CUDA=ON"),
         ({"build_options": {"xaiva_media_branch": "-x"}}, "build_options.xaiva_media_branch", "branch, tag or commit"),
         ({"overrides": ["Torch Tag"]}, "overrides[0]", "code"),
