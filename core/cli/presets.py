@@ -15,14 +15,6 @@ from core.errors import InputError, XaivaError
 if TYPE_CHECKING:
     from core.presets.compat import TargetMachine
 
-NEW_PRESET = """{
-  "metadata": {"description": ""},
-  "base_image": "debian:bookworm-slim",
-  "python_version": "3.11",
-  "layers": []
-}
-"""
-
 
 @click.group("preset")
 def preset_command() -> None:
@@ -82,12 +74,10 @@ def show(session: Session, preset: str, as_json: bool) -> None:
 @click.pass_obj
 def new(session: Session, name: str, source: str | None, as_json: bool) -> None:
     """Make a preset from a file, or a small one to edit."""
-    from core.presets.store import preset_path, save
+    from core.presets.store import STARTER, create
 
-    if preset_path(session.site, name).exists():
-        raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
-    text = NEW_PRESET if source is None else sys.stdin.read() if source == "-" else Path(source).read_text()
-    _say_path(save(session.site, name, text), as_json)
+    text = STARTER if source is None else sys.stdin.read() if source == "-" else Path(source).read_text()
+    _say_path(create(session.site, name, text), as_json)
 
 
 @preset_command.command("duplicate")

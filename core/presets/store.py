@@ -21,6 +21,17 @@ from core.site import Site
 SCHEMA_FILE = "preset.schema.json"
 MAX_BYTES = 1 << 20  # a preset is a few kilobytes; more is another file under a wrong name
 
+# What a new preset begins with: it builds as it is and has the sections that are edited first.
+STARTER = """{
+  "$schema": "./preset.schema.json",
+  "metadata": {"description": "what this image is for"},
+  "base_image": "debian:bookworm-slim",
+  "python_version": "3.11",
+  "layers": [],
+  "run": {"ports": ["8600:8600"], "volumes": ["./data:/data"]}
+}
+"""
+
 # What a preset says for people, for its machine and for its containers: the image is the same without it.
 _NOT_IN_THE_IMAGE = frozenset({"$schema", "metadata", "target", "overrides", "run"})
 
@@ -103,6 +114,12 @@ def save(site: Site, name: str, content: Preset | str) -> Path:
     preset_from_text(text, path)
     write_atomic(path, text)
     return path
+
+
+def create(site: Site, name: str, text: str = STARTER) -> Path:
+    """Write a new preset and return its path. Raises InputError when the name is taken or the text cannot be used."""
+    _free(site, name)
+    return save(site, name, text)
 
 
 def duplicate(site: Site, name: str, new_name: str) -> Path:

@@ -114,16 +114,9 @@ class PresetsScreen(ListScreen):
 
     def action_new(self) -> None:
         """A name, then the editor."""
+        from core.presets.store import create
 
-        def write(name: str) -> None:
-            from core.errors import InputError
-            from core.presets.store import preset_path, save
-
-            if preset_path(self.site, name).exists():
-                raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
-            save(self.site, name, NEW)
-
-        self._ask_name("New preset", "", write, self._edit)
+        self._ask_name("New preset", "", partial(create, self.site), self._edit)
 
     def action_duplicate(self) -> None:
         """Under another name."""
@@ -171,14 +164,3 @@ class PresetsScreen(ListScreen):
             "Delete",
             lambda: self.background(partial(delete, self.site, name), lambda _: self._changed("", f"{name} deleted")),
         )
-
-
-NEW = """{
-  "$schema": "./preset.schema.json",
-  "metadata": {"description": "what this image is for"},
-  "base_image": "debian:12-slim",
-  "python_version": "3.11",
-  "layers": [],
-  "run": {"ports": ["8600:8600"], "volumes": ["./data:/data"]}
-}
-"""
