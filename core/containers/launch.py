@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from core import labels
+from core.containers import aside
 from core.containers import preflight as checks
 from core.containers.gpu_access import device_request
 from core.containers.listing import get
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import docker
 
 SECOND = 10**9  # the API counts durations in nanoseconds
-_ASIDE = "-before"  # suffix of the old container's name until the new one runs
 
 
 class LaunchError(XaivaError):
@@ -82,7 +82,8 @@ def launch(
 ) -> Container:
     """Start the preset's container and return it as it stands a second later.
 
-    `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs.
+    `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs. What a
+    launch that was cut off has left is put right first.
     `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is mounted at
     /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the place of the
     service that is installed in the image.
@@ -95,6 +96,7 @@ def launch(
     dev_mode = preset.run.dev.enabled if dev is None else dev
     settings = read(site, preset_name, preset, dev=dev_mode)
     client = connect(site)
+    aside.recover(client, name)
     around = _look_around(client, site, preset_name, settings, dev_mode)
     if create_folders and around.local:
         _create_folders(settings)
@@ -174,7 +176,7 @@ def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Co
     what = f"Launch of container {name}"
     if old is not None:
         with engine_errors(what):
-            client.api.rename(old.id, name + _ASIDE)
+            client.api.rename(old.id, aside.name_of(name))
     created = ""
     api: Any = client.api  # the SDK's types leave the first call out
     try:
@@ -183,7 +185,7 @@ def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Co
             api.start(created)
         watch_start(client, created)
     except BaseException as error:
-        _put_back(client, name, created, old)
+        aside.put_back(client, name, created, old.id if old else "")
         if isinstance(error, EngineError):
             raise explained(error) from error
         raise
@@ -191,14 +193,3 @@ def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Co
         with engine_errors(f"Removal of the container {name} of before"):
             client.api.remove_container(old.id, force=True)
     return get(client, created)
-
-
-def _put_back(client: docker.DockerClient, name: str, created: str, old: Container | None) -> None:
-    try:
-        with engine_errors(f"Clean-up after the failed launch of {name}"):
-            if created:
-                client.api.remove_container(created, force=True)
-            if old is not None:
-                client.api.rename(old.id, name)
-    except EngineError:
-        pass  # the launch's own failure is what the reader needs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from core.containers.aside import leftover
 from core.containers.listing import from_inspect, inspect
 from core.containers.logs import tail_text
 from core.containers.model import Container, Health, State
@@ -102,10 +103,13 @@ def watch_start(client: docker.DockerClient, reference: str) -> None:
 
 
 def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
-    """What is wrong with a container: out of memory, unhealthy, ended in error, restarted. Raises EngineError."""
+    """What is wrong with a container: out of memory, unhealthy, ended in error, restarted, left aside.
+
+    Raises EngineError.
+    """
     data = inspect(client, reference)
     container = from_inspect(data)
-    found: list[Finding] = []
+    found: list[Finding] = [one for one in [leftover(container)] if one]
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
         remedy = "give it more memory, or a smaller model or batch; xaiva stats shows what containers use"

@@ -241,6 +241,44 @@ def test_failed_replacement_leaves_the_old_container(
     assert (left.id, left.name) == (first.id, first.name)
 
 
+def test_a_replacement_cut_off_before_the_new_one_is_there(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, preset())
+    stop(client, old.name, seconds=0)
+    client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
+
+    assert diagnose(client, f"{old.name}-before")[0].code == "set-aside"
+    with pytest.raises(LaunchError, match="there is a stopped one"):
+        launch(engine_site, NAME, preset())
+    assert [(one.id, one.name) for one in list_containers(client)] == [(old.id, old.name)]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_replacement_cut_off_with_the_new_one_there(
+    engine_site: Site, client: docker.DockerClient, image: str, started: bool
+) -> None:
+    old = launch(engine_site, NAME, preset())
+    stop(client, old.name, seconds=0)
+    client.api.rename(old.id, f"{old.name}-before")
+    new = _created(client, old.name)
+    if started:
+        client.api.start(new)
+        with pytest.raises(LaunchError, match="running already"):
+            launch(engine_site, NAME, preset(), replace=True)
+        assert [one.id for one in list_containers(client)] == [new]
+    else:
+        third = launch(engine_site, NAME, preset(), replace=True)
+        assert third.id not in (old.id, new)
+        assert [(one.id, one.name) for one in list_containers(client)] == [(third.id, old.name)]
+
+
+def _created(client: docker.DockerClient, name: str) -> str:
+    """A container of ours that is made but not started."""
+    marks = {labels.PRESET: NAME, labels.SITE: "/anywhere"}
+    return str(client.api.create_container(BASE_IMAGE, ["sleep", "1000"], name=name, labels=marks)["Id"])
+
+
 def test_strangers_name_is_never_taken(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
 ) -> None:
