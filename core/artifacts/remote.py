@@ -27,7 +27,10 @@ class Unreachable(XaivaError):
 
 
 def with_sizes(files: Sequence[LockedFile], network: Network, progress: Progress, threads: int) -> list[LockedFile]:
-    """The files with their sizes, asked of their servers where unknown. Raises Unreachable, Cancelled."""
+    """The files with their sizes, asked of their servers where unknown; 0 where the server does not tell.
+
+    Raises Unreachable, Cancelled.
+    """
     unknown = [file for file in files if not file.size]
     if not unknown:
         return list(files)
@@ -49,11 +52,11 @@ def _wait(futures: list[Future[int]], progress: Progress, network: Network) -> N
 
 
 def size_of(file: LockedFile, network: Network) -> int:
-    """The size in bytes of the file at its URL. Raises Unreachable."""
+    """The size in bytes of the file at its URL; 0 when the server has it and does not tell. Raises Unreachable."""
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
     headers = network.credentials(file)
-    why = ""
+    why, there = "", False
     for _ in range(ATTEMPTS):
         for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             try:
@@ -70,7 +73,22 @@ def size_of(file: LockedFile, network: Network) -> int:
             if status == 200 and length.isdigit():
                 return int(length)
             why = f"the server answers {status}"
+            there = there or (method == "GET" and status in (200, 206))
+        if there:
+            return 0
     raise _unreachable(file.url, why)
+
+
+def measured(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
+    """The file with the size its server tells; one that tells none is downloaded now, to its place in `folder`.
+
+    Raises Unreachable, Cancelled, and XaivaError when its bytes have another SHA-256 than `file` says.
+    """
+    size = file.size or size_of(file, network)
+    if not size:
+        progress.log(f"{file.path}: the server does not tell its size; downloading it to learn it")
+        _, _, size = fetch_unknown(file, lambda _: file.under(folder), network, progress)
+    return file.model_copy(update={"size": size})
 
 
 def fetch_unknown(
@@ -78,7 +96,7 @@ def fetch_unknown(
 ) -> tuple[Path, str, int]:
     """Download `file` once to learn its SHA-256; it is put at `target_of(sha256)`.
 
-    Returns path, SHA-256 and size. Raises Unreachable, Cancelled.
+    Returns path, SHA-256 and size. Raises Unreachable, Cancelled, and XaivaError when `file` names another SHA-256.
     """
     digest = hashlib.sha256()
     folder = target_of("0" * 64).parent
@@ -90,6 +108,12 @@ def fetch_unknown(
             out.flush()
             os.fsync(out.fileno())
             size = out.tell()
+        if file.sha256 and digest.hexdigest() != file.sha256:
+            raise XaivaError(
+                f"{file.path} from {_place(file.url)}",
+                f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
+                "something on the way changes files, or the origin did; try again, or correct the hash",
+            )
         target = target_of(digest.hexdigest())
         os.replace(temporary, target)
     finally:
@@ -129,8 +153,12 @@ def local_path(url: str) -> Path:
 
 
 def _unreachable(url: str, why: str) -> Unreachable:
+    return Unreachable(_place(url), why, "check the network")
+
+
+def _place(url: str) -> str:
     parts = urlsplit(url)
-    return Unreachable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", why, "check the network")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no credentials, no signed query
 
 
 def _why(error: BaseException) -> str:

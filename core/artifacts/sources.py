@@ -15,7 +15,7 @@ from core.artifacts.child import run_child
 from core.artifacts.indexes import uv_environment
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.remote import Unreachable, fetch_unknown, size_of
+from core.artifacts.remote import Unreachable, fetch_unknown, measured
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX, sha256_file
 from core.presets.model import MEDIA_SOURCE as MEDIA
@@ -163,8 +163,8 @@ def _by_url(desk: Desk, source: Source) -> LockedFile:
         token_variable=source.token_variable,
     )
     if source.sha256:
-        size = size_of(draft, desk.network)
-        return draft.model_copy(update={"size": size, "path": _path(source.name, source.sha256, suffix)})
+        placed = draft.model_copy(update={"path": _path(source.name, source.sha256, suffix)})
+        return measured(placed, desk.folder, desk.network, desk.progress)
     desk.progress.log(f"source {source.name}: downloading it once to learn its SHA-256")
     path, sha256, size = fetch_unknown(
         draft, lambda sha: desk.folder / _path(source.name, sha, suffix), desk.network, desk.progress
@@ -253,7 +253,7 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
         token_variable=model.token_variable,
     )
     if model.url:
-        return draft.model_copy(update={"size": size_of(draft, desk.network)})
+        return measured(draft, desk.folder, desk.network, desk.progress)
     path = resolve_path(desk.site, model.file)
     if not path.is_file():
         raise InputError(f"Model {model.name}: {path}", "there is no such file", "correct `file` in the preset")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.remote import fetch_unknown, local_path, with_sizes
+from core.artifacts.remote import fetch_unknown, local_path, measured, with_sizes
 from core.artifacts.resolve import Resolution, Wanted, Wheel, resolve
 from core.artifacts.store import LOCAL_WHEELS, folder
 from core.files import sha256_file
@@ -72,7 +72,8 @@ def _complete(
         result.layers.append((layer, [file.path for file in files]))
         drafts += files
     drafts = [file if file.sha256 else _learn(file, artifacts, network, progress) for file in drafts]
-    result.files = with_sizes(drafts, network, progress, site.settings.sync.connections)
+    sized = with_sizes(drafts, network, progress, site.settings.sync.connections)
+    result.files = [file if file.size else measured(file, artifacts, network, progress) for file in sized]
     return result
 
 

@@ -52,6 +52,7 @@ class Index:
     folder: Path
     server: ThreadingHTTPServer
     ranges: bool = True
+    tells_size: bool = True  # else every file comes in chunks
     login: str = ""  # `user:password` that every request must bring
     etags: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
@@ -180,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._text(302, "", {"Location": fault.redirect}, body)
         if not path.is_file():
             return self._text(404, "no such file", {}, body)
+        if not index.tells_size:
+            return self._chunks(path, body)
         size, etag = path.stat().st_size, index.etag(name)
         start, end, status = 0, size, 200
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -201,6 +204,14 @@ class _Handler(BaseHTTPRequestHandler):
         if body:
             self._send(path, start, end - start, fault)
         return None
+
+    def _chunks(self, path: Path, body: bool) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if body:
+            content = path.read_bytes()
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content))
 
     def _send(self, path: Path, start: int, count: int, fault: Fault | None) -> None:
         cut = min((limit for limit in (fault.drop_after, fault.stall_after) if limit >= 0), default=-1) if fault else -1
