@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 
+from core.artifacts.lockfile import LockedFile
+from core.artifacts.store import folder, locked_presets
 from core.files import write_atomic
 from core.site import Site
 
@@ -62,3 +65,24 @@ class Seen:
                 self._marks[path] = ((size, mtime, ctime, inode), sha256)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._marks = {}  # without it files are read again, nothing worse
+
+
+def remember_links(site: Site, preset: str, files: Sequence[LockedFile]) -> None:
+    """Tell the other presets that `files` of this one, just found good, are links to theirs.
+
+    A new link changes a file's ctime: without this their next sync would read it once more.
+    """
+    inodes = {}
+    for file in files:
+        stat = os.lstat(file.under(folder(site, preset)))
+        inodes[stat.st_dev, stat.st_ino] = file.sha256
+    for name, lock in locked_presets(site) if inodes else ():
+        seen = Seen(site, name)
+        for theirs in lock.files if name != preset else ():
+            try:
+                stat = os.lstat(theirs.under(folder(site, name)))
+            except OSError:
+                continue
+            if inodes.get((stat.st_dev, stat.st_ino)) == theirs.sha256:
+                seen.remember(theirs.path, stat, theirs.sha256)
+        seen.save({theirs.path for theirs in lock.files})

@@ -18,7 +18,7 @@ from core.artifacts.making import make
 from core.artifacts.network import Network
 from core.artifacts.partial import Partial, leftovers
 from core.artifacts.plan import SyncPlan, Work, check_space, plan, prepare, summarize
-from core.artifacts.seen import Seen
+from core.artifacts.seen import Seen, remember_links
 from core.artifacts.stages import stage
 from core.artifacts.store import PARTIAL, folder
 from core.artifacts.survey import MANAGED
@@ -112,14 +112,16 @@ class _Syncing:
 
     def _link(self) -> list[LockedFile]:
         """Share equal files of other presets. Returns those that turned out not to be equal."""
-        not_equal = []
+        not_equal, shared = [], []
         for file, twin in self.work.link:
             if self._share(file, twin):
-                self.linked += 1
+                shared.append(file)
             elif file.url.startswith(("http://", "https://")):
                 not_equal.append(file)
             else:
                 self.work.make.append(file)
+        self.linked = len(shared)
+        remember_links(self.site, self.preset, shared)
         return not_equal
 
     def _share(self, file: LockedFile, twin: Path) -> bool:

@@ -19,11 +19,13 @@ import pytest
 from core.artifacts import sync, verify
 from core.artifacts.download import LEAVE_SECONDS
 from core.artifacts.lockfile import Kind
+from core.artifacts.network import Network
 from core.artifacts.partial import PIECE, Partial
+from core.artifacts.remote import Unreachable, measured, with_sizes
 from core.artifacts.seen import Seen
-from core.artifacts.store import folder
+from core.artifacts.store import folder, read_lock
 from core.errors import Cancelled, ChecksFailed, XaivaError
-from core.progress import StageState
+from core.progress import NullProgress, StageState
 from core.site import Site, SyncSettings
 from tests.support import require
 from tests.support.artifacts import QUICK, Recorder, locked, random_file, with_settings, write_lock_of
@@ -294,8 +296,33 @@ def test_equal_files_of_two_presets_share_the_disk(quick: Site, index: Index) ->
     assert outcome["linked_files"] == 2
     assert len(index.requests) == served
     assert (folder(quick, "other") / "models/a-1.whl").stat().st_ino == paths[0].stat().st_ino
+    for preset in (NAME, "other"):  # the new links have changed the files' ctime: neither reads them again for that
+        seen = Seen(quick, preset)
+        for file in read_lock(quick, preset).files:
+            assert seen.knows(file.path, file.under(folder(quick, preset)).lstat(), file.sha256)
     damage_flip(paths[0])  # in place: the other preset's file is the same one, and both say so
     assert [finding.where for finding in verify.verify(quick, "other")] == ["models/a-1.whl"]
+
+
+def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:
+    """What is to be locked is then measured by downloading it, and its bytes must be the announced ones."""
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    file = locked(path, index.file_url("a-1.whl")).model_copy(update={"size": 0})
+    index.tells_size = False
+    network = Network(quick)
+    assert with_sizes([file], network, NullProgress(), 2) == [file]
+    root = folder(quick, NAME)
+    assert measured(file, root, network, NullProgress()).size == SMALL
+    assert file.under(root).read_bytes() == path.read_bytes()
+    with pytest.raises(XaivaError, match="SHA-256"):
+        measured(file.model_copy(update={"sha256": "ab" * 32}), root / "other", network, NullProgress())
+    assert [found for found in (root / "other").rglob("*") if found.is_file()] == []
+    with pytest.raises(Unreachable, match="404"):
+        measured(file.model_copy(update={"url": index.file_url("gone")}), root, network, NullProgress())
+    write_lock_of(quick, NAME, [measured(file, root, network, NullProgress())])
+    file.under(root).unlink()
+    run(quick)
+    assert verify.verify(quick, NAME) == []
 
 
 def test_a_twin_with_other_bytes_is_not_shared(quick: Site, index: Index) -> None:
