@@ -31,9 +31,10 @@ class EngineSettings(_Section):
 
 
 class ServiceSettings(_Section):
-    """Where the console finds the inference service."""
+    """Where the console finds the inference service. `ca`: PEM file that vouches for its certificate, from the site."""
 
     url: str = "http://127.0.0.1:8600"
+    ca: str = ""
 
 
 class SyncSettings(_Section):

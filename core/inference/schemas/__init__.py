@@ -36,11 +36,13 @@ from core.inference.schemas.events import (
     DayStatistics,
     Event,
     EventPage,
+    EventQuery,
     Fact,
     LoggerStatus,
     Priority,
     Protect,
     Statistics,
+    StatisticsQuery,
 )
 from core.inference.schemas.rules import Channel, ChannelKind, Delivery, Rule, RuleRequest, TestResult
 from core.inference.schemas.service import (
@@ -77,6 +79,7 @@ __all__ = [
     "Detection",
     "Event",
     "EventPage",
+    "EventQuery",
     "Fact",
     "Health",
     "LearnRequest",
@@ -98,6 +101,7 @@ __all__ = [
     "Schedule",
     "ServiceStatus",
     "Statistics",
+    "StatisticsQuery",
     "StorageStatus",
     "SuspendRequest",
     "TestResult",

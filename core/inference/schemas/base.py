@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, time, timezone
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
+VERSION_HEADER = "X-Xaiva-Api"  # every answer carries the service's API_VERSION
 
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule, an agent flow
@@ -18,7 +19,10 @@ Weekday = Annotated[int, Field(ge=0, le=6)]  # 0 is Monday
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise ValueError("a moment before the year 1 or after 9999 in UTC") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
@@ -31,9 +35,24 @@ class Said(BaseModel):
 
 
 class Asked(BaseModel):
-    """What the service is asked. Unknown keys are refused: a misspelt setting must not be lost in silence."""
+    """What the service is asked. Unknown keys are refused: a misspelt setting must not be lost in silence.
+
+    So is a text that a database cannot hold: one with a NUL, or with half a surrogate pair.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        if isinstance(value, str):
+            if "\0" in value:
+                raise ValueError("a text cannot hold a NUL character")
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError("it is not valid Unicode text") from None
+        return value
 
 
 class Window(Asked):

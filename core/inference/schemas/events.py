@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from core.inference.schemas.base import Asked, Moment, Said
+from core.inference.schemas.base import Asked, CameraId, Moment, Said, Share, Word
+
+LONGEST_STATISTICS = 400  # days in one answer
 
 
 class Priority(str, Enum):
@@ -104,6 +107,27 @@ class Event(Said):
     note: str = ""
 
 
+class EventQuery(Asked):
+    """Which events, in what order, and where to go on. All that is named must fit; `text` is looked for in words.
+
+    `since` and `until` bound `started`: from, and up to but not including. `cursor` is a page's `next`; all else must
+    then be as it was for that page.
+    """
+
+    camera: CameraId | None = None
+    type: Word | None = None
+    priority: Priority | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    minimum_score: Share | None = None
+    acknowledged: bool | None = None
+    text: Annotated[str, Field(max_length=200)] = ""
+    sort: Literal["time", "score"] = "time"
+    ascending: bool = False
+    cursor: Annotated[str, Field(max_length=500)] = ""
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
 class EventPage(Said):
     """Some events, newest first unless asked otherwise; `next` is the cursor of the following page, empty if none."""
 
@@ -128,6 +152,23 @@ class Protect(Asked):
     """Keep an event's clip and snapshot when others must go."""
 
     protected: bool
+
+
+class StatisticsQuery(Asked):
+    """Which days in the service's zone, `last` included (at most 400); by default the 7 up to today."""
+
+    first: date | None = None
+    last: date | None = None
+    camera: CameraId | None = None
+
+    @model_validator(mode="after")
+    def _some_days(self) -> Self:
+        for day in (self.first, self.last):
+            if day is not None and not 1970 <= day.year <= 9000:
+                raise ValueError("a day lies between 1970 and 9000")
+        if self.first and self.last and not 0 <= (self.last - self.first).days < LONGEST_STATISTICS:
+            raise ValueError(f"last is not before first, and at most {LONGEST_STATISTICS} days are told at once")
+        return self
 
 
 class DayStatistics(Said):

@@ -1,0 +1,7 @@
+"""The console's view of a running inference service, over HTTP."""
+
+from core.service_client.client import TOKEN_VARIABLE, ServiceClient
+from core.service_client.errors import Forbidden, NotLoggedIn, OtherVersion, ServiceError
+from core.service_client.session import Session
+
+__all__ = ["TOKEN_VARIABLE", "Forbidden", "NotLoggedIn", "OtherVersion", "ServiceClient", "ServiceError", "Session"]

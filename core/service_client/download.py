@@ -1,0 +1,80 @@
+"""A file of the service onto this disk: streamed, resumed where the line broke, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from core.errors import InputError, XaivaError
+from core.files import CHUNK, TEMPORARY_PREFIX, fsync_folder
+from core.service_client.errors import ServiceError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from core.service_client.wire import Wire
+
+SILENCE = 20.0  # seconds without a byte after which the line counts as broken
+TRIES = 5  # lines that broke one after the other without a byte in between
+
+Told = Callable[[int, int], None]  # bytes so far, bytes in all (0: not known)
+
+
+def save(wire: Wire, path: str, target: Path, told: Told | None = None) -> Path:
+    """Write what the service has at `path` to `target`, replacing it; returns it.
+
+    Raises ServiceError when the line breaks again and again, InputError for a target that cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                _fill(wire, path, file, told or (lambda _done, _all: None))
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        fsync_folder(target.parent)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error
+    return target
+
+
+def _fill(wire: Wire, path: str, file: BinaryIO, told: Told) -> None:
+    """Ask for what is missing until all is there."""
+    tag, broken = "", 0
+    while True:
+        before = file.tell()
+        resume = {"Range": f"bytes={before}-", "If-Range": tag} if before and tag else {}
+        try:
+            with wire.streamed(path, {}, {**resume, "Accept-Encoding": "identity"}, SILENCE) as response:
+                if response.status_code != 206:
+                    file.seek(0)
+                    file.truncate()
+                tag = response.headers.get("etag", "")
+                if _copy(response, file, told):
+                    return
+        except ServiceError as error:
+            if type(error) is not ServiceError or not tag:
+                raise  # refused, not broken
+            broken = 0 if file.tell() > before else broken + 1
+            if broken >= TRIES:
+                raise
+            continue
+        raise XaivaError(f"{wire.url}{path}", "it ended before all of it was sent", "try again")
+
+
+def _copy(response: httpx.Response, file: BinaryIO, told: Told) -> bool:
+    """Append the body; whether it is all there."""
+    total = file.tell() + int(response.headers.get("content-length", 0))
+    for piece in response.iter_bytes(CHUNK):
+        file.write(piece)
+        told(file.tell(), total)
+    return not total or file.tell() == total
