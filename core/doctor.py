@@ -64,7 +64,7 @@ def _site_folder(site: Site) -> Iterator[Finding]:
 
 
 def _file_system(site: Site) -> Iterator[Finding]:
-    from core.operations.database import NETWORK_FILE_SYSTEMS, file_system
+    from core.mounts import NETWORK_FILE_SYSTEMS, file_system
 
     kind = file_system(site.root)
     if kind in NETWORK_FILE_SYSTEMS:

@@ -10,6 +10,7 @@ import pytest
 
 from core.site import Site
 from tests.support.engine import TestEngine, start_engine
+from tests.support.postgres import Postgres, postgres_server
 
 # The tests must not see the developer's own settings of a site or an engine.
 for name in ("XAIVA_SITE", "XAIVA_SOURCE_PATH", "XAIVA_SERVICE_URL", "DOCKER_HOST", "DOCKER_CONTEXT"):
@@ -43,3 +44,19 @@ def offline_engine() -> Iterator[TestEngine]:
 def engine_site(site: Site, engine: TestEngine) -> Site:
     """A site whose environment points at the test engine."""
     return Site(site.root, site.settings, engine.env)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on SQLite and then on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'xaiva.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()

@@ -10,32 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import XaivaError
+from core.mounts import NETWORK_FILE_SYSTEMS, file_system
 from core.operations import sql
 
 BUSY_SECONDS = 10.0
 SITES_HELD = 4  # ledgers that a thread keeps open
 _local = threading.local()
-# SQLite's locks and shared memory cannot be trusted there.
-NETWORK_FILE_SYSTEMS = frozenset(
-    (
-        *(
-            "9p",
-            "afs",
-            "beegfs",
-            "ceph",
-            "cifs",
-            "glusterfs",
-            "gpfs",
-            "lustre",
-            "ncpfs",
-            "nfs",
-            "nfs4",
-            "smb3",
-            "smbfs",
-        ),
-        *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
-    )
-)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -134,23 +114,6 @@ def refuse_network(folder: Path) -> None:
             f"it lies on a network file system ({kind}), where file locks cannot be trusted",
             f"put the site on a local disk, or make {folder} a link to a folder on one",
         )
-
-
-def file_system(folder: Path) -> str:
-    """The type of the file system that holds `folder`, as /proc/self/mountinfo names it ("" when unknown)."""
-    target = os.fspath(folder.resolve())
-    best, kind = "", ""
-    for line in _mounts().splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, after.split()[0]
-    return kind
-
-
-def _mounts() -> str:
-    return Path("/proc/self/mountinfo").read_text(errors="replace")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from core import mounts
 from core.errors import ChecksFailed, InputError, XaivaError
-from core.operations import database, processes, sql
+from core.operations import processes, sql
 from core.operations.kinds import KINDS as OUR_KINDS
 from core.operations.ledger import Ledger, raise_for
 from core.operations.model import Busy, State
@@ -184,14 +185,14 @@ def test_a_network_file_system_is_refused(site: Site, monkeypatch: pytest.Monkey
     """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
     table = Path("/proc/self/mountinfo").read_text()
     monkeypatch.setattr(
-        database, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"
+        mounts, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"
     )
     with pytest.raises(XaivaError, match=r"network file system \(nfs4\)"):
         Ledger(site, KINDS).start("quick", "thing")
 
 
 def test_the_file_system_of_a_folder_is_found() -> None:
-    assert database.file_system(Path("/proc")) == "proc"
+    assert mounts.file_system(Path("/proc")) == "proc"
 
 
 def test_a_sites_own_core_does_not_shadow_ours(ledger: Ledger, site: Site) -> None:

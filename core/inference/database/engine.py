@@ -1,0 +1,150 @@
+"""The open database: readers side by side, one writer at a time, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session, sessionmaker
+
+from core.errors import InputError
+from core.inference.database.errors import DatabaseError, explained
+from core.inference.database.migrate import bring_up_to_date
+from core.mounts import NETWORK_FILE_SYSTEMS, file_system
+
+T = TypeVar("T")
+BUSY_SECONDS = 10  # a lock held longer than this is told of as an error
+PRIVATE = 0o600  # it holds password hashes, and camera URLs with their passwords
+_WRITES = "xaiva_writes"  # execution option of the connections that write
+_POSTGRES: dict[
+    str, Any
+] = {  # a server that is gone must show within seconds, not after the kernel's quarter of an hour
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+}
+
+
+class Database:
+    """Opens `url`, backs it up and migrates it when it is older. Every method may be called from any thread.
+
+    Raises InputError for a URL that cannot be meant, and DatabaseError when it cannot be opened: it lies on a network
+    file system, is locked, full, damaged, or of a newer xaiva.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _parsed(url)
+        self.url_shown = self._url.render_as_string(hide_password=True)
+        self._writer = threading.Lock()
+        if self.file is not None:
+            _prepare(self.file)
+        self._engine = _engine(self._url)
+        self._readers = sessionmaker(self._engine, expire_on_commit=False)
+        self._writers = sessionmaker(self._engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
+        try:
+            with explained(self.url_shown):
+                bring_up_to_date(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def file(self) -> Path | None:
+        """SQLite's file; None for a server."""
+        return Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one moment of the database. Raises DatabaseError."""
+        with explained(self.url_shown), self._readers() as session:
+            yield session
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a transaction of its own, after the writers before it: all of it is kept, or nothing.
+
+        Raises DatabaseError, and IntegrityError or DataError when a row itself cannot be kept.
+        """
+        if not self._writer.acquire(timeout=BUSY_SECONDS):
+            raise DatabaseError(f"Database {self.url_shown}", "a write before this one takes too long", "try again")
+        try:
+            with explained(self.url_shown), self._writers.begin() as session:
+                return work(session)
+        finally:
+            self._writer.release()
+
+    def settle(self) -> None:
+        """On return every commit so far survives a power cut; before, SQLite may lose the newest. Raises OSError."""
+        if self.file is None:
+            return
+        for file in (self.file.with_name(self.file.name + "-wal"), self.file):
+            with contextlib.suppress(FileNotFoundError):
+                handle = os.open(file, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InputError(
+            "XAIVA_DATABASE_URL", "it is no URL of a database", "say sqlite:///FILE or postgresql://…"
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise InputError(f"Database {parsed.drivername}", "it is not supported", "say sqlite:///FILE or postgresql://…")
+    if parsed.drivername == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise InputError("Database in memory", "nothing would survive a restart", "say sqlite:///FILE")
+    return parsed
+
+
+def _prepare(file: Path) -> None:
+    """Refuse a network file system; create a missing file so that nobody else can read it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kind = file_system(file.parent)
+        if kind in NETWORK_FILE_SYSTEMS:
+            raise DatabaseError(
+                f"Database {file}",
+                f"it lies on a network file system ({kind}), where file locks cannot be trusted",
+                "put the data folder on a local disk, or give a PostgreSQL server with XAIVA_DATABASE_URL",
+            )
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, PRIVATE))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise DatabaseError(f"Database {file}", why, "give a writable data folder with --data DIR") from error
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, connect_args=_POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=8)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=8)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where _begin says so, not where the driver guesses
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes the lock at once: one that reads first and then writes could be refused without waiting."""
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,99 @@
+"""An older database becomes one of today: backed up first, then all steps in one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from core.errors import XaivaError
+from core.inference.database import migrations
+from core.inference.database.errors import DatabaseError
+
+logger = logging.getLogger(__name__)
+
+BACKUPS_KEPT = 3
+_LOCK = 0x7861697661  # "xaiva": of two services that open one server's database together, the second waits
+
+
+def bring_up_to_date(engine: Engine, shown: str, file: Path | None) -> None:
+    """Create or migrate the tables; `file` is SQLite's. Raises DatabaseError; the database is then as it was before."""
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    if revision == migrations.HEAD:
+        return
+    with _foreign_keys_off(engine) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        _migrate(connection, shown, file)
+
+
+def _migrate(connection: Connection, shown: str, file: Path | None) -> None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision == migrations.HEAD:
+        return  # somebody else was faster
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", os.fspath(Path(migrations.__file__).parent).replace("%", "%%"))
+    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        why = f"a newer xaiva wrote it (step {revision}, this one knows {migrations.HEAD})"
+        raise DatabaseError(f"Database {shown}", why, "use that newer xaiva, or put a backup from before in its place")
+    if revision is not None:
+        kept = _backup_file(file, revision) if file else _backup_schema(connection, revision)
+        logger.info("database %s: migrating from %s to %s, backed up as %s", shown, revision, migrations.HEAD, kept)
+    try:
+        command.upgrade(config, "head")
+    except Exception as error:
+        why = f"its migration to {migrations.HEAD} failed: {error}".partition("\n")[0]
+        raise DatabaseError(f"Database {shown}", why, "it is as it was before; report this with the log") from error
+
+
+@contextlib.contextmanager
+def _foreign_keys_off(engine: Engine) -> Iterator[Connection]:
+    """A connection on which SQLite lets a table be replaced by a new one without emptying those that refer to it."""
+    with engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        if isinstance(raw, sqlite3.Connection):
+            raw.execute("PRAGMA foreign_keys = OFF")
+        yield connection
+        connection.invalidate()  # the next one has its settings again
+
+
+def _backup_file(file: Path, revision: str) -> str:
+    """A copy of the last committed state beside the file; of older copies the newest stay."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    target = file.with_name(f"{file.name}.before-{migrations.HEAD}-from-{revision}-{stamp}")
+    try:
+        handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+        os.fsync(handle)
+        os.close(handle)
+    except (OSError, sqlite3.Error) as error:
+        target.unlink(missing_ok=True)
+        remedy = "make room on its disk: it is not migrated without a backup"
+        raise XaivaError(f"Backup {target}", f"it cannot be written: {error}", remedy) from error
+    backups = sorted(file.parent.glob(f"{file.name}.before-*"), key=lambda path: path.stat().st_mtime)
+    for old in backups[:-BACKUPS_KEPT]:
+        old.unlink()
+    return target.name
+
+
+def _backup_schema(connection: Connection, revision: str) -> str:
+    """A copy of every table in a schema of its own: a server's tools are not in the image."""
+    schema = f"xaiva_before_{migrations.HEAD}_from_{revision}"
+    connection.execute(text(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'))
+    connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+    for table in inspect(connection).get_table_names():
+        connection.execute(text(f'CREATE TABLE "{schema}"."{table}" AS TABLE "{table}"'))
+    return f"schema {schema}"

@@ -1,0 +1,207 @@
+"""Every table of the service. A change here needs a migration beside it; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from core.inference.database.types import Utc
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """Constraints have names of their own, so that a migration can change them on both databases."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
+
+
+class CameraRow(Base):
+    """A camera as it is set; `request` is a `schemas.CameraRequest`."""
+
+    __tablename__ = "cameras"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    request: Mapped[dict[str, Any]]
+
+
+class UserRow(Base):
+    """Someone who may log in. Access tokens carry `generation`: raising it ends them all.
+
+    `limited`: only the cameras of `camera_access` may be seen, else all of them.
+    """
+
+    __tablename__ = "users"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    password_hash: Mapped[str]
+    role: Mapped[str]
+    active: Mapped[bool]
+    limited: Mapped[bool]
+    created: Mapped[datetime]
+    last_login: Mapped[datetime | None]
+    generation: Mapped[int]
+
+
+class CameraAccessRow(Base):
+    """A limited user may see this camera, which may also be one that only the command line names."""
+
+    __tablename__ = "camera_access"
+
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), primary_key=True)
+    camera: Mapped[str] = mapped_column(primary_key=True)
+
+
+class RefreshTokenRow(Base):
+    """A refresh token by its hash. All that came out of one login are one `family`."""
+
+    __tablename__ = "refresh_tokens"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), index=True)
+    family: Mapped[str] = mapped_column(index=True)
+    created: Mapped[datetime]
+    expires: Mapped[datetime] = mapped_column(index=True)
+    used: Mapped[datetime | None]
+    revoked: Mapped[datetime | None]
+
+
+class EventRow(Base):
+    """`schemas.Event`, its clip and analysis flattened; `priority` is the rank, 0 to 3."""
+
+    __tablename__ = "events"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    camera: Mapped[str]
+    camera_name: Mapped[str]
+    type: Mapped[str]
+    priority: Mapped[int]
+    started: Mapped[datetime]
+    decided: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    score: Mapped[float]
+    threshold: Mapped[float]
+    detector: Mapped[str]
+    zone: Mapped[str]
+    snapshot: Mapped[bool]
+    clip_state: Mapped[str]
+    clip_seconds: Mapped[float]
+    clip_bytes: Mapped[int] = mapped_column(BigInteger)
+    clip_why: Mapped[str]
+    analysis_state: Mapped[str]
+    analysis_description: Mapped[str]
+    analysis_confidence: Mapped[float | None]
+    analysis_backend: Mapped[str]
+    analysis_seconds: Mapped[float | None]
+    analysis_why: Mapped[str]
+    facts: Mapped[list[Any]]
+    actions: Mapped[list[Any]]
+    response_time: Mapped[float | None]
+    protected: Mapped[bool] = mapped_column(index=True)
+    acknowledged: Mapped[datetime | None] = mapped_column(index=True)
+    acknowledged_by: Mapped[str]
+    note: Mapped[str]
+
+    __table_args__ = (
+        Index("ix_events_started_id", "started", "id"),
+        Index("ix_events_camera_started_id", "camera", "started", "id"),
+        Index("ix_events_score_id", "score", "id"),
+    )
+
+
+class SpoolRow(Base):
+    """How far a spool of events has come into this database: `position` is where its next record begins."""
+
+    __tablename__ = "spools"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class DailyStatisticsRow(Base):
+    """A day whose events were removed: what `schemas.DayStatistics` says of it, in the zone it was counted in."""
+
+    __tablename__ = "daily_statistics"
+
+    date: Mapped[date] = mapped_column(primary_key=True)
+    zone: Mapped[str] = mapped_column(primary_key=True)
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    events: Mapped[int]
+    acknowledged: Mapped[int]
+    by_type: Mapped[dict[str, Any]]
+    by_priority: Mapped[dict[str, Any]]
+    by_hour: Mapped[list[Any]]
+    highest_score: Mapped[float | None]
+    mean_response: Mapped[float | None]
+
+
+class NotificationRuleRow(Base):
+    """A rule; `request` is a `schemas.RuleRequest`."""
+
+    __tablename__ = "notification_rules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    request: Mapped[dict[str, Any]]
+
+
+class OutboxRow(Base):
+    """One message over one channel. `state` is waiting, sent or given_up; `due` is when it is tried next."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    rule: Mapped[str]
+    kind: Mapped[str]
+    to: Mapped[str]
+    body: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    priority: Mapped[int]
+    count: Mapped[int]
+    attempts: Mapped[int]
+    due: Mapped[datetime]
+    created: Mapped[datetime] = mapped_column(index=True)
+    sent: Mapped[datetime | None]
+    why: Mapped[str]
+    dedup_key: Mapped[str] = mapped_column(index=True)
+
+    __table_args__ = (Index("ix_outbox_state_due", "state", "due"),)
+
+
+class SuspensionRow(Base):
+    """No notifications of this camera until then."""
+
+    __tablename__ = "suspensions"
+
+    camera: Mapped[str] = mapped_column(primary_key=True)
+    until: Mapped[datetime]
+
+
+class SettingRow(Base):
+    """What the service remembers of itself. Secrets do not belong here."""
+
+    __tablename__ = "settings"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+
+
+class ModelCostRow(Base):
+    """What a model was measured to cost, in bytes, on that device."""
+
+    __tablename__ = "model_costs"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str] = mapped_column(primary_key=True)
+    cost: Mapped[int] = mapped_column(BigInteger)
+    measured: Mapped[datetime]

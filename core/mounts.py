@@ -1,0 +1,45 @@
+"""Which file system holds a folder, and whether a database may lie there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# SQLite's locks and shared memory cannot be trusted there.
+NETWORK_FILE_SYSTEMS = frozenset(
+    (
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "glusterfs",
+            "gpfs",
+            "lustre",
+            "ncpfs",
+            "nfs",
+            "nfs4",
+            "smb3",
+            "smbfs",
+        ),
+        *("fuse.ceph", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
+    )
+)
+
+
+def file_system(folder: Path) -> str:
+    """The type of the file system that holds `folder`, as /proc/self/mountinfo names it ("" when unknown)."""
+    target = os.fspath(folder.resolve())
+    best, kind = "", ""
+    for line in _mounts().splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text(errors="replace")

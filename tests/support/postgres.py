@@ -1,0 +1,123 @@
+"""A PostgreSQL server of the tests' own, as the user that it demands to run as."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from tests.support import require
+
+START_SECONDS = 30
+
+
+class Postgres:
+    """A server on a port of the loopback. `password` is its superuser's."""
+
+    password = "not-to-be-shown"
+
+    def __init__(self, binaries: Path, folder: Path, port: int) -> None:
+        self._binaries = binaries
+        self.folder = folder
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def create(self) -> None:
+        """Make the cluster."""
+        pwfile = self.folder / "pw"
+        pwfile.write_text(self.password)
+        arguments = ["-D", str(self.folder / "data"), "-U", "xaiva", "--auth=scram-sha-256", f"--pwfile={pwfile}"]
+        command = [str(self._binaries / "initdb"), *arguments, "--no-sync", "-E", "UTF8", "--locale=C"]
+        if os.geteuid() == 0:
+            account = _account()
+            for path in (self.folder, pwfile):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
+
+    def start(self) -> None:
+        """Start the server; returns when it answers."""
+        settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
+        settings |= {"fsync": "off", "shared_buffers": "16MB", "max_connections": 60, "log_min_messages": "fatal"}
+        options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
+        command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *options]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._as_user()
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self._url("postgres"), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline, "the server does not start"
+                time.sleep(0.05)  # how often it is asked
+
+    def stop(self) -> None:
+        """End every session at once and stop."""
+        if self._process:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def new_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://xaiva:{self.password}@127.0.0.1:{self.port}/{name}"
+
+    def _as_user(self) -> dict[str, object]:
+        if os.geteuid() != 0:
+            return {}
+        account = _account()
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": self.folder}
+
+
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """A running server, gone afterwards."""
+    binaries = _binaries()
+    require(binaries, "PostgreSQL's server (package postgresql)")
+    assert binaries is not None
+    folder = Path(tempfile.mkdtemp(prefix="xaiva-pg-"))
+    server = Postgres(binaries, folder, _free_port())
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
