@@ -185,6 +185,10 @@ class ServiceClient:
         """The newest picture of a live camera, as JPEG."""
         return self._wire.send("GET", f"/cameras/{camera}/snapshot").content
 
+    def thumbnail(self, camera: str, width: int) -> bytes:
+        """The same as PPM, at most `width` pixels wide: for who has no JPEG decoder."""
+        return self._wire.send("GET", f"/cameras/{camera}/snapshot", query={"width": width}).content
+
     # -- events --------------------------------------------------------------------------------------------------------
 
     def events(self, query: EventQuery | None = None) -> EventPage:
@@ -221,6 +225,10 @@ class ServiceClient:
     def event_snapshot(self, event: str) -> bytes:
         """The event's best picture, as JPEG."""
         return self._wire.send("GET", f"/events/{event}/snapshot").content
+
+    def event_thumbnail(self, event: str, width: int) -> bytes:
+        """The same as PPM, at most `width` pixels wide."""
+        return self._wire.send("GET", f"/events/{event}/snapshot", query={"width": width}).content
 
     def save_clip(self, event: str, target: Path, told: Told | None = None) -> Path:
         """Write the event's clip (MP4) to `target`, whole or not at all; `told(done, all)` hears of bytes."""
