@@ -1,0 +1,1 @@
+"""The models that cameras share: one instance a key, within the memory there is."""

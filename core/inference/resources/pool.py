@@ -1,0 +1,396 @@
+"""The pool: one instance a key, created once, leased by many, taken away when it is idle and others need the room."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from core.errors import XaivaError
+from core.inference.resources.devices import Budget
+from core.inference.resources.dispatcher import Asked, Dispatcher, Figures
+from core.inference.resources.ledger import CostStore, Ledger, Shortage
+from core.inference.schemas import LedgerStatus, ModelStatus
+
+logger = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+
+
+class NoRoom(XaivaError):
+    """The model does not fit next to those that are in use."""
+
+
+class LoadFailed(XaivaError):
+    """The model cannot be loaded."""
+
+
+class Loadable(Protocol):
+    """What the pool holds."""
+
+    def load(self) -> None:
+        """Take all memory it will ever need: load, and run once at the largest batch. Raises XaivaError."""
+
+    def close(self) -> None:
+        """Give everything back; also after a `load` that failed."""
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """A model that scores samples in batches; it gets a dispatcher."""
+
+    width: int
+    height: int
+    pixel_format: str
+
+    def score(self, batch: Sequence[Any]) -> list[float]: ...
+
+    def forget(self, camera: str) -> None: ...
+
+
+T = TypeVar("T", bound=Loadable)
+
+
+@dataclass(frozen=True)
+class ModelSpec(Generic[T]):
+    """How a model comes to be. `make` is quick and takes no memory of the device; `load` of what it gives does.
+
+    `declared` bytes count until the model was measured once. A pinned model is never evicted. A scoring one gets up to
+    `max_batch` samples at once and waits at most `max_wait` seconds for them.
+    """
+
+    make: Callable[[], T]
+    declared: int
+    pinned: bool = False
+    max_batch: int = 8
+    max_wait: float = 0.01
+
+
+class _State(str, Enum):
+    LOADING = "loading"
+    READY = "ready"
+    CLOSING = "closing"
+    FAILED = "failed"
+
+
+class _Entry(Generic[T]):
+    """One key. `failure` is what everybody who waited for the load is told."""
+
+    def __init__(self, key: str, spec: ModelSpec[T]) -> None:
+        self.key = key
+        self.spec = spec
+        self.state = _State.LOADING
+        self.loader = threading.get_ident()
+        self.model: T | None = None
+        self.dispatcher: Dispatcher[Any] | None = None
+        self.leases = 0
+        self.idle_since = time.monotonic()
+        self.failure: XaivaError | None = None
+
+    @property
+    def evictable(self) -> bool:
+        return self.state is _State.READY and not self.leases and not self.spec.pinned
+
+    def count(self, change: int) -> None:
+        """So many leases more."""
+        self.leases += change
+        if not self.leases:
+            self.idle_since = time.monotonic()
+        if self.dispatcher is not None:
+            self.dispatcher.expect(self.leases)
+
+    def status(self) -> ModelStatus:
+        figures = self.dispatcher.figures() if self.dispatcher else Figures()
+        idle = self.state is _State.READY and not self.leases
+        return ModelStatus(
+            key=self.key,
+            state="idle" if idle else self.state.value,
+            provider=str(getattr(self.model, "provider", "")),
+            declared=self.spec.declared,
+            pinned=self.spec.pinned,
+            leases=self.leases,
+            rate=round(figures.rate, 2),
+            wait=figures.wait,
+            batch=figures.batch,
+            why=f"{self.failure.what}: {self.failure.why}" if self.failure else "",
+        )
+
+
+class Lease(Generic[T]):
+    """A share of a model, held until `release`. For a scoring model it is a `Scorer`."""
+
+    def __init__(self, pool: ResourcePool, entry: _Entry[T], model: T) -> None:
+        self._pool = pool
+        self._entry = entry
+        self._held = True
+        self.model = model
+        self.key = entry.key
+
+    def __enter__(self) -> Lease[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def width(self) -> int:
+        """Of the pictures it wants, in pixels."""
+        return self._scoring.width
+
+    @property
+    def height(self) -> int:
+        """Of the pictures it wants, in pixels."""
+        return self._scoring.height
+
+    @property
+    def pixel_format(self) -> str:
+        """Of the pictures it wants, as libav names it."""
+        return self._scoring.pixel_format
+
+    @property
+    def cost(self) -> int:
+        """What the model holds, in bytes, for all its cameras together."""
+        return self._pool.cost(self.key)
+
+    def submit(self, sample: Asked) -> Future[float]:
+        """The score to come; see `core.inference.models.scorer.Scorer`."""
+        return self._dispatcher.submit(sample)
+
+    def forget(self, camera: str) -> None:
+        """Forget what was seen of that camera, in its place among what it submits."""
+        self._dispatcher.forget(camera)
+
+    def release(self) -> None:
+        """Give the lease back; once is enough, more do no harm."""
+        self._pool.release(self)
+
+    def taken_back(self) -> _Entry[T] | None:
+        """The pool's own: the entry to count down, once."""
+        held, self._held = self._held, False
+        return self._entry if held else None
+
+    @property
+    def _scoring(self) -> Scoring:
+        if not isinstance(self.model, Scoring):
+            raise TypeError(f"{self.key} scores nothing")
+        return self.model
+
+    @property
+    def _dispatcher(self) -> Dispatcher[Any]:
+        if self._entry.dispatcher is None:
+            raise TypeError(f"{self.key} scores nothing")
+        return self._entry.dispatcher
+
+
+class ResourcePool:
+    """Hands out leases of models. Every method may be called from any thread.
+
+    A key's first lease loads its model while other keys go on and further leases of the key wait for that load. A model
+    whose load leases another one may do so. Without room the least recently used idle models go, if that is enough.
+    """
+
+    def __init__(self, budget: Budget, *, costs: CostStore) -> None:
+        self._ledger = Ledger(budget, costs)
+        self._entries: dict[str, _Entry[Any]] = {}
+        self._waiting: dict[int, _Entry[Any]] = {}  # by thread: the load it waits for
+        self._changed = threading.Condition(threading.Lock())
+        self._closed = False
+
+    def lease(self, key: str, spec: ModelSpec[T]) -> Lease[T]:
+        """A share of the model `key`; blocks while it loads. The spec counts when the key is not loaded.
+
+        Raises NoRoom with the numbers, LoadFailed, and XaivaError when two models' loads wait for each other. A load
+        that failed is tried anew by the next lease.
+        """
+        while True:
+            with self._changed:
+                self._check_open(key)
+                entry = self._entries.get(key)
+                if entry is None or entry.state is _State.FAILED:
+                    entry = self._entries[key] = _Entry(key, spec)
+                    break
+                if entry.state is _State.READY:
+                    entry.count(+1)
+                    return Lease(self, entry, entry.model)
+                self._wait_for(entry)
+                if entry.failure is not None:
+                    failure = entry.failure  # its own exception: the traceback of another thread is none of ours
+                    raise type(failure)(failure.what, failure.why, failure.remedy)
+        return self._load(entry)
+
+    def release(self, lease: Lease[Any]) -> None:
+        """Called by `Lease.release`."""
+        with self._changed:
+            entry = lease.taken_back()
+            if entry is not None:
+                entry.count(-1)
+
+    def cost(self, key: str) -> int:
+        """What a model holds, in bytes."""
+        return self._ledger.cost(key)
+
+    def status(self) -> LedgerStatus:
+        """Every model and the memory they share."""
+        with self._changed:
+            entries = list(self._entries.values())
+        return self._ledger.status([entry.status() for entry in entries])
+
+    def close(self) -> None:
+        """Close every model, leased or not; a load under way is closed by whoever loads."""
+        with self._changed:
+            self._closed = True
+            ready = [entry for entry in self._entries.values() if entry.state is _State.READY]
+            for entry in ready:
+                entry.state = _State.CLOSING
+            self._changed.notify_all()
+        for entry in ready:
+            self._close(entry)
+        self._ledger.close()
+
+    # -- loading --------------------------------------------------------------------------------------------------
+
+    def _load(self, entry: _Entry[T]) -> Lease[T]:
+        """Only the thread that put the entry there comes here, so the key is created once."""
+        charged = False
+        model: T | None = None
+        try:
+            self._make_room(entry)
+            charged = True
+            model = entry.spec.make()
+            self._ledger.loading(entry.key)
+            model.load()
+            self._ledger.loaded(entry.key)
+        except BaseException as error:
+            if model is not None:
+                _quietly_close(entry.key, model)
+            if charged:
+                self._ledger.drop(entry.key)
+            failure = _failure(entry.key, error)
+            self._settle(entry, _State.FAILED, failure)
+            if failure is error or not isinstance(error, Exception):
+                raise
+            raise failure from error
+        return self._hand_out(entry, model)
+
+    def _hand_out(self, entry: _Entry[T], model: T) -> Lease[T]:
+        dispatcher: Dispatcher[Any] | None = None
+        if isinstance(model, Scoring):
+            limits = {"max_batch": entry.spec.max_batch, "max_wait": entry.spec.max_wait}
+            dispatcher = Dispatcher(entry.key, model.score, model.forget, **limits)
+        with self._changed:
+            entry.model, entry.dispatcher = model, dispatcher
+            entry.count(+1)
+            entry.state = _State.CLOSING if self._closed else _State.READY
+            self._changed.notify_all()
+            if entry.state is _State.READY:
+                return Lease(self, entry, model)
+        self._close(entry)
+        raise _closed(entry.key)
+
+    def _make_room(self, entry: _Entry[Any]) -> None:
+        """Charge the model; as long as it does not fit, the model that was idle longest goes. Raises NoRoom."""
+        while (shortage := self._ledger.charge(entry.key, entry.spec.declared)) is not None:
+            with self._changed:
+                self._check_open(entry.key)
+                if any(other.state is _State.CLOSING for other in self._entries.values()):
+                    self._changed.wait()
+                    continue
+                models = [other.status() for other in self._entries.values()]
+                victim = self._victim(shortage)
+                if victim is not None:
+                    victim.state = _State.CLOSING
+            if victim is None:
+                raise _no_room(entry.key, shortage, self._ledger.status(models))
+            logger.info("%s goes: it is idle and %s needs room", victim.key, entry.key)
+            self._close(victim)
+
+    def _victim(self, shortage: Shortage) -> _Entry[Any] | None:
+        """The model that was idle longest; None when even all that are idle would not make enough room."""
+        idle = sorted((one for one in self._entries.values() if one.evictable), key=lambda one: one.idle_since)
+        gain = sum(self._ledger.cost(one.key) for one in idle)
+        return idle[0] if idle and shortage.room + gain >= shortage.need else None
+
+    def _close(self, entry: _Entry[Any]) -> None:
+        """Close a model that is marked as closing, and forget its key."""
+        if entry.dispatcher is not None and not entry.dispatcher.stop():
+            logger.error("%s hangs while it scores; its memory is lost until the service starts again", entry.key)
+        elif entry.model is not None:
+            _quietly_close(entry.key, entry.model)
+        entry.model = None
+        self._ledger.drop(entry.key)
+        with self._changed:
+            del self._entries[entry.key]
+            self._changed.notify_all()
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _wait_for(self, entry: _Entry[Any]) -> None:
+        """Until the entry is loaded, failed or gone. Raises XaivaError when this thread would wait for itself."""
+        me = threading.get_ident()
+        if entry.state is _State.LOADING:
+            self._check_circle(entry, me)
+            self._waiting[me] = entry
+        try:
+            before = entry.state
+            while entry.state is before and self._entries.get(entry.key) is entry:
+                self._changed.wait()
+        finally:
+            self._waiting.pop(me, None)
+
+    def _check_circle(self, entry: _Entry[Any], me: int) -> None:
+        """Whoever loads `entry` may itself wait for a load: follow them."""
+        following: _Entry[Any] | None = entry
+        while following is not None and following.state is _State.LOADING:
+            if following.loader == me:
+                why = "its load waits for a model whose load waits for it"
+                raise XaivaError(f"Model {entry.key}", why, "let one of them do without the other")
+            following = self._waiting.get(following.loader)
+
+    def _check_open(self, key: str) -> None:
+        if self._closed:
+            raise _closed(key)
+
+    def _settle(self, entry: _Entry[Any], state: _State, failure: XaivaError) -> None:
+        with self._changed:
+            entry.failure = failure
+            entry.state = state
+            self._changed.notify_all()
+
+
+def _quietly_close(key: str, model: Loadable) -> None:
+    try:
+        model.close()
+    except Exception:
+        logger.exception("%s: closing failed", key)
+
+
+def _failure(key: str, error: BaseException) -> XaivaError:
+    if isinstance(error, XaivaError):
+        return error if isinstance(error, NoRoom) else LoadFailed(error.what, error.why, error.remedy)
+    logger.error("%s: loading failed", key, exc_info=error)
+    return LoadFailed(f"Model {key}", f"{type(error).__name__}: {error}", "the service's log has the whole of it")
+
+
+def _closed(key: str) -> XaivaError:
+    return LoadFailed(f"Model {key}", "the service is stopping", "start it again")
+
+
+def _no_room(key: str, shortage: Shortage, ledger: LedgerStatus) -> NoRoom:
+    held = [f"{one.key} {_mib(one.cost)} ({one.leases} cameras)" for one in ledger.models if one.cost and one.leases]
+    parts = [
+        f"it needs {_mib(shortage.need)} and {_mib(shortage.room)} are left of {_mib(ledger.total)} on {ledger.device}",
+        f"{_mib(ledger.reserve)} are kept in reserve",
+        f"others use {_mib(ledger.others)}" if ledger.others else "",
+        f"in use: {', '.join(held)}" if held else "",
+    ]
+    remedy = "stop cameras that use another model, choose a smaller model, or raise the budget"
+    return NoRoom(f"Model {key}", "; ".join(part for part in parts if part), remedy)
+
+
+def _mib(count: int) -> str:
+    return f"{round(count / MIB)} MB"
