@@ -61,12 +61,12 @@ class HelperContainer:
         with engine_errors(f"Removing the helper container of {self._image}"):
             self._container.remove(force=True, v=True)
 
-    def put(self, folder: str, name: str, content: bytes) -> None:
-        """Write a file into the container, before it runs."""
+    def put(self, folder: str, name: str, content: bytes, mode: int = 0o644) -> None:
+        """Write a file of root's into the container, before it runs; it goes with the container."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o644
+            entry.size, entry.mode = len(content), mode
             tar.addfile(entry, io.BytesIO(content))
         with engine_errors(f"Writing into the helper container of {self._image}"):
             self._container.put_archive(folder, buffer.getvalue())

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from core.presets.model import Index
 
@@ -54,9 +54,32 @@ def ca_file(env: Mapping[str, str]) -> str:
 
 def machine_index_urls(env: Mapping[str, str]) -> list[str]:
     """Index URLs of the machine's own settings, credentials and all."""
+    return _urls(uv_environment(env, []), *UV_INDEX_VARIABLES)
+
+
+def pip_config(env: Mapping[str, str], indexes: Iterable[Index]) -> str:
+    """A configuration file of pip with the machine's index settings and a preset's indexes. It may hold tokens."""
     named = uv_environment(env, [])
-    words = " ".join(named.get(name, "") for name in UV_INDEX_VARIABLES).split()
-    return [word.rpartition("=")[2] if re.match(r"^[\w-]+=https?://", word) else word for word in words]
+    main = _urls(named, "UV_DEFAULT_INDEX", "UV_INDEX_URL")[:1]
+    extra = [*_urls(named, "UV_INDEX", "UV_EXTRA_INDEX_URL"), *(_with_token(index, env) for index in indexes)]
+    lines = ["[global]", *(f"index-url = {url}" for url in main)]
+    lines += ["extra-index-url =", *(f"    {url}" for url in extra)] if extra else []
+    return "\n".join(lines) + "\n"
+
+
+def _urls(named: Mapping[str, str], *variables: str) -> list[str]:
+    """The URLs in variables of uv, where each may be written `name=url`."""
+    words = " ".join(named.get(variable, "") for variable in variables).split()
+    return [re.sub(r"^[\w-]+=(?=https?://)", "", word) for word in words]
+
+
+def _with_token(index: Index, env: Mapping[str, str]) -> str:
+    token = env.get(index.token_variable or "", "")
+    if not token:
+        return index.url
+    parts = urlsplit(index.url)
+    login = f"{quote(username(env, index.username_variable), safe='')}:{quote(token, safe='')}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
 def _from_pip(env: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import JsonValue
 
 from core.artifacts.helper_container import HelperContainer
-from core.artifacts.indexes import uv_environment
+from core.artifacts.indexes import pip_config
 from core.artifacts.lock import expanded_layers
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, folder
@@ -23,8 +23,10 @@ from core.progress import Progress
 from core.site import Site
 
 ENGINE_SECONDS = 600
+_PIP_CONFIG = "pip.conf"
 
-# pip is asked with the machine's own index settings; what is built is put aside with the tags of this Python.
+# pip is asked with the machine's own index settings and the preset's indexes; they come as a file, as they may hold
+# tokens, which an environment would show to whoever inspects the container.
 SCRIPT = r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 exec >&2
@@ -87,22 +89,14 @@ def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> 
         "PYTHON": preset.python_version,
         "DEBS": " ".join([*preset.debs, *preset.build_debs]),
         "REQUIREMENT": requirement,
-        **_pip_environment(site),
+        "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
     }
     with HelperContainer(client, preset.base_image, SCRIPT, env, site.env) as container:
         authorities = site.env.get("SSL_CERT_FILE") or site.env.get("PIP_CERT") or ""
         container.put("/tmp", "authorities.pem", _read(authorities))
+        container.put("/tmp", _PIP_CONFIG, pip_config(site.env, expanded_layers(site, preset).indexes).encode(), 0o600)
         container.run(progress, f"A wheel of {requirement}", "wheel")
         return {name: data for name, data in container.fetch("/tmp/wheels").items() if re.search(r"\.whl$", name)}
-
-
-def _pip_environment(site: Site) -> dict[str, str]:
-    """The machine's index settings as pip's variables."""
-    uv = uv_environment(site.env, [])
-    main = uv.get("UV_DEFAULT_INDEX") or uv.get("UV_INDEX_URL") or ""
-    extra = uv.get("UV_INDEX") or uv.get("UV_EXTRA_INDEX_URL") or ""
-    found = {"PIP_INDEX_URL": main, "PIP_EXTRA_INDEX_URL": extra}
-    return {name: value for name, value in found.items() if value}
 
 
 def _read(path: str) -> bytes:

@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from core.artifacts import base_image, diff, lock, own_wheel, store, sync, verify, wheel
-from core.artifacts.indexes import uv_environment
+from core.artifacts import base_image, diff, helper_container, lock, own_wheel, store, sync, verify, wheel
+from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
 from core.errors import XaivaError
@@ -24,6 +25,7 @@ from core.site import Site
 from tests.support import require
 from tests.support.artifacts import Recorder, random_file
 from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.index import serve
 
 NAME = "small"
 PRESET = {
@@ -183,14 +185,63 @@ def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
 @pytest.mark.index
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(engine_site: Site) -> None:
-    write_preset(engine_site, layers=[{"name": "common", "requirements": ["docopt==0.6.2"]}], pins=[])
-    assert run_lock(engine_site)["state"] == "partial"
-    built = wheel.run(engine_site, NAME, {"requirement": "docopt"}, Recorder())
-    assert built["wheel"] == "local-wheels/docopt-0.6.2-py2.py3-none-any.whl"
-    assert run_lock(engine_site)["state"] == "complete"
-    sync.run(engine_site, NAME, {}, Recorder())
-    assert verify.verify(engine_site, NAME) == []
+def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
+    engine_site: Site, engine: TestEngine, tmp_path: Path
+) -> None:
+    """From a private index, whose token nobody sees who looks at the container or the log."""
+    token = "s3cret/t+ken"
+    served = tmp_path / "served"
+    served.mkdir()
+    source_distribution(served, "privatedemo", "1.0")
+    with serve(served) as index:
+        index.login = f"reader:{token}"
+        named = {"url": f"{index.url}/simple", "token_variable": "DEMO_KEY", "username_variable": "DEMO_USER"}
+        layers = [{"name": "common", "requirements": ["privatedemo==1.0"]}]
+        write_preset(engine_site, layers=layers, pins=[], indexes=[{"name": "private", **named}])
+        env = {**engine_site.env, "DEMO_KEY": token, "DEMO_USER": "reader"}
+        site = Site(engine_site.root, engine_site.settings, env)
+        assert run_lock(site)["state"] == "partial"
+        looker = Looker(engine)
+        built = wheel.run(site, NAME, {"requirement": "privatedemo"}, looker)
+    assert built["wheel"] == "local-wheels/privatedemo-1.0-py3-none-any.whl"
+    assert "privatedemo" in looker.text()
+    assert helper_container.OWNER_LABEL in looker.inspected
+    for secret in (token, quote(token, safe="")):
+        assert secret not in looker.text() + looker.inspected
+    assert engine.docker("ps", "-aq", "--filter", f"label={helper_container.OWNER_LABEL}") == ""
+    assert run_lock(site)["state"] == "complete"
+    sync.run(site, NAME, {}, Recorder())
+    assert verify.verify(site, NAME) == []
+
+
+class Looker(Recorder):
+    """Looks, when the container says its first word, at all that the engine tells of it."""
+
+    def __init__(self, engine: TestEngine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.inspected = ""
+
+    def log(self, line: str, stage: str = "") -> None:
+        super().log(line, stage)
+        if not self.inspected:
+            name = self.engine.docker("ps", "-q", "--filter", f"label={helper_container.OWNER_LABEL}").strip()
+            self.inspected = self.engine.docker("inspect", name) if name else ""
+
+
+def source_distribution(folder: Path, name: str, version: str) -> None:
+    """A package that comes as source only."""
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    files = {
+        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n',
+        f"{name}.py": "",
+        "PKG-INFO": about,
+    }
+    with tarfile.open(folder / f"{name}-{version}.tar.gz", "w:gz") as tar:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(f"{name}-{version}/{path}")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text.encode()))
 
 
 @pytest.mark.index
@@ -298,6 +349,22 @@ def test_tokens_reach_uv_by_its_environment_only() -> None:
     assert env["UV_INDEX_MY_INDEX_USERNAME"] == "__token__"
     assert "OTHER_SECRET" not in env
     assert "TOKEN" not in env
+
+
+def test_tokens_reach_pip_by_its_configuration_file_only() -> None:
+    index = Index(name="ours", url="https://h.example/simple", token_variable="KEY")
+    env = {
+        "KEY": "a/b@c",
+        "UV_DEFAULT_INDEX": "main=https://pip.example/simple",
+        "UV_INDEX": "https://x.example/simple",
+    }
+    assert pip_config(env, [index]).splitlines() == [
+        "[global]",
+        "index-url = https://pip.example/simple",
+        "extra-index-url =",
+        "    https://x.example/simple",
+        "    https://__token__:a%2Fb%40c@h.example/simple",
+    ]
 
 
 def test_pip_settings_stand_in_for_uvs() -> None:
