@@ -1,0 +1,139 @@
+"""Logging in, staying logged in, and who a token speaks for."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from concurrent.futures import Future
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from core.inference.accounts import logins
+from core.inference.accounts.access_token import LIFETIME, AccessTokens, refused
+from core.inference.accounts.caller import THE_SERVICE, Caller
+from core.inference.accounts.errors import TooManyLogins, Unauthorised
+from core.inference.accounts.limiter import Limiter
+from core.inference.accounts.passwords import Passwords
+from core.inference.accounts.secret_file import SHORTEST, secret_of
+from core.inference.accounts.users import Users, cameras_of
+from core.inference.database.engine import Database
+from core.inference.database.models import UserRow
+from core.inference.schemas import Login, Role, Tokens
+
+logger = logging.getLogger(__name__)
+
+SIGNING_FILE = "token-secret"
+SERVICE_FILE = "service-token"
+
+
+class Accounts:
+    """Every method may be called from any thread.
+
+    `data` is the folder of the signing secret and, when no `service_token` is given, of the service's own token; both
+    are made at the first start. Raises XaivaError when they cannot be.
+    """
+
+    def __init__(self, database: Database, data: Path, service_token: str = "") -> None:
+        self._database = database
+        self._passwords = Passwords()
+        self._limiter = Limiter()
+        self._signed = AccessTokens(secret_of(data / SIGNING_FILE))
+        self._service_token = (service_token or secret_of(data / SERVICE_FILE)).encode()
+        self.users = Users(database, self._passwords)
+        if not service_token:
+            logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token lies in %s", data / SERVICE_FILE)
+        elif len(service_token) < SHORTEST:
+            logger.warning("XAIVA_SERVICE_TOKEN is shorter than %d characters: it may be guessed", SHORTEST)
+
+    def login(self, login: Login, address: str) -> Future[Tokens]:
+        """Look at a name and password when their turn comes; `address` is where they came from.
+
+        The future raises Unauthorised, the same for an unknown name, an inactive user and a wrong password. Raises
+        TooManyLogins without looking.
+        """
+        wait = self._limiter.attempt(login.name, address)
+        if wait:
+            logger.warning("login: too many tries from %s", address)
+            raise TooManyLogins("too many tries", wait)
+        return self._passwords.submit(lambda: self._login(login, address))
+
+    def refresh(self, token: str) -> Tokens:
+        """New tokens for a refresh token, which is used up. Raises Unauthorised; a second use ends the login."""
+
+        def work(session: Session) -> Tokens | None:
+            rotated = logins.rotate(session, token)
+            if rotated is None:
+                return None  # not an error yet: that would undo the end of the login
+            name, family, following = rotated
+            row = session.get_one(UserRow, name)
+            return self._tokens(row, family, following) if row.active else None
+
+        tokens = self._database.write(work)
+        if tokens is None:
+            raise refused("the login has ended")
+        return tokens
+
+    def logout(self, token: str) -> None:
+        """End the login of a refresh token; an unknown one is nobody's."""
+
+        def work(session: Session) -> None:
+            family = logins.family_of(session, token)
+            if family is not None:
+                logins.end(session, family)
+
+        self._database.write(work)
+
+    def caller(self, bearer: str) -> Caller:
+        """Who a bearer token speaks for now. Raises Unauthorised: not ours, over, or ended in the meantime."""
+        if hmac.compare_digest(bearer.encode(errors="replace"), self._service_token):
+            return THE_SERVICE
+        claims = self._signed.read(bearer)
+        with self._database.read() as session:
+            row = session.get(UserRow, claims.user)
+            if row is None or not row.active or row.generation != claims.generation:
+                raise refused("the login has ended")
+            if not logins.lasts(session, claims.family):
+                raise refused("the login has ended")
+            cameras = cameras_of(session, row)
+            return Caller(row.name, Role(row.role), None if cameras is None else frozenset(cameras))
+
+    def close(self) -> None:
+        """Take no more logins."""
+        self._passwords.close()
+
+    def _login(self, login: Login, address: str) -> Tokens:
+        password = login.password.get_secret_value()
+        with self._database.read() as session:
+            row = session.get(UserRow, login.name)
+        if not self._passwords.fits(password, row.password_hash if row else None) or row is None or not row.active:
+            logger.warning("login: refused from %s", address)
+            raise Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
+        self._limiter.forgive(login.name, address)
+        seen, better = row.password_hash, ""
+        if self._passwords.outdated(seen):
+            better = self._passwords.hash(password)
+
+        def work(session: Session) -> Tokens | None:
+            current = session.get(UserRow, login.name)
+            if current is None or not current.active or current.password_hash != seen:
+                return None  # changed while the password was looked at
+            current.last_login = datetime.now(timezone.utc)
+            current.password_hash = better or seen
+            return self._tokens(current, *logins.begin(session, current.name))
+
+        tokens = self._database.write(work)
+        if tokens is None:
+            raise Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
+        logger.info("login: %s from %s", login.name, address)
+        return tokens
+
+    def _tokens(self, row: UserRow, family: str, refresh: str) -> Tokens:
+        return Tokens(
+            access=self._signed.issue(row.name, row.generation, family),
+            refresh=refresh,
+            expires_in=LIFETIME,
+            user=row.name,
+            role=Role(row.role),
+        )

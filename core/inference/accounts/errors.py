@@ -1,0 +1,41 @@
+"""What accounts refuse."""
+
+from __future__ import annotations
+
+import math
+
+from core.errors import InputError, XaivaError
+
+
+class Unauthorised(XaivaError):
+    """Nobody who may ask: no token, a wrong or an ended one, a wrong name or password."""
+
+
+class TooManyLogins(XaivaError):
+    """Too many failed logins, or too many at once; the next is looked at after `retry_after` whole seconds."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        self.retry_after = max(1, math.ceil(seconds))
+        super().__init__("Login", why, f"try again in {self.retry_after} s")
+
+
+class UnknownUser(InputError):
+    """There is no user of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"User {name}", "there is no user with that name", "list them: xaiva user list")
+
+
+class UserExists(InputError):
+    """There is a user of that name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"User {name}", "there is one with that name", "change it, or take another name")
+
+
+class LastAdministrator(InputError):
+    """The change would leave nobody who may change it back."""
+
+    def __init__(self, name: str) -> None:
+        why = "no other active user is an administrator"
+        super().__init__(f"User {name}", why, "make another user an administrator first")

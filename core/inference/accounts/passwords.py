@@ -1,0 +1,62 @@
+"""Passwords: argon2id, a few at a time, and as slow for a name that nobody has."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from core.inference.accounts.errors import TooManyLogins
+
+Result = TypeVar("Result")
+
+AT_ONCE = 2  # each takes 64 MiB and a core for some tenths of a second, which the cameras need as well
+WAITING = 32  # more than that are refused at once
+
+# RFC 9106, section 4, second recommendation, with one lane: a hash keeps one core busy, not four.
+_HASHER = PasswordHasher(time_cost=3, memory_cost=64 * 1024, parallelism=1)
+
+
+class Passwords:
+    """Hashes and compares; `submit` bounds how many at a time."""
+
+    def __init__(self) -> None:
+        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords")
+        self._waiting = threading.BoundedSemaphore(AT_ONCE + WAITING)
+        self._nobody = _HASHER.hash(secrets.token_urlsafe())
+
+    def hash(self, password: str) -> str:
+        """The hash to keep, with its salt and cost in it."""
+        return _HASHER.hash(password)
+
+    def fits(self, password: str, kept: str | None) -> bool:
+        """Whether `password` is the one of `kept`. None, for a user that is not there, takes as long and is False."""
+        try:
+            return _HASHER.verify(kept or self._nobody, password) and kept is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def outdated(self, kept: str) -> bool:
+        """Whether it was hashed at another cost than today's."""
+        return _HASHER.check_needs_rehash(kept)
+
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Run `work`, which hashes or compares, when its turn comes. Raises TooManyLogins when too many wait."""
+        if not self._waiting.acquire(blocking=False):
+            raise TooManyLogins("too many logins at once", 2)
+        try:
+            future = self._workers.submit(work)
+        except BaseException:
+            self._waiting.release()
+            raise
+        future.add_done_callback(lambda _done: self._waiting.release())
+        return future
+
+    def close(self) -> None:
+        """Take no more work, and forget what has not begun."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
