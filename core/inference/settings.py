@@ -28,7 +28,8 @@ class ServiceSettings(BaseModel):
 
     `data` holds the database, the spool, clips and snapshots; `models` the model files. An empty `database_url` is
     SQLite in `data`. `vram_reserve_mb` stays free on a GPU, `memory_budget_mb` (0: half of what is free at the start)
-    bounds the models' memory on a machine without one. The clips' bounds: days kept, GB used at most, GB always free.
+    bounds the models' memory on a machine without one; `onnx_provider` is what they run on. The clips' bounds: days
+    kept, GB used at most, GB always free.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -48,6 +49,7 @@ class ServiceSettings(BaseModel):
     clips_free_gb: Annotated[float, Field(ge=0)] = 2
     vram_reserve_mb: Annotated[int, Field(ge=0)] = 500
     memory_budget_mb: Annotated[int, Field(ge=0)] = 0
+    onnx_provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     analyser: Literal["off", "openai", "demo"] = "off"
     analyser_url: str = ""
     analyser_model: str = ""

@@ -54,12 +54,11 @@ class GpuMemory:
     def __init__(self) -> None:
         self._sampler = GpuSampler()
         sample = self._sampler.sample()
-        gpu = _chosen(sample, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        gpu = cuda_gpu(sample)
         if gpu is None or not gpu.memory_total:
             self._sampler.close()
             raise LookupError(sample.detail or "there is no GPU")
         self.name = f"cuda:0 {gpu.name}"
-        self.compute_capability = gpu.compute_capability
         self._index = gpu.index
         self._last = _reading(gpu)
 
@@ -103,13 +102,16 @@ def find_budget(*, gpu: bool, vram_reserve: int, memory_budget: int) -> Budget:
     return Budget(HostMemory(memory_budget), 0)
 
 
-def _chosen(sample: GpuSample, visible: str | None) -> Gpu | None:
-    """The GPU that CUDA calls 0: the first of CUDA_VISIBLE_DEVICES (an index in the bus's order, or a UUID)."""
+def cuda_gpu(sample: GpuSample) -> Gpu | None:
+    """The GPU that CUDA calls 0 when it counts in the order of the bus: the first that CUDA_VISIBLE_DEVICES names."""
     gpus = [gpu for gpu in sample.gpus if gpu.state is GpuState.OK]
-    first = (visible or "").split(",")[0].strip()
-    if visible is None or (not first.isdigit() and not first.startswith("GPU-")):
-        return gpus[0] if gpus and (visible is None or first.startswith("MIG-")) else None
-    return next((gpu for gpu in gpus if first == str(gpu.index) or gpu.uuid.startswith(first)), None)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or visible.startswith("MIG-"):  # a part of a GPU: NVML shows the whole
+        return gpus[0] if gpus else None
+    first = visible.split(",")[0].strip()
+    return next(
+        (gpu for gpu in gpus if first == str(gpu.index) or (len(first) > 4 and gpu.uuid.startswith(first))), None
+    )
 
 
 def _reading(gpu: Gpu) -> Reading:

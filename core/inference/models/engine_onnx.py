@@ -1,0 +1,149 @@
+"""ONNX Runtime as an engine: one model file, one session, run by one thread at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from core.errors import XaivaError
+from core.inference.models.providers import CPU, CUDA, TENSORRT, Choice, choose
+
+MOST_THREADS = 4  # of the machine's cores: the cameras' decoders need the rest
+GPU_LIMIT = 2 << 30  # bytes a session's arena may grow to: room for a large backbone, a third of a 6 GB card
+
+# ONNX Runtime's words → what they mean and what to do.
+_MEANINGS = (
+    (("Failed to allocate memory", "out of memory", "BFCArena"), "there is not enough memory", "use a smaller model"),
+    (
+        ("no kernel image",),
+        "it has no code for this GPU",
+        "set XAIVA_ONNX_PROVIDER=cpu, or lock onnxruntime-gpu>=1.22,<1.27",
+    ),
+    (("NO_SUCHFILE",), "there is no such file", "put it into the models folder"),
+    (("INVALID_PROTOBUF", "INVALID_GRAPH"), "it is no valid ONNX model", "export it again, and compare its SHA-256"),
+    (("NOT_IMPLEMENTED",), "it uses an operator that this ONNX Runtime lacks", "export it for an older opset"),
+    (("INVALID_ARGUMENT",), "its input is not what it is given", "compare the declared input with the model's"),
+)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model: numbers, or names for sizes that may vary."""
+
+    name: str
+    shape: tuple[int | str | None, ...]
+    type: str
+
+
+class OnnxEngine:
+    """A model file that is loaded once and then run. `provider` says what it runs on: cpu, cuda or tensorrt.
+
+    Making one finds out what this machine can run, once a process, so that a pool that measures `load` does not count
+    the CUDA context to the first model. Raises XaivaError, here and in every method, for what the reader can change.
+    """
+
+    def __init__(self, path: Path, choice: Choice | None = None, *, gpu_limit: int = GPU_LIMIT) -> None:
+        self.path = path
+        self._choice = choice or choose()
+        self._gpu_limit = gpu_limit
+        self._session: Any = None
+
+    @property
+    def provider(self) -> str:
+        """What it runs on."""
+        return self._choice.name
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """What the loaded model takes."""
+        return [_tensor(one) for one in self._loaded.get_inputs()]
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """What the loaded model gives."""
+        return [_tensor(one) for one in self._loaded.get_outputs()]
+
+    def load(self) -> None:
+        """Read the file and make it ready; its weights are in memory afterwards. A model runs once before it counts as
+        measured: call `run` with the largest batch next."""
+        import onnxruntime
+
+        providers = [(name, self._options(name)) for name in self._choice.providers]
+        with _explained(self.path):
+            self._session = onnxruntime.InferenceSession(str(self.path), _session_options(onnxruntime), providers)
+        if self._session.get_providers()[0] != self._choice.providers[0]:
+            why = f"ONNX Runtime fell back from {self.provider} to the CPU"
+            self.close()
+            raise XaivaError(f"Model {self.path.name}", why, "the service's log has its words; or set it to cpu")
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
+        """The named outputs (all of them by default) for arrays by input name."""
+        with _explained(self.path):
+            found: list[NDArray[Any]] = self._loaded.run(outputs, dict(inputs))
+        return found
+
+    def close(self) -> None:
+        """Give its memory back."""
+        self._session = None
+
+    @property
+    def _loaded(self) -> Any:
+        if self._session is None:
+            raise RuntimeError(f"{self.path} is not loaded")
+        return self._session
+
+    def _options(self, provider: str) -> dict[str, str]:
+        cuda = {
+            "device_id": "0",
+            "gpu_mem_limit": str(self._gpu_limit),
+            "arena_extend_strategy": "kSameAsRequested",  # the default doubles: up to twice the memory it needs
+            "cudnn_conv_algo_search": "HEURISTIC",  # EXHAUSTIVE takes workspace for every candidate
+        }
+        tensorrt = {
+            "device_id": "0",
+            "trt_max_workspace_size": str(self._gpu_limit // 2),
+            "trt_engine_cache_enable": "1",  # building one takes minutes
+            "trt_engine_cache_path": str(self.path.parent / "tensorrt"),
+        }
+        return {CUDA: cuda, TENSORRT: tensorrt, CPU: {}}[provider]
+
+
+def threads() -> int:
+    """How many threads a model computes with on the CPU."""
+    return min(MOST_THREADS, len(os.sched_getaffinity(0)))
+
+
+def _session_options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; its warnings tell of its own optimiser
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the cores belong to the decoders
+    return options
+
+
+def _tensor(said: Any) -> Tensor:
+    return Tensor(said.name, tuple(said.shape), said.type)
+
+
+class _explained:
+    """ONNX Runtime's exceptions as XaivaErrors about that file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, XaivaError):
+            text = str(error)
+            found = next((row for row in _MEANINGS if any(word in text for word in row[0])), None)
+            why, remedy = (found[1], found[2]) if found else (text, "the service's log has the whole of it")
+            detail = text.rpartition("failed:")[2].strip() or text
+            raise XaivaError(f"Model {self._path}", f"{why} ({' '.join(detail.split())[:300]})", remedy) from error
