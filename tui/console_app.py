@@ -19,6 +19,7 @@ class ConsoleApp(Protocol):
     site: Site
     store: Store
     read_only: bool
+    low_bandwidth: bool
 
     @property
     def site_name(self) -> str:

@@ -30,6 +30,7 @@ from tui.terminal.frame import Frame
 
 if TYPE_CHECKING:
     from textual.app import App
+    from textual.geometry import Region
     from textual.screen import Screen
 
     _Base = App[Any]
@@ -106,6 +107,16 @@ class FrameDifference(_Base):
         if self._sync_available and len(text) >= _WORTH_SYNC:
             text = f"{SYNC_START}{text}{SYNC_END}"
         driver.send_frame(text)
+
+    def send_picture(self, text: str) -> None:
+        """Send a picture that is drawn over the cells, in order with the frames."""
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.send_frame(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
+
+    def draw_again(self, place: Region) -> None:
+        """Draw these cells again: a picture was over them."""
+        self.frame.lose(*place)
+        self._send_frame()
 
     def action_redraw(self) -> None:
         """Draw everything anew: something else has written to the terminal."""

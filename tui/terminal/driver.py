@@ -6,12 +6,14 @@ import os
 import signal
 import termios
 from codecs import getincrementaldecoder
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from tui.terminal.abilities import DEADLINE, Abilities
 from tui.terminal.outbox import RECEIPT_ANSWER, Outbox
 from tui.terminal.stray import StrayOutput
 
@@ -50,6 +52,8 @@ class ConsoleDriver(LinuxDriver):
         self._reading = False
         self._parser: XTermParser
         self._held = ""
+        self._abilities: Abilities | None = None
+        self._want_abilities: list[Callable[[Abilities], object]] = []
 
     # -- frames ----------------------------------------------------------------
 
@@ -57,6 +61,11 @@ class ConsoleDriver(LinuxDriver):
     def ready(self) -> bool:
         """Whether a frame written now would be seen soon."""
         return self._outbox is not None and self._outbox.ready
+
+    @property
+    def gives_receipts(self) -> bool:
+        """Whether the terminal tells what it has drawn."""
+        return self._outbox is not None and self._outbox.receipts
 
     def send_frame(self, text: str) -> None:
         """Send a frame."""
@@ -67,6 +76,23 @@ class ConsoleDriver(LinuxDriver):
         """Send control sequences; returns at once. Dropped while the terminal is not ours."""
         if self._outbox is not None:
             self._outbox.write(data)
+
+    def ask_abilities(self, then: Callable[[Abilities], object]) -> None:
+        """Ask the terminal, once, which graphics it has; `then` is called when it has answered, or at the deadline."""
+        if self._abilities is None:
+            self._abilities = Abilities()
+            self.write(Abilities.question(os.environ))
+            self._loop.call_later(DEADLINE, self._abilities_known)
+        self._want_abilities.append(then)
+        if self._abilities.complete:
+            self._abilities_known()
+
+    def _abilities_known(self) -> None:
+        assert self._abilities is not None
+        self._abilities.complete = True
+        wanting, self._want_abilities = self._want_abilities, []
+        for then in wanting:
+            then(self._abilities)
 
     # -- life ------------------------------------------------------------------
 
@@ -159,7 +185,13 @@ class ConsoleDriver(LinuxDriver):
             if self._outbox is not None:
                 self._outbox.answered()
         text = text.replace(RECEIPT_ANSWER, "")
-        if text.endswith(("\x1b[", "\x1b[0")):  # perhaps the first part of a receipt
+        if self._abilities is not None:
+            asked = not self._abilities.complete
+            text = self._abilities.take(text)
+            if asked and self._abilities.complete:
+                self._abilities_known()
+        asking = self._abilities is not None and not self._abilities.complete
+        if text.endswith(("\x1b[", "\x1b[0")) or (asking and Abilities.begins(text)):  # the first part of an answer
             self._held = text
             self._loop.call_later(constants.ESCAPE_DELAY, self._release)
             return

@@ -11,15 +11,16 @@ from typing import NamedTuple
 
 from rich.cells import split_graphemes
 
+from tui.terminal.moves import UNKNOWN, move
 from tui.terminal.sgr import PLAIN, Look, change, parse, parse_blank
 
 Cell = tuple[str, Look]
 Row = list[Cell]
 
 EMPTY: Cell = (" ", parse_blank(""))
-_SORTED_RUNS = 64  # up to so many runs go out by style: there a change of style costs more than a move
+LOST: Cell = ("\0", PLAIN)  # whatever is wanted there, the terminal shows something else
+_SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # they take no cell, and must never reach a terminal
-_UNKNOWN = -1  # a cursor column we cannot be sure of
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
 _SHIFT_SAVES = 12  # so many cells must be saved for moving part of a row sideways to be worth it
 _EMOJI = 0x1F000  # from here on, and for graphemes of several code points, terminals disagree on the width
@@ -62,14 +63,15 @@ class Frame:
         self.width = 0
         self.height = 0
         self.sent_cells = 0  # cells drawn so far, for measuring
+        self.clearings = 0  # how often everything was drawn anew
         self._erase_keeps_background = erase_keeps_background
         self._wanted: list[Row] = []
         self._shown: list[Row] = []
         self._dirty: set[int] = set()
         self._clear = True
         self._out: list[str] = []
-        self._x = _UNKNOWN
-        self._y = _UNKNOWN
+        self._x = UNKNOWN
+        self._y = UNKNOWN
         self._look = PLAIN
 
     def resize(self, width: int, height: int) -> None:
@@ -81,6 +83,13 @@ class Frame:
     def forget(self) -> None:
         """The terminal's content is unknown: the next flush clears it and draws everything."""
         self._clear = True
+
+    def lose(self, x: int, y: int, width: int, height: int) -> None:
+        """Something else was drawn over these cells: the next flush draws them again."""
+        for row in range(max(y, 0), min(y + height, len(self._shown))):
+            first, last = max(x, 0), min(x + width, self.width)
+            self._shown[row][first:last] = [LOST] * max(last - first, 0)
+            self._dirty.add(row)
 
     @property
     def pending(self) -> bool:
@@ -111,9 +120,15 @@ class Frame:
             self._shown = [[EMPTY] * self.width for _ in range(self.height)]
             self._dirty = set(range(self.height))
             self._clear = False
+            self.clearings += 1
         dirty = [y for y in sorted(self._dirty) if self._wanted[y] != self._shown[y]]
         runs = [run for y in dirty for run in self._runs(y)]
-        for run in self._by_look(runs) if len(runs) <= _SORTED_RUNS else runs:
+        if len(runs) <= _SORTED_RUNS:
+            while runs:
+                nearest = min(runs, key=self._way)
+                runs.remove(nearest)
+                self._draw_run(nearest)
+        for run in runs:
             self._draw_run(run)
         for y in dirty:
             self._shown[y] = self._wanted[y].copy()
@@ -150,13 +165,10 @@ class Frame:
         pairs = enumerate(zip(self._wanted[y], self._shown[y], strict=True))
         return [x for x, (wanted, shown) in pairs if wanted is not shown and wanted != shown]
 
-    def _by_look(self, runs: list[_Run]) -> list[_Run]:
-        """Runs of one style together, beginning with those the terminal's present style will do for."""
-        groups: dict[Look, list[_Run]] = {}
-        for run in runs:
-            groups.setdefault(self._wanted[run.y][run.x][1], []).append(run)
-        free = [look for look in groups if not change(self._look, look)[0]]
-        return [run for look in (*free, *(look for look in groups if look not in free)) for run in groups[look]]
+    def _way(self, run: _Run) -> int:
+        """The bytes it takes before a run can be drawn next: a move, and a change of style."""
+        look = self._wanted[run.y][run.x][1]
+        return len(move(self._x, self._y, run.x, run.y)) + len(change(self._look, look)[0])
 
     def _draw_run(self, run: _Run) -> None:
         wanted, shown = self._wanted[run.y], self._shown[run.y]
@@ -181,7 +193,7 @@ class Frame:
                 self._out.append(f"\x1b[{blanks}X")
                 self.sent_cells += blanks
                 return x + blanks
-            if self._x == _UNKNOWN:
+            if self._x == UNKNOWN:
                 self._move(x, y)
             self._style(look)
             self._put(text, 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1)
@@ -194,7 +206,7 @@ class Frame:
         self._x += width
         doubtful = len(text) > 1 or ord(text[0]) >= _EMOJI
         if self._x >= self.width or doubtful:
-            self._x = _UNKNOWN  # after the last column, and where terminals disagree, only an absolute move is safe
+            self._x = UNKNOWN  # after the last column, and where terminals disagree, only an absolute move is safe
 
     def _blank_run(self, x: int, stop: int, wanted: Row) -> int:
         """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""
@@ -251,7 +263,7 @@ class Frame:
     def _reach(self, x: int, y: int, wanted: Row, shown: Row) -> None:
         """Move to a column ahead, by writing what stands between again when that is shorter."""
         gap = x - self._x
-        if self._y == y and self._x != _UNKNOWN and 0 < gap <= 4:
+        if self._y == y and self._x != UNKNOWN and 0 < gap <= 4:
             between = wanted[self._x : x]
             plain = all(len(text) == 1 and text.isascii() for text, _ in between)
             if (
@@ -265,19 +277,5 @@ class Frame:
         self._move(x, y)
 
     def _move(self, x: int, y: int) -> None:
-        if (x, y) == (self._x, self._y):
-            return
-        options = [f"\x1b[{y + 1};{x + 1}H" if x else f"\x1b[{y + 1}H" if y else "\x1b[H"]
-        if y == self._y:
-            options.append(f"\x1b[{x + 1}G" if x else "\r")
-            if self._x != _UNKNOWN:
-                step = x - self._x
-                options.append(f"\x1b[{abs(step) if abs(step) > 1 else ''}{'C' if step > 0 else 'D'}")
-                if -3 <= step < 0:
-                    options.append("\b" * -step)
-        elif y > self._y >= 0 and x == 0 and y - self._y <= 3:
-            options.append("\r" + "\n" * (y - self._y))
-        elif x == self._x:
-            options.append(f"\x1b[{y + 1}d")
-        self._out.append(min(options, key=len))
+        self._out.append(move(self._x, self._y, x, y))
         self._x, self._y = x, y

@@ -39,6 +39,11 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
 
     @property
+    def receipts(self) -> bool:
+        """Whether the terminal gives receipts."""
+        return self._receipts
+
+    @property
     def ready(self) -> bool:
         """Whether a new frame would go out at once and be seen soon."""
         if self._waiting or self._gone:

@@ -24,4 +24,5 @@ def thumbnail(jpeg: bytes, width: int) -> bytes:
     wide = min(width, frame.width)
     high = max(round(frame.height * wide / frame.width), 1)
     small = frame.reformat(width=wide, height=high, format="rgb24", interpolation="AREA")
-    return b"P6 %d %d 255\n" % (wide, high) + small.to_ndarray().tobytes()
+    pixels: bytes = small.to_ndarray().tobytes()
+    return b"P6 %d %d 255\n" % (wide, high) + pixels

@@ -1,0 +1,65 @@
+"""How sharp and how often: as much as the line to the terminal carries, and never more than half of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUICK = 0.3  # seconds until the terminal has drawn a picture: under this the next may be sharper
+SLOW = 0.6  # above this it must be coarser: a key pressed now waits as long
+MEMORY = 30.0  # seconds for which a level that was too slow is not tried again
+BLIND_EVERY = 3.0  # seconds between pictures where the terminal does not tell what it has drawn
+
+
+@dataclass
+class Pace:
+    """`level` of `levels` is how sharp the next picture is to be; begins coarse. Times are monotonic seconds.
+
+    `every` bounds how often; `blind`: nobody tells when a picture has arrived, so they stay coarse and few.
+    """
+
+    levels: int
+    every: float = 1.0
+    blind: bool = False
+    level: int = 0
+    _shown: int = -1
+    _sent: float | None = None
+    _due: float = 0.0
+    _limit: int = 1 << 30
+    _limit_until: float = 0.0
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a picture is on its way to the terminal."""
+        return self._sent is not None
+
+    @property
+    def sharpest(self) -> bool:
+        """Whether a further picture of the same would not be sharper."""
+        return self.level <= self._shown
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for the next one."""
+        return self._sent is None and now >= self._due
+
+    def sent(self, now: float) -> None:
+        """A picture goes out."""
+        self._sent, self._shown = now, self.level
+
+    def drained(self, now: float) -> None:
+        """It has arrived: what it took says how sharp the next may be, and the line rests for as long."""
+        if self._sent is None:
+            return
+        took = now - self._sent
+        self._due = max(self._sent + (BLIND_EVERY if self.blind else self.every), now + took)
+        self._sent = None
+        if now > self._limit_until:
+            self._limit = self.levels
+        if took > SLOW and self.level:
+            self.level -= 1
+            self._limit, self._limit_until = self.level, now + MEMORY
+        elif took < QUICK and not self.blind:
+            self.level = min(self.level + 1, self.levels - 1, self._limit)
+
+    def at_once(self) -> None:
+        """The next is wanted now; one in flight is waited for all the same."""
+        self._due = 0.0

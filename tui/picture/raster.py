@@ -1,0 +1,55 @@
+"""Pixels as the service sends them (PPM), and how many of them fit into some cells."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from core.errors import XaivaError
+
+_HEAD = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
+CELL = (8, 16)  # a cell in pixels where the terminal does not tell: only the shape counts then
+
+
+@dataclass(frozen=True)
+class Raster:
+    """`rgb` are height rows of width pixels, three bytes each."""
+
+    width: int
+    height: int
+    rgb: bytes
+
+
+def read_ppm(data: bytes) -> Raster:
+    """The picture of a binary PPM file. Raises XaivaError for anything else."""
+    head = _HEAD.match(data)
+    if head is not None:
+        width, height = int(head[1]), int(head[2])
+        rgb = data[head.end() :]
+        if width and height and len(rgb) == width * height * 3:
+            return Raster(width, height, rgb)
+    raise XaivaError("Picture", "what the service sent is no picture", "use the xaiva that came with the service")
+
+
+def fit(columns: int, rows: int, width: int, height: int, cell: tuple[int, int] = CELL) -> tuple[int, int]:
+    """The largest columns x rows within an area that show a picture of that shape undistorted, at least 1 x 1."""
+    wide = min(columns, int(rows * cell[1] * width / height / cell[0]))
+    high = round(wide * cell[0] * height / width / cell[1])
+    return max(wide, 1), max(min(high, rows), 1)
+
+
+def resized(raster: Raster, width: int, height: int) -> Raster:
+    """The same picture in other dimensions: the nearest pixel is taken, which is quick."""
+    if (width, height) == (raster.width, raster.height):
+        return raster
+    rgb, span = raster.rgb, raster.width * 3
+    columns = [x * raster.width // width * 3 for x in range(width)]
+    lines: dict[int, bytes] = {}
+    out = []
+    for y in range(height):
+        source = y * raster.height // height
+        if source not in lines:
+            line = rgb[source * span : source * span + span]
+            lines[source] = b"".join([line[at : at + 3] for at in columns])
+        out.append(lines[source])
+    return Raster(width, height, b"".join(out))
