@@ -47,6 +47,7 @@ class ServiceSettings(BaseModel):
     clips_days: Annotated[float, Field(gt=0)] = 30
     clips_gb: Annotated[float, Field(gt=0)] = 50
     clips_free_gb: Annotated[float, Field(ge=0)] = 2
+    events_days: Annotated[float, Field(gt=0)] = 365
     vram_reserve_mb: Annotated[int, Field(ge=0)] = 500
     memory_budget_mb: Annotated[int, Field(ge=0)] = 0
     onnx_provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"

@@ -1,0 +1,66 @@
+"""A batch of the spool into the database, in one transaction together with how far the spool has come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from core.inference.database.models import EventRow, SpoolRow
+from core.inference.events.records import Record, changed
+from core.inference.events.rows import columns, event_columns, event_of
+from core.inference.schemas import Event
+
+logger = logging.getLogger(__name__)
+
+
+def position_of(session: Session, spool: str) -> int | None:
+    """How far a spool has come into this database; None when it is not known here."""
+    row = session.get(SpoolRow, spool)
+    return row.position if row else None
+
+
+def apply(session: Session, spool: str, records: Sequence[Record], position: int) -> list[Event]:
+    """Keep the records in their order; returns the events that are new or changed, as they are now.
+
+    An event that is there already is not added again, and a change of one that is not there (retention took it) is
+    passed over: applying a batch twice leaves the same as once.
+    """
+    new: dict[str, dict[str, Any]] = {}
+    changes: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record.new:
+            new.setdefault(record.event, event_columns(Event.model_validate(record.fields)))
+        else:
+            changes.setdefault(record.event, {}).update(columns(changed(record)))
+    for event, change in changes.items():
+        if event in new:
+            new[event].update(change)
+    added = _add(session, list(new.values()))
+    for event, change in changes.items():
+        if event not in added:
+            session.execute(update(EventRow).where(EventRow.id == event).values(**change))
+    session.merge(SpoolRow(id=spool, position=position))
+    return _now(session, new.keys() | changes.keys())
+
+
+def _add(session: Session, rows: list[dict[str, Any]]) -> set[str]:
+    """Insert what is not there; returns the ids of those."""
+    if not rows:
+        return set()
+    return set(session.execute(_insert(session).returning(EventRow.id), rows).scalars())
+
+
+def _insert(session: Session) -> Insert:
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(EventRow).on_conflict_do_nothing(index_elements=["id"])
+    return postgresql.insert(EventRow).on_conflict_do_nothing(index_elements=["id"])
+
+
+def _now(session: Session, ids: Iterable[str]) -> list[Event]:
+    rows = session.scalars(select(EventRow).where(EventRow.id.in_(ids)).order_by(EventRow.id))
+    return [event_of(row) for row in rows]

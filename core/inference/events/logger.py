@@ -1,0 +1,262 @@
+"""The event logger: on disk when it is decided, in the database soon after, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from sqlalchemy.exc import StatementError
+
+from core.errors import XaivaError
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.database.models import EventRow
+from core.inference.events import records
+from core.inference.events.applying import apply, position_of
+from core.inference.events.json_log import JsonLog
+from core.inference.events.records import Record
+from core.inference.events.rows import event_of
+from core.inference.events.spool import Spool, SpoolError
+from core.inference.schemas import Event, LoggerStatus, Priority
+
+log = logging.getLogger(__name__)
+
+BATCH = 10  # records that are written without waiting for more
+PERIOD = 1.0  # seconds that a record waits at most
+LARGEST_BATCH = 500  # records in one transaction when there is much to catch up with
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds until the database is tried again: doubled each time
+STOP_SECONDS = 5.0  # what a stop gives the database; what it does not take stays in the spool
+
+
+class EventLogger:
+    """Keeps events. Any thread may call any method; `log` and `update` may do so before `start`.
+
+    `folder` is the spool's. With `json_log`, every event that is new or changed also goes there, a line each.
+    Raises SpoolError when the folder cannot be used.
+    """
+
+    def __init__(self, database: Database, folder: Path, *, json_log: Path | None = None) -> None:
+        self._database = database
+        self._spool = Spool(folder)
+        self._wake = threading.Condition()  # guards everything below
+        self._subscribers: list[Callable[[Event], None]] = [JsonLog(json_log).append] if json_log else []
+        self._thread: threading.Thread | None = None
+        self._position: int | None = None  # how far the database has come; None until it has been asked
+        self._hurry = self._flushing = self._stopping = False
+        self._behind = self._failing = self._refused = ""
+        self._logged = self._written = 0
+        self._waiting = 0
+        self._oldest: float | None = None
+        for record, _ in self._spool.records(self._spool.first):
+            self._oldest = self._oldest or record.at
+            self._waiting += 1
+
+    def start(self) -> None:
+        """Start writing to the database, first what an earlier run left."""
+        self._thread = threading.Thread(target=self._run, name="event-logger", daemon=True)
+        self._thread.start()
+
+    def log(self, event: Event) -> None:
+        """Keep an event: on return it survives any crash. Raises SpoolError when the disk refuses, and InputError."""
+        self._append(records.of_event(event), urgent=event.priority.rank >= Priority.HIGH.rank)
+
+    def update(self, event: str, **fields: object) -> None:
+        """Change fields of an event, in the order of the calls; on return it survives any crash.
+
+        Raises as `log`, and TypeError for a field that no event has.
+        """
+        self._append(records.of_change(event, fields), urgent=False)
+
+    def get(self, event: str) -> Event | None:
+        """An event as it is now, also what the database does not have yet. Raises DatabaseError."""
+        with self._wake:
+            position = self._spool.first if self._position is None else self._position
+        waiting = [record for record, _ in self._spool.records(position, event.encode()) if record.event == event]
+        try:
+            with self._database.read() as session:
+                row = session.get(EventRow, event)
+                found = event_of(row) if row else None
+        except DatabaseError:
+            if not any(record.new for record in waiting):
+                raise
+            found = None
+        for record in waiting:
+            found = record.onto(found)
+        return found
+
+    def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Have `callback` called with every new or changed event once the database has it; returns what ends that.
+
+        It is called by the thread that writes, and must return at once.
+        """
+        with self._wake:
+            self._subscribers = [*self._subscribers, callback]
+
+        def end() -> None:
+            with self._wake:
+                self._subscribers = [one for one in self._subscribers if one is not callback]
+
+        return end
+
+    def publish(self, events: list[Event]) -> None:
+        """Tell the subscribers of events that were changed in the database itself."""
+        for callback in self._subscribers:
+            for event in events:
+                try:
+                    callback(event)
+                except Exception:
+                    log.exception("a subscriber failed on event %s", event.id)
+
+    def flush(self, timeout: float) -> bool:
+        """Write now what waits; True when the database has all that was logged before, within `timeout` seconds."""
+        end = self._spool.end
+        with self._wake:
+            self._hurry = self._flushing = True
+            self._wake.notify_all()
+            try:
+                return self._wake.wait_for(lambda: self._position is not None and self._position >= end, timeout)
+            finally:
+                self._flushing = False
+
+    def status(self) -> LoggerStatus:
+        """How it is now."""
+        with self._wake:
+            state = "failing" if self._failing else "behind" if self._behind else "ok"
+            return LoggerStatus(
+                state=state,
+                why=self._failing or self._behind or self._refused,
+                waiting=max(0, self._waiting),
+                oldest=max(0.0, time.time() - self._oldest) if self._oldest and self._waiting > 0 else None,
+                logged=self._logged,
+                written=self._written,
+            )
+
+    def stop(self) -> None:
+        """Write what waits, for 5 s at most, and end. What the database did not take is replayed at the next start."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+        self._spool.close()
+
+    def _append(self, record: Record, urgent: bool) -> None:
+        line = records.encoded(record)
+        try:
+            self._spool.append(line)
+        except SpoolError as error:
+            with self._wake:
+                self._failing = f"{error.what}: {error.why}"
+            raise
+        with self._wake:
+            self._failing = ""
+            self._logged += record.new
+            if self._waiting <= 0:
+                self._oldest = record.at
+            self._waiting += 1
+            self._hurry = self._hurry or urgent or self._waiting >= BATCH
+            if self._hurry:
+                self._wake.notify_all()
+
+    def _run(self) -> None:
+        retry = FIRST_RETRY
+        while True:
+            try:
+                more = self._write_batch()
+                retry = FIRST_RETRY
+            except (XaivaError, OSError) as error:
+                if not self._wait_out(error, retry):
+                    return
+                retry = min(LAST_RETRY, retry * 2)
+                continue
+            self._check_disk()
+            with self._wake:
+                if self._stopping and not more and self._position == self._spool.end:
+                    return
+                if not more:
+                    self._wake.wait_for(lambda: self._hurry or self._stopping, PERIOD)
+
+    def _wait_out(self, error: XaivaError | OSError, seconds: float) -> bool:
+        """Show that the database cannot be written, and wait; False when there is no time for another try."""
+        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else str(error)
+        with self._wake:
+            if why != self._behind:
+                log.error("events wait on disk: %s", why)
+            self._behind = why
+            self._hurry = False
+            self._wake.wait_for(lambda: self._flushing or self._stopping, seconds)
+            return not self._stopping
+
+    def _write_batch(self) -> bool:
+        """Bring one batch into the database; True when there was more than fits into one."""
+        position = self._find_position() if self._position is None else self._position
+        with self._wake:
+            self._hurry = False
+        end = self._spool.end
+        batch = list(islice(self._spool.records(position), LARGEST_BATCH))
+        events = self._write(batch) if batch else []
+        full = len(batch) == LARGEST_BATCH
+        if batch:
+            position = batch[-1][1]
+        if not full:
+            position = max(position, end)  # behind the last record there can be a torn one
+        self._done(position, batch)
+        self._spool.release(position, self._database.settle)
+        self.publish(events)
+        return full
+
+    def _done(self, position: int, batch: list[tuple[Record, int]]) -> None:
+        following = next(self._spool.records(position), None)
+        with self._wake:
+            if self._behind:
+                log.info("the database takes events again")
+            self._behind = ""
+            self._position = position
+            self._waiting -= len(batch)
+            self._written += sum(record.new for record, _ in batch)
+            self._oldest = following[0].at if following else self._oldest
+            self._wake.notify_all()
+
+    def _write(self, batch: list[tuple[Record, int]]) -> list[Event]:
+        """Write a batch; a record that the database refuses for what it holds is set aside, and the others go on."""
+        found, position = [record for record, _ in batch], batch[-1][1]
+        try:
+            return self._database.write(lambda session: apply(session, self._spool.id, found, position))
+        except (StatementError, ValueError) as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return self._write(batch[:half]) + self._write(batch[half:])
+            file = self._spool.set_aside(records.encoded(found[0]))
+            why = str(error).partition("\n")[0]
+            log.error("the database refuses a record of event %s; it is kept in %s: %s", found[0].event, file, why)
+            with self._wake:
+                self._refused = f"the database refused records; they are kept in {file.name}"
+            return self._database.write(lambda session: apply(session, self._spool.id, [], position))
+
+    def _find_position(self) -> int:
+        """How far the database has come. What lies before it in the spool does not wait."""
+        first = self._spool.first
+        with self._database.read() as session:
+            known = position_of(session, self._spool.id)
+        if known is not None and known > self._spool.end:
+            log.warning("the database knows more of the spool than the spool: all that is in it is written again")
+            known = None
+        position = max(first, known or 0)
+        had = sum(end <= position for _, end in self._spool.records(first)) if position > first else 0
+        with self._wake:
+            self._waiting -= had
+            self._position = position
+        return position
+
+    def _check_disk(self) -> None:
+        """A disk that refused counts as well again once it takes something."""
+        if self._failing:
+            with suppress(SpoolError):
+                self._spool.probe()
+                with self._wake:
+                    self._failing = ""

@@ -1,0 +1,132 @@
+"""Clips and snapshots on disk: a folder a day of UTC, files named by the event."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import InputError, XaivaError
+from core.files import write_atomic
+from core.inference.events.ids import moment_of
+from core.inference.schemas import StorageStatus
+
+FULL_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
+_SURVEY_SECONDS = 15.0  # how long a count of the files is good enough for a status
+CLIP, SNAPSHOT = ".mp4", ".jpg"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A clip or snapshot: `changed` is a Unix time."""
+
+    event: str
+    path: Path
+    bytes: int
+    changed: float
+
+
+class MediaStore:
+    """Where the clip and the snapshot of an event lie; its id alone says it. Any thread may call any method."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._status = StorageStatus()
+        self._surveyed = 0.0
+        self._refused = ""
+
+    def clip_path(self, event: str) -> Path:
+        """Where the clip of the event with this id lies or will lie. Raises InputError for what is no id."""
+        return self._path(event, CLIP)
+
+    def snapshot_path(self, event: str) -> Path:
+        """As `clip_path`, of the snapshot: a JPEG."""
+        return self._path(event, SNAPSHOT)
+
+    def prepare(self, event: str) -> Path:
+        """As `clip_path`, and its folder exists afterwards. Raises XaivaError when it cannot be made."""
+        path = self.clip_path(event)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refusal(path, error) from error
+        return path
+
+    def put_snapshot(self, event: str, jpeg: bytes) -> None:
+        """Keep a snapshot, in place of an older one. Raises XaivaError when the disk refuses."""
+        path = self.snapshot_path(event)
+        try:
+            write_atomic(path, jpeg)
+        except OSError as error:
+            raise self._refusal(path, error) from error
+        self._refused = ""
+
+    def files(self) -> Iterator[Stored]:
+        """Every clip and snapshot, the oldest events first; one that vanishes meanwhile is left out. Raises OSError."""
+        for day in sorted(_folders(self.folder)):
+            with os.scandir(day) as entries:
+                names = sorted(entry.name for entry in entries)
+            for name in names:
+                path = Path(day, name)
+                try:
+                    found = path.stat()
+                except FileNotFoundError:
+                    continue
+                if path.suffix in (CLIP, SNAPSHOT) and _is_event(path.stem):
+                    yield Stored(path.stem, path, found.st_size, found.st_mtime)
+
+    def status(self) -> StorageStatus:
+        """How much there is, counted in the last 15 s."""
+        with self._lock:
+            if not self._surveyed or time.monotonic() - self._surveyed > _SURVEY_SECONDS:
+                self._status = self._survey()
+                self._surveyed = time.monotonic()
+            return self._status
+
+    def _survey(self) -> StorageStatus:
+        try:
+            files = list(self.files())
+            free = shutil.disk_usage(existing(self.folder)).free
+        except OSError as error:
+            return StorageStatus(state="full", why=f"{self.folder} cannot be read: {error.strerror or error}")
+        clips = sum(file.path.suffix == CLIP for file in files)
+        why = self._refused or (f"only {free >> 20} MB are free for clips" if free < FULL_BYTES else "")
+        used = sum(file.bytes for file in files)
+        return StorageStatus(clips=clips, used=used, free=free, state="full" if why else "ok", why=why)
+
+    def _path(self, event: str, suffix: str) -> Path:
+        return self.folder / f"{moment_of(event):%Y-%m-%d}" / f"{event}{suffix}"
+
+    def _refusal(self, path: Path, error: OSError) -> XaivaError:
+        why = error.strerror or str(error)
+        self._refused = f"{path.name} was refused: {why}"
+        self._surveyed = 0.0
+        return XaivaError(f"{path}", why, "make room on its disk, or keep less with XAIVA_CLIPS_GB")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _is_event(name: str) -> bool:
+    try:
+        moment_of(name)
+    except InputError:
+        return False
+    return True

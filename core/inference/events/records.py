@@ -1,0 +1,90 @@
+"""The lines of the spool: an event, or what changed of one, as JSON behind its checksum."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import InputError
+from core.inference.schemas import Event
+
+_CHECKSUM = 8  # hexadecimal digits of the CRC-32 over the JSON text, then a space
+_BLANK = Event(
+    id="",
+    camera="",
+    type="",
+    started=datetime.fromtimestamp(0, timezone.utc),
+    decided=datetime.fromtimestamp(0, timezone.utc),
+    score=0,
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """`fields` is the whole event when it is `new`, else those that changed; all as JSON. `at` is a Unix time."""
+
+    event: str
+    new: bool
+    at: float
+    fields: Mapping[str, Any]
+
+    def onto(self, event: Event | None) -> Event | None:
+        """The event with this record applied; None when it is only a change and there is no event."""
+        if self.new:
+            return event or Event.model_validate(self.fields)
+        return event and Event.model_validate({**event.model_dump(), **self.fields})
+
+
+def of_event(event: Event) -> Record:
+    """A new event's record. Raises InputError for one that could not be read back."""
+    return Record(event.id, True, time.time(), _checked(event).model_dump(mode="json"))
+
+
+def of_change(event: str, fields: Mapping[str, object]) -> Record:
+    """A change's record. Raises TypeError for a name that no event has, InputError for a value it cannot have."""
+    unknown = fields.keys() - (Event.model_fields.keys() - {"id"})
+    if unknown:
+        raise TypeError(f"an event has no {', '.join(sorted(unknown))} that could change")
+    changed = _checked({**_BLANK.model_dump(), **fields})
+    return Record(event, False, time.time(), changed.model_dump(mode="json", include=set(fields)))
+
+
+def changed(record: Record) -> dict[str, Any]:
+    """The fields of a change as an event has them."""
+    event = Event.model_validate({**_BLANK.model_dump(), **record.fields})
+    return {name: getattr(event, name) for name in record.fields}
+
+
+def encoded(record: Record) -> bytes:
+    """The line. Raises InputError for a number that JSON does not have."""
+    content = {"event": record.event, "new": record.new, "at": record.at, "fields": record.fields}
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:
+        raise InputError(f"Event {record.event}", f"it cannot be kept: {error}") from error
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def decoded(line: bytes) -> Record:
+    """The record of a whole line. Raises ValueError when it is not what was written."""
+    text = line[_CHECKSUM + 1 : -1]
+    if line[-1:] != b"\n" or line[: _CHECKSUM + 1] != b"%08x " % zlib.crc32(text):
+        raise ValueError("the checksum does not fit")
+    return Record(**json.loads(text))
+
+
+def _checked(event: Event | dict[str, Any]) -> Event:
+    """The event as it will be read back."""
+    given = event.model_dump() if isinstance(event, Event) else event
+    try:
+        return Event.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise InputError(f"Event field {'.'.join(map(str, first['loc']))}", str(first["msg"])) from error

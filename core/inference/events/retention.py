@@ -1,0 +1,199 @@
+"""How long clips, snapshots and events stay: by age, by size, and by what must stay free on the disk."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from core.errors import XaivaError
+from core.files import TEMPORARY_PREFIX
+from core.inference.database.engine import Database
+from core.inference.database.models import EventRow
+from core.inference.events.ids import moment_of
+from core.inference.events.media import MediaStore, Stored, existing
+from core.inference.events.statistics import DailyStatistics
+from core.inference.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+PERIOD = 60.0
+GB = 10**9
+FRESH_SECONDS = 60.0  # a file that changed within these may still be written
+STEP = 200  # events whose files go at once
+LEFTOVER_SECONDS = 3600.0  # nobody is that long about one file
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What one run took away."""
+
+    files: int = 0
+    bytes: int = 0
+    protected: int = 0
+    events: int = 0
+
+
+class Retention:
+    """Removes what is too old, then the oldest while there is too much; protected ones never by age, and else last."""
+
+    def __init__(self, folder: Path, database: Database, settings: ServiceSettings) -> None:
+        self._media = MediaStore(folder)
+        self._database = database
+        self._settings = settings
+        self._statistics = DailyStatistics(database, settings.zone)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Run now and every minute."""
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(5)
+
+    def run_once(self) -> Removed:
+        """One run. Raises DatabaseError, without which nobody knows what is protected, and XaivaError for the disk."""
+        events = self._remove_events()
+        try:
+            return self._remove_files(events)
+        except OSError as error:
+            what = f"{error.filename or self._media.folder}"
+            raise XaivaError(what, error.strerror or str(error), "make the folder of the clips writable") from error
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.run_once()
+            except XaivaError as error:
+                logger.error("nothing old was removed: %s", error)
+            except Exception:
+                logger.exception("nothing old was removed")
+            if self._stop.wait(PERIOD):
+                return
+
+    def _remove_events(self) -> int:
+        """Events of days that are long over; what the statistics say of those days is kept. Protected ones stay."""
+        day = (_now() - timedelta(days=self._settings.events_days)).astimezone(self._statistics.zone).date()
+        old = (EventRow.started < self._statistics.start(day), EventRow.protected.is_(False))
+        with self._database.read() as session:
+            if session.scalar(select(EventRow.id).where(*old).limit(1)) is None:
+                return 0
+
+        def work(session: Session) -> int:
+            self._statistics.keep(session, before=day)
+            return len(session.execute(delete(EventRow).where(*old).returning(EventRow.id)).all())
+
+        removed = self._database.write(work)
+        logger.info("%d events from before %s were removed; their statistics stay", removed, day)
+        return removed
+
+    def _remove_files(self, events: int) -> Removed:
+        now = _now()
+        _remove_leftovers(self._media.folder)
+        stored = _by_event(self._media.files())
+        protected = self._protected(stored)
+        open_ones = [one for one in stored if one.event not in protected]
+        days = min(self._settings.clips_days, self._settings.events_days)
+        oldest = now - timedelta(days=days)
+        aged = [one for one in open_ones if one.moment < oldest]
+        self._remove(aged, f"removed after {days:g} days")
+        kept = open_ones[len(aged) :]  # aged ones come first
+        excess = self._excess(sum(one.bytes for one in stored) - sum(one.bytes for one in aged))
+        crowded = list(_oldest(kept + [one for one in stored if one.event in protected], excess))
+        self._remove(crowded, "removed to make room")
+        gone = aged + crowded
+        forced = [one for one in crowded if one.event in protected]
+        if forced:
+            logger.warning("nothing but protected events was left: clips of %d of them were removed", len(forced))
+        return Removed(sum(len(one.files) for one in gone), sum(one.bytes for one in gone), len(forced), events)
+
+    def _excess(self, used: int) -> float:
+        """Bytes that must go."""
+        free = shutil.disk_usage(existing(self._media.folder)).free
+        return max(used - self._settings.clips_gb * GB, self._settings.clips_free_gb * GB - free)
+
+    def _protected(self, stored: list[_Media]) -> set[str]:
+        if not stored:
+            return set()
+        with self._database.read() as session:
+            return set(session.scalars(select(EventRow.id).where(EventRow.protected.is_(True))))
+
+    def _remove(self, media: list[_Media], why: str) -> None:
+        """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes."""
+        for at in range(0, len(media), STEP):
+            step = media[at : at + STEP]
+            self._database.write(partial(_mark, [one.event for one in step], why))
+            for file in (file for one in step for file in one.files):
+                file.path.unlink(missing_ok=True)
+            for folder in {file.path.parent for one in step for file in one.files}:
+                with suppress(OSError):
+                    folder.rmdir()  # only when nothing is left in it
+        if media:
+            logger.info("clips and snapshots of %d events: %s", len(media), why)
+
+
+def _mark(events: list[str], why: str, session: Session) -> None:
+    values = {"snapshot": False, "clip_state": "none", "clip_bytes": 0, "clip_seconds": 0, "clip_why": why}
+    session.execute(update(EventRow).where(EventRow.id.in_(events)).values(**values))
+
+
+@dataclass
+class _Media:
+    """The files of one event."""
+
+    event: str
+    moment: datetime
+    files: list[Stored]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def fresh(self) -> bool:
+        return max(file.changed for file in self.files) > time.time() - FRESH_SECONDS
+
+
+def _by_event(files: Iterable[Stored]) -> list[_Media]:
+    """Oldest first."""
+    found: dict[str, _Media] = {}
+    for file in files:
+        found.setdefault(file.event, _Media(file.event, moment_of(file.event), [])).files.append(file)
+    return sorted(found.values(), key=lambda one: one.event)
+
+
+def _oldest(media: list[_Media], excess: float) -> Iterator[_Media]:
+    """As many from the front as it takes; what may still be written is passed over."""
+    for one in media:
+        if excess <= 0:
+            return
+        if not one.fresh:
+            excess -= one.bytes
+            yield one
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a killed process left half written."""
+    for path in folder.glob(f"*/{TEMPORARY_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+                path.unlink()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

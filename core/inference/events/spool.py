@@ -1,0 +1,251 @@
+"""The spool: a log of records on disk that outlives any crash, until the database has them.
+
+Its segments are files named by the position of their first byte in the spool as a whole, which only ever grows. A
+segment that an earlier run wrote is never appended to: its end may be torn. One is removed when the database has all
+of it. Threads that append at once share one fsync.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import XaivaError
+from core.files import fsync_folder, write_atomic
+from core.inference.events.records import Record, decoded
+
+logger = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 4 << 20
+_PROBE_BYTES = 64 << 10  # what must fit on the disk before it counts as well again
+_PRIVATE = 0o600
+
+
+class SpoolError(XaivaError):
+    """The disk refused: what was to be appended is not kept."""
+
+
+@dataclass
+class _Segment:
+    path: Path
+    base: int  # its first byte's position in the spool
+    end: int  # behind its last byte that counts
+    damaged: bool = False
+
+
+class _Entry:
+    """A line that a thread waits for."""
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+        self.done = False
+        self.error: OSError | None = None
+
+
+class Spool:
+    """Appended to by any thread, read and released by one. Raises SpoolError when the folder cannot be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: list[_Entry] = []
+        self._lock = threading.Lock()  # _waiting, _segments
+        self._commit = threading.Lock()  # held by the thread that writes for all
+        self._file: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._hold = _hold(folder)
+            self.id = _identity(folder)
+            self._segments = [_found(path) for path in sorted(folder.glob("*.spool"))]
+        except OSError as error:
+            raise self._refusal(error) from error
+        self._end = max((segment.end for segment in self._segments), default=0)
+
+    @property
+    def first(self) -> int:
+        """Where the oldest segment begins."""
+        with self._lock:
+            return self._segments[0].base if self._segments else self._end
+
+    @property
+    def end(self) -> int:
+        """Behind the newest record that is safe."""
+        return self._end
+
+    def append(self, line: bytes) -> int:
+        """Make `line` durable; returns `end`, at or behind it. Raises SpoolError when the disk refuses."""
+        entry = _Entry(line)
+        with self._lock:
+            self._waiting.append(entry)
+        with self._commit:  # whoever gets it first writes for all that came meanwhile
+            if not entry.done:
+                self._write_waiting()
+        if entry.error is not None:
+            raise self._refusal(entry.error) from entry.error
+        return self._end
+
+    def records(self, position: int, only: bytes = b"") -> Iterator[tuple[Record, int]]:
+        """Safe records from `position` on, each with the position behind it; with `only`, those that hold these bytes.
+
+        A torn tail is passed over. A damaged line is told of, and its segment will be set aside instead of removed.
+        """
+        with self._lock:
+            segments = [segment for segment in self._segments if segment.end > position]
+        for segment in segments:
+            at = max(position, segment.base)
+            with contextlib.suppress(FileNotFoundError), open(segment.path, "rb") as file:
+                file.seek(at - segment.base)
+                while at < segment.end and (line := file.readline(segment.end - at)):
+                    at += len(line)
+                    if only in line and (record := self._decoded(segment, line)):
+                        yield record, at
+
+    def release(self, position: int, settle: Callable[[], None]) -> None:
+        """Remove the segments before `position`, after `settle` has made sure that they are needed no more."""
+        with self._lock:
+            done = [segment for segment in self._segments[:-1] if segment.end <= position]
+        if not done:
+            return
+        settle()
+        for segment in done:
+            if segment.damaged:
+                segment.path.rename(segment.path.with_suffix(".damaged"))
+            else:
+                segment.path.unlink(missing_ok=True)
+        with self._lock:
+            self._segments = [segment for segment in self._segments if segment not in done]
+
+    def set_aside(self, line: bytes) -> Path:
+        """Keep a line that the database refuses in a file for people; returns the file. Raises OSError."""
+        path = self._folder / "refused.jsonl"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+        try:
+            _write_all(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        return path
+
+    def probe(self) -> None:
+        """Raises SpoolError while the disk refuses."""
+        try:
+            write_atomic(self._folder / "probe", b"\0" * _PROBE_BYTES, _PRIVATE)
+            (self._folder / "probe").unlink()
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def close(self) -> None:
+        """Let another process have it. What is appended afterwards raises SpoolError."""
+        with self._commit:
+            self._close_segment()
+            if self._hold is not None:
+                os.close(self._hold)
+                self._hold = None
+
+    def _write_waiting(self) -> None:
+        with self._lock:
+            entries, self._waiting = self._waiting, []
+        data = b"".join(entry.line for entry in entries)
+        error: OSError | None = None
+        try:
+            segment, file = self._open_segment()
+            _write_all(file, data)
+            os.fdatasync(file)
+            segment.end += len(data)  # before _end: whoever reads up to that must find all of it
+            self._end = segment.end
+        except OSError as refused:
+            error = refused
+            self._abandon_segment(len(data))
+        for entry in entries:
+            entry.error = error
+            entry.done = True
+
+    def _open_segment(self) -> tuple[_Segment, int]:
+        """The segment to append to: this run's newest unless it is full."""
+        if self._hold is None:
+            raise OSError("it was closed")
+        newest = self._segments[-1] if self._segments else None
+        if self._file is not None and newest is not None and newest.end - newest.base < SEGMENT_BYTES:
+            return newest, self._file
+        self._close_segment()
+        path = self._folder / f"{self._end:020d}.spool"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+        try:
+            fsync_folder(self._folder)
+        except OSError:
+            os.close(file)
+            raise
+        self._file = file
+        if newest is None or newest.base != self._end:  # else: an empty one lies there, from a run that wrote nothing
+            newest = _Segment(path, self._end, self._end)
+            with self._lock:
+                self._segments.append(newest)
+        return newest, file
+
+    def _abandon_segment(self, length: int) -> None:
+        """Leave a segment that may have taken part of a refused write; the next append opens another one."""
+        if self._file is None:
+            return
+        segment = self._segments[-1]
+        try:
+            os.ftruncate(self._file, segment.end - segment.base)
+        except OSError:
+            self._end = segment.end + length  # its file may be that long; no position may mean two things
+        self._close_segment()
+
+    def _close_segment(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            self._file = None
+
+    def _decoded(self, segment: _Segment, line: bytes) -> Record | None:
+        try:
+            return decoded(line)
+        except (ValueError, TypeError):
+            if line.endswith(b"\n"):
+                segment.damaged = True
+                logger.error("spool %s: a record cannot be read; the file is kept as .damaged", segment.path.name)
+            return None
+
+    def _refusal(self, error: OSError) -> SpoolError:
+        why = error.strerror or str(error)
+        remedy = "make room on its disk, or make the folder writable: events cannot be kept until then"
+        return SpoolError(f"Event spool {self._folder}", why, remedy)
+
+
+def _hold(folder: Path) -> int:
+    """Keep other processes out; the kernel lets go when this one ends, however it does."""
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, _PRIVATE)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        remedy = "stop the other service, or give this one a data folder of its own with --data DIR"
+        raise SpoolError(f"Event spool {folder}", "another process uses it", remedy) from None
+    return handle
+
+
+def _identity(folder: Path) -> str:
+    """The spool's name in databases: they remember how far each has come."""
+    path = folder / "id"
+    if not path.exists():
+        write_atomic(path, str(uuid.uuid4()), _PRIVATE)
+    return path.read_text()
+
+
+def _found(path: Path) -> _Segment:
+    base = int(path.stem)
+    return _Segment(path, base, base + path.stat().st_size)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]

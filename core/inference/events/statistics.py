@@ -1,0 +1,144 @@
+"""Days in a named zone: how many events, of which kind, at which hours. A day has 23, 24 or 25 of those."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta, timezone
+from typing import cast
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import BigInteger, ColumnElement, Integer, extract, func, select
+from sqlalchemy import cast as cast_to
+from sqlalchemy.orm import Session
+
+from core.inference.database.engine import Database
+from core.inference.database.models import DailyStatisticsRow, EventRow
+from core.inference.schemas import DayStatistics, Priority, Statistics
+
+SLOT = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
+HOUR = timedelta(hours=1)
+_KEPT = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
+
+
+class DailyStatistics:
+    """Counted from the events, and for days whose events were removed what was kept of them. Raises DatabaseError."""
+
+    def __init__(self, database: Database, zone: str) -> None:
+        self._database = database
+        self.zone = ZoneInfo(zone)
+
+    def days(self, first: date, last: date, cameras: list[str] | None) -> Statistics:
+        """From `first` to `last`, both included, of these cameras (None: all); a day without events is left out."""
+        with self._database.read() as session:
+            kept = list(self._kept(session, first, last))
+            gone = {day.date for day in kept}
+            found = kept + [day for day in self._counted(session, first, last) if day.date not in gone]
+        wanted = [day for day in found if cameras is None or day.camera in cameras]
+        return Statistics(zone=self.zone.key, days=sorted(wanted, key=lambda day: (day.date, day.camera)))
+
+    def keep(self, session: Session, before: date) -> None:
+        """Keep what is known of the days before `before`, whose events are to go. A day kept earlier stays as it is."""
+        oldest = session.scalar(select(func.min(EventRow.started)))
+        if oldest is None:
+            return
+        first, last = oldest.astimezone(self.zone).date(), before - timedelta(days=1)
+        gone = {day.date for day in self._kept(session, first, last)}
+        for day in self._counted(session, first, last):
+            if day.date not in gone:
+                session.add(DailyStatisticsRow(zone=self.zone.key, **day.model_dump()))
+
+    def start(self, day: date) -> datetime:
+        """The first instant of a day, in UTC; where clocks jump over midnight, the one they jump to."""
+        return datetime.combine(day, time(0), self.zone).astimezone(timezone.utc)
+
+    def _kept(self, session: Session, first: date, last: date) -> Iterator[DayStatistics]:
+        of_zone = DailyStatisticsRow.zone == self.zone.key
+        rows = session.scalars(select(DailyStatisticsRow).where(of_zone, DailyStatisticsRow.date.between(first, last)))
+        for row in rows:
+            yield DayStatistics(date=row.date, camera=row.camera, **{name: getattr(row, name) for name in _KEPT})
+
+    def _counted(self, session: Session, first: date, last: date) -> list[DayStatistics]:
+        slot = _slot(session).label("slot")
+        kind = (EventRow.camera, EventRow.type, EventRow.priority, slot)
+        response = EventRow.response_time
+        query = (
+            select(
+                *kind,
+                func.count().label("events"),
+                func.count(EventRow.acknowledged).label("acknowledged"),
+                func.max(EventRow.score).label("highest_score"),
+                func.coalesce(func.sum(response), 0.0).label("response_sum"),
+                func.count(response).label("responses"),
+            )
+            .where(EventRow.started >= self.start(first), EventRow.started < self.start(last + timedelta(days=1)))
+            .group_by(*kind)
+        )
+        counts = (_Count(**row) for row in session.execute(query).mappings())
+        return self._by_day(counts)
+
+    def _by_day(self, counts: Iterable[_Count]) -> list[DayStatistics]:
+        days: dict[tuple[date, str], _Day] = {}
+        for count in counts:
+            moment = datetime.fromtimestamp(count.slot * SLOT, timezone.utc)
+            today = moment.astimezone(self.zone).date()
+            day = days.get((today, count.camera))
+            if day is None:
+                start, end = self.start(today), self.start(today + timedelta(days=1))
+                day = days[today, count.camera] = _Day(start, [0] * math.ceil((end - start) / HOUR))
+            day.add(count, moment)
+        return [day.told(today, camera) for (today, camera), day in days.items()]
+
+
+@dataclass(frozen=True)
+class _Count:
+    """What the database counted of one kind in one slot."""
+
+    camera: str
+    type: str
+    priority: int
+    slot: int
+    events: int
+    acknowledged: int
+    highest_score: float
+    response_sum: float
+    responses: int
+
+
+@dataclass
+class _Day:
+    """One camera's day while it is added up."""
+
+    start: datetime
+    by_hour: list[int]
+    events: int = 0
+    acknowledged: int = 0
+    by_type: dict[str, int] = field(default_factory=dict)
+    by_priority: dict[str, int] = field(default_factory=dict)
+    highest_score: float = 0
+    response_sum: float = 0
+    responses: int = 0
+
+    def add(self, count: _Count, moment: datetime) -> None:
+        priority = list(Priority)[count.priority].value
+        self.by_hour[(moment - self.start) // HOUR] += count.events
+        self.events += count.events
+        self.acknowledged += count.acknowledged
+        self.by_type[count.type] = self.by_type.get(count.type, 0) + count.events
+        self.by_priority[priority] = self.by_priority.get(priority, 0) + count.events
+        self.highest_score = max(self.highest_score, count.highest_score)
+        self.response_sum += count.response_sum
+        self.responses += count.responses
+
+    def told(self, day: date, camera: str) -> DayStatistics:
+        counted = {name: getattr(self, name) for name in _KEPT[:-1]}
+        mean = self.response_sum / self.responses if self.responses else None
+        return DayStatistics(date=day, camera=camera, mean_response=mean, **counted)
+
+
+def _slot(session: Session) -> ColumnElement[int]:
+    """The number of a moment's slot since 1970. Only this differs between the databases."""
+    if session.get_bind().dialect.name == "sqlite":
+        return cast(ColumnElement[int], cast_to(func.strftime("%s", EventRow.started), Integer).op("/")(SLOT))
+    return cast_to(func.floor(extract("epoch", EventRow.started) / SLOT), BigInteger)
