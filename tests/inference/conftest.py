@@ -9,16 +9,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from core.errors import XaivaError
 from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.camera import Lease
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.observer import Decision
+from core.inference.models.motion import MotionDetector
+from core.inference.resources.devices import Budget, HostMemory
+from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from core.service_client import ServiceClient
 from tests.support import require, rtsp
 
+UTC = ZoneInfo("UTC")
 QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
 PATIENCE = 30.0  # seconds; a deadline for what should come soon, on a machine that may be busy
 ROOT = Path(__file__).parent.parent.parent
@@ -86,6 +98,84 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
     for one in started:
         one.process.kill()
         one.process.wait()
+
+
+class NoCosts:
+    """Nothing was ever measured."""
+
+    def get(self, key: str, device: str) -> int | None:
+        return None
+
+    def put(self, key: str, device: str, cost: int) -> None:
+        pass
+
+
+@dataclass
+class Witness:
+    """An observer that remembers everything it is told; events are "on disk" at once."""
+
+    folder: Path
+    decisions: list[Decision] = field(default_factory=list)
+    ends: dict[str, tuple[datetime, float, bytes | None]] = field(default_factory=dict)
+    clips: dict[str, tuple[float, int, str]] = field(default_factory=dict)
+    alerts: list[tuple[str, AlertKind, bool]] = field(default_factory=list)
+
+    def decided(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+
+    def ended(self, event: str, ended: datetime, peak: float, picture: bytes | None) -> None:
+        self.ends[event] = (ended, peak, picture)
+
+    def clip_path(self, event: str) -> Path:
+        return self.folder / f"{event}.mp4"
+
+    def clip_done(self, event: str, seconds: float, size: int, why: str) -> None:
+        self.clips[event] = (seconds, size, why)
+
+    def alert(self, camera: CameraRequest, alert: CameraAlert, active: bool) -> None:
+        self.alerts.append((camera.id, alert.kind, active))
+
+
+@pytest.fixture
+def pool() -> Iterator[ResourcePool]:
+    """Models in this machine's memory."""
+    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())) as running:
+        yield running
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Witness:
+    """Who is told of events and alerts."""
+    return Witness(tmp_path)
+
+
+@pytest.fixture
+def lease(pool: ResourcePool) -> Lease:
+    """Leases of one motion detector for all cameras."""
+    return lambda request: pool.lease("motion", ModelSpec(MotionDetector, 0))
+
+
+@pytest.fixture
+def manager(witness: Witness, lease: Lease) -> Iterator[MultiCameraManager]:
+    """A running manager with quick retries."""
+    running = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=64)
+    running.start()
+    yield running
+    assert running.stop() == []
+
+
+Add = Callable[..., Callable[[], CameraStatus]]
+
+
+@pytest.fixture
+def add(manager: MultiCameraManager) -> Add:
+    """Add a camera; returns its probe."""
+
+    def one(source: str, camera: str = "a", timeout: float = 2, **settings: object) -> Callable[[], CameraStatus]:
+        manager.add(CameraRequest.model_validate({"id": camera, "source": source, "timeout": timeout, **settings}))
+        return lambda: manager.get(camera).status()
+
+    return one
 
 
 @pytest.fixture

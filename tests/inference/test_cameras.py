@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,36 +11,16 @@ import pytest
 
 from core.errors import InputError
 from core.inference.cameras.address import parse
+from core.inference.cameras.camera import Lease
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
+from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.source import CameraSource
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, until
+from tests.inference.conftest import QUICK, UTC, Add, Witness, until
 from tests.support import require, rtsp
 
 pytestmark = pytest.mark.camera
-
-Add = Callable[..., Callable[[], CameraStatus]]
-
-
-@pytest.fixture
-def manager() -> Iterator[MultiCameraManager]:
-    """A running manager with quick retries."""
-    running = MultiCameraManager(backoff=QUICK)
-    running.start()
-    yield running
-    assert running.stop() == []
-
-
-@pytest.fixture
-def add(manager: MultiCameraManager) -> Add:
-    """Add a camera; returns its probe."""
-
-    def one(source: str, camera: str = "a", timeout: float = 2) -> Callable[[], CameraStatus]:
-        manager.add(CameraRequest(id=camera, source=source, timeout=timeout))
-        return lambda: manager.get(camera).status()
-
-    return one
 
 
 def live(status: CameraStatus) -> bool:
@@ -163,7 +143,7 @@ def test_no_frame_of_a_stream_is_lost_while_others_fail(server: rtsp.RtspServer,
         if frame.image.pts is not None:  # the first frame of a connection has none
             stamps.append(frame.image.pts)
 
-    source = CameraSource("good", parse(server.url("cam")), keep, backoff=QUICK)
+    source = CameraSource("good", parse(server.url("cam")), keep, Recorder(1), backoff=QUICK)
     source.start()
     until(lambda: len(stamps), lambda count: count > 10)
     refused = add("rtsp://127.0.0.1:9/none", "refused")
@@ -196,7 +176,7 @@ def test_stop_works_from_every_state(
     until(lambda: pipeline.ended, bool, 5)
 
 
-def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager) -> None:
+def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager, witness: Witness, lease: Lease) -> None:
     manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
     with pytest.raises(CameraExists):
         manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
@@ -204,7 +184,7 @@ def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager) -> None:
         manager.remove("b")
     with pytest.raises(InputError, match="not supported"):
         manager.add(CameraRequest(id="c", source="gopher://host/x"))
-    small = MultiCameraManager(maximum=1)
+    small = MultiCameraManager(witness, lease, zone=UTC, maximum=1)
     small.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
     with pytest.raises(TooManyCameras):
         small.add(CameraRequest(id="b", source="rtsp://127.0.0.1:9/a"))

@@ -51,7 +51,8 @@ def test_an_address_never_shows_its_password(source: str) -> None:
         "rtsp://u:12/hidden@h/x",
         "rtsp://",
         "rtsp://h:hidden/x",
-        "http://h/hidden",
+        "gopher://h/hidden",
+        "udp://hidden",
         "rtsp://h/a b",
     ],
 )

@@ -4,28 +4,62 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import InputError
 
 HIDDEN = "***"
-LIVE_SCHEMES = ("rtsp", "rtsps")
-_LOGIN = re.compile(r"(?<=://)[^\s/?#\"'<>]*@")
+_LOGIN = re.compile(r"(?<=://)[^\s/?#\"'<>]+@")
 _SECRET_QUERY = re.compile(r"([?&;][^=&\s]*(?:pass|pwd|secret|token|key|auth|user|login)[^=&\s]*=)[^&;\s\"'<>]+", re.I)
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
+_DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
+
+
+class SourceKind(str, Enum):
+    """How a source is read."""
+
+    RTSP = "rtsp"
+    HTTP = "http"
+    STREAM = "stream"  # MPEG-TS over bare UDP or TCP
+    DEVICE = "device"  # V4L2
+    FILE = "file"
+
+
+SCHEMES = {
+    "rtsp": SourceKind.RTSP,
+    "rtsps": SourceKind.RTSP,
+    "http": SourceKind.HTTP,
+    "https": SourceKind.HTTP,
+    "udp": SourceKind.STREAM,
+    "tcp": SourceKind.STREAM,
+}
+ENCRYPTED = ("rtsps", "https")
+HINTS = {
+    SourceKind.RTSP: "rtsp://user:password@host:554/path",
+    SourceKind.HTTP: "http://user:password@host/stream.ts",
+    SourceKind.STREAM: "udp://host:port, udp://@group:port or tcp://host:port",
+}
 
 
 @dataclass(frozen=True)
 class Address:
-    """A checked source. `url` is for libav alone and may hold credentials; `shown` never does.
+    """A checked source. `url` is for libav alone and may hold credentials; `shown` never does. Files have no `host`.
 
-    `live` sources come at the camera's own pace and may stall; files are read at their own speed, again and again.
+    `live` sources come at the camera's own pace and may stall; files are read at their own speed.
     """
 
     url: str
     shown: str
-    live: bool
+    kind: SourceKind
+    host: str = ""
+    encrypted: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it comes at its own pace."""
+        return self.kind is not SourceKind.FILE
 
     def __repr__(self) -> str:
         return f"Address({self.shown!r})"
@@ -37,25 +71,27 @@ def redact(text: str) -> str:
 
 
 def parse(source: str) -> Address:
-    """Read a camera's source: `rtsp://…`, `rtsps://…`, `file:///…` or a path.
+    """Read a camera's source: an rtsp(s), http(s), udp, tcp or file URL, a V4L2 device or the path of a video file.
 
     Raises InputError; its text never holds the source itself, which may carry a password.
     """
     scheme = _SCHEME.match(source)
-    if scheme and scheme[1].lower() in LIVE_SCHEMES:
-        return _parse_rtsp(source)
-    if scheme and scheme[1].lower() != "file":
-        raise _refused(f"{scheme[1]}: is not supported", "use rtsp://, rtsps:// or the path of a file")
+    name = scheme[1].lower() if scheme else "file"
+    if name in SCHEMES:
+        return _parse_url(source, SCHEMES[name], name)
+    if name != "file":
+        known = ", ".join(f"{one}://" for one in SCHEMES)
+        raise _refused(f"{name}: is not supported", f"use {known}, a device such as /dev/video0 or the path of a file")
     if "\0" in source:
         raise _refused("a path cannot hold a NUL character", "give the path of a video file")
     path = Path(urlsplit(source).path if scheme else source).absolute()
-    return Address(url=f"file:{path}", shown=str(path), live=False)
+    if _DEVICE.match(str(path)):
+        return Address(url=str(path), shown=str(path), kind=SourceKind.DEVICE)
+    return Address(url=f"file:{path}", shown=str(path), kind=SourceKind.FILE)
 
 
-def _parse_rtsp(source: str) -> Address:
-    hint = (
-        "write it as rtsp://user:password@host:554/path, with @ : / ? # % in the password percent-encoded (%40 for @)"
-    )
+def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
+    hint = f"write it as {HINTS[kind]}, with @ : / ? # % in a password percent-encoded (%40 for @)"
     if re.search(r"[\s\x00-\x1f\x7f]", source):
         raise _refused("the URL holds a space or a control character", hint)
     try:
@@ -65,10 +101,12 @@ def _parse_rtsp(source: str) -> Address:
         raise _refused("the URL's host or port cannot be read", hint) from None
     if not host or port == 0:
         raise _refused("the URL names no host", hint)
+    if kind is SourceKind.STREAM and port is None:
+        raise _refused("the URL names no port", hint)
     if "@" in parts.path + parts.query + parts.fragment:
         # A "/" or "?" in an unencoded password ends the host part early, and the rest would be shown as a path.
         raise _refused("the URL has an @ after its host", hint)
-    return Address(url=source, shown=redact(source), live=True)
+    return Address(url=source, shown=redact(source), kind=kind, host=host, encrypted=scheme in ENCRYPTED)
 
 
 def _refused(why: str, remedy: str) -> InputError:

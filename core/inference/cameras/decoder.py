@@ -1,4 +1,4 @@
-"""One connection to one source through PyAV: frames until it fails."""
+"""One connection to one source through PyAV: packets, and the frames in them, until it fails."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-import av
 import av.error
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from core.inference.cameras.address import Address
 from core.inference.cameras.failures import NoFrames, NoVideo, StreamEnded
+from core.inference.cameras.opening import open_source
+from core.inference.events.clips import Footage, VideoPacket, footage_of
+from core.inference.schemas import Transport
 
-ANALYSE_MICROSECONDS = 500_000  # libav's own 5 s delay every first frame; RTSP says what is in the stream beforehand
 LONGEST_GAP = 2.0  # seconds between two frames of a file beyond which its clock is taken as having jumped
 DEFAULT_GAP = 0.04  # seconds, for a file whose frames carry no time
 
@@ -22,12 +22,13 @@ DEFAULT_GAP = 0.04  # seconds, for a file whose frames carry no time
 class Connection:
     """An open source. Open, read and close it in one thread.
 
-    Raises what `failures.classify` knows, while opening and from `frames()`, which never ends otherwise.
+    Raises what `failures.classify` knows, while opening and from `packets()`, which never ends otherwise.
     """
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float, transport: Transport = Transport.TCP) -> None:
         self._timeout = timeout
-        self._container = _open(address, timeout)
+        self._newest = time.monotonic()
+        self._container = open_source(address, timeout, transport)
         self.damaged = 0
         self.codec = ""
         try:
@@ -36,6 +37,7 @@ class Connection:
             self._stream = self._container.streams.video[0]
             self._stream.thread_type = "NONE"  # frame threads add latency; a thread a camera is parallel enough
             self.codec = self._stream.codec_context.name
+            self.footage: Footage = footage_of(self._stream)
         except BaseException:
             self.close()
             raise
@@ -44,36 +46,25 @@ class Connection:
         """Let go of the source."""
         self._container.close()
 
-    def frames(self) -> Iterator[VideoFrame]:
-        """Every frame that can be decoded. A packet that cannot is counted in `damaged`."""
-        newest = time.monotonic()
+    def packets(self) -> Iterator[VideoPacket]:
+        """Every packet of the video; the empty one at the end flushes the decoder."""
+        self._newest = time.monotonic()
         for packet in self._container.demux(self._stream):
-            try:
-                decoded = packet.decode()
-            except av.error.InvalidDataError:
-                self.damaged += 1
-                decoded = []
-            for frame in decoded:
-                yield frame
-                newest = time.monotonic()
-            if time.monotonic() - newest > self._timeout:
+            yield packet
+            if time.monotonic() - self._newest > self._timeout:
                 raise NoFrames
         raise StreamEnded
 
-
-def _open(address: Address, timeout: float) -> InputContainer:
-    if not address.live:
-        return av.open(address.url, mode="r", options={"protocol_whitelist": "file"})
-    options = {
-        "rtsp_transport": "tcp",
-        "allowed_media_types": "video",
-        "timeout": str(
-            int(timeout * 1e6)
-        ),  # bounds each wait for the network; without it a stalled camera blocks for ever
-        "analyzeduration": str(ANALYSE_MICROSECONDS),
-    }
-    # PyAV's own limit bounds opening as a whole, against a camera that answers in drops.
-    return av.open(address.url, mode="r", options=options, timeout=(timeout, None))
+    def decode(self, packet: VideoPacket) -> list[VideoFrame]:
+        """The frames in a packet; one that cannot be decoded has none and is counted in `damaged`."""
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            self.damaged += 1
+            return []
+        if frames:
+            self._newest = time.monotonic()
+        return frames
 
 
 class Pacer:

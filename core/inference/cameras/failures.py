@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import socket
 from dataclasses import dataclass
 from enum import Enum
 
 import av.error
+
+from core.inference.cameras.address import Address, SourceKind
 
 
 class Cause(str, Enum):
@@ -18,6 +21,7 @@ class Cause(str, Enum):
     UNREACHABLE = "unreachable"
     CODEC = "codec"
     TIMEOUT = "timeout"
+    TLS = "tls"
     END = "end"
     ERROR = "error"
 
@@ -48,8 +52,18 @@ SENTENCES = {
     Cause.NOT_FOUND: "there is no such stream or file",
     Cause.UNREACHABLE: "the host's name is unknown or there is no way to it",
     Cause.CODEC: "what answers there sends no video that can be decoded",
+    Cause.TLS: "the encrypted connection cannot be set up: what answers there speaks no TLS, or none that fits",
     Cause.END: "the stream ended",
 }
+FILE_SENTENCES = {Cause.AUTH: "this user may not read the file"}
+DEVICE_SENTENCES = {
+    Cause.AUTH: "this user may not open the device",
+    Cause.REFUSED: "another program uses the device",
+    Cause.NOT_FOUND: "there is no such device",
+    Cause.CODEC: "the device is no camera, or offers no format that can be decoded",
+    Cause.END: "the device was unplugged",
+}
+OWN_SENTENCES = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENTENCES}
 
 _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
     ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, PermissionError), Cause.AUTH),
@@ -60,23 +74,24 @@ _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cau
     ((NoVideo, av.error.LookupError, av.error.PatchWelcomeError), Cause.CODEC),
 )
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+_DEVICE = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errno.ENODEV: Cause.END}
 
 
-def classify(error: Exception, *, opening: bool, elapsed: float, timeout: float) -> Failure:
+def classify(error: Exception, address: Address, *, opening: bool, elapsed: float, timeout: float) -> Failure:
     """The cause of `error`, raised `elapsed` seconds into opening the source, or into reading it.
 
-    libav's own text is shown only where no cause fits; it is taken without the address.
+    libav's own text is shown only where no cause fits; it is taken without the address. May look up the host's name.
     """
-    cause = _cause(error, opening=opening, late=elapsed >= 0.9 * timeout)
+    cause = _cause(error, address, opening=opening, late=elapsed >= 0.9 * timeout)
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")
     if cause is Cause.ERROR:
         told = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
         return Failure(cause, told)
-    return Failure(cause, SENTENCES[cause])
+    return Failure(cause, OWN_SENTENCES.get(address.kind, SENTENCES).get(cause, SENTENCES[cause]))
 
 
-def _cause(error: Exception, *, opening: bool, late: bool) -> Cause:
+def _cause(error: Exception, address: Address, *, opening: bool, late: bool) -> Cause:
     for types, cause in _BY_TYPE:
         if isinstance(error, types):
             return cause
@@ -86,6 +101,24 @@ def _cause(error: Exception, *, opening: bool, late: bool) -> Cause:
             return Cause.END
         return Cause.TIMEOUT if late else Cause.CODEC
     number = getattr(error, "errno", None)
-    if number in _UNREACHABLE or (number == errno.EIO and opening):  # libav says EIO for an unknown host name
+    if address.kind is SourceKind.DEVICE:
+        return _DEVICE.get(number or 0, Cause.CODEC if opening else Cause.END)
+    if number in _UNREACHABLE:
         return Cause.UNREACHABLE
+    if number == errno.EIO and opening:
+        return _cause_of_io_error(address, late)
     return Cause.ERROR
+
+
+def _cause_of_io_error(address: Address, late: bool) -> Cause:
+    """libav says EIO for silence, for an unknown host name and for a TLS handshake that failed."""
+    if late:
+        return Cause.TIMEOUT
+    return Cause.TLS if address.encrypted and _known(address.host) else Cause.UNREACHABLE
+
+
+def _known(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False

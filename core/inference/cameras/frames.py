@@ -68,10 +68,15 @@ class LatestFrame:
             self._frame = frame
             self._ready.notify()
 
-    def take(self) -> Frame | None:
-        """Wait for a frame; None once closed."""
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._closed
+
+    def take(self, seconds: float) -> Frame | None:
+        """Wait for a frame; None once closed, or when none came within `seconds`."""
         with self._ready:
-            self._ready.wait_for(lambda: self._frame is not None or self._closed)
+            self._ready.wait_for(lambda: self._frame is not None or self._closed, seconds)
             frame, self._frame = self._frame, None
             return None if self._closed else frame
 
@@ -128,3 +133,27 @@ class Sampler:
         fell_behind = now > self._due + self._period
         self._due = (now if fell_behind else self._due) + self._period
         return True
+
+
+class Load:
+    """What a thread's work costs: its CPU seconds a second, and a frame, over the last few seconds."""
+
+    WINDOW = 5.0
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, float, int]] = deque()  # monotonic, CPU of the thread, frames so far
+
+    def mark(self, now: float, frames: int) -> None:
+        """Take note, in the thread that is measured; cheap enough for every frame."""
+        if not self._marks or now - self._marks[-1][0] >= 0.5:
+            self._marks.append((now, time.thread_time(), frames))
+            while now - self._marks[0][0] > self.WINDOW:
+                self._marks.popleft()
+
+    def values(self) -> tuple[float, float] | None:
+        """(CPU seconds a second, CPU seconds a frame); None before a second has been seen."""
+        marks = list(self._marks)
+        if len(marks) < 2 or marks[-1][0] - marks[0][0] < 1:
+            return None
+        wall, cpu, frames = (after - before for before, after in zip(marks[0], marks[-1], strict=True))
+        return cpu / wall, cpu / max(1, frames)

@@ -4,7 +4,7 @@
                         ▲      │             │
                      retry   failed        failed
                         │      ▼             ▼
-                        └──── DISCONNECTED ◀─┘          end: from every state to STOPPED
+                        └──── DISCONNECTED ◀─┘          end, finished: from every state to STOPPED
 
 Each `begin` and `end` makes a new generation. Whoever speaks for an older one (a reader that hung in a dead connection
 and wakes up after a stop or a restart) changes nothing and is told so.
@@ -69,6 +69,13 @@ class Life:
         with self._lock:
             self._generation += 1
             self._move(CameraState.STOPPED)
+
+    def finished(self, generation: int, failure: Failure) -> None:
+        """What was to be read once has been: STOPPED, with the reason, unless the token is stale."""
+        with self._lock:
+            if self.current(generation):
+                self._generation += 1
+                self._move(CameraState.STOPPED, failure=failure)
 
     def current(self, generation: int) -> bool:
         """Whether that token is the newest."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
+from core.inference.cameras.admission import admit, usable_cores
+from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.pipeline import CameraPipeline
-from core.inference.models.detector import Detector
-from core.inference.models.motion import MotionDetector
-from core.inference.schemas import CameraRequest, CameraStatus
-
-logger = logging.getLogger(__name__)
+from core.inference.cameras.camera import Camera, Lease
+from core.inference.cameras.observer import Observer
+from core.inference.cameras.pipeline import Tap, Tools
+from core.inference.cameras.view import ViewTimes
+from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
 
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 4.0
@@ -33,19 +34,28 @@ class TooManyCameras(XaivaError):
 
 
 class MultiCameraManager:
-    """Adds, removes and watches cameras; one never waits for another. Every method may be called from any thread."""
+    """Adds, changes, removes and watches cameras; one never waits for another. Any thread may call any method.
+
+    `observer` is told of events and alerts, `lease` gives a camera its share of a model (it may block while that
+    loads, and refuse), `zone` is the one schedules are meant in.
+    """
 
     def __init__(
         self,
+        observer: Observer,
+        lease: Lease,
         *,
+        zone: ZoneInfo,
         maximum: int = 16,
         backoff: Backoff | None = None,
-        make_detector: Callable[[], Detector] = MotionDetector,
+        view_times: ViewTimes | None = None,
+        cores: float | None = None,
     ) -> None:
+        self._lease = lease
+        self._tools = Tools(observer, zone, backoff, view_times)
         self._maximum = maximum
-        self._backoff = backoff
-        self._make_detector = make_detector
-        self._pipelines: dict[str, CameraPipeline] = {}
+        self._cores = usable_cores() if cores is None else cores
+        self._cameras: dict[str, Camera] = {}
         self._lock = threading.Lock()
         self._running = False
         self._stop = threading.Event()
@@ -57,72 +67,131 @@ class MultiCameraManager:
         return self._watcher.is_alive()
 
     def start(self) -> None:
-        """Start every camera; those added later start at once. Called once."""
+        """Start every enabled camera, one after the other and without waiting; those added later start at once.
+
+        One whose model is refused tries again, as often as the restart budget allows, then is FAILED. Called once.
+        """
         with self._lock:
             self._running = True
-            for pipeline in self._pipelines.values():
-                pipeline.start()
+            waiting = [camera for camera in self._cameras.values() if camera.request.enabled]
         self._watcher.start()
+        threading.Thread(target=self._start_all, args=(waiting,), name="start-cameras", daemon=True).start()
 
     def stop(self) -> list[str]:
-        """Stop all of them at the same time, within 5 s; returns the ids whose threads hang in native code."""
+        """Stop all of them at the same time, within 5 s; returns the ids of those that hang in native code."""
         self._stop.set()
         with self._lock:
             self._running = False
-            pipelines = list(self._pipelines.values())
-        for pipeline in pipelines:
-            pipeline.signal_stop()
+            cameras = list(self._cameras.values())
+        for camera in cameras:
+            camera.signal_stop()
         deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline and not all(pipeline.ended for pipeline in pipelines):
+        while time.monotonic() < deadline and not all(camera.ended for camera in cameras):
             time.sleep(0.02)
-        return [pipeline.request.id for pipeline in pipelines if not pipeline.ended]
+        hanging = [camera.request.id for camera in cameras if not camera.ended]
+        for camera in cameras:
+            if camera.request.id not in hanging:
+                camera.stop()
+        return hanging
 
     def add(self, request: CameraRequest) -> CameraStatus:
-        """Add a camera and start it when the others run.
+        """Add a camera and, when the others run and it is enabled, start it, which may take its model's loading time.
 
-        Raises InputError (a bad source), CameraExists, TooManyCameras.
+        Raises InputError (a bad source), CameraExists, TooManyCameras, NoCores, and what leasing raises (NoRoom).
         """
-        pipeline = CameraPipeline(request, self._make_detector(), self._backoff)
+        camera = Camera(request, self._lease, self._tools)
         with self._lock:
-            if request.id in self._pipelines:
-                raise CameraExists(f"Camera {request.id}", "there is one with that id", "remove it, or take another id")
-            if len(self._pipelines) >= self._maximum:
-                why = f"the service holds {self._maximum} cameras already"
-                raise TooManyCameras(f"Camera {request.id}", why, "remove one first")
-            self._pipelines[request.id] = pipeline
-            if self._running:
-                pipeline.start()
-        return pipeline.status()
+            self._check_room(request.id)
+            self._cameras[request.id] = camera
+            start = self._running and request.enabled
+        if start:
+            try:
+                camera.start()
+            except XaivaError:
+                with self._lock:
+                    del self._cameras[request.id]
+                raise
+        return camera.status()
+
+    def update(self, request: CameraRequest) -> CameraStatus:
+        """Change the camera of that id, and no other; its connection stays unless its source changed.
+
+        Raises UnknownCamera, InputError, and what leasing raises; the old settings go on then.
+        """
+        camera = self.get(request.id)
+        camera.update(request)
+        return camera.status()
 
     def remove(self, camera: str) -> None:
         """Stop a camera and forget it. Raises UnknownCamera."""
         with self._lock:
-            pipeline = self._pipelines.pop(camera, None)
-        if pipeline is None:
+            removed = self._cameras.pop(camera, None)
+        if removed is None:
             raise _unknown(camera)
-        if not pipeline.stop():
-            logger.warning("camera %s: its reader hangs; it is cut off and ends by its time-out", camera)
+        removed.stop()
 
-    def get(self, camera: str) -> CameraPipeline:
-        """The pipeline of a camera. Raises UnknownCamera."""
+    def start_camera(self, camera: str) -> CameraStatus:
+        """Start one that is stopped or failed. Raises UnknownCamera and what leasing raises."""
+        found = self.get(camera)
+        found.start()
+        return found.status()
+
+    def stop_camera(self, camera: str) -> CameraStatus:
+        """Stop one until it is started again or the service is. Raises UnknownCamera."""
+        found = self.get(camera)
+        found.stop()
+        return found.status()
+
+    def restart_camera(self, camera: str) -> CameraStatus:
+        """Stop it and start it anew, with a new lease of its model. Raises as `start_camera`."""
+        self.stop_camera(camera)
+        return self.start_camera(camera)
+
+    def test(self, request: CameraRequest) -> ConnectionTest:
+        """Try one connection and tell what came of it; the camera need not be known. Raises InputError."""
+        return attempt(request)
+
+    def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
+        """Call `callback` with each sampled frame of a camera, in its thread, until what is returned is called.
+
+        Raises UnknownCamera.
+        """
+        return self.get(camera).tap(callback)
+
+    def get(self, camera: str) -> Camera:
+        """One camera. Raises UnknownCamera."""
         with self._lock:
-            pipeline = self._pipelines.get(camera)
-        if pipeline is None:
+            found = self._cameras.get(camera)
+        if found is None:
             raise _unknown(camera)
-        return pipeline
+        return found
 
     def statuses(self) -> list[CameraStatus]:
         """Snapshots, in the order the cameras were added."""
+        return [camera.status() for camera in self._all()]
+
+    def _all(self) -> list[Camera]:
         with self._lock:
-            pipelines = list(self._pipelines.values())
-        return [pipeline.status() for pipeline in pipelines]
+            return list(self._cameras.values())
+
+    def _check_room(self, camera: str) -> None:
+        if camera in self._cameras:
+            raise CameraExists(f"Camera {camera}", "there is one with that id", "remove it, or take another id")
+        if len(self._cameras) >= self._maximum:
+            why = f"the service holds {self._maximum} cameras already"
+            raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
+        admit(camera, [load for one in self._cameras.values() if (load := one.load()) is not None], self._cores)
+
+    def _start_all(self, cameras: list[Camera]) -> None:
+        for camera in cameras:
+            if self._stop.is_set():
+                return
+            camera.start(insist=True)
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
-            with self._lock:
-                pipelines = list(self._pipelines.values())
-            for pipeline in pipelines:
-                pipeline.source.watch()
+            for camera in self._all():
+                camera.watch()
 
 
 def _unknown(camera: str) -> UnknownCamera:

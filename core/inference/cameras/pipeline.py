@@ -1,4 +1,4 @@
-"""One camera from source to score: sampling, conversion of the frames that are used, the detector."""
+"""One camera from source to decision: sampling, zones, the score, and what follows from it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,110 @@ import logging
 import threading
 import time
 from collections import deque
-from statistics import median
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, wait
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
 from core.inference.cameras.address import parse
+from core.inference.cameras.anomalies import MARGIN, Anomalies
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.frames import Frame, LatestFrame, Rate, Sampler
-from core.inference.cameras.picture import convert, jpeg
+from core.inference.cameras.observer import Observer
+from core.inference.cameras.picture import jpeg
+from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.scene import Scene
 from core.inference.cameras.source import CameraSource, SourceStatus
-from core.inference.models.detector import Detector, Sample
+from core.inference.cameras.view import ViewTimes, ViewWatch
+from core.inference.models.detector import Sample
+from core.inference.models.scorer import Scorer
+from core.inference.schedule import is_open
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
 
-KEPT = 60  # scores and latencies: what a sparkline shows
-DECIDE_SECONDS = 1.0  # how long a stop waits for the decision under way
+KEPT_SCORES = 60  # what a sparkline shows
+KEPT_LATENCIES = 300  # a minute at five decisions a second: enough for a 99th percentile
+STOP_SECONDS = 1.0  # how long a stop waits for the decision under way, and then for open clips
+IDLE_SECONDS = 0.5  # how often the deciding thread looks up while no frame comes
+ANSWER_SECONDS = 10.0  # how long a model may take for one picture
+BROKEN_SECONDS = 10.0  # scoring that failed for so long without one success is a broken pipeline
+
+Tap = Callable[["Look"], None]
 
 
 class NoPicture(XaivaError):
     """The camera has no picture of now."""
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What every pipeline uses: whom it tells, and in which zone schedules are meant."""
+
+    observer: Observer
+    zone: ZoneInfo
+    backoff: Backoff | None = None
+    view_times: ViewTimes | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a frame is decided by; replaced as a whole, so that each frame sees one of them."""
+
+    request: CameraRequest
+    scorer: Scorer
+    scene: Scene
+
+
+@dataclass(frozen=True)
+class Look:
+    """One sampled frame, for whoever taps a camera."""
+
+    frame: Frame
+    scene: Scene
+
+    def sample(self, width: int, height: int, pixel_format: str) -> Sample:
+        """The frame as a detector of that kind would get it: uint8, height x width (x channels), masks applied."""
+        return self.scene.sample(self.frame, width, height, pixel_format)
+
+
 class CameraPipeline:
     """Owns a source and a thread that decides. Raises InputError for a source that cannot be one."""
 
-    def __init__(self, request: CameraRequest, detector: Detector, backoff: Backoff | None = None) -> None:
-        self.request = request
-        self._detector = detector
-        address = parse(request.source)
-        self.source = CameraSource(request.id, address, self._offer, timeout=request.timeout, backoff=backoff)
+    def __init__(self, request: CameraRequest, scorer: Scorer, tools: Tools, taps: list[Tap] | None = None) -> None:
+        self._plan = _Plan(request, scorer, Scene(request))
+        self._tools = tools
+        self._taps = taps if taps is not None else []
+        self._recorder = Recorder(_kept(request))
+        self._anomalies = Anomalies(tools.observer, self._recorder)
+        self._view = ViewWatch(tools.view_times)
+        self.source = CameraSource(
+            request.id,
+            parse(request.source),
+            self._offer,
+            self._recorder,
+            timeout=request.timeout,
+            transport=request.transport,
+            loop=request.loop,
+            backoff=tools.backoff,
+        )
         self._sampler = Sampler(request.fps)
         self._slot = LatestFrame()
         self._thread: threading.Thread | None = None
         self._rate = Rate()
-        self._scores: deque[float] = deque(maxlen=KEPT)
-        self._latencies: deque[float] = deque(maxlen=KEPT)
-        self._picture: Frame | None = None  # the newest frame that was scored
+        self._scores: deque[float] = deque(maxlen=KEPT_SCORES)
+        self._latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
+        self._picture: Frame | None = None  # the newest sampled frame
+        self._scheduled = True
         self._error = ""
+        self._failing_since: float | None = None
+
+    @property
+    def request(self) -> CameraRequest:
+        """How the camera is set now."""
+        return self._plan.request
 
     def start(self) -> None:
         """Begin reading and deciding; a stopped pipeline is not started again."""
@@ -50,32 +117,54 @@ class CameraPipeline:
         self._thread.start()
         self.source.start()
 
+    def update(self, request: CameraRequest, scorer: Scorer) -> None:
+        """Go on under other settings, from the next frame on, without touching the connection.
+
+        The settings of the source itself (`source`, `timeout`, `transport`, `loop`) do not change by it.
+        """
+        if request.fps != self._plan.request.fps:
+            self._sampler = Sampler(request.fps)
+        self._recorder.keep_seconds(_kept(request))
+        self._plan = _Plan(request, scorer, Scene(request))
+
     def signal_stop(self) -> None:
         """Stop reading and deciding, without waiting."""
         self.source.signal_stop()
         self._slot.close()
+        self._recorder.stop()
 
     def stop(self) -> bool:
         """Stop from any state within 5 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
         self.signal_stop()
         self.source.stop()
         if self._thread is not None:
-            self._thread.join(DECIDE_SECONDS)
+            self._thread.join(STOP_SECONDS)
+        for clip in self._recorder.stop():
+            clip.join(STOP_SECONDS)
         return self.ended
 
     @property
     def ended(self) -> bool:
-        """Whether no thread of this pipeline runs."""
-        return self.source.ended and (self._thread is None or not self._thread.is_alive())
+        """Whether no thread of this pipeline runs and every clip is closed."""
+        deciding = self._thread is not None and self._thread.is_alive()
+        return self.source.ended and not deciding and not self._recorder.stop()
+
+    def broken(self) -> str:
+        """Why this pipeline should be replaced by a new one, as a sentence; empty when it works."""
+        since, state = self._failing_since, self.source.status().life.state
+        if since is not None and time.monotonic() - since > BROKEN_SECONDS:
+            return self._error
+        threads_ended = self._thread is not None and (not self._thread.is_alive() or self.source.ended)
+        return "its thread died" if threads_ended and state is not CameraState.STOPPED else ""
 
     def status(self) -> CameraStatus:
         """A snapshot."""
-        source = self.source.status()
+        source, plan = self.source.status(), self._plan
         live = source.life.state is CameraState.LIVE
-        scores, latencies = list(self._scores), list(self._latencies)
+        scores, latencies = list(self._scores), sorted(self._latencies)
         return CameraStatus(
-            id=self.request.id,
-            name=self.request.name or self.request.id,
+            id=plan.request.id,
+            name=plan.request.name or plan.request.id,
             source=self.source.address.shown,
             state=source.life.state,
             cause=source.life.failure.cause.value if source.life.failure else "",
@@ -89,17 +178,25 @@ class CameraPipeline:
             dropped=self._slot.dropped,
             damaged=source.damaged,
             last_frame_age=_rounded(source.age),
-            latency=_rounded(median(latencies)) if live and latencies else None,
-            score=_rounded(scores[-1]) if live and scores else None,
+            latency=_rounded(latencies[len(latencies) // 2]) if live and latencies else None,
+            latency_p99=_rounded(latencies[int(len(latencies) * 0.99)]) if live and latencies else None,
+            score=_rounded(scores[-1]) if live and scores and self._scheduled else None,
             scores=[round(score, 4) for score in scores],
+            threshold=plan.request.detection.threshold,
             reconnects=max(0, source.life.connections - 1),
             retry_in=_retry_in(source),
             since=source.life.since,
             error=self._error,
+            alerts=self._view.alerts if live else [],
+            anomaly=self._anomalies.event,
+            scheduled=self._scheduled,
+            model=plan.scorer.key,
+            vram=plan.scorer.cost,
+            decode_ms=None if source.cost is None else round(1000 * source.cost, 3),
         )
 
     def snapshot(self) -> tuple[bytes, float]:
-        """The newest scored frame as JPEG, and its age in seconds. Raises NoPicture when the camera is not live."""
+        """The newest sampled frame as JPEG, and its age in seconds. Raises NoPicture when the camera is not live."""
         picture = self._picture
         if picture is None or self.source.status().life.state is not CameraState.LIVE:
             raise NoPicture(f"Camera {self.request.id}", "it is not live", "its status says why")
@@ -110,26 +207,89 @@ class CameraPipeline:
             self._slot.put(frame)
 
     def _decide(self) -> None:
-        connection = 0
-        while (frame := self._slot.take()) is not None:
-            if frame.connection != connection:
-                connection = frame.connection
-                self._detector.forget(self.request.id)
+        newest: Frame | None = None
+        while not self._slot.closed:
+            frame = self._slot.take(IDLE_SECONDS)
             try:
-                self._score(frame)
-                self._error = ""
+                if frame is None:
+                    self._idle(newest)
+                    continue
+                before, newest = newest, frame
+                self._look(frame, before)
+                self._error, self._failing_since = "", None
             except Exception as error:  # one bad frame or model must not end the camera: it shows in the status
-                if not self._error:
-                    logger.exception("camera %s: scoring failed", self.request.id)
-                self._error = f"scoring failed: {type(error).__name__}"
+                self._note(error)
+        if newest is not None:
+            self._say_goodbye(newest)
 
-    def _score(self, frame: Frame) -> None:
-        detector = self._detector
-        picture = convert(frame.image, detector.width, detector.height, detector.pixel_format)
-        self._scores.extend(detector.score([Sample(self.request.id, picture, frame.captured)]))
-        self._latencies.append(time.monotonic() - frame.captured)
+    def _look(self, frame: Frame, before: Frame | None) -> None:
+        plan = self._plan
+        if before is not None and frame.connection != before.connection:
+            self._anomalies.end(before.captured, plan.request)
+            plan.scorer.forget(plan.request.id)
         self._picture = frame
+        for alert, active in self._view.look(frame):
+            self._tools.observer.alert(plan.request, alert, active)
+        for tap in list(self._taps):
+            tap(Look(frame, plan.scene))
+        self._scheduled = is_open(plan.request.schedule, datetime.now(timezone.utc), self._tools.zone)
+        if self._scheduled:
+            self._score(frame, plan)
+        else:
+            self._anomalies.end(frame.captured, plan.request)
+
+    def _score(self, frame: Frame, plan: _Plan) -> None:
+        scorer = plan.scorer
+        score = self._answer(scorer.submit(plan.scene.sample(frame, scorer.width, scorer.height, scorer.pixel_format)))
+        if score is None:
+            return
+        self._scores.append(score)
+        self._latencies.append(time.monotonic() - frame.captured)
         self._rate.tick()
+        above = score >= plan.request.detection.threshold
+        zone = plan.scene.zone_of(self._view.difference()) if above else ""
+        self._anomalies.feed(score, frame, zone, plan.request, scorer.key)
+
+    def _answer(self, future: Future[float]) -> float | None:
+        """The score, waited for; None when the pipeline stops meanwhile or the model went away."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not wait([future], timeout=IDLE_SECONDS).done:
+            if self._slot.closed:
+                future.cancel()
+                return None
+            if time.monotonic() > deadline:
+                future.cancel()
+                raise XaivaError("Scoring", f"the model has not answered for {ANSWER_SECONDS:g} s", "see its state")
+        try:
+            return future.result()
+        except CancelledError:
+            return None
+
+    def _idle(self, newest: Frame | None) -> None:
+        """No frame came for a while: when the camera is lost, so is the sight of its anomaly."""
+        if newest is None or self._anomalies.idle or self.source.status().life.state is CameraState.LIVE:
+            return
+        self._anomalies.end(newest.captured, self.request)
+
+    def _say_goodbye(self, newest: Frame) -> None:
+        try:
+            for alert in self._view.alerts:
+                self._tools.observer.alert(self.request, alert, False)
+            self._anomalies.end(newest.captured, self.request)
+        except Exception:
+            logger.exception("camera %s: the end of its event could not be kept", self.request.id)
+
+    def _note(self, error: Exception) -> None:
+        if not self._error:
+            logger.exception("camera %s: deciding failed", self.request.id)
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+        told = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else type(error).__name__
+        self._error = f"deciding failed: {told}"
+
+
+def _kept(request: CameraRequest) -> float:
+    return request.pre_roll + request.detection.minimum_seconds + MARGIN
 
 
 def _rounded(value: float | None) -> float | None:

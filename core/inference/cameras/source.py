@@ -16,9 +16,11 @@ from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.decoder import LONGEST_GAP, Connection, Pacer
 from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnded, classify
-from core.inference.cameras.frames import CaptureClock, Frame, Rate
+from core.inference.cameras.frames import CaptureClock, Frame, Load, Rate
 from core.inference.cameras.life import Life, Moment
-from core.inference.schemas import CameraState
+from core.inference.cameras.recorder import Recorder
+from core.inference.events.clips import VideoPacket
+from core.inference.schemas import CameraState, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +30,10 @@ STOP_SECONDS = 2.0  # how long `stop` waits for the reader; one that hangs in li
 
 @dataclass(frozen=True)
 class SourceStatus:
-    """What is known of a source now; `age` in seconds, None before the first frame."""
+    """What is known of a source now; `age` in seconds, None before the first frame.
+
+    `load` are the CPU seconds a second that reading and decoding take, `cost` those a frame; None: not measured yet.
+    """
 
     life: Moment
     width: int
@@ -38,32 +43,48 @@ class SourceStatus:
     frames: int
     damaged: int
     age: float | None
+    load: float | None
+    cost: float | None
 
 
 class _Stale(Exception):
     """The reader's generation is over."""
 
 
+class _PlayedOnce(Exception):
+    """A file that is not to be played again came to its end."""
+
+
 class CameraSource:
-    """Reads one camera in a thread of its own and hands every frame to `deliver`, which must return at once."""
+    """Reads one camera in a thread of its own and hands every frame to `deliver`, which must return at once.
+
+    Packets go to `recorder` before they are decoded. A file that is not to `loop` ends the source.
+    """
 
     def __init__(
         self,
         name: str,
         address: Address,
         deliver: Callable[[Frame], None],
+        recorder: Recorder,
         *,
         timeout: float = 5.0,
+        transport: Transport = Transport.TCP,
+        loop: bool = True,
         backoff: Backoff | None = None,
     ) -> None:
         self.name = name
         self.address = address
         self._deliver = deliver
+        self._recorder = recorder
         self._timeout = timeout
+        self._transport = transport
+        self._loop = loop
         self._life = Life(backoff or Backoff())
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._rate = Rate()
+        self._load = Load()
         self._clock = CaptureClock()
         self._size = (0, 0)
         self._codec = ""
@@ -112,7 +133,8 @@ class CameraSource:
         moment = self._life.now
         fps = self._rate.value() if moment.state is CameraState.LIVE else 0.0
         age = None if self._captured is None else max(0.0, time.monotonic() - self._captured)
-        return SourceStatus(moment, *self._size, self._codec, fps, self._frames, self._damaged, age)
+        load, cost = self._load.values() or (None, None)
+        return SourceStatus(moment, *self._size, self._codec, fps, self._frames, self._damaged, age, load, cost)
 
     def _run(self, generation: int, stop: threading.Event) -> None:
         while True:
@@ -128,37 +150,61 @@ class CameraSource:
         """Connect and read until it fails; None when the generation is over."""
         opening, began = True, time.monotonic()
         try:
-            connection = Connection(self.address, self._timeout)
+            connection = self._connect()
             opening, began = False, time.monotonic()
             self._read(connection, generation, stop)
         except _Stale:
             return None
+        except _PlayedOnce:
+            self._life.finished(generation, Failure(Cause.END, "the file was played to its end"))
+            return None
         except Exception as error:
-            failure = classify(error, opening=opening, elapsed=time.monotonic() - began, timeout=self._timeout)
+            elapsed = time.monotonic() - began
+            failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=self._timeout)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
                 logger.exception("camera %s: a fault in reading", self.name)
             return failure
+        finally:
+            self._recorder.lost()
+
+    def _connect(self) -> Connection:
+        connection = Connection(self.address, self._timeout, self._transport)
+        self._codec = connection.codec
+        return connection
 
     def _read(self, connection: Connection, generation: int, stop: threading.Event) -> NoReturn:
         pacer = None if self.address.live else Pacer(stop)
-        self._codec = connection.codec
-        self._clock = CaptureClock()
+        self._clock, self._load = CaptureClock(), Load()
         try:
             while True:
                 before = self._frames
+                self._recorder.connected(connection.footage)
                 try:
-                    for image in connection.frames():
-                        if pacer is not None and not pacer.wait(image):
-                            raise _Stale
-                        self._accept(image, generation)
-                        self._damaged, connection.damaged = self._damaged + connection.damaged, 0
+                    for packet in connection.packets():
+                        self._take(packet, connection, generation, pacer)
                 except StreamEnded:
                     if self.address.live or self._frames == before:
                         raise
+                if not self._loop:
+                    raise _PlayedOnce
                 connection.close()  # a file is played again from its beginning
-                connection = Connection(self.address, self._timeout)
+                connection = self._connect()
         finally:
             connection.close()
+
+    def _take(self, packet: VideoPacket, connection: Connection, generation: int, pacer: Pacer | None) -> None:
+        if not self._life.current(generation):
+            raise _Stale
+        arrived = time.monotonic()
+        self._recorder.keep(packet, arrived)
+        images = connection.decode(packet)
+        self._damaged, connection.damaged = self._damaged + connection.damaged, 0
+        size = (images[0].width, images[0].height) if images else None
+        self._recorder.decoded(packet, arrived, size)
+        for image in images:
+            if pacer is not None and not pacer.wait(image):
+                raise _Stale
+            self._accept(image, generation)
 
     def _accept(self, image: VideoFrame, generation: int) -> None:
         moment = self._life.now
@@ -175,4 +221,5 @@ class CameraSource:
         self._captured = captured = self._clock.captured(stamp, arrived)
         self._frames += 1
         self._rate.tick()
+        self._load.mark(arrived, self._frames)
         self._deliver(Frame(image, captured, self._life.now.connections))

@@ -1,0 +1,39 @@
+"""Whether the machine can decode one more camera, by what the others were measured to cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from core.errors import XaivaError
+
+SHARE = 0.85  # of the cores; the rest is for models and the service itself
+
+
+class NoCores(XaivaError):
+    """Decoding one more camera would starve those that run."""
+
+
+def admit(camera: str, loads: Sequence[float], cores: float) -> None:
+    """Raise NoCores when the running cameras, each taking that many cores, leave too little for one more like them."""
+    if not loads:
+        return
+    used, expected, limit = sum(loads), median(loads), SHARE * cores
+    if used + expected > limit:
+        why = (
+            f"decoding {len(loads)} cameras takes {used:.2f} cores and one more about {expected:.2f}; "
+            f"{limit:.2f} of {cores:g} are for decoding"
+        )
+        raise NoCores(f"Camera {camera}", why, "remove a camera, or give a smaller stream of each (its sub-stream)")
+
+
+def usable_cores() -> float:
+    """The cores this process may use: its affinity, and the quota of its control group."""
+    cores = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else min(cores, int(quota) / int(period))

@@ -1,0 +1,62 @@
+"""One attempt to connect, for whoever is about to add a camera."""
+
+from __future__ import annotations
+
+import time
+
+from core.inference.cameras.address import parse
+from core.inference.cameras.decoder import Connection
+from core.inference.cameras.failures import StreamEnded, classify
+from core.inference.schemas import CameraRequest, ConnectionTest
+
+MEASURE_SECONDS = 1.0  # of frames, from which their rate is told
+
+
+def attempt(request: CameraRequest) -> ConnectionTest:
+    """Connect, wait for the first frame, measure. Takes at most a little over twice the camera's time-out.
+
+    Raises InputError for a source that cannot be one.
+    """
+    address = parse(request.source)
+    began = time.monotonic()
+    opening = True
+    try:
+        connection = Connection(address, request.timeout, request.transport)
+        opening = False
+        try:
+            return _measured(connection, began)
+        finally:
+            connection.close()
+    except Exception as error:
+        elapsed = time.monotonic() - began
+        failure = classify(error, address, opening=opening, elapsed=elapsed, timeout=request.timeout)
+        return ConnectionTest(ok=False, cause=failure.cause.value, reason=failure.reason, seconds=round(elapsed, 2))
+
+
+def _measured(connection: Connection, began: float) -> ConnectionTest:
+    stamps: list[float] = []
+    width = height = 0
+    first: float | None = None
+    try:
+        for packet in connection.packets():
+            for image in connection.decode(packet):
+                first = first or time.monotonic()
+                width, height = image.width, image.height
+                if image.time is not None:
+                    stamps.append(image.time)
+            if first is not None and time.monotonic() - first > MEASURE_SECONDS:
+                break
+            if len(stamps) > 1 and stamps[-1] - stamps[0] > MEASURE_SECONDS:
+                break  # a file is read faster than it plays
+    except StreamEnded:
+        if first is None:
+            raise
+    span = stamps[-1] - stamps[0] if len(stamps) > 1 else 0.0
+    return ConnectionTest(
+        ok=True,
+        width=width,
+        height=height,
+        codec=connection.codec,
+        fps=round((len(stamps) - 1) / span, 2) if span > 0 else 0,
+        seconds=round((first or began) - began, 2),
+    )

@@ -1,0 +1,182 @@
+"""Whether a camera still shows what it should: a frozen picture, a black one, or another view than it used to be.
+
+All of it is judged on a small grey picture twice a second, apart from any detector.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.inference.cameras.frames import Frame, Sampler
+from core.inference.cameras.picture import convert
+from core.inference.models.detector import Picture
+from core.inference.schemas import AlertKind, CameraAlert
+
+WIDTH, HEIGHT, PER_SECOND = 160, 90, 2.0
+BLOCK = 10  # pixels; 16 x 9 blocks
+
+DARK = 32  # of 255: where hardly a pixel is brighter, nothing can be seen
+MIDDLE = slice(HEIGHT // 10, -(HEIGHT // 10))  # cameras write clocks and names into the rows above and below it
+SAME = 0.005  # share of pixels that may differ in a frozen picture: a clock that the camera writes into it goes on
+STRUCTURE = 6.0  # mean gradient, in grey levels, from which on a block has something to recognise
+ENOUGH_BLOCKS = 12  # that have structure: a view of fog or of a white wall cannot be told from another
+ALIKE = 0.35  # correlation of a block's gradients below which it shows something else
+MOVED_SHARE = 0.6  # of the blocks with structure: people and vehicles never hide that many for so long
+Gradients = NDArray[np.float32]
+
+REASONS = {
+    AlertKind.FROZEN: "the picture has not changed at all",
+    AlertKind.BLACK: "the picture is black",
+    AlertKind.MOVED: "the camera shows another view than before",
+}
+
+
+@dataclass(frozen=True)
+class ViewTimes:
+    """Seconds: how long each must last, how fast `now` and the reference follow, and when a new view is accepted."""
+
+    frozen: float = 30
+    black: float = 10
+    moved: float = 15
+    now: float = 4
+    reference: float = 900
+    learning: float = 30
+    accept: float = 1800
+
+
+class ViewWatch:
+    """Looks at a camera's frames; one thread at a time feeds it."""
+
+    def __init__(self, times: ViewTimes | None = None) -> None:
+        self._times = times or ViewTimes()
+        self._sampler = Sampler(PER_SECOND)
+        self._since: dict[AlertKind, float] = {}  # when each condition began, monotonic
+        self._alerts: dict[AlertKind, CameraAlert] = {}
+        self._still: Picture | None = None
+        self._structure = _Structure(self._times)
+        self._newest: Picture | None = None
+        self._usual: NDArray[np.float32] | None = None
+        self._before = 0.0
+
+    @property
+    def alerts(self) -> list[CameraAlert]:
+        """Those that stand."""
+        return list(self._alerts.values())
+
+    def look(self, frame: Frame) -> list[tuple[CameraAlert, bool]]:
+        """One frame; returns the alerts that began (True) or ended (False) by it."""
+        if not self._sampler.due(frame.captured):
+            return []
+        picture = convert(frame.image, WIDTH, HEIGHT, "gray")
+        return self.judge(picture, frame.captured)
+
+    def judge(self, picture: Picture, at: float) -> list[tuple[CameraAlert, bool]]:
+        """One small grey picture, HEIGHT x WIDTH, captured at `at`; as `look`."""
+        share = 1.0 if self._usual is None else 1 - math.exp(-max(0.0, at - self._before) / self._times.now)
+        if self._usual is None:
+            self._usual = picture.astype(np.float32)
+        else:
+            self._usual += np.float32(share) * (picture - self._usual)
+        self._newest, self._before = picture, at
+        black = float(np.percentile(picture[MIDDLE], 99.9)) < DARK
+        frozen = not black and self._is_same(picture)
+        moved = False if black or frozen else self._structure.differs(self._usual, at)
+        found = {AlertKind.BLACK: black, AlertKind.FROZEN: frozen, AlertKind.MOVED: moved}
+        return [change for kind, active in found.items() if (change := self._settle(kind, active, at))]
+
+    def difference(self) -> NDArray[np.float32]:
+        """How much each pixel of the newest small picture differs from the mean of the last seconds."""
+        if self._newest is None or self._usual is None:
+            return np.zeros((HEIGHT, WIDTH), dtype=np.float32)
+        difference: NDArray[np.float32] = np.abs(self._newest - self._usual)
+        return difference
+
+    def _is_same(self, picture: Picture) -> bool:
+        """Whether it is the picture that the present stillness began with."""
+        if self._still is not None and np.count_nonzero(picture != self._still) <= SAME * picture.size:
+            return True
+        self._still = picture
+        return False
+
+    def _settle(self, kind: AlertKind, active: bool, at: float) -> tuple[CameraAlert, bool] | None:
+        if not active:
+            self._since.pop(kind, None)
+            alert = self._alerts.pop(kind, None)
+            return (alert, False) if alert else None
+        since = self._since.setdefault(kind, at)
+        limit = {
+            AlertKind.FROZEN: self._times.frozen,
+            AlertKind.BLACK: self._times.black,
+            AlertKind.MOVED: self._times.moved,
+        }
+        if kind in self._alerts or at - since < limit[kind]:
+            return None
+        self._alerts[kind] = CameraAlert(kind=kind, since=time.time() - (at - since), reason=REASONS[kind])
+        return self._alerts[kind], True
+
+
+class _Structure:
+    """The edges of the usual view against those of now, block by block."""
+
+    def __init__(self, times: ViewTimes) -> None:
+        self._times = times
+        self._reference: Gradients | None = None
+        self._began = self._before = 0.0
+        self._different_since: float | None = None
+
+    def differs(self, usual: NDArray[np.float32], at: float) -> bool:
+        """Whether most blocks show other edges than the reference; it follows slowly as long as they do not."""
+        now = _gradients(usual)
+        if self._reference is None:
+            self._reference, self._began, self._before = now, at, at
+            return False
+        learning = at - self._began < self._times.learning
+        different = not learning and _moved(self._reference, now)
+        self._different_since = (self._different_since or at) if different else None
+        if self._different_since is not None and at - self._different_since > self._times.accept:
+            self._reference, self._began, different = now, at, False  # nobody put it back: this is the view now
+        elif not different:
+            follows = self._times.now if learning else self._times.reference
+            share = 1 - math.exp(-max(0.0, at - self._before) / follows)
+            self._reference += np.float32(share) * (now - self._reference)
+        self._before = at
+        return different
+
+
+def _gradients(picture: NDArray[np.float32]) -> Gradients:
+    """Horizontal and vertical differences, smoothed over a few pixels so that a swaying mast is no other view."""
+    smooth = _smoothed(_smoothed(picture))
+    across = np.zeros_like(smooth)
+    down = np.zeros_like(smooth)
+    across[:, 1:-1] = smooth[:, 2:] - smooth[:, :-2]
+    down[1:-1] = smooth[2:] - smooth[:-2]
+    return np.stack([across, down])
+
+
+def _smoothed(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    padded = np.pad(picture, 1, mode="edge")
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    total: NDArray[np.float32] = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / np.float32(9)
+    return total
+
+
+def _blocks(values: Gradients) -> Gradients:
+    """Sums over both directions and over each block, rows x columns."""
+    total = values.sum(axis=0)
+    rows, columns = HEIGHT // BLOCK, WIDTH // BLOCK
+    summed: Gradients = total.reshape(rows, BLOCK, columns, BLOCK).sum(axis=(1, 3))
+    return summed
+
+
+def _moved(reference: Gradients, now: Gradients) -> bool:
+    energy = _blocks(reference * reference)
+    known = energy > BLOCK * BLOCK * STRUCTURE**2
+    if np.count_nonzero(known) < ENOUGH_BLOCKS:
+        return False
+    alike = _blocks(reference * now) / np.sqrt(energy * _blocks(now * now) + 1e-6)
+    return bool(np.mean(alike[known] < ALIKE) > MOVED_SHARE)
