@@ -102,6 +102,7 @@ class CameraPipeline:
         self._scores: deque[float] = deque(maxlen=KEPT_SCORES)
         self._latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
         self._picture: Frame | None = None  # the newest sampled frame
+        self._context: tuple[int, Scene, Scorer] | None = None
         self._scheduled = True
         self._error = ""
         self._failing_since: float | None = None
@@ -125,7 +126,9 @@ class CameraPipeline:
         if request.fps != self._plan.request.fps:
             self._sampler = Sampler(request.fps)
         self._recorder.keep_seconds(_kept(request))
-        self._plan = _Plan(request, scorer, Scene(request))
+        before = self._plan
+        same = (request.zones, request.masks) == (before.request.zones, before.request.masks)
+        self._plan = _Plan(request, scorer, before.scene if same else Scene(request))
 
     def signal_stop(self) -> None:
         """Stop reading and deciding, without waiting."""
@@ -214,7 +217,7 @@ class CameraPipeline:
                 if frame is None:
                     self._idle(newest)
                     continue
-                before, newest = newest, frame
+                before, newest = newest or frame, frame
                 self._look(frame, before)
                 self._error, self._failing_since = "", None
             except Exception as error:  # one bad frame or model must not end the camera: it shows in the status
@@ -222,9 +225,11 @@ class CameraPipeline:
         if newest is not None:
             self._say_goodbye(newest)
 
-    def _look(self, frame: Frame, before: Frame | None) -> None:
+    def _look(self, frame: Frame, before: Frame) -> None:
         plan = self._plan
-        if before is not None and frame.connection != before.connection:
+        context = (frame.connection, plan.scene, plan.scorer)
+        if context != self._context:  # other pictures than before: what was learned of them is of no use
+            self._context = context
             self._anomalies.end(before.captured, plan.request)
             plan.scorer.forget(plan.request.id)
         self._picture = frame

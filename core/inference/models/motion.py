@@ -47,8 +47,9 @@ class MotionDetector:
             return 0.0
         background, before = known
         difference = sample.picture - background
-        light = np.median(difference[::3, ::3])
-        moving = np.count_nonzero(np.abs(difference - light) > NOTICEABLE) / difference.size
+        seen = difference if sample.area is None else difference[sample.area]
+        light = np.median(seen[::3, ::3] if seen.ndim == 2 else seen[::9]) if seen.size else 0.0
+        moving = np.count_nonzero(np.abs(seen - light) > NOTICEABLE) / difference.size
         share = 1 - math.exp(-max(0.0, sample.at - before) / MEMORY_SECONDS)
         background += np.float32(share) * difference
         self._backgrounds[sample.camera] = (background, sample.at)
