@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from core.inference.database.models import EventRow, SpoolRow
+from core.inference.database.models import Base, EventRow, SpoolRow
 from core.inference.events.records import Record, changed
 from core.inference.events.rows import columns, event_columns, event_of
 from core.inference.schemas import Event
-
-logger = logging.getLogger(__name__)
 
 
 def position_of(session: Session, spool: str) -> int | None:
@@ -44,7 +41,7 @@ def apply(session: Session, spool: str, records: Sequence[Record], position: int
     for event, change in changes.items():
         if event not in added:
             session.execute(update(EventRow).where(EventRow.id == event).values(**change))
-    session.merge(SpoolRow(id=spool, position=position))
+    _remember(session, spool, position)
     return _now(session, new.keys() | changes.keys())
 
 
@@ -52,13 +49,18 @@ def _add(session: Session, rows: list[dict[str, Any]]) -> set[str]:
     """Insert what is not there; returns the ids of those."""
     if not rows:
         return set()
-    return set(session.execute(_insert(session).returning(EventRow.id), rows).scalars())
+    statement = _insert(session)(EventRow).on_conflict_do_nothing(index_elements=["id"])
+    return set(session.execute(statement.returning(EventRow.id), rows).scalars())
 
 
-def _insert(session: Session) -> Insert:
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(EventRow).on_conflict_do_nothing(index_elements=["id"])
-    return postgresql.insert(EventRow).on_conflict_do_nothing(index_elements=["id"])
+def _remember(session: Session, spool: str, position: int) -> None:
+    """In one statement: a killed service's last commit may still be under way on the server."""
+    statement = _insert(session)(SpoolRow).values(id=spool, position=position)
+    session.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"position": position}))
+
+
+def _insert(session: Session) -> Callable[[type[Base]], sqlite.Insert | postgresql.Insert]:
+    return sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
 
 
 def _now(session: Session, ids: Iterable[str]) -> list[Event]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.inference.events.ids import moment_of
-from core.inference.schemas import StorageStatus
+from core.inference.schemas import Event, StorageStatus
 
 FULL_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
 _SURVEY_SECONDS = 15.0  # how long a count of the files is good enough for a status
@@ -40,15 +40,15 @@ class MediaStore:
         self._surveyed = 0.0
         self._refused = ""
 
-    def clip_path(self, event: str) -> Path:
-        """Where the clip of the event with this id lies or will lie. Raises InputError for what is no id."""
+    def clip_path(self, event: Event | str) -> Path:
+        """Where the clip of an event lies or will lie; an id says as much. Raises InputError for what is no id."""
         return self._path(event, CLIP)
 
-    def snapshot_path(self, event: str) -> Path:
+    def snapshot_path(self, event: Event | str) -> Path:
         """As `clip_path`, of the snapshot: a JPEG."""
         return self._path(event, SNAPSHOT)
 
-    def prepare(self, event: str) -> Path:
+    def prepare(self, event: Event | str) -> Path:
         """As `clip_path`, and its folder exists afterwards. Raises XaivaError when it cannot be made."""
         path = self.clip_path(event)
         try:
@@ -57,7 +57,7 @@ class MediaStore:
             raise self._refusal(path, error) from error
         return path
 
-    def put_snapshot(self, event: str, jpeg: bytes) -> None:
+    def put_snapshot(self, event: Event | str, jpeg: bytes) -> None:
         """Keep a snapshot, in place of an older one. Raises XaivaError when the disk refuses."""
         path = self.snapshot_path(event)
         try:
@@ -99,7 +99,8 @@ class MediaStore:
         used = sum(file.bytes for file in files)
         return StorageStatus(clips=clips, used=used, free=free, state="full" if why else "ok", why=why)
 
-    def _path(self, event: str, suffix: str) -> Path:
+    def _path(self, event: Event | str, suffix: str) -> Path:
+        event = event.id if isinstance(event, Event) else event
         return self.folder / f"{moment_of(event):%Y-%m-%d}" / f"{event}{suffix}"
 
     def _refusal(self, path: Path, error: OSError) -> XaivaError:

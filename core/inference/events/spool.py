@@ -60,7 +60,7 @@ class Spool:
         self._file: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._hold = _hold(folder)
+            self._hold: int | None = _hold(folder)
             self.id = _identity(folder)
             self._segments = [_found(path) for path in sorted(folder.glob("*.spool"))]
         except OSError as error:

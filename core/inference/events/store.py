@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
+from pydantic import FiniteFloat, TypeAdapter
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -15,9 +17,10 @@ from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
 from core.inference.events.logger import EventLogger
 from core.inference.events.rows import event_of
-from core.inference.schemas import Event, EventPage, Priority
+from core.inference.schemas import Event, EventPage, EventQuery, Moment
 
 _SEARCHED = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
+_MOMENT, _SCORE = TypeAdapter[datetime](Moment), TypeAdapter[float](FiniteFloat)
 
 
 class EventStore:
@@ -27,46 +30,14 @@ class EventStore:
         self._database = database
         self._logger = logger
 
-    def page(
-        self,
-        *,
-        cameras: list[str] | None,
-        camera: str | None = None,
-        type: str | None = None,
-        priority: Priority | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        minimum_score: float | None = None,
-        acknowledged: bool | None = None,
-        text: str = "",
-        sort: Literal["time", "score"] = "time",
-        ascending: bool = False,
-        cursor: str = "",
-        limit: int = 100,
-    ) -> EventPage:
-        """Events that fit all that is named: of `priority` or above, `started` from `since` up to before `until`.
-
-        `text` is looked for in type, camera, description and note. Raises InputError for a cursor of another order.
-        """
-        tests = [
-            _among(cameras),
-            EventRow.camera == camera if camera is not None else None,
-            EventRow.type == type if type is not None else None,
-            EventRow.priority >= priority.rank if priority is not None else None,
-            EventRow.started >= since if since is not None else None,
-            EventRow.started < until if until is not None else None,
-            EventRow.score >= minimum_score if minimum_score is not None else None,
-            _acknowledged(acknowledged),
-            or_(*(column.icontains(text, autoescape=True) for column in _SEARCHED)) if text else None,
-        ]
-        wanted = select(EventRow).where(*(test for test in tests if test is not None))
-        order = _Order(sort, ascending)
+    def page(self, *, cameras: list[str] | None, query: EventQuery) -> EventPage:
+        """Events that fit all that the query names. Raises InputError for a cursor of another order."""
+        order = _Order(query)
+        wanted = order.applied(select(EventRow).where(*_tests(cameras, query)), query.cursor)
         with self._database.read() as session:
-            rows = list(session.scalars(order.applied(wanted, cursor).limit(limit + 1)))
-        more = len(rows) > limit
-        return EventPage(
-            events=[event_of(row) for row in rows[:limit]], next=order.cursor(rows[limit - 1]) if more else ""
-        )
+            rows = list(session.scalars(wanted.limit(query.limit + 1)))
+        events = [event_of(row) for row in rows[: query.limit]]
+        return EventPage(events=events, next=order.cursor(events[-1]) if len(rows) > query.limit else "")
 
     def get(self, event: str) -> Event | None:
         """One event, also while only the spool has it."""
@@ -77,7 +48,7 @@ class EventStore:
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
             values["note"] = note
-        return len(self._change(values, EventRow.id.in_(ids), EventRow.acknowledged.is_(None), _among(cameras)))
+        return len(self._change(values, EventRow.id.in_(ids), EventRow.acknowledged.is_(None), *_seen(cameras)))
 
     def protect(self, event: str, protected: bool) -> bool:
         """Keep an event, its clip and snapshot when others go; False when there is no such event."""
@@ -85,13 +56,11 @@ class EventStore:
 
     def unacknowledged(self, cameras: list[str] | None) -> int:
         """How many wait for somebody."""
-        tests = [test for test in (EventRow.acknowledged.is_(None), _among(cameras)) if test is not None]
+        waiting = select(func.count()).select_from(EventRow).where(EventRow.acknowledged.is_(None), *_seen(cameras))
         with self._database.read() as session:
-            return session.scalar(select(func.count()).select_from(EventRow).where(*tests)) or 0
+            return session.scalar(waiting) or 0
 
-    def _change(self, values: dict[str, Any], *tests: ColumnElement[bool] | None) -> list[Event]:
-        where = [test for test in tests if test is not None]
-
+    def _change(self, values: dict[str, Any], *where: ColumnElement[bool]) -> list[Event]:
         def work(session: Session) -> list[Event]:
             changed = update(EventRow).where(*where).values(**values).returning(EventRow)
             return [event_of(row) for row in session.scalars(changed)]
@@ -104,41 +73,55 @@ class EventStore:
 class _Order:
     """An order of events in which no two are equal, and the place of one in it as a cursor."""
 
-    def __init__(self, sort: Literal["time", "score"], ascending: bool) -> None:
-        self._name = f"{sort}{'+' if ascending else '-'}"
-        self._by: InstrumentedAttribute[Any] = EventRow.started if sort == "time" else EventRow.score
-        self._timed = sort == "time"
-        self._ascending = ascending
+    def __init__(self, query: EventQuery) -> None:
+        self._name = f"{query.sort}{'+' if query.ascending else '-'}"
+        self._timed = query.sort == "time"
+        self._ascending = query.ascending
+        by: InstrumentedAttribute[Any] = EventRow.started if self._timed else EventRow.score
+        self._columns = (by, EventRow.id)
 
-    def applied(self, query: Select[tuple[EventRow]], cursor: str) -> Select[tuple[EventRow]]:
+    def applied(self, wanted: Select[EventRow], cursor: str) -> Select[EventRow]:
         """The query in this order, from behind the cursor on."""
-        key = tuple_(self._by, EventRow.id)
         if cursor:
-            place = tuple_(*self._place(cursor))
-            query = query.where(key > place if self._ascending else key < place)
-        columns = (self._by, EventRow.id)
-        return query.order_by(*(column.asc() if self._ascending else column.desc() for column in columns))
+            key, place = tuple_(*self._columns), tuple_(*self._place(cursor))
+            wanted = wanted.where(key > place if self._ascending else key < place)
+        return wanted.order_by(*(column.asc() if self._ascending else column.desc() for column in self._columns))
 
-    def cursor(self, row: EventRow) -> str:
-        """The place of a row."""
-        value = row.started.isoformat() if self._timed else row.score
-        return base64.urlsafe_b64encode(json.dumps([self._name, value, row.id]).encode()).decode()
+    def cursor(self, event: Event) -> str:
+        """The place of an event."""
+        value = event.started.isoformat() if self._timed else event.score
+        return base64.urlsafe_b64encode(json.dumps([self._name, value, event.id]).encode()).decode()
 
     def _place(self, cursor: str) -> tuple[datetime | float, str]:
         try:
             name, value, event = json.loads(base64.urlsafe_b64decode(cursor.encode()))
             if name != self._name or not isinstance(event, str):
                 raise ValueError
-            return datetime.fromisoformat(value) if self._timed else float(value), event
+            return _MOMENT.validate_python(value) if self._timed else _SCORE.validate_python(value), event
         except (ValueError, TypeError):
             raise InputError("Cursor", "it is not of this order of events", "start again without one") from None
 
 
-def _among(cameras: list[str] | None) -> ColumnElement[bool] | None:
-    return None if cameras is None else EventRow.camera.in_(cameras)
+def _tests(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnElement[bool]]:
+    """What an event must pass; `priority` means that one or above."""
+    yield from _seen(cameras)
+    if query.camera is not None:
+        yield EventRow.camera == query.camera
+    if query.type is not None:
+        yield EventRow.type == query.type
+    if query.priority is not None:
+        yield EventRow.priority >= query.priority.rank
+    if query.since is not None:
+        yield EventRow.started >= query.since
+    if query.until is not None:
+        yield EventRow.started < query.until
+    if query.minimum_score is not None:
+        yield EventRow.score >= query.minimum_score
+    if query.acknowledged is not None:
+        yield EventRow.acknowledged.is_not(None) if query.acknowledged else EventRow.acknowledged.is_(None)
+    if query.text:
+        yield or_(*(column.icontains(query.text, autoescape=True) for column in _SEARCHED))
 
 
-def _acknowledged(wanted: bool | None) -> ColumnElement[bool] | None:
-    if wanted is None:
-        return None
-    return EventRow.acknowledged.is_not(None) if wanted else EventRow.acknowledged.is_(None)
+def _seen(cameras: list[str] | None) -> list[ColumnElement[bool]]:
+    return [] if cameras is None else [EventRow.camera.in_(cameras)]
