@@ -45,14 +45,19 @@ class Asked(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _storable(cls, value: object) -> object:
-        if isinstance(value, str):
-            if "\0" in value:
-                raise ValueError("a text cannot hold a NUL character")
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise ValueError("it is not valid Unicode text") from None
+        for text in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(text, str):
+                _check_text(text)
         return value
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ValueError("a text cannot hold a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("it is not valid Unicode text") from None
 
 
 class Window(Asked):
