@@ -40,9 +40,29 @@ def test_one_cell_costs_a_move_and_itself() -> None:
 
 def test_a_style_is_sent_only_where_it_changes() -> None:
     shown = Shown()
-    assert shown.put(0, 0, "ab", WHITE_ON_BLUE) == f"\x1b[{WHITE_ON_BLUE}mab"
+    assert shown.put(0, 0, "ab", WHITE_ON_BLUE) == f"\x1b[{WHITE_ON_BLUE}m\x1b7ab"  # and saved: it may come again
     assert shown.put(2, 0, "cd", WHITE_ON_BLUE) == "cd"
     assert shown.put(4, 0, "ef", "1;" + WHITE_ON_BLUE) == "\x1b[1mef"
+
+
+def test_a_style_that_comes_again_is_brought_back_not_named() -> None:
+    shown = Shown()
+    shown.put(0, 0, "a", WHITE_ON_BLUE)
+    shown.put(5, 1, "b", "38;2;1;2;3")
+    assert len(shown.put(9, 2, "c", WHITE_ON_BLUE)) < 12
+    cell = shown.screen.buffer[2][9]
+    assert (cell.data, cell.fg, cell.bg) == ("c", "ffffff", "0000ff")
+    shown.frame.forget()
+    assert "\x1b8" not in shown.flush().partition("\x1b7")[0]  # after a clear nothing is known to be saved
+
+
+def test_the_nearest_change_comes_first() -> None:
+    """A column of figures is walked down, and back on the other side: each move is shorter than an absolute one."""
+    shown = Shown(60, 12)
+    for y in range(0, 12, 3):
+        shown.frame.fold(20, y, "1", "")
+        shown.frame.fold(50, y, "2", "")
+    assert len(shown.flush()) < 8 * 6.5
 
 
 def test_a_run_of_blanks_is_erased_at_one_stroke() -> None:

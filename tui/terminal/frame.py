@@ -6,6 +6,7 @@ Pure: it knows neither Textual's widgets nor a terminal. A row is a list of cell
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ Row = list[Cell]
 EMPTY: Cell = (" ", parse_blank(""))
 LOST: Cell = ("\0", PLAIN)  # whatever is wanted there, the terminal shows something else
 _SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
+# DECSC and DECRC: a style of 20 bytes comes back for 4. Saved again at once, for emulators that forget it.
+_SAVE = "\x1b7"
+_RESTORE = "\x1b8\x1b7"
+_NO_WAY = 1 << 10
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # they take no cell, and must never reach a terminal
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
 _SHIFT_SAVES = 12  # so many cells must be saved for moving part of a row sideways to be worth it
@@ -52,6 +57,14 @@ class _Run(NamedTuple):
     erase: bool = False
 
 
+class _Kept(NamedTuple):
+    """What the terminal has saved of itself: a style, and with it a place of the cursor."""
+
+    look: Look
+    x: int
+    y: int
+
+
 class Frame:
     """What is wanted on the screen and what is shown there, and the way from one to the other.
 
@@ -73,6 +86,8 @@ class Frame:
         self._x = UNKNOWN
         self._y = UNKNOWN
         self._look = PLAIN
+        self._kept: _Kept | None = None
+        self._asked: Counter[Look] = Counter()  # how often a run has begun with a change to this style
 
     def resize(self, width: int, height: int) -> None:
         """Start over with an empty frame of this size."""
@@ -117,6 +132,8 @@ class Frame:
             out.append("\x1b[m\x1b[H\x1b[2J")
             self._x = self._y = 0
             self._look = PLAIN
+            self._kept = None
+            self._asked.clear()
             self._shown = [[EMPTY] * self.width for _ in range(self.height)]
             self._dirty = set(range(self.height))
             self._clear = False
@@ -168,16 +185,40 @@ class Frame:
     def _way(self, run: _Run) -> int:
         """The bytes it takes before a run can be drawn next: a move, and a change of style."""
         look = self._wanted[run.y][run.x][1]
-        return len(move(self._x, self._y, run.x, run.y)) + len(change(self._look, look)[0])
+        plain = len(move(self._x, self._y, run.x, run.y)) + len(change(self._look, look)[0])
+        return min(plain, self._way_back(run, look))
+
+    def _way_back(self, run: _Run, look: Look) -> int:
+        """The same by way of what the terminal has saved."""
+        kept = self._kept
+        if kept is None or change(kept.look, look)[0]:
+            return _NO_WAY
+        return len(_RESTORE) + len(move(kept.x, kept.y, run.x, run.y))
 
     def _draw_run(self, run: _Run) -> None:
         wanted, shown = self._wanted[run.y], self._shown[run.y]
+        self._begin(run, wanted[run.x][1])
         if run.erase:
             self._erase_tail(run.x, run.y, wanted)
             return
         x = run.x
         while x < run.stop:
             x = self._draw_from(x, run, wanted, shown)
+
+    def _begin(self, run: _Run, look: Look) -> None:
+        """Bring back the saved style where that is shorter than naming it; save the style that is asked for most."""
+        sequence, after = change(self._look, look)
+        if len(sequence) <= len(_RESTORE) or look.blank:
+            return
+        self._asked[after] += 1
+        if self._kept and self._way_back(run, look) < len(sequence) + len(move(self._x, self._y, run.x, run.y)):
+            self._out.append(_RESTORE)
+            self._look, self._x, self._y = self._kept
+        elif self._kept is None or self._asked[after] > self._asked[self._kept.look]:
+            self._move(run.x, run.y)
+            self._style(look)
+            self._out.append(_SAVE)
+            self._kept = _Kept(self._look, self._x, self._y)
 
     def _draw_from(self, x: int, run: _Run, wanted: Row, shown: Row) -> int:
         """Draw the run's cells from `x` on, to its end or behind a stretch of blanks. Returns the column reached."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 UNKNOWN = -1  # a cursor column or row we cannot be sure of
-_MOST_BACKSPACES = 4  # beyond them a sequence is as short
+_MOST_BACKSPACES = 3  # beyond them a sequence is as short
+_MOST_TABS = 3  # the same for vertical tabs, which go down a row and keep the column, as a line feed does not always
 
 
-@lru_cache(1 << 15)
+@lru_cache(4096)
 def move(x: int, y: int, to_x: int, to_y: int) -> str:
     """The bytes that move the cursor from (x, y) to (to_x, to_y); "" when it is there. Rows and columns from 0."""
     absolute = f"\x1b[{to_y + 1};{to_x + 1}H" if to_x else f"\x1b[{to_y + 1}H" if to_y else "\x1b[H"
@@ -22,6 +23,8 @@ def _vertical(y: int, to: int) -> str:
     if y == to:
         return ""
     step = abs(to - y)
+    if 0 < to - y <= _MOST_TABS:
+        return "\v" * step
     return min(f"\x1b[{step if step > 1 else ''}{'B' if to > y else 'A'}", f"\x1b[{to + 1}d", key=len)
 
 
