@@ -1,0 +1,277 @@
+"""`xaiva event`: what the inference service found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.service import client, number, say, zoned
+from core.cli.session import Command, Session, confirm, json_option, yes_option
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.inference.schemas import Event, EventQuery
+
+_ALL_AT_ONCE = 1000  # the service acknowledges so many with one request
+
+_FILTERS = (
+    click.option("--camera", metavar="ID", help="Of this camera."),
+    click.option("--type", "type_", metavar="WORD", help="Of this type."),
+    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Of this priority."),
+    click.option("--since", metavar="MOMENT", help="From then on: 2h, today, 2026-01-31, 2026-01-31 12:00."),
+    click.option("--until", metavar="MOMENT", help="Up to then."),
+    click.option("--minimum-score", type=float, help="With at least this score."),
+    click.option("--acknowledged/--unacknowledged", default=None, help="Only such ones."),
+    click.option("--text", default="", help="With these words in type, description or note."),
+)
+
+
+def filters(command: Command) -> Command:
+    """What narrows a list of events."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+def _query(given: dict[str, Any], **more: Any) -> EventQuery:
+    from core.inference.schemas import EventQuery
+    from core.service_client import notation
+
+    fields = {name: value for name, value in given.items() if value is not None and name != "type_"}
+    if given["type_"] is not None:
+        fields["type"] = given["type_"]
+    for name in ("since", "until"):
+        if given[name] is not None:
+            fields[name] = notation.moment(given[name])
+    return notation.build(EventQuery, {**fields, **more})
+
+
+@click.group("event")
+def event_command() -> None:
+    """What the inference service found: list, look, acknowledge, keep, take home."""
+
+
+@event_command.command("list")
+@filters
+@click.option("--sort", type=click.Choice(["time", "score"]), default="time", show_default=True)
+@click.option("--ascending", is_flag=True, help="Oldest or lowest first.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many.")
+@click.option("--cursor", default="", help="Go on where an earlier --json page ended (its `next`).")
+@json_option
+@click.pass_obj
+def list_command(
+    session: Session, /, sort: str, ascending: bool, limit: int, cursor: str, as_json: bool, **given: Any
+) -> None:
+    """Events, newest first."""
+    page = client(session).events(_query(given, sort=sort, ascending=ascending, limit=limit, cursor=cursor))
+    if as_json:
+        output.print_json(page)
+        return
+    output.print_table(("ID", "STARTED", "CAMERA", "TYPE", "PRIORITY", "SCORE", "ACK", "WHAT"), map(_row, page.events))
+    if page.next:
+        click.echo("there are more: --limit shows them", err=True)
+
+
+def _row(event: Event) -> tuple[object, ...]:
+    words = event.analysis.description or ", ".join(fact.label for fact in event.facts)
+    return (
+        event.id,
+        zoned(event.started),
+        event.camera,
+        event.type,
+        event.priority.value,
+        number(event.score),
+        "yes" if event.acknowledged else "no",
+        " ".join(words.split()),
+    )
+
+
+@event_command.command("show")
+@click.argument("identifier", metavar="ID")
+@json_option
+@click.pass_obj
+def show(session: Session, identifier: str, as_json: bool) -> None:
+    """Everything about one event."""
+    event = client(session).event(identifier)
+    if as_json:
+        output.print_json({"event": event})
+        return
+    ended = f" to {zoned(event.ended)}" if event.ended else ", it goes on"
+    analysis = event.analysis.description or event.analysis.why
+    said = (
+        ("camera", f"{event.camera} {event.camera_name if event.camera_name != event.camera else ''}".strip()),
+        ("what", f"{event.type}, priority {event.priority.value}"),
+        ("when", f"{zoned(event.started)}{ended}"),
+        ("score", f"{event.score:.2f} at a threshold of {event.threshold:.2f} ({event.detector})"),
+        ("zone", event.zone),
+        ("analysis", f"{event.analysis.state.value}{f': {analysis}' if analysis else ''}"),
+        ("clip", f"{event.clip.state} {f'{event.clip.seconds:.0f} s' if event.clip.seconds else event.clip.why}"),
+        ("protected", "yes" if event.protected else ""),
+        ("acknowledged", f"{zoned(event.acknowledged)} by {event.acknowledged_by}" if event.acknowledged else "no"),
+        ("note", event.note),
+    )
+    for name, value in said:
+        if value:
+            click.echo(f"{name + ':':<14}{value}")
+    for fact in event.facts:
+        click.echo(f"  seen: {fact.label} ({fact.score:.2f})")
+    for action in event.actions:
+        click.echo(f"  {action.step}: {action.state}{f', {action.detail}' if action.detail else ''}")
+
+
+@event_command.command("ack")
+@click.argument("identifiers", metavar="[ID]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All that the filters find.")
+@filters
+@click.option("--note", default="", help="Kept with them.")
+@yes_option
+@json_option
+@click.pass_obj
+def acknowledge(
+    session: Session, /, identifiers: tuple[str, ...], every: bool, note: str, yes: bool, as_json: bool, **given: Any
+) -> None:
+    """Acknowledge events: those named, or with --all those that the filters find."""
+    if bool(identifiers) == every:
+        raise InputError("xaiva event ack", "name events, or give --all with filters", "see: xaiva event ack --help")
+    service = client(session)
+    ids = list(identifiers)
+    if every:
+        query = _query(given, limit=_ALL_AT_ONCE)
+        if query.acknowledged is None:
+            query = query.model_copy(update={"acknowledged": False})
+        ids = [event.id for event in service.all_events(query)]
+        if ids:
+            confirm(f"Acknowledge {len(ids)} events?", yes)
+    count = sum(service.acknowledge(ids[at : at + _ALL_AT_ONCE], note) for at in range(0, len(ids), _ALL_AT_ONCE))
+    if as_json:
+        output.print_json({"acknowledged": count, "named": len(ids)})
+    else:
+        click.echo(f"{count} of {len(ids)} acknowledged" if count != len(ids) else f"{count} acknowledged")
+
+
+@event_command.command("protect")
+@click.argument("identifier", metavar="ID")
+@click.option("--off", is_flag=True, help="No longer.")
+@json_option
+@click.pass_obj
+def protect(session: Session, identifier: str, off: bool, as_json: bool) -> None:
+    """Keep an event's clip and picture when older ones must go."""
+    event = client(session).protect(identifier, not off)
+    say(identifier, "protected" if event.protected else "not protected", as_json, event=event)
+
+
+@event_command.command("export")
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
+@filters
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by the file's ending.")
+@click.option("--force", is_flag=True, help="Replace the file.")
+@json_option
+@click.pass_obj
+def export(session: Session, /, target: Path, kind: Any, force: bool, as_json: bool, **given: Any) -> None:
+    """Write all events that fit to a file as CSV or JSON; - is the standard output."""
+    from core.service_client.export import export, kind_of, write
+
+    events = client(session).all_events(_query(given, limit=_ALL_AT_ONCE))
+    if str(target) == "-":
+        write(events, sys.stdout, kind or "json")
+        return
+    _free(target, force)
+    count = export(events, target, kind or kind_of(target))
+    if as_json:
+        output.print_json({"file": str(target), "events": count})
+    else:
+        click.echo(f"{target}: {count} events")
+
+
+@event_command.command("clip")
+@click.argument("identifier", metavar="ID")
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Replace the file.")
+@json_option
+@click.pass_obj
+def clip(session: Session, identifier: str, target: Path, force: bool, as_json: bool) -> None:
+    """Save the recording (MP4), whole or not at all."""
+    _free(target, force)
+    shown = sys.stderr.isatty() and not as_json
+    told = _bar if shown else None
+    client(session).save_clip(identifier, target, told)
+    if shown:
+        click.echo(err=True)
+    size = target.stat().st_size
+    if as_json:
+        output.print_json({"file": str(target), "bytes": size})
+    else:
+        click.echo(f"{target}: {output.size(size)}")
+
+
+@event_command.command("snapshot")
+@click.argument("identifier", metavar="ID")
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
+@json_option
+@click.pass_obj
+def snapshot(session: Session, identifier: str, target: Path, as_json: bool) -> None:
+    """Save the event's best picture as JPEG; - is the standard output."""
+    from core.cli.cameras import save_picture
+
+    save_picture(lambda service: service.event_snapshot(identifier), session, target, as_json)
+
+
+@event_command.command("watch")
+@json_option
+@click.pass_obj
+def watch(session: Session, as_json: bool) -> None:
+    """Events as they come and are completed, until Ctrl-C. With --json every event is one line."""
+    for event in client(session).event_stream():
+        if as_json:
+            output.print_json(event, one_line=True)
+        else:
+            click.echo("  ".join(str(cell) for cell in _row(event)))
+
+
+@event_command.command("statistics")
+@click.option("--first", metavar="DAY", help="2026-01-25 (default: six days before the last).")
+@click.option("--last", metavar="DAY", help="2026-01-31 (default: today).")
+@click.option("--camera", metavar="ID", help="Of this camera.")
+@json_option
+@click.pass_obj
+def statistics(session: Session, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:
+    """Events a day and camera, in the service's zone."""
+    from core.inference.schemas import StatisticsQuery
+    from core.service_client import notation
+
+    given = {"first": first, "last": last, "camera": camera}
+    query = notation.build(StatisticsQuery, {name: value for name, value in given.items() if value is not None})
+    found = client(session).statistics(query)
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_table(
+        ("DAY", "CAMERA", "EVENTS", "ACKNOWLEDGED", "HIGHEST", "RESPONSE", "TYPES"),
+        (
+            (
+                day.date,
+                day.camera,
+                day.events,
+                day.acknowledged,
+                number(day.highest_score),
+                number(day.mean_response, "s", 1),
+                ", ".join(f"{name} {count}" for name, count in sorted(day.by_type.items())),
+            )
+            for day in found.days
+        ),
+    )
+
+
+def _free(target: Path, force: bool) -> None:
+    """Raises InputError rather than replace a file unasked."""
+    if target.exists() and not force:
+        raise InputError(f"{target}", "there is such a file already", "give another name, or --force")
+
+
+def _bar(done: int, total: int) -> None:
+    share = f"{done / total:4.0%} of {output.size(total)}" if total else output.size(done)
+    click.echo(f"\r{share}  ", nl=False, err=True)

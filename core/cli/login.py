@@ -1,0 +1,36 @@
+"""`xaiva login` and `xaiva logout`: who the console and the command line are for the inference service."""
+
+from __future__ import annotations
+
+import click
+
+from core.cli import output
+from core.cli.service import ask_password, client
+from core.cli.session import Session, json_option
+
+
+@click.command("login")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def login_command(session: Session, name: str, as_json: bool) -> None:
+    """Log in to the inference service. The login is kept in the site and used by the console, too."""
+    tokens = client(session).login(name, ask_password(f"Password of {name}"))
+    if as_json:
+        output.print_json({"user": tokens.user, "role": tokens.role})
+    else:
+        click.echo(f"logged in as {tokens.user} ({tokens.role.value})")
+
+
+@click.command("logout")
+@json_option
+@click.pass_obj
+def logout_command(session: Session, as_json: bool) -> None:
+    """End the login, here and at the service."""
+    service = client(session)
+    name = service.logged_in()
+    service.logout()
+    if as_json:
+        output.print_json({"user": name, "state": "logged out" if name else "not logged in"})
+    else:
+        click.echo(f"{name} is logged out" if name else "nobody was logged in")

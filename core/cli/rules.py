@@ -1,0 +1,162 @@
+"""`xaiva rule`: who is told of which events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.service import client, say, zoned
+from core.cli.session import Command, Session, confirm, json_option, yes_option
+
+if TYPE_CHECKING:
+    from core.inference.schemas import Rule, RuleRequest
+
+_OPTIONS = (
+    click.option("--enabled/--disabled", default=None, help="Whether it counts."),
+    click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only of this one (may be repeated)."),
+    click.option("--type", "types", multiple=True, metavar="WORD", help="Only of this type (may be repeated)."),
+    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="From this one on."),
+    click.option("--schedule", metavar="WINDOWS", help='When: "mo-fr 18:00-06:00; sa,su", "" for always.'),
+    click.option("--within", type=float, help="Seconds in which the same camera and type are one message."),
+)
+
+
+def rule_options(command: Command) -> Command:
+    """Every setting of a rule but its channels; None or nothing where it was not given."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _request(given: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]) -> RuleRequest:
+    from core.inference.schemas import RuleRequest
+    from core.service_client import notation
+
+    fields = {**base, **{name: value for name, value in given.items() if value is not None and value != ()}}
+    if given["schedule"] is not None:
+        fields["schedule"] = notation.schedule(given["schedule"])
+    if to:
+        fields["channels"] = notation.channels(word for text in to for word in text.split())
+    return notation.build(RuleRequest, fields)
+
+
+@click.group("rule")
+def rule_command() -> None:
+    """Who is told of which events: mail, webhooks, and everything Apprise knows."""
+
+
+@rule_command.command("list")
+@json_option
+@click.pass_obj
+def list_command(session: Session, as_json: bool) -> None:
+    """The rules in their order."""
+    from core.service_client import notation
+
+    rules = client(session).rules()
+    if as_json:
+        output.print_json({"rules": rules})
+        return
+    output.print_table(
+        ("NAME", "ENABLED", "CAMERAS", "TYPES", "PRIORITY", "WHEN", "TO"),
+        (
+            (
+                rule.name,
+                "yes" if rule.enabled else "no",
+                ", ".join(rule.cameras) or "all",
+                ", ".join(rule.types) or "all",
+                f"from {rule.priority.value}",
+                notation.schedule_words(rule.schedule) or "always",
+                "  ".join(map(notation.channel_words, rule.channels)),
+            )
+            for rule in rules
+        ),
+    )
+
+
+@rule_command.command("add")
+@click.argument("name")
+@click.argument("to", nargs=-1, required=True, metavar="CHANNEL...")
+@rule_options
+@json_option
+@click.pass_obj
+def add(session: Session, /, name: str, to: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Add a rule. A CHANNEL is email:ADDRESS, webhook:URL (and secret=VARIABLE after it), or apprise:URL."""
+    _said(client(session).add_rule(_request(given, to, {"name": name})), "added", as_json)
+
+
+@rule_command.command("edit")
+@click.argument("name")
+@click.option("--to", multiple=True, metavar="CHANNEL", help="Instead of all channels there are (may be repeated).")
+@click.option("--all-cameras", is_flag=True, help="Of all cameras again.")
+@click.option("--all-types", is_flag=True, help="Of all types again.")
+@rule_options
+@json_option
+@click.pass_obj
+def edit(
+    session: Session,
+    /,
+    name: str,
+    to: tuple[str, ...],
+    all_cameras: bool,
+    all_types: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Change what is named; everything else stays."""
+    service = client(session)
+    base = service.rule(name).model_dump()
+    base |= {"cameras": ()} if all_cameras else {}
+    base |= {"types": ()} if all_types else {}
+    _said(service.update_rule(_request(given, to, base)), "changed", as_json)
+
+
+@rule_command.command("remove")
+@click.argument("name")
+@yes_option
+@json_option
+@click.pass_obj
+def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
+    """Remove a rule."""
+    confirm(f"Remove the rule {name}?", yes)
+    client(session).remove_rule(name)
+    say(name, "removed", as_json)
+
+
+@rule_command.command("test")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def test(session: Session, name: str, as_json: bool) -> int:
+    """Send a test message over every channel now. Ends with 3 when one fails."""
+    result = client(session).test_rule(name)
+    if as_json:
+        output.print_json({"test": result})
+    else:
+        for to in result.sent:
+            click.echo(f"{to}: sent")
+        for to, why in result.failed.items():
+            click.echo(f"{to}: {why}")
+    return 3 if result.failed else 0
+
+
+@rule_command.command("deliveries")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
+@json_option
+@click.pass_obj
+def deliveries(session: Session, limit: int, as_json: bool) -> None:
+    """The newest messages: sent, waiting or given up, and why."""
+    found = client(session).deliveries(limit)
+    if as_json:
+        output.print_json({"deliveries": found})
+        return
+    output.print_table(
+        ("CREATED", "RULE", "TO", "STATE", "EVENTS", "TRIES", "WHY"),
+        ((zoned(d.created), d.rule, d.to, d.state, d.count, d.attempts, d.why) for d in found),
+    )
+
+
+def _said(rule: Rule, what: str, as_json: bool) -> None:
+    say(rule.name, what if rule.enabled else f"{what}, disabled", as_json, rule=rule)

@@ -1,0 +1,56 @@
+"""What the commands about the inference service share: its client, passwords, and how what was done is said."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.session import Session
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.service_client import ServiceClient
+
+SECONDS = 10.0  # a call that takes longer is no answer
+
+
+def client(session: Session) -> ServiceClient:
+    """The client of the site's service."""
+    from core.service_client import ServiceClient
+
+    return ServiceClient.of(session.site, SECONDS)
+
+
+def ask_password(what: str = "Password", *, twice: bool = False) -> str:
+    """Asked for without echo on a terminal, else the first line of the standard input; never a word of the command.
+
+    Raises InputError for none.
+    """
+    if sys.stdin.isatty():
+        given = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True, default="", show_default=False)
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        raise InputError(what, "none was given", "type it, or give it as the first line of the standard input")
+    return str(given)
+
+
+def say(name: str, state: str, as_json: bool, **more: Any) -> None:
+    """`NAME: done`, or the same as a document whose keys are `more` or the state."""
+    if as_json:
+        output.print_json(more or {"name": name, "state": state})
+    else:
+        click.echo(f"{name}: {state}")
+
+
+def number(value: float | None, unit: str = "", digits: int = 2) -> str:
+    """A figure for people; `-` for none."""
+    return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
+
+
+def zoned(moment: Any) -> str:
+    """A moment of the service, in this machine's zone; empty for none."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""

@@ -1,0 +1,104 @@
+"""`xaiva user`: who may log in to the inference service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from core.cli import output
+from core.cli.service import ask_password, client, say, zoned
+from core.cli.session import Session, confirm, json_option, yes_option
+from core.errors import InputError
+
+if TYPE_CHECKING:
+    from core.inference.schemas import User
+
+ROLES = click.Choice(["viewer", "operator", "admin"])
+
+
+@click.group("user")
+def user_command() -> None:
+    """Who may log in to the inference service, and what they may see and do."""
+
+
+@user_command.command("list")
+@json_option
+@click.pass_obj
+def list_command(session: Session, as_json: bool) -> None:
+    """Everybody."""
+    users = client(session).users()
+    if as_json:
+        output.print_json({"users": users})
+        return
+    output.print_table(
+        ("NAME", "ROLE", "ACTIVE", "CAMERAS", "LAST LOGIN"),
+        (
+            (
+                user.name,
+                user.role.value,
+                "yes" if user.active else "no",
+                "all" if user.cameras is None else ", ".join(user.cameras) or "none",
+                zoned(user.last_login) or "never",
+            )
+            for user in users
+        ),
+    )
+
+
+@user_command.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLES, default="viewer", show_default=True, help="What they may do.")
+@click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only this one (may be repeated).")
+@json_option
+@click.pass_obj
+def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
+    """Add a user. The password is asked for, or is the first line of the standard input."""
+    from core.inference.schemas import UserRequest
+    from core.service_client import notation
+
+    password = ask_password(f"Password for {name}", twice=True)
+    fields = {"name": name, "password": password, "role": role, "cameras": list(cameras) or None}
+    _said(client(session).add_user(notation.build(UserRequest, fields)), "added", as_json)
+
+
+@user_command.command("edit")
+@click.argument("name")
+@click.option("--role", type=ROLES, help="Another role.")
+@click.option("--active/--inactive", default=None, help="Whether they may log in.")
+@click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only this one (may be repeated).")
+@click.option("--all-cameras", is_flag=True, help="No limit to some cameras any more.")
+@click.option("--password", is_flag=True, help="Ask for a new one; it ends all logins.")
+@json_option
+@click.pass_obj
+def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: bool, as_json: bool, **given: Any) -> None:
+    """Change what is named; everything else stays."""
+    from core.inference.schemas import UserUpdate
+    from core.service_client import notation
+
+    fields = {key: value for key, value in given.items() if value not in (None, False) or key == "active"}
+    if fields.get("active") is None:
+        fields.pop("active", None)
+    if cameras:
+        fields["cameras"] = list(cameras)
+    if password:
+        fields["password"] = ask_password(f"New password for {name}", twice=True)
+    if not fields:
+        raise InputError(f"User {name}", "nothing to change was named", "see: xaiva user edit --help")
+    _said(client(session).update_user(name, notation.build(UserUpdate, fields)), "changed", as_json)
+
+
+@user_command.command("remove")
+@click.argument("name")
+@yes_option
+@json_option
+@click.pass_obj
+def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
+    """Remove a user; their logins end."""
+    confirm(f"Remove the user {name}?", yes)
+    client(session).remove_user(name)
+    say(name, "removed", as_json)
+
+
+def _said(user: User, what: str, as_json: bool) -> None:
+    say(user.name, f"{what}, {user.role.value}{'' if user.active else ', may not log in'}", as_json, user=user)

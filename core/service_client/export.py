@@ -1,0 +1,130 @@
+"""Events as a file for other programs: CSV or JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TextIO
+
+from core.errors import InputError
+from core.files import TEMPORARY_PREFIX, fsync_folder
+from core.inference.schemas import Event
+
+Kind = Literal["csv", "json"]
+COLUMNS = (
+    "id",
+    "camera",
+    "camera_name",
+    "type",
+    "priority",
+    "started",
+    "decided",
+    "ended",
+    "score",
+    "threshold",
+    "detector",
+    "zone",
+    "description",
+    "confidence",
+    "clip_seconds",
+    "response_time",
+    "protected",
+    "acknowledged",
+    "acknowledged_by",
+    "note",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def kind_of(target: Path) -> Kind:
+    """By the file's ending. Raises InputError for any other."""
+    ending = target.suffix.lower()
+    if ending == ".csv":
+        return "csv"
+    if ending == ".json":
+        return "json"
+    raise InputError(f"{target}", "its ending says neither CSV nor JSON", "name it .csv or .json")
+
+
+def export(events: Iterable[Event], target: Path, kind: Kind, told: Callable[[int], None] = lambda _count: None) -> int:
+    """Write the events to `target`, replacing it; returns how many. `told(count)` hears of each.
+
+    Raises InputError when the file cannot be written.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                count = write(events, file, kind, told)
+                file.flush()
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        fsync_folder(target.parent)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error
+    return count
+
+
+def write(events: Iterable[Event], file: TextIO, kind: Kind, told: Callable[[int], None] = lambda _count: None) -> int:
+    """The events into an open file; returns how many."""
+    pieces = _csv_lines(events) if kind == "csv" else _json_lines(events)
+    count = 0
+    for piece, counted in pieces:
+        file.write(piece)
+        if counted:
+            count += 1
+            told(count)
+    return count
+
+
+def _json_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
+    """One document, an event a line."""
+    yield '{"events": [', False
+    for number, event in enumerate(events):
+        line = json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
+        yield f"{',' if number else ''}\n{line}", True
+    yield "\n]}\n", False
+
+
+class _Line:
+    """A file for the csv module that keeps the newest line alone."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        """The line."""
+        self.text = text
+
+
+def _csv_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
+    line = _Line()
+    writer = csv.writer(line)
+    writer.writerow(COLUMNS)
+    yield line.text, False
+    for event in events:
+        writer.writerow(_cells(event))
+        yield line.text, True
+
+
+def _cells(event: Event) -> list[object]:
+    data = event.model_dump(mode="json")
+    data |= {
+        "description": event.analysis.description,
+        "confidence": event.analysis.confidence,
+        "clip_seconds": event.clip.seconds if event.clip.state == "done" else None,
+    }
+    return [_harmless(data[column]) for column in COLUMNS]
+
+
+def _harmless(value: object) -> object:
+    """Words that a spreadsheet would take for a formula are marked as words."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

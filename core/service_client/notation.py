@@ -1,0 +1,190 @@
+"""How people write schedules, polygons, channels and moments: for the command line and for forms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, time, timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.errors import InputError
+from core.inference.schemas import Channel, ChannelKind, Window, Zone
+
+DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
+SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
+POLYGON_FORM = "write at least three corners as x,y in shares of the picture: 0,0 0.5,0 0.5,1"
+MOMENT_FORM = "write 30m, 2h, 7d, today, yesterday, 2026-01-31 or 2026-01-31 12:00"
+CHANNEL_FORM = "write email:ops@example.org, webhook:https://host/path secret=VARIABLE, or apprise:its URL"
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
+
+Asked = TypeVar("Asked", bound=BaseModel)
+Polygon = tuple[tuple[float, float], ...]
+
+
+def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
+    """What the service is asked, made of single fields. Raises InputError naming the first that is wrong."""
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or kind.__name__
+        why = str(first["msg"]).removeprefix("Value error, ")
+        raise InputError(field.replace("_", " "), why[:1].lower() + why[1:], "mend it and try again") from None
+
+
+# -- schedules ------------------------------------------------------------------------------------
+
+
+def schedule(text: str) -> tuple[Window, ...]:
+    """Windows separated by semicolons, each of days, hours or both; nothing is always. Raises InputError."""
+    return tuple(_window(part) for part in text.split(";") if part.strip())
+
+
+def schedule_words(windows: Iterable[Window]) -> str:
+    """The same as it would be written."""
+    return "; ".join(f"{_days_words(one.days)} {_hours_words(one.start, one.end)}" for one in windows)
+
+
+def _window(text: str) -> Window:
+    days: tuple[int, ...] = tuple(range(7))
+    start = end = time(0, 0)
+    for word in text.lower().split():
+        if match := _HOURS.fullmatch(word):
+            start, end = _hour(match[1], match[2], text), _hour(match[3], match[4], text)
+        else:
+            days = _days(word, text)
+    return Window(days=days, start=start, end=end)
+
+
+def _hour(hour: str, minute: str, text: str) -> time:
+    if (int(hour), int(minute)) == (24, 0):
+        return time(0, 0)
+    try:
+        return time(int(hour), int(minute))
+    except ValueError:
+        raise InputError(f"Schedule {text.strip()}", f"{hour}:{minute} is no time of day", SCHEDULE_FORM) from None
+
+
+def _days(word: str, text: str) -> tuple[int, ...]:
+    if word == "daily":
+        return tuple(range(7))
+    found: set[int] = set()
+    for part in word.split(","):
+        first, _, last = part.partition("-")
+        if first not in DAYS or (last and last not in DAYS):
+            raise InputError(f"Schedule {text.strip()}", f"{part} is no day", SCHEDULE_FORM)
+        begin = DAYS.index(first)
+        length = (DAYS.index(last or first) - begin) % 7
+        found.update((begin + step) % 7 for step in range(length + 1))
+    return tuple(sorted(found))
+
+
+def _days_words(days: Iterable[int]) -> str:
+    given = sorted(set(days))
+    if len(given) == 7:
+        return "daily"
+    runs: list[list[int]] = []
+    for day in given:
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ",".join(DAYS[run[0]] + (f"-{DAYS[run[-1]]}" if len(run) > 1 else "") for run in runs)
+
+
+def _hours_words(start: time, end: time) -> str:
+    return f"{start:%H:%M}-{'24:00' if end == time(0, 0) else f'{end:%H:%M}'}"
+
+
+# -- places in the picture ------------------------------------------------------------------------------------
+
+
+def polygon(text: str) -> Polygon:
+    """Corners as `x,y` with blanks between. Raises InputError."""
+    try:
+        corners = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
+    except ValueError:
+        raise InputError(f"Polygon {text.strip()}", "these are no corners", POLYGON_FORM) from None
+    if len(corners) < 3 or not all(0 <= value <= 1 for corner in corners for value in corner):
+        raise InputError(f"Polygon {text.strip()}", "too few corners, or one outside the picture", POLYGON_FORM)
+    return corners
+
+
+def polygons(text: str) -> tuple[Polygon, ...]:
+    """Polygons separated by semicolons. Raises InputError."""
+    return tuple(polygon(part) for part in text.split(";") if part.strip())
+
+
+def zone(text: str) -> Zone:
+    """`name: x,y x,y x,y`. Raises InputError."""
+    name, colon, corners = text.partition(":")
+    if not colon or not name.strip():
+        raise InputError(f"Zone {text.strip()}", "it has no name", "write it as: gate: 0,0 0.5,0 0.5,1")
+    return build(Zone, {"name": name.strip(), "polygon": polygon(corners)})
+
+
+def zones(text: str) -> tuple[Zone, ...]:
+    """Zones separated by semicolons. Raises InputError."""
+    return tuple(zone(part) for part in text.split(";") if part.strip())
+
+
+def polygon_words(corners: Iterable[tuple[float, float]]) -> str:
+    """The same as it would be written."""
+    return " ".join(f"{x:g},{y:g}" for x, y in corners)
+
+
+# -- channels ------------------------------------------------------------------------------------
+
+
+def channels(words: Iterable[str]) -> tuple[Channel, ...]:
+    """Channels, each a word; `secret=VARIABLE` belongs to the one before it. Raises InputError.
+
+    A word without a kind is a mail address, a webhook when it begins with http, else Apprise's.
+    """
+    out: list[dict[str, str]] = []
+    for word in words:
+        if word.startswith("secret="):
+            if not out:
+                raise InputError("Channel", "secret= stands before any channel", CHANNEL_FORM)
+            out[-1]["secret_variable"] = word.removeprefix("secret=")
+        else:
+            out.append(_channel(word))
+    return tuple(build(Channel, one) for one in out)
+
+
+def channel_words(channel: Channel) -> str:
+    """The same as it would be written."""
+    secret = f" secret={channel.secret_variable}" if channel.secret_variable else ""
+    return f"{channel.kind.value}:{channel.to}{secret}"
+
+
+def _channel(word: str) -> dict[str, str]:
+    kind, _, to = word.partition(":")
+    if kind in {one.value for one in ChannelKind}:
+        return {"kind": kind, "to": to}
+    if "://" not in word:
+        if "@" not in word:
+            raise InputError(f"Channel {word}", "it is neither a mail address nor a URL", CHANNEL_FORM)
+        return {"kind": ChannelKind.EMAIL.value, "to": word}
+    return {"kind": (ChannelKind.WEBHOOK if kind in ("http", "https") else ChannelKind.APPRISE).value, "to": word}
+
+
+# -- moments ------------------------------------------------------------------------------------
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """A moment of the past in this machine's zone: an age, a day, a day and time. Raises InputError."""
+    now = (now or datetime.now()).astimezone()
+    word = text.strip().lower()
+    if match := re.fullmatch(r"(\d{1,6})\s*([mhdw])", word):
+        return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if word in ("today", "yesterday"):
+        day = now.date() - timedelta(days=word == "yesterday")
+        return datetime.combine(day, time(0, 0)).astimezone()
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError):
+        raise InputError(f"Moment {text}", "it is none that is known", MOMENT_FORM) from None
