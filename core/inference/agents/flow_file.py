@@ -1,0 +1,84 @@
+"""The file of flows: JSON or TOML, and what is wrong with a bad one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from core.errors import InputError, XaivaError
+from core.inference.agents.flow import DEFAULT, ChooseStep, Flow, Step, WebhookStep
+from core.inference.outgoing import check_url
+from core.inference.schemas import Name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_NAME = "default"
+_FLOWS: TypeAdapter[dict[str, Flow]] = TypeAdapter(dict[Name, Flow])
+_REMEDY = "docs/notifications.md shows the form"
+
+
+def read_flows(file: Path | None) -> dict[str, Flow]:
+    """The flows by name; `default` (notify) is always among them. Raises InputError naming file and field or line."""
+    flows = {DEFAULT_NAME: DEFAULT}
+    if file is None:
+        return flows
+    try:
+        text = file.read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{file}", error.strerror or "cannot be read", "XAIVA_FLOWS names it") from error
+    except UnicodeDecodeError:
+        raise InputError(f"{file}", "it is not UTF-8 text", _REMEDY) from None
+    try:
+        found = _FLOWS.validate_python(_parsed(file, text))
+    except ValidationError as error:
+        raise InputError(f"{file}", _problems(error), _REMEDY) from None
+    for name, flow in found.items():
+        _check_urls(f"{file}: {name}", flow.steps)
+    return flows | found
+
+
+def _parsed(file: Path, text: str) -> object:
+    try:
+        return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+    except json.JSONDecodeError as error:
+        why = f"line {error.lineno}, column {error.colno}: {error.msg}"
+        raise InputError(f"{file}", f"not valid JSON: {why}", _REMEDY) from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}", f"not valid TOML: {error}", _REMEDY) from None
+
+
+def _problems(error: ValidationError) -> str:
+    """Every problem with its place: `night.steps[2].to: …`. Values are not shown: a URL may hold a password."""
+    return "; ".join(
+        f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False, include_url=False)
+    )
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    text = ""
+    kinds = {"notify", "keep_clip", "raise_priority", "webhook", "choose"}
+    for at, part in enumerate(path):
+        if isinstance(part, int):
+            text += f"[{part + 1}]"
+        elif not (part in kinds and at and isinstance(path[at - 1], int)):  # pydantic names the kind of a step, too
+            text += f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def _check_urls(where: str, steps: tuple[Step, ...]) -> None:
+    for number, step in enumerate(steps, 1):
+        here = f"{where}.steps[{number}]"
+        if isinstance(step, WebhookStep):
+            try:
+                check_url(step.url, f"{here}.url")
+            except XaivaError as error:
+                raise InputError(error.what, error.why, error.remedy) from None
+        elif isinstance(step, ChooseStep):
+            for option, branch in step.options.items():
+                _check_urls(f"{here}.options.{option}", branch)

@@ -1,0 +1,49 @@
+"""One event under way: what is known of it, and which parts of its way are still ahead."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+
+from core.inference.schemas import Event
+
+
+class Part(Enum):
+    """What a case may wait for."""
+
+    FLOW = "flow"
+    ANSWER = "answer"
+
+
+@dataclass
+class Case:
+    """`due`: when the flow begins whatever the analyser does, in monotonic seconds; None once it has begun.
+
+    `asked` is when the analyser was asked. `picture` is held only until the analyser has it.
+    """
+
+    event: Event
+    flow: str
+    picture: bytes | None = None
+    due: float | None = float("inf")
+    asked: float = 0.0
+    parts: set[Part] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def change(self, **fields: object) -> None:
+        """Know more of the event."""
+        with self.lock:
+            self.event = self.event.model_copy(update=fields)
+
+    def wait_until(self, due: float) -> None:
+        """The flow begins then, unless it has begun already."""
+        with self.lock:
+            if self.due is not None:
+                self.due = due
+
+    def begin_flow(self) -> bool:
+        """True for the one who may begin the flow: whoever comes first."""
+        with self.lock:
+            first, self.due = self.due is not None, None
+            return first

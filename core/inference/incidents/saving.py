@@ -1,0 +1,96 @@
+"""Changes of events in their order, off the threads of the cameras; one the disk refuses is tried until it takes it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from core.errors import InputError, XaivaError
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+STOP_SECONDS = 2.0
+
+
+class Saver:
+    """A thread that does one piece of saving after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()  # guards what waits
+        self._working = threading.Lock()  # held while one piece is done, so that they keep their order
+        self._stopping = False
+        self._refused = False
+        self._thread = threading.Thread(target=self._run, name="incident-saver", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def now(self, work: Callable[[], None]) -> None:
+        """Do it before returning; later, behind what waits, when others wait already or the disk refuses.
+
+        Raises InputError for what can never be kept.
+        """
+        with self._working:
+            if not self._waiting:
+                try:
+                    work()
+                    return
+                except InputError:
+                    raise
+                except XaivaError as error:
+                    self._tell(error)
+            self.later(work)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do it soon; returns at once."""
+        with self._changed:
+            self._waiting.append(work)
+            self._changed.notify()
+
+    def stop(self) -> bool:
+        """Do what waits and end, within seconds; False when the disk did not take all of it."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+        return not self._waiting
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                if not self._waiting:
+                    return
+            with self._working:
+                done = self._first()
+            if not done:
+                if self._stopping:
+                    return
+                with self._changed:
+                    self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
+
+    def _first(self) -> bool:
+        try:
+            self._waiting[0]()
+        except InputError as error:  # it will never be taken
+            logger.error("a change of an event is lost: %s: %s", error.what, error.why)
+        except XaivaError as error:
+            self._tell(error)
+            return False
+        except Exception:
+            logger.exception("a change of an event is lost")
+        with self._changed:
+            self._waiting.popleft()
+        self._refused = False
+        return True
+
+    def _tell(self, error: XaivaError) -> None:
+        if not self._refused:
+            logger.error("an event waits in memory: %s: %s", error.what, error.why)
+        self._refused = True

@@ -1,0 +1,231 @@
+"""One analyser for all cameras: a bounded queue, one question in flight, a circuit breaker. It holds up nobody."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TooLate
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from core.errors import XaivaError
+from core.inference.models.analysis.answer import BadAnswer, Verdict, parse_choice, parse_verdict
+from core.inference.models.analysis.breaker import CircuitBreaker
+from core.inference.models.analysis.language import LanguageModel, Prompt
+from core.inference.models.analysis.question import Question, analysis_prompt, choice_prompt
+from core.inference.resources.pool import Lease
+from core.inference.schemas import AnalyserStatus, Event, Priority
+
+logger = logging.getLogger(__name__)
+
+LONGEST_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
+STOP_SECONDS = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class AnalyserDown(XaivaError):
+    """It does not answer now; what was asked can be asked again later."""
+
+
+class AnalyserBusy(AnalyserDown):
+    """Its queue is full."""
+
+
+@dataclass(order=True)
+class _Job:
+    order: tuple[int, int]
+    prompt: Callable[[LanguageModel], Prompt] = field(compare=False)
+    parse: Callable[[str], Any] = field(compare=False)
+    future: Future[Any] = field(compare=False)
+
+
+class Analyser:
+    """Leases the model at the first question and anew after a failure, and owns the thread that asks it.
+
+    `lease` None: switched off. `seconds` is the deadline of one answer. Futures end with a Verdict, with BadAnswer
+    (the model answered nonsense) or with AnalyserDown (ask again later).
+    """
+
+    def __init__(
+        self,
+        lease: Callable[[], Lease[LanguageModel]] | None,
+        *,
+        backend: str = "off",
+        seconds: float = 30,
+        longest_queue: int = LONGEST_QUEUE,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
+        self._lease = lease
+        self._backend = backend
+        self._seconds = seconds
+        self._longest_queue = longest_queue
+        self._breaker = breaker or CircuitBreaker()
+        self._leased: Lease[LanguageModel] | None = None
+        self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
+        self._numbers = itertools.count()
+        self._asking = False
+        self._answered = 0
+        self._failed = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="analyser", daemon=True)
+
+    @property
+    def off(self) -> bool:
+        """Whether there is none."""
+        return self._lease is None
+
+    @property
+    def backend(self) -> str:
+        """What answers, as it is shown with each answer."""
+        leased = self._leased
+        return leased.model.name if leased else self._backend
+
+    def start(self) -> None:
+        """Begin to answer."""
+        if not self.off:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End; what waits is told so. An answer under way is waited for shortly, then left to itself."""
+        self._stopping.set()
+        self._turn_away("the service is ending")
+        self._jobs.put(_Job((-1, -1), _no_prompt, str, Future()))  # wakes the thread
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+        if not self._thread.is_alive():
+            self._release()
+
+    def room(self) -> int:
+        """How many questions may be asked now: 0 while the queue is full or the circuit open."""
+        if self.off or self._stopping.is_set():
+            return 0
+        retry_in = self._breaker.retry_in()
+        if retry_in is None:
+            return max(0, self._longest_queue - self._jobs.qsize())
+        return 1 if retry_in == 0 and self._jobs.empty() and not self._asking else 0
+
+    def ask(self, question: Question) -> Future[Verdict]:
+        """Ask about an event; the most urgent are answered first. Raises AnalyserDown, AnalyserBusy."""
+        return self._submit(lambda model: analysis_prompt(question, model.sees), parse_verdict, question.event.priority)
+
+    def choose(self, question: str, event: Event, options: Sequence[str]) -> str:
+        """Let the model choose one of `options`; waits for the answer. Raises AnalyserDown, BadAnswer."""
+        prompt = choice_prompt(question, event, options)
+        future = self._submit(lambda _model: prompt, lambda text: parse_choice(text, options), event.priority)
+        try:
+            return future.result(self._seconds)
+        except TooLate:
+            future.cancel()
+            raise AnalyserDown("The analyser", f"no answer within {self._seconds:g} s", "is it overloaded?") from None
+
+    def status(self) -> AnalyserStatus:
+        """A snapshot."""
+        if self.off:
+            return AnalyserStatus()
+        retry_in = self._breaker.retry_in()
+        state = "broken" if retry_in is not None else "busy" if self._asking else "ready"
+        return AnalyserStatus(
+            state=state,
+            backend=self.backend,
+            queue=self._jobs.qsize(),
+            answered=self._answered,
+            failed=self._failed,
+            why=self._breaker.why,
+            retry_in=retry_in and round(retry_in, 1),
+        )
+
+    def _submit(
+        self, prompt: Callable[[LanguageModel], Prompt], parse: Callable[[str], Answer], priority: Priority
+    ) -> Future[Answer]:
+        if self.off:
+            raise AnalyserDown("The analyser", "there is none", "set XAIVA_ANALYSER")
+        if not self.room():
+            if self._breaker.retry_in() is not None:
+                raise self._down(self._breaker.why)
+            raise AnalyserBusy(
+                "The analyser", f"{self._jobs.qsize()} questions wait already", "it catches up by itself"
+            )
+        future: Future[Answer] = Future()
+        self._jobs.put(_Job((-priority.rank, next(self._numbers)), prompt, parse, future))
+        return future
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            job = self._jobs.get()
+            if self._stopping.is_set():
+                _end(job, self._down("the service is ending"))
+            elif job.future.set_running_or_notify_cancel():
+                self._asking = True
+                self._answer(job)
+                self._asking = False
+
+    def _answer(self, job: _Job) -> None:
+        if not self._breaker.enter():
+            job.future.set_exception(self._down(self._breaker.why))
+            return
+        try:
+            answer = job.parse(self._complete(job.prompt))
+        except BadAnswer as error:  # the server works; this answer does not
+            self._breaker.succeeded()
+            self._failed += 1
+            job.future.set_exception(error)
+        except Exception as error:  # whatever a backend raises must not end the thread
+            self._went_wrong(error)
+            job.future.set_exception(self._down(self._breaker.why))
+        else:
+            self._breaker.succeeded()
+            self._answered += 1
+            job.future.set_result(answer)
+
+    def _complete(self, prompt: Callable[[LanguageModel], Prompt]) -> str:
+        assert self._lease is not None
+        if self._leased is None:
+            self._leased = self._lease()
+        began = time.monotonic()
+        model = self._leased.model
+        text = model.complete(prompt(model), self._seconds)
+        logger.debug("the analyser answered in %.1f s: %s", time.monotonic() - began, text)
+        return text
+
+    def _went_wrong(self, error: Exception) -> None:
+        self._failed += 1
+        expected = isinstance(error, XaivaError)
+        why = (
+            ": ".join(filter(None, (error.what, error.why))) if isinstance(error, XaivaError) else "an unexpected error"
+        )
+        logger.warning("the analyser: %s", why, exc_info=None if expected else error)
+        self._breaker.failed(why)
+        self._release()
+        if self._breaker.retry_in() is not None:
+            self._turn_away(why)
+
+    def _turn_away(self, why: str) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            _end(job, self._down(why))
+
+    def _down(self, why: str) -> AnalyserDown:
+        return AnalyserDown("The analyser", why, "the event is completed once it answers again")
+
+    def _release(self) -> None:
+        leased, self._leased = self._leased, None
+        if leased is not None:
+            leased.release()
+
+
+def _end(job: _Job, error: AnalyserDown) -> None:
+    if job.future.set_running_or_notify_cancel():
+        job.future.set_exception(error)
+
+
+def _no_prompt(_model: LanguageModel) -> Prompt:
+    raise AssertionError("never asked")

@@ -1,0 +1,78 @@
+"""Reading what a model answered: softly, for models keep to a schema more or less."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.errors import XaivaError
+from core.inference.models.analysis.question import LONGEST_DESCRIPTION, TYPES
+
+_WORD_BREAKS = re.compile(r"[^a-z0-9]+")
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
+
+
+class BadAnswer(XaivaError):
+    """The model answered, but nothing in it can be used."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was understood. `type` is None when the model named none that is known; `confidence` is 0 to 1."""
+
+    type: str | None
+    description: str
+    confidence: float | None
+
+
+def parse_verdict(text: str) -> Verdict:
+    """Read an answer. Code fences and talk around the JSON are left aside. Raises BadAnswer."""
+    answer = _object_in(text)
+    kind = _word(answer.get("type"))
+    described = answer.get("description")
+    description = " ".join(described.split()) if isinstance(described, str) else ""
+    known = kind if kind in TYPES else None
+    if known is None and not description:
+        raise BadAnswer("The analyser", "its answer names neither a known type nor a description", "see its log")
+    return Verdict(known, description[:LONGEST_DESCRIPTION], _confidence(answer.get("confidence")))
+
+
+def parse_choice(text: str, options: Sequence[str]) -> str:
+    """Which of `options` was chosen. Raises BadAnswer."""
+    chosen = _word(_object_in(text).get("choice"))
+    for option in options:
+        if _word(option) == chosen:
+            return option
+    raise BadAnswer("The analyser", "it chose none of the options", "name the options more plainly")
+
+
+def _object_in(text: str) -> dict[str, object]:
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            found, _ = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            start = text.find("{", start + 1)
+            continue
+        if isinstance(found, dict):
+            return found
+        break
+    raise BadAnswer("The analyser", "its answer holds no JSON object", "another model may keep to JSON better")
+
+
+def _word(value: object) -> str:
+    return _WORD_BREAKS.sub("_", value.lower()).strip("_") if isinstance(value, str) else ""
+
+
+def _confidence(value: object) -> float | None:
+    """0 to 1; what is above 1 was meant as per cent."""
+    if isinstance(value, str) and (number := _NUMBER.search(value)):
+        value = float(number[0].replace(",", "."))
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    share = value / 100 if value > 1 else value
+    return min(1.0, max(0.0, float(share)))

@@ -1,0 +1,75 @@
+"""Where a channel leads: checked when it is set, and shown without its secrets."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from core.errors import InputError
+from core.inference.outgoing import check_host, check_url
+from core.inference.schemas import Channel, ChannelKind
+
+HIDDEN = "***"
+_MAIL = re.compile(r"^[^\s@,;<>\"\x00-\x1f]+@[^\s@,;<>\"\x00-\x1f]+$")
+_SCHEME = re.compile(r"^([a-z0-9]+)://", re.I)
+_TOKEN = 16  # a part of a path from this length on may be a secret, as chat services put them there
+# Apprise schemas that speak to the machine the service runs on, not to people.
+_LOCAL_SCHEMES = frozenset(("blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
+_NAMES_A_FILE = re.compile(r"^(?:file:|~|\.{0,2}/)", re.I)
+_FILE_OPTIONS = re.compile(r"[?&](?:keyfile|subfile|pgpkey|pgpprv|attach|template)=([^&]*)", re.I)
+
+
+def shown(channel: Channel) -> str:
+    """The channel's address without what could be a secret.
+
+    A mail address has none; a web address loses its login, the values of its query and long parts of its path; of an
+    Apprise URL, where each service puts its token somewhere else, only the scheme is left.
+    """
+    if channel.kind is ChannelKind.EMAIL:
+        return channel.to
+    if channel.kind is ChannelKind.APPRISE:
+        return f"{channel.to.partition('://')[0]}://{HIDDEN}"
+    parts = urlsplit(channel.to)
+    login, at, host = parts.netloc.rpartition("@")
+    path = "/".join(HIDDEN if len(part) >= _TOKEN else part for part in parts.path.split("/"))
+    query = "&".join(f"{one.partition('=')[0]}={HIDDEN}" for one in parts.query.split("&")) if parts.query else ""
+    return urlunsplit(
+        (parts.scheme, f"{HIDDEN if login else ''}{at}{host}", path, query, HIDDEN if parts.fragment else "")
+    )
+
+
+def check(channel: Channel) -> None:
+    """Raise InputError, which holds no secret, for an address that cannot work or must not be used."""
+    if HIDDEN in channel.to:
+        raise InputError(
+            f"Channel {channel.kind.value}", "its address is shown shortened and not known", "write the whole address"
+        )
+    if channel.kind is ChannelKind.EMAIL:
+        if not _MAIL.match(channel.to):
+            raise InputError(
+                f"Mail address {channel.to}", "it is not of the form name@host", "give one address a channel"
+            )
+    elif channel.kind is ChannelKind.WEBHOOK:
+        check_url(channel.to, "Webhook")
+    else:
+        _check_apprise(channel.to)
+
+
+def _check_apprise(url: str) -> None:
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise InputError("Apprise URL", "it has no scheme", "write it as Apprise documents it: tgram://…, ntfy://…")
+    what = f"Apprise URL {scheme[1].lower()}://{HIDDEN}"
+    if scheme[1].lower() in _LOCAL_SCHEMES:
+        raise InputError(what, "it speaks to the service's own machine, not to people", "take another service")
+    for value in _FILE_OPTIONS.findall(url):
+        if _NAMES_A_FILE.match(unquote(unquote(value))):
+            raise InputError(what, "it names a file of the service's own machine", "leave that option out")
+    import apprise  # a quarter of a second; only where one is used
+
+    plugin = apprise.Apprise.instantiate(url)
+    if plugin is None:
+        raise InputError(
+            what, "Apprise knows no such service, or a part is missing", "see Apprise's page of the service"
+        )
+    check_host(str(plugin.host or ""), what)

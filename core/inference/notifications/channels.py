@@ -1,0 +1,73 @@
+"""One message over one channel, now."""
+
+from __future__ import annotations
+
+import re
+from zoneinfo import ZoneInfo
+
+from core.errors import XaivaError
+from core.inference.notifications.addresses import check, shown
+from core.inference.notifications.mail import MailServer, Refused, parse_server, send_mail
+from core.inference.notifications.message import Message
+from core.inference.notifications.signature import webhook_headers
+from core.inference.outgoing import post
+from core.inference.schemas import ChannelKind
+from core.inference.settings import ServiceSettings
+
+WEBHOOK_SECONDS = 10.0
+WEBHOOK_ANSWER = 1 << 12  # bytes; nobody reads it
+_HOPELESS = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
+_PREFIX = re.compile(r"^[\d: ,-]+- [A-Z]+ - ")
+
+
+class Sender:
+    """Sends messages as the settings say. Raises InputError for a mail server that cannot be one."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._mail: MailServer | None = parse_server(settings.smtp_url) if settings.smtp_url else None
+        self._from = settings.mail_from
+        self._zone = ZoneInfo(settings.zone)
+
+    def send(self, message: Message) -> None:
+        """Send it and wait until it is taken. Raises Refused (for good) and XaivaError (try again)."""
+        if message.channel.kind is ChannelKind.EMAIL:
+            self._send_mail(message)
+        elif message.channel.kind is ChannelKind.WEBHOOK:
+            _send_webhook(message)
+        else:
+            _send_apprise(message, message.text(self._zone))
+
+    def _send_mail(self, message: Message) -> None:
+        if self._mail is None:
+            raise XaivaError("Mail server", "none is set", "set XAIVA_SMTP_URL and start the service again")
+        text = message.text(self._zone)
+        send_mail(self._mail, self._from, message.channel.to, message.subject(), text, message.id)
+
+
+def _send_webhook(message: Message) -> None:
+    channel = message.channel
+    content = message.payload()
+    headers = webhook_headers(message.id, content, channel.secret_variable)
+    what = f"Webhook {shown(channel)}"
+    reply = post(channel.to, content, headers, WEBHOOK_SECONDS, what, WEBHOOK_ANSWER)
+    if reply.good:
+        return
+    why = f"it answers with status {reply.status}"
+    if 300 <= reply.status < 400:
+        raise XaivaError(what, f"{why}: redirects are not followed", "give the address it leads to")
+    if reply.status in _HOPELESS:
+        raise Refused(what, why, "check what the receiver expects there")
+    raise XaivaError(what, why, "it is tried again")
+
+
+def _send_apprise(message: Message, text: str) -> None:
+    check(message.channel)  # what was stored by an older version, too
+    import apprise
+
+    told = apprise.Apprise()
+    told.add(message.channel.to)
+    outcome = told.notify(body=text, title=message.subject())
+    if not outcome:
+        lines = [_PREFIX.sub("", str(line)) for line in outcome.logs()]
+        why = " ".join(lines[-1].split())[:200] if lines else "the service did not take it"
+        raise XaivaError(shown(message.channel), why, "it is tried again")

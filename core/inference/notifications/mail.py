@@ -1,0 +1,123 @@
+"""Mail over the site's own server."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from core.errors import InputError, XaivaError
+
+SECONDS = 15.0  # for each answer of the server
+_FORM = "write it as smtp://user:password@host:587, smtps://host:465 or smtp://host:25?tls=none"
+Tls = Literal["implicit", "required", "offered", "none"]
+
+
+class Refused(XaivaError):
+    """It was refused for good: trying again would not help."""
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """A parsed XAIVA_SMTP_URL. `tls`: from the first byte, by STARTTLS, by STARTTLS when offered, or never."""
+
+    host: str
+    port: int
+    tls: Tls
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+def parse_server(url: str) -> MailServer:
+    """Read XAIVA_SMTP_URL. With a login encryption is required unless the URL says `?tls=none`.
+
+    Raises InputError that never holds the URL.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise InputError("XAIVA_SMTP_URL", "its host or port cannot be read", _FORM) from None
+    if parts.scheme not in ("smtp", "smtps") or not host:
+        raise InputError("XAIVA_SMTP_URL", "it is no smtp:// or smtps:// URL with a host", _FORM)
+    user = unquote(parts.username or "")
+    asked = parse_qs(parts.query).get("tls", [""])[0]
+    if asked not in ("", "none", "required", "offered") or (parts.scheme == "smtps" and asked):
+        raise InputError("XAIVA_SMTP_URL", "tls is none, offered or required, and only with smtp://", _FORM)
+    if parts.scheme == "smtps":
+        return MailServer(host, port or 465, "implicit", user, unquote(parts.password or ""))
+    tls: Tls = "none" if asked == "none" else "required" if asked == "required" or user else "offered"
+    return MailServer(host, port or (587 if user else 25), tls, user, unquote(parts.password or ""))
+
+
+def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str, key: str) -> None:
+    """Send one mail; `key` makes its Message-ID, the same at every attempt. Raises Refused, XaivaError."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, to, subject
+    mail["Date"] = formatdate()
+    mail["Message-ID"] = f"<{key}@xaiva>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(text)
+    what = f"Mail server {server.host}:{server.port}"
+    try:
+        with _connected(server) as connection:
+            if server.user:
+                connection.login(server.user, server.password)
+            connection.send_message(mail, sender, [to])
+    except smtplib.SMTPAuthenticationError as error:
+        raise XaivaError(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
+    except smtplib.SMTPRecipientsRefused as error:
+        code, reply = next(iter(error.recipients.values()))
+        raise _refusal(what, code, reply) from None
+    except smtplib.SMTPResponseException as error:
+        raise _refusal(what, error.smtp_code, error.smtp_error) from None
+    except ssl.SSLCertVerificationError as error:
+        remedy = "give its authority with SSL_CERT_FILE, or say ?tls=none in XAIVA_SMTP_URL"
+        raise XaivaError(what, f"its certificate is not trusted: {error.verify_message}", remedy) from None
+    except (smtplib.SMTPException, OSError) as error:
+        raise XaivaError(what, _why(error), "is it running, and is there a way to it?") from None
+
+
+def _connected(server: MailServer) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    if server.tls == "implicit":
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=context)
+    connection = smtplib.SMTP(server.host, server.port, timeout=SECONDS)
+    try:
+        connection.ehlo()
+        if server.tls == "required" and not connection.has_extn("starttls"):
+            remedy = "use smtps://, or say ?tls=none in XAIVA_SMTP_URL to send without encryption"
+            raise XaivaError(f"Mail server {server.host}", "it offers no encryption; nothing was sent", remedy)
+        if server.tls != "none" and connection.has_extn("starttls"):
+            connection.starttls(context=context)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refusal(what: str, code: int, reply: bytes | str) -> XaivaError:
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+    why = f"it refuses the mail: {code} {' '.join(text.split())[:200]}"
+    if 500 <= code < 600:
+        return Refused(what, why, "check the recipient's address and XAIVA_MAIL_FROM")
+    return XaivaError(what, why, "it is tried again")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {SECONDS:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens at that host and port"
+    if isinstance(error, socket.gaierror):
+        return "the host's name is unknown"
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return "it broke the connection off"
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return "it offers no login, or not the encoding of that address"
+    return getattr(error, "strerror", None) or type(error).__name__

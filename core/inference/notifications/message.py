@@ -1,0 +1,74 @@
+"""What a message says: one event, or several of the same camera and type with their count."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.inference.schemas import Channel, Event
+
+KEPT_IDS = 500  # of the events in one message; the count goes on
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message over one channel. `id` stays the same over every attempt: receivers know a repetition by it."""
+
+    id: str
+    rule: str
+    channel: Channel
+    event: Event  # the newest
+    count: int = 1
+    first: datetime | None = None  # when the first of several began
+    events: tuple[str, ...] = ()
+    test: bool = False
+
+    def subject(self) -> str:
+        """One line."""
+        event = self.event
+        times = f" ×{self.count}" if self.count > 1 else ""
+        text = f"{event.camera_name or event.camera}: {event.type}{times} ({event.priority.value})"
+        return " ".join(f"{'Test: ' if self.test else ''}{text}".split())
+
+    def text(self, zone: ZoneInfo) -> str:
+        """Some lines, times in `zone`."""
+        event = self.event
+        lines = [
+            ("Camera", f"{event.camera_name} ({event.camera})" if event.camera_name else event.camera),
+            ("Zone", event.zone),
+            ("Type", event.type),
+            ("Priority", event.priority.value),
+            ("Began", _local(event.started, zone)),
+            ("Events", f"{self.count} since {_local(self.first, zone)}" if self.first and self.count > 1 else ""),
+            ("Score", f"{event.score:.2f} (from {event.threshold:.2f})"),
+            (
+                "Found",
+                ", ".join(f"{n} {label}" for label, n in Counter(fact.label for fact in event.facts).most_common()),
+            ),
+            ("What", event.analysis.description),
+            ("Said by", event.analysis.backend if event.analysis.description else ""),
+            ("Event", event.id),
+        ]
+        text = "\n".join(f"{f'{name}:':<10}{' '.join(value.split())}" for name, value in lines if value)
+        return f"This is a test of the rule {self.rule}.\n\n{text}" if self.test else text
+
+    def payload(self) -> bytes:
+        """The same as JSON, byte for byte equal at every attempt."""
+        said: dict[str, Any] = {
+            "id": self.id,
+            "rule": self.rule,
+            "test": self.test,
+            "count": self.count,
+            "first": (self.first or self.event.started).isoformat(),
+            "events": list(self.events) or [self.event.id],
+            "event": self.event.model_dump(mode="json"),
+        }
+        return json.dumps(said, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,297 @@
+"""Tells people of events: rules choose, the outbox keeps, and each channel is served by itself.
+
+A channel that does not answer is tried less and less often and holds up no other. What was written into the outbox is
+sent after a restart too, under the same id: killed in between, a receiver may see a message twice, never not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+from core.errors import XaivaError
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.events.ids import new_id
+from core.inference.notifications.addresses import shown
+from core.inference.notifications.channels import Sender
+from core.inference.notifications.mail import Refused
+from core.inference.notifications.message import Message
+from core.inference.notifications.outbox import Outbox, Waiting
+from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.suspensions import Suspensions
+from core.inference.schedule import is_open
+from core.inference.schemas import Channel, Delivery, Event, OutboxStatus, RuleRequest, TestResult
+from core.inference.settings import ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+BACK_OFF = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
+GIVE_UP = timedelta(hours=24)  # after its event a message is of no use
+CLOCK_SET_BACK = timedelta(hours=2)  # a message due later than any window was written before the clock was corrected
+IDLE_SECONDS = 30.0
+DATABASE_SECONDS = 5.0  # before a database that failed is asked again
+PRUNE_SECONDS = 3600.0
+STOP_SECONDS = 3.0
+TEST_SECONDS = 25.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of an event: the rules it fits, the messages it is in, until when its camera is suspended."""
+
+    rules: tuple[str, ...] = ()
+    messages: int = 0
+    suspended: datetime | None = None
+
+
+@dataclass
+class _Lane:
+    """One channel's address: one message at a time, and a rest after each failure."""
+
+    busy: bool = False
+    failures: int = 0
+    rests_until: float = 0.0
+
+    def failed(self) -> None:
+        self.rests_until = time.monotonic() + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
+        self.failures += 1
+
+    def worked(self) -> None:
+        self.failures = 0
+        self.rests_until = 0.0
+
+
+class Notifier:
+    """Every method may be called from any thread. Raises InputError for a mail server that cannot be one."""
+
+    def __init__(self, database: Database, rules: RuleStore, settings: ServiceSettings) -> None:
+        self._rules = rules
+        self._outbox = Outbox(database)
+        self._suspensions = Suspensions(database)
+        self._sender = Sender(settings)
+        self._zone = ZoneInfo(settings.zone)
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._stopping = False
+        self._sending: set[threading.Thread] = set()
+        self._pruned = float("-inf")
+        self._database_why = ""
+        self._status = OutboxStatus()
+        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
+
+    def start(self) -> None:
+        """Send what waits and what comes."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within seconds; what is not sent by then waits in the outbox."""
+        self._stopping = True
+        self._changed.set()
+        until = time.monotonic() + STOP_SECONDS
+        with self._lock:
+            sending = list(self._sending)
+        for thread in [self._thread, *sending]:
+            if thread.is_alive():
+                thread.join(max(0.0, until - time.monotonic()))
+
+    def notify(self, event: Event) -> Told:
+        """Put what the rules say of an event into the outbox. Raises DatabaseError: then nothing is in it.
+
+        May be repeated: an event that is in the outbox already is not put in twice.
+        """
+        suspended = self._suspensions.until(event.camera)
+        if suspended:
+            return Told(suspended=suspended)
+        fitting = [rule for rule in self._rules.whole() if self._fits(rule, event)]
+        if not fitting:
+            return Told()
+        messages = self._outbox.put(event, fitting)
+        self._changed.set()
+        return Told(tuple(rule.name for rule in fitting), messages)
+
+    def test(self, name: str) -> TestResult:
+        """Send a test over every channel of a rule, past outbox and suspensions. Raises UnknownRule."""
+        rule = self._rules.one(name)
+        outcomes: dict[Channel, str] = dict.fromkeys(rule.channels, f"no answer within {TEST_SECONDS:g} s")
+        threads = [
+            threading.Thread(target=self._test, args=(rule, channel, outcomes), name="notify-test", daemon=True)
+            for channel in outcomes
+        ]
+        until = time.monotonic() + TEST_SECONDS
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        done = {f"{channel.kind.value} {shown(channel)}": why for channel, why in outcomes.copy().items()}
+        failed = {place: why for place, why in done.items() if why}
+        return TestResult(sent=[place for place in done if place not in failed], failed=failed)
+
+    def suspend(self, camera: str, minutes: float) -> None:
+        """No notifications of this camera for that long; 0 ends it. What waits already is sent.
+
+        Raises DatabaseError.
+        """
+        self._suspensions.set(camera, minutes)
+
+    def suspended(self, camera: str) -> float | None:
+        """Until when, as a Unix time; None when it is not."""
+        until = self._suspensions.until(camera)
+        return until.timestamp() if until else None
+
+    def status(self) -> OutboxStatus:
+        """A snapshot; the last that was known, with the reason, when the database does not answer."""
+        try:
+            self._status = self._outbox.status()
+        except DatabaseError as error:
+            return self._status.model_copy(update={"why": f"{error.what}: {error.why}"})
+        return self._status
+
+    def deliveries(self, limit: int) -> list[Delivery]:
+        """The newest messages. Raises DatabaseError."""
+        return self._outbox.deliveries(limit)
+
+    def _fits(self, rule: RuleRequest, event: Event) -> bool:
+        return (
+            rule.enabled
+            and (not rule.cameras or event.camera in rule.cameras)
+            and (not rule.types or event.type in rule.types)
+            and event.priority.rank >= rule.priority.rank
+            and is_open(rule.schedule, event.decided, self._zone)
+        )
+
+    def _test(self, rule: RuleRequest, channel: Channel, outcomes: dict[Channel, str]) -> None:
+        now = datetime.now(timezone.utc)
+        event = Event(id=new_id(), camera="test", type="test", started=now, decided=now, ended=now, score=1.0)
+        try:
+            self._sender.send(Message(new_id(), rule.name, channel, event, test=True))
+            outcomes[channel] = ""
+        except XaivaError as error:
+            outcomes[channel] = _in_words(error)
+        except Exception as error:  # what a channel's library raises
+            logger.exception("test of rule %s over %s failed", rule.name, channel.kind.value)
+            outcomes[channel] = f"an unexpected error ({type(error).__name__}); the log says more"
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            try:
+                pause = self._round()
+                self._database_why = ""
+            except DatabaseError as error:
+                pause = DATABASE_SECONDS
+                if error.why != self._database_why:
+                    self._database_why = error.why
+                    logger.error("no notification can be sent: %s: %s", error.what, error.why)
+            except Exception:  # the thread must go on: nobody else sends
+                logger.exception("the notifier failed and goes on")
+                pause = DATABASE_SECONDS
+            self._changed.wait(pause)
+
+    def _round(self) -> float:
+        """Start what is due and whose channel is free; seconds until something may be due next."""
+        self._mark_sent()
+        self._prune()
+        now = datetime.now(timezone.utc)
+        pause = IDLE_SECONDS
+        for one in self._outbox.waiting():
+            if now - one.created > GIVE_UP:
+                self._outbox.give_up(one.id, f"not taken within {GIVE_UP}; {one.why}".rstrip("; "))
+                continue
+            pause = min(pause, self._start(one, now))
+        return max(0.0, pause)
+
+    def _start(self, one: Waiting, now: datetime) -> float:
+        """Send it in a thread of its own when its time has come; else how long to wait."""
+        early = (one.due - now).total_seconds()
+        if 0 < early < CLOCK_SET_BACK.total_seconds():
+            return early
+        with self._lock:
+            lane = self._lanes.setdefault((one.kind, one.to), _Lane())
+            if lane.busy or self._stopping or one.id in self._unmarked:
+                return IDLE_SECONDS
+            rests = lane.rests_until - time.monotonic()
+            if rests > 0:
+                return rests
+            lane.busy = True
+            thread = threading.Thread(target=self._deliver, args=(lane, one.id), name="notify", daemon=True)
+            self._sending.add(thread)
+        thread.start()
+        return IDLE_SECONDS
+
+    def _deliver(self, lane: _Lane, message: str) -> None:
+        try:
+            self._attempt(lane, message)
+        except DatabaseError as error:
+            logger.warning("a notification's outcome cannot be written: %s", error.why)
+            lane.failed()
+        finally:
+            with self._lock:
+                lane.busy = False
+                self._sending.discard(threading.current_thread())
+            self._changed.set()
+
+    def _attempt(self, lane: _Lane, ident: str) -> None:
+        message = self._outbox.claim(ident)
+        if message is None:
+            return
+        if (gone := self._no_longer_wanted(message)) is not None:
+            self._outbox.give_up(ident, gone)
+            return
+        why, hopeless = self._send(message)
+        if not why:
+            lane.worked()
+            with self._lock:
+                self._unmarked[ident] = datetime.now(timezone.utc)
+            self._mark_sent()
+        elif hopeless:
+            lane.worked()
+            self._outbox.give_up(ident, why)
+        else:
+            lane.failed()
+            self._outbox.mark_failed(ident, why)
+
+    def _send(self, message: Message) -> tuple[str, bool]:
+        """Why it was not taken (empty: it was), and whether trying again is hopeless."""
+        try:
+            self._sender.send(message)
+        except XaivaError as error:
+            why = _in_words(error)
+            logger.warning("notification by rule %s: %s", message.rule, why)
+            return why, isinstance(error, Refused)
+        except Exception as error:  # what a channel's library raises
+            logger.exception("notification by rule %s over %s failed", message.rule, message.channel.kind.value)
+            return f"an unexpected error ({type(error).__name__}); the log says more", False
+        return "", False
+
+    def _no_longer_wanted(self, message: Message) -> str | None:
+        rule = next((rule for rule in self._rules.whole() if rule.name == message.rule), None)
+        if rule is None:
+            return "the rule is gone"
+        if not rule.enabled:
+            return "the rule is switched off"
+        where = message.channel.kind, message.channel.to
+        return None if where in [(c.kind, c.to) for c in rule.channels] else "the rule names this channel no longer"
+
+    def _mark_sent(self) -> None:
+        with self._lock:
+            unmarked = dict(self._unmarked)
+        for message, moment in unmarked.items():
+            self._outbox.mark_sent(message, moment)
+            with self._lock:
+                self._unmarked.pop(message, None)
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+            self._outbox.prune()
+            self._pruned = time.monotonic()
+
+
+def _in_words(error: XaivaError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what

@@ -1,0 +1,249 @@
+"""The durable outbox: what is to be sent lies in the database before anything is sent, and until it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.database.models import OutboxRow
+from core.inference.events.ids import new_id
+from core.inference.notifications.addresses import shown
+from core.inference.notifications.message import KEPT_IDS, Message
+from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest
+
+KEPT_DAYS = 30  # how long a message that was sent or given up is still shown
+KEPT_MESSAGES = 5000
+_LOOKED_BACK = 3  # messages of one key: an event told twice is among the newest
+
+WAITING, SENT, GIVEN_UP = "waiting", "sent", "given_up"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A message that waits, without its content."""
+
+    id: str
+    kind: str
+    to: str
+    due: datetime
+    created: datetime
+    why: str
+
+
+class Outbox:
+    """The table of messages. Every method raises DatabaseError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, event: Event, rules: Sequence[RuleRequest]) -> int:
+        """Write what `rules` say of an event, all of it or nothing; how many messages it is in now.
+
+        An event that is in already (the service was killed in between) is not put in again.
+        """
+        now = datetime.now(timezone.utc)
+
+        def work(session: Session) -> int:
+            return sum(_place(session, rule, channel, event, now) for rule in rules for channel in rule.channels)
+
+        messages = self._database.write(work)
+        try:
+            self._database.settle()  # what the event then says was done must survive a power cut, too
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise DatabaseError(f"Database {self._database.url_shown}", why, "look at the disk's health") from error
+        return messages
+
+    def waiting(self) -> list[Waiting]:
+        """All that waits, the most urgent first."""
+        columns = (OutboxRow.id, OutboxRow.kind, OutboxRow.to, OutboxRow.due, OutboxRow.created, OutboxRow.why)
+        order = (OutboxRow.priority.desc(), OutboxRow.due, OutboxRow.id)
+        with self._database.read() as session:
+            rows = session.execute(select(*columns).where(OutboxRow.state == WAITING).order_by(*order)).all()
+        return [Waiting(*row) for row in rows]
+
+    def claim(self, message: str) -> Message | None:
+        """Count an attempt and return the message, which no event is added to from now on."""
+
+        def work(session: Session) -> Message | None:
+            row = session.get(OutboxRow, message)
+            if row is None or row.state != WAITING:
+                return None
+            row.attempts += 1
+            return _message(row)
+
+        return self._database.write(work)
+
+    def mark_sent(self, message: str, moment: datetime) -> None:
+        """It was taken."""
+        self._set(message, state=SENT, sent=moment, why="")
+
+    def mark_failed(self, message: str, why: str) -> None:
+        """It was not taken and is tried again."""
+        self._set(message, why=why)
+
+    def give_up(self, message: str, why: str) -> None:
+        """It is not tried again."""
+        self._set(message, state=GIVEN_UP, why=why)
+
+    def deliveries(self, limit: int) -> list[Delivery]:
+        """The newest messages, whatever became of them."""
+        order = (OutboxRow.created.desc(), OutboxRow.id.desc())
+        with self._database.read() as session:
+            rows = session.scalars(select(OutboxRow).order_by(*order).limit(limit)).all()
+        return [_delivery(row) for row in rows]
+
+    def status(self) -> OutboxStatus:
+        """How many wait, were sent and given up, of those still kept."""
+        with self._database.read() as session:
+            by_state = select(OutboxRow.state, func.count()).group_by(OutboxRow.state)
+            counts = {state: count for state, count in session.execute(by_state)}
+            of_waiting = select(func.min(OutboxRow.created)).where(OutboxRow.state == WAITING)
+            oldest = session.scalar(of_waiting)
+            failing = select(OutboxRow.why).where(OutboxRow.state == WAITING, OutboxRow.why != "")
+            why = session.scalar(failing.order_by(OutboxRow.created).limit(1))
+        age = (datetime.now(timezone.utc) - oldest).total_seconds() if oldest else None
+        return OutboxStatus(
+            waiting=counts.get(WAITING, 0),
+            oldest=None if age is None else max(0.0, round(age, 1)),
+            sent=counts.get(SENT, 0),
+            given_up=counts.get(GIVEN_UP, 0),
+            why=why or "",
+        )
+
+    def prune(self) -> None:
+        """Forget what was finished long ago."""
+        before = datetime.now(timezone.utc) - timedelta(days=KEPT_DAYS)
+        finished = OutboxRow.state != WAITING
+        newest = select(OutboxRow.id).where(finished).order_by(OutboxRow.created.desc(), OutboxRow.id.desc())
+
+        def work(session: Session) -> None:
+            session.execute(delete(OutboxRow).where(finished, OutboxRow.created < before))
+            edge = session.scalar(newest.offset(KEPT_MESSAGES).limit(1))
+            if edge is not None:
+                session.execute(delete(OutboxRow).where(finished, OutboxRow.id <= edge))
+
+        self._database.write(work)
+
+    def _set(self, message: str, **values: Any) -> None:
+        def work(session: Session) -> None:
+            session.execute(update(OutboxRow).where(OutboxRow.id == message).values(**values))
+
+        self._database.write(work)
+
+
+def readdress(session: Session, rule: str, old: Channel, new: Channel) -> None:
+    """What waits for a channel goes to its corrected address."""
+    secret = {"secret_variable": new.secret_variable}
+    for row in session.scalars(_waiting_for(rule, old)):
+        row.to, row.body = new.to, {**row.body, **secret}
+
+
+def _waiting_for(rule: str, channel: Channel) -> Any:
+    return select(OutboxRow).where(
+        OutboxRow.rule == rule,
+        OutboxRow.kind == channel.kind.value,
+        OutboxRow.to == channel.to,
+        OutboxRow.state == WAITING,
+    )
+
+
+def _place(session: Session, rule: RuleRequest, channel: Channel, event: Event, now: datetime) -> bool:
+    """Put an event into a message of its key: a new one at once, one that waits, or a follow-up after the window.
+
+    The first event of a camera and type goes at once. Those within `within` seconds after it become one more message,
+    sent when they are over, and so on. A more urgent event than the message before waits for nothing. A message that
+    was not tried yet (its channel does not answer) takes in whatever comes.
+    """
+    key = _key(rule, channel, event)
+    newest = select(OutboxRow).where(OutboxRow.dedup_key == key).order_by(OutboxRow.created.desc(), OutboxRow.id.desc())
+    rows = session.scalars(newest.limit(_LOOKED_BACK)).all()
+    if any(event.id in row.body["events"] for row in rows):
+        return False
+    last = rows[0] if rows else None
+    urgent = last is None or event.priority.rank > last.priority
+    if last is not None and rule.within > 0 and last.state == WAITING and last.attempts == 0:
+        _add(last, event)
+        last.due = min(last.due, now) if urgent else last.due
+        return True
+    window = timedelta(seconds=rule.within)
+    follows = last is not None and not urgent and last.due <= now + window and now < last.due + window
+    due = last.due + window if last is not None and follows else now
+    session.add(_row(key, rule, channel, event, now, due))
+    return True
+
+
+def _key(rule: RuleRequest, channel: Channel, event: Event) -> str:
+    parts = json.dumps([rule.name, channel.kind.value, channel.to, event.camera, event.type])
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def _add(row: OutboxRow, event: Event) -> None:
+    row.count += 1
+    row.priority = max(row.priority, event.priority.rank)
+    ids = [*row.body["events"], event.id][-KEPT_IDS:]
+    row.body = {**row.body, "event": event.model_dump(mode="json"), "events": ids}
+
+
+def _row(key: str, rule: RuleRequest, channel: Channel, event: Event, now: datetime, due: datetime) -> OutboxRow:
+    return OutboxRow(
+        id=new_id(),
+        rule=rule.name,
+        kind=channel.kind.value,
+        to=channel.to,
+        body={
+            "event": event.model_dump(mode="json"),
+            "events": [event.id],
+            "first": event.started.isoformat(),
+            "secret_variable": channel.secret_variable,
+        },
+        state=WAITING,
+        priority=event.priority.rank,
+        count=1,
+        attempts=0,
+        due=due,
+        created=now,
+        sent=None,
+        why="",
+        dedup_key=key,
+    )
+
+
+def _channel(row: OutboxRow) -> Channel:
+    return Channel(kind=ChannelKind(row.kind), to=row.to, secret_variable=row.body["secret_variable"])
+
+
+def _message(row: OutboxRow) -> Message:
+    return Message(
+        id=row.id,
+        rule=row.rule,
+        channel=_channel(row),
+        event=Event.model_validate(row.body["event"]),
+        count=row.count,
+        first=datetime.fromisoformat(row.body["first"]),
+        events=tuple(row.body["events"]),
+    )
+
+
+def _delivery(row: OutboxRow) -> Delivery:
+    return Delivery(
+        id=row.id,
+        rule=row.rule,
+        kind=ChannelKind(row.kind),
+        to=shown(_channel(row)),
+        state=row.state,
+        count=row.count,
+        attempts=row.attempts,
+        created=row.created,
+        sent=row.sent,
+        why=row.why,
+    )

@@ -1,0 +1,35 @@
+"""How a receiver knows that a webhook came from this service, unchanged and now."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import time
+
+from core.errors import XaivaError
+
+SIGNATURE = "X-Xaiva-Signature"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+
+def webhook_headers(key: str, content: bytes, secret_variable: str) -> dict[str, str]:
+    """The headers of a webhook; signed when `secret_variable` names the environment variable of a secret.
+
+    The signature is `t=<Unix time>,v1=<hex HMAC-SHA256 of "<time>.<content>">`. Raises XaivaError without a secret in
+    that variable.
+    """
+    headers = {"Content-Type": "application/json", IDEMPOTENCY_KEY: key}
+    if secret_variable:
+        secret = os.environ.get(secret_variable, "")
+        if not secret:
+            why = f"the variable {secret_variable} is not set in the service's environment"
+            raise XaivaError("Webhook", why, "set it in .env and start the service again")
+        headers[SIGNATURE] = signature(secret, content, int(time.time()))
+    return headers
+
+
+def signature(secret: str, content: bytes, moment: int) -> str:
+    """The value of the signature header."""
+    signed = hmac.new(secret.encode(), f"{moment}.".encode() + content, hashlib.sha256).hexdigest()
+    return f"t={moment},v1={signed}"

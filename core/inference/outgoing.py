@@ -1,0 +1,127 @@
+"""One POST to another machine: bounded in time and size as a whole, never redirected, its failures in words.
+
+Everything that leaves the service over HTTP goes through here: the analyser, the webhooks of rules and of flows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from core.errors import InputError, XaivaError
+
+CONNECT_SECONDS = 5.0
+ANSWER_LIMIT = 1 << 20  # bytes read of an answer; the rest is not wanted
+_CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
+
+
+class Unreachable(XaivaError):
+    """Nobody answered in time."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back; `body` is cut at the limit."""
+
+    status: int
+    body: bytes
+
+    @property
+    def good(self) -> bool:
+        """Whether the status says success."""
+        return 200 <= self.status < 300
+
+
+def check_url(url: str, what: str) -> None:
+    """Raise InputError, which never holds the URL itself, unless it is http(s) with a host that may be spoken to."""
+    remedy = "write it as http://host:port/path or https://host/path"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InputError(what, "the URL's host or port cannot be read", remedy) from None
+    if parts.scheme.lower() not in ("http", "https"):
+        raise InputError(what, "it is no http:// or https:// URL", remedy)
+    if not host or port == 0 or _CONTROL.search(url):
+        raise InputError(what, "the URL names no host, or holds a space or a control character", remedy)
+    check_host(host, what)
+
+
+def check_host(host: str, what: str) -> None:
+    """Raise InputError for an address that is nobody's service: link-local (a cloud's metadata), multicast, 0.0.0.0."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return  # a name; what it resolves to is looked at when it is used
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if address.is_link_local or address.is_multicast or address.is_unspecified:
+        raise InputError(what, f"{address} is no address of a service", "give the host that is to be told")
+
+
+def post(
+    url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int = ANSWER_LIMIT
+) -> Reply:
+    """POST and read the answer, all of it within `seconds`.
+
+    Raises Unreachable, and InputError as `check_url` (also for what the host's name resolves to).
+    """
+    check_url(url, what)
+    try:
+        return asyncio.run(_within(url, content, headers, seconds, what, limit))
+    except (asyncio.TimeoutError, httpx.TimeoutException):
+        raise Unreachable(what, f"no answer within {seconds:g} s", "is it running, and is there a way to it?") from None
+    except httpx.HTTPError as error:
+        raise Unreachable(what, _why(error), "is it running, and is there a way to it?") from None
+
+
+async def _within(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
+    return await asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds)
+
+
+async def _post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
+    await _check_resolved(url, what)
+    timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
+    async with (
+        httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+        client.stream("POST", url, content=content, headers=dict(headers)) as answer,
+    ):
+        body = bytearray()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) >= limit:
+                break
+        return Reply(answer.status_code, bytes(body[:limit]))
+
+
+async def _check_resolved(url: str, what: str) -> None:
+    host = urlsplit(url).hostname or ""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return  # unknown here; a proxy may know it, else the connection says so
+    for *_, address in found:
+        check_host(str(address[0]), what)
+
+
+def _why(error: httpx.HTTPError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing listens at that host and port"
+        if isinstance(cause, socket.gaierror):
+            return "the host's name is unknown"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectError):
+        return "there is no connection to it"
+    return f"the connection broke ({type(error).__name__})"
