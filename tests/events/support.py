@@ -1,0 +1,32 @@
+"""Events to log, and waiting for what must come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+from core.inference.events.ids import new_id
+from core.inference.schemas import Event, Priority
+
+PATIENCE = 30.0  # seconds after which what did not come never will
+
+
+def an_event(event: str = "", camera: str = "gate", **fields: object) -> Event:
+    """An event of now."""
+    now = datetime.now(timezone.utc)
+    values: dict[str, object] = {"type": "motion", "started": now, "decided": now, "score": 0.75, "threshold": 0.5}
+    return Event.model_validate({"id": event or new_id(), "camera": camera, **values, **fields})
+
+
+def urgent(**fields: object) -> Event:
+    """One that is written at once."""
+    return an_event(priority=Priority.HIGH, **fields)
+
+
+def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
+    """Return once the condition holds; fail when it never does."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)  # how often is looked

@@ -1,0 +1,87 @@
+"""200 kills at random instants under load, on each database: what was acknowledged is there afterwards, once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import func, select
+
+from core.inference.database.engine import Database
+from core.inference.database.models import EventRow
+from core.inference.events.logger import EventLogger
+
+KILLS = 200
+LONGEST_LIFE = 0.12  # seconds: from nothing at all, over opening and replaying, to full load
+PATIENCE = 60.0
+
+
+@dataclass
+class _Told:
+    """What the victims said."""
+
+    asked: set[str] = field(default_factory=set)
+    acknowledged: set[str] = field(default_factory=set)
+    changes: dict[str, int] = field(default_factory=dict)
+
+    def hear(self, word: str, rest: list[str]) -> None:
+        if word == "?":
+            self.asked.add(rest[0])
+        elif word == "+":
+            self.acknowledged.add(rest[0])
+        elif word == "=":
+            self.changes[rest[0]] = int(rest[1])
+
+
+def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_path: Path) -> None:
+    Database(database_url).close()
+    spool = tmp_path / "spool"
+    told = _Told()
+    command = [sys.executable, "-m", "tests.events.victim", database_url, str(spool)]
+    chance = random.Random(2026)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as victim:
+        assert victim.stdin
+        assert victim.stdout
+        for _ in range(KILLS):
+            print("live", file=victim.stdin, flush=True)
+            _kill_one(victim.stdout, chance.uniform(0, LONGEST_LIFE), told)
+        victim.stdin.close()
+    assert len(told.acknowledged) > KILLS, "there was no load"
+    assert len(told.changes) > KILLS
+
+    database = Database(database_url)
+    logger = EventLogger(database, spool)
+    logger.start()
+    assert logger.flush(PATIENCE)
+    logger.stop()
+    with database.read() as session:
+        rows = {row.id: row for row in session.scalars(select(EventRow))}
+        assert session.scalar(select(func.count()).select_from(EventRow)) == len(rows)
+    database.close()
+    assert told.acknowledged <= rows.keys() <= told.asked
+    for event, number in told.changes.items():
+        row = rows[event]
+        assert int(row.note) in (number, number + 1)  # the last one may have been kept without being acknowledged
+        assert row.score == int(row.note) / 1000
+    assert not list(spool.glob("*.damaged"))
+    assert not (spool / "refused.jsonl").exists()
+
+
+def _kill_one(lines: IO[str], life: float, told: _Told) -> None:
+    """Kill the child after `life` seconds, and hear all that it said until it was dead."""
+    for line in lines:
+        word, *rest = line.split()
+        if word == "pid":  # the parent says it, and the child may have been faster
+            threading.Timer(life, os.kill, (int(rest[0]), signal.SIGKILL)).start()
+        elif word == "dead":
+            return
+        else:
+            told.hear(word, rest)
+    raise AssertionError("the victim's parent died")

@@ -1,0 +1,47 @@
+"""Disks with little room, and ones that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import require
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    """A file system of its own at `place` that holds `size` (as `1m`)."""
+    require(os.geteuid() == 0, "root, to mount a tmpfs")
+    place.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place], check=False)
+    require(mounted.returncode == 0, "the right to mount a tmpfs")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    """The file system at `place`, which `small_disk` made, read-only for a while."""
+    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all the room that is left; returns the file that has it."""
+    hog = folder / "hog"
+    with open(hog, "wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return hog
