@@ -11,7 +11,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
+from core.inference import tls
 from core.inference.api.app import create_app
 from core.inference.service import InferenceService
 
@@ -33,23 +34,34 @@ class _Server(uvicorn.Server):
             self._app.state.loop.call_soon_threadsafe(self._app.state.closing.set)
 
 
-def serve(service: InferenceService, host: str, port: int, token: str) -> None:
+def serve(service: InferenceService, host: str, port: int) -> None:
     """Listen and serve until SIGTERM or SIGINT, which reach the handlers set before once all is shut down.
 
-    Raises XaivaError when the address cannot be had. `port` 0 takes a free one; the log names it.
+    With a certificate in the settings it speaks TLS. Raises XaivaError when the address cannot be had, InputError for a
+    certificate or key that cannot be used. `port` 0 takes a free one; the log names it.
     """
+    certificate, key = service.settings.tls_certificate, service.settings.tls_key
+    if certificate is None and key is not None:
+        raise InputError("XAIVA_TLS_KEY", "a key alone is of no use", "set XAIVA_TLS_CERTIFICATE as well")
+    if certificate is not None and (warning := tls.check(certificate, key)):
+        logger.warning("%s", warning)
     listener = _listen(host, port)
     address = listener.getsockname()
     loopback = address[0] == "::1" or address[0].startswith("127.")
     shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-    logger.info("listening on http://%s:%d", shown, address[1])
-    if not loopback and not token:
-        logger.warning(
-            "whoever reaches port %d may see and change the cameras; XAIVA_SERVICE_TOKEN guards it", address[1]
-        )
-    app = create_app(service, token)
+    logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown, address[1])
+    if not loopback and not certificate:
+        logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
+    app = create_app(service)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # an address that a caller may claim would be no limit to logins
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     asyncio.run(_Server(app, config).serve(sockets=[listener]))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -23,6 +25,8 @@ from core.inference.database.models import UserRow
 from core.inference.schemas import Login, Role, Tokens
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 SIGNING_FILE = "token-secret"
 SERVICE_FILE = "service-token"
@@ -84,6 +88,10 @@ class Accounts:
                 logins.end(session, family)
 
         self._database.write(work)
+
+    def in_turn(self, work: Callable[[], Result]) -> Future[Result]:
+        """Run what sets a password, a few at a time with the logins. Raises TooManyLogins when too many wait."""
+        return self._passwords.submit(work)
 
     def caller(self, bearer: str) -> Caller:
         """Who a bearer token speaks for now. Raises Unauthorised: not ours, over, or ended in the meantime."""

@@ -1,24 +1,109 @@
-"""Who may ask: everybody who can reach the port, or, once a token is set, whoever carries it."""
+"""Who may ask for what: every route names its rule, and an application with a route that names none does not start."""
 
 from __future__ import annotations
 
-import hmac
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from fastapi import Header, Request
+from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
 
 from core.errors import XaivaError
+from core.inference.accounts import Caller
+from core.inference.api.errors import Forbidden, problems
+from core.inference.cameras.manager import UnknownCamera
+from core.inference.schemas import CameraId, Role
+from core.inference.service import InferenceService
+
+Content = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`
+
+# A token stands in the Authorization header alone: in an address it would end up in logs and histories.
+_BEARER = HTTPBearer(auto_error=False, description="An access token of /auth/login, or the service's own token.")
 
 
-class Unauthorised(XaivaError):
-    """The request carries no token, or another one."""
+def service_of(request: Request) -> InferenceService:
+    """The service behind the application."""
+    service: InferenceService = request.app.state.service
+    return service
 
 
-def authorised(request: Request, authorization: Annotated[str, Header()] = "") -> None:
-    """A dependency of every route but health. Raises Unauthorised."""
-    token: str = request.app.state.token
-    if not token:
-        return
-    scheme, _, given = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise Unauthorised("Access", "the request carries no valid token", "set XAIVA_SERVICE_TOKEN to the service's")
+def bearer_of(request: Request) -> str:
+    """The bearer token of a request; empty when there is none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def current(request: Request, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
+    """Who asks. Raises Unauthorised."""
+    return service_of(request).accounts.caller(bearer_of(request))
+
+
+Asking = Annotated[Caller, Depends(current)]
+Service = Annotated[InferenceService, Depends(service_of)]
+
+
+def visible(camera: CameraId, caller: Asking) -> str:
+    """The camera of the path. One that the caller may not see is as unknown as one that is not there."""
+    check_sees(caller, camera)
+    return camera
+
+
+VisibleCamera = Annotated[str, Depends(visible)]
+
+
+def check_sees(caller: Caller, camera: str) -> None:
+    """Raise UnknownCamera for a camera that the caller may not see."""
+    if not caller.sees(camera):
+        raise UnknownCamera(f"Camera {camera}", "there is no camera with that id", "list them: GET /cameras")
+
+
+class _AtLeast:
+    """A dependency: the caller has this role, or a higher one."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(self, caller: Asking) -> None:
+        if caller.role.rank < self.role.rank:
+            why = f"{caller.name} is a {caller.role.value}, and it takes a role of {self.role.value}"
+            raise Forbidden("Access", why, "ask an administrator")
+
+
+def _nobody_asked() -> None:
+    """The rule of a route that is open to everybody who reaches the port."""
+
+
+def at_least(role: Role, *codes: int, content: Content | None = None) -> dict[str, Any]:
+    """What a route's decorator takes: callers of this role or a higher one; it may also answer these error codes.
+
+    `content` says what a good answer holds that is no JSON.
+    """
+    refusals = (401,) if role is Role.VIEWER else (401, 403)
+    responses = {**problems(*refusals, *codes), **(content or {})}
+    return {"dependencies": [Depends(_AtLeast(role))], "responses": responses}
+
+
+def everybody(*codes: int, content: Content | None = None) -> dict[str, Any]:
+    """The same for a route that asks for no token."""
+    return {"dependencies": [Depends(_nobody_asked)], "responses": {**problems(*codes), **(content or {})}}
+
+
+def rule_of(route: APIRoute) -> Role | None:
+    """The role a route asks for; None: everybody may ask. Raises XaivaError when it names no rule or several."""
+    rules = [one.dependency for one in route.dependencies if _is_rule(one.dependency)]
+    if len(rules) != 1:
+        raise XaivaError(f"Route {route.path}", f"it names {len(rules)} access rules", "give its decorator one")
+    return rules[0].role if isinstance(rules[0], _AtLeast) else None
+
+
+def check_rules(router: APIRouter) -> None:
+    """Raise XaivaError for a route without a rule of its own: forgetting one must not open a door."""
+    for route in router.routes:
+        if not isinstance(route, APIRoute):
+            raise XaivaError(f"Route {route}", "no rule can stand there", "make it a route with a decorator")
+        rule_of(route)
+
+
+def _is_rule(dependency: Callable[..., Any] | None) -> bool:
+    return isinstance(dependency, _AtLeast) or dependency is _nobody_asked

@@ -7,37 +7,69 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
-from core.inference.api import cameras, errors, health, status
-from core.inference.api.access import authorised
+from core.inference.api import (
+    access,
+    auth,
+    cameras,
+    errors,
+    events,
+    health,
+    media,
+    metrics,
+    rules,
+    statistics,
+    status,
+    users,
+)
+from core.inference.api.envelope import Envelope
 from core.inference.service import InferenceService, own_version
 
 logger = logging.getLogger(__name__)
 
+_ROOMS = (health, metrics, auth, users, cameras, status, events, media, statistics, rules)
 
-def create_app(service: InferenceService, token: str = "") -> FastAPI:
+
+def create_app(service: InferenceService) -> FastAPI:
     """The application; starts and stops the service with itself.
 
-    `token`: what callers must carry; empty for none. No cross-origin request is allowed. `app.state.closing` is an
-    asyncio event; set it from the event loop to end the open status streams.
+    Browsers may use it from the origins in XAIVA_CORS_ORIGINS alone. `app.state.closing` is an asyncio event; set it
+    from the event loop to end the open streams. Raises XaivaError when a route names no access rule.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loop = asyncio.get_running_loop()
         app.state.closing = asyncio.Event()
-        service.start()
+        await asyncio.to_thread(service.start)
         yield
         for camera in await asyncio.to_thread(service.stop):
             logger.warning("camera %s: its reader hangs and is left behind", camera)
 
-    # The documentation pages would load their scripts from the internet.
-    app = FastAPI(title="xaiva inference", version=own_version(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="xaiva inference",
+        version=own_version(),
+        lifespan=lifespan,
+        docs_url=None,  # the documentation pages would load their scripts from the internet
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=errors.problems(*errors.EVERYWHERE),
+    )
     app.state.service = service
-    app.state.token = token
     errors.install(app)
-    app.include_router(health.router)
-    app.include_router(status.router, dependencies=[Depends(authorised)])
-    app.include_router(cameras.router, dependencies=[Depends(authorised)])
+    for room in _ROOMS:
+        access.check_rules(room.router)
+        app.include_router(room.router)
+    app.add_middleware(Envelope)
+    origins = service.settings.cors_origins.replace(",", " ").split()
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Range"],
+            expose_headers=["Content-Range", "ETag", "Retry-After", "X-Frame-Age"],
+        )
     return app

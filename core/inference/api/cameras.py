@@ -1,34 +1,137 @@
-"""Cameras over HTTP: add, remove, look."""
+"""Cameras over HTTP: look, set, start, stop, learn."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
-from core.inference.schemas import CameraRequest, CameraStatus
+from fastapi import APIRouter, Query, Response
+
+from core.errors import InputError
+from core.inference.api.access import Asking, Service, VisibleCamera, at_least
+from core.inference.api.pictures import CONTENT, picture
+from core.inference.cameras.address import redact
+from core.inference.cameras.manager import UnknownCamera
+from core.inference.cameras.thumbnail import NARROWEST, WIDEST
+from core.inference.schemas import (
+    CameraId,
+    CameraRequest,
+    CameraStatus,
+    ConnectionTest,
+    LearnRequest,
+    Role,
+    SuspendRequest,
+)
 from core.inference.service import InferenceService
 
-router = APIRouter(prefix="/cameras")
+router = APIRouter(tags=["cameras"])
+
+Width = Annotated[int | None, Query(ge=NARROWEST, le=WIDEST)]
 
 
-@router.post("", status_code=201)
-def add(request: Request, camera: CameraRequest) -> CameraStatus:
-    """Add a camera and keep it over a restart: 409 when its id is taken, 422 for a source that cannot be one."""
-    service: InferenceService = request.app.state.service
-    return service.add_camera(camera)
+@router.get("/cameras", **at_least(Role.VIEWER))
+def cameras(service: Service, caller: Asking) -> list[CameraStatus]:
+    """Every camera that the caller may see, as it is now."""
+    return [camera for camera in service.status().cameras if caller.sees(camera.id)]
 
 
-@router.delete("/{camera}", status_code=204)
-def remove(request: Request, camera: str) -> None:
-    """Stop a camera and forget it: 404 when there is none."""
-    service: InferenceService = request.app.state.service
+@router.post("/cameras", status_code=201, **at_least(Role.ADMIN, 409))
+def add(service: Service, body: CameraRequest) -> CameraStatus:
+    """Add a camera and keep it over a restart. 409 when its id is taken or there is no room for it."""
+    return service.add_camera(body)
+
+
+@router.get("/cameras/{camera}", **at_least(Role.VIEWER, 404))
+def camera(service: Service, camera: VisibleCamera) -> CameraStatus:
+    """One camera as it is now."""
+    return _told(service, camera)
+
+
+@router.delete("/cameras/{camera}", status_code=204, **at_least(Role.ADMIN, 404))
+def remove(service: Service, camera: CameraId) -> None:
+    """Stop a camera and forget it; its events stay."""
     service.remove_camera(camera)
 
 
-@router.get("/{camera}/snapshot", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
-def snapshot(request: Request, camera: str) -> Response:
-    """The newest scored frame as JPEG, its age in seconds in `X-Frame-Age`: 409 when the camera is not live."""
-    service: InferenceService = request.app.state.service
-    picture, age = service.manager.get(camera).snapshot()
-    return Response(
-        picture, media_type="image/jpeg", headers={"Cache-Control": "no-store", "X-Frame-Age": f"{age:.3f}"}
-    )
+@router.get("/cameras/{camera}/settings", **at_least(Role.OPERATOR, 404))
+def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
+    """One camera as it is set, the login in its source replaced by `***`."""
+    request = service.cameras.get(camera).request
+    return request.model_copy(update={"source": redact(request.source)})
+
+
+@router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))
+def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraStatus:
+    """Set a camera anew, as a whole. A source that is sent as it is shown keeps its login."""
+    if body.id != camera:
+        raise InputError(f"Camera {camera}", f"the settings are of camera {body.id}", "an id never changes")
+    service.cameras.get(camera)
+    return service.update_camera(_with_login(service, body))
+
+
+@router.post("/cameras/{camera}/start", **at_least(Role.OPERATOR, 404, 409))
+def start(service: Service, camera: VisibleCamera) -> CameraStatus:
+    """Start a stopped or failed camera; nothing happens to one that runs."""
+    service.cameras.start_camera(camera)
+    return _told(service, camera)
+
+
+@router.post("/cameras/{camera}/stop", **at_least(Role.OPERATOR, 404))
+def stop(service: Service, camera: VisibleCamera) -> CameraStatus:
+    """Stop a camera; it stays in the list."""
+    service.cameras.stop_camera(camera)
+    return _told(service, camera)
+
+
+@router.post("/cameras/{camera}/restart", **at_least(Role.OPERATOR, 404, 409))
+def restart(service: Service, camera: VisibleCamera) -> CameraStatus:
+    """Connect anew, with a fresh restart budget."""
+    service.cameras.restart_camera(camera)
+    return _told(service, camera)
+
+
+@router.post("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404, 409))
+def learn(service: Service, camera: VisibleCamera, body: LearnRequest) -> CameraStatus:
+    """Learn the camera's normal pictures for some minutes; `learning` in its status shows how far it is."""
+    service.learn(camera, body.minutes)
+    return _told(service, camera)
+
+
+@router.post("/cameras/{camera}/suspend", **at_least(Role.OPERATOR, 404))
+def suspend(service: Service, camera: VisibleCamera, body: SuspendRequest) -> CameraStatus:
+    """Send no notifications of this camera for some minutes; its events are kept all the same."""
+    service.cameras.get(camera)
+    service.notifier.suspend(camera, body.minutes)
+    return _told(service, camera)
+
+
+@router.post("/connection-test", **at_least(Role.ADMIN))
+def test(service: Service, body: CameraRequest) -> ConnectionTest:
+    """Try to connect to what may become a camera; nothing is kept."""
+    return service.cameras.test(_with_login(service, body))
+
+
+@router.get("/cameras/{camera}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, 409, content=CONTENT))
+def snapshot(service: Service, camera: VisibleCamera, width: Width = None) -> Response:
+    """The newest picture as JPEG, or with `width` as PPM of at most that many pixels a line.
+
+    Its age in seconds stands in `X-Frame-Age`. 409 when the camera is not live.
+    """
+    jpeg, age = service.cameras.get(camera).snapshot()
+    return picture(jpeg, width, {"X-Frame-Age": f"{age:.3f}"})
+
+
+def _told(service: InferenceService, camera: str) -> CameraStatus:
+    """The camera with what other rooms know of it: suspension, learning."""
+    for status in service.status().cameras:
+        if status.id == camera:
+            return status
+    raise UnknownCamera(f"Camera {camera}", "there is no camera with that id", "list them: GET /cameras")
+
+
+def _with_login(service: InferenceService, body: CameraRequest) -> CameraRequest:
+    """`body` with the login of the camera as it is set, if its source is sent as it was shown."""
+    try:
+        known = service.cameras.get(body.id).request.source
+    except UnknownCamera:
+        return body
+    return body.model_copy(update={"source": known}) if body.source == redact(known) else body

@@ -2,27 +2,93 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from core.errors import InputError, XaivaError
-from core.inference.api.access import Unauthorised
+from core.inference.accounts import LastAdministrator, TooManyLogins, Unauthorised, UnknownUser, UserExists
+from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
 from core.inference.cameras.pipeline import NoPicture
+from core.inference.database.errors import DatabaseError
+from core.inference.notifications.rules import UnknownRule
+from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
+
+logger = logging.getLogger(__name__)
+
+
+class Forbidden(XaivaError):
+    """The caller is known, but its role does not allow this."""
+
+
+class NotThere(InputError):
+    """There is no event, clip or picture of that id."""
+
+
+class NotYet(XaivaError):
+    """It is there, but not in a state in which this can be done."""
+
+
+class RuleExists(InputError):
+    """There is a rule of that name already."""
+
+
+class WrongRange(InputError):
+    """The bytes asked for are not there."""
+
 
 # The first that fits counts.
 _CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (Unauthorised, 401),
+    (Forbidden, 403),
     (UnknownCamera, 404),
+    (UnknownUser, 404),
+    (UnknownRule, 404),
+    (NotThere, 404),
     (CameraExists, 409),
     (TooManyCameras, 409),
+    (NoCores, 409),
     (NoPicture, 409),
+    (NoRoom, 409),
+    (LoadFailed, 409),
+    (UserExists, 409),
+    (LastAdministrator, 409),
+    (RuleExists, 409),
+    (NotYet, 409),
+    (WrongRange, 416),
+    (TooManyLogins, 429),
     (InputError, 422),
+    (DatabaseError, 503),
     (XaivaError, 500),
 )
+
+_MEANINGS = {
+    400: "The request cannot be read",
+    401: "No token, or one that is not good",
+    403: "The caller's role does not allow it",
+    404: "There is none of that name",
+    405: "The address has no such method",
+    409: "It does not go with the state as it is",
+    413: "The request is too large",
+    416: "The bytes asked for are not there",
+    422: "A value cannot be used",
+    429: "Too many tries; Retry-After says in how many seconds",
+    500: "An unexpected error, or the disk refuses",
+    503: "The service or its database is not ready",
+}
+
+EVERYWHERE = (400, 405, 413, 422, 500, 503)
+
+
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """These error codes for the OpenAPI document; each has a `Problem` as its body."""
+    return {code: {"model": Problem, "description": _MEANINGS[code]} for code in codes}
 
 
 def install(app: FastAPI) -> None:
@@ -30,31 +96,39 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(XaivaError, _xaiva)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
-def _answer(code: int, problem: Problem) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
+def _answer(code: int, problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(problem.model_dump(), status_code=code, headers=headers)
 
 
 async def _xaiva(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, XaivaError)
     code = next(code for kind, code in _CODES if isinstance(error, kind))
-    return _answer(code, Problem(what=error.what, why=error.why, remedy=error.remedy))
+    if code >= 500:
+        logger.error("%s", error)
+    return _answer(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
+
+
+def _headers(error: XaivaError) -> dict[str, str] | None:
+    if isinstance(error, Unauthorised):
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyLogins) else None
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
     return _answer(422, Problem(what=field, why=str(first["msg"]), remedy="see /openapi.json for the form"))
 
 
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _answer(error.status_code, Problem(what="Request", why=str(error.detail), remedy="see /openapi.json"))
+    problem = Problem(what="Request", why=str(error.detail), remedy="see /openapi.json")
+    return _answer(error.status_code, problem, dict(error.headers) if error.headers else None)
 
 
-async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:
+def unexpected() -> JSONResponse:
+    """What is said of an error that nobody foresaw; the log has the rest."""
     return _answer(500, Problem(what="The service", why="an unexpected error", remedy="its log says more"))

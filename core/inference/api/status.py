@@ -1,48 +1,52 @@
-"""`GET /status`, and the same as a stream of server-sent events."""
+"""The whole service as it is now: once, as a stream, and its models."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from core.inference.schemas import ServiceStatus
-from core.inference.service import InferenceService
+from core.inference.api import sse
+from core.inference.api.access import Asking, Service, at_least, bearer_of
+from core.inference.api.views import ledger_for, status_for
+from core.inference.schemas import LedgerStatus, Role, ServiceStatus
 
-router = APIRouter()
-
-HEARTBEAT_SECONDS = 5.0  # a silent line longer than this is a dead one to the client
-
-
-@router.get("/status")
-def status(request: Request) -> ServiceStatus:
-    """A snapshot of the service and its cameras."""
-    service: InferenceService = request.app.state.service
-    return service.status()
+router = APIRouter(tags=["status"])
 
 
-@router.get("/status/stream")
-async def stream(request: Request, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0) -> StreamingResponse:
+@router.get("/status", **at_least(Role.VIEWER))
+def status(service: Service, caller: Asking) -> ServiceStatus:
+    """A snapshot of the service and the cameras that the caller may see."""
+    return status_for(service, caller)
+
+
+@router.get("/status/stream", response_class=sse.EventStream, **at_least(Role.VIEWER))
+async def stream(
+    request: Request, service: Service, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
+) -> StreamingResponse:
     """A snapshot every `interval` seconds as `data:` of a server-sent event, a comment as heartbeat in longer pauses.
 
-    A snapshot is taken when the line can carry it: a slow reader gets fewer, never old ones.
+    A snapshot is taken when the line can carry it: a slow reader gets fewer, never old ones. The stream ends with the
+    access token that opened it.
     """
-    events = _events(request.app.state.service, request.app.state.closing, interval)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    bearer = bearer_of(request)
+
+    def snapshot() -> str:
+        caller = service.accounts.caller(bearer)  # asked each time: who was shut out sees nothing more
+        return status_for(service, caller).model_dump_json()
+
+    async def wait() -> str:
+        return await asyncio.to_thread(snapshot)
+
+    return sse.EventStream(sse.every(interval, wait, request.app.state.closing))
 
 
-async def _events(service: InferenceService, closing: asyncio.Event, interval: float) -> AsyncIterator[str]:
-    while not closing.is_set():
-        yield f"data: {service.status().model_dump_json()}\n\n"
-        due = time.monotonic() + interval
-        while (left := due - time.monotonic()) > 0 and not closing.is_set():
-            if left > HEARTBEAT_SECONDS:
-                yield ": still here\n\n"
-            try:
-                await asyncio.wait_for(closing.wait(), min(left, HEARTBEAT_SECONDS))
-            except asyncio.TimeoutError:
-                pass
+@router.get("/models", **at_least(Role.VIEWER))
+def models(service: Service, caller: Asking) -> LedgerStatus:
+    """The models and the memory they share."""
+    ledger = service.pool.status()
+    if caller.cameras is None:
+        return ledger
+    return ledger_for(ledger, [one for one in service.cameras.statuses() if caller.sees(one.id)])

@@ -1,0 +1,41 @@
+"""Logging in and out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+
+from core.inference.accounts import UnknownUser
+from core.inference.accounts.caller import SERVICE_NAME
+from core.inference.api.access import Asking, Service, at_least, everybody
+from core.inference.schemas import Login, Refresh, Role, Tokens, User
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+@router.post("/login", **everybody(401, 429))
+async def login(request: Request, service: Service, body: Login) -> Tokens:
+    """Tokens for a name and password. 429 after too many tries, with `Retry-After`."""
+    address = request.client.host if request.client else ""
+    return await asyncio.wrap_future(service.accounts.login(body, address))
+
+
+@router.post("/refresh", **everybody(401))
+def refresh(service: Service, body: Refresh) -> Tokens:
+    """New tokens for a refresh token, which is good for one use: a second one ends the login."""
+    return service.accounts.refresh(body.refresh)
+
+
+@router.post("/logout", status_code=204, **everybody())
+def logout(service: Service, body: Refresh) -> None:
+    """End the login of a refresh token, its access tokens included. A token that is not known is no error."""
+    service.accounts.logout(body.refresh)
+
+
+@router.get("/me", **at_least(Role.VIEWER, 404))
+def me(service: Service, caller: Asking) -> User:
+    """The user who asks; 404 for the holder of the service's token, who is no user."""
+    if caller.name == SERVICE_NAME:
+        raise UnknownUser(SERVICE_NAME)
+    return service.accounts.users.get(caller.name)

@@ -1,0 +1,35 @@
+"""The event of a path, as far as the caller may see it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+from starlette.convertors import StringConvertor, register_url_convertor
+
+from core.inference.accounts import Caller
+from core.inference.api.errors import NotThere
+from core.inference.schemas import Event
+from core.inference.service import InferenceService
+
+_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+class _EventConvertor(StringConvertor):
+    """Only what can be an event's id is taken for one, so that `/events/stream` is no event."""
+
+    regex = _PATTERN
+
+
+register_url_convertor("event_id", _EventConvertor())
+
+EVENT = "/{event:event_id}"
+EventId = Annotated[str, Path(pattern=f"^{_PATTERN}$")]
+
+
+def event_for(service: InferenceService, caller: Caller, event: str) -> Event:
+    """The event. Raises NotThere, also when the caller may not see its camera."""
+    found = service.events.get(event)
+    if found is None or not caller.sees(found.camera):
+        raise NotThere(f"Event {event}", "there is no event with that id", "list them: GET /events")
+    return found

@@ -1,0 +1,79 @@
+"""Events over HTTP: list, look, acknowledge, protect, and the stream of new ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from core.inference.accounts import Unauthorised
+from core.inference.api import sse
+from core.inference.api.access import Asking, Service, at_least, bearer_of
+from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.schemas import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
+from core.inference.service import InferenceService
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+BACKLOG = 1000  # events that wait for a slow reader of the stream; more end it, and the reader reads the list again
+
+
+@router.get("", **at_least(Role.VIEWER))
+def events(service: Service, caller: Asking, query: Annotated[EventQuery, Query()]) -> EventPage:
+    """Events of the cameras that the caller may see, a page at a time: `next` is the `cursor` of the following one."""
+    return service.events.page(cameras=caller.access, query=query)
+
+
+@router.get("/stream", response_class=sse.EventStream, **at_least(Role.VIEWER))
+async def stream(request: Request, service: Service) -> StreamingResponse:
+    """Every event from now on that is new or changed, as server-sent events; the stream ends with its access token."""
+    return sse.EventStream(_new_events(service, bearer_of(request), request.app.state.closing))
+
+
+@router.post("/acknowledge", **at_least(Role.OPERATOR))
+def acknowledge(service: Service, caller: Asking, body: Acknowledge) -> Acknowledged:
+    """Acknowledge events; those that are not there, may not be seen or were acknowledged before do not count."""
+    return Acknowledged(count=service.events.acknowledge(body.ids, caller.name, body.note, caller.access))
+
+
+@router.get(EVENT, **at_least(Role.VIEWER, 404))
+def event(service: Service, caller: Asking, event: EventId) -> Event:
+    """One event."""
+    return event_for(service, caller, event)
+
+
+@router.put(f"{EVENT}/protected", **at_least(Role.OPERATOR, 404))
+def protect(service: Service, caller: Asking, event: EventId, body: Protect) -> Event:
+    """Keep the event's clip and picture when others must go, or no longer."""
+    event_for(service, caller, event)
+    service.events.protect(event, body.protected)
+    return event_for(service, caller, event)
+
+
+async def _new_events(service: InferenceService, bearer: str, closing: asyncio.Event) -> AsyncIterator[str]:
+    """What the logger tells, as far as the caller may see it now."""
+    loop = asyncio.get_running_loop()
+    waiting: asyncio.Queue[Event] = asyncio.Queue()
+
+    def tell(event: Event) -> None:
+        loop.call_soon_threadsafe(waiting.put_nowait, event)
+
+    end = service.logger.subscribe(tell)
+    try:
+        while not closing.is_set() and waiting.qsize() < BACKLOG:
+            try:
+                event = await asyncio.wait_for(waiting.get(), 1.0)
+            except asyncio.TimeoutError:
+                event = None
+            caller = await asyncio.to_thread(service.accounts.caller, bearer)
+            if event is None:
+                yield sse.HEARTBEAT
+            elif caller.sees(event.camera):
+                yield sse.data(event.model_dump_json())
+    except Unauthorised:
+        return
+    finally:
+        end()

@@ -1,0 +1,86 @@
+"""The picture and the clip of an event."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+from fastapi.responses import FileResponse
+
+from core.inference.api import pictures
+from core.inference.api.access import Asking, Content, Service, at_least
+from core.inference.api.cameras import Width
+from core.inference.api.errors import NotThere, NotYet, WrongRange
+from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.schemas import Event, Role
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+_RANGE = re.compile(r"^bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))$", re.ASCII)
+_VIDEO: dict[str, Any] = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
+_CLIP: Content = {
+    200: {"description": "The clip", **_VIDEO},
+    206: {"description": "The bytes of the clip that `Range` asks for", **_VIDEO},
+}
+
+
+@router.get(f"{EVENT}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, content=pictures.CONTENT))
+def snapshot(service: Service, caller: Asking, event: EventId, width: Width = None) -> Response:
+    """The event's best picture as JPEG, or with `width` as PPM of at most that many pixels a line."""
+    found = event_for(service, caller, event)
+    path = service.media.snapshot_path(found.id)
+    try:
+        jpeg = path.read_bytes()
+    except FileNotFoundError:
+        raise NotThere(f"Picture of event {event}", "there is none", "it may have been removed to make room") from None
+    return pictures.picture(jpeg, width)
+
+
+@router.get(f"{EVENT}/clip", response_class=Response, **at_least(Role.VIEWER, 404, 409, 416, content=_CLIP))
+def clip(
+    service: Service,
+    caller: Asking,
+    event: EventId,
+    byte_range: Annotated[str | None, Header(alias="Range", max_length=100)] = None,
+    if_range: Annotated[str | None, Header(max_length=200)] = None,
+) -> Response:
+    """The clip as MP4; one `Range` of bytes at a time. 409 while it is still being recorded."""
+    found = event_for(service, caller, event)
+    path = service.media.clip_path(found.id)
+    if found.clip.state == "recording":
+        raise NotYet(f"Clip of event {event}", "it is still being recorded", "ask again when its state is done")
+    facts = _facts(path, found)
+    if byte_range is not None:
+        _check_range(byte_range, None if if_range else facts.st_size)
+    return FileResponse(
+        path,
+        media_type="video/mp4",
+        filename=f"{found.camera}-{found.id}.mp4",
+        stat_result=facts,
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
+def _facts(path: Path, event: Event) -> os.stat_result:
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        facts = None
+    if facts is None or not stat.S_ISREG(facts.st_mode):
+        why = event.clip.why or "there is none"
+        raise NotThere(f"Clip of event {event.id}", why, "it may have been removed to make room")
+    return facts
+
+
+def _check_range(asked: str, size: int | None) -> None:
+    """Raise WrongRange for what is not one range of bytes, or lies behind the end; `size` None: it may have changed."""
+    match = _RANGE.match(asked)
+    if match is None or (match[2] and int(match[1]) > int(match[2])):
+        raise WrongRange("Range", "it is not one range of bytes", "ask for bytes=FIRST-LAST")
+    first = int(match[1]) if match[1] else 0
+    if size is not None and (first >= size or match[3] == "0"):
+        raise WrongRange("Range", f"the clip has {size} bytes", "ask for bytes before its end")

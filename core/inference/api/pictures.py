@@ -1,0 +1,20 @@
+"""Pictures as answers: JPEG as it is, or a small PPM for who has no decoder."""
+
+from __future__ import annotations
+
+from fastapi import Response
+
+from core.inference.api.access import Content
+from core.inference.cameras.thumbnail import thumbnail
+
+_PPM = "image/x-portable-pixmap"
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+
+CONTENT: Content = {200: {"description": "The picture", "content": {"image/jpeg": _BYTES, _PPM: _BYTES}}}
+
+
+def picture(jpeg: bytes, width: int | None, headers: dict[str, str] | None = None) -> Response:
+    """The answer; `width` in pixels asks for a PPM."""
+    if width is None:
+        return Response(jpeg, media_type="image/jpeg", headers=headers)
+    return Response(thumbnail(jpeg, width), media_type=_PPM, headers=headers)

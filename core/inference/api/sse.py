@@ -1,0 +1,47 @@
+"""Server-sent events: streams that notice their end, however long they are silent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from fastapi.responses import StreamingResponse
+
+from core.inference.accounts import Unauthorised
+
+HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
+HEARTBEAT = ": still here\n\n"
+
+
+class EventStream(StreamingResponse):
+    """The answer that carries them."""
+
+    media_type = "text/event-stream"
+
+
+def data(text: str) -> str:
+    """One event; `text` is JSON and so has no line break."""
+    return f"data: {text}\n\n"
+
+
+async def every(interval: float, take: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
+    """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised."""
+    while not closing.is_set():
+        try:
+            yield data(await take())
+        except Unauthorised:
+            return
+        due = time.monotonic() + interval
+        while (left := due - time.monotonic()) > 0 and not closing.is_set():
+            if left > HEARTBEAT_SECONDS:
+                yield HEARTBEAT
+            await until_set(closing, min(left, HEARTBEAT_SECONDS))
+
+
+async def until_set(event: asyncio.Event, seconds: float) -> None:
+    """Wait for `event`, for that long at most."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except asyncio.TimeoutError:
+        pass

@@ -1,0 +1,34 @@
+"""Events a day and camera."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Query
+
+from core.inference.api.access import Asking, Service, at_least, check_sees
+from core.inference.schemas import Role, Statistics, StatisticsQuery
+from core.inference.schemas.events import LONGEST_STATISTICS
+
+router = APIRouter(tags=["statistics"])
+
+USUAL_DAYS = timedelta(days=6)  # before the last one
+
+
+@router.get("/statistics", **at_least(Role.VIEWER, 404))
+def statistics(service: Service, caller: Asking, query: Annotated[StatisticsQuery, Query()]) -> Statistics:
+    """Events a day and camera in the service's zone; by default the last 7 days."""
+    if query.camera is not None:
+        check_sees(caller, query.camera)
+    first, last = _days(query, datetime.now(ZoneInfo(service.settings.zone)).date())
+    return service.statistics.days(first, last, caller.access if query.camera is None else [query.camera])
+
+
+def _days(query: StatisticsQuery, today: date) -> tuple[date, date]:
+    if query.last is None and query.first is not None:
+        last = max(query.first, min(today, query.first + timedelta(days=LONGEST_STATISTICS - 1)))
+        return query.first, last
+    last = query.last or today
+    return query.first or last - USUAL_DAYS, last

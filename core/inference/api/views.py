@@ -1,0 +1,31 @@
+"""What of the service's state a caller may see."""
+
+from __future__ import annotations
+
+from core.inference.accounts import Caller
+from core.inference.schemas import CameraStatus, EventQuery, LedgerStatus, OutboxStatus, ServiceStatus
+from core.inference.service import InferenceService
+
+
+def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
+    """The service's status; for a caller who sees some cameras only, without a trace of the others."""
+    status = service.status()
+    if caller.cameras is None:
+        return status
+    cameras = [camera for camera in status.cameras if caller.sees(camera.id)]
+    newest = service.events.page(cameras=caller.access, query=EventQuery(limit=1)).events
+    return status.model_copy(
+        update={
+            "cameras": cameras,
+            "ledger": ledger_for(status.ledger, cameras) if status.ledger else None,
+            "outbox": OutboxStatus(),
+            "newest_event": newest[0].id if newest else "",
+            "unacknowledged": service.events.unacknowledged(caller.access),
+        }
+    )
+
+
+def ledger_for(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:
+    """The ledger with the models of these cameras alone: a model's key may name its camera."""
+    used = {camera.model for camera in cameras}
+    return ledger.model_copy(update={"models": [model for model in ledger.models if model.key in used]})

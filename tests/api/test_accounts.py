@@ -1,0 +1,314 @@
+"""Accounts on real databases: passwords, logins, tokens, secrets."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jwt
+import pytest
+from argon2 import PasswordHasher
+from pydantic import SecretStr
+
+from core.errors import InputError, XaivaError
+from core.inference.accounts import (
+    Accounts,
+    LastAdministrator,
+    TooManyLogins,
+    Unauthorised,
+    UnknownUser,
+    UserExists,
+    passwords,
+)
+from core.inference.accounts.limiter import ADDRESS, NAME, PAIR, Limiter
+from core.inference.accounts.passwords import AT_ONCE, WAITING, Passwords
+from core.inference.accounts.secret_file import secret_of
+from core.inference.database.engine import Database
+from core.inference.database.models import UserRow
+from core.inference.schemas import Login, Role, Tokens, UserRequest, UserUpdate
+
+PASSWORD = SecretStr("correct horse battery")
+OTHER = SecretStr("another long password")
+TOKEN = "t" * 40
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same algorithm at the least cost, but where the cost is the matter."""
+    if "cost" not in request.node.name:
+        monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+
+
+@pytest.fixture
+def accounts(database_url: str, tmp_path: Path) -> Iterator[Accounts]:
+    database = Database(database_url)
+    made = Accounts(database, tmp_path, TOKEN)
+    made.users.add(UserRequest(name="anna", password=PASSWORD, role=Role.ADMIN))
+    made.users.add(UserRequest(name="victor", password=PASSWORD, cameras=["gate"]))
+    yield made
+    made.close()
+    database.close()
+
+
+def log_in(accounts: Accounts, name: str = "victor", password: SecretStr = PASSWORD) -> Tokens:
+    return accounts.login(Login(name=name, password=password), "10.0.0.9").result(30)
+
+
+def test_a_login_speaks_for_its_user_and_the_service_token_for_the_service(accounts: Accounts) -> None:
+    caller = accounts.caller(log_in(accounts).access)
+    assert (caller.name, caller.role, caller.access) == ("victor", Role.VIEWER, ["gate"])
+    assert not caller.sees("yard")
+    assert accounts.users.get("victor").last_login is not None
+    service = accounts.caller(TOKEN)
+    assert (service.role, service.access) == (Role.ADMIN, None)
+    for wrong in ("", "t" * 39, "t" * 41, "ü", "a.b.c"):
+        with pytest.raises(Unauthorised):
+            accounts.caller(wrong)
+
+
+def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Accounts) -> None:
+    accounts.users.add(UserRequest(name="gone", password=PASSWORD))
+    accounts.users.update("gone", UserUpdate(active=False))
+    said = set()
+    for name, password in (("nobody", PASSWORD), ("victor", OTHER), ("gone", PASSWORD)):
+        with pytest.raises(Unauthorised) as caught:
+            log_in(accounts, name, password)
+        said.add(str(caught.value))
+    assert len(said) == 1
+
+
+def test_an_unknown_name_costs_a_comparison_as_well() -> None:
+    hasher = Passwords()
+    assert not hasher.fits("anything", None)
+    kept = hasher.hash("right one")
+    assert hasher.fits("right one", kept)
+    assert not hasher.fits("right one", "no hash at all")
+
+    def cost(name: str | None) -> float:
+        began = time.thread_time()
+        hasher.fits("wrong", name)
+        return time.thread_time() - began
+
+    assert cost(None) > cost(kept) / 4  # processor time, not the clock's: skipping the comparison would be 1/1000
+    hasher.close()
+
+
+def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
+    hasher, lock = Passwords(), threading.Lock()
+    now, most, release = 0, 0, threading.Event()
+
+    def work() -> None:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        release.wait(30)
+        with lock:
+            now -= 1
+
+    futures = [hasher.submit(work) for _ in range(AT_ONCE + WAITING)]
+    with pytest.raises(TooManyLogins) as caught:
+        hasher.submit(work)
+    assert caught.value.retry_after >= 1
+    release.set()
+    for future in futures:
+        future.result(30)
+    assert most == AT_ONCE
+    hasher.submit(lambda: None).result(30)
+    hasher.close()
+
+
+def test_a_password_hashed_at_another_cost_is_hashed_anew(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=128, parallelism=1))
+    log_in(accounts)
+    with accounts._database.read() as session:
+        assert "m=128,t=2" in session.get_one(UserRow, "victor").password_hash
+    log_in(accounts)
+
+
+def test_tries_are_limited_by_name_and_by_address() -> None:
+    clock = [1000.0]
+    limiter = Limiter(lambda: clock[0])
+    for _ in range(PAIR.tries):
+        assert limiter.attempt("anna", "10.0.0.1") == 0
+    assert limiter.attempt("anna", "10.0.0.1") == PAIR.seconds
+    assert limiter.attempt("anna", "10.0.0.2") == 0  # her own machine is not locked out
+    clock[0] += PAIR.seconds
+    assert limiter.attempt("anna", "10.0.0.1") == 0
+    limiter.forgive("anna", "10.0.0.1")
+
+    for number in range(ADDRESS.tries):
+        assert limiter.attempt(f"name-{number}", "10.0.0.3") == 0
+    assert limiter.attempt("another", "10.0.0.3") > 0
+
+    limiter = Limiter(lambda: clock[0])
+    for number in range(NAME.tries):
+        assert limiter.attempt("anna", f"10.1.0.{number}") == 0
+    assert limiter.attempt("anna", "10.2.0.1") > 0
+
+
+def test_login_says_when_to_try_again(accounts: Accounts) -> None:
+    for _ in range(PAIR.tries):
+        with pytest.raises(Unauthorised):
+            log_in(accounts, "nobody")
+    with pytest.raises(TooManyLogins, match="try again in"):
+        accounts.login(Login(name="nobody", password=PASSWORD), "10.0.0.9")
+    log_in(accounts)
+
+
+def test_a_refresh_token_used_twice_ends_the_login(accounts: Accounts) -> None:
+    first = log_in(accounts)
+    other_login = log_in(accounts)
+    second = accounts.refresh(first.refresh)
+    assert accounts.caller(second.access).name == "victor"
+    with pytest.raises(Unauthorised):
+        accounts.refresh(first.refresh)
+    with pytest.raises(Unauthorised):
+        accounts.refresh(second.refresh)  # who of the two is the thief is not known: both are out
+    with pytest.raises(Unauthorised):
+        accounts.caller(second.access)
+    accounts.caller(other_login.access)
+    with pytest.raises(Unauthorised):
+        accounts.refresh("made up")
+
+
+def test_of_two_who_refresh_at_once_one_gets_tokens(accounts: Accounts) -> None:
+    token = log_in(accounts).refresh
+
+    def refresh(_: int) -> bool:
+        try:
+            return bool(accounts.refresh(token))
+        except Unauthorised:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(refresh, range(8))) == 1
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda accounts, tokens: accounts.logout(tokens.refresh),
+        lambda accounts, _: accounts.users.update("victor", UserUpdate(password=OTHER)),
+        lambda accounts, _: accounts.users.update("victor", UserUpdate(active=False)),
+        lambda accounts, _: accounts.users.remove("victor"),
+    ],
+    ids=["logout", "password", "inactive", "removed"],
+)
+def test_what_ends_a_login_ends_it_at_once(accounts: Accounts, end: Callable[[Accounts, Tokens], object]) -> None:
+    tokens = log_in(accounts)
+    accounts.caller(tokens.access)
+    end(accounts, tokens)
+    with pytest.raises(Unauthorised):
+        accounts.caller(tokens.access)
+    with pytest.raises(Unauthorised):
+        accounts.refresh(tokens.refresh)
+
+
+def test_a_changed_role_counts_at_once(accounts: Accounts) -> None:
+    tokens = log_in(accounts)
+    accounts.users.update("victor", UserUpdate(role=Role.OPERATOR, cameras=["yard"]))
+    caller = accounts.caller(tokens.access)
+    assert (caller.role, caller.access) == (Role.OPERATOR, ["yard"])
+    accounts.users.update("victor", UserUpdate(role=Role.ADMIN, all_cameras=True))
+    assert accounts.caller(tokens.access).access is None
+
+
+def test_forged_and_old_access_tokens_are_refused(accounts: Accounts, tmp_path: Path) -> None:
+    access = log_in(accounts).access
+    claims = jwt.decode(access, options={"verify_signature": False})
+    secret = (tmp_path / "token-secret").read_text().strip()
+    assert accounts.caller(jwt.encode(claims, secret, algorithm="HS256")).name == "victor"
+    forged = [
+        jwt.encode(claims, "x" * 43, algorithm="HS256"),
+        jwt.encode(claims, None, algorithm="none"),
+        jwt.encode(claims, secret * 2, algorithm="HS512"),
+        jwt.encode({**claims, "exp": int(time.time()) - 1}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "gen": 0}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "gen": "x"}, secret, algorithm="HS256"),
+        jwt.encode({**claims, "sub": "anna"}, secret + "x", algorithm="HS256"),
+        jwt.encode({key: value for key, value in claims.items() if key != "exp"}, secret, algorithm="HS256"),
+        access[:-2],
+    ]
+    for token in forged:
+        with pytest.raises(Unauthorised):
+            accounts.caller(token)
+
+
+def test_the_last_administrator_stays(accounts: Accounts) -> None:
+    for refused in (
+        lambda: accounts.users.remove("anna"),
+        lambda: accounts.users.update("anna", UserUpdate(active=False)),
+        lambda: accounts.users.update("anna", UserUpdate(role=Role.OPERATOR)),
+    ):
+        with pytest.raises(LastAdministrator):
+            refused()
+    assert accounts.users.get("anna").active
+    accounts.users.add(UserRequest(name="berta", password=PASSWORD, role=Role.ADMIN))
+    accounts.users.remove("anna")
+    with pytest.raises(LastAdministrator):
+        accounts.users.remove("berta")
+    accounts.users.update("victor", UserUpdate(cameras=[]))
+
+
+def test_users_are_refused_with_reasons(accounts: Accounts) -> None:
+    with pytest.raises(UserExists):
+        accounts.users.add(UserRequest(name="anna", password=PASSWORD))
+    with pytest.raises(UserExists):
+        accounts.users.add(UserRequest(name="service", password=PASSWORD))
+    with pytest.raises(InputError, match="sees all of them"):
+        accounts.users.add(UserRequest(name="carl", password=PASSWORD, role=Role.ADMIN, cameras=["gate"]))
+    with pytest.raises(InputError, match="sees all of them"):
+        accounts.users.update("victor", UserUpdate(role=Role.ADMIN))
+    with pytest.raises(InputError, match="one of the two"):
+        accounts.users.update("victor", UserUpdate(cameras=["gate"], all_cameras=True))
+    for unknown in (accounts.users.get, accounts.users.remove):
+        with pytest.raises(UnknownUser):
+            unknown("nobody")
+    assert [user.name for user in accounts.users.all()] == ["anna", "victor"]
+
+
+def _read(path: str, out: multiprocessing.Queue[str]) -> None:
+    out.put(secret_of(Path(path)))
+
+
+def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    out: multiprocessing.Queue[str] = context.Queue()
+    path = tmp_path / "data" / "secret"
+    processes = [context.Process(target=_read, args=(str(path), out)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    found = {out.get(timeout=30) for _ in processes}
+    for process in processes:
+        process.join(30)
+    assert found == {path.read_text().strip()}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["secret"]
+
+    path.chmod(0o644)
+    with pytest.raises(InputError, match="others may read it"):
+        secret_of(path)
+    path.chmod(0o600)
+    path.write_text("short")
+    with pytest.raises(InputError, match="cut short"):
+        secret_of(path)
+    elsewhere = tmp_path / "link"
+    elsewhere.symlink_to(path)
+    with pytest.raises(XaivaError):
+        secret_of(elsewhere)
+
+
+def test_the_database_holds_no_password_and_no_token(accounts: Accounts, tmp_path: Path) -> None:
+    tokens = log_in(accounts)
+    if not (tmp_path / "xaiva.db").exists():
+        return
+    held = b"".join(path.read_bytes() for path in tmp_path.glob("xaiva.db*"))
+    assert b"$argon2id$" in held
+    for secret in (PASSWORD.get_secret_value(), tokens.refresh, tokens.access):
+        assert secret.encode() not in held
