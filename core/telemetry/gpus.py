@@ -57,7 +57,8 @@ class GpuProcess(_Sampled):
 class Gpu(_Sampled):
     """One GPU now. None: the device has no such figure. Bytes, percent, degrees Celsius, watts, MHz.
 
-    `utilisation` is None while the GPU is divided (MIG). ECC errors are counted since the driver was loaded.
+    `memory_free` is less than total without used by what the driver keeps for itself. `utilisation` is None while the
+    GPU is divided (MIG). ECC errors are counted since the driver was loaded.
     """
 
     index: int
@@ -69,6 +70,7 @@ class Gpu(_Sampled):
     utilisation: float | None = None
     memory_total: int | None = None
     memory_used: int | None = None
+    memory_free: int | None = None
     temperature: float | None = None
     fan: float | None = None
     power: float | None = None

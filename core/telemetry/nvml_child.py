@@ -148,6 +148,7 @@ class Device:
             "utilisation": rates.gpu if rates else None,
             "memory_total": memory.total if memory else None,
             "memory_used": memory.used if memory else None,
+            "memory_free": memory.free if memory else None,
             "temperature": ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
             "fan": ask(pynvml.nvmlDeviceGetFanSpeed, handle),
             "power": _watts(ask(pynvml.nvmlDeviceGetPowerUsage, handle)),

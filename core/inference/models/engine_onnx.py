@@ -25,7 +25,11 @@ _MEANINGS = (
         "set XAIVA_ONNX_PROVIDER=cpu, or lock onnxruntime-gpu>=1.22,<1.27",
     ),
     (("NO_SUCHFILE",), "there is no such file", "put it into the models folder"),
-    (("INVALID_PROTOBUF", "INVALID_GRAPH"), "it is no valid ONNX model", "export it again, and compare its SHA-256"),
+    (
+        ("INVALID_PROTOBUF", "INVALID_GRAPH", "No graph"),
+        "it is no valid ONNX model",
+        "export it again, and compare its SHA-256",
+    ),
     (("NOT_IMPLEMENTED",), "it uses an operator that this ONNX Runtime lacks", "export it for an older opset"),
     (("INVALID_ARGUMENT",), "its input is not what it is given", "compare the declared input with the model's"),
 )
@@ -83,8 +87,9 @@ class OnnxEngine:
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """The named outputs (all of them by default) for arrays by input name."""
+        session = self._loaded
         with _explained(self.path):
-            found: list[NDArray[Any]] = self._loaded.run(outputs, dict(inputs))
+            found: list[NDArray[Any]] = session.run(outputs, dict(inputs))
         return found
 
     def close(self) -> None:
@@ -141,7 +146,7 @@ class _explained:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, XaivaError):
+        if isinstance(error, Exception):
             text = str(error)
             found = next((row for row in _MEANINGS if any(word in text for word in row[0])), None)
             why, remedy = (found[1], found[2]) if found else (text, "the service's log has the whole of it")

@@ -117,7 +117,8 @@ def cuda_gpu(sample: GpuSample) -> Gpu | None:
 def _reading(gpu: Gpu) -> Reading:
     total, used = gpu.memory_total or 0, gpu.memory_used or 0
     own = next((process.memory for process in gpu.processes if process.pid == os.getpid()), None)
-    return Reading(total=total, used=used, free=max(0, total - used), own=own)
+    free = total - used if gpu.memory_free is None else gpu.memory_free
+    return Reading(total=total, used=used, free=max(0, free), own=own)
 
 
 def _resident() -> int:

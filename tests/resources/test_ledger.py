@@ -1,0 +1,283 @@
+"""The ledger: what is charged before a load, what NVML measures around it, and what does not add up."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.inference.database.engine import Database
+from core.inference.resources.costs import DatabaseCosts
+from core.inference.resources.devices import Budget, GpuMemory, HostMemory, find_budget
+from core.inference.resources.ledger import Ledger
+from core.inference.resources.pool import LoadFailed, ModelSpec, NoRoom, ResourcePool
+from core.inference.schemas import ModelStatus
+from tests.resources.parts import MIB, Costs, Memory
+from tests.support.fake_nvml import FakeNvml
+
+GPU = ("gpu gtx1060",)
+DRIVER = 300  # MB that it keeps for itself
+GTX = "cuda:0 NVIDIA GeForce GTX 1060 6GB"
+
+
+class Gpu:
+    """A GTX 1060 of which this process and others use so many MB; NVML tells processes apart, or does not."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool = True) -> None:
+        self.own, self.others, self.tells = 0, 300, tells
+        self._lock = threading.Lock()
+        self.nvml = FakeNvml(folder)
+        self.use(0)
+        for name, value in self.nvml.env.items():
+            monkeypatch.setenv(name, value)
+
+    def use(self, more: int, others: int = 0) -> None:
+        """So many MB more (or less), of this process and of others."""
+        with self._lock:
+            self.own += more
+            self.others += others
+            if self.tells:
+                self.nvml.say(*GPU, f"used 0 {self.others * MIB}", f"process 0 {os.getpid()} {self.own * MIB}")
+            else:
+                self.nvml.say(*GPU, f"used 0 {(self.own + self.others) * MIB}")
+
+
+class Model:
+    """Takes so many MB of the GPU."""
+
+    def __init__(self, gpu: Gpu, size: int, when_loading: Callable[[], None] = lambda: None) -> None:
+        self._gpu, self._size, self._when_loading = gpu, size, when_loading
+
+    def load(self) -> None:
+        self._when_loading()
+        self._gpu.use(self._size)
+
+    def close(self) -> None:
+        self._gpu.use(-self._size)
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    return Gpu(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def costs() -> Costs:
+    return Costs()
+
+
+@pytest.fixture
+def pool(gpu: Gpu, costs: Costs) -> Iterator[ResourcePool]:
+    pool = ResourcePool(Budget(GpuMemory(), reserve=500 * MIB), costs=costs)
+    yield pool
+    pool.close()
+
+
+def model(pool: ResourcePool, key: str) -> ModelStatus:
+    return next(one for one in pool.status().models if one.key == key)
+
+
+def test_a_model_s_cost_is_measured_and_kept(gpu: Gpu, pool: ResourcePool, costs: Costs) -> None:
+    with pool.lease("a", ModelSpec(lambda: Model(gpu, 900), 100 * MIB)) as lease:
+        assert lease.cost == 900 * MIB
+        status = pool.status()
+    assert (status.device, status.total, status.reserve) == (GTX, 6 << 30, 500 * MIB)
+    assert (status.ours, status.others, status.drift) == (900 * MIB, 300 * MIB, 0)
+    assert status.free == (6144 - 900 - 300 - DRIVER - 500) * MIB
+    assert (model(pool, "a").measured, model(pool, "a").declared) == (True, 100 * MIB)
+    assert costs.kept == {("a", GTX): 900 * MIB}
+
+
+def test_what_was_measured_counts_before_the_next_load(gpu: Gpu, pool: ResourcePool, costs: Costs) -> None:
+    costs.kept["a", GTX] = 7000 * MIB
+    with pytest.raises(NoRoom, match="needs 7000 MB"):
+        pool.lease("a", ModelSpec(lambda: Model(gpu, 10), 10 * MIB))
+    with pytest.raises(NoRoom, match="needs 6000 MB and 5044 MB are left of 6144 MB on cuda:0 NVIDIA"):
+        pool.lease("b", ModelSpec(lambda: Model(gpu, 10), 6000 * MIB))  # never measured: as declared
+
+
+def test_others_and_drift(gpu: Gpu, pool: ResourcePool) -> None:
+    with pool.lease("a", ModelSpec(lambda: Model(gpu, 900), 900 * MIB)):
+        gpu.use(200, others=1000)  # a leak of ours; another container starts
+        status = pool.status()
+        assert (status.ours, status.others, status.drift) == (900 * MIB, 1300 * MIB, 200 * MIB)
+        assert status.free == (6144 - 900 - 200 - 1300 - DRIVER - 500) * MIB
+        with pytest.raises(NoRoom, match="others use 1300 MB"):
+            pool.lease("b", ModelSpec(lambda: Model(gpu, 10), 3500 * MIB))
+
+
+def test_where_nvml_names_no_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, costs: Costs) -> None:
+    gpu = Gpu(tmp_path, monkeypatch, tells=False)  # inside a container
+    pool = ResourcePool(Budget(GpuMemory(), reserve=0), costs=costs)
+    with pool.lease("a", ModelSpec(lambda: Model(gpu, 900), 100 * MIB)):
+        status = pool.status()
+        assert (status.ours, status.others, status.drift) == (900 * MIB, 300 * MIB, 0)
+    pool.close()
+
+
+def test_the_gpu_is_measured_again_after_an_eviction(gpu: Gpu, pool: ResourcePool) -> None:
+    pool.lease("a", ModelSpec(lambda: Model(gpu, 3000), 3000 * MIB)).release()
+    with pool.lease("b", ModelSpec(lambda: Model(gpu, 4000), 4000 * MIB)):
+        assert [one.key for one in pool.status().models] == ["b"]
+        assert pool.status().ours == gpu.own * MIB == 4000 * MIB
+
+
+def test_loads_at_the_same_time_are_measured_together(gpu: Gpu, pool: ResourcePool, costs: Costs) -> None:
+    costs.kept["known", GTX] = 500 * MIB
+    sizes = {"known": 500, "a": 1200, "b": 600}
+    all_there = threading.Barrier(3)
+
+    def lease(key: str) -> None:
+        pool.lease(key, ModelSpec(lambda: Model(gpu, sizes[key], lambda: all_there.wait(20)), 100 * MIB))
+
+    threads = [threading.Thread(target=lease, args=(key,)) for key in sizes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    status = pool.status()
+    assert (status.ours, status.drift) == (2300 * MIB, 0)
+    found = {one.key: (one.cost // MIB, one.measured) for one in status.models}
+    assert found == {"known": (500, True), "a": (900, False), "b": (900, False)}  # declared the same: shared evenly
+    assert ("a", GTX) not in costs.kept
+
+
+def test_a_load_that_fails_next_to_another_leaves_the_ledger_right(gpu: Gpu, pool: ResourcePool) -> None:
+    failed, began = threading.Event(), threading.Event()
+
+    def break_down() -> None:
+        began.set()
+        raise ValueError("broken")
+
+    class Broken(Model):
+        def close(self) -> None:
+            failed.set()
+
+    def lease() -> None:
+        with pytest.raises(LoadFailed):
+            pool.lease("bad", ModelSpec(lambda: Broken(gpu, 0, break_down), 100 * MIB))
+
+    other = threading.Thread(target=lease)
+
+    def meanwhile() -> None:
+        other.start()
+        other.join(20)
+
+    pool.lease("good", ModelSpec(lambda: Model(gpu, 700, meanwhile), 100 * MIB))
+    pool.lease("next", ModelSpec(lambda: Model(gpu, 300), 100 * MIB))
+    assert (model(pool, "good").cost, model(pool, "next").cost) == (700 * MIB, 300 * MIB)
+    assert model(pool, "bad").state == "failed"
+    assert pool.status().ours == 1000 * MIB
+    assert began.is_set()
+    assert failed.is_set()
+
+
+def test_what_goes_while_another_loads_hides_nothing(gpu: Gpu, pool: ResourcePool) -> None:
+    pool.lease("old", ModelSpec(lambda: Model(gpu, 4000), 100 * MIB)).release()
+
+    def evict() -> None:
+        pool.lease("other", ModelSpec(lambda: Model(gpu, 50), 2000 * MIB)).release()
+
+    pool.lease("new", ModelSpec(lambda: Model(gpu, 700, evict), 100 * MIB))
+    assert "old" not in [one.key for one in pool.status().models]
+    assert pool.status().ours == pytest.approx(750 * MIB, abs=2)
+
+
+def test_a_driver_that_hangs_leaves_the_last_figures(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.telemetry.gpus.DEADLINE_SECONDS", 0.2)
+    device = GpuMemory()
+    before = device.read()
+    device._sampler._deadline = 0.2
+    gpu.nvml.say("gpu gtx1060", "hang all")
+    assert device.read() == before
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("visible", "used"),
+    [(None, 1), ("0", 1), ("1", 2), ("1,0", 2), ("GPU-", 0), ("", 0), ("-1", 0), ("7", 0)],
+)
+def test_which_gpu_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, used: int) -> None:
+    nvml = FakeNvml(tmp_path, "gpu gtx1060", "gpu rtx4090", f"used 0 {1 * MIB}", f"used 1 {2 * MIB}")
+    for name, value in nvml.env.items():
+        monkeypatch.setenv(name, value)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    budget = find_budget(gpu=True, vram_reserve=5, memory_budget=100)
+    if used:
+        assert budget.device.read().used == used * MIB
+        assert budget.reserve == 5
+    else:
+        assert (budget.device.name, budget.reserve, budget.device.read().total) == ("memory", 0, 100)
+    budget.device.close()
+
+
+def test_a_machine_without_nvml_counts_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_budget(gpu=False, vram_reserve=0, memory_budget=0).device.read().total > 0
+
+    class Block:
+        def __init__(self) -> None:
+            self.bytes = b""
+
+        def load(self) -> None:
+            self.bytes = os.urandom(1) * (256 * MIB)
+
+        def close(self) -> None:
+            self.bytes = b""
+
+    pool = ResourcePool(Budget(HostMemory(400 * MIB), 0), costs=Costs())
+    lease = pool.lease("block", ModelSpec(Block, 10 * MIB))
+    assert lease.cost == pytest.approx(256 * MIB, rel=0.1)
+    assert pool.status().drift == pytest.approx(0, abs=32 * MIB)
+    with pytest.raises(NoRoom, match="left of 400 MB on memory"):
+        pool.lease("second", ModelSpec(Block, 256 * MIB))
+    lease.release()
+    pool.lease("second", ModelSpec(Block, 256 * MIB)).release()
+    assert pool.status().ours == pytest.approx(256 * MIB, rel=0.1)
+    pool.close()
+    assert HostMemory(1).read().used < lease.cost + 256 * MIB
+
+
+def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.inference.resources.devices._CGROUPS", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
+    unlimited = HostMemory(MIB).read().free
+    (tmp_path / "memory.max").write_text(f"{150 * MIB}\n")
+    assert HostMemory(MIB).read().free == 50 * MIB < unlimited
+
+
+def test_costs_survive_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'xaiva.db'}"
+    memory = Memory(total=1000)
+    for declared, counted in ((100, 100), (5, 300)):
+        database = Database(url)
+        ledger = Ledger(Budget(memory, 0), DatabaseCosts(database))
+        assert ledger.charge("a", declared) is None
+        assert ledger.cost("a") == counted
+        ledger.loading("a")
+        memory.take(300)
+        ledger.loaded("a")
+        memory.take(-300)
+        database.close()
+
+
+def test_a_store_that_fails_keeps_no_model_from_loading(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def get(self, key: str, device: str) -> int | None:
+            raise OSError("disk")
+
+        def put(self, key: str, device: str, cost: int) -> None:
+            raise OSError("disk")
+
+    ledger = Ledger(Budget(Memory(total=1000), 0), Broken())
+    assert ledger.charge("a", 10) is None
+    ledger.loading("a")
+    ledger.loaded("a")
+    assert "cannot be read" in caplog.text
+    assert "cannot be kept" in caplog.text
