@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,9 +12,8 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from tui.actions import bindings
-from tui.present.cells import Line
 from tui.screens.base import ConsoleScreen, trouble
-from tui.widgets.panel import Panel
+from tui.widgets.panel import Panel, nothing
 
 PANELS = {  # panel → (title, screen it opens)
     "gpus": ("GPUs", ""),
@@ -22,6 +22,13 @@ PANELS = {  # panel → (title, screen it opens)
     "containers": ("Containers", "containers"),
     "cameras": ("Cameras", "cameras"),
     "operations": ("Operations", "operations"),
+}
+FORMATTERS = {  # panel → module of tui.present and its function
+    "gpus": ("machine", "gpus"),
+    "host": ("machine", "host"),
+    "containers": ("containers", "short"),
+    "cameras": ("cameras", "short"),
+    "operations": ("overview", "operations"),
 }
 
 
@@ -40,23 +47,25 @@ class OverviewScreen(ConsoleScreen):
 
     def feed(self) -> None:
         """Each panel from its source."""
-        from tui.present import cameras, containers, machine, overview
-
-        self._show("gpus", machine.gpus)
-        self._show("host", machine.host)
-        self._show("containers", containers.short)
-        self._show("cameras", cameras.short)
-        self._show("operations", overview.operations)
+        for name, (module, function) in FORMATTERS.items():
+            self._show(name, module, function)
         values = [self.reading(name).value for name in self.SOURCES]
-        self.query_one("#alerts", Panel).show(partial(overview.alerts, *values))
+        if any(value is not None for value in values):
+            from tui.present import overview
 
-    def _show(self, name: str, formatter: Callable[[Any, int], list[Line]]) -> None:
+            self.query_one("#alerts", Panel).show(partial(overview.alerts, *values))
+
+    def _show(self, name: str, module: str, function: str) -> None:
+        """A panel from its source. What draws it is imported with the first answer: the first frame is sooner there."""
         reading = self.reading(name)
         panel = self.query_one(f"#{name}", Panel)
-        if reading.value is None and reading.error is not None:
+        if reading.value is not None:
+            formatter = getattr(importlib.import_module(f"tui.present.{module}"), function)
+            panel.show(partial(formatter, reading.value), *reading.state)
+        elif reading.error is not None:
             panel.show(partial(trouble, reading.error), *reading.state)
         else:
-            panel.show(partial(formatter, reading.value), *reading.state)
+            panel.show(nothing, *reading.state)
 
     async def on_click(self, event: events.Click) -> None:
         """A panel opens its screen."""
