@@ -16,15 +16,19 @@ import sys
 import tempfile
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "core" / "inference" / "models" / "weights"
 
 FEATURES = "features_lite0.onnx"
+NEAREST = "nearest.onnx"
 PERSONS = "persons_ssdlite.onnx"
 REQUIREMENTS = {
     FEATURES: ["torch==2.13.*", "onnx==1.20.*", "efficientnet-lite-pytorch==0.1.0"],
+    NEAREST: ["onnx==1.20.*"],
     PERSONS: ["tensorflow-cpu==2.15.*", "tf2onnx==1.16.*", "onnx==1.16.*", "numpy<2", "protobuf<5"],
 }
 WITHOUT_DEPENDENCIES = {
@@ -34,13 +38,15 @@ WITHOUT_DEPENDENCIES = {
 
 WIDTH, HEIGHT = 384, 224  # of the pictures the features are taken of: a multiple of 32, near 16:9
 FINE, COARSE = 4, 10  # blocks of EfficientNet-Lite0: the last at an eighth (40 channels) and a sixteenth (112)
+CHANNELS = 152  # of a patch: both together
 HALVED_FROM = 256  # numbers; smaller constants stay as they are
 
 
 def main(arguments: list[str]) -> int:
     """Export every model into the folder and compare; called by itself inside the environments as `NAME FILE`."""
     if len(arguments) == 2:
-        {FEATURES: export_features, PERSONS: export_persons}[arguments[0]](Path(arguments[1]))
+        makers = {FEATURES: export_features, NEAREST: export_nearest, PERSONS: export_persons}
+        makers[arguments[0]](Path(arguments[1]))
         return 0
     folder = Path(arguments[0]) if arguments else WEIGHTS
     different = [name for name in REQUIREMENTS if not _renewed(name, folder)]
@@ -67,7 +73,8 @@ def _environment(name: str, folder: Path) -> Path:
     install = [find_uv_bin(), "pip", "install", "--quiet", "--python", python]
     subprocess.run([find_uv_bin(), "venv", "--quiet", "--python", "3.11", folder], check=True)
     subprocess.run([*install, *REQUIREMENTS[name]], check=True)
-    subprocess.run([*install, "--no-deps", *WITHOUT_DEPENDENCIES[name]], check=True)
+    if name in WITHOUT_DEPENDENCIES:
+        subprocess.run([*install, "--no-deps", *WITHOUT_DEPENDENCIES[name]], check=True)
     return python
 
 
@@ -78,9 +85,16 @@ def _compare(one: Path, other: Path) -> float:
     answers = []
     for path in (one, other):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        picture = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
-        answers.append(session.run(None, {session.get_inputs()[0].name: picture}))
+        answers.append(session.run(None, {given.name: _noise(given) for given in session.get_inputs()}))
     return max(float(np.abs(first - second).max()) for first, second in zip(*answers, strict=True))
+
+
+def _noise(given: Any) -> NDArray[Any]:
+    """Something that fits an input of a model."""
+    noise = np.random.default_rng(0)
+    if given.type == "tensor(uint8)":
+        return noise.integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return noise.normal(size=(50, given.shape[1])).astype(np.float32)
 
 
 def export_features(target: Path) -> None:
@@ -125,6 +139,37 @@ def export_features(target: Path) -> None:
         dynamo=False,
     )
     _halve(target)
+
+
+def export_nearest(target: Path) -> None:
+    """Distances to the nearest of many vectors, so that they are computed where the network is, and by its threads.
+
+    In: `patches`, float32, p x c; `bank`, float32, m x c. Out: `distances`, float32, p: to the nearest of the bank.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    def vectors(name: str, *shape: str | int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    nodes = [  # |p - b|^2 = |p|^2 + |b|^2 - 2 pb
+        helper.make_node("ReduceSumSquare", ["patches"], ["pp"], axes=[1], keepdims=0),
+        helper.make_node("ReduceSumSquare", ["bank"], ["bb"], axes=[1], keepdims=0),
+        helper.make_node("Transpose", ["bank"], ["columns"], perm=[1, 0]),
+        helper.make_node("MatMul", ["patches", "columns"], ["pb"]),
+        helper.make_node("Mul", ["pb", "two"], ["pb2"]),
+        helper.make_node("Sub", ["bb", "pb2"], ["rest"]),
+        helper.make_node("ReduceMin", ["rest"], ["least"], axes=[1], keepdims=0),
+        helper.make_node("Add", ["least", "pp"], ["squares"]),
+        helper.make_node("Max", ["squares", "zero"], ["positive"]),
+        helper.make_node("Sqrt", ["positive"], ["distances"]),
+    ]
+    constants = [helper.make_tensor(name, TensorProto.FLOAT, [], [value]) for name, value in (("two", 2), ("zero", 0))]
+    ends = ([vectors("patches", "p", CHANNELS), vectors("bank", "m", CHANNELS)], [vectors("distances", "p")])
+    graph = helper.make_graph(nodes, "nearest", *ends, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
 
 
 def export_persons(target: Path) -> None:

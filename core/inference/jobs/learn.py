@@ -15,7 +15,6 @@ from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.pipeline import Look
 from core.inference.models.catalogue import MEMORY, bank_store, memory_spec
 from core.inference.models.detector import Picture
-from core.inference.models.features import network_sha256
 from core.inference.models.memory import MemoryDetector
 from core.inference.models.normal import Kept, learn
 from core.inference.resources.pool import Lease, ResourcePool
@@ -145,7 +144,7 @@ class Learner:
         if lesson.cancelled.is_set():
             return False
         try:
-            bank = learn(kept, network_sha256(), lesson.done, lesson.cancelled.is_set)
+            bank = learn(kept, features, lesson.done, lesson.cancelled.is_set)
         except InterruptedError:
             return False
         with self._changes:  # so that a camera that is removed now leaves no bank behind

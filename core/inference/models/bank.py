@@ -54,16 +54,19 @@ class Bank:
     seconds: float
     learned: float
 
-    def score(self, features: Features) -> float:
-        """0 to 1 for one picture's features (patches x channels); 0.5 is where normal ends."""
-        place, whole = distances(self.patches, (features - self.mean) / self.spread)
+    def standard(self, features: Features) -> Values:
+        """A picture's features as `patches` are."""
+        standard: Values = (features - self.mean) / self.spread
+        return standard
+
+    def score(self, nearest: Values) -> float:
+        """0 to 1 for a picture whose patches are that far from the nearest of the bank; 0.5 is where normal ends."""
+        place, whole = summed_up(nearest)
         return score_of(max(self.place.excess(place), self.whole.excess(whole)))
 
 
-def distances(bank: Values, patches: Values) -> tuple[float, float]:
-    """How far a picture's patches are from the nearest ones of the bank: at its worst place, and as a whole."""
-    squared = (patches**2).sum(axis=1)[:, None] - 2 * patches @ bank.T + (bank**2).sum(axis=1)
-    nearest = np.sqrt(np.maximum(squared.min(axis=1), 0))
+def summed_up(nearest: Values) -> tuple[float, float]:
+    """The distances of a picture's patches: at its worst place, and as a whole."""
     return float(np.partition(nearest, -WORST)[-WORST:].mean()), float(nearest.mean())
 
 

@@ -52,7 +52,10 @@ class MemoryDetector:
         if not known:
             return [0.0] * len(batch)
         features = self.features.of([sample.picture for sample, _ in known])
-        scores = {id(sample): bank.score(found) for (sample, bank), found in zip(known, features, strict=True)}
+        scores = {
+            id(sample): bank.score(self.features.distances(bank.standard(found), bank.patches))
+            for (sample, bank), found in zip(known, features, strict=True)
+        }
         return [scores.get(id(sample), 0.0) for sample in batch]
 
     def _bank(self, camera: str) -> Bank | None:

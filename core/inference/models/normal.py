@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
-from core.inference.models.bank import Bank, Level, Values, distances
+from core.inference.models.bank import Bank, Level, Values, summed_up
+from core.inference.models.features import LARGEST_BANK, PatchFeatures, network_sha256
 
-PATCHES = 1500  # of a bank: measured; more cost time and find no more
 BLOCKS = 24  # of time; each is reduced by itself first
 OF_A_BLOCK = 400  # patches that stand for a block: together several times a bank
 FEWEST = 20  # pictures: fewer say nothing about what is rare
@@ -26,8 +26,12 @@ PLACE_MARGIN, WHOLE_MARGIN = 1.05, 1.15  # times that quantile is the limit; lig
 Kept = NDArray[np.float16]  # patches x channels, of one picture
 
 
-def learn(frames: Sequence[Kept], model: str, seconds: float, stopped: Callable[[], bool] = lambda: False) -> Bank:
-    """The bank of those pictures' features, in the order they were taken. Takes seconds; asks `stopped` meanwhile.
+def learn(
+    frames: Sequence[Kept], network: PatchFeatures, seconds: float, stopped: Callable[[], bool] = lambda: False
+) -> Bank:
+    """The bank of those pictures' features, in the order they were taken in `seconds` of footage.
+
+    Takes some seconds; asks `stopped` meanwhile.
 
     Raises XaivaError when there are too few pictures, InterruptedError when stopped.
     """
@@ -46,16 +50,16 @@ def learn(frames: Sequence[Kept], model: str, seconds: float, stopped: Callable[
         reduced.append(farthest_first(np.concatenate(block), OF_A_BLOCK))
     unseen = []
     for half in (0, 1):
-        bank = farthest_first(np.concatenate(reduced[1 - half :: 2]), PATCHES)
-        unseen += [distances(bank, frame) for block in blocks[half::2] for frame in block]
+        bank = farthest_first(np.concatenate(reduced[1 - half :: 2]), LARGEST_BANK)
+        unseen += [summed_up(network.distances(frame, bank)) for block in blocks[half::2] for frame in block]
     place, whole = np.array(unseen).T
     return Bank(
         mean=mean,
         spread=spread,
-        patches=farthest_first(np.concatenate(reduced), PATCHES),
+        patches=farthest_first(np.concatenate(reduced), LARGEST_BANK),
         place=_level(place, PLACE_MARGIN),
         whole=_level(whole, WHOLE_MARGIN),
-        model=model,
+        model=network_sha256(),
         frames=len(frames),
         seconds=round(seconds, 1),
         learned=time.time(),
@@ -69,7 +73,8 @@ def farthest_first(points: Values, count: int) -> Values:
     nearest = np.full(len(points), np.inf, np.float32)
     while len(chosen) < min(count, len(points)):
         newest = chosen[-1]
-        np.minimum(nearest, squares - 2 * (points @ points[newest]) + squares[newest], out=nearest)
+        products = np.einsum("ij,j->i", points, points[newest])  # no BLAS: its threads would fight the decoders'
+        np.minimum(nearest, squares - 2 * products + squares[newest], out=nearest)
         chosen.append(int(nearest.argmax()))
     return points[chosen]
 
