@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timezone
+import re
+from datetime import date, datetime, time, timezone
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+)
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
@@ -14,8 +24,33 @@ VERSION_HEADER = "X-Xaiva-Api"  # every answer carries the service's API_VERSION
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule, an agent flow
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]  # of an event's type
-Share = Annotated[float, Field(ge=0, le=1)]
-Weekday = Annotated[int, Field(ge=0, le=6)]  # 0 is Monday
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+# A request is taken by the letter: 1 is not true, and "5" no number.
+YesNo = Annotated[bool, Field(strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Weekday = Annotated[int, Field(ge=0, le=6), BeforeValidator(_no_truth)]  # 0 is Monday
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _dated(value: object) -> object:
+    """A bare number would be taken for seconds since 1970."""
+    if isinstance(value, (int, float)) or (isinstance(value, str) and not _DAY.match(value)):
+        raise ValueError("write it as 2026-12-31T23:59:59Z")
+    return value
+
+
+def _only_dated(value: object) -> object:
+    if not isinstance(value, date) and not (isinstance(value, str) and _DAY.fullmatch(value)):
+        raise ValueError("write it as 2026-12-31")
+    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -25,7 +60,8 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("a moment before the year 1 or after 9999 in UTC") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_dated), AfterValidator(_in_utc)]
+Day = Annotated[date, BeforeValidator(_only_dated)]
 
 
 class Said(BaseModel):
@@ -60,12 +96,26 @@ def _check_text(text: str) -> None:
         raise ValueError("it is not valid Unicode text") from None
 
 
+_CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"
+
+
+def _local(value: object) -> object:
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
+    if isinstance(value, str) and re.match(_CLOCK, value):
+        return value
+    raise ValueError("write it as 23:59 or 23:59:59, without a zone: it is meant in the service's own")
+
+
+Clock = Annotated[time, BeforeValidator(_local), WithJsonSchema({"type": "string", "pattern": _CLOCK})]
+
+
 class Window(Asked):
     """Hours of some days in the service's zone; `end` at or before `start` runs over midnight into the next day."""
 
     days: Annotated[tuple[Weekday, ...], Field(max_length=7)] = (0, 1, 2, 3, 4, 5, 6)
-    start: time = time(0, 0)
-    end: time = time(0, 0)
+    start: Clock = time(0, 0)
+    end: Clock = time(0, 0)
 
 
 Schedule = Annotated[tuple[Window, ...], Field(max_length=21)]  # empty: always

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word
+from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
 from core.inference.schemas.events import Priority
 
 Point = tuple[Share, Share]  # x, y from the upper left corner, in shares of the picture's width and height
@@ -54,8 +54,8 @@ class Detection(Asked):
     model: Annotated[str, Field(max_length=300)] = ""
     threshold: Share = 0.5
     release: Share | None = None
-    minimum_seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
-    cooldown: Annotated[float, Field(ge=0, le=86400)] = 10.0
+    minimum_seconds: Annotated[float, Field(ge=0, le=600, strict=True)] = 1.0
+    cooldown: Annotated[float, Field(ge=0, le=86400, strict=True)] = 10.0
 
 
 class CameraRequest(Asked):
@@ -70,20 +70,20 @@ class CameraRequest(Asked):
     id: CameraId
     source: Annotated[str, Field(min_length=1, max_length=2048)]
     name: Annotated[str, Field(max_length=200)] = ""
-    enabled: bool = True
-    fps: Annotated[float, Field(gt=0, le=60)] = 5
-    timeout: Annotated[float, Field(ge=1, le=60)] = 5
+    enabled: YesNo = True
+    fps: Annotated[float, Field(gt=0, le=60, strict=True)] = 5
+    timeout: Annotated[float, Field(ge=1, le=60, strict=True)] = 5
     transport: Transport = Transport.TCP
-    loop: bool = True
+    loop: YesNo = True
     detection: Detection = Detection()
     zones: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
     masks: Annotated[tuple[Polygon, ...], Field(max_length=16)] = ()
     schedule: Schedule = ()
-    pre_roll: Annotated[float, Field(ge=0, le=30)] = 5
-    post_roll: Annotated[float, Field(ge=0, le=60)] = 5
-    longest_clip: Annotated[float, Field(ge=1, le=600)] = 60
+    pre_roll: Annotated[float, Field(ge=0, le=30, strict=True)] = 5
+    post_roll: Annotated[float, Field(ge=0, le=60, strict=True)] = 5
+    longest_clip: Annotated[float, Field(ge=1, le=600, strict=True)] = 60
     priority: Priority = Priority.NORMAL
-    analyse: bool = True
+    analyse: YesNo = True
     flow: Name = "default"
 
     @model_validator(mode="after")
@@ -168,13 +168,13 @@ class CameraStatus(Said):
 class LearnRequest(Asked):
     """Learn the camera's normal pictures for that long, then score with what was learned."""
 
-    minutes: Annotated[float, Field(gt=0, le=1440)] = 10
+    minutes: Annotated[float, Field(gt=0, le=1440, strict=True)] = 10
 
 
 class SuspendRequest(Asked):
     """No notifications of this camera for that long; 0 ends it. Events are kept all the same."""
 
-    minutes: Annotated[float, Field(ge=0, le=43200)] = 60
+    minutes: Annotated[float, Field(ge=0, le=43200, strict=True)] = 60
 
 
 class ConnectionTest(Said):

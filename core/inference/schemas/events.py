@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import Asked, CameraId, Moment, Said, Share, Word
+from core.inference.schemas.base import Asked, CameraId, Day, Moment, Said, Word, YesNo
 
 LONGEST_STATISTICS = 400  # days in one answer
 
@@ -119,7 +119,7 @@ class EventQuery(Asked):
     priority: Priority | None = None
     since: Moment | None = None
     until: Moment | None = None
-    minimum_score: Share | None = None
+    minimum_score: Annotated[float, Field(ge=0, le=1)] | None = None
     acknowledged: bool | None = None
     text: Annotated[str, Field(max_length=200)] = ""
     sort: Literal["time", "score"] = "time"
@@ -151,14 +151,14 @@ class Acknowledged(Said):
 class Protect(Asked):
     """Keep an event's clip and snapshot when others must go."""
 
-    protected: bool
+    protected: YesNo
 
 
 class StatisticsQuery(Asked):
     """Which days in the service's zone, `last` included (at most 400); by default the 7 up to today."""
 
-    first: date | None = None
-    last: date | None = None
+    first: Day | None = None
+    last: Day | None = None
     camera: CameraId | None = None
 
     @model_validator(mode="after")

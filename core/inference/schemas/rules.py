@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, Schedule, Word
+from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, Schedule, Word, YesNo
 from core.inference.schemas.events import Priority
 
 
@@ -37,13 +37,13 @@ class RuleRequest(Asked):
     """
 
     name: Name
-    enabled: bool = True
+    enabled: YesNo = True
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
     types: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     priority: Priority = Priority.NORMAL
     schedule: Schedule = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=16)]
-    within: Annotated[float, Field(ge=0, le=3600)] = 15
+    within: Annotated[float, Field(ge=0, le=3600, strict=True)] = 15
 
 
 class Rule(Said):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said
+from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, YesNo
 
 Password = Annotated[SecretStr, Field(min_length=10, max_length=256)]
 
@@ -53,9 +53,9 @@ class UserUpdate(Asked):
 
     password: Password | None = None
     role: Role | None = None
-    active: bool | None = None
+    active: YesNo | None = None
     cameras: list[CameraId] | None = None
-    all_cameras: bool = False
+    all_cameras: YesNo = False
 
 
 class Login(Asked):
