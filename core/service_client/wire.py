@@ -230,7 +230,7 @@ class Wire:
         self._known = True
 
     def _refusal(self, response: httpx.Response) -> XaivaError:
-        if response.status_code == 401 and "authorization" in response.request.headers:
+        if response.status_code == 401 and not response.request.url.path.endswith("/auth/login"):
             return not_logged_in(self.url)
         try:
             problem = Problem.model_validate_json(response.text)

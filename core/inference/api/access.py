@@ -97,12 +97,13 @@ def rule_of(route: APIRoute) -> Role | None:
     return rules[0].role if isinstance(rules[0], _AtLeast) else None
 
 
-def check_rules(router: APIRouter) -> None:
-    """Raise XaivaError for a route without a rule of its own: forgetting one must not open a door."""
+def ruled_routes(router: APIRouter) -> list[APIRoute]:
+    """The router's routes. Raises XaivaError for one without a rule of its own: forgetting it must not open a door."""
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise XaivaError(f"Route {route}", "no rule can stand there", "make it a route with a decorator")
         rule_of(route)
+    return [route for route in router.routes if isinstance(route, APIRoute)]
 
 
 def _is_rule(dependency: Callable[..., Any] | None) -> bool:

@@ -58,9 +58,8 @@ def create_app(service: InferenceService) -> FastAPI:
         responses=errors.problems(*errors.EVERYWHERE),
     )
     app.state.service = service
-    errors.install(app)
+    errors.install(app, [route for room in _ROOMS for route in access.ruled_routes(room.router)])
     for room in _ROOMS:
-        access.check_rules(room.router)
         app.include_router(room.router)
     app.add_middleware(Envelope)
     origins = service.settings.cors_origins.replace(",", " ").split()

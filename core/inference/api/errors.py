@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from core.errors import InputError, XaivaError
@@ -91,8 +93,9 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": _MEANINGS[code]} for code in codes}
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a Problem."""
+def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
+    """Make every error of `app` a Problem; `routes` are all it has."""
+    app.state.routes = routes
     app.add_exception_handler(XaivaError, _xaiva)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -123,10 +126,19 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return _answer(422, Problem(what=field, why=str(first["msg"]), remedy="see /openapi.json for the form"))
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     problem = Problem(what="Request", why=str(error.detail), remedy="see /openapi.json")
-    return _answer(error.status_code, problem, dict(error.headers) if error.headers else None)
+    if error.status_code == 405:
+        return _answer(405, problem, {"Allow": ", ".join(_methods(request))})
+    return _answer(error.status_code, problem)
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be done at an address: all its routes together, where the framework names the first one's."""
+    routes: Iterable[APIRoute] = request.app.state.routes
+    fitting = [route.methods or set() for route in routes if route.path_regex.match(request.url.path)]
+    return sorted({method for methods in fitting for method in methods})
 
 
 def unexpected() -> JSONResponse:

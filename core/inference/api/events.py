@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Request, Response
 
 from core.inference.accounts import Unauthorised
 from core.inference.api import sse
@@ -27,8 +26,8 @@ def events(service: Service, caller: Asking, query: Annotated[EventQuery, Query(
     return service.events.page(cameras=caller.access, query=query)
 
 
-@router.get("/stream", response_class=sse.EventStream, **at_least(Role.VIEWER))
-async def stream(request: Request, service: Service) -> StreamingResponse:
+@router.get("/stream", response_class=Response, **at_least(Role.VIEWER, content=sse.CONTENT))
+async def stream(request: Request, service: Service) -> Response:
     """Every event from now on that is new or changed, as server-sent events; the stream ends with its access token."""
     return sse.EventStream(_new_events(service, bearer_of(request), request.app.state.closing))
 

@@ -9,9 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from fastapi.responses import StreamingResponse
 
 from core.inference.accounts import Unauthorised
+from core.inference.api.access import Content
 
 HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
 HEARTBEAT = ": still here\n\n"
+
+
+CONTENT: Content = {
+    200: {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+}
 
 
 class EventStream(StreamingResponse):

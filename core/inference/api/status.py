@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Request, Response
 
 from core.inference.api import sse
 from core.inference.api.access import Asking, Service, at_least, bearer_of
@@ -22,10 +21,10 @@ def status(service: Service, caller: Asking) -> ServiceStatus:
     return status_for(service, caller)
 
 
-@router.get("/status/stream", response_class=sse.EventStream, **at_least(Role.VIEWER))
+@router.get("/status/stream", response_class=Response, **at_least(Role.VIEWER, content=sse.CONTENT))
 async def stream(
     request: Request, service: Service, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
-) -> StreamingResponse:
+) -> Response:
     """A snapshot every `interval` seconds as `data:` of a server-sent event, a comment as heartbeat in longer pauses.
 
     A snapshot is taken when the line can carry it: a slow reader gets fewer, never old ones. The stream ends with the
