@@ -32,6 +32,7 @@ from tests.support import require, rtsp
 
 UTC = ZoneInfo("UTC")
 QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
+TOKEN = "service-token-of-the-tests-0123456789"
 PATIENCE = 30.0  # seconds; a deadline for what should come soon, on a machine that may be busy
 ROOT = Path(__file__).parent.parent.parent
 
@@ -60,9 +61,13 @@ class ServiceProcess:
         command = [sys.executable, "-m", "core.inference", "serve", "--port", str(self.port), "--data", str(data)]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], cwd=ROOT, env={**os.environ, **env}, stdout=log, stderr=log
+                [*command, *arguments],
+                cwd=ROOT,
+                env={**os.environ, "XAIVA_SERVICE_TOKEN": TOKEN, **env},
+                stdout=log,
+                stderr=log,
             )
-        self.client = ServiceClient(f"http://127.0.0.1:{self.port}", 5, token=env.get("XAIVA_SERVICE_TOKEN", ""))
+        self.client = ServiceClient(f"http://127.0.0.1:{self.port}", 5, token=TOKEN)
 
     def ready(self) -> ServiceProcess:
         """Wait until it answers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import httpx
 import pytest
 
 from core.errors import InputError
+from core.inference.given import parse_cameras
 from core.inference.schemas import CameraRequest, CameraState
-from core.inference.store import parse_cameras
-from core.service_client import ServiceClient, ServiceError
+from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site
-from tests.inference.conftest import ROOT, ServiceProcess, until
+from tests.inference.conftest import ROOT, TOKEN, ServiceProcess, until
 from tests.support import rtsp
+from tests.support.disks import fill, small_disk
 
 pytestmark = pytest.mark.camera
 
@@ -44,7 +46,7 @@ def test_cameras_survive_a_kill_and_passwords_stay_put(serve: Serve, tmp_path: P
     service.client.add_camera(CameraRequest(id="gate", source=NOWHERE, name="Gate 1"))
     service.process.kill()
     service.process.wait()
-    kept = tmp_path / "data" / "cameras.json"
+    kept = tmp_path / "data" / "xaiva.db"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
     again = serve("--camera", f"yard={NOWHERE}").ready()
@@ -71,21 +73,25 @@ def test_sigterm_ends_it_cleanly_with_a_stream_open(serve: Serve, server: rtsp.R
     assert "Traceback" not in service.log.read_text()
 
 
-def test_the_token_guards_all_but_health(serve: Serve, tmp_path: Path) -> None:
-    service = serve(XAIVA_SERVICE_TOKEN="a-token").ready()
-    assert service.client.status().cameras == []
+def test_a_site_finds_its_service_and_a_stranger_gets_no_more_than_health(serve: Serve, tmp_path: Path) -> None:
+    service = serve().ready()
     stranger = ServiceClient(service.client.url, 5)
     assert stranger.health().ready
-    with pytest.raises(ServiceError, match="XAIVA_SERVICE_TOKEN"):
+    with pytest.raises(NotLoggedIn, match="XAIVA_SERVICE_TOKEN"):
         stranger.status()
-    paths = httpx.get(f"{service.client.url}/openapi.json").json()["paths"]
-    for path, methods in paths.items():
-        for method in methods:
-            code = httpx.request(method, service.client.url + path.replace("{camera}", "x"), timeout=5).status_code
-            assert (code == 401) == (path != "/health"), (method, path, code)
     (tmp_path / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
-    site = Site.open(tmp_path, {"XAIVA_SERVICE_TOKEN": "a-token"})
+    site = Site.open(tmp_path, {"XAIVA_SERVICE_TOKEN": TOKEN})
     assert ServiceClient.of(site).status().cameras == []
+
+
+def test_without_a_token_given_the_service_makes_its_own(serve: Serve, tmp_path: Path) -> None:
+    service = serve(XAIVA_SERVICE_TOKEN="").ready()
+    file = tmp_path / "data" / "service-token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert ServiceClient(service.client.url, 5, token=file.read_text().strip()).status().cameras == []
+    with pytest.raises(NotLoggedIn):
+        service.client.status()
+    assert file.read_text().strip() not in service.log.read_text()
 
 
 def test_refusals_are_for_the_reader_and_repeat_no_secret(serve: Serve) -> None:
@@ -98,19 +104,22 @@ def test_refusals_are_for_the_reader_and_repeat_no_secret(serve: Serve) -> None:
     with pytest.raises(InputError, match="not live"):
         service.client.snapshot("gate")
     body = {"id": "bad id", "source": NOWHERE, "fps": "many"}
-    answer = httpx.post(f"{service.client.url}/cameras", json=body, headers={"Origin": "http://evil.example"})
+    headers = {"Origin": "http://evil.example", "Authorization": f"Bearer {TOKEN}"}
+    answer = httpx.post(f"{service.client.url}/cameras", json=body, headers=headers)
     assert answer.status_code == 422
     assert "hidden-word" not in answer.text
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_full_disk_refuses_a_camera_instead_of_forgetting_it(serve: Serve, tmp_path: Path) -> None:
-    service = serve().ready()
-    (tmp_path / "data").rmdir()
-    (tmp_path / "data").write_text("in the way")
-    with pytest.raises(ServiceError, match="cannot be written"):
-        service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
-    assert service.client.status().cameras == []
+def test_a_disk_that_refuses_refuses_a_camera_instead_of_forgetting_it(serve: Serve, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data", "32m") as disk:
+        service = serve().ready()
+        fill(disk)
+        with pytest.raises(ServiceError, match="disk"):
+            service.client.add_camera(CameraRequest(id="gate", source=NOWHERE))
+        assert service.client.status().cameras == []
+        service.process.kill()
+        service.process.wait()
 
 
 def test_a_taken_port_is_told(serve: Serve, tmp_path: Path) -> None:
@@ -132,7 +141,8 @@ def test_reload_starts_again_when_code_changes(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.inference.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "serve", "--reload", "--port", str(service.port), "--data", str(tmp_path)]
     with open(service.log, "wb") as log:
-        service.process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+        env = {**os.environ, "XAIVA_SERVICE_TOKEN": TOKEN}
+        service.process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
     try:
         service.ready()
         first = service.client.status().started
