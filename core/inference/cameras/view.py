@@ -26,6 +26,8 @@ SAME = 0.005  # share of pixels that may differ in a frozen picture: a clock tha
 STRUCTURE = 6.0  # mean gradient, in grey levels, from which on a block has something to recognise
 ENOUGH_BLOCKS = 12  # that have structure: a view of fog or of a white wall cannot be told from another
 ALIKE = 0.35  # correlation of a block's gradients below which it shows something else
+FLAT = 0.5  # mean gradient below which nothing can be recognised: the view is covered there
+FADED = 0.15  # of the contrast that the clearest blocks kept: what is fainter is covered, or a trace of what was there
 # Of the blocks with structure. On the street of tests/support/street.py passers-by reach 0.04, shadows 0.13, any light
 # less than either; a view turned by 3 % of its width gives 0.34, a half covered one 0.49, another scene 0.86.
 MOVED_SHARE = 0.3
@@ -87,7 +89,7 @@ class ViewWatch:
         self._newest, self._before = picture, at
         black = float(np.percentile(picture[MIDDLE], 99.9)) < DARK
         frozen = not black and self._is_same(picture)
-        moved = False if black or frozen else self._structure.differs(self._usual, at)
+        moved = not black and self._structure.differs(self._usual, at)
         found = {AlertKind.BLACK: black, AlertKind.FROZEN: frozen, AlertKind.MOVED: moved}
         return [change for kind, active in found.items() if (change := self._settle(kind, active, at))]
 
@@ -176,9 +178,11 @@ def _blocks(values: Gradients) -> Gradients:
 
 
 def _moved(reference: Gradients, now: Gradients) -> bool:
-    energy = _blocks(reference * reference)
-    known = energy > BLOCK * BLOCK * STRUCTURE**2
+    before, after = _blocks(reference * reference), _blocks(now * now)
+    known = before > BLOCK * BLOCK * STRUCTURE**2
     if np.count_nonzero(known) < ENOUGH_BLOCKS:
         return False
-    alike = _blocks(reference * now) / np.sqrt(energy * _blocks(now * now) + 1e-6)
-    return bool(np.mean(alike[known] < ALIKE) > MOVED_SHARE)
+    alike = _blocks(reference * now) / np.sqrt(before * after + 1e-6)
+    contrast = np.sqrt(after / np.maximum(before, 1e-6))
+    gone = (after < BLOCK * BLOCK * FLAT**2) | (contrast < FADED * np.percentile(contrast[known], 80))
+    return bool(np.mean((gone | (alike < ALIKE))[known]) > MOVED_SHARE)

@@ -27,11 +27,12 @@ OPTIONS = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "frag_duration": "1000000",
     "flush_packets": "1",
+    "video_track_timescale": "90000",
 }
 BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
 DEFAULT_RATE = Fraction(25)
 LONGEST_JUMP = Fraction(10)  # seconds: more between two packets is a camera's clock that was set
-TICKS = Fraction(1, 90000)  # the clip's own unit of time, seconds
+TICKS = Fraction(1, 90000)  # the clip's own unit of time, seconds; as in OPTIONS
 CLOSE_SECONDS = 2.0
 
 VideoPacket: TypeAlias = "Packet[VideoStream]"
@@ -135,6 +136,7 @@ class ClipWriter:
             self._record(path)
             size = _on_disk(path)
         except (OSError, ValueError) as error:
+            logger.warning("clip %s: %s", path.name, error)
             self.finish(_reason(error, self.footage))
         except Exception:
             logger.exception("clip %s", path.name)

@@ -1,0 +1,185 @@
+"""What the service refuses or gives up, with which words: broken models, missing memory, missing cores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from core.errors import XaivaError
+from core.inference.cameras import camera as camera_module
+from core.inference.cameras import pipeline as pipeline_module
+from core.inference.cameras.admission import NoCores, admit
+from core.inference.cameras.camera import Lease
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.models.detector import Sample
+from core.inference.models.motion import MotionDetector
+from core.inference.models.scorer import Scorer
+from core.inference.resources.pool import ModelSpec, NoRoom, ResourcePool
+from core.inference.schemas import CameraRequest, CameraState
+from tests.inference.conftest import QUICK, UTC, Witness, until
+from tests.support import require, rtsp
+
+
+@dataclass
+class Moody(MotionDetector):
+    """A detector that fails, hangs or refuses to load when told to."""
+
+    failing: bool = False
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.gate.set()
+
+    def score(self, batch: Sequence[Sample]) -> list[float]:
+        """As the motion score, when in the mood."""
+        self.gate.wait(20)
+        if self.failing:
+            raise RuntimeError("illegal memory access")
+        return super().score(batch)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A camera that is a file."""
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    return rtsp.make_clip(tmp_path / "clip.mp4", seconds=2)
+
+
+@pytest.fixture
+def moody() -> Moody:
+    """The one detector of these tests."""
+    return Moody()
+
+
+@pytest.fixture
+def cameras(
+    moody: Moody, pool: ResourcePool, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MultiCameraManager]:
+    """A manager whose cameras use the moody detector, in a hurry."""
+    monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 0.3)
+    monkeypatch.setattr(camera_module, "RESTARTS", (0.1, 0.1, 0.1))
+    spec = ModelSpec(lambda: moody, 0)
+    manager = MultiCameraManager(witness, lambda _: pool.lease("moody", spec), zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    yield manager
+    moody.gate.set()
+    assert manager.stop() == []
+
+
+def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
+    cameras: MultiCameraManager, moody: Moody, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 60)
+    cameras.add(CameraRequest(id="a", source=str(clip)))
+    probe = cameras.get("a").status
+    until(probe, lambda one: len(one.scores) > 2)
+    moody.failing = True
+    assert "deciding failed" in until(probe, lambda one: bool(one.error)).error
+    moody.failing = False
+    status = until(probe, lambda one: not one.error)
+    assert (status.state, status.restarts) == (CameraState.LIVE, 0)
+
+
+def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
+    cameras: MultiCameraManager, moody: Moody, clip: Path, pool: ResourcePool
+) -> None:
+    cameras.add(CameraRequest(id="a", source=str(clip)))
+    cameras.add(CameraRequest(id="stopped", source=str(clip), enabled=False))
+    probe = cameras.get("a").status
+    until(probe, lambda one: len(one.scores) > 2)
+    moody.failing = True
+    status = until(probe, lambda one: one.state is CameraState.FAILED)
+    assert status.restarts == 3
+    assert "deciding failed" in status.reason
+    assert "3 restarts" in status.reason
+    assert [model.leases for model in pool.status().models] == [0]
+    assert cameras.get("stopped").status().state is CameraState.STOPPED
+    moody.failing = False
+    cameras.start_camera("a")
+    until(probe, lambda one: one.state is CameraState.LIVE and len(one.scores) > 2)
+
+
+def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, moody: Moody, clip: Path) -> None:
+    cameras.add(CameraRequest(id="a", source=str(clip)))
+    probe = cameras.get("a").status
+    until(probe, lambda one: len(one.scores) > 2)
+    moody.gate.clear()
+    seen = probe().frames
+    until(probe, lambda one: one.frames > seen + 15)  # the camera goes on, the newest frame waits
+    assert probe().dropped > 0
+    assert cameras.stop_camera("a").state is CameraState.STOPPED
+
+
+def refusing(calls: list[str], refusals: int, lease: Lease) -> Lease:
+    """A lease that has no room at first."""
+
+    def ask(request: CameraRequest) -> Scorer:
+        calls.append(request.id)
+        if len(calls) <= refusals:
+            raise NoRoom("Model big", "it needs 900 MB and 100 MB are left of 6000 MB on cuda:0", "stop a camera")
+        return lease(request)
+
+    return ask
+
+
+def test_a_camera_without_room_is_refused_with_the_numbers(lease: Lease, witness: Witness, clip: Path) -> None:
+    manager = MultiCameraManager(witness, refusing([], 1, lease), zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    with pytest.raises(NoRoom, match="900 MB and 100 MB"):
+        manager.add(CameraRequest(id="a", source=str(clip)))
+    assert manager.statuses() == []
+    manager.add(CameraRequest(id="a", source=str(clip)))
+    assert manager.stop() == []
+
+
+def test_a_kept_camera_without_room_waits_for_it(
+    lease: Lease, witness: Witness, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_module, "RESTARTS", (0.1, 0.1))
+    manager = MultiCameraManager(witness, refusing([], 2, lease), zone=UTC, backoff=QUICK, cores=64)
+    for name in ("a", "b"):
+        manager.add(CameraRequest(id=name, source=str(clip)))
+    manager.start()
+    until(manager.statuses, lambda found: all(one.state is CameraState.LIVE for one in found))
+    assert manager.stop() == []
+
+
+def test_another_detector_without_room_leaves_the_camera_as_it_was(lease: Lease, witness: Witness, clip: Path) -> None:
+    def ask(request: CameraRequest) -> Scorer:
+        if request.detection.detector != "motion":
+            raise NoRoom("Model big", "it needs 900 MB", "stop a camera")
+        return lease(request)
+
+    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    request = CameraRequest(id="a", source=str(clip))
+    manager.add(request)
+    with pytest.raises(XaivaError, match="900 MB"):
+        manager.update(CameraRequest.model_validate({**request.model_dump(), "detection": {"detector": "memory"}}))
+    assert manager.get("a").request == request
+    until(manager.get("a").status, lambda one: one.state is CameraState.LIVE)
+    assert manager.stop() == []
+
+
+def test_one_camera_more_than_the_cores_can_decode_is_refused() -> None:
+    admit("b", [], 2)
+    admit("b", [0.4] * 3, 2)
+    with pytest.raises(NoCores, match=r"4 cameras takes 1\.60 cores and one more about 0\.40; 1\.70 of 2"):
+        admit("b", [0.4] * 4, 2)
+
+
+def test_what_decoding_costs_is_measured_and_decides(lease: Lease, witness: Witness, clip: Path) -> None:
+    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=1e-6)
+    manager.start()
+    manager.add(CameraRequest(id="a", source=str(clip)))
+    load = until(manager.get("a").load, lambda one: one is not None)
+    assert load is not None
+    assert 0 < load < 1
+    with pytest.raises(NoCores):
+        manager.add(CameraRequest(id="b", source=str(clip)))
+    assert manager.stop() == []

@@ -1,0 +1,239 @@
+"""Clips: copied packets that play, whatever happened to their writer, the camera or the disk."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from av.packet import Packet
+
+from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.ring import PacketRing
+from core.inference.events.clips import ClipWriter, Footage, VideoPacket, footage_of
+from tests.inference.conftest import ROOT, until
+from tests.support import require, rtsp
+
+pytestmark = pytest.mark.camera
+
+RATE = 10
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Footage, list[VideoPacket]]:
+    """The packets of four seconds: four groups of ten."""
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    return packets_of(rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=4))
+
+
+def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return footage_of(stream), [packet for packet in container.demux(stream) if packet.size]
+
+
+def record(path: Path, footage: Footage, packets: list[VideoPacket]) -> tuple[float, int, str]:
+    """Write them; what `done` was told."""
+    told: list[tuple[float, int, str]] = []
+    clip = ClipWriter(footage, packets)
+    clip.start(path, lambda *outcome: told.append(outcome))
+    clip.finish()
+    assert clip.join(10)
+    return told[0]
+
+
+def frames_of(path: Path) -> list[float]:
+    """The times of all frames that decode, in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.time or 0.0 for frame in container.decode(video=0)]
+
+
+def test_a_clip_is_the_packets_themselves(source: tuple[Footage, list[VideoPacket]], tmp_path: Path) -> None:
+    footage, packets = source
+    path = tmp_path / "clip.mp4"
+    seconds, size, why = record(path, footage, packets)
+    assert (seconds, size, why) == (4.0, path.stat().st_size, "")
+    copied = packets_of(path)[1]
+    assert [bytes(packet) for packet in copied] == [bytes(packet) for packet in packets]
+    assert frames_of(path) == pytest.approx([index / RATE for index in range(40)])
+
+
+def test_times_only_grow_whatever_the_cameras_clock_does(
+    source: tuple[Footage, list[VideoPacket]], tmp_path: Path
+) -> None:
+    footage, packets = source
+    base = packets[0].time_base
+    assert base is not None
+    spoilt = []
+    for index, packet in enumerate(packets):
+        copy = Packet(bytes(packet))
+        copy.time_base, copy.is_keyframe = base, packet.is_keyframe
+        stamp = int(index / RATE / base)
+        copy.dts = copy.pts = stamp + (int(90000 / base) if 10 <= index < 20 else 0)  # set ahead by a day, and back
+        if index in (0, 25):  # as the first packet of an RTSP connection
+            copy.dts = copy.pts = None
+        if index == 30:
+            copy.dts = copy.pts = int(2.9 / base)  # twice the same
+        spoilt.append(copy)
+    seconds, _, why = record(tmp_path / "clip.mp4", footage, spoilt)
+    times = frames_of(tmp_path / "clip.mp4")
+    assert why == ""
+    assert len(times) == 40
+    assert all(before < after for before, after in pairwise(times))
+    assert seconds == pytest.approx(4, abs=0.3)
+    assert times[-1] == pytest.approx(3.9, abs=0.3)
+
+
+def test_a_killed_recording_plays(tmp_path: Path) -> None:
+    require(rtsp.available(), "GStreamer's RTSP server")
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.models.motion import MotionDetector
+from core.inference.resources.devices import Budget, HostMemory
+from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.schemas import CameraRequest
+from tests.inference.conftest import UTC, NoCosts, Witness
+pool = ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())
+spec = ModelSpec(MotionDetector, 0)
+manager = MultiCameraManager(Witness(Path(sys.argv[1])), lambda _: pool.lease("motion", spec), zone=UTC)
+manager.start()
+manager.add(CameraRequest(id="a", source=sys.argv[2], detection={{"threshold": 0, "minimum_seconds": 0}}))
+threading.Event().wait()
+"""
+    with rtsp.RtspServer({"cam": rtsp.Live()}) as server:
+        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), server.url("cam")], cwd=ROOT)
+        try:
+
+            def written() -> int:
+                assert child.poll() is None
+                return sum(file.stat().st_size for file in tmp_path.glob("*.mp4"))
+
+            first = until(written, lambda size: size > 5000)
+            until(written, lambda size: size > first + 20000)
+        finally:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+    (clip,) = tmp_path.glob("*.mp4")
+    times = frames_of(clip)
+    assert len(times) > 10
+    assert all(after - before == pytest.approx(1 / RATE, abs=0.05) for before, after in pairwise(times))
+    probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", str(clip)]
+    if rtsp.has_ffmpeg():
+        assert subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip() == "h264"
+
+
+def test_a_full_disk_fails_the_clip_with_a_reason(source: tuple[Footage, list[VideoPacket]]) -> None:
+    full = Path("/dev/full")
+    require(full.is_char_device(), "/dev/full")
+    _, _, why = record(full, *source)
+    assert "No space left" in why
+
+
+def test_a_slow_disk_never_holds_up_the_reader(source: tuple[Footage, list[VideoPacket]], tmp_path: Path) -> None:
+    footage, packets = source
+    told: list[str] = []
+    largest = sum(packet.size for packet in packets[:20])
+    clip = ClipWriter(footage, [], backlog=largest)
+    for packet in packets:  # nobody writes yet: as when the disk hangs
+        clip.write(packet)
+    clip.start(tmp_path / "clip.mp4", lambda seconds, size, why: told.append(why))
+    assert clip.join(10)
+    assert "disk is too slow" in told[0]
+
+
+def test_what_mp4_cannot_hold_is_told(tmp_path: Path) -> None:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    raw = tmp_path / "raw.avi"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=1"]
+    subprocess.run([*command, "-c:v", "rawvideo", str(raw)], check=True)
+    seconds, _, why = record(tmp_path / "clip.mp4", *packets_of(raw))
+    assert seconds == 0
+    assert "cannot hold rawvideo" in why
+    assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_the_ring_holds_whole_groups_for_so_long(source: tuple[Footage, list[VideoPacket]]) -> None:
+    _, packets = source
+    ring = PacketRing(1.5)
+    for index, packet in enumerate(packets[3:], start=3):  # joined in the middle of a group
+        ring.append(packet, index / RATE)
+        held = ring.since(0)
+        assert not held or held[0].is_keyframe
+    assert held == packets[20:]
+    assert ring.since(3.2) == packets[30:]
+    assert ring.size == sum(packet.size for packet in packets[20:])
+
+
+def test_the_ring_is_bounded_in_bytes_even_by_one_endless_group(source: tuple[Footage, list[VideoPacket]]) -> None:
+    _, packets = source
+    largest = sum(packet.size for packet in packets[:15])
+    ring = PacketRing(60, largest)
+    for index, packet in enumerate(packets):
+        ring.append(packet, index / RATE)
+        assert ring.size <= largest
+    endless = PacketRing(60, largest)
+    for index in range(40):
+        endless.append(packets[0] if index == 0 else packets[index % 9 + 1], index / RATE)
+    assert endless.since(0) == []
+
+
+def test_a_clip_begun_in_mid_stream_has_every_packet_once(
+    source: tuple[Footage, list[VideoPacket]], tmp_path: Path
+) -> None:
+    footage, packets = source
+    recorder = Recorder(60)
+    recorder.connected(footage)
+    told = threading.Event()
+    for index, packet in enumerate(packets):
+        recorder.keep(packet, index / RATE)
+        if index == 25:  # between a packet's arrival and its decoding
+            recording = recorder.begin(1.25, 3.0)
+            assert recording is not None
+            recording.clip.start(tmp_path / "clip.mp4", lambda *outcome: told.set())
+        recorder.decoded(packet, index / RATE, (640, 360))
+    assert told.wait(10)
+    copied = packets_of(tmp_path / "clip.mp4")[1]
+    assert [bytes(packet) for packet in copied] == [bytes(packet) for packet in packets[10:31]]
+    assert recorder.stop() == []
+
+
+def test_another_size_ends_the_clip_and_the_next_has_it(
+    source: tuple[Footage, list[VideoPacket]], tmp_path: Path
+) -> None:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    small = tmp_path / "small.h264"
+    whole = rtsp.make_clip(tmp_path / "small.mp4", seconds=2, size="320x240")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(whole), "-c", "copy", str(small)], check=True)
+    footage, packets = source
+    recorder = Recorder(60)
+    recorder.connected(footage)
+    first = recorder.begin(0, 60)
+    assert first is not None
+    with av.open(str(small)) as container:
+        others = [packet for packet in container.demux(video=0) if packet.size]
+    for index, (packet, size) in enumerate(
+        [*((one, (640, 360)) for one in packets), *((one, (320, 240)) for one in others)]
+    ):
+        recorder.keep(packet, index / RATE)
+        recorder.decoded(packet, index / RATE, size)
+    second = recorder.begin(0, 60)
+    assert second is not None
+    for name, recording in (("first", first), ("second", second)):
+        recording.clip.start(tmp_path / f"{name}.mp4", lambda *outcome: None)
+    recorder.stop()
+    assert all(recording.clip.join(10) for recording in (first, second))
+    assert len(frames_of(tmp_path / "first.mp4")) == 40
+    with av.open(str(tmp_path / "second.mp4")) as container:
+        sizes = {(frame.width, frame.height) for frame in container.decode(video=0)}
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == (320, 240)
+    assert sizes == {(320, 240)}
+    assert len(frames_of(tmp_path / "second.mp4")) == 20

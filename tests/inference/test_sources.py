@@ -1,0 +1,139 @@
+"""Every kind of source: live, or refused with the right word."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.inference.cameras.address import SourceKind, parse
+from core.inference.cameras.failures import Cause, classify
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.schemas import CameraRequest, CameraState, CameraStatus
+from tests.inference.conftest import Add, until
+from tests.support import require, rtsp
+from tests.support.streams import Proxy, Sender, certificate, free_port
+
+pytestmark = pytest.mark.camera
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of moving picture."""
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    return rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2)
+
+
+def live(status: CameraStatus) -> bool:
+    return status.state is CameraState.LIVE and status.frames > 5
+
+
+def test_mpeg_ts_over_http(clip: Path, add: Add) -> None:
+    url = f"http://127.0.0.1:{free_port()}/cam.ts"
+    with Sender(clip, url, listen=True):
+        status = until(add(url), live)
+    assert (status.width, status.height, status.codec) == (640, 360, "h264")
+
+
+def test_mpeg_ts_over_https_with_a_certificate_of_the_cameras_own(clip: Path, add: Add, tmp_path: Path) -> None:
+    port = free_port()
+    with Sender(clip, f"http://127.0.0.1:{port}/cam.ts", listen=True), Proxy(port, certificate(tmp_path)) as tls:
+        until(add(f"https://127.0.0.1:{tls.port}/cam.ts"), live)
+
+
+@pytest.mark.parametrize("way", ["tcp", "udp"])
+def test_bare_mpeg_ts(clip: Path, add: Add, way: str) -> None:
+    port = free_port(socket.SOCK_DGRAM if way == "udp" else socket.SOCK_STREAM)
+    target = f"tcp://127.0.0.1:{port}?listen=1" if way == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316"
+    with Sender(clip, target):
+        until(add(f"{way}://127.0.0.1:{port}"), live)
+
+
+def test_udp_without_a_sender_is_a_timeout(add: Add) -> None:
+    status = until(add(f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", timeout=1), lambda one: bool(one.cause))
+    assert status.cause == "timeout"
+
+
+def test_rtsp_over_udp_and_its_silence(server: rtsp.RtspServer, add: Add) -> None:
+    probe = add(server.url("cam"), transport="udp")
+    until(probe, live)
+    server.freeze()
+    until(probe, lambda one: one.state is CameraState.DISCONNECTED and one.cause == "timeout")
+    server.thaw()
+    until(probe, lambda one: live(one) and one.reconnects >= 1)
+
+
+def test_a_file_that_is_played_once_ends_and_can_be_started_again(
+    clip: Path, add: Add, manager: MultiCameraManager
+) -> None:
+    probe = add(str(clip), loop=False)
+    status = until(probe, lambda one: one.state is CameraState.STOPPED)
+    assert "to its end" in status.reason
+    assert status.frames == 20
+    manager.start_camera("a")
+    until(probe, live)
+
+
+@pytest.fixture
+def plain() -> Iterator[int]:
+    """A port that speaks no TLS: it answers each caller with a line of text."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            while True:
+                try:
+                    caller, _ = listener.accept()
+                except OSError:
+                    return
+                with caller:
+                    caller.sendall(b"220 mail.example ready\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("scheme", ["https", "rtsps"])
+def test_a_port_without_tls_is_told_apart_from_an_unknown_host(scheme: str, plain: int, add: Add) -> None:
+    port = add(f"{scheme}://127.0.0.1:{plain}/cam", "port")
+    host = add(f"{scheme}://no-such-host.invalid/cam", "host")
+    assert until(port, lambda one: bool(one.cause)).cause == "tls"
+    assert until(host, lambda one: bool(one.cause)).cause == "unreachable"
+
+
+def test_a_device_that_is_not_there_or_is_no_camera(add: Add, tmp_path: Path) -> None:
+    require(not Path("/dev/video77").exists(), "no device of that name")
+    status = until(add("/dev/video77"), lambda one: bool(one.cause))
+    assert (status.cause, status.reason) == ("not_found", "there is no such device")
+    device = parse("/dev/video0")
+    assert device.kind is SourceKind.DEVICE
+    for number, cause in (
+        (errno.EBUSY, Cause.REFUSED),
+        (errno.ENOTTY, Cause.CODEC),
+        (errno.ENXIO, Cause.NOT_FOUND),
+        (errno.EACCES, Cause.AUTH),
+    ):
+        failure = classify(OSError(number, "x"), device, opening=True, elapsed=0, timeout=5)
+        assert failure.cause is cause
+        assert "device" in failure.reason
+    unplugged = classify(OSError(errno.ENODEV, "x"), device, opening=False, elapsed=0, timeout=5)
+    assert unplugged.cause is Cause.END
+
+
+def test_a_connection_test_tells_what_is_there(
+    server: rtsp.RtspServer, clip: Path, manager: MultiCameraManager
+) -> None:
+    found = manager.test(CameraRequest(id="x", source=server.url("cam")))
+    assert (found.ok, found.width, found.height, found.codec) == (True, 640, 360, "h264")
+    assert found.fps == pytest.approx(10, rel=0.2)
+    assert manager.test(CameraRequest(id="x", source=str(clip))).fps == pytest.approx(10, rel=0.2)
+    missing = manager.test(CameraRequest(id="x", source=server.url("none")))
+    assert (missing.ok, missing.cause) == (False, "not_found")
+    refused = manager.test(CameraRequest(id="x", source="rtsp://user:hidden@127.0.0.1:9/x"))
+    assert refused.cause == "refused"
+    assert "hidden" not in refused.model_dump_json()
+    assert manager.statuses() == []
