@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
-from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
 from core.inference.log import set_up
 
 if TYPE_CHECKING:
-    from core.inference.cameras.observer import Decision
-    from core.inference.schemas import CameraAlert, CameraRequest
+    pass
 
 logger = logging.getLogger(__name__)
 
@@ -46,60 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from core.inference import store
-    from core.inference.cameras.manager import MultiCameraManager
-    from core.inference.models.motion import MotionDetector
-    from core.inference.resources.devices import Budget, HostMemory
-    from core.inference.resources.pool import ModelSpec, ResourcePool
+    from core.inference import given
     from core.inference.server import serve
     from core.inference.service import InferenceService
+    from core.inference.settings import read_settings
 
-    kept = store.CameraStore(options.data)
-    cameras = store.merged(
-        kept.load(),
-        store.read_cameras(options.config) if options.config else [],
-        store.from_environment(os.environ),
-        store.parse_cameras(options.camera, "--camera"),
+    settings = read_settings(os.environ, options.data)
+    cameras = given.merged(
+        given.read_cameras(options.config) if options.config else [],
+        given.from_environment(os.environ),
+        given.parse_cameras(options.camera, "--camera"),
     )
-    pool = ResourcePool(Budget(HostMemory(0), 0), costs=_NoCosts())
-    spec = ModelSpec(MotionDetector, 0)
-    manager = MultiCameraManager(_Told(options.data), lambda _request: pool.lease("motion", spec), zone=ZoneInfo("UTC"))
-    service = InferenceService(cameras, kept, manager)
-    serve(service, options.host, options.port, os.environ.get("XAIVA_SERVICE_TOKEN", ""))
+    serve(InferenceService(settings, cameras), options.host, options.port)
     return 0
-
-
-class _NoCosts:
-    """Models of no cost need no memory of it."""
-
-    def get(self, *_: str) -> int | None:
-        return None
-
-    def put(self, *_: object) -> None:
-        pass
-
-
-class _Told:
-    """Writes events into the log."""
-
-    def __init__(self, data: Path) -> None:
-        self._clips = data / "clips"
-
-    def decided(self, decision: Decision) -> None:
-        logger.info("camera %s: %s %.2f", decision.camera.id, decision.type, decision.score)
-
-    def ended(self, event: str, *_: object) -> None:
-        logger.info("event %s ended", event)
-
-    def clip_path(self, event: str) -> Path:
-        self._clips.mkdir(parents=True, exist_ok=True)
-        return self._clips / f"{event}.mp4"
-
-    def clip_done(self, event: str, seconds: float, _size: int, why: str) -> None:
-        logger.info("clip of %s: %.1f s %s", event, seconds, why)
-
-    def alert(self, camera: CameraRequest, alert: CameraAlert, active: bool) -> None:
-        logger.warning("camera %s: %s %s", camera.id, alert.reason, "" if active else "(over)")
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:

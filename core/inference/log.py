@@ -23,4 +23,5 @@ def set_up() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every plugin at every start
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every address, with what is secret in it

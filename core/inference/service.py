@@ -1,92 +1,262 @@
-"""The inference service: its cameras, what it keeps of them, and what it says of itself."""
+"""The inference service: its rooms put together, started and stopped in order, and what it says of itself."""
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import threading
 import time
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
-from core.inference.cameras.manager import MultiCameraManager
+from core.inference.accounts import Accounts
+from core.inference.agents.flow_file import read_flows
+from core.inference.agents.runner import FlowRunner
+from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
+from core.inference.database.cameras import CameraStore
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.events.logger import EventLogger
+from core.inference.events.media import MediaStore
+from core.inference.events.retention import Retention
+from core.inference.events.statistics import DailyStatistics
+from core.inference.events.store import EventStore
+from core.inference.incidents import Aftercare, Incidents
+from core.inference.jobs.learn import Learner, scored_by_memory
+from core.inference.models import catalogue
+from core.inference.models.analysis import analyser_of
+from core.inference.models.providers import choose
+from core.inference.models.scorer import Scorer
+from core.inference.notifications.notifier import Notifier
+from core.inference.notifications.rules import RuleStore
+from core.inference.resources.costs import DatabaseCosts
+from core.inference.resources.devices import Budget, find_budget
+from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import (
     API_VERSION,
     SERVICE_NAME,
     CameraRequest,
     CameraState,
     CameraStatus,
+    EventQuery,
+    Fact,
     Health,
     ServiceStatus,
 )
-from core.inference.store import CameraStore
+from core.inference.settings import MIB, ServiceSettings
+
+logger = logging.getLogger(__name__)
+
+DATABASE_PATIENCE = 60.0  # seconds that a database server may need to come up after this service
+DATABASE_RETRY = 2.0
+OLD_CAMERAS = "cameras.json"  # where earlier versions kept them
 
 
 class InferenceService:
-    """What the API speaks to; knows nothing of HTTP. Every method may be called from any thread."""
+    """What the API speaks to; knows nothing of HTTP. Every method may be called from any thread.
 
-    def __init__(self, cameras: Iterable[CameraRequest], store: CameraStore, manager: MultiCameraManager) -> None:
-        self._store = store
-        self.manager = manager
+    `given` are the cameras of the command line and the environment: each starts as it was changed over the API since,
+    but with the source it is given now. Raises what its rooms raise for settings and folders they cannot use.
+    """
+
+    def __init__(self, settings: ServiceSettings, given: Iterable[CameraRequest] = ()) -> None:
+        self.settings = settings
+        self.database = open_database(settings.database)
+        self.camera_store = CameraStore(self.database)
+        self.accounts = Accounts(self.database, settings.data, settings.service_token)
+        self.logger = EventLogger(self.database, settings.data / "spool", json_log=settings.event_log)
+        self.events = EventStore(self.database, self.logger)
+        self.statistics = DailyStatistics(self.database, settings.zone)
+        self.media = MediaStore(settings.data / "media")
+        self.retention = Retention(self.media.folder, self.database, settings)
+        self.pool = ResourcePool(_budget(settings), costs=DatabaseCosts(self.database))
+        self.rules = RuleStore(self.database)
+        self.notifier = Notifier(self.database, self.rules, settings)
+        self.analyser = analyser_of(settings, self.pool)
+        zone = ZoneInfo(settings.zone)
+        flows = FlowRunner(read_flows(settings.flows), self.notifier, self.analyser, zone)
+        find_facts = self._find_facts if _has_onnx() else None
+        self._incidents = Incidents(self.logger, self.media, self.analyser, flows, find_facts)
+        self.cameras = MultiCameraManager(self._incidents, self._lease, zone=zone, maximum=settings.max_cameras)
+        self._aftercare = Aftercare(
+            self.database, self.logger, self.media, self.analyser, self._incidents, self._settings_of
+        )
+        self.learning = Learner(self.cameras, self.pool, settings, self._learned)
         self._version = own_version()
-        self._started = time.time()
-        self._began = time.monotonic()
+        self._started, self._began = time.time(), time.monotonic()
         self._ready = False
-        self._changes = threading.Lock()  # file and cameras change together
-        for camera in cameras:
-            manager.add(camera)
+        self._changes = threading.Lock()  # database and cameras change together
+        self._finding = threading.Lock()  # the finder of persons is called by one thread at a time
+        self._restore(given)
 
     def start(self) -> None:
-        """Start the cameras."""
-        self.manager.start()
+        """Start everything, the cameras last."""
+        for room in (self.logger, self.retention, self.notifier, self.analyser, self._incidents, self._aftercare):
+            room.start()
+        self.cameras.start()
         self._ready = True
 
     def stop(self) -> list[str]:
-        """Stop the cameras within 5 s; returns the ids of those that hang in native code."""
+        """Stop the cameras, then what follows from them; what was decided is on disk when this returns.
+
+        Returns the ids of the cameras that hang in native code.
+        """
         self._ready = False
-        return self.manager.stop()
+        self.learning.stop()
+        hanging = self.cameras.stop()
+        for room in (self._aftercare, self._incidents, self.analyser, self.notifier, self.retention, self.logger):
+            room.stop()
+        self.pool.close()
+        self.accounts.close()
+        self.database.close()
+        return hanging
+
+    # -- what it says of itself -------------------------------------------------------------------------------------
 
     def health(self) -> Health:
         """Whether the service works, whatever its cameras do."""
-        statuses = self.manager.statuses()
+        statuses = self.cameras.statuses()
         live = sum(status.state is CameraState.LIVE for status in statuses)
         return Health(
-            live=not self._ready or self.manager.watching,
+            live=not self._ready or self.cameras.watching,
             ready=self._ready,
             version=self._version,
             detail=f"{live} of {len(statuses)} cameras live",
             service=SERVICE_NAME,
             api=API_VERSION,
+            database=self.logger.status().why,
         )
 
     def status(self) -> ServiceStatus:
-        """A snapshot of everything."""
+        """A snapshot of everything. What only the database knows is left out while it does not answer."""
+        newest, unacknowledged = "", 0
+        try:
+            newest = next((event.id for event in self.events.page(cameras=None, query=EventQuery(limit=1)).events), "")
+            unacknowledged = self.events.unacknowledged(None)
+        except DatabaseError as error:
+            logger.debug("the status lacks its counts: %s", error)
         return ServiceStatus(
             version=self._version,
             started=self._started,
             uptime=round(time.monotonic() - self._began, 1),
             rss=resident_bytes(),
-            cameras=self.manager.statuses(),
+            cameras=[self._completed(status) for status in self.cameras.statuses()],
+            ledger=self.pool.status(),
+            logger=self.logger.status(),
+            analyser=self.analyser.status(),
+            outbox=self.notifier.status(),
+            storage=self.media.status(),
+            newest_event=newest,
+            unacknowledged=unacknowledged,
+            zone=self.settings.zone,
         )
+
+    def _completed(self, status: CameraStatus) -> CameraStatus:
+        """With what other rooms know of the camera."""
+        request = self._settings_of(status.id)
+        learning = self.learning.status(request) if request else None
+        return status.model_copy(update={"suspended_until": self.notifier.suspended(status.id), "learning": learning})
+
+    # -- what changes it --------------------------------------------------------------------------------------------
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
         """Add a camera and keep it over a restart. Raises as `MultiCameraManager.add` and `CameraStore.put`."""
         with self._changes:
-            status = self.manager.add(request)
+            status = self.cameras.add(request)
             try:
-                self._store.put(request)
+                self.camera_store.put(request)
             except XaivaError:
-                self.manager.remove(request.id)
+                self.cameras.remove(request.id)
                 raise
-            return status
+            return self._completed(status)
+
+    def update_camera(self, request: CameraRequest) -> CameraStatus:
+        """Change a camera, now and after a restart. Raises as `MultiCameraManager.update` and `CameraStore.put`."""
+        with self._changes:
+            before = self.cameras.get(request.id).request
+            status = self.cameras.update(request)
+            try:
+                self.camera_store.put(request)
+            except XaivaError:
+                self.cameras.update(before)
+                raise
+            return self._completed(status)
 
     def remove_camera(self, camera: str) -> None:
-        """Stop a camera and forget it. Raises as `MultiCameraManager.remove` and `CameraStore.drop`."""
+        """Stop a camera and forget it; its events stay. Raises UnknownCamera, and as `CameraStore.drop`."""
         with self._changes:
-            self.manager.get(camera)
-            self._store.drop(camera)
-            self.manager.remove(camera)
+            self.cameras.get(camera)
+            self.camera_store.drop(camera)
+            self.cameras.remove(camera)
+            self.learning.drop(camera)
+
+    def learn(self, camera: str, minutes: float) -> None:
+        """Begin to learn the camera's normal pictures. Raises as `Learner.start`."""
+        self.learning.start(camera, minutes)
+
+    def cancel_learning(self, camera: str) -> None:
+        """End it; what was learned before stays. Raises UnknownCamera."""
+        self.cameras.get(camera)
+        self.learning.cancel(camera)
+
+    # -- how its rooms meet -----------------------------------------------------------------------------------------
+
+    def _restore(self, given: Iterable[CameraRequest]) -> None:
+        self.camera_store.take_over(self.settings.data / OLD_CAMERAS)
+        cameras = {camera.id: camera for camera in self.camera_store.load()}
+        for camera in given:
+            known = cameras.get(camera.id)
+            cameras[camera.id] = known.model_copy(update={"source": camera.source}) if known else camera
+        for camera in cameras.values():
+            self.cameras.add(camera)
+
+    def _lease(self, request: CameraRequest) -> Scorer:
+        detection = request.detection
+        return self.pool.lease(catalogue.key_of(detection), catalogue.spec_of(detection, self.settings))
+
+    def _learned(self, camera: str) -> None:
+        self.update_camera(scored_by_memory(self.cameras.get(camera).request))
+
+    def _find_facts(self, jpeg: bytes) -> list[Fact]:
+        """Persons in a snapshot; their model stays in the pool as long as nobody needs its room."""
+        with self._finding, self.pool.lease(catalogue.PERSONS, catalogue.persons_spec(self.settings)) as lease:
+            return lease.model.find(jpeg)
+
+    def _settings_of(self, camera: str) -> CameraRequest | None:
+        try:
+            return self.cameras.get(camera).request
+        except UnknownCamera:
+            return None
+
+
+def open_database(url: str) -> Database:
+    """The open database; a server that is still coming up is waited for. Raises as `Database`."""
+    until = time.monotonic() + DATABASE_PATIENCE
+    while True:
+        try:
+            return Database(url)
+        except DatabaseError as error:
+            if url.startswith("sqlite") or time.monotonic() >= until:
+                raise
+            logger.warning("%s; it is tried again", error)
+            time.sleep(DATABASE_RETRY)
+
+
+def _has_onnx() -> bool:
+    """Whether learned models can run at all; an image may be made without their engine."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+def _budget(settings: ServiceSettings) -> Budget:
+    """What the models may take: a GPU's memory where learned models can run there."""
+    gpu = _has_onnx() and choose(settings.onnx_provider).on_gpu
+    return find_budget(
+        gpu=gpu, vram_reserve=settings.vram_reserve_mb * MIB, memory_budget=settings.memory_budget_mb * MIB
+    )
 
 
 def own_version() -> str:

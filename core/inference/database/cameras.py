@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
+from core.inference.given import BrokenCameras, read_cameras
 from core.inference.schemas import CameraRequest
-from core.inference.store import BrokenCameras, read_cameras
 
 logger = logging.getLogger(__name__)
 
