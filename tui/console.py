@@ -16,6 +16,7 @@ def run(site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: 
     site = Site.open(site_root)
     environment.require_terminal()
     environment.prepare(low_bandwidth)
+    environment.save_memory()
     from tui.app import XaivaApp
     from tui.terminal.difference import run as run_app
 

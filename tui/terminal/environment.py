@@ -1,8 +1,10 @@
-"""Settings Textual reads once, when it is first imported: `prepare()` must run before that."""
+"""What must be set before Textual and other libraries are first imported: `prepare()` and `save_memory()`."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import MutableMapping
 
 from core.errors import InputError
@@ -13,6 +15,8 @@ _ALWAYS = {
     # A connection that drops leaves the user's terminal as it is. In Kitty's key mode every later key would be garbage.
     "TEXTUAL_DISABLE_KITTY_KEY": "1",
 }
+_M_ARENA_MAX = -8  # of glibc's mallopt(3)
+_UNUSED = ("httpx._main",)  # httpx's own command line, which loads half of rich and pygments
 _FRAMES_OVER_SSH = "30"  # a frame's time also bounds how long a key waits for its paint: 33 ms
 _FRAMES_ON_A_THIN_LINE = "10"
 
@@ -26,6 +30,16 @@ def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | Non
         environ.setdefault("TEXTUAL_FPS", _FRAMES_ON_A_THIN_LINE)
     elif environ.get("SSH_CONNECTION"):
         environ.setdefault("TEXTUAL_FPS", _FRAMES_OVER_SSH)
+
+
+def save_memory() -> None:
+    """One heap for all threads: with one each, as is usual, what a source's thread has used stays with it."""
+    for name in _UNUSED:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it fails, which httpx allows for
+    try:
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    except (OSError, AttributeError):
+        pass  # another C library, with other heaps
 
 
 def require_terminal() -> None:
