@@ -1,0 +1,347 @@
+"""The open database: what it keeps, who waits for whom, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.orm import Session
+
+from core import mounts
+from core.errors import InputError
+from core.inference.database import engine
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.database.models import CameraAccessRow, SettingRow, SuspensionRow, UserRow
+from core.inference.database.types import Utc
+from tests.support.disks import fill, read_only, small_disk
+from tests.support.postgres import Postgres
+
+THREADS = 8
+NOW = datetime(2026, 3, 29, 1, 0, 0, 123456, timezone.utc)
+
+
+def put(key: str, number: int) -> Callable[[Session], object]:
+    return lambda session: session.merge(SettingRow(key=key, value={"number": number}))
+
+
+def test_writers_come_one_after_the_other(database_url: str) -> None:
+    """A write that reads first sees what the one before it left: nothing is lost, nobody is refused."""
+    database = Database(database_url)
+
+    def add(session: Session) -> int:
+        row = session.get(SettingRow, "count")
+        number = row.value["number"] + 1 if row else 1
+        session.merge(SettingRow(key="count", value={"number": number}))
+        return number
+
+    results: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: results.extend(database.write(add) for _ in range(10))) for _ in range(THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == list(range(1, THREADS * 10 + 1))
+    database.close()
+
+
+def test_a_write_is_kept_whole_or_not_at_all(database_url: str) -> None:
+    database = Database(database_url)
+
+    def half(session: Session) -> None:
+        session.add(SettingRow(key="a", value={}))
+        session.flush()
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="middle"):
+        database.write(half)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SettingRow)) == 0
+    database.write(lambda session: session.add(SettingRow(key="a", value={})))
+    with pytest.raises(IntegrityError):
+        database.write(lambda session: session.add(SettingRow(key="a", value={})))
+    database.close()
+
+
+def test_a_reader_waits_for_no_writer(database_url: str) -> None:
+    database = Database(database_url)
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(session: Session) -> None:
+        session.add(SettingRow(key="a", value={}))
+        session.flush()
+        inside.set()
+        assert go.wait(10)
+
+    writer = threading.Thread(target=database.write, args=(slow,))
+    writer.start()
+    assert inside.wait(10)
+    with database.read() as session:
+        assert session.get(SettingRow, "a") is None
+    go.set()
+    writer.join()
+    with database.read() as session:
+        assert session.get(SettingRow, "a") is not None
+    database.close()
+
+
+def test_what_belongs_to_a_user_goes_with_it(database_url: str) -> None:
+    database = Database(database_url)
+    user = UserRow(
+        name="ada",
+        password_hash="",
+        role="viewer",
+        active=True,
+        limited=True,
+        created=NOW,
+        generation=0,
+        last_login=None,
+    )
+
+    def add(session: Session) -> None:
+        session.add(user)
+        session.flush()
+        session.add(CameraAccessRow(user="ada", camera="gate"))
+
+    database.write(add)
+    database.write(lambda session: session.delete(session.get(UserRow, "ada")))
+    with database.read() as session:
+        assert session.scalars(select(CameraAccessRow)).all() == []
+    with pytest.raises(IntegrityError):
+        database.write(lambda session: session.add(CameraAccessRow(user="nobody", camera="gate")))
+    database.close()
+
+
+def test_moments_are_utc_and_sort(database_url: str) -> None:
+    database = Database(database_url)
+    summer = timezone(timedelta(hours=2))
+    moments = [
+        NOW,
+        NOW.replace(microsecond=0),
+        (NOW + timedelta(hours=1)).astimezone(summer),
+        NOW - timedelta(days=9999),
+    ]
+    for number, moment in enumerate(moments):
+        database.write(lambda session, n=number, m=moment: session.add(SuspensionRow(camera=str(n), until=m)))
+    with database.read() as session:
+        rows = session.scalars(select(SuspensionRow).order_by(SuspensionRow.until)).all()
+    assert [row.until for row in rows] == sorted(moments)
+    assert all(row.until.tzinfo is timezone.utc for row in rows)
+    with pytest.raises(StatementError, match="no time zone"):
+        database.write(lambda session: session.add(SuspensionRow(camera="x", until=NOW.replace(tzinfo=None))))
+    database.close()
+
+
+@given(st.datetimes(timezones=st.timezones(), min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29)))
+def test_any_moment_comes_back(moment: datetime) -> None:
+    from sqlalchemy.dialects import sqlite
+
+    dialect = sqlite.dialect()
+    stored = Utc().process_bind_param(moment, dialect)
+    back = Utc().process_result_value(stored, dialect)
+    assert back is not None
+    assert back.utcoffset() == timedelta(0)
+    assert back == moment.astimezone(timezone.utc)
+
+
+def test_nobody_else_reads_the_file(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new' / 'xaiva.db'}")
+    database.write(put("a", 1))
+    for file in (tmp_path / "new").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    database.close()
+
+
+def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
+    table = Path("/proc/self/mountinfo").read_text() + f"99 1 0:99 / {tmp_path} rw - nfs4 server:/export rw\n"
+    monkeypatch.setattr(mounts, "_mounts", lambda: table)
+    with pytest.raises(DatabaseError, match=r"network file system \(nfs4\)") as caught:
+        Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+    assert "XAIVA_DATABASE_URL" in caught.value.remedy
+    assert not (tmp_path / "xaiva.db").exists()
+
+
+def test_a_lock_held_elsewhere_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
+    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+    code = (
+        f"import sqlite3; c = sqlite3.connect({str(tmp_path / 'xaiva.db')!r}, isolation_level=None)\n"
+        "c.execute('BEGIN IMMEDIATE'); print('held', flush=True); input(); c.execute('ROLLBACK')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(DatabaseError, match="another process holds its lock"):
+            database.write(put("a", 1))
+        with database.read() as session:  # readers go on
+            assert session.get(SettingRow, "a") is None
+        other.communicate("\n")
+    database.write(put("a", 1))
+    database.close()
+
+
+def test_a_write_that_hangs_does_not_hang_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+    inside, go = threading.Event(), threading.Event()
+
+    def slow(session: Session) -> None:
+        inside.set()
+        assert go.wait(10)
+
+    writer = threading.Thread(target=database.write, args=(slow,))
+    writer.start()
+    assert inside.wait(10)
+    with pytest.raises(DatabaseError, match="takes too long"):
+        database.write(put("a", 1))
+    go.set()
+    writer.join()
+    database.close()
+
+
+def test_a_full_disk_is_told_and_the_file_stays_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        database = Database(f"sqlite:///{disk / 'xaiva.db'}")
+        database.write(put("a", 1))
+        hog = fill(disk)
+        with pytest.raises(DatabaseError, match="its disk is full"):
+            database.write(lambda session: session.add(SettingRow(key="b", value={"text": "x" * 200_000})))
+        hog.unlink()
+        database.write(put("c", 1))
+        with database.read() as session:
+            assert set(session.scalars(select(SettingRow.key))) == {"a", "c"}
+            assert session.connection().exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        database.close()
+        fill(disk)
+        with pytest.raises(DatabaseError, match=r"full|No space"):
+            Database(f"sqlite:///{disk / 'other' / 'xaiva.db'}")
+
+
+def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        Database(f"sqlite:///{disk / 'xaiva.db'}").close()
+        with read_only(disk), pytest.raises(DatabaseError, match="Read-only file system") as caught:
+            Database(f"sqlite:///{disk / 'xaiva.db'}")
+        assert "--data DIR" in caught.value.remedy
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "xaiva.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(DatabaseError, match="damaged"):
+        Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "no URL"),
+        ("xaiva.db", "no URL"),
+        ("mysql://root:hidden@host/x", "not supported"),
+        ("sqlite://", "nothing would survive"),
+        ("sqlite:///:memory:", "nothing would survive"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_bad_input(url: str, why: str) -> None:
+    with pytest.raises(InputError, match=why) as caught:
+        Database(url)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_server_that_refuses_is_told_without_the_password(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    wrong = url.replace(postgres.password, "wrong-secret")
+    with pytest.raises(DatabaseError, match="user or password is refused") as caught:
+        Database(wrong)
+    assert "wrong-secret" not in str(caught.value)
+    with pytest.raises(DatabaseError, match="no such database"):
+        Database(url.rpartition("/")[0] + "/nowhere")
+    with pytest.raises(DatabaseError, match="nothing listens there") as caught:
+        Database(f"postgresql://xaiva:{postgres.password}@127.0.0.1:1/x")
+    assert postgres.password not in str(caught.value)
+    database = Database(url)
+    assert postgres.password not in database.url_shown
+    database.close()
+
+
+def test_a_server_that_came_back_is_used_again(postgres: Postgres) -> None:
+    database = Database(postgres.new_database())
+    database.write(put("a", 1))
+    postgres.stop()
+    try:
+        with pytest.raises(DatabaseError), database.read() as session:
+            session.get(SettingRow, "a")
+    finally:
+        postgres.start()
+    with database.read() as session:
+        assert session.get(SettingRow, "a") is not None
+    database.close()
+
+
+def test_a_standby_is_told(postgres: Postgres) -> None:
+    url = postgres.new_database()
+    database = Database(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = url.rpartition("/")[2]
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
+    database.close()  # the setting counts for new connections
+    with pytest.raises(DatabaseError, match="takes no writes"):
+        database.write(put("a", 1))
+    database.close()
+
+
+def test_settled_writes_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut leaves cannot be seen here; that both files are fsynced can."""
+    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+    database.write(put("a", 1))
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    database.settle()
+    assert synced == ["xaiva.db-wal", "xaiva.db"]
+    database.close()
+
+
+def test_two_open_an_empty_database_at_once(database_url: str) -> None:
+    failures: list[BaseException] = []
+
+    def open_it() -> None:
+        try:
+            Database(database_url).close()
+        except BaseException as error:  # told of below
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_it_is_a_database_of_its_own_kind(tmp_path: Path) -> None:
+    Database(f"sqlite:///{tmp_path / 'xaiva.db'}").close()
+    with sqlite3.connect(tmp_path / "xaiva.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()

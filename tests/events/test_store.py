@@ -1,0 +1,163 @@
+"""Events as people ask for them, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.inference.database.engine import Database
+from core.inference.events.ids import new_id
+from core.inference.events.logger import EventLogger
+from core.inference.events.store import EventStore
+from core.inference.schemas import Analysis, Event, EventQuery, Priority
+from tests.events.support import PATIENCE, an_event
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+
+
+@dataclass
+class Parts:
+    database: Database
+    logger: EventLogger
+    store: EventStore
+
+    def keep(self, *events: Event) -> None:
+        for event in events:
+            self.logger.log(event)
+        assert self.logger.flush(PATIENCE)
+
+    def ids(self, cameras: list[str] | None = None, **query: object) -> list[str]:
+        return [event.id for event in self.store.page(cameras=cameras, query=EventQuery.model_validate(query)).events]
+
+
+@pytest.fixture
+def parts(database_url: str, tmp_path: Path) -> Iterator[Parts]:
+    database = Database(database_url)
+    logger = EventLogger(database, tmp_path / "spool")
+    logger.start()
+    yield Parts(database, logger, EventStore(database, logger))
+    logger.stop()
+    database.close()
+
+
+def at(minutes: float, **fields: object) -> Event:
+    moment = NOON + timedelta(minutes=minutes)
+    return an_event(**{"started": moment, "decided": moment, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+@pytest.mark.parametrize("sort", ["time", "score"])
+def test_pages_hold_every_event_once_in_order(parts: Parts, sort: str, ascending: bool) -> None:
+    """Many share a moment and a score: only the id tells them apart."""
+    events = [at(number // 7, score=(number % 3) / 4) for number in range(60)]
+    parts.keep(*events)
+    found: list[Event] = []
+    query = EventQuery.model_validate({"sort": sort, "ascending": ascending, "limit": 7})
+    while True:
+        page = parts.store.page(cameras=None, query=query)
+        assert len(page.events) == 7 or not page.next
+        found += page.events
+        if not page.next:
+            break
+        query = query.model_copy(update={"cursor": page.next})
+    by = (lambda event: (event.started, event.id)) if sort == "time" else (lambda event: (event.score, event.id))
+    assert found == sorted(events, key=by, reverse=not ascending)
+
+
+def test_a_page_stays_where_it_was_while_events_come(parts: Parts) -> None:
+    old = [at(number) for number in range(6)]
+    parts.keep(*old)
+    first = parts.store.page(cameras=None, query=EventQuery(limit=3))
+    parts.keep(*(at(100 + number) for number in range(5)))
+    second = parts.ids(limit=3, cursor=first.next)
+    assert [event.id for event in first.events] + second == [event.id for event in reversed(old)]
+
+
+def test_each_filter_alone_and_all_together(parts: Parts) -> None:
+    low = at(0, camera="gate", type="motion", priority=Priority.LOW, score=0.5)
+    high = at(1, camera="gate", type="person", priority=Priority.HIGH, score=0.75, note="50%_of \\ it")
+    other = at(2, camera="yard", camera_name="Hof Süd", score=0.9, analysis=Analysis(description="A Red bag"))
+    parts.keep(low, high, other)
+    newest_first = [other.id, high.id, low.id]
+    assert parts.ids() == newest_first
+    assert parts.ids(camera="gate") == [high.id, low.id]
+    assert parts.ids(type="person") == [high.id]
+    assert parts.ids(priority="normal") == [other.id, high.id]  # that or above
+    assert parts.ids(since=high.started) == [other.id, high.id]
+    assert parts.ids(until=high.started) == [low.id]
+    assert parts.ids(minimum_score=0.75) == [other.id, high.id]
+    assert parts.ids(text="red BAG") == [other.id]
+    assert parts.ids(text="hof") == [other.id]
+    assert parts.ids(text="%_") == [high.id]  # taken as it stands
+    assert parts.ids(text="\\") == [high.id]
+    assert parts.ids(text="nowhere") == []
+    assert parts.ids(camera="gate", priority="high", minimum_score=0.6, acknowledged=False) == [high.id]
+
+
+def test_nobody_sees_more_cameras_than_allowed(parts: Parts) -> None:
+    gate, yard = at(0, camera="gate"), at(1, camera="yard")
+    parts.keep(gate, yard)
+    assert parts.ids(["gate"]) == [gate.id]
+    assert parts.ids([]) == []
+    assert parts.ids(["gate"], camera="yard") == []
+    assert parts.store.unacknowledged(["gate"]) == 1
+    assert parts.store.unacknowledged([]) == 0
+    assert parts.store.unacknowledged(None) == 2
+    assert parts.store.acknowledge([gate.id, yard.id], "ada", "", ["gate"]) == 1
+    assert parts.ids(acknowledged=False) == [yard.id]
+
+
+def test_acknowledging_counts_only_what_was_not(parts: Parts) -> None:
+    first, second = at(0), at(1, note="from the flow")
+    parts.keep(first, second)
+    heard: list[Event] = []
+    parts.logger.subscribe(heard.append)
+    assert parts.store.acknowledge([first.id, new_id()], "ada", "a cat", None) == 1
+    assert parts.store.acknowledge([first.id, second.id], "bob", "", None) == 1
+    done, also = parts.store.get(first.id), parts.store.get(second.id)
+    assert done is not None
+    assert also is not None
+    assert (done.acknowledged_by, done.note) == ("ada", "a cat")
+    assert done.acknowledged is not None
+    assert (also.acknowledged_by, also.note) == ("bob", "from the flow")
+    assert parts.store.unacknowledged(None) == 0
+    assert [event.id for event in heard] == [first.id, second.id]
+
+
+def test_protecting(parts: Parts) -> None:
+    event = at(0)
+    parts.keep(event)
+    assert parts.store.protect(event.id, True)
+    found = parts.store.get(event.id)
+    assert found is not None
+    assert found.protected
+    assert not parts.store.protect(new_id(), True)
+
+
+def test_an_event_is_found_before_the_database_has_it(parts: Parts) -> None:
+    parts.logger.stop()
+    late = EventLogger(parts.database, parts.logger._spool._folder)  # the same spool, and nobody writes
+    event = at(0)
+    late.log(event)
+    assert EventStore(parts.database, late).get(event.id) == event
+    late.stop()
+
+
+@pytest.mark.parametrize("cursor", ["x", "bm90IGpzb24=", "WzEsMl0=", "é", "WyJ0aW1lLSIsICJ5ZXN0ZXJkYXkiLCAieCJd"])
+def test_what_is_no_cursor_is_bad_input(parts: Parts, cursor: str) -> None:
+    with pytest.raises(InputError, match="Cursor"):
+        parts.ids(cursor=cursor)
+
+
+def test_a_cursor_of_another_order_is_bad_input(parts: Parts) -> None:
+    parts.keep(at(0), at(1))
+    following = parts.store.page(cameras=None, query=EventQuery(limit=1)).next
+    with pytest.raises(InputError, match="of this order"):
+        parts.ids(cursor=following, sort="score")
+    with pytest.raises(InputError, match="of this order"):
+        parts.ids(cursor=following, ascending=True)
