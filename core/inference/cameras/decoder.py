@@ -15,6 +15,7 @@ from core.inference.cameras.opening import open_source
 from core.inference.events.clips import Footage, VideoPacket, footage_of
 from core.inference.schemas import Transport
 
+PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
 LONGEST_GAP = 2.0  # seconds between two frames of a file beyond which its clock is taken as having jumped
 DEFAULT_GAP = 0.04  # seconds, for a file whose frames carry no time
 
@@ -29,6 +30,7 @@ class Connection:
         self._timeout = timeout
         self._newest = time.monotonic()
         self._container = open_source(address, timeout, transport)
+        self._taint = _Taint()
         self.damaged = 0
         self.codec = ""
         try:
@@ -56,15 +58,39 @@ class Connection:
         raise StreamEnded
 
     def decode(self, packet: VideoPacket) -> list[VideoFrame]:
-        """The frames in a packet; one that cannot be decoded has none and is counted in `damaged`."""
+        """The frames in a packet; what cannot be decoded, or only in part, is counted in `damaged`."""
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
             self.damaged += 1
+            self._taint.spoil()
             return []
         if frames:
             self._newest = time.monotonic()
+            self.damaged += sum(frame.is_corrupt for frame in frames)
         return frames
+
+    def trusted(self, frame: VideoFrame) -> bool:
+        """Whether the frame shows what the camera saw: neither it nor one that it builds on was damaged."""
+        return self._taint.trusted(frame, self._newest)
+
+
+class _Taint:
+    """A damaged frame spoils those after it up to the next key frame."""
+
+    def __init__(self) -> None:
+        self._spoilt = False
+        self._clean = time.monotonic()
+
+    def spoil(self) -> None:
+        self._spoilt = True
+
+    def trusted(self, frame: VideoFrame, now: float) -> bool:
+        if frame.key_frame or frame.is_corrupt:
+            self._spoilt = frame.is_corrupt
+        if not self._spoilt:
+            self._clean = now
+        return not self._spoilt or now - self._clean > PATIENCE
 
 
 class Pacer:

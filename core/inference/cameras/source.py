@@ -56,7 +56,7 @@ class _PlayedOnce(Exception):
 
 
 class CameraSource:
-    """Reads one camera in a thread of its own and hands every frame to `deliver`, which must return at once.
+    """Reads one camera in a thread of its own and hands every sound frame to `deliver`, which must return at once.
 
     Packets go to `recorder` before they are decoded. A file that is not to `loop` ends the source.
     """
@@ -137,12 +137,16 @@ class CameraSource:
         return SourceStatus(moment, *self._size, self._codec, fps, self._frames, self._damaged, age, load, cost)
 
     def _run(self, generation: int, stop: threading.Event) -> None:
+        told: tuple[Failure, int] | None = None
         while True:
             failure = self._attempt(generation, stop)
             delay = self._life.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
-            logger.warning("camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
+            news = (failure, self._life.now.connections)
+            level = logging.DEBUG if news == told else logging.WARNING  # said once, not for days
+            logger.log(level, "camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
+            told = news
             if stop.wait(delay) or not self._life.retry(generation):
                 return
 
@@ -204,16 +208,17 @@ class CameraSource:
         for image in images:
             if pacer is not None and not pacer.wait(image):
                 raise _Stale
-            self._accept(image, generation)
+            self._accept(image, generation, connection.trusted(image))
 
-    def _accept(self, image: VideoFrame, generation: int) -> None:
+    def _accept(self, image: VideoFrame, generation: int, trusted: bool) -> None:
         moment = self._life.now
         if not self._life.current(generation):
             raise _Stale
         arrived = time.monotonic()
         if moment.state is CameraState.CONNECTING:
             self._rate = Rate()
-            self._life.live(generation)
+            if self._life.live(generation):
+                logger.info("camera %s: live, %d x %d %s", self.name, image.width, image.height, self._codec)
         elif moment.state is not CameraState.LIVE:
             raise NoFrames  # the watch gave this connection up; begin a new one
         self._size = (image.width, image.height)
@@ -222,4 +227,5 @@ class CameraSource:
         self._frames += 1
         self._rate.tick()
         self._load.mark(arrived, self._frames)
-        self._deliver(Frame(image, captured, self._life.now.connections))
+        if trusted:  # a smeared picture would look like an anomaly
+            self._deliver(Frame(image, captured, self._life.now.connections))

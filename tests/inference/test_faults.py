@@ -1,0 +1,158 @@
+"""What cameras and networks do to a service, on live streams: each is told, healed, and costs the others no frame.
+
+The times to "offline" and to the first frame after the return are recorded as properties of the tests (and printed).
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from core.inference.cameras.address import parse
+from core.inference.cameras.frames import Frame
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.source import CameraSource
+from core.inference.schemas import CameraState, CameraStatus
+from tests.inference.conftest import QUICK, Add, until
+from tests.support import require, rtsp
+from tests.support.streams import Proxy
+
+pytestmark = pytest.mark.camera
+
+Probe = Callable[[], CameraStatus]
+Record = Callable[[str, object], None]
+TICKS = 9000  # of RTP's 90 kHz clock, between two frames of a camera with 10 a second
+
+
+def live(status: CameraStatus) -> bool:
+    return status.state is CameraState.LIVE and status.frames > 0
+
+
+def offline(status: CameraStatus) -> bool:
+    return status.state is CameraState.DISCONNECTED
+
+
+def timed(record: Record, name: str, probe: Probe, wanted: Callable[[CameraStatus], bool]) -> CameraStatus:
+    """Wait, and record how long that took."""
+    began = time.monotonic()
+    status = until(probe, wanted)
+    seconds = round(time.monotonic() - began, 2)
+    record(name, seconds)
+    print(f"{name}: {seconds} s")
+    return status
+
+
+@pytest.mark.parametrize("fault", ["frozen", "killed"])
+def test_offline_and_back(server: rtsp.RtspServer, add: Add, record_property: Record, fault: str) -> None:
+    probe = add(server.url("cam"), timeout=2)
+    until(probe, live)
+    if fault == "frozen":
+        server.freeze()
+    else:
+        server.kill()
+    status = timed(record_property, f"{fault}: seconds to offline", probe, offline)
+    assert status.cause in ("timeout", "end", "refused")
+    if fault == "frozen":
+        server.thaw()
+    else:
+        server.start()
+    status = timed(record_property, f"{fault}: seconds from its return to the first frame", probe, live)
+    assert status.reconnects >= 1
+
+
+def test_a_damaging_network_is_counted_and_overcome(server: rtsp.RtspServer, add: Add) -> None:
+    with Proxy(server.port) as network:
+        probe = add(server.url("cam").replace(str(server.port), str(network.port)), "through")
+        direct = add(server.url("cam"), "direct")
+        until(probe, live)
+        until(direct, live)
+        network.damaging = True
+        until(lambda: network.damaged, lambda count: count > 40)
+        until(probe, lambda one: one.damaged > 0 or one.reconnects > 0 or offline(one))
+        network.damaging = False
+        seen = probe().frames
+        until(probe, lambda one: live(one) and one.frames > seen + 20)
+        assert (direct().damaged, direct().reconnects) == (0, 0)
+
+
+def test_a_smeared_picture_is_not_scored(server: rtsp.RtspServer) -> None:
+    frames: list[Frame] = []
+    with Proxy(server.port) as network:
+        url = server.url("cam").replace(str(server.port), str(network.port))
+        source = CameraSource("a", parse(url), frames.append, Recorder(1), timeout=2, backoff=QUICK)
+        source.start()
+        until(lambda: len(frames), lambda count: count > 5)
+        network.damaging = True
+        until(lambda: source.status().damaged, lambda count: count > 10)
+        network.damaging = False
+        count = len(frames)
+        until(lambda: len(frames), lambda now: now > count + 10)
+        source.stop()
+    assert not any(frame.image.is_corrupt for frame in frames)
+    assert len(frames) < source.status().frames
+
+
+class Watched:
+    """A camera whose every frame's time stamp is kept."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.stamps: list[int] = []
+        self.source = CameraSource(name, parse(url), self._keep, Recorder(1), timeout=2, backoff=QUICK)
+        self.source.start()
+
+    def _keep(self, frame: Frame) -> None:
+        if frame.image.pts is not None:  # the first frame of a connection has none
+            self.stamps.append(frame.image.pts)
+
+
+def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer, add: Add) -> None:
+    require(rtsp.available(), "GStreamer's RTSP server")
+    with rtsp.RtspServer({"cam": rtsp.Live()}) as weak, Proxy(server.port) as network, socket.socket() as hole:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen()
+        good = [Watched(f"good{index}", server.url("cam")) for index in range(3)]
+        dies = add(weak.url("cam"), "dies")
+        spoilt = add(server.url("cam").replace(str(server.port), str(network.port)), "spoilt")
+        silent = add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam", "silent")
+        for probe in (dies, spoilt):
+            until(probe, live)
+        for one in good:
+            until(lambda one=one: len(one.stamps), lambda count: count > 5)
+        starts = [len(one.stamps) for one in good]
+        weak.kill()
+        network.damaging = True
+        until(dies, offline)
+        until(silent, lambda one: offline(one) and one.cause == "timeout")
+        until(spoilt, lambda one: one.damaged > 0 or one.reconnects > 0 or offline(one))
+        weak.start()
+        network.damaging = False
+        until(dies, live)
+        seen = spoilt().frames
+        until(spoilt, lambda one: live(one) and one.frames > seen + 10)
+        for one, start in zip(good, starts, strict=True):
+            until(lambda one=one: len(one.stamps), lambda count, start=start: count > start + 20)
+            one.source.stop()
+            assert one.source.status().damaged == 0
+            steps = {after - before for before, after in pairwise(one.stamps)}
+            assert max(steps) < 1.5 * TICKS
+            assert min(steps) > 0
+
+
+def test_a_stop_while_the_camera_hangs_takes_less_than_five_seconds(
+    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager
+) -> None:
+    probe = add(server.url("cam"), timeout=8)
+    until(probe, live)
+    server.freeze()
+    camera = manager.get("a")
+    began = time.monotonic()
+    manager.remove("a")
+    assert time.monotonic() - began < 5
+    assert manager.statuses() == []
+    server.thaw()
+    until(lambda: camera.ended, bool)
