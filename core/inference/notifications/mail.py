@@ -110,7 +110,7 @@ def _refusal(what: str, code: int, reply: bytes | str) -> XaivaError:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib wraps it
         return f"no answer within {SECONDS:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens at that host and port"

@@ -202,7 +202,9 @@ class Notifier:
         pause = IDLE_SECONDS
         for one in self._outbox.waiting():
             if now - one.created > GIVE_UP:
-                self._outbox.give_up(one.id, f"not taken within {GIVE_UP}; {one.why}".rstrip("; "))
+                self._outbox.give_up(
+                    one.id, f"not taken within {GIVE_UP.total_seconds() / 3600:.0f} hours; {one.why}".rstrip("; ")
+                )
                 continue
             pause = min(pause, self._start(one, now))
         return max(0.0, pause)

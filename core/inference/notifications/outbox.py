@@ -106,7 +106,7 @@ class Outbox:
         """How many wait, were sent and given up, of those still kept."""
         with self._database.read() as session:
             by_state = select(OutboxRow.state, func.count()).group_by(OutboxRow.state)
-            counts = {state: count for state, count in session.execute(by_state)}
+            counts = {row[0]: row[1] for row in session.execute(by_state)}
             of_waiting = select(func.min(OutboxRow.created)).where(OutboxRow.state == WAITING)
             oldest = session.scalar(of_waiting)
             failing = select(OutboxRow.why).where(OutboxRow.state == WAITING, OutboxRow.why != "")

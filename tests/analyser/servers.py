@@ -1,0 +1,28 @@
+"""What chat endpoints answer, and a memory of model costs that has none."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.receivers import Answer
+
+
+def chat(text: str) -> Answer:
+    """A chat endpoint's answer with that text."""
+    said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}], "usage": {}}
+    return Answer(body=json.dumps(said).encode())
+
+
+def verdict(kind: str = "person", description: str = "Somebody climbs the fence.", confidence: float = 0.8) -> Answer:
+    """A chat endpoint's answer that says so."""
+    return chat(json.dumps({"type": kind, "description": description, "confidence": confidence}))
+
+
+class NoCosts:
+    """A `CostStore` that remembers nothing."""
+
+    def get(self, key: str, device: str) -> int | None:
+        return None
+
+    def put(self, key: str, device: str, cost: int) -> None:
+        pass

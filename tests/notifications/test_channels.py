@@ -1,0 +1,128 @@
+"""Webhooks and Apprise over real HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import socket
+import time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from core.errors import InputError, XaivaError
+from core.inference import outgoing
+from core.inference.notifications.channels import Sender
+from core.inference.notifications.mail import Refused
+from core.inference.notifications.message import Message
+from core.inference.outgoing import Unreachable, post
+from core.inference.schemas import Channel, ChannelKind
+from core.inference.settings import ServiceSettings
+from tests.notifications.conftest import event, mail, webhook
+from tests.support.receivers import Answer, HttpReceiver
+
+
+@pytest.fixture
+def sender(tmp_path: Path) -> Sender:
+    return Sender(ServiceSettings(data=tmp_path, zone="Europe/Berlin"))
+
+
+def message(channel: Channel, count: int = 1) -> Message:
+    one = event()
+    return Message("key-1", "ops", channel, one, count, one.started, (one.id,))
+
+
+def test_a_webhook_is_signed_and_says_the_event(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_SECRET", "the key")
+    with HttpReceiver() as receiver:
+        sent = message(webhook(f"{receiver.url}/in", "HOOK_SECRET"), count=3)
+        sender.send(sent)
+        sender.send(sent)
+    first, second = receiver.received
+    # As a receiver checks it: docs/notifications.md has the same lines.
+    parts = dict(part.split("=", 1) for part in first.headers["x-xaiva-signature"].split(","))
+    expected = hmac.new(b"the key", parts["t"].encode() + b"." + first.body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(parts["v1"], expected)
+    assert abs(time.time() - int(parts["t"])) < 60
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == "key-1"
+    assert first.body == second.body
+    said = first.json
+    assert (said["count"], said["rule"], said["event"]["id"]) == (3, "ops", sent.event.id)
+
+
+def test_a_missing_secret_is_told_and_nothing_is_sent_unsigned(sender: Sender) -> None:
+    with HttpReceiver() as receiver:
+        with pytest.raises(XaivaError, match="NO_SUCH_SECRET"):
+            sender.send(message(webhook(receiver.url, "NO_SUCH_SECRET")))
+        assert receiver.received == []
+
+
+@pytest.mark.parametrize(("status", "hopeless"), [(400, True), (410, True), (404, False), (429, False), (503, False)])
+def test_what_is_worth_another_try(sender: Sender, status: int, hopeless: bool) -> None:
+    with HttpReceiver(lambda _: Answer(status)) as receiver:
+        with pytest.raises(XaivaError, match=str(status)) as error:
+            sender.send(message(webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/in?key=hunter2")))
+        assert isinstance(error.value, Refused) is hopeless
+        assert "hunter2" not in str(error.value)
+
+
+def test_redirects_are_not_followed(sender: Sender) -> None:
+    with HttpReceiver() as inner, HttpReceiver(lambda _: Answer(307, headers={"Location": inner.url})) as outer:
+        with pytest.raises(XaivaError, match="redirects"):
+            sender.send(message(webhook(outer.url)))
+        assert inner.received == []
+
+
+def test_a_name_that_leads_to_a_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(InputError, match=r"169\.254\.169\.254"):
+        post("http://metadata.internal/", b"", {}, 2, "Webhook")
+
+
+def test_a_server_that_drips_or_says_nothing_is_left_in_time() -> None:
+    with HttpReceiver(lambda _: Answer(body=b"x" * 500, drip=0.1)) as dripping:
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="no answer"):
+            post(dripping.url, b"{}", {}, 0.5, "Webhook")
+        assert time.monotonic() - began < 10  # not the 50 s it would drip
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(Unreachable, match="no answer"):
+        post(f"http://127.0.0.1:{silent.getsockname()[1]}", b"{}", {}, 0.3, "Webhook")
+    with pytest.raises(Unreachable, match="nothing listens"):
+        post(dripping.url, b"{}", {}, 2, "Webhook")
+
+
+def test_an_endless_answer_is_cut_off() -> None:
+    with HttpReceiver(lambda _: Answer(body=b"x" * (8 << 20))) as receiver:
+        assert len(post(receiver.url, b"{}", {}, 10, "Webhook").body) == outgoing.ANSWER_LIMIT
+
+
+def test_apprise_takes_the_rest(sender: Sender) -> None:
+    with HttpReceiver() as receiver:
+        sender.send(message(Channel(kind=ChannelKind.APPRISE, to=f"json://127.0.0.1:{receiver.port}/x"), count=2))
+        (received,) = receiver.received
+        assert received.json["title"] == "gate: person ×2 (normal)"
+        assert "Began:" in received.json["message"]
+        receiver.answer = lambda _: Answer(500)
+        with pytest.raises(XaivaError, match="500"):
+            sender.send(message(Channel(kind=ChannelKind.APPRISE, to=f"json://127.0.0.1:{receiver.port}/x")))
+
+
+def test_an_unsafe_apprise_url_of_an_older_database_is_not_used(sender: Sender) -> None:
+    with pytest.raises(InputError, match="own machine"):
+        sender.send(message(Channel(kind=ChannelKind.APPRISE, to="syslog://")))
+
+
+def test_without_a_mail_server_it_is_said(sender: Sender) -> None:
+    with pytest.raises(XaivaError, match="none is set"):
+        sender.send(message(mail("ops@example.org")))
+
+
+def test_texts_are_in_the_zone_and_on_one_line_where_they_must_be() -> None:
+    one = event().model_copy(update={"camera_name": "Gate\nBcc: all@example.org"})
+    said = Message("key", "ops", mail("a@b"), one, count=1)
+    assert "\n" not in said.subject()
+    assert said.text(ZoneInfo("Asia/Tokyo")).count("JST") == 1
+    assert json.loads(said.payload())["event"]["camera"] == "gate"

@@ -1,0 +1,133 @@
+"""What becomes one message and what becomes two, on both databases."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import update
+
+from core.inference.database.engine import Database
+from core.inference.database.models import OutboxRow
+from core.inference.notifications import outbox as outbox_module
+from core.inference.notifications.outbox import Outbox
+from core.inference.schemas import Priority
+from tests.notifications.conftest import event, mail, rule, webhook
+
+OPS = rule("ops", webhook("http://127.0.0.1:1/hook"), within=15)
+AT_ONCE = rule("each", webhook("http://127.0.0.1:1/hook"), within=0)
+
+
+def claim_all(outbox: Outbox) -> None:
+    """As if every message were being sent."""
+    for one in outbox.waiting():
+        assert outbox.claim(one.id)
+
+
+def dues(outbox: Outbox) -> list[float]:
+    """Seconds until each waiting message is due."""
+    now = datetime.now(timezone.utc)
+    return [round((one.due - now).total_seconds()) for one in outbox.waiting()]
+
+
+def test_the_first_goes_at_once_and_the_others_follow_as_one(either: Database) -> None:
+    outbox = Outbox(either)
+    outbox.put(event(), [OPS])
+    assert dues(outbox) == [0]
+    claim_all(outbox)
+    later = [event() for _ in range(5)]
+    for one in later:
+        assert outbox.put(one, [OPS]) == 1
+    follow_up = outbox.waiting()[1]
+    assert 13 <= (follow_up.due - datetime.now(timezone.utc)).total_seconds() <= 15
+    message = outbox.claim(follow_up.id)
+    assert message is not None
+    assert (message.count, message.events) == (5, tuple(one.id for one in later))
+    assert message.first == later[0].started
+    assert message.event == later[-1]
+
+
+def test_after_the_window_an_event_goes_at_once_again(either: Database) -> None:
+    outbox = Outbox(either)
+    outbox.put(event(), [OPS])
+    claim_all(outbox)
+    past = datetime.now(timezone.utc) - timedelta(seconds=16)
+    either.write(lambda session: session.execute(update(OutboxRow).values(due=past, created=past)))
+    outbox.put(event(), [OPS])
+    assert [round(due) for due in dues(outbox)] == [-16, 0]
+
+
+def test_other_cameras_types_rules_and_channels_are_other_messages(either: Database) -> None:
+    outbox = Outbox(either)
+    two = rule("two", webhook("http://127.0.0.1:1/hook"), mail("ops@example.org"))
+    for one in (event("gate"), event("yard"), event("gate", "vehicle")):
+        assert outbox.put(one, [OPS, two]) == 3
+    assert dues(outbox) == [0] * 9
+
+
+def test_what_was_not_tried_yet_takes_in_what_comes(either: Database) -> None:
+    outbox = Outbox(either)
+    for _ in range(40):
+        outbox.put(event(), [OPS])
+    (only,) = outbox.waiting()
+    message = outbox.claim(only.id)
+    assert message is not None
+    assert message.count == 40
+
+
+def test_a_more_urgent_event_waits_for_nothing(either: Database) -> None:
+    outbox = Outbox(either)
+    outbox.put(event(), [OPS])
+    claim_all(outbox)
+    outbox.put(event(), [OPS])
+    assert sorted(dues(outbox)) == [0, 15]
+    outbox.put(event(priority=Priority.CRITICAL), [OPS])
+    assert dues(outbox) == [0, 0]
+    first = outbox.claim(outbox.waiting()[0].id)
+    assert first is not None
+    assert (first.event.priority, first.count) == (Priority.CRITICAL, 2)
+
+
+def test_without_a_window_each_event_is_a_message(either: Database) -> None:
+    outbox = Outbox(either)
+    for _ in range(3):
+        outbox.put(event(), [AT_ONCE])
+    assert dues(outbox) == [0, 0, 0]
+
+
+def test_the_most_urgent_stands_first(either: Database) -> None:
+    outbox = Outbox(either)
+    for priority in (Priority.NORMAL, Priority.CRITICAL, Priority.LOW, Priority.HIGH):
+        outbox.put(event(f"camera-{priority.value}", priority=priority), [OPS])
+    messages = [outbox.claim(one.id) for one in outbox.waiting()]
+    assert [message.event.priority.rank for message in messages if message] == [3, 2, 1, 0]
+
+
+def test_an_event_that_is_told_twice_counts_once(either: Database) -> None:
+    outbox = Outbox(either)
+    one, other = event(), event()
+    assert [outbox.put(each, [OPS]) for each in (one, other, one, other)] == [1, 1, 0, 0]
+    claim_all(outbox)
+    assert outbox.put(one, [OPS]) == 0
+    assert [delivery.count for delivery in outbox.deliveries(10)] == [2]
+
+
+def test_what_was_finished_long_ago_is_forgotten_and_what_waits_is_not(
+    either: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox(either)
+    outbox.put(event("gate"), [OPS])
+    outbox.put(event("yard"), [OPS])
+    outbox.mark_sent(outbox.waiting()[0].id, datetime.now(timezone.utc))
+    past = datetime.now(timezone.utc) - timedelta(days=31)
+    either.write(lambda session: session.execute(update(OutboxRow).values(created=past)))
+    outbox.prune()
+    assert [delivery.state for delivery in outbox.deliveries(10)] == ["waiting"]
+    monkeypatch.setattr(outbox_module, "KEPT_MESSAGES", 3)
+    for number in range(6):
+        outbox.put(event(f"camera-{number}"), [AT_ONCE])
+    for one in outbox.waiting():
+        outbox.give_up(one.id, "too late")
+    outbox.prune()
+    assert len(outbox.deliveries(10)) == 3
+    assert (outbox.status().given_up, outbox.status().waiting) == (3, 0)
