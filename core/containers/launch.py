@@ -14,6 +14,7 @@ from core.containers.manage import watch_start
 from core.containers.model import Container
 from core.containers.refusals import explained
 from core.containers.settings import DEV_FOLDER, Mount, Settings, read
+from core.containers.users import container_user, give
 from core.engine import EngineError, connect, endpoint, engine_errors
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level, has_errors
@@ -99,12 +100,14 @@ def launch(
     aside.recover(client, name)
     around = _look_around(client, site, preset_name, settings, dev_mode)
     if create_folders and around.local:
-        _create_folders(settings)
+        _create_folders(settings, around.image)
     found = checks.findings(preset_name, name, settings, around, replace=replace)
     if has_errors(found) or around.image is None:
         raise LaunchError(f"Launch of {preset_name}", found)
     body = _body(site, preset_name, preset, settings, around.image, dev_mode)
     body["Image"] = around.image_tag
+    if around.local and (user := container_user(settings, around.image)):
+        body["User"] = user
     if settings.gpus:
         body["HostConfig"]["DeviceRequests"] = [device_request(around.gpus, settings.gpus)]
     old = next((one for one in around.containers if one.name == name), None)
@@ -118,10 +121,11 @@ def _look_around(
     return checks.look_around(client, preset_name, dev=dev, gpus=bool(settings.gpus), local=local)
 
 
-def _create_folders(settings: Settings) -> None:
+def _create_folders(settings: Settings, image: dict[str, Any] | None) -> None:
     for path in checks.missing_folders(settings):
         try:
             path.mkdir(parents=True)
+            give(path, image)
         except OSError as error:
             raise XaivaError(f"Folder {path}", str(error.strerror), "create it by hand") from error
 
@@ -146,6 +150,8 @@ def _body(
             "Mounts": [_mount(mount) for mount in settings.mounts],
             "RestartPolicy": {"Name": run.restart},
             "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
+            "ReadonlyRootfs": run.read_only,
+            "Tmpfs": {"/tmp": ""} if run.read_only else {},
         },
     }
     if dev:

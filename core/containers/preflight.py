@@ -13,6 +13,7 @@ from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
 from core.containers.listing import list_containers
 from core.containers.model import Container
 from core.containers.settings import Settings
+from core.containers.users import unwritable
 from core.engine import engine_errors
 from core.findings import Finding, Level
 
@@ -62,6 +63,7 @@ def findings(
     found += _name_taken(name, around.containers, replace)
     found += _ports_taken(preset_name, name, settings, around)
     found += _folders_missing(preset_name, settings, around, create_folders)
+    found += _folders_unwritable(preset_name, settings, around)
     return found
 
 
@@ -134,6 +136,22 @@ def _folders_missing(preset_name: str, settings: Settings, around: Surroundings,
     return [
         _error("volume-missing", f"Volume {path}", "there is no such file or folder", remedy, where)
         for path in missing_folders(settings)
+    ]
+
+
+def _folders_unwritable(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+    if not around.local:
+        return []
+    where = f"preset {preset_name}: run.volumes"
+    return [
+        _error(
+            "volume-not-writable",
+            f"Volume {folder}",
+            "it belongs to root, and the service does not run as root",
+            f"sudo chown -R {owner} {folder}",
+            where,
+        )
+        for folder, owner in unwritable(settings, around.image)
     ]
 
 

@@ -15,6 +15,7 @@ from core.presets.run_fields import parse_port, parse_volume
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
+DATA_FOLDER = "/data"  # where the service keeps all that it writes
 DEV_FOLDER = "/src"  # where dev mode puts the source in the container
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -31,13 +32,17 @@ class Mount:
 
 @dataclass(frozen=True)
 class Settings:
-    """`gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the engine's default."""
+    """`gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the engine's default.
+
+    `written` are the folders of this machine that the service keeps its data in.
+    """
 
     ports: tuple[Port, ...]
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
     shm_bytes: int
     gpus: tuple[str, ...]
+    written: tuple[str, ...] = ()
 
 
 def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings:
@@ -63,6 +68,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
         environment=environment,
         shm_bytes=int(parse_bytes(run.shm_size)) if run.shm_size else 0,
         gpus=() if run.gpus in ("", "none") else tuple(run.gpus.split(",")),
+        written=tuple(mount.source for mount in mounts if mount.target == DATA_FOLDER and not mount.named),
     )
 
 

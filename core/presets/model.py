@@ -235,6 +235,7 @@ class Run(Part):
     env_files: list[EnvFile] = []
     gpus: Gpus = ""
     shm_size: ShmSize = ""
+    read_only: bool = False  # the root file system; volumes and /tmp stay writable
     restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"
     command: list[str] = []
     health_check: HealthCheck | None = None

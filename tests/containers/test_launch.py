@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,44 @@ def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, i
     assert (note.level, note.code) == (Level.NOTE, "volume-made")
     launch(engine_site, NAME, chosen, create_folders=True)
     assert (engine_site.root / "models/deep").is_dir()
+
+
+@pytest.fixture
+def service_image(engine: TestEngine, image: str) -> Iterator[str]:
+    """The preset's image as one that holds the service: it does not run as root."""
+    command = ["build", "--quiet", "--tag", image, "-"]
+    engine.docker(*command, input=f"FROM {BASE_IMAGE}\nUSER 1000:1000\n".encode())
+    yield image
+    engine.docker("tag", BASE_IMAGE, image)
+
+
+def test_the_service_s_data_folder_decides_whom_it_runs_as(
+    engine_site: Site, client: docker.DockerClient, service_image: str
+) -> None:
+    chosen = preset(volumes=["./data:/data"], command=["sh", "-c", "touch /data/x /tmp/x; sleep 1000"], read_only=True)
+    launch(engine_site, NAME, chosen, create_folders=True)
+    data = engine_site.root / "data"
+    until((data / "x").exists)
+    assert (data / "x").stat().st_uid == 1000  # root made the folder and gave it away
+
+    for owner, runs_as in ((1234, "1234:1234"), (1000, "1000:1000")):
+        client.api.remove_container("xaiva-plain", force=True)
+        (data / "x").unlink()
+        os.chown(data, owner, owner)
+        launch(engine_site, NAME, chosen)
+        until((data / "x").exists)
+        details = client.api.inspect_container("xaiva-plain")
+        assert details["Config"]["User"] == runs_as
+        assert (data / "x").stat().st_uid == owner
+    assert details["HostConfig"]["ReadonlyRootfs"]
+    assert client.api.logs("xaiva-plain") == b""  # both files could be written
+
+    client.api.remove_container("xaiva-plain", force=True)
+    os.chown(data, 0, 0)
+    (finding,) = preflight(engine_site, NAME, chosen)
+    assert (finding.code, finding.remedy) == ("volume-not-writable", f"sudo chown -R 1000:1000 {data}")
+    data.chmod(0o777)
+    assert preflight(engine_site, NAME, chosen) == []
 
 
 def test_several_obstacles_are_all_named(engine_site: Site, client: docker.DockerClient) -> None:

@@ -35,8 +35,21 @@ class Demo:
         return list_builds(self.site)[0], recorder
 
     def shell(self, script: str, *options: str, image: str = f"xaiva/{NAME}:latest") -> str:
-        """What a shell in the image prints."""
-        words = ["run", "--rm", "--network", "none", *options, "--entrypoint", "sh", image, "-c", script]
+        """What a shell of root's in the image prints."""
+        words = [
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--user",
+            "root",
+            *options,
+            "--entrypoint",
+            "sh",
+            image,
+            "-c",
+            script,
+        ]
         return self.engine.docker(*words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -119,14 +120,22 @@ def test_a_sites_own_core_module_cannot_shadow_ours(demo: Demo, tmp_path: Path) 
     assert "HOSTILE" in direct, "the trap does not work"
 
 
-def test_the_default_command_answers_its_health_check(demo: Demo) -> None:
-    identity = demo.engine.docker("run", "--detach", "--network", "none", f"xaiva/{NAME}:latest").strip()
+def test_the_default_command_answers_its_health_check(demo: Demo, tmp_path: Path) -> None:
+    """As nobody special, on a root file system that is read-only: all it writes is in /data."""
+    os.chown(tmp_path, 1000, 1000)
+    words = ["run", "--detach", "--network", "none", "--read-only", "--tmpfs", "/tmp", "--volume", f"{tmp_path}:/data"]
+    identity = demo.engine.docker(*words, f"xaiva/{NAME}:latest").strip()
     try:
         probe = json.loads(demo.engine.docker("inspect", identity))[0]["Config"]["Healthcheck"]["Test"]
         deadline = time.monotonic() + 60
         while not _healthy(demo, identity, probe[1:]):
-            assert time.monotonic() < deadline, demo.engine.docker("inspect", identity)
+            assert time.monotonic() < deadline, demo.engine.docker("logs", identity)
             time.sleep(0.2)
+        assert demo.engine.docker("exec", identity, "id", "-u").strip() == "1000"
+        refused = demo.engine.docker("exec", identity, "sh", "-c", "touch /opt/xaiva/x 2>&1 || true")
+        assert "Read-only file system" in refused
+        assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {1000}
+        assert (tmp_path / "xaiva.db").is_file()
     finally:
         demo.engine.docker("rm", "--force", identity)
 
