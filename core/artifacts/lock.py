@@ -14,6 +14,8 @@ from core.artifacts.distributions import guess, platform_of
 from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
+from core.artifacts.resolve import Contradiction
+from core.artifacts.service_layer import engine_choices, engines
 from core.artifacts.stages import stage
 from core.artifacts.store import find_lock, folder, lock_sha256, write_lock
 from core.artifacts.wheels import LockedWheels, lock_wheels
@@ -67,12 +69,21 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
 
 def expanded_layers(site: Site, preset: Preset) -> Expanded:
-    """The preset's layers as they are locked: the implicit last layer `service` is among them."""
+    """The preset's layers as they are locked: the implicit last layer `service` is among them, still without the ONNX
+    Runtime that is chosen while locking."""
     expanded = expand(preset, site.presets, site_facts(site))
     if not preset.inference_service:
         return expanded
     layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]
     return Expanded(layers, expanded.indexes, expanded.pins)
+
+
+def with_engine(expanded: Expanded, choice: list[str]) -> Expanded:
+    """The layers, with these requirements added to the last one."""
+    if not choice:
+        return expanded
+    *below, (name, lines) = expanded.layers
+    return Expanded([*below, (name, [*lines, *choice])], expanded.indexes, expanded.pins)
 
 
 class _Locking:
@@ -251,16 +262,35 @@ class _Locking:
         local = self.folder / "local-wheels"
         names = sorted(path.name for path in local.glob("*.whl")) if local.is_dir() else []
         addresses = [[index.name, index.url] for index in expanded.indexes]
-        digest = _digest([expanded.layers, expanded.pins, addresses, self.preset.python_version, platform, names])
+        choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
+        asked = [expanded.layers, choices, expanded.pins, addresses, self.preset.python_version, platform, names]
+        digest = _digest(asked)
         if self.kept is not None and self.kept.inputs.get("wheels") == digest:
             self.inputs["wheels"] = digest
             return _kept_wheels(self.kept)
-        wheels = lock_wheels(
-            self.site, self.name, expanded, self.preset.python_version, platform, self.kept, self.network, self.progress
-        )
+        wheels = self._resolved(expanded, choices, platform)
         if not wheels.unlocked:
             self.inputs["wheels"] = digest
         return wheels
+
+    def _resolved(self, expanded: Expanded, choices: list[list[str]], platform: str) -> LockedWheels:
+        """With the first of the service's ONNX Runtimes that goes with the other layers; the last one always counts."""
+        for choice in choices[:-1]:
+            try:
+                wheels = self._lock_wheels(with_engine(expanded, choice), platform)
+            except Contradiction as error:
+                self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
+                continue
+            lost = engines(part.what.partition("=")[0].partition(" ")[0] for part in wheels.unlocked)
+            if len(engines(file.name for file in wheels.files)) == 1 and not lost:
+                return wheels
+            self.progress.log(f"{' with '.join(choice)} does not go with the other layers: they bring another build")
+        return self._lock_wheels(with_engine(expanded, choices[-1]), platform)
+
+    def _lock_wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
+        return lock_wheels(
+            self.site, self.name, expanded, self.preset.python_version, platform, self.kept, self.network, self.progress
+        )
 
 
 def _images(lock: Lock | None) -> list[LockedImage]:

@@ -27,7 +27,8 @@ DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
 TOP = "core"
 ROOMS = ("inference", "telemetry")  # what an image runs, and what it stands on; the console's rooms stay outside
-SUFFIXES = (".py", ".json", ".j2", ".tcss", ".sql", ".html", ".typed")
+SUFFIXES = (".py", ".json", ".j2", ".tcss", ".sql", ".html", ".typed", ".mako")
+WEIGHTS = "weights"  # folders of models: the files with their notices and licences
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day
 REGULAR_FILE = 0o100644 << 16
 
@@ -89,7 +90,8 @@ def _code() -> Iterator[tuple[str, bytes]]:
     ground = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
     rooms = (path for room in ROOMS for path in (folder / room).rglob("*"))
     for path in (*ground, *rooms):
-        if path.suffix in SUFFIXES and path.is_file() and "__pycache__" not in path.parts:
+        ours = path.suffix in SUFFIXES or path.parent.name == WEIGHTS
+        if ours and path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder.parent).as_posix(), path.read_bytes()
 
 

@@ -31,6 +31,10 @@ else:
 MOST_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
 
 
+class Contradiction(XaivaError):
+    """The requirements cannot be met together."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be resolved: `layers` in build order as (name, requirements)."""
@@ -276,7 +280,7 @@ class _Resolver:
         pins = f"; pins: {', '.join(self.wanted.pins)}" if self.wanted.pins else ""
         named = self._named_layers(text)
         where = f" (layers {', '.join(named)})" if named else ""
-        return XaivaError(
+        return Contradiction(
             f"The requirements of {self.wanted.preset} cannot be met together{where}",
             f"{text}\n  asked for: {asked}{pins}",
             "loosen one of the versions named above, in its layer or in pins",

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
-from core.inference.models.providers import CPU, CUDA, TENSORRT, Choice, choose
+from core.inference.models.providers import CPU, CUDA, TENSORRT, Choice, choose, runtime
 
 MOST_THREADS = 4  # of the machine's cores: the cameras' decoders need the rest
 GPU_LIMIT = 2 << 30  # bytes a session's arena may grow to: room for a large backbone, a third of a 6 GB card
@@ -75,8 +75,7 @@ class OnnxEngine:
     def load(self) -> None:
         """Read the file and make it ready; its weights are in memory afterwards. A model runs once before it counts as
         measured: call `run` with the largest batch next."""
-        import onnxruntime
-
+        onnxruntime = runtime()
         providers = [(name, self._options(name)) for name in self._choice.providers]
         with _explained(self.path):
             self._session = onnxruntime.InferenceSession(str(self.path), _session_options(onnxruntime), providers)

@@ -68,13 +68,27 @@ def choose(wish: Wish = "auto") -> Choice:
         return _CHOSEN[wish]
 
 
+def runtime() -> Any:
+    """The module `onnxruntime`. Raises XaivaError where it cannot be imported."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        remedy = "lock the preset again: the layer of the service brings it"
+        raise XaivaError("ONNX Runtime", f"it cannot be imported ({error})", remedy) from error
+    return onnxruntime
+
+
 def _choose(wish: Wish) -> Choice:
     cpu = Choice("cpu", (CPU,))
     if wish == "cpu":
         return cpu
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA counts GPUs as NVML does
-    import onnxruntime
-
+    try:
+        onnxruntime = runtime()
+    except XaivaError as error:
+        if wish != "auto":
+            raise
+        return Choice("cpu", (CPU,), error.why)
     available = onnxruntime.get_available_providers()
     gpu, why = _gpu()
     wanted = Choice("tensorrt", (TENSORRT, CUDA, CPU)) if wish == "tensorrt" else Choice("cuda", (CUDA, CPU))
