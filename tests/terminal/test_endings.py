@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -93,12 +94,12 @@ def test_a_line_that_takes_nothing_at_all_does_not_hold_the_end() -> None:
 def test_the_newest_state_is_shown_on_a_slow_line() -> None:
     """Frames are not queued: what arrives after a while is what holds then, not what held long ago."""
     with sample("flood", bits_per_second=64_000) as session:
-        session.wait_for("count")
-        seen = [int(session.text.split()[1])]
+        seen: list[int] = []
         deadline = time.monotonic() + 20
         while len(seen) < 4 and time.monotonic() < deadline:
-            if (now := int(session.text.split()[1])) != seen[-1]:
-                seen.append(now)
+            shown = re.match(r"count (\d+) ", session.text)  # of a frame that is still coming in, a part may be missing
+            if shown and int(shown[1]) not in seen[-1:]:
+                seen.append(int(shown[1]))
         assert len(seen) == 4
         assert all(after - before > 5 for before, after in pairwise(seen[1:]))  # frames skipped
 

@@ -21,6 +21,7 @@ Row = list[Cell]
 EMPTY: Cell = (" ", parse_blank(""))
 LOST: Cell = ("\0", PLAIN)  # whatever is wanted there, the terminal shows something else
 _SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
+_SORTED_CELLS = 400  # a larger frame is seen coming in on a thin line: from top to bottom, as one reads
 # DECSC and DECRC: a style of 20 bytes comes back for 4. Saved again at once, for emulators that forget it.
 _SAVE = "\x1b7"
 _RESTORE = "\x1b8\x1b7"
@@ -156,7 +157,7 @@ class Frame:
             self.clearings += 1
         dirty = [y for y in sorted(self._dirty) if self._wanted[y] != self._shown[y]]
         runs = [run for y in dirty for run in self._runs(y)]
-        if len(runs) <= _SORTED_RUNS:
+        if len(runs) <= _SORTED_RUNS and sum(run.stop - run.x for run in runs if not run.erase) <= _SORTED_CELLS:
             while runs:
                 nearest = min(runs, key=self._way)
                 runs.remove(nearest)
