@@ -87,10 +87,8 @@ class _Way:
         return statistics.quantiles(self._seconds, n=100)[98]
 
     def tell(self) -> None:
-        median = statistics.median(self._seconds)
-        print(
-            f"{self._name:<32} {self.rate:7.0f} calls a second   p50 {median * 1000:6.1f} ms   p99 {self.p99 * 1000:6.1f} ms"
-        )
+        median, p99 = statistics.median(self._seconds) * 1000, self.p99 * 1000
+        print(f"{self._name:<32} {self.rate:7.0f} calls a second   p50 {median:6.1f} ms   p99 {p99:6.1f} ms")
 
     def _camera(self) -> None:
         for _ in range(EVENTS // CAMERAS):

@@ -14,7 +14,7 @@ import pytest
 from core.errors import InputError, XaivaError
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.database.models import EventRow
+from core.inference.database.models import EventRow, SettingRow
 from core.inference.events import retention as retention_module
 from core.inference.events.applying import apply
 from core.inference.events.ids import moment_of, new_id
@@ -151,6 +151,27 @@ def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path) -> None:
         assert there(media) == set(ids[2:])
         media.put_snapshot(ids[3], b"j")
     database.close()
+
+
+def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        database = Database(f"sqlite:///{disk / 'xaiva.db'}")
+        media = MediaStore(disk / "media")
+        event = id_of(3)
+        started = moment_of(event)
+        told = an_event(event, started=started, decided=started, clip=Clip(state="done"), snapshot=True)
+        database.write(lambda session: apply(session, "test", [of_event(told)], 0))
+        media.prepare(event).write_bytes(b"c" * MEGA)
+        os.utime(media.clip_path(event), (0, 0))
+        fill(disk)
+        with pytest.raises(DatabaseError):
+            database.write(lambda session: session.add(SettingRow(key="x", value={"x": "x" * 200_000})))
+        Retention(media.folder, database, settings(tmp_path, clips_free_gb=0.0005)).run_once()
+        gone = row(database, event)
+        assert gone is not None
+        assert gone.clip_why == "removed to make room"
+        assert there(media) == set()
+        database.close()
 
 
 def test_without_the_database_nothing_goes(postgres: Postgres, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _KNOWN = (
     ("unable to open database file", "the file cannot be opened", "make its folder writable for this user"),
     ("not a database", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
     ("malformed", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
-    ("disk I/O error", "its disk fails", "look at the disk's health; what was decided waits in the spool"),
+    ("disk I/O error", "its disk fails", "look at the disk's room and health; what was decided waits in the spool"),
     ("password authentication failed", "user or password is refused", "put the right ones into XAIVA_DATABASE_URL"),
     ("Connection refused", "nothing listens there", "start the database, or correct XAIVA_DATABASE_URL"),
     ("does not exist", "no such database, user or table", "create it, or correct XAIVA_DATABASE_URL"),

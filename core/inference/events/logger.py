@@ -47,7 +47,7 @@ class EventLogger:
         self._subscribers: list[Callable[[Event], None]] = [JsonLog(json_log).append] if json_log else []
         self._thread: threading.Thread | None = None
         self._position: int | None = None  # how far the database has come; None until it has been asked
-        self._hurry = self._flushing = self._stopping = False
+        self._hurry = self._retry_now = self._stopping = False
         self._behind = self._failing = self._refused = ""
         self._logged = self._written = 0
         self._waiting = 0
@@ -116,12 +116,9 @@ class EventLogger:
         """Write now what waits; True when the database has all that was logged before, within `timeout` seconds."""
         end = self._spool.end
         with self._wake:
-            self._hurry = self._flushing = True
+            self._hurry = self._retry_now = True
             self._wake.notify_all()
-            try:
-                return self._wake.wait_for(lambda: self._position is not None and self._position >= end, timeout)
-            finally:
-                self._flushing = False
+            return self._wake.wait_for(lambda: self._position is not None and self._position >= end, timeout)
 
     def status(self) -> LoggerStatus:
         """How it is now."""
@@ -166,6 +163,7 @@ class EventLogger:
     def _run(self) -> None:
         retry = FIRST_RETRY
         while True:
+            self._check_disk()
             try:
                 more = self._write_batch()
                 retry = FIRST_RETRY
@@ -174,7 +172,6 @@ class EventLogger:
                     return
                 retry = min(LAST_RETRY, retry * 2)
                 continue
-            self._check_disk()
             with self._wake:
                 if self._stopping and not more and self._position == self._spool.end:
                     return
@@ -188,15 +185,14 @@ class EventLogger:
             if why != self._behind:
                 log.error("events wait on disk: %s", why)
             self._behind = why
-            self._hurry = False
-            self._wake.wait_for(lambda: self._flushing or self._stopping, seconds)
+            self._wake.wait_for(lambda: self._retry_now or self._stopping, seconds)
             return not self._stopping
 
     def _write_batch(self) -> bool:
         """Bring one batch into the database; True when there was more than fits into one."""
-        position = self._find_position() if self._position is None else self._position
         with self._wake:
-            self._hurry = False
+            self._hurry = self._retry_now = False
+        position = self._find_position() if self._position is None else self._position
         end = self._spool.end
         batch = list(islice(self._spool.records(position), LARGEST_BATCH))
         events = self._write(batch) if batch else []

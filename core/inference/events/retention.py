@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
 from core.inference.database.models import EventRow
 from core.inference.events.ids import moment_of
 from core.inference.events.media import MediaStore, Stored, existing
@@ -68,9 +69,9 @@ class Retention:
 
     def run_once(self) -> Removed:
         """One run. Raises DatabaseError, without which nobody knows what is protected, and XaivaError for the disk."""
-        events = self._remove_events()
         try:
-            return self._remove_files(events)
+            removed = self._remove_files()  # first: on a full disk the database takes nothing before
+            return replace(removed, events=self._remove_events())
         except OSError as error:
             what = f"{error.filename or self._media.folder}"
             raise XaivaError(what, error.strerror or str(error), "make the folder of the clips writable") from error
@@ -102,7 +103,7 @@ class Retention:
         logger.info("%d events from before %s were removed; their statistics stay", removed, day)
         return removed
 
-    def _remove_files(self, events: int) -> Removed:
+    def _remove_files(self) -> Removed:
         now = _now()
         _remove_leftovers(self._media.folder)
         stored = _by_event(self._media.files())
@@ -120,7 +121,7 @@ class Retention:
         forced = [one for one in crowded if one.event in protected]
         if forced:
             logger.warning("nothing but protected events was left: clips of %d of them were removed", len(forced))
-        return Removed(sum(len(one.files) for one in gone), sum(one.bytes for one in gone), len(forced), events)
+        return Removed(sum(len(one.files) for one in gone), sum(one.bytes for one in gone), len(forced))
 
     def _excess(self, used: int) -> float:
         """Bytes that must go."""
@@ -134,17 +135,29 @@ class Retention:
             return set(session.scalars(select(EventRow.id).where(EventRow.protected.is_(True))))
 
     def _remove(self, media: list[_Media], why: str) -> None:
-        """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes."""
+        """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes.
+
+        On a full disk the database may say so only once they are gone.
+        """
         for at in range(0, len(media), STEP):
             step = media[at : at + STEP]
-            self._database.write(partial(_mark, [one.event for one in step], why))
-            for file in (file for one in step for file in one.files):
-                file.path.unlink(missing_ok=True)
-            for folder in {file.path.parent for one in step for file in one.files}:
-                with suppress(OSError):
-                    folder.rmdir()  # only when nothing is left in it
+            mark = partial(_mark, [one.event for one in step], why)
+            try:
+                self._database.write(mark)
+            except DatabaseError:
+                _unlink(step)
+                self._database.write(mark)
+            _unlink(step)
         if media:
             logger.info("clips and snapshots of %d events: %s", len(media), why)
+
+
+def _unlink(media: list[_Media]) -> None:
+    for file in (file for one in media for file in one.files):
+        file.path.unlink(missing_ok=True)
+    for folder in {file.path.parent for one in media for file in one.files}:
+        with suppress(OSError):
+            folder.rmdir()  # only when nothing is left in it
 
 
 def _mark(events: list[str], why: str, session: Session) -> None:

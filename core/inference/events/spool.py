@@ -41,10 +41,11 @@ class _Segment:
 
 
 class _Entry:
-    """A line that a thread waits for."""
+    """A line that a thread waits for, until it is `done` or until that thread is to write for all that wait."""
 
     def __init__(self, line: bytes) -> None:
         self.line = line
+        self.turn = threading.Event()
         self.done = False
         self.error: OSError | None = None
 
@@ -55,8 +56,9 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: list[_Entry] = []
-        self._lock = threading.Lock()  # _waiting, _segments
-        self._commit = threading.Lock()  # held by the thread that writes for all
+        self._writing = False  # a thread writes for all that wait, and then hands that on to the one that waits longest
+        self._lock = threading.Lock()  # _waiting, _writing, _segments
+        self._files = threading.Lock()  # the open segment
         self._file: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,9 +85,11 @@ class Spool:
         entry = _Entry(line)
         with self._lock:
             self._waiting.append(entry)
-        with self._commit:  # whoever gets it first writes for all that came meanwhile
-            if not entry.done:
-                self._write_waiting()
+            first, self._writing = not self._writing, True
+        if not first:
+            entry.turn.wait()
+        if not entry.done:
+            self._write_waiting()
         if entry.error is not None:
             raise self._refusal(entry.error) from entry.error
         return self._end
@@ -142,7 +146,7 @@ class Spool:
 
     def close(self) -> None:
         """Let another process have it. What is appended afterwards raises SpoolError."""
-        with self._commit:
+        with self._files:
             self._close_segment()
             if self._hold is not None:
                 os.close(self._hold)
@@ -151,20 +155,35 @@ class Spool:
     def _write_waiting(self) -> None:
         with self._lock:
             entries, self._waiting = self._waiting, []
-        data = b"".join(entry.line for entry in entries)
-        error: OSError | None = None
+        error: OSError | None = OSError("the write was broken off")
         try:
-            segment, file = self._open_segment()
-            _write_all(file, data)
-            os.fdatasync(file)
+            error = self._write(b"".join(entry.line for entry in entries))
+        finally:
+            for entry in entries:
+                entry.error = error
+                entry.done = True
+                entry.turn.set()
+            with self._lock:
+                if self._waiting:
+                    self._waiting[0].turn.set()
+                else:
+                    self._writing = False
+
+    def _write(self, data: bytes) -> OSError | None:
+        with self._files:
+            try:
+                segment, file = self._open_segment()
+                _write_all(file, data)
+                os.fdatasync(file)
+            except OSError as error:
+                self._abandon_segment(len(data))
+                return error
+            except BaseException:
+                self._abandon_segment(len(data))
+                raise
             segment.end += len(data)  # before _end: whoever reads up to that must find all of it
             self._end = segment.end
-        except OSError as refused:
-            error = refused
-            self._abandon_segment(len(data))
-        for entry in entries:
-            entry.error = error
-            entry.done = True
+            return None
 
     def _open_segment(self) -> tuple[_Segment, int]:
         """The segment to append to: this run's newest unless it is full."""
