@@ -1,0 +1,98 @@
+"""One real service for all tests of a file, with people of every role and some events in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+import av
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from core.inference.cameras.picture import jpeg
+from core.inference.events.ids import new_id
+from core.inference.schemas import CameraRequest, Clip, Event, Role, UserRequest
+from core.service_client import ServiceClient
+from tests.api.serving import Running, served
+
+PASSWORD = "correct horse battery"
+NOWHERE = "rtsp://user:hidden-word@127.0.0.1:9/none"
+CLIP = bytes(range(256)) * 400  # 102,400 bytes, every place tells where it is
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with the cameras `gate` and `yard`, which nothing answers."""
+    with served(tmp_path_factory.mktemp("service")) as one:
+        for camera in ("gate", "yard"):
+            one.service.add_camera(CameraRequest(id=camera, source=NOWHERE, timeout=1))
+        for name, role, cameras in PEOPLE:
+            one.service.accounts.users.add(
+                UserRequest(name=name, password=SecretStr(PASSWORD), role=role, cameras=cameras)
+            )
+        yield one
+
+
+PEOPLE: tuple[tuple[str, Role, list[str] | None], ...] = (
+    ("viewer", Role.VIEWER, None),
+    ("operator", Role.OPERATOR, None),
+    ("admin", Role.ADMIN, None),
+    ("gatekeeper", Role.OPERATOR, ["gate"]),
+)
+
+
+@pytest.fixture(scope="module")
+def people(running: Running) -> dict[str, ServiceClient]:
+    """Everybody's client by name, logged in; `nobody` has no token."""
+    clients = {"nobody": running.client("")}
+    for name, _role, _cameras in PEOPLE:
+        clients[name] = running.client(running.client("").login(name, PASSWORD).access)
+    return clients
+
+
+@dataclass(frozen=True)
+class Events:
+    """One finished event of each camera, one whose clip is still being recorded, and one that has nothing."""
+
+    gate: str
+    yard: str
+    recording: str
+    bare: str
+
+
+@pytest.fixture(scope="module")
+def events(running: Running) -> Events:
+    """Events in the database, those of `gate` and `yard` with picture and clip."""
+    picture = jpeg(av.VideoFrame.from_ndarray(np.full((36, 64, 3), 90, np.uint8), format="rgb24"))
+
+    def put(camera: str, clip: str, minutes: int) -> str:
+        began = datetime.now(timezone.utc) - timedelta(minutes=minutes)
+        event = Event(
+            id=new_id(), camera=camera, type="motion", started=began, decided=began, score=0.5 + minutes / 100
+        )
+        event = event.model_copy(update={"clip": Clip(state=clip), "detector": "motion"})
+        running.service.logger.log(event)
+        if clip == "done":
+            running.service.media.prepare(event.id).write_bytes(CLIP)
+            running.service.media.put_snapshot(event.id, picture)
+        return event.id
+
+    found = Events(put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4))
+    assert running.service.logger.flush(30)
+    return found
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], object]], None]:
+    """Wait until something holds, at most half a minute."""
+    import time
+
+    def wait(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    return wait

@@ -1,0 +1,224 @@
+"""Who may do what: every route, every role, every camera."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from pydantic import SecretStr
+
+from core.errors import InputError, XaivaError
+from core.inference.api import access
+from core.inference.schemas import EventQuery, StatisticsQuery, UserRequest, UserUpdate
+from core.service_client import Forbidden, NotLoggedIn, ServiceClient
+from tests.api.conftest import Events
+from tests.api.serving import TOKEN, Running
+
+# Every operation of the API and the least role it asks for; "" is open to everybody.
+RULES = {
+    "GET /health": "",
+    "GET /health/live": "",
+    "GET /health/ready": "",
+    "POST /auth/login": "",
+    "POST /auth/refresh": "",
+    "POST /auth/logout": "",
+    "GET /auth/me": "viewer",
+    "GET /metrics": "viewer",
+    "GET /status": "viewer",
+    "GET /status/stream": "viewer",
+    "GET /models": "viewer",
+    "GET /cameras": "viewer",
+    "POST /cameras": "admin",
+    "GET /cameras/{camera}": "viewer",
+    "DELETE /cameras/{camera}": "admin",
+    "GET /cameras/{camera}/settings": "operator",
+    "PUT /cameras/{camera}/settings": "admin",
+    "POST /cameras/{camera}/start": "operator",
+    "POST /cameras/{camera}/stop": "operator",
+    "POST /cameras/{camera}/restart": "operator",
+    "POST /cameras/{camera}/learn": "operator",
+    "POST /cameras/{camera}/suspend": "operator",
+    "GET /cameras/{camera}/snapshot": "viewer",
+    "POST /connection-test": "admin",
+    "GET /events": "viewer",
+    "GET /events/stream": "viewer",
+    "POST /events/acknowledge": "operator",
+    "GET /events/{event}": "viewer",
+    "PUT /events/{event}/protected": "operator",
+    "GET /events/{event}/snapshot": "viewer",
+    "GET /events/{event}/clip": "viewer",
+    "GET /statistics": "viewer",
+    "GET /users": "admin",
+    "POST /users": "admin",
+    "GET /users/{name}": "admin",
+    "PATCH /users/{name}": "admin",
+    "DELETE /users/{name}": "admin",
+    "GET /rules": "admin",
+    "POST /rules": "admin",
+    "GET /rules/{name}": "admin",
+    "PUT /rules/{name}": "admin",
+    "DELETE /rules/{name}": "admin",
+    "POST /rules/{name}/test": "admin",
+    "GET /deliveries": "admin",
+}
+ORDER = ["viewer", "operator", "admin"]
+STRANGE = "00000000-0000-7000-8000-000000000000"  # an id that no event has
+
+
+def operations(running: Running) -> dict[str, dict[str, Any]]:
+    paths = httpx.get(f"{running.url}/openapi.json").json()["paths"]
+    return {f"{method.upper()} {path}": said for path, methods in paths.items() for method, said in methods.items()}
+
+
+def attempt(client: httpx.Client, operation: str, headers: dict[str, str]) -> int:
+    """The answer to a request that changes nothing: its names are nobody's and its body is not good."""
+    method, path = operation.split()
+    path = path.replace("{event}", STRANGE).replace("{camera}", "nothing").replace("{name}", "nobody-there")
+    with client.stream(method, path, headers=headers, json=[]) as response:
+        return response.status_code
+
+
+def test_every_operation_has_a_rule_that_was_thought_of(running: Running) -> None:
+    assert set(operations(running)) == set(RULES)
+
+
+def test_every_operation_lets_in_those_of_its_rule_and_nobody_else(
+    running: Running, people: dict[str, ServiceClient]
+) -> None:
+    tokens = {name: {"Authorization": f"Bearer {people[name]._wire.bearer()}"} for name in ORDER}
+    client = httpx.Client(base_url=running.url, timeout=30)
+    for operation, least in RULES.items():
+        if not least:
+            assert attempt(client, operation, {}) not in (401, 403) or operation == "POST /auth/refresh", operation
+            continue
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
+            assert attempt(client, operation, headers) == 401, operation
+        for name in ORDER:
+            code = attempt(client, operation, tokens[name])
+            allowed = ORDER.index(name) >= ORDER.index(least)
+            assert (code not in (401, 403)) if allowed else (code == 403), (operation, name, code)
+
+
+def test_the_document_says_which_operations_want_a_token(running: Running) -> None:
+    for operation, said in operations(running).items():
+        assert bool(said.get("security")) == bool(RULES[operation]), operation
+        assert ("401" in said["responses"]) == (bool(RULES[operation]) or operation.startswith("POST /auth/")) or (
+            operation == "POST /auth/logout"
+        )
+
+
+def test_a_route_without_a_rule_is_not_served() -> None:
+    router = APIRouter()
+
+    @router.get("/forgotten")
+    def forgotten() -> None: ...
+
+    with pytest.raises(XaivaError, match="/forgotten"):
+        access.ruled_routes(router)
+
+
+def test_a_token_is_taken_from_the_header_alone(running: Running) -> None:
+    for query in ("token", "access_token", "authorization"):
+        assert httpx.get(f"{running.url}/status", params={query: TOKEN}).status_code == 401
+    assert httpx.get(f"{running.url}/status", cookies={"authorization": f"Bearer {TOKEN}"}).status_code == 401
+
+
+def test_a_camera_one_may_not_see_is_as_unknown_as_one_that_is_not_there(people: dict[str, ServiceClient]) -> None:
+    keeper = people["gatekeeper"]
+    actions = [
+        keeper.camera,
+        keeper.camera_settings,
+        keeper.snapshot,
+        keeper.start_camera,
+        keeper.stop_camera,
+        keeper.restart_camera,
+        lambda camera: keeper.learn(camera, 1),
+        lambda camera: keeper.suspend(camera, 1),
+        lambda camera: keeper.statistics(StatisticsQuery(camera=camera)),
+    ]
+    for act in actions:
+        said = []
+        for camera in ("yard", "nothing"):
+            with pytest.raises(InputError) as caught:
+                act(camera)
+            said.append(str(caught.value).replace(camera, "CAMERA"))
+        assert said[0] == said[1]
+    assert keeper.camera("gate").id == "gate"
+
+
+def test_some_cameras_leave_no_trace_of_the_others(
+    running: Running, people: dict[str, ServiceClient], events: Events
+) -> None:
+    keeper = people["gatekeeper"]
+    status = keeper.status()
+    assert [camera.id for camera in status.cameras] == ["gate"]
+    assert status.unacknowledged == 2
+    assert status.newest_event in (events.gate, events.recording)
+    assert [camera.id for camera in keeper.cameras()] == ["gate"]
+    assert {event.camera for event in keeper.all_events()} == {"gate"}
+    assert keeper.events(EventQuery(camera="yard")).events == []
+    assert {day.camera for day in keeper.statistics().days if day.events} == {"gate"}
+    assert {day.camera for day in people["viewer"].statistics().days if day.events} == {"gate", "yard"}
+    bearer = {"Authorization": f"Bearer {keeper._wire.bearer()}"}
+    everything = "".join(
+        httpx.get(running.url + path, headers=bearer).text
+        for path in ("/status", "/cameras", "/events", "/statistics", "/metrics", "/models")
+    )
+    assert "gate" in everything
+    assert "yard" not in everything
+
+
+def test_the_events_of_other_cameras_are_not_there(people: dict[str, ServiceClient], events: Events) -> None:
+    keeper = people["gatekeeper"]
+    for look in (keeper.event, keeper.event_snapshot, lambda event: keeper.protect(event, True)):
+        look(events.gate)
+        with pytest.raises(InputError, match="no event with that id"):
+            look(events.yard)
+    assert keeper.acknowledge([events.yard]) == 0
+    assert people["viewer"].event(events.yard).acknowledged is None
+
+
+def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
+    running: Running, people: dict[str, ServiceClient], events: Events
+) -> None:
+    seen: list[str] = []
+    ready = threading.Event()
+    stream = people["gatekeeper"].stream(interval=0.2)
+    assert [camera.id for camera in next(stream).cameras] == ["gate"]
+    stream.close()
+
+    name = "leaver"
+    admin = people["admin"]
+    admin.add_user(UserRequest(name=name, password=SecretStr("some long password"), cameras=["gate"]))
+    leaver = running.client(running.client("").login(name, "some long password").access)
+
+    def read() -> None:
+        with leaver._wire.streamed("/events/stream", {}, {}, 10) as response:
+            for line in response.iter_lines():
+                ready.set()
+                if line.startswith("data:"):
+                    seen.append(line)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert ready.wait(30)  # its heartbeat: it listens
+    running.service.logger.update(events.yard, note="of the yard")
+    running.service.logger.update(events.gate, note="of the gate")
+    assert running.service.logger.flush(30)
+    admin.update_user(name, UserUpdate(active=False))
+    reader.join(30)
+    assert not reader.is_alive()
+    assert all(re.search('"camera":"gate"', line) for line in seen)
+
+
+def test_refusals_are_told_apart(people: dict[str, ServiceClient]) -> None:
+    with pytest.raises(NotLoggedIn, match="xaiva login"):
+        people["nobody"].status()
+    with pytest.raises(Forbidden, match="viewer is a viewer"):
+        people["viewer"].users()
+    with pytest.raises(InputError):
+        people["viewer"].camera("nothing")

@@ -1,0 +1,163 @@
+"""The console's side: logins that last, their file, and what the client says of every kind of refusal."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from core.errors import InputError
+from core.inference.schemas import API_VERSION, Role, UserRequest, UserUpdate
+from core.inference.schemas.base import VERSION_HEADER
+from core.service_client import NotLoggedIn, OtherVersion, ServiceClient, ServiceError, Session
+from tests.api.conftest import PASSWORD
+from tests.api.serving import TOKEN, Running
+
+
+def person(running: Running, file: Path, *, token: str = TOKEN) -> ServiceClient:
+    return ServiceClient(running.url, 10, token=token, session=Session(file, running.url))
+
+
+def aged(file: Path) -> None:
+    """As if the access token had run out long ago."""
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "expires": 1.0}))
+
+
+def test_a_login_is_kept_private_and_goes_before_the_token(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "state" / "session.json"
+    client = person(running, file)
+    assert client.logged_in() == ""
+    with pytest.raises(InputError, match="no user with that name"):
+        client.me()  # the service's token is nobody's
+    client.login("viewer", PASSWORD)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert PASSWORD not in file.read_text()
+    again = person(running, file)
+    assert (again.logged_in(), again.me().role) == ("viewer", Role.VIEWER)
+    client.logout()
+    assert not file.exists()
+    assert client.status().cameras
+
+
+def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    client = person(running, file)
+    before = client.login("viewer", PASSWORD)
+    aged(file)
+    assert client.me().name == "viewer"
+    assert json.loads(file.read_text())["tokens"]["refresh"] != before.refresh
+
+
+def test_an_access_token_that_is_refused_early_is_renewed_once(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    client = person(running, file)
+    client.login("viewer", PASSWORD)
+    kept = json.loads(file.read_text())
+    kept["tokens"]["access"] = "of another time"
+    file.write_text(json.dumps(kept))
+    assert client.me().name == "viewer"
+
+
+def test_many_who_share_a_login_renew_it_once(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    person(running, file).login("viewer", PASSWORD)
+    aged(file)
+    clients = [person(running, file) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        names = list(pool.map(lambda client: client.me().name, clients))
+    assert names == ["viewer"] * 6
+
+
+def test_a_login_that_ended_is_said_and_nobody_elses_token_takes_its_place(running: Running, tmp_path: Path) -> None:
+    admin = running.client()
+    admin.add_user(UserRequest(name="temporary", password=SecretStr("some long password")))
+    file = tmp_path / "session.json"
+    client = person(running, file)
+    client.login("temporary", "some long password")
+    admin.update_user("temporary", UserUpdate(password=SecretStr("another long password")))
+    for _ in range(2):
+        with pytest.raises(NotLoggedIn, match="the login of temporary has ended"):
+            client.status()
+    assert client.logged_in() == "temporary"
+    client.login("temporary", "another long password")
+    assert client.me().name == "temporary"
+    client.logout()
+
+
+def test_tokens_go_to_their_own_service_alone(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    person(running, file).login("viewer", PASSWORD)
+    seen: list[str] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(ServiceError, match="not xaiva"):
+            ServiceClient(url, 5, session=Session(file, url)).status()
+        server.shutdown()
+    assert set(seen) == {""}
+
+
+def test_a_wrong_password_and_too_many_are_in_words(running: Running, tmp_path: Path) -> None:
+    client = person(running, tmp_path / "session.json")
+    for _ in range(5):
+        with pytest.raises(NotLoggedIn, match="name or password is wrong"):
+            client.login("someone", "a wrong password")
+    with pytest.raises(ServiceError, match=r"too many tries\n  → try again in \d+ s"):
+        client.login("someone", "a wrong password")
+    body = {"name": "someone", "password": "a wrong password"}
+    answer = httpx.post(f"{running.url}/auth/login", json=body)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert client.logged_in() == ""
+
+
+@pytest.mark.parametrize(("theirs", "newer"), [(API_VERSION - 1, False), (API_VERSION + 1, True)])
+def test_another_version_is_said_before_anything_else(theirs: int, newer: bool) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            old = {"live": True, "ready": True, "version": "1", "service": "xaiva-inference", "api": theirs}
+            body = json.dumps(old if self.path == "/health" else {"detail": "Not Found"}).encode()
+            self.send_response(200 if self.path == "/health" else 404)
+            if newer:
+                self.send_header(VERSION_HEADER, str(theirs))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = ServiceClient(f"http://127.0.0.1:{server.server_port}", 5, token=TOKEN)
+        for ask in (client.users, client.health):
+            with pytest.raises(OtherVersion) as caught:
+                ask()
+            assert caught.value.newer is newer
+        server.shutdown()
+
+
+def test_no_password_is_sent_as_asterisks(running: Running) -> None:
+    admin = running.client()
+    admin.add_user(UserRequest(name="literal", password=SecretStr("**********")))
+    admin.update_user("literal", UserUpdate(password=SecretStr("the real password")))
+    assert running.client("").login("literal", "the real password").user == "literal"
+    admin.remove_user("literal")

@@ -1,0 +1,215 @@
+"""What comes in from outside: too large, not text, out of range, from another origin; and what goes out beside it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core.errors import InputError
+from core.inference.api.envelope import LARGEST_BODY
+from core.inference.schemas import CameraRequest, Channel, RuleRequest
+from tests.api.conftest import NOWHERE
+from tests.api.serving import TOKEN, Running, served
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_a_body_has_a_bound_also_when_its_length_is_not_told(running: Running) -> None:
+    large = b" " * (LARGEST_BODY + 1)
+    for content in (large, iter([large[:1000], large])):
+        answer = httpx.post(f"{running.url}/auth/login", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 413
+        assert str(LARGEST_BODY) in answer.json()["why"]
+    assert httpx.post(f"{running.url}/auth/login", content=large[:-1] + b"").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/auth/login", b'{"name": "a\\u0000b", "password": "x"}'),
+        ("/auth/login", b'{"name": "\\ud800", "password": "x"}'),
+        ("/auth/login", b'{"name": "a", "password": ' + b"1" * 5000 + b"}"),
+        ("/auth/login", b"\xff\xfe"),
+        ("/auth/login", b"[" * 100_000),
+        ("/auth/login", b'{"name": "a", "password": "x", "more": 1}'),
+        ("/events/acknowledge", b'{"ids": ["a\\u0000b"]}'),
+        ("/events/acknowledge", b'{"ids": []}'),
+        ("/cameras", b'{"id": "x", "source": "rtsp://h/x", "fps": NaN}'),
+        ("/cameras", b'{"id": "x", "source": "rtsp://h/x", "fps": 1e999}'),
+        ("/cameras", b'{"id": "../x", "source": "rtsp://h/x"}'),
+        ("/cameras", b'{"id": "x\\r\\nSet-Cookie: a", "source": "rtsp://h/x"}'),
+        ("/cameras", b'{"id": "x", "source": "rtsp://h/x", "schedule": [{"start": "08:00Z"}]}'),
+        ("/rules", b'{"name": "r", "channels": []}'),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(running: Running, path: str, body: bytes) -> None:
+    answer = httpx.post(running.url + path, content=body, headers={**BEARER, "Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert set(answer.json()) == {"what", "why", "remedy"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/events?since=0001-01-01T00:00:00%2B14:00",
+        "/events?until=9999-12-31T23:59:59-14:00",
+        "/events?since=2026-01-01T00:00:00",
+        "/events?since=0",
+        "/events?limit=0",
+        "/events?limit=99999999999999999999999999",
+        "/events?minimum_score=nan",
+        "/events?text=%00",
+        "/events?camera=..%2f",
+        "/events?nothing=1",
+        "/statistics?first=0001-01-01&last=9999-12-31",
+        "/statistics?first=9999-12-31",
+        "/statistics?last=1969-01-01",
+        "/statistics?first=2026-02-30",
+        "/statistics?first=2026-02-02&last=2026-02-01",
+        "/deliveries?limit=1001",
+        "/status/stream?interval=nan",
+        "/cameras/gate/snapshot?width=100000",
+        "/cameras/%00",
+    ],
+)
+def test_a_query_out_of_range_is_refused_in_words(running: Running, path: str) -> None:
+    answer = httpx.get(running.url + path, headers=BEARER)
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"what", "why", "remedy"}
+
+
+def test_an_address_that_is_none_and_a_method_that_is_none(running: Running) -> None:
+    missing = httpx.get(f"{running.url}/nothing")
+    assert (missing.status_code, set(missing.json())) == (404, {"what", "why", "remedy"})
+    wrong = httpx.delete(f"{running.url}/cameras")
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "GET, POST")
+
+
+def test_every_answer_says_its_version_and_is_kept_by_nobody(running: Running) -> None:
+    for path in ("/health", "/status", "/nothing", "/openapi.json"):
+        headers = httpx.get(running.url + path).headers
+        assert headers["X-Xaiva-Api"] == "2"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "server" not in headers or "uvicorn" in headers["server"]
+
+
+def test_an_unforeseen_error_is_a_problem_and_its_trace_goes_to_the_log(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    monkeypatch.setattr(running.service.pool, "status", broken)
+    with caplog.at_level(logging.ERROR):
+        answer = httpx.get(f"{running.url}/models", headers=BEARER)
+    assert (answer.status_code, answer.json()["why"]) == (500, "an unexpected error")
+    assert answer.headers["X-Xaiva-Api"] == "2"
+    assert "a secret of the inside" in caplog.text
+
+
+def test_what_was_sent_is_not_repeated(running: Running) -> None:
+    bodies = [
+        ("/cameras", {"id": "bad id", "source": NOWHERE}),
+        ("/cameras", {"id": "bad", "source": "rtsp://user:hidden-word@/"}),
+        ("/cameras", {"id": "bad", "source": {"hidden-word": 1}}),
+        ("/users", {"name": "x", "password": "hidden-wo"}),
+        ("/auth/login", {"name": "x", "password": ["hidden-word"]}),
+        ("/rules", {"name": "r", "channels": [{"kind": "webhook", "to": "nothing://hidden-word"}]}),
+        ("/rules", {"name": "r", "channels": [{"kind": "apprise", "to": "hidden-word"}]}),
+        ("/rules", {"hidden-word": 1}),
+    ]
+    for path, body in bodies:
+        answer = httpx.post(running.url + path, json=body, headers=BEARER)
+        assert answer.status_code == 422
+        assert "hidden-wo" not in answer.text, (path, answer.text)
+
+
+def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: Running) -> None:
+    client = running.client()
+    shown = client.camera_settings("gate")
+    assert "hidden-word" not in shown.source
+    client.update_camera(shown.model_copy(update={"fps": 3}))
+    kept = running.service.cameras.get("gate").request
+    assert (kept.source, kept.fps) == (NOWHERE, 3)
+    assert not client.test_camera(shown).ok
+    with pytest.raises(InputError, match="an id never changes"):
+        client._wire.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
+    other = CameraRequest(id="fresh", source=shown.source)
+    assert running.client().add_camera(other).source == shown.source
+    assert running.service.cameras.get("fresh").request.source == shown.source  # another camera gets no login
+    client.remove_camera("fresh")
+
+    channel = Channel.model_validate({"kind": "webhook", "to": "https://user:hidden-word@10.0.0.1/hook"})
+    rule = client.add_rule(RuleRequest(name="door", channels=(channel,)))
+    assert "hidden-word" not in rule.model_dump_json()
+    with pytest.raises(InputError, match="there is one with that name"):
+        client.add_rule(RuleRequest(name="door", channels=(channel,)))
+    client.update_rule(RuleRequest(name="door", channels=rule.channels, within=60))
+    assert running.service.rules.one("door").channels == (channel,)
+    client.remove_rule("door")
+
+
+def test_cameras_are_started_and_stopped(running: Running) -> None:
+    client = running.client()
+    assert client.stop_camera("yard").state.value == "stopped"
+    assert client.start_camera("yard").state.value != "stopped"
+    assert client.restart_camera("yard").state.value != "stopped"
+    assert client.suspend("yard", 5).suspended_until is not None
+    assert client.suspend("yard", 0).suspended_until is None
+    with pytest.raises(InputError, match="not live"):
+        client.snapshot("yard")
+
+
+def test_metrics_have_cameras_as_their_only_label(running: Running) -> None:
+    answer = httpx.get(f"{running.url}/metrics", headers=BEARER)
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = list(text_string_to_metric_families(answer.text))
+    names = {family.name for family in found}
+    assert {"xaiva_uptime_seconds", "xaiva_events_logged", "xaiva_camera_live", "xaiva_camera_frames"} <= names
+    labels = {(name, value) for family in found for sample in family.samples for name, value in sample.labels.items()}
+    assert labels == {("camera", "gate"), ("camera", "yard")}
+    assert "127.0.0.1" not in answer.text
+
+
+def test_other_origins_are_shut_out(running: Running) -> None:
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in httpx.options(f"{running.url}/cameras", headers=headers).headers
+    answer = httpx.get(f"{running.url}/health", headers=headers)
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.fixture(scope="module")
+def open_to_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with served(tmp_path_factory.mktemp("cors"), cors_origins="https://wall.example, https://desk.example") as one:
+        yield one
+
+
+def test_but_for_those_that_are_named(open_to_one: Running) -> None:
+    for origin, allowed in (("https://desk.example", True), ("https://evil.example", False)):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+        asked = httpx.options(f"{open_to_one.url}/cameras", headers=headers)
+        assert (asked.headers.get("access-control-allow-origin") == origin) is allowed
+        assert "access-control-allow-credentials" not in asked.headers
+
+
+def test_the_log_holds_no_token_and_no_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG), served(tmp_path) as running:
+        client = running.client()
+        client.status()
+        with pytest.raises(InputError):
+            client.camera("none")
+        httpx.get(f"{running.url}/status?token=hidden-word")
+        httpx.post(f"{running.url}/auth/login", json={"name": "x", "password": "hidden-word"})
+    ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("httpx"))
+    assert TOKEN not in ours
+    assert json.dumps("hidden-word") not in ours
+    assert "hidden-word" not in "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("core.")
+    )

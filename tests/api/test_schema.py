@@ -1,0 +1,61 @@
+"""Thousands of requests made from the OpenAPI document, good ones and broken ones: none finds anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import Events
+from tests.api.serving import TOKEN, Running
+
+SECONDS = 30
+
+# A value may be right by the document and still be refused: a source that is no address, a cursor of another order.
+CONFIGURATION = """
+seed = 7
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "416", "422", "429"]
+[parameters]
+event = "{event}"
+"""
+
+
+@pytest.mark.slow
+def test_requests_made_from_the_document_find_nothing(running: Running, events: Events, tmp_path: Path) -> None:
+    running.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION.format(event=events.gate))
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={configuration}",
+        "run",
+        f"{running.url}/openapi.json",
+        f"--header=Authorization: Bearer {TOKEN}",
+        "--phases=coverage,fuzzing,stateful",
+        f"--max-time={SECONDS}",
+        "--request-timeout=30",
+        "--continue-on-failure",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS * 4, env={**os.environ, "NO_COLOR": "1"}
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failed" not in done.stdout.partition("SUMMARY")[2], done.stdout
+
+
+def test_the_document_names_a_problem_for_every_error(running: Running) -> None:
+    paths = httpx.get(f"{running.url}/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, said in methods.items():
+            for code, answer in said["responses"].items():
+                if int(code) >= 400:
+                    (schema,) = [one["schema"]["$ref"] for one in answer["content"].values()]
+                    kind = schema.rsplit("/", 1)[1]
+                    assert kind == "Problem" or (kind == "Health" and path.startswith("/health")), (path, method, code)
+    assert "HTTPValidationError" not in json.dumps(paths)
