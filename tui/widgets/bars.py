@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -102,7 +103,8 @@ class KeyBar(Bar):
             binding = active.binding
             if not binding.show or not active.enabled or binding.system:
                 continue
-            part = (Span(f" {self.app.get_key_display(binding)}", "key"), Span(f" {binding.description} "))
+            key = self.app.get_key_display(replace(binding, key_display=None))  # of its keys one that works just now
+            part: Line = (Span(f" {key}", "key"), Span(f" {binding.description} "))
             if active.node is self.app:
                 general.setdefault(binding.action, (part, f"app.{binding.action}"))
             elif active.node is self.screen:
