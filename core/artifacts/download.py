@@ -93,7 +93,7 @@ class Downloader:
         self._left = set(partials)
         for partial in sorted(partials, key=lambda one: -one.file.size):
             self._enqueue(partial)
-        hosts = {_host(partial) for partial in partials}
+        hosts = {partial.host for partial in partials}
         count = min(self._settings.connections, self._settings.per_host * len(hosts))
         threads = [threading.Thread(target=self._work, daemon=True, name=f"fetch-{n}") for n in range(count)]
         for thread in threads:
@@ -140,7 +140,7 @@ class Downloader:
     def _push(self, task: _Task) -> None:
         self._order += 1
         task.order = self._order
-        heapq.heappush(self._queues.setdefault(_host(task.partial), []), task)
+        heapq.heappush(self._queues.setdefault(task.partial.host, []), task)
         self._ready.notify_all()
 
     def _take(self) -> _Task | None:
@@ -164,7 +164,7 @@ class Downloader:
 
     def _work(self) -> None:
         while (task := self._take()) is not None:
-            host = _host(task.partial)
+            host = task.partial.host
             try:
                 self._one(task)
             except BaseException as error:  # whatever it is, the waiting thread must hear of it
@@ -323,7 +323,7 @@ class Downloader:
         """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
         partial.restart()
         partial.restarts += 1
-        why = f"its bytes are not the locked ones (SHA-256 differs) at {_host(partial)}"
+        why = f"its bytes are not the locked ones (SHA-256 differs) at {partial.host}"
         self._progress.log(f"{partial.file.path}: {why}")
         if partial.restarts % 2:
             self._enqueue(partial)
@@ -358,10 +358,6 @@ class Downloader:
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))
-
-
-def _host(partial: Partial) -> str:
-    return urlsplit(partial.urls[0]).netloc.rpartition("@")[2]
 
 
 def _place(url: str) -> str:

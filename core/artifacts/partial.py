@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import LockedFile
 from core.files import CHUNK
@@ -57,6 +58,11 @@ class Partial:
         self._written = time.monotonic()
         self.pieces = _split(file.size)
         self._load()
+
+    @property
+    def host(self) -> str:
+        """The host that is asked for it now, with its port."""
+        return urlsplit(self.urls[0]).netloc.rpartition("@")[2]
 
     @property
     def done(self) -> int:

@@ -77,6 +77,7 @@ class _Syncing:
         self.linked = 0
         self._began = time.time()
         self._shown: dict[Partial, Stage] = {}
+        self._told = 0  # arrived files that the log has a line of
 
     def bring(self) -> None:
         """All of it. Raises XaivaError, Cancelled."""
@@ -116,6 +117,7 @@ class _Syncing:
         for file, twin in self.work.link:
             if self._share(file, twin):
                 shared.append(file)
+                self.progress.log(f"{file.path}: {_megabytes(file.size)} shared with {twin}", STAGE)
             elif file.url.startswith(("http://", "https://")):
                 not_equal.append(file)
             else:
@@ -190,8 +192,8 @@ class _Syncing:
     # -- what is shown --------------------------------------------------------------------------------------------
 
     def _show(self, downloader: Downloader, total: int) -> None:
-        arrived = len(downloader.arrived)
-        self.progress.stage(self._overall(downloader, total, StageState.RUNNING, f"{arrived} files arrived"))
+        self._tell_arrived(downloader)
+        self.progress.stage(self._overall(downloader, total, StageState.RUNNING, f"{self._told} files arrived"))
         in_flight = downloader.in_flight()
         for partial in [partial for partial in self._shown if partial not in in_flight]:
             self._hide(partial, downloader)
@@ -199,12 +201,19 @@ class _Syncing:
             self._shown[partial] = _stage_of(partial, StageState.RUNNING)
             self.progress.stage(self._shown[partial])
 
+    def _tell_arrived(self, downloader: Downloader) -> None:
+        """A line in the log for each file that is there now."""
+        for partial in downloader.arrived[self._told :]:
+            self.progress.log(f"{partial.file.path}: {_megabytes(partial.file.size)} from {partial.host}", STAGE)
+            self._told += 1
+
     def _hide(self, partial: Partial, downloader: Downloader) -> None:
         del self._shown[partial]
         state = StageState.DONE if partial in downloader.arrived else StageState.WAITING
         self.progress.stage(_stage_of(partial, state))
 
     def _show_end(self, downloader: Downloader, total: int, state: StageState) -> None:
+        self._tell_arrived(downloader)
         for partial in list(self._shown):
             self._hide(partial, downloader)
         self.progress.stage(self._overall(downloader, total, state, f"{len(downloader.arrived)} files arrived"))
@@ -221,6 +230,11 @@ class _Syncing:
             started=self._began,
             ended=0.0 if state is StageState.RUNNING else time.time(),
         )
+
+
+def _megabytes(size: int) -> str:
+    """A file's size, for a line of the log."""
+    return f"{size / 1e6:.1f} MB"
 
 
 def _stage_of(partial: Partial, state: StageState) -> Stage:

@@ -103,6 +103,15 @@ def test_plan_changes_nothing_and_says_what_would_be(quick: Site, index: Index) 
     assert sync.plan(quick, NAME).seconds is not None
 
 
+def test_the_log_names_every_file_that_came(quick: Site, index: Index) -> None:
+    paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
+    progress = Recorder()
+    run(quick, progress)
+    host = index.url.removeprefix("http://")
+    lines = [f"layers/common/wheels/{path.name}: 0.3 MB from {host}" for path in paths]
+    assert sorted(line for line in progress.lines if " from " in line) == sorted(lines)
+
+
 def test_overall_and_per_file_progress(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"b-1.whl": LARGE})
     progress = Recorder()
