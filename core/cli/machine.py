@@ -24,10 +24,14 @@ BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 @click.pass_obj
 def gpu_command(session: Session, as_json: bool) -> None:
     """The GPUs of this machine, as NVML sees them now, and the containers whose processes use them."""
-    from core.telemetry.gpus import GpuSampler
+    from core.telemetry.gpus import GpuSampler, in_words
 
     with GpuSampler() as sampler:
-        _print("gpus", _with_containers(session.site, sampler.sample()), as_json)
+        sample = _with_containers(session.site, sampler.sample())
+    if sample.gpus or as_json:
+        _print("gpus", sample, as_json)
+    else:
+        click.echo(in_words(sample))
 
 
 @click.command("host")

@@ -102,6 +102,12 @@ class GpuSample(_Sampled):
     age: float = 0
 
 
+def in_words(sample: GpuSample) -> str:
+    """Why a sample has no GPU, and what to do about it."""
+    why = sample.detail or "the NVIDIA driver sees none"
+    return f"No GPU to see: {why}\n  → where there is one, nvidia-smi must work first; presets without CUDA need none"
+
+
 class GpuSampler:
     """Asks a child process for samples. `sample` waits at most the deadline, and not at all while the driver hangs."""
 
