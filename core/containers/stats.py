@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.containers.listing import inspect
 from core.containers.model import Stats
-from core.containers.streams import Cut, Idle, Stream, json_values
-from core.engine import EngineError, engine_errors
+from core.engine import engine_errors
 
 if TYPE_CHECKING:
     import docker
@@ -48,50 +46,6 @@ class StatsSampler:
         found = {identity: _stats(self._last.get(identity), sample) for identity, sample in samples.items()}
         self._last = samples
         return found
-
-
-def stats(client: docker.DockerClient, reference: str) -> Stats:
-    """A container's statistics; takes about a second, in which the engine measures the CPU. Raises EngineError."""
-    with StatsStream(client, reference) as stream:
-        values = iter(stream)
-        next(values, None)
-        found = next(values, None)
-    if found is None:
-        raise EngineError(
-            f"Statistics of container {reference}", "it is not running", f"start it: xaiva restart {reference}"
-        )
-    return found
-
-
-class StatsStream:
-    """Iterates over a container's Stats, one a second, until it ends or `close` is called from any thread."""
-
-    def __init__(self, client: docker.DockerClient, reference: str) -> None:
-        identity = inspect(client, reference)["Id"]
-        self._what = f"Statistics of container {reference}"
-        self._stream = Stream(client, self._what, f"/containers/{identity}/stats", {"stream": 1})
-
-    def __enter__(self) -> StatsStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the iteration, also when it waits right now."""
-        self._stream.close()
-
-    def __iter__(self) -> Iterator[Stats]:
-        last: _Sample | None = None
-        try:
-            for raw in json_values(self._stream.chunks()):
-                if not raw.get("memory_stats"):
-                    return  # the engine's way to say that the container is not running
-                sample = _Sample(raw, time.monotonic())
-                yield _stats(last, sample)
-                last = sample
-        except (Idle, Cut):
-            raise EngineError(self._what, "the engine stopped answering", "try again") from None
 
 
 def _stats(last: _Sample | None, now: _Sample) -> Stats:

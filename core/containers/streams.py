@@ -7,7 +7,6 @@ from an engine that hangs.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -105,16 +104,6 @@ class Stream:
                 response.close()
                 return None
         return response
-
-
-def json_values(chunks: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a stream that holds one a line."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
 
 
 def _shut(response: requests.Response) -> None:

@@ -15,7 +15,7 @@ from core.containers.listing import get, list_containers
 from core.containers.logs import LineAssembler, follow_logs, logs, parse_time
 from core.containers.model import LogLine
 from core.containers.shell import exec_argv
-from core.containers.stats import StatsSampler, StatsStream, stats
+from core.containers.stats import StatsSampler
 from core.engine import EngineError, connect, docker_environment
 from core.errors import InputError
 from core.site import Site
@@ -210,20 +210,6 @@ def test_statistics(client: docker.DockerClient, run: Callable[..., str]) -> Non
     assert second[idle].memory_limit > second[idle].memory
     assert second[idle].pids == 1
     assert second[idle].network_received_rate is not None
-
-
-def test_statistics_of_one(client: docker.DockerClient, run: Callable[..., str]) -> None:
-    busy = run("while :; do :; done")
-    assert (stats(client, busy).cpu_percent or 0) > 5
-    stream = StatsStream(client, busy)
-    reader = Reader(stream)
-    until(lambda: len(reader.items) >= 2)
-    stream.close()
-    assert reader.ended()
-    assert reader.error is None
-    client.api.kill(busy)
-    with pytest.raises(EngineError, match="not running"):
-        stats(client, busy)
 
 
 def test_frozen_engine_gives_an_error_in_time(
