@@ -97,15 +97,15 @@ def _time(stage: StageRecord) -> str:
 
 
 def comparison(found: BuildComparison, width: int) -> list[Line]:
-    """Why the second build was slower (or not), then stage by stage."""
-    words = f"{abs(found.seconds):.1f} s {'slower' if found.seconds > 0 else 'faster'} than the marked build"
+    """Why the second build was slower (or not) than the first, then stage by stage."""
+    words = f"{abs(found.seconds):.1f} s {'slower' if found.seconds > 0 else 'faster'} than build {found.before}"
     out = [line(Span(words, "title")), line()]
     for reason in found.reasons or ["nothing that explains a difference"]:
         first, *rest = wrap(reason, width - 2)
         out += [(Span("· ", "accent"), *first), *[(Span("  "), *more) for more in rest]]
     columns = (
         Column("stage", minimum=18),
-        Column("marked", 9, right=True),
+        Column("that", 9, right=True),
         Column("this", 9, right=True),
         Column("change", 10, right=True, rank=1),
     )

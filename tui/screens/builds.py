@@ -99,7 +99,8 @@ class BuildsScreen(ListScreen):
         after = self.selected()
         before = self._before(after) if after else None
         if after is None or before is None:
-            self.notify("mark another build with space first")
+            why = "no older build of its preset is kept: mark another with space" if after else "no build here"
+            self.notify(why)
             return
         self._comparing = (before.id, after.id)
         self.console.store.point("build", partial(compare, self.site, before, after))
