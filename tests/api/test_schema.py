@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 
+from core.inference.accounts import passwords
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running
 
-SECONDS = 30
+SECONDS = 35
 
 # A value may be right by the document and still be refused: a source that is no address, a cursor of another order.
 CONFIGURATION = """
@@ -27,7 +30,10 @@ event = "{event}"
 
 
 @pytest.mark.slow
-def test_requests_made_from_the_document_find_nothing(running: Running, events: Events, tmp_path: Path) -> None:
+def test_requests_made_from_the_document_find_nothing(
+    running: Running, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
     running.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(event=events.gate))
@@ -46,7 +52,7 @@ def test_requests_made_from_the_document_find_nothing(running: Running, events: 
         command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS * 4, env={**os.environ, "NO_COLOR": "1"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "failed" not in done.stdout.partition("SUMMARY")[2], done.stdout
+    assert re.search(r"Tested: (\d+)", done.stdout)[1] == re.search(r"Selected: (\d+)/", done.stdout)[1]  # type: ignore[index]
 
 
 def test_the_document_names_a_problem_for_every_error(running: Running) -> None:
