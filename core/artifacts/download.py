@@ -5,16 +5,15 @@ from __future__ import annotations
 import errno
 import heapq
 import random
-import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import urllib3
 
+from core.artifacts.answers import LONGEST_WAIT, place, remedy_for, retry_after, total_size, why_silent
 from core.artifacts.network import Network
 from core.artifacts.partial import Partial, Piece, whole
 from core.errors import Cancelled, XaivaError
@@ -23,7 +22,6 @@ from core.site import SyncSettings
 
 READ = 256 << 10
 FIRST_WAIT = 0.5  # seconds before the second attempt; doubled each time
-LONGEST_WAIT = 30.0
 ENOUGH_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 LEAVE_SECONDS = 0.5  # how long threads may take to notice that they should stop
@@ -189,7 +187,7 @@ class Downloader:
         except _Passing as passing:
             self._again(task, str(passing), passing.wait, task.piece.done - before)
         except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            self._again(task, _say(error), 0, task.piece.done - before)
+            self._again(task, why_silent(error), 0, task.piece.done - before)
         except OSError as error:
             self._abort(_disk_error(error, task.partial))
         else:
@@ -233,14 +231,14 @@ class Downloader:
         """Look at the answer's head. Returns the generation its body belongs to."""
         status = response.status
         if status in TRY_AGAIN:
-            raise _Passing(f"the server answers {status}", _retry_after(response))
+            raise _Passing(f"the server answers {status}", retry_after(response))
         if status == 416:
             self._start_over(partial, whole(partial.file.size))
         if status not in (200, 206):
-            raise _Refused(f"the server answers {status}", _remedy(status))
+            raise _Refused(f"the server answers {status}", remedy_for(status))
         etag = response.headers.get("etag", "")
         etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
-        total = _total(response)
+        total = total_size(response)
         if total is not None and total != partial.file.size:
             raise _Refused(
                 f"it now has {total} bytes there instead of {partial.file.size}",
@@ -338,11 +336,11 @@ class Downloader:
             if len(partial.urls) > 1:
                 partial.urls.pop(0)
                 partial.restart()
-                self._progress.log(f"{partial.file.path}: {why} at {_place(tried)}; asking {_place(partial.urls[0])}")
+                self._progress.log(f"{partial.file.path}: {why} at {place(tried)}; asking {place(partial.urls[0])}")
                 self._enqueue(partial)
                 return
             self._left.discard(partial)
-            self.failures.append(XaivaError(f"{partial.file.path} from {_place(tried)}", why, remedy))
+            self.failures.append(XaivaError(f"{partial.file.path} from {place(tried)}", why, remedy))
             self._ready.notify_all()
 
     def _again(self, task: _Task, why: str, wait: float, gained: int) -> None:
@@ -358,45 +356,6 @@ class Downloader:
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no credentials, no signed query
-
-
-def _say(error: BaseException) -> str:
-    if isinstance(error, (urllib3.exceptions.ReadTimeoutError, TimeoutError)):
-        return "no bytes came for too long"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "the host name cannot be resolved"
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return f"the secure connection failed ({error}); check SSL_CERT_FILE"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "the host does not let us connect"
-    return "the connection broke"
-
-
-def _remedy(status: int) -> str:
-    if status in (401, 403, 407):
-        return "check the token in .env that the preset's token_variable names, and the proxy"
-    if status in (404, 410):
-        return "it is gone from its origin; lock again with --upgrade, or set a mirror that still has it"
-    return "look at the address in a browser"
-
-
-def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
-    value = response.headers.get("retry-after", "")
-    return min(float(value), LONGEST_WAIT) if value.isdigit() else 0.0
-
-
-def _total(response: urllib3.BaseHTTPResponse) -> int | None:
-    """The size of the whole file, as the answer tells it."""
-    if response.status == 206:
-        match = re.search(r"/(\d+)$", response.headers.get("content-range", ""))
-        return int(match[1]) if match else None
-    length = response.headers.get("content-length", "")
-    return int(length) if length.isdigit() else None
 
 
 def _disk_error(error: OSError, partial: Partial) -> XaivaError:

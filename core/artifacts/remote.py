@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
+from core.artifacts.answers import place, total_size, why_silent
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.errors import Cancelled, XaivaError
@@ -56,27 +57,23 @@ def size_of(file: LockedFile, network: Network) -> int:
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
     headers = network.credentials(file)
-    why, there = "", False
+    failure, there = "", False
     for _ in range(ATTEMPTS):
         for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             try:
                 response = network.request(method, file.url, {**headers, **extra})
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                why = _why(error)
+                failure = why_silent(error)
                 continue
-            total = response.headers.get("content-range", "").rpartition("/")[2]
-            length = response.headers.get("content-length", "")
-            status = response.status
+            size, status = total_size(response), response.status
             network.done(response, method == "HEAD")
-            if status == 206 and total.isdigit():
-                return int(total)
-            if status == 200 and length.isdigit():
-                return int(length)
-            why = f"the server answers {status}"
+            if size is not None:
+                return size
+            failure = f"the server answers {status}"
             there = there or (method == "GET" and status in (200, 206))
         if there:
             return 0
-    raise _unreachable(file.url, why)
+    raise _unreachable(file.url, failure)
 
 
 def measured(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
@@ -110,7 +107,7 @@ def fetch_unknown(
             size = out.tell()
         if file.sha256 and digest.hexdigest() != file.sha256:
             raise XaivaError(
-                f"{file.path} from {_place(file.url)}",
+                f"{file.path} from {place(file.url)}",
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
@@ -131,7 +128,7 @@ def _download(
     try:
         response = network.request("GET", file.url, network.credentials(file))
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _unreachable(file.url, _why(error)) from error
+        raise _unreachable(file.url, why_silent(error)) from error
     whole = False
     try:
         if response.status != 200:
@@ -142,7 +139,7 @@ def _download(
             update(data)
         whole = True
     except urllib3.exceptions.HTTPError as error:
-        raise _unreachable(file.url, _why(error)) from error
+        raise _unreachable(file.url, why_silent(error)) from error
     finally:
         network.done(response, whole)
 
@@ -153,19 +150,4 @@ def local_path(url: str) -> Path:
 
 
 def _unreachable(url: str, why: str) -> Unreachable:
-    return Unreachable(_place(url), why, "check the network")
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # no credentials, no signed query
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "the host name cannot be resolved"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "the host does not let us connect"
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "the host does not answer"
-    return "the connection broke"
+    return Unreachable(place(url), why, "check the network")
