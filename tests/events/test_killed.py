@@ -19,7 +19,9 @@ from core.inference.database.models import EventRow
 from core.inference.events.logger import EventLogger
 
 KILLS = 200
-LONGEST_LIFE = 0.12  # seconds: from nothing at all, over opening and replaying, to full load
+BUSIEST = 100  # lines that a victim may say before it is killed
+DELAY = 0.005  # seconds: the kill comes at any instant within them
+OPENING = 0.05  # seconds: every fourth victim is killed within them, whatever it does: while it opens or replays
 PATIENCE = 60.0
 
 
@@ -74,14 +76,19 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
     assert not (spool / "refused.jsonl").exists()
 
 
-def _kill_one(lines: IO[str], life: float, told: _Told) -> None:
-    """Kill the child after `life` seconds, and hear all that it said until it was dead."""
+def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:
+    """Kill the child `delay` seconds after so many lines, and hear all that it said until it was dead."""
+    child = heard = 0
     for line in lines:
         word, *rest = line.split()
-        if word == "pid":  # the parent says it, and the child may have been faster
-            threading.Timer(life, os.kill, (int(rest[0]), signal.SIGKILL)).start()
-        elif word == "dead":
+        if word == "dead":
             return
+        if word == "pid":  # the parent says it, and the child may have been faster
+            child = int(rest[0])
         else:
             told.hear(word, rest)
+        heard += 1
+        if child and heard > after:
+            threading.Timer(delay, os.kill, (child, signal.SIGKILL)).start()
+            after = sys.maxsize
     raise AssertionError("the victim's parent died")

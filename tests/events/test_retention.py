@@ -214,10 +214,10 @@ def test_it_runs_by_itself(
 ) -> None:
     monkeypatch.setattr(retention_module, "PERIOD", 0.02)
     retention = Retention(media.folder, database, settings(tmp_path))
-    retention.start()
     keep(50)
+    retention.start()
     until(lambda: there(media) == set())
-    keep(60)
+    media.prepare(id_of(60)).write_bytes(b"c")
     until(lambda: there(media) == set())
     retention.stop()
 
