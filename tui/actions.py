@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/"}
+DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "plus": "+", "left": "←", "right": "→"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,21 @@ SCREENS: dict[str, tuple[str, str]] = {  # screen → (key, title)
     "containers": ("5", "Containers"),
     "cameras": ("6", "Cameras"),
     "operations": ("7", "Operations"),
+    "events": ("8", "Events"),
+    "statistics": ("9", "Statistics"),
+    "service": ("0", "Service"),
+}
+SHORT: dict[str, str] = {  # where the tab bar has no room for the whole titles
+    "overview": "Over",
+    "presets": "Pres",
+    "artifacts": "Arti",
+    "builds": "Build",
+    "containers": "Cont",
+    "cameras": "Cams",
+    "operations": "Oper",
+    "events": "Events",
+    "statistics": "Stat",
+    "service": "Serv",
 }
 
 
@@ -72,6 +87,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by its name"),
     Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, the terminal's own colours"),
     Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a thin line"),
+    Action("app.login", "f4", "Log in to the service", help="As another user; the login is kept in the site"),
+    Action("app.logout", "f6", "Log out of the service", help="The service's token from .env counts again"),
     Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Leave the console; operations go on without it"),
     Action("app.redraw", "ctrl+l", "Draw again", help="When something else wrote over the screen"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
@@ -116,8 +133,44 @@ ACTIONS: tuple[Action, ...] = (
     Action("containers.stop", "s", "Stop", "Stop", "Stop it; it can be started again", changes=True),
     Action("containers.remove", "X", "Remove", "Remove", "Remove the container; volumes stay", changes=True),
     # cameras
-    Action("cameras.add", "a", "Add a camera", "Add", "An RTSP URL or a file; shows whether it connects", changes=True),
-    Action("cameras.remove", "X", "Remove the camera", "Remove", "The service forgets the camera", changes=True),
+    Action("cameras.add", "a", "Add a camera", "Add", "A form with a connection test", changes=True),
+    Action("cameras.edit", "e", "Edit the camera", "Edit", "Every setting of it, with a connection test", changes=True),
+    Action("cameras.lower", "minus", "Lower the threshold", "Lower", "By 0.01, sent when you stop", changes=True),
+    Action("cameras.raise", "plus,equals_sign", "Raise the threshold", "Raise", "By 0.01", changes=True),
+    Action("cameras.learn", "l", "Learn what is normal", "Learn", "Then it scores with what it learned", changes=True),
+    Action("cameras.large", "enter", "Large picture", help="The camera's picture as large as the terminal"),
+    Action("cameras.picture", "v", "Picture now", "Picture", "A fresh picture: how a thin line gets any"),
+    Action(
+        "cameras.start_stop", "s", "Start or stop", "Start/stop", "A stopped camera stays in the list", changes=True
+    ),
+    Action("cameras.restart", "r", "Restart", "Restart", "Connect anew", changes=True),
+    Action("cameras.suspend", "z", "Suspend notifications", "Suspend", "For a while; events are kept", changes=True),
+    Action("cameras.events", "o", "Its events", "Events", "The screen Events, of this camera alone"),
+    Action("cameras.remove", "X", "Remove the camera", "Remove", "The service forgets it; events stay", changes=True),
+    # events
+    Action("events.acknowledge", "a", "Acknowledge", "Ack", "This event, or all marked by space", changes=True),
+    Action(
+        "events.acknowledge_all", "A", "Acknowledge all", "Ack all", "All the filter shows; asks first", changes=True
+    ),
+    Action("events.open", "u", "Only those that wait", "Waiting", "Hide or show what is acknowledged"),
+    Action("events.camera", "c", "Only of this camera", "Camera", "Or of all again"),
+    Action("events.filter", "f", "Filter", "Filter", "Camera, type, priority, score, time, text, order"),
+    Action("events.large", "enter", "Large picture", help="The event's picture as large as the terminal"),
+    Action("events.picture", "v", "Picture now", "Picture", "Fetch it again: how a thin line gets any"),
+    Action("events.clip", "s", "Save the clip", "Clip", "Into a file, whole or not at all"),
+    Action("events.export", "x", "Export", "Export", "The marked, else all the filter finds, as CSV or JSON"),
+    Action("events.protect", "p", "Protect or release", "Protect", "Keep its clip when older ones go", changes=True),
+    # statistics
+    Action("statistics.range", "d", "Days shown", "Days", "7, 30 or 90"),
+    Action("statistics.earlier", "left", "Earlier", "Earlier", "The days before"),
+    Action("statistics.later", "right", "Later", "Later", "The days after"),
+    Action("statistics.camera", "c", "Of one camera", "Camera", "Or of all again"),
+    # service
+    Action("service.rule", "n", "New rule", "Rule", "Who is told of which events", changes=True),
+    Action("service.user", "u", "New user", "User", "Who may log in, and as what", changes=True),
+    Action("service.edit", "e", "Edit", "Edit", "The rule or user under the cursor", changes=True),
+    Action("service.test", "t", "Send a test message", "Test", "Over every channel of the rule", changes=True),
+    Action("service.remove", "X", "Remove", "Remove", "The rule or user under the cursor", changes=True),
     # operations
     Action(
         "operations.cancel",

@@ -6,8 +6,8 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any, ClassVar, TypeVar, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.app import App
 from textual.binding import BindingType
@@ -25,7 +25,11 @@ from tui.terminal.difference import FrameDifference
 from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList
 
+if TYPE_CHECKING:
+    from core.service_client import ServiceClient
+
 T = TypeVar("T")
+SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
 TICK = 1.0  # seconds between two feeds of the screen in view
 log = logging.getLogger(__name__)
 
@@ -53,9 +57,11 @@ class XaivaApp(FrameDifference, App[int]):
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
+        self.preset = ""
         self.stray_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
+        self._login_offered = False
         self._sources = Sources(site)
         self.store = Store(self._sources.table(), self._source_changed)
         for theme in OURS:
@@ -97,6 +103,13 @@ class XaivaApp(FrameDifference, App[int]):
 
     # -- what screens use ----------------------------------------------------------------------------------------------
 
+    @cached_property
+    def service(self) -> ServiceClient:
+        """The client of the site's inference service, for what is done by hand. Its calls block."""
+        from core.service_client import ServiceClient
+
+        return ServiceClient.of(self.site, SERVICE_SECONDS)
+
     @property
     def site_name(self) -> str:
         """What the site calls itself, else its folder's name."""
@@ -108,8 +121,10 @@ class XaivaApp(FrameDifference, App[int]):
         words = [("read-only", self.read_only), ("low bandwidth", self.low_bandwidth)]
         return " · ".join(word for word, on in words if on)
 
-    def background(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
-        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown and ends nothing.
+    def background(
+        self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
+    ) -> None:
+        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told to `failed`.
 
         Not Textual's workers: their pool is shared and small, and one hung engine would use it up.
         """
@@ -118,20 +133,37 @@ class XaivaApp(FrameDifference, App[int]):
             try:
                 result = work()
             except XaivaError as error:
-                self.call_later(self.show_error, error)
+                self.call_later(failed or self.show_error, error)
             except Exception as error:
                 log.exception("background work")
-                self.call_later(self.show_error, XaivaError("That did not work", f"{type(error).__name__}: {error}"))
+                unforeseen = XaivaError("That did not work", f"{type(error).__name__}: {error}")
+                self.call_later(failed or self.show_error, unforeseen)
             else:
                 self.call_later(done, result)
 
         threading.Thread(target=run, name="background", daemon=True).start()
 
     def show_error(self, error: XaivaError) -> None:
-        """What failed, why and what to do, until it is closed."""
+        """What failed, why and what to do, until it is closed; a lost login is asked for."""
+        from core.service_client import NotLoggedIn
+        from tui.screens.login import LoginDialog
         from tui.screens.message import TextDialog
 
+        if isinstance(error, NotLoggedIn) and not isinstance(self.screen, LoginDialog):
+            self.push_screen(LoginDialog(self.site, error.why))
+            return
+
         self.push_screen(TextDialog.of_error(error))
+
+    def login_lost(self, error: XaivaError) -> None:
+        """The service asks for a login: offer the dialog, once until somebody is logged in again."""
+        if not self._login_offered:
+            self._login_offered = True
+            self.show_error(error)
+
+    def login_found(self) -> None:
+        """The service answers whoever asks now."""
+        self._login_offered = False
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""
@@ -151,6 +183,16 @@ class XaivaApp(FrameDifference, App[int]):
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
+    async def action_quit(self) -> None:
+        """Leave; what an editor has not saved is asked about first, on whichever screen it is open."""
+        from tui.screens.confirm import Confirm
+
+        if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):
+            self.exit()
+        elif not isinstance(self.screen, Confirm):
+            question = Confirm("Leave without saving?", "What was typed in the preset editor is lost.", "Leave")
+            self.push_screen(question, lambda yes: self.exit() if yes else None)
+
     async def action_go(self, name: str) -> None:
         """Open a screen; dialogs and editors above another stay with that one."""
         await self.switch_mode(name)
@@ -167,6 +209,26 @@ class XaivaApp(FrameDifference, App[int]):
         self._ticker.stop()
         self._start_ticking()
         self.theme = TERMINAL if self.low_bandwidth else OURS[0].name
+
+    def action_login(self) -> None:
+        """As somebody else, or again."""
+        from tui.screens.login import LoginDialog
+
+        self.push_screen(LoginDialog(self.site))
+
+    def action_logout(self) -> None:
+        """End the login; the service's token, if the site has one, counts again."""
+
+        def done(name: str) -> None:
+            self.notify(f"{name} is logged out" if name else "nobody was logged in")
+            self.store.ask_now("cameras", "events", "statistics", "service")
+
+        self.background(self._logout, done)
+
+    def _logout(self) -> str:
+        name = self.service.logged_in()
+        self.service.logout()
+        return name
 
     def action_help(self) -> None:
         """The keys in view."""

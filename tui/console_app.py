@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from textual.message_pump import MessagePump
 
 from core.site import Site
 from tui.store import Store
+
+if TYPE_CHECKING:
+    from core.errors import XaivaError
+    from core.service_client import ServiceClient
 
 T = TypeVar("T")
 
@@ -20,6 +24,11 @@ class ConsoleApp(Protocol):
     store: Store
     read_only: bool
     low_bandwidth: bool
+    preset: str  # the one last under the cursor, on whichever screen
+
+    @property
+    def service(self) -> ServiceClient:
+        """The client of the site's inference service, for what is done by hand. Its calls block."""
 
     @property
     def site_name(self) -> str:
@@ -29,8 +38,19 @@ class ConsoleApp(Protocol):
     def flags(self) -> str:
         """How this console is limited, in words."""
 
-    def background(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
-        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown and ends nothing."""
+    def background(
+        self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
+    ) -> None:
+        """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told `failed`."""
+
+    def show_error(self, error: XaivaError) -> None:
+        """What failed, why and what to do, until it is closed; a lost login is asked for."""
+
+    def login_lost(self, error: XaivaError) -> None:
+        """The service asks for a login: offer the dialog, once until somebody is logged in again."""
+
+    def login_found(self) -> None:
+        """The service answers whoever asks now."""
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
     from core.containers.model import Container, Stats
     from core.images.history import BuildRecord
-    from core.inference.schemas import ServiceStatus
+    from core.inference.schemas import Delivery, Rule, ServiceStatus, User
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry
+    from core.service_client import ServiceClient
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LIVE = 1.0  # seconds between two samples of what is watched
 CALM = 3.0  # of what changes by hand
+SLOW = 20.0  # of what changes by the hour
 SLOWER = 4  # low bandwidth looks this many times less often
 OPERATIONS_SHOWN = 300
 ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
@@ -62,6 +64,16 @@ class PresetView:
     target: TargetMachine | None
 
 
+@dataclass(frozen=True)
+class ServiceView:
+    """What an administrator sets; `users` and `rules` are None for who may not see them. `user`: who is logged in."""
+
+    rules: list[Rule] | None
+    users: list[User] | None
+    deliveries: list[Delivery]
+    user: str
+
+
 class Sources:
     """The functions behind the store's sources. Each is called by one thread; what it keeps is that thread's own.
 
@@ -76,6 +88,7 @@ class Sources:
         self._engine: tuple[Any, Any] | None = None
         self._engine_root: Path | None = None
         self._known: list[Container] = []
+        self._client: ServiceClient | None = None
         self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
@@ -88,6 +101,9 @@ class Sources:
             "operations": (self.operations, LIVE),
             "presets": (self.presets, CALM),
             "builds": (self.builds, CALM),
+            "service": (self.service, CALM),
+            "events": (nothing, CALM),
+            "statistics": (nothing, SLOW),
             "operation": (nothing, LIVE),
             "container": (nothing, CALM),
             "build": (nothing, CALM),
@@ -156,9 +172,30 @@ class Sources:
 
     def cameras(self) -> ServiceStatus:
         """What the inference service says. Raises XaivaError."""
+        return self._service().status()
+
+    def service(self) -> ServiceView:
+        """Rules, users and the newest messages. Raises XaivaError."""
+        from core.service_client import Forbidden
+
+        client = self._service()
+        try:
+            rules, deliveries = client.rules(), client.deliveries()
+        except Forbidden:
+            rules, deliveries = None, []
+        try:
+            users = client.users()
+        except Forbidden:
+            users = None
+        return ServiceView(rules, users, deliveries, client.logged_in())
+
+    def _service(self) -> ServiceClient:
+        """One client for all threads: it keeps its connections for a moment."""
         from core.service_client import ServiceClient
 
-        return ServiceClient.of(self._site, SERVICE_SECONDS).status()
+        if self._client is None:
+            self._client = ServiceClient.of(self._site, SERVICE_SECONDS)
+        return self._client
 
     # -- the site ------------------------------------------------------------------------------------------------------
 

@@ -270,6 +270,42 @@ async def test_leaving_an_unsaved_editor_asks(preset_site: Site) -> None:
         assert app.screen.query_one("#f-description", Input).value == "Not saved"
 
 
+async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.press("e")
+        await shows(pilot, "the same as the saved file")
+        await shows(pilot, "^q Quit")  # q goes into the field
+        app.screen.query_one("#f-description", Input).value = "Not saved"
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        assert app.is_running
+        await app.switch_mode("operations")
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: not app.is_running or app._exit)
+
+
+async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(preset_site: Site) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "ubuntu22.04-cuda12.6")
+        app.screen.query_one("#choices", ChoiceList).point("ubuntu22.04-cuda12.6")
+        await pilot.press("3")
+        await until(pilot, lambda: app.screen.query_one("#choices", ChoiceList).key == "ubuntu22.04-cuda12.6")
+        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await pilot.pause()
+        await pilot.press("2")
+        await until(pilot, lambda: app.screen.query_one("#choices", ChoiceList).key == "cpu-debian12")
+
+
 async def test_a_broken_file_opens_in_the_editor_as_text(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from textual.pilot import Pilot
 
 from core.site import Site
 from tests.tui import sample
-from tests.tui.support import shows, until
+from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
+from tui.widgets.picture import PictureView
 
 SIZES = [(160, 45), (80, 24)]
 VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that show when it is there)
@@ -25,10 +27,30 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "containers": (("5",), "postgres"),
     "cameras": (("6",), "yard"),
     "operations": (("7",), "sync ubuntu22.04-cuda12.6"),
+    "camera-form": (("6", "e"), "Decided a second"),
+    "camera-learn": (("6", "l"), "Minutes"),
+    "events": (("8",), "white van"),
+    "event-filter": (("8", "f"), "Score from"),
+    "events-acknowledge": (("8", "A"), "Note"),
+    "statistics": (("9",), "Europe/Berlin"),
+    "service": (("0",), "night-shift"),
+    "rule-form": (("0", "e"), "DOOR_KEY"),
+    "user-form": (("0", "u"), "Password"),
+    "login": (("1", "f4"), "Log in"),
     "help": (("2", "question_mark"), "This screen"),
 }
 WITH_LOG = {"4": "5 lines · follows", "5": "3 lines · follows", "7": "6 lines · follows"}  # counted in a thread
+WITH_PICTURE = ("6", "8")
 Before = Callable[[Pilot[int]], Awaitable[None]]
+
+
+class Afternoon(datetime):
+    """The last day of the sample's statistics."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Afternoon:
+        """That day."""
+        return cls(2026, 1, 31, 15, tzinfo=tz)
 
 
 @pytest.fixture
@@ -40,9 +62,19 @@ def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
     monkeypatch.setattr("tui.app.Store", sample.SampleStore)
     monkeypatch.setattr("tui.container_log.ContainerLog", sample.SampleLog)
     monkeypatch.setattr("tui.app.TICK", 3600.0)
+    monkeypatch.setattr(XaivaApp, "service", sample.SampleService())
+    monkeypatch.setattr("tui.screens.statistics.datetime", Afternoon)
+    for name in ("EVERY", "SHARPEN", "CALM"):
+        monkeypatch.setattr(f"tui.widgets.picture.{name}", 0.02)
     monkeypatch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)
     sample.write_logs(bare_site)
     return XaivaApp(bare_site)
+
+
+def sharp(pilot: Pilot[int]) -> bool:
+    """Whether the picture is as sharp as it gets."""
+    view = pilot.app.screen.query_one(PictureView)
+    return "▀" in text(pilot) and view._pace.sharpest and view._waiting is None
 
 
 def ready(keys: tuple[str, ...], words: str) -> Before:
@@ -54,6 +86,8 @@ def ready(keys: tuple[str, ...], words: str) -> Before:
                 await pilot.pause()
                 pilot.app.tick()  # type: ignore[attr-defined]
                 await pilot.pause()
+                if key in WITH_PICTURE:
+                    await until(pilot, lambda: sharp(pilot))
         await shows(pilot, words)
         if keys[0] in WITH_LOG:
             await shows(pilot, WITH_LOG[keys[0]])

@@ -94,6 +94,13 @@ def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
     return out
 
 
+def labelled(name: str, value: Cell, label: int, width: int) -> list[Line]:
+    """A fact with its name before it; plain words go on below where they are too long for one line."""
+    room = max(width - label, 1)
+    values = wrap(value, room) if isinstance(value, str) else [fit(value, room)]
+    return [(*fit(Span("" if number else name, "dim"), label), *one) for number, one in enumerate(values)]
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: `width` in terminal columns, 0 to share what is left by `weight`; `minimum` what a shared one needs.

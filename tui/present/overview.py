@@ -19,6 +19,7 @@ from tui.sources import Containers, Live, PresetView
 RECENT = 24 * 3600  # seconds a failed operation stays an alert
 NEARLY_FULL = 0.05  # of a disk left
 HOT = 85  # °C
+STUCK = 60  # seconds a message may wait before it counts as stuck
 
 
 def operations(found: Sequence[Operation] | None, width: int) -> list[Line]:
@@ -52,6 +53,7 @@ def alerts(
         *_of_host(host),
         *_of_containers(containers),
         *_of_cameras(service),
+        *_of_service(service),
         *_of_operations(operations or ()),
         *_of_presets(presets or ()),
     ]
@@ -103,8 +105,38 @@ def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
 
 def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
     for camera in status.cameras if status else ():
+        name = camera.name or camera.id
         if camera.state is CameraState.DISCONNECTED:
-            yield "error", f"camera {camera.name or camera.id}: {camera.reason or 'lost'}"
+            yield "error", f"camera {name}: {camera.reason or 'lost'}"
+        elif camera.state is CameraState.FAILED:
+            yield "error", f"camera {name} has failed{f': {camera.reason}' if camera.reason else ''}; s starts it (6)"
+        for alert in camera.alerts:
+            yield "error", f"camera {name} is {alert.kind.value}: {alert.reason}"
+        if camera.error:
+            yield "error", f"camera {name}: {camera.error}"
+
+
+def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
+    """What the inference service itself ails from, and what waits there for somebody."""
+    if status is None:
+        return
+    if status.unacknowledged:
+        events = "event waits" if status.unacknowledged == 1 else "events wait"
+        yield "warn", f"{status.unacknowledged} {events} for somebody (8)"
+    logger, outbox, storage, analyser = status.logger, status.outbox, status.storage, status.analyser
+    if logger.state != "ok":
+        held = f"; {logger.waiting} events are kept on disk" if logger.waiting else ""
+        yield "error", f"events: the database is {logger.state}: {logger.why}{held}"
+    if outbox.waiting and outbox.oldest is not None and outbox.oldest > STUCK:
+        why = f": {outbox.why}" if outbox.why else ""
+        yield "warn", f"{outbox.waiting} messages are not sent, the oldest for {coarse(outbox.oldest)}{why}"
+    if storage.state != "ok":
+        yield "error", f"recordings: the disk is {storage.state}: {storage.why}"
+    if analyser.state == "broken":
+        yield "warn", f"the analyser does not answer: {analyser.why}"
+    for model in status.ledger.models if status.ledger else ():
+        if model.state == "failed":
+            yield "error", f"model {model.key}: {model.why}"
 
 
 def _of_operations(found: Sequence[Operation]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tui.actions import bindings
 from tui.present import operations as present_operations
 from tui.present import presets as present
 from tui.present.cells import Line, Span, line, wrap
-from tui.screens.base import ListScreen
+from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import Row
 from tui.widgets.panel import Formatter, nothing
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 KINDS = ("lock", "sync", "verify", "wheel")
 
 
-class ArtifactsScreen(ListScreen):
+class ArtifactsScreen(PresetListScreen):
     """One row a preset; beside it what is locked, the plan, or the operation that works on it right now."""
 
     NAME = "artifacts"
-    SOURCE = "presets"
     SOURCES = ("presets", "operations", "operation", "plan")
     TITLE = "Artifacts"
     COLUMNS = present.ARTIFACT_COLUMNS
@@ -49,6 +48,7 @@ class ArtifactsScreen(ListScreen):
 
     def chosen(self) -> None:
         """Its plan."""
+        super().chosen()
         view = self.selected()
         if view is not None and view.lock is not None:
             self.console.store.point("plan", partial(self._plan, view.entry.name))
@@ -73,11 +73,6 @@ class ArtifactsScreen(ListScreen):
             self.console.store.point("operation", partial(Ledger(self.site).stages, latest.id))
         stages = self.reading("operation").value or []
         return partial(_whole, view, reading.value, why, latest, stages), *reading.state
-
-    def selected(self) -> PresetView | None:
-        """The preset under the cursor."""
-        views: list[PresetView] = self.reading("presets").value or []
-        return next((view for view in views if view.entry.name == self.choices.key), None)
 
     def _operations(self, name: str) -> list[Operation]:
         found: list[Operation] = self.reading("operations").value or []

@@ -46,6 +46,7 @@ class ConsoleScreen(Screen[None]):
 
     NAME: ClassVar[str] = ""
     SOURCES: ClassVar[tuple[str, ...]] = ()
+    LOGIN: ClassVar[str] = ""  # the source that tells whether the service knows who asks, "" for none
     AUTO_FOCUS = ""  # each screen says itself where its keys go
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
@@ -104,11 +105,24 @@ class ConsoleScreen(Screen[None]):
             return
         try:
             self.feed()
+            self._look_for_login()
         except Exception as error:
             if self.app.is_headless:
                 raise  # a test should see it
             log.exception("screen %s", self.NAME)
             self.notify(f"{type(error).__name__}: {error}", title="This screen could not be drawn", severity="error")
+
+    def _look_for_login(self) -> None:
+        if not self.LOGIN:
+            return
+        reading = self.reading(self.LOGIN)
+        if reading.error is not None:
+            from core.service_client import NotLoggedIn
+
+            if isinstance(reading.error, NotLoggedIn):
+                self.console.login_lost(reading.error)
+        elif reading.value is not None:
+            self.console.login_found()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide from visitors what changes anything."""
@@ -172,9 +186,11 @@ class ConsoleScreen(Screen[None]):
 
         self.background(lambda: Ledger(self.site).start(kind, subject, options), started)
 
-    def background(self, work: Callable[[], T], done: Callable[[T], object]) -> None:
-        """Run blocking work in a thread, then `done(result)` here; an error is shown and ends nothing."""
-        self.console.background(work, done)
+    def background(
+        self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
+    ) -> None:
+        """Run blocking work in a thread, then `done(result)` here; an error is shown, or told to `failed`."""
+        self.console.background(work, done, failed)
 
     def confirm(self, title: str, text: str, verb: str, then: Callable[[], object]) -> None:
         """Ask before what destroys; Cancel is the default."""
@@ -209,6 +225,10 @@ class ListScreen(ConsoleScreen):
     def detail(self) -> tuple[Formatter, str, str]:
         """The facts of the row under the cursor: formatter, state and role of the panel."""
 
+    def extras(self) -> Iterable[Widget]:
+        """What stands before the facts."""
+        return ()
+
     # -- what all of them do -------------------------------------------------------------------------------------------
 
     def body(self) -> Iterable[Widget]:
@@ -218,6 +238,7 @@ class ListScreen(ConsoleScreen):
         with Container(classes="columns"):
             yield choices
             with Vertical(classes="main"):
+                yield from self.extras()
                 yield Panel(id="detail")
                 if self.LOG:
                     from tui.widgets.log_panel import LogPanel
@@ -246,6 +267,7 @@ class ListScreen(ConsoleScreen):
     def feed(self) -> None:
         """The list, and the facts of the row under the cursor."""
         reading = self.reading(self.SOURCE)
+        self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
         if reading.value is None and reading.error is not None:
             self.choices.show([], *reading.state)
             self.query_one("#detail", Panel).show(partial(trouble, reading.error))

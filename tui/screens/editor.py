@@ -148,6 +148,11 @@ class EditorScreen(Screen[None]):
         return out
 
     @property
+    def unsaved(self) -> bool:
+        """Whether leaving would lose something."""
+        return self._text_now() != self._saved
+
+    @property
     def _in_form(self) -> bool:
         return self.query_one("#views", ContentSwitcher).current == "form"
 
@@ -261,17 +266,17 @@ class EditorScreen(Screen[None]):
 
     def action_revert(self) -> None:
         """Ask, then back to the saved file."""
-        if self._text_now() != self._saved:
+        if self.unsaved:
             self._ask(
                 "Revert?", "What was typed since the last save is lost.", "Revert", lambda: self._take(self._saved)
             )
 
     def action_leave(self) -> None:
         """Ask when something is not saved."""
-        if self._text_now() == self._saved:
-            self.dismiss(None)
-        else:
+        if self.unsaved:
             self._ask("Leave without saving?", "What was typed is lost.", "Leave", lambda: self.dismiss(None))
+        else:
+            self.dismiss(None)
 
     def _ask(self, title: str, text: str, verb: str, then: Any) -> None:
         from tui.screens.confirm import Confirm

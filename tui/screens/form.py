@@ -48,6 +48,10 @@ class Form(ModalScreen[T]):
         """The fields."""
         return ()
 
+    def more_buttons(self) -> Iterable[Widget]:
+        """What else can be done with what stands in the fields."""
+        return ()
+
     def submit(self) -> None:
         """The fields are filled in."""
 
@@ -60,6 +64,7 @@ class Form(ModalScreen[T]):
             yield Panel(id="said")
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="leave")
+                yield from self.more_buttons()
                 yield Button(self.VERB, id="submit", variant="primary")
 
     def value(self, name: str) -> str:

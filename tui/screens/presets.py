@@ -7,17 +7,16 @@ from typing import Any, ClassVar
 
 from tui.actions import bindings
 from tui.present import presets as present
-from tui.screens.base import ListScreen
+from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import Row
 from tui.widgets.panel import Formatter, nothing
 
 
-class PresetsScreen(ListScreen):
+class PresetsScreen(PresetListScreen):
     """The preset files; beside them the one under the cursor with its findings."""
 
     NAME = "presets"
-    SOURCE = "presets"
     SOURCES = ("presets", "operations")
     TITLE = "Presets"
     COLUMNS = present.COLUMNS
@@ -32,11 +31,6 @@ class PresetsScreen(ListScreen):
         """What it is made of, and its findings."""
         view = self.selected()
         return (partial(present.detail, view), "", "") if view else (nothing, "", "")
-
-    def selected(self) -> PresetView | None:
-        """The preset under the cursor."""
-        views: list[PresetView] = self.reading("presets").value or []
-        return next((view for view in views if view.entry.name == self.choices.key), None)
 
     def usable(self) -> PresetView | None:
         """The preset under the cursor, if it can be used."""

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.actions import SCREENS
+from tui.actions import SCREENS, SHORT
 from tui.console_app import console_of
 from tui.present.cells import Line, Span
 from tui.widgets.lines import ROLE_CLASSES, Brush
@@ -64,8 +64,10 @@ class TabBar(Bar):
     def parts(self) -> list[tuple[Line, str]]:
         """One part a screen, then the site."""
         out: list[tuple[Line, str]] = [((Span(" "),), "")]
+        roomy = self.size.width >= sum(len(title) + 3 for _, title in SCREENS.values())
         for name, (key, title) in SCREENS.items():
             chosen = name == self._current
+            title = title if roomy or chosen else SHORT[name]
             out.append((self._tab(key, title, chosen), f"app.go('{name}')"))
             out.append(((Span(" "),), ""))
         used = sum(cell_len(span.text) for part, _ in out for span in part)

@@ -110,6 +110,11 @@ class ChoiceList(ScrollView, can_focus=True):
         self.wanted = wanted
         self._apply()
 
+    def unmark(self) -> None:
+        """No row is marked any more."""
+        self.marked.clear()
+        self.refresh()
+
     def point(self, key: str) -> None:
         """Put the cursor on a row; nothing happens when the filter hides it."""
         if key in self.keys:

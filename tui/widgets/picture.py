@@ -13,6 +13,7 @@ from typing import ClassVar, TypeAlias
 
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 
 from core.errors import XaivaError
@@ -77,6 +78,7 @@ class PictureView(Widget):
         self._surface: Surface | None = None
         self._placed: tuple[Region, int] | None = None  # where the terminal shows it, and after how many clearings
         self._in_view = True
+        self._timer: Timer | None = None
 
     # -- what screens say ---------------------------------------------------------------------------------------------
 
@@ -105,11 +107,10 @@ class PictureView(Widget):
     def set_in_view(self, in_view: bool) -> None:
         """Whether the screen is in view. One that is not leaves nothing over the cells, and asks nobody."""
         self._in_view = in_view
-        if in_view:
-            self._timer.resume()
-        else:
-            self._timer.pause()
+        if not in_view:
             self._take_away()
+        if self._timer is not None:
+            (self._timer.resume if in_view else self._timer.pause)()
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,143 @@
+"""Events as rows and lines."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
+from tui.present.cells import Cell, Column, Line, Span, labelled, line, wrap
+from tui.present.figures import clock, coarse, size
+
+PRIORITIES: dict[Priority, Span] = {
+    Priority.LOW: Span("low", "dim"),
+    Priority.NORMAL: Span("normal"),
+    Priority.HIGH: Span("! high", "warn"),
+    Priority.CRITICAL: Span("!! critical", "error"),
+}
+ACTIONS = {"done": Span("✓ ", "ok"), "failed": Span("✗ ", "error"), "skipped": Span("– ", "dim")}
+COLUMNS = (
+    Column("started", 16),
+    Column("", 2),
+    Column("camera", minimum=10),
+    Column("type", 14, rank=1),
+    Column("priority", 11, rank=3),
+    Column("score", 5, right=True, rank=4),
+    Column("lasted", 7, right=True, rank=5),
+    Column("what", minimum=20, rank=2, weight=4),
+)
+LABEL = 13
+
+
+def when(moment: datetime | None) -> str:
+    """A moment in this machine's zone."""
+    return clock(moment.timestamp()) if moment else ""
+
+
+def mark(event: Event) -> Span:
+    """Whether it waits for somebody."""
+    if event.acknowledged:
+        return Span("✓", "dim")
+    return Span("◐" if event.ended is None else "●", "error" if event.priority.rank >= 2 else "warn")
+
+
+def words(event: Event) -> str:
+    """What it is, in a few words: the analyser's, else what was seen."""
+    if event.analysis.description:
+        return " ".join(event.analysis.description.split())
+    if event.facts:
+        return ", ".join(sorted({fact.label for fact in event.facts}))
+    return {AnalysisState.PENDING: "is being analysed", AnalysisState.FAILED: "no analysis"}.get(
+        event.analysis.state, ""
+    )
+
+
+def row(event: Event) -> tuple[Cell, ...]:
+    """One event in a list."""
+    lasted = coarse((event.ended - event.started).total_seconds()) if event.ended else "goes on"
+    return (
+        when(event.started),
+        mark(event),
+        event.camera_name or event.camera,
+        event.type,
+        PRIORITIES[event.priority],
+        f"{event.score:.2f}",
+        lasted,
+        Span(words(event), "dim" if event.acknowledged else ""),
+    )
+
+
+def detail(event: Event, width: int) -> list[Line]:
+    """Everything about one event."""
+    ended = f" to {when(event.ended)}" if event.ended else ", it goes on"
+    known: list[tuple[str, Cell]] = [
+        (
+            "what",
+            line(event.type, "  ", PRIORITIES[event.priority], Span("  protected" if event.protected else "", "ok")),
+        ),
+        ("camera", f"{event.camera_name or event.camera}{f', {event.zone}' if event.zone else ''}"),
+        ("when", f"{when(event.started)}{ended}"),
+        ("decided", f"{when(event.decided)} by {event.detector or 'the detector'}"),
+        ("score", f"{event.score:.2f} at its highest, an anomaly from {event.threshold:.2f} on"),
+        ("clip", _clip(event)),
+        ("acknowledged", _acknowledged(event)),
+    ]
+    out = _analysis(event, width)
+    for name, value in known:
+        if value:
+            out += labelled(name, value, LABEL, width)
+    if event.note:
+        out += [line(), *wrap(f"“{event.note}”", width, "accent")]
+    if event.facts:
+        out += [line(), line(Span("seen in the picture", "dim"))]
+        out += [line(f"  {fact.label}", Span(f"  {fact.score:.2f}", "dim")) for fact in event.facts]
+    if event.actions:
+        took = f", all within {event.response_time:.1f} s" if event.response_time is not None else ""
+        out += [line(), line(Span(f"what was done{took}", "dim"))]
+        for action in event.actions:
+            text = f"{action.step}{f': {action.detail}' if action.detail else ''}"
+            first, *rest = wrap(text, max(width - 2, 1), indent="  ")
+            out += [(ACTIONS.get(action.state, Span("  ")), *first), *((Span("  "), *more) for more in rest)]
+    return out
+
+
+def _clip(event: Event) -> Cell:
+    clip = event.clip
+    if clip.state == "done":
+        return f"{clip.seconds:.0f} s, {size(clip.bytes)}"
+    if clip.state == "failed":
+        return Span(f"failed: {clip.why}", "error")
+    return Span({"recording": "is being recorded", "none": "none"}.get(clip.state, clip.state), "dim")
+
+
+def _acknowledged(event: Event) -> Cell:
+    if event.acknowledged is None:
+        return Span("not yet: a", "warn")
+    return f"{when(event.acknowledged)} by {event.acknowledged_by or 'somebody'}"
+
+
+def _analysis(event: Event, width: int) -> list[Line]:
+    analysis = event.analysis
+    if analysis.state is AnalysisState.NONE:
+        return []
+    sure = f", {analysis.confidence:.0%} sure" if analysis.confidence is not None else ""
+    took = f", {analysis.seconds:.1f} s" if analysis.seconds is not None else ""
+    head = line(Span(f"analysis {analysis.state.value}", "dim"), Span(f"  {analysis.backend}{sure}{took}", "dim"))
+    text = analysis.description or analysis.why
+    return [*(wrap(text, width, "title" if analysis.description else "warn") if text else []), head, line()]
+
+
+def filter_words(query: EventQuery) -> str:
+    """What a filter keeps, for the list's title; "" for everything."""
+    parts = [
+        f"camera {query.camera}" if query.camera else "",
+        f"type {query.type}" if query.type else "",
+        f"priority {query.priority.value}" if query.priority else "",
+        f"score from {query.minimum_score:.2f}" if query.minimum_score is not None else "",
+        "" if query.acknowledged is None else "acknowledged" if query.acknowledged else "waiting",
+        f"since {when(query.since)}" if query.since else "",
+        f"until {when(query.until)}" if query.until else "",
+        f"“{query.text}”" if query.text else "",
+        f"by {query.sort}, {'lowest' if query.sort == 'score' else 'oldest'} first" if query.ascending else "",
+        "highest score first" if query.sort == "score" and not query.ascending else "",
+    ]
+    return " · ".join(part for part in parts if part)

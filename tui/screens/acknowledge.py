@@ -1,0 +1,52 @@
+"""Acknowledging many events with a note."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from core.inference.schemas import EventQuery
+from core.service_client import ServiceClient
+from core.site import Site
+from tui.console_app import console_of
+from tui.present.cells import wrap
+from tui.screens.fields import Field, FieldForm
+
+AT_ONCE = 1000  # ids in one request: the service takes no more
+
+
+class AcknowledgeMany(FieldForm[int]):
+    """Gives back how many were acknowledged, None when the dialog was left."""
+
+    VERB = "Acknowledge"
+    WIDE = False
+
+    def __init__(self, title: str, site: Site, text: str, find: Callable[[], list[str]]) -> None:
+        super().__init__(title, site)
+        self._text = text
+        self._find = find
+
+    def lines(self) -> Sequence[Field]:
+        """A note for all of them."""
+        return (Field("note", "Note", hint="kept with them; may be empty"),)
+
+    def on_mount(self) -> None:
+        """Which ones; nothing happens by Enter alone."""
+        self.say(lambda width: wrap(self._text, width))
+        self.query_one("#leave").focus()
+
+    def send(self) -> None:
+        """Find them, then acknowledge them."""
+        service, note = console_of(self).service, self.value("note")
+        self.attempt(lambda: acknowledge(service, self._find(), note), self.dismiss)
+
+
+def acknowledge(service: ServiceClient, ids: Sequence[str], note: str = "") -> int:
+    """In a thread: returns how many had not been before."""
+    parts = [list(ids[at : at + AT_ONCE]) for at in range(0, len(ids), AT_ONCE)]
+    return sum(service.acknowledge(part, note) for part in parts)
+
+
+def waiting_ids(service: ServiceClient, query: EventQuery) -> list[str]:
+    """In a thread: all events of a filter that wait for somebody."""
+    asked = query.model_copy(update={"acknowledged": False, "cursor": "", "limit": AT_ONCE})
+    return [] if query.acknowledged else [event.id for event in service.all_events(asked)]

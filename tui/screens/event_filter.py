@@ -1,0 +1,76 @@
+"""The dialog that narrows the list of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual import on
+from textual.widget import Widget
+from textual.widgets import Button
+
+from core.inference.schemas import EventQuery, Priority
+from core.service_client import notation
+from core.site import Site
+from tui.screens.fields import Field, FieldForm
+
+WAITING, DONE = "waiting", "acknowledged"
+ORDERS = ("newest", "oldest", "highest", "lowest")
+_WORDS = ("camera", "type", "priority", "text")
+
+
+class EventFilter(FieldForm[EventQuery]):
+    """Gives back the new filter, None when the dialog was left."""
+
+    VERB = "Show"
+
+    def __init__(self, site: Site, query: EventQuery, cameras: Sequence[str], types: Sequence[str]) -> None:
+        super().__init__("Which events", site)
+        self._query = query
+        self._cameras = tuple(cameras)
+        self._types = tuple(types)
+
+    def lines(self) -> Sequence[Field]:
+        """Everything that can be asked for; an empty field asks for nothing."""
+        now = self._query
+        order = ORDERS[(2 if now.sort == "score" else 0) + now.ascending]
+        score = "" if now.minimum_score is None else f"{now.minimum_score:g}"
+        state = {None: "", True: DONE, False: WAITING}[now.acknowledged]
+        return (
+            Field("camera", "Camera", now.camera or "", choices=self._cameras),
+            Field("type", "Type", now.type or "", choices=self._types),
+            Field("priority", "Priority", now.priority.value if now.priority else "", choices=_priorities()),
+            Field("score", "Score from", score, "0 to 1"),
+            Field("state", "State", state, choices=(WAITING, DONE)),
+            Field("since", "Since", _moment_words(now.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
+            Field("until", "Until", _moment_words(now.until), "the same"),
+            Field("text", "Words", now.text, "in type, description or note"),
+            Field("order", "First", order, choices=ORDERS),
+        )
+
+    def more_buttons(self) -> Iterable[Widget]:
+        """Everything again."""
+        yield Button("All events", id="all")
+
+    def send(self) -> None:
+        """The fields as a query."""
+        fields: dict[str, object] = {name: value for name in _WORDS if (value := self.value(name))}
+        if (score := self.number("score")) is not None:
+            fields["minimum_score"] = score
+        if state := self.value("state"):
+            fields["acknowledged"] = DONE.startswith(state)
+        fields |= {name: notation.moment(text) for name in ("since", "until") if (text := self.value(name))}
+        order = ORDERS.index(self.value("order")) if self.value("order") in ORDERS else 0
+        fields |= {"sort": "score" if order >= 2 else "time", "ascending": bool(order % 2)}
+        self.dismiss(notation.build(EventQuery, fields))
+
+    @on(Button.Pressed, "#all")
+    def _all(self) -> None:
+        self.dismiss(EventQuery())
+
+
+def _priorities() -> tuple[str, ...]:
+    return tuple(one.value for one in Priority)
+
+
+def _moment_words(moment: object) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""  # type: ignore[attr-defined]

@@ -1,0 +1,284 @@
+"""Events: what was found, live; filters, the picture, acknowledging, taking home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import on
+from textual.widget import Widget
+
+from core.inference.schemas import Event, EventQuery, ServiceStatus
+from tui.actions import bindings
+from tui.event_feed import EventFeed, EventList
+from tui.present import events as present
+from tui.present.figures import size
+from tui.screens.base import ListScreen
+from tui.screens.save import Told, Work
+from tui.widgets.choice_list import ChoiceList, Row
+from tui.widgets.panel import Formatter, nothing
+from tui.widgets.picture import Fetch, PictureView
+
+
+class EventsScreen(ListScreen):
+    """The newest events that pass the filter; below them the picture and the facts of the one under the cursor."""
+
+    NAME = "events"
+    SOURCE = "events"
+    SOURCES = ("events", "cameras")
+    LOGIN = "events"
+    TITLE = "Events"
+    COLUMNS = present.COLUMNS
+    EMPTY = "no event: nothing was found yet"
+    BINDINGS: ClassVar[list[Any]] = bindings("events", "list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query = EventQuery()
+        self._feed: EventFeed | None = None
+
+    # -- what is shown ------------------------------------------------------------------------------------------------
+
+    def extras(self) -> Iterable[Widget]:
+        """The event's picture."""
+        yield PictureView(id="picture")
+
+    def on_mount(self) -> None:
+        """Ask for everything."""
+        self._ask_for(self._query)
+        super().on_mount()
+
+    def _ask_for(self, query: EventQuery) -> None:
+        self._query = query
+        self._feed = EventFeed(self.console.service.events, query)
+        self.console.store.point("events", self._feed)
+        self.choices.unmark()
+
+    def rows(self, value: EventList) -> list[Row]:
+        """One row an event."""
+        return [Row(event.id, present.row(event)) for event in value.events]
+
+    def feed(self) -> None:
+        """The list with its filter, the facts, and what the picture is of."""
+        words = present.filter_words(self._query)
+        self.EMPTY = "nothing passes the filter: f changes it" if words else type(self).EMPTY  # type: ignore[misc]
+        super().feed()
+        status: ServiceStatus | None = self.reading("cameras").value
+        waiting = f"{status.unacknowledged} waiting" if status and status.unacknowledged else ""
+        title = " · ".join(word for word in (self.TITLE, words, waiting) if word)
+        if self.choices.border_title != title:
+            self.choices.border_title = title
+        self._aim_picture(self.selected())
+
+    def _aim_picture(self, event: Event | None) -> None:
+        if event is None:
+            self._picture.aim("", None, title="Picture")
+        elif not event.snapshot:
+            self._picture.aim(event.id, None, words="no picture was kept", title="Picture")
+        else:
+            self._picture.aim(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
+
+    def chosen(self) -> None:
+        """Its picture; at the end of the list the next page."""
+        listed: EventList | None = self.reading("events").value
+        if listed is not None and listed.more and self._feed is not None and self.choices.key == listed.events[-1].id:
+            self._feed.want_more()
+            self.console.store.ask_now("events")
+        self.update_now()
+
+    def detail(self) -> tuple[Formatter, str, str]:
+        """Everything about it."""
+        event = self.selected()
+        return (partial(present.detail, event), "", "") if event else (nothing, "", "")
+
+    def show_detail(self) -> None:
+        """A UUID is no title."""
+        super().show_detail()
+        event = self.selected()
+        self.query_one("#detail").border_title = f"{event.type} {present.when(event.started)}" if event else self.TITLE
+
+    def selected(self) -> Event | None:
+        """The event under the cursor."""
+        listed: EventList | None = self.reading("events").value
+        return next((one for one in listed.events if one.id == self.choices.key), None) if listed else None
+
+    @property
+    def _picture(self) -> PictureView:
+        return self.query_one("#picture", PictureView)
+
+    def _fetch(self, event: str) -> Fetch:
+        return lambda width: self.console.service.event_thumbnail(event, width)
+
+    def on_screen_suspend(self) -> None:
+        """The terminal's own picture must not lie over what comes now."""
+        self._picture.set_in_view(False)
+
+    def on_screen_resume(self) -> None:
+        """In view again."""
+        super().on_screen_resume()
+        if self.is_mounted:
+            self._picture.set_in_view(True)
+
+    def action_picture(self) -> None:
+        """A fresh one."""
+        self._picture.show_now()
+
+    @on(ChoiceList.Chosen, "#choices")
+    def action_large(self) -> None:
+        """As large as the terminal."""
+        from tui.screens.large_picture import LargePicture
+
+        event = self.selected()
+        if event is None or not event.snapshot:
+            self.notify("no picture was kept" if event else "no event here")
+            return
+        title = f"{event.camera_name or event.camera} · {event.type} · {present.when(event.started)}"
+        self.app.push_screen(LargePicture(event.id, title, self._fetch(event.id), live=False))
+
+    # -- filters ------------------------------------------------------------------------------------------------------
+
+    def only_camera(self, camera: str) -> None:
+        """Of one camera alone: another screen asks for it."""
+        self._ask_for(EventQuery(camera=camera))
+        self.update_now()
+
+    def action_open(self) -> None:
+        """Only those that wait, or all."""
+        acknowledged = None if self._query.acknowledged is False else False
+        self._ask_for(self._query.model_copy(update={"acknowledged": acknowledged}))
+        self.update_now()
+
+    def action_camera(self) -> None:
+        """Only those of the camera under the cursor, or of all."""
+        event = self.selected()
+        camera = None if self._query.camera or event is None else event.camera
+        self._ask_for(self._query.model_copy(update={"camera": camera}))
+        self.update_now()
+
+    def action_filter(self) -> None:
+        """Everything that can be asked for."""
+        from tui.screens.event_filter import EventFilter
+
+        def done(query: EventQuery | None) -> None:
+            if query is not None:
+                self._ask_for(query)
+                self.update_now()
+
+        status: ServiceStatus | None = self.reading("cameras").value
+        listed: EventList | None = self.reading("events").value
+        cameras = [camera.id for camera in status.cameras] if status else []
+        types = sorted({event.type for event in listed.events}) if listed else []
+        self.app.push_screen(EventFilter(self.site, self._query, cameras, types), done)
+
+    # -- acknowledging ------------------------------------------------------------------------------------------------
+
+    def action_acknowledge(self) -> None:
+        """The marked ones, else the one under the cursor."""
+        from tui.screens.acknowledge import acknowledge
+
+        if ids := self._chosen_ids():
+            self.background(partial(acknowledge, self.console.service, ids), self._acknowledged)
+
+    def action_acknowledge_all(self) -> None:
+        """The marked ones, else all that pass the filter; asks, and takes a note."""
+        from tui.screens.acknowledge import AcknowledgeMany, waiting_ids
+
+        marked = list(self.choices.marked)
+        if marked:
+            title, text = f"Acknowledge {len(marked)} events?", "Those that are marked."
+        else:
+            words = present.filter_words(self._query) or "all events"
+            title, text = (
+                "Acknowledge everything that waits?",
+                f"Also what is further down than shown. Filter: {words}.",
+            )
+        find = (lambda: marked) if marked else partial(waiting_ids, self.console.service, self._query)
+
+        def done(count: int | None) -> None:
+            if count is not None:
+                self._acknowledged(count)
+
+        self.app.push_screen(AcknowledgeMany(title, self.site, text, find), done)
+
+    def _acknowledged(self, count: int) -> None:
+        self.notify(f"{count} acknowledged")
+        self.choices.unmark()
+        self._again()
+
+    def action_protect(self) -> None:
+        """Keep its clip and picture, or no longer."""
+        if (event := self._one()) is not None:
+            work = partial(self.console.service.protect, event.id, not event.protected)
+            self.background(work, lambda _: self._again())
+
+    # -- taking home --------------------------------------------------------------------------------------------------
+
+    def action_clip(self) -> None:
+        """Its recording, into a file."""
+        event = self._one()
+        if event is None:
+            return
+        if event.clip.state != "done":
+            self.notify(f"no clip: {event.clip.why or event.clip.state}")
+            return
+        name = f"{event.camera}-{event.started.astimezone():%Y%m%d-%H%M%S}.mp4"
+        work = partial(_save_clip, self.console.service.save_clip, event.id)
+        self._save(
+            "Save the clip", name, work, lambda done, total: f"{size(done)} of {size(total or event.clip.bytes)}"
+        )
+
+    def action_export(self) -> None:
+        """The marked ones, else all that pass the filter, as CSV or JSON."""
+        marked = list(self.choices.marked)
+        name = f"events-{datetime.now():%Y%m%d-%H%M%S}.csv"
+        title = f"Export {len(marked)} events" if marked else "Export all events of the filter"
+        self._save(f"{title}: .csv or .json", name, partial(self._export, marked), lambda done, _: f"{done} events")
+
+    def _export(self, marked: list[str], path: Path, told: Told) -> int:
+        """In a thread."""
+        from core.service_client.export import export, kind_of
+
+        service = self.console.service
+
+        def found() -> Iterator[Event]:
+            if marked:
+                yield from (service.event(one) for one in marked)
+            else:
+                yield from service.all_events(self._query.model_copy(update={"limit": 1000}))
+
+        return export(found(), path, kind_of(path), lambda count: told(count, len(marked)))
+
+    def _save(self, title: str, name: str, work: Work, words: Any) -> None:
+        from tui.screens.save import SaveFile
+
+        def done(path: Path | None) -> None:
+            self.notify(f"saved to {path}" if path else "nothing was written")
+
+        self.app.push_screen(SaveFile(title, self.site, name, work, words), done)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _chosen_ids(self) -> list[str]:
+        marked = list(self.choices.marked)
+        if marked or (event := self._one()) is None:
+            return marked
+        return [event.id]
+
+    def _one(self) -> Event | None:
+        event = self.selected()
+        if event is None:
+            self.notify("no event here")
+        return event
+
+    def _again(self) -> None:
+        """Something was changed: also the older pages are read again."""
+        if self._feed is not None:
+            self._feed.forget()
+        self.console.store.ask_now("events", "cameras")
+
+
+def _save_clip(save: Any, event: str, path: Path, told: Told) -> object:
+    return save(event, path, told)

@@ -1,0 +1,50 @@
+"""A picture as large as the terminal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+
+from tui.widgets.picture import Fetch, PictureView
+
+
+class LargePicture(ModalScreen[None]):
+    """Any of Esc, Enter and q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss", "Close"),
+        Binding("v", "picture", "Picture now"),
+    ]
+
+    def __init__(self, key: str, title: str, fetch: Fetch, live: bool) -> None:
+        super().__init__()
+        self._shown = key, title, fetch, live
+
+    def compose(self) -> ComposeResult:
+        """The picture alone."""
+        yield PictureView(id="large")
+
+    def on_mount(self) -> None:
+        """Show it."""
+        key, title, fetch, live = self._shown
+        self._view.aim(key, fetch, live=live, title=f"{title} · Esc closes")
+        self._view.show_now()
+
+    @property
+    def _view(self) -> PictureView:
+        return self.query_one("#large", PictureView)
+
+    def action_picture(self) -> None:
+        """A fresh one."""
+        self._view.show_now()
+
+    def on_screen_suspend(self) -> None:
+        """Something came before it."""
+        self._view.set_in_view(False)
+
+    def on_screen_resume(self) -> None:
+        """In view again."""
+        self._view.set_in_view(True)

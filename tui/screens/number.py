@@ -1,0 +1,37 @@
+"""Asks for one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.errors import InputError
+from core.site import Site
+from tui.present.cells import wrap
+from tui.screens.fields import Field, FieldForm
+
+
+class AskNumber(FieldForm[float]):
+    """Gives back the number, None when the dialog was left."""
+
+    WIDE = False
+
+    def __init__(self, title: str, site: Site, label: str, value: float, text: str) -> None:
+        super().__init__(title, site)
+        self._line = Field("number", label, f"{value:g}")
+        self._text = text
+
+    def lines(self) -> Sequence[Field]:
+        """The number."""
+        return (self._line,)
+
+    def on_mount(self) -> None:
+        """What it means."""
+        super().on_mount()
+        self.say(lambda width: wrap(self._text, width, "dim"))
+
+    def send(self) -> None:
+        """Refuse what is none."""
+        value = self.number("number")
+        if value is None or value < 0:
+            raise InputError(self._line.label, "it is not a number from 0 on", "write a number")
+        self.dismiss(value)

@@ -1,0 +1,177 @@
+"""Service: the inference service itself with its models; who is told of events, and who may log in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar
+
+from textual import on
+from textual.containers import Container
+from textual.events import DescendantFocus
+from textual.widget import Widget
+
+from core.inference.schemas import Rule, TestResult, User
+from tui.actions import bindings
+from tui.present import service as present
+from tui.screens.base import ConsoleScreen, trouble
+from tui.sources import ServiceView
+from tui.widgets.choice_list import ChoiceList, Row
+from tui.widgets.panel import Panel, nothing
+
+NOT_SEEN = "only administrators see this"
+
+
+class ServiceScreen(ConsoleScreen):
+    """Rules and users to choose from; beside them what is under the cursor, and the service with its memory."""
+
+    NAME = "service"
+    SOURCES = ("service", "cameras", "gpus")
+    LOGIN = "service"
+    BINDINGS: ClassVar[list[Any]] = bindings("service", "list")
+
+    def body(self) -> Iterable[Widget]:
+        """Two lists, two panels."""
+        rules = ChoiceList(present.RULE_COLUMNS, id="rules")
+        users = ChoiceList(present.USER_COLUMNS, id="users")
+        rules.border_title, users.border_title = "Rules", "Users"
+        with Container(classes="columns"):
+            with Container(classes="side"):
+                yield rules
+                yield users
+            with Container(classes="main"):
+                yield Panel(id="detail")
+                yield Panel("Service", id="summary")
+
+    def on_mount(self) -> None:
+        """Keys go to the rules."""
+        super().on_mount()
+        self._rules.focus()
+
+    @property
+    def _rules(self) -> ChoiceList:
+        return self.query_one("#rules", ChoiceList)
+
+    @property
+    def _users(self) -> ChoiceList:
+        return self.query_one("#users", ChoiceList)
+
+    @property
+    def _view(self) -> ServiceView | None:
+        view: ServiceView | None = self.reading("service").value
+        return view
+
+    # -- showing ------------------------------------------------------------------------------------------------------
+
+    def feed(self) -> None:
+        """Lists and panels."""
+        reading, view = self.reading("service"), self._view
+        self._fill(self._rules, None if view is None else view.rules, "no rule: nobody is told of anything; n adds one")
+        self._fill(self._users, None if view is None else view.users, "no user: u adds one")
+        status, gpus = self.reading("cameras"), self.reading("gpus").value
+        summary = self.query_one("#summary", Panel)
+        who = f" · logged in as {view.user}" if view and view.user else ""
+        summary.border_title = f"Service{who}"
+        error = status.error or reading.error
+        if status.value is None and error is not None:
+            summary.show(partial(trouble, error), *status.state)
+        else:
+            shown = partial(present.summary, status.value, gpus.sample if gpus else None)
+            summary.show(shown, *status.state)
+        self._show_detail()
+
+    def _fill(self, choices: ChoiceList, items: list[Any] | None, empty: str) -> None:
+        reading = self.reading("service")
+        choices.empty = "" if reading.value is None else empty if items is not None else NOT_SEEN
+        row = present.rule_row if choices.id == "rules" else present.user_row
+        choices.show([Row(item.name, row(item)) for item in items or ()], *reading.state)
+
+    def _show_detail(self) -> None:
+        panel, chosen, view = self.query_one("#detail", Panel), self._chosen(), self._view
+        reading = self.reading("service")
+        if reading.value is None and reading.error is not None:
+            panel.show(partial(trouble, reading.error), *reading.state)
+        elif isinstance(chosen, Rule):
+            panel.show(partial(present.rule_detail, chosen, view.deliveries if view else []))
+        elif isinstance(chosen, User):
+            panel.show(partial(present.user_detail, chosen))
+        else:
+            panel.show(nothing)
+        panel.border_title = chosen.name if chosen else "Rule or user"
+
+    def _chosen(self) -> Rule | User | None:
+        """What is under the cursor of the list that has the keys."""
+        view = self._view
+        if view is None:
+            return None
+        if self._users.has_focus:
+            return next((user for user in view.users or () if user.name == self._users.key), None)
+        return next((rule for rule in view.rules or () if rule.name == self._rules.key), None)
+
+    @on(ChoiceList.Highlighted)
+    @on(DescendantFocus)
+    def _moved(self) -> None:
+        if self.is_mounted:
+            self._show_detail()
+
+    def copy_text(self) -> str:
+        """Both panels."""
+        return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))
+
+    # -- changing -----------------------------------------------------------------------------------------------------
+
+    def action_rule(self) -> None:
+        """A new rule."""
+        from tui.screens.rule_form import RuleForm
+
+        self.app.push_screen(RuleForm(self.site), self._again)
+
+    def action_user(self) -> None:
+        """A new user."""
+        from tui.screens.user_form import UserForm
+
+        self.app.push_screen(UserForm(self.site), self._again)
+
+    @on(ChoiceList.Chosen)
+    def action_edit(self) -> None:
+        """The rule or user under the cursor."""
+        from tui.screens.rule_form import RuleForm
+        from tui.screens.user_form import UserForm
+
+        chosen = self._chosen()
+        if chosen is None:
+            self.notify("nothing here to edit")
+        elif not self.console.read_only:
+            form = RuleForm(self.site, chosen) if isinstance(chosen, Rule) else UserForm(self.site, chosen)
+            self.app.push_screen(form, self._again)
+
+    def action_test(self) -> None:
+        """A message over every channel of the rule."""
+        chosen = self._chosen()
+        if not isinstance(chosen, Rule):
+            self.notify("no rule here")
+            return
+        self.notify(f"sending over {len(chosen.channels)} channels…", title=chosen.name)
+        self.background(partial(self.console.service.test_rule, chosen.name), partial(self._tested, chosen.name))
+
+    def _tested(self, name: str, result: TestResult) -> None:
+        from tui.screens.message import TextDialog
+
+        lines = [*(f"✓ {to}" for to in result.sent), *(f"✗ {to}: {why}" for to, why in result.failed.items())]
+        self.app.push_screen(TextDialog(f"Test of {name}", "\n".join(lines), danger=bool(result.failed)))
+        self._again()
+
+    def action_remove(self) -> None:
+        """Ask, then remove it."""
+        chosen, service = self._chosen(), self.console.service
+        if chosen is None:
+            self.notify("nothing here to remove")
+            return
+        rule = isinstance(chosen, Rule)
+        work = partial(service.remove_rule if rule else service.remove_user, chosen.name)
+        text = "Nobody is told by it any more." if rule else "They cannot log in any more; their logins end."
+        kind = "rule" if rule else "user"
+        self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._again))
+
+    def _again(self, _result: object = None) -> None:
+        self.console.store.ask_now("service")

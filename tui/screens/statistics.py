@@ -1,0 +1,116 @@
+"""Statistics: events a day, by the hour, by type and by camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from textual.containers import Container
+from textual.widget import Widget
+
+from core.inference.schemas import ServiceStatus, StatisticsQuery
+from tui.actions import bindings
+from tui.present import statistics as present
+from tui.present.cells import Line
+from tui.screens.base import ConsoleScreen, trouble
+from tui.widgets.panel import Panel
+
+RANGES = (7, 30, 90)
+ALL = "all cameras"
+
+
+class StatisticsScreen(ConsoleScreen):
+    """Panels only: nothing to choose but the days and the camera."""
+
+    NAME = "statistics"
+    SOURCES = ("statistics", "cameras")
+    LOGIN = "statistics"
+    BINDINGS: ClassVar[list[Any]] = bindings("statistics", "list")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._range = RANGES[1]
+        self._last: date | None = None  # None: today, whatever day that is
+        self._camera: str | None = None
+        self._asked: StatisticsQuery | None = None
+
+    def body(self) -> Iterable[Widget]:
+        """Four panels."""
+        with Container(id="statistics"):
+            for name in ("days", "hours", "types", "cameras"):
+                yield Panel(id=name)
+
+    def feed(self) -> None:
+        """Each panel from the same answer."""
+        first, last = self._days()
+        query = StatisticsQuery(first=first, last=last, camera=self._camera)
+        if query != self._asked:  # another choice, or another day has begun
+            self._asked = query
+            self.console.store.point("statistics", partial(self.console.service.statistics, query))
+        of_camera = f" · {self._camera}" if self._camera else ""
+        title = f"{present.day_words(first)} to {present.day_words(last)}, {last.year}{of_camera}"
+        self._show("days", f"Events a day · {title}", partial(_days, first, last))
+        self._show("hours", "By the hour", lambda found, height, width: present.hours(found, height, width))
+        self._show("types", "By type", lambda found, _, width: present.types(found, width))
+        self._show("cameras", "By camera", lambda found, _, width: present.cameras(found, width))
+
+    def _show(self, name: str, title: str, formatter: Callable[[Any, int, int], list[Line]]) -> None:
+        reading, panel = self.reading("statistics"), self.query_one(f"#{name}", Panel)
+        panel.border_title = title
+        if reading.value is None and reading.error is not None:
+            panel.show(partial(trouble, reading.error), *reading.state)
+        else:
+            height = panel.scrollable_content_region.height
+            panel.show(partial(formatter, reading.value, height), *reading.state)
+
+    def _days(self) -> tuple[date, date]:
+        last = self._last or self._today()
+        return last - timedelta(days=self._range - 1), last
+
+    def _today(self) -> date:
+        """In the service's zone."""
+        status: ServiceStatus | None = self.reading("cameras").value
+        try:
+            return datetime.now(ZoneInfo(status.zone) if status else None).date()
+        except (ZoneInfoNotFoundError, ValueError):
+            return datetime.now().date()
+
+    def action_range(self) -> None:
+        """7, 30 or 90 days."""
+        self._range = RANGES[(RANGES.index(self._range) + 1) % len(RANGES)]
+        self.update_now()
+
+    def action_earlier(self) -> None:
+        """The days before these."""
+        self._last = self._days()[0] - timedelta(days=1)
+        self.update_now()
+
+    def action_later(self) -> None:
+        """The days after these, up to today."""
+        last = self._days()[1] + timedelta(days=self._range)
+        self._last = last if last < self._today() else None
+        self.update_now()
+
+    def action_camera(self) -> None:
+        """Of one camera, or of all."""
+        from tui.screens.pick import Pick
+
+        def picked(camera: str | None) -> None:
+            if camera is not None:
+                self._camera = None if camera == ALL else camera
+                self.update_now()
+
+        status: ServiceStatus | None = self.reading("cameras").value
+        cameras = [camera.id for camera in status.cameras] if status else []
+        self.app.push_screen(Pick("Of which camera", [ALL, *cameras], self._camera or ALL), picked)
+
+    def copy_text(self) -> str:
+        """All panels."""
+        return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))
+
+
+def _days(first: date, last: date, found: Any, height: int, width: int) -> list[Line]:
+    return present.days(found, first, last, height, width)

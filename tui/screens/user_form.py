@@ -1,0 +1,57 @@
+"""The dialog that adds or changes a user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from textual.widgets import Input
+
+from core.errors import InputError
+from core.inference.schemas import Role, User, UserRequest, UserUpdate
+from core.service_client import notation
+from core.site import Site
+from tui.console_app import console_of
+from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
+
+
+class UserForm(FieldForm[str]):
+    """Gives back the user's name, None when the dialog was left."""
+
+    VERB = "Save"
+
+    def __init__(self, site: Site, user: User | None = None) -> None:
+        super().__init__(f"User {user.name}" if user else "Add a user", site)
+        self._user = user
+
+    def lines(self) -> Sequence[Field]:
+        """Who, and what they may."""
+        now = self._user
+        cameras = " ".join(now.cameras or ()) if now else ""
+        stays = "empty: it stays; a new one ends all logins" if now else "at least 10 characters"
+        out = [
+            Field("name", "Name", now.name if now else "", "ana", fixed=now is not None),
+            Field("password", "Password", hint=stays, secret=True),
+            Field("again", "Once more", secret=True),
+            Field("role", "Role", (now.role if now else Role.VIEWER).value, choices=tuple(one.value for one in Role)),
+            Field("cameras", "Only cameras", cameras, "all; gate-1 gate-2"),
+        ]
+        return [*out, Field("active", "May log in", yes_no(now.active), choices=(YES, NO))] if now else out
+
+    def send(self) -> None:
+        """Add or change them."""
+        password, again = (self.query_one(f"#{name}", Input).value for name in ("password", "again"))
+        if password != again:
+            raise InputError("Password", "the two are not the same", "type it twice")
+        fields: dict[str, object] = {"role": self.value("role") or Role.VIEWER.value}
+        if password or self._user is None:
+            fields["password"] = password
+        cameras = self.value("cameras").replace(",", " ").split()
+        service, name = console_of(self).service, self.value("name")
+        if self._user is None:
+            request = notation.build(UserRequest, {**fields, "name": name, "cameras": cameras or None})
+            self.attempt(partial(service.add_user, request), lambda _: self.dismiss(name))
+            return
+        fields |= {"active": self.yes("active"), **({"cameras": cameras} if cameras else {"all_cameras": True})}
+        update = notation.build(UserUpdate, fields)
+        self.attempt(partial(service.update_user, name, update), lambda _: self.dismiss(name))
