@@ -105,20 +105,20 @@ class Incidents:
 
     def ended(self, event: str, ended: datetime, peak: float, picture: bytes | None) -> None:
         """The anomaly is over."""
-        self._saver.later(partial(self._logger.update, event, ended=ended, score=peak))
+        self.save(event, ended=ended, score=peak)
         if picture is not None:
             self._looking.put(partial(self._keep_snapshot, event, picture))
 
     def clip_path(self, event: str) -> Path:
         """Where the event's clip is to be written; its folder exists. Raises XaivaError when it cannot be made."""
         path = self._media.prepare(event)
-        self._saver.later(partial(self._logger.update, event, clip=Clip(state="recording")))
+        self.save(event, clip=Clip(state="recording"))
         return path
 
     def clip_done(self, event: str, seconds: float, size: int, why: str) -> None:
         """The clip is closed."""
         clip = Clip(state="failed" if why else "done", seconds=seconds, bytes=size, why=why)
-        self._saver.later(partial(self._logger.update, event, clip=clip))
+        self.save(event, clip=clip)
 
     def alert(self, camera: CameraRequest, alert: CameraAlert, active: bool) -> None:
         """Something is wrong with the camera itself: an event of the type `camera_<kind>`, until it is over."""
@@ -130,7 +130,7 @@ class Incidents:
             if active:
                 self._alerts[key] = ident
         if known and not active:
-            self._saver.later(partial(self._logger.update, known, ended=now))
+            self.save(known, ended=now)
         elif active and not known:
             event = Event(
                 id=ident,
@@ -177,8 +177,8 @@ class Incidents:
             self._close(case, Part.ANSWER)
 
     def save(self, event: str, **fields: object) -> None:
-        """Change fields of an event."""
-        self._saver.now(partial(self._logger.update, event, **fields))
+        """Change fields of an event, soon."""
+        self._saver.later(partial(self._logger.update, event, **fields))
 
     # -- one event's way ------------------------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Incidents:
         except XaivaError as error:
             logger.error("no snapshot of event %s: %s: %s", event, error.what, error.why)
             return
-        self._saver.later(partial(self._logger.update, event, snapshot=True))
+        self.save(event, snapshot=True)
 
     def _facts(self, picture: bytes) -> list[Fact]:
         if self._find_facts is None:

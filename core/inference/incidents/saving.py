@@ -1,4 +1,4 @@
-"""Changes of events in their order, off the threads of the cameras; one the disk refuses is tried until it takes it."""
+"""Events and their changes, kept in their order; what the disk refuses is tried until it takes it."""
 
 from __future__ import annotations
 
@@ -31,19 +31,17 @@ class Saver:
         self._thread.start()
 
     def now(self, work: Callable[[], None]) -> None:
-        """Do it before returning; later, behind what waits, when others wait already or the disk refuses.
+        """Do it before returning, whatever else waits; later, when the disk refuses.
 
         Raises InputError for what can never be kept.
         """
-        with self._working:
-            if not self._waiting:
-                try:
-                    work()
-                    return
-                except InputError:
-                    raise
-                except XaivaError as error:
-                    self._tell(error)
+        try:
+            with self._working:
+                work()
+        except InputError:
+            raise
+        except XaivaError as error:
+            self._tell(error)
             self.later(work)
 
     def later(self, work: Callable[[], None]) -> None:

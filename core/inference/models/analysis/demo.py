@@ -12,7 +12,7 @@ from core.inference.models.analysis.language import Prompt
 from core.inference.models.analysis.openai import messages, response_format
 
 CONTEXT = 2048  # tokens; facts and examples need a quarter of it
-MOST_THREADS = 2  # the cameras need the others
+CORES_A_THREAD = 4  # llama.cpp's threads wait for each other by spinning: beside busy cameras one is the fastest
 DECLARED = 600 << 20  # bytes a small quantised model takes with its context, until it is measured
 _WHAT = "The demonstration's model"
 
@@ -66,7 +66,8 @@ def _server(path: Path) -> Any:
     parameters.model.path = str(path)
     parameters.n_ctx = CONTEXT
     parameters.n_parallel = 1
-    parameters.cpuparams.n_threads = min(MOST_THREADS, os.cpu_count() or 1)
+    threads = max(1, (os.cpu_count() or 1) // CORES_A_THREAD)
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.verbosity = 0
     parameters.ui = False
     parameters.api_keys = [secrets.token_hex()]  # the binding also listens on a loopback port, which nobody is to use
