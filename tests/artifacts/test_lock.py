@@ -18,6 +18,7 @@ from core.artifacts import base_image, diff, helper_container, lock, own_wheel, 
 from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
+from core.artifacts.service_layer import engines
 from core.errors import XaivaError
 from core.presets.model import Index
 from core.progress import NullProgress
@@ -252,7 +253,7 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
     locked = store.read_lock(site, NAME)
     assert locked.layers[-1].name == "service"
     names = {locked.by_path()[path].name for path in locked.layers[-1].wheels}
-    assert {"xaiva-console", "fastapi", "uvicorn", "av", "pydantic"} <= names
+    assert {"xaiva-console", "fastapi", "uvicorn", "av", "pydantic", "onnxruntime"} <= names
     ours = next(file for file in locked.files if file.name == "xaiva-console").under(store.folder(site, NAME))
     assert ours.read_bytes() == own_wheel.build()
     ours.unlink()
@@ -372,3 +373,17 @@ def test_pip_settings_stand_in_for_uvs() -> None:
     assert uv_environment(env, [])["UV_DEFAULT_INDEX"] == "https://pip.example/simple"
     both = uv_environment({**env, "UV_DEFAULT_INDEX": "https://uv.example/simple"}, [])
     assert both["UV_DEFAULT_INDEX"] == "https://uv.example/simple"
+
+
+@pytest.mark.index
+def test_an_onnx_runtime_that_a_dependency_brings_stays_the_only_one(site: Site) -> None:
+    """For CUDA: the build for old GPUs contradicts cuDNN, the other would lie over the one that magika brings."""
+    layers = [{"name": "common", "requirements": ["magika<0.7", "nvidia-cudnn-cu12>=9.11"]}]
+    write_preset(site, base_image="nvidia/cuda:12.6.3-base-ubuntu22.04", layers=layers, pins=[], inference_service=True)
+    progress = Recorder()
+    run_lock(without_engine(site), progress)
+    locked = store.read_lock(site, NAME)
+    assert engines(file.name for file in locked.files) == {"onnxruntime"}
+    said = [line for line in progress.lines if "does not go with the other layers" in line]
+    assert ["<9.11" in line for line in said] == [True, False]
+    assert run_lock(without_engine(site))["changed"] is False

@@ -19,9 +19,11 @@ from core.artifacts.child import run_child
 from core.artifacts.distributions import guess, platform_of
 from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.service_layer import engine_choices
 from core.artifacts.store import lock_text, read_lock, write_lock
 from core.artifacts.wheel_choice import best_wheel, tag_ranks
 from core.errors import Cancelled, InputError
+from core.presets.compat.facts import load_facts
 from core.presets.model import Preset
 from core.site import Site
 from tests.support.artifacts import Recorder
@@ -69,9 +71,52 @@ def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
-    assert "core/inference/schemas.py" in names
+    assert {"core/inference/schemas/__init__.py", "core/inference/database/migrations/env.py"} <= set(names)
+    weights = {name.rpartition("/")[2] for name in names if name.startswith("core/inference/models/weights/")}
+    assert {"features_lite0.onnx", "persons_ssdlite.onnx", "NOTICE.md", "LICENSE.Apache-2.0.txt"} <= weights
     assert "core/errors.py" in names
     assert not [name for name in names if name.startswith(("tui/", "core/artifacts/")) or "__pycache__" in name]
+
+
+@pytest.mark.parametrize(
+    ("base", "layers", "choices"),
+    [
+        ("debian:bookworm-slim", [], [["onnxruntime>=1.20"], []]),
+        (
+            "nvidia/cuda:12.6.3-base-ubuntu22.04",
+            [],
+            [
+                ["onnxruntime-gpu[cuda,cudnn]>=1.22,<1.27", "nvidia-cudnn-cu12<9.11"],
+                ["onnxruntime-gpu[cuda,cudnn]>=1.22,<1.27"],
+                ["onnxruntime>=1.20"],
+                [],
+            ],
+        ),
+        (
+            "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04",
+            [],
+            [["onnxruntime-gpu>=1.22,<1.27"], ["onnxruntime>=1.20"], []],
+        ),
+        (
+            "nvidia/cuda:13.0.2-devel-ubuntu24.04",
+            [],
+            [["onnxruntime-gpu[cudnn]>=1.27"], ["onnxruntime>=1.20"], []],
+        ),
+        (
+            "nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04",
+            [],
+            [["onnxruntime-gpu>=1.16,<1.19", "numpy<2"], ["onnxruntime>=1.20"], []],
+        ),
+        ("nvidia/cuda:12.6.3-base-ubuntu22.04", [("own", ["numpy", "ONNXRuntime_GPU==1.22.0"])], [[]]),
+    ],
+)
+def test_which_onnx_runtime_goes_with_a_preset(
+    base: str, layers: list[tuple[str, list[str]]], choices: list[list[str]]
+) -> None:
+    preset = Preset.model_validate({"base_image": base, "python_version": "3.11"})
+    assert engine_choices(preset, layers, load_facts()) == choices
+    without = preset.model_copy(update={"inference_service": False})
+    assert engine_choices(without, layers, load_facts()) == [[]]
 
 
 def test_a_bare_checkout_gives_the_same_wheel_as_an_installation(tmp_path: Path) -> None:
