@@ -11,7 +11,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -70,7 +70,7 @@ class Site:
     def __init__(self, root: Path, settings: SiteSettings, env: Mapping[str, str]) -> None:
         self.root = root
         self.settings = settings
-        self.env = env  # the process environment over `.env`: what is set by hand wins
+        self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
 
     @classmethod
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
@@ -81,13 +81,32 @@ class Site:
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
-        dotenv = folder / ".env"
-        try:
-            values = {k: v for k, v in dotenv_values(dotenv).items() if v is not None} if dotenv.is_file() else {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise _unreadable(dotenv, error) from error
-        merged = {**values, **(os.environ if environ is None else environ)}
+        merged = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
         return cls(folder, _settings(folder / "site.toml"), merged)
+
+    def secret(self, name: str) -> str:
+        """A variable, empty when it is not set. Another xaiva may have written it into `.env` since this site opened.
+
+        Raises InputError when `.env` is broken.
+        """
+        return self.env.get(name) or _dotenv(self.root / ".env").get(name, "")
+
+    def keep_secret(self, name: str, value: str) -> None:
+        """Add a variable to `.env`, which only its owner can read afterwards. Raises XaivaError when it cannot be."""
+        dotenv = self.root / ".env"
+        try:
+            handle = os.open(dotenv, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o600)
+                before = dotenv.read_bytes()
+                begins = b"" if not before or before.endswith(b"\n") else b"\n"
+                file.write(begins + f"{name}={value}\n".encode())
+                file.flush()
+                os.fsync(handle)
+        except OSError as error:
+            why = f"it cannot be written: {error.strerror or type(error).__name__}"
+            raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
+        self.env = {**self.env, name: value}
 
     @property
     def presets(self) -> Path:
@@ -108,6 +127,13 @@ class Site:
     def state(self) -> Path:
         """The folder of ledger, logs and histories: `.xaiva/`."""
         return self.root / ".xaiva"
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    try:
+        return {k: v for k, v in dotenv_values(path).items() if v is not None} if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _settings(path: Path) -> SiteSettings:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.site import Site
 
 
@@ -30,3 +31,20 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ONE=file\nTWO=file\n")
     site = Site.open(tmp_path, {"TWO": "hand"})
     assert (site.env["ONE"], site.env["TWO"]) == ("file", "hand")
+
+
+def test_a_secret_is_added_to_dotenv_and_nothing_there_is_lost(tmp_path: Path) -> None:
+    site, earlier = Site.open(tmp_path, {}), Site.open(tmp_path, {})
+    site.keep_secret("FIRST", "one")
+    dotenv = tmp_path / ".env"
+    assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
+    dotenv.write_text("# by hand\nOTHER='two words'")
+    dotenv.chmod(0o644)
+    site.keep_secret("SECOND", "two")
+    assert dotenv.read_text() == "# by hand\nOTHER='two words'\nSECOND=two\n"
+    assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
+    assert (site.env["SECOND"], earlier.secret("SECOND"), earlier.secret("THIRD")) == ("two", "two", "")
+    dotenv.unlink()
+    dotenv.mkdir()
+    with pytest.raises(XaivaError, match="cannot be written"):
+        site.keep_secret("THIRD", "three")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from core.engine import EngineError, connect, endpoint, engine_errors
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.model import HealthCheck, Preset
+from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -84,9 +86,9 @@ def launch(
     """Start the preset's container and return it as it stands a second later.
 
     `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs. What a
-    launch that was cut off has left is put right first.
-    `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is mounted at
-    /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the place of the
+    launch that was cut off has left is put right first. A site without a token for the inference service gets one in
+    its `.env`. `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is
+    mounted at /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the place of the
     service that is installed in the image.
 
     Raises LaunchError when something is in the way, EngineError when the engine refuses or the container ends in error
@@ -96,6 +98,9 @@ def launch(
     name = name or container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
     settings = read(site, preset_name, preset, dev=dev_mode)
+    if preset.inference_service and not settings.environment.get(TOKEN_VARIABLE):
+        site.keep_secret(TOKEN_VARIABLE, secrets.token_urlsafe(32))
+        settings = read(site, preset_name, preset, dev=dev_mode)
     client = connect(site)
     aside.recover(client, name)
     around = _look_around(client, site, preset_name, settings, dev_mode)

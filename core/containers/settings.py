@@ -57,7 +57,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     if dev:
         mounts += _dev_mounts(site, preset)
     environment: dict[str, str] = {}
-    if preset.inference_service and (token := site.env.get(TOKEN_VARIABLE)):
+    if preset.inference_service and (token := site.secret(TOKEN_VARIABLE)):
         environment[TOKEN_VARIABLE] = token  # the console sends it: the service has to ask for it
     for name in run.env_files:
         environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))

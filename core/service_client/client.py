@@ -69,7 +69,7 @@ class ServiceClient:
         settings = site.settings.service
         session = Session(site.state / SESSION_FILE, settings.url)
         ca = str(site.root / settings.ca) if settings.ca else ""
-        return cls(settings.url, timeout, token=site.env.get(TOKEN_VARIABLE, ""), session=session, ca=ca)
+        return cls(settings.url, timeout, token=site.secret(TOKEN_VARIABLE), session=session, ca=ca)
 
     @property
     def url(self) -> str:

@@ -425,3 +425,21 @@ def test_the_service_in_a_container_gets_the_token_that_the_console_sends(site: 
     other = preset().model_copy(update={"inference_service": False})
     assert read(known, NAME, other, dev=False).environment == {}
     assert read(site, NAME, preset(), dev=False).environment == {}
+
+
+def test_a_site_without_a_token_gets_one_with_its_first_launch(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    chosen = preset()
+    launch(engine_site, NAME, chosen)
+    (given,) = [one for one in _environment(client) if one.startswith("XAIVA_SERVICE_TOKEN=")]
+    assert given in (engine_site.root / ".env").read_text().splitlines()
+    assert len(given) > 50
+    client.containers.get(container_name(NAME)).remove(force=True)
+    launch(engine_site, NAME, chosen)
+    assert given in _environment(client)
+
+
+def _environment(client: docker.DockerClient) -> list[str]:
+    found: list[str] = inspect(client, container_name(NAME))["Config"]["Env"]
+    return found
