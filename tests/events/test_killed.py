@@ -51,9 +51,10 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdin
         assert victim.stdout
-        for _ in range(KILLS):
+        for number in range(KILLS):
             print("live", file=victim.stdin, flush=True)
-            _kill_one(victim.stdout, chance.uniform(0, LONGEST_LIFE), told)
+            after, delay = (0, OPENING) if number % 4 == 0 else (chance.randrange(BUSIEST), DELAY)
+            _kill_one(victim.stdout, told, after, chance.uniform(0, delay))
         victim.stdin.close()
     assert len(told.acknowledged) > KILLS, "there was no load"
     assert len(told.changes) > KILLS
@@ -78,8 +79,8 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
 
 def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:
     """Kill the child `delay` seconds after so many lines, and hear all that it said until it was dead."""
-    child = heard = 0
-    for line in lines:
+    child = 0
+    for heard, line in enumerate(lines, 1):
         word, *rest = line.split()
         if word == "dead":
             return
@@ -87,7 +88,6 @@ def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:
             child = int(rest[0])
         else:
             told.hear(word, rest)
-        heard += 1
         if child and heard > after:
             threading.Timer(delay, os.kill, (child, signal.SIGKILL)).start()
             after = sys.maxsize

@@ -193,7 +193,7 @@ class Statistics(Said):
 
 
 class LoggerStatus(Said):
-    """The event logger: `waiting` records on disk that the database does not have yet, the age in seconds of the oldest.
+    """The event logger: `waiting` records on disk that the database does not have yet, the oldest one's age in seconds.
 
     `state` is ok, behind (the database is down, locked or full: `why`), or failing (the disk refuses).
     """
