@@ -25,6 +25,16 @@ def dump(preset: Preset, like: str | None = None) -> str:
         fresh = {"$schema": SCHEMA_REFERENCE, **_plain(preset)}
         return _render(fresh, (), None, 0) + "\n"
     value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), document.value)
+    return _written(value, document)
+
+
+def dump_as_it_is(value: dict[str, Any], like: str) -> str:
+    """A document that is no valid preset (yet) as JSON text; what it has in common with `like` keeps its layout."""
+    document = _document(like)
+    return _render(value, (), None, 0) + "\n" if document is None else _written(value, document)
+
+
+def _written(value: Any, document: Document) -> str:
     if value == document.value:
         return document.text
     tail = document.text[document.spans[()].end :]
@@ -83,6 +93,8 @@ def _render(value: Any, path: FieldPath, document: Document | None, depth: int) 
     """`value` as text at `depth`; parts that `document` has unchanged at the same path are taken as they stand."""
     if document is not None and path in document.spans and _at(document.value, path) == value:
         return document.source(path)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # 10 seconds, not 10.0
     if not isinstance(value, (dict, list)) or not value:
         return json.dumps(value, ensure_ascii=False)
     children = value.items() if isinstance(value, dict) else enumerate(value)

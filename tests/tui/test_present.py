@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from core.presets.model import Preset
 from tests.tui import sample
 from tui.present import builds, cameras, containers, machine, operations, overview, presets
 from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
 from tui.present.figures import bar, coarse, duration, size
-from tui.present.preset_form import apply, parse, values
+from tui.present.preset_form import apply, parse, problems, values
 from tui.widgets.choice_list import matches
 
 
@@ -118,6 +120,46 @@ def test_the_form_reads_what_it_writes() -> None:
 def test_one_field_changes_one_line() -> None:
     after = apply(PRESET, {"description": "two"})
     assert after == PRESET.replace('"one"', '"two"')
+
+
+def test_a_wrong_field_changes_one_line_too() -> None:
+    """While something in it is no preset the rest keeps its layout all the same."""
+    wrong = apply(PRESET, {"python": "three"})
+    before, after = PRESET.splitlines(), wrong.splitlines()
+    assert len(before) == len(after)
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == ['  "python_version": "three",']
+
+
+MORE = {
+    "indexes": "[ours]\nurl = https://h.example/simple\ntoken_variable = KEY",
+    "sources": f"[ffmpeg]\nurl = https://h.example/f.tar.gz?a=b\nsha256 = {'ab' * 32}\n[notes]\npath = ./notes",
+    "models": f"[face]\nfile = face.onnx\nsha256 = {'cd' * 32}\ndestination = /models/face.onnx",
+    "health": "sh -c 'exit 0'",
+    "health_interval": "10",
+    "health_start": "0",
+    "dev": "yes",
+    "dev_source": "app",
+}
+
+
+def test_sources_models_indexes_health_check_and_dev_mode() -> None:
+    text = apply(PRESET, MORE)
+    document = parse(text)
+    assert document is not None
+    assert document["indexes"] == [{"name": "ours", "url": "https://h.example/simple", "token_variable": "KEY"}]
+    assert document["sources"][0]["url"] == "https://h.example/f.tar.gz?a=b"
+    assert document["run"]["health_check"] == {"command": ["sh", "-c", "exit 0"], "interval": 10, "start_period": 0}
+    assert document["run"]["dev"] == {"enabled": True, "source": "app"}
+    assert {name: text for name, text in values(document).items() if name in MORE} == MORE
+    back = parse(apply(text, dict.fromkeys(MORE, "")))
+    assert Preset.model_validate(back) == Preset.model_validate(parse(PRESET))
+
+
+def test_what_is_no_number_is_told_not_dropped() -> None:
+    text = apply(PRESET, {"health": "true", "health_interval": "often", "dev": "perhaps"})
+    said = " ".join(f"{one.field}: {one.what}" for one in problems(text, Path("p.json")))
+    assert "interval" in said
+    assert "dev.enabled" in said
 
 
 def test_emptied_fields_are_empty() -> None:

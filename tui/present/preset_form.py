@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -12,16 +13,26 @@ from typing import Any
 from core.presets.compat import Choices
 from core.presets.model import Preset
 from core.presets.validation import Problem, validate_text
-from core.presets.writing import dump
+from core.presets.writing import dump, dump_as_it_is
 
 
 class Shape(Enum):
-    """How a field is written: one text, words with commas, one item a line, or layers with their headings."""
+    """How a field is written: one text, a number, yes or no, words with commas, a command as in a shell; and over
+    several lines: one item a line, layers with their headings, or headings with `key = value` below them."""
 
     TEXT = "text"
+    NUMBER = "number"
+    YES = "yes"
     WORDS = "words"
+    COMMAND = "command"
     LINES = "lines"
     LAYERS = "layers"
+    TABLES = "tables"
+
+    @property
+    def long(self) -> bool:
+        """Whether it takes several lines."""
+        return self in (Shape.LINES, Shape.LAYERS, Shape.TABLES)
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,10 @@ class Field:
     choices: str = ""
     hint: str = ""
 
+
+_HEALTH = ("run", "health_check")
+_TRUE = ("yes", "y", "true", "on", "1")
+_FALSE = ("no", "n", "false", "off", "0")
 
 FIELDS: tuple[Field, ...] = (
     Field("description", "Description", ("metadata", "description"), hint="for people"),
@@ -56,6 +71,16 @@ FIELDS: tuple[Field, ...] = (
     Field("layers", "Layers: [name], then one requirement a line, or @file", ("layers",), Shape.LAYERS),
     Field("pins", "Pins: one a line", ("pins",), Shape.LINES),
     Field("debs", "Debian packages: one a line", ("debs",), Shape.LINES),
+    Field("indexes", "Indexes: [name], then url = …, token_variable = …", ("indexes",), Shape.TABLES),
+    Field("sources", "Sources: [name], then url and sha256, git and ref, or path", ("sources",), Shape.TABLES),
+    Field("models", "Models: [name], then url or file, sha256, destination", ("models",), Shape.TABLES),
+    Field("health", "Health check", (*_HEALTH, "command"), Shape.COMMAND, hint="a command; empty: the image's own"),
+    Field("health_interval", "  every, s", (*_HEALTH, "interval"), Shape.NUMBER, hint="30"),
+    Field("health_timeout", "  timeout, s", (*_HEALTH, "timeout"), Shape.NUMBER, hint="5"),
+    Field("health_start", "  at first, s", (*_HEALTH, "start_period"), Shape.NUMBER, hint="20"),
+    Field("health_retries", "  retries", (*_HEALTH, "retries"), Shape.NUMBER, hint="3"),
+    Field("dev", "Dev mode", ("run", "dev", "enabled"), Shape.YES, hint="yes; empty: no"),
+    Field("dev_source", "Dev source", ("run", "dev", "source"), hint="the site's folder"),
 )
 
 
@@ -90,10 +115,16 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
 
 
 def _written(field: Field, value: Any) -> str:
-    if value is None:
+    if value is None or value is False:
         return ""
+    if value is True:
+        return "yes"
     if field.shape is Shape.LAYERS and isinstance(value, list):
         return "\n".join(_layer(layer) for layer in value if isinstance(layer, Mapping))
+    if field.shape is Shape.TABLES and isinstance(value, list):
+        return "\n".join(_table(item) for item in value if isinstance(item, Mapping))
+    if field.shape is Shape.COMMAND and isinstance(value, list):
+        return shlex.join(str(word) for word in value)
     if isinstance(value, list):
         joint = "\n" if field.shape is Shape.LINES else ", "
         return joint.join(str(item) for item in value)
@@ -103,6 +134,11 @@ def _written(field: Field, value: Any) -> str:
 def _layer(layer: Mapping[str, Any]) -> str:
     body = [f"@{layer['file']}"] if layer.get("file") else [str(one) for one in layer.get("requirements", [])]
     return "\n".join([f"[{layer.get('name', '')}]", *body])
+
+
+def _table(item: Mapping[str, Any]) -> str:
+    rows = [f"{key} = {value}" for key, value in item.items() if key != "name" and isinstance(value, str)]
+    return "\n".join([f"[{item.get('name', '')}]", *rows])
 
 
 def apply(text: str, changed: Mapping[str, str]) -> str:
@@ -120,17 +156,59 @@ def apply(text: str, changed: Mapping[str, str]) -> str:
     try:
         return dump(Preset.model_validate(document), text)
     except ValueError:  # something in it is wrong: show it all the same, the problems stand beside it
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return dump_as_it_is(document, text)
 
 
 def _read(field: Field, written: str, before: Any) -> Any:
     if field.shape is Shape.LAYERS:
         return _layers(written, before if isinstance(before, list) else [])
+    if field.shape is Shape.TABLES:
+        return _tables(written, before if isinstance(before, list) else [])
+    if field.shape is Shape.NUMBER:
+        return _number(written.strip())
+    if field.shape is Shape.YES:
+        word = written.strip().lower()
+        return True if word in _TRUE else "" if word in _FALSE else written.strip()
+    if field.shape is Shape.COMMAND:
+        return _command(written)
     if field.shape is Shape.LINES:
         return [line.strip() for line in written.splitlines() if line.strip()]
     if field.shape is Shape.WORDS:
         return [word.strip() for word in written.split(",") if word.strip()]
     return written.strip()
+
+
+def _number(written: str) -> Any:
+    """The number that is written; what is none stays as it is, so that the problem is told."""
+    for kind in (int, float):
+        try:
+            return kind(written)
+        except ValueError:
+            continue
+    return written
+
+
+def _command(written: str) -> list[str]:
+    try:
+        return shlex.split(written)
+    except ValueError:  # a quote is still open
+        return [written]
+
+
+def _tables(written: str, before: list[Any]) -> list[dict[str, Any]]:
+    """Items from their text; what is no text in an item of that name stays."""
+    known = {item.get("name"): item for item in before if isinstance(item, dict)}
+    out: list[dict[str, Any]] = []
+    for line in (raw.strip() for raw in written.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            name = line[1:-1].strip()
+            out.append({"name": name, **{k: v for k, v in known.get(name, {}).items() if not isinstance(v, str)}})
+        elif line:
+            if not out:
+                out.append({"name": ""})
+            key, _, value = line.partition("=")
+            out[-1][key.strip()] = value.strip()
+    return out
 
 
 def _layers(written: str, before: list[Any]) -> list[dict[str, Any]]:
@@ -152,6 +230,9 @@ def _layers(written: str, before: list[Any]) -> list[dict[str, Any]]:
     return out
 
 
+_NOTHING: tuple[Any, ...] = ("", [], None)  # not 0, which is a number of seconds, too
+
+
 def _set(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     """Set or, when it is empty, remove a value; a parent that becomes empty goes too."""
     *parents, last = path
@@ -159,11 +240,11 @@ def _set(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     for key in parents:
         inner = holders[-1].get(key)
         if not isinstance(inner, dict):
-            if not value:
+            if value in _NOTHING:
                 return
             inner = holders[-1][key] = {}
         holders.append(inner)
-    if value:
+    if value not in _NOTHING:
         holders[-1][last] = value
     else:
         holders[-1].pop(last, None)
@@ -173,7 +254,11 @@ def _set(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _complete(document: dict[str, Any]) -> None:
-    """What goes together: TensorRT with a version is enabled, components without a PyTorch are nothing."""
+    """What goes together: TensorRT with a version is enabled; components are nothing without a PyTorch, nor are the
+    times of a health check without its command."""
+    run = document.get("run")
+    if isinstance(run, dict) and isinstance(check := run.get("health_check"), dict) and not check.get("command"):
+        del run["health_check"]
     torch = document.get("pytorch")
     if isinstance(torch, dict) and not torch.get("version"):
         del document["pytorch"]

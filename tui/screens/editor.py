@@ -26,7 +26,7 @@ from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present import presets as present
 from tui.present.cells import Line, Span, line, wrap
-from tui.present.preset_form import FIELDS, Field, Shape, apply, offered, parse, problems, values
+from tui.present.preset_form import FIELDS, Field, apply, offered, parse, problems, values
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
 
@@ -86,7 +86,7 @@ class EditorScreen(Screen[None]):
         yield KeyBar()
 
     def _widgets(self, one: Field) -> Iterable[Widget]:
-        if one.shape in (Shape.LINES, Shape.LAYERS):
+        if one.shape.long:
             yield Label(one.label, classes="long", markup=False)
             yield TextArea("", id=f"f-{one.name}", classes="lines", compact=True)
         else:
