@@ -88,8 +88,8 @@ def launch(
     `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs. What a
     launch that was cut off has left is put right first. A site without a token for the inference service gets one in
     its `.env`. `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is
-    mounted at /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the place of the
-    service that is installed in the image.
+    mounted at /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the
+    place of the service that is installed in the image.
 
     Raises LaunchError when something is in the way, EngineError when the engine refuses or the container ends in error
     at once (nothing is left of it then but its last words), InputError for an env file that cannot be read.

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 4  # for requests under way; with the cameras' 4 s this stays under the 10 s an engine grants
 
+MOST_CONNECTIONS = 256  # more are refused (503): whoever opens them all must not take the cameras' file descriptors
+
 
 class _Server(uvicorn.Server):
     """Ends the open status streams with the signal: they would hold the shutdown up until its time-out."""
@@ -58,6 +60,7 @@ def serve(service: InferenceService, host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
         proxy_headers=False,  # an address that a caller may claim would be no limit to logins
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=certificate,

@@ -56,7 +56,7 @@ class Envelope:
         try:
             await self._app(scope, bounded, labelled)
         except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
+            logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:
                 raise  # half an answer is cut off: it must not look whole
             await unexpected()(scope, receive, labelled)

@@ -12,6 +12,7 @@ from core.inference.accounts import Unauthorised
 from core.inference.api import sse
 from core.inference.api.access import Asking, Service, at_least, bearer_of
 from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.database.errors import DatabaseError
 from core.inference.schemas import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
 from core.inference.service import InferenceService
 
@@ -62,6 +63,7 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
 
     end = service.logger.subscribe(tell)
     try:
+        yield sse.HEARTBEAT  # from here on nothing is missed
         while not closing.is_set() and waiting.qsize() < BACKLOG:
             try:
                 event = await asyncio.wait_for(waiting.get(), 1.0)
@@ -72,7 +74,7 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
                 yield sse.HEARTBEAT
             elif caller.sees(event.camera):
                 yield sse.data(event.model_dump_json())
-    except Unauthorised:
-        return
+    except (Unauthorised, DatabaseError):
+        return  # who may still ask connects again
     finally:
         end()

@@ -6,16 +6,18 @@ from fastapi import APIRouter, Response
 
 from core.inference.api.access import Content, Service, everybody
 from core.inference.schemas import Health
+from core.inference.service import InferenceService
 
 router = APIRouter(tags=["health"])
 
+_WAITING = "it does not answer; events wait on disk"
 _UNWELL: Content = {503: {"model": Health, "description": "Not well; the body says why"}}
 
 
 @router.get("/health", **everybody(content=_UNWELL))
 def health(service: Service, response: Response) -> Health:
     """200 when live and ready, else 503; the body says which."""
-    answer = service.health()
+    answer = _told(service)
     response.status_code = 200 if answer.live and answer.ready else 503
     return answer
 
@@ -23,7 +25,7 @@ def health(service: Service, response: Response) -> Health:
 @router.get("/health/live", **everybody(content=_UNWELL))
 def live(service: Service, response: Response) -> Health:
     """503 when the process answers but no longer watches its cameras: it should be started again."""
-    answer = service.health()
+    answer = _told(service)
     response.status_code = 200 if answer.live else 503
     return answer
 
@@ -31,6 +33,12 @@ def live(service: Service, response: Response) -> Health:
 @router.get("/health/ready", **everybody(content=_UNWELL))
 def ready(service: Service, response: Response) -> Health:
     """503 until its cameras have been started, and again while it ends."""
-    answer = service.health()
+    answer = _told(service)
     response.status_code = 200 if answer.ready else 503
     return answer
+
+
+def _told(service: InferenceService) -> Health:
+    """What strangers are told: that the database fails, but not where it is; the status says that."""
+    answer = service.health()
+    return answer.model_copy(update={"database": _WAITING if answer.database else ""})

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from core.inference.accounts import Unauthorised
 from core.inference.api.access import Content
+from core.inference.database.errors import DatabaseError
 
 HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
 HEARTBEAT = ": still here\n\n"
@@ -32,12 +33,18 @@ def data(text: str) -> str:
 
 
 async def every(interval: float, take: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
-    """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised."""
+    """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised.
+
+    While the database does not answer, a heartbeat stands in its place.
+    """
     while not closing.is_set():
         try:
-            yield data(await take())
+            text = data(await take())
         except Unauthorised:
             return
+        except DatabaseError:
+            text = HEARTBEAT
+        yield text
         due = time.monotonic() + interval
         while (left := due - time.monotonic()) > 0 and not closing.is_set():
             if left > HEARTBEAT_SECONDS:
