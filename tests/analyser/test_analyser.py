@@ -236,3 +236,5 @@ def test_off_is_off_and_bad_settings_are_told(make: Make, tmp_path: Path) -> Non
         with pytest.raises(InputError, match="XAIVA_ANALYSER_URL") as refused:
             make(url)
         assert "hunter2" not in str(refused.value)
+    with pytest.raises(InputError, match="XAIVA_ANALYSER_MODEL"):
+        make("", analyser="demo")

@@ -39,7 +39,9 @@ class Sender:
 
     def _send_mail(self, message: Message) -> None:
         if self._mail is None:
-            raise XaivaError("Mail server", "none is set", "set XAIVA_SMTP_URL and start the service again")
+            raise XaivaError(
+                "Mail server", "none is set", "set XAIVA_SMTP_URL in the service's environment and start it again"
+            )
         text = message.text(self._zone)
         send_mail(self._mail, self._from, message.channel.to, message.subject(), text, message.id)
 

@@ -84,6 +84,7 @@ class Notifier:
         self._pruned = float("-inf")
         self._database_why = ""
         self._status = OutboxStatus()
+        self._status_after = 0.0  # a database that does not answer is not asked at every look
         self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
 
     def start(self) -> None:
@@ -146,11 +147,13 @@ class Notifier:
         return until.timestamp() if until else None
 
     def status(self) -> OutboxStatus:
-        """A snapshot; the last that was known, with the reason, when the database does not answer."""
-        try:
-            self._status = self._outbox.status()
-        except DatabaseError as error:
-            return self._status.model_copy(update={"why": f"{error.what}: {error.why}"})
+        """A snapshot; the last that was known, with the reason, while the database does not answer."""
+        if time.monotonic() >= self._status_after:
+            try:
+                self._status = self._outbox.status()
+            except DatabaseError as error:
+                self._status = self._status.model_copy(update={"why": _in_words(error)})
+                self._status_after = time.monotonic() + DATABASE_SECONDS
         return self._status
 
     def deliveries(self, limit: int) -> list[Delivery]:

@@ -24,7 +24,7 @@ def webhook_headers(key: str, content: bytes, secret_variable: str) -> dict[str,
         secret = os.environ.get(secret_variable, "")
         if not secret:
             why = f"the variable {secret_variable} is not set in the service's environment"
-            raise XaivaError("Webhook", why, "set it in .env and start the service again")
+            raise XaivaError("Webhook", why, "put it into one of the preset's run.env_files and launch again")
         headers[SIGNATURE] = signature(secret, content, int(time.time()))
     return headers
 

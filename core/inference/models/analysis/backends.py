@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.errors import InputError
 from core.inference.models.analysis.analyser import Analyser
 from core.inference.models.analysis.demo import DECLARED, DemoModel
 from core.inference.models.analysis.language import LanguageModel
@@ -23,6 +24,9 @@ def analyser_of(settings: ServiceSettings, pool: ResourcePool) -> Analyser:
         remote = OpenAiModel(settings.analyser_url, settings.analyser_model, settings.analyser_key)
         spec = ModelSpec(make=lambda: remote, declared=0)
     else:
+        if not settings.analyser_model:
+            remedy = "name a GGUF file under the models folder"
+            raise InputError("XAIVA_ANALYSER_MODEL", "it is not set, and XAIVA_ANALYSER is demo", remedy)
         spec = ModelSpec(make=lambda: DemoModel(settings.models / settings.analyser_model), declared=DECLARED)
     lease: Callable[[], Lease[LanguageModel]] = lambda: pool.lease(KEY, spec)  # noqa: E731
     return Analyser(lease, backend=settings.analyser, seconds=settings.analyser_timeout)
