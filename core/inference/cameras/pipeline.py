@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
@@ -258,17 +259,19 @@ class CameraPipeline:
     def _answer(self, future: Future[float]) -> float | None:
         """The score, waited for; None when the pipeline stops meanwhile or the model went away."""
         deadline = time.monotonic() + ANSWER_SECONDS
-        while not wait([future], timeout=IDLE_SECONDS).done:
-            if self._slot.closed:
-                future.cancel()
+        while not self._slot.closed:
+            try:
+                return future.result(IDLE_SECONDS)
+            except CancelledError:
                 return None
+            except NotYet:
+                if future.done():
+                    raise  # the model's own time-out
             if time.monotonic() > deadline:
                 future.cancel()
                 raise XaivaError("Scoring", f"the model has not answered for {ANSWER_SECONDS:g} s", "see its state")
-        try:
-            return future.result()
-        except CancelledError:
-            return None
+        future.cancel()
+        return None
 
     def _idle(self, newest: Frame | None) -> None:
         """No frame came for a while: when the camera is lost, so is the sight of its anomaly."""

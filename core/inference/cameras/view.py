@@ -1,6 +1,6 @@
 """Whether a camera still shows what it should: a frozen picture, a black one, or another view than it used to be.
 
-All of it is judged on a small grey picture twice a second, apart from any detector.
+All of it is judged on a small grey picture once a second, apart from any detector.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from core.inference.cameras.picture import convert
 from core.inference.models.detector import Picture
 from core.inference.schemas import AlertKind, CameraAlert
 
-WIDTH, HEIGHT, PER_SECOND = 160, 90, 2.0
+WIDTH, HEIGHT, PER_SECOND = 160, 90, 1.0
 BLOCK = 10  # pixels; 16 x 9 blocks
 
 DARK = 32  # of 255: where hardly a pixel is brighter, nothing can be seen
+BRIGHT = 0.001  # share of pixels that may be brighter in a black picture
 MIDDLE = slice(HEIGHT // 10, -(HEIGHT // 10))  # cameras write clocks and names into the rows above and below it
 SAME = 0.005  # share of pixels that may differ in a frozen picture: a clock that the camera writes into it goes on
 STRUCTURE = 6.0  # mean gradient, in grey levels, from which on a block has something to recognise
@@ -87,7 +88,8 @@ class ViewWatch:
         else:
             self._usual += np.float32(share) * (picture - self._usual)
         self._newest, self._before = picture, at
-        black = float(np.percentile(picture[MIDDLE], 99.9)) < DARK
+        middle = picture[MIDDLE]
+        black = bool(np.count_nonzero(middle >= DARK) <= BRIGHT * middle.size)
         frozen = not black and self._is_same(picture)
         moved = not black and self._structure.differs(self._usual, at)
         found = {AlertKind.BLACK: black, AlertKind.FROZEN: frozen, AlertKind.MOVED: moved}

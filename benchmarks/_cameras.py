@@ -1,0 +1,88 @@
+"""What the benchmarks of cameras share: real clips, a manager with a real pool, and somebody to tell of events."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.models.motion import MotionDetector
+from core.inference.resources.devices import Budget, HostMemory
+from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.schemas import CameraAlert, CameraRequest
+
+ENCODERS = {"h264": ["-c:v", "libx264", "-preset", "veryfast"], "hevc": ["-c:v", "libx265", "-preset", "ultrafast"]}
+BITS = {"640x360": "800k", "1280x720": "2M"}
+
+
+def make_clip(path: Path, size: str, codec: str, seconds: int, rate: int = 25) -> Path:
+    """A clip as a camera sends it: moving, with a sensor's noise, a key frame every two seconds, no B-frames."""
+    picture = f"testsrc2=size={size}:rate={rate}:duration={seconds},noise=alls=6:allf=t"
+    command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", picture, *ENCODERS[codec]]
+    command += ["-b:v", BITS[size], "-g", str(2 * rate), "-bf", "0", "-pix_fmt", "yuv420p"]
+    if codec == "hevc":
+        command += ["-x265-params", "log-level=error"]
+    subprocess.run([*command, str(path)], check=True)
+    return path
+
+
+class NoCosts:
+    """Nothing was ever measured."""
+
+    def get(self, *_: str) -> int | None:
+        return None
+
+    def put(self, *_: object) -> None:
+        pass
+
+
+class Counting:
+    """Counts events and throws their clips away once they are closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.events = self.ends = self.alerts = 0
+        self.clips: list[str] = []  # why each failed; empty for one that did not
+
+    def decided(self, *_: object) -> None:
+        self.events += 1
+
+    def ended(self, *_: object) -> None:
+        self.ends += 1
+
+    def clip_path(self, event: str) -> Path:
+        return self._folder / f"{event}.mp4"
+
+    def clip_done(self, event: str, _seconds: float, _size: int, why: str) -> None:
+        self.clips.append(why)
+        self.clip_path(event).unlink(missing_ok=True)
+
+    def alert(self, _camera: CameraRequest, _alert: CameraAlert, active: bool) -> None:
+        self.alerts += active
+
+
+@contextmanager
+def managed(
+    folder: Path, *, backoff: Backoff | None = None, maximum: int = 256
+) -> Iterator[tuple[MultiCameraManager, Counting]]:
+    """A running manager whose cameras share one motion detector; no limit on cores."""
+    pool = ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())
+    observer, spec = Counting(folder), ModelSpec(MotionDetector, 0)
+    manager = MultiCameraManager(
+        observer,
+        lambda _: pool.lease("motion", spec),
+        zone=ZoneInfo("UTC"),
+        maximum=maximum,
+        backoff=backoff,
+        cores=1e6,
+    )
+    manager.start()
+    try:
+        yield manager, observer
+    finally:
+        manager.stop()
+        pool.close()
