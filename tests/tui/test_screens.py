@@ -275,6 +275,7 @@ async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(pr
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
+        assert " q Quit" in text(pilot)
         app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
         await pilot.press("e")
         await shows(pilot, "the same as the saved file")

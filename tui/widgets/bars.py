@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
+from textual.dom import DOMNode
 from textual.reactive import reactive
 from textual.screen import Screen
 from textual.strip import Strip
@@ -99,18 +100,8 @@ class KeyBar(Bar):
 
     def parts(self) -> list[tuple[Line, str]]:
         """Help and quit always; then this screen's own, as far as they fit."""
-        own: dict[str, tuple[Line, str]] = {}
-        general: dict[str, tuple[Line, str]] = {}
-        for active in self.screen.active_bindings.values():
-            binding = active.binding
-            if not binding.show or not active.enabled or binding.system:
-                continue
-            key = self.app.get_key_display(replace(binding, key_display=None))  # of its keys one that works just now
-            part: Line = (Span(f" {key}", "key"), Span(f" {binding.description} "))
-            if active.node is self.app:
-                general.setdefault(binding.action, (part, f"app.{binding.action}"))
-            elif active.node is self.screen:
-                own.setdefault(binding.action, (part, f"screen.{binding.action}"))
+        own = self._keys("screen", self.screen)
+        general = self._keys("app", self.app)
         room = self.size.width - sum(cell_len(span.text) for part, _ in general.values() for span in part)
         shown: list[tuple[Line, str]] = []
         for part, action in own.values():
@@ -119,3 +110,18 @@ class KeyBar(Bar):
                 break
             shown.append((part, action))
         return shown + list(general.values())
+
+    def _keys(self, namespace: str, node: DOMNode) -> dict[str, tuple[Line, str]]:
+        """The actions of the screen or the application, each with the shortest of its keys that works just now."""
+        shortest: dict[str, tuple[str, str]] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if active.node is node and binding.show and active.enabled and not binding.system:
+                key = self.app.get_key_display(replace(binding, key_display=None))
+                known = shortest.get(binding.action)
+                if known is None or len(key) < len(known[0]):
+                    shortest[binding.action] = key, binding.description
+        return {
+            action: ((Span(f" {key}", "key"), Span(f" {words} ")), f"{namespace}.{action}")
+            for action, (key, words) in shortest.items()
+        }
