@@ -31,8 +31,15 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or kind.__name__
-        why = str(first["msg"]).removeprefix("Value error, ")
-        raise InputError(field.replace("_", " "), why[:1].lower() + why[1:], "mend it and try again") from None
+        raise InputError(field.replace("_", " "), _why(first), "mend it and try again") from None
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    """What pydantic says, for people; what was given is never repeated, for it may be a password."""
+    if "min_length" in error.get("ctx", {}) and error["loc"][0] == "password":
+        return f"it is shorter than {error['ctx']['min_length']} characters"
+    why = str(error["msg"]).removeprefix("Value error, ")
+    return why[:1].lower() + why[1:]
 
 
 # -- schedules ------------------------------------------------------------------------------------

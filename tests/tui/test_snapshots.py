@@ -32,7 +32,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "events": (("8",), "white van"),
     "event-filter": (("8", "f"), "Score from"),
     "events-acknowledge": (("8", "A"), "Note"),
-    "statistics": (("9",), "Europe/Berlin"),
+    "statistics": (("9",), "By camera"),
     "service": (("0",), "night-shift"),
     "rule-form": (("0", "e"), "DOOR_KEY"),
     "user-form": (("0", "u"), "Password"),

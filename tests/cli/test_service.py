@@ -1,0 +1,241 @@
+"""`xaiva camera|event|user|rule|login` against a real service with a real camera."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from core.cli import app
+from core.site import Site
+from tests.cli.conftest import Xaiva
+from tests.inference.conftest import TOKEN, ServiceProcess
+from tests.support import require, rtsp
+from tests.support.rtsp import Live, RtspServer
+
+pytestmark = pytest.mark.camera
+PASSWORD = "correct horse battery\n"
+PATIENCE = 40.0
+
+
+class Said(NamedTuple):
+    """What one command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document it printed."""
+        return json.loads(self.out)
+
+
+Here = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def camera() -> Iterator[str]:
+    """The address of a camera in which something moves."""
+    require(rtsp.available(), "GStreamer's RTSP server is not here")
+    with RtspServer({"cam": Live()}) as server:
+        yield server.url("cam")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """One service for all of them."""
+    data = tmp_path_factory.mktemp("service") / "data"
+    data.mkdir()
+    running = ServiceProcess(data)
+    try:
+        yield running.ready()
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def served(site: Site, service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The command line on a site that has the service's token in its `.env`."""
+    (site.root / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
+    (site.root / ".env").write_text(f"XAIVA_SERVICE_TOKEN={TOKEN}\n")
+    return here(site, monkeypatch)
+
+
+def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Here:
+    """`xaiva` in this process: it is run so often that processes of its own would take a minute."""
+
+    def run(*words: str, stdin: str = "") -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = app.run(["--site", str(site.root), *words])
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+def until(ask: Callable[[], Any]) -> Any:
+    """What `ask` gives as soon as it is something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := ask()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def good(run: Said) -> Any:
+    """The document of a command that went well."""
+    assert run.code == 0, run.out + run.err
+    return run.document
+
+
+def test_a_cameras_life(served: Here, camera: str, tmp_path: Path) -> None:
+    tested = served("camera", "test", "hall", camera)
+    assert tested.code == 0
+    assert "640x360 h264" in tested.out
+    refused = served("camera", "test", "hall", "rtsp://127.0.0.1:9/none", "--json")
+    assert refused.code == 3
+    assert refused.document["test"]["cause"] == "refused"
+    words = ("--fps", "4", "--zone", "all: 0,0 1,0 1,1 0,1", "--mask", "0,0 0.1,0 0.1,0.1", "--disabled")
+    added = good(served("camera", "add", "hall", camera, *words, "--schedule", "daily", "--json"))["camera"]
+    assert added["state"] == "stopped"
+    assert served("camera", "add", "hall", camera).code == 2
+    good(served("camera", "edit", "hall", "--name", "The hall", "--threshold", "0.9", "--no-masks", "--json"))
+    shown = good(served("camera", "show", "hall", "--json"))["settings"]
+    assert (shown["name"], shown["fps"], shown["detection"]["threshold"]) == ("The hall", 4, 0.9)
+    assert [zone["name"] for zone in shown["zones"]] == ["all"]
+    assert shown["masks"] == []
+    good(served("camera", "edit", "hall", "--enabled", "--json"))
+    until(lambda: served("camera", "list", "--json").document["cameras"][0]["state"] == "live")
+    assert "The hall" in served("camera", "show", "hall").out
+    picture = tmp_path / "hall.jpg"
+    until(lambda: served("camera", "snapshot", "hall", str(picture)).code == 0)
+    assert picture.read_bytes()[:2] == b"\xff\xd8"
+    assert good(served("camera", "suspend", "hall", "--minutes", "5", "--json"))["camera"]["suspended_until"]
+    assert not good(served("camera", "suspend", "hall", "--minutes", "0", "--json"))["camera"]["suspended_until"]
+    assert good(served("camera", "learn", "hall", "--minutes", "5", "--json"))["camera"]["learning"]["wanted"] == 300
+    assert good(served("camera", "stop", "hall", "--json"))["camera"]["state"] == "stopped"
+    assert good(served("camera", "start", "hall", "--json"))["camera"]["state"] != "stopped"
+    good(served("camera", "restart", "hall", "--json"))
+    unasked = served("camera", "remove", "hall", stdin="n\n")
+    assert unasked.code == 130
+    good(served("camera", "remove", "hall", "--yes", "--json"))
+    assert served("camera", "list", "--json").document == {"cameras": []}
+    assert served("camera", "remove", "hall", "--yes").code == 2
+
+
+def test_an_event_is_found_looked_at_and_taken_home(served: Here, camera: str, tmp_path: Path) -> None:
+    words = ("--threshold", "0.02", "--minimum-seconds", "0", "--post-roll", "0", "--longest-clip", "2")
+    good(served("camera", "add", "gate", camera, *words, "--json"))
+    event = until(lambda: served("event", "list", "--camera", "gate", "--json").document["events"])[-1]
+    good(served("camera", "remove", "gate", "--yes", "--json"))
+    name = event["id"]
+    until(lambda: served("event", "show", name, "--json").document["event"]["clip"]["state"] == "done")
+    assert event["type"] in served("event", "show", name).out
+    assert "gate" in served("event", "list", "--since", "1h").out
+    assert served("event", "list", "--until", "1h", "--json").document["events"] == []
+    clip = tmp_path / "clip.mp4"
+    assert good(served("event", "clip", name, str(clip), "--json"))["bytes"] == clip.stat().st_size
+    assert b"ftyp" in clip.read_bytes()[:16]
+    assert served("event", "clip", name, str(clip)).code == 2
+    assert served("event", "clip", name, str(clip), "--force").code == 0
+    assert served("event", "snapshot", name, str(tmp_path / "event.jpg")).code == 0
+    assert good(served("event", "protect", name, "--json"))["event"]["protected"]
+    assert not good(served("event", "protect", name, "--off", "--json"))["event"]["protected"]
+    assert good(served("event", "ack", name, "--note", "seen", "--json")) == {"acknowledged": 1, "named": 1}
+    assert good(served("event", "ack", name, "--json"))["acknowledged"] == 0
+    shown = good(served("event", "show", name, "--json"))["event"]
+    assert (shown["note"], shown["acknowledged_by"]) == ("seen", "service")
+    good(served("event", "ack", "--all", "--yes", "--json"))
+    assert served("event", "list", "--unacknowledged", "--json").document["events"] == []
+    assert served("event", "ack").code == 2
+    table = tmp_path / "events.csv"
+    assert good(served("event", "export", str(table), "--camera", "gate", "--json"))["events"] >= 1
+    assert name in table.read_text()
+    assert name in [one["id"] for one in json.loads(served("event", "export", "-").out)["events"]]
+    assert served("event", "export", str(tmp_path / "events.txt")).code == 2
+    assert good(served("event", "statistics", "--json"))["days"][-1]["events"] >= 1
+    assert served("event", "show", "none").code == 2
+    assert served("event", "list", "--since", "soon").code == 2
+
+
+def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Here, site: Site) -> None:
+    assert served("user", "add", "ana", stdin="short\n").code == 2
+    assert served("user", "add", "ana").code == 2
+    assert good(served("user", "add", "ana", "--camera", "gate", "--json", stdin=PASSWORD))["user"]["role"] == "viewer"
+    wrong = served("login", "ana", stdin="not her password\n")
+    assert wrong.code == 1
+    assert "name or password" in wrong.err
+    assert good(served("login", "ana", "--json", stdin=PASSWORD)) == {"user": "ana", "role": "viewer"}
+    kept = site.state / "service-session.json"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "horse" not in kept.read_text()
+    refused = served("user", "list")
+    assert refused.code == 1
+    assert served("camera", "list").code == 0
+    assert good(served("logout", "--json"))["user"] == "ana"
+    changed = good(served("user", "edit", "ana", "--role", "operator", "--all-cameras", "--json"))["user"]
+    assert (changed["role"], changed["cameras"]) == ("operator", None)
+    assert served("user", "edit", "ana").code == 2
+    assert not good(served("user", "edit", "ana", "--inactive", "--json"))["user"]["active"]
+    assert served("login", "ana", stdin=PASSWORD).code == 1
+    assert "ana" in served("user", "list").out
+    good(served("user", "remove", "ana", "--yes", "--json"))
+    assert served("user", "list", "--json").document == {"users": []}
+
+
+def test_a_rule_is_added_tried_and_removed(served: Here) -> None:
+    words = (
+        "ops@example.org",
+        "http://127.0.0.1:9/hook",
+        "secret=HOOK",
+        "--schedule",
+        "mo-fr 18:00-06:00",
+        "--type",
+        "person",
+    )
+    added = good(served("rule", "add", "night", *words, "--json"))["rule"]
+    assert [one["kind"] for one in added["channels"]] == ["email", "webhook"]
+    assert served("rule", "add", "night", "ops@example.org").code == 2
+    assert "mo-fr 18:00-06:00" in served("rule", "list").out
+    changed = good(
+        served("rule", "edit", "night", "--to", "http://127.0.0.1:9/x", "--all-types", "--within", "60", "--json")
+    )
+    rule = changed["rule"]
+    assert (rule["types"], rule["within"], [one["to"] for one in rule["channels"]]) == (
+        [],
+        60,
+        ["http://127.0.0.1:9/x"],
+    )
+    tried = served("rule", "test", "night", "--json")
+    assert tried.code == 3
+    assert len(tried.document["test"]["failed"]) == 1
+    assert "deliveries" in good(served("rule", "deliveries", "--json"))
+    assert served("rule", "add", "bad", "nobody").code == 2
+    good(served("rule", "remove", "night", "--yes", "--json"))
+    assert served("rule", "list", "--json").document == {"rules": []}
+
+
+def test_without_a_service_every_command_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    xaiva = here(site, monkeypatch)
+    (site.root / "site.toml").write_text('[service]\nurl = "http://127.0.0.1:9"\n')
+    for words in (("camera", "list"), ("event", "list"), ("user", "list"), ("rule", "list"), ("login", "ana")):
+        said = xaiva(*words, "--json", stdin=PASSWORD)
+        assert said.code == 1
+        assert said.document["error"]["why"] == "nothing answers there"
+
+
+def test_no_password_is_taken_from_the_command_line(xaiva: Xaiva) -> None:
+    for words in (("login", "ana", "secret-word"), ("user", "add", "ana", "--password", "secret-word")):
+        said = xaiva(*words)
+        assert said.code == 2
+        assert os.fspath("secret-word") not in said.out
