@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from core import mounts
 from core.errors import InputError
 from core.inference.database import engine
+from core.inference.database import postgres as postgres_module
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import CameraAccessRow, SettingRow, SuspensionRow, UserRow
@@ -291,6 +292,19 @@ def test_a_server_that_came_back_is_used_again(postgres: Postgres) -> None:
         postgres.start()
     with database.read() as session:
         assert session.get(SettingRow, "a") is not None
+    database.close()
+
+
+def test_a_server_that_hangs_is_told(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections and acknowledges every packet; only the clock on this side can tell."""
+    monkeypatch.setattr(postgres_module, "ANSWER_SECONDS", 0.5)
+    database = Database(postgres.new_database())
+    database.write(put("a", 1))
+    with postgres.frozen(), pytest.raises(DatabaseError, match="does not answer"), database.read() as session:
+        session.get(SettingRow, "a")
+    database.write(put("b", 1))
+    with database.read() as session:
+        assert set(session.scalars(select(SettingRow.key))) == {"a", "b"}
     database.close()
 
 

@@ -232,6 +232,19 @@ def test_the_json_log_has_every_event_as_it_became(database: Database, tmp_path:
     assert lines[-1] == event.model_copy(update={"note": "later"})
 
 
+def test_a_json_log_that_cannot_be_written_holds_up_nothing(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = EventLogger(database, tmp_path / "spool", json_log=tmp_path / "no such folder" / "events.jsonl")
+    logger.start()
+    event = an_event()
+    logger.log(event)
+    assert logger.flush(PATIENCE)
+    logger.stop()
+    assert event.id in kept(database)
+    assert "a subscriber failed" in caplog.text
+
+
 def test_what_the_database_refuses_is_kept_aside_and_holds_up_nothing(
     start: Start, database: Database, tmp_path: Path
 ) -> None:
@@ -314,6 +327,24 @@ def test_a_server_that_is_down_holds_up_nobody(postgres: Postgres, tmp_path: Pat
     assert logger.flush(PATIENCE)
     assert logger.status().state == "ok"
     assert kept(database).keys() == {before.id, *(event.id for event in during)}
+    logger.stop()
+    database.close()
+
+
+def test_a_server_that_hangs_shows_before_it_fails(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger_module, "LATE", 0.2)
+    database = Database(postgres.new_database())
+    logger = EventLogger(database, tmp_path / "spool")
+    logger.start()
+    assert logger.flush(PATIENCE)
+    with postgres.frozen():
+        logger.log(urgent())
+        until(lambda: logger.status().state == "behind")
+        assert logger.status().why == "the database does not answer"
+    until(lambda: logger.status().state == "ok")
+    assert len(kept(database)) == 1
     logger.stop()
     database.close()
 

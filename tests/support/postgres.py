@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from tests.support import require
@@ -69,6 +70,20 @@ class Postgres:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(START_SECONDS)
             self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server does not run, but its machine answers for it: as when its disk hangs."""
+        assert self._process
+        server = psutil.Process(self._process.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def new_database(self) -> str:
         """The URL of a new, empty database."""

@@ -22,13 +22,6 @@ T = TypeVar("T")
 BUSY_SECONDS = 10  # a lock held longer than this is told of as an error
 PRIVATE = 0o600  # it holds password hashes, and camera URLs with their passwords
 _WRITES = "xaiva_writes"  # execution option of the connections that write
-_POSTGRES: dict[
-    str, Any
-] = {  # a server that is gone must show within seconds, not after the kernel's quarter of an hour
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,
-    "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
-}
 
 
 class Database:
@@ -130,7 +123,11 @@ def _prepare(file: Path) -> None:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, connect_args=_POSTGRES, pool_pre_ping=True, pool_size=8, max_overflow=8)
+        from core.inference.database import postgres
+
+        engine = create_engine(url, connect_args=postgres.OPTIONS, pool_pre_ping=True, pool_size=8, max_overflow=8)
+        event.listen(engine, "do_connect", postgres.connect)
+        return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=8)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin)

@@ -9,6 +9,7 @@ from sqlalchemy import exc
 
 from core.errors import XaivaError
 
+_HANGS = "see whether the server, its disk or the network hangs"
 # (found in the driver's text, why, remedy); the first that fits
 _KNOWN = (
     ("database is locked", "another process holds its lock", "stop the other program that has it open"),
@@ -22,6 +23,8 @@ _KNOWN = (
     ("disk I/O error", "its disk fails", "look at the disk's room and health; what was decided waits in the spool"),
     ("password authentication failed", "user or password is refused", "put the right ones into XAIVA_DATABASE_URL"),
     ("Connection refused", "nothing listens there", "start the database, or correct XAIVA_DATABASE_URL"),
+    ("does not answer", "it does not answer", _HANGS),
+    ("timeout expired", "it does not answer", _HANGS),
     ("does not exist", "no such database, user or table", "create it, or correct XAIVA_DATABASE_URL"),
 )
 _CHECK = "see that the database runs and can be reached"

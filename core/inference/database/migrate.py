@@ -32,7 +32,7 @@ def bring_up_to_date(engine: Engine, shown: str, file: Path | None) -> None:
         revision = MigrationContext.configure(connection).get_current_revision()
     if revision == migrations.HEAD:
         return
-    with _foreign_keys_off(engine) as connection, connection.begin():
+    with _for_migrating(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         _migrate(connection, shown, file)
@@ -59,12 +59,16 @@ def _migrate(connection: Connection, shown: str, file: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _foreign_keys_off(engine: Engine) -> Iterator[Connection]:
-    """A connection on which SQLite lets a table be replaced by a new one without emptying those that refer to it."""
+def _for_migrating(engine: Engine) -> Iterator[Connection]:
+    """SQLite lets a table be replaced without emptying those that refer to it; PostgreSQL may take its time."""
     with engine.connect() as connection:
         raw = connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection):
             raw.execute("PRAGMA foreign_keys = OFF")
+        else:
+            from core.inference.database.postgres import without_bounds
+
+            without_bounds(raw)
         yield connection
         connection.invalidate()  # the next one has its settings again
 

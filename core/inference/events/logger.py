@@ -30,6 +30,7 @@ BATCH = 10  # records that are written without waiting for more
 PERIOD = 1.0  # seconds that a record waits at most
 LARGEST_BATCH = 500  # records in one transaction when there is much to catch up with
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds until the database is tried again: doubled each time
+LATE = 10.0  # seconds after which a record that still waits means that something hangs
 STOP_SECONDS = 5.0  # what a stop gives the database; what it does not take stays in the spool
 
 
@@ -123,12 +124,13 @@ class EventLogger:
     def status(self) -> LoggerStatus:
         """How it is now."""
         with self._wake:
-            state = "failing" if self._failing else "behind" if self._behind else "ok"
+            oldest = max(0.0, time.time() - self._oldest) if self._oldest and self._waiting > 0 else None
+            behind = self._behind or ("the database does not answer" if oldest and oldest > LATE else "")
             return LoggerStatus(
-                state=state,
-                why=self._failing or self._behind or self._refused,
+                state="failing" if self._failing else "behind" if behind else "ok",
+                why=self._failing or behind or self._refused,
                 waiting=max(0, self._waiting),
-                oldest=max(0.0, time.time() - self._oldest) if self._oldest and self._waiting > 0 else None,
+                oldest=oldest,
                 logged=self._logged,
                 written=self._written,
             )

@@ -1,0 +1,56 @@
+"""Connections to PostgreSQL that end when the server does not answer.
+
+The network's own time-outs see a machine that is gone. A server that is frozen, or that hangs on its disk, still
+acknowledges every packet: only a clock on this side sees that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+
+ANSWER_SECONDS = 35.0  # more than the server itself gives a statement
+OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,  # a machine that is gone must show before the kernel's quarter of an hour is over
+    "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+}
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Closes itself, with an OperationalError, when an answer takes longer than `patience` seconds."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.patience = ANSWER_SECONDS
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        """As psycopg's, which asks the generator again and again while nothing comes."""
+        return super().wait(self._bounded(gen), *arguments, **options)
+
+    def _bounded(self, work: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        deadline = time.monotonic() + self.patience
+        try:
+            state = next(work)
+            while True:
+                ready = yield state
+                if not ready and time.monotonic() > deadline:
+                    self.close()
+                    raise psycopg.OperationalError("the server does not answer")
+                state = work.send(ready)
+        except StopIteration as done:
+            return done.value
+
+
+def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:
+    """For SQLAlchemy's `do_connect`."""
+    return BoundedConnection.connect(*arguments, **options)
+
+
+def without_bounds(connection: Any) -> None:
+    """Let this connection's statements take as long as they need: copying all tables does."""
+    connection.execute("SET statement_timeout = 0")
+    connection.patience = float("inf")
