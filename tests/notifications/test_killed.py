@@ -14,49 +14,65 @@ from core.inference.notifications.rules import RuleStore
 from tests.notifications.conftest import event, rule, webhook
 from tests.support.receivers import Answer, HttpReceiver, Received, until
 
-_SENDER = """
-import sys, threading
+# Forks a sender for each line it reads, says its process id, and waits for its end.
+_SENDERS = """
+import os, sys, threading
 from pathlib import Path
 from core.inference.database.engine import Database
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rules import RuleStore
 from core.inference.settings import ServiceSettings
 
-settings = ServiceSettings(data=Path(sys.argv[1]))
-database = Database(sys.argv[2])
-Notifier(database, RuleStore(database), settings).start()
-threading.Event().wait()
+def send():
+    settings = ServiceSettings(data=Path(sys.argv[1]))
+    database = Database(sys.argv[2])
+    Notifier(database, RuleStore(database), settings).start()
+    threading.Event().wait()
+
+for _ in sys.stdin:
+    if not (sender := os.fork()):
+        send()
+    print(sender, flush=True)
+    os.waitpid(sender, 0)
 """
-ROUNDS = 2
+ROUNDS = 3
 
 
 def test_killed_while_sending(database_url: str, tmp_path: Path) -> None:
-    sender: list[subprocess.Popen[bytes]] = []
+    senders: list[int] = []
 
     def kill(received: Received) -> Answer:
         """The message is here; its sender never learns of it."""
         if len(receiver.received) <= ROUNDS:
-            os.kill(sender[-1].pid, signal.SIGKILL)
+            until(lambda: len(senders) == len(receiver.received))
+            os.kill(senders[-1], signal.SIGKILL)
         return Answer()
 
-    with HttpReceiver(kill) as receiver:
-        database = Database(database_url)
+    database = Database(database_url)
+    outbox = Outbox(database)
+    command = [sys.executable, "-c", _SENDERS, str(tmp_path), database_url]
+    with (
+        HttpReceiver(kill) as receiver,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent,
+    ):
+        assert parent.stdin
+        assert parent.stdout
         ops = rule("ops", webhook(receiver.url), within=0)
         RuleStore(database).put(ops)
-        outbox = Outbox(database)
         events = [event() for _ in range(3)]
         for one in events:
             outbox.put(one, [ops])
-        for _ in range(ROUNDS + 1):
-            sender.append(subprocess.Popen([sys.executable, "-c", _SENDER, str(tmp_path), database_url]))
-            if len(sender) <= ROUNDS:
-                assert sender[-1].wait(30) == -signal.SIGKILL
         try:
+            for count in range(1, ROUNDS + 2):
+                parent.stdin.write("\n")
+                parent.stdin.flush()
+                senders.append(int(parent.stdout.readline()))
+                receiver.wait(count)
             until(lambda: outbox.status().sent, lambda sent: sent == len(events), 30)
         finally:
-            sender[-1].kill()
-            sender[-1].wait()
-        database.close()
+            parent.kill()
+            os.kill(senders[-1], signal.SIGKILL)
+    database.close()
     keys: dict[str, str] = {}
     for received in receiver.received:
         told = received.json["event"]["id"]
