@@ -20,7 +20,7 @@ from core.inference.cameras.picture import convert
 PACKAGE = "opencv-doc"
 RATE = 5  # frames a second that are used; the video has 10
 FRAME = 1 / RATE  # seconds
-LAWN = (56.0, 74.0)  # seconds of the video: someone is on the lawn
+LAWN = (51.0, 74.0)  # seconds of the video: someone is on the lawn
 
 Rgb = NDArray[np.uint8]  # height x width x 3
 

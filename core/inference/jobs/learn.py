@@ -168,6 +168,7 @@ class _Lesson:
         self._every = wanted / MOST_PICTURES
         self._seen = time.monotonic()  # when the newest frame came
         self._first = True
+        self._spoilt = False
         self._due = 0.0  # `done` from which on a picture is kept
         self._pictures: queue.Queue[Picture] = queue.Queue(maxsize=2)
         self._thread: threading.Thread | None = None
@@ -217,7 +218,9 @@ class _Lesson:
         except queue.Full:
             pass  # the network is busy with others: the next frame is as good
         except Exception:
-            logger.exception("camera %s: a frame could not be learned", self.camera)
+            if not self._spoilt:
+                logger.exception("camera %s: a frame could not be learned; it goes on with the others", self.camera)
+            self._spoilt = True
 
     def next(self) -> Picture | None:
         """The next picture to learn; None when none came for a while."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from core.errors import XaivaError
 from core.inference.models.bank import Bank, Level, Values, summed_up
 from core.inference.models.features import LARGEST_BANK, PatchFeatures, network_sha256
 
-BLOCKS = 24  # of time; each is reduced by itself first
+BLOCKS = 24  # of time, at most; each is reduced by itself first
+OF_TIME = 10  # pictures of a block at least: a shorter one is too much like its neighbours to measure limits on
 OF_A_BLOCK = 400  # patches that stand for a block: together several times a bank
 FEWEST = 20  # pictures: fewer say nothing about what is rare
 QUANTILE = 0.995  # of the unseen normal pictures lie below it
-PLACE_MARGIN, WHOLE_MARGIN = 1.05, 1.15  # times that quantile is the limit; light changes the whole of a day
+PLACE_MARGIN, WHOLE_MARGIN = 1.0, 1.1  # times that quantile is the limit; light changes a picture as a whole
+PLACE_ROOM, WHOLE_ROOM = 1.0, 0.5  # from typical to limit at least: where nothing ever moves, a leaf is no anomaly
 
 Kept = NDArray[np.float16]  # patches x channels, of one picture
 
@@ -39,26 +41,25 @@ def learn(
         why = f"{len(frames)} pictures were seen and {FEWEST} are needed"
         raise XaivaError("Learning", why, "learn for longer, or raise the camera's fps")
     mean, spread = _scale(frames)
-    blocks = [
-        [(frame - mean) / spread for frame in frames[first:last]]
-        for first, last in _spans(len(frames), min(BLOCKS, len(frames) // 2))
-    ]
+    blocks = [frames[first:last] for first, last in _spans(len(frames), min(BLOCKS, len(frames) // OF_TIME))]
     reduced = []
     for block in blocks:
         if stopped():
             raise InterruptedError
-        reduced.append(farthest_first(np.concatenate(block), OF_A_BLOCK))
+        patches = [(frame - mean) / spread for frame in block]
+        reduced.append(farthest_first(np.concatenate(patches), OF_A_BLOCK))
     unseen = []
     for half in (0, 1):
-        bank = farthest_first(np.concatenate(reduced[1 - half :: 2]), LARGEST_BANK)
-        unseen += [summed_up(network.distances(frame, bank)) for block in blocks[half::2] for frame in block]
+        bank = farthest_first(np.concatenate(reduced[1 - half :: 2]), LARGEST_BANK // 2)
+        for frame in chain.from_iterable(blocks[half::2]):
+            unseen.append(summed_up(network.distances((frame - mean) / spread, bank)))
     place, whole = np.array(unseen).T
     return Bank(
         mean=mean,
         spread=spread,
         patches=farthest_first(np.concatenate(reduced), LARGEST_BANK),
-        place=_level(place, PLACE_MARGIN),
-        whole=_level(whole, WHOLE_MARGIN),
+        place=_level(place, PLACE_MARGIN, PLACE_ROOM),
+        whole=_level(whole, WHOLE_MARGIN, WHOLE_ROOM),
         model=network_sha256(),
         frames=len(frames),
         seconds=round(seconds, 1),
@@ -93,5 +94,6 @@ def _spans(length: int, count: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _level(values: NDArray[np.float64], margin: float) -> Level:
-    return Level(typical=float(np.median(values)), limit=float(np.quantile(values, QUANTILE)) * margin)
+def _level(values: NDArray[np.float64], margin: float, room: float) -> Level:
+    typical = float(np.median(values))
+    return Level(typical=typical, limit=max(float(np.quantile(values, QUANTILE)) * margin, typical + room))

@@ -169,8 +169,8 @@ class OnnxDetector:
             raise self._wrong("input.layout", f"the model takes {_shown(tensor)}, which is no batch of pictures")
         fixed = [size if isinstance(size, int) else None for size in tensor.shape]
         if any(size not in (None, want) for size, want in zip(fixed[1:], said.shape, strict=True)):
-            field = "input.layout, input.width or input.height"
-            raise self._wrong(field, f"{said.shape} is declared, the model takes {_shown(tensor)}")
+            why = f"{_times(said.shape)} is declared, the model takes {_shown(tensor)}"
+            raise self._wrong(_field_of(said, fixed[1:]), why)
         if fixed[0] not in (None, 1):
             raise self._wrong("input", f"the model takes {fixed[0]} pictures at once; export it with a free first axis")
         self._batch = fixed[0] or BATCH
@@ -236,5 +236,16 @@ def prepare(said: Input, picture: Picture) -> NDArray[Any]:
     return pixels.transpose(2, 0, 1) if said.layout == "nchw" else pixels
 
 
+def _field_of(said: Input, sizes: list[int | None]) -> str:
+    """Which field of the description does not fit the model's sizes of one picture."""
+    fields = ("colour", "height", "width") if said.layout == "nchw" else ("height", "width", "colour")
+    wrong = [name for name, want, size in zip(fields, said.shape, sizes, strict=True) if size not in (None, want)]
+    return f"input.{wrong[0]}" if len(wrong) == 1 else "input.layout"
+
+
+def _times(sizes: tuple[int | str | None, ...]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in sizes)
+
+
 def _shown(tensor: Tensor) -> str:
-    return f"{tensor.name} {' x '.join(str(size) for size in tensor.shape)}"
+    return f"{tensor.name} {_times(tensor.shape)}"

@@ -1,0 +1,79 @@
+"""The real network, the real street, and a pool in this machine's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.inference.models import normal
+from core.inference.models.bank import Bank
+from core.inference.models.detector import Picture
+from core.inference.models.features import PatchFeatures
+from core.inference.models.providers import choose
+from core.inference.resources.devices import Budget, HostMemory
+from core.inference.resources.pool import ResourcePool
+from core.inference.settings import ServiceSettings
+from tests.resources.parts import Costs
+from tests.support import require
+from tests.support.street import PACKAGE, find, scaled, street
+
+LEARNED = (0.0, 38.0)  # seconds of the street
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[PatchFeatures]:
+    """The features of pictures, on the CPU."""
+    loaded = PatchFeatures(choose("cpu"))
+    loaded.load()
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="session")
+def town() -> None:
+    """The street video is there."""
+    require(find("vtest.avi"), f"the Debian package {PACKAGE}")
+
+
+@pytest.fixture(scope="session")
+def street_bank(network: PatchFeatures, town: None) -> Bank:
+    """What is normal in the street's first half minute, from every second picture."""
+    pictures = scaled(street(*LEARNED)[::2], network.WIDTH, network.HEIGHT, "rgb24")
+    return normal.learn(kept(network, pictures), network, LEARNED[1])
+
+
+def kept(network: PatchFeatures, pictures: list[Picture]) -> list[normal.Kept]:
+    """The features of the pictures as learning keeps them."""
+    return [network.of([picture])[0].astype(np.float16) for picture in pictures]
+
+
+def rooms(count: int, seed: int = 0, *, thing: bool = False) -> list[Picture]:
+    """Pictures of a grey room with a flickering lamp; with a `thing`, a striped box stands in it."""
+    rng = np.random.default_rng(seed)
+    pictures = []
+    for _ in range(count):
+        picture = np.full((PatchFeatures.HEIGHT, PatchFeatures.WIDTH, 3), 110, np.uint8)
+        picture[150:, :, 1] = 80
+        picture[20:60, 300:340] = rng.integers(180, 250)
+        if thing:
+            picture[120:180, 100:180] = np.where(np.arange(80)[:, None] % 8 < 4, 20, 240)
+        pictures.append(np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8))
+    return pictures
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ServiceSettings:
+    """A service's settings, with its folders."""
+    (tmp_path / "models").mkdir()
+    return ServiceSettings(data=tmp_path / "data", models=tmp_path / "models", onnx_provider="cpu")
+
+
+@pytest.fixture
+def pool() -> Iterator[ResourcePool]:
+    """Models in this machine's memory."""
+    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as running:
+        yield running

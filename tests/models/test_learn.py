@@ -1,0 +1,175 @@
+"""Learning a live camera: what is kept, what is refused, and how it scores afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import InputError
+from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
+from core.inference.cameras.pipeline import Look, Tap
+from core.inference.jobs.learn import AlreadyLearning, Learner, scored_by_memory
+from core.inference.models import catalogue
+from core.inference.resources.pool import ResourcePool
+from core.inference.schemas import CameraRequest, CameraState, Detection
+from core.inference.settings import ServiceSettings
+from tests.inference.conftest import QUICK, UTC, Witness, until
+from tests.support import require, rtsp
+
+SHORT = 0.1  # minutes: some 60 pictures at ten a second, three times what is needed
+
+
+class Cameras(MultiCameraManager):
+    """The real manager; of the frames it is tapped for, every seventh cannot be converted when `spoilt`."""
+
+    spoilt = False
+
+    def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
+        count = 0
+
+        def pass_on(look: Look) -> None:
+            nonlocal count
+            count += 1
+            callback(_Spoilt(look.frame, look.scene) if self.spoilt and count % 7 == 0 else look)
+
+        return super().tap(camera, pass_on)
+
+
+class _Spoilt(Look):
+    def sample(self, width: int, height: int, pixel_format: str) -> object:  # type: ignore[override]
+        raise ValueError("a frame that cannot be converted")
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    return rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4")
+
+
+@pytest.fixture
+def cameras(tmp_path: Path, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Cameras]:
+    """Cameras that score by what the catalogue makes."""
+
+    def lease(request: CameraRequest) -> object:
+        return pool.lease(catalogue.key_of(request.detection), catalogue.spec_of(request.detection, settings))
+
+    running = Cameras(Witness(tmp_path), lease, zone=UTC, backoff=QUICK, cores=64)  # type: ignore[arg-type]
+    running.start()
+    yield running
+    assert running.stop() == []
+
+
+@pytest.fixture
+def learner(cameras: Cameras, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Learner]:
+    """Learns those cameras, and has them scored by what was learned."""
+
+    def learned(camera: str) -> None:
+        cameras.update(scored_by_memory(cameras.get(camera).request))
+
+    made = Learner(cameras, pool, settings, learned, patience=1.5)
+    yield made
+    made.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("learn-")]
+
+
+def add(cameras: Cameras, source: Path | str, **detection: object) -> None:
+    said = {"id": "gate", "source": str(source), "fps": 10, "timeout": 2, "detection": detection}
+    cameras.add(CameraRequest.model_validate(said))
+    until(lambda: cameras.get("gate").status().state, lambda state: state is not CameraState.CONNECTING)
+
+
+def test_camera_is_learned_and_scored_by_its_memory(
+    cameras: Cameras, learner: Learner, settings: ServiceSettings, clip: Path
+) -> None:
+    cameras.spoilt = True  # some frames cannot be learned, and the rest is
+    add(cameras, clip, threshold=0.9, minimum_seconds=2)
+    first = learner.start("gate", SHORT)
+    assert (first.done, first.wanted) == (0, 6)
+    request = cameras.get("gate").request
+    assert learner.status(request) is not None
+    with pytest.raises(AlreadyLearning, match="being learned already"):
+        learner.start("gate", SHORT)
+    progress = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or now.done > 1)
+    assert progress is not None
+    assert progress.done <= progress.wanted
+    until(lambda: learner.status(request), lambda now: now is None)
+    detection = cameras.get("gate").request.detection
+    assert (detection.detector, detection.threshold, detection.minimum_seconds) == ("memory", 0.5, 2)
+    bank = catalogue.bank_store(settings).load("gate")
+    assert 20 <= bank.frames <= 60
+    assert bank.seconds == pytest.approx(6, abs=0.5)
+    status = until(lambda: cameras.get("gate").status(), lambda now: now.model == "memory" and len(now.scores) > 20)
+    assert sorted(status.scores[-10:])[5] < 0.5  # the same clip again: as it always is
+
+
+def test_what_was_learned_survives_a_restart(
+    cameras: Cameras, learner: Learner, settings: ServiceSettings, pool: ResourcePool, clip: Path
+) -> None:
+    add(cameras, clip)
+    learner.start("gate", SHORT)
+    request = until(lambda: cameras.get("gate").request, lambda now: now.detection.detector == "memory")
+    again = Learner(cameras, pool, settings, lambda camera: None)
+    until(lambda: again.status(request), lambda now: now is None)
+    path = settings.data / "banks" / "gate.npz"
+    path.write_bytes(path.read_bytes()[:-99])
+    trouble = again.status(request)
+    assert trouble is not None
+    assert "damaged" in trouble.error
+    again.drop("gate")
+    assert not path.exists()
+
+
+def test_camera_by_memory_that_was_never_learned_says_so(cameras: Cameras, learner: Learner, clip: Path) -> None:
+    add(cameras, clip, detector="memory")
+    said = learner.status(cameras.get("gate").request)
+    assert said is not None
+    assert said.error == "not learned yet; xaiva camera learn gate"
+    status = until(lambda: cameras.get("gate").status(), lambda now: len(now.scores) > 3)
+    assert set(status.scores) == {0}
+    assert status.error == ""
+    assert learner.status(cameras.get("gate").request.model_copy(update={"detection": Detection()})) is None
+
+
+def test_cancelled_learning_changes_nothing(
+    cameras: Cameras, learner: Learner, settings: ServiceSettings, clip: Path
+) -> None:
+    add(cameras, clip)
+    learner.start("gate", 10)
+    until(lambda: learner.status(cameras.get("gate").request), lambda now: now is not None and now.done > 0.3)
+    learner.cancel("gate")
+    assert learner.status(cameras.get("gate").request) is None
+    until(threading.enumerate, lambda all_of_them: not any(one.name == "learn-gate" for one in all_of_them))
+    assert cameras.get("gate").request.detection.detector == "motion"
+    assert "not learned" in catalogue.bank_store(settings).trouble("gate")
+    learner.start("gate", 10)  # and it can be begun anew
+
+
+def test_camera_that_is_not_live_is_given_up_with_why(cameras: Cameras, learner: Learner, tmp_path: Path) -> None:
+    add(cameras, tmp_path / "nothing.mp4")
+    learner.start("gate", SHORT)
+    failed = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or bool(now.error))
+    assert failed is not None
+    assert "no frame came for" in failed.error
+    assert "there is no such stream or file" in failed.error
+    learner.cancel("gate")
+    assert learner.status(cameras.get("gate").request) is None
+
+
+def test_too_short_a_time_is_told(cameras: Cameras, learner: Learner, clip: Path) -> None:
+    add(cameras, clip)
+    learner.start("gate", 0.01)
+    failed = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or bool(now.error))
+    assert failed is not None
+    assert "20 are needed" in failed.error
+
+
+def test_cameras_that_do_not_run_are_refused(cameras: Cameras, learner: Learner, clip: Path) -> None:
+    with pytest.raises(UnknownCamera):
+        learner.start("yard", 1)
+    add(cameras, clip)
+    cameras.stop_camera("gate")
+    with pytest.raises(InputError, match="it is stopped"):
+        learner.start("gate", 1)

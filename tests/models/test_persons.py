@@ -1,0 +1,57 @@
+"""Persons as facts, found by the real model in a real street."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from core.errors import InputError
+from core.inference.cameras.picture import jpeg
+from core.inference.models.persons import FactFinder
+from core.inference.models.providers import choose
+from tests.support.street import street
+
+WALKER = (0.345, 0.45)  # x, y in shares: the middle of someone in the first picture, by eye
+
+
+@pytest.fixture(scope="module")
+def finder() -> Iterator[FactFinder]:
+    made = FactFinder(choose("cpu"))
+    made.load()
+    yield made
+    made.close()
+
+
+def test_persons_are_found_where_they_walk(finder: FactFinder, town: None) -> None:
+    picture = street(0, 0.2)[0]
+    facts = finder.find(picture)
+    assert facts == sorted(facts, key=lambda fact: -fact.score)
+    assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in (f.box for f in facts))
+    x, y = WALKER
+    holding = [fact for fact in facts if fact.box[0] < x < fact.box[2] and fact.box[1] < y < fact.box[3]]
+    assert len(holding) == 1
+    assert holding[0].label == "person"
+    assert holding[0].score > 0.5
+    assert holding[0].box[2] - holding[0].box[0] < 0.1  # a person's width, not the street's
+
+
+def test_jpeg_file_gives_the_same_persons(finder: FactFinder, town: None) -> None:
+    picture = street(10, 10.2)[0]
+    from_file = finder.find(jpeg(VideoFrame.from_ndarray(picture, format="rgb24")))
+    sure = [fact for fact in finder.find(picture) if fact.score > 0.6]
+    assert sure
+    for fact in sure:
+        assert any(np.abs(np.subtract(fact.box, other.box)).max() < 0.02 for other in from_file)
+
+
+def test_nobody_is_in_an_empty_picture(finder: FactFinder) -> None:
+    assert finder.find(np.full((360, 640, 3), 90, np.uint8)) == []
+
+
+@pytest.mark.parametrize("raw", [b"", b"no picture", b"\xff\xd8\xff\xe0" + b"\0" * 40])
+def test_bytes_that_are_no_picture_are_refused(finder: FactFinder, raw: bytes) -> None:
+    with pytest.raises(InputError, match="cannot be decoded"):
+        finder.find(raw)
