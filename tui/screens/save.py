@@ -25,21 +25,21 @@ class SaveFile(FieldForm[Path]):
 
     def __init__(self, title: str, site: Site, name: str, work: Work, words: Callable[[int, int], str]) -> None:
         super().__init__(title, site)
-        self._name = name
+        self._proposed = name
         self._work = work
         self._words = words
         self._progress = (0, 0)
         self._stop = False
-        self._running = False
+        self._writing = False
         self._replace: Path | None = None
 
     def lines(self) -> Sequence[Field]:
         """Where to; from the site's folder on."""
-        return (Field("path", "File", f"exports/{self._name}"),)
+        return (Field("path", "File", f"exports/{self._proposed}"),)
 
     def send(self) -> None:
         """Write it; a file that is there is replaced only when asked a second time."""
-        if self._running:
+        if self._writing:
             return
         path = self.site.root / Path(self.value("path")).expanduser()
         if path.is_dir():
@@ -48,7 +48,7 @@ class SaveFile(FieldForm[Path]):
             self._replace = path
             self.say(lambda width: wrap(f"{path} is there already: Enter once more replaces it", width, "warn"))
             return
-        self._running = True
+        self._writing = True
         self.set_interval(LOOK, self._look)
         console_of(self).background(lambda: self._write(path), self._done, self._failed)
 
@@ -67,7 +67,7 @@ class SaveFile(FieldForm[Path]):
             raise Cancelled
 
     def _look(self) -> None:
-        if self._running:
+        if self._writing:
             self.say(self._lines)
 
     def _lines(self, width: int) -> list[Line]:
@@ -80,7 +80,7 @@ class SaveFile(FieldForm[Path]):
             self.dismiss(path)
 
     def _failed(self, error: XaivaError) -> None:
-        self._running = False
+        self._writing = False
         if self.is_attached:
             self.explain(error)
 
