@@ -144,7 +144,7 @@ class InferenceService:
             started=self._started,
             uptime=round(time.monotonic() - self._began, 1),
             rss=resident_bytes(),
-            cameras=[self._completed(status) for status in self.cameras.statuses()],
+            cameras=self.camera_statuses(),
             ledger=self.pool.status(),
             logger=self.logger.status(),
             analyser=self.analyser.status(),
@@ -154,6 +154,14 @@ class InferenceService:
             unacknowledged=unacknowledged,
             zone=self.settings.zone,
         )
+
+    def camera_statuses(self) -> list[CameraStatus]:
+        """Every camera, in the order in which they were added."""
+        return [self._completed(status) for status in self.cameras.statuses()]
+
+    def camera_status(self, camera: str) -> CameraStatus:
+        """One camera. Raises UnknownCamera."""
+        return self._completed(self.cameras.get(camera).status())
 
     def _completed(self, status: CameraStatus) -> CameraStatus:
         """With what other rooms know of the camera."""

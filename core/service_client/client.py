@@ -173,6 +173,10 @@ class ServiceClient:
         """Learn the camera's normal pictures for that long; the status' `learning` shows how far it is."""
         return self._ask("POST", f"/cameras/{camera}/learn", CameraStatus, LearnRequest(minutes=minutes))
 
+    def cancel_learning(self, camera: str) -> CameraStatus:
+        """End the learning; what was learned before stays."""
+        return self._ask("DELETE", f"/cameras/{camera}/learn", CameraStatus)
+
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
         """Send no notifications of this camera for that long; 0 ends it."""
         return self._ask("POST", f"/cameras/{camera}/suspend", CameraStatus, SuspendRequest(minutes=minutes))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from core.errors import InputError, XaivaError
+from core.errors import InputError
 from core.files import CHUNK, TEMPORARY_PREFIX, fsync_folder
 from core.service_client.errors import ServiceError
 
@@ -59,22 +59,20 @@ def _fill(wire: Wire, path: str, file: BinaryIO, told: Told) -> None:
                     file.seek(0)
                     file.truncate()
                 tag = response.headers.get("etag", "")
-                if _copy(response, file, told):
-                    return
+                _append(response, file, told)
+                return
         except ServiceError as error:
             if type(error) is not ServiceError or not tag:
                 raise  # refused, not broken
             broken = 0 if file.tell() > before else broken + 1
             if broken >= TRIES:
                 raise
-            continue
-        raise XaivaError(f"{wire.url}{path}", "it ended before all of it was sent", "try again")
 
 
-def _copy(response: httpx.Response, file: BinaryIO, told: Told) -> bool:
-    """Append the body; whether it is all there."""
-    total = file.tell() + int(response.headers.get("content-length", 0))
+def _append(response: httpx.Response, file: BinaryIO, told: Told) -> None:
+    """Append the body; one that ends before its length is an error of the line."""
+    length = response.headers.get("content-length", "")
+    total = file.tell() + int(length) if length.isdecimal() else 0
     for piece in response.iter_bytes(CHUNK):
         file.write(piece)
         told(file.tell(), total)
-    return not total or file.tell() == total

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta, timezone
 import av
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 
+from core.inference.accounts import passwords
 from core.inference.cameras.picture import jpeg
 from core.inference.events.ids import new_id
 from core.inference.schemas import CameraRequest, Clip, Event, Role, UserRequest
@@ -18,6 +20,7 @@ from core.service_client import ServiceClient
 from tests.api.serving import Running, served
 
 PASSWORD = "correct horse battery"
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)  # the same algorithm at the least cost
 NOWHERE = "rtsp://user:hidden-word@127.0.0.1:9/none"
 CLIP = bytes(range(256)) * 400  # 102,400 bytes, every place tells where it is
 
@@ -25,7 +28,8 @@ CLIP = bytes(range(256)) * 400  # 102,400 bytes, every place tells where it is
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with the cameras `gate` and `yard`, which nothing answers."""
-    with served(tmp_path_factory.mktemp("service")) as one:
+    with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as one:
+        patch.setattr(passwords, "_HASHER", QUICK)
         for camera in ("gate", "yard"):
             one.service.add_camera(CameraRequest(id=camera, source=NOWHERE, timeout=1))
         for name, role, cameras in PEOPLE:

@@ -41,6 +41,7 @@ RULES = {
     "POST /cameras/{camera}/stop": "operator",
     "POST /cameras/{camera}/restart": "operator",
     "POST /cameras/{camera}/learn": "operator",
+    "DELETE /cameras/{camera}/learn": "operator",
     "POST /cameras/{camera}/suspend": "operator",
     "GET /cameras/{camera}/snapshot": "viewer",
     "POST /connection-test": "admin",
@@ -137,6 +138,7 @@ def test_a_camera_one_may_not_see_is_as_unknown_as_one_that_is_not_there(people:
         keeper.stop_camera,
         keeper.restart_camera,
         lambda camera: keeper.learn(camera, 1),
+        keeper.cancel_learning,
         lambda camera: keeper.suspend(camera, 1),
         lambda camera: keeper.statistics(StatisticsQuery(camera=camera)),
     ]

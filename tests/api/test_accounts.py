@@ -31,6 +31,7 @@ from core.inference.accounts.secret_file import secret_of
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
 from core.inference.schemas import Login, Role, Tokens, UserRequest, UserUpdate
+from tests.api.conftest import QUICK
 
 PASSWORD = SecretStr("correct horse battery")
 OTHER = SecretStr("another long password")
@@ -41,7 +42,7 @@ TOKEN = "t" * 40
 def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same algorithm at the least cost, but where the cost is the matter."""
     if "cost" not in request.node.name:
-        monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        monkeypatch.setattr(passwords, "_HASHER", QUICK)
 
 
 @pytest.fixture

@@ -167,6 +167,28 @@ def test_cameras_are_started_and_stopped(running: Running) -> None:
         client.snapshot("yard")
 
 
+def test_learning_is_refused_while_there_is_nothing_to_see_or_it_goes_on_already(running: Running) -> None:
+    client = running.client()
+    client.stop_camera("yard")
+    with pytest.raises(InputError, match="stopped"):
+        client.learn("yard", 1)
+    client.start_camera("yard")
+    learning = client.learn("yard", 1).learning
+    assert learning is not None
+    assert learning.wanted == 60
+    with pytest.raises(InputError, match="already"):
+        client.learn("yard", 1)
+    assert client.cancel_learning("yard").learning is None
+
+
+@pytest.mark.parametrize("detection", [{"detector": "memory"}, {"detector": "onnx"}, {"detector": "nothing"}])
+def test_a_detector_that_cannot_score_is_refused_in_words_or_shown(running: Running, detection: dict[str, str]) -> None:
+    body = {"id": "other", "source": NOWHERE, "detection": detection}
+    answer = httpx.post(f"{running.url}/cameras", json=body, headers=BEARER)
+    assert answer.status_code in (201, 409, 422), answer.text
+    httpx.delete(f"{running.url}/cameras/other", headers=BEARER)
+
+
 def test_metrics_have_cameras_as_their_only_label(running: Running) -> None:
     answer = httpx.get(f"{running.url}/metrics", headers=BEARER)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

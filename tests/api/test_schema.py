@@ -11,9 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from argon2 import PasswordHasher
 
-from core.inference.accounts import passwords
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running
 
@@ -30,10 +28,7 @@ event = "{event}"
 
 
 @pytest.mark.slow
-def test_requests_made_from_the_document_find_nothing(
-    running: Running, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+def test_requests_made_from_the_document_find_nothing(running: Running, events: Events, tmp_path: Path) -> None:
     running.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(event=events.gate))

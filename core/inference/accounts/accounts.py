@@ -117,7 +117,7 @@ class Accounts:
             row = session.get(UserRow, login.name)
         if not self._passwords.fits(password, row.password_hash if row else None) or row is None or not row.active:
             logger.warning("login: refused from %s", address)
-            raise Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
+            raise _wrong()
         self._limiter.forgive(login.name, address)
         seen, better = row.password_hash, ""
         if self._passwords.outdated(seen):
@@ -133,7 +133,7 @@ class Accounts:
 
         tokens = self._database.write(work)
         if tokens is None:
-            raise Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
+            raise _wrong()
         logger.info("login: %s from %s", login.name, address)
         return tokens
 
@@ -145,3 +145,8 @@ class Accounts:
             user=row.name,
             role=Role(row.role),
         )
+
+
+def _wrong() -> Unauthorised:
+    """The one answer to every login that fails."""
+    return Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")

@@ -31,7 +31,7 @@ Width = Annotated[int | None, Query(ge=NARROWEST, le=WIDEST)]
 @router.get("/cameras", **at_least(Role.VIEWER))
 def cameras(service: Service, caller: Asking) -> list[CameraStatus]:
     """Every camera that the caller may see, as it is now."""
-    return [camera for camera in service.status().cameras if caller.sees(camera.id)]
+    return [camera for camera in service.camera_statuses() if caller.sees(camera.id)]
 
 
 @router.post("/cameras", status_code=201, **at_least(Role.ADMIN, 409))
@@ -43,7 +43,7 @@ def add(service: Service, body: CameraRequest) -> CameraStatus:
 @router.get("/cameras/{camera}", **at_least(Role.VIEWER, 404))
 def camera(service: Service, camera: VisibleCamera) -> CameraStatus:
     """One camera as it is now."""
-    return _told(service, camera)
+    return service.camera_status(camera)
 
 
 @router.delete("/cameras/{camera}", status_code=204, **at_least(Role.ADMIN, 404))
@@ -72,28 +72,35 @@ def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraSta
 def start(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Start a stopped or failed camera; nothing happens to one that runs."""
     service.cameras.start_camera(camera)
-    return _told(service, camera)
+    return service.camera_status(camera)
 
 
 @router.post("/cameras/{camera}/stop", **at_least(Role.OPERATOR, 404))
 def stop(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Stop a camera; it stays in the list."""
     service.cameras.stop_camera(camera)
-    return _told(service, camera)
+    return service.camera_status(camera)
 
 
 @router.post("/cameras/{camera}/restart", **at_least(Role.OPERATOR, 404, 409))
 def restart(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Connect anew, with a fresh restart budget."""
     service.cameras.restart_camera(camera)
-    return _told(service, camera)
+    return service.camera_status(camera)
 
 
 @router.post("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404, 409))
 def learn(service: Service, camera: VisibleCamera, body: LearnRequest) -> CameraStatus:
     """Learn the camera's normal pictures for some minutes; `learning` in its status shows how far it is."""
     service.learn(camera, body.minutes)
-    return _told(service, camera)
+    return service.camera_status(camera)
+
+
+@router.delete("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404))
+def cancel_learning(service: Service, camera: VisibleCamera) -> CameraStatus:
+    """End the learning; what was learned before stays."""
+    service.cancel_learning(camera)
+    return service.camera_status(camera)
 
 
 @router.post("/cameras/{camera}/suspend", **at_least(Role.OPERATOR, 404))
@@ -101,7 +108,7 @@ def suspend(service: Service, camera: VisibleCamera, body: SuspendRequest) -> Ca
     """Send no notifications of this camera for some minutes; its events are kept all the same."""
     service.cameras.get(camera)
     service.notifier.suspend(camera, body.minutes)
-    return _told(service, camera)
+    return service.camera_status(camera)
 
 
 @router.post("/connection-test", **at_least(Role.ADMIN))
@@ -118,14 +125,6 @@ def snapshot(service: Service, camera: VisibleCamera, width: Width = None) -> Re
     """
     jpeg, age = service.cameras.get(camera).snapshot()
     return picture(jpeg, width, {"X-Frame-Age": f"{age:.3f}"})
-
-
-def _told(service: InferenceService, camera: str) -> CameraStatus:
-    """The camera with what other rooms know of it: suspension, learning."""
-    for status in service.status().cameras:
-        if status.id == camera:
-            return status
-    raise UnknownCamera(f"Camera {camera}", "there is no camera with that id", "list them: GET /cameras")
 
 
 def _with_login(service: InferenceService, body: CameraRequest) -> CameraRequest:

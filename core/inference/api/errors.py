@@ -18,6 +18,8 @@ from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
 from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
+from core.inference.jobs.learn import AlreadyLearning
+from core.inference.models.bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
@@ -59,6 +61,9 @@ _CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (NoPicture, 409),
     (NoRoom, 409),
     (LoadFailed, 409),
+    (NotLearned, 409),
+    (BrokenBank, 409),
+    (AlreadyLearning, 409),
     (UserExists, 409),
     (LastAdministrator, 409),
     (RuleExists, 409),
