@@ -113,6 +113,36 @@ def test_an_outage_ends_in_two_messages_and_not_in_a_flood(rules: RuleStore, sta
         until(lambda: states(notifier), lambda found: found[0] == "sent")
 
 
+def test_a_message_that_always_fails_starves_no_other_of_its_channel(
+    rules: RuleStore, start: Start, impatient: None
+) -> None:
+    def choosy(received: Received) -> Answer:
+        return Answer(500 if received.json["event"]["camera"] == "gate" else 200)
+
+    with HttpReceiver(choosy) as receiver:
+        rules.put(rule("ops", webhook(receiver.url)))
+        notifier = start()
+        notifier.notify(event("gate", priority=Priority.CRITICAL))
+        receiver.wait(1)
+        for camera in ("yard", "dock"):
+            notifier.notify(event(camera))
+        until(lambda: notifier.status().sent, lambda sent: sent == 2)
+        assert notifier.status().waiting == 1
+
+
+def test_a_message_that_cannot_be_read_is_given_up(
+    rules: RuleStore, start: Start, database: Database, tmp_path: Path
+) -> None:
+    with HttpReceiver() as receiver:
+        rules.put(rule("ops", webhook(receiver.url)))
+        Notifier(database, rules, ServiceSettings(data=tmp_path)).notify(event("gate"))
+        database.write(lambda session: session.execute(update(OutboxRow).values(body={"secret_variable": ""})))
+        notifier = start()
+        until(lambda: notifier.status().given_up)
+        notifier.notify(event("yard"))
+        receiver.wait(1)
+
+
 def test_what_is_refused_for_good_is_given_up_and_holds_up_nothing(rules: RuleStore, start: Start) -> None:
     refuse = {"gone@example.org": "550 no such user"}
     with MailReceiver(refuse=refuse) as server:

@@ -236,6 +236,9 @@ class Notifier:
         except DatabaseError as error:
             logger.warning("a notification's outcome cannot be written: %s", error.why)
             lane.failed()
+        except Exception as error:  # it cannot even be read
+            logger.exception("message %s is given up", message)
+            self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); the log says more")
         finally:
             with self._lock:
                 lane.busy = False

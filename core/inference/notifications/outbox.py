@@ -22,6 +22,7 @@ from core.inference.schemas import Channel, ChannelKind, Delivery, Event, Outbox
 
 KEPT_DAYS = 30  # how long a message that was sent or given up is still shown
 KEPT_MESSAGES = 5000
+TRIES = 3  # of one message before others of its channel are tried: it may be the message that is wrong
 _LOOKED_BACK = 3  # messages of one key: an event told twice is among the newest
 
 WAITING, SENT, GIVEN_UP = "waiting", "sent", "given_up"
@@ -36,6 +37,7 @@ class Waiting:
     to: str
     due: datetime
     created: datetime
+    attempts: int
     why: str
 
 
@@ -64,12 +66,12 @@ class Outbox:
         return messages
 
     def waiting(self) -> list[Waiting]:
-        """All that waits, the most urgent first."""
-        columns = (OutboxRow.id, OutboxRow.kind, OutboxRow.to, OutboxRow.due, OutboxRow.created, OutboxRow.why)
+        """All that waits, the most urgent first, but behind the others what has failed again and again."""
+        columns = [getattr(OutboxRow, name) for name in Waiting.__annotations__]
         order = (OutboxRow.priority.desc(), OutboxRow.due, OutboxRow.id)
         with self._database.read() as session:
             rows = session.execute(select(*columns).where(OutboxRow.state == WAITING).order_by(*order)).all()
-        return [Waiting(*row) for row in rows]
+        return sorted((Waiting(*row) for row in rows), key=lambda one: one.attempts // TRIES)
 
     def claim(self, message: str) -> Message | None:
         """Count an attempt and return the message, which no event is added to from now on."""
