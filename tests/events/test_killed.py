@@ -19,7 +19,7 @@ from core.inference.database.models import EventRow
 from core.inference.events.logger import EventLogger
 
 KILLS = 200
-BUSIEST = 100  # lines that a victim may say before it is killed
+BUSIEST = 60  # lines that a victim may say before it is killed
 DELAY = 0.005  # seconds: the kill comes at any instant within them
 OPENING = 0.05  # seconds: every fourth victim is killed within them, whatever it does: while it opens or replays
 PATIENCE = 60.0

@@ -126,6 +126,19 @@ def test_one_alone_is_written_within_the_period(start: Start, database: Database
     until(lambda: len(kept(database)) == 1)
 
 
+@pytest.mark.usefixtures("patient")
+def test_a_stop_writes_what_waits(start: Start, database: Database) -> None:
+    logger = start()
+    until(lambda: logger.flush(0.1))
+    event = an_event()
+    logger.log(event)
+    logger.update(event.id, note="late")
+    logger.stop()
+    assert kept(database)[event.id].note == "late"
+    with pytest.raises(SpoolError, match="closed"):  # told, never dropped in silence
+        logger.log(an_event())
+
+
 def test_changes_come_in_their_order_whether_the_event_is_there_or_not(start: Start, database: Database) -> None:
     logger = start()
     first, second = an_event(), an_event()
@@ -214,8 +227,8 @@ def test_subscribers_hear_of_it_once_the_database_has_it(start: Start, database:
     assert len(heard) == 2
 
 
-def _broken(event: Event) -> None:
-    raise RuntimeError("a subscriber's own trouble")
+def _broken(*_: object) -> None:
+    raise RuntimeError("trouble of its own")
 
 
 def test_the_json_log_has_every_event_as_it_became(database: Database, tmp_path: Path) -> None:
@@ -269,6 +282,21 @@ def test_text_that_no_database_holds_does_not_lose_the_event(start: Start, datab
     logger.log(event)
     assert logger.flush(PATIENCE)
     assert kept(database)[event.id].note == "ab"
+
+
+def test_the_writer_survives_what_nobody_thought_of(
+    start: Start, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = start()
+    until(lambda: logger.flush(0.1))
+    with monkeypatch.context() as broken:
+        broken.setattr(logger_module, "apply", _broken)
+        logger.log(urgent())
+        until(lambda: logger.status().state == "behind")
+        assert "RuntimeError" in logger.status().why
+    assert logger.flush(PATIENCE)
+    assert len(kept(database)) == 1
+    assert logger.status().state == "ok"
 
 
 def test_many_threads_and_many_changes(start: Start, database: Database) -> None:

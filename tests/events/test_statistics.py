@@ -124,6 +124,8 @@ def test_a_kept_day_says_the_same_when_its_events_are_gone(database: Database) -
     database.write(lambda session: statistics.keep(session, before=date(2026, 10, 26)))  # again: nothing changes
     assert statistics.days(date(2026, 10, 20), date(2026, 10, 30), None) == before
     assert len(before.days) == 3
+    elsewhere = DailyStatistics(database, "UTC").days(date(2026, 10, 20), date(2026, 10, 25), None)
+    assert elsewhere.days == before.days[:2]  # the site's zone was corrected: what was kept is still told
 
 
 @given(

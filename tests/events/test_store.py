@@ -137,6 +137,16 @@ def test_protecting(parts: Parts) -> None:
     assert found is not None
     assert found.protected
     assert not parts.store.protect(new_id(), True)
+    late = at(1)
+    parts.logger.log(late)  # the database need not have it yet
+    assert parts.store.protect(late.id, True)
+
+
+def test_what_is_no_id_is_no_event(parts: Parts) -> None:
+    for text in ("", "x", "a\0b", "../x"):
+        assert parts.store.get(text) is None
+        assert not parts.store.protect(text, True)
+    assert parts.store.acknowledge(["x", "a\0b"], "ada", "", None) == 0
 
 
 def test_an_event_is_found_before_the_database_has_it(parts: Parts) -> None:

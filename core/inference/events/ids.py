@@ -27,3 +27,12 @@ def moment_of(event: str) -> datetime:
         return datetime.fromtimestamp((number.int >> 80) / 1000, timezone.utc)
     except (ValueError, OverflowError, OSError):
         raise InputError("Event", "this is no id of an event", "take one from the list of events") from None
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is an id as `new_id` makes them."""
+    try:
+        moment_of(text)
+    except InputError:
+        return False
+    return True

@@ -30,7 +30,7 @@ BATCH = 10  # records that are written without waiting for more
 PERIOD = 1.0  # seconds that a record waits at most
 LARGEST_BATCH = 500  # records in one transaction when there is much to catch up with
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0  # seconds until the database is tried again: doubled each time
-LATE = 10.0  # seconds after which a record that still waits means that something hangs
+LATE = 10.0  # seconds without an answer after which the database counts as hanging
 STOP_SECONDS = 5.0  # what a stop gives the database; what it does not take stays in the spool
 
 
@@ -53,6 +53,7 @@ class EventLogger:
         self._logged = self._written = 0
         self._waiting = 0
         self._oldest: float | None = None
+        self._progress = time.monotonic()  # when the database last took what there was
         for record, _ in self._spool.records(self._spool.first):
             self._oldest = self._oldest or record.at
             self._waiting += 1
@@ -125,7 +126,8 @@ class EventLogger:
         """How it is now."""
         with self._wake:
             oldest = max(0.0, time.time() - self._oldest) if self._oldest and self._waiting > 0 else None
-            behind = self._behind or ("the database does not answer" if oldest and oldest > LATE else "")
+            hangs = self._waiting > 0 and time.monotonic() - self._progress > LATE
+            behind = self._behind or ("the database does not answer" if hangs else "")
             return LoggerStatus(
                 state="failing" if self._failing else "behind" if behind else "ok",
                 why=self._failing or behind or self._refused,
@@ -169,7 +171,7 @@ class EventLogger:
             try:
                 more = self._write_batch()
                 retry = FIRST_RETRY
-            except (XaivaError, OSError) as error:
+            except Exception as error:  # whatever it is, the next try may succeed, and events come on
                 if not self._wait_out(error, retry):
                     return
                 retry = min(LAST_RETRY, retry * 2)
@@ -180,12 +182,13 @@ class EventLogger:
                 if not more:
                     self._wake.wait_for(lambda: self._hurry or self._stopping, PERIOD)
 
-    def _wait_out(self, error: XaivaError | OSError, seconds: float) -> bool:
+    def _wait_out(self, error: Exception, seconds: float) -> bool:
         """Show that the database cannot be written, and wait; False when there is no time for another try."""
-        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else str(error)
+        known = isinstance(error, XaivaError)
+        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else f"{type(error).__name__}: {error}"
         with self._wake:
             if why != self._behind:
-                log.error("events wait on disk: %s", why)
+                log.error("events wait on disk: %s", why, exc_info=None if known else error)
             self._behind = why
             self._wake.wait_for(lambda: self._retry_now or self._stopping, seconds)
             return not self._stopping
@@ -214,6 +217,7 @@ class EventLogger:
             if self._behind:
                 log.info("the database takes events again")
             self._behind = ""
+            self._progress = time.monotonic()
             self._position = position
             self._waiting -= len(batch)
             self._written += sum(record.new for record, _ in batch)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import InputError, XaivaError
+from core.errors import XaivaError
 from core.files import write_atomic
-from core.inference.events.ids import moment_of
+from core.inference.events.ids import is_id, moment_of
 from core.inference.schemas import Event, StorageStatus
 
 FULL_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
@@ -77,7 +77,7 @@ class MediaStore:
                     found = path.stat()
                 except FileNotFoundError:
                     continue
-                if path.suffix in (CLIP, SNAPSHOT) and _is_event(path.stem):
+                if path.suffix in (CLIP, SNAPSHOT) and is_id(path.stem):
                     yield Stored(path.stem, path, found.st_size, found.st_mtime)
 
     def status(self) -> StorageStatus:
@@ -123,11 +123,3 @@ def _folders(folder: Path) -> list[str]:
             return [entry.path for entry in entries if entry.is_dir()]
     except FileNotFoundError:
         return []
-
-
-def _is_event(name: str) -> bool:
-    try:
-        moment_of(name)
-    except InputError:
-        return False
-    return True

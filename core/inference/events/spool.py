@@ -80,8 +80,8 @@ class Spool:
         """Behind the newest record that is safe."""
         return self._end
 
-    def append(self, line: bytes) -> int:
-        """Make `line` durable; returns `end`, at or behind it. Raises SpoolError when the disk refuses."""
+    def append(self, line: bytes) -> None:
+        """Make `line` durable. Raises SpoolError when the disk refuses."""
         entry = _Entry(line)
         with self._lock:
             self._waiting.append(entry)
@@ -92,7 +92,6 @@ class Spool:
             self._write_waiting()
         if entry.error is not None:
             raise self._refusal(entry.error) from entry.error
-        return self._end
 
     def records(self, position: int, only: bytes = b"") -> Iterator[tuple[Record, int]]:
         """Safe records from `position` on, each with the position behind it; with `only`, those that hold these bytes.

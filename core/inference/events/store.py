@@ -15,10 +15,12 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
+from core.inference.events.ids import is_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.rows import event_of
 from core.inference.schemas import Event, EventPage, EventQuery, Moment
 
+FLUSH_SECONDS = 2.0
 _SEARCHED = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
 _MOMENT, _SCORE = TypeAdapter[datetime](Moment), TypeAdapter[float](FiniteFloat)
 
@@ -41,18 +43,19 @@ class EventStore:
 
     def get(self, event: str) -> Event | None:
         """One event, also while only the spool has it."""
-        return self._logger.get(event)
+        return self._logger.get(event) if is_id(event) else None
 
     def acknowledge(self, ids: list[str], by: str, note: str, cameras: list[str] | None) -> int:
         """Acknowledge what has not been yet; returns how many that were. An empty note leaves the one that is there."""
+        known = [event for event in ids if is_id(event)]
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
             values["note"] = note
-        return len(self._change(values, EventRow.id.in_(ids), EventRow.acknowledged.is_(None), *_seen(cameras)))
+        return len(self._change(values, EventRow.id.in_(known), EventRow.acknowledged.is_(None), *_seen(cameras)))
 
     def protect(self, event: str, protected: bool) -> bool:
         """Keep an event, its clip and snapshot when others go; False when there is no such event."""
-        return bool(self._change({"protected": protected}, EventRow.id == event))
+        return is_id(event) and bool(self._change({"protected": protected}, EventRow.id == event))
 
     def unacknowledged(self, cameras: list[str] | None) -> int:
         """How many wait for somebody."""
@@ -65,6 +68,7 @@ class EventStore:
             changed = update(EventRow).where(*where).values(**values).returning(EventRow)
             return [event_of(row) for row in session.scalars(changed)]
 
+        self._logger.flush(FLUSH_SECONDS)  # a person may be faster than the next batch
         events = self._database.write(work)
         self._logger.publish(events)
         return events
