@@ -101,8 +101,9 @@ def test_camera_is_learned_and_scored_by_its_memory(
     bank = catalogue.bank_store(settings).load("gate")
     assert 20 <= bank.frames <= 60
     assert bank.seconds == pytest.approx(6, abs=0.5)
-    status = until(lambda: cameras.get("gate").status(), lambda now: now.model == "memory" and len(now.scores) > 20)
-    assert sorted(status.scores[-10:])[5] < 0.5  # the same clip again: as it always is
+    until(  # the same clip again: as it always is
+        lambda: cameras.get("gate").status(), lambda now: now.model == "memory" and 0 < max(now.scores[-5:]) < 0.5
+    )
 
 
 def test_what_was_learned_survives_a_restart(
