@@ -223,7 +223,9 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
     from core.inference.schemas import Role, UserRequest, UserUpdate
 
     if "ben" not in [user.name for user in service.client.users()]:
-        service.client.add_user(UserRequest.model_validate({"name": "ben", "password": PASSWORD, "role": Role.OPERATOR}))
+        service.client.add_user(
+            UserRequest.model_validate({"name": "ben", "password": PASSWORD, "role": Role.OPERATOR})
+        )
     app = XaivaApp(site_of(service.client.url, token=""))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("6")

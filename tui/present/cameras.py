@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
-from tui.present.cells import Cell, Column, Line, Span, cut, labelled, line, table, wrap
+from tui.present.cells import Cell, Column, Line, Span, cut, fit, labelled, line, table, wrap
 from tui.present.charts import score_graph, score_spark
 from tui.present.figures import clock, coarse, size
 
@@ -174,7 +174,8 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
     if camera.score is not None:
         above = camera.score >= camera.threshold
         score = Span(f"{camera.score:.2f}", "error" if above else "")
-        out += [line(Span("score ", "dim"), score, Span(f", an anomaly from {camera.threshold:.2f} on", "dim"))]
+        told = line(Span("score ", "dim"), score, Span(f", an anomaly from {camera.threshold:.2f} on", "dim"))
+        out.append(fit(told, width))
         out += [*score_graph(camera.scores, camera.threshold, width, GRAPH if width > NARROW else GRAPH // 2), line()]
     for name, value in facts:
         if value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
-from tui.present.cells import Cell, Column, Line, Span, labelled, line, wrap
+from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, wrap
 from tui.present.figures import clock, coarse, size
 
 PRIORITIES: dict[Priority, Span] = {
@@ -123,7 +123,7 @@ def _analysis(event: Event, width: int) -> list[Line]:
     took = f", {analysis.seconds:.1f} s" if analysis.seconds is not None else ""
     head = line(Span(f"analysis {analysis.state.value}", "dim"), Span(f"  {analysis.backend}{sure}{took}", "dim"))
     text = analysis.description or analysis.why
-    return [*(wrap(text, width, "title" if analysis.description else "warn") if text else []), head, line()]
+    return [*(wrap(text, width, "title" if analysis.description else "warn") if text else []), fit(head, width), line()]
 
 
 def filter_words(query: EventQuery) -> str:

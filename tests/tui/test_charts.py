@@ -1,0 +1,206 @@
+"""Charts and what is told of cameras, events and the service: every figure where it belongs."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.inference.schemas import (
+    AlertKind,
+    AnalyserStatus,
+    CameraAlert,
+    CameraState,
+    CameraStatus,
+    DayStatistics,
+    Learning,
+    LoggerStatus,
+    ModelStatus,
+    OutboxStatus,
+    ServiceStatus,
+    Statistics,
+    StorageStatus,
+)
+from tests.tui import sample
+from tui.present import cameras, events, overview, service, statistics
+from tui.present.cells import Line, plain, width_of
+from tui.present.charts import MARK, columns, named_bars, score_graph, score_spark, short_number
+
+SHARES = st.lists(st.floats(0, 1), max_size=90)
+
+
+def words(lines: list[Line]) -> str:
+    return "\n".join(plain(one) for one in lines)
+
+
+@given(SHARES, st.floats(0, 1), st.integers(1, 100), st.integers(1, 12))
+@settings(max_examples=150, deadline=None)
+def test_a_score_fills_exactly_its_room_and_stands_out_above_the_threshold(
+    scores: list[float], threshold: float, width: int, height: int
+) -> None:
+    spark = score_spark(scores, threshold, width)
+    assert width_of(spark) == width
+    loud = sum(len(span.text) for span in spark if span.role == "error")
+    assert loud == sum(score >= threshold for score in scores[-width:])
+    graph = score_graph(scores, threshold, width, height)
+    assert len(graph) == height
+    assert len({width_of(one) for one in graph}) == 1
+
+
+def test_the_threshold_is_a_line_with_its_value() -> None:
+    graph = score_graph([0.1, 0.9], 0.5, 40, 6)
+    (marked,) = [one for one in graph if MARK in plain(one)]
+    assert plain(marked).strip().startswith("0.50")
+    assert graph.index(marked) == 2  # row 3 from below: 0.5 lies at its foot
+    assert plain(graph[0]).endswith(("▃", "▄", "▅"))  # only the high score reaches the top row
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size=1, max_size=120), st.integers(20, 90))
+@settings(max_examples=100, deadline=None)
+def test_columns_fill_their_room_and_no_count_disappears(values: list[tuple[int, int]], width: int) -> None:
+    pairs = [(total, min(total, done)) for total, done in values]
+    drawn = columns(pairs, [str(number) for number in range(len(pairs))], width, 10)
+    assert len(drawn) == 10
+    assert all(width_of(one) <= width for one in drawn)
+    foot = plain(drawn[-2])[5:]
+    assert (foot.strip() != "") == any(total for total, _ in pairs)
+
+
+def test_bars_are_in_proportion_and_in_order() -> None:
+    drawn = [plain(one) for one in named_bars({"few": 1, "many": 40, "half": 20}, 60)]
+    assert [one.split()[0] for one in drawn] == ["many", "half", "few"]
+    assert drawn[1].count("█") == drawn[0].count("█") // 2 > 0
+    assert drawn[2].split()[-1] == "1"
+
+
+@pytest.mark.parametrize(("value", "text"), [(7, "7"), (999, "999"), (1200, "1.2k"), (34_000, "34k"), (2e6, "2M")])
+def test_numbers_stay_short(value: float, text: str) -> None:
+    assert short_number(value) == text
+
+
+def day(when: date, by_hour: list[int]) -> Statistics:
+    one = DayStatistics(
+        date=when, camera="gate", events=sum(by_hour), by_hour=by_hour, by_type={"motion": sum(by_hour)}
+    )
+    return Statistics(zone="Europe/Berlin", days=[one])
+
+
+@pytest.mark.parametrize(
+    ("when", "hours", "at", "clock"),
+    [
+        (date(2026, 1, 31), 24, 13, 13),
+        (date(2026, 3, 29), 23, 13, 14),  # 2:00 is skipped
+        (date(2026, 10, 25), 25, 13, 12),  # 2:00 comes twice
+        (date(2026, 10, 25), 25, 3, 2),
+    ],
+)
+def test_an_hour_stands_at_its_time_on_the_clock(when: date, hours: int, at: int, clock: int) -> None:
+    found = day(when, [9 if hour == at else 0 for hour in range(hours)])
+    assert f"between {clock}:00 and" in words(statistics.hours(found, 12, 60))
+
+
+def test_days_without_events_have_their_place() -> None:
+    found = day(date(2026, 1, 30), [0] * 23 + [4])
+    drawn = words(statistics.days(found, date(2026, 1, 25), date(2026, 1, 31), 12, 60))
+    assert "4 events  0 acknowledged  4 waiting" in drawn
+    assert "Jan 25" in drawn
+    empty = Statistics(zone="UTC", days=[])
+    assert "0 events" in words(statistics.days(empty, date(2026, 1, 1), date(2026, 1, 7), 12, 60))
+    for told in (statistics.types(empty, 40), statistics.cameras(empty, 40), statistics.hours(empty, 9, 40)):
+        assert words(told) == "no event in these days"
+
+
+LIVE = CameraStatus(id="gate", name="Gate", source="rtsp://h/1", state=CameraState.LIVE, score=0.4, scores=[0.4])
+FROZEN = CameraAlert(kind=AlertKind.FROZEN, since=0, reason="the picture stands still")
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, "● live"),
+        ({"anomaly": "e1"}, "▲ anomaly"),
+        ({"anomaly": "e1", "alerts": [FROZEN]}, "! frozen"),
+        ({"learning": Learning(done=30, wanted=60)}, "◐ learns 50%"),
+        ({"learning": Learning(done=30, wanted=60, error="too few")}, "● live"),
+        ({"scheduled": False}, "○ resting"),
+        ({"state": CameraState.FAILED, "alerts": [FROZEN]}, "✗ failed"),
+    ],
+)
+def test_a_cameras_state_says_what_matters_most(changed: dict[str, object], shown: str) -> None:
+    assert cameras.state(LIVE.model_copy(update=changed)).text == shown
+
+
+def test_a_camera_tells_every_trouble() -> None:
+    ill = LIVE.model_copy(
+        update={
+            "state": CameraState.DISCONNECTED,
+            "reason": "wrong password",
+            "retry_in": 5.0,
+            "alerts": [FROZEN],
+            "error": "scoring failed",
+            "learning": Learning(done=1, wanted=2, error="too few pictures"),
+        }
+    )
+    told = words(cameras.detail(ill, 60))
+    for part in ("wrong password; next try in 5 s", "the picture stands still", "scoring failed", "too few pictures"):
+        assert part in told
+
+
+@pytest.mark.parametrize("width", [30, 38, 76, 150])
+def test_nothing_is_wider_than_its_panel(width: int) -> None:
+    status = sample.cameras()
+    view = sample.service()
+    assert view.rules is not None
+    assert view.users is not None
+    drawn = [
+        *(line for camera in status.cameras for line in cameras.detail(camera, width)),
+        *(line for event in sample.events().events for line in events.detail(event, width)),
+        *cameras.short(status, width),
+        *service.rule_detail(view.rules[0], view.deliveries, width),
+        *service.user_detail(view.users[1], width),
+        *service.parts(status, width),
+    ]
+    assert not [plain(one) for one in drawn if width_of(one) > width]
+
+
+def told_of(status: ServiceStatus) -> str:
+    return words(overview.alerts(None, None, None, status, None, None, 200))
+
+
+def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> None:
+    base = ServiceStatus(version="1", started=0, uptime=1, rss=1)
+    assert "nothing needs you" in told_of(base)
+    ill = base.model_copy(
+        update={
+            "cameras": [
+                LIVE.model_copy(update={"state": CameraState.DISCONNECTED, "reason": "no route"}),
+                LIVE.model_copy(update={"name": "Ramp", "state": CameraState.FAILED, "reason": "broke down"}),
+                LIVE.model_copy(update={"name": "Dock", "alerts": [FROZEN]}),
+            ],
+            "unacknowledged": 3,
+            "logger": LoggerStatus(state="failing", why="the disk is full", waiting=2),
+            "outbox": OutboxStatus(waiting=4, oldest=700, why="mail refused"),
+            "storage": StorageStatus(state="full", why="2 GB free are kept"),
+            "analyser": AnalyserStatus(state="broken", why="connection refused"),
+            "ledger": sample.cameras().ledger.model_copy(  # type: ignore[union-attr]
+                update={"models": [ModelStatus(key="onnx:x", state="failed", why="no such file")]}
+            ),
+        }
+    )
+    told = told_of(ill)
+    for part in (
+        "camera Gate: no route",
+        "camera Ramp has failed: broke down",
+        "camera Dock is frozen",
+        "3 events wait for somebody (8)",
+        "the disk is full; 2 events are kept on disk",
+        "4 messages are not sent, the oldest for 11 min: mail refused",
+        "2 GB free are kept",
+        "the analyser does not answer: connection refused",
+        "model onnx:x: no such file",
+    ):
+        assert part in told
+    fresh = base.model_copy(update={"outbox": OutboxStatus(waiting=1, oldest=3.0)})
+    assert "nothing needs you" in told_of(fresh)  # a message that has just come is no trouble
