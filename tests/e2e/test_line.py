@@ -63,8 +63,7 @@ def office(tmp_path_factory: pytest.TempPathFactory, engine: TestEngine) -> Plac
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """The site: an engine without a route and without an image."""
     folder = tmp_path_factory.mktemp("site")
-    for name in ("presets", "data", "models"):
-        (folder / name).mkdir()
+    (folder / "presets").mkdir()
     with start_engine(offline=True, bridge=True, base=False) as engine:
         yield Place(folder, engine)
 
@@ -90,7 +89,7 @@ def test_the_whole_line(office: Place, site: Place) -> None:
     build = site.json("builds", "list")["builds"][0]
     assert build["outcome"] == "done"
 
-    site.xaiva("launch", PRESET)
+    site.xaiva("launch", "--create-folders", PRESET)
     ours = [one for one in site.json("ps")["containers"] if one["preset"] == PRESET]
     assert [one["state"] for one in ours] == ["running"]
 

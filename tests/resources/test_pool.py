@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +251,30 @@ def test_closing_closes_all_and_refuses_leases(memory: Memory, pool: ResourcePoo
     lease.release()
     with pytest.raises(LoadFailed, match="stopping"):
         pool.lease("a", spec(memory, 100))
+
+
+def test_models_that_hang_do_not_hold_up_the_end(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three that never answer: the close gives up on all of them together, and leaves their memory alone."""
+    monkeypatch.setattr("core.inference.resources.pool.STOP_SECONDS", 0.1)
+    never, asked = threading.Event(), threading.Semaphore(0)
+
+    class Hanging(Model):
+        def score(self, batch: Sequence[Ask]) -> list[float]:
+            asked.release()
+            assert never.wait(60)
+            return super().score(batch)
+
+    pool = ResourcePool(Budget(memory, 0), costs=Costs())
+    leases = [pool.lease(key, ModelSpec(lambda: Hanging(memory, MIB), MIB)) for key in "abc"]
+    running = [lease.submit(Ask("gate")) for lease in leases]
+    for _ in leases:
+        assert asked.acquire(timeout=20)
+    waiting = [lease.submit(Ask("gate")) for lease in leases]
+    pool.close()
+    assert all(future.cancelled() for future in waiting)
+    assert not any(future.done() for future in running)
+    assert [lease.model.closed for lease in leases] == [0, 0, 0]
+    never.set()
 
 
 def test_a_load_that_ends_after_the_close_is_closed(memory: Memory) -> None:

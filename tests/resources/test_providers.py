@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from core.errors import XaivaError
 from core.inference.models import providers
 from core.inference.models.engine_onnx import OnnxEngine, Tensor
+from core.inference.models.features import NETWORK
 from core.inference.models.providers import CPU, CUDA, TENSORRT, Choice, choose, obstacle
 from core.telemetry.gpus import Gpu
 from tests.support.fake_nvml import FakeNvml
@@ -96,6 +98,23 @@ def test_the_engine_runs_a_model(tmp_path: Path) -> None:
     with pytest.raises(XaivaError, match="its input is not what it is given"):
         engine.run({"x": np.ones((1, 1, 9, 9), np.float32)})
     engine.close()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_batch_gives_what_each_of_it_gives_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    """On one core together, on more beside each other; the model takes any number."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    engine = OnnxEngine(NETWORK, CPU_ONLY)
+    engine.load()
+    pictures = np.random.default_rng(1).integers(0, 255, (5, 224, 384, 3), np.uint8)
+    (together,) = engine.run_batch({"picture": pictures})
+    alone = [engine.run({"picture": pictures[at : at + 1]})[0][0] for at in range(5)]
+    assert np.allclose(together, alone, atol=1e-4)
+    with pytest.raises(XaivaError, match="its input is not"):
+        engine.run_batch({"picture": pictures[:, :100]})
+    before = threading.active_count()
+    engine.close()
+    assert threading.active_count() == before - (2 if cores > 1 else 0)
 
 
 @pytest.mark.parametrize(

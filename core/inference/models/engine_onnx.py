@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
@@ -56,6 +58,7 @@ class OnnxEngine:
         self._choice = choice or choose()
         self._gpu_limit = gpu_limit
         self._session: Any = None
+        self._beside: ThreadPoolExecutor | None = None
 
     @property
     def provider(self) -> str:
@@ -83,6 +86,8 @@ class OnnxEngine:
             why = f"ONNX Runtime fell back from {self.provider} to the CPU"
             self.close()
             raise XaivaError(f"Model {self.path.name}", why, "the service's log has its words; or set it to cpu")
+        if not self._choice.on_gpu and threads() > 1:
+            self._beside = ThreadPoolExecutor(threads(), thread_name_prefix=f"run-{self.path.stem}")
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """The named outputs (all of them by default) for arrays by input name."""
@@ -91,9 +96,24 @@ class OnnxEngine:
             found: list[NDArray[Any]] = session.run(outputs, dict(inputs))
         return found
 
+    def run_batch(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
+        """As `run`, where the first axis of every input and output counts items that know nothing of each other.
+
+        A GPU takes them at once. On the CPU as many as it has threads are computed beside each other: together, each
+        layer waits for the slowest thread, and what lies between two layers outgrows the caches.
+        """
+        items = len(next(iter(inputs.values())))
+        if self._beside is None or items == 1:
+            return self.run(inputs, outputs)
+        alone = ({name: array[at : at + 1] for name, array in inputs.items()} for at in range(items))
+        found = list(self._beside.map(lambda one: self.run(one, outputs), alone))
+        return [np.concatenate(column) for column in zip(*found, strict=True)]
+
     def close(self) -> None:
         """Give its memory back."""
-        self._session = None
+        if self._beside is not None:
+            self._beside.shutdown()
+        self._session = self._beside = None
 
     @property
     def _loaded(self) -> Any:

@@ -57,7 +57,7 @@ class PatchFeatures:
         found: list[Features] = []
         for start in range(0, len(pictures), BATCH):
             with self._running:
-                found += self._engine.run({"picture": np.stack(pictures[start : start + BATCH])})
+                found += self._engine.run_batch({"picture": np.stack(pictures[start : start + BATCH])})
         return np.concatenate(found)
 
     def distances(self, patches: Features, bank: Features) -> Features:

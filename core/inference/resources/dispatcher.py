@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 WAITING = 8  # samples of one camera that may wait; its pipeline asks for one at a time
 KEPT = 64  # batches that the figures tell of
 STALE_SECONDS = 10.0  # without a batch for that long the rate is 0
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.0
 
 
 class Busy(XaivaError):
@@ -113,8 +113,8 @@ class Dispatcher(Generic[Sample]):
                 self._lines.setdefault(camera, deque()).append(_Entry(camera))
                 self._changed.notify()
 
-    def stop(self) -> bool:
-        """Cancel what waits and end the thread; False when it still hangs in `score` after 5 s."""
+    def signal_stop(self) -> None:
+        """Take no more, and cancel what waits."""
         with self._changed:
             self._stopped = True
             lines, self._lines = self._lines, {}
@@ -122,8 +122,11 @@ class Dispatcher(Generic[Sample]):
         for line in lines.values():
             for entry in line:
                 entry.future.cancel()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(STOP_SECONDS)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> bool:
+        """Stop, and wait so long for the batch under way; False when it still hangs in `score` then."""
+        self.signal_stop()
+        self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def figures(self) -> Figures:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from core.errors import XaivaError
 from core.inference.resources.devices import Budget
-from core.inference.resources.dispatcher import Asked, Dispatcher, Figures
+from core.inference.resources.dispatcher import STOP_SECONDS, Asked, Dispatcher, Figures
 from core.inference.resources.ledger import CostStore, Ledger, Shortage
 from core.inference.schemas import LedgerStatus, ModelStatus
 
@@ -241,7 +241,7 @@ class ResourcePool:
         return self._ledger.status([entry.status() for entry in entries])
 
     def close(self) -> None:
-        """Close every model, leased or not; a load under way is closed by whoever loads."""
+        """Close every model, leased or not, in 4 s; a load under way is closed by whoever loads."""
         with self._changed:
             self._closed = True
             ready = [entry for entry in self._entries.values() if entry.state is _State.READY]
@@ -249,7 +249,11 @@ class ResourcePool:
                 entry.state = _State.CLOSING
             self._changed.notify_all()
         for entry in ready:
-            self._close(entry)
+            if entry.dispatcher is not None:
+                entry.dispatcher.signal_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        for entry in ready:
+            self._close(entry, max(0.0, deadline - time.monotonic()))
         self._ledger.close()
 
     # -- loading --------------------------------------------------------------------------------------------------
@@ -315,9 +319,9 @@ class ResourcePool:
         gain = sum(self._ledger.cost(one.key) for one in idle)
         return idle[0] if idle and shortage.room + gain >= shortage.need else None
 
-    def _close(self, entry: _Entry[Any]) -> None:
+    def _close(self, entry: _Entry[Any], patience: float = STOP_SECONDS) -> None:
         """Close a model that is marked as closing, and forget its key."""
-        if entry.dispatcher is not None and not entry.dispatcher.stop():
+        if entry.dispatcher is not None and not entry.dispatcher.stop(patience):
             logger.error("%s hangs while it scores; its memory is lost until the service starts again", entry.key)
         elif entry.model is not None:
             _quietly_close(entry.key, entry.model)

@@ -1,0 +1,150 @@
+"""16 cameras that ask as fast as they are answered: through the pool, through one session, and with a model each.
+
+All run the backbone of the memory detector. The two others are what one writes first: sessions with ONNX Runtime's own
+defaults, whose `run` the cameras' threads call themselves. Every turn is a process of its own, because the threads of a
+session that is done go on spinning for a while; the ways take turns, so that a machine that others use as well is the
+same for each, and the median of their turns counts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnxruntime
+
+from core.inference.models.detector import Picture, Sample
+from core.inference.models.features import NETWORK, PatchFeatures
+from core.inference.models.providers import Choice, choose
+from core.inference.resources.devices import find_budget
+from core.inference.resources.pool import MIB, ModelSpec, ResourcePool
+
+CAMERAS = 16
+SECONDS = 3.0
+TURNS = 5
+FASTER, SOONER = 1.5, 0.5  # of the better other one: times its throughput, and of its 99th percentile
+WAYS = ("pool", "one session", "a model each")
+
+Ask = Callable[[int, Picture], object]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Pictures a second; milliseconds that 99 of 100 wait at most; milliseconds of CPU a picture."""
+
+    rate: float
+    p99: float
+    cpu: float
+
+
+class Costs:
+    """A store that keeps nothing."""
+
+    def get(self, *_: str) -> int | None:
+        """Never measured."""
+        return None
+
+    def put(self, *_: object) -> None:
+        """Forgotten."""
+
+
+class Backbone:
+    """The memory detector's features alone: what is compared is how they are asked for."""
+
+    width, height, pixel_format = PatchFeatures.WIDTH, PatchFeatures.HEIGHT, "rgb24"
+
+    def __init__(self, choice: Choice) -> None:
+        self._features = PatchFeatures(choice)
+
+    def load(self) -> None:
+        """Read the weights."""
+        self._features.load()
+
+    def score(self, batch: Sequence[Sample]) -> list[float]:
+        """A number of each, so that nothing can be left out."""
+        return [float(one[0, 0]) for one in self._features.of([sample.picture for sample in batch])]
+
+    def forget(self, camera: str) -> None:
+        """It remembers nothing."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._features.close()
+
+
+def main() -> int:
+    """Print the figures of each way; 1 when the pool is not so much better."""
+    turns: dict[str, list[Figures]] = {way: [] for way in WAYS}
+    for _ in range(TURNS):
+        for way in WAYS:
+            done = subprocess.run([sys.executable, "-m", __name__, way], capture_output=True, text=True, check=True)
+            turns[way].append(Figures(**json.loads(done.stdout)))
+    found = {way: _median(figures) for way, figures in turns.items()}
+    for way, one in found.items():
+        print(f"{way:13} {one.rate:6.1f} pictures/s, p99 {one.p99:6.0f} ms, {one.cpu:5.1f} ms of CPU a picture")
+    better = max((found[way] for way in WAYS[1:]), key=lambda one: one.rate)
+    faster, sooner = found["pool"].rate / better.rate, found["pool"].p99 / better.p99
+    print(f"the pool: {faster:.2f}x the throughput of the better other one (budget {FASTER}x),", end=" ")
+    print(f"{sooner:.2f} of its p99 (budget {SOONER})")
+    return int(faster < FASTER or sooner > SOONER)
+
+
+def turn(way: str) -> Figures:
+    """16 threads that ask in that way, after a second to warm up."""
+    ask = _pool() if way == "pool" else _sessions(1 if way == "one session" else CAMERAS)
+    _drive(ask, 1.0)
+    return _drive(ask, SECONDS)
+
+
+def _pool() -> Ask:
+    choice = choose()
+    pool = ResourcePool(find_budget(gpu=choice.on_gpu, vram_reserve=0, memory_budget=0), costs=Costs())
+    spec = ModelSpec(lambda: Backbone(choice), 200 * MIB, max_batch=CAMERAS)
+    leases = [pool.lease("backbone", spec) for _ in range(CAMERAS)]
+    return lambda camera, picture: leases[camera].submit(Sample(str(camera), picture, time.monotonic())).result()
+
+
+def _sessions(count: int) -> Ask:
+    providers = list(choose().providers)
+    sessions = [onnxruntime.InferenceSession(str(NETWORK), providers=providers) for _ in range(count)]
+    return lambda camera, picture: sessions[camera % count].run(None, {"picture": picture[None]})
+
+
+def _drive(ask: Ask, seconds: float) -> Figures:
+    pictures = np.random.default_rng(1).integers(0, 255, (CAMERAS, Backbone.height, Backbone.width, 3), np.uint8)
+    waited: list[float] = []
+    start = threading.Barrier(CAMERAS + 1)
+
+    def camera(number: int) -> None:
+        start.wait()
+        end = time.monotonic() + seconds
+        while (asked := time.monotonic()) < end:
+            ask(number, pictures[number])
+            waited.append(time.monotonic() - asked)
+
+    threads = [threading.Thread(target=camera, args=(number,)) for number in range(CAMERAS)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    began, cpu = time.monotonic(), time.process_time()
+    for thread in threads:
+        thread.join()
+    lasted, cpu = time.monotonic() - began, time.process_time() - cpu
+    p99 = statistics.quantiles(waited, n=100, method="inclusive")[98]
+    return Figures(len(waited) / lasted, p99 * 1e3, cpu / len(waited) * 1e3)
+
+
+def _median(figures: Sequence[Figures]) -> Figures:
+    rows = [asdict(one) for one in figures]
+    return Figures(**{name: statistics.median(row[name] for row in rows) for name in rows[0]})
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(turn(sys.argv[1]))))
