@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from core.errors import InputError
 from core.inference.schemas import (
     Acknowledge,
     Acknowledged,
@@ -48,6 +50,16 @@ STREAM_SILENCE = (
 )
 
 Answer = TypeVar("Answer")
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+
+
+def _at(*parts: str) -> str:
+    """A path of these parts. Raises InputError for a name that would be more than one of them."""
+    for part in parts:
+        if not _PART.fullmatch(part):
+            raise InputError(f"Name {part!r}", "nothing has such a name", "a name is letters, digits, . _ @ and -")
+    return "/" + "/".join(parts)
 
 
 class ServiceClient:
@@ -139,11 +151,11 @@ class ServiceClient:
 
     def camera(self, camera: str) -> CameraStatus:
         """One camera as it is now."""
-        return self._get(f"/cameras/{camera}", CameraStatus)
+        return self._get(_at("cameras", camera), CameraStatus)
 
     def camera_settings(self, camera: str) -> CameraRequest:
         """One camera as it is set. Its source has the credentials taken out; sent back like that, it keeps them."""
-        return self._get(f"/cameras/{camera}/settings", CameraRequest)
+        return self._get(_at("cameras", camera, "settings"), CameraRequest)
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
         """Add a camera; the service keeps it over restarts."""
@@ -151,35 +163,35 @@ class ServiceClient:
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
         """Set the camera of that id anew, as a whole; the others notice nothing."""
-        return self._ask("PUT", f"/cameras/{request.id}/settings", CameraStatus, request)
+        return self._ask("PUT", _at("cameras", request.id, "settings"), CameraStatus, request)
 
     def remove_camera(self, camera: str) -> None:
         """Stop a camera and forget it; its events stay."""
-        self._wire.send("DELETE", f"/cameras/{camera}")
+        self._wire.send("DELETE", _at("cameras", camera))
 
     def start_camera(self, camera: str) -> CameraStatus:
         """Start a stopped or failed camera."""
-        return self._ask("POST", f"/cameras/{camera}/start", CameraStatus)
+        return self._ask("POST", _at("cameras", camera, "start"), CameraStatus)
 
     def stop_camera(self, camera: str) -> CameraStatus:
         """Stop a camera; it stays in the list."""
-        return self._ask("POST", f"/cameras/{camera}/stop", CameraStatus)
+        return self._ask("POST", _at("cameras", camera, "stop"), CameraStatus)
 
     def restart_camera(self, camera: str) -> CameraStatus:
         """Connect anew."""
-        return self._ask("POST", f"/cameras/{camera}/restart", CameraStatus)
+        return self._ask("POST", _at("cameras", camera, "restart"), CameraStatus)
 
     def learn(self, camera: str, minutes: float) -> CameraStatus:
         """Learn the camera's normal pictures for that long; the status' `learning` shows how far it is."""
-        return self._ask("POST", f"/cameras/{camera}/learn", CameraStatus, LearnRequest(minutes=minutes))
+        return self._ask("POST", _at("cameras", camera, "learn"), CameraStatus, LearnRequest(minutes=minutes))
 
     def cancel_learning(self, camera: str) -> CameraStatus:
         """End the learning; what was learned before stays."""
-        return self._ask("DELETE", f"/cameras/{camera}/learn", CameraStatus)
+        return self._ask("DELETE", _at("cameras", camera, "learn"), CameraStatus)
 
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
         """Send no notifications of this camera for that long; 0 ends it."""
-        return self._ask("POST", f"/cameras/{camera}/suspend", CameraStatus, SuspendRequest(minutes=minutes))
+        return self._ask("POST", _at("cameras", camera, "suspend"), CameraStatus, SuspendRequest(minutes=minutes))
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
         """Try to connect to what may become a camera; takes up to the request's own `timeout`."""
@@ -187,11 +199,11 @@ class ServiceClient:
 
     def snapshot(self, camera: str) -> bytes:
         """The newest picture of a live camera, as JPEG."""
-        return self._wire.send("GET", f"/cameras/{camera}/snapshot").content
+        return self._wire.send("GET", _at("cameras", camera, "snapshot")).content
 
     def thumbnail(self, camera: str, width: int) -> bytes:
         """The same as PPM, at most `width` pixels wide: for who has no JPEG decoder."""
-        return self._wire.send("GET", f"/cameras/{camera}/snapshot", query={"width": width}).content
+        return self._wire.send("GET", _at("cameras", camera, "snapshot"), query={"width": width}).content
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -216,7 +228,7 @@ class ServiceClient:
 
     def event(self, event: str) -> Event:
         """One event."""
-        return self._get(f"/events/{event}", Event)
+        return self._get(_at("events", event), Event)
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
         """Acknowledge events (at most 1000); returns how many had not been before."""
@@ -224,19 +236,19 @@ class ServiceClient:
 
     def protect(self, event: str, protected: bool = True) -> Event:
         """Keep an event's clip and snapshot when others must go, or no longer."""
-        return self._ask("PUT", f"/events/{event}/protected", Event, Protect(protected=protected))
+        return self._ask("PUT", _at("events", event, "protected"), Event, Protect(protected=protected))
 
     def event_snapshot(self, event: str) -> bytes:
         """The event's best picture, as JPEG."""
-        return self._wire.send("GET", f"/events/{event}/snapshot").content
+        return self._wire.send("GET", _at("events", event, "snapshot")).content
 
     def event_thumbnail(self, event: str, width: int) -> bytes:
         """The same as PPM, at most `width` pixels wide."""
-        return self._wire.send("GET", f"/events/{event}/snapshot", query={"width": width}).content
+        return self._wire.send("GET", _at("events", event, "snapshot"), query={"width": width}).content
 
     def save_clip(self, event: str, target: Path, told: Told | None = None) -> Path:
         """Write the event's clip (MP4) to `target`, whole or not at all; `told(done, all)` hears of bytes."""
-        return save(self._wire, f"/events/{event}/clip", target, told)
+        return save(self._wire, _at("events", event, "clip"), target, told)
 
     def statistics(self, query: StatisticsQuery | None = None) -> Statistics:
         """Events a day and camera in the service's zone."""
@@ -250,7 +262,7 @@ class ServiceClient:
 
     def user(self, name: str) -> User:
         """One user."""
-        return self._get(f"/users/{name}", User)
+        return self._get(_at("users", name), User)
 
     def add_user(self, request: UserRequest) -> User:
         """Add a user."""
@@ -258,11 +270,11 @@ class ServiceClient:
 
     def update_user(self, name: str, update: UserUpdate) -> User:
         """Change what `update` names."""
-        return self._ask("PATCH", f"/users/{name}", User, update)
+        return self._ask("PATCH", _at("users", name), User, update)
 
     def remove_user(self, name: str) -> None:
         """Remove a user; the last administrator stays."""
-        self._wire.send("DELETE", f"/users/{name}")
+        self._wire.send("DELETE", _at("users", name))
 
     # -- notifications -------------------------------------------------------------------------------------------------
 
@@ -272,7 +284,7 @@ class ServiceClient:
 
     def rule(self, name: str) -> Rule:
         """One rule."""
-        return self._get(f"/rules/{name}", Rule)
+        return self._get(_at("rules", name), Rule)
 
     def add_rule(self, request: RuleRequest) -> Rule:
         """Add a rule."""
@@ -280,15 +292,15 @@ class ServiceClient:
 
     def update_rule(self, request: RuleRequest) -> Rule:
         """Set the rule of that name anew; a channel sent back as it was shown keeps its credentials."""
-        return self._ask("PUT", f"/rules/{request.name}", Rule, request)
+        return self._ask("PUT", _at("rules", request.name), Rule, request)
 
     def remove_rule(self, name: str) -> None:
         """Remove a rule."""
-        self._wire.send("DELETE", f"/rules/{name}")
+        self._wire.send("DELETE", _at("rules", name))
 
     def test_rule(self, name: str) -> TestResult:
         """Send a test message over every channel of the rule now."""
-        return self._ask("POST", f"/rules/{name}/test", TestResult, wait=60)
+        return self._ask("POST", _at("rules", name, "test"), TestResult, wait=60)
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """The newest messages of the outbox."""

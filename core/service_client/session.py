@@ -69,9 +69,12 @@ class Session:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Renewing is for one process at a time: a refresh token is good for one use."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        """Renewing is for one process at a time: a refresh token is good for one use. Raises as `keep`."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        except OSError as error:
+            raise self._refused(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -82,5 +85,8 @@ class Session:
         try:
             write_atomic(self._path, login.model_dump_json(), mode=PRIVATE)
         except OSError as error:
-            why = f"it cannot be written: {error.strerror or type(error).__name__}"
-            raise XaivaError(f"{self._path}", why, "free space, or mend the folder's permissions") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> XaivaError:
+        why = f"it cannot be written: {error.strerror or type(error).__name__}"
+        return XaivaError(f"{self._path}", why, "free space, or mend the folder's permissions")

@@ -122,8 +122,7 @@ class Wire:
 
     def accepted(self, response: httpx.Response) -> httpx.Response:
         """`response`, if it is a good one of our version. Raises what the refusal says."""
-        if not self._known:
-            self._look_who_answers(response)
+        self._look_who_answers(response)
         if response.is_success:
             return response
         raise self._refusal(response)
@@ -146,8 +145,10 @@ class Wire:
         except httpx.TransportError as error:
             if cause := _tls_cause(error):
                 raise _untrusted(what, cause) from error
-            remedy = "launch a preset, or set [service] url in site.toml"
-            raise ServiceError(what, "nothing answers there", remedy) from error
+            if isinstance(error, httpx.ConnectError):
+                remedy = "launch a preset, or set [service] url in site.toml"
+                raise ServiceError(what, "nothing answers there", remedy) from error
+            raise ServiceError(what, "the connection broke", "try again; see its log: xaiva logs") from error
 
     def aged(self) -> bool:
         """Whether a person is logged in whose access token has run out, or is about to."""
@@ -221,11 +222,11 @@ class Wire:
             return self.session.keep(self.read(self.accepted(response).text, Tokens))
 
     def _look_who_answers(self, response: httpx.Response) -> None:
-        """Raises ServiceError when it is not ours, OtherVersion when it is older or newer. One look is enough."""
+        """Raises ServiceError when it is not ours, OtherVersion when it is older or newer."""
         version = response.headers.get(VERSION_HEADER, "")
         if version.isdecimal() and int(version) != API_VERSION:
             raise OtherVersion(self.url, int(version), API_VERSION)
-        if not version:
+        if not version and not self._known:
             self.health()
         self._known = True
 

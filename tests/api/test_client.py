@@ -13,7 +13,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, Role, UserRequest, UserUpdate
 from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import NotLoggedIn, OtherVersion, ServiceClient, ServiceError, Session
@@ -161,3 +161,21 @@ def test_no_password_is_sent_as_asterisks(running: Running) -> None:
     admin.update_user("literal", UserUpdate(password=SecretStr("the real password")))
     assert running.client("").login("literal", "the real password").user == "literal"
     admin.remove_user("literal")
+
+
+def test_what_people_type_stays_one_part_of_the_address(running: Running) -> None:
+    admin = running.client()
+    for typed in ("../users/viewer", "gate/settings", "gate?x=1", "..", "", "gäte", "a b", "%2e%2e"):
+        with pytest.raises(InputError):
+            admin.remove_camera(typed)
+    assert {camera.id for camera in admin.cameras()} == {"gate", "yard"}
+    assert "viewer" in {user.name for user in admin.users()}
+
+
+def test_a_place_that_cannot_be_written_is_said(running: Running, tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    person(running, file).login("viewer", PASSWORD)
+    aged(file)
+    (tmp_path / "session.lock").mkdir()
+    with pytest.raises(XaivaError, match="cannot be written"):
+        person(running, file).status()

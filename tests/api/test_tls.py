@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.inference import tls
 from core.service_client import ServiceClient, ServiceError
 from tests.api.serving import TOKEN, served
+from tests.inference.conftest import ServiceProcess
 from tests.support import require
 
 
@@ -65,3 +66,28 @@ def test_what_is_wrong_is_said_before_anything_listens(made: Path, certificate: 
 def test_an_end_in_sight_is_warned_of(made: Path) -> None:
     assert tls.check(made / "cert.pem", made / "key.pem") == ""
     assert "expires on" in tls.check(made / "soon.pem", None)
+
+
+def test_the_command_speaks_tls_and_ends_in_time_with_a_connection_open(made: Path, tmp_path: Path) -> None:
+    pem = {"XAIVA_TLS_CERTIFICATE": str(made / "cert.pem"), "XAIVA_TLS_KEY": str(made / "key.pem")}
+    service = ServiceProcess(tmp_path / "data", **pem)
+    try:
+        url = f"https://127.0.0.1:{service.port}"
+        service.client = ServiceClient(url, 5, token=TOKEN, ca=str(made / "cert.pem"))
+        service.ready()
+        stream = service.client.stream()
+        next(stream)
+        assert service.stop() == 0  # within the 10 s that an engine grants
+        assert "Traceback" not in service.log.read_text()
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
+def test_the_command_says_what_is_wrong_with_a_key_and_ends(made: Path, tmp_path: Path) -> None:
+    pem = {"XAIVA_TLS_CERTIFICATE": str(made / "cert.pem"), "XAIVA_TLS_KEY": str(made / "locked.pem")}
+    service = ServiceProcess(tmp_path / "data", **pem)
+    assert service.process.wait(60) == 2
+    said = service.log.read_text()
+    assert "the key is encrypted" in said
+    assert "Traceback" not in said

@@ -113,7 +113,7 @@ def _answer(code: int, problem: Problem, headers: dict[str, str] | None = None) 
 async def _xaiva(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, XaivaError)
     code = next(code for kind, code in _CODES if isinstance(error, kind))
-    if code >= 500:
+    if code == 500:
         logger.error("%s", error)
     return _answer(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
 

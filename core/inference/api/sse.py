@@ -15,7 +15,6 @@ from core.inference.database.errors import DatabaseError
 HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
 HEARTBEAT = ": still here\n\n"
 
-
 CONTENT: Content = {
     200: {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
