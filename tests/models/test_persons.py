@@ -1,4 +1,4 @@
-"""Persons as facts, found by the real model in a real street."""
+"""Persons and vehicles as facts, found by the real model in a real street."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from core.errors import InputError
 from core.inference.cameras.picture import jpeg
 from core.inference.models.persons import FactFinder
 from core.inference.models.providers import choose
+from core.inference.schemas import Fact
 from tests.support.street import street
 
-WALKER = (0.345, 0.45)  # x, y in shares: the middle of someone in the first picture, by eye
+# x, y in shares: the middle of what is in the first picture, by eye
+WALKERS = ((0.345, 0.45), (0.67, 0.3), (0.865, 0.49))
+VAN = (0.895, 0.125)
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +28,24 @@ def finder() -> Iterator[FactFinder]:
     made.close()
 
 
-def test_persons_are_found_where_they_walk(finder: FactFinder, town: None) -> None:
-    picture = street(0, 0.2)[0]
-    facts = finder.find(picture)
+def holding(facts: list[Fact], place: tuple[float, float]) -> list[Fact]:
+    """The facts whose box holds that place."""
+    x, y = place
+    return [fact for fact in facts if fact.box[0] < x < fact.box[2] and fact.box[1] < y < fact.box[3]]
+
+
+def test_persons_and_vehicles_are_found_where_they_are(finder: FactFinder, town: None) -> None:
+    facts = finder.find(street(0, 0.2)[0])
     assert facts == sorted(facts, key=lambda fact: -fact.score)
     assert all(0 <= left < right <= 1 and 0 <= top < bottom <= 1 for left, top, right, bottom in (f.box for f in facts))
-    x, y = WALKER
-    holding = [fact for fact in facts if fact.box[0] < x < fact.box[2] and fact.box[1] < y < fact.box[3]]
-    assert len(holding) == 1
-    assert holding[0].label == "person"
-    assert holding[0].score > 0.5
-    assert holding[0].box[2] - holding[0].box[0] < 0.1  # a person's width, not the street's
+    for place in WALKERS:
+        (person,) = holding(facts, place)
+        assert person.label == "person"
+        assert person.score > 0.6
+        assert person.box[2] - person.box[0] < 0.1  # a person's width, not the street's
+    (van,) = holding(facts, VAN)
+    assert van.label in ("car", "truck", "bus")
+    assert [fact.label for fact in facts].count("person") == len(WALKERS)
 
 
 def test_jpeg_file_gives_the_same_persons(finder: FactFinder, town: None) -> None:

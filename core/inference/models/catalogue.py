@@ -56,7 +56,7 @@ def spec_of(detection: Detection, settings: ServiceSettings) -> ModelSpec[Detect
 
 
 def persons_spec(settings: ServiceSettings) -> ModelSpec[FactFinder]:
-    """How the finder of persons comes to be; its key is PERSONS."""
+    """How the finder of persons and vehicles comes to be; its key is PERSONS."""
     return ModelSpec(make=lambda: FactFinder(choose(settings.onnx_provider)), declared=150 * MIB)
 
 

@@ -1,11 +1,15 @@
-"""Who is in a picture: persons with their boxes, as facts for the analyser and for people."""
+"""Who and what is in a picture: persons and vehicles with their boxes, as facts for the analyser and for people."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import av
 import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from core.errors import InputError
 from core.inference.models.detector import Picture
@@ -14,15 +18,31 @@ from core.inference.models.features import WEIGHTS
 from core.inference.models.providers import Choice
 from core.inference.schemas import Fact
 
-LIKELY = 0.4  # score from which on a box is a fact: below it, poles and tripods are persons too
+SIDE = 416  # pixels: the network's square picture
+STRIDES = (8, 16, 32)  # pixels between the places that each of its outputs looks at
+DISTANCES = np.arange(11, dtype=np.float32)  # strides that a side may be away
+MEAN = np.array([103.53, 116.28, 123.675], np.float32)  # of ImageNet, blue first, as it was trained
+DEVIATION = np.array([57.375, 57.12, 58.395], np.float32)
+CLASSES = {0: "person", 1: "bicycle", 2: "car", 3: "motorcycle", 5: "bus", 6: "train", 7: "truck"}  # of COCO's 80
+LIKELY = 0.4  # score from which on a box is a fact: measured; below it, poles and signs are things too
+SAME = 0.5  # share of two boxes' union that both cover, from which on they are one thing
 MOST = 50  # facts of one picture
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A candidate; `box` is left, top, right, bottom in shares of the picture."""
+
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
 class FactFinder:
-    """SSDLite trained on pedestrians; one instance for all cameras, called by one thread at a time."""
+    """NanoDet-g; one instance for all cameras, called by one thread at a time."""
 
     def __init__(self, choice: Choice | None = None) -> None:
-        self._engine = OnnxEngine(WEIGHTS / "persons_ssdlite.onnx", choice)
+        self._engine = OnnxEngine(WEIGHTS / "things_nanodet.onnx", choice)
 
     @property
     def provider(self) -> str:
@@ -32,32 +52,75 @@ class FactFinder:
     def load(self) -> None:
         """Load the model and run once. Raises XaivaError."""
         self._engine.load()
-        self.find(np.zeros((300, 300, 3), np.uint8))
+        self.find(np.zeros((SIDE, SIDE, 3), np.uint8))
 
     def find(self, picture: Picture | bytes) -> list[Fact]:
-        """The persons in an RGB picture (uint8, height x width x 3) or a JPEG file, surest first.
+        """The persons and vehicles in an RGB picture (uint8, height x width x 3) or a JPEG file, surest first.
 
         Raises InputError for bytes that are no picture, XaivaError when the model fails.
         """
-        pixels = decoded(picture) if isinstance(picture, bytes) else picture
-        boxes, scores = self._engine.run({"picture": pixels[None]}, ["boxes", "scores"])
-        found = []
-        for (top, left, bottom, right), score in zip(boxes[0].clip(0, 1), scores[0], strict=True):
-            if score >= LIKELY and right > left and bottom > top:
-                box = tuple(round(float(side), 4) for side in (left, top, right, bottom))
-                found.append(Fact(label="person", score=round(min(1.0, float(score)), 3), box=box))
-        return sorted(found, key=lambda fact: -fact.score)[:MOST]
+        frame = _decoded(picture) if isinstance(picture, bytes) else VideoFrame.from_ndarray(picture, format="rgb24")
+        pixels = frame.reformat(width=SIDE, height=SIDE, format="bgr24", interpolation="AREA").to_ndarray()
+        values = (pixels.astype(np.float32) - MEAN) / DEVIATION
+        names = [f"{kind}{stride}" for stride in STRIDES for kind in ("scores", "sides")]
+        outputs = self._engine.run({"picture": values.transpose(2, 0, 1)[None]}, names)
+        seen = [
+            one
+            for index, stride in enumerate(STRIDES)
+            for one in _candidates(outputs[2 * index][0], outputs[2 * index + 1][0], stride)
+        ]
+        return [Fact(label=one.name, score=one.score, box=one.box) for one in _without_doubles(seen)[:MOST]]
 
     def close(self) -> None:
         """Give the memory back."""
         self._engine.close()
 
 
-def decoded(jpeg: bytes) -> Picture:
-    """A JPEG file's pixels, RGB. Raises InputError."""
+def _candidates(scores: NDArray[np.float32], sides: NDArray[np.float32], stride: int) -> list[_Seen]:
+    """What one output (places x 80, places x 44) is sure enough of."""
+    known = np.array(list(CLASSES))
+    places, columns = np.nonzero(scores[:, known] >= LIKELY)
+    likely = np.exp(sides[places].reshape(-1, 4, len(DISTANCES)))
+    away = stride * (likely @ DISTANCES) / likely.sum(axis=2)  # the expected distance of each side
+    row, column = np.divmod(places, SIDE // stride)
+    x, y = (column + 0.5) * stride, (row + 0.5) * stride
+    edges = np.stack([x - away[:, 0], y - away[:, 1], x + away[:, 2], y + away[:, 3]], axis=1) / SIDE
+    return [
+        _Seen(CLASSES[int(kind)], round(float(score), 3), _box(edge))
+        for kind, score, edge in zip(known[columns], scores[places, known[columns]], edges, strict=True)
+    ]
+
+
+def _box(edges: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (round(float(side), 4) for side in edges.clip(0, 1))
+    return left, top, right, bottom
+
+
+def _without_doubles(seen: Sequence[_Seen]) -> list[_Seen]:
+    """The surest of each thing. A van may look like a truck and a bus at once; a rider is not the motorcycle."""
+    kept: list[_Seen] = []
+    for one in sorted(seen, key=lambda one: -one.score):
+        alike = (other for other in kept if (other.name == "person") == (one.name == "person"))
+        if all(_overlap(one.box, other.box) < SAME for other in alike):
+            kept.append(one)
+    return kept
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+    """What both cover of what either covers."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (areas - width * height)
+
+
+def _decoded(jpeg: bytes) -> VideoFrame:
+    """A JPEG file's picture. Raises InputError."""
     try:
         with av.open(io.BytesIO(jpeg), format="mjpeg") as container:
-            frame = next(container.decode(video=0))
-            return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            frame: VideoFrame = next(container.decode(video=0))
+            return frame
     except (av.error.FFmpegError, StopIteration) as error:
         raise InputError("The picture", "it cannot be decoded", "give a JPEG file") from error
