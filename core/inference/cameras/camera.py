@@ -56,10 +56,10 @@ class Camera:
             if self._pipeline is None:
                 self._begin_or_wait() if insist else self._begin()
 
-    def stop(self) -> bool:
+    def stop(self, *, patience: float = PATIENCE) -> bool:
         """Stop from any state within 5 s; False when a thread hangs, which is cut off and ends by its time-outs."""
         self.signal_stop()
-        if not self._changes.acquire(timeout=PATIENCE):
+        if not self._changes.acquire(timeout=patience):
             return False  # whoever starts it sees that it is not wanted any more
         try:
             self._restart_at = None

@@ -12,6 +12,7 @@ from core.inference.cameras.admission import admit, usable_cores
 from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Camera, Lease
+from core.inference.cameras.memory import give_back
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import Tap, Tools
 from core.inference.cameras.view import ViewTimes
@@ -19,6 +20,7 @@ from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
 
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 4.0
+TIDY_SECONDS = 60.0
 
 
 class UnknownCamera(InputError):
@@ -91,7 +93,7 @@ class MultiCameraManager:
         hanging = [camera.request.id for camera in cameras if not camera.ended]
         for camera in cameras:
             if camera.request.id not in hanging:
-                camera.stop()
+                camera.stop(patience=max(0.0, deadline - time.monotonic()))
         return hanging
 
     def add(self, request: CameraRequest) -> CameraStatus:
@@ -102,6 +104,8 @@ class MultiCameraManager:
         camera = Camera(request, self._lease, self._tools)
         with self._lock:
             self._check_room(request.id)
+            if request.enabled:
+                self._admit(request.id)
             self._cameras[request.id] = camera
             start = self._running and request.enabled
         if start:
@@ -109,16 +113,18 @@ class MultiCameraManager:
                 camera.start()
             except XaivaError:
                 with self._lock:
-                    del self._cameras[request.id]
+                    self._cameras.pop(request.id, None)
                 raise
         return camera.status()
 
     def update(self, request: CameraRequest) -> CameraStatus:
         """Change the camera of that id, and no other; its connection stays unless its source changed.
 
-        Raises UnknownCamera, InputError, and what leasing raises; the old settings go on then.
+        Raises UnknownCamera, InputError, NoCores, and what leasing raises; the old settings go on then.
         """
         camera = self.get(request.id)
+        if request.enabled and not camera.request.enabled:
+            self._admit(request.id)
         camera.update(request)
         return camera.status()
 
@@ -131,8 +137,9 @@ class MultiCameraManager:
         removed.stop()
 
     def start_camera(self, camera: str) -> CameraStatus:
-        """Start one that is stopped or failed. Raises UnknownCamera and what leasing raises."""
+        """Start one that is stopped or failed. Raises UnknownCamera, NoCores, and what leasing raises."""
         found = self.get(camera)
+        self._admit(camera)
         found.start()
         return found.status()
 
@@ -180,7 +187,11 @@ class MultiCameraManager:
         if len(self._cameras) >= self._maximum:
             why = f"the service holds {self._maximum} cameras already"
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
-        admit(camera, [load for one in self._cameras.values() if (load := one.load()) is not None], self._cores)
+
+    def _admit(self, camera: str) -> None:
+        """Raise NoCores when decoding it beside the others would take too much."""
+        loads = [one.load() for name, one in list(self._cameras.items()) if name != camera]
+        admit(camera, [load for load in loads if load is not None], self._cores)
 
     def _start_all(self, cameras: list[Camera]) -> None:
         for camera in cameras:
@@ -189,9 +200,13 @@ class MultiCameraManager:
             camera.start(insist=True)
 
     def _watch(self) -> None:
+        tidy_at = time.monotonic() + TIDY_SECONDS
         while not self._stop.wait(WATCH_SECONDS):
             for camera in self._all():
                 camera.watch()
+            if time.monotonic() >= tidy_at:
+                give_back()
+                tidy_at = time.monotonic() + TIDY_SECONDS
 
 
 def _unknown(camera: str) -> UnknownCamera:
