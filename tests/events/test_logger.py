@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import EventRow
 from core.inference.events import logger as logger_module
+from core.inference.events import spool as spool_module
 from core.inference.events.ids import new_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.records import Record, encoded
@@ -320,6 +322,47 @@ def test_many_threads_and_many_changes(start: Start, database: Database) -> None
     rows = kept(database)
     assert sorted(rows) == sorted(ids)
     assert {row.note for row in rows.values()} == {"2"}
+
+
+def test_a_power_cut_that_takes_commits_back_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite may lose its newest commits then. What is sure is what it was when it was settled last, and the spool."""
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 4096)
+    monkeypatch.setattr(logger_module, "PERIOD", 0.01)
+    database = Database(f"sqlite:///{tmp_path / 'now' / 'xaiva.db'}")
+    sure = tmp_path / "sure"
+
+    def settle() -> None:
+        shutil.rmtree(sure, ignore_errors=True)
+        shutil.copytree(tmp_path / "now", sure)
+
+    settle()
+    monkeypatch.setattr(database, "settle", settle)
+    logger = EventLogger(database, tmp_path / "spool")
+    logger.start()
+    ids: list[str] = []
+
+    def log(count: int) -> None:
+        for _ in range(count):
+            event = an_event()
+            logger.log(event)
+            logger.update(event.id, note=str(len(ids)))
+            ids.append(event.id)
+        assert logger.flush(PATIENCE)
+
+    log(100)
+    until(lambda: len(list((tmp_path / "spool").glob("*.spool"))) == 1)  # the others went, and were settled before
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 1 << 20)
+    log(20)
+    shutil.copytree(tmp_path / "spool", tmp_path / "spool after")
+    lost = Database(f"sqlite:///{sure / 'xaiva.db'}")
+    assert 0 < len(kept(lost)) < 120  # the cut did take something
+    after = EventLogger(lost, tmp_path / "spool after")
+    after.start()
+    assert after.flush(PATIENCE)
+    assert {row.id: row.note for row in kept(lost).values()} == {event: str(n) for n, event in enumerate(ids)}
+    for running, opened in ((logger, database), (after, lost)):
+        running.stop()
+        opened.close()
 
 
 # A database that does not take anything, each in its own way.
