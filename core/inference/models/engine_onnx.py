@@ -86,7 +86,9 @@ class OnnxEngine:
             why = f"ONNX Runtime fell back from {self.provider} to the CPU"
             self.close()
             raise XaivaError(f"Model {self.path.name}", why, "the service's log has its words; or set it to cpu")
-        if not self._choice.on_gpu and threads() > 1:
+        counts = [tensor.shape[0] for tensor in self.inputs if tensor.shape]
+        fixed = any(isinstance(count, int) and count > 1 for count in counts)
+        if not self._choice.on_gpu and not fixed and threads() > 1:
             self._beside = ThreadPoolExecutor(threads(), thread_name_prefix=f"run-{self.path.stem}")
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
@@ -99,15 +101,16 @@ class OnnxEngine:
     def run_batch(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """As `run`, where the first axis of every input and output counts items that know nothing of each other.
 
-        A GPU takes them at once. On the CPU as many as it has threads are computed beside each other: together, each
-        layer waits for the slowest thread, and what lies between two layers outgrows the caches.
+        A GPU takes them at once, and so does a model whose file fixes their number. On the CPU as many as it has threads
+        are computed beside each other: together, each layer waits for the slowest thread, and what lies between two
+        layers outgrows the caches.
         """
         items = len(next(iter(inputs.values())))
         if self._beside is None or items == 1:
             return self.run(inputs, outputs)
         alone = ({name: array[at : at + 1] for name, array in inputs.items()} for at in range(items))
         found = list(self._beside.map(lambda one: self.run(one, outputs), alone))
-        return [np.concatenate(column) for column in zip(*found, strict=True)]
+        return [np.concatenate([np.atleast_1d(one) for one in column]) for column in zip(*found, strict=True)]
 
     def close(self) -> None:
         """Give its memory back."""

@@ -138,7 +138,7 @@ class OnnxDetector:
         """What the model says of the pictures: n x numbers."""
         said = self._said
         prepared = np.stack([prepare(said.input, picture) for picture in pictures])
-        answer = self._engine.run({said.input.name: prepared}, [said.output.name])[0]
+        answer = self._engine.run_batch({said.input.name: prepared}, [said.output.name])[0]
         if answer.size % len(pictures) or (answer.ndim and answer.shape[0] != len(pictures) != 1):
             why = f"output.name: {said.output.name} gives {answer.shape} for {len(pictures)} pictures"
             raise InputError(f"{self._described}", why, "choose an output with the pictures as its first axis")
