@@ -101,7 +101,7 @@ class OnnxEngine:
     def run_batch(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """As `run`, where the first axis of every input and output counts items that know nothing of each other.
 
-        A GPU takes them at once, and so does a model whose file fixes their number. On the CPU as many as it has threads
+        A GPU takes them at once, and so does a model whose file fixes their number. On a CPU as many as it has threads
         are computed beside each other: together, each layer waits for the slowest thread, and what lies between two
         layers outgrows the caches.
         """
