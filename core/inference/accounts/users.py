@@ -68,6 +68,8 @@ class Users:
 
         Raises UnknownUser, LastAdministrator, and InputError as `add`.
         """
+        if update.all_cameras and update.cameras is not None:
+            raise InputError(f"User {name}", "both all cameras and some of them are asked for", "name one of the two")
         hashed = self._passwords.hash(update.password.get_secret_value()) if update.password else ""
 
         def work(session: Session) -> User:
@@ -90,8 +92,6 @@ class Users:
                 _check_administrators(session, name)
             return as_user(session, row)
 
-        if update.all_cameras and update.cameras is not None:
-            raise InputError(f"User {name}", "both all cameras and some of them are asked for", "name one of the two")
         return self._database.write(work)
 
     def remove(self, name: str) -> None:
