@@ -6,6 +6,7 @@ Everything that leaves the service over HTTP goes through here: the analyser, th
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import re
 import socket
@@ -75,23 +76,24 @@ def post(
     Raises Unreachable, and InputError as `check_url` (also for what the host's name resolves to).
     """
     check_url(url, what)
+    loop = (
+        asyncio.new_event_loop()
+    )  # and not asyncio.run, which at its end waits for a name server that does not answer
     try:
-        return asyncio.run(_within(url, content, headers, seconds, what, limit))
+        return loop.run_until_complete(asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds))
     except (asyncio.TimeoutError, httpx.TimeoutException):
         raise Unreachable(what, f"no answer within {seconds:g} s", "is it running, and is there a way to it?") from None
     except httpx.HTTPError as error:
         raise Unreachable(what, _why(error), "is it running, and is there a way to it?") from None
-
-
-async def _within(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
-    return await asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds)
+    finally:
+        loop.close()
 
 
 async def _post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
     await _check_resolved(url, what)
     timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
     async with (
-        httpx.AsyncClient(timeout=timeout, follow_redirects=False) as client,
+        httpx.AsyncClient(timeout=timeout, verify=_trusted(), follow_redirects=False) as client,
         client.stream("POST", url, content=content, headers=dict(headers)) as answer,
     ):
         body = bytearray()
@@ -100,6 +102,12 @@ async def _post(url: str, content: bytes, headers: Mapping[str, str], seconds: f
             if len(body) >= limit:
                 break
         return Reply(answer.status_code, bytes(body[:limit]))
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The certificates that are trusted, SSL_CERT_FILE's among them; read once, for it takes longer than a POST."""
+    return httpx.create_ssl_context()
 
 
 async def _check_resolved(url: str, what: str) -> None:

@@ -251,6 +251,31 @@ def test_urgent_events_go_first(run: Make) -> None:
     assert looked.index(b"urgent") <= 3  # behind the two that were being looked at, and beside one more
 
 
+def test_sixteen_cameras_at_once_are_told_of_each_event_once(run: Make) -> None:
+    with HttpReceiver(lambda _: verdict("person")) as model, HttpReceiver() as hook:
+        one = run(analyser="openai", analyser_url=model.url).start()
+        one.rules.put(told(hook.url, within=1))
+        ids: list[str] = []
+
+        def decide(number: int) -> None:
+            camera = one.camera.model_copy(update={"id": f"camera-{number}"})
+            ids.extend([one.decide(camera=camera) for _ in range(4)])
+
+        threads = [threading.Thread(target=decide, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for ident in ids:
+            one.event(ident, lambda event: finished(event) and event.analysis.state is AnalysisState.DONE)
+        until(lambda: one.notifier.status(), lambda status: status.waiting == 0)
+        messages = [received.json for received in hook.received]
+        assert sorted(ident for said in messages for ident in said["events"]) == sorted(ids)
+        assert sum(said["count"] for said in messages) == len(ids) == 64
+        assert len(model.received) == 64
+        assert model.most_at_once == 1
+
+
 def test_what_an_unknown_flow_leaves_is_told(run: Make) -> None:
     one = run().start()
     one.camera = one.camera.model_copy(update={"flow": "gone"})

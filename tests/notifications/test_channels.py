@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from core.inference.outgoing import Unreachable, post
 from core.inference.schemas import Channel, ChannelKind
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, webhook
-from tests.support.receivers import Answer, HttpReceiver
+from tests.support.receivers import Answer, HttpReceiver, certificate
 
 
 @pytest.fixture
@@ -102,6 +103,28 @@ def test_a_server_that_drips_or_says_nothing_is_left_in_time() -> None:
         post(f"http://127.0.0.1:{silent.getsockname()[1]}", b"{}", {}, 0.3, "Webhook")
     with pytest.raises(Unreachable, match="nothing listens"):
         post(dripping.url, b"{}", {}, 2, "Webhook")
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: release.wait(30) and [])
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="no answer"):
+        post("http://somewhere.internal/", b"", {}, 0.3, "Webhook")
+    assert time.monotonic() - began < 15  # not the 30 s of the name server
+    release.set()
+
+
+def test_https_with_the_site_s_own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tls = certificate(tmp_path)
+    outgoing._trusted.cache_clear()
+    with HttpReceiver(tls=tls) as receiver:
+        with pytest.raises(Unreachable, match="certificate is not trusted"):
+            post(receiver.url, b"{}", {}, 5, "Webhook")
+        outgoing._trusted.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(tls[0]))
+        assert post(receiver.url, b"{}", {}, 5, "Webhook").good
+    outgoing._trusted.cache_clear()
 
 
 def test_an_endless_answer_is_cut_off() -> None:

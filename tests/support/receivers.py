@@ -61,9 +61,11 @@ class Answer:
 
 
 class HttpReceiver:
-    """Takes POSTs on the loopback. `answer` decides what is said; it may block, or do harm."""
+    """Takes POSTs on the loopback. `answer` decides what is said; it may block, or do harm. `tls`: it speaks HTTPS."""
 
-    def __init__(self, answer: Callable[[Received], Answer] = lambda _: Answer(), port: int = 0) -> None:
+    def __init__(
+        self, answer: Callable[[Received], Answer] = lambda _: Answer(), *, tls: tuple[Path, Path] | None = None
+    ) -> None:
         self.answer = answer
         self.received: list[Received] = []
         self.most_at_once = 0
@@ -80,11 +82,14 @@ class HttpReceiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        ThreadingHTTPServer.allow_reuse_address = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def __enter__(self) -> HttpReceiver:
@@ -134,19 +139,16 @@ class MailReceiver:
         implicit: bool = False,
         login: tuple[str, str] | None = None,
         refuse: dict[str, str] | None = None,
-        port: int = 0,
     ) -> None:
         self.mails: list[Message] = []
         self.encrypted: list[bool] = []
-        self.hold = threading.Event()
-        self.hold.set()
         self._login = login
         self._refuse = refuse or {}
         context = None
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
-        settings: dict[str, Any] = {"hostname": "127.0.0.1", "port": port or _free_port()}
+        settings: dict[str, Any] = {"hostname": "127.0.0.1", "port": _free_port()}
         if login:
             settings |= {"authenticator": self._authenticate, "auth_required": True}
             settings["auth_require_tls"] = tls is not None

@@ -40,7 +40,7 @@ CAMERA_ITSELF = "camera"  # the detector of what is wrong with the camera itself
 class Incidents:
     """The cameras' observer (`core.inference.cameras.observer.Observer`).
 
-    `find_facts` looks at a snapshot (JPEG); None: nobody does. `Aftercare` calls `tick` and the like.
+    `find_facts` looks at a snapshot (JPEG); None: nobody does. `Aftercare` does what is not done at once.
     """
 
     def __init__(
@@ -193,11 +193,15 @@ class Incidents:
         return case
 
     def _close(self, case: Case, part: Part) -> None:
-        """That part of its way is behind it."""
-        with self._lock:
-            case.parts.discard(part)
-            if not case.parts:
-                self._cases.pop(case.event.id, None)
+        """That part of its way is behind it once what it changed is on disk: till then nobody takes it up anew."""
+
+        def close() -> None:
+            with self._lock:
+                case.parts.discard(part)
+                if not case.parts:
+                    self._cases.pop(case.event.id, None)
+
+        self._saver.later(close)
 
     def _look(self, case: Case) -> None:
         """Snapshot, facts, and the question to the analyser; then the flow, now or when the answer is there."""

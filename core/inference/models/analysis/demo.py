@@ -60,7 +60,7 @@ def _server(path: Path) -> Any:
     try:
         import xllamacpp
     except ImportError:
-        remedy = "install the extra `demo`, or set XAIVA_ANALYSER=openai"
+        remedy = "put it into a layer of the preset (outside images: install the extra `demo`)"
         raise InputError("XAIVA_ANALYSER=demo", "the package xllamacpp is not installed", remedy) from None
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
