@@ -26,10 +26,16 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "builds": ("4", "down"),
     "containers": ("5",),
     "cameras": ("6",),
+    "camera-form": ("6", "e"),
     "operations": ("7",),
+    "events": ("8",),
+    "event-filter": ("8", "f"),
+    "statistics": ("9",),
+    "service": ("0",),
     "help": ("2", "question_mark"),
     "palette": ("1", "colon"),
 }
+WITH_PICTURE = ("6", "8")
 FONT_SIZE = 20.26  # the converter's own font is narrower than the one the SVG is made for
 SETTLE = 0.6  # seconds a screen gets to show what it asks for
 
@@ -38,19 +44,24 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
     """One picture, as SVG."""
     import tui.app
     import tui.container_log
+    import tui.screens.statistics
+    import tui.widgets.picture
     from core.site import Site
-    from tests.tui.sample import SampleLog, SampleSources, SampleStore, write_logs
+    from tests.tui.sample import Afternoon, SampleLog, SampleService, SampleSources, SampleStore, write_logs
 
     tui.app.Sources = SampleSources  # type: ignore[assignment,misc]
     tui.app.Store = SampleStore  # type: ignore[misc]
     tui.container_log.ContainerLog = SampleLog  # type: ignore[assignment,misc]
+    tui.app.XaivaApp.service = SampleService()  # type: ignore[assignment]
+    tui.screens.statistics.datetime = Afternoon  # type: ignore[misc]
+    tui.widgets.picture.EVERY = tui.widgets.picture.SHARPEN = 0.05  # a picture is sharp after a few
     site = Site.open(root, {"PATH": os.environ["PATH"]})
     write_logs(site)
     app = tui.app.XaivaApp(site)
     async with app.run_test(size=size) as pilot:
         for key in keys:
             await pilot.press(key)
-            await pilot.pause(SETTLE)
+            await pilot.pause(SETTLE if key not in WITH_PICTURE else 3 * SETTLE)
             app.tick()
             await pilot.pause()
         path = FOLDER / f"{view}-{size[0]}x{size[1]}.svg"

@@ -18,7 +18,7 @@ from core.site import Site
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
-from tui.sources import SLOWER, Sources
+from tui.sources import QUICK, SLOWER, Sources
 from tui.store import Store
 from tui.terminal import clipboard
 from tui.terminal.difference import FrameDifference
@@ -63,7 +63,7 @@ class XaivaApp(FrameDifference, App[int]):
         self._first_screen = start
         self._login_offered = False
         self._sources = Sources(site)
-        self.store = Store(self._sources.table(), self._source_changed)
+        self.store = Store(self._sources.table(), self._source_changed, QUICK)
         for theme in OURS:
             self.register_theme(theme)
         self.theme = TERMINAL if low_bandwidth else OURS[0].name
@@ -86,6 +86,11 @@ class XaivaApp(FrameDifference, App[int]):
         slower = SLOWER if self.low_bandwidth else 1
         self.store.slow_down(slower)
         self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
+
+    def post_display_hook(self) -> None:
+        """A frame is on its way."""
+        if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
+            self.store.drawn()
 
     def tick(self) -> None:
         """Feed the screen in view; a dialog above it is not fed."""

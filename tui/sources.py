@@ -27,6 +27,7 @@ T = TypeVar("T")
 LIVE = 1.0  # seconds between two samples of what is watched
 CALM = 3.0  # of what changes by hand
 SLOW = 20.0  # of what changes by the hour
+QUICK = ("gpus", "host")  # they load little: asked at once, before the first frame is drawn
 SLOWER = 4  # low bandwidth looks this many times less often
 OPERATIONS_SHOWN = 300
 ENGINE_SECONDS = 3.0  # a call that takes longer is no answer

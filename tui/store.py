@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from core.errors import XaivaError
 
 T = TypeVar("T")
 LATE = 2.0  # a reading older than its interval plus this many seconds is stale
+NOT_DRAWN = 3.0  # seconds after which a source asks even though no frame has been drawn
 FIRST_ANSWER = 3.0  # how long the first answer may take before the panel says that it is waiting
 log = logging.getLogger(__name__)
 
@@ -50,13 +51,21 @@ class Reading(Generic[T]):
 class Source(Generic[T]):
     """One thing that is asked every `every` seconds, while someone watches it."""
 
-    def __init__(self, name: str, fetch: Callable[[], T], every: float, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        fetch: Callable[[], T],
+        every: float,
+        changed: Callable[[str], None],
+        begin: threading.Event | None = None,
+    ) -> None:
         self.name = name
         self.usual = every
         self.every = every
         self.watched = False
         self._fetch = fetch
         self._changed = changed
+        self._begin = begin
         self._value: T | None = None
         self._value_at = 0.0
         self._error: XaivaError | None = None
@@ -110,6 +119,8 @@ class Source(Generic[T]):
 
     def _run(self) -> None:
         me = threading.current_thread()
+        if self._begin is not None:
+            self._begin.wait(NOT_DRAWN)
         while not self._closed and self._thread is me:
             self._wake.clear()
             if self.watched:
@@ -152,8 +163,22 @@ class Store:
     """All sources by name. `changed(name)` is called from a source's thread when its first answer or an error comes;
     ordinary new samples wait for the screen's own tick."""
 
-    def __init__(self, fetchers: Mapping[str, tuple[Callable[[], Any], float]], changed: Callable[[str], None]) -> None:
-        self._sources = {name: Source(name, fetch, every, changed) for name, (fetch, every) in fetchers.items()}
+    def __init__(
+        self,
+        fetchers: Mapping[str, tuple[Callable[[], Any], float]],
+        changed: Callable[[str], None],
+        quick: Container[str] | None = None,
+    ) -> None:
+        """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up."""
+        self._drawn = threading.Event()
+        self._sources = {
+            name: Source(name, fetch, every, changed, None if quick is None or name in quick else self._drawn)
+            for name, (fetch, every) in fetchers.items()
+        }
+
+    def drawn(self) -> None:
+        """The first frame is on its way."""
+        self._drawn.set()
 
     def reading(self, name: str) -> Reading[Any]:
         """The newest reading of a source."""
@@ -181,5 +206,6 @@ class Store:
 
     def close(self) -> None:
         """No more questions."""
+        self._drawn.set()
         for source in self._sources.values():
             source.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -412,6 +412,15 @@ def picture(width: int) -> bytes:
             row += bytes(colour)
         rows.append(bytes(row))
     return b"P6 %d %d 255\n" % (width, height) + b"".join(rows)
+
+
+class Afternoon(datetime):
+    """The last day of the sample's statistics."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Afternoon:
+        """That day."""
+        return cls(2026, 1, 31, 15, tzinfo=tz)
 
 
 class SampleService:

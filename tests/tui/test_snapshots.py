@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -44,15 +43,6 @@ WITH_PICTURE = ("6", "8")
 Before = Callable[[Pilot[int]], Awaitable[None]]
 
 
-class Afternoon(datetime):
-    """The last day of the sample's statistics."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Afternoon:
-        """That day."""
-        return cls(2026, 1, 31, 15, tzinfo=tz)
-
-
 @pytest.fixture
 def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
     """A console over the sample site; times in UTC."""
@@ -63,7 +53,7 @@ def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
     monkeypatch.setattr("tui.container_log.ContainerLog", sample.SampleLog)
     monkeypatch.setattr("tui.app.TICK", 3600.0)
     monkeypatch.setattr(XaivaApp, "service", sample.SampleService())
-    monkeypatch.setattr("tui.screens.statistics.datetime", Afternoon)
+    monkeypatch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
     for name in ("EVERY", "SHARPEN", "CALM"):
         monkeypatch.setattr(f"tui.widgets.picture.{name}", 0.02)
     monkeypatch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)

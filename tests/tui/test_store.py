@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -121,3 +122,16 @@ def test_a_late_answer_to_the_question_before_is_dropped() -> None:
     finally:
         release.set()
         store.close()
+
+
+def test_what_loads_much_is_asked_when_the_first_frame_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "NOT_DRAWN", 60.0)
+    asked: list[str] = []
+    table = {name: (partial(asked.append, name), 60.0) for name in ("quick", "slow")}
+    store = Store(table, lambda _: None, quick=("quick",))
+    store.watch(table)
+    wait(lambda: asked == ["quick"])
+    assert store.reading("slow").waiting == 0
+    store.drawn()
+    wait(lambda: asked == ["quick", "slow"])
+    store.close()

@@ -43,6 +43,11 @@ class CamerasScreen(ListScreen):
         """The live picture."""
         yield PictureView(id="picture")
 
+    def on_mount(self) -> None:
+        """Keys go to the list; Tab brings them to the facts, which then scroll."""
+        super().on_mount()
+        self.query_one("#detail").can_focus = True
+
     def rows(self, value: ServiceStatus) -> list[Row]:
         """One row a camera."""
         return [Row(camera.id, present.row(self._thresholds.shown(camera))) for camera in value.cameras]

@@ -47,9 +47,10 @@ class EventsScreen(ListScreen):
         yield PictureView(id="picture")
 
     def on_mount(self) -> None:
-        """Ask for everything."""
+        """Ask for everything; Tab brings the keys to the facts, which then scroll."""
         self._ask_for(self._query)
         super().on_mount()
+        self.query_one("#detail").can_focus = True
 
     def _ask_for(self, query: EventQuery) -> None:
         self._query = query

@@ -43,9 +43,15 @@ class ServiceScreen(ConsoleScreen):
                 yield Panel(id="detail")
                 yield Panel("Service", id="summary")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._in_users = False  # which of the two lists had the keys last
+
     def on_mount(self) -> None:
-        """Keys go to the rules."""
+        """Keys go to the rules; Tab brings them to the panels, which then scroll."""
         super().on_mount()
+        for panel in self.query(Panel):
+            panel.can_focus = True
         self._rules.focus()
 
     @property
@@ -100,11 +106,11 @@ class ServiceScreen(ConsoleScreen):
         panel.border_title = chosen.name if chosen else "Rule or user"
 
     def _chosen(self) -> Rule | User | None:
-        """What is under the cursor of the list that has the keys."""
+        """What is under the cursor of the list that has the keys, or had them last."""
         view = self._view
         if view is None:
             return None
-        if self._users.has_focus:
+        if self._in_users:
             return next((user for user in view.users or () if user.name == self._users.key), None)
         return next((rule for rule in view.rules or () if rule.name == self._rules.key), None)
 
@@ -112,6 +118,8 @@ class ServiceScreen(ConsoleScreen):
     @on(DescendantFocus)
     def _moved(self) -> None:
         if self.is_mounted:
+            if isinstance(self.focused, ChoiceList):
+                self._in_users = self.focused is self._users
             self._show_detail()
 
     def copy_text(self) -> str:
