@@ -1,4 +1,7 @@
-"""The events of one query: the newest page fresh each time, older ones as they were when read."""
+"""The events of one query: the newest page fresh each time, older ones as they were when read.
+
+In another order than newest first new events come anywhere, and every page that is shown is read again.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,9 @@ class EventFeed:
     def __init__(self, ask: Callable[[EventQuery], EventPage], query: EventQuery) -> None:
         self.query = query.model_copy(update={"limit": PAGE, "cursor": ""})
         self._ask = ask
+        self._on_top = (
+            query.sort == "time" and not query.ascending
+        )  # where new events come; elsewhere all is read again
         self._pages = 1
         self._known: list[Event] = []
         self._cursor = ""
@@ -42,7 +48,7 @@ class EventFeed:
         """The events now. Raises XaivaError."""
         fresh = self._ask(self.query)
         events, cursor = fresh.events, fresh.next
-        if cursor and (older := self._after(events[-1].id)) is not None:
+        if cursor and self._on_top and (older := self._after(events[-1].id)) is not None:
             events, cursor = [*events, *older], self._cursor
         while cursor and len(events) < self._pages * PAGE:
             page = self._ask(self.query.model_copy(update={"cursor": cursor}))
