@@ -179,6 +179,7 @@ def test_file_that_is_no_model_is_told(make: Make, tmp_path: Path) -> None:
         detector.load()
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_model_that_gives_no_number_is_an_error_not_a_score(make: Make) -> None:
     with pytest.raises(XaivaError, match="no number"):
         score(make({"index": 0}, std=[1e-40, 1, 1]), picture(255, 0, 0))
