@@ -202,7 +202,7 @@ def test_a_clip_begun_in_mid_stream_has_every_packet_once(
     assert told.wait(10)
     copied = packets_of(tmp_path / "clip.mp4")[1]
     assert [bytes(packet) for packet in copied] == [bytes(packet) for packet in packets[10:31]]
-    assert recorder.stop() == []
+    assert recorder.open_clips() == []
 
 
 def test_another_size_ends_the_clip_and_the_next_has_it(
@@ -228,7 +228,7 @@ def test_another_size_ends_the_clip_and_the_next_has_it(
     assert second is not None
     for name, recording in (("first", first), ("second", second)):
         recording.clip.start(tmp_path / f"{name}.mp4", lambda *outcome: None)
-    recorder.stop()
+    recorder.lost()
     assert all(recording.clip.join(10) for recording in (first, second))
     assert len(frames_of(tmp_path / "first.mp4")) == 40
     with av.open(str(tmp_path / "second.mp4")) as container:

@@ -17,11 +17,11 @@ from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.frames import CaptureClock, Sampler
 from core.inference.cameras.life import Life
+from core.inference.given import merged, read_cameras
 from core.inference.log import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState
-from core.inference.store import merged, read_cameras
 
 LOST = Failure(Cause.END, "the stream ended")
 

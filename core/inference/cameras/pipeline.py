@@ -135,7 +135,7 @@ class CameraPipeline:
         """Stop reading and deciding, without waiting."""
         self.source.signal_stop()
         self._slot.close()
-        self._recorder.stop()
+        self._recorder.lost()
 
     def stop(self) -> bool:
         """Stop from any state within 5 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
@@ -143,7 +143,7 @@ class CameraPipeline:
         self.source.stop()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
-        for clip in self._recorder.stop():
+        for clip in self._recorder.open_clips():
             clip.join(STOP_SECONDS)
         return self.ended
 
@@ -151,7 +151,7 @@ class CameraPipeline:
     def ended(self) -> bool:
         """Whether no thread of this pipeline runs and every clip is closed."""
         deciding = self._thread is not None and self._thread.is_alive()
-        return self.source.ended and not deciding and not self._recorder.stop()
+        return self.source.ended and not deciding and not self._recorder.open_clips()
 
     def broken(self) -> str:
         """Why this pipeline should be replaced by a new one, as a sentence; empty when it works."""

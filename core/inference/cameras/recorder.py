@@ -43,7 +43,7 @@ class Recorder:
             self._size = None
 
     def lost(self) -> None:
-        """The connection is gone: what comes next belongs to no clip of now."""
+        """The connection is gone, or is to be: what comes next belongs to no clip of now."""
         with self._lock:
             self._cut()
             self._origin = self._footage = None
@@ -84,12 +84,11 @@ class Recorder:
             recording.clip.finish()
             self._recordings = [one for one in self._recordings if one is not recording]
 
-    def stop(self) -> list[ClipWriter]:
-        """End every clip; returns those whose files may still be open."""
+    def open_clips(self) -> list[ClipWriter]:
+        """Those whose files are not closed yet."""
         with self._lock:
-            self._cut()
-            self._origin = self._footage = None
-            return [clip for clip in self._closing if not clip.join(0)]
+            clips = [*self._closing, *(recording.clip for recording in self._recordings)]
+        return [clip for clip in clips if not clip.join(0)]
 
     def _resized(self, packet: VideoPacket, at: float, size: tuple[int, int]) -> None:
         if self._size is not None:
