@@ -56,6 +56,17 @@ def test_a_style_that_comes_again_is_brought_back_not_named() -> None:
     assert "\x1b8" not in shown.flush().partition("\x1b7")[0]  # after a clear nothing is known to be saved
 
 
+def test_what_a_picture_saved_is_not_taken_for_ours() -> None:
+    shown = Shown()
+    shown.put(0, 0, "a", WHITE_ON_BLUE)
+    shown.put(5, 1, "b", "38;2;1;2;3")
+    pyte.Stream(shown.screen).feed("\x1b7\x1b[3;3Hpicture\x1b8")
+    shown.frame.saved_over()
+    assert "\x1b8" not in shown.put(9, 3, "c", WHITE_ON_BLUE)
+    cell = shown.screen.buffer[3][9]
+    assert (cell.data, cell.fg, cell.bg) == ("c", "ffffff", "0000ff")
+
+
 def test_the_nearest_change_comes_first() -> None:
     """A column of figures is walked down, and back on the other side: each move is shorter than an absolute one."""
     shown = Shown(60, 12)

@@ -109,8 +109,9 @@ class FrameDifference(_Base):
         driver.send_frame(text)
 
     def send_picture(self, text: str) -> None:
-        """Send a picture that is drawn over the cells, in order with the frames."""
+        """Send a picture that is drawn over the cells, in order with the frames. It saves and restores the cursor."""
         if isinstance(self._driver, ConsoleDriver):
+            self.frame.saved_over()
             self._driver.send_frame(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
 
     def draw_again(self, place: Region) -> None:

@@ -123,6 +123,10 @@ class Frame:
             self._shown[row][first:last] = [LOST] * max(last - first, 0)
             self._dirty.add(row)
 
+    def saved_over(self) -> None:
+        """Something else had the terminal save its cursor and style: ours is not there any more."""
+        self._kept = None
+
     @property
     def pending(self) -> bool:
         """Whether a flush may have something to send."""
