@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
-from typing import cast
+from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, ColumnElement, Integer, extract, func, select
@@ -19,6 +19,7 @@ from core.inference.schemas import DayStatistics, Priority, Statistics
 
 SLOT = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
 HOUR = timedelta(hours=1)
+_PRIORITIES = [priority.value for priority in Priority]  # by rank
 _KEPT = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
 
 
@@ -75,24 +76,35 @@ class DailyStatistics:
             .where(EventRow.started >= self.start(first), EventRow.started < self.start(last + timedelta(days=1)))
             .group_by(*kind)
         )
-        counts = (_Count(**row) for row in session.execute(query).mappings())
-        return self._by_day(counts)
+        return self._by_day(map(_Count._make, session.execute(query)))
 
     def _by_day(self, counts: Iterable[_Count]) -> list[DayStatistics]:
         days: dict[tuple[date, str], _Day] = {}
+        places: dict[int, _Place] = {}
         for count in counts:
-            moment = datetime.fromtimestamp(count.slot * SLOT, timezone.utc)
-            today = moment.astimezone(self.zone).date()
-            day = days.get((today, count.camera))
+            place = places.get(count.slot) or places.setdefault(count.slot, self._place(count.slot))
+            day = days.get((place.day, count.camera))
             if day is None:
-                start, end = self.start(today), self.start(today + timedelta(days=1))
-                day = days[today, count.camera] = _Day(start, [0] * math.ceil((end - start) / HOUR))
-            day.add(count, moment)
+                day = days[place.day, count.camera] = _Day([0] * place.hours)
+            day.add(count, place.hour)
         return [day.told(today, camera) for (today, camera), day in days.items()]
 
+    def _place(self, slot: int) -> _Place:
+        moment = datetime.fromtimestamp(slot * SLOT, timezone.utc)
+        day = moment.astimezone(self.zone).date()
+        start, end = self.start(day), self.start(day + timedelta(days=1))
+        return _Place(day, (moment - start) // HOUR, math.ceil((end - start) / HOUR))
 
-@dataclass(frozen=True)
-class _Count:
+
+class _Place(NamedTuple):
+    """Where a slot lies: in which hour of which day, and how many hours that day has."""
+
+    day: date
+    hour: int
+    hours: int
+
+
+class _Count(NamedTuple):
     """What the database counted of one kind in one slot."""
 
     camera: str
@@ -110,7 +122,6 @@ class _Count:
 class _Day:
     """One camera's day while it is added up."""
 
-    start: datetime
     by_hour: list[int]
     events: int = 0
     acknowledged: int = 0
@@ -120,9 +131,9 @@ class _Day:
     response_sum: float = 0
     responses: int = 0
 
-    def add(self, count: _Count, moment: datetime) -> None:
-        priority = list(Priority)[count.priority].value
-        self.by_hour[(moment - self.start) // HOUR] += count.events
+    def add(self, count: _Count, hour: int) -> None:
+        priority = _PRIORITIES[count.priority]
+        self.by_hour[hour] += count.events
         self.events += count.events
         self.acknowledged += count.acknowledged
         self.by_type[count.type] = self.by_type.get(count.type, 0) + count.events
