@@ -503,3 +503,20 @@ def test_a_full_spool_is_told_to_the_caller_and_shown(tmp_path: Path) -> None:
 def _log_without_end(logger: EventLogger) -> None:
     for _ in range(100):
         logger.log(an_event(note="x" * 4000))
+
+
+def test_a_torn_end_holds_up_no_flush(start: Start, database: Database, tmp_path: Path) -> None:
+    logger = start()
+    event = an_event()
+    logger.log(event)
+    logger.stop()
+    (segment,) = (tmp_path / "spool").glob("*.spool")
+    with open(segment, "ab") as file:
+        file.write(b"0123abcd {torn")
+    logger = start()
+    assert logger.flush(PATIENCE)
+    later = an_event()
+    logger.log(later)
+    assert logger.flush(PATIENCE)
+    assert kept(database).keys() == {event.id, later.id}
+    assert logger.status().waiting == 0
