@@ -2,8 +2,8 @@
 
 All run the backbone of the memory detector. The two others are what one writes first: sessions with ONNX Runtime's own
 defaults, whose `run` the cameras' threads call themselves. Every turn is a process of its own, because the threads of a
-session that is done go on spinning for a while; the ways take turns, so that a machine that others use as well is the
-same for each, and the median of their turns counts.
+session that is done go on spinning for a while; the ways take turns, and the pool is compared with the better other one
+of the same turn, because a machine that others use as well is not the same a minute later. The median turn counts.
 """
 
 from __future__ import annotations
@@ -86,11 +86,12 @@ def main() -> int:
         for way in WAYS:
             done = subprocess.run([sys.executable, "-m", __name__, way], capture_output=True, text=True, check=True)
             turns[way].append(Figures(**json.loads(done.stdout)))
-    found = {way: _median(figures) for way, figures in turns.items()}
-    for way, one in found.items():
+    for way, figures in turns.items():
+        one = _median(figures)
         print(f"{way:13} {one.rate:6.1f} pictures/s, p99 {one.p99:6.0f} ms, {one.cpu:5.1f} ms of CPU a picture")
-    better = max((found[way] for way in WAYS[1:]), key=lambda one: one.rate)
-    faster, sooner = found["pool"].rate / better.rate, found["pool"].p99 / better.p99
+    pairs = [(pool, max(others, key=lambda one: one.rate)) for pool, *others in zip(*turns.values(), strict=True)]
+    faster = statistics.median(pool.rate / better.rate for pool, better in pairs)
+    sooner = statistics.median(pool.p99 / better.p99 for pool, better in pairs)
     print(f"the pool: {faster:.2f}x the throughput of the better other one (budget {FASTER}x),", end=" ")
     print(f"{sooner:.2f} of its p99 (budget {SOONER})")
     return int(faster < FASTER or sooner > SOONER)
