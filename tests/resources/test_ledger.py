@@ -252,11 +252,10 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert HostMemory(MIB).read().free == 50 * MIB < unlimited
 
 
-def test_costs_survive_a_restart(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'xaiva.db'}"
+def test_costs_survive_a_restart(database_url: str) -> None:
     memory = Memory(total=1000)
     for declared, counted in ((100, 100), (5, 300)):
-        database = Database(url)
+        database = Database(database_url)
         ledger = Ledger(Budget(memory, 0), DatabaseCosts(database))
         assert ledger.charge("a", declared) is None
         assert ledger.cost("a") == counted

@@ -275,7 +275,9 @@ class ResourcePool:
             if charged:
                 self._ledger.drop(entry.key)
             failure = _failure(entry.key, error)
-            self._settle(entry, _State.FAILED, failure)
+            with self._changed:
+                entry.failure, entry.state = failure, _State.FAILED
+                self._changed.notify_all()
             if failure is error or not isinstance(error, Exception):
                 raise
             raise failure from error
@@ -358,12 +360,6 @@ class ResourcePool:
     def _check_open(self, key: str) -> None:
         if self._closed:
             raise _closed(key)
-
-    def _settle(self, entry: _Entry[Any], state: _State, failure: XaivaError) -> None:
-        with self._changed:
-            entry.failure = failure
-            entry.state = state
-            self._changed.notify_all()
 
 
 def _quietly_close(key: str, model: Loadable) -> None:
