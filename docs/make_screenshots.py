@@ -44,6 +44,7 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
     """One picture, as SVG."""
     import tui.app
     import tui.container_log
+    import tui.picture.pace
     import tui.screens.statistics
     import tui.widgets.picture
     from core.site import Site
@@ -55,6 +56,7 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
     tui.app.XaivaApp.service = SampleService()  # type: ignore[assignment]
     tui.screens.statistics.datetime = Afternoon  # type: ignore[misc]
     tui.widgets.picture.EVERY = tui.widgets.picture.SHARPEN = 0.05  # a picture is sharp after a few
+    tui.picture.pace.QUICK = tui.picture.pace.SLOW = 60.0
     site = Site.open(root, {"PATH": os.environ["PATH"]})
     write_logs(site)
     app = tui.app.XaivaApp(site)

@@ -390,7 +390,7 @@ def service() -> ServiceView:
 
 def picture(width: int) -> bytes:
     """A street at dusk as PPM: sky, houses, the road, somebody on it."""
-    height = width * 9 // 16
+    height = round(width * 9 / 16)
     rows = []
     for y in range(height):
         v = y / height

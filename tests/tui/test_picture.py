@@ -13,7 +13,7 @@ from core.errors import XaivaError
 from core.inference.cameras.thumbnail import thumbnail
 from tui.picture import blocks, kitty, sixel
 from tui.picture.pace import BLIND_EVERY, MEMORY, Pace
-from tui.picture.raster import Raster, fit, read_ppm, resized
+from tui.picture.raster import Raster, fit, read_ppm, refined, resized
 from tui.terminal.abilities import Abilities
 from tui.terminal.frame import Frame
 
@@ -78,6 +78,13 @@ def test_a_picture_is_never_nothing() -> None:
     assert fit(1, 1, 640, 360) == (1, 1)
     assert fit(0, 5, 640, 360) == (1, 1)
     assert resized(Raster(1, 1, b"abc"), 3, 2).rgb == b"abc" * 6
+
+
+def test_a_small_picture_does_not_change_the_shape_that_is_known() -> None:
+    assert refined((16, 9), Raster(17, 10, b"")) == (16, 9)  # 9.56 rows, rounded
+    assert refined((16, 9), Raster(40, 30, b"")) == (40, 30)
+    assert refined((17, 13), Raster(80, 60, b"")) == (80, 60)
+    assert refined((16, 9), Raster(8, 1, b"")) == (8, 1)
 
 
 def test_resizing_takes_the_nearest_pixel() -> None:

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from core.site import Site
 from tests.tui import sample
-from tests.tui.support import shows, text, until
+from tests.tui.support import shows, until
 from tui.app import XaivaApp
 from tui.widgets.picture import PictureView
 
@@ -56,15 +56,17 @@ def sample_app(bare_site: Site, monkeypatch: pytest.MonkeyPatch) -> XaivaApp:
     monkeypatch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
     for name in ("EVERY", "SHARPEN", "CALM"):
         monkeypatch.setattr(f"tui.widgets.picture.{name}", 0.02)
+    monkeypatch.setattr("tui.picture.pace.QUICK", 60.0)  # however busy this machine is, the picture becomes sharp
+    monkeypatch.setattr("tui.picture.pace.SLOW", 60.0)
     monkeypatch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)
     sample.write_logs(bare_site)
     return XaivaApp(bare_site)
 
 
-def sharp(pilot: Pilot[int]) -> bool:
+def sharp(pilot: Pilot[int]) -> object:
     """Whether the picture is as sharp as it gets."""
     view = pilot.app.screen.query_one(PictureView)
-    return "▀" in text(pilot) and view._pace.sharpest and view._waiting is None
+    return view._arrived and view._pace.sharpest and not view._pace.in_flight and view._waiting is None
 
 
 def ready(keys: tuple[str, ...], words: str) -> Before:

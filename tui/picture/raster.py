@@ -38,6 +38,16 @@ def fit(columns: int, rows: int, width: int, height: int, cell: tuple[int, int] 
     return max(wide, 1), max(min(high, rows), 1)
 
 
+def refined(shape: tuple[int, int], raster: Raster) -> tuple[int, int]:
+    """The shape (width, height) that is known of a picture, unless this one of it says more.
+
+    The height of a small picture is rounded: as long as the known shape would give it, that one counts.
+    """
+    known = shape[0] / shape[1]
+    fits = raster.width / (raster.height + 0.5) <= known <= raster.width / (raster.height - 0.5)
+    return shape if fits else (raster.width, raster.height)
+
+
 def resized(raster: Raster, width: int, height: int) -> Raster:
     """The same picture in other dimensions: the nearest pixel is taken, which is quick."""
     if (width, height) == (raster.width, raster.height):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
@@ -20,7 +20,7 @@ from core.errors import XaivaError
 from tui.console_app import console_of
 from tui.picture import blocks, kitty, sixel
 from tui.picture.pace import Pace
-from tui.picture.raster import CELL, Raster, fit, read_ppm, resized
+from tui.picture.raster import CELL, Raster, fit, read_ppm, refined, resized
 from tui.present.cells import Line, Span, wrap
 from tui.terminal.surface import Graphics, Surface, surface_of
 from tui.widgets.lines import ROLE_CLASSES, Brush
@@ -40,9 +40,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture ready to be shown: `strips` of cells, or `text` for the terminal to draw over `columns` x `rows`."""
+    """A picture ready to be shown: `strips` of cells, or `text` for the terminal to draw over `columns` x `rows`.
+
+    `sharpness` is the width that was asked for.
+    """
 
     raster: Raster
+    sharpness: int
+    shape: tuple[int, int]
     columns: int
     rows: int
     strips: list[Strip]
@@ -94,6 +99,7 @@ class PictureView(Widget):
         self._generation += 1
         self._asking = self._wanted_once = False
         self._waiting = None
+        self._shape = (16, 9)
         self._not_before = time.monotonic() + CALM
         self._pace = Pace(1)
         self._forget(words)
@@ -178,8 +184,9 @@ class PictureView(Widget):
             if console_of(self).low_bandwidth:
                 self._pace.level = min(1, len(widths) - 1)
         width, zoom = widths[self._pace.level]
-        before = self._drawn.raster if self._drawn is not None else None
-        fetch = self._fetch
+        # A sharper picture begins anew: it must not keep pixels of a coarse one that are nearly right.
+        before = self._drawn.raster if self._drawn is not None and self._drawn.sharpness == width else None
+        fetch, shape = self._fetch, self._shape
         assert fetch is not None
         self._asking, self._wanted_once = True, False
 
@@ -187,7 +194,7 @@ class PictureView(Widget):
             result: _Drawn | XaivaError
             try:
                 raster = read_ppm(fetch(width))
-                result = _draw(raster, graphics, size.width, size.height, zoom, before)
+                result = _draw(raster, refined(shape, raster), graphics, size, (width, zoom), before)
             except XaivaError as error:
                 result = error
             except Exception as error:
@@ -206,7 +213,7 @@ class PictureView(Widget):
             if not self._arrived or time.monotonic() - self._arrived > STALE:
                 self._forget(result.why or result.what)
             return
-        self._shape = (result.raster.width, result.raster.height)
+        self._shape = result.shape
         self._waiting = result
 
     # -- showing ------------------------------------------------------------------------------------------------------
@@ -334,14 +341,22 @@ def _widths(graphics: Graphics, columns: int, rows: int, shape: tuple[int, int])
     return [(max(wide // part, 8), 1) for part in (4, 2, 1)]
 
 
-def _draw(raster: Raster, graphics: Graphics, columns: int, rows: int, zoom: int, before: Raster | None) -> _Drawn:
-    """What the terminal is to get for a picture in an area of cells."""
-    wide, high = fit(columns, rows, raster.width, raster.height, graphics.cell or CELL)
+def _draw(
+    raster: Raster,
+    shape: tuple[int, int],
+    graphics: Graphics,
+    area: Size,
+    wanted: tuple[int, int],
+    before: Raster | None,
+) -> _Drawn:
+    """What the terminal is to get for a picture in an area of cells; `wanted`: its width, and sixel's zoom."""
+    width, zoom = wanted
+    wide, high = fit(area.width, area.height, *shape, graphics.cell or CELL)
     if graphics.kind == "kitty":
         number = next(_NUMBERS)
-        return _Drawn(raster, wide, high, [], kitty.encode(raster, number, wide, high), number)
+        return _Drawn(raster, width, shape, wide, high, [], kitty.encode(raster, number, wide, high), number)
     if graphics.kind == "sixel" and graphics.cell:
         most = Raster(raster.width, min(raster.height, high * graphics.cell[1] // zoom), raster.rgb)
-        return _Drawn(raster, wide, high, [], sixel.encode(most, zoom))
+        return _Drawn(raster, width, shape, wide, high, [], sixel.encode(most, zoom))
     shown = blocks.steady(before, resized(raster, wide, high * 2))
-    return _Drawn(shown, wide, high, blocks.strips(shown))
+    return _Drawn(shown, width, shape, wide, high, blocks.strips(shown))
