@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,11 @@ def make_clip(path: Path, size: str, codec: str, seconds: int, rate: int = 25) -
         command += ["-x265-params", "log-level=error"]
     subprocess.run([*command, str(path)], check=True)
     return path
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class NoCosts:

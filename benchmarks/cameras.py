@@ -20,12 +20,11 @@ from typing import TypeVar
 
 import av
 
-from benchmarks._cameras import make_clip, managed
+from benchmarks._cameras import make_clip, managed, resident_bytes
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.picture import convert
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraStatus, Detection
-from core.inference.service import resident_bytes
 
 Result = TypeVar("Result")
 

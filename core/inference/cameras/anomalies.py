@@ -17,6 +17,7 @@ from core.inference.schemas import CameraRequest
 
 logger = logging.getLogger(__name__)
 
+GONE = "the camera was gone before its clip could begin"
 MARGIN = 3.0  # seconds that the ring holds above pre-roll and minimum duration: latency, and a slow disk
 
 
@@ -111,7 +112,7 @@ class Anomalies:
         anomaly.decision = replace(anomaly.decision, picture=b"")
         event, observer = anomaly.event, self._observer
         if anomaly.recording is None:
-            observer.clip_done(event, 0.0, 0, "no packets had come")
+            observer.clip_done(event, 0.0, 0, GONE)
             return
         try:
             path = observer.clip_path(event)

@@ -12,7 +12,7 @@ from core.inference.cameras.admission import admit, usable_cores
 from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Camera, Lease
-from core.inference.cameras.memory import give_back
+from core.inference.cameras.memory import few_heaps, give_back
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import Tap, Tools
 from core.inference.cameras.view import ViewTimes
@@ -73,6 +73,7 @@ class MultiCameraManager:
 
         One whose model is refused tries again, as often as the restart budget allows, then is FAILED. Called once.
         """
+        few_heaps()
         with self._lock:
             self._running = True
             waiting = [camera for camera in self._cameras.values() if camera.request.enabled]
