@@ -1,4 +1,4 @@
-"""A small application with one picture, for the tests in a terminal: `python -m tests.tui.picture_app [live|still]`.
+"""A small application with one picture, for the tests in a terminal: `python -m tests.tui.picture_app [live] [noisy]`.
 
 `d` opens a dialog over it, `x` prints the last key pressed, `w` shows words instead.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 
 from textual import events
@@ -24,8 +25,16 @@ def picture(width: int) -> bytes:
     """Red on the left, blue on the right, and a green that changes."""
     height = width * 9 // 16
     green = next(COUNT) % 8 * 30
+    if "noisy" in sys.argv:
+        return b"P6 %d %d 255\n" % (width, height) + _noisy(width * height)
     line = bytes((250, green, 10)) * (width // 2) + bytes((10, green, 250)) * (width - width // 2)
     return b"P6 %d %d 255\n" % (width, height) + line * height
+
+
+def _noisy(pixels: int) -> bytes:
+    """A dim scene with the noise of a camera at night."""
+    noise = random.randbytes(pixels * 3)
+    return noise.translate(bytes(60 + value // 6 for value in range(256)))
 
 
 class Over(ModalScreen[None]):

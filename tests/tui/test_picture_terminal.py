@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyte
 import pytest
 
-from tests.support.pty_session import PtySession
+from tests.support.pty_session import PtySession, _emulated
 
 pytestmark = pytest.mark.terminal
 ROOT = Path(__file__).parents[2]
 PROBE = re.compile(rb"\x1b_Gi=31,[^\x1b]*\x1b\\|\x1b\[16t|\x1b\[c")
+GRAPHICS = re.compile(rb"\x1b[_P][^\x1b]*\x1b\\")
+BEGUN = re.compile(rb"\x1b(?:[_P][^\x1b]*\x1b?)?$")
 PLACED = re.compile(rb"\x1b7\x1b\[(\d+);(\d+)H\x1b_Ga=T[^;]*,i=(\d+),[^;]*,c=(\d+),r=(\d+)")
 DELETED = re.compile(rb"\x1b_Ga=d,d=I,i=(\d+)")
 SIXEL = re.compile(rb'\x1b7\x1b\[(\d+);(\d+)H\x1bP0;1;0q"1;1;(\d+);(\d+)')
@@ -26,6 +29,7 @@ class GraphicsTerminal(PtySession):
 
     def __init__(self, kind: str, *words: str, env: dict[str, str] | None = None, **more: float) -> None:
         self.kind = kind
+        self._cut = b""  # graphics that have not come as a whole
         command = [sys.executable, "-m", "tests.tui.picture_app", *words]
         super().__init__(command, columns=80, rows=24, cwd=ROOT, env=env or {}, **more)  # type: ignore[arg-type]
 
@@ -39,6 +43,17 @@ class GraphicsTerminal(PtySession):
                 reply = b"\x1b[?62;4;22c" if self.kind == "sixel" else b"\x1b[?62;22c"
             os.write(self._master, reply)
         super()._answer(data)
+
+    def feed(self) -> pyte.Screen:
+        """Without graphics: the emulator would take them for text."""
+        with self._lock:
+            fresh, self._fed = self.chunks[self._fed :], len(self.chunks)
+        stream = self._cut + b"".join(data for _, data in fresh)
+        whole = GRAPHICS.sub(b"", stream)
+        begun = BEGUN.search(whole)
+        self._cut = whole[begun.start() :] if begun else b""
+        self._stream.feed(_emulated(whole[: begun.start()] if begun else whole))
+        return self.screen
 
     @property
     def sent(self) -> bytes:
