@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from core.site import Site
 if TYPE_CHECKING:
     import docker
 
+VIDEO_GROUP = "44"  # `video` in every Debian and Ubuntu: base-passwd fixes the number
 SECOND = 10**9  # the API counts durations in nanoseconds
 
 
@@ -155,6 +157,8 @@ def _body(
             "Mounts": [_mount(mount) for mount in settings.mounts],
             "RestartPolicy": {"Name": run.restart},
             "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
+            "Devices": [_device(path) for path in run.devices],
+            "GroupAdd": sorted({_group(path) for path in run.devices}),
             "ReadonlyRootfs": run.read_only,
             "Tmpfs": {"/tmp": ""} if run.read_only else {},
         },
@@ -170,6 +174,18 @@ def _mount(mount: Mount) -> dict[str, Any]:
     """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
     kind = "volume" if mount.named else "bind"
     return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+
+
+def _device(path: str) -> dict[str, str]:
+    return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"}
+
+
+def _group(path: str) -> str:
+    """The group that may use a device: the service is no root. Of another machine's, Debian's number for `video`."""
+    try:
+        return str(os.stat(path).st_gid)
+    except OSError:
+        return VIDEO_GROUP
 
 
 def _health_check(check: HealthCheck) -> dict[str, Any]:

@@ -53,6 +53,12 @@ REFUSALS = (
         "list them with: xaiva gpu; then mend run.gpus of the preset",
     ),
     _row(
+        "device-missing",
+        r"(?:gathering device information[^\n]*?|no such device[^\n]*?)\"?(/dev/[^\s\":]+)",
+        "there is no device {1} on the engine's machine",
+        "plug it in (ls /dev/video*), or mend run.devices of the preset",
+    ),
+    _row(
         "port-taken",
         r"(?:Bind for|listen (?:tcp|udp)\d?) (\S+?):? [^\n]*already (?:allocated|in use)",
         "port {1} is taken",

@@ -36,7 +36,7 @@ from core.presets.fields import (
     Sha256,
     wrong,
 )
-from core.presets.run_fields import EnvFile, Gpus, PortText, ShmSize, VolumeText, parse_port, parse_volume
+from core.presets.run_fields import DeviceText, EnvFile, Gpus, PortText, ShmSize, VolumeText, parse_port, parse_volume
 
 _Item = TypeVar("_Item")
 
@@ -234,6 +234,7 @@ class Run(Part):
     environment: dict[EnvironmentName, PlainText] = {}
     env_files: list[EnvFile] = []
     gpus: Gpus = ""
+    devices: Annotated[list[DeviceText], _unique_text] = []
     shm_size: ShmSize = ""
     read_only: bool = False  # the root file system; volumes and /tmp stay writable
     restart: Literal["no", "on-failure", "always", "unless-stopped"] = "unless-stopped"

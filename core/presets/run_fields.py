@@ -15,6 +15,7 @@ from core.presets.fields import wrong
 _PORT = re.compile(
     r"^((?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<host>\d{1,5}):(?P<container>\d{1,5})(/(?P<protocol>tcp|udp))?$"
 )
+_DEVICE = r"^/dev/[A-Za-z0-9][A-Za-z0-9/_.:-]*$"
 _SHM = r"^([1-9]\d*(\.\d+)?([bB]|[kKmMgG][bB]?)?)?$"
 _GPUS = (
     r"^(all|none|\d+(,\d+)*|(GPU|MIG)-[0-9A-Za-z-]+(,(GPU|MIG)-[0-9A-Za-z-]+)*"
@@ -96,6 +97,12 @@ def _check_env_file(text: str) -> str:
     return text
 
 
+def _check_device(text: str) -> str:
+    if not re.fullmatch(_DEVICE, text) or ".." in PurePosixPath(text).parts:
+        raise wrong(f"{text!r} is not a device of the host", 'write, for example, "/dev/video0"')
+    return text
+
+
 def _check_shm(text: str) -> str:
     if not re.fullmatch(_SHM, text):
         raise wrong(f"{text!r} is not a size", 'write, for example, "512m" or "2g"')
@@ -116,5 +123,6 @@ _PORT_IN_SCHEMA = re.sub(r"\?P<\w+>", "", _PORT.pattern)  # group names are spel
 PortText = Annotated[str, AfterValidator(_check_port), Field(json_schema_extra={"pattern": _PORT_IN_SCHEMA})]
 VolumeText = Annotated[str, AfterValidator(_check_volume)]
 EnvFile = Annotated[str, AfterValidator(_check_env_file)]
+DeviceText = Annotated[str, AfterValidator(_check_device), Field(json_schema_extra={"pattern": _DEVICE})]
 ShmSize = Annotated[str, AfterValidator(_check_shm), Field(json_schema_extra={"pattern": _SHM})]
 Gpus = Annotated[str, AfterValidator(_check_gpus), Field(json_schema_extra={"pattern": _GPUS})]

@@ -41,6 +41,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
         environment={"HIDDEN": "yes"},
         env_files=["site.env"],
         shm_size="128m",
+        devices=["/dev/full"],
         restart="on-failure",
         health_check={"command": ["true"], "interval": 1, "timeout": 2, "start_period": 3, "retries": 4},
     )
@@ -59,11 +60,20 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
     assert mounts["/data"]["RW"]
     assert (mounts["/cache"]["Name"], mounts["/cache"]["RW"]) == ("cache", False)
     assert data["HostConfig"]["ShmSize"] == 128 << 20
+    assert [device["PathInContainer"] for device in data["HostConfig"]["Devices"]] == ["/dev/full"]
+    assert data["HostConfig"]["GroupAdd"] == [str(os.stat("/dev/full").st_gid)]
     assert data["HostConfig"]["RestartPolicy"]["Name"] == "on-failure"
     check = data["Config"]["Healthcheck"]
     assert (check["Test"], check["Interval"], check["Timeout"]) == (["CMD", "true"], 10**9, 2 * 10**9)
     assert (check["StartPeriod"], check["Retries"]) == (3 * 10**9, 4)
     assert wait_healthy(client, container.name, timeout=30).health is Health.HEALTHY
+
+
+def test_a_camera_that_is_not_plugged_in_is_said(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    with pytest.raises(EngineError) as refused:
+        launch(engine_site, NAME, preset(devices=["/dev/video99"]))
+
+    assert "there is no device /dev/video99" in refused.value.why
 
 
 def test_listing_has_all_containers_and_marks_ours(

@@ -67,6 +67,7 @@ FIELDS: tuple[Field, ...] = (
     Field("driver", "Target driver", ("target", "driver"), hint="535.183"),
     Field("ports", "Ports", ("run", "ports"), Shape.WORDS, hint="8600:8600"),
     Field("volumes", "Volumes", ("run", "volumes"), Shape.WORDS, hint="./data:/data, ./models:/models"),
+    Field("devices", "Devices", ("run", "devices"), Shape.WORDS, hint="/dev/video0"),
     Field("gpus", "GPUs at run", ("run", "gpus"), hint="all, 0,1 … empty: none"),
     Field("layers", "Layers: [name], then one requirement a line, or @file", ("layers",), Shape.LAYERS),
     Field("pins", "Pins: one a line", ("pins",), Shape.LINES),
