@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from core.errors import XaivaError
 from core.inference.accounts import Caller
 from core.inference.api.errors import Forbidden, problems
-from core.inference.cameras.manager import UnknownCamera
+from core.inference.cameras.manager import unknown
 from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
 
@@ -55,7 +55,7 @@ VisibleCamera = Annotated[str, Depends(visible)]
 def check_sees(caller: Caller, camera: str) -> None:
     """Raise UnknownCamera for a camera that the caller may not see."""
     if not caller.sees(camera):
-        raise UnknownCamera(f"Camera {camera}", "there is no camera with that id", "list them: GET /cameras")
+        raise unknown(camera)
 
 
 class _AtLeast:

@@ -134,7 +134,7 @@ class MultiCameraManager:
         with self._lock:
             removed = self._cameras.pop(camera, None)
         if removed is None:
-            raise _unknown(camera)
+            raise unknown(camera)
         removed.stop()
 
     def start_camera(self, camera: str) -> CameraStatus:
@@ -171,7 +171,7 @@ class MultiCameraManager:
         with self._lock:
             found = self._cameras.get(camera)
         if found is None:
-            raise _unknown(camera)
+            raise unknown(camera)
         return found
 
     def statuses(self) -> list[CameraStatus]:
@@ -210,5 +210,7 @@ class MultiCameraManager:
                 tidy_at = time.monotonic() + TIDY_SECONDS
 
 
-def _unknown(camera: str) -> UnknownCamera:
-    return UnknownCamera(f"Camera {camera}", "there is no camera with that id", "list them: GET /status")
+def unknown(camera: str) -> UnknownCamera:
+    """The error for an id that no camera has."""
+    remedy = "see: xaiva camera list, or GET /cameras"
+    return UnknownCamera(f"Camera {camera}", "there is no camera with that id", remedy)
