@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from core.errors import InputError
-from core.files import CHUNK, TEMPORARY_PREFIX, fsync_folder
+from core.files import CHUNK
 from core.service_client.errors import ServiceError
+from core.service_client.target import opened
 
 if TYPE_CHECKING:
     import httpx
@@ -28,22 +26,8 @@ def save(wire: Wire, path: str, target: Path, told: Told | None = None) -> Path:
 
     Raises ServiceError when the line breaks again and again, InputError for a target that cannot be written.
     """
-    try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                _fill(wire, path, file, told or (lambda _done, _all: None))
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        fsync_folder(target.parent)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error
+    with opened(target) as file:
+        _fill(wire, path, file, told or (lambda _done, _all: None))
     return target
 
 

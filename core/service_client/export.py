@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TextIO
 
 from core.errors import InputError
-from core.files import TEMPORARY_PREFIX, fsync_folder
 from core.inference.schemas import Event
+from core.service_client.target import opened
 
 Kind = Literal["csv", "json"]
 COLUMNS = (
@@ -55,22 +54,10 @@ def export(events: Iterable[Event], target: Path, kind: Kind, told: Callable[[in
 
     Raises InputError when the file cannot be written.
     """
-    try:
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                count = write(events, file, kind, told)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.fsync(file.fileno())
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        fsync_folder(target.parent)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error
+    with opened(target) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        count = write(events, text, kind, told)
+        text.detach()  # flushes, and leaves the file open
     return count
 
 

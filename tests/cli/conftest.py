@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -57,3 +59,15 @@ def xaiva(site: Site) -> Xaiva:
 def command(site: Site, *words: str) -> list[str]:
     """The command line's words for a site."""
     return [sys.executable, "-m", "core.cli", "--site", os.fspath(site.root), *words]
+
+
+@contextlib.contextmanager
+def interruptible(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that Ctrl-C reaches, also where the tests themselves run in the background, which ignores it."""
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from core.operations.ledger import Ledger
 from core.operations.model import State
 from core.site import Site
-from tests.cli.conftest import Xaiva, command
+from tests.cli.conftest import Xaiva, command, interruptible
 from tests.operations.support import KINDS, first_line, until
 
 
@@ -71,7 +70,7 @@ def test_cancel_and_retry(xaiva: Xaiva, ledger: Ledger, site: Site) -> None:
 
 def test_one_follows_what_another_started_and_leaves_it_running(ledger: Ledger, site: Site) -> None:
     operation = ledger.start("wait", "thing")
-    with subprocess.Popen(command(site, "ops", "follow", str(operation.id)), stdout=subprocess.PIPE) as child:
+    with interruptible(command(site, "ops", "follow", str(operation.id))) as child:
         assert child.stdout is not None
         while b"waiting" not in child.stdout.readline():
             pass
@@ -151,7 +150,7 @@ def _own(site: Site, *words: str) -> list[str]:
 
 
 def test_ctrl_c_cancels_what_it_started(ledger: Ledger, site: Site) -> None:
-    with subprocess.Popen(_own(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    with interruptible(_own(site)) as child:
         assert child.stdout is not None
         while b"waiting" not in child.stdout.readline():
             pass

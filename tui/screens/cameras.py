@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
 from textual import on
-from textual.widget import Widget
 
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
 from tui.actions import bindings
 from tui.present import cameras as present
-from tui.screens.base import ListScreen
+from tui.screens.picture_list import PictureListScreen
 from tui.screens.thresholds import Thresholds
 from tui.widgets.choice_list import ChoiceList, Row
 from tui.widgets.panel import Formatter, nothing
-from tui.widgets.picture import PictureView
 
 STEP = 0.01  # of the threshold, a key
 LEARN_MINUTES = 10.0
 SUSPEND_MINUTES = 60.0
 
 
-class CamerasScreen(ListScreen):
+class CamerasScreen(PictureListScreen):
     """The service's cameras; below them the picture and the facts of the one under the cursor."""
 
     NAME = "cameras"
@@ -39,15 +37,6 @@ class CamerasScreen(ListScreen):
         super().__init__()
         self._thresholds = Thresholds(self, self.update_now)
 
-    def extras(self) -> Iterable[Widget]:
-        """The live picture."""
-        yield PictureView(id="picture")
-
-    def on_mount(self) -> None:
-        """Keys go to the list; Tab brings them to the facts, which then scroll."""
-        super().on_mount()
-        self.query_one("#detail").can_focus = True
-
     def rows(self, value: ServiceStatus) -> list[Row]:
         """One row a camera."""
         return [Row(camera.id, present.row(self._thresholds.shown(camera))) for camera in value.cameras]
@@ -59,9 +48,9 @@ class CamerasScreen(ListScreen):
         words = present.no_picture(camera)
         title = present.title(camera) if camera else "Picture"
         if camera is None or words:
-            self._picture.aim(camera.id if camera else "", None, words=words if camera else "", title=title)
+            self.picture.aim(camera.id if camera else "", None, words=words if camera else "", title=title)
         else:
-            self._picture.aim(camera.id, self._fetch(camera.id), live=True, title=title)
+            self.picture.aim(camera.id, self._fetch(camera.id), live=True, title=title)
 
     def chosen(self) -> None:
         """Another camera: its picture."""
@@ -78,28 +67,10 @@ class CamerasScreen(ListScreen):
         found = next((one for one in status.cameras if one.id == self.choices.key), None) if status else None
         return self._thresholds.shown(found) if found else None
 
-    @property
-    def _picture(self) -> PictureView:
-        return self.query_one("#picture", PictureView)
-
     def _fetch(self, camera: str) -> Callable[[int], bytes]:
         return lambda width: self.console.service.thumbnail(camera, width)
 
-    def on_screen_suspend(self) -> None:
-        """The terminal's own picture must not lie over what comes now."""
-        self._picture.set_in_view(False)
-
-    def on_screen_resume(self) -> None:
-        """In view again."""
-        super().on_screen_resume()
-        if self.is_mounted:
-            self._picture.set_in_view(True)
-
     # -- looking ------------------------------------------------------------------------------------------------------
-
-    def action_picture(self) -> None:
-        """A fresh one."""
-        self._picture.show_now()
 
     @on(ChoiceList.Chosen, "#choices")
     def action_large(self) -> None:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
-from textual.widget import Widget
 
 from core.inference.schemas import Event, EventQuery, ServiceStatus
 from tui.actions import bindings
 from tui.event_feed import EventFeed, EventList
 from tui.present import events as present
 from tui.present.figures import size
-from tui.screens.base import ListScreen
+from tui.screens.picture_list import PictureListScreen
 from tui.screens.save import Told, Work
 from tui.widgets.choice_list import ChoiceList, Row
 from tui.widgets.panel import Formatter, nothing
-from tui.widgets.picture import Fetch, PictureView
+from tui.widgets.picture import Fetch
 
 
-class EventsScreen(ListScreen):
+class EventsScreen(PictureListScreen):
     """The newest events that pass the filter; below them the picture and the facts of the one under the cursor."""
 
     NAME = "events"
@@ -42,15 +41,10 @@ class EventsScreen(ListScreen):
 
     # -- what is shown ------------------------------------------------------------------------------------------------
 
-    def extras(self) -> Iterable[Widget]:
-        """The event's picture."""
-        yield PictureView(id="picture")
-
     def on_mount(self) -> None:
-        """Ask for everything; Tab brings the keys to the facts, which then scroll."""
+        """Ask for everything."""
         self._ask_for(self._query)
         super().on_mount()
-        self.query_one("#detail").can_focus = True
 
     def _ask_for(self, query: EventQuery) -> None:
         self._query = query
@@ -76,11 +70,11 @@ class EventsScreen(ListScreen):
 
     def _aim_picture(self, event: Event | None) -> None:
         if event is None:
-            self._picture.aim("", None, title="Picture")
+            self.picture.aim("", None, title="Picture")
         elif not event.snapshot:
-            self._picture.aim(event.id, None, words="no picture was kept", title="Picture")
+            self.picture.aim(event.id, None, words="no picture was kept", title="Picture")
         else:
-            self._picture.aim(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
+            self.picture.aim(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
 
     def chosen(self) -> None:
         """Its picture; at the end of the list the next page."""
@@ -106,26 +100,8 @@ class EventsScreen(ListScreen):
         listed: EventList | None = self.reading("events").value
         return next((one for one in listed.events if one.id == self.choices.key), None) if listed else None
 
-    @property
-    def _picture(self) -> PictureView:
-        return self.query_one("#picture", PictureView)
-
     def _fetch(self, event: str) -> Fetch:
         return lambda width: self.console.service.event_thumbnail(event, width)
-
-    def on_screen_suspend(self) -> None:
-        """The terminal's own picture must not lie over what comes now."""
-        self._picture.set_in_view(False)
-
-    def on_screen_resume(self) -> None:
-        """In view again."""
-        super().on_screen_resume()
-        if self.is_mounted:
-            self._picture.set_in_view(True)
-
-    def action_picture(self) -> None:
-        """A fresh one."""
-        self._picture.show_now()
 
     @on(ChoiceList.Chosen, "#choices")
     def action_large(self) -> None:

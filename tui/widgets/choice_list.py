@@ -74,7 +74,7 @@ class ChoiceList(ScrollView, can_focus=True):
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:
         super().__init__(id=id, classes="panel")
         self.columns = list(columns)
-        self.empty = empty
+        self._empty = empty
         self.marked: list[str] = []
         self.wanted = ""
         self._all: list[Row] = []
@@ -95,6 +95,17 @@ class ChoiceList(ScrollView, can_focus=True):
     def keys(self) -> list[str]:
         """The keys of the rows that pass the filter, in order."""
         return [row.key for row in self._rows]
+
+    @property
+    def empty(self) -> str:
+        """What stands there while there is nothing to choose from."""
+        return self._empty
+
+    @empty.setter
+    def empty(self, words: str) -> None:
+        if words != self._empty:
+            self._empty = words
+            self.refresh()
 
     def show(self, rows: Sequence[Row], state: str = "", role: str = "") -> None:
         """Replace the rows; the cursor stays on its key, or where it was when that is gone."""
@@ -147,7 +158,7 @@ class ChoiceList(ScrollView, can_focus=True):
             return ()
         return (
             Span("  "),
-            Span(f"nothing matches “{self.wanted}”" if self._all and self.wanted else self.empty, "dim"),
+            Span(f"nothing matches “{self.wanted}”" if self._all and self.wanted else self._empty, "dim"),
         )
 
     def notify_style_update(self) -> None:

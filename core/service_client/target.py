@@ -1,0 +1,22 @@
+"""Files that what the service sends is written to: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from core.errors import InputError
+from core.files import replacing
+
+
+@contextlib.contextmanager
+def opened(target: Path) -> Iterator[BinaryIO]:
+    """The file that takes the place of `target` once the block ends well. Raises InputError if it cannot be written."""
+    try:
+        with replacing(target) as file:
+            yield file
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error

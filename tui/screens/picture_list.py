@@ -1,0 +1,42 @@
+"""A list with the picture of what the cursor is on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.widget import Widget
+
+from tui.screens.base import ListScreen
+from tui.widgets.picture import PictureView
+
+
+class PictureListScreen(ListScreen):
+    """Below the list the picture, and beside it the facts, which scroll once Tab has brought the keys there."""
+
+    def extras(self) -> Iterable[Widget]:
+        """The picture."""
+        yield PictureView(id="picture")
+
+    def on_mount(self) -> None:
+        """Keys go to the list; Tab brings them to the facts."""
+        super().on_mount()
+        self.query_one("#detail").can_focus = True
+
+    @property
+    def picture(self) -> PictureView:
+        """Where the picture is drawn."""
+        return self.query_one("#picture", PictureView)
+
+    def on_screen_suspend(self) -> None:
+        """The terminal's own picture must not lie over what comes now."""
+        self.picture.set_in_view(False)
+
+    def on_screen_resume(self) -> None:
+        """In view again."""
+        super().on_screen_resume()
+        if self.is_mounted:
+            self.picture.set_in_view(True)
+
+    def action_picture(self) -> None:
+        """A fresh one."""
+        self.picture.show_now()
