@@ -2,8 +2,8 @@
 
 `python -m benchmarks.soak --minutes 20` is the real one; `python -m benchmarks soak` runs one minute of it. Ends with 1
 when resident memory grows by more than 1 MB a minute after the warm-up (told of runs of five minutes and more), when a
-thread or a file descriptor is left at the end, or when a clip failed although its camera was there. Memory is what it
-came down to in each minute: the service gives back once a minute what dead connections left.
+thread or a file descriptor is left at the end, or when a clip failed although its camera was there. Memory is taken at
+rest: once a minute all cameras go, so that how many are live just then says nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from benchmarks._cameras import Counting, managed, resident_bytes
 from core.inference.cameras.anomalies import GONE
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.memory import give_back
 from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.support.rtsp import Live, RtspServer, make_clip
 
 CAMERAS = 8
 STEP_SECONDS = 1.0
+REST_SECONDS = 5.0  # that the readers of removed cameras may take to end
 WARM_UP = 0.25  # of the run: pools of memory fill, every path has been taken
 SLOPE_MB = 1.0  # a minute
 JUDGED_MINUTES = 5.0
@@ -94,21 +96,21 @@ def _round(
     seed: int,
     say: Callable[[str], object] = lambda _: None,
 ) -> Soaked:
-    samples: list[tuple[float, float]] = []
+    at_rest: list[tuple[float, float]] = []
     with managed(folder, backoff=BACKOFF, maximum=CAMERAS) as (manager, observer):
         churn = _Churn(manager, server, clip, random.Random(seed))
         began = told = time.monotonic()
         while (now := time.monotonic()) - began < seconds:
             churn.step()
-            samples.append((now - began, resident_bytes() / 1e6))
             if now - told >= 60:
                 told = now
-                say(f"{(now - began) / 60:.0f} min: {samples[-1][1]:.1f} MB, {_doing(manager, observer)}")
+                doing = f"{resident_bytes() / 1e6:.1f} MB, {_doing(manager, observer)}"
+                churn.rest()
+                at_rest.append((now - began, resident_bytes() / 1e6))
+                say(f"{(now - began) / 60:.0f} min: {doing}; at rest {at_rest[-1][1]:.1f} MB")
             time.sleep(STEP_SECONDS)
-        churn.heal()
-        for status in manager.statuses():
-            manager.remove(status.id)
-    warm = _lowest([sample for sample in samples if sample[0] >= WARM_UP * seconds])
+        churn.rest()
+    warm = [sample for sample in at_rest if sample[0] >= WARM_UP * seconds]
     failed = [why for why in observer.clips if why not in ("", GONE)]
     return Soaked([], 0, slope(warm), churn.steps, observer.events, failed, churn.went_live)
 
@@ -142,7 +144,17 @@ class _Churn:
         actions = [self._add, self._remove, self._restart, self._change, self._change, self._fault]
         self._chance.choice(actions)()
 
-    def heal(self) -> None:
+    def rest(self) -> None:
+        """Heal the server, let every camera go, and give back what they held."""
+        self._heal()
+        for name in self._names():
+            self._manager.remove(name)
+        deadline = time.monotonic() + REST_SECONDS
+        while time.monotonic() < deadline and any(one.name.startswith("camera-") for one in threading.enumerate()):
+            time.sleep(0.1)
+        give_back()
+
+    def _heal(self) -> None:
         """Bring the server back when it is ill."""
         if self._ill is not None:
             self._ill()
@@ -178,22 +190,13 @@ class _Churn:
 
     def _fault(self) -> None:
         if self._ill is not None:
-            self.heal()
+            self._heal()
         elif self._chance.random() < 0.5:
             self._server.freeze()
             self._ill = self._server.thaw
         else:
             self._server.kill()
             self._ill = self._server.start
-
-
-def _lowest(samples: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The smallest of each minute."""
-    minutes: dict[int, tuple[float, float]] = {}
-    for sample in samples:
-        minute = int(sample[0] // 60)
-        minutes[minute] = min(minutes.get(minute, sample), sample, key=lambda one: one[1])
-    return list(minutes.values())
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> float:
