@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "user": ("users", "Who may log in to the inference service."),
     "login": ("login", "Log in to the inference service."),
     "logout": ("login", "End that login."),
+    "password": ("login", "Change your own password."),
     "ops": ("operations", "Long work: list, show, follow, cancel, retry."),
     "gpu": ("machine", "The GPUs of this machine."),
     "host": ("machine", "CPU, memory, disks and network of this machine."),

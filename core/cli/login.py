@@ -1,4 +1,4 @@
-"""`xaiva login` and `xaiva logout`: who the console and the command line are for the inference service."""
+"""`xaiva login`, `logout` and `password`: who the console and the command line are for the inference service."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import click
 from core.cli import output
 from core.cli.service import ask_password, client
 from core.cli.session import Session, json_option
+from core.errors import InputError
 
 
 @click.command("login")
@@ -34,3 +35,20 @@ def logout_command(session: Session, as_json: bool) -> None:
         output.print_json({"user": name, "state": "logged out" if name else "not logged in"})
     else:
         click.echo(f"{name} is logged out" if name else "nobody was logged in")
+
+
+@click.command("password")
+@json_option
+@click.pass_obj
+def password_command(session: Session, as_json: bool) -> None:
+    """Change your own password. The current and the new one are asked for, or are two lines of the standard input."""
+    service = client(session)
+    name = service.logged_in()
+    if not name:
+        raise InputError("Password", "nobody is logged in here", "log in first: xaiva login NAME")
+    current = ask_password(f"Current password of {name}")
+    service.change_password(current, ask_password("New password", twice=True))
+    if as_json:
+        output.print_json({"user": name, "state": "changed"})
+    else:
+        click.echo(f"{name}: the password is changed, and every other login of yours has ended")

@@ -24,6 +24,7 @@ from core.inference.schemas import (
     LearnRequest,
     LedgerStatus,
     Login,
+    PasswordChange,
     Protect,
     Refresh,
     Rule,
@@ -102,6 +103,13 @@ class ServiceClient:
         if self._wire.session:
             self._wire.session.keep(tokens)
         return tokens
+
+    def change_password(self, current: str, new: str) -> None:
+        """Change the password of whoever is logged in; their other logins end. Raises InputError for a wrong one."""
+        body = PasswordChange.model_validate({"current": current, "new": new})
+        tokens = self._ask("POST", "/auth/password", Tokens, body)
+        if self._wire.session:
+            self._wire.session.keep(tokens)
 
     def logout(self) -> None:
         """End the login at the service and forget it here; the latter happens even if the service is away."""

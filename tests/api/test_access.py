@@ -26,6 +26,7 @@ RULES = {
     "POST /auth/login": "",
     "POST /auth/refresh": "",
     "POST /auth/logout": "",
+    "POST /auth/password": "viewer",
     "GET /auth/me": "viewer",
     "GET /metrics": "viewer",
     "GET /status": "viewer",

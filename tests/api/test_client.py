@@ -47,6 +47,19 @@ def test_a_login_is_kept_private_and_goes_before_the_token(running: Running, tmp
     assert client.status().cameras
 
 
+def test_a_new_password_ends_every_other_login(running: Running, tmp_path: Path) -> None:
+    person(running, tmp_path / "other.json").login("viewer", PASSWORD)
+    client = person(running, tmp_path / "session.json")
+    client.login("viewer", PASSWORD)
+    with pytest.raises(InputError, match="the current one is wrong"):
+        client.change_password("something else", "a better password")
+    client.change_password(PASSWORD, "a better password")
+    assert client.me().name == "viewer"
+    with pytest.raises(NotLoggedIn):
+        person(running, tmp_path / "other.json", token="").me()
+    client.change_password("a better password", PASSWORD)
+
+
 def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> None:
     file = tmp_path / "session.json"
     client = person(running, file)

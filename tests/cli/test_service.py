@@ -182,7 +182,14 @@ def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Here, site: S
     refused = served("user", "list")
     assert refused.code == 1
     assert served("camera", "list").code == 0
+    assert served("password", stdin="not her password\nanother good one\n").code == 2
+    assert good(served("password", "--json", stdin=f"{PASSWORD.strip()}\nanother good one\n"))["user"] == "ana"
+    assert served("camera", "list").code == 0
     assert good(served("logout", "--json"))["user"] == "ana"
+    assert served("password", stdin="a\nb\n").code == 2
+    assert served("login", "ana", stdin=PASSWORD).code == 1
+    assert good(served("login", "ana", "--json", stdin="another good one\n"))["user"] == "ana"
+    good(served("logout", "--json"))
     changed = good(served("user", "edit", "ana", "--role", "operator", "--all-cameras", "--json"))["user"]
     assert (changed["role"], changed["cameras"]) == ("operator", None)
     assert served("user", "edit", "ana").code == 2

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from core.errors import InputError
 from core.inference.accounts import logins
 from core.inference.accounts.access_token import LIFETIME, AccessTokens, refused
 from core.inference.accounts.caller import THE_SERVICE, Caller
@@ -22,7 +23,7 @@ from core.inference.accounts.secret_file import SHORTEST, secret_of
 from core.inference.accounts.users import Users, cameras_of
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
-from core.inference.schemas import Login, Role, Tokens
+from core.inference.schemas import Login, PasswordChange, Role, Tokens, UserUpdate
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,25 @@ class Accounts:
                 logins.end(session, family)
 
         self._database.write(work)
+
+    def change_password(self, name: str, change: PasswordChange, address: str) -> Future[Tokens]:
+        """Give a user another password, if the current one is right; the tokens are of a new login, the only one left.
+
+        The future raises InputError for a wrong one, which counts as a try to log in. Raises TooManyLogins.
+        """
+        wait = self._limiter.attempt(name, address)
+        if wait:
+            raise TooManyLogins("too many tries", wait)
+
+        def work() -> Tokens:
+            try:
+                self._login(Login(name=name, password=change.current), address)
+            except Unauthorised:
+                raise InputError("Password", "the current one is wrong", "type it again") from None
+            self.users.update(name, UserUpdate(password=change.new))
+            return self._login(Login(name=name, password=change.new), address)
+
+        return self._passwords.submit(work)
 
     def in_turn(self, work: Callable[[], Result]) -> Future[Result]:
         """Run what sets a password, a few at a time with the logins. Raises TooManyLogins when too many wait."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from core.inference.accounts import UnknownUser
 from core.inference.accounts.caller import SERVICE_NAME
 from core.inference.api.access import Asking, Service, at_least, everybody
-from core.inference.schemas import Login, Refresh, Role, Tokens, User
+from core.inference.schemas import Login, PasswordChange, Refresh, Role, Tokens, User
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -31,6 +31,15 @@ def refresh(service: Service, body: Refresh) -> Tokens:
 def logout(service: Service, body: Refresh) -> None:
     """End the login of a refresh token, its access tokens included. A token that is not known is no error."""
     service.accounts.logout(body.refresh)
+
+
+@router.post("/password", **at_least(Role.VIEWER, 404, 429))
+async def password(request: Request, service: Service, caller: Asking, body: PasswordChange) -> Tokens:
+    """Change one's own password: 422 when the current one is wrong. Every other login of the user ends."""
+    if caller.name == SERVICE_NAME:
+        raise UnknownUser(SERVICE_NAME)
+    address = request.client.host if request.client else ""
+    return await asyncio.wrap_future(service.accounts.change_password(caller.name, body, address))
 
 
 @router.get("/me", **at_least(Role.VIEWER, 404))

@@ -53,7 +53,7 @@ from core.inference.schemas.service import (
     ServiceStatus,
     StorageStatus,
 )
-from core.inference.schemas.users import Login, Refresh, Role, Tokens, User, UserRequest, UserUpdate
+from core.inference.schemas.users import Login, PasswordChange, Refresh, Role, Tokens, User, UserRequest, UserUpdate
 
 __all__ = [
     "API_VERSION",
@@ -91,6 +91,7 @@ __all__ = [
     "Moment",
     "Name",
     "OutboxStatus",
+    "PasswordChange",
     "Priority",
     "Problem",
     "Protect",

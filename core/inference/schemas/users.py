@@ -65,6 +65,13 @@ class Login(Asked):
     password: Annotated[SecretStr, Field(max_length=256)]
 
 
+class PasswordChange(Asked):
+    """A new password of one's own; it ends every login but the one it is answered with."""
+
+    current: Annotated[SecretStr, Field(max_length=256)]
+    new: Password
+
+
 class Refresh(Asked):
     """A refresh token, good for one use."""
 
