@@ -82,6 +82,9 @@ def _choose(wish: Wish) -> Choice:
     cpu = Choice("cpu", (CPU,))
     if wish == "cpu":
         return cpu
+    gpu, why = _gpu()
+    if gpu is None and wish == "auto":
+        return Choice("cpu", (CPU,), why)  # without loading ONNX Runtime: a service of motion alone never needs it
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA counts GPUs as NVML does
     try:
         onnxruntime = runtime()
@@ -90,7 +93,6 @@ def _choose(wish: Wish) -> Choice:
             raise
         return Choice("cpu", (CPU,), error.why)
     available = onnxruntime.get_available_providers()
-    gpu, why = _gpu()
     wanted = Choice("tensorrt", (TENSORRT, CUDA, CPU)) if wish == "tensorrt" else Choice("cuda", (CUDA, CPU))
     why = why or obstacle(wanted.name, gpu, available, _version(onnxruntime.__version__), _cuda_of(onnxruntime))
     why = why or _probe(onnxruntime, wanted)
