@@ -16,7 +16,7 @@ import pytest
 from core.cli import app
 from core.site import Site
 from tests.cli.conftest import Xaiva
-from tests.inference.conftest import TOKEN, ServiceProcess
+from tests.inference.conftest import TOKEN, ServiceProcess, running_service
 from tests.support import require, rtsp
 from tests.support.rtsp import Live, RtspServer
 
@@ -52,14 +52,8 @@ def camera() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One service for all of them."""
-    data = tmp_path_factory.mktemp("service") / "data"
-    data.mkdir()
-    running = ServiceProcess(data)
-    try:
-        yield running.ready()
-    finally:
-        running.process.kill()
-        running.process.wait()
+    with running_service(tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 @pytest.fixture

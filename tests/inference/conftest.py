@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -86,6 +86,18 @@ class ServiceProcess:
         """End it as an engine does; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(10)
+
+
+@contextmanager
+def running_service(folder: Path) -> Iterator[ServiceProcess]:
+    """A service with its data in `folder`, which is killed at the end."""
+    (folder / "data").mkdir()
+    running = ServiceProcess(folder / "data")
+    try:
+        yield running.ready()
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 @pytest.fixture

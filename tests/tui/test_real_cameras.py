@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from core.site import Site
-from tests.inference.conftest import TOKEN, ServiceProcess
+from tests.inference.conftest import TOKEN, ServiceProcess, running_service
 from tests.support import require, rtsp
 from tests.support.rtsp import Live, RtspServer
 from tests.tui.support import shows, text, until
@@ -39,14 +39,8 @@ def server() -> Iterator[RtspServer]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """One service for all of them."""
-    data = tmp_path_factory.mktemp("service") / "data"
-    data.mkdir()
-    running = ServiceProcess(data)
-    try:
-        yield running.ready()
-    finally:
-        running.process.kill()
-        running.process.wait()
+    with running_service(tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 SiteOf = Callable[..., Site]

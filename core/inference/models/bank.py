@@ -123,6 +123,7 @@ class BankStore:
             raise BrokenBank(f"{path}", f"it cannot be read: {error.strerror}", again) from error
         try:
             bank = _parse(raw)
+        # NotImplementedError is zipfile's word for a compression that no bank is written with.
         except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
             raise BrokenBank(f"{path}", "the file is damaged", again) from error
         if bank is None:
