@@ -93,7 +93,7 @@ class Sources:
         self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
-        """Every source by name, with its interval in seconds."""
+        """Every source by name, with its interval in seconds; in the order in which they ask for the first time."""
         return {
             "gpus": (self.gpus, LIVE),
             "host": (self.host, LIVE),

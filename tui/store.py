@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from core.errors import XaivaError
 T = TypeVar("T")
 LATE = 2.0  # a reading older than its interval plus this many seconds is stale
 NOT_DRAWN = 3.0  # seconds after which a source asks even though no frame has been drawn
+TURN = 0.5  # seconds a source waits for its turn to ask for the first time
 FIRST_ANSWER = 3.0  # how long the first answer may take before the panel says that it is waiting
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,36 @@ class Reading(Generic[T]):
         return "", ""
 
 
+class Turns:
+    """Lets sources ask for the first time one after another, in the order of `names`.
+
+    The first time loads modules, which is work for the one interpreter: side by side none would have an answer until
+    all had loaded everything. One that hangs holds up the others for TURN seconds and no longer.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._waiting: list[str] = []
+        self._busy = ""
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """The turn of one of them."""
+        with self._changed:
+            self._waiting.append(name)
+            self._changed.wait_for(lambda: not self._busy and name == min(self._waiting, key=self._names.index), TURN)
+            self._waiting.remove(name)
+            self._busy = name
+        try:
+            yield
+        finally:
+            with self._changed:
+                if self._busy == name:
+                    self._busy = ""
+                self._changed.notify_all()
+
+
 class Source(Generic[T]):
     """One thing that is asked every `every` seconds, while someone watches it."""
 
@@ -57,8 +89,10 @@ class Source(Generic[T]):
         fetch: Callable[[], T],
         every: float,
         changed: Callable[[str], None],
+        turns: Turns,
         begin: threading.Event | None = None,
     ) -> None:
+        """`turns`: who asks for the first time after whom. `begin`: it asks when that is set, or a while later."""
         self.name = name
         self.usual = every
         self.every = every
@@ -66,6 +100,7 @@ class Source(Generic[T]):
         self._fetch = fetch
         self._changed = changed
         self._begin = begin
+        self._turn: AbstractContextManager[None] = turns.of(name)  # taken once
         self._value: T | None = None
         self._value_at = 0.0
         self._error: XaivaError | None = None
@@ -124,7 +159,9 @@ class Source(Generic[T]):
         while not self._closed and self._thread is me:
             self._wake.clear()
             if self.watched:
-                self._ask(me)
+                turn, self._turn = self._turn, nullcontext()
+                with turn:
+                    self._ask(me)
                 self._wake.wait(self.every)
             else:
                 self._wake.wait()
@@ -171,8 +208,9 @@ class Store:
     ) -> None:
         """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up."""
         self._drawn = threading.Event()
+        turns = Turns(tuple(fetchers))
         self._sources = {
-            name: Source(name, fetch, every, changed, None if quick is None or name in quick else self._drawn)
+            name: Source(name, fetch, every, changed, turns, None if quick is None or name in quick else self._drawn)
             for name, (fetch, every) in fetchers.items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ IDLE_SECONDS = 2.0  # an unused connection is closed before the service does it 
 _INPUT_CODES = (404, 409, 413, 422)  # the request itself is at fault
 
 Answer = TypeVar("Answer")
+
+# httpx has a command line of its own and imports it, with pygments and half of rich: longer than all the rest of it.
+# Where that one module cannot be imported it does without.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 class Wire:

@@ -135,3 +135,36 @@ def test_what_loads_much_is_asked_when_the_first_frame_is_drawn(monkeypatch: pyt
     store.drawn()
     wait(lambda: asked == ["quick", "slow"])
     store.close()
+
+
+def test_sources_ask_for_the_first_time_one_after_another_and_one_that_hangs_holds_up_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    together, most, gone_on, lock = 0, 0, threading.Event(), threading.Lock()
+
+    def fetch(name: str) -> None:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        gone_on.wait(0.02 if name != "engine" else 30)
+        with lock:
+            together -= 1
+
+    def ask(*names: str) -> Store:
+        store = Store({name: (partial(fetch, name), 60) for name in names}, lambda _: None)
+        store.watch(names)
+        return store
+
+    stores = [ask("cameras", "operations", "presets")]
+    try:
+        wait(lambda: all(stores[0].reading(name).age for name in ("cameras", "operations", "presets")))
+        assert most == 1
+        monkeypatch.setattr(store_module, "TURN", 0.05)
+        stores.append(ask("engine", "presets"))
+        wait(lambda: stores[1].reading("presets").age)
+        assert stores[1].reading("engine").age is None
+    finally:
+        gone_on.set()
+        for store in stores:
+            store.close()
