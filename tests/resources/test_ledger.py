@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,14 +187,38 @@ def test_what_goes_while_another_loads_hides_nothing(gpu: Gpu, pool: ResourcePoo
     assert pool.status().ours == pytest.approx(750 * MIB, abs=2)
 
 
-def test_a_driver_that_hangs_leaves_the_last_figures(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.telemetry.gpus.DEADLINE_SECONDS", 0.2)
+def test_a_driver_that_hangs_leaves_the_last_figures(gpu: Gpu) -> None:
     device = GpuMemory()
     before = device.read()
     device._sampler._deadline = 0.2
-    gpu.nvml.say("gpu gtx1060", "hang all")
-    assert device.read() == before
+    gpu.nvml.say(*GPU, "hang all")
+    assert device.read() == replace(before, fresh=False)
     device.close()
+
+
+def test_a_driver_that_hangs_meanwhile_measures_nothing(gpu: Gpu, costs: Costs) -> None:
+    """Its old figures would say that the model costs nothing, now and after every restart."""
+
+    class Late(Model):
+        def load(self) -> None:
+            super().load()
+            gpu.nvml.say(*GPU, "hang all")
+
+    device = GpuMemory()
+    device._sampler._deadline = 0.2
+    pool = ResourcePool(Budget(device, reserve=0), costs=costs)
+    pool.lease("a", ModelSpec(lambda: Late(gpu, 900), 100 * MIB))
+    assert (model(pool, "a").cost, model(pool, "a").measured, costs.kept) == (100 * MIB, False, {})
+    pool.close()
+
+
+def test_what_cannot_even_be_made_changes_no_measurement(gpu: Gpu, pool: ResourcePool) -> None:
+    def meanwhile() -> None:
+        with pytest.raises(LoadFailed, match="ZeroDivisionError"):
+            pool.lease("bad", ModelSpec(lambda: Model(gpu, 1 // 0), 200 * MIB))
+
+    with pool.lease("good", ModelSpec(lambda: Model(gpu, 700, meanwhile), 100 * MIB)) as lease:
+        assert lease.cost == 700 * MIB
 
 
 @pytest.mark.parametrize(
@@ -248,9 +273,12 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("core.inference.resources.devices._CGROUPS", tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text(f"{100 * MIB}\n")
+    (tmp_path / "memory.stat").write_text(f"anon {40 * MIB}\nfile {60 * MIB}\ninactive_file 0\n")
     unlimited = HostMemory(MIB).read().free
     (tmp_path / "memory.max").write_text(f"{150 * MIB}\n")
     assert HostMemory(MIB).read().free == 50 * MIB < unlimited
+    (tmp_path / "memory.stat").write_text(f"anon {40 * MIB}\nfile {60 * MIB}\ninactive_file {30 * MIB}\n")
+    assert HostMemory(MIB).read().free == 80 * MIB  # written clips are cached, and the cache gives way
 
 
 def test_costs_survive_a_restart(database_url: str) -> None:

@@ -20,15 +20,9 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import Lease, LoadFailed, ModelSpec, NoRoom, ResourcePool
 from tests.resources.parts import MIB, Ask, Costs, Memory, Model
 from tests.support.race import preempted, together
+from tests.support.receivers import until
 
 RESOURCES = Path(core.inference.resources.__file__).parent
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -228,7 +222,7 @@ def test_no_more_models_go_than_need_to_and_none_when_it_would_not_help(memory: 
     with pool.lease("used", spec(memory, 300)), pytest.raises(NoRoom) as caught:
         pool.lease("big", spec(memory, 350))
     assert state(pool, "idle") == "idle"
-    for said in ("needs 350 MB", "100 MB are left of 1000 MB", "100 MB are kept in reserve", "used 300 MB (1 cameras)"):
+    for said in ("needs 350 MB", "100 MB are left of 1000 MB", "100 MB are kept in reserve", "used 300 MB by 1"):
         assert said in caught.value.why
     assert state(pool, "big") == "failed"
     pool.lease("big", spec(memory, 300)).release()  # "idle" had to go, "pinned" did not
@@ -241,6 +235,28 @@ def test_what_others_use_counts(memory: Memory, pool: ResourcePool) -> None:
         pool.lease("a", spec(memory, 200))
     memory.others = 0
     pool.lease("a", spec(memory, 200)).release()
+
+
+def test_none_goes_when_others_use_what_it_would_give(memory: Memory, pool: ResourcePool) -> None:
+    pool.lease("idle", spec(memory, 300)).release()
+    memory.others = 650 * MIB  # half of the reserve with it
+    with pytest.raises(NoRoom, match="0 MB are left"):
+        pool.lease("a", spec(memory, 300))
+    assert state(pool, "idle") == "idle"
+
+
+def test_a_machine_without_threads_to_spare_holds_up_nobody(
+    memory: Memory, pool: ResourcePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LoadFailed, match="can't start new thread"):
+            pool.lease("a", spec(memory, 100))
+    assert (memory.used, pool.status().ours) == (0, 0)
+    pool.lease("a", spec(memory, 100)).release()
 
 
 def test_closing_closes_all_and_refuses_leases(memory: Memory, pool: ResourcePool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,19 +13,26 @@ from core.telemetry.gpus import Gpu, GpuSample, GpuSampler, GpuState
 logger = logging.getLogger(__name__)
 
 _CGROUPS = Path("/sys/fs/cgroup")
+# Of cgroup 2 and of 1: the folder there, the limit, what is used, and which of that is cache that gives way.
+_LIMITS = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True)
 class Reading:
     """Bytes now. `free` is what the device could still give, whatever the budget says; `used` by everyone.
 
-    `own` is this process's part, None when it cannot be told: from inside a container NVML names nobody's.
+    `own` is this process's part, None when it cannot be told: from inside a container NVML names nobody's. Not
+    `fresh`: the device does not answer, and this is what it said last.
     """
 
     total: int
     used: int
     free: int
     own: int | None
+    fresh: bool = True
 
 
 class Device(Protocol):
@@ -34,7 +41,7 @@ class Device(Protocol):
     name: str
 
     def read(self) -> Reading:
-        """The memory now; the last that was known when the device does not answer."""
+        """The memory now; the last that was known, no longer fresh, when the device does not answer."""
 
     def close(self) -> None:
         """Give back what reading needed."""
@@ -68,7 +75,8 @@ class GpuMemory:
         gpu = next((gpu for gpu in sample.gpus if gpu.index == self._index), None)
         if sample.state is GpuState.OK and gpu is not None and gpu.memory_total:
             self._last = _reading(gpu)
-        return self._last
+            return self._last
+        return replace(self._last, fresh=False)
 
     def close(self) -> None:
         """End the process that asks NVML."""
@@ -128,12 +136,17 @@ def _resident() -> int:
 
 def _available() -> int:
     """What the machine could give without swapping, and no more than the container's own limit leaves."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
-    limits = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    for limit, used in limits:  # of cgroup 2 and of 1
+    free = _figures(Path("/proc/meminfo"))["MemAvailable:"] * 1024
+    for folder, limit, used, cache in _LIMITS:
+        group = _CGROUPS / folder
         try:
-            free = min(free, int((_CGROUPS / limit).read_text()) - int((_CGROUPS / used).read_text()))
+            left = int((group / limit).read_text()) - int((group / used).read_text())
+            free = min(free, left + _figures(group / "memory.stat").get(cache, 0))
         except (OSError, ValueError):  # another version, or "max": no limit
             continue
     return max(0, free)
+
+
+def _figures(path: Path) -> dict[str, int]:
+    """The lines `name number …` of a file of the kernel's."""
+    return {words[0]: int(words[1]) for line in path.read_text().splitlines() if len(words := line.split()) > 1}

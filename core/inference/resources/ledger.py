@@ -36,18 +36,21 @@ class Charge:
 
 @dataclass(frozen=True)
 class Shortage:
-    """A model that does not fit: it needs `need` bytes, `room` are left."""
+    """A model that does not fit: it needs `need` bytes, `room` are left; below 0 where others use of the reserve."""
 
     need: int
     room: int
-    reading: Reading
 
 
 @dataclass
 class _Window:
-    """Loads that overlap. What is used more at the end than at `before` is theirs together."""
+    """Loads that overlap. What is used more at the end than at `before` is theirs together.
+
+    `fresh`: the device did answer when it was asked what was used before.
+    """
 
     before: int
+    fresh: bool
     keys: set[str] = field(default_factory=set)  # those that are or were loaded in it
     loading: int = 0
 
@@ -75,17 +78,18 @@ class Ledger:
         known = self._recall(key)
         need = declared if known is None else known
         with self._lock:
-            reading = self._device.read()
-            room = self._room(reading)
+            room = self._room(self._device.read())
             if need > room:
-                return Shortage(need, max(0, room), reading)
+                return Shortage(need, room)
             self._charges[key] = Charge(need, declared, measured=known is not None)
             return None
 
     def loading(self, key: str) -> None:
         """The charged model begins to load now."""
         with self._lock:
-            self._window = self._window or _Window(_explained(self._device.read()))
+            if self._window is None:
+                reading = self._device.read()
+                self._window = _Window(_explained(reading), reading.fresh)
             self._window.keys.add(key)
             self._window.loading += 1
 
@@ -102,12 +106,12 @@ class Ledger:
         with self._lock:
             charge = self._charges.pop(key)
             window = self._window
-            if window is not None and key not in window.keys:
-                window.before -= charge.cost  # what it gave back must not hide what the others take
-            elif window is not None:
+            if window is not None and key in window.keys:
                 window.keys.discard(key)
                 if charge.loading:
                     measured = self._leave_window()
+            elif window is not None and not charge.loading:
+                window.before -= charge.cost  # what it gave back must not hide what the others take
         self._remember(measured)
 
     def cost(self, key: str) -> int:
@@ -172,7 +176,10 @@ class Ledger:
         if window.loading:
             return {}
         self._window = None
-        grown = max(0, _explained(self._device.read()) - window.before)
+        reading = self._device.read()
+        if not (window.fresh and reading.fresh):
+            return {}  # old figures would say that it costs nothing: what is charged stays charged
+        grown = max(0, _explained(reading) - window.before)
         return self._settle([key for key in window.keys if key in self._charges], grown)
 
     def _settle(self, keys: Sequence[str], grown: int) -> dict[str, int]:

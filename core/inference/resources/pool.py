@@ -269,6 +269,7 @@ class ResourcePool:
             self._ledger.loading(entry.key)
             model.load()
             self._ledger.loaded(entry.key)
+            dispatcher = _dispatcher(entry.spec, entry.key, model)
         except BaseException as error:
             if model is not None:
                 _quietly_close(entry.key, model)
@@ -281,13 +282,9 @@ class ResourcePool:
             if failure is error or not isinstance(error, Exception):
                 raise
             raise failure from error
-        return self._hand_out(entry, model)
+        return self._hand_out(entry, model, dispatcher)
 
-    def _hand_out(self, entry: _Entry[T], model: T) -> Lease[T]:
-        dispatcher: Dispatcher[Any] | None = None
-        if isinstance(model, Scoring):
-            limits = {"max_batch": entry.spec.max_batch, "max_wait": entry.spec.max_wait}
-            dispatcher = Dispatcher(entry.key, model.score, model.forget, **limits)
+    def _hand_out(self, entry: _Entry[T], model: T, dispatcher: Dispatcher[Any] | None) -> Lease[T]:
         with self._changed:
             entry.model, entry.dispatcher = model, dispatcher
             entry.count(+1)
@@ -306,12 +303,11 @@ class ResourcePool:
                 if any(other.state is _State.CLOSING for other in self._entries.values()):
                     self._changed.wait()
                     continue
-                models = [other.status() for other in self._entries.values()]
                 victim = self._victim(shortage)
                 if victim is not None:
                     victim.state = _State.CLOSING
             if victim is None:
-                raise _no_room(entry.key, shortage, self._ledger.status(models))
+                raise _no_room(entry.key, shortage, self.status())
             logger.info("%s goes: it is idle and %s needs room", victim.key, entry.key)
             self._close(victim)
 
@@ -362,6 +358,13 @@ class ResourcePool:
             raise _closed(key)
 
 
+def _dispatcher(spec: ModelSpec[Any], key: str, model: Loadable) -> Dispatcher[Any] | None:
+    """The running dispatcher of a model that scores; None for others. Raises RuntimeError without a thread to spare."""
+    if not isinstance(model, Scoring):
+        return None
+    return Dispatcher(key, model.score, model.forget, max_batch=spec.max_batch, max_wait=spec.max_wait)
+
+
 def _quietly_close(key: str, model: Loadable) -> None:
     try:
         model.close()
@@ -381,9 +384,10 @@ def _closed(key: str) -> XaivaError:
 
 
 def _no_room(key: str, shortage: Shortage, ledger: LedgerStatus) -> NoRoom:
-    held = [f"{one.key} {_mib(one.cost)} ({one.leases} cameras)" for one in ledger.models if one.cost and one.leases]
+    held = [f"{one.key} {_mib(one.cost)} by {one.leases}" for one in ledger.models if one.cost and one.leases]
+    room = _mib(max(0, shortage.room))
     parts = [
-        f"it needs {_mib(shortage.need)} and {_mib(shortage.room)} are left of {_mib(ledger.total)} on {ledger.device}",
+        f"it needs {_mib(shortage.need)} and {room} are left of {_mib(ledger.total)} on {ledger.device}",
         f"{_mib(ledger.reserve)} are kept in reserve",
         f"others use {_mib(ledger.others)}" if ledger.others else "",
         f"in use: {', '.join(held)}" if held else "",
