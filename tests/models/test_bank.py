@@ -78,14 +78,21 @@ def test_camera_without_a_bank_is_not_learned_yet(store: BankStore) -> None:
     assert store.trouble("gate") == "not learned yet; xaiva camera learn gate"
 
 
-@pytest.mark.parametrize("harm", ["first", "middle", "early", "cut", "empty", "text"])
+@pytest.mark.parametrize("harm", ["first", "middle", "early", "cut", "empty", "text", "locked", "compressed"])
 def test_damaged_bank_is_told_with_what_to_do(store: BankStore, bank: Bank, harm: str) -> None:
     store.save("gate", bank)
     path = store._folder / "gate.npz"
     raw = bytearray(path.read_bytes())
-    places = {"first": 3, "middle": len(raw) // 2, "early": len(raw) // 20}
+    entry = raw.index(b"PK\x01\x02")  # of the zip file's list of contents: its flags, then how it is compressed
+    places = {
+        "first": 3,
+        "middle": len(raw) // 2,
+        "early": len(raw) // 20,
+        "locked": entry + 8,
+        "compressed": entry + 10,
+    }
     if harm in places:
-        raw[places[harm]] ^= 0xFF
+        raw[places[harm]] ^= 1 if harm == "locked" else 0xFF
     path.write_bytes({"cut": bytes(raw[:-700]), "empty": b"", "text": b"no bank at all"}.get(harm, bytes(raw)))
     with pytest.raises(BrokenBank, match="damaged"):
         store.load("gate")
