@@ -26,6 +26,8 @@ GOOD = '{"type": "person", "description": "A person runs.", "confidence": 0.8}'
         (GOOD.replace("0.8", "-3"), Verdict("person", "A person runs.", 0.0)),
         (GOOD.replace("0.8", "5000"), Verdict("person", "A person runs.", 1.0)),
         (GOOD.replace("0.8", "NaN"), Verdict("person", "A person runs.", None)),
+        (GOOD.replace("0.8", "1" + 400 * "0"), Verdict("person", "A person runs.", None)),
+        (GOOD.replace("0.8", '"very"'), Verdict("person", "A person runs.", None)),
         (GOOD.replace("0.8", "true"), Verdict("person", "A person runs.", None)),
         (GOOD.replace('"person"', '"Object Left"'), Verdict("object_left", "A person runs.", 0.8)),
         (GOOD.replace('"person"', '"burglary"'), Verdict(None, "A person runs.", 0.8)),

@@ -148,7 +148,8 @@ def _probe(onnxruntime: Any, choice: Choice) -> str:
             return f"ONNX Runtime could not load {choice.name}: its CUDA or cuDNN libraries are missing or do not fit"
         session.run(None, {"x": np.ones((1, 1, 8, 8), np.float32)})
     except Exception as error:
-        return f"a trial run failed: {str(error).splitlines()[0]}"
+        said = str(error).partition("\n")[0] or type(error).__name__
+        return f"a trial run failed: {said}"
     return ""
 
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
 STOP_SECONDS = 2.0
+_ENDING = "the service is ending"
 
 Answer = TypeVar("Answer")
 
@@ -94,7 +95,7 @@ class Analyser:
     def stop(self) -> None:
         """End; what waits is told so. An answer under way is waited for shortly, then left to itself."""
         self._stopping.set()
-        self._turn_away("the service is ending")
+        self._turn_away(_ENDING)
         self._jobs.put(_Job((-1, -1), _no_prompt, str, Future()))  # wakes the thread
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
@@ -145,6 +146,8 @@ class Analyser:
     ) -> Future[Answer]:
         if self.off:
             raise AnalyserDown("The analyser", "there is none", "set XAIVA_ANALYSER")
+        if self._stopping.is_set():
+            raise self._down(_ENDING)
         if not self.room():
             if self._breaker.retry_in() is not None:
                 raise self._down(self._breaker.why)
@@ -159,11 +162,12 @@ class Analyser:
         while not self._stopping.is_set():
             job = self._jobs.get()
             if self._stopping.is_set():
-                _end(job, self._down("the service is ending"))
+                _end(job, self._down(_ENDING))
             elif job.future.set_running_or_notify_cancel():
                 self._asking = True
                 self._answer(job)
                 self._asking = False
+        self._turn_away(_ENDING)  # what was asked in the very moment of the end
 
     def _answer(self, job: _Job) -> None:
         if not self._breaker.enter():
@@ -195,11 +199,8 @@ class Analyser:
 
     def _went_wrong(self, error: Exception) -> None:
         self._failed += 1
-        expected = isinstance(error, XaivaError)
-        why = (
-            ": ".join(filter(None, (error.what, error.why))) if isinstance(error, XaivaError) else "an unexpected error"
-        )
-        logger.warning("the analyser: %s", why, exc_info=None if expected else error)
+        why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else "an unexpected error"
+        logger.warning("the analyser: %s", why, exc_info=None if isinstance(error, XaivaError) else error)
         self._breaker.failed(why)
         self._release()
         if self._breaker.retry_in() is not None:

@@ -71,8 +71,14 @@ def _word(value: object) -> str:
 def _confidence(value: object) -> float | None:
     """0 to 1; what is above 1 was meant as per cent."""
     if isinstance(value, str) and (number := _NUMBER.search(value)):
-        value = float(number[0].replace(",", "."))
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        value = number[0].replace(",", ".")
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        value = float(value)
+    except (ValueError, OverflowError):  # no number, or one of hundreds of digits
+        return None
+    if not math.isfinite(value):
         return None
     share = value / 100 if value > 1 else value
-    return min(1.0, max(0.0, float(share)))
+    return min(1.0, max(0.0, share))

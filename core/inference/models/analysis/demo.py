@@ -49,7 +49,8 @@ class DemoModel:
             answer = self._server.handle_chat_completions(body)
             return str(answer["choices"][0]["message"]["content"])
         except Exception as error:  # the binding raises what C++ throws
-            raise XaivaError(_WHAT, f"it gave no answer ({type(error).__name__})", "the log says more") from error
+            why = f"it gave no answer: {type(error).__name__}: {error}"
+            raise XaivaError(_WHAT, why, "ask less at once, or name another GGUF file") from error
 
     def close(self) -> None:
         """Free the model."""
