@@ -25,7 +25,8 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import Channel, ChannelKind, Event, Fact, Priority, RuleRequest
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import NoCosts, chat
+from tests.analyser.servers import chat
+from tests.resources.parts import Costs
 from tests.support.receivers import Answer, HttpReceiver
 
 Run = Callable[..., Event]
@@ -46,7 +47,7 @@ class Site:
     def ask(self, url: str) -> None:
         """Have an analyser at that address."""
         settings = ServiceSettings(data=self.folder, analyser="openai", analyser_url=url, analyser_timeout=5)
-        self.analyser = analyser_of(settings, ResourcePool(Budget(HostMemory(), 0), costs=NoCosts()))
+        self.analyser = analyser_of(settings, ResourcePool(Budget(HostMemory(), 0), costs=Costs()))
         self.analyser.start()
 
     def run(self, steps: list[dict[str, Any]], event: Event, flow: str = "flow") -> Event:

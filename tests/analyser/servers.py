@@ -1,4 +1,4 @@
-"""What chat endpoints answer, and a memory of model costs that has none."""
+"""What chat endpoints answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,3 @@ def chat(text: str) -> Answer:
 def verdict(kind: str = "person", description: str = "Somebody climbs the fence.", confidence: float = 0.8) -> Answer:
     """A chat endpoint's answer that says so."""
     return chat(json.dumps({"type": kind, "description": description, "confidence": confidence}))
-
-
-class NoCosts:
-    """A `CostStore` that remembers nothing."""
-
-    def get(self, key: str, device: str) -> int | None:
-        return None
-
-    def put(self, key: str, device: str, cost: int) -> None:
-        pass

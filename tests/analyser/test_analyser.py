@@ -29,8 +29,9 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import Fact, Priority
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import NoCosts, chat, verdict
+from tests.analyser.servers import chat, verdict
 from tests.notifications.conftest import event
+from tests.resources.parts import Costs
 from tests.support.receivers import Answer, HttpReceiver, Received, until
 
 Make = Callable[..., Analyser]
@@ -39,7 +40,7 @@ PERSON = Fact(label="person", score=0.9, box=(0.1, 0.1, 0.2, 0.5))
 
 @pytest.fixture
 def pool() -> Iterator[ResourcePool]:
-    made = ResourcePool(Budget(HostMemory(), 0), costs=NoCosts())
+    made = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
     yield made
     made.close()
 

