@@ -10,19 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
 
 if TYPE_CHECKING:
     import docker
     from core.site import Site
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+_SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
 SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
 
@@ -77,13 +81,15 @@ def docker_environment(site: Site) -> dict[str, str]:
 def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
     """A client of the site's engine, which has answered once; each of its calls gives up after `timeout` seconds.
 
-    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time. Calls on the client raise
-    the SDK's own errors; wrap them in `engine_errors`.
+    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time; InputError for an address
+    that is none. Calls on the client raise the SDK's own errors; wrap them in `engine_errors`.
     """
     import docker
 
     target = endpoint(site)
-    with engine_errors(f"Docker engine at {target.host} (named by {target.named_by})"):
+    what = f"Docker engine at {target.host} (named by {target.named_by})"
+    _check_address(what, target.host)
+    with engine_errors(what):
         if target.host.startswith("ssh://"):
             from core.engine_ssh import ssh_client
 
@@ -127,8 +133,21 @@ def refused(error: BaseException) -> bool:
     return isinstance(error, EngineError) and isinstance(error.__cause__, docker.errors.APIError)
 
 
+def _check_address(what: str, host: str) -> None:
+    """The SDK's own checks end in errors of any kind."""
+    scheme, named, rest = host.rpartition("://")
+    try:
+        if named and scheme not in _SCHEMES:
+            raise ValueError(f"{scheme}:// is not supported")
+        _ = urlsplit(f"//{rest}").port
+    except ValueError as error:
+        remedy = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
+        raise InputError(what, str(error), remedy) from error
+
+
 def _explain(error: BaseException) -> tuple[str, str]:
     """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
+    from docker.errors import APIError
     from urllib3.exceptions import ReadTimeoutError
 
     from core.engine_ssh import SshFailed
@@ -149,6 +168,13 @@ def _explain(error: BaseException) -> tuple[str, str]:
             return "it does not answer in time", SLOW_REMEDY
         if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
             return "the connection was cut", START_REMEDY
+        if isinstance(cause, socket.gaierror):
+            return f"the host's name is not known ({cause.strerror})", "mend the name, or write the host's IP address"
+        if isinstance(cause, ssl.SSLError):
+            remedy = "look at the context's certificates, or at DOCKER_CERT_PATH and DOCKER_TLS_VERIFY"
+            return f"no TLS with it: {cause.reason or cause}", remedy
+        if isinstance(cause, APIError):
+            return f"something answers there that is no Docker engine (HTTP {cause.status_code})", START_REMEDY
     return str(error), START_REMEDY
 
 

@@ -9,13 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from core.engine import EngineError, connect, docker_environment, endpoint, engine_root
+from core.errors import InputError
 from core.site import EngineSettings, Site, SiteSettings
 from tests.support import require
 from tests.support.engine import TestEngine
@@ -106,6 +109,43 @@ def test_tcp_without_an_engine(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match="nobody listens"):
             connect(site_with(tmp_path, {}, host=f"tcp://127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("tcp://127.0.0.1:99999", "Port out of range"),
+        ("tcp://[::1", "Invalid IPv6"),
+        ("npipe://engine", r"npipe:// is not supported"),
+    ],
+)
+def test_an_address_that_is_none(tmp_path: Path, host: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        connect(site_with(tmp_path, {}, host=host))
+    assert "tcp://host:port" in caught.value.remedy
+
+
+def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="name is not known") as caught:
+        connect(site_with(tmp_path, {}, host="tcp://no-such-host.invalid:2375"))
+    assert "HTTPConnectionPool" not in str(caught.value)
+
+
+@pytest.fixture
+def web_server(tmp_path: Path) -> Iterator[str]:
+    """Any other server that speaks HTTP; its `host:port`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_what_answers_is_no_engine(tmp_path: Path, web_server: str) -> None:
+    with pytest.raises(EngineError, match=r"no Docker engine \(HTTP 404\)"):
+        connect(site_with(tmp_path, {}, host=f"tcp://{web_server}"))
+    with pytest.raises(EngineError, match="no TLS with it: WRONG_VERSION_NUMBER") as caught:
+        connect(site_with(tmp_path, {"DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}, host=f"tcp://{web_server}"))
+    assert "DOCKER_CERT_PATH" in caught.value.remedy
 
 
 @pytest.fixture
