@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import processes
 from core.operations.claim import LEASE_SECONDS, Claim, claim
@@ -42,12 +43,19 @@ def main() -> None:
     root, identifier, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A cancel may come from the claim on: its flag is read once there is a worker to end. A handler, for what is
+    # ignored would stay ignored in the worker.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     site = Site.open(root)
     temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
-    held = claim(site, identifier, token, temporary)
-    if held is None:
+    held, trouble = None, ""
+    try:
+        held = claim(site, identifier, token, temporary)
+    except XaivaError as error:
+        trouble = str(error)
+    if held is None:  # it was cancelled meanwhile, or the ledger cannot be written: those are then its last words
         os.rmdir(temporary)
-        return
+        sys.exit(trouble or None)
     log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
     if held.attempt > 1:
         log.write([("", f"-- attempt {held.attempt} --")])
@@ -76,8 +84,8 @@ class Supervisor:
     def run(self) -> None:
         """Supervise until the worker and all its descendants are gone, then write the outcome."""
         processes.become_subreaper()
-        self._wake_on_signals()
         self._start_worker()
+        self._wake_on_signals()
         renew = flush = flag = 0.0
         while self._status is None:
             for key, _ in self._selector.select(self._patience()):

@@ -1,6 +1,6 @@
 """A supervisor's hold on its operation: what it may write, fenced by its attempt number.
 
-State changes are durable and are tried until they succeed; the lease and stages are neither, a later one replaces them.
+The outcome is durable and is tried until it is written; the lease and stages are neither, a later one replaces them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from core.operations import processes, sql
-from core.operations.database import connect, transaction
+from core.operations.database import connect, explained, transaction
 from core.operations.ledger import operation_file
 from core.operations.model import Failure, State
 from core.progress import Stage
@@ -23,7 +23,8 @@ from core.site import Site
 
 LEASE_SECONDS = 10.0
 RESERVE_BYTES = 256 << 10  # given back when the disk is full, so that the outcome can still be written
-RETRY_SECONDS = 600.0  # how long a state change is tried on a full disk
+RETRY_SECONDS = 600.0  # how long the outcome is tried on a full disk
+RETRY_PAUSE = 0.2
 
 
 class Claim:
@@ -80,16 +81,8 @@ class Claim:
             return False
         return True
 
-    def event(self, what: str) -> None:
-        """Add to the operation's history."""
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(sql.PUT_EVENT, {"id": self.id, "now": time.time(), "what": what, "by": ""})
-
-        self._insist(write)
-
     def finish(self, state: State, result: Mapping[str, JsonValue] | None, failure: Failure | None) -> None:
-        """Write the outcome. An attempt that was fenced off changes nothing."""
+        """Write the outcome, trying until there is room for it. An attempt that was fenced off changes nothing."""
         values = {
             "id": self.id,
             "attempt": self.attempt,
@@ -99,31 +92,29 @@ class Claim:
             "result": None if result is None else json.dumps(result),
             "failure": failure.model_dump_json() if failure else None,
         }
-
-        def write(connection: sqlite3.Connection) -> None:
-            if connection.execute(sql.FINISH, values).rowcount:
-                connection.execute(sql.PUT_EVENT, {"id": self.id, "now": time.time(), "what": state.value, "by": ""})
-
-        self._insist(write)
+        deadline = time.monotonic() + RETRY_SECONDS
+        while not self._written(values):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the outcome of operation {self.id} could not be written")
+            self._reserve.unlink(missing_ok=True)
+            time.sleep(RETRY_PAUSE)
         self._reserve.unlink(missing_ok=True)
 
-    def _insist(self, write: Callable[[sqlite3.Connection], None]) -> None:
-        deadline = time.monotonic() + RETRY_SECONDS
-        while True:
-            try:
-                with transaction(self._connection) as connection:
-                    write(connection)
-                return
-            except sqlite3.OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                self._reserve.unlink(missing_ok=True)
-                time.sleep(0.2)
+    def _written(self, outcome: Mapping[str, object]) -> bool:
+        try:
+            with transaction(self._connection) as connection:
+                if connection.execute(sql.FINISH, outcome).rowcount:
+                    event = {"id": self.id, "now": time.time(), "what": outcome["state"], "by": ""}
+                    connection.execute(sql.PUT_EVENT, event)
+        except sqlite3.OperationalError:
+            return False
+        return True
 
 
 def claim(site: Site, identifier: int, token: str, temporary: str) -> Claim | None:
-    """Take a queued operation; None when it was cancelled meanwhile, or is another supervisor's."""
-    connection = connect(site.state / "ledger.sqlite")
+    """Take a queued operation; None when it was cancelled meanwhile, or is another supervisor's. Raises XaivaError."""
+    path = site.state / "ledger.sqlite"
+    connection = connect(path)
     tick = time.monotonic()
     values = {
         "id": identifier,
@@ -137,7 +128,7 @@ def claim(site: Site, identifier: int, token: str, temporary: str) -> Claim | No
         "temporary": temporary,
         "token": token,
     }
-    with transaction(connection):
+    with explained(path), transaction(connection):
         if not connection.execute(sql.CLAIM, values).rowcount:
             return None
         row = connection.execute(sql.GET, values).fetchone()

@@ -72,9 +72,8 @@ class Ledger:
             _event(connection, identifier, "asked for", by=who())
             return identifier
 
-        identifier = self._occupy(values["key"], insert)
-        self._prune()
-        return self._spawn(identifier)
+        self._prune()  # before there is a row: what fails here must not leave one behind that nobody works for
+        return self._spawn(self._occupy(values["key"], insert))
 
     def retry(self, identifier: int) -> Operation:
         """Start an operation that failed, crashed or was cancelled once more, as it was asked for then."""

@@ -18,22 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import TEMPORARY_PREFIX
-from core.logs import settled
+from core.logs import clean
 from core.operations.model import TRACEBACK, LogLine
 
 LINE_LIMIT = 64 << 10  # characters; a longer line is cut and says so
 READ_SIZE = 1 << 20
 _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
-_CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), " ")
-
-
-def clean(text: str) -> str:
-    """The line as it is written: as a terminal would leave it, not too long, a blank for each control character."""
-    text = settled(text)
-    if len(text) > LINE_LIMIT:
-        text = f"{text[:LINE_LIMIT]} [{len(text) - LINE_LIMIT} more characters]"
-    return text.translate(_CONTROLS)
 
 
 class LogWriter:
@@ -50,7 +41,7 @@ class LogWriter:
     def write(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append (stage, text) lines in one write."""
         clock = time.strftime("%H:%M:%S")
-        rows = [f"{clock}\t{clean(stage)}\t{clean(text)}\n" for stage, text in lines]
+        rows = [f"{clock}\t{clean(stage)}\t{clean(text, LINE_LIMIT)}\n" for stage, text in lines]
         if self._lost:
             rows.insert(0, f"{clock}\t\t[{self._lost} lines could not be written here: {self._why}]\n")
         data = "".join(rows).encode(errors="replace")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 MASK = "***"
 _SHORTEST = 6  # shorter values are too common to be masked everywhere they occur
 _NAMES = re.compile(r"(token|passw(or)?d|secret|api_?key|credentials?|private_?key)$", re.IGNORECASE)
-_URL_LOGIN = re.compile(r"(://)[^/\s:@]*:[^/\s@]+@")
+# `user:password@` of any URL; of the web's also a name alone, which is mostly a token
+_URL_LOGIN = re.compile(r"((?<=://)[^/\s:@]*:[^/\s@]+|(?<=http://)[^/\s@]+|(?<=https://)[^/\s@]+)@")
 
 
 def redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
@@ -18,7 +19,7 @@ def redactor(environment: Mapping[str, str]) -> Callable[[str], str]:
 
     def redact(text: str) -> str:
         if "@" in text:
-            text = _URL_LOGIN.sub(rf"\1{MASK}@", text)
+            text = _URL_LOGIN.sub(f"{MASK}@", text)
         return known.sub(MASK, text) if known else text
 
     return redact

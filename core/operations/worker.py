@@ -126,9 +126,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def listen() -> None:
-        if told.readline():
+        while told.readline():
             progress.cancel()
-            return
         _supervisor_gone(progress, task.token)
 
     def pass_on() -> None:
@@ -138,7 +137,9 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     threading.Thread(target=pass_on, daemon=True).start()
-    progress.end(_work(task, progress))
+    end = _work(task, progress)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is over: the outcome must not be broken off
+    progress.end(end)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of the work do not keep the process

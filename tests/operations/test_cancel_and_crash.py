@@ -7,14 +7,16 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
-from core.operations import processes
+from core.operations import processes, spawn
 from core.operations.database import shared_connection
 from core.operations.ledger import Ledger
 from core.operations.model import State
@@ -57,6 +59,62 @@ def test_the_flag_alone_is_enough(ledger: Ledger) -> None:
         connection.execute("UPDATE operation SET cancel_requested = 1 WHERE id = ?", (operation.id,))
     connection.close()
     assert ledger.wait(operation.id, 10).state is State.CANCELLED
+
+
+# The supervisor with a cancel that comes right after it has taken its operation, before it has a worker.
+_WOKEN_AT_ONCE = (
+    "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1))\n"
+    "from core.operations import child; taken = child.claim\n"
+    "def claim(*words):\n"
+    "    held = taken(*words)\n"
+    "    held._connection.execute('UPDATE operation SET cancel_requested = 1')\n"
+    "    os.kill(os.getpid(), signal.SIGTERM)\n"
+    "    return held\n"
+    "child.claim = claim; child.main()\n"
+)
+
+
+def test_a_cancel_in_the_first_moment_is_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = spawn.interpreter
+    root = os.fspath(Path(__file__).parents[2])
+
+    def woken(module: str, *words: str, detached: bool = False) -> list[str]:
+        return [*real(module, detached=detached)[:2], "-c", _WOKEN_AT_ONCE, root, *words]
+
+    monkeypatch.setattr(spawn, "interpreter", woken)
+    monkeypatch.setattr(subprocess, "run", _in_the_background)
+    operation = ledger.start("stuck", "thing")
+    ended = ledger.wait(operation.id, 10)
+    assert ended.state is State.CANCELLED, ended.failure
+    assert [event.what for event in ledger.events(operation.id)][-1] == "cancelled"
+
+
+def _in_the_background(words: list[str], *, check: bool, **how: Any) -> Any:
+    subprocess.Popen(words, **how)
+    return subprocess.CompletedProcess(words, 0)
+
+
+def test_a_worker_that_was_told_to_end_also_notices_that_nobody_supervises_it(ledger: Ledger) -> None:
+    operation = ledger.start("stuck", "thing")
+    pid = int(first_line(ledger, operation, "stuck").split()[-1])
+    supervisor = ledger.get(operation.id).pid
+    os.kill(supervisor, signal.SIGSTOP)  # it has sent the flag, and dies before SIGTERM
+    (control,) = _pipes_into(pid, supervisor)
+    control.write_bytes(b"cancel\n")
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not processes.start_time(pid), "the worker, with nobody looking")
+
+
+def _pipes_into(worker: int, supervisor: int) -> list[Path]:
+    """The supervisor's ends of pipes that the worker reads."""
+    read = {os.readlink(end) for end in Path(f"/proc/{worker}/fd").iterdir() if _mode(end) == os.O_RDONLY}
+    ends = [end for end in Path(f"/proc/{supervisor}/fd").iterdir() if _mode(end) == os.O_WRONLY]
+    return [end for end in ends if os.readlink(end) in read and os.readlink(end).startswith("pipe:")]
+
+
+def _mode(end: Path) -> int:
+    flags = (end.parent.parent / "fdinfo" / end.name).read_text().split("flags:")[1].split()[0]
+    return int(flags, 8) & os.O_ACCMODE
 
 
 def test_cancelling_what_is_over_changes_nothing(ledger: Ledger) -> None:

@@ -126,6 +126,16 @@ def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site
         few.get(ended[0].id)
 
 
+def test_a_start_that_fails_holds_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise XaivaError("Ledger", "database or disk is full")
+
+    monkeypatch.setattr(ledger, "_prune", refuse)
+    with pytest.raises(XaivaError, match="full"):
+        ledger.start("quick", "thing")
+    assert ledger.list() == []
+
+
 def _keep(site: Site, number: int):  # type: ignore[no-untyped-def]
     return site.settings.operations.model_copy(update={"keep": number})
 

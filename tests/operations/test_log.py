@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.operations.ledger import Ledger
-from core.operations.log import LINE_LIMIT, LogReader, LogWriter, clean, tail
+from core.operations.log import LINE_LIMIT, LogReader, LogWriter, tail
 from core.operations.model import State
 from core.operations.redact import redactor
 from core.site import Site
@@ -36,16 +36,16 @@ def test_lines_come_back_as_they_were(tmp_path: Path) -> None:
         ("\x1b[31mred\x1b[0m", "red"),
         ("10 %\r50 %\r100 %\r", "100 %"),
         ("\x1b]0;title\x07text", "text"),
-        ("bell\x07 null\x00", "bell  null "),
+        ("bell\x07 null\x00 two\nlines", "bell· null· two·lines"),
         ("tab\tstays", "tab\tstays"),
+        ("x" * (LINE_LIMIT + 7), "x" * LINE_LIMIT + " [7 more characters]"),
     ],
 )
-def test_a_line_cannot_act_on_the_readers_terminal(raw: str, cleaned: str) -> None:
-    assert clean(raw) == cleaned
-
-
-def test_a_very_long_line_is_cut_and_says_so() -> None:
-    assert clean("x" * (LINE_LIMIT + 7)).endswith("[7 more characters]")
+def test_a_line_is_one_line_that_cannot_act_on_the_readers_terminal(tmp_path: Path, raw: str, cleaned: str) -> None:
+    writer = LogWriter(tmp_path / "log", 1 << 20)
+    writer.write([("stage", raw)])
+    writer.close()
+    assert [(line.stage, line.text) for line in LogReader(tmp_path / "log").read()] == [("stage", cleaned)]
 
 
 def test_head_and_tail_stay_within_the_limit_and_the_gap_is_counted(tmp_path: Path) -> None:
@@ -127,3 +127,4 @@ def test_only_secret_values_are_masked() -> None:
     redact = redactor({"ACME_INDEX_TOKEN": "abcdef123", "HOME": "/home/someone", "SHORT_TOKEN": "abc"})
     assert redact("abcdef123 in /home/someone abc") == "*** in /home/someone abc"
     assert redact("git+https://me:pw@host/x http://host/a@b") == "git+https://***@host/x http://host/a@b"
+    assert redact("https://a-token@host/x ssh://git@host/y") == "https://***@host/x ssh://git@host/y"
