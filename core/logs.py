@@ -21,11 +21,11 @@ BLOCK = 1 << 16  # bytes between two entries of the index: a line is found by sc
 _PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
 STEP = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
 LINE_LIMIT = 1 << 14  # characters shown of one line; the rest is counted at its end
-_READ_LIMIT = 1 << 22  # bytes one read takes at most
+_READ_LIMIT = 1 << 22  # bytes split into lines at once; of a longer line no more is read
 _BATCH = 4096  # lines searched between two looks at whether to stop
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_CONTROLS = dict.fromkeys((*range(9), *range(11, 32), 127), "·")
+_CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), "·")
 
 
 class Lines(Protocol):
@@ -64,9 +64,9 @@ def settled(text: str) -> str:
     return text.rpartition("\r")[2] if "\r" in text else text
 
 
-def clean(text: str) -> str:
-    """A line as it is shown: settled, not too long, and with a mark for each control character."""
-    return _cut(settled(text).translate(_CONTROLS))
+def clean(text: str, limit: int = LINE_LIMIT) -> str:
+    """A line as it is shown: settled, `limit` characters at most, and with a mark for each control character."""
+    return _cut(settled(text).translate(_CONTROLS), limit)
 
 
 def _split(data: bytes) -> list[str]:
@@ -75,8 +75,8 @@ def _split(data: bytes) -> list[str]:
     return [clean(line) for line in lines] if _UNCLEAN.search(text) else [_cut(line) for line in lines]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LINE_LIMIT else f"{text[:LINE_LIMIT]} [{len(text) - LINE_LIMIT} more characters]"
+def _cut(text: str, limit: int = LINE_LIMIT) -> str:
+    return text if len(text) <= limit else f"{text[:limit]} [{len(text) - limit} more characters]"
 
 
 class _Segment:
@@ -110,8 +110,13 @@ class _Segment:
 
     def read(self, start: int, stop: int) -> list[str]:
         stop = min(stop, self.lines)
-        if start >= stop:
-            return []
+        found: list[str] = []
+        while start + len(found) < stop and (more := self._some(start + len(found), stop)):
+            found += more
+        return found
+
+    def _some(self, start: int, stop: int) -> list[str]:
+        """The first of these lines: as many as are whole in a bounded piece of the file, at least one."""
         at = self._offset(start)
         data = bytearray()
         ends = 0
@@ -122,7 +127,7 @@ class _Segment:
             data += piece
             at += len(piece)
             ends += piece.count(b"\n")
-        return _split(bytes(data))[: stop - start]
+        return _split(bytes(data))[: min(max(ends, 1), stop - start) if at < self.size else stop - start]
 
     def tail(self, count: int) -> list[str]:
         size = os.fstat(self.descriptor).st_size

@@ -106,11 +106,11 @@ def launch(
     client = connect(site)
     aside.recover(client, name)
     around = _look_around(client, site, preset_name, settings, dev_mode)
-    if create_folders and around.local:
-        _create_folders(settings, around.image)
-    found = checks.findings(preset_name, name, settings, around, replace=replace)
+    found = checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
     if has_errors(found) or around.image is None:
         raise LaunchError(f"Launch of {preset_name}", found)
+    if create_folders and around.local:
+        _create_folders(settings, around.image)
     body = _body(site, preset_name, preset, settings, around.image, dev_mode)
     body["Image"] = around.image_tag
     if around.local and (user := container_user(settings, around.image)):

@@ -14,6 +14,7 @@ from core.containers.model import LogLine
 from core.containers.streams import Cut, Idle, Stream
 from core.engine import EngineError, refused
 from core.errors import InputError
+from core.logs import pattern
 
 if TYPE_CHECKING:
     import docker
@@ -58,7 +59,8 @@ def logs(
 ) -> Iterator[LogLine]:
     """The container's lines so far, oldest first, as they come from the engine.
 
-    `tail` counts lines before `search` (a regular expression) picks among them. Raises EngineError and InputError.
+    `tail` counts lines before `search` picks among them, a regular expression; upper case in it makes case matter.
+    Raises EngineError and InputError.
     """
     return iter(LogStream(client, reference, False, tail, since, until, search, stdout, stderr))
 
@@ -96,7 +98,7 @@ class LogStream:
         stderr: bool,
     ) -> None:
         try:
-            self._wanted = re.compile(search)
+            self._wanted = pattern(search)
         except re.error as error:
             raise InputError(f"Search {search!r}", f"not a regular expression: {error}", "escape it with \\") from error
         self._client = client

@@ -188,6 +188,9 @@ def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, i
 
     (note,) = preflight(engine_site, NAME, chosen, create_folders=True)
     assert (note.level, note.code) == (Level.NOTE, "volume-made")
+    with pytest.raises(LaunchError, match="never-built"):
+        launch(engine_site, "never-built", chosen, create_folders=True)
+    assert not (engine_site.root / "models").exists()  # nothing is changed while something else is in the way
     launch(engine_site, NAME, chosen, create_folders=True)
     assert (engine_site.root / "models/deep").is_dir()
 

@@ -85,6 +85,7 @@ def test_tail_since_until_and_search(client: docker.DockerClient, run: Callable[
     assert [line.text for line in logs(client, identity, until=between)] == ["early"]
     assert [line.text for line in logs(client, identity, tail=2)] == ["late 2", "late 3"]
     assert [line.text for line in logs(client, identity, search="late [13]")] == ["late 1", "late 3"]
+    assert [line.text for line in logs(client, identity, search="Late")] == []  # as in the console's own searches
     with pytest.raises(InputError, match="regular expression"):
         logs(client, identity, search="(")
 
