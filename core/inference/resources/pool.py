@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from core.errors import XaivaError
-from core.inference.resources.devices import Budget
+from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.dispatcher import STOP_SECONDS, Asked, Dispatcher, Figures
 from core.inference.resources.ledger import CostStore, Ledger, Shortage
 from core.inference.schemas import LedgerStatus, ModelStatus
@@ -392,7 +392,8 @@ def _no_room(key: str, shortage: Shortage, ledger: LedgerStatus) -> NoRoom:
         f"others use {_mib(ledger.others)}" if ledger.others else "",
         f"in use: {', '.join(held)}" if held else "",
     ]
-    remedy = "stop cameras that use another model, choose a smaller model, or raise the budget"
+    limit = "raise XAIVA_MEMORY_BUDGET_MB" if ledger.device == HostMemory.name else "lower XAIVA_VRAM_RESERVE_MB"
+    remedy = f"stop cameras that use another model, choose a smaller one, or {limit}"
     return NoRoom(f"Model {key}", "; ".join(part for part in parts if part), remedy)
 
 

@@ -10,8 +10,8 @@ from core.inference.schemas.events import LoggerStatus
 class ModelStatus(Said):
     """One model of the pool. `cost` in bytes as measured, else `declared`; `leases` are cameras that use it.
 
-    `state` is loading, ready, idle or failed (`why`). Rates are items a second; `wait` and `batch` are the means of the
-    newest batches: seconds from asking to answer, and items together.
+    `state` is loading, ready, idle, closing or failed (`why`). Rates are items a second; `wait` and `batch` are the
+    means of the newest batches: seconds from asking to answer, and items together.
     """
 
     key: str
