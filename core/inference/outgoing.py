@@ -76,9 +76,7 @@ def post(
     Raises Unreachable, and InputError as `check_url` (also for what the host's name resolves to).
     """
     check_url(url, what)
-    loop = (
-        asyncio.new_event_loop()
-    )  # and not asyncio.run, which at its end waits for a name server that does not answer
+    loop = asyncio.new_event_loop()  # asyncio.run would wait at its end for a name server that does not answer
     try:
         return loop.run_until_complete(asyncio.wait_for(_post(url, content, headers, seconds, what, limit), seconds))
     except (asyncio.TimeoutError, httpx.TimeoutException):

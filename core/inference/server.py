@@ -6,10 +6,11 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from core.errors import InputError, XaivaError
 from core.inference import tls
@@ -20,20 +21,61 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 4  # for requests under way; with the cameras' 4 s this stays under the 10 s an engine grants
 
-MOST_CONNECTIONS = 256  # more are refused (503): whoever opens them all must not take the cameras' file descriptors
+MOST_CONNECTIONS = 256  # whoever opens more must not take the cameras' file descriptors
 
 
-class _Server(uvicorn.Server):
-    """Ends the open status streams with the signal: they would hold the shutdown up until its time-out."""
+class _Connection(H11Protocol):
+    """A connection that makes room for a newer one, when there is none, as long as its other side holds it up.
 
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+    Idle or half a request, or an answer that nobody reads: opening many of those shuts nobody else out.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Called by asyncio."""
+        self.opened = time.monotonic()
+        idle = [one for one in self.connections if isinstance(one, _Connection) and one.idle]
+        if idle and len(self.connections) >= MOST_CONNECTIONS:
+            oldest = min(idle, key=lambda one: one.opened)
+            self.connections.discard(oldest)
+            oldest.transport.abort()
+        super().connection_made(transport)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next move is the other side's."""
+        cycle = self.cycle
+        return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
+
+
+class Server(uvicorn.Server):
+    """The API on a socket. Ends the open streams with the signal: they would hold the shutdown up to its time-out."""
+
+    def __init__(self, service: InferenceService) -> None:
+        self.app = create_app(service)
+        config = uvicorn.Config(
+            self.app,
+            http=_Connection,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS + 1,  # when all of them are busy, the next is told so (503)
+            proxy_headers=False,  # an address that a caller may claim would be no limit to logins
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            ssl_certfile=service.settings.tls_certificate,
+            ssl_keyfile=service.settings.tls_key,
+        )
         super().__init__(config)
-        self._app = app
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called with the signal."""
         super().handle_exit(sig, frame)
-        if hasattr(self._app.state, "closing"):
-            self._app.state.loop.call_soon_threadsafe(self._app.state.closing.set)
+        self.close_streams()
+
+    def close_streams(self) -> None:
+        """From any thread."""
+        if hasattr(self.app.state, "closing"):
+            self.app.state.loop.call_soon_threadsafe(self.app.state.closing.set)
 
 
 def serve(service: InferenceService, host: str, port: int) -> None:
@@ -54,19 +96,7 @@ def serve(service: InferenceService, host: str, port: int) -> None:
     logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown, address[1])
     if not loopback and not certificate:
         logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
-    app = create_app(service)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        proxy_headers=False,  # an address that a caller may claim would be no limit to logins
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
-    asyncio.run(_Server(app, config).serve(sockets=[listener]))
+    asyncio.run(Server(service).serve(sockets=[listener]))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI
-
-from core.inference.api.app import create_app
+from core.inference.server import Server
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
 from core.service_client import ServiceClient
@@ -26,29 +24,23 @@ class Running:
     """A served one."""
 
     service: InferenceService
-    app: FastAPI
+    server: Server
     url: str
 
     def client(self, token: str = TOKEN) -> ServiceClient:
         """A client with the service's token, or another one."""
         return ServiceClient(self.url, 10, token=token)
 
-    def close_streams(self) -> None:
-        """As the signal to end does."""
-        self.app.state.loop.call_soon_threadsafe(self.app.state.closing.set)
-
 
 @contextmanager
 def served(data: Path, *, tls: tuple[Path, Path] | None = None, **settings: Any) -> Iterator[Running]:
     """A service on a free port of loopback; `tls`: certificate and key."""
-    service = InferenceService(ServiceSettings(data=data, service_token=TOKEN, **settings))
-    app = create_app(service)
     certificate, key = tls or (None, None)
-    config = uvicorn.Config(
-        app, port=0, log_config=None, ssl_certfile=certificate, ssl_keyfile=key, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, name="api-under-test")
+    given = ServiceSettings(data=data, service_token=TOKEN, tls_certificate=certificate, tls_key=key, **settings)
+    service = InferenceService(given)
+    server = Server(service)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],), name="api-under-test")
     thread.start()
     try:
         deadline = time.monotonic() + 30
@@ -56,10 +48,8 @@ def served(data: Path, *, tls: tuple[Path, Path] | None = None, **settings: Any)
             assert thread.is_alive()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        running = Running(service, app, f"{'https' if tls else 'http'}://127.0.0.1:{port}")
-        yield running
-        running.close_streams()
+        yield Running(service, server, f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}")
+        server.close_streams()
     finally:
         server.should_exit = True
         thread.join(30)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import socket
 import threading
+import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,13 +15,17 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from core.inference import server
 from core.inference.accounts.passwords import AT_ONCE, WAITING, Passwords
-from core.inference.schemas import UserRequest
+from core.inference.api import events as api_events
+from core.inference.api import sse
+from core.inference.schemas import Event, UserRequest
 from core.service_client import ServiceClient, ServiceError
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running, served
 from tests.support.postgres import postgres_server
 
+LOGIN_BEGUN = b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -30,7 +39,7 @@ def test_a_flood_of_logins_holds_up_nobody_else(
         return not release.wait(60)
 
     monkeypatch.setattr(Passwords, "fits", slow)
-    flood = 24  # the limit of one address lets so many through, after those of `people`
+    flood = AT_ONCE + WAITING
     with ThreadPoolExecutor(flood) as pool:
         bodies = [{"name": f"name-{number}", "password": "x"} for number in range(flood)]
         answers = [pool.submit(httpx.post, f"{running.url}/auth/login", json=body, timeout=90) for body in bodies]
@@ -42,23 +51,65 @@ def test_a_flood_of_logins_holds_up_nobody_else(
         assert not looking.acquire(blocking=False)
         release.set()
         assert {answer.result(90).status_code for answer in answers} == {401}
-    assert flood < AT_ONCE + WAITING
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nHost: ", LOGIN_BEGUN], ids=["silent", "head", "body"])
+def test_connections_that_go_no_further_shut_nobody_out(
+    running: Running, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
+    address = httpx.URL(running.url)
+    watched = running.client().stream(0.2)
+    next(watched)
+    with contextlib.ExitStack() as held:
+        for _ in range(20):
+            one = held.enter_context(socket.create_connection((address.host, address.port)))
+            one.sendall(begun)
+        for _ in range(5):
+            assert httpx.get(f"{running.url}/health", timeout=10).status_code == 200
+            assert len(running.server.server_state.connections) <= 8
+        assert next(watched).cameras
+    watched.close()
+
+
+def test_a_reader_of_events_that_stands_still_does_not_fill_the_memory(
+    running: Running, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_events, "BACKLOG", 3)
+    event = running.client().event(events.gate)
+    kept: list[weakref.ref[Event]] = []
+    told: list[Callable[[Event], None]] = []
+    monkeypatch.setattr(running.service.logger, "subscribe", lambda callback: (told.append(callback), lambda: None)[1])
+
+    async def read() -> list[str]:
+        stream = api_events._new_events(running.service, TOKEN, asyncio.Event())
+        heard = [await stream.__anext__()]
+        for _ in range(10):
+            copy = event.model_copy()
+            kept.append(weakref.ref(copy))
+            told[0](copy)
+            del copy
+            await asyncio.sleep(0)
+        assert sum(ref() is not None for ref in kept) <= 3 + 1
+        return heard + [text async for text in stream]
+
+    assert asyncio.run(read()) == [sse.HEARTBEAT]
 
 
 def test_without_its_database_the_site_still_sees_and_people_are_told(tmp_path: Path) -> None:
-    with postgres_server() as server, served(tmp_path, database_url=server.new_database()) as running:
+    with postgres_server() as postgres, served(tmp_path, database_url=postgres.new_database()) as running:
         site = running.client()
         site.add_user(UserRequest(name="anna", password=SecretStr("some long password")))
         anna = running.client(running.client("").login("anna", "some long password").access)
         assert anna.status().cameras == []
-        server.stop()
+        postgres.stop()
         assert site.status().cameras == []
         assert site.health().live
         for refused in (anna.status, site.events, site.users, lambda: site.login("anna", "some long password")):
             with pytest.raises(ServiceError, match="Database") as caught:
                 refused()
-            assert server.password not in str(caught.value)
-        server.start()
+            assert postgres.password not in str(caught.value)
+        postgres.start()
         assert anna.status().cameras == []
 
 
@@ -89,6 +140,6 @@ def test_the_end_closes_the_streams(tmp_path: Path) -> None:
         listener = threading.Thread(target=listen)
         listener.start()
         assert heard.wait(30)
-        running.close_streams()
+        running.server.close_streams()
         listener.join(30)
     assert ended.is_set()

@@ -29,7 +29,7 @@ event = "{event}"
 
 @pytest.mark.slow
 def test_requests_made_from_the_document_find_nothing(running: Running, events: Events, tmp_path: Path) -> None:
-    running.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
+    running.server.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION.format(event=events.gate))
     command = [

@@ -37,7 +37,7 @@ class Accounts:
     """Every method may be called from any thread.
 
     `data` is the folder of the signing secret and, when no `service_token` is given, of the service's own token; both
-    are made at the first start. Raises XaivaError when they cannot be.
+    are made at the first start. Raises XaivaError when they cannot be, InputError for a token that may be guessed.
     """
 
     def __init__(self, database: Database, data: Path, service_token: str = "") -> None:
@@ -45,27 +45,28 @@ class Accounts:
         self._passwords = Passwords()
         self._limiter = Limiter()
         self._signed = AccessTokens(secret_of(data / SIGNING_FILE))
-        self._service_token = (service_token or secret_of(data / SERVICE_FILE)).encode()
+        self._service_token = _checked(service_token).encode() or secret_of(data / SERVICE_FILE).encode()
         self.users = Users(database, self._passwords)
         if not service_token:
             logger.info("XAIVA_SERVICE_TOKEN is not set: the service's token lies in %s", data / SERVICE_FILE)
-        elif len(service_token) < SHORTEST:
-            logger.warning("XAIVA_SERVICE_TOKEN is shorter than %d characters: it may be guessed", SHORTEST)
 
     def login(self, login: Login, address: str) -> Future[Tokens]:
         """Look at a name and password when their turn comes; `address` is where they came from.
 
-        The future raises Unauthorised, the same for an unknown name, an inactive user and a wrong password. Raises
-        TooManyLogins without looking.
+        The future raises Unauthorised, the same for an unknown name, an inactive user and a wrong password, and
+        TooManyLogins after too many tries. Raises TooManyLogins when too many wait.
         """
-        wait = self._limiter.attempt(login.name, address)
-        if wait:
-            logger.warning("login: too many tries from %s", address)
-            raise TooManyLogins("too many tries", wait)
-        return self._passwords.submit(lambda: self._login(login, address))
+
+        def work() -> Tokens:
+            self._count_try(login.name, address)
+            return self._login(login, address)
+
+        return self._passwords.submit(work)
 
     def refresh(self, token: str) -> Tokens:
         """New tokens for a refresh token, which is used up. Raises Unauthorised; a second use ends the login."""
+        if self._family_of(token) is None:
+            raise refused("the login has ended")
 
         def work(session: Session) -> Tokens | None:
             rotated = logins.rotate(session, token)
@@ -82,24 +83,18 @@ class Accounts:
 
     def logout(self, token: str) -> None:
         """End the login of a refresh token; an unknown one is nobody's."""
-
-        def work(session: Session) -> None:
-            family = logins.family_of(session, token)
-            if family is not None:
-                logins.end(session, family)
-
-        self._database.write(work)
+        family = self._family_of(token)
+        if family is not None:
+            self._database.write(lambda session: logins.end(session, family))
 
     def change_password(self, name: str, change: PasswordChange, address: str) -> Future[Tokens]:
         """Give a user another password, if the current one is right; the tokens are of a new login, the only one left.
 
-        The future raises InputError for a wrong one, which counts as a try to log in. Raises TooManyLogins.
+        The future raises InputError for a wrong one, which counts as a try to log in, and both raise as `login`.
         """
-        wait = self._limiter.attempt(name, address)
-        if wait:
-            raise TooManyLogins("too many tries", wait)
 
         def work() -> Tokens:
+            self._count_try(name, address)
             try:
                 self._login(Login(name=name, password=change.current), address)
             except Unauthorised:
@@ -130,6 +125,17 @@ class Accounts:
     def close(self) -> None:
         """Take no more logins."""
         self._passwords.close()
+
+    def _family_of(self, token: str) -> str | None:
+        """Looked up without the writers' lock, which no stranger shall take."""
+        with self._database.read() as session:
+            return logins.family_of(session, token)
+
+    def _count_try(self, name: str, address: str) -> None:
+        wait = self._limiter.attempt(name, address)
+        if wait:
+            logger.warning("login: too many tries from %s", address)
+            raise TooManyLogins("too many tries", wait)
 
     def _login(self, login: Login, address: str) -> Tokens:
         password = login.password.get_secret_value()
@@ -170,3 +176,11 @@ class Accounts:
 def _wrong() -> Unauthorised:
     """The one answer to every login that fails."""
     return Unauthorised("Login", "name or password is wrong", "ask an administrator for a new password")
+
+
+def _checked(token: str) -> str:
+    """How often tokens are tried is not limited: nobody may be able to guess one."""
+    if token and len(token) < SHORTEST:
+        why, remedy = f"it is shorter than {SHORTEST} characters and may be guessed", "leave it out: one is made"
+        raise InputError("XAIVA_SERVICE_TOKEN", why, remedy)
+    return token

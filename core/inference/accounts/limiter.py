@@ -8,8 +8,6 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-KEYS = 10_000  # remembered at most; the longest unused are forgotten first
-
 
 @dataclass(frozen=True)
 class Limit:
@@ -19,21 +17,25 @@ class Limit:
     seconds: float
 
 
-# A name from one address is held tightly; the name from everywhere loosely, lest a stranger locks its owner out.
+# A name from one address is held tightly; the name from everywhere loosely, lest a stranger locks its owner out. An
+# address alone is no limit: behind a published port of a container engine everybody may have the same one.
 PAIR = Limit(5, 60)
-ADDRESS = Limit(30, 60)
 NAME = Limit(100, 300)
 
 Key = tuple[str, ...]
 
 
 class Limiter:
-    """Counts tries by name and address. A try counts when it begins: parallel guesses are no way around."""
+    """Counts tries by name and address.
+
+    To be asked right before a password is looked at: what is remembered is bounded by how many can be looked at in
+    `NAME.seconds`, and no flood of made-up names drives out the tries that count.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._tries: OrderedDict[Key, deque[float]] = OrderedDict()
+        self._tries: OrderedDict[Key, deque[float]] = OrderedDict()  # the newest of each, the longest unused first
 
     def attempt(self, name: str, address: str) -> float:
         """Count a try; returns 0, or the seconds to wait when it may not be made. A refused try does not count."""
@@ -42,10 +44,10 @@ class Limiter:
             limits = _limits(name, address)
             wait = max(self._wait(key, limit, now) for key, limit in limits)
             if wait <= 0:
-                for key, _limit in limits:
-                    self._tries[key].append(now)
-            while len(self._tries) > KEYS:
-                self._tries.popitem(last=False)
+                for key, limit in limits:
+                    self._tries.setdefault(key, deque(maxlen=limit.tries)).append(now)
+                    self._tries.move_to_end(key)
+            self._sweep(now)
             return max(0.0, wait)
 
     def forgive(self, name: str, address: str) -> None:
@@ -54,12 +56,14 @@ class Limiter:
             self._tries.pop(("pair", name, address), None)
 
     def _wait(self, key: Key, limit: Limit, now: float) -> float:
-        tries = self._tries.setdefault(key, deque())
-        self._tries.move_to_end(key)
-        while tries and tries[0] <= now - limit.seconds:
-            tries.popleft()
-        return tries[0] + limit.seconds - now if len(tries) >= limit.tries else 0
+        tries = self._tries.get(key)
+        return tries[0] + limit.seconds - now if tries and len(tries) == limit.tries else 0
+
+    def _sweep(self, now: float) -> None:
+        longest = max(PAIR.seconds, NAME.seconds)
+        while self._tries and next(iter(self._tries.values()))[-1] <= now - longest:
+            self._tries.popitem(last=False)
 
 
 def _limits(name: str, address: str) -> tuple[tuple[Key, Limit], ...]:
-    return ((("pair", name, address), PAIR), (("address", address), ADDRESS), (("name", name), NAME))
+    return ((("pair", name, address), PAIR), (("name", name), NAME))

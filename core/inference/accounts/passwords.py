@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from core.inference.accounts.errors import TooManyLogins
 
 Result = TypeVar("Result")
 
-AT_ONCE = 2  # each takes 64 MiB and a core for some tenths of a second, which the cameras need as well
+AT_ONCE = 2  # each takes 64 MiB and a core for some tenths of a second
+NICENESS = 10  # of their threads: a flood of logins takes what the cameras leave
 WAITING = 32  # more than that are refused at once
 
 # RFC 9106, section 4, second recommendation, with one lane: a hash keeps one core busy, not four.
@@ -26,7 +28,7 @@ class Passwords:
     """Hashes and compares; `submit` bounds how many at a time."""
 
     def __init__(self) -> None:
-        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords")
+        self._workers = ThreadPoolExecutor(AT_ONCE, "passwords", os.nice, (NICENESS,))  # of one thread, on Linux
         self._waiting = threading.BoundedSemaphore(AT_ONCE + WAITING)
         self._nobody = _HASHER.hash(secrets.token_urlsafe())
 

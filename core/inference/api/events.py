@@ -56,15 +56,19 @@ def protect(service: Service, caller: Asking, event: EventId, body: Protect) -> 
 async def _new_events(service: InferenceService, bearer: str, closing: asyncio.Event) -> AsyncIterator[str]:
     """What the logger tells, as far as the caller may see it now."""
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[Event] = asyncio.Queue()
+    waiting: asyncio.Queue[Event] = asyncio.Queue(BACKLOG)
+
+    def put(event: Event) -> None:
+        if not waiting.full():  # once it is, the stream ends: a reader that stands still must not fill the memory
+            waiting.put_nowait(event)
 
     def tell(event: Event) -> None:
-        loop.call_soon_threadsafe(waiting.put_nowait, event)
+        loop.call_soon_threadsafe(put, event)
 
     end = service.logger.subscribe(tell)
     try:
         yield sse.HEARTBEAT  # from here on nothing is missed
-        while not closing.is_set() and waiting.qsize() < BACKLOG:
+        while not closing.is_set() and not waiting.full():
             try:
                 event = await asyncio.wait_for(waiting.get(), 1.0)
             except asyncio.TimeoutError:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from core.inference.accounts import Caller
-from core.inference.schemas import CameraStatus, EventQuery, LedgerStatus, OutboxStatus, ServiceStatus
+from core.inference.schemas import (
+    AnalyserStatus,
+    CameraStatus,
+    EventQuery,
+    LedgerStatus,
+    LoggerStatus,
+    OutboxStatus,
+    ServiceStatus,
+    StorageStatus,
+)
 from core.inference.service import InferenceService
 
 
@@ -14,10 +23,15 @@ def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
         return status
     cameras = [camera for camera in status.cameras if caller.sees(camera.id)]
     newest = service.events.page(cameras=caller.access, query=EventQuery(limit=1)).events
+    logger, analyser, storage = status.logger, status.analyser, status.storage
     return status.model_copy(
         update={
             "cameras": cameras,
             "ledger": ledger_for(status.ledger, cameras) if status.ledger else None,
+            # Whether they work, but no count: it would tell what the other cameras find.
+            "logger": LoggerStatus(state=logger.state, why=logger.why),
+            "analyser": AnalyserStatus(state=analyser.state, backend=analyser.backend, why=analyser.why),
+            "storage": StorageStatus(free=storage.free, state=storage.state, why=storage.why),
             "outbox": OutboxStatus(),
             "newest_event": newest[0].id if newest else "",
             "unacknowledged": service.events.unacknowledged(caller.access),
