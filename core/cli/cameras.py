@@ -11,7 +11,7 @@ import click
 
 from core.cli import output
 from core.cli.camera_options import camera_options, camera_request
-from core.cli.service import client, number
+from core.cli.service import client, number, say
 from core.cli.session import Session, confirm, json_option, yes_option
 
 if TYPE_CHECKING:
@@ -85,10 +85,7 @@ def remove(session: Session, identifier: str, yes: bool, as_json: bool) -> None:
     """Stop and forget a camera; its events stay."""
     confirm(f"Remove the camera {identifier}?", yes)
     client(session).remove_camera(identifier)
-    if as_json:
-        output.print_json({"camera": identifier, "state": "removed"})
-    else:
-        click.echo(f"{identifier}: removed")
+    say(identifier, "removed", as_json)
 
 
 @camera_command.command("start")
@@ -193,10 +190,7 @@ def save_picture(ask: Callable[[ServiceClient], bytes], session: Session, target
         write_atomic(target, picture)
     except OSError as error:
         raise InputError(f"{target}", f"it cannot be written: {error.strerror}", "name another file") from error
-    if as_json:
-        output.print_json({"file": str(target), "bytes": len(picture)})
-    else:
-        click.echo(f"{target}: {output.size(len(picture))}")
+    say(str(target), output.size(len(picture)), as_json, file=str(target), bytes=len(picture))
 
 
 @camera_command.command("watch")
@@ -213,10 +207,8 @@ def watch(session: Session, as_json: bool) -> None:
 
 
 def _said(camera: CameraStatus, what: str, as_json: bool) -> None:
-    if as_json:
-        output.print_json({"camera": camera})
-    else:
-        click.echo(f"{camera.id}: {what}; it is {camera.state.value}{f' ({camera.reason})' if camera.reason else ''}")
+    state = f"{camera.state.value} ({camera.reason})" if camera.reason else camera.state.value
+    say(camera.id, f"{what}; it is {state}", as_json, camera=camera)
 
 
 def _table(cameras: list[CameraStatus]) -> None:

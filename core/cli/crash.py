@@ -27,7 +27,12 @@ def record(error: Exception, words: Sequence[str]) -> Path | None:
             if folder.name == ".xaiva" and site.is_dir():
                 folder.mkdir(exist_ok=True)
             grown = path.exists() and path.stat().st_size > LIMIT
-            with open(path, "w" if grown else "a") as file:
+            with open(path, "w" if grown else "a", opener=_private) as file:
                 file.write(entry)
             return path.resolve()
     return None
+
+
+def _private(path: str, flags: int) -> int:
+    """Nobody else reads it, and no link that somebody laid in the temporary folder leads it elsewhere."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -181,10 +181,7 @@ def export(session: Session, /, target: Path, kind: Any, force: bool, as_json: b
         return
     _free(target, force)
     count = export(events, target, kind or kind_of(target))
-    if as_json:
-        output.print_json({"file": str(target), "events": count})
-    else:
-        click.echo(f"{target}: {count} events")
+    say(str(target), f"{count} events", as_json, file=str(target), events=count)
 
 
 @event_command.command("clip")
@@ -202,10 +199,7 @@ def clip(session: Session, identifier: str, target: Path, force: bool, as_json: 
     if shown:
         click.echo(err=True)
     size = target.stat().st_size
-    if as_json:
-        output.print_json({"file": str(target), "bytes": size})
-    else:
-        click.echo(f"{target}: {output.size(size)}")
+    say(str(target), output.size(size), as_json, file=str(target), bytes=size)
 
 
 @event_command.command("snapshot")

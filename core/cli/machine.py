@@ -12,10 +12,12 @@ from core.cli import output
 from core.cli.session import Session, json_option
 
 if TYPE_CHECKING:
+    from core.containers.vram import Holder
+    from core.inference.schemas import ServiceStatus
     from core.site import Site
     from core.telemetry.gpus import GpuSample
 
-ENGINE_SECONDS = 3.0  # the names of containers are not worth a longer wait
+ENGINE_SECONDS = 3.0  # the names of containers, and what the service says, are not worth a longer wait
 BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 
 
@@ -23,15 +25,39 @@ BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 @json_option
 @click.pass_obj
 def gpu_command(session: Session, as_json: bool) -> None:
-    """The GPUs of this machine, as NVML sees them now, and the containers whose processes use them."""
+    """The GPUs of this machine, as NVML sees them now, and who holds how much of their memory.
+
+    Of the service's container also how much of it the models explain.
+    """
+    from core.containers.vram import holders
     from core.telemetry.gpus import GpuSampler, in_words
 
     with GpuSampler() as sampler:
         sample = _with_containers(session.site, sampler.sample())
-    if sample.gpus or as_json:
-        _print("gpus", sample, as_json)
-    else:
+    held = holders(sample, _service(session.site, sample))
+    if as_json:
+        output.print_json({"gpus": sample, "vram": held})
+    elif not sample.gpus:
         click.echo(in_words(sample))
+    else:
+        _print("gpus", sample, as_json=False)
+        _print_holders(held)
+
+
+def _print_holders(held: list[Holder]) -> None:
+    if held:
+        click.echo()
+        output.print_table(
+            ("VRAM OF", "GPU", "MEMORY", "MODELS", "UNEXPLAINED"),
+            (
+                (one.name, ",".join(map(str, one.gpus)), *map(_bytes, (one.memory, one.models, one.unexplained)))
+                for one in held
+            ),
+        )
+
+
+def _bytes(count: int | None) -> str:
+    return "-" if count is None else f"-{output.size(-count)}" if count < 0 else output.size(count)
 
 
 @click.command("host")
@@ -63,6 +89,19 @@ def doctor_command(session: Session, as_json: bool) -> None:
         output.print_findings(findings)
     if has_errors(findings):
         raise click.exceptions.Exit(3)
+
+
+def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:
+    """What the service says of itself, where a container uses a GPU; None when it does not answer."""
+    from core.errors import XaivaError
+    from core.service_client import ServiceClient
+
+    if not any(process.container_id for gpu in sample.gpus for process in gpu.processes):
+        return None
+    try:
+        return ServiceClient.of(site, ENGINE_SECONDS).status()
+    except XaivaError:
+        return None
 
 
 def _with_containers(site: Site, sample: GpuSample) -> GpuSample:

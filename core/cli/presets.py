@@ -14,6 +14,7 @@ from core.errors import InputError, XaivaError
 
 if TYPE_CHECKING:
     from core.presets.compat import TargetMachine
+    from core.presets.store import PresetEntry, Remains
 
 
 @click.group("preset")
@@ -34,20 +35,18 @@ def list_command(session: Session, as_json: bool) -> None:
             {"presets": [{"name": e.name, "path": e.path, "preset": e.preset, "error": e.error} for e in entries]}
         )
         return
-    output.print_table(
-        ("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), (_row(entry.name, entry) for entry in entries)
-    )
+    output.print_table(("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), map(_row, entries))
     for entry in entries:
         if entry.error:
             output.print_error(entry.error, False)
 
 
-def _row(name: str, entry: Any) -> tuple[str, ...]:
+def _row(entry: PresetEntry) -> tuple[str, ...]:
     if entry.preset is None:
-        return (name, "-", "-", "-", "cannot be used")
+        return (entry.name, "-", "-", "-", "cannot be used")
     preset = entry.preset
     pytorch = preset.pytorch.version if preset.pytorch else "-"
-    return (name, preset.base_image, preset.python_version, pytorch, preset.metadata.description)
+    return (entry.name, preset.base_image, preset.python_version, pytorch, preset.metadata.description)
 
 
 @preset_command.command("show")
@@ -74,9 +73,9 @@ def show(session: Session, preset: str, as_json: bool) -> None:
 @click.pass_obj
 def new(session: Session, name: str, source: str | None, as_json: bool) -> None:
     """Make a preset from a file, or a small one to edit."""
-    from core.presets.store import STARTER, create
+    from core.presets.store import STARTER, create, read_text
 
-    text = STARTER if source is None else sys.stdin.read() if source == "-" else Path(source).read_text()
+    text = STARTER if source is None else sys.stdin.read() if source == "-" else read_text(Path(source))
     _say_path(create(session.site, name, text), as_json)
 
 
@@ -124,7 +123,7 @@ def _say_path(path: Path, as_json: bool) -> None:
         click.echo(path)
 
 
-def _say_remains(remains: Any, as_json: bool) -> None:
+def _say_remains(remains: Remains, as_json: bool) -> None:
     if as_json:
         output.print_json({"remains": remains})
     elif remains.artifacts:

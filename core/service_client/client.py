@@ -40,6 +40,7 @@ from core.inference.schemas import (
     UserUpdate,
 )
 from core.service_client.download import Told, save
+from core.service_client.errors import ServiceError
 from core.service_client.session import Session
 from core.service_client.wire import Wire
 from core.site import Site
@@ -143,7 +144,7 @@ class ServiceClient:
         return self._get("/status", ServiceStatus)
 
     def stream(self, interval: float = 1.0) -> Iterator[ServiceStatus]:
-        """A status every `interval` seconds until the caller stops or the service ends; a broken line is an error."""
+        """A status every `interval` seconds until the caller stops. Its end is an error, as a broken line is."""
         for text in self._stream("/status/stream", {"interval": interval}):
             yield self._wire.read(text, ServiceStatus)
 
@@ -230,7 +231,7 @@ class ServiceClient:
             query = query.model_copy(update={"cursor": page.next})
 
     def event_stream(self) -> Iterator[Event]:
-        """Events as they are written or completed, from now on; ends as `stream` does."""
+        """Events as they are written or completed, from now on; as `stream`. Who reads too slowly is cut off."""
         for text in self._stream("/events/stream", {}):
             yield self._wire.read(text, Event)
 
@@ -333,4 +334,6 @@ class ServiceClient:
                     if line.startswith("data:"):
                         yield line[5:].strip()
             if not self._wire.aged():
-                return
+                raise ServiceError(
+                    f"Inference service {self.url}", "it ended the stream", "see its log: xaiva logs; then try again"
+                )

@@ -69,7 +69,7 @@ def test_every_command_has_help_and_speaks_json(words: tuple[str, ...]) -> None:
     assert any("--json" in parameter.opts for parameter in command.params), words
 
 
-def test_what_the_issue_of_a_site_needs_is_there() -> None:
+def test_no_command_is_lost() -> None:
     wanted = (
         "preset list,preset show,preset new,preset check,preset suggest,preset schema,preset rename,preset delete,"
         "preset duplicate,lock,sync,verify,build,builds list,builds show,builds compare,launch,ps,logs,stop,restart,rm,"
@@ -137,6 +137,7 @@ def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
     kept = (site.state / "errors.log").read_text()
     assert "Traceback" in kept
     assert "a wire came loose" in kept
+    assert (site.state / "errors.log").stat().st_mode & 0o077 == 0
 
 
 def test_a_reader_that_goes_away_is_no_error(site: Site, xaiva: Xaiva) -> None:
