@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,10 +14,12 @@ from pydantic import JsonValue
 from core import labels
 from core.artifacts import store
 from core.artifacts.lockfile import Lock
+from core.artifacts.stages import stage
 from core.engine import docker_environment, endpoint
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
-from core.findings import Finding, has_errors
+from core.findings import Finding, Level, has_errors
 from core.images import buildx, history, preflight
+from core.images.client import docker
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
 from core.images.load import image_id, load_bases
 from core.images.render import stage_names, write_context
@@ -33,19 +34,27 @@ CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed
 _LAST_LINES = 40
 _EXIT = re.compile(r"exit code: \d+$")  # how BuildKit ends the error of a RUN; before it stands the whole command
 _KNOWN = {"target", "tag", "no_cache", "smoke"}
+_BEFORE, _AFTER = "load", "smoke"  # stages of ours around those of BuildKit
 
 
 class _Recorder:
-    """A `Progress` that also keeps the log, with secrets blotted out, and passes everything on."""
+    """A `Progress` that also keeps the log, with secrets blotted out, and passes everything on.
+
+    `own` are the stages that are no steps of BuildKit's, by their ids; one that is begun again counts from the first.
+    """
 
     def __init__(self, listener: Progress, log: TextIO, secrets: list[str]) -> None:
         self._listener = listener
         self._log = log
         self._secrets = secrets
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self.own: dict[str, Stage] = {}
 
     def stage(self, stage: Stage) -> None:
         """Pass it on."""
+        if stage.id in (_BEFORE, _AFTER):
+            begun = self.own.get(stage.id, stage).started
+            self.own[stage.id] = stage.model_copy(update={"started": begun})
         self._listener.stage(stage.model_copy(update={"detail": self.blot(stage.detail)}))
 
     def log(self, line: str, stage: str = "") -> None:
@@ -83,12 +92,12 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preflight.check_secrets(preset, env)
     text = write_context(site, folder, subject, preset, lock)
     record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
-    secrets = [env[name] for name in preset.build_secrets]
+    secrets = [line for name in preset.build_secrets for line in env[name].splitlines() if line.strip()]
     with log:
-        history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
         recorder = _Recorder(progress, log, secrets)
         work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
         try:
+            history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
             work.all(text)
         except XaivaError as error:
             cancelled = isinstance(error, Cancelled)
@@ -159,7 +168,11 @@ class _Build:
         candidate = f"xaiva/{self.name}:{CANDIDATE}"
         self._build(candidate)
         if self.options.smoke and self.options.target in (*WHOLE, *(layer.name for layer in self.lock.layers)):
-            self._smoke(candidate)
+            try:
+                self._smoke(candidate)
+            except Cancelled:
+                docker("rmi", candidate, env=self.env)
+                raise
         tag = labels.image_tag(self.name, self.options.target)
         for name in filter(None, (tag, self.options.tag)):
             self._docker("tag", candidate, name)
@@ -168,7 +181,11 @@ class _Build:
         self.ended(Outcome.DONE)
 
     def ended(self, outcome: Outcome, error: str = "", last_lines: list[str] | None = None) -> None:
-        """The record's end."""
+        """The record's end, with the stages of ours around those of BuildKit: they take their time, too."""
+        before, after = (
+            [_own_record(self.progress.own[i])] if i in self.progress.own else [] for i in (_BEFORE, _AFTER)
+        )
+        self._update(stages=[*before, *self.record.stages, *after])
         self._update(outcome=outcome, ended=time.time(), error=error, last_lines=last_lines or [])
 
     def _build(self, candidate: str) -> None:
@@ -201,16 +218,13 @@ class _Build:
         )
 
     def _smoke(self, image: str) -> None:
-        stage = Stage(id="smoke", title="smoke test", state=StageState.RUNNING, started=time.time())
-        self.progress.stage(stage)
-        findings = smoke(self.site, image, self.preset, self.lock, self.options.target)
-        self._found(findings)
-        state = StageState.FAILED if has_errors(findings) else StageState.DONE
-        self.progress.stage(stage.model_copy(update={"state": state, "ended": time.time()}))
-        if has_errors(findings):
-            first = next(finding for finding in findings if finding.level.value == "error")
-            remedy = first.remedy or f"look inside: docker run --rm -it --network none {image} bash"
-            raise ChecksFailed(f"Smoke test of {self.name}: {first.what}", first.why, remedy)
+        with stage(self.progress, _AFTER, "smoke test"):
+            findings = smoke(self.site, image, self.preset, self.lock, self.options.target, self.progress)
+            self._found(findings)
+            if has_errors(findings):
+                first = next(finding for finding in findings if finding.level is Level.ERROR)
+                remedy = first.remedy or f"look inside: docker run --rm -it --network none --entrypoint bash {image}"
+                raise ChecksFailed(f"Smoke test of {self.name}: {first.what}", first.why, remedy)
 
     def _found(self, findings: list[Finding]) -> None:
         for finding in findings:
@@ -223,13 +237,17 @@ class _Build:
         return self._docker("info", "--format", "{{.DockerRootDir}}").strip()
 
     def _docker(self, *words: str) -> str:
-        done = subprocess.run(["docker", *words], env=self.env, capture_output=True, text=True, timeout=120)
+        done = docker(*words, env=self.env, timeout=120)
         if done.returncode:
             raise XaivaError(f"docker {words[0]}", done.stderr.strip(), "look at the engine: xaiva doctor")
         return done.stdout
 
     def _update(self, **values: object) -> None:
         self.record = self.record.model_copy(update=values)
+
+
+def _own_record(done: Stage) -> StageRecord:
+    return StageRecord(name=done.id, state=done.state.value, cached=False, seconds=done.ended - done.started)
 
 
 def _stage_record(tree: StageTree, name: str) -> StageRecord:

@@ -16,8 +16,9 @@ from typing import Any
 
 import psutil
 
-from core.engine import Endpoint, EngineError
+from core.engine import Endpoint
 from core.errors import XaivaError
+from core.images.client import docker
 from core.images.progress_stream import Plain, RawJson, Reader
 from core.images.stages import StageTree
 from core.progress import Progress
@@ -53,12 +54,7 @@ class Result:
 
 def buildx_version(env: Mapping[str, str]) -> tuple[int, int]:
     """Major and minor version of the buildx plugin. Raises XaivaError when it is missing."""
-    try:
-        done = subprocess.run(["docker", "buildx", "version"], env=env, capture_output=True, text=True, timeout=20)
-    except FileNotFoundError as error:
-        raise EngineError("The docker client", "there is no `docker` on PATH", "install docker-cli") from error
-    except subprocess.TimeoutExpired as error:
-        raise EngineError("docker buildx version", "no answer within 20 s", "look at the docker client") from error
+    done = docker("buildx", "version", env=env)
     match = re.search(r"\bv?(\d+)\.(\d+)\.", done.stdout)
     if done.returncode or not match:
         why = (done.stderr or done.stdout).strip() or "it did not say its version"

@@ -155,15 +155,15 @@ def keep_sbom(site: Site, identity: str, sbom: bytes) -> None:
 
 def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
     """The kept builds, newest first; of one preset, or of all. A broken record stops no other."""
-    records = [record for record in _records(site) if preset is None or record.preset == preset]
+    records = [record for path in _paths(site) if (record := _record(path)) and preset in (None, record.preset)]
     return sorted(records, key=lambda record: (record.started, record.id), reverse=True)
 
 
 def read_build(site: Site, identity: str) -> BuildRecord:
     """One build. Raises InputError when there is none with that id."""
-    for record in _records(site):
-        if record.id == identity:
-            return record
+    found = (_record(path) for path in _paths(site) if path.parent.name == identity)
+    if record := next(found, None):
+        return record
     raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva builds list")
 
 
@@ -173,9 +173,9 @@ def log_path(site: Site, identity: str) -> Path:
 
 
 def trim(site: Site, keep: int) -> None:
-    """Remove the oldest builds beyond the newest `keep`."""
-    for record in list_builds(site)[keep:]:
-        shutil.rmtree(builds_folder(site) / record.id, ignore_errors=True)
+    """Remove the oldest builds beyond the newest `keep`, readable or not."""
+    for folder in sorted(builds_folder(site).iterdir())[:-keep]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildComparison:
@@ -194,13 +194,17 @@ def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildCompari
     )
 
 
-def _records(site: Site) -> Iterator[BuildRecord]:
-    for path in builds_folder(site).glob(f"*/{RECORD}"):
-        try:
-            record = BuildRecord.model_validate_json(path.read_bytes())
-            yield _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
-        except (OSError, ValidationError):
-            continue
+def _paths(site: Site) -> Iterator[Path]:
+    return builds_folder(site).glob(f"*/{RECORD}")
+
+
+def _record(path: Path) -> BuildRecord | None:
+    """None for one that cannot be read."""
+    try:
+        record = BuildRecord.model_validate_json(path.read_bytes())
+        return _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
+    except (OSError, ValidationError):
+        return None
 
 
 def _at_work(path: Path) -> bool:

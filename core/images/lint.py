@@ -14,16 +14,15 @@ from core.findings import Finding, Level
 _REMOTE = re.compile(r"(?i)^(https?|ftp|git|ssh)://|^git@|\.git(#|$)")
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::-([^}]*))?\}?")
+_ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
 _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)")
 # One command of a shell line that fetches, with what makes it harmless (None: nothing does).
-_PIP = re.compile(r"\b(?:pip[0-9.]*|uv\s+pip)\s+(?:install|download|wheel|sync)\b")
+_PIP = re.compile(r"\b(?:pip[0-9.]*|uv\s+pip)\s+(?:-\S+\s+)*(?:install|download|wheel|sync)\b")
 _FETCHERS: tuple[tuple[re.Pattern[str], re.Pattern[str] | None, str, str], ...] = (
     (_PIP, re.compile(r"--no-index\b"), "pip without --no-index asks a package index", "add --no-index --find-links"),
     (
         re.compile(r"\bapt(?:-get)?\b[^;&|]*\b(?:update|install|upgrade|dist-upgrade)\b"),
-        re.compile(
-            r"Dir::Etc::SourceList=/dev/null\b(?=.*Dir::Etc::SourceParts=/dev/null\b)|Dir::Etc::SourceParts=/tmp/", re.I
-        ),
+        re.compile(r"(?=.*Dir::Etc::SourceList=/dev/null\b)(?=.*Dir::Etc::SourceParts=/dev/null\b)", re.I),
         "apt asks the base image's package sources",
         "install files from debs/ with -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null",
     ),
@@ -142,9 +141,9 @@ Problem = tuple[str, str, str]
 def _check(
     step: Instruction, stages: set[str], arguments: dict[str, str], present: Callable[[str], bool]
 ) -> Iterator[Problem]:
-    if step.word == "ARG":
-        name, _, value = step.text.partition("=")
-        arguments[name.strip()] = value.strip().strip("\"'")
+    if step.word in ("ARG", "ENV"):
+        for name, value in _ASSIGNMENT.findall(step.text):
+            arguments[name] = _expand(value.strip("\"'"), arguments)
     elif step.word == "FROM":
         words = step.text.split()
         yield from _image(words[0] if words else "", f"FROM {step.text}", stages, arguments, present)
@@ -187,6 +186,8 @@ def _expand(text: str, arguments: dict[str, str]) -> str:
 
 
 def _shell(text: str) -> Iterator[Problem]:
+    if text.startswith("["):  # the form without a shell: a list of words
+        text = " ".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
     commands = re.split(r"&&|\|\||[;|\n]", text)
     for command in commands:
         for pattern, harmless, why, remedy in _FETCHERS:

@@ -18,6 +18,7 @@ from core.artifacts.lockfile import Lock, LockedImage
 from core.engine import EngineError, docker_environment
 from core.errors import Cancelled, InputError, XaivaError
 from core.files import CHUNK
+from core.images.client import client_errors, docker
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
 
@@ -53,13 +54,7 @@ def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], prog
 
 def image_id(reference: str, env: Mapping[str, str]) -> str:
     """The engine's id of an image; empty when it has none. Raises EngineError when it does not answer."""
-    words = ["docker", "image", "inspect", "--format", "{{.Id}}", reference]
-    try:
-        done = subprocess.run(words, env=dict(env), capture_output=True, text=True, timeout=60)
-    except FileNotFoundError as error:
-        raise EngineError("The docker client", "there is no `docker` on PATH", "install docker-cli") from error
-    except subprocess.TimeoutExpired as error:
-        raise EngineError("Docker engine", "it does not answer within 60 s", "look whether it is alive") from error
+    done = docker("image", "inspect", "--format", "{{.Id}}", reference, env=env)
     if done.returncode and "no such image" not in done.stderr.lower():
         raise EngineError("Docker engine", done.stderr.strip(), "start it, or name another in site.toml")
     return done.stdout.strip()
@@ -78,7 +73,7 @@ def _load_base(folder: Path, preset: str, image: LockedImage, env: Mapping[str, 
     total = sum(path.stat().st_size for path in layout.rglob("*") if path.is_file())
     loaded = _docker_load(what, total, stream_image(folder, image), env, progress)
     if loaded and loaded[-1] != image.tag:
-        subprocess.run(["docker", "tag", loaded[-1], image.tag], env=dict(env), check=True, capture_output=True)
+        docker("tag", loaded[-1], image.tag, env=env)
     if not _is_present(image, env):
         why = f"what was loaded is {image_id(image.tag, env) or 'nothing'}, locked is {image.config_digest}"
         raise XaivaError(what, why, f"look for the broken file: xaiva verify {preset}")
@@ -100,9 +95,10 @@ def _docker_load(
     progress.stage(stage)
     state = StageState.FAILED
     with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(
-            ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
-        )
+        with client_errors():
+            child = subprocess.Popen(
+                ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+            )
         assert child.stdin is not None
         try:
             _feed(child.stdin, chunks, stage, progress)

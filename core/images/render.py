@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,8 +90,7 @@ def write_context(site: Site, folder: Path, preset_name: str, preset: Preset, lo
 
     Unchanged files are not touched. The folder is then a complete build context.
     """
-    override = site.docker / "Dockerfile.j2"
-    text = render(preset_name, preset, lock, override.read_text() if override.is_file() else None)
+    text = render(preset_name, preset, lock, _template_of(site))
     files = {
         "Dockerfile": text,
         ".dockerignore": DOCKERIGNORE,
@@ -101,9 +100,21 @@ def write_context(site: Site, folder: Path, preset_name: str, preset: Preset, lo
     }
     for name, content in files.items():
         path = folder / name
-        if not path.is_file() or path.read_text() != content:
+        if not path.is_file() or path.read_bytes() != content.encode():
             write_atomic(path, content)
     return text
+
+
+def _template_of(site: Site) -> str | None:
+    """The site's own template, if it has one."""
+    path = site.docker / "Dockerfile.j2"
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise InputError(
+            f"{path}", why or "it is not UTF-8 text", "mend it, or remove it to use the shipped one"
+        ) from error
 
 
 def service_layer(preset: Preset, lock: Lock) -> str:
@@ -149,7 +160,7 @@ def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object
         "xaiva_media_options": _arguments(options.xaiva_media_cmake),
         "models": _models(preset, lock),
         "sources": plain,
-        "labels": {key: json.dumps(value) for key, value in _labels(preset_name, preset, lock).items()},
+        "labels": {key: _quoted(value) for key, value in _labels(preset_name, preset, lock).items()},
         "target_label": labels.TARGET,
     }
 
@@ -228,7 +239,7 @@ def _models(preset: Preset, lock: Lock) -> list[ModelFile]:
             destination = destinations.get(file.name)
             if destination is None:
                 raise _stale(f"model {file.name}")
-            found.append(ModelFile(file.path, str(PurePosixPath("/models") / destination)))
+            found.append(ModelFile(file.path, destination))
     return found
 
 
@@ -249,6 +260,11 @@ def _labels(preset_name: str, preset: Preset, lock: Lock) -> dict[str, str]:
         sbom.LABEL: sbom.IMAGE_PATH,
     }
     return {key: value for key, value in values.items() if value}
+
+
+def _quoted(value: str) -> str:
+    """One word of a Dockerfile instruction, in which nothing is expanded."""
+    return '"' + re.sub(r'(["\\$])', r"\\\1", " ".join(value.split())) + '"'
 
 
 def _checksums(lock: Lock, paths: list[str]) -> str:

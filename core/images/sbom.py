@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
 from core.artifacts.store import lock_sha256
@@ -43,13 +44,13 @@ def _component(lock: Lock, file: LockedFile) -> dict[str, Any]:
 
 
 def _purl(lock: Lock, file: LockedFile, name: str) -> str:
-    version = f"@{file.version.replace('+', '%2B').replace(':', '%3A')}" if file.version else ""
+    version = f"@{quote(file.version, safe='')}" if file.version else ""
     if file.kind is Kind.WHEEL:
-        return f"pkg:pypi/{name.lower().replace('_', '-')}{version}"
+        return f"pkg:pypi/{quote(name.lower().replace('_', '-'), safe='')}{version}"
     if file.kind is Kind.DEB:
         system = "ubuntu" if "ubuntu" in lock.base_image.os_release.lower() else "debian"
-        return f"pkg:deb/{system}/{name}{version}"
-    return f"pkg:generic/{name}{version}?checksum=sha256:{file.sha256}"
+        return f"pkg:deb/{system}/{quote(name, safe='')}{version}"
+    return f"pkg:generic/{quote(name, safe='')}{version}?checksum=sha256:{file.sha256}"
 
 
 def _base(image: LockedImage) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from core.artifacts.child import run_child
 from core.artifacts.lockfile import Kind, Lock
 from core.engine import docker_environment
+from core.errors import Cancelled
 from core.findings import Finding, Level
+from core.images.client import client_errors, docker
 from core.images.render import service_layer
 from core.images.smoke_probe import MARK
 from core.presets.model import Preset
+from core.progress import Progress
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -26,32 +29,32 @@ if TYPE_CHECKING:
 
 PROBE = Path(__file__).with_name("smoke_probe.py")
 WHOLE = ("runtime", "dev")  # stages that hold all of an image
-TIMEOUT = 1800.0  # seconds; a first import of a large framework from a slow disk takes minutes
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
-def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str = "runtime") -> list[Finding]:
+def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str, progress: Progress) -> list[Finding]:
     """Findings about `image`, built up to stage `target`; an error is something that does not work in it.
 
-    Raises InputError when a requirement file of the preset cannot be read.
+    Raises InputError when a requirement file of the preset cannot be read, Cancelled with its container gone.
     """
     from core.presets.compat.checking import site_facts, target_for
 
     env = docker_environment(site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
-    words = ["docker", "run", "--rm", "--interactive", "--network", "none", "--pull", "never", "--no-healthcheck"]
-    words += ["--name", name, "--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text()]
-    remove = ["docker", "rm", "--force", name]
-    subprocess.run(remove, env=env, capture_output=True)  # left by a run that was killed
-    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset))).encode()
+    remove = ("rm", "--force", name)
+    docker(*remove, env=env)  # left by a run that was killed
+    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset)))
+    words = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
+    words += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text(), question]
     try:
-        done = subprocess.run(words, env=env, input=question, capture_output=True, timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        subprocess.run(remove, env=env, capture_output=True)
-        return [_error("smoke-run", f"Smoke test of {image}", f"it did not end within {TIMEOUT:.0f} s")]
-    _, mark, answer = done.stdout.decode(errors="replace").rpartition(MARK)
-    if done.returncode or not mark:
-        return [_error("smoke-run", f"Smoke test of {image}", done.stderr.decode(errors="replace").strip()[-1000:])]
+        with client_errors():
+            done = run_child(words, progress, env)
+    except Cancelled:
+        docker(*remove, env=env)
+        raise
+    _, mark, answer = done.out.decode(errors="replace").rpartition(MARK)
+    if done.code or not mark:
+        return [_error("smoke-run", f"Smoke test of {image}", done.err.strip()[-1000:])]
     machine = target_for(preset, site_facts(site))
     return list(judge(json.loads(answer), preset, lock, target, machine))
 
@@ -189,7 +192,7 @@ def _torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Findin
     cubins, ptx = (_architectures(flags, kind) for kind in ("sm", "compute"))
     for gpu in machine.gpus if flags else ():
         if gpu.sm and not runs(gpu.sm, cubins, ptx):
-            remedy = f'see which versions do: xaiva preset suggest --gpu "{gpu.name}"'
+            remedy = f'see which versions do: xaiva preset suggest --gpu "{gpu.name}"; or name the right `target`'
             why = f"it was compiled for {' '.join(flags)}"
             yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)
 

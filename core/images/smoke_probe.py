@@ -1,12 +1,13 @@
 """Runs inside an image, as text given to its Python: says what is there. Standard library only, Python 3.8 or newer.
 
-Reads one JSON object from standard input: `imports` (distribution names whose modules must import), `modules` (modules
-that must import), `commands` (lists of words). Writes one JSON object after a line that is `MARK`.
+Its argument is one JSON object: `imports` (distribution names whose modules must import), `modules` (modules that must
+import), `commands` (lists of words). Writes one JSON object after a line that is `MARK`.
 """
 
 import importlib.metadata
 import json
 import re
+import signal
 import subprocess
 import sys
 from typing import Any, Dict, List  # noqa: UP035 - runs on the image's own, older Python
@@ -49,7 +50,8 @@ def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
 
 def main() -> None:
     """Look, and say."""
-    asked = json.load(sys.stdin)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a container's first process ends by no signal it ignores
+    asked = json.loads(sys.argv[1])
     found = {plain(d.metadata["Name"]): d for d in importlib.metadata.distributions() if d.metadata["Name"]}
     modules = [module for name in asked["imports"] if name in found for module in modules_of(found[name])]
     answer = {

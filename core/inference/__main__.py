@@ -1,4 +1,4 @@
-"""`xaiva-inference serve`: the command that runs inside an image."""
+"""`xaiva-inference`: the command that runs inside an image, and asks the service there whether it is well."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from core.errors import XaivaError
 from core.inference.log import set_up
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +24,14 @@ DATA_VOLUME = Path("/data")  # where an image keeps its data
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 bad input."""
     options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except XaivaError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _leave)  # as process 1 of a container there is no default handler
     signal.signal(signal.SIGINT, _leave)
     set_up()
@@ -35,15 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from core.inference.reload import run_reloading
 
             return run_reloading([Path(__file__).resolve().parents[1], Path.cwd()])
-        return _serve(options)
-    except XaivaError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_code
+        return _run(options)
     except SystemExit as leaving:
         return _end(leaving.code == 0)
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     from core.inference import given
     from core.inference.server import serve
     from core.inference.service import InferenceService
@@ -56,6 +58,14 @@ def _serve(options: argparse.Namespace) -> int:
         given.parse_cameras(options.camera, "--camera"),
     )
     serve(InferenceService(settings, cameras), options.host, options.port)
+    return 0
+
+
+def _health(options: argparse.Namespace) -> int:
+    from core.inference.probe import ask
+
+    # Loading all settings would double what this takes, every half a minute, on a machine that is busy with cameras.
+    print(ask(options.host, options.port, tls=bool(os.environ.get("XAIVA_TLS_CERTIFICATE"))))  # noqa: T201
     return 0
 
 
@@ -75,10 +85,16 @@ def _end(clean: bool) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaiva-inference", description="Watch cameras and score their pictures.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the service until SIGTERM")
+    address = argparse.ArgumentParser(add_help=False)
     default_host = os.environ.get("XAIVA_HOST", "127.0.0.1")
-    serve.add_argument("--host", default=default_host, help="address to listen on (XAIVA_HOST; %(default)s)")
-    serve.add_argument("--port", type=int, default=8600, help="port to listen on (%(default)s); 0 takes a free one")
+    address.add_argument("--host", default=default_host, help="address it listens on (XAIVA_HOST; %(default)s)")
+    address.add_argument("--port", type=int, default=8600, help="port it listens on (%(default)s); 0: a free one")
+    serve = commands.add_parser("serve", parents=[address], help="run the service until SIGTERM")
+    serve.set_defaults(run=_serve)
+    health = commands.add_parser(
+        "health", parents=[address], help="say whether the service is well; exit code 1 if not"
+    )
+    health.set_defaults(run=_health)
     serve.add_argument(
         "--camera", action="append", default=[], metavar="ID=SOURCE", help="an RTSP URL or a file; may be repeated"
     )

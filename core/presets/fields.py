@@ -208,7 +208,8 @@ def _check_layer_file(text: str) -> None:
 def _check_destination(text: str) -> None:
     _check_no_control(text)
     path = PurePosixPath(text)
-    if ".." in path.parts or path.parts[:2] != ("/", "models") or len(path.parts) < 3 or text.endswith("/"):
+    outside = ".." in path.parts or path.parts[:2] != ("/", "models") or len(path.parts) < 3
+    if outside or text.endswith("/") or re.search(r'["\\$]', text):
         raise wrong(f"{text!r} is not a file under /models", 'write, for example, "/models/detector.onnx"')
 
 
@@ -255,7 +256,7 @@ _deb = _pattern(
 )
 DebName = Annotated[str, _deb[0], _deb[1]]
 _headers = _pattern(
-    r"^(n?\d+(\.\d+){2,3})?$", "is not a release of nv-codec-headers", 'write, for example, "12.1.14.0"'
+    r"^(n?\d+(\.\d+){3})?$", "is not a release of nv-codec-headers", 'write all four numbers, as "12.1.14.0"'
 )
 HeadersVersion = Annotated[str, _headers[0], _headers[1]]
 _driver = _pattern(r"^(\d{3}(\.\d+){0,2})?$", "is not a driver version", 'write it as nvidia-smi does: "535.183.01"')

@@ -207,7 +207,7 @@ class Target(Part):
 
 
 class HealthCheck(Part):
-    """How the engine asks whether the container is well. Times in seconds."""
+    """How the engine asks whether the container is well, instead of the image's own check. Times in seconds."""
 
     command: Annotated[list[str], Field(min_length=1)]
     interval: float = Field(default=30, gt=0)
@@ -278,5 +278,10 @@ class Preset(Part):
     @property
     def cuda_of_base(self) -> str:
         """The CUDA version that the base image's name tells, `12.6.3`; empty for none."""
-        found = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", self.base_image)
-        return found.group(1) if found else ""
+        return cuda_of(self.base_image)
+
+
+def cuda_of(image: str) -> str:
+    """The CUDA version that an image's name tells, `12.6.3`; empty for none."""
+    found = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", image)
+    return found.group(1) if found else ""

@@ -99,8 +99,7 @@ def list_presets(site: Site) -> list[PresetEntry]:
     """Every preset file of the site by name; a broken one carries its error and stops no other."""
     if not site.presets.is_dir():
         return []
-    paths = (path for path in site.presets.glob("*.json") if path.name != SCHEMA_FILE and path.name[0] != ".")
-    return [_entry(site, path) for path in sorted(paths)]
+    return [_entry(site, path) for path in _files(site.presets)]
 
 
 def save(site: Site, name: str, content: Preset | str) -> Path:
@@ -208,5 +207,9 @@ def _remains(site: Site, name: str) -> Remains:
 
 
 def _known(path: Path) -> str:
-    names = sorted(file.stem for file in path.parent.glob("*.json") if file.name != SCHEMA_FILE)
+    names = [file.stem for file in _files(path.parent)]
     return f"presets here: {', '.join(names)}" if names else f"put one into {path.parent}"
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if path.name != SCHEMA_FILE and path.name[0] != ".")

@@ -35,7 +35,7 @@ _EXAMPLES = {
     "url": '"url": "https://host/path"',
     "sha256": '"sha256": "…" with what `sha256sum FILE` prints',
     "destination": '"destination": "/models/detector.onnx"',
-    "command": '"command": ["curl", "-f", "http://127.0.0.1:8600/health"]',
+    "command": '"command": ["/opt/xaiva/bin/xaiva-inference", "health"]',
 }
 
 

@@ -15,6 +15,7 @@ from tests.images import support
 from tests.support.engine import TestEngine
 
 NAME = "demo"
+DESCRIPTION = 'Prüfstand: "12" at $HOME\\'
 
 
 @dataclass
@@ -65,7 +66,8 @@ def demo(engine: TestEngine, offline_engine: TestEngine, tmp_path_factory: pytes
     """Layers `common`, `extra` and `service`; built offline once."""
     site = new_site(tmp_path_factory.mktemp("images") / "site", offline_engine)
     layers = [{"name": "common", "requirements": ["click"]}, {"name": "extra", "requirements": ["idna"]}]
-    artifacts = support.Artifacts(site, NAME, support.preset_of(layers=layers))
+    preset = support.preset_of(layers=layers, metadata={"description": DESCRIPTION})
+    artifacts = support.Artifacts(site, NAME, preset)
     artifacts.add_debs(support.debs(engine), build=False)
     artifacts.add_base(engine)
     artifacts.add_layer("common", support.wheels("click"))

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import Parser
@@ -55,10 +56,10 @@ chmod -R a+rX /out
 
 @dataclass
 class Recorder:
-    """A `Progress` that keeps everything; `cancel_when` a stage's id is seen running, it asks to stop."""
+    """A `Progress` that keeps everything; once it is told the line `cancel_when` it asks to stop, `asked` is then."""
 
     cancel_when: str = ""
-    stop: bool = False
+    asked: float = 0
 
     def __post_init__(self) -> None:
         self.stages: dict[str, Stage] = {}
@@ -69,14 +70,14 @@ class Recorder:
         self.stages[stage.id] = stage
 
     def log(self, line: str, stage: str = "") -> None:
-        """Keep it; a line of the stage to cancel asks for the end."""
+        """Keep it."""
         self.lines.append((stage, line))
         if self.cancel_when and self.cancel_when == line:
-            self.stop = True
+            self.asked = time.monotonic()
 
     def cancelled(self) -> bool:
         """Whether it has been asked for."""
-        return self.stop
+        return self.asked > 0
 
 
 def cache() -> Path:

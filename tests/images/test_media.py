@@ -140,7 +140,10 @@ def test_the_runtime_uses_what_was_compiled(media: Media) -> None:
     load = "import ctypes; l = ctypes.CDLL('libxaiva_media.so.1'); print(l.xaiva_media_count_packets(b'/tmp/a.avi'))"
     assert media.shell(f'{make} && python -I -c "{load}"').strip() == "10"
     assert media.shell("python -I -c 'import tensorrt; print(tensorrt.__version__)'").strip() == "8.6.1"
-    assert media.shell("ldconfig -p | grep -c /usr/local/tensorrt/lib || ls /usr/local/tensorrt/lib").strip()
+    assert media.shell("cat /etc/ld.so.conf.d/tensorrt.conf; ls /usr/local/tensorrt").split() == [
+        "/usr/local/tensorrt/lib",
+        "lib",
+    ]
 
 
 def test_the_runtime_stays_small_and_dev_has_the_rest(media: Media) -> None:
@@ -183,4 +186,6 @@ def test_a_secret_is_nowhere(media: Media, tmp_path: Path) -> None:
     for image in (f"xaiva/{NAME}:latest", f"xaiva/{NAME}:dev"):
         if media.engine.docker("images", "--quiet", image):
             media.engine.docker("save", "--output", str(archive), image)
-            assert needle not in archive.read_bytes()
+            content = archive.read_bytes()
+            assert b"xaiva_media_count_packets" in content, "layers cannot be searched as they lie there"
+            assert needle not in content

@@ -87,9 +87,8 @@ def test_the_probe_tells_what_a_python_has() -> None:
         "modules": ["json", "no_such_module"],
         "commands": [["echo", "hi"], ["/no"]],
     }
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", PROBE.read_text()], input=json.dumps(asked), capture_output=True, text=True
-    )
+    words = [sys.executable, "-I", "-c", PROBE.read_text(), json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True)
     said = json.loads(done.stdout.rpartition(MARK)[2])
     assert said["versions"]["click"]
     assert said["imports"]["click"]["code"] == said["imports"]["json"]["code"] == 0

@@ -25,7 +25,7 @@ FULL: dict[str, Any] = {
     "build_options": {
         "ffmpeg_version": "7.1",
         "ffmpeg_configure": ["--enable-nvenc"],
-        "nv_codec_headers_version": "12.1.14",
+        "nv_codec_headers_version": "12.1.14.0",
         "opencv_version": "4.13.0",
         "opencv_cmake": ["-DWITH_CUDA=ON"],
         "xaiva_media_branch": "master",

@@ -105,10 +105,10 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
             torch("2.7.1+cu126", layers=layer("torch>=2.5")),
             None,
         ),
-        ("python-base", "error", preset(python_version="3.11"), preset(), None),
+        ("python-base", "note", preset(python_version="3.11"), preset(), None),
         (
             "python-base",
-            "error",
+            "note",
             preset(python_version="3.11"),
             preset(python_version="3.11", sources=[{"name": "python", "path": "p.tar"}]),
             None,
@@ -223,7 +223,7 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
         (
             "nvenc-gpu",
             "warning",
-            preset(build_options={"nv_codec_headers_version": "12.1.14"}),
+            preset(build_options={"nv_codec_headers_version": "12.1.14.0"}),
             preset(),
             machine("H100", "580.65.06"),
         ),
@@ -305,6 +305,12 @@ def test_the_gate_can_be_lifted_by_its_own_variable_or_a_runtime_base() -> None:
     assert findings(lifted, "require-cuda", target) == []
     smaller = torch("2.7.1+cu128", base_image=base, runtime_base_image="ubuntu:22.04")
     assert findings(smaller, "require-cuda", target) == []
+    older = torch("2.4.0+cu124", base_image=base, runtime_base_image="nvidia/cuda:12.4.1-base-ubuntu22.04")
+    assert findings(older, "require-cuda", target) == []
+    newer = torch("2.4.0+cu124", base_image="nvidia/cuda:12.4.1-devel-ubuntu22.04", runtime_base_image=base)
+    (found,) = findings(newer, "require-cuda", target)
+    assert found.where == "runtime_base_image"
+    assert "cuda>=12.8" in found.what
 
 
 def test_an_override_makes_an_error_a_note_and_errors_come_first() -> None:

@@ -162,6 +162,11 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"build_options": {"opencv_cmake": ["WITH_CUDA=ON"]}}, "build_options.opencv_cmake[0]", "-DWITH_CUDA=ON"),
         ({"build_options": {"xaiva_media_branch": "-x"}}, "build_options.xaiva_media_branch", "branch, tag or commit"),
         ({"overrides": ["Torch Tag"]}, "overrides[0]", "code"),
+        (
+            {"build_options": {"nv_codec_headers_version": "12.1.14"}},
+            "build_options.nv_codec_headers_version",
+            "all four numbers",
+        ),
     ],
 )
 def test_wrong_fields(tmp_path: Path, fields: dict[str, object], field: str, said: str) -> None:
@@ -180,6 +185,8 @@ def test_wrong_fields(tmp_path: Path, fields: dict[str, object], field: str, sai
         ("/models/../etc/passwd", False),
         ("/etc/a.onnx", False),
         ("a.onnx", False),
+        ('/models/a".onnx', False),
+        ("/models/$HOME.onnx", False),
     ],
 )
 def test_models_lie_under_models(tmp_path: Path, destination: str, good: bool) -> None:

@@ -49,7 +49,7 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
         return []
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
-    found = [_first_that_works(tag, target, oldest, facts) for tag in tags if _runs_on_all(tag, gpus, facts)]
+    found = [_first_that_works(tag, target, oldest, facts) for tag in tags]
     return sorted((one for one in found if one), key=_newness, reverse=True)[:limit]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.subject import Subject, error, note, warning
+from core.presets.compat.subject import Subject, note, warning
 
 
 def base_tag(subject: Subject) -> list[Finding]:
@@ -19,28 +19,28 @@ def base_tag(subject: Subject) -> list[Finding]:
 
 
 def base_python(subject: Subject) -> list[Finding]:
-    """Python comes from the base image's own debs, else from a standalone build among the sources."""
+    """Python comes from the base image's own debs, else from a standalone build that the lock finds."""
     wanted = subject.preset.python_version
     if subject.preset.source("python"):
         return []
     if subject.system is None:
-        why = "its name does not tell the distribution"
-        remedy = "if its own Python differs, add a source named python (a standalone build)"
-        return [
-            note("python-unknown", f"{subject.preset.base_image}: its Python is not known", why, remedy, "base_image")
-        ]
+        why = f"its name does not tell the distribution; where it has no Python {wanted}, {_STANDALONE}"
+        return [note("python-unknown", f"{subject.preset.base_image}: its Python is not known", why, "", "base_image")]
     if subject.system.python == wanted:
         return []
     return [
-        error(
+        note(
             "python-base",
             f"{subject.system.key} has Python {subject.system.python}, the preset wants {wanted}",
-            "Python is installed from the base image's own packages",
-            f'write "python_version": "{subject.system.python}", or add a source named python (a standalone build)',
+            f"where its packages have no {wanted}, {_STANDALONE}",
+            f'write "python_version": "{subject.system.python}" for a smaller image',
             "python_version",
             subject.system.source,
         )
     ]
+
+
+_STANDALONE = "the lock takes a standalone build of it"
 
 
 def base_cuda(subject: Subject) -> list[Finding]:

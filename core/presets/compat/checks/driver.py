@@ -5,8 +5,10 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.facts import minor
 from core.presets.compat.machine import Gpu, TargetMachine, driver_cuda
 from core.presets.compat.subject import Subject, error, note, warning
+from core.presets.model import cuda_of
 
 
 def driver_floor(subject: Subject) -> list[Finding]:
@@ -47,34 +49,35 @@ def require_cuda(subject: Subject) -> list[Finding]:
     """nvidia/cuda images carry NVIDIA_REQUIRE_CUDA: the container toolkit refuses to start with older drivers."""
     target = subject.target
     image = (subject.preset.runtime_base_image or subject.preset.base_image).lower()
-    if "nvidia/cuda:" not in image or target is None or not target.driver or not subject.base_cuda:
+    asked = cuda_of(image)
+    if "nvidia/cuda:" not in image or target is None or not target.driver or not asked:
         return []
+    cuda = minor(asked)
     if subject.preset.run.environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "true"):
         return []
     knows = driver_cuda(target.driver, subject.facts)
-    if knows and Version(knows) >= Version(subject.base_cuda):
+    if knows and Version(knows) >= Version(cuda):
         return []
-    gate = subject.facts.require_cuda.get(subject.base_cuda)
+    gate = subject.facts.require_cuda.get(cuda)
     branch = Version(target.driver).major
     for gpu in target.gpus or (Gpu("this GPU"),):
         passes = gate is not None and branch in gate.branches and gpu.brand in gate.brands
         if not passes:
-            return [_refused(subject, gpu, target.driver, knows, gate.source if gate else "")]
+            return [_refused(subject, cuda, gpu, target.driver, knows, gate.source if gate else "")]
     return []
 
 
-def _refused(subject: Subject, gpu: Gpu, driver: str, knows: str, source: str) -> Finding:
-    row = subject.facts.cuda.get(subject.base_cuda)
+def _refused(subject: Subject, cuda: str, gpu: Gpu, driver: str, knows: str, source: str) -> Finding:
+    row = subject.facts.cuda.get(cuda)
     wanted = f"driver {row.native_driver} or newer" if row else "a newer driver"
     level = error if gpu.brand and source else warning  # an unknown gate or GPU: nobody can be sure
     return level(
         "require-cuda",
-        f"the container will not start: the image asks for cuda>={subject.base_cuda},"
-        f" driver {driver} has {knows or 'less'}",
+        f"the container will not start: the image asks for cuda>={cuda}, driver {driver} has {knows or 'less'}",
         f"nvidia/cuda images carry NVIDIA_REQUIRE_CUDA, which lets {gpu.name} ({gpu.brand or 'unknown'} brand)"
         " pass only with a driver that knows this CUDA",
         f'install {wanted}; or take a base image without it, as "ubuntu:22.04"; or set'
         ' "NVIDIA_DISABLE_REQUIRE": "1" in run.environment',
-        "base_image",
+        "runtime_base_image" if subject.preset.runtime_base_image else "base_image",
         source,
     )

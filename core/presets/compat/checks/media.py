@@ -42,7 +42,7 @@ def nvenc(subject: Subject) -> list[Finding]:
 
 def _no_headers(subject: Subject, target: TargetMachine | None, option: str) -> Finding:
     newest = newest_headers(target.driver if target else "", subject.facts)
-    remedy = f'add "nv_codec_headers_version": "{newest}" and a source named nv-codec-headers'
+    remedy = f'add "nv_codec_headers_version": "{newest}"'
     why = "the newest headers refuse older drivers at run time"
     return warning("nvenc-headers", f"{option} is wanted without fixed headers", why, remedy, _HEADERS)
 
@@ -60,9 +60,9 @@ def _driver_too_old(subject: Subject, target: TargetMachine, version: str, row: 
 
 
 def headers_row(version: str, facts: Facts) -> HeadersRow | None:
-    """The row of a release, `12.1.14` or `12.1.14.0`."""
-    first_three = ".".join(version.removeprefix("n").split(".")[:3])
-    return facts.nv_codec_headers.get(first_three)
+    """The row of a release, `12.1.14.0`; its last number is of no weight for the driver."""
+    wanted = Version(version).release[:3]
+    return next((row for row in facts.nv_codec_headers.values() if Version(row.key).release[:3] == wanted), None)
 
 
 def newest_headers(driver: str, facts: Facts) -> str:

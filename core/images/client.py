@@ -1,0 +1,29 @@
+"""The docker command line as a child process: what goes wrong with it in words."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from core.engine import SLOW_REMEDY, EngineError
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Turn a missing docker client, and an engine that lets it wait for too long, into an EngineError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise EngineError("The docker client", "there is no `docker` on PATH", "install docker-cli") from error
+    except subprocess.TimeoutExpired as error:
+        raise EngineError("Docker engine", f"it does not answer within {error.timeout:g} s", SLOW_REMEDY) from error
+
+
+def docker(*words: str, env: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run `docker WORDS` to its end, at most `timeout` seconds; whether it succeeded is for the caller to see.
+
+    Raises EngineError when it cannot be run or does not end.
+    """
+    with client_errors():
+        return subprocess.run(["docker", *words], env=dict(env), capture_output=True, text=True, timeout=timeout)

@@ -1,0 +1,59 @@
+"""Ask the service of this machine whether it is well: what the container's health check does."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import ssl
+
+from core.errors import XaivaError
+
+SECONDS = 4.0  # for the answer; the image's health check is given 5
+
+
+def ask(host: str, port: int, tls: bool) -> str:
+    """What the service that listens on `host` says of itself, as one line. Raises XaivaError when it is not well.
+
+    `host` is the address it was told to listen on. Its certificate is not looked at: nothing secret is sent, and it
+    was made for the name that others know this machine by.
+    """
+    address = _reachable(host)
+    shown = f"[{address}]" if ":" in address else address
+    what = f"The inference service at {'https' if tls else 'http'}://{shown}:{port}"
+    try:
+        status, body = _get(address, port, tls)
+        said = json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise XaivaError(what, f"it does not answer: {error or type(error).__name__}", "its log says more") from error
+    if not isinstance(said, dict) or "live" not in said:
+        raise XaivaError(what, f"it answers {status}, but not as the service does", "see what listens there")
+    if status == http.client.OK:
+        return f"well: {said.get('detail', '')}"
+    why = "its cameras have not been started yet" if said["live"] else "it no longer watches its cameras"
+    raise XaivaError(what, why, "its log says more")
+
+
+def _reachable(host: str) -> str:
+    """Who listens on all addresses is asked on the loopback."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _get(host: str, port: int, tls: bool) -> tuple[int, bytes]:
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=SECONDS, context=ssl._create_unverified_context())
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=SECONDS)
+    )
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
