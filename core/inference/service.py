@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -144,6 +145,7 @@ class InferenceService:
             started=self._started,
             uptime=round(time.monotonic() - self._began, 1),
             rss=resident_bytes(),
+            host=socket.gethostname(),
             cameras=self.camera_statuses(),
             ledger=self.pool.status(),
             logger=self.logger.status(),

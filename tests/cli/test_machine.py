@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from tests.cli.conftest import Xaiva
 from tests.support import require
 from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.fake_nvml import FakeNvml
 
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
@@ -77,6 +79,14 @@ def test_host_and_gpu_answer_here(xaiva: Xaiva) -> None:
     assert gpus.document["gpus"]["state"]
     said = xaiva("gpu").out
     assert ("state: ok" if gpus.document["gpus"]["gpus"] else "No GPU to see: ") in said
+
+
+def test_gpu_says_who_holds_its_memory(xaiva: Xaiva, tmp_path: Path) -> None:
+    fake = FakeNvml(tmp_path, "gpu gtx1060", "gpu rtx4090", f"process 1 4194999 {3 << 20}", "process 1 4194998 1024")
+    (first, second) = xaiva("gpu", "--json", env=fake.env).document["vram"]
+    assert (first["name"], first["gpus"], first["memory"], first["models"]) == ("process 4194999", [1], 3 << 20, None)
+    assert second["memory"] == 1024
+    assert re.search(r"process 4194999 +1 +3\.0 MiB +- +-\n", xaiva("gpu", env=fake.env).out)
 
 
 @pytest.mark.engine

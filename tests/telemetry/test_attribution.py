@@ -1,4 +1,4 @@
-"""VRAM of a real container's process is attributed to that container, whatever cgroups this machine has."""
+"""VRAM of a real container's process is attributed to it, whatever cgroups there are, and set against its ledger."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.containers.vram import holders
+from core.inference.schemas import LedgerStatus, ServiceStatus
 from core.telemetry.gpus import GpuSampler, attribute
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.fake_nvml import FakeNvml
@@ -21,8 +23,12 @@ def test_process_of_a_container(engine: TestEngine, tmp_path: Path, monkeypatch:
     try:
         with GpuSampler() as sampler:
             sample = attribute(sampler.sample(), {identity: "detector"}, {identity})
+        host = engine.docker("exec", identity, "hostname").strip()
     finally:
         engine.docker("rm", "-f", identity)
     (process,) = sample.gpus[0].processes
     assert (process.name, process.container_id) == ("sleep", identity)
     assert (process.container, process.ours, process.memory) == ("detector", True, 4096)
+    ledger = LedgerStatus(device="cuda:0 a GPU", total=1 << 33, reserve=0, ours=4000)
+    (held,) = holders(sample, ServiceStatus(version="1", started=0, uptime=1, rss=1, host=host, ledger=ledger))
+    assert (held.name, held.memory, held.models, held.unexplained) == ("detector", 4096, 4000, 96)

@@ -23,6 +23,7 @@ from core.inference.schemas import (
     Statistics,
     StorageStatus,
 )
+from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from tests.tui import sample
 from tui.present import cameras, events, overview, service, statistics
 from tui.present.cells import Line, plain, width_of
@@ -163,6 +164,18 @@ def test_nothing_is_wider_than_its_panel(width: int) -> None:
         *service.parts(status, width),
     ]
     assert not [plain(one) for one in drawn if width_of(one) > width]
+
+
+def test_containers_stand_beside_what_the_ledger_explains() -> None:
+    identity = "0123456789ab" + "c" * 52
+    process = GpuProcess(pid=7, memory=1000 << 20, container_id=identity, container="xaiva-gate", ours=True)
+    gpus = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=[process, GpuProcess(pid=8, memory=3 << 20)])])
+    status = sample.cameras()
+    shown = [plain(one).split() for one in service.summary(status, gpus, 80)]
+    assert ["xaiva-gate", "0", "1000", "MiB"] in shown
+    shown = [plain(one).split() for one in service.summary(status.model_copy(update={"host": identity[:12]}), gpus, 80)]
+    assert ["xaiva-gate", "0", "1000", "MiB", "980", "MiB", "20.0", "MiB"] in shown
+    assert ["process", "8", "0", "3.0", "MiB"] in shown
 
 
 def told_of(status: ServiceStatus) -> str:

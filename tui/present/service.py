@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.containers.vram import Holder, holders
 from core.inference.schemas import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
 from core.service_client.notation import channel_words, schedule_words
 from core.telemetry.gpus import GpuSample
@@ -33,7 +34,8 @@ def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) ->
         *parts(status, width),
     ]
     if status.ledger is not None:
-        out += [line(), *ledger(status.ledger, width), *_containers(gpus, width)]
+        held = holders(gpus, status) if gpus else []
+        out += [line(), *ledger(status.ledger, width), *_containers(held, width)]
     return out
 
 
@@ -141,18 +143,24 @@ def _model(model: ModelStatus) -> tuple[Cell, ...]:
     )
 
 
-def _containers(gpus: GpuSample | None, width: int) -> list[Line]:
-    """What each container uses of each GPU, as the driver says."""
-    used: dict[tuple[int, str], int] = {}
-    for gpu in gpus.gpus if gpus else ():
-        for process in gpu.processes:
-            name = (gpu.index, process.container or process.name or f"process {process.pid}")
-            used[name] = used.get(name, 0) + (process.memory or 0)
-    if not used:
+def _containers(found: Sequence[Holder], width: int) -> list[Line]:
+    """What each container holds of the GPUs, as the driver says, and how much of it the ledger explains."""
+    if not found:
         return []
-    columns = (Column("container", minimum=16), Column("GPU", 4, right=True), Column("memory", 10, right=True))
-    rows = [(name, str(index), size(count)) for (index, name), count in sorted(used.items(), key=lambda one: -one[1])]
+    columns = [Column("container", minimum=16), Column("GPU", 4, right=True), Column("memory", 10, right=True)]
+    rows: list[list[Cell]] = [
+        [one.name, ",".join(map(str, one.gpus)), "" if one.memory is None else size(one.memory)] for one in found
+    ]
+    if any(one.models is not None for one in found):
+        columns += [Column("models", 10, right=True, rank=2), Column("unexplained", 11, right=True, rank=1)]
+        for row, one in zip(rows, found, strict=True):
+            row += ["" if one.models is None else size(one.models), _signed(one.unexplained)]
     return [line(), *table(rows, columns, width)]
+
+
+def _signed(count: int | None) -> str:
+    """`14 MiB`, `-3.0 MiB`; empty for None."""
+    return "" if count is None else f"-{size(-count)}" if count < 0 else size(count)
 
 
 # -- rules and users --------------------------------------------------------------------------------------------------

@@ -78,12 +78,16 @@ class StorageStatus(Said):
 
 
 class ServiceStatus(Said):
-    """The whole service: `started` is a Unix time, `uptime` seconds, `rss` bytes; `newest_event` an event's id."""
+    """The whole service: `started` is a Unix time, `uptime` seconds, `rss` bytes; `newest_event` an event's id.
+
+    `host` is what the machine it runs on calls itself: in a container the start of the container's id.
+    """
 
     version: str
     started: float
     uptime: float
     rss: int
+    host: str = ""
     cameras: list[CameraStatus] = []
     ledger: LedgerStatus | None = None
     logger: LoggerStatus = LoggerStatus()
