@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from core.inference.cameras.ring import PacketRing
 from core.inference.events.clips import ClipWriter, Footage, VideoPacket, footage_of
 from tests.inference.conftest import ROOT, until
 from tests.support import require, rtsp
+from tests.support.disks import read_only, small_disk
 
 pytestmark = pytest.mark.camera
 
@@ -51,6 +55,12 @@ def frames_of(path: Path) -> list[float]:
     """The times of all frames that decode, in seconds."""
     with av.open(str(path)) as container:
         return [frame.time or 0.0 for frame in container.decode(video=0)]
+
+
+def test_a_disk_that_cannot_be_written_is_told_too(source: tuple[Footage, list[VideoPacket]], tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk, read_only(disk):
+        assert record(disk / "clip.mp4", source[0], [])[2]
+        assert record(disk / "clip.mp4", *source)[2] == "Read-only file system"
 
 
 def test_a_clip_is_the_packets_themselves(source: tuple[Footage, list[VideoPacket]], tmp_path: Path) -> None:
@@ -147,6 +157,40 @@ def test_a_slow_disk_never_holds_up_the_reader(source: tuple[Footage, list[Video
     clip.start(tmp_path / "clip.mp4", lambda seconds, size, why: told.append(why))
     assert clip.join(10)
     assert "disk is too slow" in told[0]
+
+
+def test_a_disk_that_hangs_holds_up_nobody_but_its_clip(
+    source: tuple[Footage, list[VideoPacket]], tmp_path: Path
+) -> None:
+    hung = tmp_path / "clip.mp4"
+    os.mkfifo(hung)  # opening it for writing waits until somebody reads
+    clip = ClipWriter(*source)
+    clip.start(hung, lambda *outcome: None)
+    clip.finish()
+    assert not clip.join(0.2)  # this thread goes on meanwhile
+    with open(hung, "rb") as reader:
+        assert reader.read()[4:8] == b"ftyp"
+        assert clip.join(10)
+
+
+def test_clips_that_are_closed_are_forgotten_also_of_a_camera_that_flaps(
+    source: tuple[Footage, list[VideoPacket]], tmp_path: Path
+) -> None:
+    footage, packets = source
+    recorder = Recorder(60)
+    clips: list[weakref.ref[ClipWriter]] = []
+    for number in range(5):
+        recorder.connected(footage)
+        recorder.keep(packets[0], number)
+        recording = recorder.begin(number, number + 60)
+        assert recording is not None
+        recording.clip.start(tmp_path / f"{number}.mp4", lambda *outcome: None)
+        recorder.lost()
+        assert recording.clip.join(10)
+        clips.append(weakref.ref(recording.clip))
+        del recording
+    gc.collect()
+    assert [clip() for clip in clips[:-1]] == [None] * 4
 
 
 def test_what_mp4_cannot_hold_is_told(tmp_path: Path) -> None:

@@ -58,13 +58,12 @@ class Recorder:
         with self._lock:
             if size is not None and size != self._size:
                 self._resized(packet, at, size)
+            over = [recording for recording in self._recordings if at > recording.until]
+            if over:
+                self._close(over)
             for recording in self._recordings:
-                if at > recording.until:
-                    recording.clip.finish()
-                elif packet is not recording.clip.newest:  # the ring had it when the clip began
+                if packet is not recording.clip.newest:  # the ring had it when the clip began
                     recording.clip.write(packet)
-            if any(at > recording.until for recording in self._recordings):
-                self._sort_out(at)
 
     def begin(self, since: float, until: float) -> Recording | None:
         """A clip from the ring's key frame before `since` on; it collects and is written once its `start` is called.
@@ -99,13 +98,12 @@ class Recorder:
             self._footage = self._footage.sized(*size)
 
     def _cut(self) -> None:
-        for recording in self._recordings:
-            recording.clip.finish()
-            self._closing.append(recording.clip)
-        self._recordings = []
+        self._close(self._recordings)
         self._ring.clear()
 
-    def _sort_out(self, at: float) -> None:
-        over = [recording for recording in self._recordings if at > recording.until]
+    def _close(self, over: list[Recording]) -> None:
+        """Those get nothing more; each is remembered until its file is closed."""
+        for recording in over:
+            recording.clip.finish()
         self._recordings = [recording for recording in self._recordings if recording not in over]
         self._closing = [clip for clip in self._closing if not clip.join(0)] + [one.clip for one in over]

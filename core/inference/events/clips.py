@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -133,8 +134,12 @@ class ClipWriter:
     def _run(self, path: Path, done: Done) -> None:
         size = 0
         try:
-            self._record(path)
-            size = _on_disk(path)
+            # A file of Python's: PyAV opens and closes its own under the interpreter's lock, and a disk that hangs
+            # would hang every thread.
+            with open(path, "wb", buffering=0) as file:
+                self._record(file)
+                os.fsync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
         except (OSError, ValueError) as error:
             logger.warning("clip %s: %s", path.name, error)
             self.finish(_reason(error, self.footage))
@@ -143,14 +148,15 @@ class ClipWriter:
             self.finish("writing failed; the log says more")
         seconds = float(self._times.length)
         if not seconds:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a disk that cannot be written there may be none to remove
+                path.unlink()
         why = self._why or ("" if seconds else "no key frame came")
         if why:
             logger.warning("clip %s failed: %s", path.name, why)
         done(seconds, size, why)
 
-    def _record(self, path: Path) -> None:
-        with av.open(str(path), mode="w", format="mp4", options=OPTIONS) as container:
+    def _record(self, file: io.RawIOBase) -> None:
+        with av.open(file, mode="w", format="mp4", options=OPTIONS) as container:
             stream = _add_stream(container, self.footage)
             while (packet := self._next()) is not None:
                 self._times.stamp(packet, copy := Packet(packet))  # type: ignore[arg-type]  # anything with a buffer
@@ -210,12 +216,6 @@ def _add_stream(container: OutputContainer, footage: Footage) -> Stream:
     if footage.template is not None:
         return container.add_stream_from_template(footage.template, opaque=True)
     return container.add_mux_stream(footage.codec, footage.rate, width=footage.width, height=footage.height)
-
-
-def _on_disk(path: Path) -> int:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size
 
 
 def _reason(error: Exception, footage: Footage) -> str:
