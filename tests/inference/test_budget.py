@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from core.inference.models.detector import Sample
 from core.inference.models.motion import MotionDetector
 from core.inference.models.scorer import Scorer
 from core.inference.resources.pool import ModelSpec, NoRoom, ResourcePool
-from core.inference.schemas import CameraRequest, CameraState
+from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.inference.conftest import QUICK, UTC, Witness, until
 from tests.support import require, rtsp
 
@@ -41,6 +43,17 @@ class Moody(MotionDetector):
         if self.failing:
             raise RuntimeError("illegal memory access")
         return super().score(batch)
+
+
+@dataclass
+class Hanging(Witness):
+    """Its disk takes no clip until somebody reads it."""
+
+    def clip_path(self, event: str) -> Path:
+        path = super().clip_path(event)
+        if not path.exists():
+            os.mkfifo(path)
+        return path
 
 
 @pytest.fixture
@@ -115,6 +128,77 @@ def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, moody: Moody,
     assert cameras.stop_camera("a").state is CameraState.STOPPED
 
 
+def test_a_stop_while_the_disk_hangs(lease: Lease, clip: Path, tmp_path: Path) -> None:
+    witness = Hanging(tmp_path)
+    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    quiet = Detection(threshold=1, minimum_seconds=0, cooldown=0)
+    request = CameraRequest(id="a", source=str(clip), fps=10, post_roll=60, detection=quiet)
+    manager.add(request)
+    loud = request.model_copy(update={"detection": quiet.model_copy(update={"threshold": 0.0})})
+    for number in range(1, 7):  # events whose clips go on
+        manager.update(loud)
+        until(lambda: len(witness.decisions), lambda count, number=number: count == number)
+        manager.update(request)
+        until(lambda: len(witness.ends), lambda count, number=number: count == number)
+    camera, began = manager.get("a"), time.monotonic()
+    assert manager.stop_camera("a").state is CameraState.STOPPED
+    assert time.monotonic() - began < 5
+    for decision in witness.decisions:
+        witness.clip_path(decision.event).read_bytes()
+    until(lambda: len(witness.clips), lambda count: count == 6)
+    assert camera.ended
+    assert manager.stop() == []
+
+
+def test_a_stop_while_another_model_is_loaded_for_it_wins(
+    lease: Lease, witness: Witness, clip: Path, pool: ResourcePool
+) -> None:
+    asked, loaded = threading.Event(), threading.Event()
+
+    def ask(request: CameraRequest) -> Scorer:
+        if request.detection.detector == "memory":
+            asked.set()
+            assert loaded.wait(20)
+        return lease(request)
+
+    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    manager.add(CameraRequest(id="a", source=str(clip)))
+    changed = CameraRequest.model_validate({"id": "a", "source": f"file:{clip}", "detection": {"detector": "memory"}})
+    changing = threading.Thread(target=manager.update, args=(changed,))
+    changing.start()
+    assert asked.wait(20)
+    camera = manager.get("a")
+    manager.remove("a")
+    loaded.set()
+    changing.join(20)
+    assert camera.status().state is CameraState.STOPPED
+    assert camera.ended
+    assert [model.leases for model in pool.status().models] == [0]
+    assert manager.stop() == []
+
+
+def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
+    lease: Lease, witness: Witness, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(camera_module, "RESTARTS", (0.1,))
+
+    def ask(request: CameraRequest) -> Scorer:
+        if request.id == "broken":
+            raise OSError(5, "Input/output error")
+        return lease(request)
+
+    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    for name in ("broken", "good"):
+        manager.add(CameraRequest(id=name, source=str(clip)))
+    manager.start()
+    until(manager.get("good").status, lambda one: one.state is CameraState.LIVE)
+    status = until(manager.get("broken").status, lambda one: one.state is CameraState.FAILED)
+    assert "unexpected error (OSError)" in status.reason
+    assert manager.stop() == []
+
+
 def refusing(calls: list[str], refusals: int, lease: Lease) -> Lease:
     """A lease that has no room at first."""
 
@@ -163,6 +247,18 @@ def test_another_detector_without_room_leaves_the_camera_as_it_was(lease: Lease,
         manager.update(CameraRequest.model_validate({**request.model_dump(), "detection": {"detector": "memory"}}))
     assert manager.get("a").request == request
     until(manager.get("a").status, lambda one: one.state is CameraState.LIVE)
+    assert manager.stop() == []
+
+
+def test_a_camera_that_cannot_be_enabled_stays_as_it_was(lease: Lease, witness: Witness, clip: Path) -> None:
+    manager = MultiCameraManager(witness, refusing([], 1, lease), zone=UTC, backoff=QUICK, cores=64)
+    manager.start()
+    request = CameraRequest(id="a", source=str(clip), enabled=False)
+    manager.add(request)
+    with pytest.raises(NoRoom):
+        manager.update(CameraRequest(id="a", source=f"file:{clip}", name="Gate"))
+    status = manager.get("a").status()
+    assert (manager.get("a").request, status.name, status.state) == (request, "a", CameraState.STOPPED)
     assert manager.stop() == []
 
 

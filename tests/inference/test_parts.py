@@ -91,10 +91,11 @@ def test_what_the_watch_saw_first_is_what_is_told() -> None:
     life = Life(Backoff())
     token = life.begin()
     assert token is not None
-    life.late(CameraState.LIVE, LOST)
-    assert life.now.state is CameraState.CONNECTING
+    connecting = life.now
     life.live(token)
-    life.late(CameraState.LIVE, Failure(Cause.TIMEOUT, "no frame"))
+    life.late(connecting, LOST)  # what it saw is over
+    assert life.now.state is CameraState.LIVE
+    life.late(life.now, Failure(Cause.TIMEOUT, "no frame"))
     assert not life.live(token)
     assert life.failed(token, LOST) == 1
     assert life.now.failure == Failure(Cause.TIMEOUT, "no frame")
@@ -112,6 +113,19 @@ def test_a_camera_that_flaps_climbs_the_ladder_and_a_steady_one_starts_again() -
             delays.append(life.failed(token, LOST))
             life.retry(token)
         assert delays[-1] == last
+
+
+def test_the_ladder_starts_again_also_when_the_watch_saw_the_loss() -> None:
+    life = Life(Backoff(steady=0))
+    token = life.begin()
+    assert token is not None
+    for _ in range(7):
+        last = life.failed(token, LOST)
+        life.retry(token)
+    assert last == 5
+    life.live(token)
+    life.late(life.now, Failure(Cause.TIMEOUT, "no frame"))
+    assert life.failed(token, LOST) == 1
 
 
 def test_a_backlog_shows_as_age() -> None:

@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from core.errors import XaivaError
 from core.inference.cameras.address import parse
@@ -21,7 +22,7 @@ Lease = Callable[[CameraRequest], Scorer]
 OF_THE_SOURCE = ("source", "timeout", "transport", "loop")  # a change of these needs a new connection
 RESTARTS = (1.0, 5.0, 15.0, 30.0, 60.0)  # seconds to wait before each; one more failure is FAILED
 FORGIVEN = 600.0  # seconds after which a restart no longer counts
-PATIENCE = 4.0  # seconds that a stop waits for a start under way (its model may be loading)
+PATIENCE = 2.0  # seconds that a stop waits for a change under way (a model may be loading) before it goes without
 
 
 class Camera:
@@ -49,23 +50,23 @@ class Camera:
         often as the restart budget allows.
         """
         self._wanted = True
-        with self._changes:
+        with self._changing():
             self._restarts.clear()
+            self._restart_at = None
             if self._pipeline is not None and self._pipeline.source.status().life.state is CameraState.STOPPED:
                 self._end()  # a file that was played to its end
             if self._pipeline is None:
                 self._begin_or_wait() if insist else self._begin()
 
-    def stop(self, *, patience: float = PATIENCE) -> bool:
-        """Stop from any state within 5 s; False when a thread hangs, which is cut off and ends by its time-outs."""
+    def stop(self, *, patience: float = PATIENCE) -> None:
+        """Stop from any state within 5 s. A thread that hangs is cut off and ends by its time-outs."""
         self.signal_stop()
         if not self._changes.acquire(timeout=patience):
-            return False  # whoever starts it sees that it is not wanted any more
+            return  # whoever changes it sees at the end that it is not wanted any more
         try:
-            self._restart_at = None
-            ended = self._end()
+            self._wanted, self._restart_at = False, None
             self._say(CameraState.STOPPED, "")
-            return ended
+            self._end()
         finally:
             self._changes.release()
 
@@ -88,30 +89,37 @@ class Camera:
         Raises InputError, NoRoom and what else leasing raises; the old settings go on then.
         """
         shown = parse(request.source).shown
-        with self._changes:
-            before = self.request
+        with self._changing():
+            before, shown_before = self.request, self._shown
             if self._pipeline is not None:
                 self._change(self._pipeline, request)
                 if any(getattr(before, name) != getattr(request, name) for name in OF_THE_SOURCE):
                     self._renew(request)
             self.request, self._shown = request, shown
-        if request.enabled != before.enabled:
-            self.start() if request.enabled else self.stop()
+        if before.enabled and not request.enabled:
+            self.stop()
+        elif request.enabled and not before.enabled:
+            try:
+                self.start()
+            except Exception:
+                self.request, self._shown = before, shown_before
+                self.stop()
+                raise
 
     def watch(self) -> None:
         """Call a few times a second: sees a stuck reader, and replaces a pipeline that broke."""
-        pipeline = self._pipeline
+        pipeline, restart_at = self._pipeline, self._restart_at
         if pipeline is not None:
             pipeline.source.watch()
             if self._wanted and (why := pipeline.broken()):
                 self._broke(pipeline, why)
-        elif self._restart_at is not None and time.monotonic() >= self._restart_at:
+        elif restart_at is not None and time.monotonic() >= restart_at:
             self._restart_at = None
             threading.Thread(target=self._restart, name=f"restart-{self.request.id}", daemon=True).start()
 
     def status(self) -> CameraStatus:
         """A snapshot."""
-        pipeline, (state, reason, since) = self._pipeline, self._idle
+        pipeline, restart_at, (state, reason, since) = self._pipeline, self._restart_at, self._idle
         if pipeline is not None:
             return pipeline.status().model_copy(update={"restarts": self._restarted})
         return CameraStatus(
@@ -123,7 +131,7 @@ class Camera:
             since=since,
             threshold=self.request.detection.threshold,
             restarts=self._restarted,
-            retry_in=None if self._restart_at is None else round(max(0.0, self._restart_at - time.monotonic()), 1),
+            retry_in=None if restart_at is None else round(max(0.0, restart_at - time.monotonic()), 1),
         )
 
     def snapshot(self) -> tuple[bytes, float]:
@@ -150,34 +158,45 @@ class Camera:
 
     # -- one change at a time -------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._changes:
+            try:
+                yield
+            finally:
+                if not self._wanted and self._scorer is not None:  # a stop did not wait for this change
+                    self._say(CameraState.STOPPED, "")
+                    self._end()
+
     def _begin(self) -> None:
         self._say(CameraState.CONNECTING, "its model is being loaded")
         try:
-            scorer = self._lease(self.request)
-        except XaivaError as error:
-            self._fail(f"{error.what}: {error.why}")
+            self._scorer = self._lease(self.request)
+            if self._wanted:
+                self._pipeline = CameraPipeline(self.request, self._scorer, self._tools, self._taps)
+                self._pipeline.start()
+        except Exception as error:
+            self._fail(_told(error))
+            self._let_go()
             raise
-        if not self._wanted:
-            scorer.release()
-            self._say(CameraState.STOPPED, "")
-            return
-        self._scorer = scorer
-        pipeline = CameraPipeline(self.request, scorer, self._tools, self._taps)
-        pipeline.start()
-        self._pipeline = pipeline
-        if not self._wanted:  # stopped in this very moment
-            pipeline.signal_stop()
 
-    def _end(self) -> bool:
-        pipeline, scorer = self._pipeline, self._scorer
-        ended = pipeline.stop() if pipeline is not None else True
-        self._pipeline = self._scorer = None
+    def _end(self) -> None:
+        if self._pipeline is not None:
+            self._stop(self._pipeline)
+        self._let_go()
+
+    def _stop(self, pipeline: CameraPipeline) -> None:
+        if not pipeline.stop():
+            logger.warning("camera %s: a thread hangs; it is cut off and ends by its time-out", self.request.id)
+
+    def _let_go(self) -> None:
+        """Of the pipeline, without waiting for its threads, and of the lease."""
+        if self._pipeline is not None:
+            self._pipeline.signal_stop()
+        scorer, self._pipeline, self._scorer = self._scorer, None, None
         if scorer is not None:
             scorer.forget(self.request.id)
             scorer.release()
-        if not ended:
-            logger.warning("camera %s: a thread hangs; it is cut off and ends by its time-out", self.request.id)
-        return ended
 
     def _change(self, pipeline: CameraPipeline, request: CameraRequest) -> None:
         """Settings that need no connection; a lease of another model when it scores by another."""
@@ -196,7 +215,7 @@ class Camera:
         """A new connection under the same lease."""
         assert self._pipeline is not None
         assert self._scorer is not None
-        self._pipeline.stop()
+        self._stop(self._pipeline)
         self._scorer.forget(request.id)
         self._pipeline = CameraPipeline(request, self._scorer, self._tools, self._taps)
         self._pipeline.start()
@@ -207,22 +226,16 @@ class Camera:
         if not self._changes.acquire(blocking=False):
             return  # somebody changes it: the next look sees what came of it
         try:
-            if pipeline is not self._pipeline or not self._wanted:
-                return
-            now = time.monotonic()
-            while self._restarts and now - self._restarts[0] > FORGIVEN:
-                self._restarts.popleft()
-            pipeline.signal_stop()
-            self._pipeline = None
-            scorer, self._scorer = self._scorer, None
-            if scorer is not None:
-                scorer.forget(self.request.id)
-                scorer.release()
-            self._plan_restart(why, now)
+            if pipeline is self._pipeline and self._wanted:
+                self._plan_restart(why)
+                self._let_go()
         finally:
             self._changes.release()
 
-    def _plan_restart(self, why: str, now: float) -> None:
+    def _plan_restart(self, why: str) -> None:
+        now = time.monotonic()
+        while self._restarts and now - self._restarts[0] > FORGIVEN:
+            self._restarts.popleft()
         if len(self._restarts) >= len(RESTARTS):
             self._fail(f"{why}; {len(self._restarts)} restarts did not help")
             return
@@ -234,15 +247,15 @@ class Camera:
         logger.warning("camera %s: %s; it is started again in %g s", self.request.id, why, delay)
 
     def _restart(self) -> None:
-        with self._changes:
+        with self._changing():
             if self._wanted and self._pipeline is None:
                 self._begin_or_wait()
 
     def _begin_or_wait(self) -> None:
         try:
             self._begin()
-        except XaivaError as error:
-            self._plan_restart(f"{error.what}: {error.why}", time.monotonic())
+        except Exception as error:  # of any kind: one camera must not keep the others from starting
+            self._plan_restart(_told(error))
 
     def _fail(self, reason: str) -> None:
         self._restart_at = None
@@ -251,3 +264,10 @@ class Camera:
 
     def _say(self, state: CameraState, reason: str) -> None:
         self._idle = (state, reason, time.time())
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, XaivaError):
+        return f"{error.what}: {error.why}"
+    logger.error("an unexpected error", exc_info=error)
+    return f"an unexpected error ({type(error).__name__})"

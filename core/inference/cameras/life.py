@@ -87,20 +87,19 @@ class Life:
             connections = self._now.connections + 1
             return self.current(generation) and self._move(CameraState.LIVE, connections=connections)
 
-    def late(self, seen: CameraState, failure: Failure) -> None:
-        """Somebody watching from outside found the reader stuck in the state `seen`: DISCONNECTED."""
+    def late(self, seen: Moment, failure: Failure) -> None:
+        """Somebody watching from outside found the reader stuck in that moment, if it still lasts: DISCONNECTED."""
         with self._lock:
-            if self._now.state is seen:
-                self._move(CameraState.DISCONNECTED, failure=failure)
+            if self._now is seen:
+                self._lost(failure)
 
     def failed(self, generation: int, failure: Failure) -> float | None:
         """The connection failed; returns the seconds to wait before the next attempt, None for a stale token."""
         with self._lock:
             if not self.current(generation):
                 return None
-            was_steady = time.monotonic() - self._now.entered >= self._backoff.steady
-            self._failures = 1 if self._now.state is CameraState.LIVE and was_steady else self._failures + 1
-            self._move(CameraState.DISCONNECTED, failure=failure)  # not eligible when `late` was faster: its word stays
+            self._lost(failure)
+            self._failures += 1
             delay = self._backoff.delay(self._failures)
             self._now = replace(self._now, retry_at=time.monotonic() + delay)
             return delay
@@ -109,6 +108,12 @@ class Life:
         """DISCONNECTED → CONNECTING, unless the token is stale."""
         with self._lock:
             return self.current(generation) and self._move(CameraState.CONNECTING, failure=self._now.failure)
+
+    def _lost(self, failure: Failure) -> None:
+        """LIVE or CONNECTING → DISCONNECTED; nothing happens when `late` was faster: its word stays."""
+        if self._now.state is CameraState.LIVE and time.monotonic() - self._now.entered >= self._backoff.steady:
+            self._failures = 0
+        self._move(CameraState.DISCONNECTED, failure=failure)
 
     def _move(self, to: CameraState, *, failure: Failure | None = None, connections: int | None = None) -> bool:
         if to not in ELIGIBLE[self._now.state]:

@@ -22,7 +22,7 @@ from core.inference.cameras.observer import Observer
 from core.inference.cameras.picture import jpeg
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.scene import Scene
-from core.inference.cameras.source import CameraSource, SourceStatus
+from core.inference.cameras.source import STOP_SECONDS, CameraSource, SourceStatus
 from core.inference.cameras.view import ViewTimes, ViewWatch
 from core.inference.models.detector import Sample
 from core.inference.models.scorer import Scorer
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 KEPT_SCORES = 60  # what a sparkline shows
 KEPT_LATENCIES = 300  # a minute at five decisions a second: enough for a 99th percentile
-STOP_SECONDS = 1.0  # how long a stop waits for the decision under way, and then for open clips
 IDLE_SECONDS = 0.5  # how often the deciding thread looks up while no frame comes
 ANSWER_SECONDS = 10.0  # how long a model may take for one picture
 BROKEN_SECONDS = 10.0  # scoring that failed for so long without one success is a broken pipeline
@@ -138,13 +137,14 @@ class CameraPipeline:
         self._recorder.lost()
 
     def stop(self) -> bool:
-        """Stop from any state within 5 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
+        """Stop from any state within 2 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
+        deadline = time.monotonic() + STOP_SECONDS
         self.signal_stop()
-        self.source.stop()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
         for clip in self._recorder.open_clips():
-            clip.join(STOP_SECONDS)
+            clip.join(max(0.0, deadline - time.monotonic()))
+        self.source.stop(max(0.0, deadline - time.monotonic()))
         return self.ended
 
     @property

@@ -25,7 +25,7 @@ from core.inference.schemas import CameraState, Transport
 logger = logging.getLogger(__name__)
 
 WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
-STOP_SECONDS = 2.0  # how long `stop` waits for the reader; one that hangs in libav is left to its time-outs
+STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is left to its time-outs
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class CameraSource:
         self._life.end()
         self._stop.set()
 
-    def stop(self) -> None:
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Stop from any state. A reader that hangs is cut off and ends by its own time-outs."""
         self.signal_stop()
         if self._thread is not None:
-            self._thread.join(STOP_SECONDS)
+            self._thread.join(seconds)
 
     @property
     def ended(self) -> bool:
@@ -123,10 +123,10 @@ class CameraSource:
         """Call a few times a second: sees a stall that the reader cannot tell of while it waits inside libav."""
         moment, now = self._life.now, time.monotonic()
         if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
-            self._life.late(moment.state, Failure(Cause.TIMEOUT, "connecting hangs"))
+            self._life.late(moment, Failure(Cause.TIMEOUT, "connecting hangs"))
         limit = self._timeout + WATCH_GRACE + (0.0 if self.address.live else LONGEST_GAP)
         if moment.state is CameraState.LIVE and now - max(self._captured or 0.0, moment.entered) > limit:
-            self._life.late(moment.state, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
+            self._life.late(moment, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
 
     def status(self) -> SourceStatus:
         """A snapshot."""
