@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from core.inference.cameras.camera import Lease
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.judge import Judge, Verdict
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.observer import Decision
 from core.inference.cameras.pipeline import Look
 from core.inference.cameras.scene import Scene, inside
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState, Detection
-from tests.inference.conftest import QUICK, UTC, Add, Witness, until
+from tests.inference.conftest import Add, Witness, until
 from tests.support import rtsp
 
 STEP = 0.25  # seconds between two scores
@@ -191,34 +188,6 @@ def test_a_recording_survives_another_picture_size(
         assert {one.width for one in clip.decode(video=0)} == {640}
     manager.stop_camera("a")
     assert event in witness.ends
-
-
-class Refusing(Witness):
-    """Its disk is full for the first calls."""
-
-    full = 3
-
-    def decided(self, decision: Decision) -> None:
-        if self.full:
-            self.full -= 1
-            raise OSError(28, "No space left on device")
-        super().decided(decision)
-
-
-@pytest.mark.camera
-def test_an_event_that_cannot_be_kept_is_tried_again_and_shown(
-    server: rtsp.RtspServer, lease: Lease, tmp_path: Path
-) -> None:
-    witness = Refusing(tmp_path)
-    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK)
-    manager.start()
-    manager.add(CameraRequest(id="a", source=server.url("cam"), detection=Detection.model_validate(SENSITIVE)))
-    until(lambda: manager.statuses()[0].error, lambda error: "deciding failed" in error)
-    (decision,) = until(lambda: witness.decisions, bool)
-    until(lambda: manager.statuses()[0].error, lambda error: not error)
-    assert manager.stop() == []
-    assert set(witness.ends) == {decision.event}
-    assert witness.clips[decision.event][2] == ""
 
 
 @pytest.fixture

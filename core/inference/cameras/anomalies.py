@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from core.inference.cameras.frames import Frame
@@ -23,15 +23,12 @@ MARGIN = 3.0  # seconds that the ring holds above pre-roll and minimum duration:
 
 @dataclass
 class _Anomaly:
-    """What has been seen of it. `accepted`: the observer has it on disk."""
+    """What has been seen of it."""
 
     event: str
-    decision: Decision
     recording: Recording | None
     peak: float
     best: Frame | None = None  # a better picture than the decision's
-    accepted: bool = False
-    ended: float | None = None
 
 
 class Anomalies:
@@ -43,7 +40,6 @@ class Anomalies:
         self._judge = Judge()
         self._rising: tuple[float, Frame, str] | None = None  # the highest score since it crossed
         self._current: _Anomaly | None = None
-        self._refused: list[_Anomaly] = []  # the disk would not have them yet
 
     @property
     def event(self) -> str:
@@ -53,10 +49,10 @@ class Anomalies:
     @property
     def idle(self) -> bool:
         """Whether nothing has begun that must be ended."""
-        return self._judge.since is None and self._current is None and not self._refused
+        return self._judge.since is None and self._current is None
 
     def feed(self, score: float, frame: Frame, zone: str, request: CameraRequest, detector: str) -> None:
-        """One scored frame. Raises what the observer raises when the event cannot be kept; it is tried again."""
+        """One scored frame."""
         verdict = self._judge.feed(score, frame.captured, request.detection)
         if verdict is Verdict.NOTHING:
             self._rising = None
@@ -68,27 +64,17 @@ class Anomalies:
             self._current.peak, self._current.best = score, frame
         elif verdict is Verdict.ENDED:
             self._end(frame.captured, request.post_roll)
-        self.settle()
 
     def end(self, at: float, request: CameraRequest) -> None:
-        """Nothing more is seen of the scene from `at` on. Raises as `feed`."""
+        """Nothing more is seen of the scene from `at` on."""
         self._rising = None
         if self._judge.end(at, request.detection):
             self._end(at, request.post_roll)
-        self.settle()
-
-    def settle(self) -> None:
-        """Hand over what was refused before. Raises as `feed`."""
-        while self._refused:
-            self._hand_over(self._refused[0])
-            done = self._refused.pop(0)
-            if done.ended is not None:
-                self._tell_end(done)
 
     def _begin(self, request: CameraRequest, detector: str) -> None:
         assert self._rising is not None
         assert self._judge.since is not None
-        score, frame, zone = self._rising
+        (score, frame, zone), self._rising = self._rising, None
         began = self._judge.since
         decision = Decision(
             event=new_id(),
@@ -102,41 +88,32 @@ class Anomalies:
             picture=_picture(frame),
         )
         recording = self._recorder.begin(began - request.pre_roll, began + request.longest_clip - request.pre_roll)
-        self._current = _Anomaly(decision.event, decision, recording, score)
-        self._rising = None
-        self._refused.append(self._current)
+        self._observer.decided(decision)
+        self._current = _Anomaly(decision.event, recording, score)
+        self._record(decision.event, recording)
 
-    def _hand_over(self, anomaly: _Anomaly) -> None:
-        self._observer.decided(anomaly.decision)
-        anomaly.accepted = True
-        anomaly.decision = replace(anomaly.decision, picture=b"")
-        event, observer = anomaly.event, self._observer
-        if anomaly.recording is None:
+    def _record(self, event: str, recording: Recording | None) -> None:
+        observer = self._observer
+        if recording is None:
             observer.clip_done(event, 0.0, 0, GONE)
             return
         try:
             path = observer.clip_path(event)
         except Exception as error:
-            self._recorder.cancel(anomaly.recording)
+            self._recorder.cancel(recording)
             logger.exception("clip of event %s", event)
             observer.clip_done(event, 0.0, 0, f"there is no place for it: {error}")
             return
-        anomaly.recording.clip.start(path, lambda seconds, size, why: observer.clip_done(event, seconds, size, why))
+        recording.clip.start(path, lambda seconds, size, why: observer.clip_done(event, seconds, size, why))
 
     def _end(self, at: float, post_roll: float) -> None:
         anomaly, self._current = self._current, None
         if anomaly is None:
             return
-        anomaly.ended = at
         if anomaly.recording is not None:
             anomaly.recording.until = min(anomaly.recording.until, at + post_roll)
-        if anomaly.accepted:
-            self._tell_end(anomaly)
-
-    def _tell_end(self, anomaly: _Anomaly) -> None:
-        assert anomaly.ended is not None
         picture = _picture(anomaly.best) if anomaly.best is not None else None
-        self._observer.ended(anomaly.event, _utc(anomaly.ended), anomaly.peak, picture)
+        self._observer.ended(anomaly.event, _utc(at), anomaly.peak, picture)
 
 
 def _picture(frame: Frame) -> bytes:

@@ -29,7 +29,7 @@ class Observer(Protocol):
     """Called by the pipelines' threads. Everything but `decided` must return at once."""
 
     def decided(self, decision: Decision) -> None:
-        """An event begins; on return it is safely on disk."""
+        """An event begins; on return it is safely on disk. What the disk refuses is the observer's to try again."""
 
     def ended(self, event: str, ended: datetime, peak: float, picture: bytes | None) -> None:
         """The anomaly is over; `picture` when a better one than the decision's was seen."""
