@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ async def test_it_opens_at_the_end_and_follows(log: Path) -> None:
         with open(log, "a") as file:
             file.write("the newest\n")
         await until(pilot, lambda: shown(app)[-1] == "the newest")
-        assert "5,001 lines" in status(app)
+        await until(pilot, lambda: "5,001 lines" in status(app))
         assert "follows" in status(app)
 
 
@@ -80,18 +82,18 @@ async def test_scrolling_up_stays_while_lines_come(log: Path) -> None:
     async with app.run_test(size=(80, 20)) as pilot:
         await until(pilot, lambda: "5,000 lines" in status(app))
         await pilot.press("k", "k")
+        await until(pilot, lambda: shown(app)[-1] == "line 4997")
         before = shown(app)
-        assert before[-1] == "line 4997"
         with open(log, "a") as file:
             file.write("more\n" * 100)
         await until(pilot, lambda: "5,100 lines" in status(app))
         assert shown(app) == before
         await pilot.press("g")
-        assert shown(app)[0] == "line 0"
+        await until(pilot, lambda: shown(app)[0] == "line 0")
         await pilot.press("j", "pagedown")
-        assert shown(app)[0] == f"line {len(before)}"
+        await until(pilot, lambda: shown(app)[0] == f"line {len(before)}")
         await pilot.press("G")
-        assert shown(app)[-1] == "more"
+        await until(pilot, lambda: shown(app)[-1] == "more")
 
 
 async def test_a_key_before_all_lines_are_counted_scrolls_from_the_end(log: Path) -> None:
@@ -112,7 +114,7 @@ async def test_search_forward_backward_and_round(log: Path) -> None:
         await until(pilot, lambda: "5,000 lines" in status(app))
         await pilot.press("slash", *"need.e", "enter")
         await until(pilot, lambda: "found in line 3,001" in status(app))  # from the end, backwards
-        assert "line 3000 needle" in shown(app)
+        await until(pilot, lambda: "line 3000 needle" in shown(app))
         await pilot.press("N")
         await until(pilot, lambda: "found in line 101" in status(app))
         await pilot.press("N")
@@ -131,9 +133,10 @@ async def test_filter_and_back(log: Path) -> None:
         await until(pilot, lambda: "5,000 lines" in status(app))
         await pilot.press("ampersand", *"needle", "enter")
         await until(pilot, lambda: "2 of 5,000 match needle" in status(app))
+        await until(pilot, lambda: shown(app)[2] == "")
         assert [line for line in shown(app) if line] == ["line 100 needle", "line 3000 needle"]
         await pilot.press("Y")
-        await pilot.pause()
+        await until(pilot, lambda: app.copied)
         assert app.copied == ["line 100 needle\nline 3000 needle"]
         await pilot.press("escape")
         await until(pilot, lambda: shown(app)[-1] == "line 4999")
@@ -184,6 +187,73 @@ async def test_a_log_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     app = Viewer(FileLines(tmp_path))  # a folder
     async with app.run_test(size=(60, 10)) as pilot:
         await until(pilot, lambda: "cannot read" in status(app))
+
+
+class OnHungDisk(FileLines):
+    """A log whose disk answers only while `answers` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def update(self) -> bool:
+        self.answers.wait()
+        return super().update()
+
+    def read(self, start: int, stop: int) -> list[str]:
+        self.answers.wait()
+        return super().read(start, stop)
+
+
+async def test_a_disk_that_hangs_holds_up_no_key(log: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.log"
+    other.write_text("another log\n")
+    hung = OnHungDisk(log)
+    app = Viewer(hung)
+    async with app.run_test(size=(80, 20)) as pilot:
+        panel = app.query_one(LogPanel)
+        try:
+            await until(pilot, lambda: "5,000 lines" in status(app) and shown(app)[-1] == "line 4999")
+            hung.answers.clear()
+            await pilot.press("k", "pageup")
+            assert shown(app)[-1] == f"line {4998 - panel.view.size.height + 1}"  # kept ready
+            await pilot.press("g")
+            await until(pilot, lambda: "waits for the disk" in status(app))
+            await pilot.press("Y", "slash", *"line", "enter")
+            await until(pilot, lambda: "searching" in status(app))
+            hung.answers.set()
+            await until(pilot, lambda: shown(app)[0] == "line 0")
+            await until(pilot, lambda: app.copied and "waits" not in status(app))
+            hung.answers.clear()
+            await pilot.press("G")
+            await until(pilot, lambda: "waits for the disk" in status(app))
+            panel.show(FileLines(other))
+            await until(pilot, lambda: shown(app)[0] == "another log")
+            panel.show(hung)
+            await until(pilot, lambda: "waits for the disk" in status(app))
+            assert shown(app)[0] == ""  # not the one before under another name
+        finally:
+            hung.answers.set()
+
+
+async def test_paging_through_wrapped_lines_leaves_no_row_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("".join(f"{n:04d}{'.' * (n * 37 % 300)}\n" for n in range(100)))
+    app = Viewer(FileLines(path))
+    async with app.run_test(size=(60, 12)) as pilot:
+        await until(pilot, lambda: "100 lines" in status(app) and shown(app)[-1])
+        await pilot.press("w")
+        for key, edge in (("pageup", "0000"), ("pagedown", "0099")):
+            seen = shown(app)
+            while edge not in {row[:4] for row in seen}:
+                before = shown(app)
+                await pilot.press(key)
+                await until(pilot, partial(lambda before: shown(app) != before, before))
+                assert set(before) & set(shown(app))  # a page goes on with the row that was last
+                seen += shown(app)
+            assert {f"{n:04d}" for n in range(100)} <= {row[:4] for row in seen}
+        assert app.query_one(LogPanel).view.follow
 
 
 def test_lines_of_an_operation_are_dressed() -> None:

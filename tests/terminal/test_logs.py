@@ -122,6 +122,17 @@ def test_search_finds_the_nearest_and_tells_when_there_is_none(big: Path) -> Non
     assert find(lines, pattern(" 3$"), 0, False, stop=lambda: True) is None
 
 
+def test_no_line_of_many_long_ones_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    width = LINE_LIMIT - 100
+    path.write_text("".join(f"{n:05d} {'x' * width}\n" for n in range(600)) + "y" * (10 << 20) + "\nend\n")
+    lines = counted(path)
+    texts = lines.read(0, 602)
+    assert [text[:5] for text in texts] == [*(f"{n:05d}" for n in range(600)), "yyyyy", "end"]
+    assert {len(text) for text in texts[:600]} == {width + 6}
+    assert find(lines, pattern("^00599"), 0, False) == 599
+
+
 def test_upper_case_makes_case_matter() -> None:
     assert pattern("error").search("ERROR")
     assert not pattern("Error").search("ERROR")

@@ -85,7 +85,7 @@ def test_kitty_gets_its_pictures_in_place_one_after_the_other() -> None:
 
 def test_a_dialog_takes_the_picture_away_and_its_end_brings_it_back() -> None:
     with GraphicsTerminal("kitty") as session:
-        until(lambda: PLACED.search(session.sent))
+        until(lambda: b"s=240," in session.sent)  # as sharp as it gets
         session.wait_quiet()
         before = len(session.sent)
         newest = PLACED.findall(session.sent)[-1][2]

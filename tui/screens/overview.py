@@ -53,7 +53,9 @@ class OverviewScreen(ConsoleScreen):
         if any(value is not None for value in values):
             from tui.present import overview
 
-            self.query_one("#alerts", Panel).show(partial(overview.alerts, *values))
+            gpus, host, containers, cameras, operations, presets = values
+            found = partial(overview.alerts, gpus, host, containers, cameras, operations, presets)
+            self.query_one("#alerts", Panel).show(found)
 
     def _show(self, name: str, module: str, function: str) -> None:
         """A panel from its source. What draws it is imported with the first answer: the first frame is sooner there."""

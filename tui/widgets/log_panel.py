@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,6 +22,7 @@ from tui.present.cells import Span
 from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_view import LogView
 
+T = TypeVar("T")
 _COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes to a file
 
 
@@ -102,6 +103,7 @@ class LogPanel(Vertical):
     def show(self, lines: Lines | None, title: str | None = None) -> None:
         """Show another log; the filter stays."""
         self._all = lines
+        self._searching.set()
         if title is not None:
             self.border_title = title
         self._refilter()
@@ -138,6 +140,8 @@ class LogPanel(Vertical):
             parts.append(f"/{view.wanted.pattern}")
         if self._status:
             parts.append(self._status)
+        if view.waits:
+            parts.append("waits for the disk")
         parts.append("follows" if view.follow else f"at {view.top + 1:,}")
         return " · ".join(parts)
 
@@ -213,7 +217,7 @@ class LogPanel(Vertical):
         self._searching = stop = threading.Event()
         start = self._start(view, len(lines), backwards)
         self._say("searching")
-        self._in_thread(lambda: find(lines, wanted, start, backwards, stop.is_set), stop)
+        self._in_thread(lambda: find(lines, wanted, start, backwards, stop.is_set), self._found, stop)
 
     def _start(self, view: LogView, count: int, backwards: bool) -> int:
         last = view.hit
@@ -221,14 +225,15 @@ class LogPanel(Vertical):
             return last - 1 if backwards else last + 1
         return (count - 1 if view.follow else view.top + view.size.height) if backwards else view.top
 
-    def _in_thread(self, search: Callable[[], int | None], stop: threading.Event) -> None:
+    def _in_thread(self, work: Callable[[], T], done: Callable[[T], object], stop: threading.Event) -> None:
         def run() -> None:
             try:
-                hit = search()
-            except OSError:
-                hit = None
+                result = work()
+            except OSError as error:
+                self.app.call_later(self._say, f"cannot read: {error.strerror or error}")
+                return
             if not stop.is_set():
-                self.app.call_later(self._found, hit)
+                self.app.call_later(done, result)
 
         threading.Thread(target=run, name="log-search", daemon=True).start()
 
@@ -255,4 +260,8 @@ class LogPanel(Vertical):
             error = InputError(f"{len(lines):,} lines", f"more than {_COPY_LINES:,}", "filter first, with &")
             self.notify(str(error), severity="warning")
             return
-        self.post_message(self.Copied("\n".join(lines.read(0, len(lines)))))
+        self._in_thread(
+            lambda: "\n".join(lines.read(0, len(lines))),
+            lambda text: self.post_message(self.Copied(text)),
+            threading.Event(),
+        )

@@ -1,13 +1,14 @@
 """The log view: any size at once, follows, scrolls both ways or wraps. `LogPanel` puts search and status around it.
 
-Reading and counting happen in a thread; what the screen needs is read when it is drawn. New lines are shown a few
-times a second, however fast they pour; keys are answered at once.
+All reading happens in a thread (`LogReader`), which keeps some screens of lines around the view: most keys are answered
+with those, at once; what lies farther away is drawn when it has come, and until then stays what was there. New lines
+are shown a few times a second, however fast they pour.
 """
 
 from __future__ import annotations
 
 import re
-import threading
+from functools import partial
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -16,15 +17,17 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 
 from core.logs import Lines
 from tui.present.cells import Line
 from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_lines import dress, fold
+from tui.widgets.log_reader import LogReader, Wanted, Window
 
-PERIOD = 0.25  # seconds between two looks for new lines
-THIN_PERIOD = 1.0  # on a thin line
+LATE = 0.3  # seconds after which lines that have not come are said to be waited for
+_AROUND = 2  # screens kept ready above and below the view
 _SIDE = 8  # columns one step to the side moves
 _STRIPS = 512  # drawn lines kept
 _WHEEL = 3  # lines one notch of the wheel moves
@@ -56,7 +59,7 @@ class LogView(Widget, can_focus=True):
             return isinstance(message, LogView.Changed)
 
     class Grown(Message):
-        """From the reading thread: there is more."""
+        """From the reading thread: there is more, or what was wanted."""
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
@@ -69,28 +72,31 @@ class LogView(Widget, can_focus=True):
         self.wrap = False
         self.wanted: re.Pattern[str] | None = None
         self.hit: int | None = None  # the line found last
-        self.error = ""  # why the log cannot be read
+        self.waits = False  # whether lines are late
         self.top = 0  # the first line shown
         self._row = 0  # and, when wrapped, its first row shown
-        self._owed = 0  # rows to scroll as soon as all lines are counted
+        self._owed = 0  # rows to scroll as soon as the lines for it are there
+        self._downwards = False  # whether the last movement goes on to following when it reaches the end
         self._left = 0  # columns scrolled to the side
-        self._seen = (0, 0)  # generation and dropped lines when last drawn
-        self._rows: list[Line] | None = None
+        self._reader: LogReader | None = None
+        self._asked = Wanted(None, 0)
+        self._window: Window | None = None
+        self._texts: tuple[str, ...] = ()  # the lines in view
+        self._rows: list[Line] = []
+        self._late: Timer | None = None
         self._brush = Brush(self)
         self._strips: dict[Line, Strip] = {}
-        self._wake = threading.Event()
-        self._stop = threading.Event()
 
     # -- what others call ------------------------------------------------------
 
     def show(self, lines: Lines | None) -> None:
         """Show another log, from its end."""
         self.lines = lines
-        self.error = ""
         self.follow = True
         self.top = self._row = self._left = self._owed = 0
+        self._window = None
         self._strips.clear()
-        self._wake.set()
+        self._begin()
         self.redraw()
 
     def mark(self, wanted: re.Pattern[str] | None) -> None:
@@ -103,70 +109,55 @@ class LogView(Widget, can_focus=True):
         if not self.top <= line < self.top + max(1, self.size.height - 1):
             self.top = line - self.size.height // 3
             self._row = 0
-        self.follow = False
-        self._settle()
+        self.follow = self._downwards = False
         self.redraw()
 
     @property
     def text(self) -> str:
         """The lines in view, in full."""
-        if self.lines is None:
-            return ""
-        return "\n".join(self.lines.read(self.top, self.top + max(1, self.size.height)))
+        return "\n".join(self._texts)
+
+    @property
+    def error(self) -> str:
+        """Why the log cannot be read."""
+        return self._reader.error if self._reader is not None else ""
 
     # -- life ------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        """Begin to read, once the end is on the screen."""
-        reader = threading.Thread(target=self._read_on, name="log-reader", daemon=True)
-        self.call_after_refresh(reader.start)
-
     def on_unmount(self) -> None:
         """Read no more."""
-        self._stop.set()
-        self._wake.set()
+        if self._reader is not None:
+            self._reader.close()
 
-    def _read_on(self) -> None:
-        """In a thread: keep the index up to date and tell the screen, at most once a period."""
-        while not self._stop.is_set():
-            lines = self.lines
-            try:
-                changed = lines.update() if lines is not None else False
-                error = ""
-            except OSError as failure:
-                changed, error = False, failure.strerror or str(failure)
-            if self._stop.is_set():
-                return
-            if changed or error != self.error:
-                self.error = error
-                self.post_message(self.Grown())
-            if not changed or lines is None or lines.complete:
-                self._wake.wait(THIN_PERIOD if getattr(self.app, "low_bandwidth", False) else PERIOD)
-                self._wake.clear()
+    def _begin(self) -> None:
+        """With a thread of its own for each log: that of the one before may hang."""
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
+        if self.lines is not None and self.size.height:
+            self._asked = Wanted(None, self._screens(1 + _AROUND))
+            thin = partial(getattr, self.app, "low_bandwidth", False)
+            self._reader = LogReader(self.lines, self._asked, lambda: self.post_message(self.Grown()), thin)
 
     def on_log_view_grown(self, message: Grown) -> None:
-        """Show what has come, if it can be seen."""
+        """Take what has come, and show it if it can be seen."""
         message.stop()
-        lines = self.lines
-        if lines is None:
+        if self._reader is None or self._reader.window is None:
+            self.post_message(self.Changed())  # it cannot be read
             return
-        if self._owed and lines.complete:
-            rows, self._owed = self._owed, 0
-            self.action_scroll(rows)
-        generation, dropped = self._seen
-        if lines.generation != generation:
+        before, self._window = self._window, self._reader.window
+        if before is not None and before.generation != self._window.generation:
             self.top = self._row = 0
-        elif lines.dropped > dropped:
-            self.top = max(0, self.top - (lines.dropped - dropped))
-        room_below = len(lines) - self.top <= self.size.height + 1
-        if self.follow or room_below or (lines.generation, lines.dropped) != self._seen or self.error:
-            self.redraw()
-        else:
-            self.post_message(self.Changed())
+        elif before is not None:
+            self.top = max(0, self.top - (self._window.dropped - before.dropped))
+        self._move()
+        self.redraw()
 
     def on_resize(self) -> None:
-        """The size is part of the content."""
+        """The size is part of the content, and says how much is to be read."""
         self._strips.clear()
+        if self._reader is None:
+            self._begin()
         self.redraw()
 
     def notify_style_update(self) -> None:
@@ -178,15 +169,32 @@ class LogView(Widget, can_focus=True):
     # -- drawing ---------------------------------------------------------------
 
     def redraw(self) -> None:
-        """Draw anew, with what is there now."""
-        self._rows = None
+        """Draw anew with what is wanted now; if that is not there yet, as soon as it is."""
+        rows = self._compose_rows()
+        self._wait(rows is None)
+        if rows is not None and rows != self._rows:
+            self._rows = rows
+            self.refresh()
+        self._ask()
+        self.post_message(self.Changed())
+
+    def _wait(self, missing: bool) -> None:
+        if self._late is not None and not missing:
+            self._late.stop()
+            self._late, self.waits = None, False
+        elif self._late is None and missing:
+            self._late = self.set_timer(LATE, self._say_late)
+
+    def _say_late(self) -> None:
+        """What stands there may be of another log, or of another place in this one."""
+        self.waits = True
+        self._rows, self._texts = [], ()
         self.refresh()
         self.post_message(self.Changed())
 
     def render_line(self, y: int) -> Strip:
         """One row."""
-        rows = self._shown_rows()
-        line = rows[y] if y < len(rows) else ()
+        line = self._rows[y] if y < len(self._rows) else ()
         found = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
         if found is None:
             if len(self._strips) > _STRIPS:
@@ -201,50 +209,67 @@ class LogView(Widget, can_focus=True):
         strip = Strip([Segment(text, self._brush.style(role)) for text, role in line])
         return strip.crop(self._left).adjust_cell_length(width, self._brush.style(""))
 
-    def _shown_rows(self) -> list[Line]:
-        if self._rows is None:
-            self._rows = self._compose_rows()
-        return self._rows
+    def _screens(self, number: int) -> int:
+        """So many screens in lines."""
+        return number * max(1, self.size.height)
 
-    def _compose_rows(self) -> list[Line]:
-        lines, width, height = self.lines, self.size.width, self.size.height
-        if lines is None or not width:
-            return []
-        self._seen = (lines.generation, lines.dropped)
+    def _ask(self) -> None:
+        """Have the lines around the view ready."""
+        if self._reader is None:
+            return
+        asked, around = self._asked, self._screens(_AROUND)
         if self.follow:
-            return self._last_rows(lines, width, height)
-        self._settle()
-        texts = lines.read(self.top, self.top + height)
-        return self._dressed(texts, width)[self._row : self._row + height]
+            self._asked = Wanted(None, self._screens(1 + _AROUND))
+        elif (
+            asked.start is None
+            or asked.start > max(0, self.top - around // 2)
+            or asked.stop < self.top + self._screens(1) + around // 2
+        ):
+            self._asked = Wanted(max(0, self.top - around), self.top + self._screens(1) + around)
+        self._reader.want(self._asked)
 
-    def _last_rows(self, lines: Lines, width: int, height: int) -> list[Line]:
-        """The end of the log; where it lies is known only once all lines are counted."""
-        if lines.complete:
-            texts = lines.read(max(0, len(lines) - height), len(lines))
-        else:
-            try:
-                texts = lines.tail(height)
-            except OSError:
-                texts = []
+    def _compose_rows(self) -> list[Line] | None:
+        """The rows in view; None while their lines are not there."""
+        window, height = self._window, self.size.height
+        if self.lines is None or not self.size.width:
+            return []
+        if window is None:
+            return None
+        if self.follow:
+            return self._last_rows(window, height) if self._has_end(window) else None
+        self._settle(window)
+        if not window.covers(self.top, self.top + height):
+            return None
+        self._texts = window.between(self.top, self.top + height)
+        rows = self._dressed(self._texts)
+        if self._downwards and self.top + height >= window.count and len(rows) - self._row <= height:
+            self.follow = True
+        return rows[self._row : self._row + height]
+
+    def _has_end(self, window: Window) -> bool:
+        """Whether it fills the view with the last lines, as far as is known."""
+        return not window.placed or window.covers(max(0, window.count - self.size.height), window.count)
+
+    def _last_rows(self, window: Window, height: int) -> list[Line]:
         rows: list[Line] = []
         used = 0
-        for text in reversed(texts):
+        for text in reversed(window.texts[-height:]):
             used += 1
-            rows[:0] = self._dressed([text], width)
+            rows[:0] = self._dressed((text,))
             if len(rows) >= height:
                 break
-        self.top = max(0, len(lines) - used)
+        self._texts = window.texts[len(window.texts) - used :]
+        self.top = max(0, window.count - used)
         self._row = max(0, len(rows) - height)
         return rows[-height:]
 
-    def _dressed(self, texts: list[str], width: int) -> list[Line]:
+    def _dressed(self, texts: tuple[str, ...]) -> list[Line]:
         dressed = [dress(text, self.wanted) for text in texts]
-        return [row for line in dressed for row in fold(line, width)] if self.wrap else dressed
+        return [row for line in dressed for row in fold(line, self.size.width)] if self.wrap else dressed
 
-    def _settle(self) -> None:
+    def _settle(self, window: Window) -> None:
         """Keep the first line within the log."""
-        count = len(self.lines) if self.lines is not None else 0
-        last = count - 1 if self.wrap else count - self.size.height
+        last = window.count - 1 if self.wrap else window.count - self.size.height
         if not 0 <= self.top <= max(0, last):
             self.top = min(max(0, self.top), max(0, last))
             self._row = 0
@@ -253,43 +278,43 @@ class LogView(Widget, can_focus=True):
 
     def action_scroll(self, rows: int) -> None:
         """Some rows down (or up)."""
-        if self.lines is None:
-            return
-        if self.follow and not self.lines.complete:
-            self._owed += rows  # where the end lies is not known yet: as soon as it is
+        if self.lines is not None:
+            self._owed += rows
+            self._move()
+            self.redraw()
+
+    def _move(self) -> None:
+        """Scroll by what is owed, as far as it is known how many rows the lines take."""
+        window = self._window
+        if not self._owed or window is None or (self.follow and not (window.placed and self._has_end(window))):
             return
         if self.follow:
-            self._compose_rows()  # from where the end lies now
-        self.follow = False
-        if self.wrap:
-            self._scroll_wrapped(rows)
-        else:
+            self._last_rows(window, self.size.height)  # from where the end lies now
+        rows, self._owed = self._owed, 0
+        self.follow, self._downwards = False, rows > 0
+        if not self.wrap:
             self.top += rows
-        self._settle()
-        self.follow = rows > 0 and self._at_end()
-        self.redraw()
-
-    def _scroll_wrapped(self, rows: int) -> None:
-        assert self.lines is not None
+            self._settle(window)
+            return
         self._row += rows
         while self._row < 0 and self.top > 0:
+            height = self._height_of(window, self.top - 1)
+            if not height:
+                self._owed, self._row = self._row, 0
+                return
             self.top -= 1
-            self._row += self._height_of(self.top)
-        while self._row >= (height := self._height_of(self.top)) and self.top < len(self.lines) - 1:
+            self._row += height
+        while (height := self._height_of(window, self.top)) and self._row >= height and self.top < window.count - 1:
             self.top += 1
             self._row -= height
-        self._row = min(max(0, self._row), max(0, self._height_of(self.top) - 1))
+        if not height and self.top < window.count:
+            self._owed, self._row = self._row, 0
+        else:
+            self._row = min(max(0, self._row), max(0, height - 1))
 
-    def _height_of(self, number: int) -> int:
-        assert self.lines is not None
-        return len(self._dressed(self.lines.read(number, number + 1), self.size.width))
-
-    def _at_end(self) -> bool:
-        lines = self.lines
-        if lines is None or self.top + self.size.height < len(lines):
-            return False
-        texts = lines.read(self.top, len(lines))
-        return len(self._dressed(texts, self.size.width)) - self._row <= self.size.height
+    def _height_of(self, window: Window, number: int) -> int:
+        """Rows of a line; 0 where that is not known yet."""
+        return len(self._dressed(window.between(number, number + 1))) if window.covers(number, number + 1) else 0
 
     def action_page(self, pages: int) -> None:
         """A screenful, less one line."""
@@ -297,29 +322,31 @@ class LogView(Widget, can_focus=True):
 
     def action_first(self) -> None:
         """The first line."""
-        self.follow = False
-        self.top = self._row = 0
+        self.follow = self._downwards = False
+        self.top = self._row = self._owed = 0
         self.redraw()
 
     def action_follow(self) -> None:
         """The last line, and those that come; again: stay here."""
-        self.follow = not (self.follow and self._at_end())
+        self.follow = not self.follow
+        self._owed, self._downwards = 0, False
         self.redraw()
 
     def action_side(self, steps: int) -> None:
         """To the side."""
         if not self.wrap:
-            widest = max((sum(cell_len(span.text) for span in row) for row in self._shown_rows()), default=0)
+            widest = max((sum(cell_len(span.text) for span in row) for row in self._rows), default=0)
             farthest = max(self._left, widest - self.size.width // 2)
             self._left = min(max(0, self._left + steps * _SIDE), max(0, farthest))
             self._strips.clear()
-            self.redraw()
+            self.refresh()
 
     def action_wrap(self) -> None:
         """Long lines over several rows, or cut."""
         self.wrap = not self.wrap
         self._left = self._row = 0
         self._strips.clear()
+        self.refresh()
         self.redraw()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:

@@ -1,0 +1,124 @@
+"""Reads a log beside the event loop: the lines the view wants come as a window, whenever the disk gives them.
+
+A disk or a network mount that hangs holds up this thread alone; the view leaves it behind for another log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from core.logs import Lines
+
+PERIOD = 0.25  # seconds between two looks for new lines
+THIN_PERIOD = 1.0  # on a thin line
+
+
+@dataclass(frozen=True)
+class Window:
+    """Neighbouring lines of a log that had `count` lines by then; `start` is the number of the first.
+
+    Not `placed`: they are its last lines, but it is still being counted where those lie.
+    """
+
+    texts: tuple[str, ...]
+    start: int
+    count: int
+    placed: bool
+    generation: int
+    dropped: int
+
+    @property
+    def ends(self) -> bool:
+        """Whether the last of them is the last of the log."""
+        return not self.placed or self.start + len(self.texts) >= self.count
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Whether all lines there are from `start` up to `stop` are among them."""
+        return self.placed and self.start <= start and min(stop, self.count) <= self.start + len(self.texts)
+
+    def between(self, start: int, stop: int) -> tuple[str, ...]:
+        """The lines from `start` up to `stop`, where it covers them."""
+        return self.texts[start - self.start : stop - self.start]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The lines from `start` up to `stop`; the last `stop` lines, whichever those are, when `start` is None."""
+
+    start: int | None
+    stop: int
+
+
+class LogReader:
+    """Counts the lines of one log and keeps `window` at what is wanted. `news` is called in its thread."""
+
+    def __init__(self, lines: Lines, wanted: Wanted, news: Callable[[], object], thin: Callable[[], bool]) -> None:
+        self.lines = lines
+        self.window: Window | None = None
+        self.error = ""  # why the log cannot be read
+        self._wanted = wanted
+        self._news = news
+        self._thin = thin
+        self._wake = threading.Event()
+        self._closed = False
+        self._tail_at = 0.0  # when the end of a log that is still being counted was read
+        threading.Thread(target=self._run, name="log-reader", daemon=True).start()
+
+    def want(self, wanted: Wanted) -> None:
+        """Keep the window at these lines from now on."""
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._wake.set()
+
+    def close(self) -> None:
+        """End, as soon as the disk lets it."""
+        self._closed = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        changed, first = False, True
+        while not self._closed:
+            window, error = self.window, ""
+            try:
+                changed = not first and self.lines.update()  # at first the end: it shows before all is counted
+                window = self._read(self._wanted, changed)
+            except OSError as failure:
+                changed, error = False, failure.strerror or str(failure)
+            if self._closed:
+                return
+            if changed or window is not self.window or error != self.error:
+                self.window, self.error = window, error
+                self._news()
+            if not first and (not changed or self.lines.complete):
+                self._wake.wait(THIN_PERIOD if self._thin() else PERIOD)
+                self._wake.clear()
+            first = False
+
+    def _read(self, wanted: Wanted, changed: bool) -> Window | None:
+        """The lines that are wanted, from the disk only where the window of before does not have them."""
+        lines, old = self.lines, self.window
+        if wanted.start is None and not lines.complete:
+            return self._tail(wanted.stop)
+        count, generation, dropped = len(lines), lines.generation, lines.dropped
+        start, stop = (max(0, count - wanted.stop), count) if wanted.start is None else (wanted.start, wanted.stop)
+        if old is not None and old.covers(start, stop) and (old.generation, old.dropped) == (generation, dropped):
+            if not changed:
+                return old
+            if not old.ends:  # else its last line may have grown
+                return replace(old, count=count)
+        texts = lines.read(start, stop)
+        return Window(tuple(texts), start, count, True, generation, dropped)
+
+    def _tail(self, count: int) -> Window | None:
+        """The end, now and then, while it is being counted where it lies."""
+        lines, now = self.lines, time.monotonic()
+        if self.window is not None and now - self._tail_at < PERIOD:
+            return self.window
+        self._tail_at = now
+        try:
+            return Window(tuple(lines.tail(count)), 0, len(lines), False, lines.generation, lines.dropped)
+        except OSError:  # looking for more lines will say why
+            return self.window
