@@ -217,11 +217,15 @@ class InferenceService:
 
     def _restore(self, given: Iterable[CameraRequest]) -> None:
         self.camera_store.take_over(self.settings.data / OLD_CAMERAS)
-        cameras = {camera.id: camera for camera in self.camera_store.load()}
+        known = {camera.id: camera for camera in self.camera_store.load()}
+        new = []
         for camera in given:
-            known = cameras.get(camera.id)
-            cameras[camera.id] = known.model_copy(update={"source": camera.source}) if known else camera
-        for camera in cameras.values():
+            if camera.id in known:
+                known[camera.id] = known[camera.id].model_copy(update={"source": camera.source})
+            else:
+                new.append(camera)
+        self.cameras.restore(known.values())
+        for camera in new:
             self.cameras.add(camera)
 
     def _lease(self, request: CameraRequest) -> Scorer:

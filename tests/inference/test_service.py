@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.inference.given import parse_cameras
 from core.inference.schemas import CameraRequest, CameraState
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
@@ -189,3 +189,14 @@ def test_the_client_tells_nothing_there_from_something_else() -> None:
         with pytest.raises(ServiceError, match="not xaiva"):
             ServiceClient(f"http://127.0.0.1:{server.server_port}").health()
         server.shutdown()
+
+
+def test_a_restart_with_a_lower_limit_leaves_no_camera_out(serve: Serve) -> None:
+    first = serve().ready()
+    for name in ("gate", "yard"):
+        first.client.add_camera(CameraRequest(id=name, source=f"/videos/{name}.mp4", enabled=False))
+    assert first.stop() == 0
+    second = serve(XAIVA_MAX_CAMERAS="1").ready()
+    assert [camera.id for camera in second.client.status().cameras] == ["gate", "yard"]
+    with pytest.raises(XaivaError, match="raise XAIVA_MAX_CAMERAS"):
+        second.client.add_camera(CameraRequest(id="dock", source="/videos/dock.mp4", enabled=False))

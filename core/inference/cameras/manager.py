@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
@@ -17,6 +18,8 @@ from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import Tap, Tools
 from core.inference.cameras.view import ViewTimes
 from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
+
+logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 4.0
@@ -96,6 +99,22 @@ class MultiCameraManager:
             if camera.request.id not in hanging:
                 camera.stop(patience=max(0.0, deadline - time.monotonic()))
         return hanging
+
+    def restore(self, requests: Iterable[CameraRequest]) -> None:
+        """Before `start`: have the cameras of the last run again, also more than may be added now.
+
+        One whose source is understood no longer is told of; it must not keep the others from being watched.
+        """
+        for request in requests:
+            try:
+                camera = Camera(request, self._lease, self._tools)
+            except InputError as error:
+                logger.error("camera %s is left out: %s", request.id, error)
+                continue
+            with self._lock:
+                self._cameras[request.id] = camera
+        if len(self._cameras) > self._maximum:
+            logger.warning("there are %d cameras; no more than %d can be added", len(self._cameras), self._maximum)
 
     def add(self, request: CameraRequest) -> CameraStatus:
         """Add a camera and, when the others run and it is enabled, start it, which may take its model's loading time.
@@ -186,7 +205,7 @@ class MultiCameraManager:
         if camera in self._cameras:
             raise CameraExists(f"Camera {camera}", "there is one with that id", "remove it, or take another id")
         if len(self._cameras) >= self._maximum:
-            why = f"the service holds {self._maximum} cameras already"
+            why = f"the service holds {len(self._cameras)} cameras, and may hold {self._maximum}"
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
 
     def _admit(self, camera: str) -> None:
