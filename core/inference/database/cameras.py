@@ -6,12 +6,11 @@ import logging
 import time
 from pathlib import Path
 
-from pydantic import ValidationError
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
+from core.inference.database.requests import load_requests, put_request
 from core.inference.given import BrokenCameras, read_cameras
 from core.inference.schemas import CameraRequest
 
@@ -26,20 +25,11 @@ class CameraStore:
 
     def load(self) -> list[CameraRequest]:
         """All of them. One that is no longer understood is told of and stays in the database."""
-        with self._database.read() as session:
-            rows = session.scalars(select(CameraRow).order_by(CameraRow.position)).all()
-        cameras = []
-        for row in rows:
-            try:
-                cameras.append(CameraRequest.model_validate(row.request))
-            except ValidationError as error:
-                fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
-                logger.error("camera %s is left out: its settings are not understood: %s", row.id, fields)
-        return cameras
+        return load_requests(self._database, CameraRow, CameraRequest, "camera")
 
     def put(self, camera: CameraRequest) -> None:
         """Keep a camera, in the place of one with its id or as the last."""
-        self._database.write(lambda session: _put(session, [camera]))
+        self._database.write(lambda session: put_request(session, CameraRow, camera.id, camera))
 
     def drop(self, camera: str) -> None:
         """Keep it no longer; nothing happens when it was not kept."""
@@ -67,16 +57,10 @@ class CameraStore:
             found = []
         else:
             aside = file.with_name("cameras.taken-over.json")
-        self._database.write(lambda session: _put(session, found))
+
+        def work(session: Session) -> None:
+            for camera in found:
+                put_request(session, CameraRow, camera.id, camera)
+
+        self._database.write(work)
         file.rename(aside)
-
-
-def _put(session: Session, cameras: list[CameraRequest]) -> None:
-    last = session.scalar(select(func.max(CameraRow.position))) or 0
-    for position, camera in enumerate(cameras, last + 1):
-        request = camera.model_dump(mode="json")
-        row = session.get(CameraRow, camera.id)
-        if row is None:
-            session.add(CameraRow(id=camera.id, position=position, request=request))
-        else:
-            row.request = request

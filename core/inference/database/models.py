@@ -25,14 +25,21 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Utc, dict[str, Any]: JSON, list[Any]: JSON}
 
 
-class CameraRow(Base):
+class RequestRow(Base):
+    """What somebody asked for, as JSON, and its place among the others of its table."""
+
+    __abstract__ = True
+
+    position: Mapped[int]
+    request: Mapped[dict[str, Any]]
+
+
+class CameraRow(RequestRow):
     """A camera as it is set; `request` is a `schemas.CameraRequest`."""
 
     __tablename__ = "cameras"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    position: Mapped[int]
-    request: Mapped[dict[str, Any]]
 
 
 class UserRow(Base):
@@ -145,14 +152,12 @@ class DailyStatisticsRow(Base):
     mean_response: Mapped[float | None]
 
 
-class NotificationRuleRow(Base):
+class NotificationRuleRow(RequestRow):
     """A rule; `request` is a `schemas.RuleRequest`."""
 
     __tablename__ = "notification_rules"
 
     name: Mapped[str] = mapped_column(primary_key=True)
-    position: Mapped[int]
-    request: Mapped[dict[str, Any]]
 
 
 class OutboxRow(Base):

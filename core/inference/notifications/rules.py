@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter, defaultdict
 
-from pydantic import ValidationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import NotificationRuleRow
+from core.inference.database.requests import load_requests, put_request
 from core.inference.notifications.addresses import HIDDEN, check, shown
 from core.inference.notifications.outbox import readdress
 from core.inference.schemas import Channel, Rule, RuleRequest
-
-logger = logging.getLogger(__name__)
 
 
 class UnknownRule(InputError):
@@ -33,7 +30,7 @@ class RuleStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()  # file and memory change together
-        self._rules = {rule.name: rule for rule in _load(database)}
+        self._rules = {rule.name: rule for rule in load_requests(database, NotificationRuleRow, RuleRequest, "rule")}
 
     def list(self) -> list[Rule]:
         """All rules, as they are shown."""
@@ -99,30 +96,11 @@ def _completed(given: tuple[Channel, ...], kept: tuple[Channel, ...]) -> tuple[C
 
 
 def _put(session: Session, rule: RuleRequest, before: RuleRequest | None) -> None:
-    request = rule.model_dump(mode="json")
-    row = session.get(NotificationRuleRow, rule.name)
-    if row is None:
-        last = session.scalar(select(func.max(NotificationRuleRow.position))) or 0
-        session.add(NotificationRuleRow(name=rule.name, position=last + 1, request=request))
-    else:
-        row.request = request
+    put_request(session, NotificationRuleRow, rule.name, rule)
     if before and len(before.channels) == len(rule.channels):
         for old, new in zip(before.channels, rule.channels, strict=True):
             if old.kind is new.kind and old != new:
                 readdress(session, rule.name, old, new)
-
-
-def _load(database: Database) -> list[RuleRequest]:
-    with database.read() as session:
-        rows = session.scalars(select(NotificationRuleRow).order_by(NotificationRuleRow.position)).all()
-    rules = []
-    for row in rows:
-        try:
-            rules.append(RuleRequest.model_validate(row.request))
-        except ValidationError as error:
-            fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
-            logger.error("rule %s is left out: it is not understood: %s", row.name, fields)
-    return rules
 
 
 def _shown(rule: RuleRequest) -> Rule:
