@@ -42,6 +42,19 @@ def test_a_mail_says_who_what_and_when_and_keeps_its_id() -> None:
     assert payload.decode().strip() == "Straße → Tor 3"
 
 
+class RudeReceiver(MailReceiver):
+    """Takes mails, and refuses to part in peace."""
+
+    async def handle_QUIT(self, *_: object) -> str:
+        return "554 not like this"
+
+
+def test_a_mail_that_was_taken_counts_however_the_server_says_goodbye() -> None:
+    with RudeReceiver() as server:
+        send(f"smtp://127.0.0.1:{server.port}")
+    assert len(server.mails) == 1
+
+
 def test_starttls_is_used_when_it_is_offered_and_with_a_login_required(tls: tuple[Path, Path], trusted: None) -> None:
     with MailReceiver(tls=tls) as offering:
         send(f"smtp://127.0.0.1:{offering.port}")

@@ -186,6 +186,20 @@ def test_what_waits_goes_out_after_a_restart(
         assert received.json["event"]["id"] == told.id
 
 
+def test_a_clock_that_was_set_back_holds_up_nothing(
+    rules: RuleStore, start: Start, database: Database, tmp_path: Path
+) -> None:
+    with HttpReceiver() as receiver:
+        rules.put(rule("ops", webhook(receiver.url)))
+        told = event()
+        Notifier(database, rules, ServiceSettings(data=tmp_path)).notify(told)
+        then = datetime.now(timezone.utc) + timedelta(minutes=30)
+        database.write(lambda session: session.execute(update(OutboxRow).values(created=then, due=then)))
+        start()
+        (received,) = receiver.wait(1)
+        assert received.json["event"]["id"] == told.id
+
+
 def test_of_a_suspended_camera_nobody_is_told_until_it_ends(
     rules: RuleStore, start: Start, database: Database, tmp_path: Path
 ) -> None:

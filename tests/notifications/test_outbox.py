@@ -88,6 +88,21 @@ def test_a_more_urgent_event_waits_for_nothing(either: Database) -> None:
     assert (first.event.priority, first.count) == (Priority.CRITICAL, 2)
 
 
+def test_a_clock_that_was_set_back_makes_no_flood(either: Database) -> None:
+    """Messages of before look like the newest until that time comes again."""
+    outbox = Outbox(either)
+    for _ in range(3):
+        outbox.put(event(), [OPS])
+        claim_all(outbox)
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    either.write(lambda session: session.execute(update(OutboxRow).values(due=later, created=later)))
+    outbox.put(event(), [OPS])
+    claim_all(outbox)
+    for _ in range(4):
+        outbox.put(event(), [OPS])
+    assert sorted(dues(outbox))[:-3] == [0, 15]
+
+
 def test_without_a_window_each_event_is_a_message(either: Database) -> None:
     outbox = Outbox(either)
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -65,10 +66,12 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
     mail.set_content(text)
     what = f"Mail server {server.host}:{server.port}"
     try:
-        with _connected(server) as connection:
+        with contextlib.closing(_connected(server)) as connection:
             if server.user:
                 connection.login(server.user, server.password)
             connection.send_message(mail, sender, [to])
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                connection.quit()  # however it says goodbye: the mail was taken, and must not be sent again
     except smtplib.SMTPAuthenticationError as error:
         raise XaivaError(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
     except smtplib.SMTPRecipientsRefused as error:

@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 BACK_OFF = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
 GIVE_UP = timedelta(hours=24)  # after its event a message is of no use
-CLOCK_SET_BACK = timedelta(hours=2)  # a message due later than any window was written before the clock was corrected
 IDLE_SECONDS = 30.0
 DATABASE_SECONDS = 5.0  # before a database that failed is asked again
 PRUNE_SECONDS = 3600.0
@@ -214,8 +213,9 @@ class Notifier:
 
     def _start(self, one: Waiting, now: datetime) -> float:
         """Send it in a thread of its own when its time has come; else how long to wait."""
-        early = (one.due - now).total_seconds()
-        if 0 < early < CLOCK_SET_BACK.total_seconds():
+        clock_was_set_back = now < one.created
+        early = 0.0 if clock_was_set_back else (one.due - now).total_seconds()
+        if early > 0:
             return early
         with self._lock:
             lane = self._lanes.setdefault((one.kind, one.to), _Lane())
