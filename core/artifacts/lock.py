@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from core.artifacts.distributions import guess, platform_of
 from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.resolve import Contradiction
+from core.artifacts.resolve import Contradiction, way_out
 from core.artifacts.service_layer import engine_choices, engines
 from core.artifacts.stages import stage
 from core.artifacts.store import find_lock, folder, lock_sha256, write_lock
@@ -281,11 +282,15 @@ class _Locking:
             except Contradiction as error:
                 self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
                 continue
-            lost = engines(part.what.partition("=")[0].partition(" ")[0] for part in wheels.unlocked)
+            lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
             if len(engines(file.name for file in wheels.files)) == 1 and not lost:
                 return wheels
             self.progress.log(f"{' with '.join(choice)} does not go with the other layers: they bring another build")
-        return self._lock_wheels(with_engine(expanded, choices[-1]), platform)
+        try:
+            return self._lock_wheels(with_engine(expanded, choices[-1]), platform)
+        except Contradiction as error:
+            error.remedy = way_out(error, self.site.env, self.progress) or error.remedy
+            raise
 
     def _lock_wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
         return lock_wheels(

@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,11 +15,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from core.artifacts.child import run_child
+from core.artifacts.child import Finished, run_child
 from core.artifacts.indexes import strip_credentials, uv_environment
 from core.artifacts.lockfile import Unlocked
 from core.artifacts.wheel_choice import best_wheel, tag_ranks
-from core.errors import InputError, XaivaError
+from core.errors import Cancelled, InputError, XaivaError
 from core.presets.model import Index
 from core.progress import Progress
 
@@ -29,10 +29,9 @@ else:
     import tomli as tomllib
 
 MOST_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
-
-
-class Contradiction(XaivaError):
-    """The requirements cannot be met together."""
+MOST_TRIES = 6  # of changes that might end a contradiction
+NO_WHEEL = "the index has no wheel of it for this Python and platform, only source archives"
+PINS = "pins"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,14 @@ class Wanted:
     python_version: str
     platform: str
     find_links: Path | None = None
+
+
+class Contradiction(XaivaError):
+    """The requirements in `wanted` cannot be met together."""
+
+    def __init__(self, what: str, why: str, remedy: str, wanted: Wanted) -> None:
+        super().__init__(what, why, remedy)
+        self.wanted = wanted
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,40 @@ def resolve(wanted: Wanted, env: Mapping[str, str], keep: Mapping[str, str], pro
         return _Resolver(wanted, env, keep, progress, Path(scratch)).run()
 
 
+def way_out(contradiction: Contradiction, env: Mapping[str, str], progress: Progress) -> str:
+    """The change of one pin or requirement with which all resolves, tried out; "" when none was found. Cancelled."""
+    wanted = contradiction.wanted
+    named = _words(contradiction.why)
+    rows = [(PINS, line) for line in wanted.pins] + [(name, line) for name, lines in wanted.layers for line in lines]
+    rows = [(name, line) for name, line in rows if Requirement(line).specifier and _name(line) in named]
+    with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
+        for place, line in rows[:MOST_TRIES]:
+            progress.log(f"looking for a way out: without the limits of {line}")
+            try:
+                found = _Resolver(_loosened(wanted, place, line), env, {}, progress, Path(scratch)).packages()
+            except Cancelled:
+                raise
+            except XaivaError:
+                continue
+            wheel = found.get(_name(line))
+            version = f", with {wheel.name} {wheel.version}" if wheel else ""
+            where = PINS if place == PINS else f"layer {place}"
+            return f"change {line} in {where}: without its limits all of it resolves{version}"
+    return ""
+
+
+def _loosened(wanted: Wanted, place: str, line: str) -> Wanted:
+    """The same without one pin, or without the limits of one layer's requirement."""
+    if place == PINS:
+        return replace(wanted, pins=[pin for pin in wanted.pins if pin != line])
+    layers = [
+        (name, [_name(one) if (name, one) == (place, line) else one for one in lines]) for name, lines in wanted.layers
+    ]
+    return replace(wanted, layers=layers)
+
+
 def _check_requirements(wanted: Wanted) -> None:
-    for name, lines in [*wanted.layers, ("pins", wanted.pins)]:
+    for name, lines in [*wanted.layers, (PINS, wanted.pins)]:
         for line in lines:
             try:
                 Requirement(line)
@@ -109,33 +148,55 @@ class _Resolver:
         self.progress = progress
         self.scratch = scratch
         self.indexes = list(wanted.indexes)
-        self.sdists: dict[str, str] = {}  # package → what uv says about its missing wheels
+        self.sdists: set[str] = set()  # packages that may come as source archives
         self.excluded: set[str] = set()
         self.unlocked: list[Unlocked] = []
         self.lost_indexes: list[str] = []
 
     def run(self) -> Resolution:
+        """All layers with their wheels. Raises XaivaError."""
+        return self._split(self.packages())
+
+    def packages(self) -> dict[str, Wheel]:
+        """All layers' packages together. Raises XaivaError."""
         for _ in range(MOST_ATTEMPTS):
-            code, out, err = self._compile(self.wanted.layers, "pylock.toml", self._preferences())
-            if code == 0:
-                return self._split(self._packages(out))
+            pylock, err = self._pylock()
+            if pylock:
+                return self._wheels(self._with_fewest_sdists(pylock))
             if not self._leave_out(err):
-                raise self._failed(err)
+                break
         raise self._failed(err)
 
-    def _compile(
-        self, layers: Sequence[tuple[str, Sequence[str]]], form: str, constraints: Sequence[str]
-    ) -> tuple[int, bytes, str]:
+    def _pylock(self) -> tuple[str, str]:
+        """The lock file that uv writes, or "" and its refusal. It prefers the versions of the file it writes over."""
+        kept = [f'[[packages]]\nname = "{name}"\nversion = "{version}"' for name, version in self.keep.items()]
+        name = self._write(
+            "pylock.toml", ['lock-version = "1.0"', 'created-by = "xaiva"', *(kept or ["packages = []"])]
+        )
+        code, _, err = self._compile(self.wanted.layers, "--format", "pylock.toml", "--output-file", name)
+        return ((self.scratch / name).read_text(), "") if code == 0 else ("", err)
+
+    def _with_fewest_sdists(self, pylock: str) -> str:
+        """uv speaks of each package with a release without wheels; where another release has one, that is taken."""
+        for name in sorted(self.sdists - self.excluded):
+            self.sdists.discard(name)
+            fewer, _ = self._pylock()
+            if fewer:
+                pylock = fewer
+            else:
+                self.sdists.add(name)
+        return pylock
+
+    def _compile(self, layers: Sequence[tuple[str, Sequence[str]]], *more: str) -> Finished:
         """Ask uv; its files are named after the layers, so that its own words name them."""
         inputs = []
         for name, requirements in layers:
-            kept = [line for line in requirements if canonicalize_name(Requirement(line).name) not in self.excluded]
+            kept = [line for line in requirements if _name(line) not in self.excluded]
             inputs.append(self._write(f"{name}.txt", kept))
-        argv = [_uv(), "pip", "compile", *inputs, "--format", form, "--no-header", "--no-annotate", "--no-progress"]
+        argv = [_uv(), "pip", "compile", *inputs, *more, "--no-header", "--no-annotate", "--no-progress"]
         argv += ["--color", "never", "--quiet", "--only-binary", ":all:", "--no-python-downloads"]
         argv += ["--python-version", self.wanted.python_version, "--python-platform", self.wanted.platform]
         argv += ["--constraints", self._write("pins.txt", self.wanted.pins)]
-        argv += ["--constraints", self._write("kept-versions.txt", constraints)]
         for name in sorted(self.sdists):
             argv += ["--no-binary", name]
         if self.excluded:
@@ -152,23 +213,8 @@ class _Resolver:
         (self.scratch / name).write_text("".join(f"{line}\n" for line in lines))
         return name
 
-    def _preferences(self) -> list[str]:
-        """The kept versions as constraints, as far as requirements and pins still allow them."""
-        asked: dict[str, list[Requirement]] = {}
-        for _, lines in [*self.wanted.layers, ("pins", self.wanted.pins)]:
-            for requirement in map(Requirement, lines):
-                asked.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-        return [
-            f"{name}=={version}"
-            for name, version in sorted(self.keep.items())
-            if all(one.specifier.contains(version, prereleases=True) for one in asked.get(name, []))
-        ]
-
     def _leave_out(self, err: str) -> bool:
         """Learn from uv's refusal what to do without. False: nothing more, the refusal stands."""
-        if self.keep:
-            self.keep = {}  # the kept versions no longer fit together: resolve afresh
-            return True
         return self._lost_index(err) or self._sdist(err) or self._lost_package(err)
 
     def _lost_index(self, err: str) -> bool:
@@ -186,19 +232,14 @@ class _Resolver:
 
     def _sdist(self, err: str) -> bool:
         """Packages without a wheel for this Python: resolved from their source archive, and named."""
-        found = False
-        for name in re.findall(r"Wheels are required for `([^`]+)`", err):
-            key = canonicalize_name(name)
-            if key in self.sdists:
-                continue
-            self.sdists[key] = "the index has no wheel of it for this Python and platform, only source archives"
-            found = True
-        for name in re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err):
-            key = canonicalize_name(name)
-            if key in self.sdists and key not in self.excluded:
-                self._exclude(key, self.sdists[key], self._wheel_remedy(key))
-                found = True
-        return found
+        named = map(canonicalize_name, re.findall(r"Wheels are required for `([^`]+)`", err))
+        found = set(named) - self.sdists
+        self.sdists |= found
+        unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
+        for name in sorted(set(map(canonicalize_name, unbuilt)) & self.sdists - self.excluded):
+            self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
+            found.add(name)
+        return bool(found)
 
     def _lost_package(self, err: str) -> bool:
         """A package that only a lost index could give."""
@@ -206,26 +247,18 @@ class _Resolver:
             return False
         missing = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", err)
         missing += re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", err)
-        asked: dict[str, str] = {
-            canonicalize_name(Requirement(line).name): line for _, lines in self.wanted.layers for line in lines
-        }
         for name in map(canonicalize_name, missing):
             if name not in self.excluded:
                 why = f"its index cannot be reached: {', '.join(self.lost_indexes)}"
-                self._exclude(name, why, f"lock again where that index answers: xaiva lock {self.wanted.preset}", asked)
+                self._exclude(name, why, f"lock again where that index answers: xaiva lock {self.wanted.preset}")
                 return True
         return False
 
-    def _exclude(self, name: str, why: str, remedy: str, lines: Mapping[str, str] | None = None) -> None:
+    def _exclude(self, name: str, why: str, remedy: str) -> None:
         self.excluded.add(name)
-        what = (lines or {}).get(name, name)
-        self.unlocked.append(Unlocked(what=f"{what} (layer {self._layer_of(name)})", why=why, remedy=remedy))
-
-    def _layer_of(self, package: str) -> str:
-        for name, lines in self.wanted.layers:
-            if any(canonicalize_name(Requirement(line).name) == package for line in lines):
-                return name
-        return "of a dependency"
+        rows = [(line, layer) for layer, lines in self.wanted.layers for line in lines if _name(line) == name]
+        what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
+        self.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
 
     def _wheel_remedy(self, package: str) -> str:
         return (
@@ -233,17 +266,16 @@ class _Resolver:
             f"or put one into artifacts/{self.wanted.preset}/local-wheels; then lock again"
         )
 
-    def _packages(self, pylock: bytes) -> dict[str, Wheel]:
+    def _wheels(self, pylock: str) -> dict[str, Wheel]:
         ranks = tag_ranks(self.wanted.python_version, self.wanted.platform)
         found: dict[str, Wheel] = {}
-        for package in tomllib.loads(pylock.decode()).get("packages", []):
+        for package in tomllib.loads(pylock).get("packages", []):
             name = canonicalize_name(package["name"])
             wheel = _wheel(package, ranks)
             if wheel is not None:
                 found[name] = wheel
             else:
-                why = self.sdists.get(name, "no file of it is a wheel for this Python and platform")
-                self._exclude(name, why, self._wheel_remedy(name))
+                self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
         return found
 
     def _split(self, packages: Mapping[str, Wheel]) -> Resolution:
@@ -262,7 +294,8 @@ class _Resolver:
 
     def _names(self, layers: Sequence[tuple[str, Sequence[str]]], exact: Sequence[str]) -> set[str]:
         """The packages of the first layers alone, at the versions of the whole."""
-        code, out, err = self._compile(layers, "requirements.txt", exact)
+        versions = self._write("exact.txt", exact)
+        code, out, err = self._compile(layers, "--format", "requirements.txt", "--constraints", versions)
         if code != 0:
             raise self._failed(err)
         names = (re.match(r"[A-Za-z0-9._-]+", line) for line in out.decode().splitlines())
@@ -276,21 +309,34 @@ class _Resolver:
                 " ".join(text.split()),
                 "check the network, proxy and index settings (UV_DEFAULT_INDEX or PIP_INDEX_URL), then lock again",
             )
-        asked = "; ".join(f"layer {name}: {', '.join(lines)}" for name, lines in self.wanted.layers if lines)
-        pins = f"; pins: {', '.join(self.wanted.pins)}" if self.wanted.pins else ""
-        named = self._named_layers(text)
-        where = f" (layers {', '.join(named)})" if named else ""
+        head, unsolvable, text = text.partition("No solution found when resolving dependencies")
+        if not unsolvable:
+            return XaivaError(
+                f"The requirements of {self.wanted.preset} cannot be resolved", head, "correct what it names"
+            )
+        text = text.partition("\n\nhint: ")[0].strip()
+        asked = self._asked_for(_words(text))
         return Contradiction(
-            f"The requirements of {self.wanted.preset} cannot be met together{where}",
-            f"{text}\n  asked for: {asked}{pins}",
+            f"The requirements of {self.wanted.preset} cannot be met together ({', '.join(asked)})",
+            "\n".join([re.sub(r"(?m)^ {9}", "  ", text), *(f"  {name}: {lines}" for name, lines in asked.items())]),
             "loosen one of the versions named above, in its layer or in pins",
+            self.wanted,
         )
 
-    def _named_layers(self, text: str) -> list[str]:
-        """The layers whose requirements uv's explanation speaks of."""
-        words = {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
-        rows = [*self.wanted.layers, ("pins", self.wanted.pins)]
-        return [name for name, lines in rows if any(canonicalize_name(Requirement(ln).name) in words for ln in lines)]
+    def _asked_for(self, named: set[str]) -> dict[str, str]:
+        """What layers and pins say of these packages."""
+        rows = [*((f"layer {name}", lines) for name, lines in self.wanted.layers), (PINS, self.wanted.pins)]
+        asked = {place: ", ".join(line for line in lines if _name(line) in named) for place, lines in rows}
+        return {place: text for place, text in asked.items() if text}
+
+
+def _name(line: str) -> str:
+    return canonicalize_name(Requirement(line).name)
+
+
+def _words(text: str) -> set[str]:
+    """All that may be a package's name."""
+    return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
 
 
 def _wheel(package: Mapping[str, Any], ranks: dict[Tag, int]) -> Wheel | None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -140,7 +141,8 @@ def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> N
         pins=[],
         build_options={"xaiva_media_branch": "master"},
     )
-    outcome = run_lock(Site(site.root, site.settings, {**without_engine(site).env, "XAIVA_SOURCE_PATH": ""}))
+    env = {**without_engine(site).env, "XAIVA_SOURCE_PATH": "", "UV_HTTP_RETRIES": "0"}
+    outcome = run_lock(Site(site.root, site.settings, env))
     assert outcome["state"] == "partial"
     locked = store.read_lock(site, NAME)
     said = {part.what: part for part in locked.unlocked}
@@ -165,8 +167,11 @@ def test_a_conflict_names_layers_and_keeps_the_old_lock(site: Site) -> None:
     write_preset(site, layers=layers)
     with pytest.raises(XaivaError) as caught:
         run_lock(site)
-    assert "layers one, two" in caught.value.what
-    assert "urllib3" in caught.value.why
+    assert "layer one, layer two" in caught.value.what
+    assert "urllib3<2" in caught.value.why
+    assert caught.value.remedy.startswith(
+        "change urllib3<2 in layer one: without its limits all of it resolves, with url"
+    )
     assert lock_bytes(site) == first
 
 
@@ -181,6 +186,25 @@ def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
     outcome = run_lock(site, upgrade=True)
     changes = [line for line in outcome["diff"] if "idna" in line]  # type: ignore[attr-defined]
     assert changes[0].startswith("~ wheel idna 3.6 → 3.")
+
+
+@pytest.mark.index
+def test_of_a_package_with_a_wheel_of_some_release_that_release_is_taken(site: Site, tmp_path: Path) -> None:
+    """uv names it beside the one that really has none, which stands in its way."""
+    source_distribution(tmp_path, "stubborndemo", "1.0")
+    source_distribution(tmp_path, "mixeddemo", "1.1")
+    about = "Metadata-Version: 2.1\nName: mixeddemo\nVersion: 1.0\nRequires-Dist: stubborndemo\n"
+    with zipfile.ZipFile(tmp_path / "mixeddemo-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("mixeddemo-1.0.dist-info/METADATA", about)
+        archive.writestr("mixeddemo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("mixeddemo-1.0.dist-info/RECORD", "")
+    with serve(tmp_path) as index:
+        layers = [{"name": "common", "requirements": ["mixeddemo"]}]
+        write_preset(site, layers=layers, pins=[], indexes=[{"name": "private", "url": f"{index.url}/simple"}])
+        run_lock(without_engine(site))
+    locked = store.read_lock(site, NAME)
+    assert [(file.name, file.version) for file in locked.of_kind(Kind.WHEEL)] == [("mixeddemo", "1.0")]
+    assert "stubborndemo (a dependency)" in {part.what for part in locked.unlocked}
 
 
 @pytest.mark.index
