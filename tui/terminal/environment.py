@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import MutableMapping
 
 from core.errors import InputError
@@ -16,7 +15,6 @@ _ALWAYS = {
     "TEXTUAL_DISABLE_KITTY_KEY": "1",
 }
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
-_UNUSED = ("httpx._main",)  # httpx's own command line, which loads half of rich and pygments
 _FRAMES_OVER_SSH = "30"  # a frame's time also bounds how long a key waits for its paint: 33 ms
 _FRAMES_ON_A_THIN_LINE = "10"
 
@@ -34,8 +32,6 @@ def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | Non
 
 def save_memory() -> None:
     """One heap for all threads: with one each, as is usual, what a source's thread has used stays with it."""
-    for name in _UNUSED:
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # importing it fails, which httpx allows for
     try:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     except (OSError, AttributeError):
