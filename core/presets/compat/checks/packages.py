@@ -145,17 +145,17 @@ def known_conflicts(subject: Subject) -> list[Finding]:
         if wish and _ranges_meet(wish.requirement.specifier, SpecifierSet(row.versions)):
             by_package.setdefault(row.package, []).append(row)
     for package, rows in by_package.items():
-        quarrels = [_quarrel(subject, row) for row in rows]
-        if all(quarrels):  # else some release of the range gets along with everything
+        quarrels, row = min(((_quarrels(subject, row), row) for row in rows), key=lambda one: len(one[0]))
+        if quarrels:  # else some release of the range gets along with everything
             wish = subject.wish(package)
             found.append(
                 warning(
                     "package-conflict",
                     f"no release allowed by {wish.requirement if wish else package} goes with this preset",
-                    "; ".join(dict.fromkeys(quarrels)),
-                    "change the pin or the package; the lock will show the conflict in full",
+                    "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in quarrels),
+                    f"{' and '.join(remedy for _, _, remedy in quarrels)}; or give what quarrels a preset each",
                     wish.where if wish else "",
-                    rows[0].source,
+                    row.source,
                 )
             )
     return found
@@ -168,18 +168,19 @@ def _ranges_meet(wanted: SpecifierSet, known: SpecifierSet) -> bool:
     return any(wanted.contains(version) and known.contains(version) for version in candidates)
 
 
-def _quarrel(subject: Subject, row: PackageRow) -> str:
-    """What a row's needs have against the preset; empty when nothing."""
-    for text in row.needs:
-        need = Requirement(text)
-        if need.name in ("torch", "torchaudio") and subject.preset.pytorch:
-            if not need.specifier.contains(subject.preset.pytorch.release):
-                return f"{row.package} {row.versions} needs {need}, the preset has {subject.preset.pytorch.version}"
+def _quarrels(subject: Subject, row: PackageRow) -> list[tuple[str, str, str]]:
+    """What a row's needs have against the preset: the need, what the preset has, what to do."""
+    found = []
+    for need in row.needs:
+        wanted = Requirement(need)
+        if wanted.name in ("torch", "torchaudio") and subject.preset.pytorch:
+            if not wanted.specifier.contains(subject.preset.pytorch.release):
+                found.append((need, f"the preset has {subject.preset.pytorch.version}", f"take {need}"))
             continue
-        for wish in subject.constraints(canonicalize_name(need.name)):
-            if not _overlap(need.specifier, wish.requirement.specifier):
-                return f"{row.package} {row.versions} needs {need}, {wish.where} says {wish.requirement}"
-    return ""
+        for wish in subject.constraints(canonicalize_name(wanted.name)):
+            if not _overlap(wanted.specifier, wish.requirement.specifier):
+                found.append((need, f"{wish.where} has {wish.requirement}", f"write {need} into {wish.where}"))
+    return found
 
 
 def _overlap(one: SpecifierSet, other: SpecifierSet) -> bool:
