@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from core.artifacts.helper_container import HelperContainer
+from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.lockfile import Kind, LockedFile
 from core.errors import XaivaError
 from core.presets.model import Preset
@@ -35,10 +35,16 @@ KEPT_FIELDS = (
     "Replaces",
 )
 
+NO_SOURCES = (
+    "give it a /etc/apt/sources.list with a mirror of its distribution (docs/troubleshooting.md has the commands), "
+    "or take a base image that has one"
+)
+
 # Sections of the output begin with @@. apt's own words go to the error output, which is the log.
 SCRIPT = r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-apt-get update -q -o APT::Update::Error-Mode=any >&2 || apt-get update -q >&2
+apt-get update -q -o APT::Update::Error-Mode=any >&2 || { echo "@@failing"; apt-get update -q >&2; }
+ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || echo "@@nothing"
 known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 python=''
 if [ -n "$PYTHON" ] && known "python$PYTHON" && known "python$PYTHON-venv"; then
@@ -98,7 +104,7 @@ def request_of(preset: Preset) -> Request:
 def closure(
     client: docker.DockerClient, image: str, request: Request, env: Mapping[str, str], progress: Progress
 ) -> Closure:
-    """Ask the image's apt. Raises XaivaError when it cannot be asked or does not know a package; Cancelled."""
+    """Ask its apt. Raises HelperFailed when that cannot be asked, XaivaError for an unknown package, Cancelled."""
     asked = {
         "PYTHON": request.python_version,
         "DEBS": " ".join(request.debs),
@@ -111,11 +117,20 @@ def closure(
 
 def _read_answer(image: str, output: str) -> Closure:
     sections = _sections(output)
+    what = f"Debian packages of {image}"
+    failing, nothing = "failing" in sections, "nothing" in sections
+    if failing and nothing:
+        remedy = "check the network of the engine's machine, and the proxies in .env; the log has what apt said"
+        raise HelperFailed(what, "none of its package sources could be reached", remedy)
     if "missing" in sections:
         names = ", ".join(sections["missing"][0].split())
-        raise XaivaError(
-            f"Debian packages of {image}", f"its package sources have no {names}", "correct the names under debs"
-        )
+        if nothing:
+            why = f"the image names no package sources, so that {names} cannot be looked up"
+            raise XaivaError(what, why, NO_SOURCES)
+        remedy = "correct the names under debs"
+        if failing:
+            remedy += "; or see in the log which of the sources could not be reached"
+        raise XaivaError(what, f"its package sources have no {names}", remedy)
     stanzas = _stanzas("\n".join(sections.get("stanzas", [])))
     result = Closure(python="python" in sections)
     runtime = {line for line in sections.get("debs", []) if line}

@@ -1,0 +1,42 @@
+"""A base image's apt that cannot answer: said as what it is, and never taken for a package that does not exist."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from core.artifacts.debs import Request, closure
+from core.artifacts.helper_container import HelperFailed
+from core.engine import connect
+from core.errors import XaivaError
+from core.progress import NullProgress
+from core.site import Site
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+pytestmark = pytest.mark.engine
+
+
+def ask(engine: TestEngine, site: Site, sources: str, *debs: str) -> bool:
+    """Ask the base image, with these package sources alone, for packages; whether it has the Python of the preset."""
+    engine.docker("rm", "--force", "sources", check=False)
+    script = f"rm -rf /etc/apt/sources.list.d/*; echo '{sources}' > /etc/apt/sources.list"
+    engine.docker("run", "--name", "sources", BASE_IMAGE, "sh", "-c", script)
+    image = engine.docker("commit", "sources").strip()
+    engine.docker("rm", "sources")
+    try:
+        return closure(connect(site, 60), image, Request("3.11", debs, []), os.environ, NullProgress()).python
+    finally:
+        engine.docker("rmi", image)
+
+
+def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, engine_site: Site) -> None:
+    assert not ask(engine, engine_site, "")
+    with pytest.raises(XaivaError, match=r"names no package sources, so that hello cannot") as caught:
+        ask(engine, engine_site, "", "hello")
+    assert "sources.list" in caught.value.remedy
+
+
+def test_sources_that_cannot_be_reached_are_no_missing_packages(engine: TestEngine, engine_site: Site) -> None:
+    with pytest.raises(HelperFailed, match="none of its package sources could be reached"):
+        ask(engine, engine_site, "deb [trusted=yes] http://127.0.0.1:9/debian bookworm main")
