@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
 
@@ -201,10 +202,16 @@ def _paths(site: Site) -> Iterator[Path]:
 def _record(path: Path) -> BuildRecord | None:
     """None for one that cannot be read."""
     try:
-        record = BuildRecord.model_validate_json(path.read_bytes())
+        record = _parsed(path, path.stat().st_mtime_ns)
         return _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
     except (OSError, ValidationError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, _written: int) -> BuildRecord:
+    """A record as it was written then: a console lists hundreds of them every few seconds."""
+    return BuildRecord.model_validate_json(path.read_bytes())
 
 
 def _at_work(path: Path) -> bool:
