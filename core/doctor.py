@@ -147,16 +147,16 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _gpus(_: Site) -> Iterator[Finding]:
-    from core.telemetry.gpus import GpuSampler
+    from core.telemetry.gpus import GpuSampler, GpuState, trouble
 
     with GpuSampler() as sampler:
         sample = sampler.sample()
-    if sample.state.value == "ok" and sample.gpus:
-        names = ", ".join(gpu.name for gpu in sample.gpus)
-        yield _note("gpu", f"{len(sample.gpus)} GPU: {names}; driver {sample.driver}, CUDA up to {sample.cuda}")
-    else:
-        why = sample.detail or sample.state.value
-        yield _warning("gpu", "No GPU to be seen", why, "install the NVIDIA driver; cpu-debian12 needs none")
+    names = [gpu.name for gpu in sample.gpus if gpu.state is GpuState.OK]
+    if names:
+        said = f"{len(names)} GPU: {', '.join(names)}; driver {sample.driver}, CUDA up to {sample.cuda}"
+        yield _note("gpu", said)
+    if found := trouble(sample):
+        yield _warning("gpu-trouble" if names else "gpu", *found)
 
 
 def _tools(_: Site) -> Iterator[Finding]:

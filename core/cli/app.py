@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restart": ("containers", "Stop and start a container."),
     "rm": ("containers", "Remove a container."),
     "exec": ("containers", "Run a command, or a shell, in a container."),
+    "inspect": ("containers", "All that the engine knows of a container."),
     "stats": ("containers", "What the running containers use."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "What the cameras found: list, acknowledge, export, watch."),

@@ -1,4 +1,4 @@
-"""`xaiva launch`, `ps`, `logs`, `stop`, `restart`, `rm`, `exec`, `stats`: containers of the engine."""
+"""`xaiva launch`, `ps`, `logs`, `stop`, `restart`, `rm`, `exec`, `inspect`, `stats`: containers of the engine."""
 
 from __future__ import annotations
 
@@ -218,6 +218,18 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
     argv = exec_argv(name, command or SHELL, terminal=sys.stdin.isatty() and sys.stdout.isatty())
     done = subprocess.run(argv, env=docker_environment(session.site), check=False)
     raise click.exceptions.Exit(done.returncode)
+
+
+@click.command("inspect")
+@click.argument("container")
+@json_option
+@click.pass_obj
+def inspect_command(session: Session, container: str, as_json: bool) -> None:
+    """All that the engine knows of a container, as its API says it: a JSON document in any case."""
+    from core.containers.listing import inspect
+
+    data = inspect(session.engine, reference(session, container))
+    output.print_json({"container": data} if as_json else data)
 
 
 @click.command("stats")

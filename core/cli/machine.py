@@ -12,6 +12,8 @@ from core.cli import output
 from core.cli.session import Session, json_option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.containers.vram import Holder
     from core.inference.schemas import ServiceStatus
     from core.site import Site
@@ -30,18 +32,20 @@ def gpu_command(session: Session, as_json: bool) -> None:
     Of the service's container also how much of it the models explain.
     """
     from core.containers.vram import holders
-    from core.telemetry.gpus import GpuSampler, in_words
+    from core.errors import XaivaError
+    from core.telemetry.gpus import GpuSampler, trouble
 
     with GpuSampler() as sampler:
         sample = _with_containers(session.site, sampler.sample())
     held = holders(sample, _service(session.site, sample))
     if as_json:
         output.print_json({"gpus": sample, "vram": held})
-    elif not sample.gpus:
-        click.echo(in_words(sample))
     else:
-        _print("gpus", sample, as_json=False)
-        _print_holders(held)
+        if sample.gpus:
+            _print("gpus", sample, as_json=False)
+            _print_holders(held)
+        if found := trouble(sample):
+            click.echo(str(XaivaError(*found)))
 
 
 def _print_holders(held: list[Holder]) -> None:
@@ -67,7 +71,7 @@ def host_command(session: Session, as_json: bool) -> None:
     """CPU, memory, disks and network of this machine."""
     from core.telemetry.host import HostSampler
 
-    sampler = HostSampler({"artifacts": session.site.artifacts})
+    sampler = HostSampler({"artifacts": session.site.artifacts, **_engine_folder(session.site)})
     sampler.sample()
     time.sleep(BETWEEN_SAMPLES)
     _print("host", sampler.sample(), as_json)
@@ -89,6 +93,17 @@ def doctor_command(session: Session, as_json: bool) -> None:
         output.print_findings(findings)
     if has_errors(findings):
         raise click.exceptions.Exit(3)
+
+
+def _engine_folder(site: Site) -> dict[str, Path]:
+    """Where the engine keeps images, when it is one of this machine and answers."""
+    from core.engine import EngineError, connect, engine_root
+
+    try:
+        root = engine_root(site, connect(site, ENGINE_SECONDS))
+    except EngineError:
+        return {}
+    return {"engine": root} if root else {}
 
 
 def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:

@@ -102,10 +102,14 @@ class GpuSample(_Sampled):
     age: float = 0
 
 
-def in_words(sample: GpuSample) -> str:
-    """Why a sample has no GPU, and what to do about it."""
+def trouble(sample: GpuSample) -> tuple[str, str, str] | None:
+    """What is wrong, why, and what to do, where no GPU or not every GPU answers; None when all is well."""
+    if sample.state is GpuState.OK and sample.gpus:
+        return None
+    if sample.state in (GpuState.LOST, GpuState.HUNG):
+        return "A GPU does not answer", sample.detail, "dmesg | grep -i xid says more; mostly a reboot helps"
     why = sample.detail or "the NVIDIA driver sees none"
-    return f"No GPU to see: {why}\n  → where there is one, nvidia-smi must work first; presets without CUDA need none"
+    return "No GPU to see", why, "where there is one, nvidia-smi must work first; presets without CUDA need none"
 
 
 class GpuSampler:

@@ -44,6 +44,8 @@ def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> No
     assert (logs.out, logs.err) == ("first\n", "second\n")
     (line,) = [json.loads(line) for line in on_engine("logs", talker, "--grep", "^f", "--json").out.splitlines()]
     assert line["text"] == "first"
+    assert on_engine("inspect", talker, "--json").document["container"]["Id"] == mine["id"]
+    assert json.loads(on_engine("inspect", talker).out)["HostConfig"]["NetworkMode"] == "none"
     assert talker in on_engine("stats", "--json").document["stats"]
     assert on_engine("exec", talker, "sh", "-c", "echo inside; exit 7").out == "inside\n"
     assert on_engine("exec", talker, "sh", "-c", "exit 7").code == 7

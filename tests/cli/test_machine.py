@@ -43,6 +43,25 @@ def test_doctor_knows_a_good_engine(engine_site: Site) -> None:
     assert findings.keys() & {"gpu-containers", "gpu-toolkit"}
 
 
+@pytest.mark.parametrize(
+    ("directives", "said"),
+    [
+        (["gpu gtx1060", "gpu rtx4090", "lost 1"], {"gpu": "1 GPU: ", "gpu-trouble": "A GPU does not answer"}),
+        (["gpu gtx1060", "lost 0"], {"gpu": "A GPU does not answer"}),
+        (["init 9"], {"gpu": "No GPU to see"}),
+        (["gpu gtx1060"], {"gpu": "1 GPU: "}),
+    ],
+)
+def test_doctor_tells_a_gpu_that_fell_off_the_bus_from_none(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directives: list[str], said: dict[str, str]
+) -> None:
+    for name, value in FakeNvml(tmp_path, *directives).env.items():
+        monkeypatch.setenv(name, value)
+    found = {one.code: one for one in doctor.examine(site) if one.code in ("gpu", "gpu-trouble")}
+    assert {code: one.what[: len(said.get(code, ""))] for code, one in found.items()} == said
+    assert all(one.remedy for one in found.values() if one.level is not Level.NOTE)
+
+
 def test_a_check_that_breaks_is_a_finding(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(_: Site):  # type: ignore[no-untyped-def]
         raise ZeroDivisionError("oh")
@@ -87,6 +106,12 @@ def test_gpu_says_who_holds_its_memory(xaiva: Xaiva, tmp_path: Path) -> None:
     assert (first["name"], first["gpus"], first["memory"], first["models"]) == ("process 4194999", [1], 3 << 20, None)
     assert second["memory"] == 1024
     assert re.search(r"process 4194999 +1 +3\.0 MiB +- +-\n", xaiva("gpu", env=fake.env).out)
+
+
+@pytest.mark.engine
+def test_host_shows_where_the_engine_keeps_its_images(xaiva: Xaiva, engine: TestEngine) -> None:
+    disks = xaiva("host", "--json", env=engine.env).document["host"]["disks"]
+    assert [disk["path"] for disk in disks if disk["label"] == "engine"] == [str(engine.folder / "data")]
 
 
 @pytest.mark.engine

@@ -73,10 +73,10 @@ def test_no_command_is_lost() -> None:
     wanted = (
         "preset list,preset show,preset new,preset check,preset suggest,preset schema,preset rename,preset delete,"
         "preset duplicate,lock,sync,verify,build,builds list,builds show,builds compare,launch,ps,logs,stop,restart,rm,"
-        "exec,stats,ops list,ops follow,ops cancel,ops show,gpu,host,camera list,camera add,camera edit,camera remove,"
-        "camera start,camera stop,camera restart,camera learn,camera suspend,camera test,camera snapshot,camera watch,"
-        "event list,event show,event ack,event protect,event export,event clip,event watch,user list,user add,"
-        "user edit,user remove,rule list,rule add,rule edit,rule remove,rule test,login,logout,doctor,completion"
+        "exec,inspect,stats,ops list,ops follow,ops cancel,ops show,gpu,host,camera list,camera add,camera edit,"
+        "camera remove,camera start,camera stop,camera restart,camera learn,camera suspend,camera test,"
+        "camera snapshot,camera watch,event list,event show,event ack,event protect,event export,event clip,"
+        "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,rule test,login,logout,doctor,completion"
     )
     assert {tuple(words.split()) for words in wanted.split(",")} <= set(ALL)
 
