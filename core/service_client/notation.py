@@ -186,12 +186,12 @@ def moment(text: str, now: datetime | None = None) -> datetime:
     """A moment of the past in this machine's zone: an age, a day, a day and time. Raises InputError."""
     now = (now or datetime.now()).astimezone()
     word = text.strip().lower()
-    if match := re.fullmatch(r"(\d{1,6})\s*([mhdw])", word):
-        return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if word in ("today", "yesterday"):
-        day = now.date() - timedelta(days=word == "yesterday")
-        return datetime.combine(day, time(0, 0)).astimezone()
     try:
+        if match := re.fullmatch(r"(\d{1,6})\s*([mhdw])", word):
+            return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
+        if word in ("today", "yesterday"):
+            day = now.date() - timedelta(days=word == "yesterday")
+            return datetime.combine(day, time(0, 0)).astimezone()
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
         raise InputError(f"Moment {text}", "it is none that is known", MOMENT_FORM) from None

@@ -162,6 +162,8 @@ def test_some_cameras_leave_no_trace_of_the_others(
     assert status.unacknowledged == 2
     assert status.newest_event in (events.gate, events.recording)
     assert status.logger.logged == status.logger.written == status.storage.used == 0
+    assert status.ledger is not None
+    assert [model.leases for model in status.ledger.models] == [1]
     assert people["viewer"].status().logger.logged >= 4
     assert [camera.id for camera in keeper.cameras()] == ["gate"]
     assert {event.camera for event in keeper.all_events()} == {"gate"}

@@ -96,8 +96,9 @@ def test_moments() -> None:
     assert notation.moment("yesterday", NOW).strftime("%Y-%m-%d %H:%M") == "2026-03-03 00:00"
     assert notation.moment("2026-01-31 12:00", NOW).strftime("%Y-%m-%d %H:%M") == "2026-01-31 12:00"
     assert notation.moment("2026-01-31", NOW).tzinfo is not None
-    with pytest.raises(InputError, match="none that is known"):
-        notation.moment("soon", NOW)
+    for none in ("soon", "999999w", "0001-01-01"):
+        with pytest.raises(InputError, match="none that is known"):
+            notation.moment(none, NOW)
 
 
 def test_what_is_wrong_is_named_and_a_password_never_repeated() -> None:

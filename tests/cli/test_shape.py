@@ -76,7 +76,8 @@ def test_no_command_is_lost() -> None:
         "exec,inspect,stats,ops list,ops follow,ops cancel,ops show,gpu,host,camera list,camera add,camera edit,"
         "camera remove,camera start,camera stop,camera restart,camera learn,camera suspend,camera test,"
         "camera snapshot,camera watch,event list,event show,event ack,event protect,event export,event clip,"
-        "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,rule test,login,logout,doctor,completion"
+        "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,"
+        "rule test,login,logout,doctor,completion"
     )
     assert {tuple(words.split()) for words in wanted.split(",")} <= set(ALL)
 

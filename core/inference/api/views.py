@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from core.inference.accounts import Caller
 from core.inference.schemas import (
     AnalyserStatus,
@@ -40,6 +42,7 @@ def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
 
 
 def ledger_for(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:
-    """The ledger with the models of these cameras alone: a model's key may name its camera."""
-    used = {camera.model for camera in cameras}
-    return ledger.model_copy(update={"models": [model for model in ledger.models if model.key in used]})
+    """The ledger with the models of these cameras alone, used by them alone: a model's key may name its camera."""
+    uses = Counter(camera.model for camera in cameras)
+    models = [one.model_copy(update={"leases": uses[one.key]}) for one in ledger.models if one.key in uses]
+    return ledger.model_copy(update={"models": models})
