@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core import labels
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.files import fsync_folder, sha256_bytes, write_atomic
 from core.presets.fields import NAME
 from core.presets.layer_file import read_layer_file
@@ -106,12 +108,14 @@ def save(site: Site, name: str, content: Preset | str) -> Path:
     """Write the preset `name`, whole or not at all, and return its path.
 
     A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
-    Raises PresetError when the text cannot be used: the file then stays as it was.
+    Raises PresetError when the text cannot be used, XaivaError when the folder cannot be written to: the file then
+    stays as it was.
     """
     path = preset_path(site, name)
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
-    write_atomic(path, text)
+    with _changing(path):
+        write_atomic(path, text)
     return path
 
 
@@ -125,7 +129,8 @@ def duplicate(site: Site, name: str, new_name: str) -> Path:
     """Copy a preset file, byte for byte, under a new name. Raises InputError when that name is taken."""
     text = read_text(preset_path(site, name))
     target = _free(site, new_name)
-    write_atomic(target, text)
+    with _changing(target):
+        write_atomic(target, text)
     return target
 
 
@@ -134,20 +139,31 @@ def rename(site: Site, name: str, new_name: str) -> Remains:
     source = preset_path(site, name)
     read_text(source)
     target = _free(site, new_name)
-    source.rename(target)
-    fsync_folder(target.parent)
+    with _changing(source):
+        source.rename(target)
+        fsync_folder(target.parent)
     return _remains(site, name)
 
 
 def delete(site: Site, name: str) -> Remains:
     """Delete a preset file; its artifacts and images stay and are returned."""
     path = preset_path(site, name)
-    try:
+    with _changing(path):
         path.unlink()
+        fsync_folder(path.parent)
+    return _remains(site, name)
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[None]:
+    """What keeps a preset file from being changed, in words."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise InputError(f"{path}", "there is no such preset", _known(path)) from error
-    fsync_folder(path.parent)
-    return _remains(site, name)
+    except OSError as error:
+        remedy = "see whether its folder may be written to and its disk has room"
+        raise XaivaError(f"{path}", error.strerror or str(error), remedy) from error
 
 
 def preset_sha256(preset: Preset, folder: Path | None = None) -> str:

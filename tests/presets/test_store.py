@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.presets import store
 from core.presets.compat.facts import load_facts
 from core.presets.layers import expand
@@ -99,6 +99,15 @@ def test_duplicate_rename_delete(site: Site) -> None:
     assert [entry.name for entry in store.list_presets(site)] == ["three"]
     with pytest.raises(InputError, match="no such preset"):
         store.delete(site, "two")
+
+
+def test_a_file_that_cannot_be_changed_is_named(site: Site) -> None:
+    store.save(site, "one", ODD)
+    (site.presets / "folder.json").mkdir()
+    for change in (lambda: store.save(site, "folder", ODD), lambda: store.delete(site, "folder")):
+        with pytest.raises(XaivaError, match=r"folder\.json: Is a directory"):
+            change()
+    assert sorted(path.name for path in site.presets.iterdir()) == ["folder.json", "one.json"]
 
 
 @pytest.mark.parametrize(
