@@ -61,7 +61,11 @@ SOURCES = [
 
 def full_lock() -> Lock:
     """Everything that a lock can hold."""
-    files = [*SOURCES, locked("models/face.onnx", Kind.MODEL, "face"), locked("debs/a_1_all.deb", Kind.DEB, "a")]
+    files = [
+        *SOURCES,
+        locked("models/face.onnx", Kind.MODEL, "face"),
+        locked("debs/a_1_all.deb", Kind.DEB, "libstdc++6", "1:12.2-1~deb"),
+    ]
     files += [locked("build-debs/b_1_all.deb", Kind.DEB, "b"), locked("layers/x/wheels/numpy.whl", Kind.WHEEL, "numpy")]
     fields = {"debs": ["debs/a_1_all.deb"], "build_debs": ["build-debs/b_1_all.deb"], "python_from": "source"}
     return lock_of(FULL, "common", "service", files=files, runtime_base_image=SMALL, **fields)
@@ -169,7 +173,12 @@ def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) 
     write_context(site, folder, "p", FULL, full_lock())
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
+    (folder / "Dockerfile").write_bytes(b"\xff")
     assert write_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+    assert (folder / "Dockerfile").read_text() == f"FROM {BASE.tag} AS runtime\n"
+    (site.docker / "Dockerfile.j2").write_bytes(b"FROM \xff")
+    with pytest.raises(InputError, match="UTF-8"):
+        write_context(site, folder, "p", FULL, full_lock())
 
 
 def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
@@ -189,7 +198,7 @@ def test_the_bill_of_materials_names_every_file() -> None:
     parts = {part["bom-ref"]: part for part in document["components"]}
     assert len(parts) == len(document["components"]) == len(full_lock().files) + 2
     assert parts["layers/common/wheels/common.whl"]["purl"] == "pkg:pypi/common@1"
-    assert parts["debs/a_1_all.deb"]["purl"] == "pkg:deb/debian/a@1"
+    assert parts["debs/a_1_all.deb"]["purl"] == "pkg:deb/debian/libstdc%2B%2B6@1%3A12.2-1~deb"
     assert parts["models/face.onnx"]["type"] == "machine-learning-model"
     assert parts[BASE.tag]["type"] == "container"
 
