@@ -7,14 +7,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from core.errors import InputError
 from core.findings import Finding, Level, has_errors
 from core.presets import store
 from core.presets.compat import check, find_gpu, host_target, load_facts, named_target, site_facts
 from core.presets.compat.checks import CODES
-from core.presets.compat.facts import DATA
+from core.presets.compat.facts import _TABLES, DATA
 from core.presets.compat.machine import TargetMachine, driver_cuda, runs
+from core.presets.compat.rows import VersionedRow
 from core.presets.model import Preset
 from core.site import Site
 
@@ -343,6 +345,20 @@ def test_a_sites_rows_win_over_shipped_ones(site: Site) -> None:
     assert "gpu-architecture" not in ours
     assert "cu140" in site_facts(site).wheel_tags
     assert "gpu-architecture" in {finding.code for finding in check(torch("2.9.1+cu130"), target)}
+
+
+def test_a_sites_older_row_does_not_become_the_newest(site: Site) -> None:
+    folder = site.docker / "compat"
+    folder.mkdir(parents=True)
+    old = {**json.loads((DATA / "onnxruntime.json").read_text())["rows"][0], "key": "1.18", "first": "1.18.0"}
+    (folder / "onnxruntime.json").write_text(json.dumps({"rows": [{**old, "last": "1.19.99"}]}))
+    assert list(site_facts(site).onnxruntime) == ["1.18", *FACTS.onnxruntime]
+
+
+def test_the_shipped_tables_are_in_order() -> None:
+    for name, kind in _TABLES.items():
+        keys = list(getattr(FACTS, name))
+        assert not issubclass(kind, VersionedRow) or keys == sorted(keys, key=Version), name
 
 
 @pytest.mark.parametrize(

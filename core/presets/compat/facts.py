@@ -27,6 +27,7 @@ from core.presets.compat.rows import (
     TensorflowRow,
     TensorRTRow,
     TorchRow,
+    VersionedRow,
     VramRow,
     WheelTagRow,
 )
@@ -64,7 +65,7 @@ class OverlayProblem:
 
 @dataclass(frozen=True)
 class Facts:
-    """All tables, each a mapping from key to row in the order of the file. Nothing here reads a disk."""
+    """All tables, each a mapping from key to row: by version where keys are versions, else in the order of the file."""
 
     torch: dict[str, TorchRow]  # by minor release, `2.7`
     wheel_tags: dict[str, WheelTagRow]  # by tag, `cu126`
@@ -117,8 +118,11 @@ def load_facts(overlay: Path | None = None) -> Facts:
         if path.stem not in _TABLES:
             problems.append(OverlayProblem(path, "there is no such table", f"tables: {', '.join(_TABLES)}"))
             continue
+        kind = _TABLES[path.stem]
         try:
-            tables[path.stem].update(_read(path, _TABLES[path.stem]))
+            tables[path.stem].update(_read(path, kind))
+            if issubclass(kind, VersionedRow):
+                tables[path.stem] = dict(sorted(tables[path.stem].items(), key=lambda row: Version(row[0])))
         except (OSError, ValueError) as error:
             problems.append(OverlayProblem(path, _one_line(error), f"compare it with {path.name} in {DATA.name}/"))
     return Facts(**tables, problems=problems)

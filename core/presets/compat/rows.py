@@ -51,6 +51,12 @@ class Row(BaseModel):
     verified_on: str
 
 
+class VersionedRow(Row):
+    """A row of a table that is ordered by its keys: the last one is the newest."""
+
+    key: VersionText
+
+
 class Pair(BaseModel):
     """Versions that were built for each other; empty: not known."""
 
@@ -61,10 +67,9 @@ class Pair(BaseModel):
     torchaudio: OptionalVersion = ""
 
 
-class TorchRow(Row):
+class TorchRow(VersionedRow):
     """One minor release of PyTorch: its wheel tags and Pythons; `default_tag` is that of the plain build."""
 
-    key: VersionText
     versions: Annotated[list[Pair], Field(min_length=1)]
     tags: list[str]
     experimental_tags: list[str]
@@ -82,10 +87,9 @@ class WheelTagRow(Row):
     ptx: list[Sm]
 
 
-class CudaRow(Row):
+class CudaRow(VersionedRow):
     """A CUDA version: the least driver (minor-version compatibility), and the driver that knows all of it."""
 
-    key: VersionText
     min_driver: VersionText
     native_driver: VersionText
 
@@ -97,7 +101,7 @@ class RequireCudaRow(Row):
     branches: list[int]
 
 
-class TensorRTRow(Row):
+class TensorRTRow(VersionedRow):
     """A range of TensorRT releases (`first` to `last`): CUDA builds, Pythons, least GPU architecture."""
 
     first: VersionText
@@ -109,17 +113,15 @@ class TensorRTRow(Row):
     torch_tensorrt: list[str]
 
 
-class HeadersRow(Row):
+class HeadersRow(VersionedRow):
     """A release of nv-codec-headers and the least driver with which NVENC of that release works."""
 
-    key: VersionText
     min_driver: VersionText
 
 
-class OnnxRuntimeRow(Row):
+class OnnxRuntimeRow(VersionedRow):
     """A range of onnxruntime-gpu releases: their CUDA major version and the architectures in the wheels."""
 
-    key: VersionText
     first: VersionText
     last: VersionText
     cuda: str
@@ -153,25 +155,22 @@ class SystemRow(Row):
     python: str
 
 
-class OpenCvRow(Row):
+class OpenCvRow(VersionedRow):
     """An OpenCV release: the newest CUDA it compiles with and the newest GPU architecture it knows."""
 
-    key: VersionText
     cuda_up_to: VersionText
     max_sm: Sm
 
 
-class FfmpegRow(Row):
+class FfmpegRow(VersionedRow):
     """An FFmpeg branch to offer, with a remark."""
 
-    key: VersionText
     note: str = ""
 
 
-class TensorflowRow(Row):
+class TensorflowRow(VersionedRow):
     """A TensorFlow minor release: what it was tested with."""
 
-    key: VersionText
     python: Annotated[list[VersionText], Field(min_length=1)]
     cuda: str
     cudnn: str
