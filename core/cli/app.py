@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("containers", "Run a command, or a shell, in a container."),
     "inspect": ("containers", "All that the engine knows of a container."),
     "stats": ("containers", "What the running containers use."),
+    "service": ("status", "The inference service: its parts, its models."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "What the cameras found: list, acknowledge, export, watch."),
     "rule": ("rules", "Who is told of which events."),

@@ -22,7 +22,6 @@ from core.inference.schemas import (
     EventQuery,
     Health,
     LearnRequest,
-    LedgerStatus,
     Login,
     PasswordChange,
     Protect,
@@ -39,6 +38,7 @@ from core.inference.schemas import (
     UserRequest,
     UserUpdate,
 )
+from core.service_client import notation
 from core.service_client.download import Told, save
 from core.service_client.errors import ServiceError
 from core.service_client.session import Session
@@ -107,7 +107,7 @@ class ServiceClient:
 
     def change_password(self, current: str, new: str) -> None:
         """Change the password of whoever is logged in; their other logins end. Raises InputError for a wrong one."""
-        body = PasswordChange.model_validate({"current": current, "new": new})
+        body = notation.build(PasswordChange, {"current": current, "new": new})
         tokens = self._ask("POST", "/auth/password", Tokens, body)
         if self._wire.session:
             self._wire.session.keep(tokens)
@@ -148,10 +148,6 @@ class ServiceClient:
         for text in self._stream("/status/stream", {"interval": interval}):
             yield self._wire.read(text, ServiceStatus)
 
-    def models(self) -> LedgerStatus:
-        """The models and the memory they share."""
-        return self._get("/models", LedgerStatus)
-
     # -- cameras -------------------------------------------------------------------------------------------------------
 
     def cameras(self) -> list[CameraStatus]:
@@ -191,7 +187,9 @@ class ServiceClient:
         return self._ask("POST", _at("cameras", camera, "restart"), CameraStatus)
 
     def learn(self, camera: str, minutes: float) -> CameraStatus:
-        """Learn the camera's normal pictures for that long; the status' `learning` shows how far it is."""
+        """Learn the camera's normal pictures for that long, 0 ends it; the status' `learning` shows how far it is."""
+        if not minutes:
+            return self.cancel_learning(camera)
         return self._ask("POST", _at("cameras", camera, "learn"), CameraStatus, LearnRequest(minutes=minutes))
 
     def cancel_learning(self, camera: str) -> CameraStatus:

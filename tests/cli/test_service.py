@@ -117,6 +117,7 @@ def test_a_cameras_life(served: Here, camera: str, tmp_path: Path) -> None:
     assert good(served("camera", "suspend", "hall", "--minutes", "5", "--json"))["camera"]["suspended_until"]
     assert not good(served("camera", "suspend", "hall", "--minutes", "0", "--json"))["camera"]["suspended_until"]
     assert good(served("camera", "learn", "hall", "--minutes", "5", "--json"))["camera"]["learning"]["wanted"] == 300
+    assert not good(served("camera", "learn", "hall", "--minutes", "0", "--json"))["camera"]["learning"]
     assert good(served("camera", "stop", "hall", "--json"))["camera"]["state"] == "stopped"
     assert good(served("camera", "start", "hall", "--json"))["camera"]["state"] != "stopped"
     good(served("camera", "restart", "hall", "--json"))
@@ -160,6 +161,17 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Here, camera: str, t
     assert good(served("event", "statistics", "--json"))["days"][-1]["events"] >= 1
     assert served("event", "show", "none").code == 2
     assert served("event", "list", "--since", "soon").code == 2
+
+
+def test_the_service_tells_of_its_parts_and_models(served: Here) -> None:
+    good(served("camera", "add", "still", "/dev/null", "--json"))
+    said = served("service")
+    assert said.code == 0
+    assert "0 of 1 cameras live" in said.out
+    for word in ("events", "analyser", "messages", "recordings", "motion"):
+        assert word in said.out
+    assert good(served("service", "--json"))["service"]["ledger"]["models"][0]["leases"] == 1
+    good(served("camera", "remove", "still", "--yes", "--json"))
 
 
 def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Here, site: Site) -> None:

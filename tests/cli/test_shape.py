@@ -77,7 +77,7 @@ def test_no_command_is_lost() -> None:
         "camera remove,camera start,camera stop,camera restart,camera learn,camera suspend,camera test,"
         "camera snapshot,camera watch,event list,event show,event ack,event protect,event export,event clip,"
         "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,"
-        "rule test,login,logout,doctor,completion"
+        "rule test,service,login,logout,doctor,completion"
     )
     assert {tuple(words.split()) for words in wanted.split(",")} <= set(ALL)
 

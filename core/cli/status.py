@@ -1,0 +1,62 @@
+"""`xaiva service`: the inference service as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from core.cli import output
+from core.cli.service import client, number
+from core.cli.session import Session, json_option
+
+if TYPE_CHECKING:
+    from core.inference.schemas import LedgerStatus, ServiceStatus
+
+
+@click.command("service")
+@json_option
+@click.pass_obj
+def service_command(session: Session, as_json: bool) -> None:
+    """The inference service as it is now: its parts, and its models with the memory they share."""
+    status = client(session).status()
+    if as_json:
+        output.print_json({"service": status})
+        return
+    cameras = status.cameras
+    live = sum(camera.state.value == "live" for camera in cameras)
+    click.echo(f"version {status.version}, up for {output.seconds(status.uptime)}, {output.size(status.rss)} resident")
+    click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events wait to be acknowledged\n")
+    output.print_table(("PART", "STATE", "WHAT", "WHY"), _parts(status))
+    if status.ledger is not None:
+        click.echo()
+        _print_models(status.ledger)
+
+
+def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
+    logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
+    yield "events", logger.state, f"{logger.written} written, {logger.waiting} wait for the database", logger.why
+    yield "analyser", analyser.state, f"{analyser.answered} answered, {analyser.queue} wait", analyser.why
+    yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} wait", outbox.why
+    used = f"{storage.clips} clips, {output.size(storage.used)}, {output.size(storage.free)} free"
+    yield "recordings", storage.state, used, storage.why
+
+
+def _print_models(ledger: LedgerStatus) -> None:
+    click.echo(f"{ledger.device}: {output.size(ledger.ours)} models, {output.size(ledger.free)} free for more")
+    output.print_table(
+        ("MODEL", "STATE", "PROVIDER", "MEMORY", "CAMERAS", "A SECOND", "WHY"),
+        (
+            (
+                one.key,
+                one.state,
+                one.provider or "-",
+                output.size(one.cost or one.declared),
+                one.leases,
+                number(one.rate, digits=1),
+                one.why,
+            )
+            for one in ledger.models
+        ),
+    )
