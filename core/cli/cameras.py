@@ -117,12 +117,13 @@ def restart(session: Session, identifier: str, as_json: bool) -> None:
 
 @camera_command.command("learn")
 @click.argument("identifier", metavar="ID")
-@click.option("--minutes", type=float, default=10, show_default=True, help="Of normal pictures.")
+@click.option("--minutes", type=float, default=10, show_default=True, help="Of normal pictures; 0 ends it.")
 @json_option
 @click.pass_obj
 def learn(session: Session, identifier: str, minutes: float, as_json: bool) -> None:
     """Learn the camera's normal pictures, then score with what was learned."""
-    _said(client(session).learn(identifier, minutes), f"learns for {minutes:g} min", as_json)
+    said = f"learns for {minutes:g} min" if minutes else "is not learned any more"
+    _said(client(session).learn(identifier, minutes), said, as_json)
 
 
 @camera_command.command("suspend")

@@ -99,6 +99,7 @@ class InferenceService:
         for room in (self.logger, self.retention, self.notifier, self.analyser, self._incidents, self._aftercare):
             room.start()
         self.cameras.start()
+        self.learning.go_on()
         self._ready = True
 
     def stop(self) -> list[str]:

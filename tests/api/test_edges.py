@@ -170,15 +170,15 @@ def test_cameras_are_started_and_stopped(running: Running) -> None:
 def test_learning_is_refused_while_there_is_nothing_to_see_or_it_goes_on_already(running: Running) -> None:
     client = running.client()
     client.stop_camera("yard")
-    with pytest.raises(InputError, match="stopped"):
-        client.learn("yard", 1)
+    refused = httpx.post(f"{running.url}/cameras/yard/learn", json={"minutes": 1}, headers=BEARER)
+    assert (refused.status_code, refused.json()["remedy"]) == (409, "start it first: xaiva camera start yard")
     client.start_camera("yard")
     learning = client.learn("yard", 1).learning
     assert learning is not None
     assert learning.wanted == 60
     with pytest.raises(InputError, match="already"):
         client.learn("yard", 1)
-    assert client.cancel_learning("yard").learning is None
+    assert client.learn("yard", 0).learning is None
 
 
 @pytest.mark.parametrize("detection", [{"detector": "memory"}, {"detector": "onnx"}, {"detector": "nothing"}])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from core.errors import InputError
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.pipeline import Look, Tap
-from core.inference.jobs.learn import AlreadyLearning, Learner, scored_by_memory
+from core.inference.jobs.learn import AlreadyLearning, Learner, NotRunning, scored_by_memory
 from core.inference.models import catalogue
 from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, Detection
@@ -63,16 +64,29 @@ def cameras(tmp_path: Path, pool: ResourcePool, settings: ServiceSettings) -> It
 
 
 @pytest.fixture
-def learner(cameras: Cameras, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Learner]:
-    """Learns those cameras, and has them scored by what was learned."""
+def start_learner(cameras: Cameras, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Callable[[], Learner]]:
+    """Learners of those cameras, one after the other as of a service that starts again; they have them scored by it."""
+    made: list[Learner] = []
 
     def learned(camera: str) -> None:
         cameras.update(scored_by_memory(cameras.get(camera).request))
 
-    made = Learner(cameras, pool, settings, learned, patience=1.5)
-    yield made
-    made.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("learn-")]
+    def start() -> Learner:
+        for before in made:
+            before.stop()
+        made.append(Learner(cameras, pool, settings, learned))
+        made[-1].go_on()
+        return made[-1]
+
+    yield start
+    made[-1].stop()
+    until(threading.enumerate, lambda all_of_them: not any(one.name.startswith("learn-") for one in all_of_them))
+
+
+@pytest.fixture
+def learner(start_learner: Callable[[], Learner]) -> Learner:
+    """One of them."""
+    return start_learner()
 
 
 def add(cameras: Cameras, source: Path | str, **detection: object) -> None:
@@ -145,18 +159,73 @@ def test_cancelled_learning_changes_nothing(
     until(threading.enumerate, lambda all_of_them: not any(one.name == "learn-gate" for one in all_of_them))
     assert cameras.get("gate").request.detection.detector == "motion"
     assert "not learned" in catalogue.bank_store(settings).trouble("gate")
+    assert list((settings.data / "lessons").iterdir()) == []
     learner.start("gate", 10)  # and it can be begun anew
 
 
-def test_camera_that_is_not_live_is_given_up_with_why(cameras: Cameras, learner: Learner, tmp_path: Path) -> None:
-    add(cameras, tmp_path / "nothing.mp4")
+def watched(cameras: Cameras, learner: Learner, seconds: float) -> float:
+    """Wait until so much is watched; how much it is."""
+    now = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or now.done >= seconds)
+    assert now is not None
+    return now.done
+
+
+def test_a_restart_goes_on_where_it_was(
+    cameras: Cameras, start_learner: Callable[[], Learner], settings: ServiceSettings, clip: Path
+) -> None:
+    add(cameras, clip)
+    first = start_learner()
+    first.start("gate", SHORT)
+    watched(cameras, first, 2)
+    first.stop()
+    lesson = settings.data / "lessons" / "gate.lesson"
+    lesson.write_bytes(lesson.read_bytes()[:-50_000])  # as when it is killed while it writes
+    again = start_learner()
+    progress = again.status(cameras.get("gate").request)
+    assert progress is not None
+    assert progress.wanted == 6
+    assert progress.done == pytest.approx(2, abs=0.6)
+    until(lambda: cameras.get("gate").request, lambda now: now.detection.detector == "memory")
+    bank = catalogue.bank_store(settings).load("gate")
+    assert bank.seconds == pytest.approx(6, abs=0.5)
+    assert 40 <= bank.frames <= 65  # those of the first run among them
+    until(lesson.exists, lambda there: not there)
+
+
+def test_what_is_gathered_of_a_camera_that_is_gone_or_with_another_network_is_dropped(
+    cameras: Cameras, start_learner: Callable[[], Learner], settings: ServiceSettings, clip: Path
+) -> None:
+    add(cameras, clip)
+    start_learner().start("gate", 10)
+    lesson = settings.data / "lessons" / "gate.lesson"
+    until(lambda: lesson.stat().st_size, lambda size: size > 100_000)
+    start_learner().stop()
+    shutil.copy(lesson, lesson.with_name("yard.lesson"))
+    lesson.write_bytes(lesson.read_bytes().replace(b'"model": "', b'"model": "x', 1))
+    again = start_learner()
+    assert again.status(cameras.get("gate").request) is None
+    assert list(lesson.parent.iterdir()) == []
+
+
+def test_without_room_for_what_is_gathered_it_learns_all_the_same(
+    cameras: Cameras, learner: Learner, settings: ServiceSettings, clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(cameras, clip)
+    settings.data.mkdir()
+    (settings.data / "lessons").write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        learner.start("gate", SHORT)
+    assert "a restart would lose what it learns" in caplog.text
+    watched(cameras, learner, 1)
+
+
+def test_a_camera_that_is_lost_is_waited_for(cameras: Cameras, learner: Learner, clip: Path, tmp_path: Path) -> None:
+    source = tmp_path / "gate.mp4"
+    add(cameras, source)
     learner.start("gate", SHORT)
-    failed = until(lambda: learner.status(cameras.get("gate").request), lambda now: now is None or bool(now.error))
-    assert failed is not None
-    assert "no frame came for" in failed.error
-    assert "there is no such stream or file" in failed.error
-    learner.cancel("gate")
-    assert learner.status(cameras.get("gate").request) is None
+    until(lambda: cameras.get("gate").status().cause, lambda cause: cause == "not_found")
+    shutil.copy(clip, source)
+    watched(cameras, learner, 1)
 
 
 def test_too_short_a_time_is_told(cameras: Cameras, learner: Learner, clip: Path) -> None:
@@ -172,5 +241,5 @@ def test_cameras_that_do_not_run_are_refused(cameras: Cameras, learner: Learner,
         learner.start("yard", 1)
     add(cameras, clip)
     cameras.stop_camera("gate")
-    with pytest.raises(InputError, match="it is stopped"):
+    with pytest.raises(NotRunning, match="it is stopped"):
         learner.start("gate", 1)

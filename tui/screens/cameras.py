@@ -156,7 +156,7 @@ class CamerasScreen(PictureListScreen):
         text = (
             "The camera's pictures of that time count as normal: let nothing unusual happen. Then the detector scores "
         )
-        text += "with what it learned; until then it scores as before."
+        text += "with what it learned; until then it scores as before. 0 ends a learning."
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 
     def action_suspend(self) -> None:

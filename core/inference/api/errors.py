@@ -18,7 +18,7 @@ from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
 from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
-from core.inference.jobs.learn import AlreadyLearning
+from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.models.bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
@@ -64,6 +64,7 @@ _CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (NotLearned, 409),
     (BrokenBank, 409),
     (AlreadyLearning, 409),
+    (NotRunning, 409),
     (UserExists, 409),
     (LastAdministrator, 409),
     (RuleExists, 409),

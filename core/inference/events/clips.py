@@ -96,8 +96,9 @@ class ClipWriter:
 
     def start(self, path: Path, done: Done) -> None:
         """Begin writing to `path`, in place of what is there."""
-        self._thread = threading.Thread(target=self._run, args=(path, done), name=f"clip-{path.stem}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(path, done), name=f"clip-{path.stem}", daemon=True)
+        thread.start()
+        self._thread = thread  # whoever joins it finds it started
 
     def write(self, packet: VideoPacket) -> None:
         """One more packet; a clip begins with a key frame. Too many that wait for the disk fail the clip."""

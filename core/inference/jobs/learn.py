@@ -11,10 +11,12 @@ from collections.abc import Callable
 import numpy as np
 
 from core.errors import InputError, XaivaError
-from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.pipeline import Look
+from core.inference.jobs.gathered import Gathered, LessonStore, Notes
 from core.inference.models.catalogue import MEMORY, bank_store, memory_spec
 from core.inference.models.detector import Picture
+from core.inference.models.features import network_sha256
 from core.inference.models.memory import MemoryDetector
 from core.inference.models.normal import Kept, learn
 from core.inference.resources.pool import Lease, ResourcePool
@@ -25,12 +27,15 @@ logger = logging.getLogger(__name__)
 
 MOST_PICTURES = 600  # spread over the time: 60 MB of features, and seconds to build a bank from
 LONGEST_GAP = 5.0  # seconds between two frames that count as watched
-PATIENCE = 60.0  # seconds without a frame after which learning is given up
-STOP_SECONDS = 5.0
+STOP_SECONDS = 1.0  # what was gathered is on disk: a lesson that does not end by then loses nothing
 
 
 class AlreadyLearning(InputError):
     """The camera is being learned."""
+
+
+class NotRunning(InputError):
+    """The camera shows nothing that could be learned."""
 
 
 def scored_by_memory(request: CameraRequest) -> CameraRequest:
@@ -42,6 +47,7 @@ def scored_by_memory(request: CameraRequest) -> CameraRequest:
 class Learner:
     """Learns any number of cameras at once. Every method may be called from any thread.
 
+    While a camera is lost its learning waits, and a restart of the service goes on where it was.
     `learned` is told of a camera whose bank is ready; it sets the camera to be scored by it.
     """
 
@@ -51,36 +57,47 @@ class Learner:
         pool: ResourcePool,
         settings: ServiceSettings,
         learned: Callable[[str], None],
-        *,
-        patience: float = PATIENCE,
     ) -> None:
         self._cameras = cameras
         self._pool = pool
         self._settings = settings
         self._learned = learned
-        self._patience = patience
         self._banks = bank_store(settings)
+        self._store = LessonStore(settings.data / "lessons", network_sha256())
         self._lessons: dict[str, _Lesson] = {}
         self._changes = threading.Lock()
 
+    def go_on(self) -> None:
+        """Take up what an earlier run of the service was learning. Call it once, after the cameras were started."""
+        for camera in self._store.cameras():
+            found = self._store.go_on(camera) if self._knows(camera) else None
+            if found is None:
+                logger.warning("camera %s: what was learned of it before the restart is of no use any more", camera)
+                self._store.drop(camera)
+                continue
+            logger.info("camera %s: its learning goes on after %.0f of %.0f s", camera, found[0].done, found[0].wanted)
+            with self._changes:
+                self._begin(_Lesson(camera, *found))
+
     def start(self, camera: str, minutes: float) -> Learning:
-        """Begin to learn. Raises UnknownCamera, AlreadyLearning, and InputError for a camera that is not running."""
-        status = self._cameras.get(camera).status()
-        if status.state in (CameraState.STOPPED, CameraState.FAILED):
-            raise InputError(f"Camera {camera}", f"it is {status.state.value}", f"xaiva camera start {camera}")
+        """Begin to learn. Raises UnknownCamera, AlreadyLearning, NotRunning."""
+        state = self._cameras.get(camera).status().state
+        if state in (CameraState.STOPPED, CameraState.FAILED):
+            why = f"it is {state.value}, and only a camera that runs can be learned"
+            raise NotRunning(f"Camera {camera}", why, f"start it first: xaiva camera start {camera}")
         with self._changes:
             running = self._lessons.get(camera)
             if running is not None and running.running:
-                raise AlreadyLearning(f"Camera {camera}", "it is being learned already", "wait for it, or cancel it")
-            lesson = _Lesson(camera, minutes * 60)
-            self._lessons[camera] = lesson
-            lesson.start(self._run)
-        return lesson.status()
+                remedy = f"wait for it, or end it: xaiva camera learn {camera} --minutes 0"
+                raise AlreadyLearning(f"Camera {camera}", "it is being learned already", remedy)
+            wanted = minutes * 60
+            return self._begin(_Lesson(camera, Gathered(wanted), self._store.begin(camera, wanted)))
 
     def cancel(self, camera: str) -> None:
         """End its learning, if it is being learned; the bank it had before stays. Forget why the last one failed."""
         with self._changes:
             lesson = self._lessons.pop(camera, None)
+            self._store.drop(camera)
         if lesson is not None:
             lesson.cancelled.set()
 
@@ -100,7 +117,7 @@ class Learner:
         return Learning(done=0, wanted=0, error=trouble) if trouble else None
 
     def stop(self) -> None:
-        """End every learning, within 5 s."""
+        """End every learning until `go_on`, within a second."""
         with self._changes:
             lessons = list(self._lessons.values())
         for lesson in lessons:
@@ -109,42 +126,56 @@ class Learner:
         for lesson in lessons:
             lesson.join(deadline - time.monotonic())
 
+    def _knows(self, camera: str) -> bool:
+        try:
+            self._cameras.get(camera)
+        except UnknownCamera:
+            return False
+        return True
+
+    def _begin(self, lesson: _Lesson) -> Learning:
+        self._lessons[lesson.camera] = lesson
+        lesson.start(self._run)
+        return lesson.status()
+
     def _run(self, lesson: _Lesson) -> None:
         """The lesson's thread."""
+        done = False
         try:
             with self._pool.lease(MEMORY, memory_spec(self._settings)) as lease:
-                if self._teach(lesson, lease):
+                done = self._teach(lesson, lease)
+                if done:
                     self._learned(lesson.camera)
         except XaivaError as error:
             lesson.error = f"{error.what}: {error.why}"
         except Exception as error:
             logger.exception("camera %s: a fault in learning", lesson.camera)
             lesson.error = f"learning failed: {type(error).__name__}"
+        finally:
+            lesson.notes.close()
         if lesson.error:
             logger.warning("camera %s was not learned: %s", lesson.camera, lesson.error)
             return
         with self._changes:
-            if self._lessons.get(lesson.camera) is lesson:
+            if done and self._lessons.get(lesson.camera) is lesson:
                 del self._lessons[lesson.camera]
+                self._store.drop(lesson.camera)
 
     def _teach(self, lesson: _Lesson, lease: Lease[MemoryDetector]) -> bool:
         """Watch, build, save; False when it was cancelled."""
         features = lease.model.features
-        kept: list[Kept] = []
         close = self._cameras.tap(lesson.camera, lesson.see)
         try:
             while not lesson.over:
                 picture = lesson.next()
                 if picture is not None:
-                    kept.append(features.of([picture])[0].astype(np.float16))
-                elif lesson.silence > self._patience:
-                    raise _not_live(self._cameras, lesson)
+                    lesson.keep(features.of([picture])[0].astype(np.float16))
         finally:
             close()
         if lesson.cancelled.is_set():
             return False
         try:
-            bank = learn(kept, features, lesson.done, lesson.cancelled.is_set)
+            bank = learn(lesson.kept, features, lesson.done, lesson.cancelled.is_set)
         except InterruptedError:
             return False
         with self._changes:  # so that a camera that is removed now leaves no bank behind
@@ -157,19 +188,23 @@ class Learner:
 
 
 class _Lesson:
-    """One camera's learning: what its tap sees goes through a short queue to the thread that learns."""
+    """One camera's learning: what its tap sees goes through a short queue to the thread that learns.
 
-    def __init__(self, camera: str, wanted: float) -> None:
+    It begins with what was `gathered` before; `notes` are where more of it is written. `cancelled` also by a stop.
+    """
+
+    def __init__(self, camera: str, gathered: Gathered, notes: Notes) -> None:
         self.camera = camera
-        self.wanted = wanted
-        self.done = 0.0  # seconds watched
+        self.wanted = gathered.wanted
+        self.done = gathered.done  # seconds watched
+        self.kept = gathered.kept
+        self.notes = notes
         self.error = ""
         self.cancelled = threading.Event()
-        self._every = wanted / MOST_PICTURES
-        self._seen = time.monotonic()  # when the newest frame came
-        self._first = True
+        self._every = self.wanted / MOST_PICTURES
+        self._seen: float | None = None  # when the newest frame came, monotonic
         self._spoilt = False
-        self._due = 0.0  # `done` from which on a picture is kept
+        self._due = self.done + self._every if self.kept else 0.0  # `done` from which on a picture is kept
         self._pictures: queue.Queue[Picture] = queue.Queue(maxsize=2)
         self._thread: threading.Thread | None = None
 
@@ -193,22 +228,15 @@ class _Lesson:
         """Whether enough was watched, or it was cancelled."""
         return self.done >= self.wanted or self.cancelled.is_set()
 
-    @property
-    def silence(self) -> float:
-        """Seconds since a frame came."""
-        return time.monotonic() - self._seen
-
     def status(self) -> Learning:
         """A snapshot."""
         return Learning(done=round(min(self.done, self.wanted), 1), wanted=round(self.wanted, 1), error=self.error)
 
     def see(self, look: Look) -> None:
         """A frame, in the pipeline's thread; one that cannot be converted is left out."""
-        now = time.monotonic()
-        gap, self._seen = now - self._seen, now
-        if not self._first:
-            self.done += min(gap, LONGEST_GAP)
-        self._first = False
+        before, self._seen = self._seen, time.monotonic()
+        if before is not None:
+            self.done += min(self._seen - before, LONGEST_GAP)
         if self.done < self._due:
             return
         try:
@@ -229,9 +257,7 @@ class _Lesson:
         except queue.Empty:
             return None
 
-
-def _not_live(cameras: MultiCameraManager, lesson: _Lesson) -> XaivaError:
-    status = cameras.get(lesson.camera).status()
-    told = f" ({status.reason})" if status.reason else ""
-    why = f"no frame came for {lesson.silence:.0f} s: it is {status.state.value}{told}"
-    return XaivaError(f"Camera {lesson.camera}", why, "bring it back and learn again")
+    def keep(self, features: Kept) -> None:
+        """What was found in a picture."""
+        self.kept.append(features)
+        self.notes.keep(features, self.done)
