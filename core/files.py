@@ -49,6 +49,14 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
+def put_in_place(temporary: Path, target: Path) -> None:
+    """A finished file takes the place of `target`, durably and in one step."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    fsync_folder(target.parent)
+
+
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 of `data`, lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()

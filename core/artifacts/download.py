@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import heapq
 import random
 import threading
@@ -25,7 +24,6 @@ FIRST_WAIT = 0.5  # seconds before the second attempt; doubled each time
 ENOUGH_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 LEAVE_SECONDS = 0.5  # how long threads may take to notice that they should stop
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(order=True)
@@ -38,6 +36,7 @@ class _Task:
     piece: Piece = field(compare=False)
     generation: int = field(compare=False)
     attempt: int = field(default=0, compare=False)
+    host: str = field(default="", compare=False)  # whose queue it waits in: the file may have another address by then
 
 
 class _Refused(Exception):
@@ -85,7 +84,7 @@ class Downloader:
     def fetch(self, partials: list[Partial], tick: Callable[[], None]) -> None:
         """Fetch all; calls `tick` in this thread five times a second. Files that failed are in `failures`.
 
-        Raises Cancelled, and XaivaError when the disk is full; what was fetched is kept for the next time.
+        Raises Cancelled, and OSError when the disk is full; what was fetched is kept for the next time.
         """
         self.resumed = sum(partial.done for partial in partials)
         self._left = set(partials)
@@ -138,7 +137,8 @@ class Downloader:
     def _push(self, task: _Task) -> None:
         self._order += 1
         task.order = self._order
-        heapq.heappush(self._queues.setdefault(task.partial.host, []), task)
+        task.host = task.partial.host
+        heapq.heappush(self._queues.setdefault(task.host, []), task)
         self._ready.notify_all()
 
     def _take(self) -> _Task | None:
@@ -162,34 +162,32 @@ class Downloader:
 
     def _work(self) -> None:
         while (task := self._take()) is not None:
-            host = task.partial.host
             try:
                 self._one(task)
             except BaseException as error:  # whatever it is, the waiting thread must hear of it
                 self._abort(error)
             finally:
                 with self._ready:
-                    self._busy[host] -= 1
+                    self._busy[task.host] -= 1
                     self._active[task.partial] -= 1
                     if not self._active[task.partial]:
                         del self._active[task.partial]
                     self._ready.notify_all()
 
     def _one(self, task: _Task) -> None:
-        before = task.piece.done
+        piece, before = task.piece, task.piece.done
         try:
             if not task.piece.complete and task.generation == task.partial.generation:
                 self._transfer(task)
         except _Superseded:
             return
         except _Refused as refused:
-            self._next_address(task.partial, str(refused), refused.remedy)
-        except _Passing as passing:
-            self._again(task, str(passing), passing.wait, task.piece.done - before)
-        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            self._again(task, why_silent(error), 0, task.piece.done - before)
+            self._next_address(task.partial, task.generation, str(refused), refused.remedy)
+        except (_Passing, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            why, wait = (str(error), error.wait) if isinstance(error, _Passing) else (why_silent(error), 0.0)
+            self._again(task, why, wait, task.piece.done - (before if task.piece is piece else 0))
         except OSError as error:
-            self._abort(_disk_error(error, task.partial))
+            self._abort(error.with_traceback(None))  # which would hold the file open
         else:
             self._piece_done(task)
 
@@ -203,37 +201,35 @@ class Downloader:
     def _transfer(self, task: _Task) -> None:
         partial, piece = task.partial, task.piece
         start = piece.start + piece.done
-        headers = self._credentials(partial)
+        url = partial.urls[0]
+        headers = self._credentials(partial, url)
         if start or piece.end < partial.file.size:
             headers["Range"] = f"bytes={start}-{piece.end - 1}"
             if partial.etag:
                 headers["If-Range"] = partial.etag
-        response = self._network.request("GET", partial.urls[0], headers)
+        response = self._network.request("GET", url, headers)
         finished = False
         try:
-            task.generation = self._judge(partial, piece, task.generation, response, "Range" in headers)
-            if response.status == 200:
-                piece = partial.pieces[0]
-            finished = self._receive(partial, piece, task.generation, response)
-            task.piece = piece
+            self._judge(task, response, "Range" in headers)
+            finished = self._receive(task, response)
         finally:
             self._network.done(response, finished)
 
-    def _credentials(self, partial: Partial) -> dict[str, str]:
+    def _credentials(self, partial: Partial, url: str) -> dict[str, str]:
         try:
-            return self._network.credentials(partial.file)
+            return self._network.credentials(partial.file, url)
         except XaivaError as error:
             raise _Refused(error.why, error.remedy) from error
 
-    def _judge(
-        self, partial: Partial, piece: Piece, generation: int, response: urllib3.BaseHTTPResponse, asked_range: bool
-    ) -> int:
-        """Look at the answer's head. Returns the generation its body belongs to."""
-        status = response.status
+    def _judge(self, task: _Task, response: urllib3.BaseHTTPResponse, asked_range: bool) -> None:
+        """Look at the answer's head. If it brings more than was asked for, the task is about all of that."""
+        partial, piece, status = task.partial, task.piece, response.status
+        if task.generation != partial.generation:
+            raise _Superseded()
         if status in TRY_AGAIN:
             raise _Passing(f"the server answers {status}", retry_after(response))
         if status == 416:
-            self._start_over(partial, whole(partial.file.size))
+            self._start_over(task, whole(partial.file.size))
         if status not in (200, 206):
             raise _Refused(f"the server answers {status}", remedy_for(status))
         etag = response.headers.get("etag", "")
@@ -246,27 +242,32 @@ class Downloader:
             )
         if status == 200:
             if asked_range:  # no ranges there, or not the same file any more: all of it from the beginning
-                self._progress.log(f"{partial.file.path}: from the beginning; the server does not continue")
-                partial.restart(whole(partial.file.size))
+                self._restart(task, whole(partial.file.size), "the server does not continue")
             partial.etag = etag
-            return partial.generation
+            return
         if not asked_range or not (response.headers.get("content-range") or "").startswith(
             f"bytes {piece.start + piece.done}-"
         ):
             raise _Passing("the server sends another range than was asked for")
         if partial.etag and etag and etag != partial.etag:
-            self._start_over(partial, None)
+            self._start_over(task, None)
         partial.etag = partial.etag or etag
         if not partial.ranged and len(partial.pieces) > 1:
             partial.ranged = True
-            self._queue_others(partial, piece, generation)
-        return generation
+            self._queue_others(partial, piece, task.generation)
 
-    def _start_over(self, partial: Partial, pieces: list[Piece] | None) -> NoReturn:
-        """The server's copy is not the one that was begun."""
-        self._progress.log(f"{partial.file.path}: from the beginning; the server's copy changed meanwhile")
-        partial.restart(pieces)
-        self._enqueue(partial)
+    def _restart(self, task: _Task, pieces: list[Piece] | None, why: str) -> None:
+        """From nothing; the task goes on with the first piece. Raises _Superseded when another task did so already."""
+        if not task.partial.restart(task.generation, pieces):
+            raise _Superseded()
+        self._progress.log(f"{task.partial.file.path}: from the beginning; {why}")
+        task.generation += 1
+        task.piece = task.partial.pieces[0]
+
+    def _start_over(self, task: _Task, pieces: list[Piece] | None) -> NoReturn:
+        """The server's copy is not the one that was begun: all that is missing is queued anew."""
+        self._restart(task, pieces, "the server's copy changed meanwhile")
+        self._enqueue(task.partial)
         raise _Superseded()
 
     def _queue_others(self, partial: Partial, first: Piece, generation: int) -> None:
@@ -275,16 +276,15 @@ class Downloader:
                 if piece is not first and not piece.complete:
                     self._push(_Task(0.0, 0, partial, piece, generation))
 
-    def _receive(self, partial: Partial, piece: Piece, generation: int, response: urllib3.BaseHTTPResponse) -> bool:
-        while data := response.read1(
-            READ, decode_content=False
-        ):  # what has come, not a full READ: nothing waits unsaved
+    def _receive(self, task: _Task, response: urllib3.BaseHTTPResponse) -> bool:
+        """Take in what comes, not a full READ at a time: nothing waits unsaved."""
+        piece = task.piece
+        while data := response.read1(READ, decode_content=False):
             if self._stopping:
                 return False
-            room = piece.end - piece.start - piece.done
-            if len(data) > room:
+            if len(data) > piece.end - piece.start - piece.done:
                 raise _Passing("the server sends more than was asked for")
-            if not partial.write(generation, piece, data):
+            if not task.partial.write(task.generation, piece, data):
                 return False
             with self._counting:
                 self.received += len(data)
@@ -306,7 +306,7 @@ class Downloader:
         try:
             good = partial.finish()
         except OSError as error:
-            self._abort(_disk_error(error, partial))
+            self._abort(error.with_traceback(None))
             return
         with self._ready:
             self._finishing.discard(partial)
@@ -315,27 +315,32 @@ class Downloader:
                 self.arrived.append(partial)
                 self._ready.notify_all()
         if not good:
-            self._wrong_bytes(partial)
+            self._wrong_bytes(task)
 
-    def _wrong_bytes(self, partial: Partial) -> None:
+    def _wrong_bytes(self, task: _Task) -> None:
         """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
-        partial.restart()
+        partial = task.partial
+        if not partial.restart(task.generation):
+            return
         partial.restarts += 1
         why = f"its bytes are not the locked ones (SHA-256 differs) at {partial.host}"
         self._progress.log(f"{partial.file.path}: {why}")
         if partial.restarts % 2:
             self._enqueue(partial)
         else:
-            self._next_address(partial, why, "something on the way changes files, or the origin did; lock again")
+            remedy = "something on the way changes files, or the origin did; lock again"
+            self._next_address(partial, task.generation + 1, why, remedy)
 
-    def _next_address(self, partial: Partial, why: str, remedy: str) -> None:
+    def _next_address(self, partial: Partial, generation: int, why: str, remedy: str) -> None:
+        """What was asked for with `generation` does not come from here: ask the next one, or give up."""
         with self._ready:
-            if partial not in self._left:
+            if partial not in self._left or generation != partial.generation:
                 return
             tried = partial.urls[0]
             if len(partial.urls) > 1:
+                if not partial.restart(generation):
+                    return
                 partial.urls.pop(0)
-                partial.restart()
                 self._progress.log(f"{partial.file.path}: {why} at {place(tried)}; asking {place(partial.urls[0])}")
                 self._enqueue(partial)
                 return
@@ -349,21 +354,10 @@ class Downloader:
         attempt = 0 if gained >= ENOUGH_BYTES else task.attempt + 1
         if attempt > self._settings.retries:
             remedy = "check the network and proxy; what came is kept, the next sync goes on from there"
-            self._next_address(task.partial, f"{why}, {attempt} times", remedy)
+            self._next_address(task.partial, task.generation, f"{why}, {attempt} times", remedy)
             return
         pause = max(wait, min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0))
         self._progress.log(f"{task.partial.file.path}: {why}; again in {pause:.1f} s")
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))
-
-
-def _disk_error(error: OSError, partial: Partial) -> XaivaError:
-    where = partial.target.parent
-    if error.errno in FULL:
-        return XaivaError(
-            f"No space left for {partial.file.path}",
-            f"the disk of {where} is full",
-            "free some; then sync again: it goes on",
-        )
-    return XaivaError(f"{partial.file.path} cannot be written", str(error), f"look at {where}")

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 
@@ -38,9 +38,12 @@ class Network:
         self._logins = {urlsplit(url).netloc.rpartition("@")[2]: login for url, login in _logins(site.env)}
         self._open: set[urllib3.BaseHTTPResponse] = set()
 
-    def credentials(self, file: LockedFile) -> dict[str, str]:
-        """The headers that let us have `file`. Raises XaivaError when its token variable is empty."""
-        if file.token_variable:
+    def credentials(self, file: LockedFile, url: str) -> dict[str, str]:
+        """The headers that let us have `file` from `url`; its token goes to its own origin alone, not to a mirror.
+
+        Raises XaivaError when its token variable is empty.
+        """
+        if file.token_variable and _origin(url) == _origin(file.url):
             token = self._env.get(file.token_variable, "")
             if not token:
                 raise XaivaError(
@@ -51,7 +54,7 @@ class Network:
             if file.kind is Kind.WHEEL or file.username_variable:
                 return {"Authorization": _basic(username(self._env, file.username_variable), token)}
             return {"Authorization": f"Bearer {token}"}
-        login = self._logins.get(urlsplit(file.url).netloc)
+        login = self._logins.get(urlsplit(url).netloc)
         return {"Authorization": login} if login and file.kind is Kind.WHEEL else {}
 
     def request(self, method: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
@@ -108,7 +111,7 @@ class Network:
     def _pool(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
         proxy = self._proxies.get(parts.scheme) or self._proxies.get("all", "")
-        if proxy and proxy_bypass_environment(parts.hostname or "", self._proxies):
+        if proxy and proxy_bypass_environment(parts.netloc.rpartition("@")[2], self._proxies):
             proxy = ""
         with self._lock:
             if proxy not in self._pools:
@@ -128,14 +131,12 @@ class Network:
 
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
-    """The proxies of the site's environment, read by the rules of the standard library."""
-    if env is os.environ:
-        return getproxies_environment()
+    """The proxies of the site's environment, by the rules of the standard library for the process's own."""
     found: dict[str, str] = {}
-    for name, value in sorted(env.items()):  # lower case comes last and wins, as everywhere
-        if name.lower().endswith("_proxy") and value:
+    for name, value in sorted(env.items()):  # lower case comes last and wins, as everywhere; empty it means none
+        if name.lower().endswith("_proxy"):
             found[name.lower().removesuffix("_proxy")] = value
-    return found
+    return {scheme: value for scheme, value in found.items() if value}
 
 
 def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,6 +37,14 @@ class Piece:
         return self.start + self.done >= self.end
 
 
+class _Open:
+    """A file that stays open while any thread works with it: the number must not become another file's meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        weakref.finalize(self, os.close, self.number)
+
+
 class Partial:
     """One file on its way. Methods may be called by several threads."""
 
@@ -51,7 +60,7 @@ class Partial:
         self.lock = threading.Lock()
         self._part = folder / f"{file.sha256}.part"
         self._journal = folder / f"{file.sha256}.json"
-        self._handle = -1
+        self._open_file: _Open | None = None
         self._hash_lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._hashed = 0
@@ -79,11 +88,11 @@ class Partial:
         with self.lock:
             if generation != self.generation:
                 return False
-            handle = self._open()
+            file = self._open()
             offset = piece.start + piece.done
         written = 0
         while written < len(data):
-            written += os.pwrite(handle, memoryview(data)[written:], offset + written)
+            written += os.pwrite(file.number, memoryview(data)[written:], offset + written)
         self._hash_new(offset, data)
         with self.lock:
             piece.done += len(data)
@@ -92,9 +101,14 @@ class Partial:
                 self._save()
         return True
 
-    def restart(self, pieces: list[Piece] | None = None) -> None:
-        """Forget what was fetched; from now on fetch `pieces` (default: as at first)."""
+    def restart(self, generation: int, pieces: list[Piece] | None = None) -> bool:
+        """Forget what was fetched; from now on fetch `pieces` (default: as at first).
+
+        False: nothing was done, as somebody else has begun anew since `generation`.
+        """
         with self.lock, self._hash_lock:
+            if generation != self.generation:
+                return False
             self.generation += 1
             self.pieces = pieces if pieces is not None else _split(self.file.size)
             self.etag = ""
@@ -102,27 +116,29 @@ class Partial:
             self._digest = hashlib.sha256()
             self._hashed = 0
             self._journal.unlink(missing_ok=True)
-            if self._handle >= 0:
-                os.ftruncate(self._handle, 0)
+            if self._open_file is not None:
+                os.ftruncate(self._open_file.number, 0)
+            return True
 
     def catch_up(self) -> None:
         """Hash what lies in one row from the beginning, unless another thread is at it."""
-        if self._hash_lock.acquire(blocking=False):
+        file = self._open_file
+        if file is not None and self._hash_lock.acquire(blocking=False):
             try:
-                self._hash_until(self._contiguous())
+                self._hash_until(file, self._contiguous())
             finally:
                 self._hash_lock.release()
 
     def finish(self) -> bool:
         """Check the whole and put it in its place, durably. False: the bytes are not the locked ones."""
         with self._hash_lock:
-            handle = self._open()
-            self._hash_until(self.file.size)
+            file = self._open()
+            self._hash_until(file, self.file.size)
             if self._digest.hexdigest() != self.file.sha256:
                 return False
-            os.ftruncate(handle, self.file.size)
-            os.fchmod(handle, 0o644)
-            os.fsync(handle)
+            os.ftruncate(file.number, self.file.size)
+            os.fchmod(file.number, 0o644)
+            os.fsync(file.number)
         self.target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._part, self.target)
         self._journal.unlink(missing_ok=True)
@@ -132,22 +148,20 @@ class Partial:
     def close(self) -> None:
         """Keep what there is for the next time."""
         with self.lock:
-            if self._handle < 0:
+            if self._open_file is None:
                 return
+            self._open_file = None
             try:
                 if self._part.exists():
                     self._save()
             except OSError:
                 pass  # a full disk; the journal of a moment ago still holds
-            finally:
-                os.close(self._handle)
-                self._handle = -1
 
-    def _open(self) -> int:
-        if self._handle < 0:
+    def _open(self) -> _Open:
+        if self._open_file is None:
             self._part.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        return self._handle
+            self._open_file = _Open(self._part)
+        return self._open_file
 
     def _hash_new(self, offset: int, data: bytes) -> None:
         """Hash bytes that continue what is hashed, while they are at hand; others are read again later."""
@@ -159,9 +173,9 @@ class Partial:
             finally:
                 self._hash_lock.release()
 
-    def _hash_until(self, end: int) -> None:
+    def _hash_until(self, file: _Open, end: int) -> None:
         while self._hashed < end:
-            data = os.pread(self._handle, min(CHUNK, end - self._hashed), self._hashed)
+            data = os.pread(file.number, min(CHUNK, end - self._hashed), self._hashed)
             if not data:
                 return
             self._digest.update(data)
@@ -196,13 +210,12 @@ class Partial:
             state = json.loads(self._journal.read_text())
             on_disk = self._part.stat().st_size
             pieces = [Piece(*map(int, row)) for row in state["pieces"]]
-        except (OSError, ValueError, KeyError, TypeError):
+            fits = all(0 <= piece.done <= piece.end - piece.start for piece in pieces)
+            reach = max((piece.start + piece.done for piece in pieces if piece.done), default=0)
+            if fits and state["size"] == self.file.size and pieces[-1].end == self.file.size and reach <= on_disk:
+                self.pieces, self.etag, self.ranged = pieces, str(state["etag"]), bool(state["ranged"])
+        except (OSError, ValueError, LookupError, TypeError):
             self._part.unlink(missing_ok=True)
-            return
-        fits = all(0 <= piece.done <= piece.end - piece.start for piece in pieces)
-        reach = max((piece.start + piece.done for piece in pieces if piece.done), default=0)
-        if fits and state.get("size") == self.file.size and pieces[-1].end == self.file.size and reach <= on_disk:
-            self.pieces, self.etag, self.ranged = pieces, str(state["etag"]), bool(state["ranged"])
 
 
 def whole(size: int) -> list[Piece]:

@@ -6,11 +6,12 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from pydantic import BaseModel, ConfigDict
 
 from core.artifacts.lockfile import Lock, LockedFile
-from core.artifacts.seen import Seen, mark_of
+from core.artifacts.seen import Seen
 from core.artifacts.store import PARTIAL, folder, locked_presets, read_lock
 from core.artifacts.survey import Survey, survey
 from core.errors import XaivaError
@@ -18,7 +19,6 @@ from core.progress import NullProgress, Progress
 from core.site import Site
 
 MARGIN = 64 << 20  # bytes left free for the file system itself, journals and whatever else runs
-UNKNOWN_SPEED = 0.0
 
 
 class SyncPlan(BaseModel):
@@ -84,6 +84,7 @@ def prepare(site: Site, preset: str, seen: Seen, progress: Progress) -> Work:
             work.link.append((file, twins[file.sha256]))
         elif file.url.startswith(("http://", "https://")):
             work.fetch.append(file)
+            twins[file.sha256] = file.under(folder(site, preset))  # an equal one is linked to it
         else:
             work.make.append(file)
     return work
@@ -114,7 +115,7 @@ def summarize(site: Site, preset: str, work: Work, seen: Seen) -> SyncPlan:
         extra=work.survey.extra,
         free_bytes=shutil.disk_usage(_existing(target)).free,
         needed_bytes=needed,
-        seconds=round((fetch - resumed) / speed, 1) if speed > UNKNOWN_SPEED else None,
+        seconds=round((fetch - resumed) / speed, 1) if speed else None,
         unlocked=len(work.lock.unlocked),
     )
 
@@ -132,31 +133,29 @@ def check_space(site: Site, numbers: SyncPlan) -> None:
 
 
 def _twins(site: Site, preset: str, work: Work, wanted: set[str]) -> dict[str, Path]:
-    """SHA-256 → an equal file that is on this disk already, here or with another preset, and known to be good."""
+    """SHA-256 → an equal file that is here already: known to be good, or likely to be where another preset has it."""
     here = folder(site, preset)
     twins = {file.sha256: file.under(here) for file in work.survey.good if file.sha256 in wanted}
     others = ((name, lock) for name, lock in locked_presets(site) if name != preset)
     for name, lock in others:
-        seen = Seen(site, name)
         for file in lock.files:
             path = file.under(folder(site, name))
-            if file.sha256 in wanted and file.sha256 not in twins and _is_good(seen, file, path):
+            if file.sha256 in wanted and file.sha256 not in twins and _may_be_good(file, path):
                 twins[file.sha256] = path
     return twins
 
 
-def _is_good(seen: Seen, file: LockedFile, path: Path) -> bool:
-    """By the other preset's marks; a file without a mark is only as good as its size, and is read when it is used."""
+def _may_be_good(file: LockedFile, path: Path) -> bool:
+    """By its size; it is read when it is used."""
     try:
         stat = os.lstat(path)
     except OSError:
         return False
-    size, _, _, _ = mark_of(stat)
-    return path.is_file() and (seen.knows(file.path, stat, file.sha256) or size == file.size)
+    return S_ISREG(stat.st_mode) and stat.st_size == file.size
 
 
 def _same_disk(target: Path, twin: Path) -> bool:
-    return os.stat(_existing(target)).st_dev == os.stat(twin).st_dev
+    return os.stat(_existing(target)).st_dev == os.stat(_existing(twin)).st_dev
 
 
 def _existing(path: Path) -> Path:

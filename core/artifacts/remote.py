@@ -56,7 +56,7 @@ def size_of(file: LockedFile, network: Network) -> int:
     """The size in bytes of the file at its URL; 0 when the server has it and does not tell. Raises Unreachable."""
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
-    headers = network.credentials(file)
+    headers = network.credentials(file, file.url)
     failure, there = "", False
     for _ in range(ATTEMPTS):
         for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
@@ -126,7 +126,7 @@ def _download(
     progress: Progress,
 ) -> None:
     try:
-        response = network.request("GET", file.url, network.credentials(file))
+        response = network.request("GET", file.url, network.credentials(file, file.url))
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _unreachable(file.url, why_silent(error)) from error
     whole = False

@@ -77,8 +77,10 @@ def remember_links(site: Site, preset: str, files: Sequence[LockedFile]) -> None
         stat = os.lstat(file.under(folder(site, preset)))
         inodes[stat.st_dev, stat.st_ino] = file.sha256
     for name, lock in locked_presets(site) if inodes else ():
+        if name == preset:
+            continue
         seen = Seen(site, name)
-        for theirs in lock.files if name != preset else ():
+        for theirs in lock.files:
             try:
                 stat = os.lstat(theirs.under(folder(site, name)))
             except OSError:

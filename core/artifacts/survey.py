@@ -65,8 +65,9 @@ def survey(
         else:
             to_read[path] = file
     _read(result, to_read, lock, seen, read or _not_reported, cancelled)
-    result.derived = [name for name, content in derived_files(lock).items() if not _has_content(folder / name, content)]
-    result.extra = _extra(folder, lock)
+    derived = derived_files(lock)
+    result.derived = [name for name, content in derived.items() if not _has_content(folder / name, content)]
+    result.extra = _extra(folder, {*lock.by_path(), *derived})
     return result
 
 
@@ -114,11 +115,11 @@ def _has_content(path: Path, content: bytes) -> bool:
         return False
 
 
-def _extra(folder: Path, lock: Lock) -> list[str]:
-    known = {file.path for file in lock.files} | set(derived_files(lock))
+def _extra(folder: Path, known: set[str]) -> list[str]:
     found = []
     for managed in MANAGED:
-        for root, _, names in os.walk(folder / managed):
+        for root, folders, names in os.walk(folder / managed):
             base = Path(root).relative_to(folder).as_posix()
-            found += [path for name in names if (path := f"{base}/{name}") not in known]
+            links = [name for name in folders if os.path.islink(f"{root}/{name}")]  # to folders: os.walk enters none
+            found += [path for name in [*names, *links] if (path := f"{base}/{name}") not in known]
     return sorted(found)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from core.artifacts.derived import derived_files
-from core.artifacts.download import FULL, Downloader
+from core.artifacts.download import Downloader
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.making import make
 from core.artifacts.network import Network
@@ -23,13 +23,14 @@ from core.artifacts.stages import stage
 from core.artifacts.store import PARTIAL, folder
 from core.artifacts.survey import MANAGED
 from core.errors import XaivaError
-from core.files import TEMPORARY_PREFIX, fsync_folder, sha256_file, write_atomic
+from core.files import TEMPORARY_PREFIX, fsync_folder, put_in_place, sha256_file, write_atomic
 from core.progress import Progress, Stage, StageState
 from core.site import Site
 
 __all__ = ["SyncPlan", "plan", "run"]
 
 STAGE = "sync"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAMED_IN_ERROR = 10
 
 
@@ -83,8 +84,8 @@ class _Syncing:
         """All of it. Raises XaivaError, Cancelled."""
         try:
             self._mend_folder()
-            self.work.fetch += self._link()
-            failures = self._fetch(self.work.fetch) if self.work.fetch else []
+            failures = self._fetch(self.work.fetch)
+            failures += self._fetch(self._link())
             if self.work.make:
                 with stage(self.progress, "make", "files made here"):
                     failures += make(self.site, self.preset, self.work.make, self.progress)
@@ -112,7 +113,7 @@ class _Syncing:
             write_atomic(self.folder / name, derived[name])
 
     def _link(self) -> list[LockedFile]:
-        """Share equal files of other presets. Returns those that turned out not to be equal."""
+        """Share equal files, of other presets or just fetched. Returns those to fetch, as theirs is not equal."""
         not_equal, shared = [], []
         for file, twin in self.work.link:
             if self._share(file, twin):
@@ -138,13 +139,17 @@ class _Syncing:
                 shutil.copyfile(twin, temporary)  # another disk, or a file system without hard links
             if sha256_file(temporary) != file.sha256:
                 return False
-            os.replace(temporary, target)
+            put_in_place(temporary, target)
+        except FileNotFoundError:
+            return False
         finally:
             temporary.unlink(missing_ok=True)
         self._remember([file])
         return True
 
     def _fetch(self, files: list[LockedFile]) -> list[XaivaError]:
+        if not files:
+            return []
         started = time.monotonic()
         partials = [Partial(file, file.under(self.folder), self.folder / PARTIAL, self._urls(file)) for file in files]
         network = Network(self.site)
@@ -155,7 +160,7 @@ class _Syncing:
             downloader.fetch(partials, lambda: self._show(downloader, total))
             state = StageState.FAILED if downloader.failures else StageState.DONE
         finally:
-            self.fetched = downloader.received
+            self.fetched += downloader.received
             self._remember([partial.file for partial in downloader.arrived])
             for parent in {partial.target.parent for partial in downloader.arrived}:
                 fsync_folder(parent)
@@ -182,7 +187,7 @@ class _Syncing:
 
     def _clean_up(self, failures: list[XaivaError]) -> None:
         """Drop what no later sync would go on with."""
-        wanted = {file.sha256 for file in self.work.fetch} if failures else set()
+        wanted = {file.sha256 for file in self.work.survey.needed()} if failures else set()
         partial = self.folder / PARTIAL
         for path in leftovers(partial, wanted):
             path.unlink(missing_ok=True)

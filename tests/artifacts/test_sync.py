@@ -161,6 +161,16 @@ def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: I
     assert verify.verify(quick, NAME) == []
 
 
+def test_a_server_whose_copies_differ_in_etag_and_break_off(quick: Site, index: Index) -> None:
+    """What is fetched anew after a change is what a dropped connection goes on with."""
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    index.faults = {
+        "a-1.whl": [Fault(drop_after=200_000), Fault(drop_after=100_000, etag='"two"'), Fault(etag='"two"')]
+    }
+    run(quick)
+    assert verify.verify(quick, NAME) == []
+
+
 def test_wrong_bytes_are_refused_and_named(quick: Site, index: Index) -> None:
     paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
     (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
@@ -189,6 +199,28 @@ def test_a_mirror_is_asked_first_and_its_failure_forgiven(quick: Site, index: In
     assert index.gets("b-1.whl") == []
     assert len(index.gets("a-1.whl")) == 1
     assert verify.verify(quick, NAME) == []
+
+
+def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: Index) -> None:
+    """Several connections fail at once: the origin is asked all the same, and once."""
+    lock_files(quick, index, {"b-1.whl": 8 * PIECE})
+    with serve(index.folder) as mirror:
+        mirror.faults = {"b-1.whl": [Fault(), *[Fault(status=404)] * 7]}
+        settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
+        run(with_settings(quick, settings))
+    assert len(index.gets("b-1.whl")) == 8
+    assert verify.verify(quick, NAME) == []
+
+
+def test_a_token_does_not_go_to_a_mirror(quick: Site, index: Index) -> None:
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    write_lock_of(quick, NAME, [locked(path, index.file_url("a-1.whl"), token_variable="TOKEN")])
+    with serve(index.folder) as mirror:
+        mirror.always = {"a-1.whl": Fault(status=404)}
+        settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
+        run(with_settings(quick, settings, TOKEN="secret-token"))
+        assert [one.authorization for one in mirror.gets("a-1.whl")] == [""]
+    assert index.gets("a-1.whl")[0].authorization
 
 
 def test_credentials_go_to_their_host_only_and_into_no_log(quick: Site, index: Index, tmp_path: Path) -> None:
@@ -285,11 +317,12 @@ def test_extra_and_derived_files_are_found_and_mended(quick: Site, index: Index)
     root = folder(quick, NAME)
     random_file(paths[0].with_name("evil-1.whl"), 10)
     random_file(root / "local-wheels/mine-1.whl", 10)
+    paths[0].with_name("linked").symlink_to(root / "local-wheels")
     (root / "pylock.toml").write_text("something else")
     codes = {(finding.code, finding.where) for finding in verify.verify(quick, NAME)}
-    assert codes == {("artifact-extra", "layers/common/wheels/evil-1.whl"), ("artifact-derived", "pylock.toml")}
-    outcome = run(quick)
-    assert outcome["removed"] == ["layers/common/wheels/evil-1.whl"]
+    extra = ["layers/common/wheels/evil-1.whl", "layers/common/wheels/linked"]
+    assert codes == {*(("artifact-extra", path) for path in extra), ("artifact-derived", "pylock.toml")}
+    assert run(quick)["removed"] == extra
     assert verify.verify(quick, NAME) == []
     assert (root / "local-wheels/mine-1.whl").exists()
 
@@ -311,6 +344,20 @@ def test_equal_files_of_two_presets_share_the_disk(quick: Site, index: Index) ->
             assert seen.knows(file.path, file.under(folder(quick, preset)).lstat(), file.sha256)
     damage_flip(paths[0])  # in place: the other preset's file is the same one, and both say so
     assert [finding.where for finding in verify.verify(quick, "other")] == ["models/a-1.whl"]
+
+
+def test_two_equal_files_of_one_preset_are_fetched_once(quick: Site, index: Index) -> None:
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    files = [locked(path, index.file_url("a-1.whl"), Kind.MODEL, under) for under in ("models/one", "models/two")]
+    write_lock_of(quick, NAME, files)
+    outcome = run(quick)
+    assert (outcome["fetched_bytes"], outcome["linked_files"]) == (SMALL, 1)
+    assert verify.verify(quick, NAME) == []
+    index.always = {"a-1.whl": Fault(status=404)}
+    for file in files:
+        file.under(folder(quick, NAME)).unlink()
+    with pytest.raises(XaivaError, match="2 files of p"):
+        run(quick)
 
 
 def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:

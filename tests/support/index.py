@@ -25,13 +25,14 @@ class Fault:
     """What goes wrong with one request for a file.
 
     `status` answers with that error (and `headers`); `drop_after` closes the connection after so many bytes;
-    `stall_after` sends no more until the server ends; `redirect` sends elsewhere.
+    `stall_after` sends no more until the server ends; `redirect` sends elsewhere; `etag` is that of another copy.
     """
 
     status: int = 0
     drop_after: int = -1
     stall_after: int = -1
     redirect: str = ""
+    etag: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -183,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._text(404, "no such file", {}, body)
         if not index.tells_size:
             return self._chunks(path, body)
-        size, etag = path.stat().st_size, index.etag(name)
+        size, etag = path.stat().st_size, fault.etag if fault and fault.etag else index.etag(name)
         start, end, status = 0, size, 200
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         fresh = self.headers.get("If-Range", etag) == etag
