@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -22,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from core import mounts
 from core.errors import InputError
-from core.inference.database import engine
+from core.inference.database import engine, reserve
 from core.inference.database import postgres as postgres_module
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -98,6 +99,36 @@ def test_a_reader_waits_for_no_writer(database_url: str) -> None:
     writer.join()
     with database.read() as session:
         assert session.get(SettingRow, "a") is not None
+    database.close()
+
+
+def test_a_reader_sees_one_moment(database_url: str) -> None:
+    database = Database(database_url)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(SettingRow)) == 0
+        database.write(put("a", 1))
+        assert session.scalar(select(func.count()).select_from(SettingRow)) == 0
+    database.close()
+
+
+def test_who_is_told_of_writes_is_told_in_their_order(database_url: str) -> None:
+    database = Database(database_url)
+    told: list[int] = []
+
+    def add(session: Session) -> int:
+        session.add(SettingRow(key=str(number := len(told)), value={}))
+        return number
+
+    def work() -> None:
+        for _ in range(10):
+            database.write(add, told.append)
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == list(range(THREADS * 10))
     database.close()
 
 
@@ -235,6 +266,27 @@ def test_a_full_disk_is_told_and_the_file_stays_whole(tmp_path: Path) -> None:
             Database(f"sqlite:///{disk / 'other' / 'xaiva.db'}")
 
 
+def test_a_database_is_opened_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    """SQLite itself needs a little room for that, and some for what is then removed."""
+    with small_disk(tmp_path / "disk", "48m") as disk:
+        url = f"sqlite:///{disk / 'xaiva.db'}"
+        Database(url).close()
+        assert {file.name for file in disk.iterdir()} == {"xaiva.db", "xaiva.db.reserve"}
+        hog = fill(disk)
+        database = Database(url)
+        database.write(put("a", 1))
+        assert not (disk / "xaiva.db.reserve").exists()
+        database.close()
+        hog.unlink()
+        with hog.open("wb") as room:  # all but two times what is kept for such a day
+            os.posix_fallocate(room.fileno(), 0, shutil.disk_usage(disk).free - 2 * reserve.BYTES)
+        Database(url).close()
+        assert not (disk / "xaiva.db.reserve").exists()  # it takes no room that others may need more
+        hog.unlink()
+        Database(url).close()
+        assert (disk / "xaiva.db.reserve").stat().st_blocks * 512 == reserve.BYTES
+
+
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "2m") as disk:
         Database(f"sqlite:///{disk / 'xaiva.db'}").close()
@@ -333,7 +385,7 @@ def test_settled_writes_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "fsync", fsync)
     database.settle()
-    assert synced == ["xaiva.db-wal", "xaiva.db"]
+    assert synced == ["xaiva.db-wal", "xaiva.db", tmp_path.name]
     database.close()
 
 

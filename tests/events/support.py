@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 
 from core.inference.events.ids import new_id
 from core.inference.schemas import Event, Priority
 
+DAY = 86400.0  # seconds
 PATIENCE = 30.0  # seconds after which what did not come never will
 
 
@@ -22,6 +24,12 @@ def an_event(event: str = "", camera: str = "gate", **fields: object) -> Event:
 def urgent(**fields: object) -> Event:
     """One that is written at once."""
     return an_event(priority=Priority.HIGH, **fields)
+
+
+def id_of(age_days: float) -> str:
+    """An id as it was made so long ago."""
+    made = int((time.time() - age_days * DAY) * 1000)
+    return str(uuid.UUID(int=made << 80 | uuid.UUID(new_id()).int & (1 << 80) - 1))
 
 
 def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sqlalchemy import func, select
 
@@ -60,7 +62,7 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
     assert len(told.changes) > KILLS
 
     database = Database(database_url)
-    logger = EventLogger(database, spool)
+    logger = EventLogger(database, spool, json_log=(json_log := tmp_path / "events.jsonl"))
     logger.start()
     assert logger.flush(PATIENCE)
     logger.stop()
@@ -75,6 +77,19 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
         assert row.score == int(row.note) / 1000
     assert not list(spool.glob("*.damaged"))
     assert not (spool / "refused.jsonl").exists()
+    _check_json_log(json_log, rows)
+
+
+def _check_json_log(path: Path, rows: dict[str, EventRow]) -> None:
+    """Every event is in it, as it was in the end. A kill may have torn the end of any line."""
+    newest: dict[str, dict[str, Any]] = {}
+    files = sorted(path.parent.glob(f"{path.name}.*"), key=lambda file: -int(file.suffix[1:]))
+    for line in (line for file in (*files, path) for line in file.read_text().splitlines()):
+        with suppress(json.JSONDecodeError):
+            said = json.loads(line)
+            newest[said["id"]] = said
+    assert files, "it never grew too long"
+    assert {event: said["note"] for event, said in newest.items()} == {event: row.note for event, row in rows.items()}
 
 
 def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:

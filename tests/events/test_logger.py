@@ -17,12 +17,15 @@ from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import EventRow
+from core.inference.events import json_log
 from core.inference.events import logger as logger_module
 from core.inference.events import spool as spool_module
 from core.inference.events.ids import new_id
+from core.inference.events.json_log import JsonLog
 from core.inference.events.logger import EventLogger
 from core.inference.events.records import Record, encoded
 from core.inference.events.spool import Spool, SpoolError
+from core.inference.events.store import EventStore
 from core.inference.schemas import ActionResult, Analysis, AnalysisState, Clip, Event, Fact, Priority
 from tests.events.support import PATIENCE, an_event, until, urgent
 from tests.support.disks import fill, small_disk
@@ -210,6 +213,43 @@ def test_a_database_put_back_from_a_backup_takes_what_the_spool_has(start: Start
     until(lambda: event.id in kept(database))
 
 
+def test_a_spool_put_back_from_a_backup_loses_nothing_of_what_comes_then(database: Database, tmp_path: Path) -> None:
+    """The database knows positions that mean other records now, and is asked only after there are some."""
+    first = an_event()
+    for event in (first, urgent(note="x" * 500)):
+        logger = EventLogger(database, tmp_path / "spool")
+        logger.start()
+        logger.log(event)
+        assert logger.flush(PATIENCE)
+        logger.stop()
+        if event is first:
+            shutil.copytree(tmp_path / "spool", tmp_path / "backup")
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "backup").rename(tmp_path / "spool")
+    logger = EventLogger(database, tmp_path / "spool")
+    late = [an_event() for _ in range(5)]
+    for event in late:
+        logger.log(event)
+    logger.start()
+    assert logger.flush(PATIENCE)
+    logger.stop()
+    assert {event.id for event in late} <= kept(database).keys()
+
+
+def test_what_a_newer_version_says_of_an_event_is_left_out(start: Start, database: Database, tmp_path: Path) -> None:
+    event = an_event()
+    spool = Spool(tmp_path / "spool")
+    spool.append(encoded(Record(event.id, True, 0, {**event.model_dump(mode="json"), "colour": "red"})))
+    spool.append(encoded(Record(event.id, False, 0, {"note": "seen", "colour": "blue"})))
+    spool.append(encoded(Record(event.id, False, 0, {"colour": "green"})))
+    spool.close()
+    logger = start()
+    assert logger.flush(PATIENCE)
+    assert kept(database)[event.id].note == "seen"
+    logger.stop()
+    assert not (tmp_path / "spool" / "refused.jsonl").exists()
+
+
 def test_subscribers_hear_of_it_once_the_database_has_it(start: Start, database: Database) -> None:
     logger = start()
     heard: list[tuple[str, str, bool]] = []
@@ -241,23 +281,70 @@ def test_the_json_log_has_every_event_as_it_became(database: Database, tmp_path:
     assert logger.flush(PATIENCE)
     logger.update(event.id, note="later")
     assert logger.flush(PATIENCE)
+    assert EventStore(database, logger).protect(event.id, False)
     logger.stop()
-    lines = [Event.model_validate(json.loads(line)) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert lines[0] == event
-    assert lines[-1] == event.model_copy(update={"note": "later"})
+    later = event.model_copy(update={"note": "later"})
+    assert lines(tmp_path / "events.jsonl") == [event, later, later.model_copy(update={"protected": False})]
 
 
-def test_a_json_log_that_cannot_be_written_holds_up_nothing(
-    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    logger = EventLogger(database, tmp_path / "spool", json_log=tmp_path / "no such folder" / "events.jsonl")
+def lines(path: Path) -> list[Event]:
+    return [Event.model_validate(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def test_a_commit_that_fails_again_and_again_fills_no_json_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logger_module, "LAST_RETRY", 0.02)
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        database = Database(f"sqlite:///{disk / 'xaiva.db'}")
+        logger = EventLogger(database, tmp_path / "spool", json_log=tmp_path / "events.jsonl")
+        hog = fill(disk)
+        events = [an_event(note="x" * 2000) for _ in range(300)]
+        for event in events:
+            logger.log(event)
+        logger.start()
+        until(lambda: logger.status().state == "behind")
+        assert not logger.flush(0.5)
+        hog.unlink()
+        assert logger.flush(PATIENCE)
+        logger.stop()
+        assert lines(tmp_path / "events.jsonl") == events
+        database.close()
+
+
+def test_a_json_log_that_cannot_be_written_holds_up_nothing(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "no such folder yet" / "events.jsonl"
+    logger = EventLogger(database, tmp_path / "spool", json_log=path)
     logger.start()
-    event = an_event()
-    logger.log(event)
+    events = an_event(), an_event()
+    logger.log(events[0])
     assert logger.flush(PATIENCE)
+    assert (logger.status().state, logger.status().why) == (
+        "ok", "lines are missing in the JSON log: No such file or directory",
+    )  # fmt: skip
+    path.parent.mkdir()
+    logger.log(events[1])
+    assert logger.flush(PATIENCE)
+    assert logger.status().why == ""
     logger.stop()
-    assert event.id in kept(database)
-    assert "a subscriber failed" in caplog.text
+    assert kept(database).keys() == {event.id for event in events}
+    assert lines(path) == [events[1]]
+
+
+def test_a_json_log_is_a_file_of_whole_lines_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_log, "LIMIT_BYTES", 2000)
+    path = tmp_path / "events.jsonl"
+    events = [an_event() for _ in range(20)]
+    JsonLog(path).append(events[:1])
+    with path.open("ab") as file:
+        file.write(b'{"id": "torn by a ki')
+    for event in events[1:]:
+        JsonLog(path).append([event])
+    older = [path.with_name(f"events.jsonl.{number}") for number in (3, 2, 1)]
+    assert sorted(tmp_path.iterdir()) == sorted([path, *older])
+    written = [line for file in (*older, path) for line in file.read_text().splitlines()]
+    assert all(file.stat().st_size <= 2000 for file in (*older, path))
+    found = [json.loads(line)["id"] for line in written if "torn" not in line]
+    assert found == [event.id for event in events][-len(found) :]
+    assert len(found) > 6
 
 
 def test_what_the_database_refuses_is_kept_aside_and_holds_up_nothing(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 
 from core.errors import InputError, XaivaError
+from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.database.models import EventRow, SettingRow
+from core.inference.database.models import DailyStatisticsRow, EventRow, SettingRow
 from core.inference.events import retention as retention_module
 from core.inference.events.applying import apply
 from core.inference.events.ids import moment_of, new_id
@@ -24,19 +27,12 @@ from core.inference.events.retention import Retention
 from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import Clip
 from core.inference.settings import ServiceSettings
-from tests.events.support import an_event, until
+from tests.events.support import an_event, id_of, until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 
-DAY = 86400.0
 MEGA = 10**6
 Keep = Callable[..., str]
-
-
-def id_of(age_days: float) -> str:
-    """An id as it was made so long ago."""
-    made = int((time.time() - age_days * DAY) * 1000)
-    return str(uuid.UUID(int=made << 80 | uuid.UUID(new_id()).int & (1 << 80) - 1))
 
 
 @pytest.fixture
@@ -207,6 +203,36 @@ def test_old_events_go_and_their_statistics_stay(
     assert statistics.days(today - timedelta(days=40), today, None) == before
     assert Retention(media.folder, database, settings(tmp_path, events_days=10)).run_once().events == 0
     assert statistics.days(today - timedelta(days=40), today, None) == before
+
+
+def test_a_day_of_which_nothing_goes_is_not_kept(
+    database: Database, media: MediaStore, keep: Keep, tmp_path: Path
+) -> None:
+    """It is counted as ever: somebody may still acknowledge what is left of it."""
+    gone = [keep(age) for age in (40, 39, 39)]
+    guarded = keep(30, protected=True)
+    assert Retention(media.folder, database, settings(tmp_path, events_days=10)).run_once().events == 3
+    assert not any(row(database, event) for event in gone)
+    assert row(database, guarded) is not None
+    with database.read() as session:
+        kept = set(session.scalars(select(DailyStatisticsRow.date)))
+    assert kept == {moment_of(event).astimezone(ZoneInfo("Europe/Berlin")).date() for event in gone}
+
+
+def test_a_database_that_is_locked_loses_no_clip_that_it_still_names(
+    media: MediaStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
+    database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
+    event = id_of(100)
+    media.prepare(event).write_bytes(b"c")
+    other = sqlite3.connect(tmp_path / "xaiva.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseError, match="another process holds its lock"):
+        Retention(media.folder, database, settings(tmp_path)).run_once()
+    assert there(media) == {event}
+    other.close()
+    database.close()
 
 
 def test_it_runs_by_itself(

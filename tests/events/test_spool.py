@@ -201,6 +201,15 @@ def test_one_process_alone_may_have_it(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_one_that_could_not_be_opened_holds_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / "id").mkdir()
+    with pytest.raises(SpoolError, match="Is a directory"):
+        Spool(tmp_path)
+    (tmp_path / "id").rmdir()
+    with opened(tmp_path) as spool:
+        spool.append(encoded(a_record(1)))
+
+
 def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk, opened(disk / "spool") as spool:
         kept = []

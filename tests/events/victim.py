@@ -14,13 +14,14 @@ import threading
 from pathlib import Path
 
 from core.inference.database.engine import Database
-from core.inference.events import logger, spool
+from core.inference.events import json_log, logger, spool
 from core.inference.events.logger import EventLogger
 from core.inference.schemas import Priority
 from tests.events.support import an_event
 
 THREADS = 4
 SEGMENT_BYTES = 8 << 10  # small, so that segments come and go between two kills
+JSON_LOG_BYTES, JSON_LOGS = 4 << 10, 500  # as many small ones as it takes
 PERIOD = 0.02  # so that many kills come while a batch is written
 
 
@@ -42,8 +43,9 @@ def _log(event_logger: EventLogger, seed: int) -> None:
 
 def _live(url: str, folder: Path) -> None:
     spool.SEGMENT_BYTES = SEGMENT_BYTES
+    json_log.LIMIT_BYTES, json_log.KEPT = JSON_LOG_BYTES, JSON_LOGS
     logger.PERIOD = PERIOD
-    event_logger = EventLogger(Database(url), folder)
+    event_logger = EventLogger(Database(url), folder, json_log=folder.with_name("events.jsonl"))
     event_logger.start()
     threads = [threading.Thread(target=_log, args=(event_logger, os.getpid() + n)) for n in range(THREADS)]
     for thread in threads:

@@ -16,7 +16,9 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import InputError
-from core.inference.database.errors import DatabaseError, explained
+from core.files import fsync_folder
+from core.inference.database import reserve
+from core.inference.database.errors import DatabaseError, explained, in_words
 from core.inference.database.migrate import bring_up_to_date
 from core.mounts import NETWORK_FILE_SYSTEMS, file_system
 
@@ -40,14 +42,15 @@ class Database:
         if self.file is not None:
             _prepare(self.file)
         self._engine = _engine(self._url)
-        self._readers = sessionmaker(self._engine, expire_on_commit=False)
+        self._readers = sessionmaker(_for_reading(self._engine), expire_on_commit=False)
         self._writers = sessionmaker(self._engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
         try:
-            with explained(self.url_shown):
-                bring_up_to_date(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
+            self._bring_up_to_date()
         except BaseException:
-            self.close()
+            self._engine.dispose()
             raise
+        if self.file is not None:
+            reserve.keep(self.file)
 
     @property
     def file(self) -> Path | None:
@@ -60,34 +63,58 @@ class Database:
         with explained(self.url_shown), self._readers() as session:
             yield session
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    @property
+    def full(self) -> bool:
+        """Whether SQLite's disk has next to no room; of a server's nothing is known."""
+        return self.file is not None and reserve.is_full(self.file)
+
+    def write(self, work: Callable[[Session], T], told: Callable[[T], object] | None = None) -> T:
         """Run `work` in a transaction of its own, after the writers before it: all of it is kept, or nothing.
 
+        `told` is called with its outcome once that is kept, and before the next writer begins.
         Raises DatabaseError, and IntegrityError or DataError when a row itself cannot be kept.
         """
         if not self._writer.acquire(timeout=BUSY_SECONDS):
             raise DatabaseError(f"Database {self.url_shown}", "a write before this one takes too long", "try again")
         try:
             with explained(self.url_shown), self._writers.begin() as session:
-                return work(session)
+                outcome = work(session)
+            if told is not None:
+                told(outcome)
+            return outcome
         finally:
             self._writer.release()
 
     def settle(self) -> None:
-        """On return every commit so far survives a power cut; before, SQLite may lose the newest. Raises OSError."""
+        """On return every commit so far survives a power cut; before, SQLite may lose the newest.
+
+        Raises DatabaseError.
+        """
         if self.file is None:
             return
-        for file in (self.file.with_name(self.file.name + "-wal"), self.file):
-            with contextlib.suppress(FileNotFoundError):
-                handle = os.open(file, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
+        try:
+            for file in (self.file.with_name(self.file.name + "-wal"), self.file):
+                with contextlib.suppress(FileNotFoundError):
+                    _fsync(file)
+            fsync_folder(self.file.parent)  # the log is a new file after each start
+        except OSError as error:
+            raise in_words(self.url_shown, error.strerror or str(error)) from error
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        if self.file is not None:
+            reserve.keep(self.file)
+
+    def _bring_up_to_date(self) -> None:
+        while True:
+            try:
+                with explained(self.url_shown):
+                    bring_up_to_date(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
+                return
+            except DatabaseError:
+                if self.file is None or not reserve.give_up(self.file):
+                    raise
 
 
 def _parsed(url: str) -> URL:
@@ -136,6 +163,11 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
+def _for_reading(engine: Engine) -> Engine:
+    """SQLite's readers see one moment by themselves; PostgreSQL's only when that is asked for."""
+    return engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
+
+
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where _begin says so, not where the driver guesses
     _turn_on_wal(connection)
@@ -160,3 +192,11 @@ def _begin(connection: Connection) -> None:
     """A writer takes the lock at once: one that reads first and then writes could be refused without waiting."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _fsync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -39,7 +39,7 @@ def apply(session: Session, spool: str, records: Sequence[Record], position: int
             new[event].update(change)
     added = _add(session, list(new.values()))
     for event, change in changes.items():
-        if event not in added:
+        if change and event not in added:
             session.execute(update(EventRow).where(EventRow.id == event).values(**change))
     _remember(session, spool, position)
     return _now(session, new.keys() | changes.keys())

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session
 
 from core.errors import XaivaError
 from core.inference.database.engine import Database
@@ -44,12 +45,15 @@ class EventLogger:
     def __init__(self, database: Database, folder: Path, *, json_log: Path | None = None) -> None:
         self._database = database
         self._spool = Spool(folder)
+        self._found_end = self._spool.end  # what lies behind it was appended in this run
+        self._json_log = JsonLog(json_log) if json_log else None
+        self._json_position = 0  # how far the JSON log has come in this run
         self._wake = threading.Condition()  # guards everything below
-        self._subscribers: list[Callable[[Event], None]] = [JsonLog(json_log).append] if json_log else []
+        self._subscribers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
         self._position: int | None = None  # how far the database has come; None until it has been asked
         self._hurry = self._retry_now = self._stopping = False
-        self._behind = self._failing = self._refused = ""
+        self._behind = self._failing = self._refused = self._json_why = ""
         self._logged = self._written = 0
         self._waiting = 0
         self._oldest: float | None = None
@@ -78,23 +82,26 @@ class EventLogger:
         """An event as it is now, also what the database does not have yet. Raises DatabaseError."""
         with self._wake:
             position = self._spool.first if self._position is None else self._position
-        waiting = [record for record, _ in self._spool.records(position, event.encode()) if record.event == event]
+        waiting = [one for one in self._spool.records(position, event.encode()) if one[0].event == event]
+        known = position
         try:
             with self._database.read() as session:
+                known = position_of(session, self._spool.id) or position
                 row = session.get(EventRow, event)
                 found = event_of(row) if row else None
         except DatabaseError:
-            if not any(record.new for record in waiting):
+            if not any(record.new for record, _ in waiting):
                 raise
             found = None
-        for record in waiting:
-            found = record.onto(found)
+        for record, end in waiting:
+            if end > known:
+                found = record.onto(found)
         return found
 
     def subscribe(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Have `callback` called with every new or changed event once the database has it; returns what ends that.
 
-        It is called by the thread that writes, and must return at once.
+        It is called by the thread that writes, in the order of the changes, and must return at once.
         """
         with self._wake:
             self._subscribers = [*self._subscribers, callback]
@@ -105,8 +112,17 @@ class EventLogger:
 
         return end
 
-    def publish(self, events: list[Event]) -> None:
-        """Tell the subscribers of events that were changed in the database itself."""
+    def write(self, work: Callable[[Session], list[Event]]) -> list[Event]:
+        """Change events in the database itself; `work` returns them as they are then. Raises as `Database.write`."""
+
+        def logged(session: Session) -> list[Event]:
+            events = work(session)
+            self._log_json(events)
+            return events
+
+        return self._database.write(logged, self._publish)
+
+    def _publish(self, events: list[Event]) -> None:
         for callback in self._subscribers:
             for event in events:
                 try:
@@ -130,7 +146,7 @@ class EventLogger:
             behind = self._behind or ("the database does not answer" if hangs else "")
             return LoggerStatus(
                 state="failing" if self._failing else "behind" if behind else "ok",
-                why=self._failing or behind or self._refused,
+                why=self._failing or behind or self._refused or self._json_why,
                 waiting=max(0, self._waiting),
                 oldest=oldest,
                 logged=self._logged,
@@ -200,7 +216,8 @@ class EventLogger:
         position = self._find_position() if self._position is None else self._position
         end = self._spool.end
         batch = list(islice(self._spool.records(position), LARGEST_BATCH))
-        events = self._write(batch) if batch else []
+        if batch:
+            self._write(batch)
         full = len(batch) == LARGEST_BATCH
         if batch:
             position = batch[-1][1]
@@ -208,7 +225,6 @@ class EventLogger:
             position = max(position, end)  # behind the last record there can be a torn one
         self._done(position, batch)
         self._spool.release(position, self._database.settle)
-        self.publish(events)
         return full
 
     def _done(self, position: int, batch: list[tuple[Record, int]]) -> None:
@@ -224,28 +240,51 @@ class EventLogger:
             self._oldest = following[0].at if following else self._oldest
             self._wake.notify_all()
 
-    def _write(self, batch: list[tuple[Record, int]]) -> list[Event]:
+    def _write(self, batch: list[tuple[Record, int]]) -> None:
         """Write a batch; a record that the database refuses for what it holds is set aside, and the others go on."""
         found, position = [record for record, _ in batch], batch[-1][1]
+
+        def work(session: Session) -> list[Event]:
+            events = apply(session, self._spool.id, found, position)
+            if position > self._json_position:  # else: only the commit failed, and is tried again
+                self._log_json(events)
+                self._json_position = position
+            return events
+
         try:
-            return self._database.write(lambda session: apply(session, self._spool.id, found, position))
+            self._database.write(work, self._publish)
         except (StatementError, ValueError) as error:
             if len(batch) > 1:
                 half = len(batch) // 2
-                return self._write(batch[:half]) + self._write(batch[half:])
+                self._write(batch[:half])
+                self._write(batch[half:])
+                return
             file = self._spool.set_aside(records.encoded(found[0]))
             why = str(error).partition("\n")[0]
             log.error("the database refuses a record of event %s; it is kept in %s: %s", found[0].event, file, why)
             with self._wake:
                 self._refused = f"the database refused records; they are kept in {file.name}"
-            return self._database.write(lambda session: apply(session, self._spool.id, [], position))
+            self._database.write(lambda session: apply(session, self._spool.id, [], position))
+
+    def _log_json(self, events: list[Event]) -> None:
+        """Before the database commits: killed in between, the lines come again, and are never missing."""
+        if self._json_log is None or not events:
+            return
+        why = ""
+        try:
+            self._json_log.append(events)
+        except OSError as error:
+            why = f"lines are missing in the JSON log: {error.strerror or error}"
+            if why != self._json_why:
+                log.error("%s (%s)", why, error.filename)
+        self._json_why = why
 
     def _find_position(self) -> int:
         """How far the database has come. What lies before it in the spool does not wait."""
         first = self._spool.first
         with self._database.read() as session:
             known = position_of(session, self._spool.id)
-        if known is not None and known > self._spool.end:
+        if known is not None and known > self._found_end:
             log.warning("the database knows more of the spool than the spool: all that is in it is written again")
             known = None
         position = max(first, known or 0)

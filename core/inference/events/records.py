@@ -57,9 +57,9 @@ def of_change(event: str, fields: Mapping[str, object]) -> Record:
 
 
 def changed(record: Record) -> dict[str, Any]:
-    """The fields of a change as an event has them."""
+    """The fields of a change as an event has them, without those that only a newer version knows."""
     event = Event.model_validate({**_BLANK.model_dump(), **record.fields})
-    return {name: getattr(event, name) for name in record.fields}
+    return {name: getattr(event, name) for name in record.fields if name in Event.model_fields}
 
 
 def encoded(record: Record) -> bytes:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 
@@ -89,19 +89,26 @@ class Retention:
 
     def _remove_events(self) -> int:
         """Events of days that are long over; what the statistics say of those days is kept. Protected ones stay."""
-        day = (_now() - timedelta(days=self._settings.events_days)).astimezone(self._statistics.zone).date()
-        old = (EventRow.started < self._statistics.start(day), EventRow.protected.is_(False))
-        with self._database.read() as session:
-            if session.scalar(select(EventRow.id).where(*old).limit(1)) is None:
-                return 0
-
-        def work(session: Session) -> int:
-            self._statistics.keep(session, before=day)
-            return len(session.execute(delete(EventRow).where(*old).returning(EventRow.id)).all())
-
-        removed = self._database.write(work)
-        logger.info("%d events from before %s were removed; their statistics stay", removed, day)
+        first_kept = (_now() - timedelta(days=self._settings.events_days)).astimezone(self._statistics.zone).date()
+        removed = 0
+        while (day := self._oldest_day()) is not None and day < first_kept and not self._stop.is_set():
+            removed += self._database.write(partial(self._remove_day, day))  # by the day: others want to write, too
+        if removed:
+            logger.info("%d events from before %s were removed; their statistics stay", removed, first_kept)
         return removed
+
+    def _oldest_day(self) -> date | None:
+        """Of what is not protected."""
+        oldest = select(EventRow.started).where(EventRow.protected.is_(False)).order_by(EventRow.started, EventRow.id)
+        with self._database.read() as session:
+            started = session.scalar(oldest.limit(1))
+        return started and started.astimezone(self._statistics.zone).date()
+
+    def _remove_day(self, day: date, session: Session) -> int:
+        self._statistics.keep(session, day)
+        over = EventRow.started < self._statistics.start(day + timedelta(days=1))
+        gone = delete(EventRow).where(over, EventRow.protected.is_(False)).returning(EventRow.id)
+        return len(session.execute(gone).all())
 
     def _remove_files(self) -> Removed:
         now = _now()
@@ -137,7 +144,7 @@ class Retention:
     def _remove(self, media: list[_Media], why: str) -> None:
         """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes.
 
-        On a full disk the database may say so only once they are gone.
+        On a full disk SQLite may say so only once they are gone.
         """
         for at in range(0, len(media), STEP):
             step = media[at : at + STEP]
@@ -145,6 +152,8 @@ class Retention:
             try:
                 self._database.write(mark)
             except DatabaseError:
+                if not self._database.full:
+                    raise
                 _unlink(step)
                 self._database.write(mark)
             _unlink(step)

@@ -60,12 +60,14 @@ class Spool:
         self._lock = threading.Lock()  # _waiting, _writing, _segments
         self._files = threading.Lock()  # the open segment
         self._file: int | None = None
+        self._hold: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._hold: int | None = _hold(folder)
+            self._hold = _hold(folder)
             self.id = _identity(folder)
             self._segments = [_found(path) for path in sorted(folder.glob("*.spool"))]
         except OSError as error:
+            self.close()
             raise self._refusal(error) from error
         self._end = max((segment.end for segment in self._segments), default=0)
 
@@ -121,8 +123,8 @@ class Spool:
                 segment.path.rename(segment.path.with_suffix(".damaged"))
             else:
                 segment.path.unlink(missing_ok=True)
-        with self._lock:
-            self._segments = [segment for segment in self._segments if segment not in done]
+            with self._lock:
+                self._segments.remove(segment)
 
     def set_aside(self, line: bytes) -> Path:
         """Keep a line that the database refuses in a file for people; returns the file. Raises OSError."""

@@ -39,16 +39,11 @@ class DailyStatistics:
         wanted = [day for day in found if cameras is None or day.camera in cameras]
         return Statistics(zone=self.zone.key, days=sorted(wanted, key=lambda day: (day.date, day.camera)))
 
-    def keep(self, session: Session, before: date) -> None:
-        """Keep what is known of the days before `before`, whose events are to go. A day kept earlier stays as it is."""
-        oldest = session.scalar(select(func.min(EventRow.started)))
-        if oldest is None:
-            return
-        first, last = oldest.astimezone(self.zone).date(), before - timedelta(days=1)
-        gone = {day.date for day in self._kept(session, first, last)}
-        for day in self._counted(session, first, last):
-            if day.date not in gone:
-                session.add(DailyStatisticsRow(zone=self.zone.key, **day.model_dump()))
+    def keep(self, session: Session, day: date) -> None:
+        """Keep what is known of a day whose events are to go. One that was kept earlier stays as it is."""
+        if not any(self._kept(session, day, day)):
+            for counted in self._counted(session, day, day):
+                session.add(DailyStatisticsRow(zone=self.zone.key, **counted.model_dump()))
 
     def start(self, day: date) -> datetime:
         """The first instant of a day, in UTC; where clocks jump over midnight, the one they jump to."""

@@ -69,8 +69,8 @@ class EventStore:
             return [event_of(row) for row in session.scalars(changed)]
 
         self._logger.flush(FLUSH_SECONDS)  # a person may be faster than the next batch
-        events = self._database.write(work)
-        self._logger.publish(events)
+        events = self._logger.write(work)
+        self._database.settle()  # what somebody protected must still be so after a power cut
         return events
 
 

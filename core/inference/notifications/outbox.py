@@ -13,7 +13,6 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.inference.database.engine import Database
-from core.inference.database.errors import DatabaseError
 from core.inference.database.models import OutboxRow
 from core.inference.events.ids import new_id
 from core.inference.notifications.addresses import shown
@@ -58,11 +57,7 @@ class Outbox:
             return sum(_place(session, rule, channel, event, now) for rule in rules for channel in rule.channels)
 
         messages = self._database.write(work)
-        try:
-            self._database.settle()  # what the event then says was done must survive a power cut, too
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise DatabaseError(f"Database {self._database.url_shown}", why, "look at the disk's health") from error
+        self._database.settle()  # what the event then says was done must survive a power cut, too
         return messages
 
     def waiting(self) -> list[Waiting]:
@@ -167,7 +162,9 @@ def _place(session: Session, rule: RuleRequest, channel: Channel, event: Event, 
     was not tried yet (its channel does not answer) takes in whatever comes.
     """
     key = _key(rule, channel, event)
-    newest = select(OutboxRow).where(OutboxRow.dedup_key == key).order_by(OutboxRow.created.desc(), OutboxRow.id.desc())
+    before_clock_was_set_back = OutboxRow.created > now  # such a message looks like the newest until that time comes
+    order = (before_clock_was_set_back, OutboxRow.created.desc(), OutboxRow.id.desc())
+    newest = select(OutboxRow).where(OutboxRow.dedup_key == key).order_by(*order)
     rows = session.scalars(newest.limit(_LOOKED_BACK)).all()
     if any(event.id in row.body["events"] for row in rows):
         return False

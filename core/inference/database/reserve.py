@@ -1,0 +1,48 @@
+"""A little room kept on SQLite's disk, without which the database could not even be opened once that disk is full.
+
+Then nobody would watch the cameras, and nobody would remove the old clips that fill it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+BYTES = 1 << 20  # SQLite wants 32 KiB for its index of the log, and some for the log itself
+PLENTY = 32 * BYTES  # with less free it would take from others what it is kept for
+
+
+def is_full(file: Path) -> bool:
+    """Whether the database's disk has next to no room."""
+    return shutil.disk_usage(file.parent).free < BYTES
+
+
+def keep(file: Path) -> None:
+    """Put the room aside where there is plenty."""
+    place = _place(file)
+    with suppress(OSError):  # another time
+        if not place.exists() and shutil.disk_usage(file.parent).free > PLENTY:
+            handle = os.open(place, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, BYTES)
+            finally:
+                os.close(handle)
+
+
+def give_up(file: Path) -> bool:
+    """Let the database have it when the disk is full; False when it is not, or nothing was put aside."""
+    place = _place(file)
+    if not is_full(file) or not place.exists():
+        return False
+    logger.error("the disk of %s is full: the room kept for that is used now", file)
+    place.unlink()
+    return True
+
+
+def _place(file: Path) -> Path:
+    return file.with_name(f"{file.name}.reserve")
