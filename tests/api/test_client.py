@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 from pydantic import SecretStr
 
 from core.errors import InputError, XaivaError
+from core.inference.accounts import access_token, accounts
 from core.inference.schemas import API_VERSION, Role, UserRequest, UserUpdate
 from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import NotLoggedIn, OtherVersion, ServiceClient, ServiceError, Session
 from tests.api.conftest import PASSWORD
-from tests.api.serving import TOKEN, Running
+from tests.api.serving import TOKEN, Running, served
 
 
 def person(running: Running, file: Path, *, token: str = TOKEN) -> ServiceClient:
@@ -67,6 +69,33 @@ def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> 
     aged(file)
     assert client.me().name == "viewer"
     assert json.loads(file.read_text())["tokens"]["refresh"] != before.refresh
+
+
+def test_a_stream_goes_on_when_its_access_token_ends(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in (access_token, accounts):
+        monkeypatch.setattr(where, "LIFETIME", 1)
+    file = tmp_path / "session.json"
+    client = person(running, file)
+    before = client.login("viewer", PASSWORD).refresh
+    stream, deadline = client.stream(0.2), time.monotonic() + 30
+    next(stream)
+    opened = json.loads(file.read_text())["tokens"]["refresh"]
+    while json.loads(file.read_text())["tokens"]["refresh"] == opened:
+        assert next(stream).cameras
+        assert time.monotonic() < deadline
+    assert opened != before
+    stream.close()
+
+
+def test_a_stream_that_the_service_ends_is_said(tmp_path: Path) -> None:
+    with served(tmp_path) as one:
+        stream = one.client().stream(0.2)
+        next(stream)
+        one.server.close_streams()
+        with pytest.raises(ServiceError, match="it ended the stream"):
+            list(stream)
 
 
 def test_an_access_token_that_is_refused_early_is_renewed_once(running: Running, tmp_path: Path) -> None:
