@@ -14,7 +14,7 @@ import pytest
 
 from core.inference.events.ids import new_id
 from core.inference.incidents import incidents as incidents_module
-from core.inference.incidents import saving
+from core.inference.incidents import saving, unfinished
 from core.inference.schemas import (
     AlertKind,
     AnalysisState,
@@ -131,6 +131,22 @@ def test_nonsense_and_a_switched_off_analyser_end_as_failed_with_the_reason(run:
     event = two.event(pending, lambda event: event.analysis.state is AnalysisState.FAILED)
     assert "switched off" in event.analysis.why
     assert two.event(two.decide(), finished).analysis.state is AnalysisState.NONE
+
+
+def test_however_many_analyses_nobody_will_make_any_more_all_are_given_up(
+    run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "MOST", 2)
+    one = run(analyser="openai", analyser_url="http://127.0.0.1:9").start()
+    ids = [one.decide() for _ in range(7)]
+    for ident in ids:
+        one.incidents.ended(ident, datetime.now(timezone.utc), 0.9, None)
+        event = one.event(ident, lambda event: finished(event) and event.ended)
+        assert event.analysis.state is AnalysisState.PENDING
+    one.stop()
+    two = run().start()
+    for ident in ids:
+        two.event(ident, lambda event: event.analysis.state is AnalysisState.FAILED)
 
 
 def test_without_analysis_asked_for_nobody_is_asked(run: Make) -> None:

@@ -99,9 +99,8 @@ class Aftercare:
             if event is not None and event.response_time is None and not self._incidents.under_way(ident):
                 camera = self._camera(event.camera)
                 self._incidents.run_flow_late(event, camera.flow if camera else DEFAULT_NAME)
-        for ident in unfinished.unanswered(self._database, _EVER):
-            self._give_up_hopeless(ident)
-        return max(len(cut_off), len(without)) < unfinished.MOST
+        given_up = sum(self._give_up_hopeless(ident) for ident in unfinished.unanswered(self._database, _EVER))
+        return max(len(cut_off), len(without), given_up) < unfinished.MOST
 
     def _end(self, ident: str) -> None:
         """An event that went on when the service was killed ended then; its clip is as long as it got."""
@@ -124,17 +123,16 @@ class Aftercare:
 
     def _complete(self) -> None:
         """Ask about events whose analysis is still to come, as many as the analyser has room for."""
-        if not (room := self._analyser.room()):
-            return
+        room = self._analyser.room()
         for ident in unfinished.unanswered(self._database, datetime.now(timezone.utc) - 2 * WORTH_TELLING):
             if self._incidents.under_way(ident) or self._give_up_hopeless(ident):
                 continue
+            if not room:
+                return
             event = self._logger.get(ident)
             if event is not None and event.analysis.state is AnalysisState.PENDING:
                 self._incidents.ask_late(event)
                 room -= 1
-            if not room:
-                return
 
     def _give_up_hopeless(self, ident: str) -> bool:
         """Mark an event that nobody will analyse any more; False when there is still hope."""
