@@ -90,7 +90,7 @@ class InferenceService:
         self._version = own_version()
         self._started, self._began = time.time(), time.monotonic()
         self._ready = False
-        self._changes = threading.Lock()  # database and cameras change together
+        self._changes: dict[str, threading.Lock] = {}  # by camera: database and camera change together
         self._finding = threading.Lock()  # the finder of persons is called by one thread at a time
         self._restore(given)
 
@@ -176,7 +176,7 @@ class InferenceService:
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
         """Add a camera and keep it over a restart. Raises as `MultiCameraManager.add` and `CameraStore.put`."""
-        with self._changes:
+        with self._changing(request.id):
             status = self.cameras.add(request)
             try:
                 self.camera_store.put(request)
@@ -187,7 +187,7 @@ class InferenceService:
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
         """Change a camera, now and after a restart. Raises as `MultiCameraManager.update` and `CameraStore.put`."""
-        with self._changes:
+        with self._changing(request.id):
             before = self.cameras.get(request.id).request
             status = self.cameras.update(request)
             try:
@@ -199,8 +199,8 @@ class InferenceService:
 
     def remove_camera(self, camera: str) -> None:
         """Stop a camera and forget it; its events stay. Raises UnknownCamera, and as `CameraStore.drop`."""
-        with self._changes:
-            self.cameras.get(camera)
+        self.cameras.get(camera)
+        with self._changing(camera):
             self.camera_store.drop(camera)
             self.cameras.remove(camera)
             self.learning.drop(camera)
@@ -215,6 +215,10 @@ class InferenceService:
         self.learning.cancel(camera)
 
     # -- how its rooms meet -----------------------------------------------------------------------------------------
+
+    def _changing(self, camera: str) -> threading.Lock:
+        """One change of a camera at a time; one whose model is being loaded holds up no other camera."""
+        return self._changes.setdefault(camera, threading.Lock())
 
     def _restore(self, given: Iterable[CameraRequest]) -> None:
         self.camera_store.take_over(self.settings.data / OLD_CAMERAS)

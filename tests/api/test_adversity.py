@@ -19,9 +19,10 @@ from core.inference import server
 from core.inference.accounts.passwords import AT_ONCE, WAITING, Passwords
 from core.inference.api import events as api_events
 from core.inference.api import sse
-from core.inference.schemas import Event, UserRequest
+from core.inference.models.motion import MotionDetector
+from core.inference.schemas import CameraRequest, Event, UserRequest
 from core.service_client import ServiceClient, ServiceError
-from tests.api.conftest import Events
+from tests.api.conftest import NOWHERE, Events
 from tests.api.serving import TOKEN, Running, served
 from tests.support.postgres import postgres_server
 
@@ -51,6 +52,28 @@ def test_a_flood_of_logins_holds_up_nobody_else(
         assert not looking.acquire(blocking=False)
         release.set()
         assert {answer.result(90).status_code for answer in answers} == {401}
+
+
+def test_a_model_that_loads_for_long_holds_up_no_change_of_another_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading, loaded = threading.Event(), threading.Event()
+
+    def slow(_self: MotionDetector) -> None:
+        loading.set()
+        assert loaded.wait(60)
+
+    monkeypatch.setattr(MotionDetector, "load", slow)
+    with served(tmp_path) as one, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.client().add_camera, CameraRequest(id="slow", source=NOWHERE))
+        try:
+            assert loading.wait(30)
+            client = one.client()
+            client.add_camera(CameraRequest(id="other", source=NOWHERE, enabled=False))
+            client.remove_camera("other")
+        finally:
+            loaded.set()
+        assert waiting.result(30).id == "slow"
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nHost: ", LOGIN_BEGUN], ids=["silent", "head", "body"])
