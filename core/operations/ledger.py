@@ -21,7 +21,7 @@ from core.operations import processes, sql
 from core.operations.database import connect_read_only, explained, shared_connection, transaction
 from core.operations.kinds import KINDS
 from core.operations.leftovers import remove_leftovers
-from core.operations.log import LogReader, tail
+from core.operations.log import LogReader, draft, tail
 from core.operations.model import Busy, Event, Failure, Operation, State, Update
 from core.operations.spawn import spawn
 from core.progress import Stage, StageState
@@ -270,7 +270,8 @@ class Ledger:
                 return  # someone else was faster
             processes.kill_holders(row["token"])
             remove_leftovers(self.site, row["key"], row["temporary"])
-            operation_file(self.site, row["id"], ".reserve").unlink(missing_ok=True)
+            for path in (operation_file(self.site, row["id"], ".reserve"), draft(self.log_path(row["id"]))):
+                path.unlink(missing_ok=True)
             values = {
                 "id": row["id"],
                 "attempt": row["attempt"],

@@ -27,6 +27,11 @@ _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
 
 
+def draft(path: Path) -> Path:
+    """Where a log is written anew, without its middle."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+
+
 class LogWriter:
     """Appends lines to `path` and keeps it within `limit` bytes. A full disk loses lines, says so, and ends nothing."""
 
@@ -77,7 +82,7 @@ class LogWriter:
             marker = (
                 f"--:--:--\t\t[{dropped} bytes left out here to keep this log within {self._limit} bytes]\n".encode()
             )
-            beside = self._path.with_name(f"{TEMPORARY_PREFIX}{self._path.name}")
+            beside = draft(self._path)
             try:
                 beside.unlink(missing_ok=True)
                 with open(beside, "xb") as file:

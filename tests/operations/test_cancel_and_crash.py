@@ -19,6 +19,7 @@ from core.files import TEMPORARY_PREFIX
 from core.operations import processes, spawn
 from core.operations.database import shared_connection
 from core.operations.ledger import Ledger
+from core.operations.log import draft
 from core.operations.model import State
 from core.progress import StageState
 from core.site import Site
@@ -144,6 +145,7 @@ def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Led
     operation = ledger.start(kind, "thing")
     pid = int(first_line(ledger, operation, f"{kind}" if kind == "deaf" else "waiting").split()[-1])
     operation = ledger.get(operation.id)
+    draft(Path(operation.log)).touch()  # killed while it left out the middle of a long log
     os.kill(operation.pid, signal.SIGKILL)
     until(lambda: not processes.alive(operation.pid, processes.start_time(operation.pid)), "the death")
     crashed = ledger.get(operation.id)
