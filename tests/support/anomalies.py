@@ -1,17 +1,22 @@
-"""Anomalies composed into real street video, by kind: what stands, moves or happens there that never did before."""
+"""Anomalies composed into real video, by kind: what stands, moves or happens there that never did before.
+
+Made for the street of `tests.support.street`; the places are the same shares of any other picture.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.support.street import FRAME, Rgb, still
+from tests.support.street import FRAME, Rgb, still, street
 
 Composer = Callable[[Sequence[Rgb], int, np.random.Generator], list[Rgb]]
 Field = NDArray[np.float32]  # height x width
 
+STREET = (768, 576)  # pixels: width and height
 ROAD = ((140, 210), (330, 250), (480, 330), (620, 300), (560, 390))  # x, y of places on the paths
 GROUND = (*ROAD, (120, 380), (260, 440), (400, 500), (90, 150))  # and on the lawns
 WALKER = (slice(214, 312), slice(250, 288))  # someone in the video's first picture: rows, columns
@@ -30,7 +35,7 @@ def vehicle(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list
 
 def person_lying(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list[Rgb]:
     """Someone of the video lies on the ground: cut out and turned by 90 degrees."""
-    sprite, alpha = _walker(frames)
+    sprite, alpha = _walker()
     return _pasted(frames, begin, np.rot90(sprite), GROUND[rng.integers(len(GROUND))], np.rot90(alpha))
 
 
@@ -45,7 +50,7 @@ def smoke(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list[R
     """A grey cloud rises from one place and grows for seven seconds."""
     height, width = frames[0].shape[:2]
     noise = _clouds(rng, height, 2 * width)
-    x, y = ROAD[rng.integers(len(ROAD))]
+    x, y = _at(ROAD[rng.integers(len(ROAD))], frames[0])
     rows, columns = np.mgrid[0:height, 0:width]
     out = list(frames[:begin])
     for step, frame in enumerate(frames[begin:]):
@@ -119,7 +124,8 @@ def _pasted(
     height, width = sprite.shape[:2]
     if alpha is None:
         alpha = _blur(np.pad(np.ones((height - 2, width - 2), np.float32), 1)[..., None], 3)[..., 0]
-    left, top = place[0] - width // 2, place[1] - height
+    middle, bottom = _at(place, frames[0])
+    left, top = middle - width // 2, bottom - height
     inside = (slice(top, top + height), slice(left, left + width))
     out = list(frames[:begin])
     for frame in frames[begin:]:
@@ -129,12 +135,17 @@ def _pasted(
     return out
 
 
-def _walker(frames: Sequence[Rgb]) -> tuple[Rgb, Field]:
-    """Someone cut out of the video's first picture, by the difference from the empty street."""
-    from tests.support.street import street
+def _at(place: tuple[int, int], frame: Rgb) -> tuple[int, int]:
+    """That place of the street in a picture of another size."""
+    return place[0] * frame.shape[1] // STREET[0], place[1] * frame.shape[0] // STREET[1]
 
-    first = street(0, FRAME)[0][WALKER].astype(np.float32)
-    empty = np.median(np.stack([frame[WALKER] for frame in frames[::4]]), axis=0)
+
+@cache
+def _walker() -> tuple[Rgb, Field]:
+    """Someone cut out of the street's first picture, by the difference from the empty street."""
+    frames = [frame[WALKER] for frame in street(0, 30)[::4]]
+    first = frames[0].astype(np.float32)
+    empty = np.median(np.stack(frames), axis=0)
     mask = (np.abs(first - empty).max(axis=2) > 30).astype(np.float32)
     return first.astype(np.uint8), np.clip(1.5 * _blur(mask[..., None], 3)[..., 0], 0, 1)
 

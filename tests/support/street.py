@@ -1,4 +1,4 @@
-"""Real street video for measuring detectors: `vtest.avi` of the Debian package opencv-doc, 79 s of a street camera.
+"""Real video for measuring detectors, above all `vtest.avi` of the Debian package opencv-doc: 79 s of a street camera.
 
 People walk on the paths; from `LAWN` on one also crosses the lawn, where nobody was before: an anomaly nobody composed.
 """
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from core.inference.cameras.picture import convert
 
 PACKAGE = "opencv-doc"
-RATE = 5  # frames a second that are used; the video has 10
-FRAME = 1 / RATE  # seconds
+FRAME = 0.2  # seconds between two pictures that are used
+WIDTH = 768  # pixels of a picture
 LAWN = (51.0, 74.0)  # seconds of the video: someone is on the lawn
 
 Rgb = NDArray[np.uint8]  # height x width x 3
@@ -45,16 +45,20 @@ def needed(name: str) -> Path:
 
 
 def street(start: float, end: float) -> list[Rgb]:
-    """The pictures of those seconds of the street, 768 x 576, `RATE` a second."""
-    pictures = []
-    with av.open(str(needed("vtest.avi"))) as container:
-        stream = container.streams.video[0]
-        step = round(float(stream.average_rate or RATE) / RATE)
-        for index, frame in enumerate(container.decode(stream)):
-            if index >= end * RATE * step:
+    """The pictures of those seconds of the street, 768 x 576."""
+    return pictures_of(needed("vtest.avi"), start, end)
+
+
+def pictures_of(video: Path, start: float, end: float) -> list[Rgb]:
+    """The pictures of those seconds of a video, one each `FRAME`, `WIDTH` wide."""
+    pictures: list[Rgb] = []
+    with av.open(str(video)) as container:
+        for frame in container.decode(video=0):
+            seconds = (frame.time or 0.0) + 1e-3  # a container rounds its times
+            if seconds >= end:
                 break
-            if index % step == 0 and index >= start * RATE * step:
-                pictures.append(np.asarray(frame.to_ndarray(format="rgb24")))
+            if seconds >= start + len(pictures) * FRAME:
+                pictures.append(convert(frame, WIDTH, round(WIDTH * frame.height / frame.width), "rgb24"))
     return pictures
 
 
