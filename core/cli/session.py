@@ -76,7 +76,7 @@ def preset_argument(command: Command) -> Command:
 
 def confirm(question: str, yes: bool) -> None:
     """Ask before what destroys, with No as the default. Without a terminal only `--yes` goes on."""
-    if not yes and not click.confirm(question, default=False):
+    if not yes and not click.confirm(question, default=False, err=True):  # the standard output is for documents
         raise click.Abort()
 
 

@@ -6,7 +6,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -96,15 +96,20 @@ class Wire:
     def streamed(
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], silence: float
     ) -> Iterator[httpx.Response]:
-        """An answer whose body is read piece by piece; `silence` seconds without one are an error."""
+        """As `send`, an answer whose body is read piece by piece; `silence` seconds without one are an error."""
         import httpx
 
         limits = httpx.Timeout(self._timeout, read=silence)
-        said = {**_authorisation(self.bearer()), **headers}
-        with (
-            self.explained(),
-            self._http().stream("GET", path, params=dict(query), headers=said, timeout=limits) as response,
-        ):
+
+        def opened(bearer: str) -> AbstractContextManager[httpx.Response]:
+            said = {**_authorisation(bearer), **headers}
+            return self._http().stream("GET", path, params=dict(query), headers=said, timeout=limits)
+
+        with self.explained(), ExitStack() as answers:
+            bearer = self.bearer()
+            response = answers.enter_context(opened(bearer))
+            if response.status_code == 401 and (renewed := self._renewed_after(bearer)):
+                response = answers.enter_context(opened(renewed))
             if not response.is_success:
                 response.read()
             yield self.accepted(response)

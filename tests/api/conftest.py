@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -86,17 +86,3 @@ def events(running: Running) -> Events:
     found = Events(put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4))
     assert running.service.logger.flush(30)
     return found
-
-
-@pytest.fixture
-def wait_for() -> Callable[[Callable[[], object]], None]:
-    """Wait until something holds, at most half a minute."""
-    import time
-
-    def wait(holds: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
-        while not holds():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    return wait

@@ -6,6 +6,7 @@ import json
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -98,14 +99,18 @@ def test_a_stream_that_the_service_ends_is_said(tmp_path: Path) -> None:
             list(stream)
 
 
-def test_an_access_token_that_is_refused_early_is_renewed_once(running: Running, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ask", [ServiceClient.cameras, lambda client: next(client.stream())], ids=["once", "stream"])
+def test_an_access_token_that_is_refused_early_is_renewed_once(
+    running: Running, tmp_path: Path, ask: Callable[[ServiceClient], object]
+) -> None:
     file = tmp_path / "session.json"
     client = person(running, file)
     client.login("viewer", PASSWORD)
     kept = json.loads(file.read_text())
     kept["tokens"]["access"] = "of another time"
     file.write_text(json.dumps(kept))
-    assert client.me().name == "viewer"
+    assert ask(client)
+    assert json.loads(file.read_text())["tokens"]["access"] != "of another time"
 
 
 def test_many_who_share_a_login_renew_it_once(running: Running, tmp_path: Path) -> None:

@@ -121,8 +121,8 @@ def test_a_cameras_life(served: Here, camera: str, tmp_path: Path) -> None:
     assert good(served("camera", "stop", "hall", "--json"))["camera"]["state"] == "stopped"
     assert good(served("camera", "start", "hall", "--json"))["camera"]["state"] != "stopped"
     good(served("camera", "restart", "hall", "--json"))
-    unasked = served("camera", "remove", "hall", stdin="n\n")
-    assert unasked.code == 130
+    unasked = served("camera", "remove", "hall", "--json", stdin="n\n")
+    assert unasked.code == unasked.document["error"]["exit_code"] == 130
     good(served("camera", "remove", "hall", "--yes", "--json"))
     assert served("camera", "list", "--json").document == {"cameras": []}
     assert served("camera", "remove", "hall", "--yes").code == 2
