@@ -89,6 +89,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a thin line"),
     Action("app.login", "f4", "Log in to the service", help="As another user; the login is kept in the site"),
     Action("app.logout", "f6", "Log out of the service", help="The service's token from .env counts again"),
+    Action(
+        "app.password", "f7", "Change my password", help="Of who is logged in; ends their other logins", changes=True
+    ),
     Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Leave the console; operations go on without it"),
     Action("app.redraw", "ctrl+l", "Draw again", help="When something else wrote over the screen"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),
@@ -157,8 +160,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("events.filter", "f", "Filter", "Filter", "Camera, type, priority, score, time, text, order"),
     Action("events.large", "enter", "Large picture", help="The event's picture as large as the terminal"),
     Action("events.picture", "v", "Picture now", "Picture", "Fetch it again: how a thin line gets any"),
-    Action("events.clip", "s", "Save the clip", "Clip", "Into a file, whole or not at all"),
-    Action("events.export", "x", "Export", "Export", "The marked, else all the filter finds, as CSV or JSON"),
+    Action("events.clip", "s", "Save the clip", "Clip", "Into a file, whole or not at all", changes=True),
+    Action(
+        "events.export", "x", "Export", "Export", "The marked, else all the filter finds, as CSV or JSON", changes=True
+    ),
     Action("events.protect", "p", "Protect or release", "Protect", "Keep its clip when older ones go", changes=True),
     # statistics
     Action("statistics.range", "d", "Days shown", "Days", "7, 30 or 90"),

@@ -221,6 +221,25 @@ class XaivaApp(FrameDifference, App[int]):
 
         self.push_screen(LoginDialog(self.site))
 
+    def action_password(self) -> None:
+        """Of who is logged in."""
+        from tui.screens.password import PasswordDialog
+
+        def ask(name: str) -> None:
+            if not name:
+                self.notify("nobody is logged in here: F4 logs in")
+                return
+            words = f"{name}: the password is changed; every other login of theirs has ended"
+            dialog = PasswordDialog(f"Change the password of {name}", self.site)
+            self.push_screen(dialog, lambda changed: self.notify(words) if changed else None)
+
+        self.background(self.service.logged_in, ask)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide from visitors what changes anything."""
+        named = BY_ID.get(f"app.{action}")
+        return not (named is not None and named.changes and self.read_only) and super().check_action(action, parameters)
+
     def action_logout(self) -> None:
         """End the login; the service's token, if the site has one, counts again."""
 

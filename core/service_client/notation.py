@@ -36,7 +36,7 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
 
 def _why(error: Mapping[str, Any]) -> str:
     """What pydantic says, for people; what was given is never repeated, for it may be a password."""
-    if "min_length" in error.get("ctx", {}) and error["loc"][0] == "password":
+    if "min_length" in error.get("ctx", {}) and error["loc"][0] in ("password", "new"):
         return f"it is shorter than {error['ctx']['min_length']} characters"
     why = str(error["msg"]).removeprefix("Value error, ")
     return why[:1].lower() + why[1:]

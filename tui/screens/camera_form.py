@@ -11,11 +11,12 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button
 
+from core.errors import InputError
 from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Transport
 from core.service_client import notation
 from core.site import Site
 from tui.console_app import console_of
-from tui.present.cells import Line, Span, line, wrap
+from tui.present.cells import Line, wrap
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
 
 DETECTORS = ("motion", "memory", "onnx")
@@ -96,16 +97,13 @@ class CameraForm(FieldForm[str]):
     @on(Button.Pressed, "#test")
     def action_test(self) -> None:
         """One attempt to connect; nothing is saved."""
-        from core.errors import InputError
-
         try:
             request = self.request()
         except InputError as error:
             self.explain(error)
             return
-        service = console_of(self).service
-        self.attempt(partial(service.test_camera, request), self._tested)
-        self.say(lambda _: [line(Span(f"connecting, at most {request.timeout:g} s…", "dim"))])
+        work = partial(console_of(self).service.test_camera, request)
+        self.attempt(work, self._tested, f"connecting, at most {request.timeout:g} s…")
 
     def _tested(self, found: ConnectionTest) -> None:
         self.say(partial(_found, found))

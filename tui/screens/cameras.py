@@ -155,8 +155,8 @@ class CamerasScreen(PictureListScreen):
             return
         text = (
             "The camera's pictures of that time count as normal: let nothing unusual happen. Then the detector scores "
+            "with what it learned; until then it scores as before. 0 ends a learning."
         )
-        text += "with what it learned; until then it scores as before. 0 ends a learning."
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 
     def action_suspend(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from textual import on
 from textual.widget import Widget
@@ -56,10 +57,10 @@ class EventFilter(FieldForm[EventQuery]):
         fields: dict[str, object] = {name: value for name in _WORDS if (value := self.value(name))}
         if (score := self.number("score")) is not None:
             fields["minimum_score"] = score
-        if state := self.value("state"):
-            fields["acknowledged"] = DONE.startswith(state)
+        if state := self.choice("state"):
+            fields["acknowledged"] = state == DONE
         fields |= {name: notation.moment(text) for name in ("since", "until") if (text := self.value(name))}
-        order = ORDERS.index(self.value("order")) if self.value("order") in ORDERS else 0
+        order = ORDERS.index(self.choice("order") or ORDERS[0])
         fields |= {"sort": "score" if order >= 2 else "time", "ascending": bool(order % 2)}
         self.dismiss(notation.build(EventQuery, fields))
 
@@ -72,5 +73,5 @@ def _priorities() -> tuple[str, ...]:
     return tuple(one.value for one in Priority)
 
 
-def _moment_words(moment: object) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""  # type: ignore[attr-defined]
+def _moment_words(moment: datetime | None) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""

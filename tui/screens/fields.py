@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -14,12 +14,9 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from core.errors import InputError, XaivaError
-from tui.console_app import console_of
-from tui.present.cells import Span, line, wrap
 from tui.screens.form import Form
 
 T = TypeVar("T")
-W = TypeVar("W")
 YES, NO = "yes", "no"
 
 
@@ -80,26 +77,22 @@ class FieldForm(Form[T]):
         except XaivaError as error:
             self.explain(error)
 
-    def attempt(self, work: Callable[[], W], done: Callable[[W], object]) -> None:
-        """Blocking work in a thread; what fails is said in the form."""
-        self.say(lambda _: [line(Span("asking the service…", "dim"))])
-        console_of(self).background(work, self._unless_left(done), self._unless_left(self.explain))
+    def secret(self, name: str) -> str:
+        """What stands in a field, to the letter: blanks at its ends may be part of a password."""
+        return self.query_one(f"#{name}", Input).value
 
-    def explain(self, error: XaivaError) -> None:
-        """What is wrong, and the remedy."""
-        text = f"{error.what}: {error.why}" if error.why else error.what
-        self.say(
-            lambda width: [
-                *wrap(text, width, "error"),
-                *(wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else []),
-            ]
-        )
+    def choice(self, name: str) -> str:
+        """A field that says one of its known values, "" when it is empty. Raises InputError for anything else."""
+        said, known = self.value(name).lower(), self._known[name]
+        if said and said not in known:
+            raise InputError(name.replace("_", " "), f"there is no “{said}”", f"write one of: {', '.join(known)}")
+        return said
 
     def yes(self, name: str) -> bool:
         """A field that says yes or no. Raises InputError for anything else."""
-        said = self.value(name).lower()
-        if said not in (YES, NO):
-            raise InputError(name.replace("_", " "), f"“{said}” is neither yes nor no", "write yes or no")
+        said = self.choice(name)
+        if not said:
+            raise InputError(name.replace("_", " "), "it is empty", "write yes or no")
         return said == YES
 
     def number(self, name: str) -> float | None:
@@ -126,6 +119,3 @@ class FieldForm(Form[T]):
                 box.value = value
 
         self.app.push_screen(Pick(str(box.id).replace("_", " "), known, box.value), picked)
-
-    def _unless_left(self, then: Callable[[W], object]) -> Callable[[W], object]:
-        return lambda value: then(value) if self.is_attached else None

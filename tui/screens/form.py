@@ -1,4 +1,4 @@
-"""What the dialogs with fields share: labels, fields, a place for what is wrong, two buttons."""
+"""What the dialogs with fields share: labels, fields, work done once at a time, a place for what is wrong, buttons."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label
 
+from core.errors import Cancelled, XaivaError
 from tui.console_app import console_of
-from tui.present.cells import Line
+from tui.present.cells import Line, Span, line, wrap
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Form(ModalScreen[T]):
         super().__init__()
         self._title = title
         self.site = site
+        self.busy = False  # while `attempt` works
 
     def fields(self) -> Iterable[Widget]:
         """The fields."""
@@ -78,8 +80,39 @@ class Form(ModalScreen[T]):
         panel.show(formatter, state)
 
     def background(self, work: Callable[[], W], done: Callable[[W], object]) -> None:
-        """Blocking work in a thread."""
-        console_of(self).background(work, done)
+        """Blocking work in a thread; `done` is not called for a form that was left meanwhile."""
+        console_of(self).background(work, lambda result: done(result) if self.is_attached else None)
+
+    def attempt(self, work: Callable[[], W], done: Callable[[W], object], words: str = "asking…") -> None:
+        """What the form is for, in a thread; asked for twice it is done once. What fails is said in the form."""
+        if self.busy:
+            return
+        self.busy = True
+        self.say(lambda _: [line(Span(words, "dim"))])
+
+        def succeeded(result: W) -> None:
+            self.busy = False
+            if self.is_attached:
+                done(result)
+
+        def failed(error: XaivaError) -> None:
+            self.busy = False
+            if self.is_attached:
+                self.explain(error)
+            elif not isinstance(error, Cancelled):
+                console_of(self).show_error(error)
+
+        console_of(self).background(work, succeeded, failed)
+
+    def explain(self, error: XaivaError) -> None:
+        """What is wrong, and the remedy."""
+        text = f"{error.what}: {error.why}" if error.why else error.what
+        self.say(
+            lambda width: [
+                *wrap(text, width, "error"),
+                *(wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else []),
+            ]
+        )
 
     @on(Button.Pressed, "#submit")
     @on(Input.Submitted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from core.presets.model import Preset
 from core.site import Site
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
-from tui.screens.form import Form
+from tui.screens.form import Form, T
 from tui.widgets.tick import Tick
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Launch(Form[None]):
         super().__init__(f"Launch {name}", site)
         self._preset_name = name
         self._preset = preset
+        self._asked: Callable[[], object] | None = None  # the newest look at what is in the way
 
     def fields(self) -> Iterable[Widget]:
         """What will be started, and three choices."""
@@ -54,12 +55,9 @@ class Launch(Form[None]):
     def _is_on(self, name: str) -> bool:
         return self.query_one(f"#{name}", Checkbox).value
 
-    def _preflight(self) -> None:
-        from core.containers.launch import preflight
-
-        self.say(lambda _: [line(Span("asking the engine…", "dim"))])
-        look = partial(
-            preflight,
+    def _as_chosen(self, work: Callable[..., T]) -> Callable[[], T]:
+        return partial(
+            work,
             self.site,
             self._preset_name,
             self._preset,
@@ -67,29 +65,24 @@ class Launch(Form[None]):
             create_folders=self._is_on("folders"),
             dev=self._is_on("dev"),
         )
-        self.background(look, self._found)
+
+    def _preflight(self) -> None:
+        from core.containers.launch import preflight
+
+        self.say(lambda _: [line(Span("asking the engine…", "dim"))])
+        self._asked = look = self._as_chosen(preflight)
+        self.background(look, lambda found: self._found(found) if self._asked is look else None)
 
     def _found(self, findings: list[Finding]) -> None:
-        if self.is_attached:
-            self.say(partial(present_findings.lines, findings, none="nothing is in the way"))
+        self.say(partial(present_findings.lines, findings, none="nothing is in the way"))
 
     def submit(self) -> None:
         """Start it."""
         from core.containers.launch import launch
 
-        start = partial(
-            launch,
-            self.site,
-            self._preset_name,
-            self._preset,
-            replace=self._is_on("replace"),
-            create_folders=self._is_on("folders"),
-            dev=self._is_on("dev"),
-        )
-        self.say(lambda _: [line(Span("starting…", "accent"))])
-        self.background(start, self._started)
+        self._asked = None  # what is in the way is told by the start from now on
+        self.attempt(self._as_chosen(launch), self._started, "starting…")
 
     def _started(self, container: Container) -> None:
         self.app.notify(f"{container.name} was started; watch it with 5", title="Launched")
-        if self.is_attached:
-            self.dismiss(None)
+        self.dismiss(None)

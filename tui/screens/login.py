@@ -33,7 +33,7 @@ class LoginDialog(FieldForm[str]):
 
     def send(self) -> None:
         """Ask the service."""
-        name, password = self.value("user"), self.query_one("#password").value  # type: ignore[attr-defined]
+        name, password = self.value("user"), self.secret("password")
         service = console_of(self).service
         self.attempt(lambda: service.login(name, password), self._done)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from core.errors import Cancelled, XaivaError
+from core.errors import Cancelled, InputError, XaivaError
 from core.site import Site
-from tui.console_app import console_of
 from tui.present.cells import Line, Span, line, wrap
 from tui.present.figures import bar
 from tui.screens.fields import Field, FieldForm
@@ -30,35 +30,43 @@ class SaveFile(FieldForm[Path]):
         self._words = words
         self._progress = (0, 0)
         self._stop = False
-        self._writing = False
         self._replace: Path | None = None
 
     def lines(self) -> Sequence[Field]:
         """Where to; from the site's folder on."""
         return (Field("path", "File", f"exports/{self._proposed}"),)
 
+    def on_mount(self) -> None:
+        """Show how far it is while it is written."""
+        super().on_mount()
+        self.set_interval(LOOK, self._look)
+
     def send(self) -> None:
         """Write it; a file that is there is replaced only when asked a second time."""
-        if self._writing:
-            return
-        path = self.site.root / Path(self.value("path")).expanduser()
-        if path.is_dir():
-            raise XaivaError(f"{path}", "that is a folder", "name a file")
-        if path.exists() and path != self._replace:
-            self._replace = path
-            self.say(lambda width: wrap(f"{path} is there already: Enter once more replaces it", width, "warn"))
-            return
-        self._writing = True
-        self.set_interval(LOOK, self._look)
-        console_of(self).background(lambda: self._write(path), self._done, self._failed)
+        path = self.site.root / _home(self.value("path"))
+        work = partial(self._write, path, path == self._replace)
+        self.attempt(work, self.dismiss, "writing…")
 
-    def _write(self, path: Path) -> Path:
+    def _write(self, path: Path, replace: bool) -> Path:
+        """In a thread: what was typed may lie on a disk that hangs."""
         try:
+            if path.is_dir():
+                raise InputError(f"{path}", "that is a folder", "name a file")
+            if path.exists() and not replace:
+                raise _There(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise XaivaError(f"{path.parent}", f"it cannot be made: {error.strerror}", "name another file") from error
+            raise XaivaError(f"{path}", f"it cannot be written: {error.strerror}", "name another file") from error
         self._work(path, self._told)
         return path
+
+    def explain(self, error: XaivaError) -> None:
+        """What is wrong; a file that is there may be replaced."""
+        if isinstance(error, _There):
+            self._replace = error.path
+            self.say(lambda width: wrap(f"{error.path} is there already: Enter once more replaces it", width, "warn"))
+        else:
+            super().explain(error)
 
     def _told(self, done: int, total: int) -> None:
         """From the thread."""
@@ -67,7 +75,7 @@ class SaveFile(FieldForm[Path]):
             raise Cancelled
 
     def _look(self) -> None:
-        if self._writing:
+        if any(self._progress) and self.busy:
             self.say(self._lines)
 
     def _lines(self, width: int) -> list[Line]:
@@ -75,16 +83,22 @@ class SaveFile(FieldForm[Path]):
         shown = [line(Span(self._words(done, total)))]
         return [*shown, bar(done / total, width, "accent")] if total else shown
 
-    def _done(self, path: Path) -> None:
-        if self.is_attached:
-            self.dismiss(path)
-
-    def _failed(self, error: XaivaError) -> None:
-        self._writing = False
-        if self.is_attached:
-            self.explain(error)
-
     def action_leave(self) -> None:
         """What was begun is given up; nothing of it stays."""
         self._stop = True
         self.dismiss(None)
+
+
+class _There(XaivaError):
+    """Something stands where the file is to go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}", "it is there already", "name another file")
+        self.path = path
+
+
+def _home(written: str) -> Path:
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise InputError(written, "there is no such user here", "name a file") from None

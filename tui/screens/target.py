@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from core.presets.model import Preset
 from core.site import Site
 from tui.present import findings as present_findings
 from tui.present import presets as present
-from tui.present.cells import Span, line
 from tui.screens.form import Form, T, field
 
 if TYPE_CHECKING:
@@ -44,18 +43,20 @@ class TargetForm(Form[T]):
         return choices(self.site).gpus
 
     def _offer(self, names: list[str]) -> None:
-        if self.is_attached:
-            self.query_one("#gpu", Input).suggester = SuggestFromList(names, case_sensitive=False)
+        self.query_one("#gpu", Input).suggester = SuggestFromList(names, case_sensitive=False)
 
-    def target(self) -> TargetMachine:
-        """The machine that was named. Raises InputError when there is none to speak of."""
-        from core.presets.compat import host_target, named_target
+    def target(self) -> Callable[[], TargetMachine]:
+        """What finds the machine that was named, which may block: InputError when there is none to speak of."""
+        return partial(_target, self.value("gpu"), self.value("driver"))
 
-        gpu, driver = self.value("gpu"), self.value("driver")
-        target = named_target([gpu] if gpu else [], driver) if gpu or driver else host_target()
-        if target is None:
-            raise InputError("No GPU", "this machine has none that can be seen", "name one")
-        return target
+
+def _target(gpu: str, driver: str) -> TargetMachine:
+    from core.presets.compat import host_target, named_target
+
+    target = named_target([gpu] if gpu else [], driver) if gpu or driver else host_target()
+    if target is None:
+        raise InputError("No GPU", "this machine has none that can be seen", "name one")
+    return target
 
 
 class CheckTarget(TargetForm[None]):
@@ -69,13 +70,14 @@ class CheckTarget(TargetForm[None]):
 
     def submit(self) -> None:
         """Check in a thread."""
+        target = self.target()
 
         def work() -> list[Finding]:
             from core.presets.compat import check
 
-            return check(self._preset, self.target(), site=self.site)
+            return check(self._preset, target(), site=self.site)
 
-        self.background(work, lambda found: self.say(partial(present_findings.lines, found)))
+        self.attempt(work, lambda found: self.say(partial(present_findings.lines, found)), "looking…")
 
 
 class Suggest(TargetForm[str]):
@@ -96,13 +98,13 @@ class Suggest(TargetForm[str]):
 
     def submit(self) -> None:
         """Look for combinations; with a name, save the newest."""
-        name = "" if self._read_only else self.value("name")
+        target, name = self.target(), "" if self._read_only else self.value("name")
 
         def work() -> list[Suggestion]:
             from core.presets.compat import suggest
             from core.presets.store import preset_path, save
 
-            found = suggest(self.target(), site=self.site)
+            found = suggest(target(), site=self.site)
             if name and found:
                 if preset_path(self.site, name).exists():
                     raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
@@ -114,5 +116,4 @@ class Suggest(TargetForm[str]):
             if name and found:
                 self.dismiss(name)
 
-        self.say(lambda _: [line(Span("looking…", "dim"))])
-        self.background(work, show)
+        self.attempt(work, show, "looking…")

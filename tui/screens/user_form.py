@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from textual.widgets import Input
-
 from core.errors import InputError
 from core.inference.schemas import Role, User, UserRequest, UserUpdate
 from core.service_client import notation
@@ -40,8 +38,8 @@ class UserForm(FieldForm[str]):
 
     def send(self) -> None:
         """Add or change them."""
-        password, again = (self.query_one(f"#{name}", Input).value for name in ("password", "again"))
-        if password != again:
+        password = self.secret("password")
+        if password != self.secret("again"):
             raise InputError("Password", "the two are not the same", "type it twice")
         fields: dict[str, object] = {"role": self.value("role") or Role.VIEWER.value}
         if password or self._user is None:
