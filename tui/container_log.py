@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from core.errors import XaivaError
@@ -23,6 +24,7 @@ class ContainerLog:
 
     def __init__(self, site: Site, name: str) -> None:
         self.lines = Spool(SPOOL_BYTES)
+        self.ended = False  # the container did: it may run again
         self._site = site
         self._name = name
         self._stream: LogStream | None = None
@@ -43,13 +45,14 @@ class ContainerLog:
         from core.engine import connect
 
         try:
-            client = connect(self._site, CONNECT_SECONDS)
-            self._stream = follow_logs(client, self._name, tail=FIRST_LINES)
-            if self._closed.is_set():
-                self._stream.close()
-            for line in self._stream:
-                with self._lock:
-                    self._waiting.append(line.text)
+            with closing(connect(self._site, CONNECT_SECONDS)) as client:
+                self._stream = follow_logs(client, self._name, tail=FIRST_LINES)
+                if self._closed.is_set():
+                    self._stream.close()
+                for line in self._stream:
+                    with self._lock:
+                        self._waiting.append(line.text)
+            self.ended = not self._closed.is_set()
         except XaivaError as error:
             with self._lock:
                 self._waiting.append(f"[{error.what}: {error.why}]")

@@ -700,6 +700,8 @@ def write_logs(site: Site) -> None:
 class SampleLog:
     """Stands in for `tui.container_log.ContainerLog`."""
 
+    ended = False
+
     def __init__(self, _site: Site, name: str) -> None:
         self.lines = Spool(1 << 20)
         lost = "12:41:07 WARNING camera yard: no frame for 10 s, trying again in 4 s"

@@ -38,12 +38,16 @@ async def on_containers(pilot: Pilot[int]) -> None:
     pilot.app.screen.query_one("#choices", ChoiceList).point(NAME)
 
 
-async def test_a_container_is_seen_with_its_log_stopped_and_removed(engine_site: Site, container: str) -> None:
+async def test_a_container_is_seen_with_its_log_stopped_and_removed(
+    engine_site: Site, engine: TestEngine, container: str
+) -> None:
     app = XaivaApp(engine_site)
     async with app.run_test(size=(160, 45)) as pilot:
         await on_containers(pilot)
         await shows(pilot, "▶ running")
         await shows(pilot, WORDS)
+        engine.docker("restart", "-t", "0", container)
+        await until(pilot, lambda: text(pilot).count(WORDS) == 2, 20)  # the log goes on
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, Confirm))
         await pilot.press("tab", "enter")

@@ -37,6 +37,7 @@ class ArtifactsScreen(PresetListScreen):
     def __init__(self) -> None:
         super().__init__()
         self._followed = 0
+        self._planned = ""  # the preset whose plan is asked for
 
     def rows(self, value: list[PresetView]) -> list[Row]:
         """One row a preset, with what holds it."""
@@ -45,13 +46,6 @@ class ArtifactsScreen(PresetListScreen):
     def aim(self) -> None:
         """The stages of its newest operation are asked for again."""
         self._followed = 0
-
-    def chosen(self) -> None:
-        """Its plan."""
-        super().chosen()
-        view = self.selected()
-        if view is not None and view.lock is not None:
-            self.console.store.point("plan", partial(self._plan, view.entry.name))
 
     def _plan(self, name: str) -> SyncPlan:
         from core.artifacts.plan import plan
@@ -63,6 +57,9 @@ class ArtifactsScreen(PresetListScreen):
         view = self.selected()
         if view is None:
             return nothing, "", ""
+        if view.lock is not None and view.entry.name != self._planned:  # also one that was locked just now
+            self._planned = view.entry.name
+            self.console.store.point("plan", partial(self._plan, view.entry.name))
         reading = self.reading("plan")
         why = "looking at what is there…"
         if isinstance(reading.error, XaivaError):
@@ -72,7 +69,8 @@ class ArtifactsScreen(PresetListScreen):
             self._followed = latest.id
             self.console.store.point("operation", partial(Ledger(self.site).stages, latest.id))
         stages = self.reading("operation").value or []
-        return partial(_whole, view, reading.value, why, latest, stages), *reading.state
+        state = reading.state if view.lock is not None else ("", "")
+        return partial(_whole, view, reading.value, why, latest, stages), *state
 
     def _operations(self, name: str) -> list[Operation]:
         found: list[Operation] = self.reading("operations").value or []

@@ -44,6 +44,13 @@ class ContainersScreen(ListScreen):
         ordered = sorted(value.containers, key=lambda one: (not one.ours, not one.running, one.name))
         return [Row(one.name, present.row(one, value.stats.get(one.id))) for one in ordered]
 
+    def feed(self) -> None:
+        """Also the log of a container that ended and runs again."""
+        super().feed()
+        container = self.selected()
+        if self._log is not None and self._log.ended and container is not None and container.running:
+            self._follow(container.name)
+
     def chosen(self) -> None:
         """What ails it, and its log."""
         container = self.selected()

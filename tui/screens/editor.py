@@ -250,7 +250,10 @@ class EditorScreen(Screen[None]):
 
         def done(_: Any) -> None:
             self._saved = text
-            self._take(text)
+            if self._text_now() == text:
+                self._take(text)
+            else:  # what was typed meanwhile stays
+                self._check_soon()
             self.notify(f"{self._path.name} saved")
 
         console_of(self).background(partial(save, self.site, self._preset_name, text), done)

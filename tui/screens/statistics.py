@@ -28,7 +28,11 @@ class StatisticsScreen(ConsoleScreen):
     NAME = "statistics"
     SOURCES = ("statistics", "cameras")
     LOGIN = "statistics"
-    BINDINGS: ClassVar[list[Any]] = bindings("statistics", "list")
+    BINDINGS: ClassVar[list[Any]] = [
+        one
+        for one in bindings("statistics", "list")
+        if one.action != "search"  # there is no list to search in
+    ]
 
     def __init__(self) -> None:
         super().__init__()
