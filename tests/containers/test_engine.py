@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,8 +19,9 @@ import pytest
 from core.engine import EngineError, connect, docker_environment, endpoint, engine_root
 from core.errors import InputError
 from core.site import EngineSettings, Site, SiteSettings
-from tests.support import require
-from tests.support.engine import TestEngine
+from tests.support import require, until
+from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.sshd import serve_ssh
 
 
 def site_with(root: Path, env: dict[str, str], **engine: str) -> Site:
@@ -183,54 +183,27 @@ def test_no_permission(engine: TestEngine) -> None:
 
 
 @pytest.fixture
-def ssh_site(engine: TestEngine, tmp_path: Path) -> Iterator[tuple[Site, Path]]:
-    """A site whose engine is reached through a real sshd, and the file with that sshd's process id."""
-    for tool in ("sshd", "ssh", "ssh-keygen"):
-        require(shutil.which(tool) or Path(f"/usr/sbin/{tool}").exists(), tool)
-    require(os.geteuid() == 0, "root, for sshd")
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    pid_file = tmp_path / "sshd.pid"
-    (tmp_path / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {tmp_path}/host\nAuthorizedKeysFile {tmp_path}/user.pub\n"
-        f"PidFile {pid_file}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"
-        f"SetEnv PATH={os.environ['PATH']}\n"
-    )
-    (tmp_path / "ssh_config").write_text(
-        f"Host *\n IdentityFile {tmp_path}/user\n IdentitiesOnly yes\n StrictHostKeyChecking no\n"
-        f" UserKnownHostsFile {tmp_path}/known\n LogLevel ERROR\n"
-    )
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    # ssh reads its configuration from the home of the password file, not of the environment
-    (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/ssh_config "$@"\n')
-    (programs / "ssh").chmod(0o755)
-    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(tmp_path / "sshd_config")], start_new_session=True)
-    deadline = time.monotonic() + 20
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline, "sshd did not start"
-        time.sleep(0.05)
-    env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
-    host = f"ssh://root@127.0.0.1:{port}{engine.host.removeprefix('unix://')}"
-    yield site_with(tmp_path, env, host=host), pid_file
-    server.terminate()
-    server.wait()
+def ssh_site(engine: TestEngine, tmp_path: Path) -> Iterator[Site]:
+    """A site whose engine is reached through a real sshd."""
+    with serve_ssh(tmp_path / "ssh") as client:
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        # ssh reads its configuration from the home of the password file, not of the environment
+        (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {client} "$@"\n')
+        (programs / "ssh").chmod(0o755)
+        env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+        yield site_with(tmp_path, env, host=f"ssh://here{engine.host.removeprefix('unix://')}")
 
 
 @pytest.mark.ssh
 @pytest.mark.engine
-def test_engine_over_ssh(ssh_site: tuple[Site, Path], engine: TestEngine) -> None:
+def test_engine_over_ssh(ssh_site: Site, engine: TestEngine) -> None:
     from core.containers.listing import list_containers
     from core.containers.logs import follow_logs, logs
-    from tests.support.engine import BASE_IMAGE
 
     engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", "echo hello; exec sleep 1000")
     try:
-        client = connect(ssh_site[0], timeout=5)
+        client = connect(ssh_site, timeout=5)
         assert [container.name for container in list_containers(client)] == ["far"]
         follower = follow_logs(client, "far")
         line = next(iter(follower))
@@ -240,7 +213,7 @@ def test_engine_over_ssh(ssh_site: tuple[Site, Path], engine: TestEngine) -> Non
         engine.pause()
         try:
             with pytest.raises(EngineError, match="does not answer in time"):
-                connect(ssh_site[0], timeout=1)
+                connect(ssh_site, timeout=1)
         finally:
             engine.resume()
         client.close()
@@ -250,16 +223,15 @@ def test_engine_over_ssh(ssh_site: tuple[Site, Path], engine: TestEngine) -> Non
 
 @pytest.mark.ssh
 @pytest.mark.engine
-def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: tuple[Site, Path], engine: TestEngine) -> None:
+def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: Site, engine: TestEngine) -> None:
     import psutil
 
     from core.containers.logs import follow_logs
-    from tests.support.engine import BASE_IMAGE
 
     script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done"
     engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", script)
     try:
-        follower = follow_logs(connect(ssh_site[0], timeout=5), "far")
+        follower = follow_logs(connect(ssh_site, timeout=5), "far")
         lines = iter(follower)
         seen = [int(next(lines).text) for _ in range(3)]
         for child in psutil.Process().children():
@@ -274,20 +246,17 @@ def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: tuple[Site, Path
 
 @pytest.mark.ssh
 @pytest.mark.engine
-def test_no_process_of_ssh_is_left(ssh_site: tuple[Site, Path]) -> None:
+def test_no_process_of_ssh_is_left(ssh_site: Site) -> None:
     import psutil
 
     def children() -> list[int]:
         return [one.pid for one in psutil.Process().children() if one.name() == "ssh"]
 
     before = set(children())
-    client = connect(ssh_site[0], timeout=5)
+    client = connect(ssh_site, timeout=5)
     assert set(children()) - before
     client.close()
-    deadline = time.monotonic() + 10
-    while set(children()) - before:
-        assert time.monotonic() < deadline, "ssh lives on"
-        time.sleep(0.05)
+    until(lambda: not set(children()) - before)
 
 
 @pytest.mark.ssh

@@ -21,7 +21,8 @@ from core.engine import EngineError
 from core.errors import InputError
 from core.findings import Level
 from core.site import Site
-from tests.containers.conftest import NAME, free_port, preset, until
+from tests.containers.conftest import NAME, free_port, preset
+from tests.support import until
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine

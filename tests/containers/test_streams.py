@@ -19,7 +19,7 @@ from core.containers.stats import StatsSampler
 from core.engine import EngineError, connect, docker_environment
 from core.errors import InputError
 from core.site import Site
-from tests.containers.conftest import until
+from tests.support import until
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -149,7 +149,7 @@ def test_follow_goes_on_after_the_engine_came_back(
     until(lambda: len(reader.items) >= 3)
     engine.restart()
     before = len(reader.items)
-    until(lambda: len(reader.items) >= before + 3, 60)
+    until(lambda: len(reader.items) >= before + 3, seconds=60)
     stream.close()
     assert reader.ended()
     times = [line.time for line in reader.items]

@@ -6,7 +6,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from core.operations.model import State
 from core.site import Site
 from tests.operations.support import KINDS, first_line, leftovers, until
 from tests.support import require
+from tests.support.sshd import serve_ssh
 
 ROOT = os.fspath(Path(__file__).parents[2])
 # Starts an operation and follows it, as the console and the command line do.
@@ -68,44 +68,20 @@ def test_the_one_who_follows_is_killed(ledger: Ledger, site: Site) -> None:
 
 
 @pytest.fixture
-def sshd(tmp_path: Path) -> Iterator[list[str]]:
-    """A real SSH server on loopback with keys of its own; the client's command to reach it."""
-    require(shutil.which("ssh") and Path("/usr/sbin/sshd").exists(), "an SSH server and client")
-    require(os.getuid() == 0, "root, to run an SSH server")
-    folder = tmp_path / "ssh"
-    folder.mkdir(mode=0o700)
-    for key in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    shutil.copy(folder / "user.pub", folder / "authorized")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    Path("/run/sshd").mkdir(exist_ok=True)
-    (folder / "config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
-        f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n"
-        "PasswordAuthentication no\n"
-    )
-    server = subprocess.Popen(
-        ["/usr/sbin/sshd", "-D", "-e", "-f", folder / "config"], stderr=(folder / "log").open("w")
-    )
-    until(lambda: "listening" in (folder / "log").read_text(), "the SSH server")
-    yield [
-        *("ssh", "-tt", "-p", str(port), "-i", os.fspath(folder / "user"), "-o", "BatchMode=yes"),
-        *("-o", f"UserKnownHostsFile={folder}/known", "-o", "StrictHostKeyChecking=no", "127.0.0.1"),
-    ]
-    server.terminate()
-    server.wait()
+def ssh(tmp_path: Path) -> Iterator[list[str]]:
+    """The client's command to reach a real SSH server."""
+    with serve_ssh(tmp_path / "ssh") as client:
+        yield ["ssh", "-tt", "-F", os.fspath(client), "here"]
 
 
 @pytest.mark.ssh
-def test_the_ssh_session_is_cut(ledger: Ledger, site: Site, sshd: list[str], tmp_path: Path) -> None:
+def test_the_ssh_session_is_cut(ledger: Ledger, site: Site, ssh: list[str], tmp_path: Path) -> None:
     script = tmp_path / "follow.sh"
     words = " ".join(f"'{word}'" for word in (sys.executable, os.fspath(tmp_path / "follow.py"), ROOT, site.root))
     (tmp_path / "follow.py").write_text(FOLLOWER)
     script.write_text(f"#!/bin/sh\nexec {words}\n")
     script.chmod(0o755)
-    with subprocess.Popen([*sshd, os.fspath(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
+    with subprocess.Popen([*ssh, os.fspath(script)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
         assert client.stdout is not None
         _read_until(client.stdout.fileno(), b"waiting as")
         (operation,) = ledger.list(live_only=True)
@@ -113,7 +89,7 @@ def test_the_ssh_session_is_cut(ledger: Ledger, site: Site, sshd: list[str], tmp
         client.kill()
     _goes_on_to_its_end(ledger, site)
     second = subprocess.run(
-        [*sshd, f"cd '{ROOT}' && '{sys.executable}' -m core.cli --site '{site.root}' ops show {operation.id}"],
+        [*ssh, f"cd '{ROOT}' && '{sys.executable}' -m core.cli --site '{site.root}' ops show {operation.id}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
+
+PATIENCE = 20.0  # seconds; a deadline for what should come soon, on a machine that may be busy
+
+Value = TypeVar("Value")
 
 
 def require(condition: object, reason: str) -> None:
@@ -14,3 +21,14 @@ def require(condition: object, reason: str) -> None:
     if os.environ.get("XAIVA_REQUIRE_ALL") == "1":
         pytest.fail(f"required here: {reason}")
     pytest.skip(reason)
+
+
+def until(probe: Callable[[], Value], wanted: Callable[[Value], object] = bool, seconds: float = PATIENCE) -> Value:
+    """The first value of `probe` that is wanted."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if wanted(value):
+            return value
+        assert time.monotonic() < deadline, f"still {value} after {seconds} s"
+        time.sleep(0.02)

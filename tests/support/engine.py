@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -10,10 +11,11 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support import require
 
@@ -100,11 +102,17 @@ def base_tar() -> Path:
 
 
 @contextmanager
-def start_engine(*, offline: bool = False, bridge: bool | None = None, base: bool = True) -> Iterator[TestEngine]:
+def start_engine(
+    *,
+    offline: bool = False,
+    bridge: bool | None = None,
+    base: bool = True,
+    settings: Mapping[str, object] = MappingProxyType({}),
+) -> Iterator[TestEngine]:
     """Run an engine of our own.
 
     With `offline` it lives in a network namespace without a route out; `bridge` (by default only online) gives its
-    containers a network among themselves and published ports.
+    containers a network among themselves and published ports. `settings` go into its daemon.json.
     """
     require(os.geteuid() == 0, "root, for a Docker engine of the tests' own")
     for tool in ("dockerd", "docker", "ip", "nsenter"):
@@ -115,6 +123,7 @@ def start_engine(*, offline: bool = False, bridge: bool | None = None, base: boo
     link = name if bridge or (bridge is None and not offline) else ""
     gateway = _set_up_network(name, netns, link)
     engine = None
+    (folder / "daemon.json").write_text(json.dumps(dict(settings)))
     try:
         process = _start(folder, netns, link)
         engine = TestEngine(folder, f"unix://{folder}/docker.sock", process, netns, link, gateway)
@@ -155,6 +164,7 @@ def _set_up_network(name: str, netns: str, link: str) -> str:
 def _start(folder: Path, netns: str, bridge: str) -> subprocess.Popen[bytes]:
     command = [
         "dockerd",
+        f"--config-file={folder}/daemon.json",
         f"--data-root={folder}/data",
         f"--exec-root={folder}/exec",
         f"--host=unix://{folder}/docker.sock",

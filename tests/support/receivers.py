@@ -15,25 +15,12 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-PATIENCE = 20.0  # seconds; a deadline for what should come soon, on a machine that may be busy
-
-Value = TypeVar("Value")
-
-
-def until(probe: Callable[[], Value], wanted: Callable[[Value], object] = bool, seconds: float = PATIENCE) -> Value:
-    """The first value of `probe` that is wanted."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if wanted(value):
-            return value
-        assert time.monotonic() < deadline, f"still {value} after {seconds} s"
-        time.sleep(0.02)
+from tests.support import until as until
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from core.telemetry import gpus as module
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState, attribute
 from core.telemetry.processes import container_id, process_name
+from tests.support import until
 from tests.support.fake_nvml import FakeNvml
 
 GIB = 1 << 30
@@ -34,13 +35,6 @@ def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 def sampler() -> Iterator[GpuSampler]:
     with GpuSampler(deadline=0.3) as made:
         yield made
-
-
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(0.02)
 
 
 def test_two_gpus_with_all_figures(nvml: FakeNvml, sampler: GpuSampler) -> None:

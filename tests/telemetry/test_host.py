@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from core.telemetry import disks, host
 from core.telemetry.disks import DiskSampler, DiskState
 from core.telemetry.history import History
 from core.telemetry.host import HostSampler
+from tests.support import until
 
 
 class Counters(NamedTuple):
@@ -31,13 +31,6 @@ class Mount(NamedTuple):
     device: str
     mountpoint: str
     fstype: str
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(0.02)
 
 
 def test_sample_of_this_machine(tmp_path: Path) -> None:
