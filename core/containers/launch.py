@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 VIDEO_GROUP = "44"  # `video` in every Debian and Ubuntu: base-passwd fixes the number
 SECOND = 10**9  # the API counts durations in nanoseconds
+START_INTERVAL = 2 * SECOND  # between health checks until the first that is content; engines before 25 wait for theirs
 
 
 class LaunchError(XaivaError):
@@ -165,8 +166,9 @@ def _body(
     }
     if dev:
         body["WorkingDir"] = DEV_FOLDER
-    if run.health_check is not None:
-        body["Healthcheck"] = _health_check(run.health_check)
+    if run.health_check is not None or image["Config"].get("Healthcheck"):
+        check = _health_check(run.health_check) if run.health_check else {}  # what is not said is as in the image
+        body["Healthcheck"] = {**check, "StartInterval": START_INTERVAL}
     return body
 
 
