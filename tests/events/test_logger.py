@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.database.models import EventRow
+from core.inference.database.models import EventRow, SpoolRow
 from core.inference.events import json_log
 from core.inference.events import logger as logger_module
 from core.inference.events import spool as spool_module
@@ -32,13 +32,6 @@ from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 
 Start = Callable[[], EventLogger]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -211,6 +204,28 @@ def test_a_database_put_back_from_a_backup_takes_what_the_spool_has(start: Start
     database.write(forget)
     logger = start()
     until(lambda: event.id in kept(database))
+
+
+def test_a_database_put_back_while_the_service_runs_takes_what_the_spool_has(start: Start, database: Database) -> None:
+    """As when another server takes over that had not heard of the newest commits."""
+    logger = start()
+    events = [an_event() for _ in range(3)]
+    logger.log(events[0])
+    assert logger.flush(PATIENCE)
+    with database.read() as session:
+        position = session.scalar(select(SpoolRow.position))
+    logger.log(events[1])
+    assert logger.flush(PATIENCE)
+
+    def put_back(session: engine.Session) -> None:
+        session.delete(session.get(EventRow, events[1].id))
+        session.execute(update(SpoolRow).values(position=position))
+
+    database.write(put_back)
+    logger.log(events[2])
+    until(lambda: kept(database).keys() == {event.id for event in events})
+    assert logger.flush(PATIENCE)
+    assert (logger.status().state, logger.status().waiting) == ("ok", 0)
 
 
 def test_a_spool_put_back_from_a_backup_loses_nothing_of_what_comes_then(database: Database, tmp_path: Path) -> None:

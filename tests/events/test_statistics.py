@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -24,13 +23,6 @@ from tests.events.support import an_event
 BERLIN = "Europe/Berlin"
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # 02:00 becomes 03:00; 03:00 becomes 02:00
 ZONES = [BERLIN, "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Santiago", "America/Havana", "Pacific/Apia"]
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = Database(database_url)
-    yield opened
-    opened.close()
 
 
 def keep(database: Database, *events: Event) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from sqlalchemy.exc import StatementError
@@ -45,20 +45,22 @@ class EventLogger:
     def __init__(self, database: Database, folder: Path, *, json_log: Path | None = None) -> None:
         self._database = database
         self._spool = Spool(folder)
-        self._found_end = self._spool.end  # what lies behind it was appended in this run
+        self._reached = self._spool.end  # how far the database can have come: the end as it was found, then as written
+        self._remembered: int | None = None  # how far the database says it has come
         self._json_log = JsonLog(json_log) if json_log else None
         self._json_position = 0  # how far the JSON log has come in this run
         self._wake = threading.Condition()  # guards everything below
         self._subscribers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
-        self._position: int | None = None  # how far the database has come; None until it has been asked
+        self._position = self._spool.first  # how far the database has come
+        self._sure = False  # of the above: the database has been asked, and took what came since
         self._hurry = self._retry_now = self._stopping = False
         self._behind = self._failing = self._refused = self._json_why = ""
         self._logged = self._written = 0
         self._waiting = 0
         self._oldest: float | None = None
         self._progress = time.monotonic()  # when the database last took what there was
-        for record, _ in self._spool.records(self._spool.first):
+        for record, _ in self._spool.records(self._position):
             self._oldest = self._oldest or record.at
             self._waiting += 1
 
@@ -80,13 +82,11 @@ class EventLogger:
 
     def get(self, event: str) -> Event | None:
         """An event as it is now, also what the database does not have yet. Raises DatabaseError."""
-        with self._wake:
-            position = self._spool.first if self._position is None else self._position
-        waiting = [one for one in self._spool.records(position, event.encode()) if one[0].event == event]
-        known = position
+        known = self._position
+        waiting = [one for one in self._spool.records(known, event.encode()) if one[0].event == event]
         try:
             with self._database.read() as session:
-                known = position_of(session, self._spool.id) or position
+                known = position_of(session, self._spool.id) or known
                 row = session.get(EventRow, event)
                 found = event_of(row) if row else None
         except DatabaseError:
@@ -136,7 +136,7 @@ class EventLogger:
         with self._wake:
             self._hurry = self._retry_now = True
             self._wake.notify_all()
-            return self._wake.wait_for(lambda: self._position is not None and self._position >= end, timeout)
+            return self._wake.wait_for(lambda: self._sure and self._position >= end, timeout)
 
     def status(self) -> LoggerStatus:
         """How it is now."""
@@ -188,6 +188,7 @@ class EventLogger:
                 more = self._write_batch()
                 retry = FIRST_RETRY
             except Exception as error:  # whatever it is, the next try may succeed, and events come on
+                self._sure = False
                 if not self._wait_out(error, retry):
                     return
                 retry = min(LAST_RETRY, retry * 2)
@@ -213,8 +214,9 @@ class EventLogger:
         """Bring one batch into the database; True when there was more than fits into one."""
         with self._wake:
             self._hurry = self._retry_now = False
-        position = self._find_position() if self._position is None else self._position
-        end = self._spool.end
+        if not self._sure:
+            self._find_position()
+        position, end = self._position, self._spool.end
         batch = list(islice(self._spool.records(position), LARGEST_BATCH))
         if batch:
             self._write(batch)
@@ -243,16 +245,8 @@ class EventLogger:
     def _write(self, batch: list[tuple[Record, int]]) -> None:
         """Write a batch; a record that the database refuses for what it holds is set aside, and the others go on."""
         found, position = [record for record, _ in batch], batch[-1][1]
-
-        def work(session: Session) -> list[Event]:
-            events = apply(session, self._spool.id, found, position)
-            if position > self._json_position:  # else: only the commit failed, and is tried again
-                self._log_json(events)
-                self._json_position = position
-            return events
-
         try:
-            self._database.write(work, self._publish)
+            self._apply(found, position)
         except (StatementError, ValueError) as error:
             if len(batch) > 1:
                 half = len(batch) // 2
@@ -264,7 +258,22 @@ class EventLogger:
             log.error("the database refuses a record of event %s; it is kept in %s: %s", found[0].event, file, why)
             with self._wake:
                 self._refused = f"the database refused records; they are kept in {file.name}"
-            self._database.write(lambda session: apply(session, self._spool.id, [], position))
+            self._apply([], position)
+
+    def _apply(self, found: list[Record], position: int) -> None:
+        def work(session: Session) -> list[Event]:
+            if position_of(session, self._spool.id) != self._remembered:
+                why = "it is not as this service left it: put back from a backup?"
+                raise DatabaseError(f"Database {self._database.url_shown}", why, "what the spool has is written again")
+            events = apply(session, self._spool.id, found, position)
+            if position > self._json_position:  # else: only the commit failed, and is tried again
+                self._log_json(events)
+                self._json_position = position
+            return events
+
+        self._reached = max(self._reached, position)
+        self._database.write(work, self._publish)
+        self._remembered = position
 
     def _log_json(self, events: list[Event]) -> None:
         """Before the database commits: killed in between, the lines come again, and are never missing."""
@@ -279,20 +288,21 @@ class EventLogger:
                 log.error("%s (%s)", why, error.filename)
         self._json_why = why
 
-    def _find_position(self) -> int:
-        """How far the database has come. What lies before it in the spool does not wait."""
-        first = self._spool.first
+    def _find_position(self) -> None:
+        """Ask how far the database has come. What lies before it in the spool does not wait."""
         with self._database.read() as session:
-            known = position_of(session, self._spool.id)
-        if known is not None and known > self._found_end:
+            self._remembered = position_of(session, self._spool.id)
+        known = self._remembered or 0
+        if known > self._reached:
             log.warning("the database knows more of the spool than the spool: all that is in it is written again")
-            known = None
-        position = max(first, known or 0)
-        had = sum(end <= position for _, end in self._spool.records(first)) if position > first else 0
+            known = 0
+        position = max(self._spool.first, known)
+        nearer, farther = sorted((position, self._position))
+        between = sum(1 for _ in takewhile(lambda one: one[1] <= farther, self._spool.records(nearer)))
         with self._wake:
-            self._waiting -= had
+            self._waiting += between if position < self._position else -between
             self._position = position
-        return position
+            self._sure = True
 
     def _check_disk(self) -> None:
         """A disk that refused counts as well again once it takes something."""
