@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from core.artifacts.lockfile import Kind, LockedFile, LockedImage
-from core.engine import EngineError, engine_errors
+from core.engine import SLOW_REMEDY, EngineError, engine_errors
 from core.errors import XaivaError
-from core.files import CHUNK, TEMPORARY_PREFIX, write_atomic
+from core.files import CHUNK, TEMPORARY_PREFIX, put_in_place, sha256_bytes, write_atomic
 from core.progress import Progress, stop_if_cancelled
 
 if TYPE_CHECKING:
@@ -39,37 +39,42 @@ LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 @dataclass(frozen=True)
 class SavedImage:
-    """An image that lies in the artifacts folder, and its files."""
+    """An image whose blobs lie in the artifacts folder. `texts` are the small files around them, by path."""
 
     image: LockedImage
     files: list[LockedFile]
+    texts: dict[str, bytes]
+
+    def describe(self, artifacts: Path) -> None:
+        """Write the small files: from now on the folder holds this image, and no other it may have held."""
+        for path, content in self.texts.items():
+            write_atomic(artifacts / path, content)
+        known = {file.path for file in self.files}
+        for blob in (artifacts / self.image.folder / "blobs/sha256").iterdir():
+            if blob.relative_to(artifacts).as_posix() not in known:
+                blob.unlink()
 
 
 def save(
     client: docker.DockerClient, reference: str, artifacts: Path, progress: Progress, pull: bool = False
 ) -> SavedImage:
-    """Bring the image `reference` into `artifacts`, pulling it when the engine does not have it or `pull` is set.
+    """Bring the blobs of image `reference` into `artifacts`, pulling it when the engine lacks it or `pull` is set.
 
-    Raises EngineError when the engine has no such image and cannot get it, Cancelled.
+    What another image of that name left there is as good as before, until `describe`. Raises EngineError when the
+    engine has no such image and cannot get it, OSError when the disk is full, Cancelled.
     """
     image = _present(client, reference, progress, pull)
     folder = f"images/{_folder_name(reference)}"
-    with engine_errors(f"Saving {reference}"):
-        blobs = artifacts / folder / "blobs/sha256"
-        blobs.mkdir(parents=True, exist_ok=True)
-        with _Stream(lambda: image.save(chunk_size=CHUNK, named=True), progress) as stream:
-            listing, names = _unpack(stream, blobs)
+    blobs = artifacts / folder / "blobs/sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+    what = f"Saving {reference}"
+    with _Stream(what, lambda: image.save(chunk_size=CHUNK, named=True), progress) as stream:
+        listing, names = _unpack(what, stream, blobs)
     entry = listing[0]
     config = _digest_of(entry["Config"], names)
     layers = [_digest_of(name, names) for name in entry["Layers"]]
     repository, tag = repository_of(reference), f"xaiva-base/{repository_of(reference)}:{config[:TAG_DIGITS]}"
-    described = _describe(artifacts / folder, tag, config, layers)
-    for name, content in described.items():
-        write_atomic(artifacts / folder / name, content)
-    keep = {config, *layers, *(name.rpartition("/")[2] for name in described if name.startswith("blobs/"))}
-    for path in blobs.iterdir():
-        if path.name not in keep:
-            path.unlink()
+    texts = {f"{folder}/{name}": text.encode() for name, text in _describe(blobs, tag, config, layers).items()}
     digests = [d.partition("@")[2] for d in image.attrs.get("RepoDigests") or [] if repository in d or "@" in reference]
     os_release, python = _look_inside(client, image.id or reference)
     locked = LockedImage(
@@ -82,7 +87,9 @@ def save(
         python=python,
         folder=folder,
     )
-    return SavedImage(locked, _files(artifacts, folder, reference, config))
+    files = {f"{folder}/blobs/sha256/{name}": ((blobs / name).stat().st_size, name) for name in {config, *layers}}
+    files |= {path: (len(text), sha256_bytes(text)) for path, text in texts.items()}
+    return SavedImage(locked, [_file(path, *files[path], reference, config) for path in sorted(files)], texts)
 
 
 def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
@@ -158,7 +165,8 @@ def _errors_but_not_found(reference: str) -> Iterator[None]:
 class _Stream(io.RawIOBase):
     """The engine's chunks as a file to read. A thread waits for the engine, so that a cancel need not."""
 
-    def __init__(self, start: Callable[[], Iterable[bytes]], progress: Progress) -> None:
+    def __init__(self, what: str, start: Callable[[], Iterable[bytes]], progress: Progress) -> None:
+        self._what = what
         self._progress = progress
         self._rest = b""
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(maxsize=8)
@@ -192,10 +200,11 @@ class _Stream(io.RawIOBase):
 
     def _pump(self, start: Callable[[], Iterable[bytes]]) -> None:
         try:
-            for data in start():
-                self._put(data)
-                if self._ended.is_set():
-                    return
+            with engine_errors(self._what):
+                for data in start():
+                    self._put(data)
+                    if self._ended.is_set():
+                        return
             self._put(None)
         except BaseException as error:  # to be raised where it is waited for
             self._put(error)
@@ -209,24 +218,27 @@ class _Stream(io.RawIOBase):
                 continue
 
 
-def _unpack(stream: _Stream, blobs: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _unpack(what: str, stream: _Stream, blobs: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write every file of the saved tar as a blob. Returns its `manifest.json` and name in the tar → digest."""
     listing: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     links: dict[str, str] = {}
-    with tarfile.open(fileobj=io.BufferedReader(stream, CHUNK), mode="r|") as tar:
-        for member in tar:
-            if member.issym() or member.islnk():  # engines before 25 link a layer that occurs twice
-                links[member.name] = _link_target(member)
-                continue
-            if not member.isfile():
-                continue
-            source = tar.extractfile(member)
-            assert source is not None
-            if member.name == "manifest.json":
-                listing = json.loads(source.read())
-            else:
-                names[member.name] = _write_blob(source, blobs)
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(stream, CHUNK), mode="r|") as tar:
+            for member in tar:
+                if member.issym() or member.islnk():  # engines before 25 link a layer that occurs twice
+                    links[member.name] = _link_target(member)
+                    continue
+                if not member.isfile():
+                    continue
+                source = tar.extractfile(member)
+                assert source is not None
+                if member.name == "manifest.json":
+                    listing = json.loads(source.read())
+                else:
+                    names[member.name] = _write_blob(source, blobs)
+    except tarfile.TarError as error:
+        raise EngineError(what, f"the engine's answer breaks off ({error})", SLOW_REMEDY) from error
     for name, target in links.items():
         if target in names:
             names[name] = names[target]
@@ -258,7 +270,7 @@ def _write_blob(source: IO[bytes], blobs: Path) -> str:
                 digest.update(data)
                 file.write(data)
         name = digest.hexdigest()
-        temporary.replace(blobs / name)
+        put_in_place(temporary, blobs / name)
     finally:
         temporary.unlink(missing_ok=True)
     return name
@@ -271,9 +283,8 @@ def _digest_of(name: str, names: dict[str, str]) -> str:
         raise XaivaError("The engine's answer to docker save", f"{name} is missing in it", "try again") from error
 
 
-def _describe(folder: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
+def _describe(blobs: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
     """The small files around the blobs: the OCI manifest and the three that lead to it."""
-    blobs = folder / "blobs/sha256"
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -281,7 +292,7 @@ def _describe(folder: Path, tag: str, config: str, layers: list[str]) -> dict[st
         "layers": [_descriptor(_layer_type(blobs / layer), layer, blobs) for layer in layers],
     }
     text = json.dumps(manifest, indent=1)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = sha256_bytes(text.encode())
     reference = {
         "mediaType": manifest["mediaType"],
         "digest": f"sha256:{digest}",
@@ -314,23 +325,16 @@ def _layer_type(path: Path) -> str:
     return f"{LAYER_TYPE}+zstd" if magic == ZSTD_MAGIC else LAYER_TYPE
 
 
-def _files(artifacts: Path, folder: str, reference: str, config: str) -> list[LockedFile]:
-    found = []
-    for path in sorted((artifacts / folder).rglob("*")):
-        if path.is_file():
-            named_by_content = path.parent.name == "sha256"
-            found.append(
-                LockedFile(
-                    path=path.relative_to(artifacts).as_posix(),
-                    size=path.stat().st_size,
-                    sha256=path.name if named_by_content else hashlib.sha256(path.read_bytes()).hexdigest(),
-                    kind=Kind.IMAGE,
-                    url=f"docker:{reference}",
-                    name=reference,
-                    version=config[:TAG_DIGITS],
-                )
-            )
-    return found
+def _file(path: str, size: int, sha256: str, reference: str, config: str) -> LockedFile:
+    return LockedFile(
+        path=path,
+        size=size,
+        sha256=sha256,
+        kind=Kind.IMAGE,
+        url=f"docker:{reference}",
+        name=reference,
+        version=config[:TAG_DIGITS],
+    )
 
 
 def _look_inside(client: docker.DockerClient, image: str) -> tuple[str, str]:

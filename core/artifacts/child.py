@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -52,15 +53,11 @@ def run_child(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child's whole session if it still runs."""
+    """End the child, if it still runs, with all of its session: asked first, then killed."""
+    if process.poll() is not None:
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        try:
+        with contextlib.suppress(ProcessLookupError):  # the whole session has ended
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue

@@ -12,17 +12,17 @@ from pydantic import JsonValue
 from core.artifacts import base_image, debs, diff, own_wheel, sources
 from core.artifacts.derived import derived_files
 from core.artifacts.distributions import guess, platform_of
-from core.artifacts.helper_container import HelperFailed
+from core.artifacts.helper_container import HelperFailed, patient
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.resolve import Contradiction, way_out
 from core.artifacts.service_layer import engine_choices, engines
 from core.artifacts.stages import stage
-from core.artifacts.store import find_lock, folder, lock_sha256, write_lock
+from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.wheels import LockedWheels, lock_wheels
-from core.engine import EngineError, connect
+from core.engine import EngineError
 from core.errors import XaivaError
-from core.files import sha256_bytes, write_atomic
+from core.files import sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
 from core.presets.layers import Expanded, expand
 from core.presets.model import Preset
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import docker
 
 SERVICE_LAYER = "service"
-ENGINE_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -47,13 +46,14 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preset = load_named(site, subject)
     old = find_lock(site, subject)
     network = Network(site)
+    locking = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress)
     try:
-        lock = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress).lock()
+        lock = locking.lock()
     finally:
         network.close()
     changes = diff.compare(old, lock)
     changed = write_lock(site, subject, lock)
-    _write_derived(site, subject, lock)
+    locking.write_around(lock)
     for line in changes.lines():
         progress.log(line)
     for part in lock.unlocked:
@@ -112,6 +112,7 @@ class _Locking:
         self.unlocked: list[Unlocked] = []
         self.files: list[LockedFile] = []
         self.inputs: dict[str, str] = {}
+        self.saved: list[base_image.SavedImage] = []
         self._client: docker.DockerClient | None = None
 
     def lock(self) -> Lock:
@@ -137,6 +138,7 @@ class _Locking:
             self.unlocked += found.unlocked
         self.files += [*closure.debs, *closure.build_debs, *wheels.files]
         self.unlocked += wheels.unlocked
+        self._keep_what_was_good()
         return Lock(
             preset=self.name,
             preset_sha256=preset_sha256(self.preset, self.site.presets),
@@ -153,6 +155,22 @@ class _Locking:
             deb_fields=dict(sorted(closure.fields.items())),
             inputs=dict(sorted(self.inputs.items())),
         )
+
+    def _keep_what_was_good(self) -> None:
+        """An upgrade for which something cannot be had now must not lose what is locked. Raises XaivaError."""
+        before = {part.what for part in self.old.unlocked} if self.old and self.upgrade else None
+        lost = [part for part in self.unlocked if before is not None and part.what not in before]
+        if lost:
+            raise XaivaError(f"{lost[0].what}, newly looked up", lost[0].why, f"the old lock stays; {lost[0].remedy}")
+
+    def write_around(self, lock: Lock) -> None:
+        """Once the lock is written: the files that follow from it, and those that tell of its images."""
+        for name, content in derived_files(lock).items():
+            path = self.folder / name
+            if not path.is_file() or path.read_bytes() != content:
+                write_atomic(path, content)
+        for saved in self.saved:
+            saved.describe(self.folder)
 
     def _layers(self, wheels: LockedWheels) -> list[LockedLayer]:
         layers = [
@@ -186,8 +204,7 @@ class _Locking:
 
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
-            connect(self.site).close()  # a short patience tells soon that there is none
-            self._client = connect(self.site, ENGINE_SECONDS)
+            self._client = patient(self.site)
         return self._client
 
     def _image(self, reference: str) -> LockedImage:
@@ -204,6 +221,7 @@ class _Locking:
             )
             return LockedImage(reference=reference, tag="", config_digest="", os_release=guess(reference))
         self.files += saved.files
+        self.saved.append(saved)
         return saved.image
 
     def _pull(self, reference: str) -> bool:
@@ -260,11 +278,11 @@ class _Locking:
     # -- wheels ---------------------------------------------------------------------------------------------------
 
     def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
-        local = self.folder / "local-wheels"
-        names = sorted(path.name for path in local.glob("*.whl")) if local.is_dir() else []
+        local = self.folder / LOCAL_WHEELS
+        built = [[path.name, sha256_file(path)] for path in sorted(local.glob("*.whl"))]
         addresses = [[index.name, index.url] for index in expanded.indexes]
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
-        asked = [expanded.layers, choices, expanded.pins, addresses, self.preset.python_version, platform, names]
+        asked = [expanded.layers, choices, expanded.pins, addresses, self.preset.python_version, platform, built]
         digest = _digest(asked)
         if self.kept is not None and self.kept.inputs.get("wheels") == digest:
             self.inputs["wheels"] = digest
@@ -327,10 +345,3 @@ def _kept_wheels(lock: Lock) -> LockedWheels:
 
 def _digest(value: object) -> str:
     return sha256_bytes(json.dumps(value, sort_keys=True).encode())
-
-
-def _write_derived(site: Site, preset: str, lock: Lock) -> None:
-    for name, content in derived_files(lock).items():
-        path = folder(site, preset) / name
-        if not path.is_file() or path.read_bytes() != content:
-            write_atomic(path, content)

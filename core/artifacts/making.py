@@ -9,69 +9,66 @@ from functools import partial
 from pathlib import Path
 
 from core.artifacts import base_image, own_wheel, trees
+from core.artifacts.helper_container import patient
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.remote import local_path
 from core.artifacts.sources import resolve_path
 from core.artifacts.store import LOCAL_WHEELS, folder
-from core.engine import connect
-from core.errors import XaivaError
-from core.files import TEMPORARY_PREFIX, sha256_file, write_atomic
+from core.errors import Cancelled, XaivaError
+from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
 from core.progress import Progress, stop_if_cancelled
 from core.site import Site
-
-ENGINE_SECONDS = 600
 
 
 def make(site: Site, preset: str, files: Sequence[LockedFile], progress: Progress) -> list[XaivaError]:
     """Make the files; those that cannot be made, or come out otherwise than locked, are in the answer. Cancelled."""
     failures = []
-    target = folder(site, preset)
-    images = sorted({file.url.removeprefix("docker:") for file in files if file.url.startswith("docker:")})
-    for reference in images:
-        failures += _attempt(partial(_image, site, preset, reference, progress))
+    blobs = [file for file in files if file.url.startswith("docker:")]
+    for reference in sorted({file.url.removeprefix("docker:") for file in blobs}):
+        these = [file for file in blobs if file.url == f"docker:{reference}"]
+        failures += _attempt(partial(_image, site, preset, reference, these, progress))
     for file in files:
         stop_if_cancelled(progress)
-        if not file.url.startswith("docker:"):
+        if file not in blobs:
             failures += _attempt(partial(_one, site, preset, file, progress))
-    for file in files:
-        path = file.under(target)
-        if not failures and not (path.is_file() and sha256_file(path) == file.sha256):
-            failures.append(_other_bytes(preset, file))
     return failures
 
 
 def _attempt(work: Callable[[], None]) -> list[XaivaError]:
     try:
         work()
+    except Cancelled:
+        raise
     except XaivaError as error:
-        if error.exit_code == 130:
-            raise
         return [error]
     return []
 
 
-def _image(site: Site, preset: str, reference: str, progress: Progress) -> None:
+def _image(site: Site, preset: str, reference: str, files: Sequence[LockedFile], progress: Progress) -> None:
     progress.log(f"taking {reference} out of the engine")
-    connect(site).close()
-    base_image.save(connect(site, ENGINE_SECONDS), reference, folder(site, preset), progress)
+    target = folder(site, preset)
+    base_image.save(patient(site), reference, target, progress).describe(target)
+    for file in files:
+        path = file.under(target)
+        if not (path.is_file() and sha256_file(path) == file.sha256):
+            raise _other_bytes(preset, file)
 
 
 def _one(site: Site, preset: str, file: LockedFile, progress: Progress) -> None:
     target = file.under(folder(site, preset))
     progress.log(f"making {file.path}")
-    if file.url.startswith("wheel:"):
-        write_atomic(target, own_wheel.build())
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     try:
-        if file.url.startswith("git+"):
+        if file.url.startswith("wheel:"):
+            draft.write_bytes(own_wheel.build())
+        elif file.url.startswith("git+"):
             _from_git(site, file, draft, progress)
         else:
             _from_path(site, preset, file, draft, progress)
         if sha256_file(draft) != file.sha256:
             raise _other_bytes(preset, file)
-        draft.replace(target)
+        put_in_place(draft, target)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -81,7 +78,7 @@ def _from_git(site: Site, file: LockedFile, draft: Path, progress: Progress) -> 
     if match is None:
         raise XaivaError(file.path, f"its origin {file.url} cannot be read", "lock again")
     token = site.env.get(file.token_variable, "") if file.token_variable else ""
-    trees.clone(match[1], match[3], draft, file.name, progress, token)
+    trees.clone(match[1], match[3], draft, file.name, progress, token, site.env)
 
 
 def _from_path(site: Site, preset: str, file: LockedFile, draft: Path, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from core.artifacts.answers import place, total_size, why_silent
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.errors import Cancelled, XaivaError
-from core.files import TEMPORARY_PREFIX
+from core.files import TEMPORARY_PREFIX, put_in_place
 from core.progress import Progress, stop_if_cancelled
 
 READ = 256 << 10
@@ -102,8 +102,6 @@ def fetch_unknown(
     try:
         with open(temporary, "wb") as out:
             _download(file, out.write, digest.update, network, progress)
-            out.flush()
-            os.fsync(out.fileno())
             size = out.tell()
         if file.sha256 and digest.hexdigest() != file.sha256:
             raise XaivaError(
@@ -112,7 +110,7 @@ def fetch_unknown(
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
         target = target_of(digest.hexdigest())
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return target, digest.hexdigest(), size

@@ -17,7 +17,7 @@ from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.remote import Unreachable, fetch_unknown, measured
 from core.errors import InputError, XaivaError
-from core.files import TEMPORARY_PREFIX, sha256_file
+from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
 from core.presets.model import MEDIA_SOURCE as MEDIA
 from core.presets.model import MEDIA_VARIABLE, Model, Preset, Source
 from core.progress import Progress
@@ -180,10 +180,10 @@ def _by_git(desk: Desk, source: Source) -> LockedFile:
     token = desk.site.env.get(source.token_variable, "") if source.token_variable else ""
     draft = _draft(desk, source.name)
     try:
-        commit = trees.clone(source.git, source.ref, draft, source.name, desk.progress, token)
+        commit = trees.clone(source.git, source.ref, draft, source.name, desk.progress, token, desk.site.env)
         return _adopt(desk, draft, source, f"{address}#{commit}", commit[:NAME_DIGITS])
     except XaivaError as error:
-        if isinstance(error, InputError) or type(error) is not XaivaError:
+        if type(error) is not XaivaError:
             raise
         raise Unreachable(f"{source.git} at {source.ref}", error.why, error.remedy) from error
     finally:
@@ -207,10 +207,16 @@ def _by_path(desk: Desk, source: Source, branch: str) -> LockedFile:
 
 
 def resolve_path(site: Site, path: str) -> Path:
-    """A path of a preset: relative to the site, with one variable of `.env` allowed at its beginning."""
+    """A path of a preset: relative to the site, with one variable of `.env` allowed at its beginning.
+
+    Raises InputError when that is not set.
+    """
     match = re.match(r"^\$(?:\{(\w+)\}|(\w+))", path)
     if match:
-        path = site.env.get(match[1] or match[2], "") + path[match.end() :]
+        name = match[1] or match[2]
+        if not site.env.get(name):
+            raise InputError(f"Path {path}", f"{name} is not set", f"put {name} into .env")
+        path = site.env[name] + path[match.end() :]
     return site.root / Path(path).expanduser()
 
 
@@ -224,7 +230,7 @@ def _adopt(desk: Desk, draft: Path, source: Source, url: str, version: str, suff
     sha256 = sha256_file(draft)
     path = _path(source.name, sha256, suffix)
     size = draft.stat().st_size
-    draft.replace(desk.folder / path)
+    put_in_place(draft, desk.folder / path)
     return LockedFile(
         path=path,
         size=size,
@@ -265,7 +271,7 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     shutil.copyfile(path, temporary)
-    temporary.replace(target)
+    put_in_place(temporary, target)
     return draft.model_copy(update={"size": path.stat().st_size})
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import tarfile
 import tempfile
+from collections.abc import Mapping, Set
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.artifacts.child import run_child
+from core.artifacts.indexes import PROXY_VARIABLES, ca_file
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress, stop_if_cancelled
 
+HISTORY = ".git"
 LEFT_OUT = {
-    ".git",
+    HISTORY,
     ".hg",
     ".svn",
     ".venv",
@@ -31,7 +36,8 @@ def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: 
     """Write the tree as a tar at `target`, below a folder `prefix`.
 
     A git checkout gives what git tracks plus new files it does not ignore; with a `branch` that is not the one checked
-    out, that branch as committed. Raises InputError when there is no such tree, Cancelled.
+    out, that branch as committed. Raises InputError when there is no such tree or a submodule of it is not checked out,
+    Cancelled.
     """
     if not tree.is_dir():
         raise InputError(f"Source tree {tree}", "there is no such folder", "correct the path, or set XAIVA_SOURCE_PATH")
@@ -41,13 +47,15 @@ def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: 
     _from_files(tree, _git_files(tree, progress) or _all_files(tree), target, prefix, progress)
 
 
-def clone(url: str, ref: str, target: Path, prefix: str, progress: Progress, token: str) -> str:
+def clone(
+    url: str, ref: str, target: Path, prefix: str, progress: Progress, token: str, site_env: Mapping[str, str]
+) -> str:
     """Fetch `ref` of a repository and write it as a tar at `target`; returns the commit.
 
     Submodules are fetched too. The token goes to git by its environment and asks no questions. Raises XaivaError.
     """
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
-        env = _git_environment(token)
+        env = git_environment(url, token, site_env)
         folder = Path(scratch) / "tree"
         _git(["init", "--quiet", str(folder)], progress, env)
         _git(
@@ -58,19 +66,25 @@ def clone(url: str, ref: str, target: Path, prefix: str, progress: Progress, tok
             _git(["-C", str(folder), "remote", "add", "origin", url], progress, env)  # relative submodules start there
             _git(["-C", str(folder), "submodule", "update", "--init", "--recursive", "--depth=1"], progress, env)
         commit = _git(["-C", str(folder), "rev-parse", "HEAD"], progress, env).strip()
-        _from_files(folder, _all_files(folder), target, prefix, progress)
+        _from_files(folder, _all_files(folder, {HISTORY}), target, prefix, progress)
         return commit
 
 
-def _git_environment(token: str) -> dict[str, str]:
-    """The environment of git: never a question; the token by a helper that reads it from there."""
+def git_environment(url: str, token: str, site_env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of git: never a question; the site's proxies and authorities; and the token for this host alone,
+    by a helper that reads it from there: submodules may lie anywhere."""
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    if token:
+    env |= {name: value for name, value in site_env.items() if name.lower() in PROXY_VARIABLES}
+    if authorities := ca_file(site_env):
+        env.setdefault("GIT_SSL_CAINFO", authorities)
+    parts = urlsplit(url)
+    if token and parts.scheme in ("http", "https"):
         helper = '!f() { echo username=oauth2; echo "password=$XAIVA_GIT_TOKEN"; }; f'
+        name = f"credential.{parts.scheme}://{parts.netloc}.helper"
         count = int(env.get("GIT_CONFIG_COUNT", "0"))
         env |= {"XAIVA_GIT_TOKEN": token, "GIT_CONFIG_COUNT": str(count + 2)}
         for at, value in enumerate(["", helper], count):  # the empty one drops the helpers of the machine
-            env |= {f"GIT_CONFIG_KEY_{at}": "credential.helper", f"GIT_CONFIG_VALUE_{at}": value}
+            env |= {f"GIT_CONFIG_KEY_{at}": name, f"GIT_CONFIG_VALUE_{at}": value}
     return env
 
 
@@ -95,30 +109,34 @@ def _other_branch(tree: Path, branch: str, progress: Progress) -> bool:
 
 
 def _from_git(tree: Path, ref: str, target: Path, prefix: str, progress: Progress) -> None:
+    if re.search(r"(?m)^160000 ", _git(["-C", str(tree), "ls-tree", "-r", ref], progress)):
+        raise InputError(f"Branch {ref} of {tree}", "it has submodules", "check that branch out, with its submodules")
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
         archive = Path(scratch) / "tree.tar"
         _git(["-C", str(tree), "archive", "--format=tar", f"--output={archive}", ref], progress)
         folder = Path(scratch) / "tree"
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
-        _from_files(folder, _all_files(folder), target, prefix, progress)
+        _from_files(folder, _all_files(folder, {HISTORY}), target, prefix, progress)
 
 
 def _git_files(tree: Path, progress: Progress) -> list[str]:
     """What belongs to the checkout: tracked files and new ones that are not ignored. Empty when it is none."""
     if not (tree / ".git").exists():
         return []
-    listing = _git(["-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"], progress)
+    here = ["-C", str(tree), "ls-files", "-z"]
+    listing = _git([*here, "--cached", "--recurse-submodules"], progress)
+    listing += _git([*here, "--others", "--exclude-standard"], progress)
     return sorted({name for name in listing.split("\0") if name and os.path.lexists(tree / name)})
 
 
-def _all_files(tree: Path) -> list[str]:
+def _all_files(tree: Path, left_out: Set[str] = LEFT_OUT) -> list[str]:
     found = []
     for root, folders, names in os.walk(tree):
-        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        folders[:] = [name for name in folders if name not in left_out]
         base = Path(root)
         linked = [name for name in folders if (base / name).is_symlink()]
-        found += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in LEFT_OUT]
+        found += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in left_out]
     return sorted(found)
 
 
@@ -137,3 +155,8 @@ def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progres
                 with open(path, "rb") as file:
                     entry.size = os.fstat(file.fileno()).st_size
                     tar.addfile(entry, file)
+            elif path.is_dir():  # git names no folder but such
+                what = f"{path} is a repository of its own that is not checked out"
+                raise InputError(f"Source tree {tree}", what, "git submodule update --init --recursive, or remove it")
+            else:
+                progress.log(f"left out {path}: it is neither a file nor a link")

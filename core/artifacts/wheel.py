@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from pydantic import JsonValue
 
-from core.artifacts.helper_container import HelperContainer
-from core.artifacts.indexes import pip_config
+from core.artifacts.helper_container import HelperContainer, patient
+from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, folder
-from core.engine import connect
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.presets.model import Preset
@@ -22,7 +21,6 @@ from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
 
-ENGINE_SECONDS = 600
 _PIP_CONFIG = "pip.conf"
 
 # pip is asked with the machine's own index settings and the preset's indexes; they come as a file, as they may hold
@@ -67,7 +65,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 
 
 def _requirement(site: Site, preset: Preset, text: str) -> str:
-    """The requirement as given; a bare name takes the version that the preset asks for."""
+    """The requirement as given; a bare name takes what layers and pins ask of its version."""
     try:
         wanted = Requirement(text)
     except InvalidRequirement as error:
@@ -77,26 +75,23 @@ def _requirement(site: Site, preset: Preset, text: str) -> str:
     expanded = expanded_layers(site, preset)
     for line in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
         known = Requirement(line)
-        if known.name.lower() == wanted.name.lower():
-            return f"{known.name}{known.specifier}"
-    return wanted.name
+        if canonicalize_name(known.name) == canonicalize_name(wanted.name):
+            wanted.specifier &= known.specifier
+    return str(wanted)
 
 
 def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> dict[str, bytes]:
-    connect(site).close()
-    client = connect(site, ENGINE_SECONDS)
     env = {
         "PYTHON": preset.python_version,
         "DEBS": " ".join([*preset.debs, *preset.build_debs]),
         "REQUIREMENT": requirement,
         "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
     }
-    with HelperContainer(client, preset.base_image, SCRIPT, env, site.env) as container:
-        authorities = site.env.get("SSL_CERT_FILE") or site.env.get("PIP_CERT") or ""
-        container.put("/tmp", "authorities.pem", _read(authorities))
+    with HelperContainer(patient(site), preset.base_image, SCRIPT, env, site.env) as container:
+        container.put("/tmp", "authorities.pem", _read(ca_file(site.env)))
         container.put("/tmp", _PIP_CONFIG, pip_config(site.env, expanded_layers(site, preset).indexes).encode(), 0o600)
         container.run(progress, f"A wheel of {requirement}", "wheel")
-        return {name: data for name, data in container.fetch("/tmp/wheels").items() if re.search(r"\.whl$", name)}
+        return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
 
 
 def _read(path: str) -> bytes:

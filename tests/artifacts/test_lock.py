@@ -20,7 +20,9 @@ from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
 from core.artifacts.service_layer import engines
+from core.engine import connect
 from core.errors import XaivaError
+from core.files import TEMPORARY_PREFIX
 from core.presets.model import Index
 from core.progress import NullProgress
 from core.site import Site
@@ -193,11 +195,7 @@ def test_of_a_package_with_a_wheel_of_some_release_that_release_is_taken(site: S
     """uv names it beside the one that really has none, which stands in its way."""
     source_distribution(tmp_path, "stubborndemo", "1.0")
     source_distribution(tmp_path, "mixeddemo", "1.1")
-    about = "Metadata-Version: 2.1\nName: mixeddemo\nVersion: 1.0\nRequires-Dist: stubborndemo\n"
-    with zipfile.ZipFile(tmp_path / "mixeddemo-1.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("mixeddemo-1.0.dist-info/METADATA", about)
-        archive.writestr("mixeddemo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("mixeddemo-1.0.dist-info/RECORD", "")
+    wheel_file(tmp_path / "mixeddemo-1.0-py3-none-any.whl", "mixeddemo", "1.0", "", "Requires-Dist: stubborndemo\n")
     with serve(tmp_path) as index:
         layers = [{"name": "common", "requirements": ["mixeddemo"]}]
         write_preset(site, layers=layers, pins=[], indexes=[{"name": "private", "url": f"{index.url}/simple"}])
@@ -205,6 +203,38 @@ def test_of_a_package_with_a_wheel_of_some_release_that_release_is_taken(site: S
     locked = store.read_lock(site, NAME)
     assert [(file.name, file.version) for file in locked.of_kind(Kind.WHEEL)] == [("mixeddemo", "1.0")]
     assert "stubborndemo (a dependency)" in {part.what for part in locked.unlocked}
+
+
+@pytest.mark.index
+def test_a_wheel_that_was_built_again_is_locked_again(site: Site) -> None:
+    write_preset(site, layers=[{"name": "common", "requirements": ["owndemo"]}], pins=[])
+    path = store.folder(site, NAME) / store.LOCAL_WHEELS / "owndemo-1.0-py3-none-any.whl"
+    hashes = []
+    for content in ("a = 1", "a = 2"):
+        wheel_file(path, "owndemo", "1.0", content)
+        run_lock(without_engine(site))
+        (file,) = store.read_lock(site, NAME).of_kind(Kind.WHEEL)
+        hashes.append(file.sha256)
+    assert hashes[1] == own_sha(path) != hashes[0]
+
+
+@pytest.mark.index
+def test_an_upgrade_that_would_lose_something_changes_nothing(site: Site, tmp_path: Path) -> None:
+    random_file(tmp_path / "tool-1.0.tar.gz", 100)
+    with serve(tmp_path) as index:
+        source = {
+            "name": "tool",
+            "url": index.file_url("tool-1.0.tar.gz"),
+            "sha256": own_sha(tmp_path / "tool-1.0.tar.gz"),
+        }
+        write_preset(site, layers=[], pins=[], sources=[source])
+        run_lock(without_engine(site))
+    first = lock_bytes(site)
+    assert run_lock(without_engine(site))["changed"] is False
+    with pytest.raises(XaivaError, match="source tool") as caught:
+        run_lock(without_engine(site), upgrade=True)
+    assert "the old lock stays" in caught.value.remedy
+    assert lock_bytes(site) == first
 
 
 @pytest.mark.index
@@ -252,6 +282,17 @@ class Looker(Recorder):
         if not self.inspected:
             name = self.engine.docker("ps", "-q", "--filter", f"label={helper_container.OWNER_LABEL}").strip()
             self.inspected = self.engine.docker("inspect", name) if name else ""
+
+
+def wheel_file(path: Path, name: str, version: str, content: str, more: str = "") -> None:
+    """A wheel with one module; `more` are further lines of its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", content)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
 
 
 def source_distribution(folder: Path, name: str, version: str) -> None:
@@ -355,9 +396,8 @@ def commit(repository: Path, content: str) -> None:
 
 @pytest.mark.engine
 def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
-    from core.engine import connect
-
     saved = base_image.save(connect(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
+    saved.describe(tmp_path)
     assert saved.image.os_release == "debian 12"
     once = b"".join(base_image.stream_image(tmp_path, saved.image))
     with tarfile.open(fileobj=io.BytesIO(once)) as tar:
@@ -365,6 +405,38 @@ def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestE
     assert once == b"".join(base_image.stream_image(tmp_path, saved.image))
     assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
     assert saved.image.tag in engine.docker("load", input=once)
+
+
+@pytest.mark.engine
+def test_another_image_of_that_name_leaves_the_old_one_whole_until_it_is_locked(
+    engine_site: Site, engine: TestEngine, tmp_path: Path
+) -> None:
+    name = "xaiva-test/moving:1"
+    client = connect(engine_site, 120)
+    before = []
+    for text in ("one", "two"):
+        engine.docker("build", "-q", "-t", name, "-", input=f"FROM {BASE_IMAGE}\nLABEL is={text}\n".encode())
+        saved = base_image.save(client, name, tmp_path, NullProgress())
+        assert [file for file in before if own_sha(file.under(tmp_path)) != file.sha256] == []
+        saved.describe(tmp_path)
+        before = saved.files
+    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == {file.path for file in saved.files}
+
+
+@pytest.mark.engine
+def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -> None:
+    require(os.geteuid() == 0, "root, to mount a small tmpfs")
+    write_preset(engine_site, layers=[], pins=[])
+    mount = engine_site.artifacts
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)], check=True)
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            run_lock(engine_site)
+        left = [path.name for path in mount.rglob("*") if path.is_file()]
+        assert [name for name in left if name == store.LOCK_NAME or name.startswith(TEMPORARY_PREFIX)] == []
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_tokens_reach_uv_by_its_environment_only() -> None:
