@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,38 @@ def test_bare_mpeg_ts(clip: Path, add: Add, way: str) -> None:
     target = f"tcp://127.0.0.1:{port}?listen=1" if way == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316"
     with Sender(clip, target):
         until(add(f"{way}://127.0.0.1:{port}"), live)
+
+
+def test_another_codec_in_mid_stream(tmp_path: Path, add: Add) -> None:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    streams = []
+    for codec in ("libx264", "mpeg2video"):
+        file = tmp_path / f"{codec}.ts"
+        picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10:duration=2", "-pix_fmt", "yuv420p", "-g", "10"]
+        subprocess.run(["ffmpeg", "-v", "error", *picture, "-c:v", codec, "-f", "mpegts", str(file)], check=True)
+        streams.append(file.read_bytes())
+
+    def serve(listener: socket.socket, over: threading.Event) -> None:
+        parts = [streams[0], *[streams[1]] * 100]  # the first one once: then the codec is another one for good
+        while not over.is_set():
+            try:
+                with listener.accept()[0] as caller:
+                    while not over.is_set():
+                        part = parts.pop(0)
+                        for at in range(0, len(part), len(part) // 20):
+                            caller.sendall(part[at : at + len(part) // 20])
+                            over.wait(0.1)
+            except OSError:
+                pass
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener, over), daemon=True).start()
+        probe = add(f"tcp://127.0.0.1:{listener.getsockname()[1]}", timeout=1)
+        assert until(probe, live).codec == "h264"
+        until(probe, lambda one: live(one) and one.codec == "mpeg2video")
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_udp_without_a_sender_is_a_timeout(add: Add) -> None:
