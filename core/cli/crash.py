@@ -27,7 +27,7 @@ def record(error: Exception, words: Sequence[str]) -> Path | None:
             if folder.name == ".xaiva" and site.is_dir():
                 folder.mkdir(exist_ok=True)
             grown = path.exists() and path.stat().st_size > LIMIT
-            with open(path, "w" if grown else "a", opener=_private) as file:
+            with open(path, "w" if grown else "a", errors="backslashreplace", opener=_private) as file:
                 file.write(entry)
             return path.resolve()
     return None

@@ -99,7 +99,10 @@ class ServiceClient:
     def login(self, name: str, password: str) -> Tokens:
         """Log in; the session, if there is one, keeps the login and renews it. Raises NotLoggedIn when refused."""
         tokens = self._wire.read(
-            self._wire.open_send("POST", "/auth/login", Login(name=name, password=password)).text, Tokens
+            self._wire.open_send(
+                "POST", "/auth/login", notation.build(Login, {"name": name, "password": password})
+            ).text,
+            Tokens,
         )
         if self._wire.session:
             self._wire.session.keep(tokens)
@@ -108,9 +111,7 @@ class ServiceClient:
     def change_password(self, current: str, new: str) -> None:
         """Change the password of whoever is logged in; their other logins end. Raises InputError for a wrong one."""
         body = notation.build(PasswordChange, {"current": current, "new": new})
-        tokens = self._ask("POST", "/auth/password", Tokens, body)
-        if self._wire.session:
-            self._wire.session.keep(tokens)
+        self._wire.send_for_login("/auth/password", body)
 
     def logout(self) -> None:
         """End the login at the service and forget it here; the latter happens even if the service is away."""
@@ -190,7 +191,9 @@ class ServiceClient:
         """Learn the camera's normal pictures for that long, 0 ends it; the status' `learning` shows how far it is."""
         if not minutes:
             return self.cancel_learning(camera)
-        return self._ask("POST", _at("cameras", camera, "learn"), CameraStatus, LearnRequest(minutes=minutes))
+        return self._ask(
+            "POST", _at("cameras", camera, "learn"), CameraStatus, notation.build(LearnRequest, {"minutes": minutes})
+        )
 
     def cancel_learning(self, camera: str) -> CameraStatus:
         """End the learning; what was learned before stays."""
@@ -198,7 +201,12 @@ class ServiceClient:
 
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
         """Send no notifications of this camera for that long; 0 ends it."""
-        return self._ask("POST", _at("cameras", camera, "suspend"), CameraStatus, SuspendRequest(minutes=minutes))
+        return self._ask(
+            "POST",
+            _at("cameras", camera, "suspend"),
+            CameraStatus,
+            notation.build(SuspendRequest, {"minutes": minutes}),
+        )
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
         """Try to connect to what may become a camera; takes up to the request's own `timeout`."""
@@ -239,7 +247,9 @@ class ServiceClient:
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
         """Acknowledge events (at most 1000); returns how many had not been before."""
-        return self._ask("POST", "/events/acknowledge", Acknowledged, Acknowledge(ids=ids, note=note)).count
+        return self._ask(
+            "POST", "/events/acknowledge", Acknowledged, notation.build(Acknowledge, {"ids": ids, "note": note})
+        ).count
 
     def protect(self, event: str, protected: bool = True) -> Event:
         """Keep an event's clip and snapshot when others must go, or no longer."""

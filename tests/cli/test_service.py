@@ -247,6 +247,21 @@ def test_without_a_service_every_command_says_so(site: Site, monkeypatch: pytest
         assert said.document["error"]["why"] == "nothing answers there"
 
 
+def test_what_cannot_be_meant_is_refused_before_it_is_sent(served: Here, site: Site) -> None:
+    for words in (
+        ("camera", "learn", "gate", "--minutes", "-5"),
+        ("camera", "suspend", "gate", "--minutes", "nan"),
+        ("event", "ack", "e1", "--note", "long " * 1000),
+        ("event", "ack", "e1", "--note", "\udcff"),
+        ("login", "x" * 100),
+        ("login", "ana"),
+    ):
+        said = served(*words, "--json", stdin="hidden-word" * 50)
+        assert said.code == 2, words
+        assert "hidden-word" not in said.out
+    assert not (site.state / "errors.log").exists()
+
+
 def test_no_password_is_taken_from_the_command_line(xaiva: Xaiva) -> None:
     for words in (("login", "ana", "secret-word"), ("user", "add", "ana", "--password", "secret-word")):
         said = xaiva(*words)

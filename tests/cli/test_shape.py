@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 from click.shell_completion import BashComplete
 
+from core.cli import crash
 from core.cli.app import COMMANDS, root
 from core.site import Site
 from tests.cli.conftest import Xaiva
@@ -118,6 +121,15 @@ def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
     )
     assert done.returncode == 2
     assert "there is no such folder" in done.stderr
+
+
+def test_what_a_terminal_cannot_show_and_names_that_are_no_text_are_no_error(xaiva: Xaiva, tmp_path: Path) -> None:
+    said = xaiva("preset", "check", "small", env={"PYTHONIOENCODING": "ascii"})
+    assert said.code in (0, 3)
+    strange = os.fsdecode(b"\xff")
+    assert xaiva("preset", "show", strange, "--json").document["error"]["what"]
+    assert xaiva(strange, "--json").document["error"]["why"] == f"No such command {strange!r}."
+    assert crash.record(ValueError(strange), ["--site", str(tmp_path), strange])
 
 
 def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
