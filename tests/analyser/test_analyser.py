@@ -32,7 +32,8 @@ from core.inference.settings import ServiceSettings
 from tests.analyser.servers import chat, verdict
 from tests.notifications.conftest import event
 from tests.resources.parts import Costs
-from tests.support.receivers import Answer, HttpReceiver, Received, until
+from tests.support import until
+from tests.support.receivers import Answer, HttpReceiver, Received
 
 Make = Callable[..., Analyser]
 PERSON = Fact(label="person", score=0.9, box=(0.1, 0.1, 0.2, 0.5))

@@ -19,8 +19,8 @@ from core.inference.models.scorer import Scorer
 from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import Lease, LoadFailed, ModelSpec, NoRoom, ResourcePool
 from tests.resources.parts import MIB, Ask, Costs, Memory, Model
+from tests.support import until
 from tests.support.race import preempted, together
-from tests.support.receivers import until
 
 RESOURCES = Path(core.inference.resources.__file__).parent
 
