@@ -112,9 +112,11 @@ class Database:
                 with explained(self.url_shown):
                     bring_up_to_date(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
                 return
-            except DatabaseError:
-                if self.file is None or not reserve.give_up(self.file):
+            except DatabaseError as error:
+                if self.file is None or not self.full:
                     raise
+                if not reserve.give_up(self.file):  # SQLite itself speaks of an I/O error
+                    raise in_words(self.url_shown, "disk is full") from error
 
 
 def _parsed(url: str) -> URL:

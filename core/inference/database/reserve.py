@@ -35,9 +35,9 @@ def keep(file: Path) -> None:
 
 
 def give_up(file: Path) -> bool:
-    """Let the database have it when the disk is full; False when it is not, or nothing was put aside."""
+    """Let the database have it; False when nothing was put aside."""
     place = _place(file)
-    if not is_full(file) or not place.exists():
+    if not place.exists():
         return False
     logger.error("the disk of %s is full: the room kept for that is used now", file)
     place.unlink()
