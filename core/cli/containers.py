@@ -139,7 +139,7 @@ def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding
 @click.option("--follow", "-f", is_flag=True, help="Go on with the lines that come.")
 @click.option("--since", default="", help="From then on: 10m, 2h, or a time as 2026-01-31T12:00.")
 @click.option("--grep", "pattern", default="", help="Only lines that match this regular expression.")
-@click.option("--tail", type=int, default=None, help="Only the last lines.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
 @json_option
 @click.pass_obj
 def logs_command(

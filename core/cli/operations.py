@@ -16,7 +16,7 @@ def ops_command() -> None:
 
 @ops_command.command("list")
 @click.option("--live", is_flag=True, help="Only what runs now.")
-@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many, newest first.")
 @json_option
 @click.pass_obj
 def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> None:

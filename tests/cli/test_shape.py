@@ -100,7 +100,7 @@ def test_completion_knows_commands_and_presets(xaiva: Xaiva, site: Site) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["sing"], ["lock"], ["sync", "small", "--loud"], ["ops", "show", "one"], ["completion", "csh"]]
+    "words", [["sing"], ["lock"], ["sync", "small", "--loud"], ["ops", "list", "--limit", "-1"], ["completion", "csh"]]
 )
 def test_bad_words_end_with_two(xaiva: Xaiva, words: list[str]) -> None:
     said = xaiva(*words)
