@@ -6,7 +6,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -91,6 +91,17 @@ class Wire:
     def open_send(self, method: str, path: str, body: BaseModel) -> httpx.Response:
         """One request without any token: logging in, renewing, logging out."""
         return self.accepted(self._once(method, path, "", body))
+
+    def send_for_login(self, path: str, body: BaseModel) -> None:
+        """One POST that ends the login that is kept and is answered with the next, which is kept.
+
+        Nobody renews the old one meanwhile: it would seem to have ended for good.
+        """
+        bearer = self.bearer()
+        with self.session.alone() if self.session else nullcontext():
+            response = self.accepted(self._once("POST", path, bearer, body))
+            if self.session:
+                self.session.keep(self.read(response.text, Tokens))
 
     @contextmanager
     def streamed(

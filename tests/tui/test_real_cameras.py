@@ -19,6 +19,7 @@ from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
 from tui.screens.camera_form import CameraForm
 from tui.screens.login import LoginDialog
+from tui.screens.password import PasswordDialog
 from tui.screens.save import SaveFile
 from tui.screens.service import ServiceScreen
 from tui.widgets.choice_list import ChoiceList
@@ -237,6 +238,18 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
         await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, PATIENCE)
         await shows(pilot, "the service has no camera", PATIENCE)
+        await pilot.press("f7")
+        await opened(pilot, PasswordDialog)
+        fill(app, current="not his password", new="another password", again="another passwort")
+        await pilot.press("enter")
+        await shows(pilot, "not the same")
+        fill(app, again="another password")
+        await pilot.press("enter")
+        await until(pilot, lambda: "wrong" in text(pilot) and "asking" not in text(pilot), PATIENCE)
+        fill(app, current=PASSWORD)
+        await pilot.press("enter")
+        await until(pilot, lambda: len(app.screen_stack) == 1, PATIENCE)
+        assert app.service.login("ben", "another password").user == "ben"
         service.client.update_user("ben", UserUpdate(active=False))
         await opened(pilot, LoginDialog)
         await pilot.press("escape", "1")
