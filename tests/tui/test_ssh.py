@@ -1,0 +1,109 @@
+"""The console at the far end of a real SSH connection, also inside tmux there: its keys, and the clipboard."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.operations.ledger import Ledger
+from core.operations.model import Operation, State
+from core.site import Site
+from tests.operations.work import KINDS
+from tests.support import require, until
+from tests.support.pty_session import PtySession
+from tests.support.sshd import serve_ssh
+
+pytestmark = [pytest.mark.ssh, pytest.mark.terminal]
+ROOT = Path(__file__).parents[2]
+CLIPBOARD = re.compile(rb"\x1b\]52;c?;([A-Za-z0-9+/=]+)(?:\x07|\x1b\\)")
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[list[str]]:
+    """The client's command to reach a real SSH server."""
+    with serve_ssh(tmp_path / "ssh") as client:
+        yield ["ssh", "-tt", "-F", os.fspath(client), "here"]
+
+
+@pytest.fixture
+def running(bare_site: Site) -> Iterator[Operation]:
+    """An operation that goes on until it is told to end."""
+    ledger = Ledger(bare_site, KINDS)
+    operation = ledger.start("wait", "cpu-debian12")
+    yield operation
+    ledger.cancel(operation.id)
+    ledger.wait(operation.id)
+
+
+def console(site: Site) -> str:
+    """What a shell is told to open the console."""
+    words = [
+        "env",
+        f"DOCKER_HOST={site.env['DOCKER_HOST']}",
+        sys.executable,
+        "-m",
+        "core.cli",
+        "--site",
+        str(site.root),
+    ]
+    return f"cd {shlex.quote(str(ROOT))} && exec {shlex.join(words)}"
+
+
+def copied(session: PtySession) -> list[str]:
+    """What has come for the clipboard of the terminal in front."""
+    data = b"".join(chunk for _, chunk in session.chunks)
+    return [base64.b64decode(found).decode() for found in CLIPBOARD.findall(data)]
+
+
+def test_an_operation_is_cancelled_and_a_screen_copied_over_ssh(
+    bare_site: Site, running: Operation, sshd: list[str]
+) -> None:
+    with PtySession([*sshd, console(bare_site)], columns=120, rows=35) as session:
+        session.wait_for("Overview", 30)
+        session.press("7")
+        session.wait_for("▶ running")
+        session.wait_for("waiting as")  # its log
+        session.press("y")
+        until(lambda: copied(session))
+        assert "wait cpu-debian12" in copied(session)[0]
+        session.press("c")
+        session.wait_for("Cancel wait cpu-debian12?")
+        session.press("enter")  # Cancel has the focus
+        session.wait_for(lambda text: "End it" not in text)
+        assert Ledger(bare_site).get(running.id).state is State.RUNNING
+        session.press("c")
+        session.wait_for("End it")
+        session.press("tab", "enter")
+        session.wait_for("■ cancelled")
+        assert Ledger(bare_site).get(running.id).state is State.CANCELLED
+        session.press("q")
+        assert session.wait_end() == 0
+
+
+def test_the_clipboard_comes_through_tmux_at_the_far_end(
+    bare_site: Site, running: Operation, sshd: list[str], tmp_path: Path
+) -> None:
+    require(shutil.which("tmux"), "tmux")
+    settings = tmp_path / "tmux.conf"
+    settings.write_text("set -g set-clipboard on\nset -g default-terminal tmux-256color\n")
+    tmux = shlex.join(["tmux", "-S", os.fspath(tmp_path / "tmux"), "-f", os.fspath(settings)])
+    with PtySession([*sshd, f"{tmux} new-session {shlex.quote(console(bare_site))}"], columns=120, rows=35) as session:
+        try:
+            session.wait_for("Overview", 30)
+            session.press("7")
+            session.wait_for("wait cpu-debian12")
+            session.wait_for("waiting as")
+            session.press("y")
+            until(lambda: copied(session))
+            assert "wait cpu-debian12" in copied(session)[-1]
+        finally:
+            session.press("q")
+            session.wait_end()
