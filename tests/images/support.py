@@ -176,7 +176,6 @@ class Artifacts:
         client = connect(Site(self.site.root, self.site.settings, engine.env), timeout=120)
         saved = base_image.save(client, image, self.folder, NullProgress())
         saved.describe(self.folder)
-        saved.describe(self.folder)
         self.base = saved.image
         paths = {file.path for file in saved.files}
         self.files = [file for file in self.files if file.path not in paths] + list(saved.files)
