@@ -32,15 +32,14 @@ def pylock_text(lock: Lock) -> str:
     lines = ['lock-version = "1.0"', 'created-by = "xaiva"', f'requires-python = "=={lock.python_version}.*"']
     lines.append("environments = [\"sys_platform == 'linux' and platform_machine == 'x86_64'\"]")
     for wheel in sorted(lock.of_kind(Kind.WHEEL), key=lambda file: (file.name, file.path)):
-        where = f"url = {_toml(wheel.url)}" if wheel.url.startswith(("http://", "https://")) else ""
-        origin = ", ".join(filter(None, [f"name = {_toml(wheel.path.rpartition('/')[2])}", where, _path_key(wheel)]))
+        origin = [f"name = {_toml(wheel.path.rpartition('/')[2])}", f"path = {_toml(wheel.path)}"]
+        if wheel.url.startswith(("http://", "https://")):
+            origin.insert(1, f"url = {_toml(wheel.url)}")
         lines += ["", "[[packages]]", f"name = {_toml(wheel.name)}", f"version = {_toml(wheel.version)}"]
-        lines.append(f'wheels = [{{ {origin}, size = {wheel.size}, hashes = {{ sha256 = "{wheel.sha256}" }} }}]')
+        lines.append(
+            f'wheels = [{{ {", ".join(origin)}, size = {wheel.size}, hashes = {{ sha256 = "{wheel.sha256}" }} }}]'
+        )
     return "\n".join(lines) + "\n"
-
-
-def _path_key(wheel: LockedFile) -> str:
-    return f"path = {_toml(wheel.path)}"
 
 
 def _toml(text: str) -> str:

@@ -2,93 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterable, Mapping
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile
 
 LABELS = {Kind.WHEEL: "wheel", Kind.DEB: "deb", Kind.SOURCE: "source", Kind.MODEL: "model"}
 
 
-class Change(BaseModel):
-    """One part that differs. An empty `old` or `new`: it was not there, or is no more."""
+def compare(old: Lock | None, new: Lock) -> list[str]:
+    """What changed from `old` (None: there was none) to `new`, a line each: `~ wheel numpy 1.26.4 → 2.1.0`.
 
-    model_config = ConfigDict(frozen=True)
-
-    part: str
-    name: str
-    old: str = ""
-    new: str = ""
-
-    def line(self) -> str:
-        """`wheel numpy 1.26.4 → 2.1.0`; `+` and `-` where one side is missing."""
-        if self.old and self.new:
-            return f"~ {self.part} {self.name} {self.old} → {self.new}"
-        return f"+ {self.part} {self.name} {self.new}" if self.new else f"- {self.part} {self.name} {self.old}"
-
-
-class LockDiff(BaseModel):
-    """All changes, grouped by part. `bytes_before` and `bytes_after` are the sizes of all files."""
-
-    model_config = ConfigDict(frozen=True)
-
-    changes: list[Change] = []
-    bytes_before: int = 0
-    bytes_after: int = 0
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing differs."""
-        return not self.changes
-
-    def lines(self) -> list[str]:
-        """One line a change."""
-        return [change.line() for change in self.changes]
-
-
-def compare(old: Lock | None, new: Lock) -> LockDiff:
-    """What changed from `old` to `new`. None as `old`: everything is new."""
-    changes: list[Change] = []
-    changes += _facts(old, new)
+    `+` and `-` begin the lines of what only one side has.
+    """
+    lines = _changes("lock", _facts(old), _facts(new))
     for kind, label in LABELS.items():
-        changes += _files(label, old.of_kind(kind) if old else [], new.of_kind(kind))
-    changes += _moved(old, new)
-    changes += _unlocked(old, new)
-    return LockDiff(changes=changes, bytes_before=_bytes(old.files if old else []), bytes_after=_bytes(new.files))
+        lines += _files(label, old.of_kind(kind) if old else [], new.of_kind(kind))
+    before, after = _layer_of(old), _layer_of(new)
+    both = before.keys() & after.keys()
+    lines += _changes("layer of", {name: before[name] for name in both}, {name: after[name] for name in both})
+    return lines + _changes("not locked", _unlocked(old), _unlocked(new))
 
 
-def _facts(old: Lock | None, new: Lock) -> list[Change]:
-    rows = [
-        ("base image", _image(old), _image(new)),
-        ("runtime base image", _image(old, runtime=True), _image(new, runtime=True)),
-        (
-            "python",
-            f"{old.python_version} from {old.python_from}" if old else "",
-            f"{new.python_version} from {new.python_from}",
-        ),
-        ("platform", old.platform if old else "", new.platform),
-        ("layers", ", ".join(layer.name for layer in old.layers) if old else "", ", ".join(x.name for x in new.layers)),
-    ]
-    return [Change(part="lock", name=name, old=before, new=after) for name, before, after in rows if before != after]
+def _changes(part: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The lines of the names whose text differs, in the order of `old` and then of what is new."""
+    rows = [(name, old.get(name, ""), new.get(name, "")) for name in {**old, **new}]
+    return [_line(part, name, before, after) for name, before, after in rows if before != after]
 
 
-def _image(lock: Lock | None, runtime: bool = False) -> str:
-    image = (lock.runtime_base_image if runtime else lock.base_image) if lock else None
-    return f"{image.reference} {image.config_digest[:19]}".strip() if image else ""
+def _line(part: str, name: str, old: str, new: str) -> str:
+    if old and new:
+        return f"~ {part} {name} {old} → {new}"
+    return f"+ {part} {name} {new}" if new else f"- {part} {name} {old}"
 
 
-def _files(label: str, old: Iterable[LockedFile], new: Iterable[LockedFile]) -> list[Change]:
+def _facts(lock: Lock | None) -> dict[str, str]:
+    if lock is None:
+        return {}
+    images = {"base image": lock.base_image, "runtime base image": lock.runtime_base_image}
+    return {
+        **{
+            name: f"{image.reference} {image.config_digest[:19]}".strip() if image else ""
+            for name, image in images.items()
+        },
+        "python": f"{lock.python_version} from {lock.python_from}",
+        "platform": lock.platform,
+        "layers": ", ".join(layer.name for layer in lock.layers),
+    }
+
+
+def _files(label: str, old: Iterable[LockedFile], new: Iterable[LockedFile]) -> list[str]:
     before = {file.name: file for file in old}
     after = {file.name: file for file in new}
-    changes = []
+    lines = []
     for name in sorted({*before, *after}):
         one, other = before.get(name), after.get(name)
         if one and other and one.sha256 == other.sha256:
             continue
         same_version = bool(one and other and one.version == other.version)
-        changes.append(Change(part=label, name=name, old=_said(one, same_version), new=_said(other, same_version)))
-    return changes
+        lines.append(_line(label, name, _said(one, same_version), _said(other, same_version)))
+    return lines
 
 
 def _said(file: LockedFile | None, with_hash: bool) -> str:
@@ -98,27 +70,12 @@ def _said(file: LockedFile | None, with_hash: bool) -> str:
     return f"{file.version} ({file.sha256[:12]})".strip() if with_hash or not file.version else file.version
 
 
-def _moved(old: Lock | None, new: Lock) -> list[Change]:
-    """Wheels that are now in another layer."""
-    before, after = _layer_of(old), _layer_of(new)
-    both = sorted(set(before) & set(after))
-    return [Change(part="layer of", name=n, old=before[n], new=after[n]) for n in both if before[n] != after[n]]
-
-
 def _layer_of(lock: Lock | None) -> dict[str, str]:
-    if lock is None:
-        return {}
-    by_path = lock.by_path()
-    return {by_path[path].name: layer.name for layer in lock.layers for path in layer.wheels}
+    """Which layer each wheel is in."""
+    by_path = lock.by_path() if lock else {}
+    rows = [(by_path[path].name, layer.name) for layer in (lock.layers if lock else ()) for path in layer.wheels]
+    return dict(sorted(rows))
 
 
-def _unlocked(old: Lock | None, new: Lock) -> list[Change]:
-    before = {part.what: part.why for part in old.unlocked} if old else {}
-    after = {part.what: part.why for part in new.unlocked}
-    names = sorted({*before, *after})
-    rows = [(name, before.get(name, ""), after.get(name, "")) for name in names]
-    return [Change(part="not locked", name=name, old=one, new=other) for name, one, other in rows if one != other]
-
-
-def _bytes(files: Iterable[LockedFile]) -> int:
-    return sum(file.size for file in files)
+def _unlocked(lock: Lock | None) -> dict[str, str]:
+    return {part.what: part.why for part in lock.unlocked} if lock else {}

@@ -18,7 +18,7 @@ from core.artifacts.network import Network
 from core.artifacts.resolve import Contradiction, way_out
 from core.artifacts.service_layer import engine_choices, engines
 from core.artifacts.stages import stage
-from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, lock_sha256, write_lock
+from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.wheels import LockedWheels, lock_wheels
 from core.engine import EngineError
 from core.errors import XaivaError
@@ -45,6 +45,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     preset = load_named(site, subject)
     old = find_lock(site, subject)
+    if old is None and (folder(site, subject) / LOCK_NAME).exists():
+        progress.log("the lock that is there cannot be read; everything is looked up anew")
     network = Network(site)
     locking = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress)
     try:
@@ -54,7 +56,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     changes = diff.compare(old, lock)
     changed = write_lock(site, subject, lock)
     locking.write_around(lock)
-    for line in changes.lines():
+    for line in changes:
         progress.log(line)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
@@ -63,7 +65,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "changed": changed,
         "files": len(lock.files),
         "bytes": sum(file.size for file in lock.files),
-        "diff": [*changes.lines()],
+        "diff": [*changes],
         "unlocked": [part.model_dump(mode="json") for part in lock.unlocked],
         "lock_sha256": lock_sha256(lock),
     }

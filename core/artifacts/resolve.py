@@ -147,11 +147,15 @@ class _Resolver:
         self.keep = keep
         self.progress = progress
         self.scratch = scratch
-        self.indexes = list(wanted.indexes)
+        self.lost_indexes = {  # name → why
+            index.name: f"{index.token_variable} is not set"
+            for index in wanted.indexes
+            if index.token_variable and not env.get(index.token_variable)
+        }
+        self.indexes = [index for index in wanted.indexes if index.name not in self.lost_indexes]
         self.sdists: set[str] = set()  # packages that may come as source archives
         self.excluded: set[str] = set()
         self.unlocked: list[Unlocked] = []
-        self.lost_indexes: list[str] = []
 
     def run(self) -> Resolution:
         """All layers with their wheels. Raises XaivaError."""
@@ -224,8 +228,7 @@ class _Resolver:
         for index in self.indexes:
             if failed[1].startswith(index.url.rstrip("/")):
                 self.indexes.remove(index)
-                self.lost_indexes.append(index.name)
-                why = _last_cause(err)
+                self.lost_indexes[index.name] = why = _last_cause(err)
                 self.progress.log(f"index {index.name} ({strip_credentials(index.url)}) cannot be used: {why}")
                 return True
         return False
@@ -249,8 +252,9 @@ class _Resolver:
         missing += re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", err)
         for name in map(canonicalize_name, missing):
             if name not in self.excluded:
-                why = f"its index cannot be reached: {', '.join(self.lost_indexes)}"
-                self._exclude(name, why, f"lock again where that index answers: xaiva lock {self.wanted.preset}")
+                lost = ", ".join(f"{index} ({why})" for index, why in self.lost_indexes.items())
+                remedy = f"mend that, or go where it answers; then lock again: xaiva lock {self.wanted.preset}"
+                self._exclude(name, f"its index cannot be used: {lost}", remedy)
                 return True
         return False
 

@@ -67,6 +67,13 @@ def test_sets_up_offline_from_a_wheelhouse_and_only_once(tmp_path: Path, wheelho
     assert second.returncode == 0
     assert second.stderr == ""
 
+    for link in (checkout / ".venv/bin").glob("python*"):  # as after an upgrade of the system's Python
+        link.unlink()
+        link.symlink_to("/nowhere/python3")
+    third = _run(checkout, "--help")
+    assert third.returncode == 0, third.stderr
+    assert "setting up" in third.stderr
+
 
 @pytest.mark.index
 def test_refuses_a_changed_wheel(tmp_path: Path, wheelhouse: Path) -> None:
