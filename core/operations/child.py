@@ -220,7 +220,7 @@ class Supervisor:
         waited = time.monotonic() - self._cancelled_at
         if waited >= KILL_SECONDS:
             processes.send(self._below(), signal.SIGKILL)
-        elif waited >= GRACE_SECONDS and not self._pressed:
+        elif waited >= GRACE_SECONDS and not self._pressed and self._end is None:
             self._pressed = True
             processes.send(self._below(), signal.SIGTERM)
 
@@ -229,15 +229,20 @@ class Supervisor:
 
     def _patience(self) -> float:
         """Seconds the loop may sleep."""
-        if self._cancelled_at is not None:
+        if self._cancelled_at is not None and time.monotonic() - self._cancelled_at < 2 * KILL_SECONDS:
             return 0.05
         return STAGE_SECONDS if self._unwritten else FLAG_SECONDS
 
     def _finish(self) -> None:
-        while left := self._below():  # what the worker left running
+        pause = 0.01
+        while (
+            left := self._below()
+        ):  # what the worker left running; what hangs in the kernel holds the key until it ends
             processes.send(left, signal.SIGKILL)
             self._reap()
-            time.sleep(0.01)
+            self._claim.renew()
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
         for key in list(self._selector.get_map().values()):
             while key.data != "signal" and self._read(key.data, key.fd):
                 pass
@@ -252,7 +257,8 @@ class Supervisor:
         self._claim.finish(end.state, end.result, end.failure)
 
     def _outcome(self) -> End:
-        if self._end is not None:
+        # What work says whose children we have ended is worth nothing: it may not have noticed.
+        if self._end is not None and (self._end.state is State.CANCELLED or not self._pressed):
             failure = self._end.failure
             if failure is None:
                 return self._end

@@ -27,7 +27,8 @@ from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftover
 
 
 @pytest.mark.parametrize(
-    ("kind", "sign"), [("wait", "waiting"), ("stuck", "stuck"), ("deaf", "deaf"), ("nested", "child")]
+    ("kind", "sign"),
+    [("wait", "waiting"), ("stuck", "stuck"), ("deaf", "deaf"), ("nested", "child"), ("careless", "child")],
 )
 def test_cancel_ends_it_at_once_and_leaves_nothing(ledger: Ledger, site: Site, kind: str, sign: str) -> None:
     operation = ledger.start(kind, "thing")
