@@ -12,13 +12,14 @@ from itertools import pairwise
 
 import pytest
 
+from core.inference.cameras import pipeline
 from core.inference.cameras.address import parse
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.source import CameraSource
-from core.inference.schemas import CameraState, CameraStatus
-from tests.inference.conftest import QUICK, Add, until
+from core.inference.schemas import AlertKind, CameraState, CameraStatus
+from tests.inference.conftest import QUICK, Add, Witness, until
 from tests.support import require, rtsp
 from tests.support.streams import Proxy
 
@@ -63,6 +64,22 @@ def test_offline_and_back(server: rtsp.RtspServer, add: Add, record_property: Re
         server.start()
     status = timed(record_property, f"{fault}: seconds from its return to the first frame", probe, live)
     assert status.reconnects >= 1
+
+
+def test_a_camera_that_stays_away_is_an_alert_until_it_is_back_or_stopped(
+    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LOST_SECONDS", 1)
+    probe = add(server.url("cam"), "gate")
+    add("rtsp://127.0.0.1:9/none", "never")
+    until(probe, live)
+    until(lambda: witness.alerts, lambda told: told == [("never", AlertKind.DISCONNECTED, True)])
+    server.kill()
+    until(lambda: witness.alerts, lambda told: told[1:] == [("gate", AlertKind.DISCONNECTED, True)])
+    server.start()
+    until(lambda: witness.alerts, lambda told: told[2:] == [("gate", AlertKind.DISCONNECTED, False)])
+    manager.stop_camera("never")
+    until(lambda: witness.alerts, lambda told: told[3:] == [("never", AlertKind.DISCONNECTED, False)])
 
 
 def test_a_damaging_network_is_counted_and_overcome(server: rtsp.RtspServer, add: Add) -> None:

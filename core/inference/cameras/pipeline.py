@@ -27,7 +27,7 @@ from core.inference.cameras.view import ViewTimes, ViewWatch
 from core.inference.models.detector import Sample
 from core.inference.models.scorer import Scorer
 from core.inference.schedule import is_open
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus
+from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ KEPT_SCORES = 60  # what a sparkline shows
 KEPT_LATENCIES = 300  # a minute at five decisions a second: enough for a 99th percentile
 IDLE_SECONDS = 0.5  # how often the deciding thread looks up while no frame comes
 ANSWER_SECONDS = 10.0  # how long a model may take for one picture
+LOST_SECONDS = 30.0  # without a frame: then it is an alert. A camera that restarts by itself is back by then
 BROKEN_SECONDS = 10.0  # scoring that failed for so long without one success is a broken pipeline
 
 Tap = Callable[["Look"], None]
@@ -102,6 +103,8 @@ class CameraPipeline:
         self._scores: deque[float] = deque(maxlen=KEPT_SCORES)
         self._latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
         self._picture: Frame | None = None  # the newest sampled frame
+        self._began = time.monotonic()
+        self._lost: CameraAlert | None = None
         self._context: tuple[int, Scene, Scorer] | None = None
         self._scheduled = True
         self._error = ""
@@ -223,8 +226,7 @@ class CameraPipeline:
                 self._error, self._failing_since = "", None
             except Exception as error:  # one bad frame or model must not end the camera: it shows in the status
                 self._note(error)
-        if newest is not None:
-            self._say_goodbye(newest)
+        self._say_goodbye(newest)
 
     def _look(self, frame: Frame, before: Frame) -> None:
         plan = self._plan
@@ -234,6 +236,7 @@ class CameraPipeline:
             self._anomalies.end(before.captured, plan.request)
             plan.scorer.forget(plan.request.id)
         self._picture = frame
+        self._found()
         for alert, active in self._view.look(frame):
             self._tools.observer.alert(plan.request, alert, active)
         for tap in list(self._taps):
@@ -275,15 +278,30 @@ class CameraPipeline:
 
     def _idle(self, newest: Frame | None) -> None:
         """No frame came for a while: when the camera is lost, so is the sight of its anomaly."""
-        if newest is None or self._anomalies.idle or self.source.status().life.state is CameraState.LIVE:
+        life = self.source.status().life
+        if life.state is CameraState.LIVE:
             return
-        self._anomalies.end(newest.captured, self.request)
+        if newest is not None and not self._anomalies.idle:
+            self._anomalies.end(newest.captured, self.request)
+        seconds = time.monotonic() - (newest.captured if newest is not None else self._began)
+        told = self._lost is not None or life.state is CameraState.STOPPED
+        if not told and life.failure is not None and seconds > LOST_SECONDS:
+            kind, since = AlertKind.DISCONNECTED, time.time() - seconds
+            self._lost = CameraAlert(kind=kind, since=since, reason=life.failure.reason)
+            self._tools.observer.alert(self.request, self._lost, True)
 
-    def _say_goodbye(self, newest: Frame) -> None:
+    def _found(self) -> None:
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            self._tools.observer.alert(self.request, lost, False)
+
+    def _say_goodbye(self, newest: Frame | None) -> None:
         try:
+            self._found()
             for alert in self._view.alerts:
                 self._tools.observer.alert(self.request, alert, False)
-            self._anomalies.end(newest.captured, self.request)
+            if newest is not None:
+                self._anomalies.end(newest.captured, self.request)
         except Exception:
             logger.exception("camera %s: the end of its event could not be kept", self.request.id)
 

@@ -95,8 +95,9 @@ class CameraRequest(Asked):
 
 
 class AlertKind(str, Enum):
-    """What a camera shows that no anomaly of the scene explains."""
+    """What is wrong with a camera itself: what it shows no anomaly of the scene explains, or it shows nothing."""
 
+    DISCONNECTED = "disconnected"
     FROZEN = "frozen"
     BLACK = "black"
     MOVED = "moved"
