@@ -6,6 +6,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -33,7 +34,7 @@ from core.site import Site
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
 _LAST_LINES = 40
 _EXIT = re.compile(r"exit code: \d+$")  # how BuildKit ends the error of a RUN; before it stands the whole command
-_KNOWN = {"target", "tag", "no_cache", "smoke"}
+_KNOWN = {"target", "no_cache", "smoke"}
 _BEFORE, _AFTER = "load", "smoke"  # stages of ours around those of BuildKit
 
 
@@ -46,7 +47,7 @@ class _Recorder:
     def __init__(self, listener: Progress, log: TextIO, secrets: list[str]) -> None:
         self._listener = listener
         self._log = log
-        self._secrets = secrets
+        self._secrets = [line for secret in secrets for line in secret.splitlines() if line.strip()]
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
         self.own: dict[str, Stage] = {}
 
@@ -78,7 +79,7 @@ class _Recorder:
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Build preset `subject` with no network.
 
-    Options: `target` (a stage, default `runtime`), `tag` (besides the preset's own), `no_cache`, `smoke` (true).
+    Options: `target` (a stage, default `runtime`), `no_cache`, `smoke` (true).
     Returns build id, image id, tag, seconds and findings. Raises XaivaError (what failed and why; the record keeps the
     end of the output), ChecksFailed when the lint or the smoke test found errors, Cancelled.
     """
@@ -92,7 +93,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preflight.check_secrets(preset, env)
     text = write_context(site, folder, subject, preset, lock)
     record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
-    secrets = [line for name in preset.build_secrets for line in env[name].splitlines() if line.strip()]
+    secrets = [env[name] for name in preset.build_secrets]
     with log:
         recorder = _Recorder(progress, log, secrets)
         work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
@@ -119,45 +120,38 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     }
 
 
+@dataclass(frozen=True)
 class _Options:
-    def __init__(self, target: str, tag: str, no_cache: bool, smoke: bool) -> None:
-        self.target = target
-        self.tag = tag
-        self.no_cache = no_cache
-        self.smoke = smoke
+    target: str
+    no_cache: bool
+    smoke: bool
 
 
 def _options(options: Mapping[str, JsonValue]) -> _Options:
     if unknown := options.keys() - _KNOWN:
         raise InputError(
-            f"Build option {sorted(unknown)[0]}", "there is no such option", f"{', '.join(sorted(_KNOWN))}"
+            f"Build option {sorted(unknown)[0]}", "there is no such option", f"there are {', '.join(sorted(_KNOWN))}"
         )
     return _Options(
         str(options.get("target") or "runtime"),
-        str(options.get("tag") or ""),
         bool(options.get("no_cache", False)),
         bool(options.get("smoke", True)),
     )
 
 
+@dataclass
 class _Build:
     """One build on its way; `record` is what is known of it."""
 
-    def __init__(
-        self,
-        site: Site,
-        name: str,
-        preset: Preset,
-        lock: Lock,
-        folder: Path,
-        options: _Options,
-        env: dict[str, str],
-        progress: _Recorder,
-        record: BuildRecord,
-    ) -> None:
-        self.site, self.name, self.preset, self.lock = site, name, preset, lock
-        self.folder, self.options, self.env, self.progress = folder, options, env, progress
-        self.record = record
+    site: Site
+    name: str
+    preset: Preset
+    lock: Lock
+    folder: Path
+    options: _Options
+    env: dict[str, str]
+    progress: _Recorder
+    record: BuildRecord
 
     def all(self, dockerfile: str) -> None:
         """Base image, lint, build, smoke test, tag."""
@@ -174,8 +168,7 @@ class _Build:
                 docker("rmi", candidate, env=self.env)
                 raise
         tag = labels.image_tag(self.name, self.options.target)
-        for name in filter(None, (tag, self.options.tag)):
-            self._docker("tag", candidate, name)
+        self._docker("tag", candidate, tag)
         self._docker("rmi", "--no-prune", candidate)
         self._update(tag=tag)
         self.ended(Outcome.DONE)
@@ -205,7 +198,7 @@ class _Build:
             tree.end(result.cancelled)
         order = [CONTEXT, *stage_names(self.preset, self.lock), EXPORT]
         names = sorted(tree.stages(), key=lambda name: order.index(name) if name in order else len(order))
-        self._update(stages=[_stage_record(tree, name) for name in names])
+        self._update(stages=[_stage_record(tree, name) for name in names], no_cache=self.options.no_cache)
         if result.cancelled:
             raise Cancelled(f"Build of {self.name}", "it was cancelled", "the steps that ended stay in the cache")
         if result.code:

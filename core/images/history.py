@@ -80,6 +80,7 @@ class BuildRecord(_Kept):
     image_id: str = ""
     config_digest: str = ""
     manifest_digest: str = ""
+    no_cache: bool = False
     stages: list[StageRecord] = []
     findings: list[Finding] = []
     error: str = ""
@@ -263,7 +264,7 @@ def _lock_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 
 def _reasons(before: BuildRecord, after: BuildRecord, stages: list[StageDifference], changes: list[str]) -> list[str]:
-    reasons = []
+    reasons = ["it was built without the cache"] if after.no_cache and not before.no_cache else []
     for stage in sorted(stages, key=lambda s: (s.after or 0) - (s.before or 0), reverse=True):
         seconds = stage.after or 0.0
         if stage.after is not None and stage.before is None and seconds >= _SLOWER:

@@ -111,7 +111,9 @@ def test_says_why_a_build_was_slower(site: Site) -> None:
     new = lock_with("layers/a/wheels/x-1.whl=2", "layers/a/wheels/added.whl=1", "layers/a/wheels/same.whl=1")
     before = kept(site, old, 1, stage("python", 1, cached=True), stage("ffmpeg", 0, cached=True), stage("a", 10))
     after = kept(site, new, 2, stage("python", 1, cached=True), stage("ffmpeg", 77), stage("a", 20), stage("dev", 5))
+    without_cache = compare(site, before, after.model_copy(update={"no_cache": True})).reasons
     found = compare(site, before, after)
+    assert without_cache == ["it was built without the cache", *found.reasons]
     assert found.reasons[0] == "ffmpeg came from the cache and was built now: 77.0 s"
     assert found.reasons[1] == "a took 20.0 s instead of 10.0 s"
     assert found.reasons[2] == "dev is new: 5.0 s"
