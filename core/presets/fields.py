@@ -23,15 +23,18 @@ _IMAGE = (
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
 )
 
-# Names of build stages that the Dockerfile itself uses; a layer of that name would hide one of them.
+# Names of stages that the Dockerfile or the progress of a build uses; a layer of that name would hide one of them.
 RESERVED_LAYERS = frozenset(
     [
         "base",
         "builder",
         "built",
+        "context",
         "debs",
         "dev",
+        "export",
         "ffmpeg",
+        "load",
         "nv-codec-headers",
         "opencv",
         "python",
@@ -39,6 +42,7 @@ RESERVED_LAYERS = frozenset(
         "runtime",
         "scratch",
         "service",
+        "smoke",
         "tensorrt",
         "toolchain",
         "xaiva-media",

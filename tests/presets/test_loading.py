@@ -127,6 +127,7 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"layers": [{"name": "a", "requirements": ["x"], "file": "x.txt"}]}, "layers[0]", "both"),
         ({"layers": [{"name": "a", "requirements": ["x"]}] * 2}, "layers[1].name", "already there"),
         ({"layers": [{"name": "service", "requirements": ["x"]}]}, "layers[0].name", "service-extra"),
+        ({"layers": [{"name": "smoke", "requirements": ["x"]}]}, "layers[0].name", "smoke-extra"),
         ({"layers": [{"name": "Speech", "requirements": ["x"]}]}, "layers[0].name", "small letter"),
         ({"layers": [{"name": "a", "file": "../x.txt"}]}, "layers[0].file", "out of the folder"),
         ({"layers": [{"name": "a", "file": "/etc/passwd"}]}, "layers[0].file", "out of the folder"),
