@@ -7,13 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,25 +27,12 @@ from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from core.service_client import ServiceClient
 from tests.support import require, rtsp
+from tests.support import until as until
 
 UTC = ZoneInfo("UTC")
 QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
 TOKEN = "service-token-of-the-tests-0123456789"
-PATIENCE = 30.0  # seconds; a deadline for what should come soon, on a machine that may be busy
 ROOT = Path(__file__).parent.parent.parent
-
-Value = TypeVar("Value")
-
-
-def until(probe: Callable[[], Value], wanted: Callable[[Value], bool], seconds: float = PATIENCE) -> Value:
-    """The first value of `probe` that is wanted."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if wanted(value):
-            return value
-        assert time.monotonic() < deadline, f"still {value} after {seconds} s"
-        time.sleep(0.05)
 
 
 class ServiceProcess:

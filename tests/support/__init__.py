@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-PATIENCE = 20.0  # seconds; a deadline for what should come soon, on a machine that may be busy
+PATIENCE = 30.0  # seconds; a deadline for what should come soon, on a machine that may be busy
 
 Value = TypeVar("Value")
 
