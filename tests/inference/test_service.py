@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -37,6 +38,7 @@ def test_a_camera_from_request_to_stream(serve: Serve, server: rtsp.RtspServer) 
         if status.cameras[0].state is CameraState.LIVE and status.cameras[0].score is not None:
             break
     assert service.client.snapshot("gate").startswith(b"\xff\xd8")
+    assert service.client.status().host == socket.gethostname()
     service.client.remove_camera("gate")
     assert service.client.status().cameras == []
 
