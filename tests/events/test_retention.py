@@ -18,6 +18,7 @@ from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import DailyStatisticsRow, EventRow, SettingRow
+from core.inference.events import media as media_module
 from core.inference.events import retention as retention_module
 from core.inference.events.applying import apply
 from core.inference.events.ids import moment_of, new_id
@@ -124,7 +125,8 @@ def test_what_is_still_written_stays(database: Database, media: MediaStore, keep
     assert there(media) == {fresh}
 
 
-def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path) -> None:
+def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_module, "FOR_EVENTS", MEGA)
     database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     with small_disk(tmp_path / "disk", "8m") as disk:
         media = MediaStore(disk / "media")
@@ -142,7 +144,8 @@ def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path) -> None:
     database.close()
 
 
-def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path) -> None:
+def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_module, "FOR_EVENTS", MEGA)
     with small_disk(tmp_path / "disk", "8m") as disk:
         database = Database(f"sqlite:///{disk / 'xaiva.db'}")
         media = MediaStore(disk / "media")
@@ -161,6 +164,16 @@ def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path) -> None:
         assert gone.clip_why == "removed to make room"
         assert there(media) == set()
         database.close()
+
+
+def test_the_last_of_a_disk_is_for_events(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "20m") as disk:
+        media = MediaStore(disk / "media")
+        media.put_snapshot(new_id(), b"j" * 5 * MEGA)
+        for refused in (lambda: media.put_snapshot(new_id(), b"j"), lambda: media.prepare(new_id())):
+            with pytest.raises(XaivaError, match="kept for events"):
+                refused()
+        assert media.status().state == "full"
 
 
 def test_without_the_database_nothing_goes(postgres: Postgres, tmp_path: Path) -> None:

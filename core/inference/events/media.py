@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -16,6 +17,7 @@ from core.inference.events.ids import is_id, moment_of
 from core.inference.schemas import Event, StorageStatus
 
 FULL_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
+FOR_EVENTS = 16 << 20  # bytes: the last of the disk is the spool's, and no clip or snapshot is begun on it
 _SURVEY_SECONDS = 15.0  # how long a count of the files is good enough for a status
 CLIP, SNAPSHOT = ".mp4", ".jpg"
 
@@ -52,6 +54,7 @@ class MediaStore:
         """As `clip_path`, and its folder exists afterwards. Raises XaivaError when it cannot be made."""
         path = self.clip_path(event)
         try:
+            self._leave_room()
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refusal(path, error) from error
@@ -61,6 +64,7 @@ class MediaStore:
         """Keep a snapshot, in place of an older one. Raises XaivaError when the disk refuses."""
         path = self.snapshot_path(event)
         try:
+            self._leave_room()
             write_atomic(path, jpeg)
         except OSError as error:
             raise self._refusal(path, error) from error
@@ -98,6 +102,10 @@ class MediaStore:
         why = self._refused or (f"only {free >> 20} MB are free for clips" if free < FULL_BYTES else "")
         used = sum(file.bytes for file in files)
         return StorageStatus(clips=clips, used=used, free=free, state="full" if why else "ok", why=why)
+
+    def _leave_room(self) -> None:
+        if shutil.disk_usage(existing(self.folder)).free < FOR_EVENTS:
+            raise OSError(errno.ENOSPC, "No space left on device but what is kept for events")
 
     def _path(self, event: Event | str, suffix: str) -> Path:
         event = event.id if isinstance(event, Event) else event
