@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 MASK = "***"
 _SHORTEST = 6  # shorter values are too common to be masked everywhere they occur
-_NAMES = re.compile(r"(token|passw(or)?d|secret|api_?key|credentials?|private_?key)$", re.IGNORECASE)
+_NAMES = re.compile(r"(token|passw(or)?d|secret|(access|account|api|private|secret)_?key|credentials?)$", re.IGNORECASE)
 # `user:password@` of any URL; of the web's also a name alone, which is mostly a token
 _URL_LOGIN = re.compile(r"((?<=://)[^/\s:@]*:[^/\s@]+|(?<=http://)[^/\s@]+|(?<=https://)[^/\s@]+)@")
 
