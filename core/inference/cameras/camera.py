@@ -55,8 +55,15 @@ class Camera:
             self._restart_at = None
             if self._pipeline is not None and self._pipeline.source.status().life.state is CameraState.STOPPED:
                 self._end()  # a file that was played to its end
-            if self._pipeline is None:
-                self._begin_or_wait() if insist else self._begin()
+            if self._pipeline is not None:
+                return
+            try:
+                self._begin()
+            except Exception as error:  # of any kind: one camera must not keep the others from starting
+                if not insist:
+                    self._fail(_told(error))
+                    raise
+                self._plan_restart(_told(error))
 
     def stop(self, *, patience: float = PATIENCE) -> None:
         """Stop from any state within 5 s. A thread that hangs is cut off and ends by its time-outs."""
@@ -175,8 +182,7 @@ class Camera:
             if self._wanted:
                 self._pipeline = CameraPipeline(self.request, self._scorer, self._tools, self._taps)
                 self._pipeline.start()
-        except Exception as error:
-            self._fail(_told(error))
+        except Exception:
             self._let_go()
             raise
 
@@ -249,13 +255,10 @@ class Camera:
     def _restart(self) -> None:
         with self._changing():
             if self._wanted and self._pipeline is None:
-                self._begin_or_wait()
-
-    def _begin_or_wait(self) -> None:
-        try:
-            self._begin()
-        except Exception as error:  # of any kind: one camera must not keep the others from starting
-            self._plan_restart(_told(error))
+                try:
+                    self._begin()
+                except Exception as error:
+                    self._plan_restart(_told(error))
 
     def _fail(self, reason: str) -> None:
         self._restart_at = None
