@@ -23,7 +23,7 @@ from core.artifacts.service_layer import engines
 from core.engine import connect
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
-from core.presets.model import Index
+from core.presets.model import Index, Preset
 from core.progress import NullProgress
 from core.site import Site
 from tests.support import require
@@ -436,6 +436,16 @@ def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -
         assert [name for name in left if name == store.LOCK_NAME or name.startswith(TEMPORARY_PREFIX)] == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [("Num_Py", "Num_Py<2,>=1.26.4"), ("numpy==1.26.0", "numpy==1.26.0"), ("docopt", "docopt")],
+)
+def test_a_wheel_is_built_of_the_version_that_layers_and_pins_allow(site: Site, asked: str, wanted: str) -> None:
+    layers = [{"name": "common", "requirements": ["num-py", "httpx"]}]
+    preset = Preset.model_validate({**PRESET, "layers": layers, "pins": ["num-py>=1.26.4,<2"]})
+    assert wheel._requirement(site, preset, asked) == wanted
 
 
 def test_tokens_reach_uv_by_its_environment_only() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from core.artifacts import sync, verify
 from core.artifacts.download import LEAVE_SECONDS
+from core.artifacts.indexes import CA_VARIABLES
 from core.artifacts.lockfile import Kind
 from core.artifacts.network import Network
 from core.artifacts.partial import PIECE, Partial
@@ -30,6 +31,7 @@ from core.site import Site, SyncSettings
 from tests.support import require
 from tests.support.artifacts import QUICK, Recorder, locked, random_file, with_settings, write_lock_of
 from tests.support.index import Fault, Index, serve
+from tests.support.receivers import certificate
 
 NAME = "p"
 SMALL = 300_000
@@ -264,6 +266,19 @@ def test_a_proxy_is_used_unless_the_host_is_excepted(quick: Site, index: Index) 
     with pytest.raises(XaivaError, match=r"does not let us connect|connection broke"):
         run(with_settings(proxied, QUICK.model_copy(update={"retries": 0})))
     run(with_settings(proxied, no_proxy="127.0.0.1"))
+    assert verify.verify(quick, NAME) == []
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_the_sites_authorities_are_trusted(quick: Site, index: Index, tmp_path: Path, variable: str) -> None:
+    pair = certificate(tmp_path)
+    path = random_file(index.folder / "a-1.whl", SMALL)
+    none = dict.fromkeys(CA_VARIABLES, "")
+    with serve(index.folder, pair) as https:
+        write_lock_of(quick, NAME, [locked(path, https.file_url("a-1.whl"))])
+        with pytest.raises(XaivaError, match="check SSL_CERT_FILE"):
+            run(with_settings(quick, QUICK.model_copy(update={"retries": 0}), **none))
+        run(with_settings(quick, **{**none, variable: str(pair[0])}))
     assert verify.verify(quick, NAME) == []
 
 

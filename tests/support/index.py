@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -65,8 +66,9 @@ class Index:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`."""
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        """`http://127.0.0.1:PORT`, or `https://…`."""
+        scheme = "https" if isinstance(self.server.socket, ssl.SSLSocket) else "http"
+        return f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
 
     def file_url(self, name: str) -> str:
         """Where a file of the folder is served."""
@@ -98,9 +100,13 @@ class Index:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Index]:
-    """Serve `folder` from a thread of this process."""
+def serve(folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[Index]:
+    """Serve `folder` from a thread of this process; over HTTPS with a certificate and its key."""
     server = _Server(("127.0.0.1", 0), _Handler)
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     index = Index(folder, server)
     server.index = index
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
