@@ -258,7 +258,7 @@ def test_cancelling_the_smoke_test_leaves_neither_container_nor_candidate(demo: 
         demo.artifacts.add_layer("extra", [slow])
         demo.artifacts.write()
         with pytest.raises(Cancelled):
-            build.run(demo.site, NAME, {}, Impatient())
+            build.run(demo.site, NAME, {"target": "extra"}, Impatient())
         record = list_builds(demo.site)[0]
         assert record.outcome is Outcome.CANCELLED
         assert (record.stages[-1].name, record.stages[-1].state) == ("smoke", "cancelled")
