@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from core.errors import XaivaError
@@ -113,10 +114,10 @@ def _clock(_: Site) -> Iterator[Finding]:
 
 def _engine(site: Site) -> Iterator[Finding]:
     from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
-    from core.engine import connect, docker_environment, endpoint
+    from core.engine import connect, docker_environment, endpoint, engine_errors
 
-    client = connect(site)
-    info = client.info()
+    with closing(connect(site)) as client, engine_errors("Engine's description"):
+        info = client.info()
     local = endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from core import labels
@@ -67,8 +68,8 @@ def preflight(
     try:
         dev_mode = preset.run.dev.enabled if dev is None else dev
         settings = read(site, preset_name, preset, dev=dev_mode)
-        client = connect(site)
-        around = _look_around(client, site, preset_name, settings, dev_mode)
+        with closing(connect(site)) as client:
+            around = _look_around(client, site, preset_name, settings, dev_mode)
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
@@ -104,22 +105,22 @@ def launch(
     if preset.inference_service and not settings.environment.get(TOKEN_VARIABLE):
         site.keep_secret(TOKEN_VARIABLE, secrets.token_urlsafe(32))
         settings = read(site, preset_name, preset, dev=dev_mode)
-    client = connect(site)
-    aside.recover(client, name)
-    around = _look_around(client, site, preset_name, settings, dev_mode)
-    found = checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
-    if has_errors(found) or around.image is None:
-        raise LaunchError(f"Launch of {preset_name}", found)
-    if create_folders and around.local:
-        _create_folders(settings, around.image)
-    body = _body(site, preset_name, preset, settings, around.image, dev_mode)
-    body["Image"] = around.image_tag
-    if around.local and (user := container_user(settings, around.image)):
-        body["User"] = user
-    if settings.gpus:
-        body["HostConfig"]["DeviceRequests"] = [device_request(around.gpus, settings.gpus)]
-    old = next((one for one in around.containers if one.name == name), None)
-    return _start(client, name, body, old)
+    with closing(connect(site)) as client:
+        aside.recover(client, name)
+        around = _look_around(client, site, preset_name, settings, dev_mode)
+        found = checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
+        if has_errors(found) or around.image is None:
+            raise LaunchError(f"Launch of {preset_name}", found)
+        if create_folders and around.local:
+            _create_folders(settings, around.image)
+        body = _body(site, preset_name, preset, settings, around.image, dev_mode)
+        body["Image"] = around.image_tag
+        if around.local and (user := container_user(settings, around.image)):
+            body["User"] = user
+        if settings.gpus:
+            body["HostConfig"]["DeviceRequests"] = [device_request(around.gpus, settings.gpus)]
+        old = next((one for one in around.containers if one.name == name), None)
+        return _start(client, name, body, old)
 
 
 def _look_around(

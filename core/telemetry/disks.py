@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-DEADLINE_SECONDS = 1.0
+DEADLINE_SECONDS = 1.0  # of one look at all disks …
+LEAST_SECONDS = 0.1  # … and what each has at least: that one hangs says nothing of those after it
 
 # Kernel views and memory, and images mounted read-only: their free space tells nothing.
 # fmt: off
@@ -78,7 +79,7 @@ class DiskSampler:
             return self._hung(disk)
         answer = self._worker.ask(disk.path)
         try:
-            result = answer.get(timeout=max(deadline - time.monotonic(), 0.01))
+            result = answer.get(timeout=max(deadline - time.monotonic(), LEAST_SECONDS))
         except queue.Empty:
             self._worker.abandon(disk.path)
             self._worker = _Worker(self._lock, self._stuck)
