@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -10,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from core.errors import XaivaError
+
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -55,6 +60,21 @@ def put_in_place(temporary: Path, target: Path) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, target)
     fsync_folder(target.parent)
+
+
+def disk_error(error: OSError) -> XaivaError | None:
+    """What a disk refuses, in words; None for errors of another kind."""
+    why = (error.strerror or "").lower()
+    if error.errno in _FULL:
+        what = f"No space left for {error.filename}" if error.filename else "No space left"
+        return XaivaError(what, why, "make room on that disk, then start it again: it goes on from what is complete")
+    if error.filename and error.errno == errno.EROFS:
+        return XaivaError(
+            f"{error.filename} cannot be written", why, "mount it writable, or use a site on another disk"
+        )
+    if error.filename and error.errno in (errno.EACCES, errno.EPERM):
+        return XaivaError(f"No access to {error.filename}", why, "change its owner or permissions")
+    return None
 
 
 def sha256_bytes(data: bytes) -> str:

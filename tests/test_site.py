@@ -1,13 +1,16 @@
-"""Opening a site: what cannot be read is said in words."""
+"""Opening a site, and what a disk refuses: said in words."""
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from core.errors import InputError, XaivaError
+from core.files import disk_error
 from core.site import Site
 
 
@@ -48,3 +51,19 @@ def test_a_secret_is_added_to_dotenv_and_nothing_there_is_lost(tmp_path: Path) -
     dotenv.mkdir()
     with pytest.raises(XaivaError, match="cannot be written"):
         site.keep_secret("THIRD", "three")
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "said"),
+    [
+        (errno.ENOSPC, "/a/b", "No space left for /a/b"),
+        (errno.EDQUOT, None, "No space left"),
+        (errno.EROFS, "/a/b", "/a/b cannot be written"),
+        (errno.EACCES, "/a/b", "No access to /a/b"),
+        (errno.EACCES, None, ""),
+        (errno.EIO, "/a/b", ""),
+    ],
+)
+def test_what_a_disk_refuses_is_said_in_words(number: int, name: str | None, said: str) -> None:
+    told = disk_error(OSError(number, os.strerror(number), name))
+    assert (told.what if told else "") == said

@@ -15,7 +15,6 @@ import re
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -129,13 +128,12 @@ def repository_of(reference: str) -> str:
 def _present(client: docker.DockerClient, reference: str, progress: Progress, pull: bool) -> Any:
     import docker.errors
 
-    if not pull:
-        try:
-            with _errors_but_not_found(reference):
-                return client.images.get(reference)
-        except docker.errors.ImageNotFound:
-            progress.log(f"{reference} is not in the engine; pulling it")
     with engine_errors(f"Base image {reference}"):
+        if not pull:
+            try:
+                return client.images.get(reference)
+            except docker.errors.ImageNotFound:
+                progress.log(f"{reference} is not in the engine; pulling it")
         for event in client.api.pull(reference, platform=PLATFORM, stream=True, decode=True):
             stop_if_cancelled(progress)
             if "error" in event:
@@ -145,21 +143,6 @@ def _present(client: docker.DockerClient, reference: str, progress: Progress, pu
                     "check the name and the registry, log in with docker login, or docker load it from a file",
                 )
         return client.images.get(reference)
-
-
-@contextmanager
-def _errors_but_not_found(reference: str) -> Iterator[None]:
-    """Engine errors in words, except that there is no such image, which the caller has an answer for."""
-    import docker.errors
-
-    missing = None
-    with engine_errors(f"Base image {reference}"):
-        try:
-            yield
-        except docker.errors.ImageNotFound as error:
-            missing = error
-    if missing is not None:
-        raise missing
 
 
 class _Stream(io.RawIOBase):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
@@ -30,7 +29,6 @@ from core.site import Site
 __all__ = ["SyncPlan", "plan", "run"]
 
 STAGE = "sync"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAMED_IN_ERROR = 10
 
 
@@ -38,7 +36,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """Sync the preset `subject`. Option `plan`: only say what would be done.
 
     The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `mended` and
-    `seconds`. Raises XaivaError when the disk will not do or some file cannot be had: all others are there then.
+    `seconds`. Raises XaivaError when the disk will not do or some file cannot be had: all others are there then;
+    OSError when the disk fills up all the same.
     """
     started = time.monotonic()
     seen = Seen(site, subject)
@@ -81,17 +80,14 @@ class _Syncing:
         self._told = 0  # arrived files that the log has a line of
 
     def bring(self) -> None:
-        """All of it. Raises XaivaError, Cancelled."""
-        try:
-            self._mend_folder()
-            failures = self._fetch(self.work.fetch)
-            failures += self._fetch(self._link())
-            if self.work.make:
-                with stage(self.progress, "make", "files made here"):
-                    failures += make(self.site, self.preset, self.work.make, self.progress)
-                    self._remember(self.work.make)
-        except OSError as error:
-            raise _disk_error(error, self.folder) from error
+        """All of it. Raises XaivaError, OSError when the disk is full, Cancelled."""
+        self._mend_folder()
+        failures = self._fetch(self.work.fetch)
+        failures += self._fetch(self._link())
+        if self.work.make:
+            with stage(self.progress, "make", "files made here"):
+                failures += make(self.site, self.preset, self.work.make, self.progress)
+                self._remember(self.work.make)
         self._clean_up(failures)
         if failures:
             raise _together(self.preset, failures)
@@ -273,11 +269,3 @@ def _together(preset: str, failures: list[XaivaError]) -> XaivaError:
     return XaivaError(
         f"{len(failures)} files of {preset} could not be brought in", "; ".join(lines), failures[0].remedy
     )
-
-
-def _disk_error(error: OSError, where: Path) -> XaivaError:
-    if error.errno in FULL:
-        return XaivaError(f"No space left in {where}", "the disk is full", "free some; then sync again: it goes on")
-    if error.errno == errno.EROFS:
-        return XaivaError(f"{where} cannot be written", "the file system is read-only", "use a site on another disk")
-    return XaivaError(f"{error.filename or where}", error.strerror or str(error), f"look at {where}")

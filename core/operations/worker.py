@@ -7,7 +7,6 @@ supervisor is gone.
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import json
 import os
@@ -22,6 +21,7 @@ from types import FrameType
 from pydantic import BaseModel, JsonValue
 
 from core.errors import Cancelled, XaivaError
+from core.files import disk_error
 from core.operations import processes
 from core.operations.kinds import resolve
 from core.operations.model import TRACEBACK, Failure, State
@@ -156,11 +156,8 @@ def _work(task: Task, progress: PipeProgress) -> End:
     except XaivaError as error:
         return End(state=State.FAILED, failure=_failure(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return _unexpected(error, progress)
-        what = f"No space left for {error.filename}" if error.filename else "No space left"
-        remedy = "make room on that disk, then start it again: it goes on from what is complete"
-        return End(state=State.FAILED, failure=Failure(what=what, why=error.strerror or "", remedy=remedy))
+        known = disk_error(error)
+        return End(state=State.FAILED, failure=_failure(known)) if known else _unexpected(error, progress)
     except BaseException as error:
         return _unexpected(error, progress)
 
