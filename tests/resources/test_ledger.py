@@ -187,6 +187,27 @@ def test_what_goes_while_another_loads_hides_nothing(gpu: Gpu, pool: ResourcePoo
     assert pool.status().ours == pytest.approx(750 * MIB, abs=2)
 
 
+def test_what_gives_its_memory_back_just_then_spoils_no_measurement(costs: Costs) -> None:
+    """Whether the closing one's memory is back already cannot be told: as declared, until it is loaded alone."""
+    memory = Memory(total=1000)
+    ledger = Ledger(Budget(memory, 0), costs)
+
+    def load(key: str, size: int) -> None:
+        assert ledger.charge(key, 100) is None
+        ledger.loading(key)
+        memory.take(size)
+
+    load("old", 300)
+    ledger.loaded("old")
+    load("new", 200)
+    ledger.closing("old")
+    memory.take(-300)
+    ledger.loaded("new")  # a moment before the other one is dropped
+    ledger.drop("old")
+    assert ledger.cost("new") == 100
+    assert costs.kept == {("old", memory.name): 300}
+
+
 def test_a_driver_that_hangs_leaves_the_last_figures(gpu: Gpu) -> None:
     device = GpuMemory()
     before = device.read()

@@ -237,6 +237,31 @@ def test_what_others_use_counts(memory: Memory, pool: ResourcePool) -> None:
     pool.lease("a", spec(memory, 200)).release()
 
 
+def test_a_load_that_may_cost_less_than_it_declares_is_waited_for(memory: Memory, pool: ResourcePool) -> None:
+    went_on: list[bool] = []
+
+    def load_first() -> None:
+        other.start()
+        until(lambda: pool._waiting)
+        went_on.append(not leases)
+
+    leases: list[Lease[Model]] = []
+    other = threading.Thread(target=lambda: leases.append(pool.lease("b", spec(memory, 600))))
+    with pool.lease("a", ModelSpec(lambda: Model(memory, 200 * MIB, load_first), 600 * MIB)):
+        other.join(20)
+    assert went_on == [True]
+    assert [lease.key for lease in leases] == ["b"]
+
+
+def test_who_loads_within_a_load_is_refused_at_once(memory: Memory, pool: ResourcePool) -> None:
+    def inner() -> None:
+        pool.lease("inner", spec(memory, 500))
+
+    with pytest.raises(NoRoom, match="inner: it needs 500 MB"):
+        pool.lease("outer", spec(memory, 500, wait=inner))
+    assert (memory.used, pool.status().ours) == (0, 0)
+
+
 def test_none_goes_when_others_use_what_it_would_give(memory: Memory, pool: ResourcePool) -> None:
     pool.lease("idle", spec(memory, 300)).release()
     memory.others = 650 * MIB  # half of the reserve with it
@@ -349,7 +374,7 @@ def test_32_threads(seed: int) -> None:
                 assert 0 <= status.ours <= status.total - status.reserve
             return
         for turn in range(25):
-            key = die.choice(list(KEYS))
+            key = list(KEYS)[(turn // 2 + die.randrange(2)) % len(KEYS)]  # what all want moves on: the rest gets idle
             wanted = ModelSpec(lambda key=key: Counted(key, die), KEYS[key] * MIB, max_batch=4, max_wait=0.001)  # type: ignore[misc]
             try:
                 with pool.lease(key, wanted) as lease:

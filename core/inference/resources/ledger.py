@@ -46,11 +46,11 @@ class Shortage:
 class _Window:
     """Loads that overlap. What is used more at the end than at `before` is theirs together.
 
-    `fresh`: the device did answer when it was asked what was used before.
+    `sure`: `before` is what the device said just then, and no model was giving memory back.
     """
 
     before: int
-    fresh: bool
+    sure: bool
     keys: set[str] = field(default_factory=set)  # those that are or were loaded in it
     loading: int = 0
 
@@ -69,6 +69,7 @@ class Ledger:
         self._reserve = budget.reserve
         self._costs = costs
         self._charges: dict[str, Charge] = {}
+        self._closing: set[str] = set()
         self._window: _Window | None = None
         self._lock = threading.Lock()
         self._own_before = self._device.read().own or 0  # the interpreter itself, on a machine without a GPU
@@ -89,7 +90,7 @@ class Ledger:
         with self._lock:
             if self._window is None:
                 reading = self._device.read()
-                self._window = _Window(_explained(reading), reading.fresh)
+                self._window = _Window(_explained(reading), self._sure(reading))
             self._window.keys.add(key)
             self._window.loading += 1
 
@@ -100,10 +101,16 @@ class Ledger:
             measured = self._leave_window()
         self._remember(measured)
 
+    def closing(self, key: str) -> None:
+        """The loaded model begins to give its memory back; `drop` follows."""
+        with self._lock:
+            self._closing.add(key)
+
     def drop(self, key: str) -> None:
         """The model is gone, or its load failed: its charge is taken back."""
         measured: dict[str, int] = {}
         with self._lock:
+            self._closing.discard(key)
             charge = self._charges.pop(key)
             window = self._window
             if window is not None and key in window.keys:
@@ -177,10 +184,13 @@ class Ledger:
             return {}
         self._window = None
         reading = self._device.read()
-        if not (window.fresh and reading.fresh):
-            return {}  # old figures would say that it costs nothing: what is charged stays charged
+        if not (window.sure and self._sure(reading)):
+            return {}  # it may seem to cost nothing: what is charged stays charged
         grown = max(0, _explained(reading) - window.before)
         return self._settle([key for key in window.keys if key in self._charges], grown)
+
+    def _sure(self, reading: Reading) -> bool:
+        return reading.fresh and not self._closing
 
     def _settle(self, keys: Sequence[str], grown: int) -> dict[str, int]:
         """Share `grown` bytes out among the models of one window; returns what was measured beyond doubt."""

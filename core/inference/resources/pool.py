@@ -198,6 +198,7 @@ class ResourcePool:
         self._ledger = Ledger(budget, costs)
         self._entries: dict[str, _Entry[Any]] = {}
         self._waiting: dict[int, _Entry[Any]] = {}  # by thread: the load it waits for
+        self._settled = 0  # how often a load or a model came to its end: what there is room for is another thing then
         self._changed = threading.Condition(threading.Lock())
         self._closed = False
 
@@ -278,7 +279,7 @@ class ResourcePool:
             failure = _failure(entry.key, error)
             with self._changed:
                 entry.failure, entry.state = failure, _State.FAILED
-                self._changed.notify_all()
+                self._tell_settled()
             if failure is error or not isinstance(error, Exception):
                 raise
             raise failure from error
@@ -289,23 +290,33 @@ class ResourcePool:
             entry.model, entry.dispatcher = model, dispatcher
             entry.count(+1)
             entry.state = _State.CLOSING if self._closed else _State.READY
-            self._changed.notify_all()
+            self._tell_settled()
             if entry.state is _State.READY:
                 return Lease(self, entry, model)
         self._close(entry)
         raise _closed(entry.key)
 
     def _make_room(self, entry: _Entry[Any]) -> None:
-        """Charge the model; as long as it does not fit, the model that was idle longest goes. Raises NoRoom."""
-        while (shortage := self._ledger.charge(entry.key, entry.spec.declared)) is not None:
+        """Charge the model. As long as it does not fit, the model that was idle longest goes; then loads under way are
+        waited for, which may cost less than they declare. Raises NoRoom."""
+        while True:
+            settled = self._settled
+            shortage = self._ledger.charge(entry.key, entry.spec.declared)
+            if shortage is None:
+                return
             with self._changed:
                 self._check_open(entry.key)
+                if settled != self._settled:
+                    continue
                 if any(other.state is _State.CLOSING for other in self._entries.values()):
                     self._changed.wait()
                     continue
                 victim = self._victim(shortage)
                 if victim is not None:
                     victim.state = _State.CLOSING
+                elif (loading := self._charged_load()) is not None:
+                    self._wait_for(loading)
+                    continue
             if victim is None:
                 raise _no_room(entry.key, shortage, self.status())
             logger.info("%s goes: it is idle and %s needs room", victim.key, entry.key)
@@ -317,8 +328,15 @@ class ResourcePool:
         gain = sum(self._ledger.cost(one.key) for one in idle)
         return idle[0] if idle and shortage.room + gain >= shortage.need else None
 
+    def _charged_load(self) -> _Entry[Any] | None:
+        """A model that is being loaded by a thread that does not wait for this one; those without room do not count."""
+        me = threading.get_ident()
+        loading = (one for one in self._entries.values() if one.state is _State.LOADING and self._ledger.cost(one.key))
+        return next((one for one in loading if not self._circular(one, me)), None)
+
     def _close(self, entry: _Entry[Any], patience: float = STOP_SECONDS) -> None:
         """Close a model that is marked as closing, and forget its key."""
+        self._ledger.closing(entry.key)
         if entry.dispatcher is not None and not entry.dispatcher.stop(patience):
             logger.error("%s hangs while it scores; its memory is lost until the service starts again", entry.key)
         elif entry.model is not None:
@@ -327,7 +345,11 @@ class ResourcePool:
         self._ledger.drop(entry.key)
         with self._changed:
             del self._entries[entry.key]
-            self._changed.notify_all()
+            self._tell_settled()
+
+    def _tell_settled(self) -> None:
+        self._settled += 1
+        self._changed.notify_all()
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
@@ -335,7 +357,9 @@ class ResourcePool:
         """Until the entry is loaded, failed or gone. Raises XaivaError when this thread would wait for itself."""
         me = threading.get_ident()
         if entry.state is _State.LOADING:
-            self._check_circle(entry, me)
+            if self._circular(entry, me):
+                why = "its load waits for a model whose load waits for it"
+                raise XaivaError(f"Model {entry.key}", why, "let one of them do without the other")
             self._waiting[me] = entry
         try:
             before = entry.state
@@ -344,14 +368,14 @@ class ResourcePool:
         finally:
             self._waiting.pop(me, None)
 
-    def _check_circle(self, entry: _Entry[Any], me: int) -> None:
-        """Whoever loads `entry` may itself wait for a load: follow them."""
+    def _circular(self, entry: _Entry[Any], me: int) -> bool:
+        """Whoever loads `entry` may itself wait for a load: follow them, whether they come to thread `me`."""
         following: _Entry[Any] | None = entry
         while following is not None and following.state is _State.LOADING:
             if following.loader == me:
-                why = "its load waits for a model whose load waits for it"
-                raise XaivaError(f"Model {entry.key}", why, "let one of them do without the other")
+                return True
             following = self._waiting.get(following.loader)
+        return False
 
     def _check_open(self, key: str) -> None:
         if self._closed:
@@ -384,7 +408,7 @@ def _closed(key: str) -> XaivaError:
 
 
 def _no_room(key: str, shortage: Shortage, ledger: LedgerStatus) -> NoRoom:
-    held = [f"{one.key} {_mib(one.cost)} by {one.leases}" for one in ledger.models if one.cost and one.leases]
+    held = [f"{one.key} {_mib(one.cost)} by {one.leases}" for one in ledger.models if one.cost >= MIB and one.leases]
     room = _mib(max(0, shortage.room))
     parts = [
         f"it needs {_mib(shortage.need)} and {room} are left of {_mib(ledger.total)} on {ledger.device}",
