@@ -168,6 +168,16 @@ def test_a_failed_load_says_why_to_all_and_is_tried_anew(memory: Memory, pool: R
     assert state(pool, "a") == "idle"
 
 
+def test_a_failed_load_that_nobody_tries_again_is_forgotten(
+    pool: ResourcePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LoadFailed):
+        pool.lease("a", ModelSpec(lambda: Model(1 / 0, 1), MIB))  # type: ignore[arg-type]
+    assert state(pool, "a") == "failed"
+    monkeypatch.setattr("core.inference.resources.pool.FORGOTTEN", 0)
+    assert state(pool, "a") == ""
+
+
 def test_a_make_that_breaks_is_told_in_words(pool: ResourcePool) -> None:
     with pytest.raises(LoadFailed, match="ZeroDivisionError"):
         pool.lease("a", ModelSpec(lambda: Model(1 / 0, 1), MIB))  # type: ignore[arg-type]

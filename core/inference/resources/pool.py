@@ -20,6 +20,9 @@ from core.inference.schemas import LedgerStatus, ModelStatus
 logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
+FORGOTTEN = 600.0  # seconds after which a failed load is told of no more: who still wants the model tries again
+    600.0  # seconds after which a load that failed is told of no more: who still wants the model has tried again
+)
 
 
 class NoRoom(XaivaError):
@@ -238,6 +241,10 @@ class ResourcePool:
     def status(self) -> LedgerStatus:
         """Every model and the memory they share."""
         with self._changed:
+            since = time.monotonic() - FORGOTTEN
+            old = [one.key for one in self._entries.values() if one.state is _State.FAILED and one.idle_since <= since]
+            for key in old:
+                del self._entries[key]
             entries = list(self._entries.values())
         return self._ledger.status([entry.status() for entry in entries])
 
@@ -278,7 +285,7 @@ class ResourcePool:
                 self._ledger.drop(entry.key)
             failure = _failure(entry.key, error)
             with self._changed:
-                entry.failure, entry.state = failure, _State.FAILED
+                entry.failure, entry.state, entry.idle_since = failure, _State.FAILED, time.monotonic()
                 self._tell_settled()
             if failure is error or not isinstance(error, Exception):
                 raise
