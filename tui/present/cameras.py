@@ -29,6 +29,7 @@ COLUMNS = (
     Column("why", rank=2, minimum=14, weight=4),
 )
 LATE_FRAME = 2.0  # seconds; an older frame of a live camera is not live any more
+EXACT = 0.02  # seconds up to which every millisecond is told; more would change without end
 LABEL = 11
 GRAPH = 6  # rows of the score's graph
 NARROW = 50  # columns from which on there is room for all of them
@@ -39,7 +40,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return ""
     if value < 1:
-        return f"{round(value, 2) * 1000:.0f} ms"
+        return f"{round(value, 2 if value > EXACT else 3) * 1000:.0f} ms"
     return f"{value:.1f} s" if value < 60 else coarse(value)
 
 
@@ -144,7 +145,6 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
     now = state(camera)
     plain = STATES[camera.state]
     words = [now] if now == plain else [plain, Span("  "), now]
-    since = Span(f"  since {clock(camera.since)}" if camera.since else "", "dim")
     decode = f", {camera.decode_ms:.1f} ms to decode" if camera.decode_ms is not None else ""
     picture = f"{camera.width}×{camera.height} {camera.codec}{decode}" if camera.width else "no frame yet"
     p99 = f", p99 {seconds(camera.latency_p99)}" if camera.latency_p99 is not None else ""
@@ -157,7 +157,8 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
         f"{camera.restarts} restarts" if camera.restarts else "",
     ]
     facts: list[tuple[str, Cell]] = [
-        ("state", line(*words, since)),
+        ("state", line(*words)),
+        ("since", clock(camera.since) if camera.since else ""),
         ("source", camera.source),
         ("picture", picture),
         ("frames", f"{camera.fps:.1f} a second in, {camera.processed_fps:.1f} decided"),

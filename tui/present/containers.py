@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from core.containers.model import Container, Health, State, Stats
 from core.findings import Finding
 from tui.present import findings as present_findings
@@ -66,6 +64,11 @@ def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
     )
 
 
+def ordered(found: Containers) -> list[Container]:
+    """Ours first, those that run before those that do not."""
+    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, one.name))
+
+
 def short(found: Containers | None, width: int) -> list[Line]:
     """For the Overview: ours first."""
     if found is None:
@@ -78,7 +81,7 @@ def short(found: Containers | None, width: int) -> list[Line]:
         Column("", 7, right=True, rank=1),
         Column("", 9, right=True, rank=2),
     )
-    rows = [row(one, found.stats.get(one.id))[:4] for one in sorted(found.containers, key=lambda one: not one.ours)]
+    rows = [row(one, found.stats.get(one.id))[:4] for one in ordered(found)]
     return table(rows, columns, width, titles=False)
 
 
@@ -105,8 +108,3 @@ def detail(container: Container, stats: Stats | None, ailments: list[Finding] | 
     if ailments:
         out += [line(), *present_findings.lines(ailments, width)]
     return out
-
-
-def age(container: Container) -> float:
-    """Seconds since it was created."""
-    return time.time() - container.created

@@ -19,7 +19,7 @@ COLUMNS = (
     Column("started", 16),
     Column("", 2),
     Column("camera", minimum=10),
-    Column("type", 14, rank=1),
+    Column("type", minimum=14, rank=1),
     Column("priority", 11, rank=3),
     Column("score", 5, right=True, rank=4),
     Column("lasted", 7, right=True, rank=5),
@@ -77,7 +77,7 @@ def detail(event: Event, width: int) -> list[Line]:
         ("camera", f"{event.camera_name or event.camera}{f', {event.zone}' if event.zone else ''}"),
         ("when", f"{when(event.started)}{ended}"),
         ("decided", f"{when(event.decided)} by {event.detector or 'the detector'}"),
-        ("score", f"{event.score:.2f} at its highest, an anomaly from {event.threshold:.2f} on"),
+        ("score", _score(event)),
         ("clip", _clip(event)),
         ("acknowledged", _acknowledged(event)),
     ]
@@ -98,6 +98,11 @@ def detail(event: Event, width: int) -> list[Line]:
             first, *rest = wrap(text, max(width - 2, 1), indent="  ")
             out += [(ACTIONS.get(action.state, Span("  ")), *first), *((Span("  "), *more) for more in rest)]
     return out
+
+
+def _score(event: Event) -> str:
+    """Nothing for what is no anomaly: a camera that is lost has no threshold."""
+    return f"{event.score:.2f} at its highest, an anomaly from {event.threshold:.2f} on" if event.threshold else ""
 
 
 def _clip(event: Event) -> Cell:

@@ -65,7 +65,7 @@ def parts(status: ServiceStatus, width: int) -> list[Line]:
             "recordings",
             storage.state,
             "ok",
-            f"{storage.clips} clips, {size(storage.used)}, {size(storage.free)} free",
+            f"{storage.clips} clip{'' if storage.clips == 1 else 's'}, {size(storage.used)}, {size(storage.free)} free",
             storage.why,
         ),
     )
@@ -86,13 +86,11 @@ def ledger(found: LedgerStatus, width: int) -> list[Line]:
     out: list[Line] = [
         line(Span(f"{found.device}", "title"), Span(f"  {size(found.total)}", "dim")),
         _shares(found, min(width, BAR)),
-        fit(
-            Span(
-                f"models {size(found.ours)}, others {size(found.others)}, kept free {size(found.reserve)}, "
-                f"free {size(found.free or free)}{drift}",
-                "dim",
-            ),
+        *wrap(
+            f"models {size(found.ours)}, others {size(found.others)}, kept free {size(found.reserve)}, "
+            f"free {size(found.free or free)}{drift}",
             width,
+            "dim",
         ),
     ]
     if not found.models:

@@ -47,7 +47,7 @@ def hours(found: Statistics | None, height: int, width: int) -> list[Line]:
     if not any(sums):
         return _none()
     busiest = max(range(24), key=lambda hour: sums[hour])
-    head = line(Span(f"most between {busiest}:00 and {(busiest + 1) % 24}:00, zone {found.zone}", "dim"))
+    head = line(Span(f"most between {busiest}:00 and {(busiest + 1) % 24}:00", "dim"))
     values = [(count, count) for count in sums]
     return [
         head,

@@ -96,7 +96,9 @@ class ConsoleScreen(Screen[None]):
         self.update_now()
 
     def on_mount(self) -> None:
-        """Everything is there now: show what is known."""
+        """Everything is there now: show what is known. Tab brings the keys to the panels, which then scroll."""
+        for panel in self.query(Panel):
+            panel.can_focus = True
         self.update_now()
 
     def update_now(self) -> None:

@@ -41,8 +41,7 @@ class ContainersScreen(ListScreen):
 
     def rows(self, value: Containers) -> list[Row]:
         """Ours first."""
-        ordered = sorted(value.containers, key=lambda one: (not one.ours, not one.running, one.name))
-        return [Row(one.name, present.row(one, value.stats.get(one.id))) for one in ordered]
+        return [Row(one.name, present.row(one, value.stats.get(one.id))) for one in present.ordered(value)]
 
     def feed(self) -> None:
         """Also the log of a container that ended and runs again."""

@@ -97,6 +97,8 @@ class EditorScreen(Screen[None]):
     def on_mount(self) -> None:
         """Read the file and the choices in a thread."""
         self.query_one("#views").border_title = f"Preset {self._preset_name}"
+        for panel in self.query(Panel):
+            panel.can_focus = True  # Tab brings the keys there, which then scroll
         for area in self.query(TextArea):
             area.cursor_blink = False
         for box in self.query(Input):

@@ -77,6 +77,7 @@ class Form(ModalScreen[T]):
         """Show something below the fields."""
         panel = self.query_one("#said", Panel)
         panel.add_class("-open")
+        panel.can_focus = True  # Tab brings the keys there: it may be long
         panel.show(formatter, state)
 
     def background(self, work: Callable[[], W], done: Callable[[W], object]) -> None:

@@ -11,16 +11,11 @@ from tui.widgets.picture import PictureView
 
 
 class PictureListScreen(ListScreen):
-    """Below the list the picture, and beside it the facts, which scroll once Tab has brought the keys there."""
+    """Below the list the picture, and beside it the facts."""
 
     def extras(self) -> Iterable[Widget]:
         """The picture."""
         yield PictureView(id="picture")
-
-    def on_mount(self) -> None:
-        """Keys go to the list; Tab brings them to the facts."""
-        super().on_mount()
-        self.query_one("#detail").can_focus = True
 
     @property
     def picture(self) -> PictureView:

@@ -48,10 +48,8 @@ class ServiceScreen(ConsoleScreen):
         self._in_users = False  # which of the two lists had the keys last
 
     def on_mount(self) -> None:
-        """Keys go to the rules; Tab brings them to the panels, which then scroll."""
+        """Keys go to the rules."""
         super().on_mount()
-        for panel in self.query(Panel):
-            panel.can_focus = True
         self._rules.focus()
 
     @property

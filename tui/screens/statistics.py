@@ -57,7 +57,8 @@ class StatisticsScreen(ConsoleScreen):
         of_camera = f" · {self._camera}" if self._camera else ""
         title = f"{present.day_words(first)} to {present.day_words(last)}, {last.year}{of_camera}"
         self._show("days", f"Events a day · {title}", partial(_days, first, last))
-        self._show("hours", "By the hour", lambda found, height, width: present.hours(found, height, width))
+        zone = f" · {found.zone}" if (found := self.reading("statistics").value) else ""
+        self._show("hours", f"By the hour{zone}", lambda found, height, width: present.hours(found, height, width))
         self._show("types", "By type", lambda found, _, width: present.types(found, width))
         self._show("cameras", "By camera", lambda found, _, width: present.cameras(found, width))
 

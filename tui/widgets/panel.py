@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
 
+from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -22,10 +23,18 @@ def nothing(_width: int) -> list[Line]:
     return []
 
 
-class Panel(ScrollView):
+class Panel(ScrollView, inherit_bindings=False):
     """Shows what a formatter makes of the panel's width. `state` stands in the frame: "", "stale 7 s", "no engine"."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = ROLE_CLASSES
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll_down", "Down", show=False),
+        Binding("up,k", "scroll_up", "Up", show=False),
+        Binding("pagedown,ctrl+d", "page_down", "Page down", show=False),
+        Binding("pageup,ctrl+u", "page_up", "Page up", show=False),
+        Binding("home,g", "scroll_home", "First", show=False),
+        Binding("end,G", "scroll_end", "Last", show=False),
+    ]
     can_focus = False
 
     def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:

@@ -8,10 +8,10 @@ from textual.widgets import Checkbox
 class Tick(Checkbox):
     """`[✓] words` or `[ ] words`."""
 
-    BUTTON_LEFT = "["
-    BUTTON_RIGHT = "]"
+    BUTTON_LEFT = ""  # drawn in the colour of the ground: brackets there would not be seen
+    BUTTON_RIGHT = ""
 
     @property
     def BUTTON_INNER(self) -> str:  # type: ignore[override]
         """The mark."""
-        return "✓" if self.value else " "
+        return "[✓]" if self.value else "[ ]"
