@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from textual.app import App
+from textual.pilot import Pilot
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Checkbox, Input
 
 from core.operations.ledger import Ledger
+from core.operations.model import Operation
 from core.site import Site
 from tests.operations.work import KINDS
 from tests.tui.support import shows, text, until
@@ -22,13 +28,48 @@ from tui.widgets.choice_list import ChoiceList
 SIZES = [(160, 45), (80, 24)]
 
 
+def choices(app: App[Any]) -> ChoiceList:
+    """The list of the screen in view."""
+    return app.screen.query_one("#choices", ChoiceList)
+
+
+async def opened(pilot: Pilot[int], key: str, name: str) -> None:
+    """Go to a screen by its key."""
+    await pilot.press(key)
+    await until(pilot, lambda: pilot.app.current_mode == name)
+
+
+async def on_preset(pilot: Pilot[int], name: str) -> None:
+    """On the screen Presets, the cursor on one of them."""
+    await pilot.press("2")
+    await shows(pilot, name)
+    choices(pilot.app).point(name)
+
+
+async def over(pilot: Pilot[int], dialog: type[Screen[Any]] | None) -> None:
+    """Wait until such a dialog is open, or none."""
+    app = pilot.app
+    await until(pilot, lambda: isinstance(app.screen, dialog) if dialog else not isinstance(app.screen, ModalScreen))
+
+
+@pytest.fixture
+def two_operations(preset_site: Site) -> Iterator[tuple[Operation, Operation]]:
+    """One that is done, and one that goes on."""
+    ledger = Ledger(preset_site, KINDS)
+    done = ledger.start("quick", "cpu-debian12")
+    ledger.wait(done.id, 20)
+    running = ledger.start("wait", "cpu-debian12")
+    yield done, running
+    ledger.cancel(running.id)
+    ledger.wait(running.id, 10)
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tuple[int, int]) -> None:
     app = XaivaApp(bare_site)
     async with app.run_test(size=size) as pilot:
         for name, (key, title) in SCREENS.items():
-            await pilot.press(key)
-            await until(pilot, lambda name=name: app.current_mode == name)
+            await opened(pilot, key, name)
             await shows(pilot, title)
         await pilot.press("5")
         await shows(pilot, "there is no such socket")
@@ -40,8 +81,7 @@ async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tupl
 async def test_every_key_of_every_screen_works_with_nothing_there(bare_site: Site, name: str) -> None:
     app = XaivaApp(bare_site)
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press(SCREENS[name][0])
-        await until(pilot, lambda: app.current_mode == name)
+        await opened(pilot, SCREENS[name][0], name)
         for action in [one for one in ACTIONS if one.screen in (name, "list")]:
             if name == "overview" and action.screen == "list":
                 continue
@@ -68,31 +108,28 @@ async def test_filter_keeps_matching_rows_and_escape_brings_all_back(preset_site
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
-        choices = app.screen.query_one("#choices", ChoiceList)
         await pilot.press("slash", *"cuda")
-        await until(pilot, lambda: choices.keys == ["ubuntu22.04-cuda12.6"])
+        await until(pilot, lambda: choices(app).keys == ["ubuntu22.04-cuda12.6"])
         await pilot.press("enter")
-        assert app.focused is choices
+        assert app.focused is choices(app)
         await pilot.press("slash")
         await pilot.press("escape")
-        await until(pilot, lambda: len(choices.keys) == 3)
+        await until(pilot, lambda: len(choices(app).keys) == 3)
 
 
 async def test_delete_asks_and_enter_alone_deletes_nothing(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     path = preset_site.presets / "cpu-debian12.json"
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await on_preset(pilot, "cpu-debian12")
         await pilot.press("X")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await over(pilot, Confirm)
         assert app.focused is app.screen.query_one("#cancel", Button)
         await pilot.press("enter")
-        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        await over(pilot, None)
         assert path.exists()
         await pilot.press("X")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await over(pilot, Confirm)
         await pilot.press("tab", "enter")
         await until(pilot, lambda: not path.exists())
 
@@ -101,8 +138,7 @@ async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) ->
     app = XaivaApp(preset_site, read_only=True)
     async with app.run_test(size=(160, 45)) as pilot:
         for name, (key, _) in SCREENS.items():
-            await pilot.press(key)
-            await until(pilot, lambda name=name: app.current_mode == name)
+            await opened(pilot, key, name)
             live = {active.binding.id for active in app.screen.active_bindings.values() if active.enabled}
             assert not [one for one in live if one in BY_ID and BY_ID[one].changes]
         await pilot.press("2")
@@ -118,11 +154,11 @@ async def test_help_lists_the_keys_of_the_screen_it_was_opened_over(bare_site: S
     app = XaivaApp(bare_site)
     async with app.run_test(size=(120, 50)) as pilot:
         await pilot.press("7", "question_mark")
-        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await over(pilot, HelpScreen)
         await shows(pilot, "Retry")
         assert "Suggest" not in text(pilot)
         await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
+        await over(pilot, None)
 
 
 async def test_the_palette_finds_an_action_of_another_screen_and_runs_it_there(bare_site: Site) -> None:
@@ -147,59 +183,45 @@ async def test_number_keys_go_into_a_field_and_not_to_another_screen(bare_site: 
 
 
 async def test_a_real_operation_is_followed_cancelled_and_told_busy(
-    preset_site: Site, monkeypatch: pytest.MonkeyPatch
+    preset_site: Site, two_operations: tuple[Operation, Operation]
 ) -> None:
-    ledger = Ledger(preset_site, KINDS)
-    done = ledger.start("quick", "cpu-debian12")
-    ledger.wait(done.id, 20)
-    running = ledger.start("wait", "cpu-debian12")
+    _, running = two_operations
     app = XaivaApp(preset_site)
-    try:
-        async with app.run_test(size=(160, 45)) as pilot:
-            await pilot.press("7")
-            await shows(pilot, "wait cpu-debian12")
-            await shows(pilot, "Waiting")  # its stage
-            await shows(pilot, "waiting as")  # its log
-            await pilot.press("2")
-            await shows(pilot, "cpu-debian12")
-            app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
-            await pilot.press("s")
-            await until(pilot, lambda: isinstance(app.screen, TextDialog))
-            await shows(pilot, f"operation {running.id}")
-            await pilot.press("escape", "7")
-            await shows(pilot, "▶ running")
-            await pilot.press("c")
-            await until(pilot, lambda: isinstance(app.screen, Confirm))
-            await pilot.press("tab", "enter")
-            await shows(pilot, "■ cancelled")
-    finally:
-        ledger.cancel(running.id)
-        ledger.wait(running.id, 10)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("7")
+        await shows(pilot, "wait cpu-debian12")
+        await shows(pilot, "Waiting")  # its stage
+        await shows(pilot, "waiting as")  # its log
+        await on_preset(pilot, "cpu-debian12")
+        await pilot.press("s")
+        await over(pilot, TextDialog)
+        await shows(pilot, f"operation {running.id}")
+        await pilot.press("escape", "7")
+        await shows(pilot, "▶ running")
+        await pilot.press("c")
+        await over(pilot, Confirm)
+        await pilot.press("tab", "enter")
+        await shows(pilot, "■ cancelled")
 
 
-async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a_newer_one(preset_site: Site) -> None:
-    ledger = Ledger(preset_site, KINDS)
-    done = ledger.start("quick", "cpu-debian12")
-    ledger.wait(done.id, 20)
-    running = ledger.start("wait", "cpu-debian12")
+async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a_newer_one(
+    preset_site: Site, two_operations: tuple[Operation, Operation]
+) -> None:
+    done, _ = two_operations
     app = XaivaApp(preset_site)
-    try:
-        async with app.run_test(size=(160, 45)) as pilot:
-            await pilot.press("7")
-            await shows(pilot, "wait cpu-debian12")
-            app.screen.query_one("#choices", ChoiceList).point(str(done.id))
-            await shows(pilot, "✓ First")
-            await pilot.press("3")
-            await shows(pilot, "cpu-debian12")
-            app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
-            await shows(pilot, "▶ Waiting")
-            await pilot.press("7")
-            await until(pilot, lambda: "✓ First" in text(pilot) and "▶ Waiting" not in text(pilot))
-            await pilot.press("3")
-            await shows(pilot, "▶ Waiting")
-    finally:
-        ledger.cancel(running.id)
-        ledger.wait(running.id, 10)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("7")
+        await shows(pilot, "wait cpu-debian12")
+        choices(app).point(str(done.id))
+        await shows(pilot, "✓ First")
+        await pilot.press("3")
+        await shows(pilot, "cpu-debian12")
+        choices(app).point("cpu-debian12")
+        await shows(pilot, "▶ Waiting")
+        await pilot.press("7")
+        await until(pilot, lambda: "✓ First" in text(pilot) and "▶ Waiting" not in text(pilot))
+        await pilot.press("3")
+        await shows(pilot, "▶ Waiting")
 
 
 async def test_escape_shows_all_rows_again_after_enter_kept_the_search(preset_site: Site) -> None:
@@ -216,11 +238,9 @@ async def test_escape_shows_all_rows_again_after_enter_kept_the_search(preset_si
 async def test_enter_in_the_launch_dialog_starts_and_replaces_nothing_unasked(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await on_preset(pilot, "cpu-debian12")
         await pilot.press("L")
-        await until(pilot, lambda: isinstance(app.screen, Launch))
+        await over(pilot, Launch)
         assert app.focused is app.screen.query_one("#submit")
         assert not app.screen.query_one("#replace", Checkbox).value
 
@@ -230,9 +250,7 @@ async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(p
     before = path.read_text()
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await on_preset(pilot, "cpu-debian12")
         await pilot.press("e")
         await shows(pilot, "the same as the saved file")
         python = app.screen.query_one("#f-python", Input)
@@ -257,16 +275,14 @@ async def test_the_editor_checks_as_one_types_and_saves_with_the_order_of_keys(p
 async def test_leaving_an_unsaved_editor_asks(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await on_preset(pilot, "cpu-debian12")
         await pilot.press("e")
         await shows(pilot, "the same as the saved file")
         app.screen.query_one("#f-description", Input).value = "Not saved"
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await over(pilot, Confirm)
         await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        await over(pilot, None)
         assert app.screen.query_one("#f-description", Input).value == "Not saved"
 
 
@@ -276,19 +292,19 @@ async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(pr
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
         assert " q Quit" in text(pilot)
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        choices(app).point("cpu-debian12")
         await pilot.press("e")
         await shows(pilot, "the same as the saved file")
         await shows(pilot, "^q Quit")  # q goes into the field
         app.screen.query_one("#f-description", Input).value = "Not saved"
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await over(pilot, Confirm)
         await pilot.press("enter")
-        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        await over(pilot, None)
         assert app.is_running
         await app.switch_mode("operations")
         await pilot.press("q")
-        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await over(pilot, Confirm)
         await pilot.press("tab", "enter")
         await until(pilot, lambda: not app.is_running or app._exit)
 
@@ -296,23 +312,19 @@ async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(pr
 async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "ubuntu22.04-cuda12.6")
-        app.screen.query_one("#choices", ChoiceList).point("ubuntu22.04-cuda12.6")
+        await on_preset(pilot, "ubuntu22.04-cuda12.6")
         await pilot.press("3")
-        await until(pilot, lambda: app.screen.query_one("#choices", ChoiceList).key == "ubuntu22.04-cuda12.6")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        await until(pilot, lambda: choices(app).key == "ubuntu22.04-cuda12.6")
+        choices(app).point("cpu-debian12")
         await pilot.pause()
         await pilot.press("2")
-        await until(pilot, lambda: app.screen.query_one("#choices", ChoiceList).key == "cpu-debian12")
+        await until(pilot, lambda: choices(app).key == "cpu-debian12")
 
 
 async def test_a_broken_file_opens_in_the_editor_as_text(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press("2")
-        await shows(pilot, "broken")
-        app.screen.query_one("#choices", ChoiceList).point("broken")
+        await on_preset(pilot, "broken")
         await pilot.press("e")
         await shows(pilot, "python_version")
         await shows(pilot, "✗")
@@ -324,8 +336,7 @@ async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
         for _ in range(4):
             await pilot.press("f2")
             for name, (key, title) in SCREENS.items():
-                await pilot.press(key)
-                await until(pilot, lambda name=name: app.current_mode == name)
+                await opened(pilot, key, name)
                 await shows(pilot, title)
 
 
