@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from core.site import Site
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+PATIENT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
 SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
@@ -96,6 +97,12 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
             return ssh_client(target.host, timeout, docker_environment(site))
         # the SDK's type says int, its sockets take any number of seconds
         return docker.DockerClient(base_url=target.host, timeout=timeout, tls=_tls(target))  # type: ignore[arg-type]
+
+
+def connect_patiently(site: Site) -> docker.DockerClient:
+    """A client for work that takes long. Raises EngineError, soon when there is no engine; InputError."""
+    connect(site).close()
+    return connect(site, PATIENT_SECONDS)
 
 
 def engine_root(site: Site, client: docker.DockerClient) -> Path | None:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.artifacts.indexes import PROXY_VARIABLES
-from core.engine import connect, engine_errors
+from core.engine import engine_errors
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
-from core.site import Site
 
 if TYPE_CHECKING:
     import docker
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 OWNER_LABEL = "org.xaiva.helper"  # lets a person find what a killed engine left behind
 LAST_LINES = 12
-ENGINE_SECONDS = 600  # an engine may take minutes before the first byte of a large image
-
-
-def patient(site: Site) -> docker.DockerClient:
-    """A client for work that takes long. Raises EngineError, soon when there is no engine."""
-    connect(site).close()
-    return connect(site, ENGINE_SECONDS)
 
 
 class HelperFailed(XaivaError):

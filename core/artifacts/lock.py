@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from core.artifacts import base_image, debs, diff, own_wheel, sources
 from core.artifacts.derived import derived_files
 from core.artifacts.distributions import guess, platform_of
-from core.artifacts.helper_container import HelperFailed, patient
+from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.resolve import Contradiction, way_out
@@ -20,7 +20,7 @@ from core.artifacts.service_layer import engine_choices, engines
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.wheels import LockedWheels, lock_wheels
-from core.engine import EngineError
+from core.engine import EngineError, connect_patiently
 from core.errors import XaivaError
 from core.files import sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
@@ -206,7 +206,7 @@ class _Locking:
 
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
-            self._client = patient(self.site)
+            self._client = connect_patiently(self.site)
         return self._client
 
     def _image(self, reference: str) -> LockedImage:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from core.artifacts import base_image, own_wheel, trees
-from core.artifacts.helper_container import patient
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.remote import local_path
 from core.artifacts.sources import resolve_path
 from core.artifacts.store import LOCAL_WHEELS, folder
+from core.engine import connect_patiently
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
 from core.progress import Progress, stop_if_cancelled
@@ -47,7 +47,7 @@ def _attempt(work: Callable[[], None]) -> list[XaivaError]:
 def _image(site: Site, preset: str, reference: str, files: Sequence[LockedFile], progress: Progress) -> None:
     progress.log(f"taking {reference} out of the engine")
     target = folder(site, preset)
-    base_image.save(patient(site), reference, target, progress).describe(target)
+    base_image.save(connect_patiently(site), reference, target, progress).describe(target)
     for file in files:
         path = file.under(target)
         if not (path.is_file() and sha256_file(path) == file.sha256):

@@ -9,11 +9,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import JsonValue
 
-from core.artifacts.helper_container import HelperContainer, patient
+from core.artifacts.helper_container import HelperContainer
 from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, folder
+from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.presets.model import Preset
@@ -87,7 +88,7 @@ def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> 
         "REQUIREMENT": requirement,
         "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
     }
-    with HelperContainer(patient(site), preset.base_image, SCRIPT, env, site.env) as container:
+    with HelperContainer(connect_patiently(site), preset.base_image, SCRIPT, env, site.env) as container:
         container.put("/tmp", "authorities.pem", _read(ca_file(site.env)))
         container.put("/tmp", _PIP_CONFIG, pip_config(site.env, expanded_layers(site, preset).indexes).encode(), 0o600)
         container.run(progress, f"A wheel of {requirement}", "wheel")

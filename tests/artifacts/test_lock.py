@@ -20,7 +20,7 @@ from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
 from core.artifacts.service_layer import engines
-from core.engine import connect
+from core.engine import EngineError, connect
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.presets.model import Index, Preset
@@ -404,6 +404,8 @@ def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestE
     assert once == b"".join(base_image.stream_image(tmp_path, saved.image))
     assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
     assert saved.image.tag in engine.docker("load", input=once)
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/none"):
+        base_image.save(connect(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
 
 
 @pytest.mark.engine
