@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,16 @@ from textual.pilot import Pilot
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Checkbox, Input
 
+from core.artifacts.store import write_lock
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from core.site import Site
 from tests.operations.work import KINDS
+from tests.tui import sample
 from tests.tui.support import shows, text, until
 from tui.actions import ACTIONS, BY_ID, SCREENS
 from tui.app import XaivaApp
+from tui.screens import editor
 from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
@@ -373,3 +377,47 @@ async def test_a_second_source_of_trouble_does_not_end_the_console(
         await shows(pilot, "something unforeseen went wrong")
         await pilot.press("1")
         await until(pilot, lambda: app.current_mode == "overview")
+
+
+async def test_a_preset_that_is_locked_while_one_looks_shows_its_own_plan(preset_site: Site) -> None:
+    write_lock(preset_site, "cpu-debian12", sample.lock("cpu-debian12"))
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("3")
+        await shows(pilot, "cpu-debian12")
+        choices(app).point("cpu-debian12")
+        await shows(pilot, "0 of 5 files")
+        choices(app).point("ubuntu22.04-cuda12.6")
+        await shows(pilot, "not locked yet")
+        other = sample.lock("ubuntu22.04-cuda12.6")
+        layer = other.layers[0].model_copy(update={"wheels": other.layers[0].wheels[:3]})
+        other = other.model_copy(update={"files": other.files[:3], "layers": [layer]})
+        write_lock(preset_site, "ubuntu22.04-cuda12.6", other)
+        app.store.ask_now("presets")
+        await shows(pilot, "0 of 3 files")
+
+
+async def test_what_is_typed_while_the_editor_saves_stays(preset_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    really_save = editor.save
+
+    def slow(*given: Any) -> None:
+        go_on.wait(20)
+        really_save(*given)
+
+    monkeypatch.setattr(editor, "save", slow)
+    path = preset_site.presets / "cpu-debian12.json"
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await on_preset(pilot, "cpu-debian12")
+        await pilot.press("e")
+        await shows(pilot, "the same as the saved file")
+        description = app.screen.query_one("#f-description", Input)
+        description.value = "First"
+        await pilot.press("ctrl+s")
+        description.value = "First and more"
+        go_on.set()
+        await until(pilot, lambda: '"First"' in path.read_text())
+        await shows(pilot, "saved")
+        assert description.value == "First and more"
+        await shows(pilot, "not saved")
