@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 FORGOTTEN = 600.0  # seconds after which a failed load is told of no more: who still wants the model tries again
-    600.0  # seconds after which a load that failed is told of no more: who still wants the model has tried again
-)
 
 
 class NoRoom(XaivaError):
