@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PROBE = Path(__file__).with_name("smoke_probe.py")
 WHOLE = ("runtime", "dev")  # stages that hold all of an image
+SERVICE = "core.inference.server"  # with all that the service needs to start; the package alone imports nothing
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
@@ -95,7 +96,7 @@ def _question(preset: Preset, lock: Lock, target: str, asked_for: set[str]) -> d
     if target in WHOLE:
         compiled = {file.name for file in lock.of_kind(Kind.SOURCE)}
         modules += ["cv2"] if "opencv" in compiled else []
-        modules += ["core.inference"] if service_layer(preset, lock) else []
+        modules += [SERVICE] if service_layer(preset, lock) else []
         modules += ["tensorrt"] if preset.tensorrt.enabled else []
         commands += [["ffmpeg", "-hide_banner", "-version"]] if "ffmpeg" in compiled else []
     return {"imports": imports, "modules": modules, "commands": commands}

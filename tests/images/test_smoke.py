@@ -11,7 +11,7 @@ import pytest
 
 from core.artifacts.lockfile import Kind
 from core.findings import Level
-from core.images.smoke import MARK, PROBE, judge
+from core.images.smoke import MARK, PROBE, SERVICE, judge
 from core.presets.compat.machine import Gpu, TargetMachine
 from core.presets.model import Preset
 from tests.images.support import preset_of
@@ -84,7 +84,7 @@ def test_a_missing_driver_is_only_a_note() -> None:
 def test_the_probe_tells_what_a_python_has() -> None:
     asked = {
         "imports": ["click", "absent"],
-        "modules": ["json", "no_such_module"],
+        "modules": ["json", "no_such_module", SERVICE],
         "commands": [["echo", "hi"], ["/no"]],
     }
     words = [sys.executable, "-I", "-c", PROBE.read_text(), json.dumps(asked)]
@@ -93,4 +93,5 @@ def test_the_probe_tells_what_a_python_has() -> None:
     assert said["versions"]["click"]
     assert said["imports"]["click"]["code"] == said["imports"]["json"]["code"] == 0
     assert said["imports"]["no_such_module"]["code"] == 1
+    assert said["imports"][SERVICE]["code"] == 0
     assert [command["code"] for command in said["commands"]] == [0, -1]
