@@ -100,6 +100,18 @@ def test_the_engine_runs_a_model(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_what_tensorrt_prepares_is_kept_in_the_given_folder_and_one_that_cannot_be_written_is_no_obstacle(
+    tmp_path: Path,
+) -> None:
+    """This build falls back to the CPU and says so: that is after the folder was wanted."""
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "data" / "tensorrt", tmp_path / "file" / "tensorrt"):
+        engine = OnnxEngine(NETWORK, Choice("tensorrt", (TENSORRT, CPU), engines=folder))
+        with pytest.warns(UserWarning, match="not in available provider"), pytest.raises(XaivaError, match="fell back"):
+            engine.load()
+    assert (tmp_path / "data" / "tensorrt").is_dir()
+
+
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_batch_gives_what_each_of_it_gives_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     """On one core together, on more beside each other; the model takes any number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from core.errors import InputError
@@ -13,7 +14,7 @@ from core.inference.models.memory import MemoryDetector
 from core.inference.models.motion import MotionDetector
 from core.inference.models.onnx import BATCH, OnnxDetector, model_path, relative_name
 from core.inference.models.persons import FactFinder
-from core.inference.models.providers import choose
+from core.inference.models.providers import Choice, choose
 from core.inference.resources.pool import MIB, ModelSpec
 from core.inference.schemas import Detection
 from core.inference.settings import ServiceSettings
@@ -50,21 +51,19 @@ def spec_of(detection: Detection, settings: ServiceSettings) -> ModelSpec[Detect
         return cast("ModelSpec[Detector]", memory_spec(settings))
     path = model_path(settings.models, detection.model)
     declared = 100 * MIB + 3 * path.stat().st_size  # its weights, and what they are multiplied with
-    return ModelSpec(
-        make=lambda: OnnxDetector(path, choose(settings.onnx_provider)), declared=declared, max_batch=BATCH
-    )
+    return ModelSpec(make=lambda: OnnxDetector(path, _choice(settings)), declared=declared, max_batch=BATCH)
 
 
 def persons_spec(settings: ServiceSettings) -> ModelSpec[FactFinder]:
     """How the finder of persons and vehicles comes to be; its key is PERSONS."""
-    return ModelSpec(make=lambda: FactFinder(choose(settings.onnx_provider)), declared=150 * MIB)
+    return ModelSpec(make=lambda: FactFinder(_choice(settings)), declared=150 * MIB)
 
 
 def memory_spec(settings: ServiceSettings) -> ModelSpec[MemoryDetector]:
     """How the memory detector comes to be; its key is MEMORY."""
 
     def make() -> MemoryDetector:
-        return MemoryDetector(PatchFeatures(choose(settings.onnx_provider)), bank_store(settings))
+        return MemoryDetector(PatchFeatures(_choice(settings)), bank_store(settings))
 
     return ModelSpec(make=make, declared=200 * MIB, max_batch=AT_ONCE)
 
@@ -72,3 +71,8 @@ def memory_spec(settings: ServiceSettings) -> ModelSpec[MemoryDetector]:
 def bank_store(settings: ServiceSettings) -> BankStore:
     """Where the memory detector's banks are."""
     return BankStore(settings.data / "banks", network_sha256())
+
+
+def _choice(settings: ServiceSettings) -> Choice:
+    """What models run on; the data folder is the one place of an image that may be written."""
+    return replace(choose(settings.onnx_provider), engines=settings.data / "tensorrt")

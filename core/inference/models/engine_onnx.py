@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
-from core.inference.models.providers import CPU, CUDA, TENSORRT, Choice, choose, runtime
+from core.inference.models.providers import CUDA, TENSORRT, Choice, choose, runtime
+
+logger = logging.getLogger(__name__)
 
 MOST_THREADS = 4  # of the machine's cores: the cameras' decoders need the rest
 GPU_LIMIT = 2 << 30  # bytes a session's arena may grow to: room for a large backbone, a third of a 6 GB card
@@ -125,19 +128,32 @@ class OnnxEngine:
         return self._session
 
     def _options(self, provider: str) -> dict[str, str]:
-        cuda = {
-            "device_id": "0",
-            "gpu_mem_limit": str(self._gpu_limit),
-            "arena_extend_strategy": "kSameAsRequested",  # the default doubles: up to twice the memory it needs
-            "cudnn_conv_algo_search": "HEURISTIC",  # EXHAUSTIVE takes workspace for every candidate
-        }
-        tensorrt = {
-            "device_id": "0",
-            "trt_max_workspace_size": str(self._gpu_limit // 2),
-            "trt_engine_cache_enable": "1",  # building one takes minutes
-            "trt_engine_cache_path": str(self.path.parent / "tensorrt"),
-        }
-        return {CUDA: cuda, TENSORRT: tensorrt, CPU: {}}[provider]
+        if provider == CUDA:
+            return {
+                "device_id": "0",
+                "gpu_mem_limit": str(self._gpu_limit),
+                "arena_extend_strategy": "kSameAsRequested",  # the default doubles: up to twice the memory it needs
+                "cudnn_conv_algo_search": "HEURISTIC",  # EXHAUSTIVE takes workspace for every candidate
+            }
+        if provider == TENSORRT:
+            return {
+                "device_id": "0",
+                "trt_max_workspace_size": str(self._gpu_limit // 2),
+                **_kept_engines(self._choice.engines),
+            }
+        return {}
+
+
+def _kept_engines(folder: Path | None) -> dict[str, str]:
+    """Preparing a model takes minutes: keep what came of it, where that can be written."""
+    if folder is None:
+        return {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logger.warning("TensorRT prepares its models at each start: %s", error)
+        return {}
+    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
 
 
 def threads() -> int:

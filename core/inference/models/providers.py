@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import XaivaError
@@ -40,11 +41,15 @@ _PROBE = base64.b64decode(
 
 @dataclass(frozen=True)
 class Choice:
-    """`providers` in ONNX Runtime's order of preference; `name` is cpu, cuda or tensorrt; `why` it is no better one."""
+    """`providers` in ONNX Runtime's order of preference; `name` is cpu, cuda or tensorrt; `why` it is no better one.
+
+    `engines` is the folder for what TensorRT has prepared; without one it prepares every model at each start.
+    """
 
     name: str
     providers: tuple[str, ...]
     why: str = ""
+    engines: Path | None = None
 
     @property
     def on_gpu(self) -> bool:
