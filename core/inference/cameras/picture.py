@@ -1,4 +1,8 @@
-"""Frames into pictures: what a detector wants, and a JPEG for people."""
+"""Frames into pictures: what a detector wants, and a JPEG for people.
+
+Each conversion has a converter of its own: that of the frame itself (`image.reformat`) serves one thread alone, and a
+frame is scored while people look at it. Two threads in one converter hang there for ever, or end the process.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from core.inference.models.detector import Picture
 
 
 def convert(image: VideoFrame, width: int, height: int, pixel_format: str) -> Picture:
     """The frame scaled to that size and format, as uint8, height x width (x channels)."""
-    small = image.reformat(width=width, height=height, format=pixel_format, interpolation="AREA")
+    small = VideoReformatter().reformat(image, width=width, height=height, format=pixel_format, interpolation="AREA")
     return np.asarray(small.to_ndarray(), dtype=np.uint8)
 
 
@@ -25,6 +30,6 @@ def jpeg(image: VideoFrame) -> bytes:
     encoder.width, encoder.height = image.width, image.height
     encoder.pix_fmt = "yuvj420p"
     encoder.time_base = Fraction(1, 25)
-    picture = image.reformat(format="yuvj420p", dst_color_range="JPEG")
+    picture = VideoReformatter().reformat(image, format="yuvj420p", dst_color_range="JPEG")
     picture.pts = 0
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
