@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from core.inference.schemas import ServiceStatus
 from core.presets.model import Preset
+from core.telemetry.gpus import GpuSample, GpuState
 from tests.tui import sample
 from tui.present import builds, cameras, containers, machine, operations, overview, presets
 from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
 from tui.present.figures import bar, coarse, duration, size
 from tui.present.preset_form import apply, parse, problems, values
+from tui.sources import Containers, Live
 from tui.widgets.choice_list import matches
 
 
@@ -97,8 +100,13 @@ def test_alerts_name_what_needs_a_person() -> None:
     assert "preset old-site cannot be used" in words
 
 
-def test_nothing_to_alert_says_so() -> None:
-    assert plain(overview.alerts(None, None, None, None, None, None, 40)[0]) == "✓ nothing needs you"
+def test_nothing_to_alert_says_so_and_of_what_nothing_is_known() -> None:
+    some = overview.alerts(None, None, Containers([], {}), None, [], [], 80)
+    assert plain(some[0]) == "nothing needs you, but nothing is heard of: GPUs, host, cameras"
+    service = ServiceStatus(version="1", started=0, uptime=1, rss=1)
+    gpus, host = Live(GpuSample(state=GpuState.OK)), sample.host()
+    host.sample.disks.clear()
+    assert plain(overview.alerts(gpus, host, Containers([], {}), service, [], [], 80)[0]) == "✓ nothing needs you"
 
 
 PRESET = """{

@@ -58,6 +58,17 @@ def alerts(
         *_of_presets(presets or ()),
     ]
     if not found:
+        sources = {
+            "GPUs": gpus,
+            "host": host,
+            "containers": containers,
+            "cameras": service,
+            "operations": operations,
+            "presets": presets,
+        }
+        silent = ", ".join(name for name, said in sources.items() if said is None)
+        if silent:
+            return wrap(f"nothing needs you, but nothing is heard of: {silent}", width)
         return [line(Span("✓ ", "ok"), "nothing needs you")]
     out: list[Line] = []
     for role, text in sorted(found, key=lambda one: one[0] != "error"):
