@@ -21,7 +21,7 @@ import numpy as np
 import onnxruntime
 
 from core.inference.models.detector import Picture, Sample
-from core.inference.models.features import NETWORK, PatchFeatures
+from core.inference.models.features import BATCH, NETWORK, PatchFeatures
 from core.inference.models.providers import Choice, choose
 from core.inference.resources.devices import find_budget
 from core.inference.resources.pool import MIB, ModelSpec, ResourcePool
@@ -107,7 +107,7 @@ def turn(way: str) -> Figures:
 def _pool() -> Ask:
     choice = choose()
     pool = ResourcePool(find_budget(gpu=choice.on_gpu, vram_reserve=0, memory_budget=0), costs=Costs())
-    spec = ModelSpec(lambda: Backbone(choice), 200 * MIB, max_batch=CAMERAS)
+    spec = ModelSpec(lambda: Backbone(choice), 200 * MIB, max_batch=BATCH)
     leases = [pool.lease("backbone", spec) for _ in range(CAMERAS)]
     return lambda camera, picture: leases[camera].submit(Sample(str(camera), picture, time.monotonic())).result()
 

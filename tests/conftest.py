@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.site import Site
+from core.site import ServiceSettings, Site, SiteSettings
 from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
 
@@ -19,11 +19,13 @@ for name in ("XAIVA_SITE", "XAIVA_SOURCE_PATH", "XAIVA_SERVICE_URL", "DOCKER_HOS
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """An empty site of its own."""
+    """An empty site of its own, without a service: whoever tests may have one at the usual port."""
     root = tmp_path / "site"
     for folder in ("presets", "artifacts", "docker"):
         (root / folder).mkdir(parents=True)
-    return Site.open(root)
+    opened = Site.open(root)
+    nowhere = SiteSettings(service=ServiceSettings(url="http://127.0.0.1:9"))
+    return Site(root, nowhere, opened.env)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
         for number in range(KILLS):
             print("live", file=victim.stdin, flush=True)
             after, delay = (0, OPENING) if number % 4 == 0 else (chance.randrange(BUSIEST), DELAY)
-            _kill_one(victim.stdout, told, after, chance.uniform(0, delay))
+            _kill_one(victim.stdout, told, after, chance.uniform(0, delay), written=number % 4 == 1)
         victim.stdin.close()
     assert len(told.acknowledged) > KILLS, "there was no load"
     assert len(told.changes) > KILLS
@@ -92,8 +92,11 @@ def _check_json_log(path: Path, rows: dict[str, EventRow]) -> None:
     assert {event: said["note"] for event, said in newest.items()} == {event: row.note for event, row in rows.items()}
 
 
-def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:
-    """Kill the child `delay` seconds after so many lines, and hear all that it said until it was dead."""
+def _kill_one(lines: IO[str], told: _Told, after: int, delay: float, written: bool) -> None:
+    """Kill the child `delay` seconds after so many lines, and hear all that it said until it was dead.
+
+    With `written`, the database had some of it before.
+    """
     child = 0
     for heard, line in enumerate(lines, 1):
         word, *rest = line.split()
@@ -101,9 +104,11 @@ def _kill_one(lines: IO[str], told: _Told, after: int, delay: float) -> None:
             return
         if word == "pid":  # the parent says it, and the child may have been faster
             child = int(rest[0])
+        elif word == "written":
+            written = False
         else:
             told.hear(word, rest)
-        if child and heard > after:
+        if child and heard > after and not written:
             threading.Timer(delay, os.kill, (child, signal.SIGKILL)).start()
             after = sys.maxsize
     raise AssertionError("the victim's parent died")

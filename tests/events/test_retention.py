@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -252,6 +253,14 @@ def test_it_runs_by_itself(
     media.prepare(id_of(60)).write_bytes(b"c")
     until(lambda: there(media) == set())
     retention.stop()
+
+
+def test_a_folder_that_goes_while_it_is_read_is_left_out(media: MediaStore, keep: Keep) -> None:
+    older, newer = keep(5), keep(4)
+    files = media.files()
+    assert next(files).event == older
+    shutil.rmtree(media.clip_path(newer).parent)
+    assert {file.event for file in files} == {older}
 
 
 def test_leftovers_of_a_kill_go(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:

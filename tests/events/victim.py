@@ -2,7 +2,8 @@
 
 Everything is imported once. For each line on stdin a child is forked, which logs from several threads until it is
 killed. Lines on stdout: `pid N`; `? ID` before an event is logged, `+ ID` once it is acknowledged; `= ID N` once the
-change of its `note` to N and of its `score` to N/1000 is acknowledged; `dead` when the child was reaped.
+change of its `note` to N and of its `score` to N/1000 is acknowledged; `written` when the database has some of it;
+`dead` when the child was reaped.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def _live(url: str, folder: Path) -> None:
     json_log.LIMIT_BYTES, json_log.KEPT = JSON_LOG_BYTES, JSON_LOGS
     logger.PERIOD = PERIOD
     event_logger = EventLogger(Database(url), folder, json_log=folder.with_name("events.jsonl"))
+    event_logger.subscribe(lambda _: _say("written"))
     event_logger.start()
     threads = [threading.Thread(target=_log, args=(event_logger, os.getpid() + n)) for n in range(THREADS)]
     for thread in threads:

@@ -171,9 +171,9 @@ Add = Callable[..., Callable[[], CameraStatus]]
 
 @pytest.fixture
 def add(manager: MultiCameraManager) -> Add:
-    """Add a camera; returns its probe."""
+    """Add a camera; returns its probe. A machine under load may stand still for seconds: no camera is lost for that."""
 
-    def one(source: str, camera: str = "a", timeout: float = 2, **settings: object) -> Callable[[], CameraStatus]:
+    def one(source: str, camera: str = "a", timeout: float = 15, **settings: object) -> Callable[[], CameraStatus]:
         manager.add(CameraRequest.model_validate({"id": camera, "source": source, "timeout": timeout, **settings}))
         return lambda: manager.get(camera).status()
 

@@ -49,7 +49,7 @@ def test_a_still_picture_scores_nothing(add: Add) -> None:
 
 
 def test_a_frozen_server_is_a_timeout_and_comes_back(server: rtsp.RtspServer, add: Add) -> None:
-    probe = add(server.url("cam"))
+    probe = add(server.url("cam"), timeout=2)
     until(probe, live)
     server.freeze()
     status = until(probe, lost("timeout"))
@@ -84,7 +84,7 @@ def test_a_port_that_never_answers_is_a_timeout(add: Add) -> None:
     with socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen()
-        until(add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam"), lost("timeout"))
+        until(add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam", timeout=2), lost("timeout"))
 
 
 def test_a_wrong_password_is_told_and_never_shown(add: Add, caplog: pytest.LogCaptureFixture) -> None:

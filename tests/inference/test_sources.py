@@ -51,7 +51,7 @@ def test_bare_mpeg_ts(clip: Path, add: Add, way: str) -> None:
     port = free_port(socket.SOCK_DGRAM if way == "udp" else socket.SOCK_STREAM)
     target = f"tcp://127.0.0.1:{port}?listen=1" if way == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316"
     with Sender(clip, target):
-        until(add(f"{way}://127.0.0.1:{port}"), live)
+        until(add(f"{way}://127.0.0.1:{port}", timeout=2), live)
 
 
 def test_another_codec_in_mid_stream(tmp_path: Path, add: Add) -> None:
@@ -92,7 +92,7 @@ def test_udp_without_a_sender_is_a_timeout(add: Add) -> None:
 
 
 def test_rtsp_over_udp_and_its_silence(server: rtsp.RtspServer, add: Add) -> None:
-    probe = add(server.url("cam"), transport="udp")
+    probe = add(server.url("cam"), transport="udp", timeout=2)
     until(probe, live)
     server.freeze()
     until(probe, lambda one: one.state is CameraState.DISCONNECTED and one.cause == "timeout")

@@ -72,10 +72,8 @@ class MediaStore:
 
     def files(self) -> Iterator[Stored]:
         """Every clip and snapshot, the oldest events first; one that vanishes meanwhile is left out. Raises OSError."""
-        for day in sorted(_folders(self.folder)):
-            with os.scandir(day) as entries:
-                names = sorted(entry.name for entry in entries)
-            for name in names:
+        for day in sorted(entry.path for entry in _entries(self.folder) if entry.is_dir()):
+            for name in sorted(entry.name for entry in _entries(day)):
                 path = Path(day, name)
                 try:
                     found = path.stat()
@@ -125,9 +123,10 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-def _folders(folder: Path) -> list[str]:
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing when it is gone."""
     try:
         with os.scandir(folder) as entries:
-            return [entry.path for entry in entries if entry.is_dir()]
+            return list(entries)
     except FileNotFoundError:
         return []
