@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import Parser
@@ -56,10 +55,10 @@ chmod -R a+rX /out
 
 @dataclass
 class Recorder:
-    """A `Progress` that keeps everything; once it is told the line `cancel_when` it asks to stop, `asked` is then."""
+    """A `Progress` that keeps everything; once it is told the line `cancel_when` it asks to stop."""
 
     cancel_when: str = ""
-    asked: float = 0
+    asked: bool = False
 
     def __post_init__(self) -> None:
         self.stages: dict[str, Stage] = {}
@@ -73,11 +72,11 @@ class Recorder:
         """Keep it."""
         self.lines.append((stage, line))
         if self.cancel_when and self.cancel_when == line:
-            self.asked = time.monotonic()
+            self.asked = True
 
     def cancelled(self) -> bool:
         """Whether it has been asked for."""
-        return self.asked > 0
+        return self.asked
 
 
 def cache() -> Path:

@@ -143,7 +143,7 @@ def test_a_stop_while_the_disk_hangs(lease: Lease, clip: Path, tmp_path: Path) -
         until(lambda: len(witness.ends), lambda count, number=number: count == number)
     camera, began = manager.get("a"), time.monotonic()
     assert manager.stop_camera("a").state is CameraState.STOPPED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # not the 60 s of the clips
     for decision in witness.decisions:
         witness.clip_path(decision.event).read_bytes()
     until(lambda: len(witness.clips), lambda count: count == 6)

@@ -36,7 +36,7 @@ def test_a_moving_picture_is_live_and_scores(server: rtsp.RtspServer, add: Add) 
     status = until(probe, lambda one: live(one) and (one.score or 0) > 0.05 and one.fps > 5)
     assert (status.width, status.height, status.codec) == (640, 360, "h264")
     assert status.last_frame_age is not None
-    assert status.last_frame_age < 2
+    assert 0 <= status.last_frame_age < 30
     assert 0 < status.processed_fps < status.fps
 
 

@@ -160,16 +160,16 @@ def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer,
             assert min(steps) > 0
 
 
-def test_a_stop_while_the_camera_hangs_takes_less_than_five_seconds(
+def test_a_stop_does_not_wait_for_a_camera_that_hangs(
     server: rtsp.RtspServer, add: Add, manager: MultiCameraManager
 ) -> None:
-    probe = add(server.url("cam"), timeout=8)
+    probe = add(server.url("cam"), timeout=60)
     until(probe, live)
     server.freeze()
     camera = manager.get("a")
     began = time.monotonic()
     manager.remove("a")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # not the camera's 60 s
     assert manager.statuses() == []
     server.thaw()
     until(lambda: camera.ended, bool)

@@ -154,7 +154,7 @@ class PtySession:
         """The screen's text."""
         return "\n".join(self.feed().display)
 
-    def wait_for(self, wanted: str | Callable[[str], bool], timeout: float = 15) -> str:
+    def wait_for(self, wanted: str | Callable[[str], bool], timeout: float = 30) -> str:
         """Wait until the screen contains a text (or passes a test); returns the screen's text."""
         deadline = time.monotonic() + timeout
         while True:
@@ -170,7 +170,7 @@ class PtySession:
                 raise AssertionError(f"ended with {self.process.returncode} before {wanted!r}:\n{self.text}")
             time.sleep(0.01)
 
-    def wait_quiet(self, seconds: float = 0.5, timeout: float = 15) -> None:
+    def wait_quiet(self, seconds: float = 0.5, timeout: float = 30) -> None:
         """Wait until nothing has come for so long."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -197,7 +197,7 @@ class PtySession:
                 (on.add if what == b"h" else on.discard)(number)
         return on
 
-    def wait_end(self, timeout: float = 10) -> int:
+    def wait_end(self, timeout: float = 30) -> int:
         """Wait for the command to end; returns its exit status (negative: the signal)."""
         status = self.process.wait(timeout)
         self.bits_per_second = 0  # what is on its way arrives, sooner or later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -52,11 +53,10 @@ def status(app: App[Any]) -> str:
 
 async def until(pilot: Any, holds: Callable[[], object]) -> None:
     """Wait for what a thread brings about."""
-    for _ in range(500):
-        if holds():
-            return
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, f"never: {shown(pilot.app)} {status(pilot.app)}"
         await pilot.pause(0.01)
-    raise AssertionError(f"never: {shown(pilot.app)} {status(pilot.app)}")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from textual.pilot import Pilot
 
-SECONDS = 10.0
+SECONDS = 30.0  # a deadline for what should come soon, on a machine that may be busy
 
 
 async def until(pilot: Pilot[int], condition: Callable[[], object], seconds: float = SECONDS) -> None:

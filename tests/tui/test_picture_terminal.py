@@ -62,7 +62,7 @@ class GraphicsTerminal(PtySession):
             return b"".join(data for _, data in self.chunks)
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -14,7 +14,7 @@ from tui import store as store_module
 from tui.store import Store
 
 
-def wait(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
