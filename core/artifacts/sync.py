@@ -21,6 +21,7 @@ from core.artifacts.seen import Seen, remember_links
 from core.artifacts.stages import stage
 from core.artifacts.store import PARTIAL, folder
 from core.artifacts.survey import MANAGED
+from core.artifacts.verify import lock_findings
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX, fsync_folder, put_in_place, sha256_file, write_atomic
 from core.progress import Progress, Stage, StageState
@@ -35,8 +36,8 @@ NAMED_IN_ERROR = 10
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Sync the preset `subject`. Option `plan`: only say what would be done.
 
-    The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `mended` and
-    `seconds`. Raises XaivaError when the disk will not do or some file cannot be had: all others are there then;
+    The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `mended`,
+    `seconds` and, as `findings`, what the lock itself lacks: with that, nothing can be built. Raises XaivaError when the disk will not do or some file cannot be had: all others are there then;
     OSError when the disk fills up all the same.
     """
     started = time.monotonic()
@@ -59,6 +60,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "removed": [*work.survey.extra],
         "mended": [*sorted(work.survey.problems)],
         "seconds": round(time.monotonic() - started, 3),
+        "findings": [finding.model_dump(mode="json") for finding in lock_findings(site, subject, work.lock)],
     }
     return outcome
 

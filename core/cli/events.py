@@ -147,6 +147,9 @@ def acknowledge(
         if ids:
             confirm(f"Acknowledge {len(ids)} events?", yes)
     count = sum(service.acknowledge(ids[at : at + _ALL_AT_ONCE], note) for at in range(0, len(ids), _ALL_AT_ONCE))
+    if not every and count < len(ids):
+        for identifier in ids:
+            service.event(identifier)  # raises for one that does not exist; the others had been acknowledged before
     if as_json:
         output.print_json({"acknowledged": count, "named": len(ids)})
     else:

@@ -54,6 +54,7 @@ STREAM_SILENCE = (
 Answer = TypeVar("Answer")
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+_EVENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def _at(*parts: str) -> str:
@@ -62,6 +63,13 @@ def _at(*parts: str) -> str:
         if not _PART.fullmatch(part):
             raise InputError(f"Name {part!r}", "nothing has such a name", "a name is letters, digits, . _ @ and -")
     return "/" + "/".join(parts)
+
+
+def _event(event: str, *parts: str) -> str:
+    """A path below an event. Raises InputError for what cannot be an event's id: that finds no route to ask."""
+    if not _EVENT.fullmatch(event):
+        raise InputError(f"Event {event}", "there is no event with that id", "see: xaiva event list; give the whole id")
+    return _at("events", event, *parts)
 
 
 class ServiceClient:
@@ -209,8 +217,8 @@ class ServiceClient:
         )
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
-        """Try to connect to what may become a camera; takes up to the request's own `timeout`."""
-        return self._ask("POST", "/connection-test", ConnectionTest, request, wait=request.timeout + 5)
+        """Try to connect to what may become a camera; takes up to a little over twice the request's own `timeout`."""
+        return self._ask("POST", "/connection-test", ConnectionTest, request, wait=2 * request.timeout + 5)
 
     def snapshot(self, camera: str) -> bytes:
         """The newest picture of a live camera, as JPEG."""
@@ -243,7 +251,7 @@ class ServiceClient:
 
     def event(self, event: str) -> Event:
         """One event."""
-        return self._get(_at("events", event), Event)
+        return self._get(_event(event), Event)
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
         """Acknowledge events (at most 1000); returns how many had not been before."""
@@ -253,19 +261,19 @@ class ServiceClient:
 
     def protect(self, event: str, protected: bool = True) -> Event:
         """Keep an event's clip and snapshot when others must go, or no longer."""
-        return self._ask("PUT", _at("events", event, "protected"), Event, Protect(protected=protected))
+        return self._ask("PUT", _event(event, "protected"), Event, Protect(protected=protected))
 
     def event_snapshot(self, event: str) -> bytes:
         """The event's best picture, as JPEG."""
-        return self._wire.send("GET", _at("events", event, "snapshot")).content
+        return self._wire.send("GET", _event(event, "snapshot")).content
 
     def event_thumbnail(self, event: str, width: int) -> bytes:
         """The same as PPM, at most `width` pixels wide."""
-        return self._wire.send("GET", _at("events", event, "snapshot"), query={"width": width}).content
+        return self._wire.send("GET", _event(event, "snapshot"), query={"width": width}).content
 
     def save_clip(self, event: str, target: Path, told: Told | None = None) -> Path:
         """Write the event's clip (MP4) to `target`, whole or not at all; `told(done, all)` hears of bytes."""
-        return save(self._wire, _at("events", event, "clip"), target, told)
+        return save(self._wire, _event(event, "clip"), target, told)
 
     def statistics(self, query: StatisticsQuery | None = None) -> Statistics:
         """Events a day and camera in the service's zone."""

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from core.errors import InputError, XaivaError
 from core.inference.accounts import access_token, accounts
-from core.inference.schemas import API_VERSION, Role, UserRequest, UserUpdate
+from core.inference.schemas import API_VERSION, CameraRequest, Role, UserRequest, UserUpdate
 from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import NotLoggedIn, OtherVersion, ServiceClient, ServiceError, Session
 from tests.api.conftest import PASSWORD
@@ -226,3 +226,17 @@ def test_a_place_that_cannot_be_written_is_said(running: Running, tmp_path: Path
     (tmp_path / "session.lock").mkdir()
     with pytest.raises(XaivaError, match="cannot be written"):
         person(running, file).status()
+
+
+def test_a_connection_test_may_take_as_long_as_the_service_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = CameraRequest(id="far", source="rtsp://unknown.example/stream")
+    waits: list[float] = []
+    monkeypatch.setattr(ServiceClient, "_ask", lambda *_, wait: waits.append(wait))
+    ServiceClient("http://127.0.0.1:1").test_camera(request)
+    assert waits[0] > 2 * request.timeout  # an unknown host name takes all of that, and a little more
+
+
+def test_what_is_no_events_id_is_said_to_be_none(running: Running) -> None:
+    for typed in ("nope", "01a1feb1-078b", "stream"):
+        with pytest.raises(InputError, match="no event with that id"):
+            running.client().event(typed)

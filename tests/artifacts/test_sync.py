@@ -19,12 +19,12 @@ import pytest
 from core.artifacts import sync, verify
 from core.artifacts.download import LEAVE_SECONDS
 from core.artifacts.indexes import CA_VARIABLES
-from core.artifacts.lockfile import Kind
+from core.artifacts.lockfile import Kind, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.partial import PIECE, Partial
 from core.artifacts.remote import Unreachable, measured, with_sizes
 from core.artifacts.seen import Seen
-from core.artifacts.store import folder, read_lock
+from core.artifacts.store import folder, read_lock, write_lock
 from core.errors import Cancelled, ChecksFailed, XaivaError
 from core.files import disk_error
 from core.progress import NullProgress, StageState
@@ -80,6 +80,16 @@ def test_brings_all_files_and_then_nothing(quick: Site, index: Index) -> None:
     before = len(index.requests)
     assert run(quick)["fetched_bytes"] == 0
     assert len(index.requests) == before
+
+
+def test_a_sync_of_a_lock_that_lacks_something_says_so_at_its_end(quick: Site, index: Index) -> None:
+    lock_files(quick, index, {"a-1.whl": SMALL})
+    assert run(quick)["findings"] == []
+    lacking = [Unlocked(what="base image debian:test", why="no registry", remedy="get it")]
+    write_lock(quick, NAME, read_lock(quick, NAME).model_copy(update={"unlocked": lacking}))
+    findings = run(quick)["findings"]
+    assert isinstance(findings, list)
+    assert [(one["level"], one["what"]) for one in findings] == [("warning", "base image debian:test")]
 
 
 def test_a_large_file_comes_over_several_connections(quick: Site, index: Index) -> None:

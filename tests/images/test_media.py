@@ -24,6 +24,8 @@ FFMPEG = [
     "--disable-everything",
     "--disable-autodetect",
     "--disable-ffplay",
+    "--disable-asm",
+    "--disable-optimizations",  # what is tested is the way, not the speed
     "--enable-zlib",
     "--enable-protocol=file",
     "--enable-indev=lavfi",
@@ -52,7 +54,8 @@ OPENCV = [
     # OpenCV 4.6 forgets this header, which FFmpeg 5.1 no longer brings along; Debian patches it in.
     "-DCMAKE_CXX_FLAGS=-include/usr/local/include/libavcodec/version.h",
     "-DCPU_DISPATCH=",
-    "-DCMAKE_CXX_FLAGS_RELEASE=-O0",  # what is tested is the way, not the speed
+    "-DCV_DISABLE_OPTIMIZATION=ON",
+    "-DCMAKE_CXX_FLAGS_RELEASE=-O0",
 ]
 
 

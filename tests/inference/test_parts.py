@@ -6,6 +6,8 @@ import json
 import logging
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,29 @@ def test_what_the_watch_saw_first_is_what_is_told() -> None:
     assert life.failed(token, LOST) == 1
     assert life.now.failure == Failure(Cause.TIMEOUT, "no frame")
     assert life.now.retry_at is not None
+
+
+def test_since_when_a_camera_has_no_picture_outlives_every_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda ticks=count(1): float(next(ticks)))
+    life = Life(Backoff())
+    token = life.begin()
+    assert token is not None
+    begun = life.now.since
+    life.failed(token, LOST)
+    assert life.now.since == begun
+    life.retry(token)
+    assert life.now.since == begun
+    life.live(token)
+    live = life.now.since
+    assert live > begun
+    life.failed(token, LOST)
+    lost = life.now.since
+    assert lost > live
+    life.retry(token)
+    life.failed(token, LOST)
+    assert life.now.since == lost
+    life.end()
+    assert life.now.since > lost
 
 
 def test_a_camera_that_flaps_climbs_the_ladder_and_a_steady_one_starts_again() -> None:

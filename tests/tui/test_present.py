@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from core.artifacts.lockfile import Unlocked
 from core.inference.schemas import ServiceStatus
 from core.presets.model import Preset
 from core.telemetry.gpus import GpuSample, GpuState
@@ -202,3 +204,21 @@ def test_an_outcome_is_told_in_words() -> None:
         "changed yes",
         "files 51",
     ]
+    lacking = {"level": "warning", "what": "base image x", "why": "no registry", "remedy": "get it"}
+    assert plain(operations.result_lines({"findings": [lacking]}, 60)[0]).split("  ")[1] == "base image x: no registry"
+
+
+def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
+    lacking = [Unlocked(what="base image debian:test", why="the registry does not answer", remedy="get it")]
+    view = sample.presets()[1]
+    assert view.lock is not None
+    partly = replace(view, lock=view.lock.model_copy(update={"unlocked": lacking}))
+    plan = sample.plan()
+    there = plan.model_copy(update={"present_files": plan.files, "corrupt": [], "extra": []})
+    whole = "\n".join(plain(one) for one in presets.artifacts(view, there, "", 80))
+    assert plain(presets.lock_state(view)) == "✓ locked"
+    assert "✓ complete" in whole
+    said = "\n".join(plain(one) for one in presets.artifacts(partly, there.model_copy(update={"unlocked": 1}), "", 80))
+    assert plain(presets.lock_state(partly)) == "! partial"
+    assert "✓" not in said
+    assert "no build" in said

@@ -161,7 +161,13 @@ def _told(name: str, value: Any) -> str:
     return "yes" if value is True else _short(value)
 
 
+def _item(value: Any) -> str:
+    """A finding, or what could not be locked, in words."""
+    told = isinstance(value, dict) and "what" in value and "why" in value
+    return f"{value['what']}: {value['why']}" if told else str(value)
+
+
 def _short(value: Any) -> str:
     if isinstance(value, list):
-        return f"{len(value)} items" if len(value) > 3 else ", ".join(str(item) for item in value)
+        return f"{len(value)} items" if len(value) > 3 else ", ".join(_item(item) for item in value)
     return f"{len(value)} entries" if isinstance(value, dict) else str(value)

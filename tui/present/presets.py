@@ -36,10 +36,12 @@ SHORT_HASH = 12
 
 
 def lock_state(view: PresetView) -> Span:
-    """Whether it is locked, and for the preset as it is now."""
+    """Whether it is locked, for the preset as it is now, and as a whole: a build refuses a lock that lacks something."""
     if view.lock is None:
         return Span("none", "dim")
-    return Span("! changed", "warn") if view.stale else Span("✓ locked", "ok")
+    if view.stale:
+        return Span("! changed", "warn")
+    return Span("! partial", "warn") if view.lock.unlocked else Span("✓ locked", "ok")
 
 
 def row(view: PresetView) -> tuple[Cell, ...]:
@@ -169,7 +171,9 @@ def _plan(plan: SyncPlan, width: int) -> list[Line]:
         if names:
             out += [line(), line(Span(f"{len(names)} {title}", "error"))]
             out += [fit(Span(f"  {name}"), width) for name in names[:20]]
-    if whole:
+    if whole and plan.unlocked:
+        out += wrap("! all that is locked is there, but the lock lacks what stands above: no build", width, "warn")
+    elif whole:
         out.append(line(Span("✓ complete", "ok"), Span("; v reads every byte to prove it", "dim")))
     return out
 

@@ -27,10 +27,15 @@ ELIGIBLE: dict[CameraState, frozenset[CameraState]] = {
     CameraState.DISCONNECTED: frozenset({CameraState.CONNECTING, CameraState.STOPPED}),
 }
 
+WITHOUT_PICTURE = frozenset({CameraState.CONNECTING, CameraState.DISCONNECTED})
+
 
 @dataclass(frozen=True)
 class Moment:
-    """The life as it stands. `since` is a Unix time; `entered` and `retry_at` are on the monotonic clock."""
+    """The life as it stands. `since` is a Unix time; `entered` and `retry_at` are on the monotonic clock.
+
+    `since` is when the state began; of one without a picture when that began, however often it was tried since.
+    """
 
     state: CameraState = CameraState.STOPPED
     since: float = 0
@@ -119,5 +124,6 @@ class Life:
         if to not in ELIGIBLE[self._now.state]:
             return False
         count = self._now.connections if connections is None else connections
-        self._now = Moment(to, time.time(), time.monotonic(), failure, None, count)
+        since = self._now.since if {self._now.state, to} == WITHOUT_PICTURE else time.time()
+        self._now = Moment(to, since, time.monotonic(), failure, None, count)
         return True

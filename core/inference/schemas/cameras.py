@@ -127,7 +127,8 @@ class CameraStatus(Said):
     sentence and `retry_in` seconds until the next connection attempt. `source` has its credentials taken out. `fps`
     counts decoded frames, `processed_fps` scored ones; `dropped` are frames due for scoring that a newer one replaced,
     `damaged` packets that could not be decoded; `error` says why the newest scoring failed. `latency` is the median
-    from capture to decision, `latency_p99` its 99th percentile. `since` is the Unix time at which the state began.
+    from capture to decision, `latency_p99` its 99th percentile. `since` is the Unix time at which the state began; of a
+    camera without a picture, when that began, however often it was tried since.
     `anomaly` is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes there.
     """
 
