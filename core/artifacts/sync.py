@@ -37,8 +37,9 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """Sync the preset `subject`. Option `plan`: only say what would be done.
 
     The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `mended`,
-    `seconds` and, as `findings`, what the lock itself lacks: with that, nothing can be built. Raises XaivaError when the disk will not do or some file cannot be had: all others are there then;
-    OSError when the disk fills up all the same.
+    `seconds` and, as `findings`, what the lock itself lacks: with that, nothing can be built. Raises XaivaError when
+    the disk will not do or some file cannot be had: all others are there then; OSError when the disk fills up all the
+    same.
     """
     started = time.monotonic()
     seen = Seen(site, subject)

@@ -150,7 +150,7 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Here, camera: str, t
     assert good(served("event", "ack", name, "--json"))["acknowledged"] == 0
     shown = good(served("event", "show", name, "--json"))["event"]
     assert (shown["note"], shown["acknowledged_by"]) == ("seen", "service")
-    assert "no event with that id" in served("event", "ack", name, name[:13]).stderr
+    assert "no event with that id" in served("event", "ack", name, name[:13]).err
     good(served("event", "ack", "--all", "--yes", "--json"))
     assert served("event", "list", "--unacknowledged", "--json").document["events"] == []
     assert served("event", "ack").code == 2

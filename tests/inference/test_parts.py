@@ -105,7 +105,8 @@ def test_what_the_watch_saw_first_is_what_is_told() -> None:
 
 
 def test_since_when_a_camera_has_no_picture_outlives_every_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time", lambda ticks=count(1): float(next(ticks)))
+    ticks = count(1)
+    monkeypatch.setattr(time, "time", lambda: float(next(ticks)))
     life = Life(Backoff())
     token = life.begin()
     assert token is not None

@@ -379,6 +379,14 @@ async def test_a_second_source_of_trouble_does_not_end_the_console(
         await until(pilot, lambda: app.current_mode == "overview")
 
 
+async def test_a_build_of_no_build_says_where_the_first_one_starts(bare_site: Site) -> None:
+    async with XaivaApp(bare_site).run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("4")
+        await shows(pilot, "no build yet")
+        await pilot.press("b")
+        await shows(pilot, "no build here")
+
+
 async def test_a_preset_that_is_locked_while_one_looks_shows_its_own_plan(preset_site: Site) -> None:
     write_lock(preset_site, "cpu-debian12", sample.lock("cpu-debian12"))
     app = XaivaApp(preset_site)

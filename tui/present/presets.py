@@ -36,7 +36,7 @@ SHORT_HASH = 12
 
 
 def lock_state(view: PresetView) -> Span:
-    """Whether it is locked, for the preset as it is now, and as a whole: a build refuses a lock that lacks something."""
+    """Whether it is locked, for the preset as it is now, and as a whole: a build refuses less."""
     if view.lock is None:
         return Span("none", "dim")
     if view.stale:

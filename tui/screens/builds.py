@@ -116,7 +116,9 @@ class BuildsScreen(ListScreen):
 
     def action_build(self) -> None:
         """Build its preset again."""
-        if (build := self.selected()) is not None:
+        if (build := self.selected()) is None:
+            self.notify("no build here: b on the screen Presets (2) starts the first one")
+        else:
             self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)
 
 
