@@ -205,6 +205,16 @@ class PtySession:
             self._reader.join(1)
         return status
 
+    def stop(self) -> None:
+        """Stop the command as SIGSTOP does; returns when it stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
+    @property
+    def line_modes(self) -> int:
+        """The terminal's local modes, as termios has them."""
+        return int(termios.tcgetattr(self._master)[3])
+
     def signal(self, number: signal.Signals) -> None:
         """Send the command a signal."""
         self.process.send_signal(number)

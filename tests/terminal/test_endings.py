@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import termios
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -67,6 +68,29 @@ def test_a_vanished_terminal_ends_it(ignored: bool) -> None:
         session.wait_for("count")
         session.hang_up()
         assert session.process.wait(5) == 128 + signal.SIGHUP
+
+
+def test_a_terminal_that_vanished_while_it_was_stopped_ends_it() -> None:
+    with sample() as session:
+        session.wait_for("count")
+        session.stop()
+        session.hang_up()
+        session.signal(signal.SIGCONT)
+        assert session.wait_end() == 128 + signal.SIGHUP
+
+
+def test_stopped_by_force_and_continued_it_still_leaves_a_clean_terminal() -> None:
+    with sample() as session:
+        session.wait_for("count")
+        modes = session.line_modes
+        session.stop()
+        session.signal(signal.SIGCONT)
+        session.wait_for("count")
+        session.press("x")
+        assert session.wait_end() == 7
+        assert left_clean(session)
+        assert session.line_modes != modes
+        assert session.line_modes & termios.ECHO
 
 
 @pytest.mark.parametrize("answers", [True, False])

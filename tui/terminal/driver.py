@@ -105,6 +105,14 @@ class ConsoleDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self._outbox.ask_for_receipts()
 
+    def resume_application_mode(self) -> None:
+        """Take the terminal over again after a stop; it may be gone by now."""
+        self.stop_application_mode()  # SIGSTOP left no time for that, and a shell may have changed everything since
+        try:
+            self.start_application_mode()
+        except OSError:
+            self._console.terminal_lost()
+
     def stop_application_mode(self) -> None:
         """Give the terminal back as it was, whatever is still on its way."""
         outbox = self._outbox
