@@ -82,8 +82,11 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
 
 
 def found_errors(operation: Operation) -> bool:
-    """Whether a check that ran to its end found errors."""
-    findings = (operation.result or {}).get("findings")
+    """Whether a check that ran to its end found errors, or a lock lacks something that a build needs."""
+    result = operation.result or {}
+    findings = result.get("findings")
+    if operation.kind == "lock" and result.get("unlocked"):
+        return True
     return isinstance(findings, list) and any(isinstance(f, dict) and f.get("level") == "error" for f in findings)
 
 

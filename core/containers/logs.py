@@ -25,6 +25,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SPAN = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
 RECONNECT_SECONDS = 60.0  # how long a follower waits for an engine that went away
 RECONNECT_PAUSE = 1.0
+_NOT_FAR_BACK = 200  # lines
 
 
 def parse_time(text: str, now: float | None = None) -> float:
@@ -264,9 +265,13 @@ def _engine_time(text: str) -> str:
     return f"{seconds:.0f}.{fraction or '0':0<9}"
 
 
-def tail_text(client: docker.DockerClient, reference: str, lines: int) -> str:
-    """The container's last words for an error message; empty when there are none or they cannot be read."""
+def tail_text(client: docker.DockerClient, reference: str, lines: int, before: str = "") -> str:
+    """The container's last words for an error message; empty when there are none or they cannot be read.
+
+    With `before`, a time as the engine writes it, those of an earlier life that are not yet far back.
+    """
     try:
-        return "\n".join(line.text for line in logs(client, reference, tail=lines))
+        newest = list(logs(client, reference, tail=_NOT_FAR_BACK if before else lines))
     except EngineError:
         return ""
+    return "\n".join([line.text for line in newest if not before or line.time < before][-lines:])

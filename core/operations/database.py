@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from core.mounts import NETWORK_FILE_SYSTEMS, file_system
 from core.operations import sql
 
 BUSY_SECONDS = 10.0
+_ROOM = 1 << 16  # bytes: what SQLite's index of the journal takes, and a page or two
 SITES_HELD = 4  # ledgers that a thread keeps open
 _local = threading.local()
 
@@ -92,7 +94,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if "full" in text:
+        if "full" in text or _no_room(path.parent):  # with no room for its index, SQLite says "disk I/O error"
             remedy = f"make room on the disk that holds {path.parent}"
         elif "not a database" in text or "malformed" in text:
             remedy = f"move {path} aside; artifacts and images do not need it, only the history is in it"
@@ -103,6 +105,12 @@ def explained(path: Path) -> Iterator[None]:
         raise XaivaError(
             f"Ledger {path}", error.strerror or str(error), f"make {path.parent} writable, or open another site"
         ) from error
+
+
+def _no_room(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < _ROOM
+    return False
 
 
 def refuse_network(folder: Path) -> None:

@@ -89,6 +89,19 @@ def test_work_needs_its_preset_and_its_lock(xaiva: Xaiva) -> None:
     assert xaiva("ops", "list", "--json").document == {"operations": []}
 
 
+def test_a_lock_that_lacks_something_is_no_success(xaiva: Xaiva, site: Site) -> None:
+    """Who writes `xaiva lock && xaiva sync` must not carry away what cannot be built."""
+    plan = {"base_image": "debian:bookworm-slim", "python_version": "3.11", "inference_service": False}
+    (site.presets / "small.json").write_text(json.dumps(plan))
+    env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    said = xaiva("lock", "small", env=env)
+    assert said.code == 3
+    assert "base image debian:bookworm-slim" in said.out
+    asked = xaiva("lock", "small", "--json", env=env)
+    assert asked.code == 3
+    assert asked.document["operation"]["result"]["state"] == "partial"
+
+
 def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, site: Site) -> None:
     """The engine is not there: the load fails in words."""
     _broken_lock_is_enough(site)

@@ -14,6 +14,7 @@ import docker
 from core import labels
 from core.containers.launch import LaunchError, container_name, launch, preflight
 from core.containers.listing import get, inspect, list_containers
+from core.containers.logs import logs
 from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
 from core.containers.model import Health, State
 from core.containers.settings import read
@@ -364,10 +365,12 @@ def test_end_right_after_the_start_comes_with_its_last_words(
 
 
 def test_restarts_are_told(engine: TestEngine, client: docker.DockerClient) -> None:
-    script = "test -e /again && exec sleep 1000; touch /again; echo first try failed; exit 3"
+    script = "test -e /again && echo well again && exec sleep 1000; touch /again; echo first try failed; exit 3"
     engine.docker("run", "-d", "--name", "retried", "--restart", "always", BASE_IMAGE, "sh", "-c", script)
-    (finding,) = until(lambda: [one for one in diagnose(client, "retried") if one.code == "restarted"])
-    assert "first try failed" in finding.why
+    until(lambda: "well again" in [line.text for line in logs(client, "retried")])
+    (finding,) = diagnose(client, "retried")
+    assert finding.code == "restarted"
+    assert finding.why.splitlines()[1:] == ["first try failed"]  # not what its present life says
 
 
 def test_command_that_is_done_at_once_is_no_error(engine_site: Site, client: docker.DockerClient, image: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import processes, spawn
-from core.operations.database import shared_connection
+from core.operations.database import connect, shared_connection
 from core.operations.ledger import Ledger
 from core.operations.log import draft
 from core.operations.model import State
@@ -240,6 +240,18 @@ def test_a_disk_that_is_full_from_the_start_is_named(small_disk: Path) -> None:
     with pytest.raises(XaivaError) as caught:
         ledger.start("quick", "thing")
     assert os.fspath(small_disk) in str(caught.value)
+    assert "make room" in caught.value.remedy
+
+
+def test_a_disk_that_is_full_when_the_ledger_is_opened_again_is_named(small_disk: Path) -> None:
+    path = small_disk / "ledger.db"
+    connect(path).close()
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(XaivaError) as caught:
+        connect(path)
+    assert "make room" in caught.value.remedy
 
 
 def test_work_that_finds_no_room_says_so_without_a_traceback(ledger: Ledger) -> None:
