@@ -137,7 +137,7 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 
 def _settings(path: Path) -> SiteSettings:
-    if not path.is_file():
+    if not path.exists():
         return SiteSettings()
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +149,8 @@ def _settings(path: Path) -> SiteSettings:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {field}", first["msg"], "see docs/architecture.md for the keys") from error
+        why = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"{path}: {field}", why, "see docs/architecture.md for the keys") from error
 
 
 def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:

@@ -19,6 +19,7 @@ from core.site import Site
     [
         ("site.toml", b"name = ", "not valid TOML"),
         ("site.toml", b"[sync]\nconnections = 0\n", r"sync\.connections"),
+        ("site.toml", b"[engine]\nhots = 'x'\n", r"engine\.hots: there is no such key"),
         ("site.toml", b'name = "W\xfcrzburg"', "not UTF-8"),
         (".env", b"NAME=W\xfcrzburg", "not UTF-8"),
     ],
@@ -28,6 +29,12 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, said:
     with pytest.raises(InputError, match=said) as caught:
         Site.open(tmp_path, {})
     assert name in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_the_settings_is_told(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").mkdir()
+    with pytest.raises(InputError, match=r"site\.toml: Is a directory"):
+        Site.open(tmp_path, {})
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:

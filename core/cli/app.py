@@ -94,6 +94,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     try:
         return _exit_code(root.main(words, prog_name="xaiva", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         usage = error.ctx.command_path if error.ctx else "xaiva"
         print_error(InputError(usage, error.format_message(), f"see: {usage} --help"), as_json)

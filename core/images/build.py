@@ -200,7 +200,7 @@ class _Build:
         names = sorted(tree.stages(), key=lambda name: order.index(name) if name in order else len(order))
         self._update(stages=[_stage_record(tree, name) for name in names], no_cache=self.options.no_cache)
         if result.cancelled:
-            raise Cancelled(f"Build of {self.name}", "it was cancelled", "the steps that ended stay in the cache")
+            raise Cancelled(f"Build of {self.name}", "", "the steps that ended stay in the cache")
         if result.code:
             raise _failure(self.name, tree, self.progress.blot)
         metadata = result.metadata

@@ -112,6 +112,12 @@ def test_bad_words_end_with_two(xaiva: Xaiva, words: list[str]) -> None:
     assert asked.document["error"]["exit_code"] == 2
 
 
+def test_a_group_alone_says_what_it_knows(xaiva: Xaiva) -> None:
+    said = xaiva("ops")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("Usage: xaiva ops")
+
+
 def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "core.cli", "--site", str(site.root / "none"), "ops", "list"],
