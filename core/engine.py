@@ -29,6 +29,7 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 PATIENT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 _SCHEMES = ("unix", "tcp", "http", "https", "ssh")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
+NO_SOCKET = "there is no such socket; the engine is not running or not installed"
 SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
 
 
@@ -85,11 +86,18 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
     Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time; InputError for an address
     that is none. Calls on the client raise the SDK's own errors; wrap them in `engine_errors`.
     """
-    import docker
-
     target = endpoint(site)
     what = f"Docker engine at {target.host} (named by {target.named_by})"
     _check_address(what, target.host)
+    if target.local:
+        try:
+            os.stat(target.host.removeprefix("unix://"))
+        except FileNotFoundError as error:  # so much is known without the SDK, which takes 0.1 s to load
+            raise EngineError(what, NO_SOCKET, START_REMEDY) from error
+        except OSError:
+            pass  # told in words below
+    import docker
+
     with engine_errors(what):
         if target.host.startswith("ssh://"):
             from core.engine_ssh import ssh_client
@@ -163,7 +171,7 @@ def _explain(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, SshFailed):
             return str(cause), f"try it by hand: {cause.by_hand} (keys by ssh-agent; passwords are not asked for)"
         if isinstance(cause, FileNotFoundError):
-            return "there is no such socket; the engine is not running or not installed", START_REMEDY
+            return NO_SOCKET, START_REMEDY
         if isinstance(cause, PermissionError):
             return (
                 "this user may not use the engine's socket",

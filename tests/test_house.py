@@ -41,6 +41,28 @@ def test_core_loads_without_a_screen_or_the_inference_extra() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_not_there_is_known_before_a_client_for_it_is_loaded(tmp_path: Path) -> None:
+    """The first picture of a console without an engine and a service does not wait for what would speak to them."""
+    code = (
+        "import sys\n"
+        "from core.engine import EngineError, connect\n"
+        "from core.service_client import ServiceClient, ServiceError\n"
+        "from core.site import Site\n"
+        "site = Site.open(sys.argv[1], {'DOCKER_HOST': 'unix:///nowhere/docker.sock'})\n"
+        "for ask in (lambda: connect(site), lambda: ServiceClient('http://127.0.0.1:9').status()):\n"
+        "    try: ask()\n"
+        "    except (EngineError, ServiceError) as error: print(error.why)\n"
+        "sys.exit(f'loaded: {loaded}' if (loaded := {'docker', 'httpx'} & set(sys.modules)) else 0)\n"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "there is no such socket; the engine is not running or not installed",
+        "nothing answers there",
+    ]
+
+
 def test_no_registry_host_and_no_machine_path_is_named() -> None:
     hosts = r"p" + r"ypi\.org|python" + r"hosted\.org|(deb|security)\.deb" + r"ian\.org|registry\.np" + r"mjs"
     done = subprocess.run(

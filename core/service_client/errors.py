@@ -27,6 +27,12 @@ class OtherVersion(ServiceError):
         super().__init__(f"Inference service {url}", why, f"use the xaiva that came with the newer {newer}")
 
 
+def absent(url: str) -> ServiceError:
+    """Nothing answers at `url`."""
+    remedy = "launch a preset, or set [service] url in site.toml"
+    return ServiceError(f"Inference service {url}", "nothing answers there", remedy)
+
+
 def foreign(url: str) -> ServiceError:
     """Something answers at `url`, but it is no inference service."""
     return ServiceError(

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
 from core.inference.schemas.base import VERSION_HEADER
-from core.service_client.errors import Forbidden, NotLoggedIn, OtherVersion, ServiceError, foreign, not_logged_in
+from core.service_client.errors import (
+    Forbidden,
+    NotLoggedIn,
+    OtherVersion,
+    ServiceError,
+    absent,
+    foreign,
+    not_logged_in,
+)
 from core.service_client.session import KeptLogin, Session
 
 if TYPE_CHECKING:
@@ -108,6 +118,7 @@ class Wire:
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], silence: float
     ) -> Iterator[httpx.Response]:
         """As `send`, an answer whose body is read piece by piece; `silence` seconds without one are an error."""
+        self._knock()
         import httpx
 
         limits = httpx.Timeout(self._timeout, read=silence)
@@ -167,8 +178,7 @@ class Wire:
             if cause := _tls_cause(error):
                 raise _untrusted(what, cause) from error
             if isinstance(error, httpx.ConnectError):
-                remedy = "launch a preset, or set [service] url in site.toml"
-                raise ServiceError(what, "nothing answers there", remedy) from error
+                raise absent(self.url) from error
             raise ServiceError(what, "the connection broke", "try again; see its log: xaiva logs") from error
 
     def aged(self) -> bool:
@@ -185,6 +195,7 @@ class Wire:
         query: Mapping[str, Any] | None = None,
         wait: float = 0,
     ) -> httpx.Response:
+        self._knock()
         import httpx
 
         seconds = max(wait, self._timeout)
@@ -197,6 +208,22 @@ class Wire:
                 params=dict(query) if query else None,
                 timeout=httpx.Timeout(self._timeout, read=seconds),
             )
+
+    def _knock(self) -> None:
+        """Raise ServiceError when nobody listens: to know that, nothing needs to be loaded that speaks HTTP."""
+        if "httpx" in sys.modules:
+            return
+        with suppress(ValueError):  # a URL that is none is told of later
+            address = urlsplit(self.url)
+            if not address.hostname:
+                return
+            port = address.port or (443 if address.scheme == "https" else 80)
+            try:
+                socket.create_connection((address.hostname, port), self._timeout).close()
+            except ConnectionRefusedError as error:
+                raise absent(self.url) from error
+            except OSError:
+                return  # told in words by who speaks HTTP
 
     def _http(self) -> httpx.Client:
         import httpx
