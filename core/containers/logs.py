@@ -26,6 +26,7 @@ _SPAN = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
 RECONNECT_SECONDS = 60.0  # how long a follower waits for an engine that went away
 RECONNECT_PAUSE = 1.0
 _NOT_FAR_BACK = 200  # lines
+_RESTART_PAUSE = 0.1  # seconds: the engine waits at least so long before it starts a container anew
 
 
 def parse_time(text: str, now: float | None = None) -> float:
@@ -265,13 +266,16 @@ def _engine_time(text: str) -> str:
     return f"{seconds:.0f}.{fraction or '0':0<9}"
 
 
-def tail_text(client: docker.DockerClient, reference: str, lines: int, before: str = "") -> str:
+def tail_text(client: docker.DockerClient, reference: str, lines: int, ended: str = "") -> str:
     """The container's last words for an error message; empty when there are none or they cannot be read.
 
-    With `before`, a time as the engine writes it, those of an earlier life that are not yet far back.
+    With `ended`, a time as the engine writes it, those of the life that ended then, while they are not far back.
     """
     try:
-        newest = list(logs(client, reference, tail=_NOT_FAR_BACK if before else lines))
+        newest = list(logs(client, reference, tail=_NOT_FAR_BACK if ended else lines))
     except EngineError:
         return ""
-    return "\n".join([line.text for line in newest if not before or line.time < before][-lines:])
+    if ended:
+        last = float(_engine_time(ended)) + _RESTART_PAUSE
+        newest = [line for line in newest if float(_engine_time(line.time)) < last]
+    return "\n".join(line.text for line in newest[-lines:])

@@ -122,8 +122,8 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
         why = f"it ended with code {container.exit_code}{_meaning(container.exit_code)}"
         found.append(_finding(container, "exited", why + _last_words(client, container), _look(container)))
     elif data["RestartCount"]:
-        life = data["State"]["StartedAt"] if container.state is State.RUNNING else ""
-        why = f"it ended and was started again ({data['RestartCount']}x){_last_words(client, container, before=life)}"
+        ended = data["State"]["FinishedAt"] if container.state is State.RUNNING else ""
+        why = f"it ended and was started again ({data['RestartCount']}x){_last_words(client, container, ended)}"
         found.append(_finding(container, "restarted", why, _look(container), Level.WARNING))
     return found
 
@@ -137,8 +137,8 @@ def _meaning(exit_code: int) -> str:
     return f": {_EXIT_CODES[exit_code]}" if exit_code in _EXIT_CODES else ""
 
 
-def _last_words(client: docker.DockerClient, container: Container, before: str = "") -> str:
-    words = tail_text(client, container.id, _LAST_WORDS, before)
+def _last_words(client: docker.DockerClient, container: Container, ended: str = "") -> str:
+    words = tail_text(client, container.id, _LAST_WORDS, ended)
     return f"; its last words:\n{words}" if words else ""
 
 
