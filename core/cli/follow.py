@@ -14,6 +14,7 @@ import click
 
 from core.cli import output
 from core.cli.session import Command, Session, json_option
+from core.errors import XaivaError
 
 if TYPE_CHECKING:
     from core.operations.model import Operation, Update
@@ -106,6 +107,8 @@ def print_result(operation: Operation) -> None:
 
 
 def _in_words(value: object) -> str:
+    if isinstance(value, dict) and value.keys() == {"what", "why", "remedy"}:
+        return str(XaivaError(value["what"], value["why"], value["remedy"])).replace("\n", "\n  ")
     if isinstance(value, dict):
         return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items() if item not in (None, "", [], {}))
     if isinstance(value, list):
