@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -83,7 +84,7 @@ class Unlocked(Locked):
 class Lock(Locked):
     """`lock.json`. It holds no time and no host: the same preset and indexes give the same bytes."""
 
-    version: int = 1
+    version: Literal[1] = 1
     preset: str
     preset_sha256: str
     platform: str = "x86_64-manylinux_2_28"
