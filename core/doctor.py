@@ -24,7 +24,6 @@ from core.site import Site
 GIB = 1 << 30
 ENOUGH_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
 LITTLE_FREE = 5 * GIB  # even cpu-debian12 needs more than this to be comfortable
-RAWJSON_BUILDX = (0, 13)  # the first buildx that reports progress for machines
 SERVICE_PORT = 8600
 FAT = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
@@ -136,11 +135,11 @@ def _engine(site: Site) -> Iterator[Finding]:
 
 
 def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
-    from core.images.buildx import buildx_version
+    from core.images.buildx import RAWJSON_SINCE, buildx_version
 
     version = buildx_version(env)
     said = f"buildx {version[0]}.{version[1]}"
-    if version < RAWJSON_BUILDX:
+    if version < RAWJSON_SINCE:
         why = "it cannot report progress for machines; stages come from its plain text"
         yield _warning("buildx", said, why, "use buildx 0.13 or newer")
     else:
