@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from core.errors import InputError, XaivaError
-from core.files import disk_error
+from core.files import TEMPORARY_PREFIX, disk_error
+from core.presets.run_fields import parse_volume
 from core.site import Site
+
+ROOT = Path(__file__).parent.parent
+in_a_checkout = pytest.mark.skipif(
+    not shutil.which("git") or not (ROOT / ".git").exists(), reason="git is missing, or this is no checkout"
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +83,25 @@ def test_a_secret_is_added_to_dotenv_and_nothing_there_is_lost(tmp_path: Path) -
 def test_what_a_disk_refuses_is_said_in_words(number: int, name: str | None, said: str) -> None:
     told = disk_error(OSError(number, os.strerror(number), name))
     assert (told.what if told else "") == said
+
+
+@in_a_checkout
+def test_what_a_site_makes_in_a_checkout_is_not_offered_for_a_commit() -> None:
+    site = Site.open(ROOT, {})
+    presets = [json.loads(path.read_text()) for path in site.presets.glob("*.json")]
+    volumes = {parse_volume(text).host for preset in presets for text in preset.get("run", {}).get("volumes", [])}
+    assert {"./data", "./models"} <= volumes
+    made = [
+        *(f"{volume}/file" for volume in volumes if volume.startswith("./")),
+        *(f"{folder.relative_to(ROOT)}/any/file" for folder in (site.state, site.artifacts, site.docker / "compat")),
+        *(".env", "cameras.env", "site.toml", "exports/events.csv", "certs/service.crt", "service.key", "service.pem"),
+        *(f"presets/{TEMPORARY_PREFIX}1", "wheelhouse/any.whl", ".venv/bin/python"),
+    ]
+    done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.splitlines()) == sorted(made)
+
+
+@in_a_checkout
+def test_nothing_that_is_tracked_is_ignored() -> None:
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == ""
