@@ -1,7 +1,8 @@
 """The console on its terminal, beside a bare Textual application in the same run: start, bytes, keys, ends, memory.
 
 Everything is seen from outside, through a pseudo-terminal of 160x45. Times are medians; the floor and the console take
-turns, so that what else the machine does weighs on both.
+turns, so that what else the machine does weighs on both. What the console's own driver changes is measured by running
+the same console with Textual's.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ POURS = 50  # portions a second
 KEYS = 200
 GPUS = ("gpu rtx4090", "gpu rtx4090", "gpu rtx4090", "gpu gtx1060", *(f"util {n} 55" for n in range(4)), "drift")
 SCREENS = "2345671"
+DRIVERS: dict[str, dict[str, str]] = {
+    "": {},
+    " with Textual's driver": {"TEXTUAL_DRIVER": "textual.drivers.linux_driver:LinuxDriver"},
+}
 
 BUDGETS = {
     "first full frame, times the floor's": 2.0,
@@ -127,27 +132,28 @@ def _full_frame(start: Callable[[], PtySession], last: str) -> float:
 def _live(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
     with _floor(env) as session:
         figures["live floor, B/s"], figures["live floor, bytes per changed cell"], _, _ = _idle(session)
-    with _console(site, env) as session:
-        session.wait_for("Overview")
-        rate, per_cell, cpu, resident = _idle(session)
-        figures["live Overview, B/s"] = rate
-        figures["live Overview, bytes per changed cell"] = per_cell
-        figures["live Overview, % of a core"] = cpu
-        figures["resident, MB"] = resident
-        changes = []
-        for key in SCREENS * 2:
+    for whose, driver in DRIVERS.items():
+        with _console(site, {**env, **driver}) as session:
+            session.wait_for("Overview")
+            rate, per_cell, cpu, resident = _idle(session)
+            figures[f"live Overview{whose}, B/s"] = rate
+            figures[f"live Overview{whose}, bytes per changed cell"] = per_cell
+            figures[f"live Overview{whose}, % of a core"] = cpu
+            figures[f"resident{whose}, MB"] = resident
+            changes = []
+            for key in SCREENS * 2:
+                before = session.count
+                session.press(key)
+                _settle(session, before)
+                changes.append(session.count - before)
+            figures[f"largest screen change{whose}, bytes"] = max(changes)
             before = session.count
-            session.press(key)
+            session.press("2")
             _settle(session, before)
-            changes.append(session.count - before)
-        figures["largest screen change, bytes"] = max(changes)
-        before = session.count
-        session.press("2")
-        _settle(session, before)
-        before = session.count
-        time.sleep(IDLE / 3)
-        figures["still screen, B/s"] = (session.count - before) / (IDLE / 3)
-        figures["resident after every screen, MB"] = _resident(session)
+            before = session.count
+            time.sleep(IDLE / 3)
+            figures[f"still screen{whose}, B/s"] = (session.count - before) / (IDLE / 3)
+            figures[f"resident after every screen{whose}, MB"] = _resident(session)
 
 
 def _idle(session: PtySession) -> tuple[float, float, float, float]:
@@ -167,16 +173,18 @@ def _idle(session: PtySession) -> tuple[float, float, float, float]:
 
 
 def _thin(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
-    with _console(site, env, "--low-bandwidth", bits=SLOW) as session:
-        session.wait_for("Overview")
-        figures["low bandwidth, B/s"] = _idle(session)[0]
-        waits = []
-        for key in SCREENS * 2:
-            before, begun = session.count, time.monotonic()
-            session.press(key)
-            _settle(session, before, 0.3)
-            waits.append((session.chunks[-1][0] - begun) * 1e3)
-        figures["low bandwidth at 64 kbit/s, a screen change p90, ms"] = statistics.quantiles(waits, n=10)[-1]
+    for whose, driver in DRIVERS.items():
+        with _console(site, {**env, **driver}, "--low-bandwidth", bits=SLOW) as session:
+            session.wait_for("Overview")
+            figures[f"low bandwidth{whose}, B/s"] = _idle(session)[0]
+            waits = []
+            for key in SCREENS * 2:
+                before, begun = session.count, time.monotonic()
+                session.press(key)
+                _settle(session, before, 0.3)
+                waits.append((session.chunks[-1][0] - begun) * 1e3)
+            p90 = statistics.quantiles(waits, n=10)[-1]
+            figures[f"low bandwidth at 64 kbit/s{whose}, a screen change p90, ms"] = p90
 
 
 def _logs(figures: dict[str, float], folder: Path) -> None:
