@@ -1,4 +1,4 @@
-"""What this machine can and cannot do: one finding a fact, each with a remedy. It changes nothing and uses no network.
+"""Checks of this machine: one finding per fact, each with a remedy. They change nothing and use no network.
 
 A note says that something is well, or that its absence is normal; a warning limits; an error stops the whole line.
 """

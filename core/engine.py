@@ -1,4 +1,4 @@
-"""The Docker engine: which one, a client that speaks to it, and its failures in words.
+"""The Docker engine: which one is meant, a client for it, and its errors as messages.
 
 Which engine, first that is set wins: `site.toml` `[engine] host`, `[engine] context`, DOCKER_HOST, DOCKER_CONTEXT,
 the current context of the docker client's configuration, the local socket. DOCKER_HOST before DOCKER_CONTEXT is the

@@ -1,4 +1,4 @@
-"""Files whole or not at all: written beside, fsynced, renamed; and their hashes."""
+"""Files written whole or not at all: to a temporary file, fsynced, renamed; and their hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names under which images and containers of ours are known to the engine."""
+"""The names and labels of xaiva's images and containers in the engine."""
 
 from __future__ import annotations
 

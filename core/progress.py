@@ -1,4 +1,4 @@
-"""What long work reports to. It knows nothing of who listens: a ledger, a test, nobody."""
+"""The interface that long work reports its progress to. It knows nothing of who listens: a ledger, a test, nobody."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The console: Textual screens over `core`."""

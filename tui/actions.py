@@ -1,4 +1,4 @@
-"""Every action of the console, named once: its key, its words, and whether a visitor may use it.
+"""Every action of the console, named once: its key, its words, and whether it is for visitors too.
 
 Screens make their bindings from this table, the command palette lists it, the help screen explains it, and
 `--read-only` hides what changes anything. `id` is `<screen>.<method>`; screen `app` means everywhere.

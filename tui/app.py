@@ -1,4 +1,4 @@
-"""The application: screens, keys, themes, the store, and the one tick that feeds the screen in view."""
+"""The application: screens, keys, themes, the store, and the one timer that updates the screen in view."""
 
 from __future__ import annotations
 

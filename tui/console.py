@@ -1,4 +1,4 @@
-"""Opening the console: what the command line calls. Textual is imported only when the terminal has been looked at."""
+"""Opens the console, called by the command line. Textual is imported only when the terminal has been looked at."""
 
 from __future__ import annotations
 

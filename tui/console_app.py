@@ -1,4 +1,4 @@
-"""What screens and widgets use of the application, so that they need not know it."""
+"""The protocol of the application, as screens and widgets use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What parts of the console tell each other."""
+"""Messages between parts of the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the store asks, and how often: one function of core a source. Each runs in a thread of its own and may block."""
+"""The sources of the store: one function of `core` each, and how often it is called.
+
+Each runs in a thread of its own and may block.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console knows: one store of sources, each asked by a thread of its own, so that no screen ever waits.
+"""The store: the newest answer of each source, asked in a thread of its own, so that no screen ever waits.
 
 A source keeps its newest reading. A source that does not answer keeps its last good value and becomes stale; the
 thread that waits for it is the only one that waits. Sources that no visible screen shows are not asked.

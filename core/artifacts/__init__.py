@@ -1,0 +1,1 @@
+"""The locked files of a preset: lock, sync and verify."""

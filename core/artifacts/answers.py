@@ -1,4 +1,4 @@
-"""What a server's answer means, and what its silence does, in words with a remedy."""
+"""HTTP errors and connection failures as messages with a cause and a remedy."""
 
 from __future__ import annotations
 

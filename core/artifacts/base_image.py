@@ -1,4 +1,4 @@
-"""A base image as plain files: brought out of the engine blob by blob, and handed back to any engine as one tar.
+"""A base image as files: exported from the engine blob by blob, imported into any engine as one tar.
 
 Layout of `images/<name>/`: `blobs/sha256/<digest>`, and beside them the two ways a reader may find them:
 `manifest.json` (docker load) and `oci-layout` + `index.json` (OCI). Blobs are named by their content, so that equal

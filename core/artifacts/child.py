@@ -1,4 +1,4 @@
-"""A child process that dies with its parent's wish: cancelled within a second, with all it started."""
+"""Child processes that can be cancelled: ended within a second, with everything they started."""
 
 from __future__ import annotations
 

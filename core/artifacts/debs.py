@@ -1,4 +1,4 @@
-"""Debian packages with all they need, as the base image's own apt sees it: asked inside a container of that image."""
+"""Debian packages with their dependencies, resolved by the base image's own apt in a container of that image."""
 
 from __future__ import annotations
 

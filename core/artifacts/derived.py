@@ -1,4 +1,4 @@
-"""The files of an artifacts folder that follow from its lock alone: requirement files, `pylock.toml`, `Packages`."""
+"""Files that are generated from the lock alone: requirement files, `pylock.toml`, apt's `Packages`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The difference between two locks, in lines a person reads."""
+"""The difference between two locks, as readable lines."""
 
 from __future__ import annotations
 

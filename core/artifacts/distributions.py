@@ -1,4 +1,4 @@
-"""What a base image's distribution means for wheels: its C library decides which it can load."""
+"""Linux distributions and their C libraries: they decide which wheels a base image can load."""
 
 from __future__ import annotations
 

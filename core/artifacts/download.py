@@ -1,4 +1,4 @@
-"""Fetch many files at once: several connections, ranges, resume, back-off, a limit a host, SHA-256 at the end."""
+"""Downloads many files in parallel: ranges, resume, back-off, a limit per host, SHA-256 at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SHA-256 of many files at once, on all cores. hashlib lets other threads run while it works."""
+"""SHA-256 of many files at once, on all cores: hashlib lets other threads run while it works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short-lived container of a base image, online, in which its own tools answer questions or build a wheel."""
+"""Short-lived online containers of a base image, in which its own tools resolve packages or build a wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lock: the exact files of a preset for its target platform, as `lock.json` says them."""
+"""The model of `lock.json`: the exact files of a preset for its target platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that no URL gives, made again from where the lock says they come: snapshots, engine blobs, our own wheel."""
+"""Builds locked files that have no URL: snapshots, blobs of the engine, the project's own wheel."""
 
 from __future__ import annotations
 

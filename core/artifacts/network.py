@@ -1,4 +1,4 @@
-"""HTTP as the machine is set up: proxies, certificate authorities, and credentials that stay with their host."""
+"""HTTP settings of the machine: proxies, certificate authorities, and credentials that go to their host alone."""
 
 from __future__ import annotations
 

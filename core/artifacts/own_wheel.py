@@ -1,4 +1,4 @@
-"""Our own wheel, made from this checkout or installation: the same code gives the same bytes on every machine."""
+"""Builds the wheel of this project; the same code gives the same bytes on every machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that is being fetched: its pieces, what of them is on disk, and its hash as far as it is known.
+"""A partial download: its pieces, which of them are on disk, and the hash of what is complete.
 
 The bytes lie in `.partial/<sha256>.part`, the journal beside them in `.partial/<sha256>.json`. Both survive a kill;
 the journal may lag behind the bytes, never run ahead of them. Only the final SHA-256 decides that a file is good.

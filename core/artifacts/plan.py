@@ -1,4 +1,4 @@
-"""What a sync would do, before it does it."""
+"""The plan of a sync: what it would fetch, link, build and remove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a lock must learn from servers: sizes, and the SHA-256 of files nobody has told us the hash of."""
+"""Metadata that a lock needs from servers: sizes, and the SHA-256 of files that no index gives a hash of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found good before: size, times and inode of each checked file, so that a resync need not read it again.
+"""Verification cache: size, times and inode of each verified file, so that a resync does not read it again.
 
 Kept in the state of the site (`.xaiva/sync/<preset>.json`), outside the folder that is carried: it holds on this disk.
 """

@@ -1,4 +1,4 @@
-"""One stage of an operation around a block of work."""
+"""A context manager that reports a block of work as one stage of an operation."""
 
 from __future__ import annotations
 

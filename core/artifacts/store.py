@@ -1,4 +1,4 @@
-"""Where a preset's artifacts lie, and reading and writing their lock."""
+"""The artifacts folder of a preset: its path, and reading and writing its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in an artifacts folder, beside what its lock says: good, missing, wrong, and what does not belong."""
+"""Compares an artifacts folder with its lock: good, missing, wrong and extra files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots of source trees: one tar whose bytes follow from names, contents and execute bits, and nothing else."""
+"""Reproducible snapshots of source trees: a tar of names, contents and execute bits, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verify: read every byte of the artifacts and say which file is not what the lock says."""
+"""Verify: read every byte of the artifacts and report each file that differs from the lock."""
 
 from __future__ import annotations
 

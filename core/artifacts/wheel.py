@@ -1,4 +1,4 @@
-"""Build a wheel of a package the index has only sources of: in the base image, with its Python and its libraries."""
+"""Builds the wheel of a package that is published as source only, in a container of the base image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a package's wheels fits the image best: uv names all that would do, an image needs one."""
+"""Chooses one wheel for each package: of those that uv allows, the one that fits the image best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheels of all layers as locked files: resolved by uv, then completed with what the index did not tell."""
+"""The wheels of all layers as locked files: resolved by uv, completed with sizes and hashes."""
 
 from __future__ import annotations
 

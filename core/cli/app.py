@@ -1,4 +1,4 @@
-"""The command `xaiva`: its table of commands, loaded one by one when used, and how it ends."""
+"""The command `xaiva`: its table of commands, each imported when it is used, and its exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of `xaiva camera add`, `edit` and `test`: every setting of a camera, None where it was not given."""
+"""The options of `xaiva camera add`, `edit` and `test`: every setting of a camera, None where it is not given."""
 
 from __future__ import annotations
 

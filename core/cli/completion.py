@@ -1,4 +1,4 @@
-"""`xaiva completion`: the script that teaches a shell our commands, options and preset names."""
+"""`xaiva completion`: the script that completes commands, options and preset names in a shell."""
 
 from __future__ import annotations
 

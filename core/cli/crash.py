@@ -1,4 +1,4 @@
-"""Where an unexpected error's traceback goes: a file of the site, never the screen."""
+"""Writes the traceback of an unexpected error to a file of the site, never to the screen."""
 
 from __future__ import annotations
 

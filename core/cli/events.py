@@ -1,4 +1,4 @@
-"""`xaiva event`: what the inference service found."""
+"""`xaiva event`: the events of the inference service."""
 
 from __future__ import annotations
 

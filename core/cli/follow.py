@@ -1,4 +1,4 @@
-"""Long work seen from the command line: bars on a terminal, plain lines in a pipe, one document with --json.
+"""Follows an operation: bars on a terminal, plain lines in a pipe, one document with `--json`.
 
 Ctrl-C while following what this command started cancels it (exit code 130). `--detach`, a closed terminal or a lost
 connection leave it running. In `xaiva ops follow`, which only looks, Ctrl-C stops looking.

@@ -1,4 +1,4 @@
-"""`xaiva login`, `logout` and `password`: who the console and the command line are for the inference service."""
+"""`xaiva login`, `logout` and `password`: the login that the console and the command line use."""
 
 from __future__ import annotations
 

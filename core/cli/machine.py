@@ -1,4 +1,4 @@
-"""`xaiva gpu`, `host`, `doctor`: this machine."""
+"""`xaiva gpu`, `host` and `doctor`: this machine."""
 
 from __future__ import annotations
 

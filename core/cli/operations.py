@@ -1,4 +1,4 @@
-"""`xaiva ops`: the ledger."""
+"""`xaiva ops`: the operations in the ledger."""
 
 from __future__ import annotations
 

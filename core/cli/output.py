@@ -1,4 +1,4 @@
-"""Words and documents: what the command line prints."""
+"""Output of the command line: text for people, JSON documents for programs."""
 
 from __future__ import annotations
 

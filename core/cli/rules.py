@@ -1,4 +1,4 @@
-"""`xaiva rule`: who is told of which events."""
+"""`xaiva rule`: the notification rules."""
 
 from __future__ import annotations
 

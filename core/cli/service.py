@@ -1,4 +1,4 @@
-"""What the commands about the inference service share: its client, passwords, and how what was done is said."""
+"""Shared by the commands about the inference service: its client, password prompts, and what they print."""
 
 from __future__ import annotations
 

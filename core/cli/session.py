@@ -1,4 +1,4 @@
-"""What every command shares: the site it works on, opened when first needed."""
+"""Shared by all commands: the site, opened when it is first needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`xaiva user`: who may log in to the inference service."""
+"""`xaiva user`: the users of the inference service."""
 
 from __future__ import annotations
 

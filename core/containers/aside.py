@@ -1,4 +1,4 @@
-"""The old container while another takes its place: set aside under a name of its own, and put right after a kill."""
+"""Replaces a container: the old one is kept under another name until the new one runs, also over a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All containers of an engine, ours marked, from one cheap call."""
+"""All containers of an engine, from one cheap call; those of xaiva are marked."""
 
 from __future__ import annotations
 

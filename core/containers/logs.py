@@ -1,4 +1,4 @@
-"""The output of a container: a bounded piece of it, or all that comes, searched if wished. No line is dropped."""
+"""A container's log: a part of it, or everything as it comes, with a search. No line is dropped."""
 
 from __future__ import annotations
 

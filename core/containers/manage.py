@@ -1,4 +1,4 @@
-"""Stop, start, restart and remove containers; wait until one is well; say what ails one."""
+"""Stop, start, restart and remove containers; wait until one is healthy; explain one that is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console knows of a container. Frozen snapshots; times are Unix seconds, sizes bytes."""
+"""The state of a container as plain data. Frozen snapshots; times are Unix seconds, sizes bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would keep a preset's container from starting, found before anything is changed."""
+"""Checks before a launch: everything that would keep the container from starting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's refusals to create or start a container, in words with a remedy. A table: pattern, why, remedy."""
+"""Errors of the engine on create and start, each with a cause and a remedy. A table: pattern, why, remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preset's run settings in the engine's terms: ports, mounts, variables, GPUs. No engine is asked."""
+"""Translates a preset's run settings for the engine: ports, mounts, variables, GPUs. No engine is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shell inside a container, by the docker command line, which knows terminals, contexts and ssh."""
+"""A shell in a container, through the docker command line, which knows terminals, contexts and ssh."""
 
 from __future__ import annotations
 

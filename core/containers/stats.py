@@ -1,4 +1,4 @@
-"""What containers use: CPU, memory without the page cache, network, disk, processes."""
+"""Resource usage of containers: CPU, memory without the page cache, network, disk, processes."""
 
 from __future__ import annotations
 

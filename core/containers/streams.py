@@ -1,4 +1,4 @@
-"""Endless answers of the engine (a followed log) that end promptly when asked to.
+"""Streaming responses of the engine (a followed log) that end promptly when asked to.
 
 The SDK's own streams take their socket's time-out away and cannot be stopped from another thread. These keep the
 time-out: silence of IDLE_SECONDS makes the reader ask again from where it stood, which also tells a quiet container

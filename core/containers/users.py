@@ -1,4 +1,7 @@
-"""Whom a container runs as. The service is no root, and what it writes belongs to whoever owns the site's data."""
+"""The user that a container runs as.
+
+The service is no root, and what it writes belongs to whoever owns the site's data.
+"""
 
 from __future__ import annotations
 

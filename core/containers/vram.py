@@ -1,4 +1,4 @@
-"""VRAM by container: what the driver says that each holds, beside what the ledger of the service in it explains.
+"""VRAM per container: what the driver reports, beside what the ledger of its service explains.
 
 Inside a container NVML names no process, so the service cannot tell its own share of a GPU. The host sees every process
 and its container, and the service says what its models cost and in which container it runs: both meet here.

@@ -1,0 +1,1 @@
+"""Image builds: render the Dockerfile, drive BuildKit, load images, smoke test, history."""

@@ -1,4 +1,4 @@
-"""Run `docker buildx build` as a child: its arguments, its progress, its end, and cancelling it."""
+"""Runs `docker buildx build` as a child process: arguments, progress, exit, cancellation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The docker command line as a child process: what goes wrong with it in words."""
+"""Runs the docker command line as a child process and explains its errors."""
 
 from __future__ import annotations
 

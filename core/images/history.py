@@ -1,4 +1,4 @@
-"""Every build is kept: a folder of its own under `.xaiva/builds/` with its record, log and lock; and two compared."""
+"""The build history: a folder per build under `.xaiva/builds/` with record, log and lock; compares two builds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What in a Dockerfile would reach for a network. Works on the text alone; whether an image is present is asked.
+"""Finds the steps of a Dockerfile that would use a network.
+
+Works on the text alone; whether an image is present is asked.
 
 `--network none` cuts off `RUN` only: the engine itself still fetches `FROM`, `# syntax=` and `ADD https://…`.
 """

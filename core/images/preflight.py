@@ -1,4 +1,4 @@
-"""What is looked at before a build starts, so that it fails in a second and not after ten minutes."""
+"""Checks before a build, so that it fails in a second and not after ten minutes."""
 
 from __future__ import annotations
 

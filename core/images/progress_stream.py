@@ -1,4 +1,4 @@
-"""BuildKit's progress as buildx prints it, read while it comes: `rawjson`, or plain text of an older buildx.
+"""Parses BuildKit's progress while it comes: `rawjson`, or the plain text of an older buildx.
 
 `rawjson` is a stream of BuildKit's SolveStatus objects (buildx 0.13.1 prints each over many lines, newer ones one a
 line), and plain text once the build has failed. Seen with buildx 0.13.1; the fields are those of

@@ -1,4 +1,4 @@
-"""The Dockerfile of a preset: rendered from the template, the preset and the lock; and the files that go with it."""
+"""Renders the Dockerfile from the template, the preset and the lock, with the files that go with it."""
 
 from __future__ import annotations
 

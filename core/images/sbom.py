@@ -1,4 +1,4 @@
-"""What is in an image, as CycloneDX says it: made from the lock alone, so equal locks give equal bytes."""
+"""The bill of materials (CycloneDX), made from the lock alone, so that equal locks give equal bytes."""
 
 from __future__ import annotations
 

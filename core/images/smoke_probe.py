@@ -1,4 +1,6 @@
-"""Runs inside an image, as text given to its Python: says what is there. Standard library only, Python 3.8 or newer.
+"""The part of the smoke test that runs inside the image, as text given to its Python: lists what is there.
+
+Standard library only, Python 3.8 or newer.
 
 Its argument is one JSON object: `imports` (distribution names whose modules must import), `modules` (modules that must
 import), `commands` (lists of words). Writes one JSON object after a line that is `MARK`.

@@ -1,4 +1,4 @@
-"""BuildKit's steps as the stages of a Dockerfile: what each did, whether it was cached, how long it took."""
+"""BuildKit's steps grouped into the stages of the Dockerfile: what each did, from the cache or not, how long."""
 
 from __future__ import annotations
 

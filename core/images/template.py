@@ -1,4 +1,4 @@
-"""Where the shipped Dockerfile template lies: in a checkout, or with the installed distribution."""
+"""Finds the shipped Dockerfile template: in a checkout, or with the installed distribution."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The inference service: what runs inside an image."""

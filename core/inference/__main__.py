@@ -1,4 +1,4 @@
-"""`xaiva-inference`: the command that runs inside an image, and asks the service there whether it is well."""
+"""`xaiva-inference`: the command that runs the service inside an image, and its health check."""
 
 from __future__ import annotations
 

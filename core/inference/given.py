@@ -1,4 +1,4 @@
-"""The cameras that a service is given: on the command line, in its environment, in a file."""
+"""The cameras that the service is started with: from the command line, the environment and a file."""
 
 from __future__ import annotations
 

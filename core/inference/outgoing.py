@@ -1,4 +1,4 @@
-"""One POST to another machine: bounded in time and size as a whole, never redirected, its failures in words.
+"""One POST to another machine: bounded in time and size, never redirected, with errors as messages.
 
 Everything that leaves the service over HTTP goes through here: the analyser, the webhooks of rules and of flows.
 """

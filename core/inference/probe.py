@@ -1,4 +1,4 @@
-"""Ask the service of this machine whether it is well: what the container's health check does."""
+"""The container's health check: asks the service of this machine whether it is well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a schedule is open now, in a named zone."""
+"""Whether a schedule is open now, in a time zone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serve the API on a port until SIGTERM."""
+"""Serves the API on a port until SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inference service: its rooms put together, started and stopped in order, and what it says of itself."""
+"""The inference service: puts its parts together, starts and stops them in order, reports its status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one service is set: environment variables, as `env.template` explains them."""
+"""The settings of the service from environment variables, as `env.template` explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service's certificate and key, looked at before they are used: what is wrong with them is said in words."""
+"""Checks the service's certificate and key before they are used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervisor process of one operation: starts the worker, writes ledger and log, cancels, and tells the outcome.
+"""The supervisor process of one operation: starts the worker, writes ledger and log, cancels, records the outcome.
 
 It does no work of its own, so nothing that happens to the worker (out of memory, a crash in native code, a child that
 ignores SIGTERM) keeps the ledger from telling the truth.

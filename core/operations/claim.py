@@ -1,4 +1,4 @@
-"""A supervisor's hold on its operation: what it may write, fenced by its attempt number.
+"""A supervisor's lease of its operation: its writes are fenced by the attempt number.
 
 The outcome is durable and is tried until it is written; the lease and stages are neither, a later one replaces them.
 """

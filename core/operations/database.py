@@ -1,4 +1,4 @@
-"""Opening the ledger's file: schema version, durability, and what it can lie on."""
+"""Opens the ledger's file: schema version, durability, and the file systems it may lie on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The ledger: the one truth about operations. Any process may read it; a supervisor writes what its operation does."""
+"""The ledger: the single source of truth about operations.
+
+Any process may read it; a supervisor writes what its operation does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a killed operation leaves behind, and its removal."""
+"""Removes what a killed operation leaves behind."""
 
 from __future__ import annotations
 

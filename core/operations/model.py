@@ -1,4 +1,4 @@
-"""What the ledger says about an operation. Plain, frozen data: any process may read it."""
+"""The model of an operation. Plain, frozen data: any process may read it."""
 
 from __future__ import annotations
 

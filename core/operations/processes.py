@@ -1,4 +1,4 @@
-"""Who lives: processes told apart by pid and start time, found by descent or by the token in their environment.
+"""Finds processes: by pid and start time, by descent, or by the token in their environment.
 
 Linux only: everything comes from /proc. Clocks that people set play no part here.
 """

@@ -1,4 +1,4 @@
-"""Secrets stay out of ledger and log: whatever looks like one in the environment is masked in what is written."""
+"""Masks the secrets of the environment in ledger and log."""
 
 from __future__ import annotations
 

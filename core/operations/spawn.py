@@ -1,4 +1,4 @@
-"""Starting the interpreter for our own modules, whatever the site folder or the environment would put before them."""
+"""Starts the interpreter for xaiva's own modules, whatever the site folder or the environment would put before them."""
 
 from __future__ import annotations
 

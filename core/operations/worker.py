@@ -1,4 +1,4 @@
-"""The worker process of an operation: does the work, and tells its supervisor over a pipe.
+"""The worker process of an operation: runs the function of its kind, and reports to the supervisor over a pipe.
 
 What it says, one JSON object a line: `{"stage": …}`, `{"log": [stage, text]}`, and last `{"end": {"state", "result",
 "failure"}}`. What it is told on the control pipe: first its task, then `cancel`; the end of that pipe means that the

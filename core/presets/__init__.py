@@ -1,0 +1,1 @@
+"""Presets: the model, its validation, compatibility checks, and the folder of presets."""

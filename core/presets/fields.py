@@ -1,4 +1,4 @@
-"""The texts a preset may hold, each with what is wrong with a bad one and what would be right."""
+"""The field types of a preset: each refuses a bad text with what would be right."""
 
 from __future__ import annotations
 

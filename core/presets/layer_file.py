@@ -1,4 +1,4 @@
-"""A layer's requirement file: its lines, and what is wrong with them."""
+"""Parses a layer's requirement file and explains its errors."""
 
 from __future__ import annotations
 

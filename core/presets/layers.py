@@ -1,4 +1,4 @@
-"""What a preset's layers come to: the implicit ones of PyTorch and TensorRT, then its own, with their files read."""
+"""The layers of a preset with their files read: the implicit ones of PyTorch and TensorRT, then its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON read with positions: for every value its place in the text, and every key that stands twice."""
+"""Parses JSON with positions: the place of every value in the text, and every duplicate key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The texts of a preset's run settings: ports, volumes, GPUs, sizes. Read here once, for checks and for launching."""
+"""The field types of a preset's run settings: ports, volumes, GPUs, sizes.
+
+Read here once, for checks and for launching.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A preset's text checked: every problem with its line, its field, what is wrong and what would be right."""
+"""Validates a preset's text: every problem with its line, its field and a remedy."""
 
 from __future__ import annotations
 

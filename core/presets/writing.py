@@ -1,4 +1,4 @@
-"""A preset as text: what did not change keeps its order and its layout, so that differences stay small."""
+"""Writes a preset as text: unchanged parts keep their order and layout, so that differences stay small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's view of a running inference service, over HTTP."""
+"""The client of a running inference service, over HTTP."""
 
 from core.service_client.client import TOKEN_VARIABLE, ServiceClient
 from core.service_client.errors import Forbidden, NotLoggedIn, OtherVersion, ServiceError

@@ -1,4 +1,4 @@
-"""A file of the service onto this disk: streamed, resumed where the line broke, whole or not at all."""
+"""Downloads a file of the service: streamed, resumed where the line broke, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong between the console and the service, told apart by what a caller does about it."""
+"""Errors of the client, told apart by what a caller does about them."""
 
 from __future__ import annotations
 

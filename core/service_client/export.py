@@ -1,4 +1,4 @@
-"""Events as a file for other programs: CSV or JSON, whole or not at all."""
+"""Exports events for other programs: CSV or JSON, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people write schedules, polygons, channels and moments: for the command line and for forms."""
+"""Text formats of schedules, polygons, channels and times, for the command line and for forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that what the service sends is written to: whole or not at all."""
+"""Output files for what the service sends: written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to one service: who asks, for how long, and what went wrong in words."""
+"""The HTTP transport to one service: authentication, time-outs, and errors as messages."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the machine does right now: GPUs through NVML, the host through psutil. Samples, never a wait."""
+"""Telemetry of the machine: GPUs through NVML, the host through psutil. Samples, never a wait."""

@@ -1,4 +1,4 @@
-"""What /proc says of a process: its name, and the container it runs in. Only files that never block are read."""
+"""A process's name and container, from /proc. Only files that never block are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Half blocks: two pixels a cell, everywhere where there are colours."""
+"""Half blocks: two pixels per cell, for every terminal that has colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sharp and how often: as much as the line to the terminal carries, and never more than half of it."""
+"""Chooses a picture's resolution and rate: as much as the line to the terminal carries, at most half of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels as the service sends them (PPM), and how many of them fit into some cells."""
+"""Pixels as the service sends them (PPM), and how many of them fit into a number of cells."""
 
 from __future__ import annotations
 

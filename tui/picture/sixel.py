@@ -1,4 +1,4 @@
-"""Sixel: six rows of pixels a band, a fixed palette with ordered dithering, pixels repeated to the wanted size."""
+"""Sixel: a fixed palette with ordered dithering, pixels repeated to the size that is needed."""
 
 from __future__ import annotations
 

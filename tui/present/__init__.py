@@ -1,1 +1,1 @@
-"""Pure presentation: plain values in, lines of role-marked text out. Nothing here knows Textual."""
+"""Formatters: plain values in, lines of role-marked text out. Nothing here knows Textual."""

@@ -1,4 +1,4 @@
-"""Numbers as people read them: short, aligned, never more digits than they mean."""
+"""Numbers for people: short, aligned, never more digits than they mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is only on the Overview: operations in short, and alerts from everything that is known."""
+"""The Overview: operations in short, and alerts from everything that is known."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One file a screen."""
+"""The screens and dialogs, one file each."""

@@ -1,4 +1,4 @@
-"""The terminal side of the console: what goes out, what comes in, and how it ends.
+"""The terminal driver: output, input, and how both end.
 
 `environment.prepare()` must run before Textual is first imported; nothing in this package's root imports Textual.
 """

@@ -1,4 +1,4 @@
-"""Which graphics the terminal has, as it says itself: asked when a picture is first wanted, with a deadline."""
+"""Detects the graphics that the terminal has: it is asked when a picture is first needed, with a deadline."""
 
 from __future__ import annotations
 

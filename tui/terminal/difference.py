@@ -1,4 +1,4 @@
-"""`FrameDifference`: mixed into the application, it sends only changed cells and ends cleanly, come what may.
+"""`FrameDifference`: an application mix-in that sends only changed cells and ends cleanly.
 
 It leans on names Textual keeps to itself (`App._display`, `_batch_count`, `ChopsUpdate`, `LayoutUpdate`), so Textual is
 pinned to one version and `tests/terminal/test_frames_equal.py` compares its pictures with Textual's own.

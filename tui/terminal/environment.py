@@ -1,4 +1,4 @@
-"""What must be set before Textual and other libraries are first imported: `prepare()` and `save_memory()`."""
+"""The environment that must be set before Textual and other libraries are first imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shortest ways to bring the cursor from one cell to another."""
+"""The shortest ways to move the cursor from one cell to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes on their way to the terminal. Nothing here ever waits for it, and it is known what has arrived there."""
+"""The output buffer to the terminal. Nothing here ever waits for it, and it is known what has arrived there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is printed past Textual, by a library or a child, goes to a log file instead of onto the screen."""
+"""Redirects what is printed past Textual, by a library or a child, to a log file."""
 
 from __future__ import annotations
 

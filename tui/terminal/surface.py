@@ -1,4 +1,4 @@
-"""Where pictures go: over the frame's cells, in order with the frames, and never faster than the terminal draws."""
+"""Draws pictures over the cells of the frame, in order with the frames, no faster than the terminal."""
 
 from __future__ import annotations
 

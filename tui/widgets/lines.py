@@ -1,4 +1,4 @@
-"""Drawing lines of role-marked spans: what the panel and the choosing list share."""
+"""Draws lines of role-marked spans, for the panel and the choice list."""
 
 from __future__ import annotations
 

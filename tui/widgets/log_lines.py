@@ -1,4 +1,4 @@
-"""A log's line as spans: its clock and stage stand back, trouble stands out, what is searched for stands out more."""
+"""A log's line as styled spans: time and stage dimmed, trouble and matches of the search highlighted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log view with its search line and a line that says where one is, what is filtered and what was lost."""
+"""A log view with a search line and a line for position, filter and lost lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a log beside the event loop: the lines the view wants come as a window, whenever the disk gives them.
+"""Reads a log beside the event loop: the lines of the view as a window, whenever the disk gives them.
 
 A disk or a network mount that hangs holds up this thread alone; the view leaves it behind for another log.
 """

@@ -1,4 +1,4 @@
-"""A checkbox that says what it is without colour."""
+"""A checkbox that can be read without colour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask the service: users, their passwords, their logins, and the service's own token."""
+"""Authentication: users, their passwords, their logins, and the service's own token."""
 
 from core.inference.accounts.accounts import Accounts
 from core.inference.accounts.caller import Caller

@@ -1,4 +1,4 @@
-"""Access tokens: signed, short-lived, and good only as long as the login they came from."""
+"""Access tokens: signed, short-lived, and valid only as long as the login they came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logging in, staying logged in, and who a token speaks for."""
+"""Logging in, renewing a login, and the caller that a token stands for."""
 
 from __future__ import annotations
 

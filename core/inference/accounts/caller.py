@@ -1,4 +1,4 @@
-"""Who asks, as far as a route must know."""
+"""The caller of a route: name, role and the cameras it may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often somebody may try a password."""
+"""The rate limit of password attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords: argon2id, a few at a time, and as slow for a name that nobody has."""
+"""Password hashing: argon2id, a few at a time, and equally slow for a name that does not exist."""
 
 from __future__ import annotations
 

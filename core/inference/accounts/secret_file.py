@@ -1,4 +1,4 @@
-"""Secrets that the service makes for itself, each in a file of its own that only its owner can read."""
+"""Secrets that the service generates, each in a file that only its owner can read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is done about an event: named flows of steps."""
+"""Flows: named lists of steps that are run for an event."""

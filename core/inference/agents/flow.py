@@ -1,4 +1,4 @@
-"""A flow as its file says it: ordered steps, each with conditions."""
+"""The model of a flow: ordered steps, each with conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of flows: JSON or TOML, and what is wrong with a bad one."""
+"""Reads the file of flows, JSON or TOML, and explains its errors."""
 
 from __future__ import annotations
 

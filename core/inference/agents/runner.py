@@ -1,4 +1,4 @@
-"""Runs a flow over an event: each step's outcome is on the event before the next one begins."""
+"""Runs a flow for an event: each step's outcome is on the event before the next one begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask for what: every route names its rule, and an application with a route that names none does not start."""
+"""Access rules: every route names one; an application with a route that names none does not start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras over HTTP: look, set, start, stop, learn."""
+"""Cameras over HTTP: status, settings, start, stop, learn, snapshot, connection test."""
 
 from __future__ import annotations
 

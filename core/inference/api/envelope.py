@@ -1,4 +1,4 @@
-"""What holds for every request and answer, before and after any route: size, version, and how browsers treat it."""
+"""Middleware around every route: the size limit, the API version, headers for browsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Errors as answers: a status code and a `Problem`. Nothing of a request is echoed, for it may hold a password."""
+"""Errors as HTTP responses: a status code and a `Problem`.
+
+Nothing of a request is echoed, for it may hold a password.
+"""
 
 from __future__ import annotations
 

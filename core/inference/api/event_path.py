@@ -1,4 +1,4 @@
-"""The event of a path, as far as the caller may see it."""
+"""The event in a route's path, as far as the caller may see it."""
 
 from __future__ import annotations
 

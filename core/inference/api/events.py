@@ -1,4 +1,4 @@
-"""Events over HTTP: list, look, acknowledge, protect, and the stream of new ones."""
+"""Events over HTTP: list, show, acknowledge, protect, and the stream of new ones."""
 
 from __future__ import annotations
 

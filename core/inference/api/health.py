@@ -1,4 +1,4 @@
-"""Whether the service is well: open to everybody, for engines, load balancers and consoles."""
+"""Health checks, open to everybody: for engines, load balancers and consoles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The service in Prometheus' text form. The one label is a camera's id: no address, name or user can get in."""
+"""Metrics in Prometheus' text format. The one label is a camera's id: no address, name or user can get in."""
 
 from __future__ import annotations
 

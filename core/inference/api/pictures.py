@@ -1,4 +1,4 @@
-"""Pictures as answers: JPEG as it is, or a small PPM for who has no decoder."""
+"""Pictures as responses: JPEG, or a small PPM for clients without a decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notification rules and what became of messages, for administrators."""
+"""Notification rules and deliveries, for administrators."""
 
 from __future__ import annotations
 

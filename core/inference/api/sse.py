@@ -1,4 +1,4 @@
-"""Server-sent events: streams that notice their end, however long they are silent."""
+"""Server-sent events: streams that end with the login, the service or the connection, even while they are silent."""
 
 from __future__ import annotations
 

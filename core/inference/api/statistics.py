@@ -1,4 +1,4 @@
-"""Events a day and camera."""
+"""Statistics: events per day and camera."""
 
 from __future__ import annotations
 

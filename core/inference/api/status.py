@@ -1,4 +1,4 @@
-"""The whole service as it is now: once, as a stream, and its models."""
+"""The status of the service, once or as a stream, and its models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the service's state a caller may see."""
+"""Filters the service's status by what the caller may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from, and how to speak of it without its password."""
+"""The address of a camera's source: parsed, and shown without its password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the machine can decode one more camera, by what the others were measured to cost."""
+"""Admission of cameras: whether the machine can decode one more, by the measured cost of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From scores to events: one camera's anomaly under way, its best picture and its clip."""
+"""From scores to events: a camera's current anomaly, its best picture and its clip."""
 
 from __future__ import annotations
 

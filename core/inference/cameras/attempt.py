@@ -1,4 +1,4 @@
-"""One attempt to connect, for whoever is about to add a camera."""
+"""The connection test: one attempt to connect, before a camera is added."""
 
 from __future__ import annotations
 

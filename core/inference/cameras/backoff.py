@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: quick at first, patient later."""
+"""Delays between attempts to connect: short at first, longer later."""
 
 from __future__ import annotations
 

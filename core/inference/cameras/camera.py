@@ -1,4 +1,4 @@
-"""One camera of the manager: its settings, its share of a model, its pipeline, and how often that may break."""
+"""One camera of the manager: its settings, its lease of a model, its pipeline and its restart budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a camera is not live: every error of libav put into one of a few causes, with a sentence for the reader."""
+"""Errors of libav, grouped into a few causes with a sentence for the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frame on its way, and the small instruments that measure and hold it."""
+"""A decoded frame, and what holds, samples and measures frames."""
 
 from __future__ import annotations
 

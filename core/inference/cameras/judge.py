@@ -1,4 +1,4 @@
-"""When scores become an anomaly, and when it is over. Pure: no clock of its own, no side effects."""
+"""Hysteresis: when scores become an anomaly, and when it is over. Pure: no clock of its own, no side effects."""
 
 from __future__ import annotations
 

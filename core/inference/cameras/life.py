@@ -1,4 +1,4 @@
-"""A camera's life as one state machine.
+"""The connection states of a camera, as a state machine.
 
     STOPPED ──begin──▶ CONNECTING ──live──▶ LIVE
                         ▲      │             │

@@ -1,4 +1,4 @@
-"""What cameras' threads leave behind in memory, kept small and given back to the system."""
+"""Limits the memory that the camera threads' allocations keep, and returns it to the system."""
 
 from __future__ import annotations
 

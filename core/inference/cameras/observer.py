@@ -1,4 +1,4 @@
-"""What a pipeline tells of: the seam between cameras and whatever is done about an anomaly."""
+"""The interface through which a pipeline reports anomalies, clips and alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open a source of each kind through libav, with every wait bounded."""
+"""Opens a source of each kind through libav, with every wait bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames into pictures: what a detector wants, and a JPEG for people.
+"""Converts frames: to the input of a detector, and to a JPEG for people.
 
 Each conversion has a converter of its own: that of the frame itself (`image.reformat`) serves one thread alone, and a
 frame is scored while people look at it. Two threads in one converter hang there for ever, or end the process.

@@ -1,4 +1,4 @@
-"""One camera's packets on their way: into the ring, and from there into the clips that are being recorded."""
+"""Records a camera's packets: into the ring, and from there into the clips of events."""
 
 from __future__ import annotations
 

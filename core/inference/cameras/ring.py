@@ -1,4 +1,4 @@
-"""The newest packets of one camera, as they came: what a clip's time before the anomaly is cut from."""
+"""Ring buffer of a camera's newest packets, from which a clip's pre-roll is cut."""
 
 from __future__ import annotations
 

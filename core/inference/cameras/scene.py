@@ -1,4 +1,4 @@
-"""What of a camera's picture counts: zones and masks, on the small picture that a detector wants."""
+"""Zones and masks: which part of a picture counts, in the resolution of the detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A camera's source: a thread that connects, decodes, and connects again whatever happens."""
+"""A camera's reader thread: it connects, decodes, and reconnects whatever happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small picture without compression, for a console that has no codec: binary PPM."""
+"""A small uncompressed picture (binary PPM) for a console that has no codec."""
 
 from __future__ import annotations
 

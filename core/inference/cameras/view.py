@@ -1,4 +1,4 @@
-"""Whether a camera still shows what it should: a frozen picture, a black one, or another view than it used to be.
+"""Tamper detection: a frozen picture, a black one, or another view than it used to be.
 
 All of it is judged on a small grey picture once a second, apart from any detector.
 """

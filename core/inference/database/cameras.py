@@ -1,4 +1,4 @@
-"""The cameras that the service was told of over its API, kept over a restart."""
+"""Cameras that were added over the API, kept over a restart."""
 
 from __future__ import annotations
 

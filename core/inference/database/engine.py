@@ -1,4 +1,4 @@
-"""The open database: readers side by side, one writer at a time, the same on SQLite and PostgreSQL."""
+"""The open database: parallel readers, one writer at a time, the same on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 

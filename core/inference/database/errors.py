@@ -1,4 +1,4 @@
-"""What databases say when they cannot, in words for the reader."""
+"""Errors of the databases as messages for the reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An older database becomes one of today: backed up first, then all steps in one transaction."""
+"""Migrates an older database: a backup first, then all steps in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people asked for, a row each, in the order in which it came: cameras, rules."""
+"""Stored requests for cameras and rules: one row each, in the order in which they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A little room kept on SQLite's disk, without which the database could not even be opened once that disk is full.
+"""Reserved disk space for SQLite, without which the database could not even be opened on a full disk.
 
 Then nobody would watch the cameras, and nobody would remove the old clips that fill it.
 """

@@ -1,4 +1,4 @@
-"""Moments in the database: always UTC, never naive."""
+"""The column type of times: always UTC, never naive."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Events: on disk when they are decided, then in the database; their clips and statistics; how long all of it stays."""
+"""Events: the spool on disk, the database, clips, statistics and retention."""

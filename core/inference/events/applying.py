@@ -1,4 +1,4 @@
-"""A batch of the spool into the database, in one transaction together with how far the spool has come."""
+"""Writes a batch of the spool to the database, in one transaction with the position in the spool."""
 
 from __future__ import annotations
 

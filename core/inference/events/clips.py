@@ -1,4 +1,4 @@
-"""A clip: a camera's own packets, copied into a fragmented MP4 that can be played however its writing ended."""
+"""Clip files: packets copied into a fragmented MP4, which can be played however its writing ended."""
 
 from __future__ import annotations
 

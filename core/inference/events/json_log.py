@@ -1,4 +1,4 @@
-"""The events as JSON lines, for whoever reads files and no databases."""
+"""The events as JSON lines, for programs that read files and no databases."""
 
 from __future__ import annotations
 

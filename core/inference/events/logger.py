@@ -1,4 +1,4 @@
-"""The event logger: on disk when it is decided, in the database soon after, whatever happens in between."""
+"""The event logger: on disk when an event is decided, in the database soon after, whatever happens in between."""
 
 from __future__ import annotations
 

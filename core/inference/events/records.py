@@ -1,4 +1,4 @@
-"""The lines of the spool: an event, or what changed of one, as JSON behind its checksum."""
+"""The records of the spool: an event, or a change of one, as JSON with a checksum."""
 
 from __future__ import annotations
 

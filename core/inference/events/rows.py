@@ -1,4 +1,4 @@
-"""An event as a row of the database, and back."""
+"""Converts an event to a row of the database, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool: a log of records on disk that outlives any crash, until the database has them.
+"""The spool: a write-ahead log of records on disk that outlives any crash, until the database has them.
 
 Its segments are files named by the position of their first byte in the spool as a whole, which only ever grows. A
 segment that an earlier run wrote is never appended to: its end may be torn. One is removed when the database has all

@@ -1,4 +1,4 @@
-"""Days in a named zone: how many events, of which kind, at which hours. A day has 23, 24 or 25 of those."""
+"""Daily statistics in a time zone: how many events, of which type, at which hours. A day has 23, 24 or 25 of those."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events as people ask for them: pages, one, acknowledged, protected."""
+"""Queries on events: pages and single ones; acknowledging, protecting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a decision to its end: event, snapshot, facts, analysis, flow, people told."""
+"""The event pipeline, from decision to end: event, snapshot, facts, analysis, flow, notifications."""
 
 from core.inference.incidents.aftercare import Aftercare
 from core.inference.incidents.incidents import Incidents

@@ -1,4 +1,4 @@
-"""Nothing is left lying: flows that waited long enough, analyses still to come, and what an earlier run left undone."""
+"""Recovery: continues overdue flows, outstanding analyses, and what an earlier run left unfinished."""
 
 from __future__ import annotations
 

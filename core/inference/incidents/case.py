@@ -1,4 +1,4 @@
-"""One event under way: what is known of it, and which parts of its way are still ahead."""
+"""One event in the pipeline: what is known of it, and which steps are still ahead."""
 
 from __future__ import annotations
 

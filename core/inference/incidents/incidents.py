@@ -1,4 +1,4 @@
-"""Takes each decision from the first fsync to the last message.
+"""The coordinator: takes each event from the first fsync to the last message.
 
     decided → on disk → snapshot → facts → analysis → flow → response time
                                               ↘ too slow: the flow goes on without it, the answer follows when it comes

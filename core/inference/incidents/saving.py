@@ -1,4 +1,4 @@
-"""Events and their changes, kept in their order; what the disk refuses is tried until it takes it."""
+"""Saves events and their changes in order; what the disk refuses is tried again until it succeeds."""
 
 from __future__ import annotations
 

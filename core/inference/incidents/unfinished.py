@@ -1,4 +1,4 @@
-"""What is not finished yet, as the database knows it: ids, oldest first. All raise DatabaseError."""
+"""Queries for unfinished events: ids, oldest first. All raise DatabaseError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few threads that take the most urgent work first. They are daemons: work that hangs must not hold up the end."""
+"""A thread pool that takes the most urgent work first. They are daemons: work that hangs must not hold up the end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Long work inside the service."""
+"""Long-running jobs of the service."""

@@ -1,4 +1,4 @@
-"""What was gathered of a camera that is being learned, on disk: after a restart of the service its learning goes on."""
+"""The checkpoint of a camera's learning, on disk: it goes on after a restart of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning what is normal at a camera: watch it for a while, build its bank, and score by it from then on."""
+"""Learning: watch a camera for a while, build its memory bank, and score by it from then on."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What scores a picture, behind small protocols."""
+"""Models: detectors, feature extraction and analysers, behind small protocols."""

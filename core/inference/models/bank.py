@@ -1,4 +1,4 @@
-"""A camera's memory of what is normal there, what a picture scores against it, and the file it is kept in."""
+"""A camera's memory bank: features of what is normal, the score of a picture against them, and the bank's file."""
 
 from __future__ import annotations
 

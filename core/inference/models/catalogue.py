@@ -1,4 +1,4 @@
-"""Every model the service knows by name: the key it has in the pool, and how it comes to be."""
+"""The registry of models by name: the key in the pool, and how the model is created."""
 
 from __future__ import annotations
 

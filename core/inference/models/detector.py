@@ -1,4 +1,4 @@
-"""What scores pictures: one instance serves all cameras, in batches."""
+"""The protocol of a detector: one instance scores the pictures of all cameras, in batches."""
 
 from __future__ import annotations
 

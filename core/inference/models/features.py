@@ -1,4 +1,4 @@
-"""What a picture is made of: one vector a patch, from the first layers of EfficientNet-Lite0."""
+"""Feature extraction: one vector per patch of a picture, from the first layers of EfficientNet-Lite0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory detector: how far a picture is from everything that was normal at its camera."""
+"""The memory detector (PatchCore): how far a picture is from everything that was normal at its camera."""
 
 from __future__ import annotations
 

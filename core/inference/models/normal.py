@@ -1,4 +1,4 @@
-"""From normal footage to a bank: which patches stand for all of it, and how far from them is still normal.
+"""Builds a memory bank from normal footage: which patches it keeps, and which distances are still normal.
 
 The limits are measured on footage that the measuring bank has not seen: the footage is cut into blocks of time, and the
 odd ones are scored against a bank of the even ones and the other way round.

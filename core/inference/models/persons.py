@@ -1,4 +1,4 @@
-"""Who and what is in a picture: persons and vehicles with their boxes, as facts for the analyser and for people."""
+"""Object detection: persons and vehicles with their boxes, as facts for the analyser and for people."""
 
 from __future__ import annotations
 

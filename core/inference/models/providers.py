@@ -1,4 +1,4 @@
-"""Where ONNX models can really run on this machine: looked up in a table, then tried with a model of one layer."""
+"""Which ONNX execution provider works on this machine: from a table, then tried with a model of one layer."""
 
 from __future__ import annotations
 

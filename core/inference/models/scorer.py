@@ -1,4 +1,4 @@
-"""What a camera's pipeline scores with: its share of a model that all cameras of one kind use together."""
+"""A camera's scorer: its share of a model that all cameras of one kind use together."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who is told of which events, over which channel, and that nobody is told twice or never."""
+"""Notifications: rules, channels, and a durable outbox."""

@@ -1,4 +1,4 @@
-"""Where a channel leads: checked when it is set, and shown without its secrets."""
+"""The addresses of channels: checked when they are set, shown without their secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message over one channel, now."""
+"""Sends one message over one channel."""
 
 from __future__ import annotations
 

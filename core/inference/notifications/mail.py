@@ -1,4 +1,4 @@
-"""Mail over the site's own server."""
+"""Sends mail over the site's own server."""
 
 from __future__ import annotations
 

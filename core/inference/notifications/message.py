@@ -1,4 +1,4 @@
-"""What a message says: one event, or several of the same camera and type with their count."""
+"""The text of a message: one event, or several of the same camera and type with their count."""
 
 from __future__ import annotations
 

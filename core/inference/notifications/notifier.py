@@ -1,4 +1,4 @@
-"""Tells people of events: rules choose, the outbox keeps, and each channel is served by itself.
+"""The notifier: matches events with rules, fills the outbox, and serves each channel independently.
 
 A channel that does not answer is tried less and less often and holds up no other. What was written into the outbox is
 sent after a restart too, under the same id: killed in between, a receiver may see a message twice, never not at all.

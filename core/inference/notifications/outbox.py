@@ -1,4 +1,4 @@
-"""The durable outbox: what is to be sent lies in the database before anything is sent, and until it was."""
+"""The durable outbox: a message is in the database before it is sent, and until it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules: kept with their passwords, shown without."""
+"""The store of rules: kept with their passwords, shown without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a receiver knows that a webhook came from this service, unchanged and now."""
+"""Signatures of webhooks: a receiver can check the sender, the content and the time."""
 
 from __future__ import annotations
 

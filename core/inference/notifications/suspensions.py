@@ -1,4 +1,4 @@
-"""Cameras nobody is told of for a while."""
+"""Cameras whose notifications are suspended for a while."""
 
 from __future__ import annotations
 

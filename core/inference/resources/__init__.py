@@ -1,1 +1,1 @@
-"""The models that cameras share: one instance a key, within the memory there is."""
+"""The model pool: models that cameras share, one instance per key, within the memory there is."""

@@ -1,4 +1,4 @@
-"""What models were measured to cost, kept in the service's database."""
+"""The measured memory of models, kept in the service's database."""
 
 from __future__ import annotations
 

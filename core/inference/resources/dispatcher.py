@@ -1,4 +1,4 @@
-"""One thread a model: it batches what the cameras ask, and takes turns between them."""
+"""One thread per model: it batches the cameras' requests and takes turns between them."""
 
 from __future__ import annotations
 

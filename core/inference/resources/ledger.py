@@ -1,4 +1,4 @@
-"""The ledger: what each model costs of a device's memory, measured, and what is left for the next one."""
+"""The memory budget: the measured cost of each model on a device, and what is left for the next one."""
 
 from __future__ import annotations
 

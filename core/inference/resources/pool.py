@@ -1,4 +1,4 @@
-"""The pool: one instance a key, created once, leased by many, taken away when it is idle and others need the room."""
+"""The pool: one instance per key, created once, leased by many, evicted when it is idle and others need the room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the inference service says over HTTP, shared with the console's client."""
+"""The request and response models of the HTTP API, shared with the console's client."""
 
 from core.inference.schemas.base import (
     API_VERSION,

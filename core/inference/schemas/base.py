@@ -1,4 +1,4 @@
-"""What every answer of the inference service shares. Pydantic only: the console reads these without heavy imports."""
+"""Base classes and field types of the models. Pydantic only: the console reads these without heavy imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cameras: how each is set, and how each is now."""
+"""Cameras: settings and status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: what was found, what the analyser says of it, what was done, and what people did about it."""
+"""Events: detection, analysis, outcome of the flow, acknowledgement."""
 
 from __future__ import annotations
 

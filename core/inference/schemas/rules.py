@@ -1,4 +1,4 @@
-"""Who is told of which events, and how."""
+"""Notification rules, channels and deliveries."""
 
 from __future__ import annotations
 

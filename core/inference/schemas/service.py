@@ -1,4 +1,4 @@
-"""The whole service as it is now."""
+"""The status of the whole service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users, roles and what they log in with."""
+"""Users, roles and logins."""
 
 from __future__ import annotations
 

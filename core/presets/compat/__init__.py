@@ -1,4 +1,4 @@
-"""What goes with what: CUDA, PyTorch, TensorRT, Python, drivers and GPUs, from tables with their sources."""
+"""Compatibility of CUDA, PyTorch, TensorRT, Python, drivers and GPUs, from tables with their sources."""
 
 from core.presets.compat.checking import check, evaluate, site_facts, target_for
 from core.presets.compat.choices import Choices, choices

@@ -1,4 +1,4 @@
-"""Will this preset work on that machine? Findings, worst first."""
+"""Runs all checks of a preset for a machine. Findings, worst first."""
 
 from __future__ import annotations
 

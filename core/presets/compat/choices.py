@@ -1,4 +1,4 @@
-"""What a form for presets offers in each field."""
+"""The values that the preset form offers for each field."""
 
 from __future__ import annotations
 

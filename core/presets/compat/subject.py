@@ -1,4 +1,4 @@
-"""What the checks look at: a preset with its requirements read, and how they say what they found."""
+"""What the checks work on: a preset with its requirements parsed, its machine, and helpers that make findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Given a GPU and a driver: the newest combinations that work, with the reasons."""
+"""Suggests the newest combinations that work with a GPU and a driver, with the reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fields `pytorch` and `tensorrt` mean in wheels: requirements, tag, CUDA version."""
+"""The wheels that the fields `pytorch` and `tensorrt` stand for: requirements, tag, CUDA version."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""How an older database becomes one of today: `versions/` holds a file a step, which never changes once released."""
+"""Migrations of the database: `versions/` holds a file per step, which never changes once released."""
 
 HEAD = "0001"  # the newest revision: a database that is at it is opened without Alembic

@@ -1,4 +1,4 @@
-"""What a language model says of an event: one protocol, and what speaks it."""
+"""The analyser: a language model describes an event, through one protocol."""
 
 from core.inference.models.analysis.analyser import Analyser, AnalyserBusy, AnalyserDown
 from core.inference.models.analysis.answer import BadAnswer, Verdict

@@ -1,4 +1,4 @@
-"""Reading what a model answered: softly, for models keep to a schema more or less."""
+"""Parses a model's answer leniently, because models keep to a schema only roughly."""
 
 from __future__ import annotations
 

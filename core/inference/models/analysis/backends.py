@@ -1,4 +1,4 @@
-"""Which analyser the settings name."""
+"""Creates the analyser that the settings name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The seam to whatever answers: text and perhaps a picture in, JSON text out."""
+"""The protocol of a language model: text and perhaps a picture in, JSON text out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible chat endpoint: llama.cpp's server, vLLM and others, in the stack or elsewhere."""
+"""A client for OpenAI-compatible chat endpoints: llama.cpp's server, vLLM and others."""
 
 from __future__ import annotations
 

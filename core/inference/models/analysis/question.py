@@ -1,4 +1,4 @@
-"""What the analyser is asked about an event, and how it is put to a model."""
+"""The prompt: what the analyser is asked about an event, and how it is put to a model."""
 
 from __future__ import annotations
 

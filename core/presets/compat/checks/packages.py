@@ -1,4 +1,4 @@
-"""Packages of the layers that carry CUDA of their own, and known quarrels between packages."""
+"""Packages of the layers that carry CUDA of their own, and known conflicts between packages."""
 
 from __future__ import annotations
 
