@@ -26,38 +26,45 @@ class _Section(BaseModel):
 class EngineSettings(_Section):
     """Which Docker engine. Empty: DOCKER_HOST, DOCKER_CONTEXT or the current context, as the docker client does."""
 
-    context: str = ""
-    host: str = ""
+    context: str = Field(
+        default="", description="a context of the docker client; empty: the docker client's own choice"
+    )
+    host: str = Field(default="", description="`unix://…`, `tcp://…` or `ssh://user@host`; wins over `engine.context`")
 
 
 class ServiceSettings(_Section):
-    """Where the console finds the inference service. `ca`: PEM file that vouches for its certificate, from the site."""
+    """Where the console finds the inference service."""
 
-    url: str = "http://127.0.0.1:8600"
-    ca: str = ""
+    url: str = Field(default="http://127.0.0.1:8600", description="the address of the inference service")
+    ca: str = Field(
+        default="",
+        description="PEM file, from the site, with the certificate of an `https://` service or of its authority",
+    )
 
 
 class SyncSettings(_Section):
-    """How files are fetched. `mirrors` maps a URL prefix to the prefix that is asked first."""
+    """How files are fetched."""
 
-    connections: int = Field(default=16, ge=1, le=64)
-    per_host: int = Field(default=8, ge=1, le=32)
-    stall_seconds: float = Field(default=20, gt=0)
-    retries: int = Field(default=6, ge=0, le=50)
-    mirrors: dict[str, str] = {}
+    connections: int = Field(default=16, ge=1, le=64, description="connections at once, over all hosts")
+    per_host: int = Field(default=8, ge=1, le=32, description="connections at once to one host")
+    stall_seconds: float = Field(
+        default=20, gt=0, description="a connection without a byte for so long is dropped and tried again"
+    )
+    retries: int = Field(default=6, ge=0, le=50, description="attempts in a row that bring less than 1 MB")
+    mirrors: dict[str, str] = Field(default={}, description="a table: URL prefix → the prefix that is asked first")
 
 
 class OperationSettings(_Section):
     """Bounds on what operations leave behind."""
 
-    log_limit_mb: int = Field(default=64, ge=1)
-    keep: int = Field(default=500, ge=10)
+    log_limit_mb: int = Field(default=64, ge=1, description="the size of one operation's log, in MB")
+    keep: int = Field(default=500, ge=10, description="operations that stay in the ledger")
 
 
 class SiteSettings(_Section):
     """The content of `site.toml`; every key has a default, so the file may be absent."""
 
-    name: str = ""
+    name: str = Field(default="", description="shown in the console's title; empty: the folder's name")
     engine: EngineSettings = EngineSettings()
     service: ServiceSettings = ServiceSettings()
     sync: SyncSettings = SyncSettings()

@@ -1,0 +1,98 @@
+"""The tables of docs/architecture.md, made from the code: floors, modules, and the keys of `site.toml`.
+
+The page holds the calls; `python -m cogapp -r docs/architecture.md` writes what they return below them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.site import SiteSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def floors(package: str) -> str:
+    """The modules of a package by floor, from the contract of import-linter; then those that no contract names."""
+    layers = _layers(package)
+    rows = [
+        (str(len(layers) - position), f"`{_path(name)}`", _about(name))
+        for position, names in enumerate(layers)
+        for name in names
+    ]
+    named = {name for names in layers for name in names}
+    rows += [("", f"`{_path(name)}`", _about(name)) for name in _inside(package) if name not in named]
+    return _table(("floor", "module", "about"), rows)
+
+
+def modules(*packages: str) -> str:
+    """The modules of these packages. A package inside them is one row, unless it is one of them."""
+    names = sorted({name for package in packages for name in _inside(package)} - set(packages))
+    start = len(_path(packages[0]))
+    return _table(("module", "about"), [(f"`{_path(name)[start:]}`", _about(name)) for name in names])
+
+
+def settings() -> str:
+    """The keys of `site.toml`, with their defaults."""
+    return _table(("key", "default", "meaning"), _keys(SiteSettings))
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield from _keys(type(field.default), f"{prefix}{name}.")
+        else:
+            yield f"`{prefix}{name}`", f"`{json.dumps(field.default)}`", field.description or ""
+
+
+def _layers(package: str) -> list[list[str]]:
+    """Each floor's modules, the highest floor first."""
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = configuration["tool"]["importlinter"]["contracts"]
+    for contract in contracts:
+        layers = [re.findall(r"[\w.]+", layer) for layer in contract.get("layers", ())]
+        if any(name.rpartition(".")[0] == package for names in layers for name in names):
+            return layers
+    raise LookupError(f"no contract names the floors of {package}")
+
+
+def _inside(package: str) -> Iterator[str]:
+    for path in sorted((ROOT / package.replace(".", "/")).iterdir()):
+        if (path.suffix == ".py" and path.stem != "__init__") or (path / "__init__.py").is_file():
+            yield f"{package}.{path.stem}"
+
+
+def _file(name: str) -> Path:
+    path = ROOT / name.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _path(name: str) -> str:
+    return _file(name).relative_to(ROOT).as_posix().removesuffix("__init__.py")
+
+
+def _about(name: str) -> str:
+    """The first sentence of the module's docstring."""
+    docstring = ast.get_docstring(ast.parse(_file(name).read_text(encoding="utf-8")))
+    if not docstring:
+        raise ValueError(f"{_file(name)} has no docstring")
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return re.split(r"(?<=[.?])\s+(?=[A-Z`])", paragraph, maxsplit=1)[0].removesuffix(".")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
