@@ -50,13 +50,6 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     assert read_flows(written(tmp_path, spoken)) == flows
 
 
-def test_the_example_of_the_documentation_is_one(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent.parent / "docs/notifications.md").read_text()
-    example = text.partition("```toml\n")[2].partition("```")[0]
-    flows = read_flows(written(tmp_path, example, "flows.toml"))
-    assert [step.kind for step in flows["night"].steps] == ["raise_priority", "keep_clip", "webhook", "choose"]
-
-
 def test_a_file_may_say_what_the_default_is(tmp_path: Path) -> None:
     assert read_flows(written(tmp_path, '{"default": {"steps": []}}'))["default"].steps == ()
 

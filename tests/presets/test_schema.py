@@ -8,10 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from core.presets.compat.checks import CODES
-from core.presets.fields import RESERVED_LAYERS
 from core.presets.schema import schema_text
-from core.presets.validation import known_keys
 
 from .conftest import CHECKOUT, SHIPPED
 from .test_loading import GOOD, USERS_PRESET
@@ -51,19 +48,3 @@ def test_the_users_preset_satisfies_it() -> None:
 def test_it_refuses_what_the_model_refuses(fields: dict[str, object]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**GOOD, **fields}, SCHEMA)
-
-
-def test_every_field_is_in_the_documentation() -> None:
-    text = (CHECKOUT / "docs" / "presets.md").read_text()
-    keys = {key for part in SCHEMA["$defs"].values() for key in part.get("properties", {})} | set(known_keys(()))
-    assert [key for key in sorted(keys) if f"`{key}`" not in text] == []
-
-
-def test_every_code_is_in_the_documentation() -> None:
-    text = (CHECKOUT / "docs" / "presets.md").read_text()
-    assert [code for code, about in CODES.items() if f"| `{code}` | {about} |" not in text] == []
-
-
-def test_every_reserved_layer_name_is_in_the_documentation() -> None:
-    text = (CHECKOUT / "docs" / "presets.md").read_text()
-    assert [name for name in sorted(RESERVED_LAYERS) if f"`{name}`" not in text] == []

@@ -1,0 +1,69 @@
+"""The page that is searched for error messages has them as the code words them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+from tests.docs.pages import ROOT, check, page
+
+PAGE = "docs/troubleshooting.md"
+SHORTEST = 5  # what is left of a message between its names and numbers, to be looked for
+FOREIGN = {  # what the page quotes of the kernel, NVIDIA's driver, PyTorch and SQLite
+    "no kernel image is available for execution on the device",
+    "the provided PTX was compiled with an unsupported toolchain",
+    "Driver does not support the required nvenc API version",
+    "nvml error: driver not loaded",
+    "Failed to initialize NVML: Driver/library version mismatch",
+    "Bus error",
+    "unable to open shared memory object",
+    "… cannot be written: … File too large",
+    "database disk image is malformed",
+    "disk I/O error",
+}
+
+
+@cache
+def _texts() -> str:
+    """All texts of the code but docstrings, a line each, with `…` for what is filled in."""
+    texts = []
+    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "tui").rglob("*.py")]:
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                texts.append(node.value)
+    return "\n".join(texts).replace("`", "")
+
+
+def _pieces(message: str) -> list[str]:
+    """What of a message stands in one text of the code: between names, and between what, why and remedy."""
+    pieces = [piece.strip() for piece in re.split(r"…|xaiva[/-]\w*|\b\d+ s|[()→]|[:;,] ", message)]
+    return [piece for piece in pieces if len(piece) >= SHORTEST]
+
+
+def test_every_message_is_one_of_the_code() -> None:
+    messages = [span for span in page(PAGE).spans if f"`{span.text}`" in span.heading]
+    messages += [
+        span
+        for table in page(PAGE).tables
+        if table.head[0] in ("why", "cause, and what is said")
+        for span in table.column(0)
+    ]
+    assert len(messages) > 100
+    check(
+        f"{span.place}: {piece}: no text of the code has these words"
+        for span in messages
+        if span.text not in FOREIGN
+        for piece in _pieces(span.text)
+        if piece not in _texts()
+    )
+
+
+def test_every_foreign_message_is_quoted() -> None:
+    assert FOREIGN - {span.text for span in page(PAGE).spans} == set()

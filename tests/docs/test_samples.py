@@ -1,0 +1,164 @@
+"""The code samples of the documentation: all can be parsed, and what is a preset, a flow or a setting is a good one."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.errors import XaivaError
+from core.inference.agents.flow_file import read_flows
+from core.inference.given import CameraList
+from core.inference.models.onnx import Description
+from core.inference.schemas import CameraRequest
+from core.presets.compat.rows import WheelTagRow
+from core.presets.model import Preset, Run
+from core.service_client import notation
+from core.site import SiteSettings
+from tests.docs.pages import Piece, all_blocks, all_spans, check, page
+from tests.docs.shell import command_lines
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ABOUT_PRESETS = ("docs/presets.md", "docs/artifacts.md")
+PLACEHOLDERS = {"<64 digits>": "0" * 64, "<uuid>": "0"}
+SMALLEST = {"base_image": "debian:bookworm-slim", "python_version": "3.11"}
+OUTPUTS = ({"error"}, {"id", "rule", "test", "count", "first", "events", "event"})  # keys of what xaiva itself writes
+NOTATIONS: dict[str, Callable[[str], object]] = {
+    "--schedule": notation.schedule,
+    "--zone": notation.zone,
+    "--mask": notation.polygon,
+    "--since": notation.moment,
+    "--until": notation.moment,
+}
+
+
+class Rows(BaseModel):
+    """A site's own rows of the compatibility tables."""
+
+    rows: list[WheelTagRow]
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A JSON document, or some of its keys. Raises ValueError."""
+    for placeholder, value in PLACEHOLDERS.items():
+        text = text.replace(placeholder, value)
+    document: dict[str, Any] = json.loads(text if text.startswith("{") else "{" + text + "}")
+    return document
+
+
+def _validate(text: str) -> None:
+    """Read a sample as what its keys say that it is. Raises ValueError, or LookupError for an unknown one."""
+    sample = _parsed(text)
+    keys = set(sample)
+    if keys <= {*Preset.model_fields, "$schema"}:
+        Preset.model_validate({**SMALLEST, **sample})
+    elif keys <= set(Run.model_fields):
+        Run.model_validate(sample)
+    elif keys == {"cameras"}:
+        CameraList.model_validate(sample)
+    elif keys <= set(CameraRequest.model_fields):
+        CameraRequest.model_validate(sample)
+    elif keys <= set(Description.model_fields):
+        Description.model_validate(sample)
+    elif keys == {"rows"}:
+        Rows.model_validate(sample)
+    elif keys not in OUTPUTS:
+        raise LookupError(f"no model has the keys {', '.join(keys)}")
+
+
+def _problem(read: Callable[[str], object], text: str) -> str:
+    try:
+        read(text)
+    except (XaivaError, LookupError, ValueError, SyntaxError) as error:
+        return f"{error}"
+    return ""
+
+
+def _problems(pieces: list[Piece], read: Callable[[str], object]) -> list[str]:
+    return [f"{piece.place}: {problem}" for piece in pieces if (problem := _problem(read, piece.text))]
+
+
+def _blocks(language: str) -> list[Piece]:
+    found = [block for block in all_blocks() if block.language == language]
+    assert found
+    return found
+
+
+def test_every_block_of_json_is_what_it_looks_like() -> None:
+    check(_problems(_blocks("json"), _validate))
+
+
+def test_settings_in_a_sentence_are_good_ones() -> None:
+    spans = [
+        span
+        for span in all_spans()
+        if (span.page in ABOUT_PRESETS and span.text.startswith('"') and '": ' in span.text)
+        or (span.page == "docs/cameras.md" and span.text.startswith("{"))
+    ]
+    assert len(spans) >= 5
+    check(_problems(spans, _validate))
+
+
+def test_the_examples_of_a_presets_fields_are_good_ones() -> None:
+    rows = [row for heading in ("The image", "`run`") for row in page("docs/presets.md").table(heading).rows]
+    examples = [(span, row[0].spans[0].text) for row in rows for span in row[1].spans]
+    assert len(examples) > 15
+    check(
+        f"{span.place}: {problem}"
+        for span, field in examples
+        if (problem := _problem(_validate, f'"{field}": {span.text}'))
+    )
+
+
+def test_every_block_of_toml_is_what_it_looks_like(tmp_path: Path) -> None:
+    flows = tmp_path / "flows.toml"
+
+    def read(text: str) -> None:
+        if set(content := tomllib.loads(text)) <= set(SiteSettings.model_fields):
+            SiteSettings.model_validate(content)
+        else:
+            flows.write_text(text)
+            read_flows(flows)
+
+    check(_problems(_blocks("toml"), read))
+
+
+def test_numbers_in_samples_of_site_toml_are_the_defaults() -> None:
+    defaults = SiteSettings().model_dump()
+    check(
+        f"{block.place}: {section}.{key} is {defaults[section][key]}"
+        for block in _blocks("toml")
+        for section, content in tomllib.loads(block.text).items()
+        if section in defaults and isinstance(content, dict)
+        for key, value in content.items()
+        if isinstance(value, (int, float)) and defaults[section][key] != value
+    )
+
+
+def test_every_block_of_python_can_be_parsed() -> None:
+    check(_problems(_blocks("python"), ast.parse))
+
+
+def test_values_of_options_are_written_as_they_are_read() -> None:
+    given = [
+        (piece, option, value)
+        for piece, words, _ in command_lines()
+        for option, value in itertools.pairwise(words)
+        if option in NOTATIONS and "…" not in value and not value.startswith("--")
+    ]
+    assert given
+    check(
+        f"{piece.place}: {option}: {problem}"
+        for piece, option, value in given
+        if (problem := _problem(NOTATIONS[option], value))
+    )
