@@ -1,20 +1,115 @@
-"""Fixtures that several rooms' tests share."""
+"""How a run is laid out over the workers, and fixtures that several rooms' tests share."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.site import ServiceSettings, Site, SiteSettings
+from tests.support import proofs
 from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
 
 # The tests must not see the developer's own settings of a site or an engine.
 for name in ("XAIVA_SITE", "XAIVA_SOURCE_PATH", "XAIVA_SERVICE_URL", "DOCKER_HOST", "DOCKER_CONTEXT"):
     os.environ.pop(name, None)
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not WORKER:
+    # A temporary folder of this run's own: tests look into it, and another run may be under way. pytest's own folders
+    # stay where they were, since those of the last runs are kept there.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="xaiva-tests-")
+    atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
+
+ROOT = Path(__file__).parent
+ENGINES = {"engine", "offline_engine"}
+# The groups that take longest, in this order; what starts last must be short.
+FIRST = (
+    "images/test_media.py",
+    "artifacts with an engine",
+    "images with an engine",
+    "containers with an engine",
+    "e2e with an engine",
+    "tui/test_screens.py",
+    "operations/test_real_work.py",
+    "terminal/test_endings.py",
+    "test_house.py",
+    "api/test_schema.py",
+    "inference/test_service.py",
+)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: many tests wait for a process, a camera or an engine."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run does not do, and say which tests share a worker, one after another.
+
+    These are the tests of a file, which share its fixtures, and all tests of a folder that work with the common engine
+    (each worker has its own): such a test may expect that nobody else starts containers in it. A long proof has a group
+    to itself.
+    """
+    left_out = [item for item in items if any(map(proofs.left_out, _proofs_of(item)))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        item.user_properties += [("proof", name) for name in _proofs_of(item)]
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: FIRST.index(group) if (group := _group(item)) in FIRST else len(FIRST))
+
+
+def _proofs_of(item: pytest.Item) -> list[str]:
+    return [marker.args[0] for marker in item.iter_markers("proof")]
+
+
+def _group(item: pytest.Item) -> str:
+    file = item.path.relative_to(ROOT)
+    common = ENGINES & set(getattr(item, "fixturenames", ())) and not _proofs_of(item)
+    return f"{file.parts[0]} with an engine" if common else file.as_posix()
+
+
+class _Stamps:
+    """Notes which proofs passed in full in a run of all tests; knows what every worker reports."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the outcome of each part of a proof."""
+        names = {str(value) for key, value in report.user_properties if key == "proof"}
+        (self.passed if report.passed else self.failed).update(names)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the stamps."""
+        config = session.config
+        whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        if whole and not config.option.keyword and not config.option.markexpr and not session.shouldstop:
+            for name in filter(proofs.full, self.passed - self.failed):
+                proofs.note_passed(name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the books in the one process that hears of every test."""
+    if not WORKER:
+        config.pluginmanager.register(_Stamps())
+
+
+def pytest_report_header() -> list[str]:
+    """What this run does less of."""
+    less = [name for name in proofs.PROOFS if not proofs.full(name)]
+    return [f"not in full: {', '.join(less)} (make test-all)"] if less else []
 
 
 @pytest.fixture

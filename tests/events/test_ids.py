@@ -22,6 +22,7 @@ def test_ids_sort_by_time_and_tell_it() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "../../etc/passwd", str(uuid.uuid4()), new_id().upper(), "{" + new_id() + "}", new_id().replace("-", "")],
+    ids=["empty", "path", "version-4", "upper-case", "braces", "no-hyphens"],  # the same in each worker
 )
 def test_nothing_else_is_one(text: str) -> None:
     with pytest.raises(InputError):

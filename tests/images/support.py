@@ -5,8 +5,6 @@ What had to be fetched is kept in the tests' cache; a preset's artifacts are the
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -27,6 +25,7 @@ from core.presets.store import preset_sha256
 from core.progress import NullProgress, Stage
 from core.site import Site
 from tests.support import require
+from tests.support.cache import cached
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 PYTHON = "3.11"
@@ -79,45 +78,35 @@ class Recorder:
         return self.asked
 
 
-def cache() -> Path:
-    """Where what the tests fetched is kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
-
-
-def _cached(name: str, key: str) -> Path:
-    return cache() / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-
-
 def debs(engine: TestEngine, runtime: Sequence[str] = RUNTIME_DEBS, build: Sequence[str] = BUILD_DEBS) -> Path:
     """A folder with `debs/` and `build-debs/`: the closures as the base image's own apt sees them."""
     script = DOWNLOAD.format(debs=" ".join(runtime), build=" ".join(build))
-    folder = _cached("debs", script)
-    if not folder.is_dir():
-        scratch = folder.with_suffix(f".{os.getpid()}")
-        scratch.mkdir(parents=True)
-        engine.docker("run", "--rm", "--network", "host", "-v", f"{scratch}:/out", BASE_IMAGE, "sh", "-c", script)
-        for rest in scratch.glob("*/partial"):
+
+    def make(folder: Path) -> None:
+        _in_base(engine, folder, script)
+        for rest in folder.glob("*/partial"):
             shutil.rmtree(rest)
-        for rest in [*scratch.glob("*/lock"), *scratch.glob("*/*.bin")]:
+        for rest in [*folder.glob("*/lock"), *folder.glob("*/*.bin")]:
             rest.unlink()
-        scratch.rename(folder)
-    return folder
+
+    return cached("debs", script, make)
+
+
+def _in_base(engine: TestEngine, out: Path, script: str) -> None:
+    """Run a script in the base image with the machine's network; `/out` in it is `out`."""
+    engine.docker("run", "--rm", "--network", "host", "-v", f"{out}:/out", BASE_IMAGE, "sh", "-c", script)
 
 
 def wheels(*requirements: str) -> list[Path]:
     """The wheels of these requirements and all they need, for the image's Python."""
-    folder = _cached("wheels", " ".join(requirements))
-    if not folder.is_dir():
-        scratch = folder.with_suffix(f".{os.getpid()}")
-        scratch.mkdir(parents=True)
-        words = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(scratch)]
+
+    def make(folder: Path) -> None:
+        words = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(folder)]
         words += ["--python-version", PYTHON, *(f"--platform=manylinux_2_{n}_x86_64" for n in (17, 28)), *requirements]
         done = subprocess.run(words, capture_output=True, text=True)
-        if done.returncode:
-            shutil.rmtree(scratch)
-            require(False, f"a Python package index: {done.stderr[-500:]}")
-        scratch.rename(folder)
-    return sorted(folder.glob("*.whl"))
+        require(done.returncode == 0, f"a Python package index: {done.stderr[-500:]}")
+
+    return sorted(cached("wheels", " ".join(requirements), make).glob("*.whl"))
 
 
 def service_wheels(folder: Path) -> list[Path]:
@@ -245,12 +234,7 @@ chmod -R a+rX /out
 def sources(engine: TestEngine) -> dict[str, Path]:
     """Name → upstream archive of Debian's source packages."""
     script = FETCH_SOURCES.format(names=" ".join(SOURCES))
-    folder = _cached("sources", script)
-    if not folder.is_dir():
-        scratch = folder.with_suffix(f".{os.getpid()}")
-        scratch.mkdir(parents=True)
-        engine.docker("run", "--rm", "--network", "host", "-v", f"{scratch}:/out", BASE_IMAGE, "sh", "-c", script)
-        scratch.rename(folder)
+    folder = cached("sources", script, lambda out: _in_base(engine, out, script))
     return {name: next(folder.glob(f"{name}_*.orig.tar.*[!c]")) for name in SOURCES}
 
 

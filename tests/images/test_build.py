@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from core import labels
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.images import build, load
 from core.images.history import LOG, Outcome, builds_folder, compare, list_builds
-from core.images.smoke_probe import IMPORT
 from core.progress import StageState
 from tests.images import support
 from tests.images.conftest import DESCRIPTION, NAME, Demo
@@ -160,7 +160,8 @@ def _state(demo: Demo, identity: str) -> dict[str, Any]:
 def test_cancel_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
     template = demo.site.docker / "Dockerfile.j2"
     shipped = (Path(build.__file__).parents[2] / "docker/Dockerfile.j2").read_text()
-    template.write_text(shipped.replace("WORKDIR /data", "RUN echo now-waiting && sleep 1234.5\nWORKDIR /data"))
+    seconds = f"{os.getpid() + 1000}.5"  # no other run on this machine sleeps so long
+    template.write_text(shipped.replace("WORKDIR /data", f"RUN echo now-waiting && sleep {seconds}\nWORKDIR /data"))
     try:
         recorder = support.Recorder(cancel_when="now-waiting")
         with pytest.raises(Cancelled):
@@ -168,7 +169,7 @@ def test_cancel_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
         assert list_builds(demo.site)[0].outcome is Outcome.CANCELLED
         assert recorder.stages["runtime"].state is StageState.CANCELLED
         deadline = time.monotonic() + 15
-        while _processes(b"sleep\x001234.5"):
+        while _runs("cmdline", f"sleep\0{seconds}\0"):
             assert time.monotonic() < deadline, "the step still runs in the engine"
             time.sleep(0.1)
     finally:
@@ -177,16 +178,13 @@ def test_cancel_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
     assert record.outcome is Outcome.DONE
 
 
-def _processes(words: bytes) -> list[Path]:
-    """The processes of this machine, in containers too, with these words in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if words in path.read_bytes():
-                found.append(path)
-        except OSError:
-            continue
-    return found
+def _runs(file: str, text: str) -> bool:
+    """Whether that file of a process of this machine, in a container or not, holds the text."""
+    for path in Path("/proc").glob(f"[0-9]*/{file}"):
+        with suppress(OSError):
+            if text in path.read_bytes().decode(errors="replace"):
+                return True
+    return False
 
 
 def test_a_failing_step_is_named_with_its_last_words(demo: Demo) -> None:
@@ -246,13 +244,16 @@ def test_the_smoke_test_fails_the_build_and_the_old_image_stays(demo: Demo, tmp_
 
 
 def test_cancelling_the_smoke_test_leaves_neither_container_nor_candidate(demo: Demo, tmp_path: Path) -> None:
+    name = f"slow-{os.getpid()}"  # of the process that imports; no other run on this machine has it
+
     class Impatient(support.Recorder):
         """Asks to stop once the container imports."""
 
         def cancelled(self) -> bool:
-            return bool(_processes(IMPORT.encode() + b"\x00idna\x00"))
+            return _runs("comm", name)
 
-    slow = support.make_wheel(tmp_path, "idna", "3.10", {"idna/__init__.py": "import time\ntime.sleep(1234.5)\n"})
+    module = f"import time\nopen('/proc/self/comm', 'w').write('{name}')\ntime.sleep(1234.5)\n"
+    slow = support.make_wheel(tmp_path, "idna", "3.10", {"idna/__init__.py": module})
     try:
         demo.artifacts.add_layer("extra", [slow])
         demo.artifacts.write()

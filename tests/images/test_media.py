@@ -16,7 +16,7 @@ from tests.images import support
 from tests.images.conftest import new_site
 from tests.support.engine import TestEngine
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.proof("media")]
 
 NAME = "media"
 SECRET = "key-5f2b7c1e9d-of-the-licence"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,9 +17,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.support import require
+from tests.support.cache import cached
 
 BASE_IMAGE = "debian:bookworm-slim"
 START_SECONDS = 60.0
+_REMOVALS: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass
@@ -74,31 +75,23 @@ class TestEngine:
 
 def base_tar() -> Path:
     """A minimal Debian as a tar file, made once a machine with debootstrap from the machine's own sources."""
-    suite = "bookworm"
-    mirror = _mirror()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
-    key = hashlib.sha256(f"{mirror}{_sources()}".encode()).hexdigest()[:12]
-    tar = cache / f"{suite}-{key}.tar"
-    if tar.is_file():
-        return tar
-    require(os.geteuid() == 0, "root, for debootstrap")
-    require(shutil.which("debootstrap"), "debootstrap")
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        root = Path(scratch) / "root"
-        packages = "--include=ca-certificates"
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", packages, suite, str(root), mirror], check=True, capture_output=True
-        )
+    mirror, sources = _mirror(), _sources()
+
+    def make(folder: Path) -> None:
+        require(os.geteuid() == 0, "root, for debootstrap")
+        require(shutil.which("debootstrap"), "debootstrap")
+        root = folder / "root"
+        words = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root), mirror]
+        subprocess.run(words, check=True, capture_output=True)
         (root / "etc/apt/sources.list").unlink(missing_ok=True)
-        (root / "etc/apt/sources.list.d/debian.sources").write_text(_sources())
+        (root / "etc/apt/sources.list.d/debian.sources").write_text(sources)
         for part in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(root / part, ignore_errors=True)
             (root / part / "partial").mkdir(parents=True)
-        part_file = Path(scratch) / "base.tar"
-        subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(part_file), "."], check=True)
-        part_file.rename(tar)
-    return tar
+        subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(folder / "base.tar"), "."], check=True)
+        shutil.rmtree(root)
+
+    return cached("base", f"{mirror}{sources}", make) / "base.tar"
 
 
 @contextmanager
@@ -138,7 +131,8 @@ def start_engine(
                 engine.docker("rm", "-f", *engine_containers, check=False)
             _end(engine.process)
         _unmount_below(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        # An engine's files are many, and nobody needs to wait until they are gone.
+        _REMOVALS.append(subprocess.Popen(["rm", "-rf", folder], stderr=subprocess.DEVNULL))
         if offline:
             subprocess.run(["ip", "netns", "del", netns], check=False)
         else:
@@ -153,8 +147,8 @@ def _set_up_network(name: str, netns: str, link: str) -> str:
         subprocess.run(["ip", *inside, "link", "set", "lo", "up"], check=True)
     if not link:
         return ""
-    octets = int(name[2:6], 16)
-    gateway = f"10.{200 + octets % 50}.{octets % 250}.1"
+    second, third = divmod(int(name[2:6], 16), 256)  # two engines on one subnet would take each other's packets
+    gateway = f"10.{200 + second % 50}.{third}.1"
     subprocess.run(["ip", *inside, "link", "add", link, "type", "bridge"], check=True)
     subprocess.run(["ip", *inside, "addr", "add", f"{gateway}/24", "dev", link], check=True)
     subprocess.run(["ip", *inside, "link", "set", link, "up"], check=True)
