@@ -1,6 +1,6 @@
 """The tables of docs/architecture.md, made from the code: floors, modules, and the keys of `site.toml`.
 
-The page holds the calls; `python -m cogapp -r docs/architecture.md` writes what they return below them.
+The page holds the calls; `make docs` writes what they return below them.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ def floors(package: str) -> str:
     ]
     named = {name for names in layers for name in names}
     rows += [("", f"`{_path(name)}`", _about(name)) for name in _inside(package) if name not in named]
-    return _table(("floor", "module", "about"), rows)
+    return table(("floor", "module", "about"), rows)
 
 
 def modules(*packages: str) -> str:
     """The modules of these packages. A package inside them is one row, unless it is one of them."""
     names = sorted({name for package in packages for name in _inside(package)} - set(packages))
     start = len(_path(packages[0]))
-    return _table(("module", "about"), [(f"`{_path(name)[start:]}`", _about(name)) for name in names])
+    return table(("module", "about"), [(f"`{_path(name)[start:]}`", _about(name)) for name in names])
 
 
 def settings() -> str:
     """The keys of `site.toml`, with their defaults."""
-    return _table(("key", "default", "meaning"), _keys(SiteSettings))
+    return table(("key", "default", "meaning"), _keys(SiteSettings))
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
@@ -93,6 +93,7 @@ def _about(name: str) -> str:
     return re.split(r"(?<=[.?])\s+(?=[A-Z`])", paragraph, maxsplit=1)[0].removesuffix(".")
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)

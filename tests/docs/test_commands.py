@@ -19,8 +19,9 @@ from tests.docs.pages import ROOT, Piece, all_blocks, all_spans, check, page
 from tests.docs.shell import PLACEHOLDER, command_lines, of_span
 
 CLI = "docs/cli.md"
-FOREIGN_OPTIONS = {  # of programs that the pages speak of: docker, pip, uv, llama-server, FFmpeg's configure
+FOREIGN_OPTIONS = {  # of programs that the pages speak of: docker, pip, uv, llama-server, FFmpeg's configure, pytest
     "--network", "--no-index", "--find-links", "--require-hashes", "--python-version", "--mmproj", "--enable-…",
+    "--snapshot-update",
 }  # fmt: skip
 PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "python", "sudo")
 
@@ -85,7 +86,8 @@ def _python_problem(words: list[str]) -> str:
         return f"there is no benchmark {', '.join(rest)}" if rest and not PLACEHOLDER.fullmatch(rest[0]) else ""
     with open(found.origin, encoding="utf-8") as file:
         source = file.read()
-    unknown = [word for word in rest if word.startswith("--") and f'"{word}"' not in source]
+    options = {word for word in rest if word.startswith("--")} - FOREIGN_OPTIONS
+    unknown = [word for word in sorted(options) if f'"{word}"' not in source]
     return f"{module} has no {', '.join(unknown)}" if unknown else ""
 
 

@@ -12,7 +12,8 @@ from tests.docs.pages import ROOT, Page, all_spans, check, pages
 # A path of the repository: it begins with one of its folders, or it is a file of one of these kinds.
 FOLDERS = "benchmarks|core|docs|requirements|tests|tools|tui"
 PATH = re.compile(rf"(?:\.\./)?(?:(?:{FOLDERS})/[\w./*-]*|[\w./*-]+\.(?:py|md|j2|tcss|template))")
-EXAMPLES = {"main.py", "docker/Dockerfile.j2", "NNNN-short-title.md"}  # the second is what a site may have of its own
+# What a site may have of its own, and files that a reader is to make.
+EXAMPLES = {"main.py", "docker/Dockerfile.j2", "NNNN-short-title.md", "tests/test_doctor.py"}
 
 
 def _anchors(page: Page) -> Iterator[str]:

@@ -1,0 +1,14 @@
+"""The tables that are made from the code are what the code says now."""
+
+from __future__ import annotations
+
+import pytest
+from cogapp import Cog
+
+from tests.docs.pages import ROOT
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_tables_are_up_to_date(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Cog().main(["cog", "--check", "--diff", str(ROOT / page)])
+    assert outcome == 0, f"run: make docs\n{capsys.readouterr().out}"

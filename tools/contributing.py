@@ -1,0 +1,32 @@
+"""The tables of CONTRIBUTING.md, made from the tests: markers and long proofs. `make docs` writes them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.support.proofs import PROOFS
+from tools.architecture import table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def markers() -> str:
+    """Every marker and what it means."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    parts = (marker.partition(": ") for marker in project["tool"]["pytest"]["ini_options"]["markers"])
+    return table(("marker", "a test with it"), [(f"`{name}`", meaning) for name, _, meaning in parts])
+
+
+def proofs() -> str:
+    """Every long proof, what the usual run does of it, and what it depends on."""
+    rows = [
+        (name, proof.full, proof.usual or "nothing", ", ".join(f"`{path}`" for path in proof.inputs))
+        for name, proof in PROOFS.items()
+    ]
+    return table(("proof", "in full", "in `make test`", "inputs"), rows)
