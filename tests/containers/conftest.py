@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from core.engine import connect
 from core.presets.model import Preset
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.ports import HeldPort
 
 NAME = "plain"
 FOREVER = ["sh", "-c", "echo started; exec sleep 1000"]
@@ -26,11 +26,11 @@ def preset(**run: Any) -> Preset:
     )
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port of this machine that nobody listens on, and that no other test is given."""
+    with HeldPort() as held:
+        yield held.number
 
 
 @pytest.fixture

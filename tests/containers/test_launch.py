@@ -22,7 +22,7 @@ from core.engine import EngineError
 from core.errors import InputError
 from core.findings import Level
 from core.site import Site
-from tests.containers.conftest import NAME, free_port, preset
+from tests.containers.conftest import NAME, preset
 from tests.support import until
 from tests.support.engine import BASE_IMAGE, TestEngine
 
@@ -33,12 +33,11 @@ def codes(site: Site, **run: object) -> list[str]:
     return [finding.code for finding in preflight(site, NAME, preset(**run))]
 
 
-def test_container_gets_all_run_settings(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+def test_container_gets_all_run_settings(engine_site: Site, client: docker.DockerClient, image: str, port: int) -> None:
     (engine_site.root / "data").mkdir()
     (engine_site.root / "site.env").write_text("# ours\nFROM_FILE=two words\nHIDDEN=no\n")
-    web, sound = free_port(), free_port()
     chosen = preset(
-        ports=[f"127.0.0.1:{web}:8600", f"127.0.0.1:{sound}:5000/udp"],
+        ports=[f"127.0.0.1:{port}:8600", f"127.0.0.1:{port}:5000/udp"],
         volumes=["./data:/data", "cache:/cache:ro"],
         environment={"HIDDEN": "yes"},
         env_files=["site.env"],
@@ -54,7 +53,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
     assert container.name == container_name(NAME) == "xaiva-plain"
     assert container.ours
     assert (container.preset, container.site) == (NAME, str(engine_site.root))
-    assert {str(port) for port in container.ports} == {f"127.0.0.1:{sound}->5000/udp", f"127.0.0.1:{web}->8600/tcp"}
+    assert {str(one) for one in container.ports} == {f"127.0.0.1:{port}->5000/udp", f"127.0.0.1:{port}->8600/tcp"}
     data = inspect(client, container.name)
     assert {"HIDDEN=yes", "FROM_FILE=two words"} <= set(data["Config"]["Env"])
     mounts = {mount["Destination"]: mount for mount in data["Mounts"]}
@@ -141,14 +140,13 @@ def test_missing_image(engine_site: Site, client: docker.DockerClient) -> None:
 
 
 def test_port_taken_by_a_container(
-    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int
 ) -> None:
-    taken = free_port()
-    engine.docker("run", "-d", "--name", "holder", "-p", f"127.0.0.1:{taken}:80", BASE_IMAGE, "sleep", "1000")
-    (finding,) = preflight(engine_site, NAME, preset(ports=[f"{taken}:8600"]))
+    engine.docker("run", "-d", "--name", "holder", "-p", f"127.0.0.1:{port}:80", BASE_IMAGE, "sleep", "1000")
+    (finding,) = preflight(engine_site, NAME, preset(ports=[f"{port}:8600"]))
     assert (finding.code, finding.why) == ("port-taken", "it is taken by container holder")
-    assert codes(engine_site, ports=[f"127.0.0.2:{taken}:8600"]) == []  # another address of the machine
-    assert codes(engine_site, ports=[f"{taken}:8600/udp"]) == []
+    assert codes(engine_site, ports=[f"127.0.0.2:{port}:8600"]) == []  # another address of the machine
+    assert codes(engine_site, ports=[f"{port}:8600/udp"]) == []
 
 
 def test_port_taken_by_a_process(engine_site: Site, client: docker.DockerClient, image: str) -> None:
@@ -268,9 +266,9 @@ def test_cdi_devices_reach_the_engine(
 
 
 def test_stopped_container_is_replaced_only_when_asked(
-    engine_site: Site, client: docker.DockerClient, image: str
+    engine_site: Site, client: docker.DockerClient, image: str, port: int
 ) -> None:
-    ports = [f"127.0.0.1:{free_port()}:80"]
+    ports = [f"127.0.0.1:{port}:80"]
     first = launch(engine_site, NAME, preset(ports=ports))
     assert codes(engine_site, ports=ports) == ["already-running"]
     with pytest.raises(LaunchError, match="running already"):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +27,7 @@ from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, Camera
 from core.service_client import ServiceClient
 from tests.support import require, rtsp
 from tests.support import until as until
+from tests.support.ports import HeldPort
 
 UTC = ZoneInfo("UTC")
 QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
@@ -36,18 +36,23 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class ServiceProcess:
-    """`xaiva-inference serve` on a free port."""
+    """`xaiva-inference serve` on a port of its own. `command` is how it is called, `folder` where."""
 
-    def __init__(self, data: Path, *arguments: str, **env: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+    def __init__(
+        self,
+        data: Path,
+        *arguments: str,
+        command: Sequence[str] = ("-m", "core.inference"),
+        folder: Path = ROOT,
+        **env: str,
+    ) -> None:
+        self._held = HeldPort()
+        self.port = self._held.number
         self.log = data.parent / f"service-{self.port}.log"
-        command = [sys.executable, "-m", "core.inference", "serve", "--port", str(self.port), "--data", str(data)]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments],
-                cwd=ROOT,
+                [sys.executable, *command, "serve", "--port", str(self.port), "--data", str(data), *arguments],
+                cwd=folder,
                 env={**os.environ, "XAIVA_SERVICE_TOKEN": TOKEN, **env},
                 stdout=log,
                 stderr=log,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import socket
 import stat
 import subprocess
@@ -21,8 +20,8 @@ from core.inference.given import parse_cameras
 from core.inference.schemas import CameraRequest, CameraState
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site
-from tests.inference.conftest import ROOT, TOKEN, ServiceProcess, until
-from tests.support import rtsp
+from tests.inference.conftest import ROOT, TOKEN, ServiceProcess
+from tests.support import rtsp, until
 from tests.support.disks import fill, small_disk
 
 pytestmark = pytest.mark.camera
@@ -135,16 +134,8 @@ def test_a_taken_port_is_told(serve: Serve, tmp_path: Path) -> None:
 def test_reload_starts_again_when_code_changes(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "own.py").write_text("VALUE = 1\n")
-    service = ServiceProcess.__new__(ServiceProcess)
-    other = ServiceProcess(tmp_path / "data")
-    other.process.kill()
-    other.process.wait()
-    service.port, service.log, service.client = other.port, tmp_path / "reload.log", other.client
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.inference.__main__ import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "serve", "--reload", "--port", str(service.port), "--data", str(tmp_path)]
-    with open(service.log, "wb") as log:
-        env = {**os.environ, "XAIVA_SERVICE_TOKEN": TOKEN}
-        service.process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
+    service = ServiceProcess(tmp_path / "data", "--reload", command=("-c", code), folder=tmp_path)
     try:
         service.ready()
         first = service.client.status().started

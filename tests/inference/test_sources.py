@@ -15,9 +15,10 @@ from core.inference.cameras.address import SourceKind, parse
 from core.inference.cameras.failures import Cause, classify
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
-from tests.inference.conftest import Add, until
-from tests.support import require, rtsp
-from tests.support.streams import Proxy, Sender, certificate, free_port
+from tests.inference.conftest import Add
+from tests.support import require, rtsp, until
+from tests.support.ports import HeldPort
+from tests.support.streams import Proxy, Sender, certificate
 
 pytestmark = pytest.mark.camera
 
@@ -29,26 +30,33 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2)
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port of the test's own."""
+    with HeldPort() as held:
+        yield held.number
+
+
 def live(status: CameraStatus) -> bool:
     return status.state is CameraState.LIVE and status.frames > 5
 
 
-def test_mpeg_ts_over_http(clip: Path, add: Add) -> None:
-    url = f"http://127.0.0.1:{free_port()}/cam.ts"
+def test_mpeg_ts_over_http(clip: Path, add: Add, port: int) -> None:
+    url = f"http://127.0.0.1:{port}/cam.ts"
     with Sender(clip, url, listen=True):
         status = until(add(url), live)
     assert (status.width, status.height, status.codec) == (640, 360, "h264")
 
 
-def test_mpeg_ts_over_https_with_a_certificate_of_the_cameras_own(clip: Path, add: Add, tmp_path: Path) -> None:
-    port = free_port()
+def test_mpeg_ts_over_https_with_a_certificate_of_the_cameras_own(
+    clip: Path, add: Add, tmp_path: Path, port: int
+) -> None:
     with Sender(clip, f"http://127.0.0.1:{port}/cam.ts", listen=True), Proxy(port, certificate(tmp_path)) as tls:
         until(add(f"https://127.0.0.1:{tls.port}/cam.ts"), live)
 
 
 @pytest.mark.parametrize("way", ["tcp", "udp"])
-def test_bare_mpeg_ts(clip: Path, add: Add, way: str) -> None:
-    port = free_port(socket.SOCK_DGRAM if way == "udp" else socket.SOCK_STREAM)
+def test_bare_mpeg_ts(clip: Path, add: Add, way: str, port: int) -> None:
     target = f"tcp://127.0.0.1:{port}?listen=1" if way == "tcp" else f"udp://127.0.0.1:{port}?pkt_size=1316"
     with Sender(clip, target):
         until(add(f"{way}://127.0.0.1:{port}", timeout=2), live)
@@ -86,8 +94,8 @@ def test_another_codec_in_mid_stream(tmp_path: Path, add: Add) -> None:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def test_udp_without_a_sender_is_a_timeout(add: Add) -> None:
-    status = until(add(f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", timeout=1), lambda one: bool(one.cause))
+def test_udp_without_a_sender_is_a_timeout(add: Add, port: int) -> None:
+    status = until(add(f"udp://127.0.0.1:{port}", timeout=1), lambda one: bool(one.cause))
     assert status.cause == "timeout"
 
 

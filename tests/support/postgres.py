@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,39 +18,40 @@ import psutil
 import psycopg
 
 from tests.support import require
+from tests.support.ports import HeldPort
 
 START_SECONDS = 30
 
 
 class Postgres:
-    """A server on a port of the loopback. `password` is its superuser's."""
+    """A server on a port of the loopback, which it keeps over stop and start. `password` is its superuser's."""
 
     password = "not-to-be-shown"
 
     def __init__(self, binaries: Path, folder: Path, port: int) -> None:
         self._binaries = binaries
-        self.folder = folder
-        self.port = port
+        self._folder = folder
+        self._port = port
         self._process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
         """Make the cluster."""
-        pwfile = self.folder / "pw"
+        pwfile = self._folder / "pw"
         pwfile.write_text(self.password)
-        arguments = ["-D", str(self.folder / "data"), "-U", "xaiva", "--auth=scram-sha-256", f"--pwfile={pwfile}"]
+        arguments = ["-D", str(self._folder / "data"), "-U", "xaiva", "--auth=scram-sha-256", f"--pwfile={pwfile}"]
         command = [str(self._binaries / "initdb"), *arguments, "--no-sync", "-E", "UTF8", "--locale=C"]
         if os.geteuid() == 0:
             account = _account()
-            for path in (self.folder, pwfile):
+            for path in (self._folder, pwfile):
                 os.chown(path, account.pw_uid, account.pw_gid)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **self._as_user())
 
     def start(self) -> None:
         """Start the server; returns when it answers."""
-        settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder}
+        settings = {"port": self._port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
         settings |= {"fsync": "off", "shared_buffers": "16MB", "max_connections": 60, "log_min_messages": "fatal"}
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-        command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), *options]
+        command = [str(self._binaries / "postgres"), "-D", str(self._folder / "data"), *options]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **self._as_user()
         )
@@ -93,13 +93,13 @@ class Postgres:
         return self._url(name)
 
     def _url(self, name: str) -> str:
-        return f"postgresql://xaiva:{self.password}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://xaiva:{self.password}@127.0.0.1:{self._port}/{name}"
 
     def _as_user(self) -> dict[str, object]:
         if os.geteuid() != 0:
             return {}
         account = _account()
-        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": self.folder}
+        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": self._folder}
 
 
 @contextmanager
@@ -109,14 +109,15 @@ def postgres_server() -> Iterator[Postgres]:
     require(binaries, "PostgreSQL's server (package postgresql)")
     assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="xaiva-pg-"))
-    server = Postgres(binaries, folder, _free_port())
-    try:
-        server.create()
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with HeldPort() as held:
+        server = Postgres(binaries, folder, held.number)
+        try:
+            server.create()
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _binaries() -> Path | None:
@@ -130,9 +131,3 @@ def _account() -> pwd.struct_passwd:
         return pwd.getpwnam("postgres")
     except KeyError:
         return pwd.getpwnam("nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

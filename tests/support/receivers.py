@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import subprocess
 import threading
@@ -21,6 +20,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from tests.support import until as until
+from tests.support.ports import HeldPort
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ class MailReceiver:
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*tls)
-        settings: dict[str, Any] = {"hostname": "127.0.0.1", "port": _free_port()}
+        self._held = HeldPort()
+        self.port = self._held.number
+        settings: dict[str, Any] = {"hostname": "127.0.0.1", "port": self.port}
         if login:
             settings |= {"authenticator": self._authenticate, "auth_required": True}
             settings["auth_require_tls"] = tls is not None
@@ -144,7 +146,6 @@ class MailReceiver:
         elif context is not None:
             settings["tls_context"] = context
         self._controller = Controller(self, **settings)
-        self.port = int(settings["port"])
 
     def __enter__(self) -> MailReceiver:
         self._controller.start()
@@ -154,6 +155,7 @@ class MailReceiver:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._controller.stop()
+        self._held.close()
 
     def wait(self, count: int) -> list[Message]:
         """The mails, once there are so many."""
@@ -184,9 +186,3 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
     subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     return certificate, key
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

@@ -18,7 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.ports import HeldPort
+
 SYSTEM_PYTHON = "/usr/bin/python3"
+LOOPBACK = "127.0.0.1"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 PROBE = """
 import gi
@@ -97,10 +100,12 @@ class RtspServer:
         *,
         user: str = "",
         password: str = "",
-        address: str = "127.0.0.1",
+        address: str = LOOPBACK,
         prefix: Sequence[str] = (),
     ) -> None:
-        self._options: dict[str, Any] = {"port": 0, "user": user, "password": password, "address": address}
+        self._held = HeldPort() if address == LOOPBACK else None  # elsewhere the server takes a free one
+        port = self._held.number if self._held else 0
+        self._options: dict[str, Any] = {"port": port, "user": user, "password": password, "address": address}
         self._prefix = prefix  # starts the server elsewhere: in another network namespace
         self._options["mounts"] = {name: asdict(mount) for name, mount in mounts.items()}
         self._process: subprocess.Popen[str] | None = None
@@ -113,10 +118,12 @@ class RtspServer:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        if self._held is not None:
+            self._held.close()
 
     @property
     def port(self) -> int:
-        """The TCP port; 0 before the first start."""
+        """The TCP port."""
         return int(self._options["port"])
 
     def url(self, mount: str, credentials: str = "") -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import require, until
+from tests.support.ports import HeldPort
 
 _SERVER = Path("/usr/sbin/sshd")
 
@@ -23,28 +23,26 @@ def serve_ssh(folder: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    Path("/run/sshd").mkdir(exist_ok=True)
-    (folder / "server").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
-        f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n"
-        f"PasswordAuthentication no\nSetEnv PATH={os.environ['PATH']}\n"
-    )
-    (folder / "client").write_text(
-        f"Host here\n HostName 127.0.0.1\n Port {port}\n User root\n"
-        f"Host *\n IdentityFile {folder}/user\n IdentitiesOnly yes\n BatchMode yes\n LogLevel ERROR\n"
-        f" StrictHostKeyChecking no\n UserKnownHostsFile {folder}/known\n"
-    )
-    log = folder / "log"
-    with log.open("w") as written:
-        server = subprocess.Popen(
-            [_SERVER, "-D", "-e", "-f", folder / "server"], stderr=written, start_new_session=True
+    with HeldPort() as held:
+        Path("/run/sshd").mkdir(exist_ok=True)
+        (folder / "server").write_text(
+            f'Port {held.number}\nListenAddress 127.0.0.1\nHostKey "{folder}/host"\nPidFile "{folder}/pid"\n'
+            f'AuthorizedKeysFile "{folder}/user.pub"\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n'
+            f"PasswordAuthentication no\nSetEnv PATH={os.environ['PATH']}\n"
         )
-    try:
-        until(lambda: "listening" in log.read_text())
-        yield folder / "client"
-    finally:
-        server.terminate()
-        server.wait()
+        (folder / "client").write_text(
+            f"Host here\n HostName 127.0.0.1\n Port {held.number}\n User root\n"
+            f'Host *\n IdentityFile "{folder}/user"\n IdentitiesOnly yes\n BatchMode yes\n LogLevel ERROR\n'
+            f' StrictHostKeyChecking no\n UserKnownHostsFile "{folder}/known"\n'
+        )
+        log = folder / "log"
+        with log.open("w") as written:
+            server = subprocess.Popen(
+                [_SERVER, "-D", "-e", "-f", folder / "server"], stderr=written, start_new_session=True
+            )
+        try:
+            until(lambda: "listening" in log.read_text())
+            yield folder / "client"
+        finally:
+            server.terminate()
+            server.wait()

@@ -10,13 +10,6 @@ from pathlib import Path
 from types import TracebackType
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of this machine that nobody uses now."""
-    with socket.socket(type=kind) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 class Sender:
     """ffmpeg that sends a clip again and again as MPEG-TS at its own speed: to `url`, or to the one who connects."""
 
