@@ -201,7 +201,8 @@ def test_nobody_else_reads_the_file(tmp_path: Path) -> None:
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
-    table = Path("/proc/self/mountinfo").read_text() + f"99 1 0:99 / {tmp_path} rw - nfs4 server:/export rw\n"
+    place = str(tmp_path).replace(" ", r"\040")  # as the kernel writes it
+    table = Path("/proc/self/mountinfo").read_text() + f"99 1 0:99 / {place} rw - nfs4 server:/export rw\n"
     monkeypatch.setattr(mounts, "_mounts", lambda: table)
     with pytest.raises(DatabaseError, match=r"network file system \(nfs4\)") as caught:
         Database(f"sqlite:///{tmp_path / 'xaiva.db'}")

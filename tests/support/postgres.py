@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -108,7 +109,7 @@ def postgres_server() -> Iterator[Postgres]:
     binaries = _binaries()
     require(binaries, "PostgreSQL's server (package postgresql)")
     assert binaries is not None
-    folder = Path(tempfile.mkdtemp(prefix="xaiva-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="xaiva-pg-", dir=_reachable()))
     with HeldPort() as held:
         server = Postgres(binaries, folder, held.number)
         try:
@@ -131,3 +132,13 @@ def _account() -> pwd.struct_passwd:
         return pwd.getpwnam("postgres")
     except KeyError:
         return pwd.getpwnam("nobody")
+
+
+def _reachable() -> Path:
+    """A folder for temporary files that the server's user can reach: TMPDIR may be closed to everybody else."""
+    folders = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/dev/shm")]
+    if os.geteuid() != 0:
+        return folders[0]
+    open_ones = [one for one in folders if all(part.stat().st_mode & stat.S_IXOTH for part in (one, *one.parents))]
+    require(open_ones, "a folder for temporary files that PostgreSQL's user can reach")
+    return open_ones[0]
