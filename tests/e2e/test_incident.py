@@ -20,8 +20,8 @@ from core.inference.schemas import (
     RuleRequest,
 )
 from tests.analyser.servers import verdict
-from tests.inference.conftest import ServiceProcess, serve, until
-from tests.support import require, rtsp
+from tests.inference.conftest import ServiceProcess, serve
+from tests.support import require, rtsp, until
 from tests.support.receivers import HttpReceiver
 
 pytestmark = [pytest.mark.camera]

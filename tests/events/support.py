@@ -1,17 +1,15 @@
-"""Events to log, and waiting for what must come."""
+"""Events to log."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
 from datetime import datetime, timezone
 
 from core.inference.events.ids import new_id
 from core.inference.schemas import Event, Priority
 
 DAY = 86400.0  # seconds
-PATIENCE = 30.0  # seconds after which what did not come never will
 
 
 def an_event(event: str = "", camera: str = "gate", **fields: object) -> Event:
@@ -30,11 +28,3 @@ def id_of(age_days: float) -> str:
     """An id as it was made so long ago."""
     made = int((time.time() - age_days * DAY) * 1000)
     return str(uuid.UUID(int=made << 80 | uuid.UUID(new_id()).int & (1 << 80) - 1))
-
-
-def until(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Return once the condition holds; fail when it never does."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)  # how often is looked

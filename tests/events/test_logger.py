@@ -27,7 +27,8 @@ from core.inference.events.records import Record, encoded
 from core.inference.events.spool import Spool, SpoolError
 from core.inference.events.store import EventStore
 from core.inference.schemas import ActionResult, Analysis, AnalysisState, Clip, Event, Fact, Priority
-from tests.events.support import PATIENCE, an_event, until, urgent
+from tests.events.support import an_event, urgent
+from tests.support import PATIENCE, until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 

@@ -29,7 +29,8 @@ from core.inference.events.retention import Retention
 from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import Clip
 from core.inference.settings import ServiceSettings
-from tests.events.support import an_event, id_of, until
+from tests.events.support import an_event, id_of
+from tests.support import until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 

@@ -15,7 +15,8 @@ from core.inference.events.ids import new_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.store import EventStore
 from core.inference.schemas import Analysis, Event, EventQuery, Priority
-from tests.events.support import PATIENCE, an_event
+from tests.events.support import an_event
+from tests.support import PATIENCE
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 

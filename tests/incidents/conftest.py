@@ -27,7 +27,7 @@ from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import CameraRequest, Event, Fact
 from core.inference.settings import ServiceSettings
 from tests.resources.parts import Costs
-from tests.support.receivers import until
+from tests.support import until
 
 JPEG = b"\xff\xd8 a picture"
 PERSON = Fact(label="person", score=0.9, box=(0.1, 0.1, 0.2, 0.5))

@@ -27,9 +27,10 @@ from core.inference.schemas import (
 )
 from tests.analyser.servers import chat, verdict
 from tests.incidents.conftest import JPEG, PERSON, Run
+from tests.support import until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
-from tests.support.receivers import Answer, HttpReceiver, Received, until
+from tests.support.receivers import Answer, HttpReceiver, Received
 
 Make = Callable[..., Run]
 

@@ -25,8 +25,8 @@ from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from core.service_client import ServiceClient
-from tests.support import require, rtsp
-from tests.support import until as until
+from tests.resources.parts import Costs
+from tests.support import require, rtsp, until
 from tests.support.ports import HeldPort
 
 UTC = ZoneInfo("UTC")
@@ -107,16 +107,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
         one.process.wait()
 
 
-class NoCosts:
-    """Nothing was ever measured."""
-
-    def get(self, key: str, device: str) -> int | None:
-        return None
-
-    def put(self, key: str, device: str, cost: int) -> None:
-        pass
-
-
 @dataclass
 class Witness:
     """An observer that remembers everything it is told; events are "on disk" at once."""
@@ -146,7 +136,7 @@ class Witness:
 @pytest.fixture
 def pool() -> Iterator[ResourcePool]:
     """Models in this machine's memory."""
-    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())) as running:
+    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as running:
         yield running
 
 

@@ -22,8 +22,8 @@ from core.inference.models.motion import MotionDetector
 from core.inference.models.scorer import Scorer
 from core.inference.resources.pool import ModelSpec, NoRoom, ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, Detection
-from tests.inference.conftest import QUICK, UTC, Witness, until
-from tests.support import require, rtsp
+from tests.inference.conftest import QUICK, UTC, Witness
+from tests.support import require, rtsp, until
 
 
 @dataclass

@@ -17,8 +17,8 @@ from core.inference.cameras.manager import CameraExists, MultiCameraManager, Too
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.source import CameraSource
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, UTC, Add, Witness, until
-from tests.support import require, rtsp
+from tests.inference.conftest import QUICK, UTC, Add, Witness
+from tests.support import require, rtsp, until
 
 pytestmark = pytest.mark.camera
 

@@ -19,8 +19,8 @@ from av.packet import Packet
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.ring import PacketRing
 from core.inference.events.clips import ClipWriter, Footage, VideoPacket, footage_of
-from tests.inference.conftest import ROOT, until
-from tests.support import require, rtsp
+from tests.inference.conftest import ROOT
+from tests.support import require, rtsp, until
 from tests.support.disks import read_only, small_disk
 
 pytestmark = pytest.mark.camera
@@ -110,8 +110,9 @@ from core.inference.models.motion import MotionDetector
 from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import CameraRequest
-from tests.inference.conftest import UTC, NoCosts, Witness
-pool = ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())
+from tests.inference.conftest import UTC, Witness
+from tests.resources.parts import Costs
+pool = ResourcePool(Budget(HostMemory(0), 0), costs=Costs())
 spec = ModelSpec(MotionDetector, 0)
 manager = MultiCameraManager(Witness(Path(sys.argv[1])), lambda _: pool.lease("motion", spec), zone=UTC)
 manager.start()

@@ -16,8 +16,8 @@ from core.inference.cameras.pipeline import Look
 from core.inference.cameras.scene import Scene, inside
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState, Detection
-from tests.inference.conftest import Add, Witness, until
-from tests.support import rtsp
+from tests.inference.conftest import Add, Witness
+from tests.support import rtsp, until
 
 STEP = 0.25  # seconds between two scores
 

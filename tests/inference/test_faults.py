@@ -19,8 +19,8 @@ from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.source import CameraSource
 from core.inference.schemas import AlertKind, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, Add, Witness, until
-from tests.support import require, rtsp
+from tests.inference.conftest import QUICK, Add, Witness
+from tests.support import require, rtsp, until
 from tests.support.streams import Proxy
 
 pytestmark = pytest.mark.camera

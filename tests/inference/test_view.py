@@ -14,8 +14,8 @@ from core.inference.cameras.picture import convert
 from core.inference.cameras.view import HEIGHT, WIDTH, ViewTimes, ViewWatch
 from core.inference.models.detector import Picture
 from core.inference.schemas import AlertKind, CameraRequest
-from tests.inference.conftest import QUICK, UTC, Lease, Witness, until
-from tests.support import require, rtsp, street
+from tests.inference.conftest import QUICK, UTC, Lease, Witness
+from tests.support import require, rtsp, street, until
 
 Rgb = NDArray[np.uint8]
 STEP = 0.5

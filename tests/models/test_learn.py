@@ -17,8 +17,8 @@ from core.inference.models import catalogue
 from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, Detection
 from core.inference.settings import ServiceSettings
-from tests.inference.conftest import QUICK, UTC, Witness, until
-from tests.support import require, rtsp
+from tests.inference.conftest import QUICK, UTC, Witness
+from tests.support import require, rtsp, until
 
 SHORT = 0.1  # minutes: some 60 pictures at ten a second, three times what is needed
 

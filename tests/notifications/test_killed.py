@@ -12,7 +12,8 @@ from core.inference.database.engine import Database
 from core.inference.notifications.outbox import Outbox
 from core.inference.notifications.rules import RuleStore
 from tests.notifications.conftest import event, rule, webhook
-from tests.support.receivers import Answer, HttpReceiver, Received, until
+from tests.support import until
+from tests.support.receivers import Answer, HttpReceiver, Received
 
 # Forks a sender for each line it reads, says its process id, and waits for its end.
 _SENDERS = """

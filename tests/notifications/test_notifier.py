@@ -20,8 +20,9 @@ from core.inference.notifications.rules import RuleStore
 from core.inference.schemas import Delivery, Priority, Rule, RuleRequest, Window
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, rule, webhook
+from tests.support import until
 from tests.support.postgres import Postgres
-from tests.support.receivers import Answer, HttpReceiver, MailReceiver, Received, until
+from tests.support.receivers import Answer, HttpReceiver, MailReceiver, Received
 
 Start = Callable[..., Notifier]
 

@@ -19,7 +19,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from tests.support import until as until
+from tests.support import until
 from tests.support.ports import HeldPort
 
 
