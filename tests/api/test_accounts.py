@@ -33,6 +33,7 @@ from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
 from core.inference.schemas import Login, Role, Tokens, UserRequest, UserUpdate
 from tests.api.conftest import QUICK
+from tests.support import SQLITE_ALONE
 
 PASSWORD = SecretStr("correct horse battery")
 OTHER = SecretStr("another long password")
@@ -73,12 +74,14 @@ def test_a_login_speaks_for_its_user_and_the_service_token_for_the_service(accou
             accounts.caller(wrong)
 
 
+@SQLITE_ALONE
 def test_a_service_token_that_may_be_guessed_is_refused(accounts: Accounts, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shorter than 32 characters") as caught:
         Accounts(accounts._database, tmp_path, "hidden-word")
     assert "hidden-word" not in str(caught.value)
 
 
+@SQLITE_ALONE
 def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(accounts: Accounts) -> None:
     with accounts._database._writer:
         accounts.logout("made up")
@@ -86,6 +89,7 @@ def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(account
             accounts.refresh("made up")
 
 
+@SQLITE_ALONE
 def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Accounts) -> None:
     accounts.users.add(UserRequest(name="gone", password=PASSWORD))
     accounts.users.update("gone", UserUpdate(active=False))
@@ -139,6 +143,7 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
     hasher.close()
 
 
+@SQLITE_ALONE
 def test_a_password_hashed_at_another_cost_is_hashed_anew(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=128, parallelism=1))
     log_in(accounts)
@@ -180,6 +185,7 @@ def test_who_guesses_locks_out_nobody_else_behind_the_same_address_and_is_not_fo
     assert len(limiter._tries) == 2
 
 
+@SQLITE_ALONE
 def test_login_says_when_to_try_again(accounts: Accounts) -> None:
     for _ in range(PAIR.tries):
         with pytest.raises(Unauthorised):
@@ -189,6 +195,7 @@ def test_login_says_when_to_try_again(accounts: Accounts) -> None:
     log_in(accounts)
 
 
+@SQLITE_ALONE
 def test_a_refresh_token_used_twice_ends_the_login(accounts: Accounts) -> None:
     first = log_in(accounts)
     other_login = log_in(accounts)
@@ -247,6 +254,7 @@ def test_a_changed_role_counts_at_once(accounts: Accounts) -> None:
     assert accounts.caller(tokens.access).access is None
 
 
+@SQLITE_ALONE
 def test_forged_and_old_access_tokens_are_refused(accounts: Accounts, tmp_path: Path) -> None:
     access = log_in(accounts).access
     claims = jwt.decode(access, options={"verify_signature": False})
@@ -332,10 +340,9 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
         secret_of(elsewhere)
 
 
+@SQLITE_ALONE
 def test_the_database_holds_no_password_and_no_token(accounts: Accounts, tmp_path: Path) -> None:
     tokens = log_in(accounts)
-    if not (tmp_path / "xaiva.db").exists():
-        return
     held = b"".join(path.read_bytes() for path in tmp_path.glob("xaiva.db*"))
     assert b"$argon2id$" in held
     for secret in (PASSWORD.get_secret_value(), tokens.refresh, tokens.access):

@@ -30,7 +30,7 @@ from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import Clip
 from core.inference.settings import ServiceSettings
 from tests.events.support import an_event, id_of
-from tests.support import until
+from tests.support import SQLITE_ALONE, until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 
@@ -95,6 +95,7 @@ def test_old_clips_go_and_their_events_say_so(
     assert row(database, stray) is None
 
 
+@SQLITE_ALONE
 def test_the_oldest_go_while_there_is_too_much(
     database: Database, media: MediaStore, keep: Keep, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_the_oldest_go_while_there_is_too_much(
     assert gone.clip_why == "removed to make room"
 
 
+@SQLITE_ALONE
 def test_protected_ones_go_last(
     database: Database, media: MediaStore, keep: Keep, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -120,6 +122,7 @@ def test_protected_ones_go_last(
     assert "nothing but protected events was left" in caplog.text
 
 
+@SQLITE_ALONE
 def test_what_is_still_written_stays(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     fresh = keep(0, MEGA, fresh=True)
     keep(1, MEGA)
@@ -213,6 +216,7 @@ def test_old_events_go_and_their_statistics_stay(
     assert statistics.days(today - timedelta(days=40), today, None) == before
 
 
+@SQLITE_ALONE
 def test_a_day_of_which_nothing_goes_is_not_kept(
     database: Database, media: MediaStore, keep: Keep, tmp_path: Path
 ) -> None:
@@ -243,6 +247,7 @@ def test_a_database_that_is_locked_loses_no_clip_that_it_still_names(
     database.close()
 
 
+@SQLITE_ALONE
 def test_it_runs_by_itself(
     database: Database, media: MediaStore, keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +261,7 @@ def test_it_runs_by_itself(
     retention.stop()
 
 
+@SQLITE_ALONE
 def test_a_folder_that_goes_while_it_is_read_is_left_out(media: MediaStore, keep: Keep) -> None:
     older, newer = keep(5), keep(4)
     files = media.files()
@@ -264,6 +270,7 @@ def test_a_folder_that_goes_while_it_is_read_is_left_out(media: MediaStore, keep
     assert {file.event for file in files} == {older}
 
 
+@SQLITE_ALONE
 def test_leftovers_of_a_kill_go(database: Database, media: MediaStore, keep: Keep, tmp_path: Path) -> None:
     event = keep(1)
     folder = media.clip_path(event).parent

@@ -19,6 +19,7 @@ from core.inference.events.records import of_event
 from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import DayStatistics, Event, Priority
 from tests.events.support import an_event
+from tests.support import SQLITE_ALONE
 
 BERLIN = "Europe/Berlin"
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # 02:00 becomes 03:00; 03:00 becomes 02:00
@@ -33,8 +34,8 @@ def at(moment: datetime, **fields: object) -> Event:
     return an_event(**{"started": moment, "decided": moment, **fields})  # type: ignore[arg-type]
 
 
-def every_minute(first: datetime, hours: float) -> list[Event]:
-    return [at(first + timedelta(minutes=n)) for n in range(int(hours * 60))]
+def every_five_minutes(first: datetime, hours: int) -> list[Event]:
+    return [at(first + timedelta(minutes=5 * n)) for n in range(hours * 12)]
 
 
 def one_day(database: Database, zone: str, day: date) -> DayStatistics:
@@ -42,16 +43,17 @@ def one_day(database: Database, zone: str, day: date) -> DayStatistics:
     return found
 
 
+@SQLITE_ALONE
 @pytest.mark.parametrize(("day", "hours"), [(SPRING, 23), (AUTUMN, 25), (date(2026, 7, 1), 24)])
 def test_a_day_has_the_hours_that_it_has(database: Database, day: date, hours: int) -> None:
-    """An event a minute, from long before the day to long after it: each hour has its 60, and none is lost."""
+    """An event every five minutes, from long before the day to long after it: each hour has its 12, none is lost."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(BERLIN)).astimezone(timezone.utc)
-    keep(database, *every_minute(midnight - timedelta(hours=3), hours + 6))
+    keep(database, *every_five_minutes(midnight - timedelta(hours=3), hours + 6))
     found = one_day(database, BERLIN, day)
-    assert found.by_hour == [60] * hours
-    assert found.events == 60 * hours
+    assert found.by_hour == [12] * hours
+    assert found.events == 12 * hours
     around = DailyStatistics(database, BERLIN).days(day - timedelta(days=1), day + timedelta(days=1), None).days
-    assert [one.events for one in around] == [180, 60 * hours, 180]
+    assert [one.events for one in around] == [36, 12 * hours, 36]
 
 
 def test_both_hours_that_the_clock_calls_two_are_told_apart(database: Database) -> None:
@@ -62,6 +64,7 @@ def test_both_hours_that_the_clock_calls_two_are_told_apart(database: Database) 
     assert one_day(database, BERLIN, AUTUMN).by_hour[2:5] == [1, 2, 0]
 
 
+@SQLITE_ALONE
 @pytest.mark.parametrize(
     ("zone", "day", "hours"),
     [
@@ -105,7 +108,7 @@ def test_what_is_said_of_a_day(database: Database) -> None:
 
 
 def test_a_kept_day_says_the_same_when_its_events_are_gone(database: Database) -> None:
-    events = every_minute(datetime(2026, 10, 24, 20, tzinfo=timezone.utc), 40)
+    events = every_five_minutes(datetime(2026, 10, 24, 20, tzinfo=timezone.utc), 40)
     keep(database, *events)
     statistics = DailyStatistics(database, BERLIN)
     before = statistics.days(date(2026, 10, 20), date(2026, 10, 30), None)

@@ -16,7 +16,7 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.store import EventStore
 from core.inference.schemas import Analysis, Event, EventQuery, Priority
 from tests.events.support import an_event
-from tests.support import PATIENCE
+from tests.support import PATIENCE, SQLITE_ALONE
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
@@ -159,12 +159,14 @@ def test_an_event_is_found_before_the_database_has_it(parts: Parts) -> None:
     late.stop()
 
 
+@SQLITE_ALONE
 @pytest.mark.parametrize("cursor", ["x", "bm90IGpzb24=", "WzEsMl0=", "é", "WyJ0aW1lLSIsICJ5ZXN0ZXJkYXkiLCAieCJd"])
 def test_what_is_no_cursor_is_bad_input(parts: Parts, cursor: str) -> None:
     with pytest.raises(InputError, match="Cursor"):
         parts.ids(cursor=cursor)
 
 
+@SQLITE_ALONE
 def test_a_cursor_of_another_order_is_bad_input(parts: Parts) -> None:
     parts.keep(at(0), at(1))
     following = parts.store.page(cameras=None, query=EventQuery(limit=1)).next

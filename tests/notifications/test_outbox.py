@@ -1,4 +1,4 @@
-"""What becomes one message and what becomes two, on both databases."""
+"""What becomes one message and what becomes two. Where SQL differs, on both databases."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ def test_the_first_goes_at_once_and_the_others_follow_as_one(either: Database) -
     assert message.event == later[-1]
 
 
-def test_after_the_window_an_event_goes_at_once_again(either: Database) -> None:
-    outbox = Outbox(either)
+def test_after_the_window_an_event_goes_at_once_again(database: Database) -> None:
+    outbox = Outbox(database)
     outbox.put(event(), [OPS])
     claim_all(outbox)
     past = datetime.now(timezone.utc) - timedelta(seconds=16)
-    either.write(lambda session: session.execute(update(OutboxRow).values(due=past, created=past)))
+    database.write(lambda session: session.execute(update(OutboxRow).values(due=past, created=past)))
     outbox.put(event(), [OPS])
     assert [round(due) for due in dues(outbox)] == [-16, 0]
 
 
-def test_other_cameras_types_rules_and_channels_are_other_messages(either: Database) -> None:
-    outbox = Outbox(either)
+def test_other_cameras_types_rules_and_channels_are_other_messages(database: Database) -> None:
+    outbox = Outbox(database)
     two = rule("two", webhook("http://127.0.0.1:1/hook"), mail("ops@example.org"))
     for one in (event("gate"), event("yard"), event("gate", "vehicle")):
         assert outbox.put(one, [OPS, two]) == 3
     assert dues(outbox) == [0] * 9
 
 
-def test_what_was_not_tried_yet_takes_in_what_comes(either: Database) -> None:
-    outbox = Outbox(either)
+def test_what_was_not_tried_yet_takes_in_what_comes(database: Database) -> None:
+    outbox = Outbox(database)
     for _ in range(40):
         outbox.put(event(), [OPS])
     (only,) = outbox.waiting()
@@ -75,8 +75,8 @@ def test_what_was_not_tried_yet_takes_in_what_comes(either: Database) -> None:
     assert message.count == 40
 
 
-def test_a_more_urgent_event_waits_for_nothing(either: Database) -> None:
-    outbox = Outbox(either)
+def test_a_more_urgent_event_waits_for_nothing(database: Database) -> None:
+    outbox = Outbox(database)
     outbox.put(event(), [OPS])
     claim_all(outbox)
     outbox.put(event(), [OPS])
@@ -103,8 +103,8 @@ def test_a_clock_that_was_set_back_makes_no_flood(either: Database) -> None:
     assert sorted(dues(outbox))[:-3] == [0, 15]
 
 
-def test_without_a_window_each_event_is_a_message(either: Database) -> None:
-    outbox = Outbox(either)
+def test_without_a_window_each_event_is_a_message(database: Database) -> None:
+    outbox = Outbox(database)
     for _ in range(3):
         outbox.put(event(), [AT_ONCE])
     assert dues(outbox) == [0, 0, 0]
@@ -118,8 +118,8 @@ def test_the_most_urgent_stands_first(either: Database) -> None:
     assert [message.event.priority.rank for message in messages if message] == [3, 2, 1, 0]
 
 
-def test_an_event_that_is_told_twice_counts_once(either: Database) -> None:
-    outbox = Outbox(either)
+def test_an_event_that_is_told_twice_counts_once(database: Database) -> None:
+    outbox = Outbox(database)
     one, other = event(), event()
     assert [outbox.put(each, [OPS]) for each in (one, other, one, other)] == [1, 1, 0, 0]
     claim_all(outbox)
