@@ -1,4 +1,4 @@
-"""200 kills at random instants under load, on each database: what was acknowledged is there afterwards, once."""
+"""Kills at random instants under load, on each database: what was acknowledged is there afterwards, once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from sqlalchemy import func, select
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
 from core.inference.events.logger import EventLogger
+from tests.support import ALL
 
-KILLS = 200
+KILLS = 200 if ALL else 100
 BUSIEST = 60  # lines that a victim may say before it is killed
 DELAY = 0.005  # seconds: the kill comes at any instant within them
 OPENING = 0.05  # seconds: every fourth victim is killed within them, whatever it does: while it opens or replays

@@ -1,28 +1,30 @@
 """A process that is killed while it logs events: `python -m tests.events.victim DATABASE_URL FOLDER`.
 
-Everything is imported once. For each line on stdin a child is forked, which logs from several threads until it is
-killed. Lines on stdout: `pid N`; `? ID` before an event is logged, `+ ID` once it is acknowledged; `= ID N` once the
-change of its `note` to N and of its `score` to N/1000 is acknowledged; `written` when the database has some of it;
+Everything is imported, and used once. For each line on stdin a child is forked, which logs from several threads until
+it is killed. Lines on stdout: `pid N`; `? ID` before an event is logged, `+ ID` once it is acknowledged; `= ID N` once
+the change of its `note` to N and of its `score` to N/1000 is acknowledged; `written` when the database has some of it;
 `dead` when the child was reaped.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from core.inference.database.engine import Database
 from core.inference.events import json_log, logger, spool
 from core.inference.events.logger import EventLogger
-from core.inference.schemas import Priority
+from core.inference.schemas import Event, Priority
 from tests.events.support import an_event
 
 THREADS = 4
 SEGMENT_BYTES = 8 << 10  # small, so that segments come and go between two kills
-JSON_LOG_BYTES, JSON_LOGS = 4 << 10, 500  # as many small ones as it takes
+JSON_LOG_BYTES, JSON_LOGS = 16 << 10, 200  # as many small ones as it takes
 PERIOD = 0.02  # so that many kills come while a batch is written
 
 
@@ -33,13 +35,16 @@ def _say(line: str) -> None:
 def _log(event_logger: EventLogger, seed: int) -> None:
     choice = random.Random(seed)
     while True:
-        event = an_event(priority=choice.choice(list(Priority)))
-        _say(f"? {event.id}")
-        event_logger.log(event)
-        _say(f"+ {event.id}")
-        for number in range(1, choice.randrange(1, 5)):
-            event_logger.update(event.id, note=str(number), score=number / 1000)
-            _say(f"= {event.id} {number}")
+        _log_one(event_logger, an_event(priority=choice.choice(list(Priority))), choice.randrange(4))
+
+
+def _log_one(event_logger: EventLogger, event: Event, changes: int) -> None:
+    _say(f"? {event.id}")
+    event_logger.log(event)
+    _say(f"+ {event.id}")
+    for number in range(1, changes + 1):
+        event_logger.update(event.id, note=str(number), score=number / 1000)
+        _say(f"= {event.id} {number}")
 
 
 def _live(url: str, folder: Path) -> None:
@@ -56,10 +61,20 @@ def _live(url: str, folder: Path) -> None:
         thread.join()
 
 
+def _warm_up(url: str, folder: Path) -> None:
+    """Log one event, so that what is made at its first use is made once, here, and not in every child."""
+    with closing(Database(url)) as database:
+        event_logger = EventLogger(database, folder.with_name("warm-up"), json_log=folder.with_name("events.jsonl"))
+        event_logger.start()
+        _log_one(event_logger, an_event(), 1)
+        event_logger.stop()
+
+
 def main() -> None:
     """Fork a child for each line of stdin."""
     url, folder = sys.argv[1], Path(sys.argv[2])
-    Database(url).close()  # imports the driver
+    _warm_up(url, folder)
+    gc.freeze()  # what a child's collector does not touch is not copied
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
