@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from core.operations.model import State
 from core.site import Site
 from tests.operations.support import KINDS, first_line, leftovers, until
 from tests.support import require
+from tests.support.pty_session import PtySession
 from tests.support.sshd import serve_ssh
 
 ROOT = os.fspath(Path(__file__).parents[2])
@@ -50,12 +50,10 @@ def _goes_on_to_its_end(ledger: Ledger, site: Site) -> None:
 
 @pytest.mark.terminal
 def test_the_terminal_goes_away(ledger: Ledger, site: Site) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, _command(site))
-    _read_until(terminal, b"waiting as")
-    os.close(terminal)  # the kernel hangs up the session of that terminal
-    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    with PtySession(_command(site)) as session:
+        session.wait_for("waiting as")
+        session.hang_up()
+        assert session.wait_end() == -signal.SIGHUP
     _goes_on_to_its_end(ledger, site)
 
 

@@ -24,6 +24,8 @@ from types import TracebackType
 import psutil
 import pyte
 
+from tests.support.signals import usual_signals
+
 KEYS = {
     "enter": "\r",
     "tab": "\t",
@@ -83,6 +85,7 @@ class PtySession:
                 environ.pop(name, None)
 
         def prepare() -> None:
+            usual_signals()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             before_exec()
 
@@ -181,6 +184,12 @@ class PtySession:
         raise AssertionError(f"not quiet for {seconds} s within {timeout} s")
 
     @property
+    def sent(self) -> bytes:
+        """Everything so far."""
+        with self._lock:
+            return b"".join(data for _, data in self.chunks)
+
+    @property
     def count(self) -> int:
         """Bytes received so far."""
         with self._lock:
@@ -190,9 +199,7 @@ class PtySession:
     def modes(self) -> set[int]:
         """The private modes that are on now (1049: the other screen, 25: the cursor is shown, 1000: mouse...)."""
         on = {25, 7}
-        with self._lock:
-            data = b"".join(chunk for _, chunk in self.chunks)
-        for numbers, what in _MODES.findall(data):
+        for numbers, what in _MODES.findall(self.sent):
             for number in map(int, numbers.split(b";")):
                 (on.add if what == b"h" else on.discard)(number)
         return on

@@ -55,12 +55,6 @@ class GraphicsTerminal(PtySession):
         self._stream.feed(_emulated(whole[: begun.start()] if begun else whole))
         return self.screen
 
-    @property
-    def sent(self) -> bytes:
-        """Everything so far."""
-        with self._lock:
-            return b"".join(data for _, data in self.chunks)
-
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
