@@ -17,9 +17,17 @@ from tests.support import require
 
 
 @pytest.fixture
-def ledger(site: Site) -> Iterator[Ledger]:
+def temporary(tmp_path: Path) -> Path:
+    """The folder for the temporary files of the ledger's operations."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def ledger(site: Site, temporary: Path) -> Iterator[Ledger]:
     """The ledger of an empty site."""
-    opened = Ledger(site, KINDS)
+    opened = Ledger(Site(site.root, site.settings, {**site.env, "TMPDIR": os.fspath(temporary)}), KINDS)
     yield opened
     for operation in opened.list(live_only=True):
         opened.cancel(operation.id)

@@ -8,14 +8,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import XaivaError
-from core.files import TEMPORARY_PREFIX
 from core.operations import processes, spawn
 from core.operations.database import connect, shared_connection
 from core.operations.ledger import Ledger
@@ -30,7 +28,9 @@ from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftover
     ("kind", "sign"),
     [("wait", "waiting"), ("stuck", "stuck"), ("deaf", "deaf"), ("nested", "child"), ("careless", "child")],
 )
-def test_cancel_ends_it_at_once_and_leaves_nothing(ledger: Ledger, site: Site, kind: str, sign: str) -> None:
+def test_cancel_ends_it_at_once_and_leaves_nothing(
+    ledger: Ledger, site: Site, temporary: Path, kind: str, sign: str
+) -> None:
     operation = ledger.start(kind, "thing")
     pid = int(first_line(ledger, operation, sign).split()[-1])
     operation = ledger.get(operation.id)
@@ -45,7 +45,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(ledger: Ledger, site: Site, k
     assert ended.failure.what == f"{kind} thing was cancelled"
     until(lambda: not processes_of(operation, site.root), "the end of the supervisor")
     assert leftovers(site.root) == []
-    assert not list(Path(tempfile.gettempdir()).glob(f"{TEMPORARY_PREFIX}operation-{operation.id}-*/*"))
+    assert list(temporary.iterdir()) == []
     assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
     if kind == "wait":
         assert (site.artifacts / "thing/layers/whole").read_text() == "whole"
