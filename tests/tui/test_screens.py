@@ -27,6 +27,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
 from tui.screens.message import TextDialog
+from tui.theme import CHOICES
 from tui.widgets.choice_list import ChoiceList
 
 SIZES = [(160, 45), (80, 24)]
@@ -337,11 +338,14 @@ async def test_a_broken_file_opens_in_the_editor_as_text(preset_site: Site) -> N
 async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
     app = XaivaApp(preset_site)
     async with app.run_test(size=(100, 30)) as pilot:
-        for _ in range(4):
-            await pilot.press("f2")
-            for name, (key, title) in SCREENS.items():
-                await opened(pilot, key, name)
+        for name, (key, title) in SCREENS.items():
+            await opened(pilot, key, name)
+            drawn = set()
+            for _ in CHOICES:
+                await pilot.press("f2")
                 await shows(pilot, title)
+                drawn.add(app.theme)
+            assert drawn == set(CHOICES)
 
 
 async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
