@@ -1,30 +1,31 @@
-"""Running the command line as a user would: a process of its own, with what it printed and its exit code."""
+"""Running the command line as a user would: in this process, and in one of its own where that is what is tested."""
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
+import logging
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import pytest
 
+from core.cli import main
 from core.site import Site
 
 PRESET = '{"base_image": "debian:bookworm-slim", "python_version": "3.11", "metadata": {"description": "For tests"}}\n'
+COLUMNS = "110"
 
 
-class Run:
-    """One finished command."""
+class Run(NamedTuple):
+    """What one command said."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code = done.returncode
-        self.out = done.stdout
-        self.err = done.stderr
+    code: int
+    out: str
+    err: str
 
     @property
     def document(self) -> Any:
@@ -36,38 +37,60 @@ Xaiva = Callable[..., Run]
 
 
 @pytest.fixture
-def xaiva(site: Site) -> Xaiva:
-    """`xaiva(*words, env={})` on an empty site with the preset `small`."""
+def small_site(site: Site) -> Site:
+    """An empty site with the preset `small`."""
     (site.presets / "small.json").write_text(PRESET)
+    return site
+
+
+@pytest.fixture
+def xaiva(small_site: Site, capfd: pytest.CaptureFixture[str]) -> Xaiva:
+    """`xaiva(*words, env={}, stdin="")` in this process: commands are many, and starting one takes half a second."""
+
+    def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
+        capfd.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {"COLUMNS": COLUMNS, **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["xaiva", *arguments(small_site, *words)])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+            # Where nobody has set up logging, as in the command's own process, warnings are printed.
+            patch.setattr(logging.root, "handlers", [*logging.root.handlers, logging.lastResort])
+            code = main()
+        return _said(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def xaiva_process(small_site: Site) -> Xaiva:
+    """The same in a process of its own."""
 
     def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Run:
         done = subprocess.run(
-            command(site, *words),
-            env={**os.environ, "COLUMNS": "110", **(env or {})},
+            command(small_site, *words),
+            env={**os.environ, "COLUMNS": COLUMNS, **(env or {})},
             input=stdin,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
-        assert "Traceback" not in done.stdout + done.stderr
-        return Run(done)
+        return _said(done.returncode, done.stdout, done.stderr)
 
     return run
 
 
-def command(site: Site, *words: str) -> list[str]:
+def _said(code: int, out: str, err: str) -> Run:
+    assert "Traceback" not in out + err
+    return Run(code, out, err)
+
+
+def arguments(site: Site, *words: str) -> list[str]:
     """The command line's words for a site."""
-    return [sys.executable, "-m", "core.cli", "--site", os.fspath(site.root), *words]
+    return ["--site", os.fspath(site.root), *words]
 
 
-@contextlib.contextmanager
-def interruptible(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that Ctrl-C reaches, also where the tests themselves run in the background, which ignores it."""
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+def command(site: Site, *words: str) -> list[str]:
+    """The words that start it as a process."""
+    return [sys.executable, "-m", "core.cli", *arguments(site, *words)]

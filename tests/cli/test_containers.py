@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from core import labels
 from core.site import Site
-from tests.cli.conftest import Run, Xaiva
+from tests.cli.conftest import Xaiva
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -19,19 +20,16 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def on_engine(xaiva: Xaiva, engine: TestEngine) -> Xaiva:
     """The command line, pointed at the test engine."""
-
-    def run(*words: str, **more: str) -> Run:
-        return xaiva(*words, env=engine.env, **more)
-
-    return run
+    return partial(xaiva, env=engine.env)
 
 
 @pytest.fixture
 def talker(engine: TestEngine) -> Iterator[str]:
-    """A container that says two lines and stays."""
+    """A container that says two lines, stays, and stops at once."""
     name = "cli-talker"
     say = "echo first; echo second >&2; exec sleep 600"
-    engine.docker("run", "-d", "--name", name, "--network", "none", BASE_IMAGE, "sh", "-c", say)
+    run = ("run", "-d", "--name", name, "--network", "none", "--stop-signal", "KILL")
+    engine.docker(*run, BASE_IMAGE, "sh", "-c", say)
     yield name
     engine.docker("rm", "-f", name, check=False)
 
@@ -47,8 +45,6 @@ def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> No
     assert on_engine("inspect", talker, "--json").document["container"]["Id"] == mine["id"]
     assert json.loads(on_engine("inspect", talker).out)["HostConfig"]["NetworkMode"] == "none"
     assert talker in on_engine("stats", "--json").document["stats"]
-    assert on_engine("exec", talker, "sh", "-c", "echo inside; exit 7").out == "inside\n"
-    assert on_engine("exec", talker, "sh", "-c", "exit 7").code == 7
     assert on_engine("stop", mine["id"][:12]).code == 0
     assert on_engine("restart", talker, "--json").document["container"]["state"] == "running"
     assert on_engine("rm", talker).code == 130
@@ -56,6 +52,11 @@ def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> No
     gone = on_engine("logs", talker)
     assert gone.code == 2
     assert "xaiva ps" in gone.err
+
+
+def test_exec_hands_on_its_streams_and_the_exit_code(xaiva_process: Xaiva, engine: TestEngine, talker: str) -> None:
+    inside = xaiva_process("exec", talker, "sh", "-c", "cat; exit 7", env=engine.env, stdin="through\n")
+    assert (inside.code, inside.out) == (7, "through\n")
 
 
 def test_launch_says_that_the_image_is_missing(on_engine: Xaiva) -> None:
@@ -74,7 +75,7 @@ def launched(engine: TestEngine, site: Site) -> Iterator[Callable[[list[str]], s
         run = {
             "command": ["sleep", "600"],
             "restart": "no",
-            "health_check": {"command": health_check, "interval": 0.2, "timeout": 5, "retries": 1},
+            "health_check": {"command": health_check, "interval": 0.2, "timeout": 5, "retries": 1, "start_period": 0},
         }
         text = {"base_image": BASE_IMAGE, "python_version": "3.11", "run": run}
         (site.presets / "small.json").write_text(json.dumps(text))

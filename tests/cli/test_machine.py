@@ -21,8 +21,8 @@ from tests.support.fake_nvml import FakeNvml
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
-def test_doctor_says_what_is_missing_and_ends_with_three(xaiva: Xaiva) -> None:
-    said = xaiva("doctor", env=NO_ENGINE)
+def test_doctor_says_what_is_missing_and_ends_with_three(xaiva: Xaiva, xaiva_process: Xaiva) -> None:
+    said = xaiva_process("doctor", env=NO_ENGINE)
     assert said.code == 3
     assert "/nowhere/docker.sock" in said.out
     assert "→" in said.out

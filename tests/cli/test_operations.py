@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,19 @@ import pytest
 from core.operations.ledger import Ledger
 from core.operations.model import State
 from core.site import Site
-from tests.cli.conftest import Xaiva, command, interruptible
-from tests.operations.support import KINDS, first_line, until
+from tests.cli.conftest import Xaiva, command
+from tests.operations.support import KINDS, first_line
+from tests.support.pty_session import PtySession
+from tests.support.signals import usual_signals
+
+
+@contextmanager
+def _process(words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, preexec_fn=usual_signals) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 @pytest.fixture
@@ -70,7 +82,7 @@ def test_cancel_and_retry(xaiva: Xaiva, ledger: Ledger, site: Site) -> None:
 
 def test_one_follows_what_another_started_and_leaves_it_running(ledger: Ledger, site: Site) -> None:
     operation = ledger.start("wait", "thing")
-    with interruptible(command(site, "ops", "follow", str(operation.id))) as child:
+    with _process(command(site, "ops", "follow", str(operation.id))) as child:
         assert child.stdout is not None
         while b"waiting" not in child.stdout.readline():
             pass
@@ -103,18 +115,18 @@ def test_a_lock_that_lacks_something_is_no_success(xaiva: Xaiva, site: Site) -> 
     assert asked.document["operation"]["result"]["state"] == "partial"
 
 
-def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, site: Site) -> None:
+def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, xaiva_process: Xaiva, site: Site) -> None:
     """The engine is not there: the load fails in words."""
     _broken_lock_is_enough(site)
     env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    said = xaiva("verify", "small", env=env)
+    said = xaiva_process("verify", "small", env=env)
     assert said.code == 3
     assert "error: " in said.err
     asked = xaiva("verify", "small", "--json", env=env)
     assert asked.code == 3
     assert asked.document["operation"]["state"] == "failed"
     assert asked.document["operation"]["failure"]["exit_code"] == 3
-    detached = xaiva("verify", "small", "--detach", "--json", env=env)
+    detached = xaiva_process("verify", "small", "--detach", "--json", env=env)
     assert detached.code == 0
     identifier = detached.document["operation"]["id"]
     assert Ledger(site).wait(identifier).state is State.FAILED
@@ -158,13 +170,11 @@ _FOLLOW_OWN = (
 
 
 def _own(site: Site, *words: str) -> list[str]:
-    import sys
-
     return [sys.executable, "-c", _FOLLOW_OWN, os.fspath(Path(__file__).parents[2]), os.fspath(site.root), *words]
 
 
 def test_ctrl_c_cancels_what_it_started(ledger: Ledger, site: Site) -> None:
-    with interruptible(_own(site)) as child:
+    with _process(_own(site)) as child:
         assert child.stdout is not None
         while b"waiting" not in child.stdout.readline():
             pass
@@ -175,25 +185,11 @@ def test_ctrl_c_cancels_what_it_started(ledger: Ledger, site: Site) -> None:
 
 @pytest.mark.terminal
 def test_bars_on_a_terminal_and_the_result_at_the_end(ledger: Ledger, site: Site) -> None:
-    words = _own(site)
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(words[0], words, {**os.environ, "TERM": "xterm-256color"})
-    seen, deadline = b"", time.monotonic() + 30
-    while b"Waiting" not in seen:
-        assert time.monotonic() < deadline, seen
-        seen += os.read(terminal, 4096)
-    until(lambda: ledger.list(live_only=True), "the start")
-    (site.root / "go").touch()
-    while True:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:  # the terminal's other end is closed
-            break
-        if not data:
-            break
-        seen += data
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert b"verify thing: done in" in seen
-    assert b"waiting as" not in seen  # lines stay in the log; the bars are what one sees
-    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l")  # the cursor is back
+    with PtySession(_own(site)) as session:
+        session.wait_for("Waiting")
+        (site.root / "go").touch()
+        assert session.wait_end() == 0
+        assert "verify thing: done in" in session.text
+        assert b"waiting as" not in session.sent  # lines stay in the log; the bars are what one sees
+        assert b"\x1b[?25l" in session.sent
+        assert 25 in session.modes  # the cursor is back

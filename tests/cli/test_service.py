@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from core.cli import app
 from core.site import Site
-from tests.cli.conftest import Xaiva
+from tests.cli.conftest import Run, Xaiva
 from tests.inference.conftest import TOKEN, ServiceProcess, running_service
 from tests.support import require, rtsp
 from tests.support.rtsp import Live, RtspServer
@@ -23,22 +20,6 @@ from tests.support.rtsp import Live, RtspServer
 pytestmark = pytest.mark.camera
 PASSWORD = "correct horse battery\n"
 PATIENCE = 40.0
-
-
-class Said(NamedTuple):
-    """What one command said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The one JSON document it printed."""
-        return json.loads(self.out)
-
-
-Here = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +38,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 @pytest.fixture
-def served(site: Site, service: ServiceProcess, monkeypatch: pytest.MonkeyPatch) -> Here:
+def served(xaiva: Xaiva, site: Site, service: ServiceProcess) -> Xaiva:
     """The command line on a site that has the service's token in its `.env`."""
     (site.root / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
     (site.root / ".env").write_text(f"XAIVA_SERVICE_TOKEN={TOKEN}\n")
-    return here(site, monkeypatch)
-
-
-def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Here:
-    """`xaiva` in this process: it is run so often that processes of its own would take a minute."""
-
-    def run(*words: str, stdin: str = "") -> Said:
-        out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = app.run(["--site", str(site.root), *words])
-        return Said(code, out.getvalue(), err.getvalue())
-
-    return run
+    return xaiva
 
 
 def until(ask: Callable[[], Any]) -> Any:
@@ -86,13 +54,13 @@ def until(ask: Callable[[], Any]) -> Any:
     return found
 
 
-def good(run: Said) -> Any:
+def good(run: Run) -> Any:
     """The document of a command that went well."""
     assert run.code == 0, run.out + run.err
     return run.document
 
 
-def test_a_cameras_life(served: Here, camera: str, tmp_path: Path) -> None:
+def test_a_cameras_life(served: Xaiva, camera: str, tmp_path: Path) -> None:
     tested = served("camera", "test", "hall", camera)
     assert tested.code == 0
     assert "640x360 h264" in tested.out
@@ -128,7 +96,7 @@ def test_a_cameras_life(served: Here, camera: str, tmp_path: Path) -> None:
     assert served("camera", "remove", "hall", "--yes").code == 2
 
 
-def test_an_event_is_found_looked_at_and_taken_home(served: Here, camera: str, tmp_path: Path) -> None:
+def test_an_event_is_found_looked_at_and_taken_home(served: Xaiva, camera: str, tmp_path: Path) -> None:
     words = ("--threshold", "0.02", "--minimum-seconds", "0", "--post-roll", "0", "--longest-clip", "2")
     good(served("camera", "add", "gate", camera, *words, "--json"))
     event = until(lambda: served("event", "list", "--camera", "gate", "--json").document["events"])[-1]
@@ -164,7 +132,7 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Here, camera: str, t
     assert served("event", "list", "--since", "soon").code == 2
 
 
-def test_the_service_tells_of_its_parts_and_models(served: Here) -> None:
+def test_the_service_tells_of_its_parts_and_models(served: Xaiva) -> None:
     good(served("camera", "add", "still", "/dev/null", "--json"))
     said = served("service")
     assert said.code == 0
@@ -175,7 +143,7 @@ def test_the_service_tells_of_its_parts_and_models(served: Here) -> None:
     good(served("camera", "remove", "still", "--yes", "--json"))
 
 
-def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Here, site: Site) -> None:
+def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Xaiva, site: Site) -> None:
     assert served("user", "add", "ana", stdin="short\n").code == 2
     assert served("user", "add", "ana").code == 2
     assert good(served("user", "add", "ana", "--camera", "gate", "--json", stdin=PASSWORD))["user"]["role"] == "viewer"
@@ -207,7 +175,7 @@ def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Here, site: S
     assert served("user", "list", "--json").document == {"users": []}
 
 
-def test_a_rule_is_added_tried_and_removed(served: Here) -> None:
+def test_a_rule_is_added_tried_and_removed(served: Xaiva) -> None:
     words = (
         "ops@example.org",
         "http://127.0.0.1:9/hook",
@@ -239,8 +207,7 @@ def test_a_rule_is_added_tried_and_removed(served: Here) -> None:
     assert served("rule", "list", "--json").document == {"rules": []}
 
 
-def test_without_a_service_every_command_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    xaiva = here(site, monkeypatch)
+def test_without_a_service_every_command_says_so(site: Site, xaiva: Xaiva) -> None:
     (site.root / "site.toml").write_text('[service]\nurl = "http://127.0.0.1:9"\n')
     for words in (("camera", "list"), ("event", "list"), ("user", "list"), ("rule", "list"), ("login", "ana")):
         said = xaiva(*words, "--json", stdin=PASSWORD)
@@ -248,7 +215,7 @@ def test_without_a_service_every_command_says_so(site: Site, monkeypatch: pytest
         assert said.document["error"]["why"] == "nothing answers there"
 
 
-def test_what_cannot_be_meant_is_refused_before_it_is_sent(served: Here, site: Site) -> None:
+def test_what_cannot_be_meant_is_refused_before_it_is_sent(served: Xaiva, site: Site) -> None:
     for words in (
         ("camera", "learn", "gate", "--minutes", "-5"),
         ("camera", "suspend", "gate", "--minutes", "nan"),

@@ -15,7 +15,7 @@ from click.shell_completion import BashComplete
 from core.cli import crash
 from core.cli.app import COMMANDS, root
 from core.site import Site
-from tests.cli.conftest import Xaiva
+from tests.cli.conftest import Xaiva, command
 
 HEAVY = {
     "docker",
@@ -119,21 +119,25 @@ def test_a_group_alone_says_what_it_knows(xaiva: Xaiva) -> None:
 
 
 def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "core.cli", "--site", str(site.root / "none"), "ops", "list"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "there is no such folder" in done.stderr
+    site.root.rename(site.root.with_name("moved"))
+    done = xaiva("ops", "list")
+    assert done.code == 2
+    assert "there is no such folder" in done.err
 
 
-def test_what_a_terminal_cannot_show_and_names_that_are_no_text_are_no_error(xaiva: Xaiva, tmp_path: Path) -> None:
-    said = xaiva("preset", "check", "small", env={"PYTHONIOENCODING": "ascii"})
+@pytest.mark.parametrize("words", ["preset list", "preset delete small", "preset new wrong --file -", "sing"])
+def test_a_process_of_its_own_says_and_takes_the_same(xaiva: Xaiva, xaiva_process: Xaiva, words: str) -> None:
+    said = xaiva_process(*words.split(), stdin='{"base_image": 7}\n')
+    assert said == xaiva(*words.split(), stdin='{"base_image": 7}\n')
+
+
+def test_what_a_terminal_cannot_show_and_names_that_are_no_text_are_no_error(
+    xaiva: Xaiva, xaiva_process: Xaiva, tmp_path: Path
+) -> None:
+    said = xaiva_process("preset", "check", "small", env={"PYTHONIOENCODING": "ascii"})
     assert said.code in (0, 3)
     strange = os.fsdecode(b"\xff")
-    assert xaiva("preset", "show", strange, "--json").document["error"]["what"]
+    assert xaiva_process("preset", "show", strange, "--json").document["error"]["what"]
     assert xaiva(strange, "--json").document["error"]["why"] == f"No such command {strange!r}."
     assert crash.record(ValueError(strange), ["--site", str(tmp_path), strange])
 
@@ -160,8 +164,6 @@ def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
 
 
 def test_a_reader_that_goes_away_is_no_error(site: Site, xaiva: Xaiva) -> None:
-    from tests.cli.conftest import command
-
     with subprocess.Popen(
         command(site, "preset", "schema"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
