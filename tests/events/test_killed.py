@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
 from sqlalchemy import func, select
 
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
 from core.inference.events.logger import EventLogger
-from tests.support import ALL
+from tests.support.proofs import full
 
-KILLS = 200 if ALL else 100
+KILLS = 200 if full("kills") else 100
 BUSIEST = 60  # lines that a victim may say before it is killed
 DELAY = 0.005  # seconds: the kill comes at any instant within them
 OPENING = 0.05  # seconds: every fourth victim is killed within them, whatever it does: while it opens or replays
@@ -45,6 +46,7 @@ class _Told:
             self.changes[rest[0]] = int(rest[1])
 
 
+@pytest.mark.proof("kills")
 def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_path: Path) -> None:
     Database(database_url).close()
     spool = tmp_path / "spool"

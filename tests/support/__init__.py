@@ -11,9 +11,6 @@ import pytest
 
 PATIENCE = 30.0  # seconds; a deadline for what should come soon, on a machine that may be busy
 
-# Whether the longest proofs run at their full length, as with `make test-all`.
-ALL = os.environ.get("XAIVA_TEST_ALL") == "1"
-
 # For tests of what lies above SQL: on PostgreSQL they would prove nothing more.
 SQLITE_ALONE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -35,6 +35,11 @@ PROOFS = {
         usual="",
         inputs=("docker", "core/images", "core/artifacts", "core/presets", "tests/images"),
     ),
+    "kills": Proof(
+        full="the event logger is killed 200 times on each database",
+        usual="100 times",
+        inputs=("core/inference/database", "core/inference/events", "tests/events"),
+    ),
 }
 
 
