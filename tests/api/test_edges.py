@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def test_a_body_has_a_bound_also_when_its_length_is_not_told(running: Running) -
         assert answer.status_code == 413
         assert str(LARGEST_BODY) in answer.json()["why"]
     assert httpx.post(f"{running.url}/auth/login", content=large[:-1] + b"").status_code == 422
+
+
+def test_no_part_of_an_answer_waits_for_the_caller(running: Running) -> None:
+    with httpx.Client(base_url=running.url) as client:
+        assert client.get("/health").status_code == 200
+        for connection in running.server.server_state.connections:
+            near = connection.transport.get_extra_info("socket")
+            assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(
