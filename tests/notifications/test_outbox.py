@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 
 import pytest
 from sqlalchemy import update
@@ -15,7 +15,21 @@ from core.inference.schemas import Priority
 from tests.notifications.conftest import event, mail, rule, webhook
 
 OPS = rule("ops", webhook("http://127.0.0.1:1/hook"), within=15)
+NOW = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 AT_ONCE = rule("each", webhook("http://127.0.0.1:1/hook"), within=0)
+
+
+class Stopped(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return NOW
+
+
+@pytest.fixture(autouse=True)
+def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "datetime", Stopped)
 
 
 def claim_all(outbox: Outbox) -> None:
@@ -26,8 +40,7 @@ def claim_all(outbox: Outbox) -> None:
 
 def dues(outbox: Outbox) -> list[float]:
     """Seconds until each waiting message is due."""
-    now = datetime.now(timezone.utc)
-    return [round((one.due - now).total_seconds()) for one in outbox.waiting()]
+    return [(one.due - NOW).total_seconds() for one in outbox.waiting()]
 
 
 def test_the_first_goes_at_once_and_the_others_follow_as_one(either: Database) -> None:
@@ -38,9 +51,8 @@ def test_the_first_goes_at_once_and_the_others_follow_as_one(either: Database) -
     later = [event() for _ in range(5)]
     for one in later:
         assert outbox.put(one, [OPS]) == 1
-    follow_up = outbox.waiting()[1]
-    assert 13 <= (follow_up.due - datetime.now(timezone.utc)).total_seconds() <= 15
-    message = outbox.claim(follow_up.id)
+    assert dues(outbox) == [0, 15]
+    message = outbox.claim(outbox.waiting()[1].id)
     assert message is not None
     assert (message.count, message.events) == (5, tuple(one.id for one in later))
     assert message.first == later[0].started
@@ -51,10 +63,10 @@ def test_after_the_window_an_event_goes_at_once_again(database: Database) -> Non
     outbox = Outbox(database)
     outbox.put(event(), [OPS])
     claim_all(outbox)
-    past = datetime.now(timezone.utc) - timedelta(seconds=16)
+    past = NOW - timedelta(seconds=16)
     database.write(lambda session: session.execute(update(OutboxRow).values(due=past, created=past)))
     outbox.put(event(), [OPS])
-    assert [round(due) for due in dues(outbox)] == [-16, 0]
+    assert dues(outbox) == [-16, 0]
 
 
 def test_other_cameras_types_rules_and_channels_are_other_messages(database: Database) -> None:
@@ -94,7 +106,7 @@ def test_a_clock_that_was_set_back_makes_no_flood(either: Database) -> None:
     for _ in range(3):
         outbox.put(event(), [OPS])
         claim_all(outbox)
-    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    later = NOW + timedelta(hours=1)
     either.write(lambda session: session.execute(update(OutboxRow).values(due=later, created=later)))
     outbox.put(event(), [OPS])
     claim_all(outbox)
@@ -133,8 +145,8 @@ def test_what_was_finished_long_ago_is_forgotten_and_what_waits_is_not(
     outbox = Outbox(either)
     outbox.put(event("gate"), [OPS])
     outbox.put(event("yard"), [OPS])
-    outbox.mark_sent(outbox.waiting()[0].id, datetime.now(timezone.utc))
-    past = datetime.now(timezone.utc) - timedelta(days=31)
+    outbox.mark_sent(outbox.waiting()[0].id, NOW)
+    past = NOW - timedelta(days=31)
     either.write(lambda session: session.execute(update(OutboxRow).values(created=past)))
     outbox.prune()
     assert [delivery.state for delivery in outbox.deliveries(10)] == ["waiting"]
