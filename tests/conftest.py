@@ -151,9 +151,12 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, on SQLite and then on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'xaiva.db'}"
+        yield f"sqlite:///{tmp_path / 'xaiva.db'}"
+        return
     server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.give_back(url)
