@@ -138,15 +138,19 @@ class XaivaApp(FrameDifference, App[int]):
             try:
                 result = work()
             except XaivaError as error:
-                self.call_later(failed or self.show_error, error)
+                self.call_later(self._tell, failed or self.show_error, error)
             except Exception as error:
                 log.exception("background work")
                 unforeseen = XaivaError("That did not work", f"{type(error).__name__}: {error}")
-                self.call_later(failed or self.show_error, unforeseen)
+                self.call_later(self._tell, failed or self.show_error, unforeseen)
             else:
-                self.call_later(done, result)
+                self.call_later(self._tell, done, result)
 
         threading.Thread(target=run, name="background", daemon=True).start()
+
+    def _tell(self, whom: Callable[[T], object], outcome: T) -> object:
+        """How background work went; nobody hears it while the console ends: screens without their widgets are left."""
+        return whom(outcome) if self.is_running else None
 
     def show_error(self, error: XaivaError) -> None:
         """What failed, why and what to do, until it is closed; a lost login is asked for."""

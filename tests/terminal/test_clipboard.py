@@ -49,11 +49,12 @@ def test_what_is_too_long_for_terminals_is_saved_to_a_private_file(tmp_path: Pat
 
 
 @pytest.fixture
-def tmux(tmp_path: Path) -> Iterator[dict[str, str]]:
+def tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """A tmux server of our own; the environment of a program inside it."""
     require(shutil.which("tmux") is not None, "tmux is not installed")
-    socket = tmp_path / "tmux"
-    base = ["tmux", "-S", str(socket), "-f", os.devnull]
+    monkeypatch.chdir(tmp_path)
+    socket = "tmux"  # from there: the path of a socket has 107 bytes at most
+    base = ["tmux", "-S", socket, "-f", os.devnull]
     subprocess.run([*base, "new-session", "-d", "sleep 60"], check=True)
     yield {**os.environ, "TMUX": f"{socket},0,0", "TERM": "screen"}
     subprocess.run([*base, "kill-server"], check=True)

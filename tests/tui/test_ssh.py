@@ -93,7 +93,8 @@ def test_the_clipboard_comes_through_tmux_at_the_far_end(
     require(shutil.which("tmux"), "tmux")
     settings = tmp_path / "tmux.conf"
     settings.write_text("set -g set-clipboard on\nset -g default-terminal tmux-256color\n")
-    tmux = shlex.join(["tmux", "-S", os.fspath(tmp_path / "tmux"), "-f", os.fspath(settings)])
+    # From its folder: the path of a socket has 107 bytes at most.
+    tmux = f"cd {shlex.quote(os.fspath(tmp_path))} && exec tmux -S tmux -f tmux.conf"
     with PtySession([*sshd, f"{tmux} new-session {shlex.quote(console(bare_site))}"], columns=120, rows=35) as session:
         try:
             session.wait_for("Overview", 30)
