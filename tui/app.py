@@ -149,7 +149,7 @@ class XaivaApp(FrameDifference, App[int]):
         threading.Thread(target=run, name="background", daemon=True).start()
 
     def _tell(self, whom: Callable[[T], object], outcome: T) -> object:
-        """How background work went; nobody hears it while the console ends: screens without their widgets are left."""
+        """Hand over how background work went, unless the console is ending: its screens have lost their widgets."""
         return whom(outcome) if self.is_running else None
 
     def show_error(self, error: XaivaError) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running
-from tests.support import ALL
+from tests.support.proofs import full
 
 # Every edge of every value (some 2,500 requests) and a few drawn at random; in full, as many of these as time allows.
-LENGTH = "--max-time=35" if ALL else "--max-examples=3"
+LENGTH = "--max-time=35" if full("requests") else "--max-examples=3"
 DEADLINE = 300.0  # seconds
 
 # A value may be right by the document and still be refused: a source that is no address, a cursor of another order.
@@ -31,6 +31,7 @@ event = "{event}"
 
 
 @pytest.mark.slow
+@pytest.mark.proof("requests")
 def test_requests_made_from_the_document_find_nothing(running: Running, events: Events, tmp_path: Path) -> None:
     running.server.close_streams()  # a stream without an end would be waited for: they are tested elsewhere
     configuration = tmp_path / "schemathesis.toml"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.soak import slope, soak
-from tests.support import ALL, require, rtsp
+from tests.support import require, rtsp
+from tests.support.proofs import full
 
 
 def test_the_slope_of_memory() -> None:
@@ -16,9 +17,10 @@ def test_the_slope_of_memory() -> None:
 
 @pytest.mark.camera
 @pytest.mark.slow
+@pytest.mark.proof("soak")
 def test_nothing_is_left_after_cameras_come_and_go() -> None:
     require(rtsp.available() and rtsp.has_ffmpeg(), "GStreamer's RTSP server and ffmpeg")
-    result = soak(20 if ALL else 10)
+    result = soak(20 if full("soak") else 10)
     print(f"{result.slope:+.2f} MB a minute, {result.steps} changes, {result.events} events")
     assert result.went_live > 2
     assert result.events > 0

@@ -40,6 +40,16 @@ PROOFS = {
         usual="100 times",
         inputs=("core/inference/database", "core/inference/events", "tests/events"),
     ),
+    "requests": Proof(
+        full="requests drawn at random from the OpenAPI document, for 35 s",
+        usual="each edge of each value, and three drawn at random",
+        inputs=("core/inference/api", "core/inference/schemas", "core/inference/accounts", "tests/api"),
+    ),
+    "soak": Proof(
+        full="cameras come and go for 20 s",
+        usual="10 s",
+        inputs=("core/inference/cameras", "core/inference/service.py", "benchmarks/soak.py"),
+    ),
 }
 
 
