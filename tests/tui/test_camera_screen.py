@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from textual.widgets import Input
 
 from core.errors import InputError
 from core.inference.schemas import CameraRequest, CameraStatus, EventQuery
 from core.site import Site
+from tests.support import PATIENCE
 from tests.tui import sample
 from tests.tui.support import shows, text, until
 from tests.tui.test_snapshots import sample_app
@@ -64,7 +67,10 @@ async def test_a_cameras_events_are_one_key_away(sample_app: XaivaApp) -> None:
 async def test_a_threshold_that_is_refused_goes_back_and_says_why(
     sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked = threading.Event()
+
     def refuse(_: object, request: CameraRequest) -> CameraStatus:
+        assert looked.wait(PATIENCE)
         raise InputError("Camera gate-1", f"no {request.detection.threshold}", "")
 
     monkeypatch.setattr(sample.SampleService, "update_camera", refuse, raising=False)
@@ -73,6 +79,7 @@ async def test_a_threshold_that_is_refused_goes_back_and_says_why(
         await shows(pilot, "/0.50")
         await pilot.press("plus", "plus")
         await shows(pilot, "/0.52")
+        looked.set()
         await until(pilot, lambda: isinstance(sample_app.screen, TextDialog))
         assert "no 0.52" in text(pilot)
         await pilot.press("escape")
