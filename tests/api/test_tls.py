@@ -12,8 +12,8 @@ from core.errors import InputError
 from core.inference import tls
 from core.service_client import ServiceClient, ServiceError
 from tests.api.serving import TOKEN, served
-from tests.inference.conftest import ServiceProcess
 from tests.support import require
+from tests.support.service import COMMAND, ServiceProcess
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_an_end_in_sight_is_warned_of(made: Path) -> None:
 
 def test_the_command_speaks_tls_and_ends_in_time_with_a_connection_open(made: Path, tmp_path: Path) -> None:
     pem = {"XAIVA_TLS_CERTIFICATE": str(made / "cert.pem"), "XAIVA_TLS_KEY": str(made / "key.pem")}
-    service = ServiceProcess(tmp_path / "data", **pem)
+    service = ServiceProcess(tmp_path / "data", command=COMMAND, **pem)
     try:
         url = f"https://127.0.0.1:{service.port}"
         service.client = ServiceClient(url, 5, token=TOKEN, ca=str(made / "cert.pem"))
@@ -86,7 +86,7 @@ def test_the_command_speaks_tls_and_ends_in_time_with_a_connection_open(made: Pa
 
 def test_the_command_says_what_is_wrong_with_a_key_and_ends(made: Path, tmp_path: Path) -> None:
     pem = {"XAIVA_TLS_CERTIFICATE": str(made / "cert.pem"), "XAIVA_TLS_KEY": str(made / "locked.pem")}
-    service = ServiceProcess(tmp_path / "data", **pem)
+    service = ServiceProcess(tmp_path / "data", command=COMMAND, **pem)
     assert service.process.wait(60) == 2
     said = service.log.read_text()
     assert "the key is encrypted" in said

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from core.inference.events.media import MediaStore
 from tests.events.support import id_of
-from tests.inference.conftest import ServiceProcess
 from tests.support import until
 from tests.support.disks import fill, small_disk
+from tests.support.service import ServiceProcess
 
 
 @contextmanager

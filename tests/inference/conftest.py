@@ -1,21 +1,17 @@
-"""Cameras that come back quickly, and a service as a process of its own."""
+"""Cameras that come back quickly, and services."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from core.errors import XaivaError
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Lease
 from core.inference.cameras.manager import MultiCameraManager
@@ -24,70 +20,14 @@ from core.inference.models.motion import MotionDetector
 from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
-from core.service_client import ServiceClient
 from tests.resources.parts import Costs
 from tests.support import require, rtsp, until
-from tests.support.ports import HeldPort
+from tests.support.service import TOKEN as TOKEN
+from tests.support.service import ServiceProcess
+from tests.support.service import running_service as running_service
 
 UTC = ZoneInfo("UTC")
 QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
-TOKEN = "service-token-of-the-tests-0123456789"
-ROOT = Path(__file__).parent.parent.parent
-
-
-class ServiceProcess:
-    """`xaiva-inference serve` on a port of its own. `command` is how it is called, `folder` where."""
-
-    def __init__(
-        self,
-        data: Path,
-        *arguments: str,
-        command: Sequence[str] = ("-m", "core.inference"),
-        folder: Path = ROOT,
-        **env: str,
-    ) -> None:
-        self._held = HeldPort()
-        self.port = self._held.number
-        self.log = data.parent / f"service-{self.port}.log"
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *command, "serve", "--port", str(self.port), "--data", str(data), *arguments],
-                cwd=folder,
-                env={**os.environ, "XAIVA_SERVICE_TOKEN": TOKEN, **env},
-                stdout=log,
-                stderr=log,
-            )
-        self.client = ServiceClient(f"http://127.0.0.1:{self.port}", 5, token=TOKEN)
-
-    def ready(self) -> ServiceProcess:
-        """Wait until it answers."""
-
-        def answers() -> bool:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                return self.client.health().ready
-            except XaivaError:
-                return False
-
-        until(answers, bool)
-        return self
-
-    def stop(self) -> int:
-        """End it as an engine does; returns its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
-
-
-@contextmanager
-def running_service(folder: Path) -> Iterator[ServiceProcess]:
-    """A service with its data in `folder`, which is killed at the end."""
-    (folder / "data").mkdir()
-    running = ServiceProcess(folder / "data")
-    try:
-        yield running.ready()
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 @pytest.fixture
@@ -97,8 +37,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
     data.mkdir()
     started: list[ServiceProcess] = []
 
-    def start(*arguments: str, **env: str) -> ServiceProcess:
-        started.append(ServiceProcess(data, *arguments, **env))
+    def start(*arguments: str, **options: Any) -> ServiceProcess:
+        started.append(ServiceProcess(data, *arguments, **options))
         return started[-1]
 
     yield start

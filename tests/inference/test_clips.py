@@ -19,9 +19,9 @@ from av.packet import Packet
 from core.inference.cameras.recorder import Recorder
 from core.inference.cameras.ring import PacketRing
 from core.inference.events.clips import ClipWriter, Footage, VideoPacket, footage_of
-from tests.inference.conftest import ROOT
 from tests.support import require, rtsp, until
 from tests.support.disks import read_only, small_disk
+from tests.support.service import ROOT
 
 pytestmark = pytest.mark.camera
 

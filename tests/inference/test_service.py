@@ -20,9 +20,9 @@ from core.inference.given import parse_cameras
 from core.inference.schemas import CameraRequest, CameraState
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site
-from tests.inference.conftest import ROOT, TOKEN, ServiceProcess
 from tests.support import rtsp, until
 from tests.support.disks import fill, small_disk
+from tests.support.service import COMMAND, ROOT, TOKEN, ServiceProcess
 
 pytestmark = pytest.mark.camera
 
@@ -67,7 +67,7 @@ def test_a_broken_file_of_cameras_is_kept_aside(serve: Serve, tmp_path: Path) ->
 
 
 def test_sigterm_ends_it_cleanly_with_a_stream_open(serve: Serve, server: rtsp.RtspServer) -> None:
-    service = serve("--camera", f"gate={server.url('cam')}").ready()
+    service = serve("--camera", f"gate={server.url('cam')}", command=COMMAND).ready()
     stream = service.client.stream()
     next(stream)
     assert service.stop() == 0
@@ -125,7 +125,7 @@ def test_a_disk_that_refuses_refuses_a_camera_instead_of_forgetting_it(serve: Se
 
 def test_a_taken_port_is_told(serve: Serve, tmp_path: Path) -> None:
     service = serve().ready()
-    command = [sys.executable, "-m", "core.inference", "serve", "--port", str(service.port), "--data", str(tmp_path)]
+    command = [sys.executable, *COMMAND, "serve", "--port", str(service.port), "--data", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
