@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def made(tmp_path: Path) -> Path:
 def test_a_client_that_knows_the_certificate_is_served_and_others_are_told_why(made: Path, tmp_path: Path) -> None:
     certificate = made / "cert.pem"
     with served(tmp_path / "data", tls=(certificate, made / "key.pem")) as running:
-        assert ServiceClient(running.url, 5, token=TOKEN, ca=str(certificate)).status().cameras == []
+        with closing(ServiceClient(running.url, 5, token=TOKEN, ca=str(certificate))) as client:
+            assert client.status().cameras == []
         with pytest.raises(ServiceError, match="its certificate is not trusted"):
             running.client().status()
         with pytest.raises(ServiceError):

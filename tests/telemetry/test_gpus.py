@@ -33,7 +33,7 @@ def nvml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 @pytest.fixture
 def sampler() -> Iterator[GpuSampler]:
-    with GpuSampler(deadline=0.3) as made:
+    with GpuSampler(deadline=30) as made:  # on a busy machine the process that asks the driver may stand still
         yield made
 
 
@@ -136,19 +136,20 @@ def test_gpu_lost_from_the_start(nvml: FakeNvml, sampler: GpuSampler) -> None:
     assert [gpu.state for gpu in sample.gpus] == [GpuState.OK, GpuState.LOST]
 
 
-def test_driver_that_hangs_is_a_state_and_recovers(nvml: FakeNvml, sampler: GpuSampler) -> None:
+def test_driver_that_hangs_is_a_state_and_recovers(nvml: FakeNvml) -> None:
     nvml.say("gpu rtx4090", "util 0 40")
-    assert sampler.sample().gpus[0].utilisation == 40
-    nvml.say("gpu rtx4090", "util 0 80", "hang nvmlDeviceGetTemperature")
-    late = sampler.sample()
-    assert late.state is GpuState.HUNG
-    assert "not answered" in late.detail
-    assert late.gpus[0].utilisation == 40  # the last known
-    assert late.age >= 0.3
-    assert sampler.sample().age > late.age
-    nvml.say("gpu rtx4090", "util 0 80")
-    until(lambda: sampler.sample().state is GpuState.OK)
-    assert sampler.sample().gpus[0].utilisation == 80
+    with GpuSampler(deadline=0.3) as sampler:
+        assert sampler.sample().gpus[0].utilisation == 40
+        nvml.say("gpu rtx4090", "util 0 80", "hang nvmlDeviceGetTemperature")
+        late = sampler.sample()
+        assert late.state is GpuState.HUNG
+        assert "not answered" in late.detail
+        assert late.gpus[0].utilisation == 40  # the last known
+        assert late.age >= 0.3
+        assert sampler.sample().age > late.age
+        nvml.say("gpu rtx4090", "util 0 80")
+        until(lambda: sampler.sample().state is GpuState.OK)
+        assert sampler.sample().gpus[0].utilisation == 80
 
 
 def test_close_does_not_wait_for_a_driver_that_hangs(nvml: FakeNvml) -> None:
