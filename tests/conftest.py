@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -17,8 +18,12 @@ from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
 
 # The tests must not see the developer's own settings of a site or an engine.
-for name in ("XAIVA_SITE", "XAIVA_SOURCE_PATH", "XAIVA_SERVICE_URL", "DOCKER_HOST", "DOCKER_CONTEXT"):
+# NO_COLOR: a console honours it, and tests look at colours.
+for name in ("XAIVA_SOURCE_PATH", "DOCKER_HOST", "DOCKER_CONTEXT", "NO_COLOR"):
     os.environ.pop(name, None)
+
+# Consoles that come and go leave the collector so much to look through that it took a third of their tests' time.
+gc.set_threshold(700, 10, 100)
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not WORKER:
@@ -38,11 +43,18 @@ FIRST = (
     "containers with an engine",
     "e2e with an engine",
     "tui/test_screens.py",
-    "operations/test_real_work.py",
+    "operations with an engine",
+    "tui/test_snapshots.py",
     "terminal/test_endings.py",
-    "test_house.py",
+    "tui/test_real_cameras.py",
     "api/test_schema.py",
+    "setup/test_launcher.py",
     "inference/test_service.py",
+    "models/test_learn.py",
+    "inference/test_faults.py",
+    "terminal/test_frames_equal.py",
+    "events/test_killed.py",
+    "test_house.py",
 )
 
 

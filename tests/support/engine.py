@@ -111,7 +111,9 @@ def start_engine(
     for tool in ("dockerd", "docker", "ip", "nsenter"):
         require(shutil.which(tool), tool)
     name = f"xv{uuid.uuid4().hex[:8]}"
-    folder = Path(tempfile.mkdtemp(prefix="xaiva-engine-"))
+    # The path of a socket has 107 bytes at most, and the engine's own add up to 40 to that of its folder.
+    short = tempfile.gettempdir() if len(tempfile.gettempdir()) <= 40 else "/tmp"
+    folder = Path(tempfile.mkdtemp(prefix="xaiva-engine-", dir=short))
     netns = name if offline else ""
     link = name if bridge or (bridge is None and not offline) else ""
     gateway = _set_up_network(name, netns, link)

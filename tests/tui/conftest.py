@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from core.site import Site
-
-# A console honours it, and its tests look at colours.
-os.environ.pop("NO_COLOR", None)
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 
