@@ -27,7 +27,7 @@ from core.inference.schemas import (
 )
 from tests.analyser.servers import chat, verdict
 from tests.incidents.conftest import JPEG, PERSON, Run
-from tests.support import until
+from tests.support import PATIENCE, until
 from tests.support.disks import fill, small_disk
 from tests.support.postgres import Postgres
 from tests.support.receivers import Answer, HttpReceiver, Received
@@ -249,23 +249,25 @@ def test_a_database_that_is_down_delays_the_message_and_loses_nothing(
 
 
 def test_urgent_events_go_first(run: Make) -> None:
-    gate = threading.Event()
+    turns = threading.Semaphore(0)
     looked: list[bytes] = []
 
     def look(picture: bytes) -> list[Any]:
-        gate.wait(10)
         looked.append(picture)
+        assert turns.acquire(timeout=PATIENCE)
         return []
 
     one = run(facts=look).start()
     for number in range(6):
         one.decide(picture=b"normal %d" % number)
+    until(lambda: len(looked) == 2)  # as many as are looked at together
     urgent = one.camera.model_copy(update={"priority": Priority.CRITICAL})
     last = one.decide(camera=urgent, picture=b"urgent")
-    gate.set()
+    turns.release()
+    until(lambda: len(looked) == 3)
+    assert looked[2] == b"urgent"
+    turns.release(6)
     one.event(last, finished)
-    until(lambda: len(looked) == 7)
-    assert looked.index(b"urgent") <= 3  # behind the two that were being looked at, and beside one more
 
 
 def test_sixteen_cameras_at_once_are_told_of_each_event_once(run: Make) -> None:
