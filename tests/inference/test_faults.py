@@ -134,7 +134,7 @@ def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer,
         hole.listen()
         good = [Watched(f"good{index}", server.url("cam")) for index in range(3)]
         dies = add(weak.url("cam"), "dies")
-        spoilt = add(server.url("cam").replace(str(server.port), str(network.port)), "spoilt", timeout=2)
+        spoilt = add(server.url("cam").replace(str(server.port), str(network.port)), "spoilt", timeout=10)
         silent = add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam", "silent", timeout=2)
         for probe in (dies, spoilt):
             until(probe, live)

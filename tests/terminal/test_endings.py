@@ -85,7 +85,7 @@ def test_stopped_by_force_and_continued_it_still_leaves_a_clean_terminal() -> No
         modes = session.line_modes
         session.stop()
         session.signal(signal.SIGCONT)
-        session.wait_for("count")
+        session.wait_for(lambda _: session.sent.count(b"\x1b[?1049h") == 2)  # it has taken the terminal over again
         session.press("x")
         assert session.wait_end() == 7
         assert left_clean(session)
