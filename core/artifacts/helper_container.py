@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,8 +78,10 @@ class HelperContainer:
         """
         errors: list[str] = []
         with engine_errors(what):
+            # Before the start: the engine may never close the stream of one who attaches while the container ends.
+            output = self._container.attach(stdout=True, stderr=True, stream=True, demux=True)
             self._container.start()
-            reader = threading.Thread(target=self._read, args=(progress, stage, errors), daemon=True)
+            reader = threading.Thread(target=self._read, args=(output, progress, stage, errors), daemon=True)
             reader.start()
             while reader.is_alive():
                 reader.join(POLL_SECONDS)
@@ -107,9 +109,11 @@ class HelperContainer:
                     found[Path(member.name).name] = source.read()
         return found
 
-    def _read(self, progress: Progress, stage: str, errors: list[str]) -> None:
+    def _read(
+        self, output: Iterable[tuple[bytes | None, bytes | None]], progress: Progress, stage: str, errors: list[str]
+    ) -> None:
         rest = b""
-        for out, err in self._container.attach(stdout=True, stderr=True, stream=True, logs=True, demux=True):
+        for out, err in output:
             if out:
                 self._output.append(out)
             if err:

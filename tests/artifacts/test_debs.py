@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
 from core.artifacts.debs import Request, closure
-from core.artifacts.helper_container import HelperFailed
+from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.engine import connect
 from core.errors import XaivaError
 from core.progress import NullProgress
 from core.site import Site
+from tests.support import PATIENCE
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -28,6 +30,20 @@ def ask(engine: TestEngine, site: Site, sources: str, *debs: str) -> bool:
         return closure(connect(site, 60), image, Request("3.11", debs, []), os.environ, NullProgress()).python
     finally:
         engine.docker("rmi", image)
+
+
+def test_a_script_that_ends_at_once_is_not_waited_for_forever(engine_site: Site) -> None:
+    deadline = time.monotonic() + PATIENCE
+
+    class Patient(NullProgress):
+        """Gives up when it takes too long."""
+
+        def cancelled(self) -> bool:
+            return time.monotonic() > deadline
+
+    for _ in range(10):
+        with HelperContainer(connect(engine_site, 60), BASE_IMAGE, "echo out; echo err >&2", {}, {}) as container:
+            assert container.run(Patient(), "It") == "out\n"
 
 
 def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, engine_site: Site) -> None:
