@@ -189,7 +189,7 @@ def ssh_site(engine: TestEngine, tmp_path: Path) -> Iterator[Site]:
         programs = tmp_path / "bin"
         programs.mkdir()
         # ssh reads its configuration from the home of the password file, not of the environment
-        (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {client} "$@"\n')
+        (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{client}" "$@"\n')
         (programs / "ssh").chmod(0o755)
         env = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         yield site_with(tmp_path, env, host=f"ssh://here{engine.host.removeprefix('unix://')}")
