@@ -192,7 +192,7 @@ def test_a_broken_or_newer_lock_is_not_half_understood(site: Site, before: str, 
 def test_a_stubborn_child_is_gone_within_a_second(tmp_path: Path, leader: str) -> None:
     progress = Recorder()
     mark = tmp_path / "started"
-    script = f"(trap '' TERM; exec sleep 600) & {leader}; sleep 0.1; echo $! > {mark}; wait; sleep 600"
+    script = f"(trap '' TERM; exec sleep 600) & {leader}; sleep 0.1; echo $! > '{mark}'; wait; sleep 600"
     progress.cancelled = lambda: mark.exists() and mark.read_text() != ""  # type: ignore[method-assign]
     with pytest.raises(Cancelled):
         run_child(["sh", "-c", script], progress)
