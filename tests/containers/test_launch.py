@@ -227,6 +227,7 @@ def test_the_service_s_data_folder_decides_whom_it_runs_as(
 
     client.api.remove_container("xaiva-plain", force=True)
     os.chown(data, 0, 0)
+    data.chmod(0o755)  # whatever the umask was
     (finding,) = preflight(engine_site, NAME, chosen)
     assert (finding.code, finding.remedy) == ("volume-not-writable", f"sudo chown -R 1000:1000 {data}")
     data.chmod(0o777)
