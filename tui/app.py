@@ -93,8 +93,10 @@ class XaivaApp(FrameDifference, App[int]):
             self.store.drawn()
 
     def tick(self) -> None:
-        """Feed the screen in view; a dialog above it is not fed."""
-        if self._screen_stack and isinstance(self.screen, ConsoleScreen):
+        """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
+        if not (self.is_running and self._screen_stack):
+            return
+        if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             self.screen.update_now()
 
     def _source_changed(self, name: str) -> None:
