@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum
 
 from pydantic import BaseModel, ConfigDict
 
+from core.open_enum import OpenEnum
 
-class Level(str, Enum):
+
+class Level(OpenEnum):
     """How bad a finding is. An error means: this will not work."""
 
     ERROR = "error"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from core.errors import Cancelled
+from core.open_enum import OpenEnum
 
 
-class StageState(str, Enum):
+class StageState(OpenEnum):
     """The states of a stage; CACHED is done without work."""
 
     WAITING = "waiting"

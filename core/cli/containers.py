@@ -99,8 +99,8 @@ def ps_command(session: Session, as_json: bool) -> None:
             (
                 "*" if c.ours else "",
                 c.name,
-                c.state.value,
-                c.health.value,
+                c.state.word,
+                c.health.word,
                 _ports(c),
                 c.image.removeprefix("sha256:")[:12] if c.image.startswith("sha256:") else c.image,
                 c.status,
@@ -114,9 +114,10 @@ def ps_command(session: Session, as_json: bool) -> None:
 
 
 def _ports(container: Container) -> str:
-    """The published ports; one that is published on IPv4 and IPv6 is told once."""
-    pairs = (f"{port.host_port}:{port.container_port}" for port in container.ports if port.host_port)
-    return " ".join(dict.fromkeys(pairs)) or "-"
+    """The published ports, neighbours as one range."""
+    from core.containers.model import port_words
+
+    return port_words(container.ports, addresses=False) or "-"
 
 
 def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding]:

@@ -24,7 +24,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, XaivaError):
         return {"what": value.what, "why": value.why, "remedy": value.remedy, "exit_code": value.exit_code}
     if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json", by_alias=True)
+        unreadable = getattr(value, "unreadable", "")  # of an answer: it is not one of its fields
+        return value.model_dump(mode="json", by_alias=True) | ({"unreadable": unreadable} if unreadable else {})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Enum):
@@ -58,7 +59,7 @@ def print_findings(findings: Iterable[Any]) -> None:
         level = finding.level.value
         counts[level] = counts.get(level, 0) + 1
         where = f" [{finding.where}]" if finding.where else ""
-        head = click.style(f"{level}:", fg=_COLOURS[level])
+        head = click.style(f"{level or 'unknown'}:", fg=_COLOURS.get(level))
         click.echo(f"{head} {finding.what}{where}", color=_colour(sys.stdout.isatty()))
         if finding.why:
             click.echo(f"    {finding.why}")

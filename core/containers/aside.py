@@ -24,11 +24,11 @@ def recover(client: docker.DockerClient, name: str) -> None:
     """Put right what a launch of `name` that was cut off has left. Raises EngineError.
 
     A new one that was never started goes, and the old one gets its name back; one that was started has taken the place
-    already, so that the old one goes.
+    already, so that the old one goes. Nothing is done about one in a state that is not known.
     """
     ours = {one.name: one for one in list_containers(client) if one.ours}
     old, new = ours.get(name_of(name)), ours.get(name)
-    if old is None:
+    if old is None or (new is not None and not new.state.known):
         return
     with engine_errors(f"Clean-up after the launch of {name} that was cut off"):
         if new is not None and new.state is not State.CREATED:

@@ -11,9 +11,13 @@ _ANY = ("", "0.0.0.0", "::")  # all addresses of the machine
 
 
 def port_holder(port: Port, containers: Iterable[Container], *, local: bool) -> str | None:
-    """In words who holds the host's side of `port` now; None when it is free as far as can be seen from here."""
+    """In words who holds the host's side of `port` now; None when it is free as far as can be seen from here.
+
+    A container in a state that is not known counts: it may hold its ports.
+    """
     for container in containers:
-        if container.running and any(_collide(port, taken) for taken in container.ports if taken.host_port):
+        holds = container.running or not container.state.known
+        if holds and any(_collide(port, taken) for taken in container.ports if taken.host_port):
             return container_words(container.name)
     return _process_holder(port) if local else None
 

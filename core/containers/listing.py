@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core import labels
 from core.containers.model import Container, Health, Port, State
 from core.engine import EngineError, engine_errors
+from core.open_enum import describe_misfit
 
 if TYPE_CHECKING:
     import docker
 
 _EXITED = re.compile(r"^(?:Exited|Restarting) \((\d+)\)")
-_HEALTH_IN_STATUS = {
-    "(healthy)": Health.HEALTHY,
-    "(unhealthy)": Health.UNHEALTHY,
-    "(health: starting)": Health.STARTING,
-}
+_HEALTH_IN_STATUS = re.compile(r"^Up .*\((?:health: )?(?!Paused)([^()]+)\)$")
 KILLED = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
 
 
@@ -25,7 +23,7 @@ def list_containers(client: docker.DockerClient) -> list[Container]:
     """All containers, running or not: ours first, then by name. Raises EngineError."""
     with engine_errors("List of containers"):
         rows: list[dict[str, Any]] = client.api.containers(all=True)
-    found = [_with_details(client, _from_row(row)) for row in rows]
+    found = [_with_details(client, _readable(row, _from_row)) for row in rows]
     return sorted(found, key=lambda one: (not one.ours, one.name))
 
 
@@ -49,25 +47,31 @@ def inspect(client: docker.DockerClient, reference: str) -> dict[str, Any]:
 
 def from_inspect(data: dict[str, Any]) -> Container:
     """A container from the engine's full description."""
-    state = data["State"]
-    health = state.get("Health") or {}
-    config = data["Config"]
-    running = state["Status"] in (State.RUNNING.value, State.PAUSED.value)
+    return _readable(data, _from_description)
+
+
+def _from_description(data: dict[str, Any]) -> Container:
+    described = data.get("State") or {}
+    state = State(described.get("Status"))
+    health = described.get("Health") or {}
+    config = data.get("Config") or {}
+    running = state in (State.RUNNING, State.PAUSED)
+    code = described.get("ExitCode")
     return Container(
         id=data["Id"],
-        name=data["Name"].lstrip("/"),
-        image=config["Image"],
-        image_id=data["Image"],
-        state=State(state["Status"]),
-        status=state.get("Error") or state["Status"],
+        name=(data.get("Name") or data["Id"][:12]).lstrip("/"),
+        image=config.get("Image") or "",
+        image_id=data.get("Image") or "",
+        state=state,
+        status=described.get("Error") or state.word,
         # of one that has ended the engine says "unhealthy", whatever it was
         health=Health(health.get("Status") or "none") if running else Health.NONE,
         health_output=last_health_output(health),
-        ports=_inspected_ports(data["NetworkSettings"].get("Ports") or {}),
-        created=_unix_time(data["Created"]),
+        ports=_inspected_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
+        created=_unix_time(data["Created"]) if data.get("Created") else 0,
         **_marks(config.get("Labels") or {}),
-        exit_code=None if running or state["Status"] == State.CREATED.value else int(state["ExitCode"]),
-        oom_killed=bool(state.get("OOMKilled")),
+        exit_code=int(code) if code is not None and (state.ended or state is State.RESTARTING) else None,
+        oom_killed=bool(described.get("OOMKilled")),
     )
 
 
@@ -77,23 +81,52 @@ def last_health_output(health: dict[str, Any]) -> str:
     return str(entries[-1].get("Output") or "").strip() if entries else ""
 
 
+def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:
+    """The container as far as it can be read: one that cannot is a row of its own, which says so."""
+    try:
+        return read(data)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        known = data if isinstance(data, dict) else {}
+        identity = str(known.get("Id") or "")
+        names = known.get("Names") or known.get("Name") or identity[:12]
+        name = str(names[0] if isinstance(names, list) else names).lstrip("/") or "(no name)"
+        state = known.get("State")
+        return Container(
+            id=identity,
+            name=name,
+            image=str(known.get("Image") or ""),
+            image_id="",
+            state=State(state.get("Status") if isinstance(state, dict) else state),
+            status="what the engine says of it cannot be read",
+            unreadable=describe_misfit(error),
+        )
+
+
 def _from_row(row: dict[str, Any]) -> Container:
     status = str(row.get("Status") or "")
     exited = _EXITED.match(status)
-    state = State(row["State"])
     return Container(
         id=row["Id"],
         name=row["Names"][0].lstrip("/") if row.get("Names") else row["Id"][:12],
-        image=row["Image"],
-        image_id=row["ImageID"],
-        state=state,
+        image=row.get("Image") or "",
+        image_id=row.get("ImageID") or "",
+        state=State(row.get("State")),
         status=status,
-        health=next((health for mark, health in _HEALTH_IN_STATUS.items() if mark in status), Health.NONE),
+        health=_listed_health(row, status),
         ports=sorted({_listed_port(port) for port in row.get("Ports") or []}, key=str),
-        created=float(row["Created"]),
+        created=float(row.get("Created") or 0),
         **_marks(row.get("Labels") or {}),
         exit_code=int(exited.group(1)) if exited else None,
     )
+
+
+def _listed_health(row: dict[str, Any], status: str) -> Health:
+    """Newer engines give it a field of its own; older ones name it at the end of their sentence."""
+    field = row.get("Health")
+    if isinstance(field, dict) and field.get("Status"):
+        return Health(field["Status"])
+    said = _HEALTH_IN_STATUS.search(status)
+    return Health(said.group(1)) if said else Health.NONE
 
 
 def _with_details(client: docker.DockerClient, container: Container) -> Container:
@@ -118,9 +151,9 @@ def _marks(container_labels: dict[str, str]) -> dict[str, str]:
 def _listed_port(port: dict[str, Any]) -> Port:
     return Port(
         container_port=port["PrivatePort"],
-        protocol=port.get("Type", "tcp"),
-        host_ip=port.get("IP", ""),
-        host_port=port.get("PublicPort", 0),
+        protocol=port.get("Type") or "tcp",
+        host_ip=port.get("IP") or "",
+        host_port=port.get("PublicPort") or 0,
     )
 
 
@@ -132,7 +165,7 @@ def _inspected_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[Port
         if not bindings:
             found.append(inside)
         for binding in bindings or []:
-            update = {"host_ip": binding.get("HostIp", ""), "host_port": int(binding.get("HostPort") or 0)}
+            update = {"host_ip": binding.get("HostIp") or "", "host_port": int(binding.get("HostPort") or 0)}
             found.append(inside.model_copy(update=update))
     return sorted(found, key=str)
 

@@ -153,7 +153,7 @@ class LogStream:
         last = self._seen.time
         since, tail = (_engine_time(last), "all") if last else (self._since, self._tail)
         again = self._seen.again()
-        assembler = LineAssembler(terminal=bool(self._data["Config"]["Tty"]))
+        assembler = LineAssembler(terminal=bool((self._data.get("Config") or {}).get("Tty")))
         query = {"tail": tail} if since is None else {"tail": tail, "since": since}
         for chunk in self._stream.chunks(**query):
             for line in assembler.feed(chunk):
@@ -168,7 +168,7 @@ class LogStream:
         if not self._follow or self._stream.closed:
             return False
         try:
-            running = bool(inspect(self._client, self._data["Id"])["State"]["Running"])
+            running = bool((inspect(self._client, self._data["Id"]).get("State") or {}).get("Running"))
         except EngineError as error:
             if refused(error):
                 return False  # it was removed when it ended

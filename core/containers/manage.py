@@ -20,7 +20,6 @@ STOP_SECONDS = 10  # between SIGTERM and SIGKILL
 _POLL_SECONDS = 0.1
 _FIRST_SECONDS = 1.0  # what is wrongly set up mostly ends at once
 _LAST_WORDS = 20  # lines: a Python traceback and what led to it
-_ENDED = (State.EXITED, State.DEAD, State.RESTARTING)
 # What an exit code tells beyond the program's own meaning: POSIX shells and 128 + signal.
 _EXIT_CODES = {
     126: "the command cannot be executed",
@@ -63,7 +62,7 @@ def remove(client: docker.DockerClient, reference: str, *, force: bool = False) 
     """Remove a container; `force` also a running one. Its volumes stay. Raises EngineError."""
     data = inspect(client, reference)
     what = f"Removal of container {reference}"
-    if data["State"]["Running"] and not force:
+    if (data.get("State") or {}).get("Running") and not force:
         raise EngineError(what, "it is running", f"stop it first: xaiva stop {reference}")
     with engine_errors(what):
         client.api.remove_container(data["Id"], force=force)
@@ -85,7 +84,7 @@ def wait_healthy(
         if _well(container):
             return container
         late = time.monotonic() > deadline
-        if late or container.health is Health.UNHEALTHY or container.state in _ENDED:
+        if late or container.health is Health.UNHEALTHY or _has_ended(container):
             raise _ailing(client, container, f"it did not become healthy within {timeout:g} s" if late else "")
         time.sleep(_POLL_SECONDS)
 
@@ -95,7 +94,7 @@ def watch_start(client: docker.DockerClient, reference: str) -> None:
     deadline = time.monotonic() + _FIRST_SECONDS
     while time.monotonic() < deadline:
         data = inspect(client, reference)
-        if data["RestartCount"] or from_inspect(data).state in _ENDED:
+        if data.get("RestartCount") or _has_ended(from_inspect(data)):
             if found := diagnose(client, reference):
                 raise EngineError(found[0].what, found[0].why, "mend that, and launch again")
             return
@@ -110,6 +109,8 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
     data = inspect(client, reference)
     container = from_inspect(data)
     found: list[Finding] = [one for one in [leftover(container)] if one]
+    if container.unreadable or not container.state.known or not container.health.known:
+        found.append(_unknown(container))
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
         remedy = "give it more memory, or a smaller model or batch; xaiva stats shows what containers use"
@@ -121,9 +122,9 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
     if container.exit_code and not container.oom_killed:
         why = f"it ended with code {container.exit_code}{_meaning(container.exit_code)}"
         found.append(_finding(container, "exited", why + _last_words(client, container), _look(container)))
-    elif data["RestartCount"]:
-        ended = data["State"]["FinishedAt"] if container.state is State.RUNNING else ""
-        why = f"it ended and was started again ({data['RestartCount']}x){_last_words(client, container, ended)}"
+    elif restarts := data.get("RestartCount"):
+        ended = data["State"].get("FinishedAt") or "" if container.state is State.RUNNING else ""
+        why = f"it ended and was started again ({restarts}x){_last_words(client, container, ended)}"
         found.append(_finding(container, "restarted", why, _look(container), Level.WARNING))
     return found
 
@@ -131,6 +132,18 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
 def _finding(container: Container, code: str, why: str, remedy: str, level: Level = Level.ERROR) -> Finding:
     what = f"Container {container.name}"
     return Finding(level=level, code=code, what=what, why=why, remedy=remedy, where=container.image)
+
+
+def _unknown(container: Container) -> Finding:
+    """What the engine says of it and this xaiva does not know: that is not fine, and not known to be an error."""
+    words = [
+        "" if container.state.known else f"its state is {container.state.word!r}",
+        "" if container.health.known else f"its health is {container.health.word!r}",
+        container.unreadable,
+    ]
+    why = f"this xaiva does not know what the engine says of it: {'; '.join(word for word in words if word)}"
+    remedy = f"see: xaiva inspect {container.name}"
+    return _finding(container, "container-unknown", why, remedy, Level.WARNING)
 
 
 def _meaning(exit_code: int) -> str:
@@ -144,6 +157,10 @@ def _last_words(client: docker.DockerClient, container: Container, ended: str = 
 
 def _look(container: Container) -> str:
     return f"xaiva logs {container.name}"
+
+
+def _has_ended(container: Container) -> bool:
+    return container.state.ended or container.state is State.RESTARTING
 
 
 def _well(container: Container) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
+
+from core.open_enum import OpenEnum
 
 
 class Known(BaseModel):
@@ -13,8 +15,8 @@ class Known(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class State(str, Enum):
-    """The engine's own words for a container's state."""
+class State(OpenEnum):
+    """The engine's own words for a container's state: Docker's, and Podman's where it ends otherwise."""
 
     CREATED = "created"
     RUNNING = "running"
@@ -22,10 +24,16 @@ class State(str, Enum):
     RESTARTING = "restarting"
     REMOVING = "removing"
     EXITED = "exited"
+    STOPPED = "stopped"
     DEAD = "dead"
 
+    @property
+    def ended(self) -> bool:
+        """Whether its program is known to have ended and not to come back by itself."""
+        return self in (State.EXITED, State.STOPPED, State.DEAD)
 
-class Health(str, Enum):
+
+class Health(OpenEnum):
     """What the container's health check says; NONE: it has none, or the container does not run."""
 
     NONE = "none"
@@ -43,11 +51,38 @@ class Port(Known):
     host_port: int = 0
 
     def __str__(self) -> str:
-        inside = f"{self.container_port}/{self.protocol}"
-        if not self.host_port:
-            return inside
-        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
-        return f"{host}:{self.host_port}->{inside}"
+        return port_words([self])
+
+
+def port_words(ports: Iterable[Port], *, addresses: bool = True) -> str:
+    """Ports as people write them, neighbours as one range: `0.0.0.0:8000-8199→8000-8199/tcp, 9000/tcp`.
+
+    Without `addresses` only published ones, and one that is published on IPv4 and IPv6 once.
+    """
+    rows = {(p.host_ip if addresses else "", p.protocol, p.host_port, p.container_port) for p in ports}
+    runs: list[tuple[str, str, int, int, int]] = []  # …, host and container port of the first, and how many
+    for ip, protocol, host, inside in sorted(row for row in rows if addresses or row[2]):
+        if runs:
+            *same, first, first_inside, count = runs[-1]
+            steps = (host - first if first else 0, inside - first_inside)
+            if same == [ip, protocol] and steps == (count if first else 0, count) and bool(host) == bool(first):
+                runs[-1] = (ip, protocol, first, first_inside, count + 1)
+                continue
+        runs.append((ip, protocol, host, inside, 1))
+    runs.sort(key=lambda run: (run[3], run[1], run[0]))
+    return ", ".join(_run_words(*run) for run in runs)
+
+
+def _run_words(ip: str, protocol: str, host: int, inside: int, count: int) -> str:
+    words = f"{_span(inside, count)}/{protocol}"
+    if not host:
+        return words
+    address = f"[{ip}]:" if ":" in ip else f"{ip}:" if ip else ""
+    return f"{address}{_span(host, count)}→{words}"
+
+
+def _span(first: int, count: int) -> str:
+    return f"{first}-{first + count - 1}" if count > 1 else str(first)
 
 
 class Container(Known):
@@ -55,7 +90,8 @@ class Container(Known):
 
     `status` is the engine's own sentence ("Up 5 minutes (healthy)"). `preset` is empty for one that is not ours;
     `site` the folder it was launched from. `health_output` (the last check's words) and `oom_killed` are looked up
-    only for containers that are unwell. `exit_code` is None while it runs.
+    only for containers that are unwell. `exit_code` is None while it runs. `unreadable` says what in the
+    engine's description of it cannot be read.
     """
 
     id: str
@@ -72,6 +108,7 @@ class Container(Known):
     site: str = ""
     exit_code: int | None = None
     oom_killed: bool = False
+    unreadable: str = ""
 
     @property
     def ours(self) -> bool:

@@ -104,6 +104,9 @@ def _name_taken(name: str, containers: Sequence[Container], replace: bool) -> li
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
     if holder.running:
         return [_error("already-running", what, f"it is running already ({holder.status})", f"xaiva stop {name}")]
+    if not holder.state.known:
+        why = f"it is in a state that this xaiva does not know: {holder.state.word}"
+        return [_error("name-taken", what, why, f"see: xaiva inspect {name}; stop or remove it first: xaiva rm {name}")]
     if not replace:
         remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
         return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]

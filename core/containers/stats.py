@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,11 +29,11 @@ class StatsSampler:
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
         self._last: dict[str, _Sample] = {}
-        version = tuple(int(part) for part in client.api.api_version.split(".")[:2])
+        version = tuple(int(part) for part in re.findall(r"\d+", client.api.api_version)[:2])
         self._one_shot = True if version >= _ONE_SHOT_API else None
 
     def sample(self, ids: Iterable[str]) -> dict[str, Stats]:
-        """Statistics by container id; a container that went away meanwhile is left out. Raises EngineError."""
+        """Statistics by container id; one that has none is left out. Raises EngineError."""
         import docker.errors
 
         samples: dict[str, _Sample] = {}
@@ -40,8 +41,8 @@ class StatsSampler:
             with engine_errors(f"Statistics of container {identity[:12]}"):
                 try:
                     raw = self._client.api.stats(identity, stream=False, one_shot=self._one_shot)
-                except docker.errors.NotFound:
-                    continue
+                except docker.errors.APIError:
+                    continue  # it went away, or is in a state that has none; what it is says the list
             samples[identity] = _Sample(raw, time.monotonic())
         found = {identity: _stats(self._last.get(identity), sample) for identity, sample in samples.items()}
         self._last = samples
@@ -70,24 +71,28 @@ def _stats(last: _Sample | None, now: _Sample) -> Stats:
 def _cpu_percent(last: _Sample, now: _Sample) -> float | None:
     """Percent of one core, from the container's CPU nanoseconds over the monotonic time between the samples."""
     seconds = now.at - last.at
-    used = _cpu(now.raw) - _cpu(last.raw)
+    before, after = _cpu(last.raw), _cpu(now.raw)
+    if before is None or after is None:
+        return None
+    used = after - before
     return used / 1e9 / seconds * 100 if seconds > 0 and used >= 0 else None
 
 
-def _cpu(raw: dict[str, Any]) -> int:
-    return int((raw.get("cpu_stats") or {}).get("cpu_usage", {}).get("total_usage") or 0)
+def _cpu(raw: dict[str, Any]) -> int | None:
+    used = ((raw.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
+    return None if used is None else int(used)
 
 
 def _memory(memory: dict[str, Any]) -> int:
     """Usage without the file cache the kernel gives back at once; the word differs between cgroup versions."""
     details = memory.get("stats") or {}
-    cache = int(details.get("inactive_file", details.get("total_inactive_file", 0)))
+    cache = int(details.get("inactive_file", details.get("total_inactive_file")) or 0)
     return max(int(memory.get("usage") or 0) - cache, 0)
 
 
 def _network(raw: dict[str, Any]) -> tuple[int, int]:
     networks = (raw.get("networks") or {}).values()
-    return sum(one["rx_bytes"] for one in networks), sum(one["tx_bytes"] for one in networks)
+    return sum(one.get("rx_bytes") or 0 for one in networks), sum(one.get("tx_bytes") or 0 for one in networks)
 
 
 def _rates(last: _Sample, now: _Sample) -> tuple[float | None, float | None]:

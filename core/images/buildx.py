@@ -96,8 +96,17 @@ def build(request: Request, env: Mapping[str, str], tree: StageTree, progress: P
             cancelled = _follow(child, reader, tree, progress)
         finally:
             _stop(child)
-        found = json.loads(metadata.read_text()) if metadata.is_file() else {}
+        found = _read_metadata(metadata)
     return Result(child.returncode, cancelled, found)
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """What buildx says of the image; nothing where it says it in a way that is not known."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _follow(child: subprocess.Popen[bytes], reader: Reader, tree: StageTree, progress: Progress) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
 import fcntl
+import json
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import TextIO
@@ -18,17 +19,19 @@ from core.artifacts.lockfile import Lock
 from core.errors import InputError
 from core.files import write_atomic
 from core.findings import Finding
+from core.open_enum import OpenEnum, describe_misfit
 from core.site import Site
 
 RECORD = "record.json"
 LOG = "log.txt"
 LOCK = "lock.json"
 SBOM = "sbom.json"
+UNREADABLE = "unreadable"
 _SLOWER = 1.0  # a stage counts as slower from this many seconds on …
 _SLOWER_RATIO = 1.2  # … and this factor
 
 
-class Outcome(str, Enum):
+class Outcome(OpenEnum):
     """How a build ended. CRASHED is told of one that was killed: nobody was left to write how it ended."""
 
     RUNNING = "running"
@@ -156,16 +159,16 @@ def keep_sbom(site: Site, identity: str, sbom: bytes) -> None:
 
 
 def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
-    """The kept builds, newest first; of one preset, or of all. A broken record stops no other."""
-    records = [record for path in _paths(site) if (record := _record(path)) and preset in (None, record.preset)]
+    """The kept builds, newest first; of one preset, or of all. One that cannot be read is a row that says so."""
+    records = [record for path in _paths(site) if preset in (None, (record := _record(path)).preset)]
     return sorted(records, key=lambda record: (record.started, record.id), reverse=True)
 
 
 def read_build(site: Site, identity: str) -> BuildRecord:
     """One build. Raises InputError when there is none with that id."""
-    found = (_record(path) for path in _paths(site) if path.parent.name == identity)
-    if record := next(found, None):
-        return record
+    path = builds_folder(site) / identity / RECORD
+    if path in _paths(site):
+        return _record(path)
     raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva builds list")
 
 
@@ -200,13 +203,31 @@ def _paths(site: Site) -> Iterator[Path]:
     return builds_folder(site).glob(f"*/{RECORD}")
 
 
-def _record(path: Path) -> BuildRecord | None:
-    """None for one that cannot be read."""
+def _record(path: Path) -> BuildRecord:
+    """The record, or what of it can be read, with the reason as its error."""
     try:
         record = _parsed(path, path.stat().st_mtime_ns)
         return _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
-    except (OSError, ValidationError):
-        return None
+    except (OSError, ValueError) as error:
+        return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> BuildRecord:
+    try:
+        known = json.loads(path.read_bytes())
+        preset, started = str(known["preset"]), float(known["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        preset, started = "", _started(path.parent.name)
+    why = f"{path} cannot be read: {describe_misfit(error)}"
+    return BuildRecord(id=path.parent.name, preset=preset, started=started, outcome=Outcome(UNREADABLE), error=why)
+
+
+def _started(identity: str) -> float:
+    """When a build began, as its id says it; 0 where that is not an id of xaiva's."""
+    try:
+        return float(calendar.timegm(time.strptime(identity.partition("-")[0], "%Y%m%dT%H%M%SZ")))
+    except ValueError:
+        return 0
 
 
 @lru_cache(maxsize=1024)

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from core.logs import settled
+from core.open_enum import describe_misfit
 
 # Past this a JSON object that does not end is not one; the text is passed on as it is.
 _OBJECT_LIMIT = 8 << 20
@@ -123,21 +124,14 @@ class RawJson:
         self._buffer = text[at:]
 
     def _status(self, value: dict[str, Any]) -> Iterator[Event]:
-        for vertex in value.get("vertexes") or ():
-            yield Vertex(
-                vertex["digest"],
-                vertex.get("name", ""),
-                unix_time(vertex.get("started")),
-                unix_time(vertex.get("completed")),
-                bool(vertex.get("cached")),
-                vertex.get("error", ""),
-            )
-        for status in value.get("statuses") or ():
-            yield Transfer(
-                status["vertex"], status["id"], float(status.get("current") or 0), float(status.get("total") or 0)
-            )
-        for log in value.get("logs") or ():
-            yield from self._log(log)
+        readers = {"vertexes": _vertex, "statuses": _transfer, "logs": self._log}
+        for name, read in readers.items():
+            for row in value.get(name) or ():
+                try:
+                    events = [*read(row)]
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    events = [Line("", f"BuildKit says what cannot be read ({name}: {describe_misfit(error)}): {row}")]
+                yield from events
 
     def _log(self, log: dict[str, Any]) -> Iterator[Event]:
         key = (log["vertex"], int(log.get("stream") or 0))
@@ -146,6 +140,21 @@ class RawJson:
         self._lines[key] = rest
         for line in lines:
             yield Line(log["vertex"], clean(line))
+
+
+def _vertex(row: dict[str, Any]) -> Iterator[Event]:
+    yield Vertex(
+        row["digest"],
+        row.get("name") or "",
+        unix_time(row.get("started")),
+        unix_time(row.get("completed")),
+        bool(row.get("cached")),
+        row.get("error") or "",
+    )
+
+
+def _transfer(row: dict[str, Any]) -> Iterator[Event]:
+    yield Transfer(row["vertex"], row["id"], float(row.get("current") or 0), float(row.get("total") or 0))
 
 
 _PLAIN = re.compile(r"#(\d+) (.*)")
@@ -186,6 +195,8 @@ class Plain:
             yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), cached=True))
         elif re.fullmatch(r"DONE [\d.]+s", text):
             yield self._set(Vertex(number, vertex.name, vertex.started, self._clock()))
+        elif text == "CANCELED":
+            yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), error="canceled"))
         elif text.startswith("ERROR"):
             error = text.removeprefix("ERROR").lstrip(": ")
             yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), error=error))

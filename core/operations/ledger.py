@@ -20,6 +20,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from core.errors import InputError
+from core.open_enum import describe_misfit
 from core.operations import processes, sql
 from core.operations.database import connect_read_only, explained, shared_connection, transaction
 from core.operations.kinds import KINDS
@@ -108,7 +109,7 @@ class Ledger:
 
     def stages(self, identifier: int) -> Stages:
         """The operation's stages in the order in which they were first reported."""
-        return [Stage.model_validate_json(row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
+        return [_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
 
     def events(self, identifier: int) -> Events:
         """What happened to the operation, oldest first."""
@@ -190,11 +191,16 @@ class Ledger:
 
     def _operation(self, row: sqlite3.Row) -> Operation:
         values = {name: row[name] for name in row.keys() if name in Operation.model_fields}  # noqa: SIM118 - a Row
-        values["options"] = json.loads(row["options"])
-        values["seconds"] = self._worked(row) or row["seconds"]
-        values["result"] = json.loads(row["result"]) if row["result"] else None
-        values["failure"] = Failure.model_validate_json(row["failure"]) if row["failure"] else None
-        return Operation(log=os.fspath(self.log_path(row["id"])), **values)
+        values |= {"seconds": self._worked(row) or row["seconds"], "log": os.fspath(self.log_path(row["id"]))}
+        try:
+            values["options"] = json.loads(row["options"])
+            values["result"] = json.loads(row["result"]) if row["result"] else None
+            values["failure"] = Failure.model_validate_json(row["failure"]) if row["failure"] else None
+            return Operation(**values)
+        except ValueError as error:  # a newer xaiva wrote it, or it was cut short: the other rows can be read
+            why = f"the ledger's row cannot be read: {describe_misfit(error)}"
+            unread = Failure(what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva on this site")
+            return Operation(**{**values, "options": {}, "result": None, "failure": unread})
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
@@ -299,6 +305,15 @@ class Ledger:
         if row["state"] != State.RUNNING.value or row["boot"] != processes.boot_id():
             return 0.0
         return max(min(time.monotonic(), float(row["lease"])) - float(row["started_tick"]), 0.0)
+
+
+def _stage(identifier: str, body: str) -> Stage:
+    """A stage of the ledger; one that cannot be read says so in its place."""
+    try:
+        return Stage.model_validate_json(body)
+    except ValueError as error:
+        title = f"{identifier}: this stage cannot be read: {describe_misfit(error)}"
+        return Stage(id=identifier, title=title, state=StageState(""))
 
 
 def operation_file(site: Site, identifier: int, suffix: str) -> Path:

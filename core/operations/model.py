@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
+from core.open_enum import OpenEnum
 from core.progress import Stage
 
 TRACEBACK = "traceback"  # the stage of log lines that are for developers, and never shown to a user unasked
 
 
-class State(str, Enum):
+class State(OpenEnum):
     """QUEUED → RUNNING → one of DONE, FAILED, CANCELLED, CRASHED.
 
     FAILED: the work said why. CRASHED: the process went away without a word (killed, out of memory, power).

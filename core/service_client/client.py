@@ -155,7 +155,7 @@ class ServiceClient:
     def stream(self, interval: float = 1.0) -> Iterator[ServiceStatus]:
         """A status every `interval` seconds until the caller stops. Its end is an error, as a broken line is."""
         for text in self._stream("/status/stream", {"interval": interval}):
-            yield self._wire.read(text, ServiceStatus)
+            yield self._wire.read_leniently(text, ServiceStatus)
 
     # -- cameras -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class ServiceClient:
     def event_stream(self) -> Iterator[Event]:
         """Events as they are written or completed, from now on; as `stream`. Who reads too slowly is cut off."""
         for text in self._stream("/events/stream", {}):
-            yield self._wire.read(text, Event)
+            yield self._wire.read_leniently(text, Event)
 
     def event(self, event: str) -> Event:
         """One event."""
@@ -329,18 +329,19 @@ class ServiceClient:
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """The newest messages of the outbox."""
-        return self._wire.read(self._wire.send("GET", "/deliveries", query={"limit": limit}).text, list[Delivery])
+        text = self._wire.send("GET", "/deliveries", query={"limit": limit}).text
+        return self._wire.read_leniently(text, list[Delivery])
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _get(self, path: str, kind: type[Answer], query: BaseModel | None = None) -> Answer:
         asked = query.model_dump(mode="json", exclude_defaults=True) if query else None
-        return self._wire.read(self._wire.send("GET", path, query=asked).text, kind)
+        return self._wire.read_leniently(self._wire.send("GET", path, query=asked).text, kind)
 
     def _ask(
         self, method: str, path: str, kind: type[Answer], body: BaseModel | None = None, *, wait: float = 0
     ) -> Answer:
-        return self._wire.read(self._wire.send(method, path, body, wait=wait).text, kind)
+        return self._wire.read_leniently(self._wire.send(method, path, body, wait=wait).text, kind)
 
     def _stream(self, path: str, query: dict[str, float]) -> Iterator[str]:
         """The data of server-sent events. A stream ends with the login's access token; then another is opened."""

@@ -42,6 +42,15 @@ def foreign(url: str) -> ServiceError:
     )
 
 
+def newer_settings(url: str, fields: list[str]) -> ServiceError:
+    """The service has settings that this xaiva does not know: sending the others back would lose them."""
+    return ServiceError(
+        f"Inference service {url}",
+        f"it has settings that this xaiva does not know: {', '.join(fields)}",
+        "use the xaiva that came with the service to change them",
+    )
+
+
 def not_logged_in(
     url: str, why: str = "it asks for a login or a token that was not given or is not its own"
 ) -> NotLoggedIn:

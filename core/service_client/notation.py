@@ -165,7 +165,7 @@ def channels(words: Iterable[str]) -> tuple[Channel, ...]:
 def channel_words(channel: Channel) -> str:
     """The same as it would be written."""
     secret = f" secret={channel.secret_variable}" if channel.secret_variable else ""
-    return f"{channel.kind.value}:{channel.to}{secret}"
+    return f"{channel.kind.word}:{channel.to}{secret}"
 
 
 def _channel(word: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
-from core.inference.schemas.base import VERSION_HEADER
+from core.inference.schemas.base import NOTHING, READING, VERSION_HEADER, Asked, Said
 from core.service_client.errors import (
     Forbidden,
     NotLoggedIn,
@@ -23,6 +23,7 @@ from core.service_client.errors import (
     ServiceError,
     absent,
     foreign,
+    newer_settings,
     not_logged_in,
 )
 from core.service_client.session import KeptLogin, Session
@@ -142,6 +143,19 @@ class Wire:
             return TypeAdapter(kind).validate_json(text)
         except ValidationError as error:
             raise foreign(self.url) from error
+
+    def read_leniently(self, text: str, kind: type[Answer]) -> Answer:
+        """As `read`; what a newer service says otherwise is kept as it is, or named in the answer's `unreadable`."""
+        try:
+            answer = TypeAdapter(kind).validate_json(text, context=READING)
+        except ValidationError as error:
+            if isinstance(kind, type) and issubclass(kind, Asked):  # a setting that is sent back must be whole
+                fields = (".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
+                raise newer_settings(self.url, list(fields)) from error
+            raise foreign(self.url) from error
+        if isinstance(answer, Said) and answer.unreadable == NOTHING:
+            raise foreign(self.url)
+        return answer
 
     def bearer(self) -> str:
         """The token of whoever asks: a person's login, else the service's token. Raises NotLoggedIn when it ended."""

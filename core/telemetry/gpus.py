@@ -29,7 +29,7 @@ _CHILD = Path(__file__).with_name("nvml_child.py")
 
 
 class GpuState(str, Enum):
-    """How NVML answers. LOST: at least one GPU fell off the bus; HUNG: the driver does not answer."""
+    """How NVML answers. LOST: at least one GPU does not answer; HUNG: the driver does not; ERROR: it answers so."""
 
     OK = "ok"
     NO_LIBRARY = "no-library"
@@ -63,6 +63,7 @@ class Gpu(_Sampled):
 
     index: int
     state: GpuState = GpuState.OK
+    detail: str = ""
     name: str = ""
     uuid: str = ""
     architecture: str = ""

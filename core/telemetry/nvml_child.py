@@ -45,7 +45,10 @@ _ARCHITECTURES = {
     10: "Blackwell",
     13: "Rubin",
 }
-# nvml.h, nvmlClocksEventReason*; idle (0x1) is no throttling
+_ARCHITECTURE_UNKNOWN = 0xFFFFFFFF
+_SWITCH = {0: False, 1: True}  # nvmlEnableState_t; another value is not known to be either
+_IDLE = 0x1  # no throttling
+# nvml.h, nvmlClocksEventReason*
 _THROTTLE_REASONS = {
     0x2: "set clocks",
     0x4: "power cap",
@@ -88,9 +91,8 @@ class Reader:
     def sample(self) -> dict[str, Any]:
         """All devices now."""
         gpus = [device.sample() for device in self._devices]
-        lost = [str(gpu["index"]) for gpu in gpus if gpu["state"] == "lost"]
-        detail = f"GPU {', '.join(lost)} does not answer any more: it fell off the bus" if lost else ""
-        state = "lost" if lost else "ok"
+        silent = [f"GPU {gpu['index']} does not answer: {gpu['detail']}" for gpu in gpus if gpu["state"] != "ok"]
+        state, detail = "lost" if silent else "ok", "; ".join(silent)
         return {"state": state, "detail": detail, "driver": self._driver, "cuda": self._cuda, "gpus": gpus}
 
 
@@ -104,8 +106,14 @@ class Device:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             self._still.update(self._description())
         except pynvml.NVMLError as error:
-            if error.value not in _LOST:
-                raise
+            self._fail(error)
+
+    def _fail(self, error: pynvml.NVMLError) -> None:
+        """Note what is wrong with this device alone. Raises what is wrong with the driver."""
+        if error.value in _DRIVER_STATES and error.value != pynvml.NVML_ERROR_NO_PERMISSION:
+            raise error
+        lost = error.value in _LOST
+        self._still |= {"state": "lost" if lost else "error", "detail": "it fell off the bus" if lost else str(error)}
 
     def _description(self) -> dict[str, Any]:
         handle = self._handle
@@ -114,23 +122,23 @@ class Device:
         return {
             "name": ask(pynvml.nvmlDeviceGetName, handle) or "",
             "uuid": ask(pynvml.nvmlDeviceGetUUID, handle) or "",
-            "architecture": _ARCHITECTURES.get(ask(pynvml.nvmlDeviceGetArchitecture, handle) or 0, ""),
+            "architecture": _architecture(ask(pynvml.nvmlDeviceGetArchitecture, handle)),
             "compute_capability": f"{capability[0]}.{capability[1]}" if capability else "",
             "clock_graphics_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
             "clock_memory_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            "mig": bool(mig[0]) if mig else None,
+            "mig": _SWITCH.get(mig[0]) if mig else None,
         }
 
     def sample(self) -> dict[str, Any]:
         """The device now; a field the device does not know is None."""
         if self._handle is None:
-            return {**self._still, "state": "lost"}
+            return self._still
+        self._still |= {"state": "ok", "detail": ""}
         try:
-            return {**self._still, "state": "ok", **self._load(), **self._ecc(), "processes": self._processes()}
+            return {**self._still, **self._load(), **self._ecc(), "processes": self._processes()}
         except pynvml.NVMLError as error:
-            if error.value in _LOST:
-                return {**self._still, "state": "lost"}
-            raise
+            self._fail(error)
+            return self._still
 
     def _load(self) -> dict[str, Any]:
         handle = self._handle
@@ -155,13 +163,13 @@ class Device:
             "power_limit": _watts(ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
             "clock_graphics": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
             "clock_memory": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            "throttle": None if reasons is None else [word for bit, word in _THROTTLE_REASONS.items() if reasons & bit],
+            "throttle": None if reasons is None else _throttle(reasons),
         }
 
     def _ecc(self) -> dict[str, Any]:
         mode = ask(pynvml.nvmlDeviceGetEccMode, self._handle)
         if not mode or not mode[0]:
-            return {"ecc": bool(mode[0]) if mode else None}
+            return {"ecc": _SWITCH.get(mode[0]) if mode else None}
         since_boot = pynvml.NVML_VOLATILE_ECC
         count = pynvml.nvmlDeviceGetTotalEccErrors
         return {
@@ -202,6 +210,19 @@ def first(*functions: Callable[[], Any]) -> Any:
             if error.value not in _TRY_OLDER:
                 return ask(function)
     return None
+
+
+def _architecture(number: int | None) -> str:
+    """Its name; of one that is newer than this table, its number."""
+    if number in (None, _ARCHITECTURE_UNKNOWN):
+        return ""
+    return _ARCHITECTURES.get(number, f"architecture {number}")
+
+
+def _throttle(reasons: int) -> list[str]:
+    """Why the clocks are held down; a reason that is newer than this table is named by its bit."""
+    bits = [1 << number for number in range(reasons.bit_length()) if reasons >> number & 1]
+    return [_THROTTLE_REASONS.get(bit, f"reason 0x{bit:x}") for bit in bits if bit != _IDLE]
 
 
 def _watts(milliwatts: int | None) -> float | None:

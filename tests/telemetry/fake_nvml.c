@@ -6,6 +6,7 @@
  *   cuda 12040              CUDA version of the driver
  *   gpu rtx4090|gtx1060|a100|h100-mig    one more GPU
  *   lost N                  GPU N fell off the bus
+ *   fail N CODE             every question about GPU N is answered with that NVML error
  *   hang FUNCTION|all       block in that function for as long as the directive is there
  *   crash                   abort in the next call
  *   old                     a driver of before R510: no version 3 of the process lists, no version 2 of memory
@@ -76,7 +77,8 @@ static void read_directives(void) {
                     now.gpu[now.gpus].model = &MODELS[i];
                     now.gpu[now.gpus++].used = 512ULL << 20;
                 }
-        } else if (sscanf(line, "lost %u", &n) == 1 && n < MAX_GPUS) now.gpu[n].lost = 1;
+        } else if (sscanf(line, "lost %u", &n) == 1 && n < MAX_GPUS) now.gpu[n].lost = LOST;
+        else if (sscanf(line, "fail %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].lost = (int)value;
         else if (sscanf(line, "util %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].util = (unsigned)value;
         else if (sscanf(line, "used %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].used = value;
         else if (sscanf(line, "throttle %u %lli", &n, (long long *)&value) == 2 && n < MAX_GPUS) now.gpu[n].throttle = value;
@@ -110,7 +112,7 @@ static int find(device handle, const char *function, struct gpu **gpu) {
     uintptr_t index = (uintptr_t)handle - 1;
     if (index >= now.gpus) return INVALID;
     *gpu = &now.gpu[index];
-    return (*gpu)->lost ? LOST : OK;
+    return (*gpu)->lost;
 }
 
 #define DEVICE(handle)                                  \

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.images.history import BuildComparison, BuildRecord, Outcome, StageRecord
 from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import bar, clock, duration
 
 OUTCOMES: dict[Outcome, Span] = {
@@ -31,8 +31,8 @@ def row(build: BuildRecord) -> tuple[Cell, ...]:
     """One build in the list."""
     cached = sum(stage.cached for stage in build.stages)
     return (
-        Span(build.preset, "title"),
-        OUTCOMES[build.outcome],
+        Span(build.preset or "?", "title"),
+        word(OUTCOMES, build.outcome),
         duration(build.seconds) if build.seconds else "",
         f"{cached}/{len(build.stages)}" if build.stages else "",
         Span(clock(build.started), "dim"),
@@ -43,7 +43,7 @@ def row(build: BuildRecord) -> tuple[Cell, ...]:
 def detail(build: BuildRecord, open_stages: bool, width: int) -> list[Line]:
     """Identity, error, stage tree."""
     facts: list[tuple[str, Cell]] = [
-        ("outcome", line(OUTCOMES[build.outcome], Span(f"  {clock(build.started)}", "dim"))),
+        ("outcome", line(word(OUTCOMES, build.outcome), Span(f"  {clock(build.started)}", "dim"))),
         ("took", duration(build.seconds) if build.seconds else ""),
         ("image", build.tag),
         ("digest", (build.manifest_digest or build.config_digest).removeprefix("sha256:")[:SHORT_HASH]),

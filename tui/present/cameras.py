@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
-from tui.present.cells import Cell, Column, Line, Span, cut, fit, labelled, line, table, wrap
+from tui.present.cells import Cell, Column, Line, Span, cut, fit, labelled, line, table, word, wrap
 from tui.present.charts import score_graph, score_spark
 from tui.present.figures import clock, coarse, size
 
@@ -53,14 +53,14 @@ def frame_age(camera: CameraStatus) -> Span:
 def state(camera: CameraStatus) -> Span:
     """What matters most about it now: an anomaly, something wrong with the camera itself, learning, or its state."""
     if camera.state is not CameraState.LIVE:
-        return STATES[camera.state]
+        return word(STATES, camera.state)
     if camera.alerts:
-        return Span(f"! {camera.alerts[0].kind.value}", "error")
+        return Span(f"! {camera.alerts[0].kind.word}", "error")
     if camera.anomaly:
         return Span("▲ anomaly", "warn")
     if camera.learning is not None and not camera.learning.error:
         return Span(f"◐ learns {_learned(camera):.0%}", "accent")
-    return STATES[camera.state] if camera.scheduled else Span("○ resting", "dim")
+    return word(STATES, camera.state) if camera.scheduled else Span("○ resting", "dim")
 
 
 def _learned(camera: CameraStatus) -> float:
@@ -72,11 +72,13 @@ def troubles(camera: CameraStatus) -> list[str]:
     """Everything about it that needs a person, as sentences."""
     again = f"; next try in {camera.retry_in:.0f} s" if camera.retry_in is not None else ""
     out = [f"{camera.reason}{again}"] if camera.reason else []
-    out += [f"{alert.kind.value}: {alert.reason}" for alert in camera.alerts]
+    out += [f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts]
     if camera.error:
         out.append(camera.error)
     if camera.learning is not None and camera.learning.error:
         out.append(f"learning failed: {camera.learning.error}")
+    if camera.unreadable:
+        out.append(f"the service's answer cannot be read: {camera.unreadable}")
     return out
 
 
@@ -84,7 +86,7 @@ def row(camera: CameraStatus) -> tuple[Cell, ...]:
     """One camera in a list."""
     live = camera.state is CameraState.LIVE
     return (
-        camera.name or camera.id,
+        camera.name or camera.id or "?",
         state(camera),
         f"{camera.fps:.1f}/{camera.processed_fps:.1f}" if live else "",
         frame_age(camera),
@@ -136,14 +138,14 @@ def short(status: ServiceStatus | None, width: int) -> list[Line]:
         if found := troubles(camera):
             last = Span(found[0], "dim")
         fps = f"{camera.fps:.1f}" if camera.state is CameraState.LIVE else ""
-        rows.append((camera.name or camera.id, state(camera), fps, last))
+        rows.append((camera.name or camera.id or "?", state(camera), fps, last))
     return table(rows, columns, width, titles=False)
 
 
 def detail(camera: CameraStatus, width: int) -> list[Line]:
     """Everything about one camera."""
     now = state(camera)
-    plain = STATES[camera.state]
+    plain = word(STATES, camera.state)
     words = [now] if now == plain else [plain, Span("  "), now]
     decode = f", {camera.decode_ms:.1f} ms to decode" if camera.decode_ms is not None else ""
     picture = f"{camera.width}×{camera.height} {camera.codec}{decode}" if camera.width else "no frame yet"
@@ -197,7 +199,7 @@ def no_picture(camera: CameraStatus | None) -> str:
         return "no camera"
     if camera.state is CameraState.LIVE:
         return ""
-    return camera.reason or STATES[camera.state].text[2:]
+    return camera.reason or word(STATES, camera.state).text[2:]
 
 
 def title(camera: CameraStatus) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
+
+from core.open_enum import OpenEnum
 
 # What a part of a line means; the theme decides how it looks. Colour never says anything alone.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
@@ -23,6 +25,11 @@ class Span(NamedTuple):
 
 Line: TypeAlias = tuple[Span, ...]
 Cell: TypeAlias = "str | Span | Line"
+
+
+def word(spans: Mapping[Any, Span], value: OpenEnum) -> Span:
+    """How a word is shown; one that is not known as it is, with no role that would judge it."""
+    return spans.get(value) or Span(f"? {value.word}")
 
 
 def line(*parts: str | Span) -> Line:

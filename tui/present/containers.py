@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.containers.model import Container, Health, State, Stats
+from core.containers.model import Container, Health, State, Stats, port_words
 from core.findings import Finding
 from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import clock, rate, size
 from tui.sources import Containers
 
@@ -16,6 +16,7 @@ STATES: dict[State, Span] = {
     State.CREATED: Span("○ created", "dim"),
     State.REMOVING: Span("○ removing", "dim"),
     State.EXITED: Span("■ exited", "dim"),
+    State.STOPPED: Span("■ stopped", "dim"),
     State.DEAD: Span("✗ dead", "error"),
 }
 COLUMNS = (
@@ -36,15 +37,16 @@ def state(container: Container) -> Span:
         return Span("✗ unhealthy", "error")
     if container.running and container.health is Health.STARTING:
         return Span("▷ starting", "accent")
-    if container.state is State.EXITED and container.exit_code:
-        return Span(f"✗ exited {container.exit_code}", "error" if container.ours else "warn")
-    return STATES[container.state]
+    if container.state in (State.EXITED, State.STOPPED) and container.exit_code:
+        return Span(f"✗ {container.state.value} {container.exit_code}", "error" if container.ours else "warn")
+    if container.running and not container.health.known:
+        return Span(f"? {container.health.word}")
+    return word(STATES, container.state)
 
 
 def ports(container: Container) -> str:
-    """`8600→8600`, the published ones."""
-    published = {(port.host_port, port.container_port) for port in container.ports if port.host_port}
-    return " ".join(f"{host}→{inside}" for host, inside in sorted(published))
+    """`8600→8600/tcp`, the published ones."""
+    return port_words(container.ports, addresses=False)
 
 
 def cpu(stats: Stats | None) -> str:
@@ -92,8 +94,9 @@ def detail(container: Container, stats: Stats | None, ailments: list[Finding] | 
         ("preset", Span(container.preset, "accent") if container.ours else Span("not one of ours", "dim")),
         ("image", container.image),
         ("id", container.id[:12]),
-        ("created", clock(container.created)),
-        ("ports", ", ".join(str(port) for port in container.ports)),
+        ("unreadable", Span(container.unreadable, "warn")),
+        ("created", clock(container.created) if container.created else ""),
+        ("ports", port_words(container.ports)),
     ]
     if stats is not None:
         limit = f" of {size(stats.memory_limit)}" if stats.memory_limit else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
-from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, wrap
+from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, word, wrap
 from tui.present.figures import clock, coarse, size
 
 PRIORITIES: dict[Priority, Span] = {
@@ -14,6 +14,7 @@ PRIORITIES: dict[Priority, Span] = {
     Priority.HIGH: Span("! high", "warn"),
     Priority.CRITICAL: Span("!! critical", "error"),
 }
+URGENT = (Priority.HIGH, Priority.CRITICAL)
 ACTIONS = {"done": Span("✓ ", "ok"), "failed": Span("✗ ", "error"), "skipped": Span("– ", "dim")}
 COLUMNS = (
     Column("started", 16),
@@ -37,11 +38,13 @@ def mark(event: Event) -> Span:
     """Whether it waits for somebody."""
     if event.acknowledged:
         return Span("✓", "dim")
-    return Span("◐" if event.ended is None else "●", "error" if event.priority.rank >= 2 else "warn")
+    return Span("◐" if event.ended is None else "●", "error" if event.priority in URGENT else "warn")
 
 
 def words(event: Event) -> str:
     """What it is, in a few words: the analyser's, else what was seen."""
+    if event.unreadable:
+        return f"the service's answer cannot be read: {event.unreadable}"
     if event.analysis.description:
         return " ".join(event.analysis.description.split())
     if event.facts:
@@ -57,9 +60,9 @@ def row(event: Event) -> tuple[Cell, ...]:
     return (
         when(event.started),
         mark(event),
-        event.camera_name or event.camera,
+        event.camera_name or event.camera or "?",
         event.type,
-        PRIORITIES[event.priority],
+        word(PRIORITIES, event.priority),
         f"{event.score:.2f}",
         lasted,
         Span(words(event), "dim" if event.acknowledged else ""),
@@ -72,7 +75,12 @@ def detail(event: Event, width: int) -> list[Line]:
     known: list[tuple[str, Cell]] = [
         (
             "what",
-            line(event.type, "  ", PRIORITIES[event.priority], Span("  protected" if event.protected else "", "ok")),
+            line(
+                event.type,
+                "  ",
+                word(PRIORITIES, event.priority),
+                Span("  protected" if event.protected else "", "ok"),
+            ),
         ),
         ("camera", f"{event.camera_name or event.camera}{f', {event.zone}' if event.zone else ''}"),
         ("when", f"{when(event.started)}{ended}"),
@@ -85,6 +93,8 @@ def detail(event: Event, width: int) -> list[Line]:
     for name, value in known:
         if value:
             out += labelled(name, value, LABEL, width)
+    if event.unreadable:
+        out += wrap(words(event), width, "warn")
     if event.note:
         out += [line(), *wrap(f"“{event.note}”", width, "accent")]
     if event.facts:
@@ -96,8 +106,12 @@ def detail(event: Event, width: int) -> list[Line]:
         for action in event.actions:
             text = f"{action.step}{f': {action.detail}' if action.detail else ''}"
             first, *rest = wrap(text, max(width - 2, 1), indent="  ")
-            out += [(ACTIONS.get(action.state, Span("  ")), *first), *((Span("  "), *more) for more in rest)]
+            out += [(*_action_mark(action.state), *first), *((Span("  "), *more) for more in rest)]
     return out
+
+
+def _action_mark(state: str) -> Line:
+    return line(ACTIONS.get(state) or f"? {state or 'unknown'} ")
 
 
 def _score(event: Event) -> str:
@@ -111,7 +125,8 @@ def _clip(event: Event) -> Cell:
         return f"{clip.seconds:.0f} s, {size(clip.bytes)}"
     if clip.state == "failed":
         return Span(f"failed: {clip.why}", "error")
-    return Span({"recording": "is being recorded", "none": "none"}.get(clip.state, clip.state), "dim")
+    words = {"recording": "is being recorded", "none": "none"}
+    return Span(words.get(clip.state, f"? {clip.state or 'unknown'}"), "dim")
 
 
 def _acknowledged(event: Event) -> Cell:
@@ -126,7 +141,7 @@ def _analysis(event: Event, width: int) -> list[Line]:
         return []
     sure = f", {analysis.confidence:.0%} sure" if analysis.confidence is not None else ""
     took = f", {analysis.seconds:.1f} s" if analysis.seconds is not None else ""
-    head = line(Span(f"analysis {analysis.state.value}", "dim"), Span(f"  {analysis.backend}{sure}{took}", "dim"))
+    head = line(Span(f"analysis {analysis.state.word}", "dim"), Span(f"  {analysis.backend}{sure}{took}", "dim"))
     text = analysis.description or analysis.why
     return [*(wrap(text, width, "title" if analysis.description else "warn") if text else []), fit(head, width), line()]
 

@@ -12,6 +12,7 @@ MARKS: dict[Level, Span] = {
     Level.WARNING: Span("! ", "warn"),
     Level.NOTE: Span("· ", "dim"),
 }
+UNKNOWN = Span("? ")
 ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
@@ -20,9 +21,10 @@ def lines(findings: Sequence[Finding], width: int, none: str = "nothing to say a
     if not findings:
         return [line(Span("✓ ", "ok"), none)]
     out: list[Line] = []
-    for finding in sorted(findings, key=lambda one: ORDER[one.level]):
-        first, *rest = wrap(finding.what, width - 2)
-        out.append((MARKS[finding.level], *first))
+    for finding in sorted(findings, key=lambda one: ORDER.get(one.level, 1)):
+        level = finding.level
+        first, *rest = wrap(finding.what if level.known else f"{level.word}: {finding.what}", width - 2)
+        out.append((MARKS.get(level, UNKNOWN), *first))
         out += [(Span("  "), *more) for more in rest]
         out += [(Span("  "), *more) for more in wrap(finding.why, width - 2, "dim") if finding.why]
         if finding.remedy:
@@ -38,4 +40,5 @@ def summary(findings: Sequence[Finding]) -> Line:
         return line(Span(f"✗ {errors} {'error' if errors == 1 else 'errors'}", "error"))
     if warnings:
         return line(Span(f"! {warnings} {'warning' if warnings == 1 else 'warnings'}", "warn"))
-    return line(Span("✓ fine", "ok"))
+    unknown = [finding.level.word for finding in findings if not finding.level.known]
+    return line(Span(f"? {unknown[0]}")) if unknown else line(Span("✓ fine", "ok"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.operations.model import Operation, State
 from core.progress import Stage, StageState
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, wrap
+from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import bar, clock, duration, size
 
 STATES: dict[State, Span] = {
@@ -42,7 +42,7 @@ def row(operation: Operation) -> tuple[Cell, ...]:
     return (
         str(operation.id),
         operation.title(),
-        STATES[operation.state],
+        word(STATES, operation.state),
         duration(operation.seconds),
         Span(clock(operation.started or operation.created), "dim"),
         Span(operation.by, "dim"),
@@ -84,9 +84,13 @@ def stage_lines(stages: Sequence[Stage], now: float, width: int) -> list[Line]:
     columns = (Column("", minimum=20), Column("", BAR_WIDTH, rank=2), Column("", 22, rank=1), Column("", 8, right=True))
     rows: list[tuple[Cell, ...]] = []
     for depth, stage in ordered(stages):
-        title = line("  " * depth, STAGE_STATES[stage.state], " ", Span(stage.title, _title_role(stage)))
+        title = line("  " * depth, _mark(stage), " ", Span(stage.title, _title_role(stage)))
         rows.append((title, _bar(stage), Span(amount(stage) or stage.detail, "dim"), _time(stage, now)))
     return table(rows, columns, width, titles=False)
+
+
+def _mark(stage: Stage) -> Span:
+    return STAGE_STATES.get(stage.state) or Span(f"? {stage.state.word}")
 
 
 def _title_role(stage: Stage) -> str:
@@ -115,7 +119,7 @@ def holder(operation: Operation) -> str:
 
 def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int) -> list[Line]:
     """Everything about one operation but its log."""
-    head = line(STATES[operation.state], f"  {operation.title()}", Span(f"  operation {operation.id}", "dim"))
+    head = line(word(STATES, operation.state), f"  {operation.title()}", Span(f"  operation {operation.id}", "dim"))
     began = f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}"
     facts = [fit(head, width), *wrap(began, width, "dim")]
     if operation.options:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from core.containers.model import Health
+from core.containers.model import Container, Health
 from core.findings import has_errors
 from core.inference.schemas import CameraState, ServiceStatus
 from core.operations.model import Operation, State
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
-from tui.present.cells import Column, Line, Span, line, table, wrap
+from tui.present.cells import Column, Line, Span, line, table, word, wrap
 from tui.present.figures import clock, coarse, size
 from tui.present.operations import STATES
 from tui.sources import Containers, Live, PresetView
@@ -30,7 +30,9 @@ def operations(found: Sequence[Operation] | None, width: int) -> list[Line]:
         return [line(Span("no operation yet: lock, sync or build a preset (2)", "dim"))]
     columns = (Column("", 4, right=True), Column("", minimum=16), Column("", 11), Column("", 9, right=True, rank=1))
     ordered = sorted(found, key=lambda one: (not one.state.live, -one.id))
-    rows = [(Span(str(one.id), "dim"), one.title(), STATES[one.state], Span(_when(one), "dim")) for one in ordered]
+    rows = [
+        (Span(str(one.id), "dim"), one.title(), word(STATES, one.state), Span(_when(one), "dim")) for one in ordered
+    ]
     return table(rows, columns, width, titles=False)
 
 
@@ -107,6 +109,8 @@ def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
             continue
         if one.oom_killed:
             yield "error", f"{one.name} ran out of memory"
+        elif one.unreadable or not one.state.known or not one.health.known:
+            yield "warn", f"{one.name}: {_unknown_container(one)}"
         elif one.health is Health.UNHEALTHY:
             said = one.health_output.splitlines()
             yield "error", f"{one.name} is unhealthy{': ' + said[0] if said else ''}"
@@ -114,15 +118,28 @@ def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
             yield "error", f"{one.name} ended with code {one.exit_code}"
 
 
+def _unknown_container(container: Container) -> str:
+    """What the engine says of it that is not known here: it may be anything."""
+    if container.unreadable:
+        return f"what the engine says of it cannot be read: {container.unreadable}"
+    if not container.state.known:
+        return f"its state is {container.state.word}, which this xaiva does not know"
+    return f"its health is {container.health.word}, which this xaiva does not know"
+
+
 def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
     for camera in status.cameras if status else ():
-        name = camera.name or camera.id
+        name = camera.name or camera.id or "?"
         if camera.state is CameraState.DISCONNECTED:
             yield "error", f"camera {name}: {camera.reason or 'lost'}"
         elif camera.state is CameraState.FAILED:
             yield "error", f"camera {name} has failed{f': {camera.reason}' if camera.reason else ''}; s starts it (6)"
+        elif not camera.state.known:
+            yield "warn", f"camera {name}: its state is {camera.state.word}, which this xaiva does not know"
+        if camera.unreadable:
+            yield "warn", f"camera {name}: the service's answer cannot be read: {camera.unreadable}"
         for alert in camera.alerts:
-            yield "error", f"camera {name} is {alert.kind.value}: {alert.reason}"
+            yield "error", f"camera {name} is {alert.kind.word}: {alert.reason}"
         if camera.error:
             yield "error", f"camera {name}: {camera.error}"
 
@@ -131,20 +148,24 @@ def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
     """What the inference service itself ails from, and what waits there for somebody."""
     if status is None:
         return
+    if status.unreadable:
+        yield "warn", f"the service's answer cannot be read: {status.unreadable}"
     if status.unacknowledged:
         events = "event waits" if status.unacknowledged == 1 else "events wait"
         yield "warn", f"{status.unacknowledged} {events} for somebody (8)"
     logger, outbox, storage, analyser = status.logger, status.outbox, status.storage, status.analyser
     if logger.state != "ok":
         held = f"; {logger.waiting} events are kept on disk" if logger.waiting else ""
-        yield "error", f"events: the database is {logger.state}: {logger.why}{held}"
+        yield "error", f"events: the database is {logger.state or 'unknown'}: {logger.why}{held}"
     if outbox.waiting and outbox.oldest is not None and outbox.oldest > STUCK:
         why = f": {outbox.why}" if outbox.why else ""
         yield "warn", f"{outbox.waiting} messages are not sent, the oldest for {coarse(outbox.oldest)}{why}"
     if storage.state != "ok":
-        yield "error", f"recordings: the disk is {storage.state}: {storage.why}"
+        yield "error", f"recordings: the disk is {storage.state or 'unknown'}: {storage.why}"
     if analyser.state == "broken":
         yield "warn", f"the analyser does not answer: {analyser.why}"
+    elif analyser.state not in ("off", "ready", "busy"):
+        yield "warn", f"the analyser's state is {analyser.state or 'unknown'}"
     for model in status.ledger.models if status.ledger else ():
         if model.state == "failed":
             yield "error", f"model {model.key}: {model.why}"

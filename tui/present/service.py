@@ -18,6 +18,7 @@ MODEL_STATES = {
     "loading": Span("◌ loading", "accent"),
     "failed": Span("✗ failed", "error"),
 }
+TROUBLE = ("behind", "failing", "broken", "waiting", "full")  # of a part of the service
 RULE_COLUMNS = (Column("rule", minimum=10), Column("from", 9), Column("to", minimum=16, rank=1, weight=2))
 USER_COLUMNS = (Column("user", minimum=10), Column("role", 9), Column("cameras", minimum=12, rank=1, weight=2))
 DELIVERIES = 8  # messages shown with a rule
@@ -72,8 +73,9 @@ def parts(status: ServiceStatus, width: int) -> list[Line]:
     out: list[Line] = []
     room = max(width - LABEL, 1)
     for name, state, fine, words, why in told:
-        good = state in fine.split()
-        lines = wrap(f"{'●' if good else '!'} {state}  {words}", room, "" if good else "error", indent="  ")
+        good, bad = state in fine.split(), state in TROUBLE
+        mark = "●" if good else "!" if bad else "?"
+        lines = wrap(f"{mark} {state or 'unknown'}  {words}", room, "error" if bad else "", indent="  ")
         lines += wrap(f"{why}", room, "warn") if why else []
         out += [(*fit(Span("" if number else name, "dim"), LABEL), *one) for number, one in enumerate(lines)]
     return out
@@ -131,7 +133,7 @@ def _model(model: ModelStatus) -> tuple[Cell, ...]:
     cost = size(model.cost) if model.measured else f"≈ {size(model.declared)}"
     return (
         f"{model.key}{' (pinned)' if model.pinned else ''}",
-        MODEL_STATES.get(model.state, Span(model.state)),
+        MODEL_STATES.get(model.state) or Span(f"? {model.state or 'unknown'}"),
         cost,
         str(model.leases),
         f"{model.rate:.1f}",
@@ -167,19 +169,19 @@ def _signed(count: int | None) -> str:
 def rule_row(rule: Rule) -> tuple[Cell, ...]:
     """One rule in a list."""
     to = ", ".join(channel.to for channel in rule.channels)
-    return (rule.name, rule.priority.value if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
+    return (rule.name, rule.priority.word if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
 
 
 def user_row(user: User) -> tuple[Cell, ...]:
     """One user in a list."""
-    role = Span(user.role.value) if user.active else Span("■ off", "dim")
+    role = Span(user.role.word) if user.active else Span("■ off", "dim")
     return (user.name, role, Span("all" if user.cameras is None else ", ".join(user.cameras) or "none", "dim"))
 
 
 def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[Line]:
     """A rule and its newest messages."""
     facts = [
-        ("events", f"from priority {rule.priority.value} on"),
+        ("events", f"from priority {rule.priority.word} on"),
         ("cameras", ", ".join(rule.cameras) or "all"),
         ("types", ", ".join(rule.types) or "all"),
         ("when", schedule_words(rule.schedule) or "always"),
@@ -192,11 +194,10 @@ def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[
     own = [one for one in deliveries if one.rule == rule.name][:DELIVERIES]
     out += [line(), line(Span("newest messages" if own else "no message yet", "dim"))]
     for one in own:
-        role = {"sent": "ok", "given_up": "error"}.get(one.state, "accent")
+        role = {"sent": "ok", "given_up": "error"}.get(one.state, "accent" if one.state == "waiting" else "")
         events = f", {one.count} events" if one.count > 1 else ""
-        out.append(
-            fit(line(f"{when(one.created)}  ", Span(one.state.replace("_", " "), role), f"  {one.to}{events}"), width)
-        )
+        state = Span(one.state.replace("_", " ") or "unknown", role)
+        out.append(fit(line(f"{when(one.created)}  ", state, f"  {one.to}{events}"), width))
         why = wrap(one.why, max(width - 2, 1), "warn") if one.why and one.state != "sent" else []
         out += [(Span("  "), *text) for text in why]
     return out
@@ -210,7 +211,7 @@ def user_detail(user: User, width: int) -> list[Line]:
         "admin": "may do everything",
     }
     facts = [
-        ("role", f"{user.role.value}: {may[user.role.value]}"),
+        ("role", f"{user.role.word}: {may.get(user.role.value, 'this xaiva does not know what that allows')}"),
         ("cameras", "all" if user.cameras is None else ", ".join(user.cameras) or "none"),
         ("log in", "yes" if user.active else "not any more"),
         ("added", when(user.created)),

@@ -12,7 +12,7 @@ from core.operations.model import Operation
 from tui.actions import bindings
 from tui.present import operations as present_operations
 from tui.present import presets as present
-from tui.present.cells import Line, Span, line, wrap
+from tui.present.cells import Line, Span, line, word, wrap
 from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import Row
@@ -123,7 +123,7 @@ def _whole(
     out: list[Line] = []
     if latest is not None:
         head = Span(present_operations.holder(latest), "title" if latest.state.live else "dim")
-        out += [line(present_operations.STATES[latest.state], "  ", head)]
+        out += [line(word(present_operations.STATES, latest.state), "  ", head)]
         out += present_operations.stage_lines(stages, time.time(), width) if latest.state.live else []
         if latest.failure is not None:
             out += wrap(f"{latest.failure.what}: {latest.failure.why}", width, "error")

@@ -37,7 +37,7 @@ def event_of(row: EventRow) -> Event:
     values = {name: getattr(row, name) for name in _COLUMNS}
     for name, model in _NESTED.items():
         values[name] = {part: values.pop(f"{name}_{part}") for part in model.model_fields}
-    values["priority"] = list(Priority)[row.priority]
+    values["priority"] = Priority.of_rank(row.priority)
     return Event.model_validate(values)
 
 

@@ -19,7 +19,6 @@ from core.inference.schemas import DayStatistics, Priority, Statistics
 
 SLOT = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
 HOUR = timedelta(hours=1)
-_PRIORITIES = [priority.value for priority in Priority]  # by rank
 _KEPT = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
 
 
@@ -127,7 +126,7 @@ class _Day:
     responses: int = 0
 
     def add(self, count: _Count, hour: int) -> None:
-        priority = _PRIORITIES[count.priority]
+        priority = Priority.of_rank(count.priority).value
         self.by_hour[hour] += count.events
         self.events += count.events
         self.acknowledged += count.acknowledged

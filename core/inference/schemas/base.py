@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -13,9 +14,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
+
+from core.open_enum import OpenEnum
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
@@ -64,10 +74,75 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_dated), AfterValidator(_in_ut
 Day = Annotated[date, BeforeValidator(_only_dated)]
 
 
+# The validation context of a client: its service may be newer, and one field must not take the rest with it.
+READING = {"reading": True}
+NOTHING = "nothing of it can be read"
+# In the place of a required field: the first that is of its type.
+_BLANKS: tuple[Any, ...] = ("", 0, [], "1970-01-01T00:00:00Z", [0, 0, 0, 0], {}, None)
+
+
+def _is_reading(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get("reading"))
+
+
 class Said(BaseModel):
-    """What the service answers. Unknown keys are ignored, so that an older console can read a newer service."""
+    """What the service answers. Unknown keys are ignored, so that an older console can read a newer service.
+
+    Validated with the context READING, a field that cannot be read is left at its default, or blank, and named in
+    `unreadable`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    _unreadable: str = PrivateAttr("")
+
+    @property
+    def unreadable(self) -> str:
+        """What of it could not be read, as words; empty when everything could."""
+        nested = (name for name, value in self if isinstance(value, Said) and value.unreadable)
+        return self._unreadable or ", ".join(nested)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_far_as_possible(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if not _is_reading(info):
+            return handler(data)
+        given = {**cls._unsaid(), **data} if isinstance(data, Mapping) else {}
+        try:
+            return handler(given or data)
+        except ValidationError as error:
+            wrong = _fields(error) if given else [*cls.model_fields]
+        required = {name for name, field in cls.model_fields.items() if field.is_required()}
+        values = {name: value for name, value in given.items() if name not in wrong}
+        for name in wrong:
+            if name in required:
+                values[name] = next(blank for blank in _BLANKS if _fits(handler, {**values, name: blank}, name))
+        answer = handler(values)
+        readable = (required - {*wrong}) & {*data} if given else set()
+        answer._unreadable = ", ".join(wrong) if readable or not required else NOTHING
+        return answer
+
+    @classmethod
+    def _unsaid(cls) -> dict[str, Any]:
+        """What stands for a state, or a part with one, that the service does not send: the default may mean fine."""
+        unsaid: dict[str, Any] = {
+            name: {} for name, field in cls.model_fields.items() if isinstance(field.default, Said)
+        }
+        if "state" in cls.model_fields:
+            unsaid["state"] = ""
+        return unsaid
+
+
+def _fields(error: ValidationError) -> list[str]:
+    """The fields that have an error, each once."""
+    return list(dict.fromkeys(str(one["loc"][0]) for one in error.errors(include_url=False) if one["loc"]))
+
+
+def _fits(handler: ModelWrapValidatorHandler[Any], values: Mapping[str, Any], name: str) -> bool:
+    try:
+        handler(values)
+    except ValidationError as error:
+        return name not in _fields(error)
+    return True
 
 
 class Asked(BaseModel):
@@ -85,6 +160,20 @@ class Asked(BaseModel):
             if isinstance(text, str):
                 _check_text(text)
         return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _known(cls, value: object, info: ValidationInfo) -> object:
+        """An unknown word is refused where it is asked for; where a client reads a setting, it is kept as it is."""
+        for word in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(word, OpenEnum) and not word.known and not _is_reading(info):
+                raise PydanticCustomError("enum", "Input should be {expected}", {"expected": _listed(type(word))})
+        return value
+
+
+def _listed(words: Iterable[OpenEnum]) -> str:
+    *most, last = (repr(word.value) for word in words)
+    return f"{', '.join(most)} or {last}"
 
 
 def _check_text(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -10,12 +9,13 @@ from typing_extensions import Self
 
 from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
 from core.inference.schemas.events import Priority
+from core.open_enum import OpenEnum
 
 Point = tuple[Share, Share]  # x, y from the upper left corner, in shares of the picture's width and height
 Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
 
 
-class CameraState(str, Enum):
+class CameraState(OpenEnum):
     """A camera's life: CONNECTING → LIVE; any end or stall → DISCONNECTED, which retries; STOPPED on request.
 
     FAILED: its pipeline broke down more often than its restart budget allows; start it by hand.
@@ -28,7 +28,7 @@ class CameraState(str, Enum):
     FAILED = "failed"
 
 
-class Transport(str, Enum):
+class Transport(OpenEnum):
     """How RTSP carries the pictures."""
 
     TCP = "tcp"
@@ -94,7 +94,7 @@ class CameraRequest(Asked):
         return self
 
 
-class AlertKind(str, Enum):
+class AlertKind(OpenEnum):
     """What is wrong with a camera itself: what it shows no anomaly of the scene explains, or it shows nothing."""
 
     DISCONNECTED = "disconnected"

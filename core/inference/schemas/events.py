@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from enum import Enum
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from core.inference.schemas.base import Asked, CameraId, Day, Moment, Said, Word, YesNo
+from core.open_enum import OpenEnum
 
 LONGEST_STATISTICS = 400  # days in one answer
 
 
-class Priority(str, Enum):
+class Priority(OpenEnum):
     """How urgent; HIGH and CRITICAL are written to the database at once."""
 
     LOW = "low"
@@ -24,11 +24,16 @@ class Priority(str, Enum):
 
     @property
     def rank(self) -> int:
-        """0 for LOW to 3 for CRITICAL."""
-        return list(Priority).index(self)
+        """0 for LOW to 3 for CRITICAL; one that is not known comes above them all, so that nothing drops its event."""
+        return list(Priority).index(self) if self.known else len(Priority)
+
+    @classmethod
+    def of_rank(cls, rank: int) -> Priority:
+        """The priority of a rank, which a newer service may have written into the database."""
+        return list(cls)[rank] if 0 <= rank < len(cls) else cls(f"rank {rank}")
 
 
-class AnalysisState(str, Enum):
+class AnalysisState(OpenEnum):
     """Where the analyser's answer is. NONE: nobody asked for one."""
 
     NONE = "none"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 from pydantic import Field
 
 from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, Schedule, Word, YesNo
 from core.inference.schemas.events import Priority
+from core.open_enum import OpenEnum
 
 
-class ChannelKind(str, Enum):
+class ChannelKind(OpenEnum):
     """EMAIL over the service's mail server, WEBHOOK as signed JSON, APPRISE for everything else."""
 
     EMAIL = "email"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 
 from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, YesNo
+from core.open_enum import OpenEnum
 
 Password = Annotated[SecretStr, Field(min_length=10, max_length=256)]
 
 
-class Role(str, Enum):
+class Role(OpenEnum):
     """VIEWER sees; OPERATOR also acknowledges, starts and stops; ADMIN also sets cameras, users and rules."""
 
     VIEWER = "viewer"
@@ -21,8 +21,8 @@ class Role(str, Enum):
 
     @property
     def rank(self) -> int:
-        """0 for VIEWER to 2 for ADMIN."""
-        return list(Role).index(self)
+        """0 for VIEWER to 2 for ADMIN; below them all for one that is not known: it allows nothing."""
+        return list(Role).index(self) if self.known else -1
 
 
 class User(Said):
