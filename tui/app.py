@@ -58,6 +58,7 @@ class XaivaApp(FrameDifference, App[int]):
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
         self.preset = ""
+        self.made: dict[str, str] = {}
         self.stray_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
@@ -190,7 +191,7 @@ class XaivaApp(FrameDifference, App[int]):
     async def open_operation(self, identifier: int) -> None:
         """Show one operation on its screen."""
         await self.switch_mode("operations")
-        self.screen.call_after_refresh(self.screen.query_one("#choices", ChoiceList).point, str(identifier))
+        self.screen.call_after_refresh(self.screen.query_one("#choices", ChoiceList).point_at_new, str(identifier))
 
     # -- actions -------------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class ConsoleApp(Protocol):
     read_only: bool
     low_bandwidth: bool
     preset: str  # the one last under the cursor, on whichever screen
+    made: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
 
     @property
     def service(self) -> ServiceClient:

@@ -183,6 +183,7 @@ class ConsoleScreen(Screen[None]):
         from core.operations.ledger import Ledger
 
         def started(operation: Any) -> None:
+            self.console.made["operations"] = str(operation.id)
             self.console.store.ask_now("operations")
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
@@ -268,6 +269,8 @@ class ListScreen(ConsoleScreen):
 
     def feed(self) -> None:
         """The list, and the facts of the row under the cursor."""
+        if new := self.console.made.pop(self.NAME, ""):
+            self.choices.point_at_new(new)
         reading = self.reading(self.SOURCE)
         self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
         if reading.value is None and reading.error is not None:

@@ -37,9 +37,16 @@ class BuildsScreen(ListScreen):
         self._open_stages = False
         self._comparing: tuple[str, str] | None = None  # (before, after)
         self._followed = 0  # the operation whose stages are asked for
+        self._begun: tuple[str, float] | None = None  # preset and time of a build that was started here
 
     def rows(self, value: list[BuildRecord]) -> list[Row]:
-        """One row a build."""
+        """One row a build; the cursor goes to one that was started here."""
+        if self._begun is not None:
+            preset, since = self._begun
+            new = next((build.id for build in value if build.preset == preset and build.started >= since), "")
+            if new:
+                self._begun = None
+                self.choices.point_at_new(new)
         return [Row(build.id, present.row(build)) for build in value]
 
     def aim(self) -> None:
@@ -119,6 +126,7 @@ class BuildsScreen(ListScreen):
         if (build := self.selected()) is None:
             self.notify("no build here: b on the screen Presets (2) starts the first one")
         else:
+            self._begun = build.preset, time.time()
             self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)
 
 

@@ -122,7 +122,7 @@ class CamerasScreen(PictureListScreen):
 
         def done(camera: str | None) -> None:
             if camera is not None:
-                self.choices.point(camera)
+                self.choices.point_at_new(camera)
                 self._ask()
 
         self.app.push_screen(CameraForm(self.site, settings), done)

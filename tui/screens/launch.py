@@ -11,6 +11,7 @@ from textual.widgets import Checkbox, Label
 
 from core.presets.model import Preset
 from core.site import Site
+from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
 from tui.screens.form import Form, T
@@ -84,5 +85,6 @@ class Launch(Form[None]):
         self.attempt(self._as_chosen(launch), self._started, "starting…")
 
     def _started(self, container: Container) -> None:
+        console_of(self).made["containers"] = container.name
         self.app.notify(f"{container.name} was started; watch it with 5", title="Launched")
         self.dismiss(None)

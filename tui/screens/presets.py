@@ -40,8 +40,13 @@ class PresetsScreen(PresetListScreen):
             return None
         return view
 
-    def _changed(self, name: str, words: str) -> None:
-        self.choices.point(name)
+    def _made(self, name: str, words: str) -> None:
+        """The cursor goes to it, here and on the other screens with a row a preset."""
+        self.console.preset = self.console.made[self.NAME] = name
+        self.update_now()
+        self._changed(words)
+
+    def _changed(self, words: str) -> None:
         self.console.store.ask_now("presets")
         self.notify(words)
 
@@ -84,7 +89,7 @@ class PresetsScreen(PresetListScreen):
 
         def saved(name: str | None) -> None:
             if name:
-                self._changed(name, f"preset {name} written")
+                self._made(name, f"preset {name} written")
 
         self.app.push_screen(Suggest(self.site, self.console.read_only), saved)
 
@@ -135,7 +140,7 @@ class PresetsScreen(PresetListScreen):
                 return
 
             def done(_: object) -> None:
-                self._changed(name, f"{title}: {name}")
+                self._made(name, f"{title}: {name}")
                 if then is not None:
                     then(name)
 
@@ -156,5 +161,5 @@ class PresetsScreen(PresetListScreen):
             f"Delete preset {name}?",
             f"The file {view.entry.path.name} is removed. Its artifacts and its image stay.",
             "Delete",
-            lambda: self.background(partial(delete, self.site, name), lambda _: self._changed("", f"{name} deleted")),
+            lambda: self.background(partial(delete, self.site, name), lambda _: self._changed(f"{name} deleted")),
         )

@@ -130,13 +130,13 @@ class ServiceScreen(ConsoleScreen):
         """A new rule."""
         from tui.screens.rule_form import RuleForm
 
-        self.app.push_screen(RuleForm(self.site), self._again)
+        self.app.push_screen(RuleForm(self.site), partial(self._made, self._rules))
 
     def action_user(self) -> None:
         """A new user."""
         from tui.screens.user_form import UserForm
 
-        self.app.push_screen(UserForm(self.site), self._again)
+        self.app.push_screen(UserForm(self.site), partial(self._made, self._users))
 
     @on(ChoiceList.Chosen)
     def action_edit(self) -> None:
@@ -178,6 +178,12 @@ class ServiceScreen(ConsoleScreen):
         text = "Nobody is told by it any more." if rule else "They cannot log in any more; their logins end."
         kind = "rule" if rule else "user"
         self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._again))
+
+    def _made(self, choices: ChoiceList, name: str | None) -> None:
+        """The cursor of its list goes to it."""
+        if name is not None:
+            choices.point_at_new(name)
+            self._again()
 
     def _again(self, _result: object = None) -> None:
         self.console.store.ask_now("service")

@@ -79,8 +79,11 @@ class ChoiceList(ScrollView, can_focus=True):
         self.wanted = ""
         self._all: list[Row] = []
         self._rows: list[Row] = []
-        self._key = ""
+        self._key = ""  # of the row that was last told
+        self._awaited = ""  # of a row that the cursor goes to once it is there
         self._cursor = 0
+        self._order: list[str] = []  # the keys of the rows, and the one under the cursor, when there were any
+        self._at = ""
         self._layout: list[tuple[int, int]] = []
         self._brush = Brush(self)
 
@@ -108,7 +111,7 @@ class ChoiceList(ScrollView, can_focus=True):
             self.refresh()
 
     def show(self, rows: Sequence[Row], state: str = "", role: str = "") -> None:
-        """Replace the rows; the cursor stays on its key, or where it was when that is gone."""
+        """Replace the rows. The cursor stays on its key; when that is gone it goes to the nearest row that is left."""
         self._all = list(rows)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
@@ -118,6 +121,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def search(self, wanted: str) -> None:
         """Keep the rows that match."""
+        self._awaited = ""
         self.wanted = wanted
         self._apply()
 
@@ -127,11 +131,17 @@ class ChoiceList(ScrollView, can_focus=True):
         self.refresh()
 
     def point(self, key: str) -> None:
-        """Put the cursor on a row; nothing happens when the filter hides it."""
+        """Put the cursor on a row, also on one that is not there yet; nothing happens when the filter hides it."""
         if key in self.keys:
             self._go(self.keys.index(key))
         else:
-            self._key = key
+            self._awaited = key
+
+    def point_at_new(self, key: str) -> None:
+        """Put the cursor on a row that was just made: a filter that would hide it goes."""
+        self.wanted = ""
+        self._awaited = key
+        self._apply()
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -183,8 +193,7 @@ class ChoiceList(ScrollView, can_focus=True):
     def _apply(self) -> None:
         before, old_cursor = self._rows, self._cursor
         self._rows = [row for row in self._all if matches(" ".join(plain(cell) for cell in row.cells), self.wanted)]
-        keys = [row.key for row in self._rows]
-        self._cursor = keys.index(self._key) if self._key in keys else max(min(self._cursor, len(keys) - 1), 0)
+        self._cursor = self._place()
         if len(before) != len(self._rows):
             self._set_size()
             self.refresh()
@@ -196,6 +205,19 @@ class ChoiceList(ScrollView, can_focus=True):
             self._refresh_row(self._cursor)
             self._reveal()
         self._tell()
+
+    def _place(self) -> int:
+        """Where the cursor goes: to the awaited row, else to its own, else to the nearest neighbour that is left."""
+        places = {row.key: index for index, row in enumerate(self._rows)}
+        if not places:
+            return 0
+        old = self._order.index(self._at) if self._at in self._order else 0
+        likely = [self._awaited, *self._order[old:], *reversed(self._order[:old])]
+        key = next((key for key in likely if key in places), self._rows[0].key)
+        if key == self._awaited:
+            self._awaited = ""
+        self._order, self._at = list(places), key
+        return places[key]
 
     def _set_size(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
@@ -210,7 +232,9 @@ class ChoiceList(ScrollView, can_focus=True):
     def _go(self, index: int) -> None:
         if not self._rows:
             return
+        self._awaited = ""  # whoever moves the cursor wants it there
         old, self._cursor = self._cursor, max(min(index, len(self._rows) - 1), 0)
+        self._at = self.key
         self._refresh_row(old)
         self._refresh_row(self._cursor)
         self._reveal()
