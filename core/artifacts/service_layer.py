@@ -32,10 +32,11 @@ def engine_choices(preset: Preset, layers: Iterable[tuple[str, Sequence[str]]], 
     The last choice adds none: it is the only one where the preset's own layers ask for a build, and what is left where
     a dependency brings one that no choice goes with.
     """
+    layers = list(layers)
     own = (line for _, lines in layers for line in lines)
     if not preset.inference_service or any(_name(line) in ENGINES for line in own):
         return [[]]
-    cuda = (wheel_cuda(preset, facts) or preset.cuda_of_base).partition(".")[0]
+    cuda = (wheel_cuda(preset, facts, layers) or preset.cuda_of_base).partition(".")[0]
     return [*_on_gpu(cuda, preset.runtime_base_image or preset.base_image), [ON_CPU], []]
 
 

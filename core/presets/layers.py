@@ -38,7 +38,8 @@ def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
         index = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=preset.pytorch.tag))
         if preset.pytorch.tag and index.url not in [known.url.rstrip("/") for known in indexes]:
             indexes.append(index)
+    own = [(layer.name, layer_requirements(preset, folder, layer.name)) for layer in preset.layers]
     if preset.tensorrt.enabled and not preset.source(TENSORRT):
-        layers.append((TENSORRT, [tensorrt_requirement(preset, facts)]))
-    layers += [(layer.name, layer_requirements(preset, folder, layer.name)) for layer in preset.layers]
+        layers.append((TENSORRT, [tensorrt_requirement(preset, facts, own)]))
+    layers += own
     return Expanded(layers, indexes, list(preset.pins))

@@ -3,6 +3,7 @@
 from core.presets.compat.checking import check, evaluate, site_facts, target_for
 from core.presets.compat.choices import Choices, choices
 from core.presets.compat.facts import Facts, load_facts
+from core.presets.compat.installed import LockedPackage, Resolved
 from core.presets.compat.machine import Gpu, TargetMachine, find_gpu, host_target, named_target
 from core.presets.compat.suggest import Suggestion, suggest
 
@@ -10,6 +11,8 @@ __all__ = [
     "Choices",
     "Facts",
     "Gpu",
+    "LockedPackage",
+    "Resolved",
     "Suggestion",
     "TargetMachine",
     "check",

@@ -9,8 +9,9 @@ from core.errors import InputError
 from core.findings import Finding, Level
 from core.presets.compat.checks import CHECKS, CODES
 from core.presets.compat.facts import OVERLAY, Facts, load_facts
+from core.presets.compat.installed import Layers, Resolved
 from core.presets.compat.machine import TargetMachine, host_target, preset_target
-from core.presets.compat.subject import Subject, error, parse_wishes, warning
+from core.presets.compat.subject import error, subject_of, warning
 from core.presets.model import MEDIA_SOURCE, MEDIA_VARIABLE, Preset
 from core.presets.store import layer_requirements
 from core.site import Site
@@ -18,15 +19,22 @@ from core.site import Site
 _ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
-def check(preset: Preset, target: TargetMachine | None = None, *, site: Site | None = None) -> list[Finding]:
+def check(
+    preset: Preset,
+    target: TargetMachine | None = None,
+    *,
+    site: Site | None = None,
+    resolved: Resolved | None = None,
+) -> list[Finding]:
     """Check a preset for `target`; without one, for the machine that the preset names, else for this host.
 
-    `site` gives the overlay of the tables (`docker/compat/`) and the requirement files of layers.
+    `site` gives the overlay of the tables (`docker/compat/`) and the requirement files of layers; `resolved` is what
+    the preset's current lock holds.
     """
     facts = site_facts(site)
     layers, unreadable = _layers(preset, site.presets if site else None)
     already = [*unreadable, *_media_source(preset, site)]
-    return evaluate(preset, layers, target or target_for(preset, facts), facts, already)
+    return evaluate(preset, layers, target or target_for(preset, facts), facts, already, resolved)
 
 
 def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -36,13 +44,14 @@ def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | No
 
 def evaluate(
     preset: Preset,
-    layers: list[tuple[str, list[str]]],
+    layers: Layers,
     target: TargetMachine | None,
     facts: Facts,
     already: list[Finding] | None = None,
+    resolved: Resolved | None = None,
 ) -> list[Finding]:
     """The check without any reading: `layers` are names and requirement lines, `already` earlier findings."""
-    subject = Subject(preset, parse_wishes(layers, preset.pins), facts, target)
+    subject = subject_of(preset, layers, facts, target, resolved)
     found = [*(already or []), *_overlay_problems(facts)]
     for one in CHECKS:
         found += one(subject)

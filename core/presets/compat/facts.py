@@ -13,16 +13,21 @@ from pydantic import ValidationError
 
 from core.presets.compat.rows import (
     BaseImageRow,
+    BringsRow,
     CudaRow,
+    FamilyRow,
     FfmpegRow,
     GpuRow,
     HeadersRow,
+    NumpyRow,
     OnnxRuntimeRow,
     OpenCvRow,
     PackageRow,
     Pair,
+    ReleaseRow,
     RequireCudaRow,
     Row,
+    SameImportRow,
     SystemRow,
     TensorflowRow,
     TensorRTRow,
@@ -46,11 +51,16 @@ _TABLES: dict[str, type[Row]] = {
     "gpus": GpuRow,
     "base_images": BaseImageRow,
     "systems": SystemRow,
+    "families": FamilyRow,
     "opencv": OpenCvRow,
     "ffmpeg": FfmpegRow,
     "tensorflow": TensorflowRow,
     "vram": VramRow,
     "packages": PackageRow,
+    "releases": ReleaseRow,
+    "numpy": NumpyRow,
+    "same_import": SameImportRow,
+    "brings": BringsRow,
 }
 
 
@@ -77,11 +87,16 @@ class Facts:
     gpus: dict[str, GpuRow]  # by name without the maker's, `GTX 1060`
     base_images: dict[str, BaseImageRow]  # by image reference
     systems: dict[str, SystemRow]  # by name and release, `debian12`
+    families: dict[str, FamilyRow]  # by name, `alpine`; the first that fits counts
     opencv: dict[str, OpenCvRow]  # by release
     ffmpeg: dict[str, FfmpegRow]  # by branch
     tensorflow: dict[str, TensorflowRow]  # by minor release
     vram: dict[str, VramRow]  # by what needs the memory
     packages: dict[str, PackageRow]  # by package and release
+    releases: dict[str, ReleaseRow]  # by package and first release
+    numpy: dict[str, NumpyRow]  # by package and releases
+    same_import: dict[str, SameImportRow]  # by import name
+    brings: dict[str, BringsRow]  # by package
     problems: list[OverlayProblem] = field(default_factory=list)
 
     def torch_row(self, release: str) -> TorchRow | None:
@@ -91,8 +106,8 @@ class Facts:
     def pair(self, release: str) -> Pair | None:
         """What torchvision and torchaudio go with a torch version."""
         row = self.torch_row(release)
-        wanted = Version(release).public
-        return next((pair for pair in row.versions if pair.torch == wanted), None) if row else None
+        wanted = Version(Version(release).public)
+        return next((pair for pair in row.versions if Version(pair.torch) == wanted), None) if row else None
 
     def tensorrt_row(self, version: str) -> TensorRTRow | None:
         """The row of the range that a TensorRT version falls into."""

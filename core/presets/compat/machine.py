@@ -19,6 +19,9 @@ _MAKER = re.compile(r"\b(nvidia|geforce|tesla)\b", re.IGNORECASE)
 _FORM = re.compile(r"\b(laptop|mobile|gpu|with|max-?q|pcie|sxm\d?|hbm\w*|\d+ ?gi?b)\b", re.IGNORECASE)
 _MEMORY = re.compile(r"(\d+) ?gi?b\b", re.IGNORECASE)
 _SM = re.compile(r"^(?:sm[_ ]?)?(\d{1,2})\.?(\d)$", re.IGNORECASE)
+# Architectures and names of GPUs that sit in one chip or module with an Arm processor.
+_ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
+_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb200|grace|dgx spark)\b", re.IGNORECASE)
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _GIB = 1 << 30
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
@@ -34,6 +37,7 @@ class Gpu:
     brand: str = ""
     nvenc: bool | None = None
     note: str = ""
+    aarch64: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,17 +64,19 @@ def find_gpu(name: str, facts: Facts) -> Gpu:
     An unknown name gives a Gpu without `sm`.
     """
     if match := _SM.match(name.strip()):
-        return Gpu(name.strip(), sm=f"{match[1]}.{match[2]}")
+        sm = f"{match[1]}.{match[2]}"
+        return Gpu(name.strip(), sm=sm, aarch64=sm in _ONLY_ON_ARM)
     by_name: dict[str, GpuRow] = {}
     for row in facts.gpus.values():
         for known in (row.key, *row.aliases):
             by_name.setdefault(_plain(known), row)
     found = by_name.get(_plain(name)) or by_name.get(_plain(_FORM.sub(" ", name.replace("-", " "))))
     if found is None:
-        return Gpu(name.strip())
+        return Gpu(name.strip(), aarch64=bool(_ARM_NAMES.search(name)))
     memory = _MEMORY.search(name)
     vram = float(memory[1]) if memory else found.vram_gib
-    return Gpu(found.key, found.sm, vram, found.brand, found.nvenc, found.note)
+    arm = found.aarch64 or found.brand == "jetson"
+    return Gpu(found.key, found.sm, vram, found.brand, found.nvenc, found.note, arm)
 
 
 def named_target(

@@ -25,6 +25,11 @@ def _range_from(text: str) -> str:
     return text
 
 
+def _specifier(text: str) -> str:
+    SpecifierSet(text)
+    return text
+
+
 def _requirement(text: str) -> str:
     Requirement(text)
     return text
@@ -33,8 +38,10 @@ def _requirement(text: str) -> str:
 # A site's own rows go through the same validators: a check must not stumble over a misprint.
 VersionText = Annotated[str, AfterValidator(_version)]
 OptionalVersion = Annotated[str, AfterValidator(_version_or_nothing)]
+SpecifierText = Annotated[str, AfterValidator(_specifier)]
 RangeText = Annotated[str, AfterValidator(_range_from)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
+OptionalSm = Annotated[str, Field(pattern=r"^(\d{1,2}\.\d)?$")]
 Sm = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
 
 
@@ -88,10 +95,14 @@ class WheelTagRow(Row):
 
 
 class CudaRow(VersionedRow):
-    """A CUDA version: the least driver (minor-version compatibility), and the driver that knows all of it."""
+    """A CUDA version: the least driver (minor-version compatibility), and the driver that knows all of it.
+
+    `min_sm` is the least GPU architecture that its libraries and compilers know; empty where that is not known.
+    """
 
     min_driver: VersionText
     native_driver: VersionText
+    min_sm: OptionalSm = ""
 
 
 class RequireCudaRow(Row):
@@ -130,7 +141,10 @@ class OnnxRuntimeRow(VersionedRow):
 
 
 class GpuRow(Row):
-    """A GPU: compute capability, memory in GiB, brand as the driver tells it, and whether it has NVENC."""
+    """A GPU: compute capability, memory in GiB, brand as the driver tells it, and whether it has NVENC.
+
+    `aarch64`: it comes only with an Arm processor.
+    """
 
     sm: Sm
     vram_gib: float
@@ -138,6 +152,7 @@ class GpuRow(Row):
     nvenc: bool
     aliases: list[str] = []
     note: str = ""
+    aarch64: bool = False
 
 
 class BaseImageRow(Row):
@@ -155,6 +170,19 @@ class SystemRow(Row):
     python: str
 
 
+class FamilyRow(Row):
+    """A family of images, known by words of their names (`names`) or as a whole (`images`).
+
+    `apt`: whether they have it; `libc`: `glibc`, `musl` or empty for none; `aarch64`: they are for Arm processors.
+    """
+
+    names: list[str]
+    images: list[str] = []
+    apt: bool
+    libc: str
+    aarch64: bool = False
+
+
 class OpenCvRow(VersionedRow):
     """An OpenCV release: the newest CUDA it compiles with and the newest GPU architecture it knows."""
 
@@ -169,12 +197,13 @@ class FfmpegRow(VersionedRow):
 
 
 class TensorflowRow(VersionedRow):
-    """A TensorFlow minor release: what it was tested with."""
+    """A TensorFlow minor release: what it was tested with, and the least GPU architecture in its wheels."""
 
     python: Annotated[list[VersionText], Field(min_length=1)]
     cuda: str
     cudnn: str
     min_driver: VersionText
+    min_sm: Sm
 
 
 class VramRow(Row):
@@ -191,3 +220,37 @@ class PackageRow(Row):
     package: str
     versions: RangeText
     needs: list[RequirementText]
+
+
+class ReleaseRow(Row):
+    """A range of a package's releases, `first` to `last`: the Pythons of its wheels.
+
+    `cuda` and `min_sm` are empty where its wheels hold nothing for GPUs.
+    """
+
+    package: str
+    first: VersionText
+    last: VersionText
+    python: Annotated[list[VersionText], Field(min_length=1)]
+    cuda: OptionalVersion = ""
+    min_sm: OptionalSm = ""
+
+
+class NumpyRow(Row):
+    """Releases of a package whose wheels were built for NumPy 1. `capped`: they ask for `numpy<2` themselves."""
+
+    package: str
+    versions: SpecifierText
+    capped: bool
+
+
+class SameImportRow(Row):
+    """Packages that install the same import name, `key`: the last one that is installed wins."""
+
+    packages: Annotated[list[str], Field(min_length=2)]
+
+
+class BringsRow(Row):
+    """A package that needs others of those that the checks look at."""
+
+    brings: Annotated[list[str], Field(min_length=1)]

@@ -1,49 +1,77 @@
-"""What the checks work on: a preset with its requirements parsed, its machine, and helpers that make findings."""
+"""What the checks work on: a preset, the packages of its image, its machine, and helpers that make findings."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding, Level
 from core.presets.compat.facts import Facts
+from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish, installed
 from core.presets.compat.machine import TargetMachine
-from core.presets.compat.rows import SystemRow, TorchRow, WheelTagRow
-from core.presets.compat.wheels import wheel_cuda, wheel_tag
+from core.presets.compat.rows import FamilyRow, SystemRow, TorchRow, WheelTagRow
+from core.presets.compat.wheels import torch_tag, torch_versions, torch_wishes
 from core.presets.model import Preset
 
 
 @dataclass(frozen=True)
-class Wish:
-    """One requirement of a layer or one pin; `where` names the field."""
-
-    requirement: Requirement
-    where: str
-
-    @property
-    def name(self) -> str:
-        """The package's canonical name."""
-        return canonicalize_name(self.requirement.name)
-
-
-@dataclass(frozen=True)
 class Subject:
-    """A preset, the requirement lines of its layers, its machine, and what follows from them."""
+    """A preset, what its fields, layers and pins ask for, its lock and its machine, and what follows from them."""
 
     preset: Preset
     wishes: tuple[Wish, ...]
     facts: Facts
     target: TargetMachine | None = None
+    resolved: Resolved | None = None
+
+    @cached_property
+    def packages(self) -> Mapping[str, Package]:
+        """The packages of the image by their names."""
+        brings = {name: row.brings for name, row in self.facts.brings.items()}
+        return installed(self.wishes, self.resolved, brings)
+
+    def package(self, *names: str) -> Package | None:
+        """The first of these packages that the image will hold."""
+        return next((self.packages[name] for name in map(canonicalize_name, names) if name in self.packages), None)
+
+    def constraints(self, name: str) -> list[Wish]:
+        """Every requirement and pin of a package, without what a field stands for."""
+        return [wish for wish in self.wishes if wish.name == canonicalize_name(name) and "." not in wish.where]
+
+    def wish(self, *names: str) -> Wish | None:
+        """The first requirement of one of these packages (not the pins)."""
+        wanted = {canonicalize_name(name) for name in names}
+        return next((wish for wish in self.wishes if wish.name in wanted and wish.where != PINS), None)
+
+    @property
+    def torch(self) -> Package | None:
+        """The torch of the image."""
+        return self.package("torch")
+
+    @cached_property
+    def torch_versions(self) -> list[str]:
+        """Its version; while that is open, those of the tables that may come, newest first."""
+        return torch_versions(self.torch, self.preset, self.facts)
+
+    @property
+    def torch_version(self) -> str:
+        """The version that the checks take it to be: what is known, else the newest that may come."""
+        return next(iter(self.torch_versions), "")
+
+    def tag_of(self, version: str) -> str:
+        """The wheel tag that torch has in a version."""
+        return torch_tag(version, self.preset, self.facts, self.packages)
 
     @property
     def tag(self) -> str:
         """The PyTorch wheel tag, `cu126`; empty for none."""
-        return wheel_tag(self.preset, self.facts)
+        return self.tag_of(self.torch_version) if self.torch_version else ""
 
     @property
     def tag_row(self) -> WheelTagRow | None:
@@ -52,42 +80,88 @@ class Subject:
 
     @property
     def torch_row(self) -> TorchRow | None:
-        """The table's row of the preset's torch."""
-        return self.facts.torch_row(self.preset.pytorch.version) if self.preset.pytorch else None
+        """The table's row of the image's torch."""
+        return self.facts.torch_row(self.torch_version) if self.torch_version else None
 
     @property
     def wheel_cuda(self) -> str:
         """The CUDA version inside the PyTorch wheels; empty for none."""
-        return wheel_cuda(self.preset, self.facts)
+        row = self.tag_row
+        return row.cuda if row else ""
 
     @property
     def base_cuda(self) -> str:
         """The CUDA version of the base image, first two parts; empty for none."""
         return ".".join(self.preset.cuda_of_base.split(".")[:2])
 
+    @cached_property
+    def cuda_users(self) -> dict[str, str]:
+        """Every CUDA version that something in the image was built with, and what that is."""
+        users = {}
+        if self.base_cuda:
+            users[self.base_cuda] = self.preset.base_image
+        for deb in [*self.preset.debs, *self.preset.build_debs]:
+            if found := _CUDA_DEB.match(deb):
+                users[f"{found[1]}.{found[2]}"] = f"the deb {deb}"
+        for package in self.packages.values():
+            if package.where != PINS and (cuda := self._cuda_of(package)):
+                users.setdefault(cuda, package.text)
+        if self.wheel_cuda and self.torch:
+            users[self.wheel_cuda] = self.torch.text
+        return users
+
+    def _cuda_of(self, package: Package) -> str:
+        """The CUDA version that a package brings or was built with, as its name, its version or the tables tell."""
+        if _CUDA_VERSIONED.fullmatch(package.name) and package.version:
+            return ".".join(str(part) for part in (*Version(package.version).release, 0)[:2])
+        if found := _CUDA_NAMED.fullmatch(package.name):
+            major = found[1] or found[2]
+            return next((row.key for row in self.facts.cuda.values() if row.key.startswith(f"{major}.")), f"{major}.0")
+        rows = [row for row in self.facts.releases.values() if row.package == package.name and row.cuda]
+        return rows[-1].cuda if rows else ""
+
     @property
     def cuda(self) -> str:
-        """The newest CUDA the driver has to carry; empty when nothing in the preset uses one."""
-        return max((version for version in (self.wheel_cuda, self.base_cuda) if version), key=Version, default="")
+        """The newest CUDA the driver has to carry; empty when nothing in the image uses one."""
+        return max(self.cuda_users, key=Version, default="")
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the builder stage compiles something that the preset names a version of."""
+        options = self.preset.build_options
+        return bool(options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch)
 
     @property
     def system(self) -> SystemRow | None:
-        """The distribution of the base image, as its name tells."""
-        image = self.preset.base_image.lower()
+        """The distribution of the base image, as the lock knows it, else as its name tells."""
+        os_release = self.resolved.os_release if self.resolved else ""
+        image = os_release or self.preset.base_image.lower()
         plain = re.sub(r"[^a-z0-9.]", "", image)
         for row in self.facts.systems.values():
             if row.key in plain or any(name in image for name in row.names):
                 return row
         return None
 
-    def wish(self, *names: str) -> Wish | None:
-        """The first requirement of one of these packages (not the pins)."""
-        wanted = {canonicalize_name(name) for name in names}
-        return next((wish for wish in self.wishes if wish.name in wanted and not wish.where.startswith("pins")), None)
+    def family(self, image: str) -> FamilyRow | None:
+        """The family of an image: for the base image as the lock knows its distribution, else as its name tells."""
+        os_release = self.resolved.os_release.lower() if self.resolved and image == self.preset.base_image else ""
+        image = image.lower()
+        folder, slash, last = image.partition("@")[0].rpartition("/")
+        repository = f"{folder}{slash}{last.partition(':')[0]}".removeprefix("docker.io/").removeprefix("library/")
+        words = set(re.findall(r"[a-z][a-z0-9]*", image)) | set(re.findall(r"[a-z]+", image))
+        known = set(re.findall(r"[a-z]+", os_release)) or words
+        for row in self.facts.families.values():
+            if (words if row.aarch64 else known) & set(row.names):
+                return row
+        return next((row for row in self.facts.families.values() if repository in row.images), None)
 
-    def constraints(self, name: str) -> list[Wish]:
-        """Every requirement and pin of a package."""
-        return [wish for wish in self.wishes if wish.name == canonicalize_name(name)]
+
+# `nvidia-cuda-runtime-cu12 12.8.90` has CUDA's own version; `nvidia-cublas-cu12` and the like tell its major one.
+_CUDA_VERSIONED = re.compile(
+    r"(nvidia-cuda-(runtime|nvrtc|cupti|nvcc|cccl)|nvidia-nvjitlink|nvidia-nvtx)(-cu\d+)?|cuda-toolkit"
+)
+_CUDA_NAMED = re.compile(r"nvidia-.*-cu(\d\d)|tensorrt-cu(\d\d)(?:-.*)?")
+_CUDA_DEB = re.compile(r"(?:cuda|libcu|libnv|libnpp)[a-z-]*-(\d\d)-(\d+)(?:=.*)?$")
 
 
 class Check(Protocol):
@@ -97,16 +171,11 @@ class Check(Protocol):
         """Look at one thing."""
 
 
-def parse_wishes(layers: list[tuple[str, list[str]]], pins: list[str]) -> tuple[Wish, ...]:
-    """Requirements of (layer, lines) and pins; a line that cannot be read is left out."""
-    wishes = []
-    for where, lines in [*((f"layers: {name}", lines) for name, lines in layers), ("pins", pins)]:
-        for line in lines:
-            try:
-                wishes.append(Wish(Requirement(line), where))
-            except InvalidRequirement:
-                continue
-    return tuple(wishes)
+def subject_of(
+    preset: Preset, layers: Layers, facts: Facts, target: TargetMachine | None, resolved: Resolved | None
+) -> Subject:
+    """The subject of a preset whose requirement files are read."""
+    return Subject(preset, torch_wishes(preset, facts, layers), facts, target, resolved)
 
 
 def error(code: str, what: str, why: str, remedy: str, where: str = "", source: str = "") -> Finding:

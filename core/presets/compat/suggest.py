@@ -10,7 +10,7 @@ from core.findings import has_errors
 from core.presets.compat.checking import evaluate, site_facts
 from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.checks.media import newest_headers
-from core.presets.compat.checks.packages import onnxruntime_range
+from core.presets.compat.checks.onnxruntime import onnxruntime_range
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
 from core.presets.compat.machine import Gpu, TargetMachine, at_least, driver_cuda, runs
@@ -45,7 +45,7 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
     """
     facts = site_facts(site)
     gpus = [gpu for gpu in target.gpus if gpu.sm]
-    if not gpus or any(gpu.brand == "jetson" for gpu in gpus):
+    if not gpus or any(gpu.aarch64 for gpu in target.gpus):
         return []
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
@@ -94,7 +94,7 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
     pair = facts.pair(release)
     trt = _newest_tensorrt(facts.wheel_tags[tag].cuda, image.python, oldest.sm, facts)
     headers = newest_headers(target.driver, facts) if all(gpu.nvenc for gpu in target.gpus) else ""
-    onnx = onnxruntime_range(oldest.sm, facts.wheel_tags[tag].cuda.partition(".")[0], facts)
+    onnx = onnxruntime_range(oldest.sm, facts.wheel_tags[tag].cuda.partition(".")[0], facts, image.python)
     preset = Preset(
         metadata=Metadata(description=f"Suggested for {target}"),
         base_image=image.key,

@@ -1,11 +1,18 @@
-"""The wheels that the fields `pytorch` and `tensorrt` stand for: requirements, tag, CUDA version."""
+"""The wheels that the fields `pytorch` and `tensorrt` stand for, and the CUDA inside PyTorch's wheels."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 from packaging.version import Version
 
 from core.presets.compat.facts import Facts
+from core.presets.compat.installed import Layers, Package, Wish, installed, parse_wishes
 from core.presets.model import Preset
+
+FIELD = "pytorch.version"
+_INDEX_TAG = re.compile(r"/whl/(cu\d+|cpu|xpu|rocm[\d.]+)/?$")
 
 
 def pytorch_requirements(preset: Preset, facts: Facts) -> list[str]:
@@ -20,24 +27,59 @@ def pytorch_requirements(preset: Preset, facts: Facts) -> list[str]:
     return [f"{name}=={versions[name]}{local}" if versions.get(name) else name for name in preset.pytorch.components]
 
 
-def tensorrt_requirement(preset: Preset, facts: Facts) -> str:
+def tensorrt_requirement(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
     """The TensorRT wheel for the preset's CUDA: one package name for each CUDA major version since release 10."""
     version = Version(preset.tensorrt.version)
-    cuda = wheel_cuda(preset, facts) or preset.cuda_of_base
+    cuda = wheel_cuda(preset, facts, layers) or preset.cuda_of_base
     package = f"tensorrt-cu{cuda.partition('.')[0]}" if version.major >= 10 and cuda else "tensorrt"
     return f"{package}=={version.public}.*"
 
 
-def wheel_cuda(preset: Preset, facts: Facts) -> str:
-    """The CUDA version inside the preset's PyTorch wheels, `12.6`; empty for none or an unknown tag."""
-    tag = wheel_tag(preset, facts)
-    row = facts.wheel_tags.get(tag)
+def wheel_cuda(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
+    """The CUDA version inside the PyTorch wheels of the field or of `layers`, `12.6`; empty for none or an unknown."""
+    packages = installed(torch_wishes(preset, facts, layers), None, {})
+    versions = torch_versions(packages.get("torch"), preset, facts)
+    row = facts.wheel_tags.get(torch_tag(versions[0], preset, facts)) if versions else None
     return row.cuda if row else ""
 
 
-def wheel_tag(preset: Preset, facts: Facts) -> str:
-    """The PyTorch wheel tag: the one of the version, else that of the plain build; empty when neither is known."""
-    if not preset.pytorch:
-        return ""
-    row = facts.torch_row(preset.pytorch.version)
-    return preset.pytorch.tag or (row.default_tag if row else "")
+def torch_wishes(preset: Preset, facts: Facts, layers: Layers) -> tuple[Wish, ...]:
+    """The requirements of the field `pytorch`, of the layers and of the pins."""
+    fields = parse_wishes([("pytorch", pytorch_requirements(preset, facts))], [], preset.python_version)
+    named = tuple(Wish(wish.requirement, FIELD) for wish in fields)
+    return (*named, *parse_wishes(layers, preset.pins, preset.python_version))
+
+
+def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[str]:
+    """The torch that comes: its version; while that is open, those of the tables that may come, newest first."""
+    if torch is None:
+        return []
+    if torch.version:
+        return [torch.version]
+    rows = [row for row in facts.torch.values() if preset.python_version in (*row.python, *row.experimental_python)]
+    known = torch.allowed(pair.torch for row in rows for pair in row.versions)
+    return sorted(known, key=Version, reverse=True)
+
+
+def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str, Package] | None = None) -> str:
+    """The wheel tag of a torch version: its own, that of the index which has it, else that of the plain build.
+
+    `packages` are those of a lock: the CUDA runtime among them tells what an unknown plain build was built with.
+    """
+    local = Version(version).local or ""
+    if local:
+        return local
+    row = facts.torch_row(version)
+    if packages and packages["torch"].locked:
+        return (row.default_tag if row else "") or _tag_of_runtime(packages)
+    tags = (match[1] for index in preset.indexes if (match := _INDEX_TAG.search(index.url)))
+    offered = [tag for tag in tags if row is None or tag == "cpu" or tag in (*row.tags, *row.experimental_tags)]
+    # An equal version with a tag counts as newer than the plain one, and a larger tag as newer than a smaller one.
+    return max(offered, key=lambda tag: Version(f"0+{tag}"), default=row.default_tag if row else "")
+
+
+def _tag_of_runtime(packages: Mapping[str, Package]) -> str:
+    for name, package in packages.items():
+        if re.fullmatch(r"nvidia-cuda-runtime(-cu\d+)?", name) and package.locked:
+            return "cu{}{}".format(*(*Version(package.version).release, 0)[:2])
+    return ""

@@ -1,11 +1,15 @@
-"""The base image: its tag, its Python, its CUDA."""
+"""The base image: its tag, its system, its Python, its CUDA."""
 
 from __future__ import annotations
+
+import re
 
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.subject import Subject, note, warning
+from core.presets.compat.rows import FamilyRow
+from core.presets.compat.subject import Subject, error, note, warning
+from core.presets.model import cuda_of
 
 
 def base_tag(subject: Subject) -> list[Finding]:
@@ -18,12 +22,55 @@ def base_tag(subject: Subject) -> list[Finding]:
     return [warning("base-floating", f"{image} has no fixed tag", why, "write a tag with a version", "base_image")]
 
 
+def base_system(subject: Subject) -> list[Finding]:
+    """Debs need apt, wheels need glibc, and both are for x86_64."""
+    preset = subject.preset
+    images = [("base_image", preset.base_image), ("runtime_base_image", preset.runtime_base_image)]
+    return [found for where, image in images if image for found in _system_of(subject, where, image)]
+
+
+def _system_of(subject: Subject, where: str, image: str) -> list[Finding]:
+    family = subject.family(image)
+    if family is None:
+        why = "its name does not tell whether it has apt, which Debian packages need, and glibc, which wheels need"
+        remedy = "the lock looks into it; or name an image whose distribution is known, as debian:bookworm-slim"
+        return [warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
+    found = []
+    if family.aarch64:
+        why = "it is for Arm processors (aarch64); presets are locked for x86_64"
+        remedy = "take an x86_64 image, or build on the device, from a JetPack image"
+        found.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
+    if family.libc != "glibc":
+        why = f"its C library is {family.libc}" if family.libc else "it holds no C library and no shell"
+        remedy = "take an image with glibc and apt, as debian:bookworm-slim"
+        what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
+        found.append(error("base-libc", what, why, remedy, where, family.source))
+    if not family.apt:
+        found.append(_no_apt(subject, where, image, family))
+    return found
+
+
+def _no_apt(subject: Subject, where: str, image: str, family: FamilyRow) -> Finding:
+    asked = [*subject.preset.debs, *subject.preset.build_debs]
+    if not asked and subject.compiles:
+        asked = ["the compilers of build_options"]
+    remedy = "take a base image of Debian or Ubuntu"
+    if asked:
+        why = f"the preset asks for Debian packages: {', '.join(asked[:3])}{' …' if len(asked) > 3 else ''}"
+        return error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+    why = "the lock asks the base image's apt for Python"
+    return warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
+
+
 def base_python(subject: Subject) -> list[Finding]:
     """Python comes from the base image's own debs, else from a standalone build that the lock finds."""
     wanted = subject.preset.python_version
     if subject.preset.source("python"):
         return []
     if subject.system is None:
+        family = subject.family(subject.preset.base_image)
+        if family is None or not family.apt or family.aarch64:
+            return []  # `base_system` says so
         why = f"its name does not tell the distribution; where it has no Python {wanted}, {_STANDALONE}"
         return [note("python-unknown", f"{subject.preset.base_image}: its Python is not known", why, "", "base_image")]
     if subject.system.python == wanted:
@@ -46,8 +93,17 @@ _STANDALONE = "the lock takes a standalone build of it"
 def base_cuda(subject: Subject) -> list[Finding]:
     """The wheels bring their CUDA; the base image's matters for what is compiled and for TensorRT."""
     if not subject.base_cuda:
-        return []
+        return _not_named(subject.preset.runtime_base_image or subject.preset.base_image)
     return [*_differing(subject), *_larger_than_needed(subject)]
+
+
+def _not_named(image: str) -> list[Finding]:
+    """An image that brings a CUDA of which its name says nothing."""
+    if cuda_of(image) or not re.search(r"nvidia|nvcr\.io|cuda|gpu|pytorch/pytorch|tritonserver|deepstream", image):
+        return []
+    why = "its name does not tell which; it was compared neither with the wheels nor with the driver"
+    remedy = "compare it with `docker image inspect`: CUDA_VERSION and NVIDIA_REQUIRE_CUDA of its environment"
+    return [warning("base-cuda-unknown", f"{image} seems to bring a CUDA of its own", why, remedy, "base_image")]
 
 
 def _differing(subject: Subject) -> list[Finding]:
@@ -72,9 +128,7 @@ def _differing(subject: Subject) -> list[Finding]:
 
 def _larger_than_needed(subject: Subject) -> list[Finding]:
     preset = subject.preset
-    options = preset.build_options
-    compiles = options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch or preset.sources
-    if "-devel" not in preset.base_image or compiles or preset.runtime_base_image:
+    if "-devel" not in preset.base_image or subject.compiles or preset.sources or preset.runtime_base_image:
         return []
     why = "nothing is compiled here, and the wheels carry their own CUDA: only the driver matters"
     remedy = "take the -base- image of the same version, several gigabytes smaller"

@@ -7,6 +7,7 @@ from packaging.version import Version
 from core.findings import Finding
 from core.presets.compat.facts import minor
 from core.presets.compat.machine import Gpu, TargetMachine, driver_cuda
+from core.presets.compat.rows import CudaRow
 from core.presets.compat.subject import Subject, error, note, warning
 from core.presets.model import cuda_of
 
@@ -24,7 +25,7 @@ def driver_floor(subject: Subject) -> list[Finding]:
         what = f"CUDA {subject.cuda} is not in the tables: the driver was not checked"
         return [warning("driver-unknown", what, "", "add a row in docker/compat/cuda.json", "target.driver")]
     if Version(target.driver) < Version(row.min_driver):
-        return [_too_old(subject, target, row.min_driver, row.source)]
+        return [_too_old(subject, target, row)]
     if Version(target.driver) < Version(row.native_driver):
         what = f"driver {target.driver} runs CUDA {subject.cuda} by minor-version compatibility"
         why = f"the driver made for it is {row.native_driver}: PTX of that CUDA is not compiled at run time (error 222)"
@@ -32,17 +33,32 @@ def driver_floor(subject: Subject) -> list[Finding]:
     return []
 
 
-def _too_old(subject: Subject, target: TargetMachine, floor: str, source: str) -> Finding:
+def _too_old(subject: Subject, target: TargetMachine, row: CudaRow) -> Finding:
     possible = [row.key for row in subject.facts.cuda.values() if Version(row.min_driver) <= Version(target.driver)]
     other = f"; or take CUDA {possible[-1]} or older" if possible else ""
-    return error(
+    user = subject.cuda_users[row.key]
+    fitting = _torch_that_fits(subject, target.driver) if row.key == subject.wheel_cuda else ""
+    if fitting:
+        other = f"; or pin torch=={fitting}"
+    level = warning if fitting else error
+    return level(
         "driver-floor",
-        f"driver {target.driver} is too old for CUDA {subject.cuda}",
-        f"CUDA {subject.cuda} needs driver {floor} or newer",
-        f"install driver {floor} or newer on site{other}",
+        f"driver {target.driver} is too old for CUDA {row.key}",
+        f"CUDA {row.key} ({user}) needs driver {row.min_driver} or newer",
+        f"install driver {row.min_driver} or newer on site{other}",
         "target.driver",
-        source,
+        row.source,
     )
+
+
+def _torch_that_fits(subject: Subject, driver: str) -> str:
+    """The newest release that a torch without a fixed version may come in and that the driver can carry."""
+    for version in subject.torch_versions[1:]:
+        tag = subject.facts.wheel_tags.get(subject.tag_of(version))
+        row = subject.facts.cuda.get(tag.cuda) if tag else None
+        if row and Version(row.min_driver) <= Version(driver):
+            return version
+    return ""
 
 
 def require_cuda(subject: Subject) -> list[Finding]:

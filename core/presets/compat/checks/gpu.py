@@ -9,30 +9,32 @@ from packaging.version import Version
 from core.findings import Finding
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
-from core.presets.compat.machine import Gpu, TargetMachine, runs
+from core.presets.compat.machine import Gpu, TargetMachine, at_least, runs
 from core.presets.compat.subject import Subject, error, listed, note, warning
+from core.presets.compat.wheels import FIELD
 
 
 def gpu_known(subject: Subject) -> list[Finding]:
     """Say when a GPU could not be checked, and why."""
     target = subject.target
     if target is None or not target.gpus:
-        if not subject.cuda and not subject.wish("onnxruntime-gpu", "tensorflow"):
+        if not subject.cuda and not subject.torch and not subject.package("onnxruntime-gpu", "tensorflow"):
             return []
         what = "no GPU is named: neither GPU nor driver was checked" if target is None else "no GPU is named"
         return [note("gpu-none", what, "", 'add a "target", or ask with --gpu and --driver', "target")]
     found = []
     for gpu in target.gpus:
-        if not gpu.sm:
+        if gpu.aarch64:
+            why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
+            remedy = "build on the device, from a JetPack image"
+            found.append(error("gpu-platform", f"{gpu.name} is not an x86_64 machine", why, remedy, "target.gpu"))
+        elif not gpu.sm:
             close = difflib.get_close_matches(gpu.name.upper(), list(subject.facts.gpus), n=3, cutoff=0.5)
             remedy = f"did you mean {listed(close)}? " if close else ""
             remedy += "Or give its architecture, as sm_86"
             found.append(
                 warning("gpu-unknown", f"{gpu.name} is not in the tables", "its architecture is not known", remedy)
             )
-        elif gpu.brand == "jetson" and subject.cuda:
-            remedy = "build on the device, from a JetPack image"
-            found.append(error("gpu-platform", f"{gpu.name} is not an x86_64 machine", gpu.note, remedy, "target.gpu"))
     return found
 
 
@@ -42,19 +44,55 @@ def gpu_architecture(subject: Subject) -> list[Finding]:
     row = subject.tag_row
     if row is None or not row.cuda or target is None:
         return []
-    return [
-        error(
-            "gpu-architecture",
-            f"{gpu.name} (sm_{gpu.sm.replace('.', '')}) cannot run torch wheels with {subject.tag}",
-            f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
-            ' "no kernel image is available"',
-            _what_works(gpu, target, subject),
-            "pytorch.version",
-            row.source,
+    found = []
+    for gpu in target.gpus:
+        if not gpu.sm or gpu.aarch64 or runs(gpu.sm, row.sm, row.ptx):
+            continue
+        # While the version is open, an older one may have the code.
+        fitting = [version for version in subject.torch_versions if _has_code(subject, version, gpu)]
+        level = warning if fitting else error
+        found.append(
+            level(
+                "gpu-architecture",
+                f"{gpu.name} (sm_{gpu.sm.replace('.', '')}) cannot run torch wheels with {subject.tag}",
+                f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
+                f' "no kernel image is available"{_which(subject)}',
+                f"{f'torch {fitting[0]} has code for it; ' if fitting else ''}{_what_works(gpu, target, subject)}",
+                subject.torch.where if subject.torch else "",
+                row.source,
+            )
         )
-        for gpu in target.gpus
-        if gpu.sm and gpu.brand != "jetson" and not runs(gpu.sm, row.sm, row.ptx)
-    ]
+    return found
+
+
+def cuda_libraries(subject: Subject) -> list[Finding]:
+    """Whether the CUDA libraries of the base image and of `nvidia-*` wheels still know the GPU."""
+    found = []
+    for gpu in subject.target.gpus if subject.target else ():
+        for cuda, user in subject.cuda_users.items():
+            row = subject.facts.cuda.get(cuda)
+            if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or at_least(gpu.sm, row.min_sm):
+                continue
+            what = f"CUDA {cuda} ({user}) does not know {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+            why = f"its libraries and compilers begin with {row.min_sm}"
+            remedy = "take an older CUDA for what runs on the GPU"
+            found.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
+    return found
+
+
+def _has_code(subject: Subject, version: str, gpu: Gpu) -> bool:
+    row = subject.facts.wheel_tags.get(subject.tag_of(version))
+    return row is not None and (not row.cuda or runs(gpu.sm, row.sm, row.ptx))
+
+
+def _which(subject: Subject) -> str:
+    """Which torch that is, where its wheels were not named by the field itself."""
+    torch = subject.torch
+    if torch is None or torch.where == FIELD:
+        return ""
+    if torch.version:
+        return f"; it is {torch.text}"
+    return f"; {torch.text} may come as {subject.torch_version}, the newest in the tables"
 
 
 def _what_works(gpu: Gpu, target: TargetMachine, subject: Subject) -> str:
@@ -84,9 +122,9 @@ def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
 def vram(subject: Subject) -> list[Finding]:
     """Add up what is known to need memory on the GPU; a hint, not a measurement."""
     target = subject.target
-    if target is None or target.vram_gib is None or not (subject.cuda or subject.wish("onnxruntime-gpu")):
+    if target is None or target.vram_gib is None or not (subject.cuda or subject.package("onnxruntime-gpu")):
         return []
-    needs = [row for row in subject.facts.vram.values() if not row.package or subject.wish(row.package)]
+    needs = [row for row in subject.facts.vram.values() if not row.package or subject.package(row.package)]
     if subject.preset.tensorrt.enabled:
         needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
     total = sum(row.gib for row in needs)

@@ -77,6 +77,11 @@ def ffmpeg(subject: Subject) -> list[Finding]:
     if not version:
         return []
     where = "build_options.ffmpeg_version"
+    twice = [deb for deb in subject.preset.debs if deb.partition("=")[0] == "ffmpeg"]
+    if twice:
+        what = f"FFmpeg {version} is compiled, and the deb {twice[0]} brings another"
+        why = "which of the two answers depends on PATH; libraries of both are loaded by what was linked to them"
+        return [warning("ffmpeg-twice", what, why, "keep one of them", "debs")]
     branch = ".".join(version.split(".")[:2])
     row = subject.facts.ffmpeg.get(branch)
     if row is None:
@@ -92,14 +97,13 @@ def opencv(subject: Subject) -> list[Finding]:
 
 
 def _opencv_five(subject: Subject) -> list[Finding]:
-    wish = subject.wish("opencv-python", "opencv-python-headless", "opencv-contrib-python-headless")
-    if wish is None or not wish.requirement.specifier.contains("5.0.0", prereleases=True):
-        return []
-    if any(not pin.requirement.specifier.contains("5.0.0", prereleases=True) for pin in subject.constraints(wish.name)):
+    package = subject.package(*subject.facts.same_import["cv2"].packages)
+    if package is None or not package.may_be(">=5"):
         return []
     why = "HOGDescriptor and CascadeClassifier are gone there; code that uses them fails at run time"
-    remedy = f'write "{wish.requirement.name}<5" unless your code is ready for 5'
-    return [note("opencv-five", f"{wish.requirement} may bring OpenCV 5", why, remedy, wish.where)]
+    remedy = f'write "{package.name}<5" unless your code is ready for 5'
+    what = f"{package.text} {'is' if package.version else 'may bring'} OpenCV 5"
+    return [note("opencv-five", what, why, remedy, package.where)]
 
 
 def _opencv_cuda(subject: Subject, target: TargetMachine | None) -> list[Finding]:

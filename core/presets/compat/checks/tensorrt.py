@@ -2,81 +2,123 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.facts import Facts
+from core.presets.compat.installed import Package
 from core.presets.compat.machine import Gpu, at_least
 from core.presets.compat.rows import TensorRTRow
 from core.presets.compat.subject import Subject, error, listed, note, warning
 
-_WHERE = "tensorrt.version"
+_WHEEL = re.compile(r"tensorrt(?:-lean|-dispatch)?(?:-cu(\d\d))?(?:-libs|-bindings)?")
+
+
+@dataclass(frozen=True)
+class _TensorRT:
+    """A TensorRT of the image: `cuda` is the major version that its package's name tells, `where` its place."""
+
+    version: str
+    cuda: str
+    where: str
+    locked: bool = False
 
 
 def tensorrt(subject: Subject) -> list[Finding]:
-    """Everything about the preset's TensorRT."""
-    target = subject.target
+    """Everything about the image's TensorRT."""
+    found: list[Finding] = []
+    for trt in _all(subject):
+        row = subject.facts.tensorrt_row(trt.version)
+        if row is None:
+            known = listed([known.newest for known in subject.facts.tensorrt.values()][-3:])
+            what = f"TensorRT {trt.version} is not in the tables"
+            remedy = f"known are, for example, {known}; or name this code in `overrides`"
+            found.append(warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where))
+        else:
+            gpus = subject.target.gpus if subject.target else ()
+            found += _cuda(subject, trt, row)
+            found += _python(subject, trt, row)
+            found += (finding for gpu in gpus for finding in _gpu(subject, trt, row, gpu))
+            found += _torch_tensorrt(subject, trt, row)
+        found += _origin(subject, trt)
+    return found
+
+
+def _all(subject: Subject) -> list[_TensorRT]:
+    """The field, else the wheels of layers and lock: one for each version."""
     preset = subject.preset
-    if not preset.tensorrt.enabled:
-        return []
-    row = subject.facts.tensorrt_row(preset.tensorrt.version)
-    if row is None:
-        known = listed([known.newest for known in subject.facts.tensorrt.values()][-3:])
-        what = f"TensorRT {preset.tensorrt.version} is not in the tables"
-        remedy = f"known are, for example, {known}; or name this code in `overrides`"
-        return [warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, _WHERE), *_origin(subject)]
-    gpus = target.gpus if target else ()
-    return [
-        *_cuda(subject, row),
-        *_python(subject, row),
-        *(finding for gpu in gpus for finding in _gpu(subject, row, gpu)),
-        *_torch_tensorrt(subject, row),
-        *_origin(subject),
-    ]
+    found: dict[Version, _TensorRT] = {}
+    for name, package in subject.packages.items():
+        match = _WHEEL.fullmatch(name)
+        version = (package.version or _newest_allowed(package, subject.facts)) if match else ""
+        if match and version:
+            found.setdefault(Version(version), _TensorRT(version, match[1] or "", package.where, package.locked))
+    if preset.tensorrt.enabled and not any(trt.locked for trt in found.values()):
+        return [_TensorRT(preset.tensorrt.version, "", "tensorrt.version")]
+    return list(found.values())
 
 
-def _cuda(subject: Subject, row: TensorRTRow) -> list[Finding]:
-    cuda = subject.wheel_cuda or subject.base_cuda
+def _newest_allowed(package: Package, facts: Facts) -> str:
+    return next(iter(package.allowed(row.newest for row in reversed(facts.tensorrt.values()))), "")
+
+
+def _image_cuda(subject: Subject, trt: _TensorRT) -> str:
+    return subject.wheel_cuda or subject.base_cuda or trt.cuda
+
+
+def _cuda(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
+    cuda = trt.cuda or subject.wheel_cuda or subject.base_cuda
     majors = {version.split(".")[0] for version in row.cuda}
-    if not cuda or cuda.split(".")[0] in majors:
-        return []
+    if cuda and cuda.split(".")[0] not in majors:
+        return [_no_build(subject, trt, row, cuda)]
+    image = _image_cuda(subject, trt)
+    if trt.cuda and image and image.split(".")[0] != trt.cuda:
+        what = f"TensorRT {trt.version} for CUDA {trt.cuda} stands beside CUDA {image}"
+        why = "it finds only the CUDA libraries of its own major version"
+        return [warning("tensorrt-cuda", what, why, f"take tensorrt-cu{image.split('.')[0]}", trt.where, row.source)]
+    return []
+
+
+def _no_build(subject: Subject, trt: _TensorRT, row: TensorRTRow, cuda: str) -> Finding:
     fitting = [other.newest for other in subject.facts.tensorrt.values() if _has_major(other, cuda)]
     ways = f"take TensorRT {fitting[-1]}, the newest for CUDA {cuda.split('.')[0]}" if fitting else "leave it out"
-    return [
-        error(
-            "tensorrt-cuda",
-            f"TensorRT {subject.preset.tensorrt.version} has no build for CUDA {cuda}",
-            f"it was built with CUDA {listed(row.cuda, 'and')}; one build serves every minor version of its major",
-            ways,
-            _WHERE,
-            row.source,
-        )
-    ]
+    return error(
+        "tensorrt-cuda",
+        f"TensorRT {trt.version} has no build for CUDA {cuda}",
+        f"it was built with CUDA {listed(row.cuda, 'and')}; one build serves every minor version of its major",
+        ways,
+        trt.where,
+        row.source,
+    )
 
 
 def _has_major(row: TensorRTRow, cuda: str) -> bool:
     return any(version.split(".")[0] == cuda.split(".")[0] for version in row.cuda)
 
 
-def _python(subject: Subject, row: TensorRTRow) -> list[Finding]:
+def _python(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
     python = subject.preset.python_version
-    if python in row.python:
+    if python in row.python or trt.locked:
         return []
     return [
         error(
             "tensorrt-python",
-            f"TensorRT {subject.preset.tensorrt.version} has no bindings for Python {python}",
+            f"TensorRT {trt.version} has no bindings for Python {python}",
             f"there are bindings for Python {row.python[0]} to {row.python[-1]}",
             f"take Python {row.python[-1]}, or another TensorRT",
-            _WHERE,
+            trt.where,
             row.source,
         )
     ]
 
 
-def _gpu(subject: Subject, row: TensorRTRow, gpu: Gpu) -> list[Finding]:
+def _gpu(subject: Subject, trt: _TensorRT, row: TensorRTRow, gpu: Gpu) -> list[Finding]:
     if not gpu.sm or at_least(gpu.sm, row.min_sm):
         return []
-    cuda = subject.wheel_cuda or subject.base_cuda
+    cuda = _image_cuda(subject, trt)
     others = [other for other in subject.facts.tensorrt.values() if at_least(gpu.sm, other.min_sm)]
     fitting = [other for other in others if not cuda or _has_major(other, cuda)] or others
     remedy = "leave TensorRT out: onnxruntime-gpu and PyTorch run on it"
@@ -86,35 +128,35 @@ def _gpu(subject: Subject, row: TensorRTRow, gpu: Gpu) -> list[Finding]:
     return [
         error(
             "tensorrt-gpu",
-            f"TensorRT {subject.preset.tensorrt.version} does not run on {gpu.name} (sm_{gpu.sm.replace('.', '')})",
+            f"TensorRT {trt.version} does not run on {gpu.name} (sm_{gpu.sm.replace('.', '')})",
             f"it needs an architecture of {row.min_sm} or newer",
             remedy,
-            _WHERE,
+            trt.where,
             row.source,
         )
     ]
 
 
-def _torch_tensorrt(subject: Subject, row: TensorRTRow) -> list[Finding]:
-    if not subject.wish("torch-tensorrt"):
+def _torch_tensorrt(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
+    package = subject.package("torch-tensorrt")
+    if package is None:
         return []
     pairs = listed(row.torch_tensorrt) or "no torch-tensorrt release"
-    what = f"with TensorRT {subject.preset.tensorrt.version} goes torch-tensorrt {pairs}"
-    return [note("tensorrt-torch", what, where="layers", source=row.source)]
+    what = f"with TensorRT {trt.version} goes torch-tensorrt {pairs}"
+    return [note("tensorrt-torch", what, where=package.where, source=row.source)]
 
 
-def _origin(subject: Subject) -> list[Finding]:
+def _origin(subject: Subject, trt: _TensorRT) -> list[Finding]:
     """The default index holds only a stub that downloads from NVIDIA while it is installed."""
     preset = subject.preset
-    if preset.source("tensorrt") or any("nvidia" in index.url for index in preset.indexes):
+    if trt.locked or preset.source("tensorrt") or any("nvidia" in index.url for index in preset.indexes):
         return []
-    major = Version(preset.tensorrt.version).major
     return [
         warning(
             "tensorrt-origin",
-            f"TensorRT {major}'s wheels are not on the default index",
+            f"TensorRT {Version(trt.version).major}'s wheels are not on the default index",
             "there is only a stub that downloads from NVIDIA while it is installed, which an offline build cannot do",
             "add NVIDIA's Python index to `indexes`, or NVIDIA's archive as a source named tensorrt",
-            "tensorrt",
+            trt.where.partition(".")[0],
         )
     ]

@@ -1,0 +1,144 @@
+"""TensorFlow, JAX, CuPy and others of which the tables know Pythons, CUDA and GPUs by release."""
+
+from __future__ import annotations
+
+import re
+
+from packaging.version import Version
+
+from core.findings import Finding
+from core.presets.compat.installed import PINS, Package
+from core.presets.compat.machine import at_least
+from core.presets.compat.rows import ReleaseRow, TensorflowRow
+from core.presets.compat.subject import Subject, error, listed, warning
+
+_HOLDS_GPU_CODE = re.compile(
+    r"(?!nvidia-|cuda-|tensorrt)(.*-)?(gpu|cuda\d*x?|cu1\d)(-.*)?|cupy|tf-nightly|flash-attn|xformers|vllm"
+)
+
+
+def tensorflow(subject: Subject) -> list[Finding]:
+    """TensorFlow's Pythons, driver, GPUs and CUDA libraries."""
+    package = subject.package("tensorflow", "tensorflow-cpu")
+    if package is None or package.where == PINS:
+        return []
+    allowed = [row for row in subject.facts.tensorflow.values() if package.may_be(f"=={row.key}.*")]
+    if not allowed:
+        known = listed(list(subject.facts.tensorflow))
+        what = f"{package.text} is not in the tables"
+        why = "its Pythons, its CUDA and its GPU architectures are not known"
+        return [warning("tensorflow-unknown", what, why, f"known releases: {known}", package.where)]
+    python = subject.preset.python_version
+    fitting = [row for row in allowed if python in row.python]
+    if not fitting and not package.locked:
+        row = allowed[-1]
+        why = f"it was built for Python {row.python[0]} to {row.python[-1]}"
+        what = f"TensorFlow {row.key} has no wheels for Python {python}"
+        return [error("tensorflow-python", what, why, f"take Python {row.python[-1]}", package.where, row.source)]
+    if package.name == "tensorflow-cpu":
+        return []
+    rows = fitting or allowed
+    return [*_driver(subject, package, rows), *_gpus(subject, package, rows), *_libraries(subject, package, rows[-1])]
+
+
+def _driver(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
+    driver, row = subject.target.driver if subject.target else "", rows[-1]
+    if not driver or Version(driver) >= Version(row.min_driver):
+        return []
+    level = warning if any(Version(driver) >= Version(other.min_driver) for other in rows) else error
+    return [
+        level(
+            "tensorflow-cuda",
+            f"TensorFlow {row.key} (CUDA {row.cuda}, cuDNN {row.cudnn}) does not work with driver {driver}",
+            f"CUDA {row.cuda} needs driver {row.min_driver} or newer",
+            f"install driver {row.min_driver} or newer on site",
+            package.where,
+            row.source,
+        )
+    ]
+
+
+def _gpus(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
+    row = rows[-1]
+    found = []
+    for gpu in subject.target.gpus if subject.target else ():
+        if not gpu.sm or gpu.aarch64 or at_least(gpu.sm, row.min_sm):
+            continue
+        older = [other.key for other in subject.facts.tensorflow.values() if at_least(gpu.sm, other.min_sm)]
+        level = warning if any(at_least(gpu.sm, other.min_sm) for other in rows) else error
+        what = f"TensorFlow {row.key} holds no code for {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+        remedy = f"take TensorFlow {older[-1]}, the last that has it" if older else "use the CPU"
+        why = f"its wheels begin with {row.min_sm}"
+        found.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
+    return found
+
+
+def _libraries(subject: Subject, package: Package, row: TensorflowRow) -> list[Finding]:
+    """Its wheels link to CUDA and cuDNN, which come as wheels of their own or with the base image."""
+    image = subject.preset.runtime_base_image or subject.preset.base_image
+    here = "and-cuda" in package.extras or "and_cuda" in package.extras or "cudnn" in image
+    if here or subject.package("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
+        return []
+    if subject.target is None or not subject.target.gpus:
+        return []
+    what = f"nothing brings CUDA {row.cuda} and cuDNN {row.cudnn} for {package.text}"
+    why = "it does not find its CUDA libraries and falls back to the CPU"
+    remedy = 'write "tensorflow[and-cuda]", or take a base image with cudnn in its tag'
+    return [warning("tensorflow-cuda", what, why, remedy, package.where, row.source)]
+
+
+def releases(subject: Subject) -> list[Finding]:
+    """Pythons and GPUs of the packages whose releases the tables know; those for GPUs that they do not know."""
+    found: list[Finding] = []
+    for package in subject.packages.values():
+        if package.where == PINS:
+            continue
+        rows = [row for row in subject.facts.releases.values() if row.package == package.name]
+        if rows:
+            found += _release(subject, package, rows)
+        elif _HOLDS_GPU_CODE.fullmatch(package.name) and package.name not in _CHECKED:
+            why = "which CUDA, driver and GPU its wheels need was not checked"
+            remedy = "compare its documentation with the site's machine; or name this code in `overrides`"
+            found.append(warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where))
+    return found
+
+
+_CHECKED = frozenset(("onnxruntime-gpu",))
+
+
+def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
+    allowed = [row for row in rows if package.may_be(f">={row.first},<={row.last}")]
+    if not allowed:
+        known = f"known are {rows[0].first} to {rows[-1].last}"
+        what = f"{package.text} is not in the tables"
+        why = "which Pythons and GPUs its wheels are for is not known"
+        return [warning("package-unknown", what, why, known, package.where)]
+    python = subject.preset.python_version
+    fitting = [row for row in allowed if python in row.python]
+    open_end = not package.version and package.allows("9999")
+    if not fitting and not package.locked and not open_end:
+        row = allowed[-1]
+        why = f"{package.name} {row.first} was built for Python {row.python[0]} to {row.python[-1]}"
+        others = [f"{other.first} to {other.last}" for other in rows if python in other.python]
+        remedy = f"take Python {row.python[-1]}" + (f"; or {package.name} {others[-1]}" if others else "")
+        what = f"{package.text} has no wheels for Python {python}"
+        return [error("package-python", what, why, remedy, package.where, row.source)]
+    return _release_gpus(subject, package, fitting or allowed)
+
+
+def _release_gpus(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
+    row = rows[-1]
+    if not row.min_sm:
+        return []
+    return [
+        error(
+            "package-gpu",
+            f"{package.text} does not run on {gpu.name} (sm_{gpu.sm.replace('.', '')})",
+            f"with CUDA {row.cuda.partition('.')[0]} it needs an architecture of {row.min_sm} or newer",
+            "take the build for an older CUDA",
+            package.where,
+            row.source,
+        )
+        for gpu in (subject.target.gpus if subject.target else ())
+        if gpu.sm and not gpu.aarch64 and not at_least(gpu.sm, row.min_sm)
+    ]

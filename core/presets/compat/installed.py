@@ -1,0 +1,247 @@
+"""The packages that an image will hold, from wherever they stand: fields, layers, pins, and the current lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+PINS = "pins"
+Layers = Sequence[tuple[str, Sequence[str]]]  # names and requirement lines
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """One wheel of a lock: `wheel` is its file name."""
+
+    name: str
+    version: str
+    layer: str
+    wheel: str = ""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the current lock of a preset holds, as data. `os_release` is the base image's: `ubuntu 22.04`."""
+
+    packages: tuple[LockedPackage, ...] = ()
+    os_release: str = ""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One requirement of a layer, a field or a pin; `where` names the field."""
+
+    requirement: Requirement
+    where: str
+
+    @property
+    def name(self) -> str:
+        """The package's canonical name."""
+        return canonicalize_name(self.requirement.name)
+
+    @property
+    def wheel(self) -> str:
+        """The file name at the end of the requirement's address; empty without one."""
+        return PurePosixPath(unquote(urlsplit(self.requirement.url).path)).name if self.requirement.url else ""
+
+    @property
+    def version(self) -> str:
+        """The one version that it allows, `2.8.0+cu128`; empty when it allows several or does not tell."""
+        if self.requirement.url:
+            return _version_of_file(self.wheel)
+        exact = [one.version for one in self.requirement.specifier if one.operator in ("==", "===")]
+        return next((text for text in exact if not text.endswith(".*") and is_version(text)), "")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One distribution of the image. `version` is empty while only a lock could tell it.
+
+    `where` names the field, or the lock; `text` is the requirement as it is written, or name and version of the lock.
+    """
+
+    name: str
+    version: str
+    where: str
+    text: str
+    specifier: SpecifierSet = field(default_factory=SpecifierSet)
+    extras: frozenset[str] = frozenset()
+    wheel: str = ""
+    locked: bool = False
+
+    def allows(self, version: str) -> bool:
+        """Whether the package may come in this version."""
+        if self.version:
+            return Version(self.version) == Version(version)
+        return self.specifier.contains(version, prereleases=True)
+
+    def may_be(self, versions: str) -> bool:
+        """Whether the package may come in a version of a range, `>=2.7,<2.8`."""
+        wanted = SpecifierSet(versions)
+        if self.version:
+            return wanted.contains(Version(self.version).public, prereleases=True)
+        return overlap(self.specifier, wanted)
+
+    def allowed(self, versions: Iterable[str]) -> list[str]:
+        """Those of some versions in which the package may come, in their order."""
+        return [version for version in versions if self.allows(version)]
+
+
+# Extras that stand for a package of the same version.
+_EXTRAS = {
+    ("jax", "cuda12"): "jax-cuda12-plugin",
+    ("jax", "cuda12-pip"): "jax-cuda12-plugin",
+    ("jax", "cuda12-local"): "jax-cuda12-plugin",
+    ("jax", "cuda13"): "jax-cuda13-plugin",
+    ("jax", "cuda13-local"): "jax-cuda13-plugin",
+}
+
+
+def overlap(one: SpecifierSet, other: SpecifierSet) -> bool:
+    """Whether any version satisfies both: tried on the limits of both and just beside them."""
+    limits = {
+        Version(specifier.version.removesuffix(".*"))
+        for specifier in (*one, *other)
+        if is_version(specifier.version.removesuffix(".*"))
+    }
+    candidates = {str(limit) for limit in limits}
+    for limit in limits:
+        major, minor, micro = (*limit.release, 0, 0)[:3]
+        candidates |= {f"{major}.{minor}.{micro + 1}", f"{major}.{minor}.{max(micro - 1, 0)}"}
+        candidates |= {f"{major}.{minor + 1}.0", f"{major}.{max(minor - 1, 0)}.99", f"{max(major - 1, 0)}.99.0"}
+    return any(
+        one.contains(candidate, prereleases=True) and other.contains(candidate, prereleases=True)
+        for candidate in candidates or {"1.0"}
+    )
+
+
+def parse_wishes(layers: Layers, pins: Sequence[str], python: str) -> tuple[Wish, ...]:
+    """Requirements of layers and pins that hold on the image; a line that cannot be read is left out."""
+    wishes = []
+    for where, lines in [*((f"layers: {name}", lines) for name, lines in layers), (PINS, pins)]:
+        for line in lines:
+            try:
+                requirement = Requirement(line)
+            except InvalidRequirement:
+                continue
+            if requirement.marker is None or requirement.marker.evaluate(_environment(python)):
+                wishes.append(Wish(requirement, where))
+    return tuple(wishes)
+
+
+def installed(wishes: Iterable[Wish], resolved: Resolved | None, brings: dict[str, list[str]]) -> dict[str, Package]:
+    """The packages by name: as the lock has them, else as fields, layers and pins ask for them.
+
+    `brings` says which packages are known to need which others.
+    """
+    by_name: dict[str, list[Wish]] = {}
+    for wish in wishes:
+        by_name.setdefault(wish.name, []).append(wish)
+    packages = {name: _wished(name, asked) for name, asked in by_name.items()}
+    if resolved is None:
+        return {**_of_extras(packages), **packages}
+    # A pin alone installs nothing: what it holds is in the lock, or not in the image.
+    packages = {name: package for name, package in packages.items() if package.where != PINS}
+    for entry in resolved.packages:
+        name = canonicalize_name(entry.name)
+        if is_version(entry.version):
+            packages[name] = _locked(entry, by_name, brings)
+    return packages
+
+
+def _of_extras(packages: dict[str, Package]) -> dict[str, Package]:
+    """The packages that extras stand for."""
+    found = {}
+    for package in packages.values():
+        for extra in package.extras:
+            name = _EXTRAS.get((package.name, canonicalize_name(extra)))
+            if name:
+                found[name] = replace(package, name=name, wheel="")
+    return found
+
+
+def _wished(name: str, wishes: Sequence[Wish]) -> Package:
+    named = [wish for wish in wishes if wish.where != PINS] or list(wishes)
+    exact = next((wish for wish in [*named, *wishes] if wish.version), None)
+    specifier = SpecifierSet()
+    for wish in wishes:
+        specifier &= wish.requirement.specifier
+    texts = dict.fromkeys(str(wish.requirement) for wish in (named[0], exact or named[0]))
+    return Package(
+        name=name,
+        version=exact.version if exact else "",
+        where=(exact if exact and exact in named else named[0]).where,
+        text=" with ".join(texts),
+        specifier=specifier,
+        extras=frozenset(extra for wish in wishes for extra in wish.requirement.extras),
+        wheel=next((wish.wheel for wish in named if wish.wheel.endswith(".whl")), ""),
+    )
+
+
+def _locked(entry: LockedPackage, by_name: dict[str, list[Wish]], brings: dict[str, list[str]]) -> Package:
+    name = canonicalize_name(entry.name)
+    named = [wish for wish in by_name.get(name, []) if wish.where != PINS]
+    return Package(
+        name=name,
+        version=entry.version,
+        where=named[0].where if named else _place(entry, by_name, brings),
+        text=f"{name} {entry.version}",
+        specifier=SpecifierSet(f"=={entry.version}"),
+        extras=frozenset(extra for wish in named for extra in wish.requirement.extras),
+        wheel=entry.wheel,
+        locked=True,
+    )
+
+
+def _place(entry: LockedPackage, by_name: dict[str, list[Wish]], brings: dict[str, list[str]]) -> str:
+    """Where a package that nobody names stands: in the lock, brought by another as far as that is known."""
+    name = canonicalize_name(entry.name)
+    bringers = sorted(other for other in by_name if name in brings.get(other, ()))
+    return f"lock: layer {entry.layer}" + (f", brought by {', '.join(bringers)}" if bringers else "")
+
+
+def _version_of_file(name: str) -> str:
+    try:
+        if name.endswith(".whl"):
+            return str(parse_wheel_filename(name)[1])
+        return str(parse_sdist_filename(name)[1])
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return ""
+
+
+def is_version(text: str) -> bool:
+    """Whether a text is a version of PEP 440."""
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
+def _environment(python: str) -> dict[str, str]:
+    """The markers' variables as they are in an image."""
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+        "extra": "",
+    }
