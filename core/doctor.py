@@ -159,6 +159,23 @@ def _gpus(_: Site) -> Iterator[Finding]:
         yield _warning("gpu-trouble" if names else "gpu", *found)
 
 
+def _presets(site: Site) -> Iterator[Finding]:
+    """What will not work, for each preset: as it is locked, where it is."""
+    from core.artifacts.resolved import check_preset
+    from core.presets.store import list_presets
+
+    fitting = 0
+    for entry in list_presets(site) if site.presets.is_dir() else []:
+        if entry.preset is None:
+            continue  # `xaiva preset list` says why
+        errors = [one for one in check_preset(site, entry.name, entry.preset) if one.level is Level.ERROR]
+        fitting += not errors
+        for error in errors:
+            yield _warning("preset", f"Preset {entry.name}: {error.what}", error.why, error.remedy)
+    if fitting:
+        yield _note("preset", f"{fitting} presets without errors of the compatibility check")
+
+
 def _tools(_: Site) -> Iterator[Finding]:
     from uv import find_uv_bin
 
@@ -223,6 +240,7 @@ CHECKS: dict[str, Check] = {
     "clock": _clock,
     "engine": _engine,
     "gpu": _gpus,
+    "preset": _presets,
     "tools": _tools,
     "terminal": _terminal,
     "log-out": _lasting,

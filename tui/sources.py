@@ -228,23 +228,27 @@ class Sources:
 
         if entry.preset is None:
             return PresetView(entry, [], None, False, None)
-        findings, target = self._check(entry)
         try:
             lock = find_lock(self._site, entry.name)
         except XaivaError as error:
             broken = Finding(level="error", code="lock", what=error.what, why=error.why, remedy=error.remedy)
+            findings, target = self._check(entry, None)
             return PresetView(entry, [broken, *findings], None, False, target)
         stale = lock is not None and lock.preset_sha256 != preset_sha256(entry.preset, entry.path.parent)
+        findings, target = self._check(entry, None if stale else lock)
         return PresetView(entry, findings, lock, stale, target)
 
-    def _check(self, entry: PresetEntry) -> tuple[list[Finding], TargetMachine | None]:
+    def _check(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
+        """What the check says of a preset with its current lock; the answer is kept until one of the two changes."""
+        from core.artifacts.resolved import of_lock
         from core.presets.compat import check, site_facts, target_for
 
         known = self._checked.get(entry.name)
-        if known is None or known[0] != entry.preset:
+        if known is None or known[0] != (entry.preset, lock):
             assert entry.preset is not None
             target = target_for(entry.preset, site_facts(self._site))
-            known = (entry.preset, check(entry.preset, target, site=self._site), target)
+            resolved = of_lock(lock) if lock else None
+            known = ((entry.preset, lock), check(entry.preset, target, site=self._site, resolved=resolved), target)
             self._checked[entry.name] = known
         return known[1], known[2]
 

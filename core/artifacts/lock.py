@@ -16,7 +16,7 @@ from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.resolve import Contradiction, way_out
-from core.artifacts.service_layer import engine_choices, engines
+from core.artifacts.resolved import check_locked
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.wheels import LockedWheels, lock_wheels
@@ -24,6 +24,7 @@ from core.engine import EngineError, connect_patiently
 from core.errors import XaivaError
 from core.files import sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
+from core.presets.compat.service_layer import engine_choices, engines
 from core.presets.layers import Expanded, expand
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
@@ -40,7 +41,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """Lock the preset `subject`. Option `upgrade`: look everything up anew instead of keeping what was locked.
 
     The outcome: `state` (`complete` or `partial`), `changed`, `files`, `bytes`, `diff` (lines), `unlocked`,
-    `lock_sha256`. Raises XaivaError when the preset contradicts itself or the package index does not answer;
+    `lock_sha256`, `findings` (errors and warnings of the compatibility check of what is locked now). Raises
+    XaivaError when the preset contradicts itself or the package index does not answer;
     the previous lock then stays.
     """
     preset = load_named(site, subject)
@@ -60,6 +62,9 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         progress.log(line)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
+    findings = check_locked(site, preset, lock)
+    for finding in findings:
+        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}")
     return {
         "state": "partial" if lock.unlocked else "complete",
         "changed": changed,
@@ -68,6 +73,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "diff": [*changes],
         "unlocked": [part.model_dump(mode="json") for part in lock.unlocked],
         "lock_sha256": lock_sha256(lock),
+        "findings": [finding.model_dump(mode="json") for finding in findings],
     }
 
 

@@ -150,13 +150,14 @@ def target_options(command: Any) -> Any:
 @click.pass_obj
 def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
     """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
+    from core.artifacts.resolved import check_preset
     from core.findings import has_errors
-    from core.presets.compat import check, target_for
+    from core.presets.compat import target_for
     from core.presets.store import load_named
 
     loaded = load_named(session.site, preset)
     target = _target(gpu, driver) or target_for(loaded)
-    findings = check(loaded, target, site=session.site)
+    findings = check_preset(session.site, preset, loaded, target)
     if as_json:
         output.print_json({"preset": preset, "target": target, "findings": findings})
     else:

@@ -91,6 +91,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preflight.check_artifacts(folder, subject, lock)
     preflight.check_models(site, folder, subject, lock)
     preflight.check_secrets(preset, env)
+    doubts = preflight.check_compatibility(site, subject, preset, lock)
     text = write_context(site, folder, subject, preset, lock)
     record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
     secrets = [env[name] for name in preset.build_secrets]
@@ -99,7 +100,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
         try:
             history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
-            work.all(text)
+            work.all(text, doubts)
         except XaivaError as error:
             cancelled = isinstance(error, Cancelled)
             work.ended(Outcome.CANCELLED if cancelled else Outcome.FAILED, str(error), list(recorder.last))
@@ -153,8 +154,9 @@ class _Build:
     progress: _Recorder
     record: BuildRecord
 
-    def all(self, dockerfile: str) -> None:
-        """Base image, lint, build, smoke test, tag."""
+    def all(self, dockerfile: str, doubts: list[Finding]) -> None:
+        """Base image, lint, build, smoke test, tag. `doubts` are what the compatibility check found."""
+        self._found(doubts)
         load_bases(self.site, self.name, self.lock, self.env, self.progress)
         findings = preflight.check_dockerfile(dockerfile, str(self.folder / "Dockerfile"), self.env)
         findings += preflight.disk_findings(self.lock, self._engine_root())

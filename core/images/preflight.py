@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from core.artifacts.lockfile import Kind, Lock
+from core.artifacts.resolved import check_locked
 from core.artifacts.seen import Seen
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.files import sha256_file
@@ -55,6 +56,20 @@ def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
         if not seen.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
             why = "its content is not the locked one"
             raise XaivaError(f"Model {model.path} in {folder}", why, f"mend it, online: xaiva sync {preset}")
+
+
+def check_compatibility(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
+    """What the compatibility check says of the locked packages on the machine that the preset names.
+
+    Raises ChecksFailed for an error: the image would not work there.
+    """
+    found = check_locked(site, preset, lock)
+    errors = [finding for finding in found if finding.level is Level.ERROR]
+    if errors:
+        first = errors[0]
+        remedy = f"{first.remedy}; or accept it: add {first.code} to `overrides`"
+        raise ChecksFailed(f"The image of {name} will not work: {first.what}", first.why, remedy)
+    return found
 
 
 def check_target(target: str, preset: Preset, lock: Lock) -> None:

@@ -19,10 +19,10 @@ from core.artifacts import base_image, helper_container, lock, own_wheel, store,
 from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
-from core.artifacts.service_layer import engines
 from core.engine import EngineError, connect
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
+from core.presets.compat.service_layer import engines
 from core.presets.model import Index, Preset
 from core.progress import NullProgress
 from core.site import Site

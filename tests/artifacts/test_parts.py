@@ -19,11 +19,11 @@ from core.artifacts.child import run_child
 from core.artifacts.distributions import guess, platform_of
 from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.service_layer import engine_choices
 from core.artifacts.store import lock_text, read_lock, write_lock
 from core.artifacts.wheel_choice import best_wheel, tag_ranks
 from core.errors import Cancelled, InputError
 from core.presets.compat.facts import load_facts
+from core.presets.compat.service_layer import engine_choices
 from core.presets.model import Preset
 from core.site import Site
 from tests.support.artifacts import Recorder

@@ -17,8 +17,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Label, TextArea
 
+from core.artifacts.resolved import check_preset
 from core.findings import Finding
-from core.presets.compat import Choices, check, choices, site_facts, target_for
+from core.presets.compat import Choices, choices, site_facts, target_for
 from core.presets.store import preset_path, read_text, save
 from core.presets.validation import Problem, preset_from_text
 from core.site import Site
@@ -181,7 +182,8 @@ class EditorScreen(Screen[None]):
             return Checked(text, wrong, [], "")
         preset = preset_from_text(text, self._path)
         target = target_for(preset, site_facts(self.site))
-        return Checked(text, [], check(preset, target, site=self.site), str(target or "no particular machine"))
+        findings = check_preset(self.site, self._preset_name, preset, target)
+        return Checked(text, [], findings, str(target or "no particular machine"))
 
     def _show(self, found: Checked) -> None:
         if not self.is_attached:

@@ -66,6 +66,7 @@ class CheckTarget(TargetForm[None]):
 
     def __init__(self, site: Site, name: str, preset: Preset) -> None:
         super().__init__(f"Check {name}", site)
+        self._preset_name = name
         self._preset = preset
 
     def submit(self) -> None:
@@ -73,9 +74,9 @@ class CheckTarget(TargetForm[None]):
         target = self.target()
 
         def work() -> list[Finding]:
-            from core.presets.compat import check
+            from core.artifacts.resolved import check_preset
 
-            return check(self._preset, target(), site=self.site)
+            return check_preset(self.site, self._preset_name, self._preset, target())
 
         self.attempt(work, lambda found: self.say(partial(present_findings.lines, found)), "looking…")
 

@@ -34,10 +34,14 @@ class LockedPackage:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What the current lock of a preset holds, as data. `os_release` is the base image's: `ubuntu 22.04`."""
+    """What the current lock of a preset holds, as data. `os_release` is the base image's: `ubuntu 22.04`.
+
+    `complete`: nothing is missing from it that could not be locked.
+    """
 
     packages: tuple[LockedPackage, ...] = ()
     os_release: str = ""
+    complete: bool = True
 
 
 @dataclass(frozen=True)

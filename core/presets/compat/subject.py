@@ -13,9 +13,10 @@ from packaging.version import Version
 
 from core.findings import Finding, Level
 from core.presets.compat.facts import Facts
-from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish, installed
+from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish, installed, parse_wishes
 from core.presets.compat.machine import TargetMachine
 from core.presets.compat.rows import FamilyRow, SystemRow, TorchRow, WheelTagRow
+from core.presets.compat.service_layer import engine_choices
 from core.presets.compat.wheels import torch_tag, torch_versions, torch_wishes
 from core.presets.model import Preset
 
@@ -175,7 +176,12 @@ def subject_of(
     preset: Preset, layers: Layers, facts: Facts, target: TargetMachine | None, resolved: Resolved | None
 ) -> Subject:
     """The subject of a preset whose requirement files are read."""
-    return Subject(preset, torch_wishes(preset, facts, layers), facts, target, resolved)
+    wishes = torch_wishes(preset, facts, layers)
+    # Its ONNX Runtime is chosen by the lock; what comes along for NumPy is known before.
+    service = engine_choices(preset, layers, facts)[0]
+    numpy = [line for line in service if line.startswith("numpy")]
+    held = parse_wishes([("service", numpy)], [], preset.python_version)
+    return Subject(preset, (*wishes, *held), facts, target, resolved)
 
 
 def error(code: str, what: str, why: str, remedy: str, where: str = "", source: str = "") -> Finding:

@@ -35,7 +35,7 @@ def same_import(subject: Subject) -> list[Finding]:
 
 def _brought(subject: Subject, row: SameImportRow, named: set[str]) -> list[str]:
     """Those that others are known to bring, while no lock tells."""
-    if subject.resolved:
+    if subject.resolved and subject.resolved.complete:
         return []
     bringers: dict[str, str] = {}
     for package in subject.packages.values():

@@ -64,7 +64,7 @@ def _brought(subject: Subject) -> list[Finding]:
             for package in subject.packages.values()
             if package.where != PINS and name in getattr(subject.facts.brings.get(package.name), "brings", ())
         ]
-        if subject.resolved or not bringers or there:
+        if not bringers or there or (subject.resolved and subject.resolved.complete):
             continue
         what = f"{name} comes with {bringers[0].text}: which release is not known"
         why = "its CUDA, its Python and its GPUs were not checked"
@@ -79,9 +79,11 @@ def _not_known(subject: Subject, what: str, why: str, where: str) -> Finding:
 
 def _not_locked(subject: Subject) -> list[Finding]:
     gpus = bool(subject.target and subject.target.gpus) or bool(subject.cuda)
-    if subject.resolved or not subject.preset.layers or not gpus:
+    if not subject.preset.layers or not gpus or (subject.resolved and subject.resolved.complete):
         return []
     what = "there is no current lock: only what the preset itself names was checked"
+    if subject.resolved:
+        what = "the lock is not complete: what it lacks was not checked"
     return [note("not-locked", what, "what its packages bring is known after a lock", "lock it, then check it again")]
 
 

@@ -6,12 +6,13 @@ There are several builds of ONNX Runtime, and all of them write the same folder:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from core.presets.compat.facts import Facts
+from core.presets.compat.installed import Layers
 from core.presets.compat.wheels import wheel_cuda
 from core.presets.model import Preset
 
@@ -26,13 +27,12 @@ _OLD_NUMPY = "numpy<2"  # what ONNX Runtime was compiled for up to 1.18
 _PASCAL = "nvidia-cudnn-cu12<9.11"  # 9.10 is the last cuDNN with kernels for Maxwell, Pascal and Volta
 
 
-def engine_choices(preset: Preset, layers: Iterable[tuple[str, Sequence[str]]], facts: Facts) -> list[list[str]]:
+def engine_choices(preset: Preset, layers: Layers, facts: Facts) -> list[list[str]]:
     """Requirements of the ONNX Runtime to add to the layer `service`, best first; the first that resolves is taken.
 
     The last choice adds none: it is the only one where the preset's own layers ask for a build, and what is left where
     a dependency brings one that no choice goes with.
     """
-    layers = list(layers)
     own = (line for _, lines in layers for line in lines)
     if not preset.inference_service or any(_name(line) in ENGINES for line in own):
         return [[]]

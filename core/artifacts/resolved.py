@@ -1,0 +1,49 @@
+"""What the current lock of a preset holds, as data for the compatibility check."""
+
+from __future__ import annotations
+
+from core.artifacts.lockfile import Kind, Lock
+from core.artifacts.store import find_lock
+from core.errors import XaivaError
+from core.findings import Finding, Level
+from core.presets.compat import LockedPackage, Resolved, TargetMachine, check, site_facts
+from core.presets.compat.machine import preset_target
+from core.presets.model import Preset
+from core.presets.store import preset_sha256
+from core.site import Site
+
+
+def check_preset(site: Site, name: str, preset: Preset, target: TargetMachine | None = None) -> list[Finding]:
+    """Check a preset of a site with what its lock holds, where the lock is that of the preset as it stands."""
+    return check(preset, target, site=site, resolved=current(site, name, preset))
+
+
+def current(site: Site, name: str, preset: Preset) -> Resolved | None:
+    """What the lock of `name` holds; None when there is none, or when it is not the lock of this very preset."""
+    lock = find_lock(site, name)
+    try:
+        same = lock is not None and lock.preset_sha256 == preset_sha256(preset, site.presets)
+    except XaivaError:
+        return None  # a requirement file cannot be read: the check says so
+    return of_lock(lock) if lock is not None and same else None
+
+
+def of_lock(lock: Lock) -> Resolved:
+    """The wheels of a lock, and the distribution of its base image."""
+    by_path = lock.by_path()
+    packages = tuple(
+        LockedPackage(name=file.name, version=file.version, layer=layer.name, wheel=path.rpartition("/")[2])
+        for layer in lock.layers
+        for path in layer.wheels
+        for file in [by_path[path]]
+        if file.kind is Kind.WHEEL
+    )
+    os_release = lock.base_image.os_release if lock.base_image.config_digest else ""  # else it is a guess
+    return Resolved(packages, os_release, complete=not lock.unlocked)
+
+
+def check_locked(site: Site, preset: Preset, lock: Lock) -> list[Finding]:
+    """Errors and warnings of what a lock holds, for the machine that the preset names: this host may be another."""
+    target = preset_target(preset, site_facts(site)) or TargetMachine()
+    findings = check(preset, target, site=site, resolved=of_lock(lock))
+    return [finding for finding in findings if finding.level is not Level.NOTE]
