@@ -75,6 +75,7 @@ class Package:
     """One distribution of the image. `version` is empty while only a lock could tell it.
 
     `where` names the field, or the lock; `text` is the requirement as it is written, or name and version of the lock.
+    `address`: it is named by one that does not tell its version.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Package:
     extras: frozenset[str] = frozenset()
     wheel: str = ""
     locked: bool = False
+    address: bool = False
 
     def allows(self, version: str) -> bool:
         """Whether the package may come in this version."""
@@ -192,6 +194,7 @@ def _wished(name: str, wishes: Sequence[Wish]) -> Package:
         specifier=specifier,
         extras=frozenset(extra for wish in wishes for extra in wish.requirement.extras),
         wheel=next((wish.wheel for wish in named if wish.wheel.endswith(".whl")), ""),
+        address=exact is None and any(wish.requirement.url for wish in named),
     )
 
 

@@ -245,9 +245,13 @@ class NumpyRow(Row):
 
 
 class SameImportRow(Row):
-    """Packages that install the same import name, `key`: the last one that is installed wins."""
+    """Packages that install the same import name, `key`: the last one that is installed wins.
+
+    `alike`: of the same release, one can stand in for the other in most programs.
+    """
 
     packages: Annotated[list[str], Field(min_length=2)]
+    alike: bool = False
 
 
 class BringsRow(Row):

@@ -52,7 +52,7 @@ def torch_wishes(preset: Preset, facts: Facts, layers: Layers) -> tuple[Wish, ..
 
 def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[str]:
     """The torch that comes: its version; while that is open, those of the tables that may come, newest first."""
-    if torch is None:
+    if torch is None or torch.address:
         return []
     if torch.version:
         return [torch.version]

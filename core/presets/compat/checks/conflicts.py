@@ -24,8 +24,8 @@ def same_import(subject: Subject) -> list[Finding]:
             names.append(f"OpenCV {subject.preset.build_options.opencv_version} (build_options.opencv_version)")
         if len([*names, *brought]) < 2:
             continue
-        alike = len({package.version or package.name for package in packages}) == 1
-        level = error if len(names) > 1 and not (alike and len(names) == len(packages)) else warning
+        one_release = row.alike and len({package.version or package.name for package in packages}) == 1
+        level = warning if len(names) < 2 or (one_release and len(names) == len(packages)) else error
         what = f"{listed([*names, *brought], 'and')} install the same `{row.key}`"
         why = "they overwrite each other's files: which one answers, and whether it imports, depends on their order"
         remedy = "keep one of them; where a dependency brings the other, give the two a preset each"
@@ -101,15 +101,15 @@ def known_conflicts(subject: Subject) -> list[Finding]:
         if wish and _ranges_meet(wish.requirement.specifier, SpecifierSet(row.versions)):
             by_package.setdefault(row.package, []).append(row)
     for package, rows in by_package.items():
-        quarrels, row = min(((_quarrels(subject, row), row) for row in rows), key=lambda one: len(one[0]))
-        if quarrels:  # else some release of the range gets along with everything
+        unmet, row = min(((_unmet(subject, row), row) for row in rows), key=lambda one: len(one[0]))
+        if unmet:  # else some release of the range gets along with everything
             wish = subject.wish(package)
             found.append(
                 warning(
                     "package-conflict",
                     f"no release allowed by {wish.requirement if wish else package} goes with this preset",
-                    "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in quarrels),
-                    f"{' and '.join(remedy for _, _, remedy in quarrels)}; or give what quarrels a preset each",
+                    "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in unmet),
+                    f"{' and '.join(remedy for _, _, remedy in unmet)}; or give the two a preset each",
                     wish.where if wish else "",
                     row.source,
                 )
@@ -124,7 +124,7 @@ def _ranges_meet(wanted: SpecifierSet, known: SpecifierSet) -> bool:
     return any(wanted.contains(version) and known.contains(version) for version in candidates)
 
 
-def _quarrels(subject: Subject, row: PackageRow) -> list[tuple[str, str, str]]:
+def _unmet(subject: Subject, row: PackageRow) -> list[tuple[str, str, str]]:
     """What a row's needs have against the preset: the need, what the preset has, what to do."""
     found = []
     for need in row.needs:

@@ -70,7 +70,7 @@ def cuda_libraries(subject: Subject) -> list[Finding]:
     found = []
     for gpu in subject.target.gpus if subject.target else ():
         for cuda, user in subject.cuda_users.items():
-            row = subject.facts.cuda.get(cuda)
+            row = subject.facts.cuda.get(cuda) if cuda != subject.wheel_cuda else None  # `gpu_architecture` judges that
             if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or at_least(gpu.sm, row.min_sm):
                 continue
             what = f"CUDA {cuda} ({user}) does not know {gpu.name} (sm_{gpu.sm.replace('.', '')})"

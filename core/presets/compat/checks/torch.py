@@ -43,11 +43,10 @@ _OVERLAY = "if you know that it works, add a row in docker/compat/, or name this
 def _unknown(subject: Subject, torch: Package) -> Finding:
     tables = list(subject.facts.torch)
     why = f"the tables go from {tables[0]} to {tables[-1]}; nothing is known about its wheels"
-    if not torch.version:
-        if torch.wheel or "@" in torch.text:
-            why = "its address does not tell the version; nothing is known about its wheels"
-        else:
-            why += f" for Python {subject.preset.python_version}"
+    if torch.address:
+        why = "its address does not tell the version; nothing is known about its wheels"
+    elif not torch.version:
+        why += f" for Python {subject.preset.python_version}"
     return warning("torch-unknown", f"{torch.text} is not in the tables", why, _OVERLAY, torch.where)
 
 
@@ -99,7 +98,7 @@ _PYTHON = "python_version"
 def _no_release_for(subject: Subject, torch: Package) -> list[Finding]:
     """A range of releases none of which has wheels for the preset's Python."""
     rows = [row for row in subject.facts.torch.values() if torch.allowed(pair.torch for pair in row.versions)]
-    open_end = not torch.version and torch.allows("99")
+    open_end = torch.address or (not torch.version and torch.allows("99"))
     return [] if open_end or not rows else [_no_python(subject, torch.text, rows[-1])]
 
 
