@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from core.redaction import text
+
 
 class XaivaError(Exception):
     """A failure a user can act on.
 
-    `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step.
+    `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step. Secrets in
+    `what` and `why` are hidden, for both may repeat an address or somebody else's message.
     `exit_code` is what the CLI ends with.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
-        super().__init__(what, why, remedy)
-        self.what = what
-        self.why = why
+        self.what = text(what)
+        self.why = text(why)
+        super().__init__(self.what, self.why, remedy)
         self.remedy = remedy
 
     def __str__(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from core.redaction import text
 
 from core.open_enum import OpenEnum
 
@@ -32,6 +34,11 @@ class Finding(BaseModel):
     remedy: str = ""
     where: str = ""
     source: str = ""
+
+    @field_validator("what", "why", "where")
+    @classmethod
+    def _without_secrets(cls, value: str) -> str:
+        return text(value)
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import InputError, XaivaError
+from core.redaction import know_secrets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -81,14 +82,16 @@ class Site:
 
     @classmethod
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
-        """Open the site in folder `root`.
+        """Open the site in folder `root`; from now on its secrets are hidden in all that is shown.
 
         Raises InputError when the folder does not exist, or `site.toml` or `.env` is broken.
         """
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
-        merged = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
+        dotenv = _dotenv(folder / ".env")
+        merged = {**dotenv, **(os.environ if environ is None else environ)}
+        know_secrets(merged, dotenv)
         return cls(folder, _settings(folder / "site.toml"), merged)
 
     def secret(self, name: str) -> str:
@@ -114,6 +117,7 @@ class Site:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
             raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
         self.env = {**self.env, name: value}
+        know_secrets(self.env, _dotenv(dotenv))
 
     @property
     def presets(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from core.redaction import know_secrets
 from core.site import ServiceSettings, Site, SiteSettings
 from tests.support import proofs
 from tests.support.engine import TestEngine, start_engine
@@ -122,6 +123,12 @@ def pytest_report_header() -> list[str]:
     """What this run does less of."""
     less = [name for name in proofs.PROOFS if not proofs.full(name)]
     return [f"not in full: {', '.join(less)} (make test-all)"] if less else []
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_the_test_before() -> None:
+    """A site that was opened makes its secrets known to the whole process."""
+    know_secrets({})
 
 
 @pytest.fixture

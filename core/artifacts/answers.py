@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 import urllib3
 
 LONGEST_WAIT = 30.0  # seconds: no server may hold an operation up for longer between two tries
-
-
-def place(url: str) -> str:
-    """Where a URL leads, without credentials and signed query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def why_silent(error: BaseException) -> str:

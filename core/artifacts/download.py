@@ -12,11 +12,12 @@ from typing import NoReturn
 
 import urllib3
 
-from core.artifacts.answers import LONGEST_WAIT, place, remedy_for, retry_after, total_size, why_silent
+from core.artifacts.answers import LONGEST_WAIT, remedy_for, retry_after, total_size, why_silent
 from core.artifacts.network import Network
 from core.artifacts.partial import Partial, Piece, whole
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
+from core.redaction import address
 from core.site import SyncSettings
 
 READ = 256 << 10
@@ -341,11 +342,11 @@ class Downloader:
                 if not partial.restart(generation):
                     return
                 partial.urls.pop(0)
-                self._progress.log(f"{partial.file.path}: {why} at {place(tried)}; asking {place(partial.urls[0])}")
+                self._progress.log(f"{partial.file.path}: {why} at {address(tried)}; asking {address(partial.urls[0])}")
                 self._enqueue(partial)
                 return
             self._left.discard(partial)
-            self.failures.append(XaivaError(f"{partial.file.path} from {place(tried)}", why, remedy))
+            self.failures.append(XaivaError(f"{partial.file.path} from {address(tried)}", why, remedy))
             self._ready.notify_all()
 
     def _again(self, task: _Task, why: str, wait: float, gained: int) -> None:

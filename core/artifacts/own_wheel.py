@@ -26,7 +26,11 @@ else:
 DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
 TOP = "core"
-ROOMS = ("inference", "telemetry")  # what an image runs, and what it stands on; the console's rooms stay outside
+ROOMS = (
+    "inference",
+    "redaction",
+    "telemetry",
+)  # what an image runs, and what it stands on; the console's rooms stay outside
 SUFFIXES = (".py", ".json")
 WEIGHTS = "weights"  # folders of models: the files with their notices and licences
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day

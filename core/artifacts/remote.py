@@ -11,12 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from core.artifacts.answers import place, total_size, why_silent
+from core.artifacts.answers import total_size, why_silent
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place
 from core.progress import Progress, stop_if_cancelled
+from core.redaction import address
 
 READ = 256 << 10
 POLL_SECONDS = 0.2
@@ -105,7 +106,7 @@ def fetch_unknown(
             size = out.tell()
         if file.sha256 and digest.hexdigest() != file.sha256:
             raise XaivaError(
-                f"{file.path} from {place(file.url)}",
+                f"{file.path} from {address(file.url)}",
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
@@ -148,4 +149,4 @@ def local_path(url: str) -> Path:
 
 
 def _unreachable(url: str, why: str) -> Unreachable:
-    return Unreachable(place(url), why, "check the network")
+    return Unreachable(address(url), why, "check the network")

@@ -22,6 +22,7 @@ from core.artifacts.wheel_choice import best_wheel, tag_ranks
 from core.errors import Cancelled, InputError, XaivaError
 from core.presets.model import Index
 from core.progress import Progress
+from core.redaction import address
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -229,7 +230,7 @@ class _Resolver:
             if failed[1].startswith(index.url.rstrip("/")):
                 self.indexes.remove(index)
                 self.lost_indexes[index.name] = why = _last_cause(err)
-                self.progress.log(f"index {index.name} ({strip_credentials(index.url)}) cannot be used: {why}")
+                self.progress.log(f"index {index.name} ({address(index.url)}) cannot be used: {why}")
                 return True
         return False
 

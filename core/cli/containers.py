@@ -226,10 +226,10 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
 @json_option
 @click.pass_obj
 def inspect_command(session: Session, container: str, as_json: bool) -> None:
-    """All that the engine knows of a container, as its API says it: a JSON document in any case."""
-    from core.containers.listing import inspect
+    """All that the engine knows of a container, as its API says it, secrets hidden: a JSON document in any case."""
+    from core.containers.listing import description
 
-    data = inspect(session.engine, reference(session, container))
+    data = description(session.engine, reference(session, container))
     output.print_json({"container": data} if as_json else data)
 
 

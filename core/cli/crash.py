@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.operations.redact import redactor
+from core.redaction import arguments
+from core.redaction import text as redact
 
 LIMIT = 1 << 20  # bytes; a longer file starts afresh
 
@@ -20,7 +21,8 @@ def record(error: Exception, words: Sequence[str]) -> Path | None:
     """Append the traceback to `.xaiva/errors.log` of the site, or to a temporary file; None when neither can be."""
     site = Path(words[words.index("--site") + 1]) if "--site" in words[:-1] else Path()
     text = "".join(traceback.format_exception(error))
-    entry = redactor(os.environ)(f"{time.strftime('%Y-%m-%d %H:%M:%S')} xaiva {shlex.join(words)}\n{text}\n")
+    command = shlex.join(arguments(words))
+    entry = redact(f"{time.strftime('%Y-%m-%d %H:%M:%S')} xaiva {command}\n{text}\n")
     for folder in (site / ".xaiva", Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             path = folder / ("errors.log" if folder.name == ".xaiva" else f"xaiva-errors-{os.getuid()}.log")

@@ -10,6 +10,7 @@ from core import labels
 from core.containers.model import Container, Health, Port, State
 from core.engine import EngineError, engine_errors
 from core.open_enum import describe_misfit
+from core.redaction import document, text
 
 if TYPE_CHECKING:
     import docker
@@ -45,6 +46,12 @@ def inspect(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     return data
 
 
+def description(client: docker.DockerClient, reference: str) -> dict[str, Any]:
+    """The same for people: the secrets in its variables, labels, command lines and messages are hidden."""
+    shown: dict[str, Any] = document(inspect(client, reference))
+    return shown
+
+
 def from_inspect(data: dict[str, Any]) -> Container:
     """A container from the engine's full description."""
     return _readable(data, _from_description)
@@ -63,7 +70,7 @@ def _from_description(data: dict[str, Any]) -> Container:
         image=config.get("Image") or "",
         image_id=data.get("Image") or "",
         state=state,
-        status=described.get("Error") or state.word,
+        status=text(described.get("Error") or "") or state.word,
         # of one that has ended the engine says "unhealthy", whatever it was
         health=Health(health.get("Status") or "none") if running else Health.NONE,
         health_output=last_health_output(health),
@@ -76,9 +83,9 @@ def _from_description(data: dict[str, Any]) -> Container:
 
 
 def last_health_output(health: dict[str, Any]) -> str:
-    """The last health check's words; the engine keeps the newest five."""
+    """The last health check's words, without secrets; the engine keeps the newest five."""
     entries = health.get("Log") or []
-    return str(entries[-1].get("Output") or "").strip() if entries else ""
+    return text(str(entries[-1].get("Output") or "").strip()) if entries else ""
 
 
 def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:

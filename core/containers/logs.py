@@ -1,4 +1,4 @@
-"""A container's log: a part of it, or everything as it comes, with a search. No line is dropped."""
+"""A container's log: a part of it, or everything as it comes, with a search. No line is dropped; secrets are hidden."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from core.containers.streams import Cut, Idle, Stream
 from core.engine import EngineError, refused
 from core.errors import InputError
 from core.logs import pattern
+from core.redaction import text as redact
 
 if TYPE_CHECKING:
     import docker
@@ -221,7 +222,7 @@ class LineAssembler:
 
 
 def _line(stream: str, moment: str, text: bytes) -> LogLine:
-    return LogLine(time=moment, stream=stream, text=text.decode(errors="replace").rstrip("\r"))
+    return LogLine(time=moment, stream=stream, text=redact(text.decode(errors="replace").rstrip("\r")))
 
 
 class _Seen:

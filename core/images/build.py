@@ -12,7 +12,7 @@ from typing import TextIO
 
 from pydantic import JsonValue
 
-from core import labels
+from core import labels, redaction
 from core.artifacts import store
 from core.artifacts.lockfile import Lock
 from core.artifacts.stages import stage
@@ -29,6 +29,7 @@ from core.images.stages import CONTEXT, EXPORT, StageTree, Step
 from core.presets.model import Preset
 from core.presets.store import load_named
 from core.progress import Progress, Stage, StageState
+from core.redaction import HIDDEN
 from core.site import Site
 
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
@@ -39,7 +40,7 @@ _BEFORE, _AFTER = "load", "smoke"  # stages of ours around those of BuildKit
 
 
 class _Recorder:
-    """A `Progress` that also keeps the log, with secrets blotted out, and passes everything on.
+    """A `Progress` that also keeps the log, with secrets hidden, and passes everything on.
 
     `own` are the stages that are no steps of BuildKit's, by their ids; one that is begun again counts from the first.
     """
@@ -56,11 +57,11 @@ class _Recorder:
         if stage.id in (_BEFORE, _AFTER):
             begun = self.own.get(stage.id, stage).started
             self.own[stage.id] = stage.model_copy(update={"started": begun})
-        self._listener.stage(stage.model_copy(update={"detail": self.blot(stage.detail)}))
+        self._listener.stage(stage.model_copy(update={"detail": self.redact(stage.detail)}))
 
     def log(self, line: str, stage: str = "") -> None:
         """Keep it and pass it on."""
-        shown = self.blot(line)
+        shown = self.redact(line)
         self._log.write(f"[{stage}] {shown}\n" if stage else f"{shown}\n")
         self.last.append(shown)
         self._listener.log(shown, stage)
@@ -69,11 +70,11 @@ class _Recorder:
         """As the listener says."""
         return self._listener.cancelled()
 
-    def blot(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without secrets."""
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+            text = text.replace(secret, HIDDEN)
+        return redaction.text(text)
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -204,7 +205,7 @@ class _Build:
         if result.cancelled:
             raise Cancelled(f"Build of {self.name}", "", "the steps that ended stay in the cache")
         if result.code:
-            raise _failure(self.name, tree, self.progress.blot)
+            raise _failure(self.name, tree, self.progress.redact)
         metadata = result.metadata
         self._update(
             image_id=image_id(candidate, self.env),
@@ -257,18 +258,22 @@ def _stage_record(tree: StageTree, name: str) -> StageRecord:
 
 
 def _step_record(step: Step) -> StepRecord:
-    return StepRecord(title=step.title, state=step.state.value, cached=step.vertex.cached, seconds=step.seconds)
+    return StepRecord(
+        title=redaction.text(step.title), state=step.state.value, cached=step.vertex.cached, seconds=step.seconds
+    )
 
 
-def _failure(name: str, tree: StageTree, blot: Callable[[str], str]) -> XaivaError:
+def _failure(name: str, tree: StageTree, redact: Callable[[str], str]) -> XaivaError:
     step = tree.failed_step()
     if step is None:
         errors = [word for word in tree.words if word.startswith("ERROR")]
         why = (errors or tree.words or ["buildx said nothing"])[-1]
-        return XaivaError(f"Build of {name}", blot(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/")
+        return XaivaError(
+            f"Build of {name}", redact(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/"
+        )
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
     remedy = f"the log of {step.stage} says more; mend it and build again: the stages before it come from the cache"
     exit_code = _EXIT.search(step.vertex.error)
     said = [line.strip() for line in step.last]
     why = f"{exit_code[0]}: {' / '.join(said)}" if exit_code and said else step.vertex.error
-    return XaivaError(f"Build of {name}, {where}", blot(why), remedy)
+    return XaivaError(f"Build of {name}, {where}", redact(why), remedy)

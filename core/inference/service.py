@@ -17,6 +17,7 @@ from core.errors import XaivaError
 from core.inference.accounts import Accounts
 from core.inference.agents.flow_file import read_flows
 from core.inference.agents.runner import FlowRunner
+from core.inference.cameras.address import completed
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.database.cameras import CameraStore
 from core.inference.database.engine import Database
@@ -226,7 +227,9 @@ class InferenceService:
         new = []
         for camera in given:
             if camera.id in known:
-                known[camera.id] = known[camera.id].model_copy(update={"source": camera.source})
+                kept = known[camera.id]
+                source = completed(camera.source, kept.source, camera.id)
+                known[camera.id] = kept.model_copy(update={"source": source})
             else:
                 new.append(camera)
         self.cameras.restore(known.values())

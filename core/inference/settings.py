@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import InputError
+from core.redaction import has_placeholder
 
 PREFIX = "XAIVA_"
 MIB = 1024 * 1024
@@ -73,6 +74,10 @@ def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings
         for field in ServiceSettings.model_fields
         if field != "data" and environment.get(name := PREFIX + field.upper(), "")
     }
+    for field, value in given.items():
+        if has_placeholder(value):
+            why = "it holds *** in the place of a secret"
+            raise InputError(PREFIX + field.upper(), why, "write the secret itself; env.template explains the variable")
     try:
         return ServiceSettings(data=data, **given)
     except ValidationError as error:

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
@@ -25,10 +24,10 @@ from core.operations.ledger import operation_file
 from core.operations.leftovers import remove_leftovers
 from core.operations.log import LogWriter
 from core.operations.model import Failure, State
-from core.operations.redact import redactor
 from core.operations.spawn import interpreter
 from core.operations.worker import GRACE_SECONDS, KILL_SECONDS, End, Task
 from core.progress import Stage, StageState
+from core.redaction import text as redact
 from core.site import Site
 
 FLAG_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
@@ -59,17 +58,16 @@ def main() -> None:
     log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
     if held.attempt > 1:
         log.write([("", f"-- attempt {held.attempt} --")])
-    Supervisor(site, held, log, redactor(site.env)).run()
+    Supervisor(site, held, log).run()
 
 
 class Supervisor:
     """One attempt at one operation, from its start to its outcome."""
 
-    def __init__(self, site: Site, held: Claim, log: LogWriter, redact: Callable[[str], str]) -> None:
+    def __init__(self, site: Site, held: Claim, log: LogWriter) -> None:
         self._site = site
         self._claim = held
         self._log = log
-        self._redact = redact
         self._selector = selectors.DefaultSelector()
         self._buffers: dict[str, bytes] = {"report": b"", "output": b""}
         self._stages: dict[str, Stage] = {}
@@ -185,10 +183,10 @@ class Supervisor:
                 continue
             if "log" in message:
                 stage, text = message["log"]
-                rows.append((stage, self._redact(text)))
+                rows.append((stage, redact(text)))
             elif "stage" in message:
                 stage = Stage.model_validate(message["stage"])
-                self._stages[stage.id] = stage.model_copy(update={"detail": self._redact(stage.detail)})
+                self._stages[stage.id] = stage.model_copy(update={"detail": redact(stage.detail)})
                 self._unwritten.add(stage.id)
             else:
                 self._end = End.model_validate(message["end"])
@@ -196,7 +194,7 @@ class Supervisor:
             self._log.write(rows)
 
     def _take_output(self, lines: list[bytes]) -> None:
-        texts = [self._redact(line.decode(errors="replace")) for line in lines]
+        texts = [redact(line.decode(errors="replace")) for line in lines]
         if texts:
             self._words = (self._words + texts)[-LAST_WORDS:]
             self._log.write([("", text) for text in texts])
@@ -264,7 +262,7 @@ class Supervisor:
                 return self._end
             if self._end.state is State.CANCELLED:
                 failure = failure.model_copy(update={"what": f"{self._claim.title} was cancelled"})
-            said = {name: self._redact(getattr(failure, name)) for name in ("what", "why", "remedy")}
+            said = {name: redact(getattr(failure, name)) for name in ("what", "why", "remedy")}
             return self._end.model_copy(update={"failure": failure.model_copy(update=said)})
         title = self._claim.title
         if self._cancelled_at is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from core.errors import InputError
-from core.inference.cameras.address import parse, redact
+from core.inference.cameras.address import parse
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.frames import CaptureClock, Sampler
@@ -24,6 +24,7 @@ from core.inference.log import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState
+from core.redaction import text as redact
 
 LOST = Failure(Cause.END, "the stream ended")
 

@@ -118,9 +118,9 @@ class ContainersScreen(ListScreen):
         def work() -> str:
             import json
 
-            from core.containers.listing import inspect
+            from core.containers.listing import description
 
-            return json.dumps(self._with_engine(lambda client: inspect(client, container.id)), indent=1)
+            return json.dumps(self._with_engine(lambda client: description(client, container.id)), indent=1)
 
         def show(text: str) -> None:
             from tui.screens.message import TextDialog

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Response
 from core.errors import InputError
 from core.inference.api.access import Asking, Service, VisibleCamera, at_least
 from core.inference.api.pictures import CONTENT, picture
-from core.inference.cameras.address import redact
+from core.inference.api.views import camera_for
+from core.inference.cameras.address import completed
 from core.inference.cameras.manager import UnknownCamera
 from core.inference.cameras.thumbnail import NARROWEST, WIDEST
 from core.inference.schemas import (
@@ -22,6 +23,7 @@ from core.inference.schemas import (
     SuspendRequest,
 )
 from core.inference.service import InferenceService
+from core.redaction import address
 
 router = APIRouter(tags=["cameras"])
 
@@ -31,7 +33,7 @@ Width = Annotated[int | None, Query(ge=NARROWEST, le=WIDEST)]
 @router.get("/cameras", **at_least(Role.VIEWER))
 def cameras(service: Service, caller: Asking) -> list[CameraStatus]:
     """Every camera that the caller may see, as it is now."""
-    return [camera for camera in service.camera_statuses() if caller.sees(camera.id)]
+    return [camera_for(caller, camera) for camera in service.camera_statuses() if caller.sees(camera.id)]
 
 
 @router.post("/cameras", status_code=201, **at_least(Role.ADMIN, 409))
@@ -41,9 +43,9 @@ def add(service: Service, body: CameraRequest) -> CameraStatus:
 
 
 @router.get("/cameras/{camera}", **at_least(Role.VIEWER, 404))
-def camera(service: Service, camera: VisibleCamera) -> CameraStatus:
+def camera(service: Service, camera: VisibleCamera, caller: Asking) -> CameraStatus:
     """One camera as it is now."""
-    return service.camera_status(camera)
+    return camera_for(caller, service.camera_status(camera))
 
 
 @router.delete("/cameras/{camera}", status_code=204, **at_least(Role.ADMIN, 404))
@@ -54,18 +56,18 @@ def remove(service: Service, camera: CameraId) -> None:
 
 @router.get("/cameras/{camera}/settings", **at_least(Role.OPERATOR, 404))
 def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
-    """One camera as it is set, the login in its source replaced by `***`."""
+    """One camera as it is set, secrets in its source replaced by `***`."""
     request = service.cameras.get(camera).request
-    return request.model_copy(update={"source": redact(request.source)})
+    return request.model_copy(update={"source": address(request.source)})
 
 
 @router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))
 def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraStatus:
-    """Set a camera anew, as a whole. A source that is sent as it is shown keeps its login."""
+    """Set a camera anew, as a whole. Where its source has `***`, what is kept for that host stays."""
     if body.id != camera:
         raise InputError(f"Camera {camera}", f"the settings are of camera {body.id}", "an id never changes")
     service.cameras.get(camera)
-    return service.update_camera(_with_login(service, body))
+    return service.update_camera(_completed(service, body))
 
 
 @router.post("/cameras/{camera}/start", **at_least(Role.OPERATOR, 404, 409))
@@ -114,7 +116,7 @@ def suspend(service: Service, camera: VisibleCamera, body: SuspendRequest) -> Ca
 @router.post("/connection-test", **at_least(Role.ADMIN))
 def test(service: Service, body: CameraRequest) -> ConnectionTest:
     """Try to connect to what may become a camera; nothing is kept."""
-    return service.cameras.test(_with_login(service, body))
+    return service.cameras.test(_completed(service, body))
 
 
 @router.get("/cameras/{camera}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, 409, content=CONTENT))
@@ -127,10 +129,10 @@ def snapshot(service: Service, camera: VisibleCamera, width: Width = None) -> Re
     return picture(jpeg, width, {"X-Frame-Age": f"{age:.3f}"})
 
 
-def _with_login(service: InferenceService, body: CameraRequest) -> CameraRequest:
-    """`body` with the login of the camera as it is set, if its source is sent as it was shown."""
+def _completed(service: InferenceService, body: CameraRequest) -> CameraRequest:
+    """`body` with what is hidden in its source filled in from the camera as it is set. Raises InputError."""
     try:
-        known = service.cameras.get(body.id).request.source
+        kept = service.cameras.get(body.id).request.source
     except UnknownCamera:
-        return body
-    return body.model_copy(update={"source": known}) if body.source == redact(known) else body
+        kept = ""
+    return body.model_copy(update={"source": completed(body.source, kept, body.id)})

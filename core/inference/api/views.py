@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from core.inference.accounts import Caller
+from core.inference.cameras.address import for_viewers
 from core.inference.schemas import (
     AnalyserStatus,
     CameraStatus,
@@ -12,6 +13,7 @@ from core.inference.schemas import (
     LedgerStatus,
     LoggerStatus,
     OutboxStatus,
+    Role,
     ServiceStatus,
     StorageStatus,
 )
@@ -21,9 +23,9 @@ from core.inference.service import InferenceService
 def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
     """The service's status; for a caller who sees some cameras only, without a trace of the others."""
     status = service.status()
+    cameras = [camera_for(caller, camera) for camera in status.cameras if caller.sees(camera.id)]
     if caller.cameras is None:
-        return status
-    cameras = [camera for camera in status.cameras if caller.sees(camera.id)]
+        return status.model_copy(update={"cameras": cameras})
     newest = service.events.page(cameras=caller.access, query=EventQuery(limit=1)).events
     logger, analyser, storage = status.logger, status.analyser, status.storage
     return status.model_copy(
@@ -39,6 +41,13 @@ def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
             "unacknowledged": service.events.unacknowledged(caller.access),
         }
     )
+
+
+def camera_for(caller: Caller, camera: CameraStatus) -> CameraStatus:
+    """A camera's status; viewers get no more of its address than kind and host."""
+    if caller.role.rank >= Role.OPERATOR.rank:
+        return camera
+    return camera.model_copy(update={"source": for_viewers(camera.source)})
 
 
 def ledger_for(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:

@@ -1,4 +1,4 @@
-"""The address of a camera's source: parsed, and shown without its password."""
+"""The address of a camera's source: parsed, shown without its secrets, and completed from the one that is kept."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import InputError
+from core.redaction import address, has_placeholder, host_of, restored
 
-HIDDEN = "***"
-_LOGIN = re.compile(r"(?<=://)[^\s/?#\"'<>]+@")
-_SECRET_QUERY = re.compile(r"([?&;][^=&\s]*(?:pass|pwd|secret|token|key|auth|user|login)[^=&\s]*=)[^&;\s\"'<>]+", re.I)
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
 
@@ -65,9 +63,23 @@ class Address:
         return f"Address({self.shown!r})"
 
 
-def redact(text: str) -> str:
-    """`text` without the logins of its URLs and without secrets in their queries."""
-    return _SECRET_QUERY.sub(rf"\1{HIDDEN}", _LOGIN.sub(f"{HIDDEN}@", text))
+def for_viewers(shown: str) -> str:
+    """What viewers see of a source: its kind, and its host where it has one."""
+    if "://" in shown:
+        return host_of(shown)
+    return SourceKind.DEVICE.value if _DEVICE.match(shown) else SourceKind.FILE.value
+
+
+def completed(source: str, kept: str, camera: str) -> str:
+    """`source` with what is hidden in it filled in from `kept`, the source of that camera as it is set ("" for none).
+
+    Raises InputError where scheme, host or port differ, or nothing is kept in that place.
+    """
+    if "://" not in source or not has_placeholder(source):
+        return source
+    if (whole := restored(source, kept)) is None:
+        raise _still_hidden(f"Camera {camera}: source")
+    return whole
 
 
 def parse(source: str) -> Address:
@@ -92,6 +104,8 @@ def parse(source: str) -> Address:
 
 def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
     hint = f"write it as {HINTS[kind]}, with @ : / ? # % in a password percent-encoded (%40 for @)"
+    if has_placeholder(source):
+        raise _still_hidden("Camera source")
     if re.search(r"[\s\x00-\x1f\x7f]", source):
         raise _refused("the URL holds a space or a control character", hint)
     try:
@@ -106,8 +120,13 @@ def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
     if "@" in parts.path + parts.query + parts.fragment:
         # A "/" or "?" in an unencoded password ends the host part early, and the rest would be shown as a path.
         raise _refused("the URL has an @ after its host", hint)
-    return Address(url=source, shown=redact(source), kind=kind, host=host, encrypted=scheme in ENCRYPTED)
+    return Address(url=source, shown=address(source), kind=kind, host=host, encrypted=scheme in ENCRYPTED)
 
 
 def _refused(why: str, remedy: str) -> InputError:
     return InputError("Camera source", why, remedy)
+
+
+def _still_hidden(what: str) -> InputError:
+    why = "it holds *** in the place of a secret, which is kept for the same scheme, host and port alone"
+    return InputError(what, why, "write the whole address, with its user name and password")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from core.errors import InputError
 from core.inference.outgoing import check_host, check_url
 from core.inference.schemas import Channel, ChannelKind
+from core.redaction import HIDDEN, address, has_placeholder
 
-HIDDEN = "***"
 _MAIL = re.compile(r"^[^\s@,;<>\"\x00-\x1f]+@[^\s@,;<>\"\x00-\x1f]+$")
 _SCHEME = re.compile(r"^([a-z0-9]+)://", re.I)
-_TOKEN = 16  # a part of a path from this length on may be a secret, as chat services put them there
 # Apprise schemas that speak to the machine the service runs on, not to people.
 _LOCAL_SCHEMES = frozenset(("blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"))
 _NAMES_A_FILE = re.compile(r"^(?:file:|~|\.{0,2}/)", re.I)
@@ -22,28 +21,21 @@ _FILE_OPTIONS = re.compile(r"[?&](?:keyfile|subfile|pgpkey|pgpprv|attach|templat
 def shown(channel: Channel) -> str:
     """The channel's address without what could be a secret.
 
-    A mail address has none; a web address loses its login, the values of its query and long parts of its path; of an
-    Apprise URL, where each service puts its token somewhere else, only the scheme is left.
+    A mail address has none; a web address loses what is not known to be harmless; of an Apprise URL,
+    where each service puts its token somewhere else, only the scheme is left.
     """
     if channel.kind is ChannelKind.EMAIL:
         return channel.to
     if channel.kind is ChannelKind.APPRISE:
         return f"{channel.to.partition('://')[0]}://{HIDDEN}"
-    parts = urlsplit(channel.to)
-    login, at, host = parts.netloc.rpartition("@")
-    path = "/".join(HIDDEN if len(part) >= _TOKEN else part for part in parts.path.split("/"))
-    query = "&".join(f"{one.partition('=')[0]}={HIDDEN}" for one in parts.query.split("&")) if parts.query else ""
-    return urlunsplit(
-        (parts.scheme, f"{HIDDEN if login else ''}{at}{host}", path, query, HIDDEN if parts.fragment else "")
-    )
+    return address(channel.to)
 
 
 def check(channel: Channel) -> None:
     """Raise InputError, which holds no secret, for an address that cannot work or must not be used."""
-    if HIDDEN in channel.to:
-        raise InputError(
-            f"Channel {channel.kind.value}", "its address is shown shortened and not known", "write the whole address"
-        )
+    if has_placeholder(channel.to):
+        why = "it holds *** in the place of a secret, and what stood there is not known"
+        raise InputError(f"Channel {channel.kind.value}: to", why, "write the whole address")
     if channel.kind is ChannelKind.EMAIL:
         if not _MAIL.match(channel.to):
             raise InputError(

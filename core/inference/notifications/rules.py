@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -12,9 +12,10 @@ from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import NotificationRuleRow
 from core.inference.database.requests import load_requests, put_request
-from core.inference.notifications.addresses import HIDDEN, check, shown
+from core.inference.notifications.addresses import check, shown
 from core.inference.notifications.outbox import readdress
-from core.inference.schemas import Channel, Rule, RuleRequest
+from core.inference.schemas import Channel, ChannelKind, Rule, RuleRequest
+from core.redaction import has_placeholder, is_shown_as, restored
 
 
 class UnknownRule(InputError):
@@ -43,7 +44,7 @@ class RuleStore:
     def put(self, request: RuleRequest) -> Rule:
         """Keep a rule, in the place of one with its name or as the last.
 
-        An address given as it is shown stands for the one that is kept. What waits for a channel whose address was
+        What is hidden in an address that is given stands for what is kept. What waits for a channel whose address was
         corrected goes to the new one. Raises InputError for an address that cannot work.
         """
         with self._lock:
@@ -78,21 +79,31 @@ class RuleStore:
 
 
 def _completed(given: tuple[Channel, ...], kept: tuple[Channel, ...]) -> tuple[Channel, ...]:
-    """The channels with those addresses filled in that were given as they are shown."""
-    known: defaultdict[tuple[str, str], list[Channel]] = defaultdict(list)
-    for channel in kept:
-        known[channel.kind.value, shown(channel)].append(channel)
-    asked = Counter((channel.kind.value, channel.to) for channel in given if HIDDEN in channel.to)
-    for (kind, to), count in asked.items():
-        if len(known[kind, to]) != count and len(known[kind, to]) > 1:
-            why = f"the rule keeps {len(known[kind, to])} addresses that are shown as {to}"
-            raise InputError(f"Channel {kind}", why, "write the whole address of each")
-    return tuple(
-        channel.model_copy(update={"to": same.pop(0).to})
-        if HIDDEN in channel.to and (same := known[channel.kind.value, channel.to])
-        else channel
-        for channel in given
-    )
+    """The channels with what is hidden in their addresses filled in. Raises InputError where it is not clear how."""
+    hidden = [channel for channel in given if has_placeholder(channel.to)]
+    known = {id(channel): _wholes(channel, kept) for channel in hidden}
+    for channel in hidden:
+        asked = sum(_wholes(other, kept) == known[id(channel)] for other in hidden)
+        if (count := len(known[id(channel)])) > 1 and asked != count:
+            why = f"the rule keeps {count} addresses that are shown as {channel.to}"
+            raise InputError(f"Channel {channel.kind.value}: to", why, "write the whole address of each")
+    taken: Counter[tuple[str, ...]] = Counter()
+    channels = []
+    for channel in given:
+        wholes = tuple(known.get(id(channel), ()))
+        place = taken[wholes]
+        taken[wholes] += 1
+        channels.append(channel.model_copy(update={"to": wholes[place]}) if place < len(wholes) else channel)
+    return tuple(channels)
+
+
+def _wholes(channel: Channel, kept: tuple[Channel, ...]) -> list[str]:
+    """The addresses that a channel with something hidden may mean: those shown so, else those of the same host."""
+    same = [one for one in kept if one.kind is channel.kind]
+    alike = [one.to for one in same if is_shown_as(channel.to, shown(one))]
+    if alike or channel.kind is not ChannelKind.WEBHOOK:
+        return alike
+    return list(dict.fromkeys(whole for one in same if (whole := restored(channel.to, one.to)) is not None))
 
 
 def _put(session: Session, rule: RuleRequest, before: RuleRequest | None) -> None:

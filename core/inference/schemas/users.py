@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, YesNo
 from core.open_enum import OpenEnum
 
-Password = Annotated[SecretStr, Field(min_length=10, max_length=256)]
+
+def _no_placeholder(password: SecretStr) -> SecretStr:
+    if not password.get_secret_value().strip("*•"):
+        raise ValueError("these are the signs that are shown in the place of a password; write the password itself")
+    return password
+
+
+Password = Annotated[SecretStr, Field(min_length=10, max_length=256), AfterValidator(_no_placeholder)]
 
 
 class Role(OpenEnum):

@@ -1,0 +1,23 @@
+"""Hides secrets in what is shown: addresses, texts, environments; and fills hidden parts in again from what is kept.
+
+What is shown is what is known to be harmless: the host, plain words of a path, a few query values. All else is hidden.
+It needs only the standard library, for it also runs inside images.
+"""
+
+from core.redaction.addresses import HIDDEN, address, has_placeholder, host_of, is_shown_as, restored
+from core.redaction.texts import arguments, document, is_secret_name, know_secrets, text, variable
+
+__all__ = [
+    "HIDDEN",
+    "address",
+    "arguments",
+    "document",
+    "has_placeholder",
+    "host_of",
+    "is_secret_name",
+    "is_shown_as",
+    "know_secrets",
+    "restored",
+    "text",
+    "variable",
+]

@@ -1,0 +1,269 @@
+"""Addresses as they are shown: without login, and without all that is not known to be harmless."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import unquote
+
+HIDDEN = "***"
+
+# Of any other scheme (Apprise has a hundred) nobody knows where it holds its token: nothing after it is shown.
+_CAMERA = re.compile(r"rtsp[stu]?|rtmps?|srt|udp|rtp|mms|onvif", re.I)
+_KNOWN_SCHEMES = re.compile(
+    r"https?|wss?|tcp|unix|npipe|ssh|sftp|ftps?|git|file|smtps?|ldaps?|s3|oci|docker(?:-image)?|sqlite|postgres(?:ql)?"
+    r"|mysql|mariadb|rediss?|mongodb|amqps?|nats|mqtts?|socks5h?",
+    re.I,
+)
+_LOCAL = re.compile(r"file|unix|npipe|sqlite(?:\+\w+)?", re.I)  # a path of this machine
+_USER_ALONE = frozenset(("ssh", "sftp"))  # keys, not passwords: the user's name is part of the address
+_TOKEN_HOSTS = re.compile(  # their paths are nothing but a token, or a topic that serves as one
+    r"(?:^|\.)(?:ntfy\.sh|slack\.com|discord(?:app)?\.com|telegram\.org|office(?:365)?\.com|googleapis\.com|zapier\.com"
+    r"|ifttt\.com|pushover\.net|pipedream\.net|webhook\.site|opsgenie\.com|pagerduty\.com|twilio\.com)(?::\d+)?$",
+    re.I,
+)
+_PORTS = {"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
+_URL = re.compile(r"^\s*([a-z][a-z0-9+.-]*):\\?/\\?/(.*)$", re.I | re.S)
+_HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\s:@%\[\]\\*,]*)(?::\d{0,5})?", re.I)
+_CERTAIN_HOST = re.compile(  # nobody's user name or token: an @ after it belongs to the path
+    r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\]|localhost)(?::\d+)?|[\w-]+(?:\.[\w-]+)+", re.I
+)
+_HARMLESS_QUERY = re.compile(
+    r"camera|channel|chn?|subtype|stream(?:type)?|resolution|res|fps|(?:frame|bit)?rate|(?:video)?codec|audio|video|width"
+    r"|height|size|quality|compression|profile|format|transport(?:mode)?|unicast|multicast|proto(?:col)?|tls|sslmode"
+    r"|type|mode|interval|page|limit|overlay|source|track|version|tag|ref|branch",
+    re.I,
+)
+_SHORT_VALUE = re.compile(r"[A-Za-z0-9_.:x-]{0,12}")
+_CHUNK = re.compile(
+    r"[A-Za-z]?[a-z]{0,18}|[A-Z]{1,12}|(?:[A-Z]?[a-z]{1,12}){1,3}|[A-Za-z]{1,12}\d{1,4}|\d{1,8}|\d{1,5}x\d{1,5}|\w{1,6}"
+)
+_PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
+_BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|pwd|token|key|api_?key|secret)", re.I)
+_PLACEHOLDER = re.compile(r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}", re.I)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """An address in its parts; `path` begins with its slash, `query` and `fragment` are without their marks."""
+
+    scheme: str
+    login: str | None  # "" where there is an @ and nothing before it
+    host: str
+    path: str
+    query: str | None
+    fragment: str | None
+
+    @property
+    def text(self) -> str:
+        login = "" if self.login is None else f"{self.login}@"
+        query = "" if self.query is None else f"?{self.query}"
+        fragment = "" if self.fragment is None else f"#{self.fragment}"
+        return f"{self.scheme}://{login}{self.host}{self.path}{query}{fragment}"
+
+
+def address(url: str) -> str:
+    """`url` without its login and without all in its path, query and fragment that is not known to be harmless.
+
+    Of one that cannot be read only the scheme is left.
+    """
+    parts = _split(url)
+    if parts is None:
+        match = _URL.match(url)
+        return f"{match[1].lower()}://{HIDDEN}" if match else _bare(url)
+    if parts.login is None and _LOCAL.fullmatch(parts.scheme):
+        return url
+    login = parts.login
+    if login and (":" in login or parts.scheme.lower().rpartition("+")[2] not in _USER_ALONE):
+        login = HIDDEN
+    path = parts.path if parts.path in ("", "/") else _shown_path(parts.path, parts.host)
+    query = None if parts.query is None else _shown_query(parts.query)
+    fragment = HIDDEN if parts.fragment else parts.fragment
+    return replace(parts, login=login, path=path, query=query, fragment=fragment).text
+
+
+def host_of(url: str) -> str:
+    """The scheme and the host of an address, for those who may see no more of it."""
+    parts = _split(url)
+    if parts is None:
+        match = _URL.match(url)
+        return f"{match[1].lower()}://{HIDDEN}" if match else HIDDEN
+    return f"{parts.scheme}://{re.sub(r':[0-9]*$', '', parts.host)}"
+
+
+def has_placeholder(text: str) -> bool:
+    """Whether it holds what is shown in the place of a secret."""
+    return bool(_PLACEHOLDER.search(text))
+
+
+def is_shown_as(sent: str, shown: str) -> bool:
+    """Whether `sent` is `shown`, in whatever way the hidden parts are written."""
+    return _PLACEHOLDER.sub(HIDDEN, sent) == shown
+
+
+def restored(sent: str, kept: str) -> str | None:
+    """`sent` with its hidden parts filled in from `kept`, an address of the same scheme, host and port.
+
+    None where they are not known from it.
+    """
+    sent = _PLACEHOLDER.sub(HIDDEN, sent)
+    if HIDDEN not in sent or sent == address(kept):
+        return kept if HIDDEN in sent else sent
+    new, old = _split(sent), _split(kept)
+    if new is None or old is None or _place(new) != _place(old):
+        return None
+    filled = replace(
+        new,
+        login=_restored_login(new.login, old.login),
+        path=_restored_path(new.path, old.path, old.host),
+        query=_restored_query(new.query, old.query),
+        fragment=(old.fragment or HIDDEN) if new.fragment == HIDDEN else new.fragment,
+    )
+    return None if HIDDEN in filled.text else filled.text
+
+
+def _split(url: str) -> _Parts | None:
+    """The parts of an address; None for one that cannot be read. A login may hold / ? # @ as they stand."""
+    match = _URL.match(url)
+    if match is None or not _is_known(match[1]):
+        return None
+    scheme, rest = match[1], match[2].replace("\\/", "/")
+    end = _end_of_host(rest, 0)
+    if "@" in rest[end:] and (_CAMERA.fullmatch(scheme) or not _holds_at(scheme, rest[:end], rest[end:])):
+        end = _end_of_host(rest, rest.rindex("@"))
+    login, at, host = rest[:end].rpartition("@")
+    if not _HOST.fullmatch(host):
+        return None
+    before, mark, fragment = rest[end:].partition("#")
+    path, question, query = before.partition("?")
+    return _Parts(scheme, login if at else None, host, path, query if question else None, fragment if mark else None)
+
+
+def _end_of_host(rest: str, begin: int) -> int:
+    match = re.compile(r"[/?#]").search(rest, begin)
+    return match.start() if match else len(rest)
+
+
+def _holds_at(scheme: str, place: str, after: str) -> bool:
+    """Whether the @ in `after` is no login's: the host is certain, and what follows is a path, or a clone's ref."""
+    _, at, host = place.rpartition("@")
+    ref = scheme.lower().startswith("git+") and re.fullmatch(r"[^@]*@[\w.-]+", after)
+    return bool(_CERTAIN_HOST.fullmatch(host)) and (not at or bool(ref))
+
+
+def _is_known(scheme: str) -> bool:
+    """Of `postgresql+psycopg` and `git+https` one of the two decides."""
+    return any(_KNOWN_SCHEMES.fullmatch(part) or _CAMERA.fullmatch(part) for part in scheme.split("+"))
+
+
+def _shown_path(path: str, host: str) -> str:
+    if _TOKEN_HOSTS.search(host):
+        return f"/{HIDDEN}"
+    shown: list[str] = []
+    before = ""
+    for segment in path.split("/"):
+        secret = segment and _BEFORE_A_SECRET.fullmatch(before)
+        shown.append(HIDDEN if secret else _shown_segment(segment))
+        before = segment
+    return "/".join(shown)
+
+
+def _shown_segment(segment: str) -> str:
+    first = _PAIR.search(segment)
+    if first is None:
+        return segment if is_plain(unquote(unquote(segment))) else HIDDEN
+    before = segment[: first.start()]
+    pairs = _PAIR.sub(lambda pair: f"{pair[1]}={_shown_value(pair[1], pair[2])}", segment[first.start() :])
+    return f"{before if is_plain(before.rstrip(';&')) else HIDDEN}{pairs}"
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is made of words, numbers and file endings; no login and no random token is."""
+    if re.search(r"[^\w.,+~ -]", text):
+        return False
+    return all(_CHUNK.fullmatch(chunk) for chunk in re.split(r"[._,+~ -]+", text))
+
+
+def _shown_query(query: str) -> str:
+    return "".join(_shown_parameter(piece) for piece in re.split(r"([&;])", query))
+
+
+def _shown_parameter(piece: str) -> str:
+    name, equals, value = piece.partition("=")
+    if piece in ("", "&", ";"):
+        return piece
+    if not equals:
+        return name if _HARMLESS_QUERY.fullmatch(name) else HIDDEN
+    return f"{name if is_plain(name) else HIDDEN}={_shown_value(name, value)}"
+
+
+def _shown_value(name: str, value: str) -> str:
+    harmless = _HARMLESS_QUERY.fullmatch(name) and _SHORT_VALUE.fullmatch(value) and is_plain(value.replace(":", "."))
+    return value if harmless or not value else HIDDEN
+
+
+def _place(parts: _Parts) -> tuple[str, str, str]:
+    scheme, host = parts.scheme.lower(), parts.host.lower()
+    port = re.search(r":(\d+)$", host)
+    return scheme, re.sub(r":\d*$", "", host), port[1] if port else _PORTS.get(scheme, "")
+
+
+def _restored_login(new: str | None, old: str | None) -> str | None:
+    """Name and password are filled in one by one: a new password may go with the name that is kept."""
+    if new is None or HIDDEN not in new:
+        return new
+    if not old:
+        return HIDDEN
+    if new == HIDDEN:
+        return old
+    name, colon, password = new.partition(":")
+    old_name, _, old_password = old.partition(":")
+    if password == HIDDEN and name not in (HIDDEN, old_name):
+        return HIDDEN  # the password of somebody else
+    return f"{old_name if name == HIDDEN else name}{colon}{old_password if password == HIDDEN else password}"
+
+
+def _restored_path(new: str, old: str, host: str) -> str:
+    """Each part that is hidden, or holds something hidden, from the part that is shown so: at its place, or alone."""
+    if new == _shown_path(old, host) and HIDDEN in new:
+        return old
+    new_parts, old_parts = new.split("/"), old.split("/")
+    shown = _shown_path(old, host).split("/")
+    if len(shown) != len(old_parts):
+        return new  # all of it is hidden, and it is not the same
+    for place, part in enumerate(new_parts):
+        if HIDDEN in part:
+            same = [old_parts[at] for at, one in enumerate(shown) if one == part]
+            if place < len(shown) and shown[place] == part:
+                new_parts[place] = old_parts[place]
+            elif len(same) == 1:
+                new_parts[place] = same[0]
+            elif place < len(shown):
+                new_parts[place] = _restored_pairs(part, old_parts[place])
+    return "/".join(new_parts)
+
+
+def _restored_pairs(new: str, old: str) -> str:
+    known = {match[1]: match[2] for match in _PAIR.finditer(old)}
+    return _PAIR.sub(lambda pair: f"{pair[1]}={known.get(pair[1], HIDDEN) if pair[2] == HIDDEN else pair[2]}", new)
+
+
+def _restored_query(new: str | None, old: str | None) -> str | None:
+    if new is None or HIDDEN not in new:
+        return new
+    known: dict[str, list[str]] = {}
+    for piece in re.split(r"[&;]", old or ""):
+        known.setdefault(_shown_parameter(piece).partition("=")[0], []).append(piece)
+    pieces = re.split(r"([&;])", new)
+    for place, piece in enumerate(pieces):
+        same = known.get(piece.partition("=")[0], [])
+        if piece == HIDDEN or piece.endswith(f"={HIDDEN}"):
+            pieces[place] = same.pop(0) if same else piece
+        elif same:
+            same.pop(0)
+    return "".join(pieces)
+
+
+def _bare(text: str) -> str:
+    """An address without a scheme."""
+    return f"{HIDDEN}@{text.rpartition('@')[2]}" if re.match(r"[^\s/@]*:.*@", text, re.S) else text

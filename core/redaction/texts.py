@@ -1,0 +1,164 @@
+"""Texts, environments and documents as they are shown: without addresses' secrets and without secret values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from core.redaction.addresses import HIDDEN, address, is_plain
+
+SHORTEST = 6  # a shorter value is too common to be hidden wherever it occurs
+
+_IN_TEXT = re.compile(
+    r"[a-z][a-z0-9+.-]{0,20}:\\?/\\?/(?:"
+    r"[^\s/@:\"'<>]{1,100}:(?!\d+\b)[^\n@]{0,100}@[^\s\"'<>`]*"  # a password with blanks or quotes in it
+    r"|(?:(?!\\[nrt\"])[^\s\"'<>`])*)"
+    r"|[a-z][a-z0-9+.-]{0,20}(?:%3A|:)%2F%2F[^\s\"'<>`&]*",
+    re.I,
+)
+_WITHOUT_SCHEME = re.compile(
+    r"(?<![\w/@.+%*-])(?!(?:e?mail(?:to)?|to|from|cc|git|ssh):)[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]+@(?!sha\d+:)(?=[\w\[])",
+    re.I,
+)
+_ASSIGNED = re.compile(
+    r"(?<![\w.-])([\w.-]+)(\\?[\"']?\s?=\s?|\\?[\"']\s*:\s*)(\\\"[^\"]*\\\"|\"[^\"]*\"|'[^']*'|[^\s\"'&;,\\]+)"
+)
+_HEADER = re.compile(
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie|[\w-]+-(?:key|token|secret))(\s*:\s*)[^\n\"']+", re.I
+)
+_OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+)([^\s\"'-][^\s\"']*)")
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
+_SIGN = re.compile(r"^[…$<{(*]")  # how a value begins that only stands for one
+
+
+def text(value: str) -> str:
+    """`value` with each address in it shown as `address` does, without known secrets, passwords and tokens."""
+    if _known:
+        value = _known.sub(HIDDEN, value)
+    if "/" in value or "%" in value:
+        value = _IN_TEXT.sub(lambda match: _in_text(match[0]), value)
+    if "@" in value:
+        value = _WITHOUT_SCHEME.sub(f"{HIDDEN}@", value)
+    if "=" in value or ":" in value:
+        value = _HEADER.sub(rf"\1\2{HIDDEN}", _ASSIGNED.sub(_assigned, value))
+    if "-" in value:
+        value = _OPTION.sub(_optional, value)
+    return _BEARER.sub(rf"\1 {HIDDEN}", value)
+
+
+def _in_text(found: str) -> str:
+    if "://" not in found.replace("\\/", "/"):
+        return f"{re.split('%3A|:', found, maxsplit=1, flags=re.I)[0]}%3A%2F%2F{HIDDEN}"
+    whole = found.rstrip(").,;:]}!\\")
+    shown = address(whole)
+    if "\\/" in whole:
+        shown = shown.replace("/", "\\/")
+    return shown + found[len(whole) :]
+
+
+def _assigned(match: re.Match[str]) -> str:
+    name, sign, value = match.groups()
+    bare = value.strip("\\\"'")
+    if not _STRONG.search(name) or not is_secret_name(name) or not bare or _SIGN.match(bare):
+        return match[0]
+    return f"{name}{sign}{value.replace(bare, HIDDEN)}"
+
+
+def _optional(match: re.Match[str]) -> str:
+    option, blank, value = match.groups()
+    login = option in ("-u", "--user", "--proxy-user") and ":" in value
+    secret = option.startswith("--") and _STRONG.search(option) and is_secret_name(option)
+    return f"{option}{blank}{HIDDEN}" if (login or secret) and not _SIGN.match(value) else match[0]
+
+
+_STRONG = re.compile(
+    r"passw(?:or)?d|passphrase|secret|token(?!i[sz])|credential|cookie|authorization"
+    r"|(?:api|access|account|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook",
+    re.I,
+)
+_WORD = re.compile(
+    r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
+    re.I,
+)
+_HARMLESS_NAME = re.compile(
+    r"^(?:PWD|OLDPWD|GPG_KEY|Sandbox_?Key)$|public|(?:max|min|num|total|new)[_.-](?:\w+[_.-])?tokens$"
+    r"|(?:^|[_.-])(?:file|path|dir|folder|sock|socket|method|type|timeout|ttl|length|size|count|limit|enabled|variable"
+    r"|parallelism|algorithm|expiry|expires|hours|minutes|seconds|days)$",
+    re.I,
+)
+_HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing: numbers, a word, hosts, paths
+    r"[\d.,:]*|\d+[A-Za-z]{1,3}|[A-Za-z]{1,12}|(?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w.+-]+@[\w.-]+|[\w.~-]*(?:/[\w.+-]*)+"
+)
+
+
+_FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt|conf)")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable, label, option or key of that name holds a secret."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return not _HARMLESS_NAME.search(name) and bool(_STRONG.search(name) or _WORD.search(name))
+
+
+def know_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
+    """From now on `text` hides these secrets wherever they occur; what was known before is forgotten.
+
+    Of `environment` that is the values of variables with secret names; of `dotenv`, the site's own file of secrets,
+    also those that look like nothing harmless.
+    """
+    global _known
+    named = [value for name, value in environment.items() if is_secret_name(name) and not _FILE.fullmatch(value)]
+    named += [value for name, value in (dotenv or {}).items() if _may_be_secret(name, value)]
+    lines = {line.strip() for value in named for line in value.splitlines() if len(line.strip()) >= SHORTEST}
+    lines |= {quote(line, safe="") for line in lines}
+    found = "|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True))
+    _known = re.compile(found) if found else None
+
+
+_known: re.Pattern[str] | None = None
+
+
+def variable(name: str, value: str) -> str:
+    """The value of a variable, a label or a key as it is shown."""
+    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else text(value)
+
+
+def arguments(words: Sequence[str]) -> list[str]:
+    """A command line, or the variables of an environment as NAME=value."""
+    shown: list[str] = []
+    option = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if option and not word.startswith("-"):
+            login = option in ("u", "user", "proxy-user") and ":" in word
+            shown.append(HIDDEN if login else variable(option, word))
+        elif equals and re.fullmatch(r"-{0,2}[A-Za-z_][\w.-]*", name):
+            shown.append(f"{name}={variable(name.lstrip('-'), value)}")
+        else:
+            shown.append(text(word))
+        option = word.lstrip("-") if word.startswith("-") and not equals else ""
+    return shown
+
+
+def document(data: Any, name: str = "") -> Any:
+    """A JSON document, such as all that the engine knows of a container; `name` is the key it stands under."""
+    if isinstance(data, str):
+        return variable(name, data)
+    if isinstance(data, Mapping):
+        return {key: document(value, str(key)) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        if all(isinstance(one, str) for one in data):
+            return [HIDDEN] * len(data) if data and is_secret_name(name) else arguments(data)
+        return [document(one, name) for one in data]
+    return data
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    if len(value) < SHORTEST:
+        return False
+    if is_secret_name(name):
+        return True
+    words = all(is_plain(part) for part in re.split("[/:@]", value))
+    return not (name.startswith("XAIVA_") or "://" in value or (words and _HARMLESS_VALUE.fullmatch(value)))

@@ -1,0 +1,218 @@
+"""An address is shown by a list of what is harmless, never by a list of what is secret.
+
+It holds wherever an address is shown, logged or told in an error: a camera's status, a rule, a log, a crash report, an
+index, a mirror, a proxy, a database, an engine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from core.cli import crash
+from core.cli.app import run
+from core.errors import InputError, XaivaError
+from core.findings import Finding, Level
+from core.inference.cameras.address import for_viewers, parse
+from core.inference.database.engine import Database
+from core.inference.database.errors import DatabaseError
+from core.inference.log import RedactingFormatter
+from core.inference.notifications.addresses import shown
+from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, UserRequest
+from core.redaction import address, host_of, text
+from core.site import Site
+from tests.api.serving import Running, served
+
+SECRET = "tlJwpbo6"
+CAMERAS = {
+    # what was reported → what an administrator sees
+    "login": ("rtsp://admin:tlJwpbo6@10.0.0.7:554/stream1", "rtsp://***@10.0.0.7:554/stream1"),
+    "name-alone": ("rtsp://tlJwpbo6@10.0.0.7/stream1", "rtsp://***@10.0.0.7/stream1"),
+    "in-the-path": (
+        "rtsp://host/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp",
+        "rtsp://host/user=***_password=***_channel=1_stream=0.sdp",
+    ),
+    "in-the-path-with-&": ("rtsp://host/live&user=a&pwd=tlJwpbo6", "rtsp://host/live&user=***&pwd=***"),
+    "in-the-path-with-;": ("rtsp://host/live;pwd=tlJwpbo6", "rtsp://host/live;pwd=***"),
+    "path-of-words": ("rtsp://host/user/admin/password/tlJwpbo6/ch1", "rtsp://host/user/***/password/***/ch1"),
+    "path-of-login": ("rtsp://host/admin:tlJwpbo6/ch1", "rtsp://host/***/ch1"),
+    "path-of-token": ("https://host/hls/tlJwpbo6aB3dE5fG7h/index.m3u8", "https://host/hls/***/index.m3u8"),
+    "query": ("rtsp://host/cam?u=admin&p=tlJwpbo6&channel=2", "rtsp://host/cam?u=***&p=***&channel=2"),
+    "query-nobody-knows": ("http://host/video?sid=tlJwpbo6", "http://host/video?sid=***"),
+    "query-bare": ("http://host/video?tlJwpbo6", "http://host/video?***"),
+    "query-harmless-name": ("http://host/v?channel=tlJwpbo6aB3dE5f", "http://host/v?channel=***"),
+    "query-harmless": (
+        "rtsp://host/cam/realmonitor?channel=1&subtype=0&resolution=1920x1080&fps=15&codec=h264",
+        "rtsp://host/cam/realmonitor?channel=1&subtype=0&resolution=1920x1080&fps=15&codec=h264",
+    ),
+    "fragment": ("http://host/video#tlJwpbo6", "http://host/video#***"),
+    "upper-case": ("RTSP://Admin:tlJwpbo6@HOST/Streaming/Channels/101", "RTSP://***@HOST/Streaming/Channels/101"),
+    "ipv6": ("rtsp://admin:tlJwpbo6@[2001:db8::1]:554/x", "rtsp://***@[2001:db8::1]:554/x"),
+    "percent-encoded": ("rtsp://admin:tlJwpbo6%40%2F@host/x", "rtsp://***@host/x"),
+    "multicast": ("udp://@239.0.0.1:5000", "udp://@239.0.0.1:5000"),
+}
+# Most of these are refused: they are shown in errors alone.
+BROKEN = {
+    "hash": "rtsp://admin:p#tlJwpbo6@10.0.0.7/x",
+    "slash": "rtsp://admin:p/tlJwpbo6@10.0.0.7/x",
+    "slash-after-digits": "rtsp://admin:12/tlJwpbo6@10.0.0.7/x",
+    "question-mark": "rtsp://admin:p?tlJwpbo6@10.0.0.7/x",
+    "two-at": "rtsp://admin:p@tlJwpbo6@10.0.0.7/x",
+    "blank": "rtsp://admin:p tlJwpbo6@10.0.0.7/x",
+    "quote": 'rtsp://admin:p"tlJwpbo6@10.0.0.7/x',
+    "port": "rtsp://admin:tlJwpbo6/x",
+    "login-percent-encoded": "rtsp://admin%3AtlJwpbo6%4010.0.0.7/x",
+    "no-scheme": "admin:tlJwpbo6@10.0.0.7/x",
+    "no-scheme-and-slash": "admin:p/tlJwpbo6@10.0.0.7/x",
+    "no-such-scheme": "cam://tlJwpbo6",
+}
+ELSEWHERE = {
+    "slack": ("https://hooks.slack.com/services/T0000/B0000/tlJwpbo6", "https://hooks.slack.com/***"),
+    "discord": ("https://discord.com/api/webhooks/12345/tlJwpbo6", "https://discord.com/***"),
+    "telegram": ("https://api.telegram.org/bot12:tlJwpbo6/sendMessage", "https://api.telegram.org/***"),
+    "ntfy": ("https://ntfy.sh/tlJwpbo6", "https://ntfy.sh/***"),
+    "ntfy-at-home": ("https://push.example/tlJwpbo6-aB3dE5fG7h", "https://push.example/***"),
+    "apprise": ("tgram://123456:tlJwpbo6/12345", "tgram://***"),
+    "index": ("https://__token__:tlJwpbo6@index.example/simple/", "https://***@index.example/simple/"),
+    "mirror": ("https://tlJwpbo6@mirror.example/files/", "https://***@mirror.example/files/"),
+    "signed": ("https://files.example/a.whl?X-Sig=tlJwpbo6", "https://files.example/a.whl?X-Sig=***"),
+    "proxy": ("http://user:tlJwpbo6@proxy.example:3128", "http://***@proxy.example:3128"),
+    "database": ("postgresql+psycopg://x:tlJwpbo6@10.0.0.5/xaiva", "postgresql+psycopg://***@10.0.0.5/xaiva"),
+    "mail": ("smtp://user:tlJwpbo6@10.0.0.6:587", "smtp://***@10.0.0.6:587"),
+    "engine": ("tcp://user:tlJwpbo6@engine:2375", "tcp://***@engine:2375"),
+    "engine-over-ssh": ("ssh://carol@engine", "ssh://carol@engine"),
+    "git": ("git+https://tlJwpbo6@git.example/x/y.git", "git+https://***@git.example/x/y.git"),
+    "git-with-ref": ("git+https://a:tlJwpbo6@git.example/x/y.git@v1.0", "git+https://***@git.example/x/***"),
+    "wheel": (
+        "https://files.example/torch-2.8.0+cu128-cp311-cp311-manylinux_2_28_x86_64.whl",
+        "https://files.example/torch-2.8.0+cu128-cp311-cp311-manylinux_2_28_x86_64.whl",
+    ),
+}
+TEXTS = {
+    "json": ('{"source": "rtsp://a:tlJwpbo6@h/x", "id": "y"}', '{"source": "rtsp://***@h/x", "id": "y"}'),
+    "json-escaped": ('{"source":"rtsp:\\/\\/a:tlJwpbo6@h\\/x"}', '{"source":"rtsp:\\/\\/***@h\\/x"}'),
+    "in-a-query": (
+        "GET /test?url=rtsp%3A%2F%2Fa%3AtlJwpbo6%40h%2Fx HTTP/1.1",
+        "GET /test?url=rtsp%3A%2F%2F*** HTTP/1.1",
+    ),
+    "lines": ("one rtsp://a:tlJwpbo6@h/x\ntwo rtsp://b:tlJwpbo6@i/x", "one rtsp://***@h/x\ntwo rtsp://***@i/x"),
+    "list": ("http://a:tlJwpbo6@h/x,http://b:tlJwpbo6@i/y", "http://***@i/y"),
+    "sentence": ("see (https://a:tlJwpbo6@h/x), or ask.", "see (https://***@h/x), or ask."),
+    "password": ("host=h user=u password='a tlJwpbo6'", "host=h user=u password='***'"),
+    "option": ("pull --password tlJwpbo6 --all", "pull --password *** --all"),
+    "curl": ("curl -u admin:tlJwpbo6 http://h/x", "curl -u *** http://h/x"),
+    "header": ("Authorization: Basic tlJwpbo6", "Authorization: ***"),
+    "image": ("python:3.11@sha256:abcdef at 10:31:22", "python:3.11@sha256:abcdef at 10:31:22"),
+    "mail": ("Mail address ops@example.org", "Mail address ops@example.org"),
+}
+
+
+def rows(table: dict[str, tuple[str, str]]) -> list[object]:
+    return [pytest.param(*row, id=name) for name, row in table.items()]
+
+
+@pytest.mark.parametrize(("url", "expected"), rows(CAMERAS))
+def test_a_camera_is_shown_without_its_secrets(url: str, expected: str) -> None:
+    source = parse(url)
+    assert source.url == url
+    assert source.shown == address(url) == expected
+    assert expected in text(f"cannot open '{url}': gone")
+    assert for_viewers(source.shown) == for_viewers(url)
+    assert for_viewers(url).partition("://")[2].lower() == source.host.join("[]" if ":" in source.host else ("", ""))
+
+
+@pytest.mark.parametrize(("source", "expected"), [("/dev/video0", "device"), ("/data/hall.mp4", "file")])
+def test_viewers_see_the_kind_of_what_has_no_host(source: str, expected: str) -> None:
+    assert for_viewers(parse(source).shown) == expected
+
+
+@pytest.mark.parametrize("url", [pytest.param(url, id=name) for name, url in BROKEN.items()])
+def test_an_address_that_is_badly_written_is_repeated_nowhere(
+    url: str, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        said = parse(url).shown
+    except InputError as error:
+        said = str(error)
+    for words in (("camera", "test", url), ("camera", "show", url), ("camera", "add", "x", "y", url), ("camera", url)):
+        assert run(["--site", str(site.root), *words]) != 0
+    printed = capsys.readouterr()
+    report = crash.record(RuntimeError(url), ["camera", "test", url, "--site", str(site.root)])
+    assert report is not None
+    places = (said, printed.out, printed.err, report.read_text(), address(url), host_of(url))
+    for place in (*places, text(f"cannot open {url} (gone)"), text(json.dumps({"source": url}))):
+        assert SECRET not in place
+
+
+@pytest.mark.parametrize(("url", "expected"), rows(ELSEWHERE))
+def test_any_other_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
+    assert address(url) == expected
+    error = XaivaError(f"Fetch of {url}", f"{url} is gone")
+    assert (error.what, error.why) == (f"Fetch of {expected}", f"{expected} is gone")
+    finding = Finding(level=Level.NOTE, code="x", what=url, why=url, where=url)
+    record = logging.LogRecord("httpx", logging.INFO, "x", 1, "HTTP Request: POST %s", (url,), None)
+    assert SECRET not in finding.model_dump_json() + str(error) + RedactingFormatter("%(message)s").format(record)
+
+
+@pytest.mark.parametrize(("value", "expected"), rows(TEXTS))
+def test_a_text_is_shown_without_the_secrets_in_it(value: str, expected: str) -> None:
+    assert text(value) == expected
+
+
+@pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy", "ntfy-at-home"])
+def test_a_webhook_is_shown_without_its_token(name: str) -> None:
+    url, expected = ELSEWHERE[name]
+    assert shown(Channel(kind=ChannelKind.WEBHOOK, to=url)) == expected
+
+
+def test_a_database_that_is_not_there_is_told_without_its_login() -> None:
+    with pytest.raises(DatabaseError) as refused:
+        Database(f"postgresql://xaiva:{SECRET}@127.0.0.1:1/xaiva?application_name={SECRET}")
+    assert "***@127.0.0.1:1/xaiva" in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+# -- who sees how much -------------------------------------------------------------------------------------------------
+
+SOURCE = f"rtsp://admin:{SECRET}@127.0.0.1:9/user=a_password={SECRET}_channel=1?k={SECRET}"
+WHOLE = "rtsp://***@127.0.0.1:9/user=***_password=***_channel=1?k=***"
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with one camera, and somebody of each role."""
+    folder: Path = tmp_path_factory.mktemp("service")
+    with served(folder) as one:
+        one.service.add_camera(CameraRequest(id="gate", source=SOURCE, timeout=1))
+        for role in Role:
+            request = UserRequest(name=role.value, password=SecretStr(PASSWORD), role=role)
+            one.service.accounts.users.add(request)
+        yield one
+
+
+@pytest.fixture(scope="module")
+def tokens(running: Running) -> dict[Role, str]:
+    """An access token of each role."""
+    return {role: running.client("").login(role.value, PASSWORD).access for role in Role}
+
+
+@pytest.mark.parametrize("path", ["/cameras", "/cameras/gate", "/status", "/status/stream"])
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [(Role.VIEWER, "rtsp://127.0.0.1"), (Role.OPERATOR, WHOLE), (Role.ADMIN, WHOLE)],
+    ids=[role.value for role in Role],
+)
+def test_each_role_sees_of_an_address_what_it_needs(
+    running: Running, tokens: dict[Role, str], path: str, role: Role, expected: str
+) -> None:
+    with httpx.stream("GET", running.url + path, headers={"Authorization": f"Bearer {tokens[role]}"}) as answer:
+        shown = next(line for line in answer.iter_lines() if "source" in line)
+    assert f'"source":"{expected}"' in shown
+    assert SECRET not in shown
