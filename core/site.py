@@ -73,25 +73,24 @@ class SiteSettings(_Section):
 
 
 class Site:
-    """Paths and settings of one site. Opening it creates nothing."""
+    """Paths and settings of one site. Opening it creates nothing; its secrets are hidden from then on."""
 
     def __init__(self, root: Path, settings: SiteSettings, env: Mapping[str, str]) -> None:
         self.root = root
         self.settings = settings
         self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
+        know_secrets(env, _dotenv(root / ".env"))
 
     @classmethod
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
-        """Open the site in folder `root`; from now on its secrets are hidden in all that is shown.
+        """Open the site in folder `root`.
 
         Raises InputError when the folder does not exist, or `site.toml` or `.env` is broken.
         """
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
-        dotenv = _dotenv(folder / ".env")
-        merged = {**dotenv, **(os.environ if environ is None else environ)}
-        know_secrets(merged, dotenv)
+        merged = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
         return cls(folder, _settings(folder / "site.toml"), merged)
 
     def secret(self, name: str) -> str:

@@ -10,7 +10,7 @@ from core import labels
 from core.containers.model import Container, Health, Port, State
 from core.engine import EngineError, engine_errors
 from core.open_enum import describe_misfit
-from core.redaction import document, text
+from core.redaction import document, secrets_of, text
 
 if TYPE_CHECKING:
     import docker
@@ -62,6 +62,7 @@ def _from_description(data: dict[str, Any]) -> Container:
     state = State(described.get("Status"))
     health = described.get("Health") or {}
     config = data.get("Config") or {}
+    secrets = secrets_of(config)
     running = state in (State.RUNNING, State.PAUSED)
     code = described.get("ExitCode")
     return Container(
@@ -70,10 +71,10 @@ def _from_description(data: dict[str, Any]) -> Container:
         image=config.get("Image") or "",
         image_id=data.get("Image") or "",
         state=state,
-        status=text(described.get("Error") or "") or state.word,
+        status=text(described.get("Error") or "", secrets) or state.word,
         # of one that has ended the engine says "unhealthy", whatever it was
         health=Health(health.get("Status") or "none") if running else Health.NONE,
-        health_output=last_health_output(health),
+        health_output=text(last_health_output(health), secrets),
         ports=_inspected_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
         created=_unix_time(data["Created"]) if data.get("Created") else 0,
         **_marks(config.get("Labels") or {}),
@@ -83,9 +84,9 @@ def _from_description(data: dict[str, Any]) -> Container:
 
 
 def last_health_output(health: dict[str, Any]) -> str:
-    """The last health check's words, without secrets; the engine keeps the newest five."""
+    """The last health check's words; the engine keeps the newest five."""
     entries = health.get("Log") or []
-    return text(str(entries[-1].get("Output") or "").strip()) if entries else ""
+    return str(entries[-1].get("Output") or "").strip() if entries else ""
 
 
 def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:

@@ -15,7 +15,7 @@ from core.containers.streams import Cut, Idle, Stream
 from core.engine import EngineError, refused
 from core.errors import InputError
 from core.logs import pattern
-from core.redaction import text as redact
+from core.redaction import secrets_of, text
 
 if TYPE_CHECKING:
     import docker
@@ -106,6 +106,7 @@ class LogStream:
             raise InputError(f"Search {search!r}", f"not a regular expression: {error}", "escape it with \\") from error
         self._client = client
         self._data = inspect(client, reference)
+        self._secrets = secrets_of(self._data["Config"])
         self._follow = follow
         self._since = None if since is None else f"{since:.9f}"
         self._tail = "all" if tail is None else str(tail)
@@ -131,8 +132,9 @@ class LogStream:
             try:
                 for line in self._lines():
                     lost_since = None
-                    if self._wanted.search(line.text):
-                        yield line
+                    shown = line.model_copy(update={"text": text(line.text, self._secrets)})
+                    if self._wanted.search(shown.text):
+                        yield shown
                 if not self._goes_on():
                     return
             except Idle:
@@ -222,7 +224,7 @@ class LineAssembler:
 
 
 def _line(stream: str, moment: str, text: bytes) -> LogLine:
-    return LogLine(time=moment, stream=stream, text=redact(text.decode(errors="replace").rstrip("\r")))
+    return LogLine(time=moment, stream=stream, text=text.decode(errors="replace").rstrip("\r"))
 
 
 class _Seen:

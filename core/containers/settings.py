@@ -12,6 +12,7 @@ from core.containers.model import Port
 from core.errors import InputError
 from core.presets.model import Preset
 from core.presets.run_fields import parse_port, parse_volume
+from core.redaction import know_more_secrets
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
@@ -62,6 +63,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     for name in run.env_files:
         environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))
     environment.update(run.environment)
+    know_more_secrets(environment)  # the engine's errors may repeat them
     return Settings(
         ports=tuple(_port(text) for text in run.ports),
         mounts=tuple(mounts),

@@ -5,7 +5,16 @@ It needs only the standard library, for it also runs inside images.
 """
 
 from core.redaction.addresses import HIDDEN, address, has_placeholder, host_of, is_shown_as, restored
-from core.redaction.texts import arguments, document, is_secret_name, know_secrets, text, variable
+from core.redaction.texts import (
+    arguments,
+    document,
+    is_secret_name,
+    know_more_secrets,
+    know_secrets,
+    secrets_of,
+    text,
+    variable,
+)
 
 __all__ = [
     "HIDDEN",
@@ -16,8 +25,10 @@ __all__ = [
     "host_of",
     "is_secret_name",
     "is_shown_as",
+    "know_more_secrets",
     "know_secrets",
     "restored",
+    "secrets_of",
     "text",
     "variable",
 ]

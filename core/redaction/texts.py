@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
@@ -33,10 +34,13 @@ _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
 _SIGN = re.compile(r"^[…$<{(*]")  # how a value begins that only stands for one
 
 
-def text(value: str) -> str:
-    """`value` with each address in it shown as `address` does, without known secrets, passwords and tokens."""
-    if _known:
-        value = _known.sub(HIDDEN, value)
+def text(value: str, also: re.Pattern[str] | None = None) -> str:
+    """`value` with each address in it shown as `address` does, without known secrets, passwords and tokens.
+
+    `also` are further secrets, as `secrets_of` gives them.
+    """
+    for known in (_pattern, also):
+        value = known.sub(HIDDEN, value) if known else value
     if "/" in value or "%" in value:
         value = _IN_TEXT.sub(lambda match: _in_text(match[0]), value)
     if "@" in value:
@@ -93,6 +97,7 @@ _HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing
 )
 
 
+_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]{6,})@")  # of an address
 _FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt|conf)")
 
 
@@ -102,30 +107,68 @@ def is_secret_name(name: str) -> bool:
     return not _HARMLESS_NAME.search(name) and bool(_STRONG.search(name) or _WORD.search(name))
 
 
+_known: set[str] = set()
+_pattern: re.Pattern[str] | None = None
+
+
 def know_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
     """From now on `text` hides these secrets wherever they occur; what was known before is forgotten.
 
     Of `environment` that is the values of variables with secret names; of `dotenv`, the site's own file of secrets,
     also those that look like nothing harmless.
     """
-    global _known
-    named = [value for name, value in environment.items() if is_secret_name(name) and not _FILE.fullmatch(value)]
-    named += [value for name, value in (dotenv or {}).items() if _may_be_secret(name, value)]
-    lines = {line.strip() for value in named for line in value.splitlines() if len(line.strip()) >= SHORTEST}
+    _known.clear()
+    _known.update(value for name, value in (dotenv or {}).items() if _may_be_secret(name, value))
+    know_more_secrets(environment)
+
+
+def know_more_secrets(environment: Mapping[str, str]) -> None:
+    """Those of the variables with secret names, too."""
+    global _pattern
+    _known.update(_secrets(environment.items()))
+    _pattern = _matching(_known)
+
+
+def secrets_of(data: Any) -> re.Pattern[str] | None:
+    """What stands in a JSON document under secret names; None for nothing."""
+    return _matching(set(_secrets_in(data)))
+
+
+def _secrets_in(data: Any) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        yield from _secrets((str(key), value) for key, value in data.items() if isinstance(value, str))
+        for value in data.values():
+            yield from _secrets_in(value)
+    elif isinstance(data, (list, tuple)):
+        words = [one for one in data if isinstance(one, str)]
+        yield from _secrets(one.lstrip("-").partition("=")[::2] for one in words)
+        yield from _secrets((one.lstrip("-"), after) for one, after in pairwise(words) if one.startswith("-"))
+        for one in data:
+            yield from _secrets_in(one)
+
+
+def _secrets(variables: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """The values under secret names, and the passwords of addresses under any name."""
+    for name, value in variables:
+        if is_secret_name(name) and len(value) >= SHORTEST and not _FILE.fullmatch(value):
+            yield value
+        elif password := _PASSWORD.search(value):
+            yield password[1]
+
+
+def _matching(values: set[str]) -> re.Pattern[str] | None:
+    lines = {line.strip() for value in values for line in value.splitlines() if len(line.strip()) >= SHORTEST}
     lines |= {quote(line, safe="") for line in lines}
     found = "|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True))
-    _known = re.compile(found) if found else None
+    return re.compile(found) if found else None
 
 
-_known: re.Pattern[str] | None = None
-
-
-def variable(name: str, value: str) -> str:
+def variable(name: str, value: str, also: re.Pattern[str] | None = None) -> str:
     """The value of a variable, a label or a key as it is shown."""
-    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else text(value)
+    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else text(value, also)
 
 
-def arguments(words: Sequence[str]) -> list[str]:
+def arguments(words: Sequence[str], also: re.Pattern[str] | None = None) -> list[str]:
     """A command line, or the variables of an environment as NAME=value."""
     shown: list[str] = []
     option = ""
@@ -133,25 +176,32 @@ def arguments(words: Sequence[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if option and not word.startswith("-"):
             login = option in ("u", "user", "proxy-user") and ":" in word
-            shown.append(HIDDEN if login else variable(option, word))
+            shown.append(HIDDEN if login else variable(option, word, also))
         elif equals and re.fullmatch(r"-{0,2}[A-Za-z_][\w.-]*", name):
-            shown.append(f"{name}={variable(name.lstrip('-'), value)}")
+            shown.append(f"{name}={variable(name.lstrip('-'), value, also)}")
         else:
-            shown.append(text(word))
+            shown.append(text(word, also))
         option = word.lstrip("-") if word.startswith("-") and not equals else ""
     return shown
 
 
-def document(data: Any, name: str = "") -> Any:
-    """A JSON document, such as all that the engine knows of a container; `name` is the key it stands under."""
+def document(data: Any) -> Any:
+    """A JSON document, such as all that the engine knows of a container.
+
+    What stands in it under a secret name is hidden in the rest of it, too.
+    """
+    return _document(data, "", secrets_of(data))
+
+
+def _document(data: Any, name: str, also: re.Pattern[str] | None) -> Any:
     if isinstance(data, str):
-        return variable(name, data)
+        return variable(name, data, also)
     if isinstance(data, Mapping):
-        return {key: document(value, str(key)) for key, value in data.items()}
+        return {key: _document(value, str(key), also) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         if all(isinstance(one, str) for one in data):
-            return [HIDDEN] * len(data) if data and is_secret_name(name) else arguments(data)
-        return [document(one, name) for one in data]
+            return [HIDDEN] * len(data) if is_secret_name(name) else arguments(data, also)
+        return [_document(one, name, also) for one in data]
     return data
 
 
