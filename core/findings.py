@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from core.redaction import text
-
 from core.open_enum import OpenEnum
+from core.redaction import text
 
 
 class Level(OpenEnum):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import configparser
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from core.errors import XaivaError
 from core.presets.model import Index
 
 UV_INDEX_VARIABLES = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
@@ -26,12 +27,15 @@ def strip_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def uv_environment(env: Mapping[str, str], indexes: Iterable[Index]) -> dict[str, str]:
-    """The environment of the uv child: the machine's settings, and tokens where no listing of processes shows them."""
+def uv_environment(env: Mapping[str, str], indexes: Collection[Index]) -> dict[str, str]:
+    """The environment of the uv child: the machine's settings, and tokens where no listing of processes shows them.
+
+    Raises XaivaError for a configuration file of pip that cannot be used.
+    """
     child = {name: value for name, value in env.items() if name in CHILD_VARIABLES or name.startswith(PASSED_PREFIXES)}
     child.update({name: value for name, value in env.items() if name.lower() in PROXY_VARIABLES})
     if not any(child.get(name) for name in UV_INDEX_VARIABLES):
-        child.update(_from_pip(env))
+        child.update(_from_pip(env, mixed=all(index.packages for index in indexes)))
     if "SSL_CERT_FILE" not in child and (bundle := ca_file(env)):
         child["SSL_CERT_FILE"] = bundle
     for index in indexes:
@@ -82,8 +86,18 @@ def _with_token(index: Index, env: Mapping[str, str]) -> str:
     return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
-def _from_pip(env: Mapping[str, str]) -> dict[str, str]:
-    """pip's index settings as uv's variables. Folders are left out: no other machine could sync from them."""
+def mixes_indexes(child: Mapping[str, str]) -> bool:
+    """Whether uv, with this environment, takes a package from any of several indexes."""
+    return child.get("UV_INDEX_STRATEGY", "").startswith("unsafe")
+
+
+def _from_pip(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
+    """pip's index settings as uv's variables. Folders are left out: no other machine could sync from them.
+
+    To pip its indexes are one: of all, it takes the best version. So it stays for those of the machine (`mixed`), where
+    an extra index often holds old copies of what the main one has newer. Beside an index that a preset wants asked for
+    everything, the first index that has a package gives it: nothing of the machine's is to be mixed into the preset's.
+    """
     config = _pip_config(env)
     main = env.get("PIP_INDEX_URL") or config.get("index-url", "")
     extra = (env.get("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", "")).split()
@@ -93,11 +107,13 @@ def _from_pip(env: Mapping[str, str]) -> dict[str, str]:
         found["UV_DEFAULT_INDEX"] = main
     if extra:
         found["UV_INDEX"] = " ".join(extra)
-        found["UV_INDEX_STRATEGY"] = env.get("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip's own: best of all indexes
+        if mixed and not env.get("UV_INDEX_STRATEGY"):
+            found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return found
 
 
 def _pip_config(env: Mapping[str, str]) -> dict[str, str]:
+    """The section `global` of pip's files. A file that cannot be used is an error: it may name the only right index."""
     if env.get("PIP_CONFIG_FILE") == os.devnull:
         return {}
     home = Path(env.get("HOME", "") or Path.home())
@@ -108,7 +124,13 @@ def _pip_config(env: Mapping[str, str]) -> dict[str, str]:
     parser = configparser.RawConfigParser()
     for path in files:
         try:
-            parser.read(path)
-        except (configparser.Error, OSError, UnicodeDecodeError):
-            continue  # pip itself will complain about it where pip is used
+            parser.read_string(path.read_text(encoding="utf-8"), str(path))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            raise XaivaError(
+                f"pip's index settings in {path}",
+                " ".join(str(error).split()),
+                "correct the file, or set UV_DEFAULT_INDEX or PIP_CONFIG_FILE=/dev/null in its place",
+            ) from error
     return dict(parser["global"]) if parser.has_section("global") else {}

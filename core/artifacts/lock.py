@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from core.artifacts import base_image, debs, diff, own_wheel, sources
+from core.artifacts.dependency_confusion import shared_findings
 from core.artifacts.derived import derived_files
 from core.artifacts.distributions import guess, platform_of
 from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.resolve import Contradiction, way_out
+from core.artifacts.resolve import way_out
 from core.artifacts.resolved import check_locked
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
+from core.artifacts.uv_refusals import Contradiction
 from core.artifacts.wheels import LockedWheels, lock_wheels
 from core.engine import EngineError, connect_patiently
 from core.errors import XaivaError
@@ -41,9 +43,9 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """Lock the preset `subject`. Option `upgrade`: look everything up anew instead of keeping what was locked.
 
     The outcome: `state` (`complete` or `partial`), `changed`, `files`, `bytes`, `diff` (lines), `unlocked`,
-    `lock_sha256`, `findings` (errors and warnings of the compatibility check of what is locked now). Raises
-    XaivaError when the preset contradicts itself or the package index does not answer;
-    the previous lock then stays.
+    `findings` (what several indexes have, and errors and warnings of the compatibility check of what is locked now),
+    `lock_sha256`. Raises XaivaError when the preset contradicts itself or an index of the machine does not answer; the
+    previous lock then stays.
     """
     preset = load_named(site, subject)
     old = find_lock(site, subject)
@@ -62,7 +64,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         progress.log(line)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
-    findings = check_locked(site, preset, lock)
+    findings = [*shared_findings(subject, lock.shared), *check_locked(site, preset, lock)]
     for finding in findings:
         progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}")
     return {
@@ -72,8 +74,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "bytes": sum(file.size for file in lock.files),
         "diff": [*changes],
         "unlocked": [part.model_dump(mode="json") for part in lock.unlocked],
-        "lock_sha256": lock_sha256(lock),
         "findings": [finding.model_dump(mode="json") for finding in findings],
+        "lock_sha256": lock_sha256(lock),
     }
 
 
@@ -160,6 +162,7 @@ class _Locking:
             build_debs=sorted(file.path for file in closure.build_debs),
             files=sorted({file.path: file for file in self.files}.values(), key=lambda file: file.path),
             unlocked=sorted(self.unlocked, key=lambda part: part.what),
+            shared=wheels.shared,
             deb_fields=dict(sorted(closure.fields.items())),
             inputs=dict(sorted(self.inputs.items())),
         )
@@ -288,7 +291,7 @@ class _Locking:
     def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
         built = [[path.name, sha256_file(path)] for path in sorted(local.glob("*.whl"))]
-        addresses = [[index.name, index.url] for index in expanded.indexes]
+        addresses = [[index.name, index.url, index.packages] for index in expanded.indexes]
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
         asked = [expanded.layers, choices, expanded.pins, addresses, self.preset.python_version, platform, built]
         digest = _digest(asked)
@@ -309,6 +312,8 @@ class _Locking:
                 self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
                 continue
             lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
+            if wheels.failed and lost:
+                return wheels  # what an index that fails would give is not known: no other choice says more
             if len(engines(file.name for file in wheels.files)) == 1 and not lost:
                 return wheels
             self.progress.log(f"{' with '.join(choice)} does not go with the other layers: they bring another build")
@@ -343,7 +348,7 @@ def _kept_debs(lock: Lock) -> debs.Closure:
 def _kept_wheels(lock: Lock) -> LockedWheels:
     """The wheels as they were locked, without our own, which follows the code."""
     by_path = lock.by_path()
-    kept = LockedWheels()
+    kept = LockedWheels(shared=lock.shared)
     for layer in lock.layers:
         paths = [path for path in layer.wheels if not by_path[path].url.startswith("wheel:")]
         kept.layers.append((layer.name, paths))

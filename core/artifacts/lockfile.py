@@ -30,7 +30,8 @@ class LockedFile(Locked):
 
     `url` says where it comes from: http(s) for a download, `file:` for a local file or snapshot, `git+` for a
     repository at `#<commit>`, `docker:` for a blob of the base image, `wheel:` for a wheel built from this checkout.
-    It never holds a secret: `token_variable` and `username_variable` name variables of `.env`.
+    It never holds a secret: `token_variable` and `username_variable` name variables of `.env`. `index` is the Python
+    index that named a wheel; empty for a local file, and in locks of before it was noted.
     """
 
     path: str
@@ -42,6 +43,7 @@ class LockedFile(Locked):
     version: str = ""
     token_variable: str | None = None
     username_variable: str | None = None
+    index: str = ""
 
     def under(self, folder: Path) -> Path:
         """Where the file lies in the artifacts folder."""
@@ -97,6 +99,7 @@ class Lock(Locked):
     build_debs: list[str] = []  # deb files for the builder stage alone, in `build-debs/`
     files: list[LockedFile] = []
     unlocked: list[Unlocked] = []
+    shared: dict[str, list[str]] = {}  # package that no index is bound to → the indexes that have it, its own first
     deb_fields: dict[str, dict[str, str]] = {}  # path of a deb → the fields of its stanza in `Packages`
     inputs: dict[str, str] = {}  # part → SHA-256 of what was asked for: an unchanged part keeps its files
 

@@ -16,6 +16,7 @@ import urllib3
 from core.artifacts.indexes import ca_file, machine_index_urls, strip_credentials, username
 from core.artifacts.lockfile import Kind, LockedFile
 from core.errors import XaivaError
+from core.presets.model import Index
 from core.site import Site
 
 MOST_REDIRECTS = 10
@@ -54,8 +55,17 @@ class Network:
             if file.kind is Kind.WHEEL or file.username_variable:
                 return {"Authorization": _basic(username(self._env, file.username_variable), token)}
             return {"Authorization": f"Bearer {token}"}
+        return self.login(url) if file.kind is Kind.WHEEL else {}
+
+    def index_credentials(self, index: Index) -> dict[str, str]:
+        """The headers that let us read the pages of a preset's index; none where its token is not there."""
+        token = self._env.get(index.token_variable, "") if index.token_variable else ""
+        return {"Authorization": _basic(username(self._env, index.username_variable), token)} if token else {}
+
+    def login(self, url: str) -> dict[str, str]:
+        """The headers that the machine's index settings give for the host of `url`."""
         login = self._logins.get(urlsplit(url).netloc)
-        return {"Authorization": login} if login and file.kind is Kind.WHEEL else {}
+        return {"Authorization": login} if login else {}
 
     def request(self, method: str, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """Ask; follow redirects, without credentials once they leave the host. The answer's body is not yet read.

@@ -1,105 +1,83 @@
-"""All layers and pins resolved together by uv, for the image's Python and platform; then split by layer."""
+"""All layers and pins resolved together by uv, for the image's Python and platform; then split by layer.
+
+A preset's index comes before the machine's own, and what it has is taken from it (uv's strategy `first-index`): another
+index cannot slip in a newer package of that name. What is bound to an index comes from there alone. An index that
+fails is not left out: what it might hold is "not locked".
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from core.artifacts.child import Finished, run_child
-from core.artifacts.indexes import strip_credentials, uv_environment
+from core.artifacts.index_binding import LOCAL, asked_packages, local_packages
+from core.artifacts.index_failures import IndexFailure, failure_in, missing_login
+from core.artifacts.index_pages import IndexPages, shared_packages
+from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
 from core.artifacts.lockfile import Unlocked
-from core.artifacts.wheel_choice import best_wheel, tag_ranks
+from core.artifacts.uv_compile import UvCompile, Wanted, name_of
+from core.artifacts.uv_output import Origin, Wheel, named_words, needed, not_found, packages_of, wheel_of
+from core.artifacts.uv_refusals import PINS, Contradiction, described, error_of, machine_index_fails
+from core.artifacts.wheel_choice import tag_ranks
 from core.errors import Cancelled, InputError, XaivaError
 from core.presets.model import Index
+from core.presets.package_binding import index_for
 from core.progress import Progress
-from core.redaction import address
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 MOST_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
 MOST_TRIES = 6  # of changes that might end a contradiction
 NO_WHEEL = "the index has no wheel of it for this Python and platform, only source archives"
-PINS = "pins"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be resolved: `layers` in build order as (name, requirements)."""
-
-    preset: str
-    layers: Sequence[tuple[str, Sequence[str]]]
-    pins: Sequence[str]
-    indexes: Sequence[Index]
-    python_version: str
-    platform: str
-    find_links: Path | None = None
-
-
-class Contradiction(XaivaError):
-    """The requirements in `wanted` cannot be met together."""
-
-    def __init__(self, what: str, why: str, remedy: str, wanted: Wanted) -> None:
-        super().__init__(what, why, remedy)
-        self.wanted = wanted
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """One resolved wheel. `size` and `sha256` are empty where the index does not tell them."""
-
-    name: str
-    version: str
-    url: str
-    filename: str
-    size: int = 0
-    sha256: str = ""
-    index: str = ""
 
 
 @dataclass
 class Resolution:
-    """Wheels by layer, in build order, and what had to be left out."""
+    """Wheels by layer, in build order, and what had to be left out.
+
+    `failed` has the indexes that could not be used; `shared` the packages that no index is bound to and several have.
+    """
 
     layers: list[tuple[str, list[Wheel]]] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    shared: dict[str, list[str]] = field(default_factory=dict)
 
     def wheels(self) -> list[Wheel]:
         """All wheels."""
         return [wheel for _, wheels in self.layers for wheel in wheels]
 
 
-def resolve(wanted: Wanted, env: Mapping[str, str], keep: Mapping[str, str], progress: Progress) -> Resolution:
+def resolve(
+    wanted: Wanted,
+    env: Mapping[str, str],
+    keep: Mapping[str, str],
+    progress: Progress,
+    pages: IndexPages | None = None,
+) -> Resolution:
     """Resolve, preferring the versions in `keep` (name → version).
 
-    What no index can give is left out and named in `unlocked`. Raises XaivaError when the requirements contradict
-    each other or the package index does not answer, InputError for a requirement that cannot be read.
+    What an index cannot give is left out and named in `unlocked`. Without `pages` no index is looked at but by uv: one
+    that holds nothing is then not noticed, nor what several indexes have. Raises XaivaError when the requirements
+    contradict each other or an index of the machine does not answer, InputError for a requirement that cannot be read.
     """
     _check_requirements(wanted)
     if not any(requirements for _, requirements in wanted.layers):
         return Resolution([(name, []) for name, _ in wanted.layers])
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
-        return _Resolver(wanted, env, keep, progress, Path(scratch)).run()
+        return _Resolver(wanted, env, keep, progress, Path(scratch), pages).run()
 
 
 def way_out(contradiction: Contradiction, env: Mapping[str, str], progress: Progress) -> str:
     """The change of one pin or requirement with which all resolves, tried out; "" when none was found. Cancelled."""
     wanted = contradiction.wanted
-    named = _words(contradiction.why)
+    named = named_words(contradiction.why)
     rows = [(PINS, line) for line in wanted.pins] + [(name, line) for name, lines in wanted.layers for line in lines]
-    rows = [(name, line) for name, line in rows if Requirement(line).specifier and _name(line) in named]
+    rows = [(name, line) for name, line in rows if Requirement(line).specifier and name_of(line) in named]
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
         for place, line in rows[:MOST_TRIES]:
             progress.log(f"looking for a way out: without the limits of {line}")
@@ -109,7 +87,7 @@ def way_out(contradiction: Contradiction, env: Mapping[str, str], progress: Prog
                 raise
             except XaivaError:
                 continue
-            wheel = found.get(_name(line))
+            wheel = found.get(name_of(line))
             version = f", with {wheel.name} {wheel.version}" if wheel else ""
             where = PINS if place == PINS else f"layer {place}"
             return f"change {line} in {where}: without its limits all of it resolves{version}"
@@ -121,7 +99,8 @@ def _loosened(wanted: Wanted, place: str, line: str) -> Wanted:
     if place == PINS:
         return replace(wanted, pins=[pin for pin in wanted.pins if pin != line])
     layers = [
-        (name, [_name(one) if (name, one) == (place, line) else one for one in lines]) for name, lines in wanted.layers
+        (name, [name_of(one) if (name, one) == (place, line) else one for one in lines])
+        for name, lines in wanted.layers
     ]
     return replace(wanted, layers=layers)
 
@@ -141,127 +120,178 @@ class _Resolver:
     """One resolution: uv is asked again as often as it names one more thing that cannot be had."""
 
     def __init__(
-        self, wanted: Wanted, env: Mapping[str, str], keep: Mapping[str, str], progress: Progress, scratch: Path
+        self,
+        wanted: Wanted,
+        env: Mapping[str, str],
+        keep: Mapping[str, str],
+        progress: Progress,
+        scratch: Path,
+        pages: IndexPages | None = None,
     ) -> None:
         self.wanted = wanted
         self.env = env
         self.keep = keep
         self.progress = progress
-        self.scratch = scratch
-        self.lost_indexes = {  # name → why
-            index.name: f"{index.token_variable} is not set"
-            for index in wanted.indexes
-            if index.token_variable and not env.get(index.token_variable)
-        }
-        self.indexes = [index for index in wanted.indexes if index.name not in self.lost_indexes]
-        self.sdists: set[str] = set()  # packages that may come as source archives
-        self.excluded: set[str] = set()
+        self.pages = pages
+        self.uv = UvCompile(wanted, env, progress, scratch)
+        self.failures: dict[str, IndexFailure] = {}  # name of an index → why it cannot be used
+        lines = [line for _, lines in wanted.layers for line in lines]
+        self.asked = asked_packages(lines, wanted.python_version, wanted.platform)
+        self.local = local_packages(wanted.find_links)
         self.unlocked: list[Unlocked] = []
+        self.origins: dict[str, Origin] = {}
+        for index in wanted.indexes:
+            if failure := missing_login(index, env):
+                self._fail(index, failure)
 
     def run(self) -> Resolution:
         """All layers with their wheels. Raises XaivaError."""
-        return self._split(self.packages())
+        self._ask_each_index()
+        packages = self.packages()
+        result = self._split(packages)
+        result.failed = set(self.failures)
+        usable = [index for index in self.wanted.unbound if index.name not in self.failures]
+        if self.pages:
+            result.shared = shared_packages(packages.values(), usable, self.uv.bound, self.env, self.pages)
+        return result
 
     def packages(self) -> dict[str, Wheel]:
         """All layers' packages together. Raises XaivaError."""
+        self._place(self.asked)
+        if self.uv.excluded >= self.asked.keys():
+            return {}
+        err = ""
         for _ in range(MOST_ATTEMPTS):
-            pylock, err = self._pylock()
-            if pylock:
-                return self._wheels(self._with_fewest_sdists(pylock))
-            if not self._leave_out(err):
-                break
-        raise self._failed(err)
+            pylock, err = self.uv.pylock(self.keep)
+            if not pylock:
+                if not self._leave_out(err):
+                    break
+            elif not self._place(_of_indexes(pylock)):
+                pylock = self._with_fewest_sdists(pylock)
+                if not self._place(_of_indexes(pylock)):
+                    packages = self._wheels(pylock)
+                    if not self._empty_index():
+                        return packages
+        raise error_of(err, self.wanted, self.uv.bound)
 
-    def _pylock(self) -> tuple[str, str]:
-        """The lock file that uv writes, or "" and its refusal. It prefers the versions of the file it writes over."""
-        kept = [f'[[packages]]\nname = "{name}"\nversion = "{version}"' for name, version in self.keep.items()]
-        name = self._write(
-            "pylock.toml", ['lock-version = "1.0"', 'created-by = "xaiva"', *(kept or ["packages = []"])]
-        )
-        code, _, err = self._compile(self.wanted.layers, "--format", "pylock.toml", "--output-file", name)
-        return ((self.scratch / name).read_text(), "") if code == 0 else ("", err)
+    # -- where packages may come from -----------------------------------------------------------------------------
+
+    def _place(self, names: Iterable[str]) -> bool:
+        """Bind each package to its index, or leave it out when the index it may come from fails. Whether that changed
+        anything, so that uv must be asked again."""
+        before = len(self.uv.bound), len(self.uv.excluded)
+        for name in sorted(set(names) - self.uv.bound.keys() - self.uv.excluded):
+            if name in self.asked and self.asked[name].url:
+                continue
+            index = index_for(name, self.wanted.indexes)
+            failed = [one for one in ([index] if index else self.wanted.unbound) if one.name in self.failures]
+            if name in self.local and (index or failed):  # made for this preset by hand: it comes from no index
+                self.uv.bound[name] = Index.model_construct(name=LOCAL, url=str(self.wanted.find_links))
+            elif failed:
+                self._exclude_for(name, failed)
+            elif index:
+                self.uv.bound[name] = index
+        return (len(self.uv.bound), len(self.uv.excluded)) != before
+
+    def _fail(self, index: Index, failure: IndexFailure) -> None:
+        self.failures[index.name] = failure
+        self.uv.failed.add(index.name)
+        self.uv.bound = {name: home for name, home in self.uv.bound.items() if home.name != index.name}
+        self.progress.log(f"{described(index)} cannot be used: {failure.why}")
+        self._place(self.asked)
+
+    def _exclude_for(self, name: str, failed: Sequence[Index]) -> None:
+        whys = [f"{described(index)} cannot be used: {self.failures[index.name].why}" for index in failed]
+        remedies = dict.fromkeys(self.failures[index.name].remedy for index in failed)
+        self._exclude(name, "; ".join(whys), f"{'; '.join(remedies)}; then lock again: xaiva lock {self.wanted.preset}")
+
+    def _ask_each_index(self) -> None:
+        """Ask each index alone for one package: with several, uv does not say of all which one failed, and with some
+        strategies takes one that refuses for one that has nothing. Raises XaivaError for an index of the machine."""
+        for index in self.wanted.indexes:
+            home = index if index.packages else None
+            name = next((name for name in self.asked if index_for(name, self.wanted.indexes) == home), "")
+            if name and index.name not in self.failures and (failure := self._ask(index, name)):
+                self._fail(index, failure)
+        name = next((name for name in self.asked if index_for(name, self.wanted.indexes) is None), "")
+        if not name or not mixes_indexes(uv_environment(self.env, self.wanted.indexes)):
+            return
+        for url in machine_index_urls(self.env):
+            if url.startswith(("http://", "https://")):
+                failure = self._ask(Index.model_construct(name="", url=url), name)
+                if failure:
+                    raise machine_index_fails(strip_credentials(url), failure.why)
+
+    def _ask(self, index: Index, package: str) -> IndexFailure | None:
+        """The failure of an index that is asked alone."""
+        refusal = self.uv.ask(index, package)
+        failure = failure_in(refusal, strip_credentials(index.url), index.token_variable)
+        if failure is None and self.pages and package in not_found(refusal):
+            return self.pages.failure_of_package(index, package)
+        return failure
+
+    def _empty_index(self) -> bool:
+        """Whether an index that gave nothing turns out to be none."""
+        given = {origin.index.rstrip("/") for origin in self.origins.values()}
+        return any(self._no_index(index) for index in self.wanted.unbound if index.url.rstrip("/") not in given)
+
+    def _no_index(self, index: Index) -> bool:
+        """Whether there is no index at an address that answers; it then has failed."""
+        failure = self.pages.failure_at_root(index) if self.pages and index.name not in self.failures else None
+        if failure:
+            self._fail(index, failure)
+        return failure is not None
+
+    # -- uv -------------------------------------------------------------------------------------------------------
 
     def _with_fewest_sdists(self, pylock: str) -> str:
         """uv speaks of each package with a release without wheels; where another release has one, that is taken."""
-        for name in sorted(self.sdists - self.excluded):
-            self.sdists.discard(name)
-            fewer, _ = self._pylock()
+        for name in sorted(self.uv.sdists - self.uv.excluded):
+            self.uv.sdists.discard(name)
+            fewer, _ = self.uv.pylock(self.keep)
             if fewer:
                 pylock = fewer
             else:
-                self.sdists.add(name)
+                self.uv.sdists.add(name)
         return pylock
-
-    def _compile(self, layers: Sequence[tuple[str, Sequence[str]]], *more: str) -> Finished:
-        """Ask uv; its files are named after the layers, so that its own words name them."""
-        inputs = []
-        for name, requirements in layers:
-            kept = [line for line in requirements if _name(line) not in self.excluded]
-            inputs.append(self._write(f"{name}.txt", kept))
-        argv = [_uv(), "pip", "compile", *inputs, *more, "--no-header", "--no-annotate", "--no-progress"]
-        argv += ["--color", "never", "--quiet", "--only-binary", ":all:", "--no-python-downloads"]
-        argv += ["--python-version", self.wanted.python_version, "--python-platform", self.wanted.platform]
-        argv += ["--constraints", self._write("pins.txt", self.wanted.pins)]
-        for name in sorted(self.sdists):
-            argv += ["--no-binary", name]
-        if self.excluded:
-            argv += ["--excludes", self._write("left-out.txt", sorted(self.excluded))]
-        for index in self.indexes:
-            argv += ["--index", f"{index.name}={index.url}"]
-        if self.indexes and not self.env.get("UV_INDEX_STRATEGY"):
-            argv += ["--index-strategy", "unsafe-best-match"]  # as pip: an extra index adds files, it hides none
-        if self.wanted.find_links is not None and self.wanted.find_links.is_dir():
-            argv += ["--find-links", str(self.wanted.find_links)]
-        return run_child(argv, self.progress, uv_environment(self.env, self.indexes), self.scratch)
-
-    def _write(self, name: str, lines: Sequence[str]) -> str:
-        (self.scratch / name).write_text("".join(f"{line}\n" for line in lines))
-        return name
 
     def _leave_out(self, err: str) -> bool:
         """Learn from uv's refusal what to do without. False: nothing more, the refusal stands."""
-        return self._lost_index(err) or self._sdist(err) or self._lost_package(err)
+        return self._lost_index(err) or self._place(not_found(err)) or self._sdist(err) or self._unknown_to_index(err)
 
     def _lost_index(self, err: str) -> bool:
-        failed = re.search(r"Failed to fetch: `?(\S+?)`?$", err, re.MULTILINE)
-        if failed is None:
-            return False
-        for index in self.indexes:
-            if failed[1].startswith(index.url.rstrip("/")):
-                self.indexes.remove(index)
-                self.lost_indexes[index.name] = why = _last_cause(err)
-                self.progress.log(f"index {index.name} ({address(index.url)}) cannot be used: {why}")
+        for index in self.wanted.indexes:
+            failure = failure_in(err, index.url, index.token_variable)
+            if failure and index.name not in self.failures:
+                self._fail(index, failure)
                 return True
         return False
 
     def _sdist(self, err: str) -> bool:
         """Packages without a wheel for this Python: resolved from their source archive, and named."""
         named = map(canonicalize_name, re.findall(r"Wheels are required for `([^`]+)`", err))
-        found = set(named) - self.sdists
-        self.sdists |= found
+        found = set(named) - self.uv.sdists
+        if self._place(found):  # before anything of theirs is built: it may be another's package of that name
+            return True
+        self.uv.sdists |= found
         unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
-        for name in sorted(set(map(canonicalize_name, unbuilt)) & self.sdists - self.excluded):
+        for name in sorted(set(map(canonicalize_name, unbuilt)) & self.uv.sdists - self.uv.excluded):
             self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
             found.add(name)
         return bool(found)
 
-    def _lost_package(self, err: str) -> bool:
-        """A package that only a lost index could give."""
-        if not self.lost_indexes:
-            return False
-        missing = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", err)
-        missing += re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", err)
-        for name in map(canonicalize_name, missing):
-            if name not in self.excluded:
-                lost = ", ".join(f"{index} ({why})" for index, why in self.lost_indexes.items())
-                remedy = f"mend that, or go where it answers; then lock again: xaiva lock {self.wanted.preset}"
-                self._exclude(name, f"its index cannot be used: {lost}", remedy)
+    def _unknown_to_index(self, err: str) -> bool:
+        """A package that its index does not have: uv says so of an index that refuses or is none, too."""
+        homes = {name: self.uv.bound[name] for name in not_found(err) if name in self.uv.bound}
+        for name, index in homes.items():
+            if index.name != LOCAL and (failure := self._ask(index, name)):
+                self._fail(index, failure)
                 return True
-        return False
+        return any(self._no_index(index) for index in homes.values() if index.name != LOCAL)
 
     def _exclude(self, name: str, why: str, remedy: str) -> None:
-        self.excluded.add(name)
-        rows = [(line, layer) for layer, lines in self.wanted.layers for line in lines if _name(line) == name]
+        self.uv.excluded.add(name)
+        rows = [(line, layer) for layer, lines in self.wanted.layers for line in lines if name_of(line) == name]
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
         self.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
 
@@ -272,15 +302,18 @@ class _Resolver:
         )
 
     def _wheels(self, pylock: str) -> dict[str, Wheel]:
+        """The packages that the layers need, with their wheels and where these come from."""
         ranks = tag_ranks(self.wanted.python_version, self.wanted.platform)
         found: dict[str, Wheel] = {}
-        for package in tomllib.loads(pylock).get("packages", []):
-            name = canonicalize_name(package["name"])
-            wheel = _wheel(package, ranks)
-            if wheel is not None:
-                found[name] = wheel
-            else:
+        tables = packages_of(pylock)
+        exact = [f"{name}=={table['version']}" for name, table in sorted(tables.items()) if table.get("version")]
+        self.origins = self._origins(self.wanted.layers, exact)
+        for name in sorted(needed(self.origins) & tables.keys()):
+            wheel = wheel_of(tables[name], ranks)
+            if wheel is None:
                 self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
+            else:
+                found[name] = wheel if wheel.url.startswith("file:") else replace(wheel, index=self.origins[name].index)
         return found
 
     def _split(self, packages: Mapping[str, Wheel]) -> Resolution:
@@ -292,92 +325,18 @@ class _Resolver:
             if at == len(self.wanted.layers) - 1:
                 names = set(packages)
             else:
-                names = self._names(self.wanted.layers[: at + 1], exact) & set(packages)
+                names = needed(self._origins(self.wanted.layers[: at + 1], exact)) & set(packages)
             result.layers.append((layer, [packages[name] for name in sorted(names - seen)]))
             seen |= names
         return result
 
-    def _names(self, layers: Sequence[tuple[str, Sequence[str]]], exact: Sequence[str]) -> set[str]:
-        """The packages of the first layers alone, at the versions of the whole."""
-        versions = self._write("exact.txt", exact)
-        code, out, err = self._compile(layers, "--format", "requirements.txt", "--constraints", versions)
-        if code != 0:
-            raise self._failed(err)
-        names = (re.match(r"[A-Za-z0-9._-]+", line) for line in out.decode().splitlines())
-        return {canonicalize_name(match[0]) for match in names if match}
-
-    def _failed(self, err: str) -> XaivaError:
-        text = re.sub(r"(?m)^(error|\s*cause):\s*", "", err).strip()
-        if "Failed to fetch" in err or "dns error" in err:
-            return XaivaError(
-                "The package index does not answer",
-                " ".join(text.split()),
-                "check the network, proxy and index settings (UV_DEFAULT_INDEX or PIP_INDEX_URL), then lock again",
-            )
-        head, unsolvable, text = text.partition("No solution found when resolving dependencies")
-        if not unsolvable:
-            return XaivaError(
-                f"The requirements of {self.wanted.preset} cannot be resolved", head, "correct what it names"
-            )
-        text = text.partition("\n\nhint: ")[0].strip()
-        asked = self._asked_for(_words(text))
-        return Contradiction(
-            f"The requirements of {self.wanted.preset} cannot be met together ({', '.join(asked)})",
-            "\n".join([re.sub(r"(?m)^ {9}", "  ", text), *(f"  {name}: {lines}" for name, lines in asked.items())]),
-            "loosen one of the versions named above, in its layer or in pins",
-            self.wanted,
-        )
-
-    def _asked_for(self, named: set[str]) -> dict[str, str]:
-        """What layers and pins say of these packages."""
-        rows = [*((f"layer {name}", lines) for name, lines in self.wanted.layers), (PINS, self.wanted.pins)]
-        asked = {place: ", ".join(line for line in lines if _name(line) in named) for place, lines in rows}
-        return {place: text for place, text in asked.items() if text}
+    def _origins(self, layers: Sequence[tuple[str, Sequence[str]]], exact: Sequence[str]) -> dict[str, Origin]:
+        found, err = self.uv.origins(layers, exact)
+        if err:
+            raise error_of(err, self.wanted, self.uv.bound)
+        return found
 
 
-def _name(line: str) -> str:
-    return canonicalize_name(Requirement(line).name)
-
-
-def _words(text: str) -> set[str]:
-    """All that may be a package's name."""
-    return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
-
-
-def _wheel(package: Mapping[str, Any], ranks: dict[Tag, int]) -> Wheel | None:
-    entries = list(package.get("wheels", []))
-    archive = package.get("archive")
-    if archive:
-        entries.append(archive)
-    names = [_filename(entry) for entry in entries]
-    at = best_wheel(names, ranks)
-    if at is None:
-        return None
-    entry = entries[at]
-    url = entry.get("url") or "file:" + entry.get("path", "")
-    version = package.get("version") or names[at].split("-")[1]
-    return Wheel(
-        name=canonicalize_name(package["name"]),
-        version=version,
-        url=strip_credentials(url.partition("#")[0]),
-        filename=names[at],
-        size=int(entry.get("size", 0)),
-        sha256=entry.get("hashes", {}).get("sha256", ""),
-        index=strip_credentials(package.get("index", "")),
-    )
-
-
-def _filename(entry: Mapping[str, Any]) -> str:
-    named = entry.get("name") or urlsplit(entry.get("url", "")).path or entry.get("path", "")
-    return unquote(str(named).rpartition("/")[2])
-
-
-def _last_cause(err: str) -> str:
-    lines = [line.strip() for line in err.strip().splitlines() if line.strip()]
-    return lines[-1].removeprefix("cause: ") if lines else "no answer"
-
-
-def _uv() -> str:
-    import uv
-
-    return uv.find_uv_bin()
+def _of_indexes(pylock: str) -> set[str]:
+    """The packages of a lock file that come from an index, not from an address of their own."""
+    return {name for name, package in packages_of(pylock).items() if "archive" not in package}

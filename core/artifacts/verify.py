@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from core.artifacts.dependency_confusion import shared_findings
 from core.artifacts.lockfile import Lock
 from core.artifacts.seen import Seen
 from core.artifacts.store import folder, read_lock
@@ -84,6 +85,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
         )
         for part in lock.unlocked
     ]
+    findings += shared_findings(preset, lock.shared)
     try:
         current = preset_sha256(load_named(site, preset), site.presets)
     except XaivaError:

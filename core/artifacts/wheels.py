@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.artifacts.index_pages import IndexPages
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.remote import fetch_unknown, local_path, measured, with_sizes
-from core.artifacts.resolve import Resolution, Wanted, Wheel, resolve
+from core.artifacts.resolve import Resolution, resolve
 from core.artifacts.store import LOCAL_WHEELS, folder
+from core.artifacts.uv_compile import Wanted
+from core.artifacts.uv_output import Wheel
 from core.files import sha256_file
 from core.presets.layers import Expanded
 from core.presets.model import Index
@@ -21,11 +24,13 @@ from core.site import Site
 
 @dataclass
 class LockedWheels:
-    """`layers` as (name, paths of wheels) in build order."""
+    """`layers` as (name, paths of wheels) in build order; `failed` and `shared` as in a resolution."""
 
     layers: list[tuple[str, list[str]]] = field(default_factory=list)
     files: list[LockedFile] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    shared: dict[str, list[str]] = field(default_factory=dict)
 
 
 def lock_wheels(
@@ -51,7 +56,7 @@ def lock_wheels(
     )
     before = {file.name: file for file in kept.of_kind(Kind.WHEEL)} if kept else {}
     versions = {name: file.version for name, file in before.items() if not file.url.startswith("wheel:")}
-    resolution = resolve(wanted, site.env, versions, progress)
+    resolution = resolve(wanted, site.env, versions, progress, IndexPages(network, expanded.indexes))
     known = {file.sha256: file.size for file in before.values()}
     return _complete(resolution, artifacts, expanded.indexes, known, network, progress, site)
 
@@ -65,7 +70,7 @@ def _complete(
     progress: Progress,
     site: Site,
 ) -> LockedWheels:
-    result = LockedWheels(unlocked=list(resolution.unlocked))
+    result = LockedWheels(unlocked=list(resolution.unlocked), failed=resolution.failed, shared=resolution.shared)
     drafts: list[LockedFile] = []
     for layer, wheels in resolution.layers:
         files = [_draft(layer, wheel, artifacts, indexes, known_sizes) for wheel in wheels]
@@ -98,6 +103,7 @@ def _draft(
         version=wheel.version,
         token_variable=index.token_variable if index else None,
         username_variable=index.username_variable if index else None,
+        index=wheel.index,
     )
 
 

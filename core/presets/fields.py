@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 NAME = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$"
 _LAYER = r"^[a-z][a-z0-9]*((\.|_|__|-+)[a-z0-9]+)*$"
+PACKAGES = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name, in which * stands for any text
 _SHELL = re.compile(r"""[\s;|&$`<>"'(){}\\*?!#]""")
 _IMAGE = (
     r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?/)?"
@@ -163,6 +164,14 @@ def _check_pin(text: str) -> None:
         raise wrong(f"{text!r} pins nothing", 'a pin is a name and a version range, as in "numpy>=1.26.4,<2"')
 
 
+def _check_package_pattern(text: str) -> None:
+    if not re.fullmatch(PACKAGES, text):
+        raise wrong(
+            f"{text!r} is not the name of a package",
+            'write the name alone, or with * for a group: "six", "ours-*"; versions go into `pins`',
+        )
+
+
 def _check_http(text: str) -> None:
     if not text:
         return
@@ -234,6 +243,7 @@ ExactVersion = Annotated[str, _checked(_check_version)]
 OptionalVersion = Annotated[str, _checked(_check_optional_version)]
 RequirementLine = Annotated[str, _checked(_check_requirement)]
 Pin = Annotated[str, _checked(_check_pin)]
+PackagePattern = Annotated[str, _checked(_check_package_pattern), Field(json_schema_extra={"pattern": PACKAGES})]
 Address = Annotated[str, _checked(_check_http)]
 GitAddress = Annotated[str, _checked(_check_git)]
 GitRef = Annotated[str, _checked(_check_ref)]

@@ -13,6 +13,9 @@ from core.presets.store import layer_requirements
 PYTORCH = "pytorch"
 TENSORRT = "tensorrt"
 PYTORCH_INDEX = "https://download.pytorch.org/whl/{tag}"
+# What only PyTorch's index has with that tag. It also holds old copies of much that the default index has newer (numpy,
+# pillow, requests), and NVIDIA's libraries, which the default index has in the same versions: none of that is bound.
+PYTORCH_PACKAGES = ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,26 @@ def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
     that cannot be used.
     """
     layers = []
-    indexes = list(preset.indexes)
     if preset.pytorch:
         layers.append((PYTORCH, pytorch_requirements(preset, facts)))
-        index = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=preset.pytorch.tag))
-        if preset.pytorch.tag and index.url not in [known.url.rstrip("/") for known in indexes]:
-            indexes.append(index)
     own = [(layer.name, layer_requirements(preset, folder, layer.name)) for layer in preset.layers]
     if preset.tensorrt.enabled and not preset.source(TENSORRT):
         layers.append((TENSORRT, [tensorrt_requirement(preset, facts, own)]))
     layers += own
-    return Expanded(layers, indexes, list(preset.pins))
+    return Expanded(layers, _indexes(preset), list(preset.pins))
+
+
+def _indexes(preset: Preset) -> list[Index]:
+    """The preset's indexes and the one that its PyTorch comes from: PyTorch's own, or the preset's index in its place,
+    which has the same address or is named `pytorch` (a mirror)."""
+    tag = preset.pytorch.tag if preset.pytorch else ""
+    if not tag:
+        return list(preset.indexes)
+    implicit = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=tag), packages=PYTORCH_PACKAGES)
+    taken = [index for index in preset.indexes if index.name == PYTORCH or index.url.rstrip("/") == implicit.url]
+    if not taken:
+        return [*preset.indexes, implicit]
+    bound = {"packages": PYTORCH_PACKAGES}
+    return [
+        index.model_copy(update=bound) if index in taken and not index.packages else index for index in preset.indexes
+    ]

@@ -29,6 +29,7 @@ from core.presets.fields import (
     LayerName,
     Name,
     OptionalVersion,
+    PackagePattern,
     Pin,
     PlainText,
     PythonVersion,
@@ -134,18 +135,35 @@ class Layer(Part):
 
 
 class Index(Part):
-    """An extra Python index. `token_variable` and `username_variable` name variables of `.env`."""
+    """An extra Python index. `token_variable` and `username_variable` name variables of `.env`.
+
+    `packages` are names, or patterns with `*`, of what comes from this index alone; the index is then asked for nothing
+    else. Without them it is asked for every package, before the machine's own indexes.
+    """
 
     name: Name
     url: Address
     username_variable: EnvironmentName | None = None
     token_variable: EnvironmentName | None = None
+    packages: list[PackagePattern] = []
 
     @model_validator(mode="after")
     def _needs_address(self) -> Self:
         if not self.url:
             raise wrong("is empty", 'write "https://host/path/simple"', "url")
         return self
+
+
+def _bound_once(indexes: list[Index]) -> list[Index]:
+    """Refuse a package pattern that two indexes have, or one index twice."""
+    owners: dict[str, str] = {}
+    for at, index in enumerate(indexes):
+        for place, pattern in enumerate(index.packages):
+            owner = owners.setdefault(canonicalize_name(pattern), index.name)
+            if owner != index.name or canonicalize_name(pattern) in map(canonicalize_name, index.packages[:place]):
+                remedy = "leave it with one index, once: a package comes from one place"
+                raise wrong(f"{pattern!r} is already bound to index {owner!r}", remedy, at, "packages", place)
+    return indexes
 
 
 MEDIA_SOURCE = "xaiva-media"
@@ -258,7 +276,7 @@ class Preset(Part):
     pins: Annotated[
         list[Pin], _unique(lambda pin: (canonicalize_name(Requirement(pin).name), str(Requirement(pin).marker)), "pin")
     ] = []
-    indexes: Annotated[list[Index], _unique_name["index"]] = []
+    indexes: Annotated[list[Index], _unique_name["index"], AfterValidator(_bound_once)] = []
     debs: Annotated[list[DebName], _unique_text] = []
     build_debs: Annotated[list[DebName], _unique_text] = []
     build_secrets: Annotated[list[EnvironmentName], _unique_text] = []  # variables of .env for the Xaiva Media build

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +26,7 @@ from core.presets.model import Index, Preset
 from core.progress import NullProgress
 from core.site import Site
 from tests.support import require
-from tests.support.artifacts import Recorder, random_file
+from tests.support.artifacts import Recorder, random_file, wheel_file
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.index import serve
 
@@ -133,12 +132,17 @@ def test_one_changed_layer_changes_nothing_else(engine_site: Site) -> None:
 @pytest.mark.index
 def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> None:
     pytorch = {"version": "2.1.0+cu118", "components": ["torch"]}
-    index = {"name": "private", "url": "http://127.0.0.1:9/simple", "token_variable": "OUR_TOKEN"}
+    index = {
+        "name": "private",
+        "url": "http://127.0.0.1:9/simple",
+        "token_variable": "OUR_TOKEN",
+        "packages": ["ours-*"],
+    }
     write_preset(
         site,
         pytorch=pytorch,
         indexes=[{"name": "pytorch", "url": "http://127.0.0.1:9/whl/cu118"}, index],
-        layers=[{"name": "common", "requirements": ["idna", "docopt==0.6.2"]}],
+        layers=[{"name": "common", "requirements": ["idna", "docopt==0.6.2", "ours-tool"]}],
         pins=[],
         build_options={"xaiva_media_branch": "master"},
     )
@@ -150,7 +154,8 @@ def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> N
     assert f"base image {BASE_IMAGE}" in said
     assert "source xaiva-media" in said
     torch = said["torch==2.1.0+cu118 (layer pytorch)"]
-    assert "private (OUR_TOKEN is not set), pytorch (" in torch.why
+    assert torch.why.startswith("index pytorch (http://127.0.0.1:9/whl/cu118) cannot be used: ")
+    assert "OUR_TOKEN is not set" in said["ours-tool (layer common)"].why
     sdist = next(part for part in locked.unlocked if part.what.startswith("docopt"))
     assert "layer common" in sdist.what
     assert f"xaiva wheel {NAME} docopt" in sdist.remedy
@@ -281,17 +286,6 @@ class Looker(Recorder):
         if not self.inspected:
             name = self.engine.docker("ps", "-q", "--filter", f"label={helper_container.OWNER_LABEL}").strip()
             self.inspected = self.engine.docker("inspect", name) if name else ""
-
-
-def wheel_file(path: Path, name: str, version: str, content: str, more: str = "") -> None:
-    """A wheel with one module; `more` are further lines of its metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}.py", content)
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
 
 
 def source_distribution(folder: Path, name: str, version: str) -> None:

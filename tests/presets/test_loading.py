@@ -20,6 +20,7 @@ USERS_PRESET = """{"metadata": {"description": "Standard Prod Environment"},
    "tensorrt": {"enabled": true, "version": "8.6.1"},
    "build_options": {"ffmpeg_version": "4.2", "opencv_version": "4.9.0", "xaiva_media_branch": "master"}}
 """
+INDEX = {"name": "x", "url": "https://host/simple"}
 GOOD = {"base_image": "debian:bookworm-slim", "python_version": "3.11"}
 
 
@@ -138,6 +139,16 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"debs": ["Bad_Name"]}, "debs[0]", "Debian package"),
         ({"indexes": [{"name": "x", "url": "https://me:token@host/simple"}]}, "indexes[0].url", "token_variable"),
         ({"indexes": [{"name": "x", "url": "ftp://host"}]}, "indexes[0].url", "https://host/path"),
+        ({"indexes": [{**INDEX, "packages": ["six==1.0"]}]}, "indexes[0].packages[0]", "write the name alone"),
+        ({"indexes": [{**INDEX, "packages": ["ok", ""]}]}, "indexes[0].packages[1]", "write the name alone"),
+        ({"indexes": [{**INDEX, "packages": ["a b"]}]}, "indexes[0].packages[0]", "write the name alone"),
+        ({"indexes": [{**INDEX, "packages": "six"}]}, "indexes[0].packages", '["six"]'),
+        ({"indexes": [{**INDEX, "packages": ["a_b", "A-B"]}]}, "indexes[0].packages[1]", "one index, once"),
+        (
+            {"indexes": [{**INDEX, "packages": ["six"]}, {**INDEX, "name": "y", "packages": ["Six"]}]},
+            "indexes[1].packages[0]",
+            "one index, once",
+        ),
         ({"sources": [{"name": "ffmpeg"}]}, "sources[0]", "exactly one"),
         ({"sources": [{"name": "f", "url": "https://h/f.tar", "path": "f"}]}, "sources[0]", "exactly one"),
         ({"sources": [{"name": "f", "url": "https://h/f.tar"}]}, "sources[0].url", "sha256sum"),

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from core.errors import InputError, XaivaError
 from core.presets import store
 from core.presets.compat.facts import load_facts
-from core.presets.layers import expand
+from core.presets.layers import PYTORCH_PACKAGES, expand
 from core.presets.model import Preset
 from core.presets.writing import dump
 from core.site import Site
@@ -166,8 +166,26 @@ def test_expanding_adds_pytorch_and_tensorrt_in_matching_versions(site: Site) ->
         ("tensorrt", ["tensorrt-cu12==10.9.0.*"]),
         ("video", ["av>=14"]),
     ]
-    assert [index.url for index in expanded.indexes] == ["https://download.pytorch.org/whl/cu126"]
+    (index,) = expanded.indexes
+    assert index.url == "https://download.pytorch.org/whl/cu126"
+    assert index.packages == ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
     assert expanded.pins == ["numpy<2"]
+
+
+@pytest.mark.parametrize(
+    ("index", "packages"),
+    [
+        ({"name": "pytorch", "url": "https://mirror.example/whl/cu126"}, PYTORCH_PACKAGES),
+        ({"name": "x", "url": "https://download.pytorch.org/whl/cu126/"}, PYTORCH_PACKAGES),
+        ({"name": "pytorch", "url": "https://mirror.example/whl/cu126", "packages": ["torch*"]}, ["torch*"]),
+    ],
+)
+def test_an_index_of_the_preset_takes_the_place_of_pytorchs(
+    site: Site, index: dict[str, object], packages: list[str]
+) -> None:
+    preset = changed(ODD, pytorch={"version": "2.7.1+cu126"}, layers=[], indexes=[index])
+    (only,) = expand(preset, site.presets, load_facts()).indexes
+    assert (only.url, only.packages) == (index["url"], packages)
 
 
 def test_expanding_plain_torch_asks_no_other_index_and_a_tensorrt_source_no_wheel(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+import zipfile
 from pathlib import Path
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
@@ -84,3 +85,14 @@ def write_lock_of(site: Site, preset: str, files: list[LockedFile]) -> Lock:
     )
     write_lock(site, preset, lock)
     return lock
+
+
+def wheel_file(path: Path, name: str, version: str, content: str = "", more: str = "") -> None:
+    """A wheel with one module; `more` are further lines of its metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", content)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")

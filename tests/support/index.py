@@ -56,6 +56,7 @@ class Index:
     ranges: bool = True
     tells_size: bool = True  # else every file comes in chunks
     login: str = ""  # `user:password` that every request must bring
+    page: tuple[int, str, str] | None = None  # status, media type and text of every page, whatever is asked for
     etags: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
@@ -151,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
             index.requests.append(Seen(self.command, path, self.headers.get("Range", ""), given))
         if index.login and given != "Basic " + base64.b64encode(index.login.encode()).decode():
             self._text(401, "no", {"WWW-Authenticate": 'Basic realm="index"'}, body)
+        elif path.startswith("/simple/") and index.page:
+            self._text(index.page[0], index.page[2], {"Content-Type": index.page[1]}, body)
         elif path.startswith("/simple/"):
             self._simple(path.removeprefix("/simple/").strip("/"), body)
         elif path.startswith("/files/"):

@@ -141,7 +141,7 @@ def test_a_wrong_field_changes_one_line_too() -> None:
 
 
 MORE = {
-    "indexes": "[ours]\nurl = https://h.example/simple\ntoken_variable = KEY",
+    "indexes": "[ours]\nurl = https://h.example/simple\ntoken_variable = KEY\npackages = six, ours-*",
     "sources": f"[ffmpeg]\nurl = https://h.example/f.tar.gz?a=b\nsha256 = {'ab' * 32}\n[notes]\npath = ./notes",
     "models": f"[face]\nfile = face.onnx\nsha256 = {'cd' * 32}\ndestination = /models/face.onnx",
     "health": "sh -c 'exit 0'",
@@ -156,7 +156,8 @@ def test_sources_models_indexes_health_check_and_dev_mode() -> None:
     text = apply(PRESET, MORE)
     document = parse(text)
     assert document is not None
-    assert document["indexes"] == [{"name": "ours", "url": "https://h.example/simple", "token_variable": "KEY"}]
+    index = {"name": "ours", "url": "https://h.example/simple", "token_variable": "KEY"}
+    assert document["indexes"] == [{**index, "packages": ["six", "ours-*"]}]
     assert document["sources"][0]["url"] == "https://h.example/f.tar.gz?a=b"
     assert document["run"]["health_check"] == {"command": ["sh", "-c", "exit 0"], "interval": 10, "start_period": 0}
     assert document["run"]["dev"] == {"enabled": True, "source": "app"}

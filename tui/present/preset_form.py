@@ -47,6 +47,7 @@ class Field:
     hint: str = ""
 
 
+LISTS = ("packages",)  # keys of tables whose value is a list of words
 _HEALTH = ("run", "health_check")
 _TRUE = ("yes", "y", "true", "on", "1")
 _FALSE = ("no", "n", "false", "off", "0")
@@ -72,7 +73,12 @@ FIELDS: tuple[Field, ...] = (
     Field("layers", "Layers: [name], then one requirement a line, or @file", ("layers",), Shape.LAYERS),
     Field("pins", "Pins: one a line", ("pins",), Shape.LINES),
     Field("debs", "Debian packages: one a line", ("debs",), Shape.LINES),
-    Field("indexes", "Indexes: [name], then url = …, token_variable = …", ("indexes",), Shape.TABLES),
+    Field(
+        "indexes",
+        "Indexes: [name], then url = …, token_variable = …, packages = six, ours-*",
+        ("indexes",),
+        Shape.TABLES,
+    ),
     Field("sources", "Sources: [name], then url and sha256, git and ref, or path", ("sources",), Shape.TABLES),
     Field("models", "Models: [name], then url or file, sha256, destination", ("models",), Shape.TABLES),
     Field("health", "Health check", (*_HEALTH, "command"), Shape.COMMAND, hint="a command; empty: the image's own"),
@@ -138,8 +144,17 @@ def _layer(layer: Mapping[str, Any]) -> str:
 
 
 def _table(item: Mapping[str, Any]) -> str:
-    rows = [f"{key} = {value}" for key, value in item.items() if key != "name" and isinstance(value, str)]
+    rows = [f"{key} = {_cell(value)}" for key, value in item.items() if key != "name" and _fits_line(value)]
     return "\n".join([f"[{item.get('name', '')}]", *rows])
+
+
+def _fits_line(value: Any) -> bool:
+    """Whether it can be written behind a key: a text, or a list of texts."""
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+
+
+def _cell(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def apply(text: str, changed: Mapping[str, str]) -> str:
@@ -197,18 +212,19 @@ def _command(written: str) -> list[str]:
 
 
 def _tables(written: str, before: list[Any]) -> list[dict[str, Any]]:
-    """Items from their text; what is no text in an item of that name stays."""
+    """Items from their text; what does not fit on a line in an item of that name stays."""
     known = {item.get("name"): item for item in before if isinstance(item, dict)}
     out: list[dict[str, Any]] = []
     for line in (raw.strip() for raw in written.splitlines()):
         if line.startswith("[") and line.endswith("]"):
             name = line[1:-1].strip()
-            out.append({"name": name, **{k: v for k, v in known.get(name, {}).items() if not isinstance(v, str)}})
+            out.append({"name": name, **{k: v for k, v in known.get(name, {}).items() if not _fits_line(v)}})
         elif line:
             if not out:
                 out.append({"name": ""})
             key, _, value = line.partition("=")
-            out[-1][key.strip()] = value.strip()
+            words = [word.strip() for word in value.split(",") if word.strip()]
+            out[-1][key.strip()] = words if key.strip() in LISTS else value.strip()
     return out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from core.artifacts.dependency_confusion import shared_findings
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, line, wrap
 from tui.present.figures import bar, duration, size
@@ -134,6 +135,9 @@ def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> 
     for missing in lock.unlocked:
         out += [line(), *wrap(f"! {missing.what}: {missing.why}", width, "warn")]
         out += wrap(f"→ {missing.remedy}", width, "accent", indent="  ")
+    for finding in shared_findings(view.entry.name, lock.shared):
+        out += [line(), *wrap(f"! {finding.what}: {finding.why}", width, "warn")]
+        out += wrap(f"→ {finding.remedy}", width, "accent", indent="  ")
     out += [line(), line(Span("Plan", "title"))]
     return out + (wrap(why, width, "dim") if plan is None else _plan(plan, width))
 

@@ -1,0 +1,64 @@
+"""Where each package may come from, as uv wants it: a project whose requirements name their index.
+
+uv binds a package to an index for requirements of a project alone, not for those of a plain file. A project that asks
+for the bound packages beside the layers' files binds them for all, for what other packages need, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from core.presets.model import Index
+
+PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
+LOCAL = "xaiva-local-wheels"
+
+
+def binding_project(bound: Mapping[str, Index], python_version: str) -> str:
+    """The `pyproject.toml` that binds packages; an index named `LOCAL` is a folder of wheels."""
+    indexes = {index.name: index for index in bound.values()}
+    lines = ["[project]", f'name = "{PROJECT}"', 'version = "0"', f'requires-python = ">={python_version}"']
+    lines += [f"dependencies = {json.dumps(sorted(bound))}", "[tool.uv.sources]"]
+    lines += [f"{name} = {{ index = {json.dumps(index.name)} }}" for name, index in sorted(bound.items())]
+    for name, index in sorted(indexes.items()):
+        lines += ["[[tool.uv.index]]", f"name = {json.dumps(name)}", f"url = {json.dumps(index.url)}"]
+        lines += ["explicit = true", *(['format = "flat"'] if name == LOCAL else [])]
+    return "\n".join(lines) + "\n"
+
+
+def local_packages(folder: Path | None) -> frozenset[str]:
+    """The packages that a folder of wheels has."""
+    names = set()
+    for path in folder.glob("*.whl") if folder else ():
+        try:
+            names.add(str(parse_wheel_filename(path.name)[0]))
+        except InvalidWheelFilename:
+            continue  # uv leaves it aside, too
+    return frozenset(names)
+
+
+def asked_packages(lines: Iterable[str], python_version: str, platform: str) -> dict[str, Requirement]:
+    """Package → its requirement, of those that the target's Python and platform ask for."""
+    target = {
+        "python_version": python_version,
+        "python_full_version": f"{python_version}.0",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": platform.partition("-")[0],
+        "extra": "",
+    }
+    asked = map(Requirement, lines)
+    return {canonicalize_name(one.name): one for one in asked if _applies(one.marker, target)}
+
+
+def _applies(marker: Marker | None, target: dict[str, str]) -> bool:
+    return marker is None or marker.evaluate(target)

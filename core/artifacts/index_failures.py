@@ -1,0 +1,83 @@
+"""Why a Python index cannot be used, and what to do about that cause. An index that fails is no empty index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.presets.model import Index
+
+NOT_AN_INDEX = "what it answers is not a package index"
+_STATUS = re.compile(r"\b([45]\d\d) [A-Z][A-Za-z]+( [A-Z][A-Za-z]+)*")
+_GARBAGE = ("Unsupported `Content-Type`", "Missing `Content-Type`", "unexpected JSON", "unexpected HTML")
+
+
+@dataclass(frozen=True)
+class IndexFailure:
+    """`why` an index cannot be used, and the `remedy` of that cause."""
+
+    why: str
+    remedy: str
+
+
+def missing_login(index: Index, env: Mapping[str, str]) -> IndexFailure | None:
+    """The failure of an index whose token or user name is not there."""
+    for variable in (index.token_variable, index.username_variable):
+        if variable and not env.get(variable, "").strip():
+            return IndexFailure(f"{variable} is not set", f"put {variable} into .env")
+    return None
+
+
+def failure_in(refusal: str, url: str, token_variable: str | None = None) -> IndexFailure | None:
+    """The failure of the index at `url` that a refusal of uv speaks of; None when it speaks of none."""
+    scheme, _, rest = url.rstrip("/").partition("://")
+    address = re.compile(rf"{scheme}://([^/@\s]*@)?{re.escape(rest)}(?![\w.-])")
+    about = [line for line in refusal.splitlines() if address.search(line)]
+    if not about:
+        return None
+    if any(word in line for line in about for word in _GARBAGE):
+        return not_an_index()
+    status = next((match for match in map(_STATUS.search, about) if match), None) or _STATUS.search(refusal)
+    if status:
+        return refused(int(status[1]), status[0], token_variable)
+    if not refusal.lstrip().startswith("error: Failed to fetch") and "Failed to fetch" not in refusal:
+        return None
+    return _silent(last_cause(refusal))
+
+
+def not_an_index() -> IndexFailure:
+    """The failure of an address that answers with something else, such as a login page."""
+    return IndexFailure(
+        NOT_AN_INDEX, "correct its url, which must lead to the simple pages; a login page or a proxy may answer instead"
+    )
+
+
+def refused(status: int, words: str, token_variable: str | None) -> IndexFailure:
+    """The failure of an index that answers with an error."""
+    if status in (401, 403):
+        login = f"check {token_variable} in .env: the token may be old, or may not read this index"
+        return IndexFailure(
+            f"it answers {words}", login if token_variable else "it wants a login: name its token as token_variable"
+        )
+    if status == 407:
+        return IndexFailure(f"it answers {words}", "check the login of the proxy in http_proxy and https_proxy")
+    if status in (404, 410):
+        login = f", and {token_variable} in .env: some servers hide what a token may not read" if token_variable else ""
+        return IndexFailure(f"it answers {words}", f"check its url{login}")
+    return IndexFailure(f"it answers {words}", "wait until its server works again, or ask who runs it")
+
+
+def _silent(cause: str) -> IndexFailure:
+    """The failure of an index that gives no answer at all."""
+    if re.search(r"dns|resol|lookup address", cause, re.IGNORECASE):
+        return IndexFailure(cause, "check its url and the name server: the host is not known here")
+    if re.search(r"certificate|tls|InvalidContentType|UnknownIssuer|corrupt message", cause, re.IGNORECASE):
+        return IndexFailure(cause, "check https in its url, and name its certificate authority in SSL_CERT_FILE")
+    return IndexFailure(cause, "go where it answers: check the network, a VPN, and the proxy")
+
+
+def last_cause(refusal: str) -> str:
+    """The innermost cause that uv gives."""
+    lines = [line.strip() for line in refusal.strip().splitlines() if line.strip()]
+    return lines[-1].removeprefix("cause: ") if lines else "no answer"

@@ -1,0 +1,134 @@
+"""Pages of Python indexes, read without uv: whether there is an index at all, and whether it has a package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+import urllib3
+
+from core.artifacts.index_failures import IndexFailure, not_an_index, refused
+from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
+from core.artifacts.network import Network
+from core.artifacts.uv_output import Wheel
+from core.presets.model import Index
+
+_MOST = 256 << 10  # bytes of a page: the first links of a long list say as much as all
+_THREADS = 8
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+_FILE = re.compile(r"\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg|exe)$")
+_LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an address answers; `kind` is its media type."""
+
+    url: str
+    status: int
+    kind: str
+    text: str
+
+    def lists(self, what: re.Pattern[str]) -> bool:
+        """Whether it names something that fits."""
+        if "json" in self.kind:
+            return '"files"' in self.text and bool(re.search(r'"filename"', self.text))
+        return any(what.search(urljoin(self.url, link).partition("#")[0].partition("?")[0]) for link in self.links())
+
+    def links(self) -> list[str]:
+        """The addresses it links to."""
+        return _LINK.findall(self.text)
+
+    def is_index(self, what: re.Pattern[str]) -> bool:
+        """Whether an index made it: it links to `what`, or is empty as an index is that holds nothing."""
+        if "json" in self.kind:
+            return self.kind.startswith("application/vnd.pypi.simple") and bool(re.search(r'"api-version"', self.text))
+        if "pypi:repository-version" in self.text or self.lists(what):
+            return True
+        return not self.links() and not re.search(r"<(form|script|input)\b", self.text, re.IGNORECASE)
+
+
+class IndexPages:
+    """Reads pages of a preset's indexes, with their tokens, and of the machine's, with the logins of their URLs.
+
+    What needs a login that only uv can find (netrc, a keyring) is not known here: no answer is not taken for one.
+    """
+
+    def __init__(self, network: Network, indexes: Iterable[Index]) -> None:
+        self._network = network
+        self._logins = {index.url.rstrip("/"): network.index_credentials(index) for index in indexes}
+
+    def failure_at_root(self, index: Index) -> IndexFailure | None:
+        """The failure of an index of which nothing was found: its address holds none."""
+        root = index.url.rstrip("/") + "/"
+        page = self._read(root)
+        if page is None:
+            return None
+        if page.status in (404, 410):
+            return refused(page.status, f"{page.status} at its root", index.token_variable)
+        below = re.compile(re.escape(page.url) + r"[^/]+/?$")
+        return not_an_index() if page.status == 200 and not page.is_index(below) else None
+
+    def failure_of_package(self, index: Index, package: str) -> IndexFailure | None:
+        """The failure of an index whose page of a package lists no release: the page may be no index's at all."""
+        page = self._read(f"{index.url.rstrip('/')}/{package}/")
+        return not_an_index() if page is not None and page.status == 200 and not page.is_index(_FILE) else None
+
+    def holders(self, packages: Iterable[str], urls: Iterable[str]) -> dict[str, list[str]]:
+        """Package → those of the indexes at `urls` that list releases of it; packages of none are left out."""
+        asked = [(package, url) for package in packages for url in urls]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            answers = list(pool.map(self._has, *zip(*asked, strict=True))) if asked else []
+        found: dict[str, list[str]] = {}
+        for (package, url), there in zip(asked, answers, strict=True):
+            if there:
+                found.setdefault(package, []).append(url)
+        return found
+
+    def _has(self, package: str, url: str) -> bool:
+        page = self._read(f"{url.rstrip('/')}/{package}/")
+        return page is not None and page.status == 200 and page.lists(_FILE)
+
+    def _read(self, url: str) -> Page | None:
+        """The page at an address; None when there was no answer."""
+        own = next((login for root, login in self._logins.items() if f"{url}/".startswith(f"{root}/")), {})
+        try:
+            response = self._network.request("GET", url, {**(own or self._network.login(url)), "Accept": _ACCEPT})
+        except (urllib3.exceptions.HTTPError, OSError):
+            return None
+        try:
+            body = response.read(_MOST, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError):
+            return None
+        finally:
+            self._network.done(response, whole=False)
+        kind = response.headers.get("content-type", "").lower()
+        return Page(url, response.status, kind, body.decode(errors="replace"))
+
+
+def shared_packages(
+    wheels: Iterable[Wheel], indexes: list[Index], bound: Mapping[str, Index], env: Mapping[str, str], pages: IndexPages
+) -> dict[str, list[str]]:
+    """Package → the addresses of the indexes that have it, its own first. `indexes` are those asked for everything."""
+    ours = [_plain(index.url) for index in indexes]
+    if not ours:
+        return {}
+    homes = {wheel.name: _plain(wheel.index) for wheel in wheels if wheel.index and wheel.name not in bound}
+    machine = [_plain(url) for url in machine_index_urls(env) if url.startswith(("http://", "https://"))]
+    elsewhere = [url for url in dict.fromkeys([*machine, *homes.values()]) if url not in ours]
+    mixed = mixes_indexes(uv_environment(env, indexes))
+    shared = {}
+    for home in dict.fromkeys(homes.values()):
+        if home not in ours and not mixed:
+            continue  # the preset's indexes were asked first and had none of these
+        others = [url for url in [*ours, *(elsewhere if home in ours else ())] if url != home]
+        names = [name for name, url in homes.items() if url == home]
+        shared.update({name: [home, *urls] for name, urls in pages.holders(names, others).items()})
+    return dict(sorted(shared.items()))
+
+
+def _plain(url: str) -> str:
+    return strip_credentials(url).rstrip("/")

@@ -1,0 +1,122 @@
+"""Reads what uv writes: the wheels of a lock file, the origin and the parents of packages, names in a refusal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.tags import Tag
+from packaging.utils import canonicalize_name
+
+from core.artifacts.indexes import strip_credentials
+from core.artifacts.wheel_choice import best_wheel
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One resolved wheel. `size` and `sha256` are empty where the index does not tell them, `index` for a file."""
+
+    name: str
+    version: str
+    url: str
+    filename: str
+    size: int = 0
+    sha256: str = ""
+    index: str = ""
+
+
+@dataclass
+class Origin:
+    """What a package is needed by (packages, and files as `-r common.txt`), and the index that it comes from."""
+
+    parents: list[str] = field(default_factory=list)
+    index: str = ""
+
+
+def packages_of(pylock: str) -> dict[str, Mapping[str, Any]]:
+    """Package → its table in a lock file."""
+    return {canonicalize_name(package["name"]): package for package in tomllib.loads(pylock).get("packages", [])}
+
+
+def wheel_of(package: Mapping[str, Any], ranks: dict[Tag, int]) -> Wheel | None:
+    """The wheel of a package that suits best; None when it has none."""
+    entries = list(package.get("wheels", []))
+    archive = package.get("archive")
+    if archive:
+        entries.append(archive)
+    names = [_filename(entry) for entry in entries]
+    at = best_wheel(names, ranks)
+    if at is None:
+        return None
+    entry = entries[at]
+    url = entry.get("url") or "file:" + entry.get("path", "")
+    version = package.get("version") or names[at].split("-")[1]
+    return Wheel(
+        name=canonicalize_name(package["name"]),
+        version=version,
+        url=strip_credentials(url.partition("#")[0]),
+        filename=names[at],
+        size=int(entry.get("size", 0)),
+        sha256=entry.get("hashes", {}).get("sha256", ""),
+    )
+
+
+def origins(annotated: str) -> dict[str, Origin]:
+    """Package → its origin, from a requirement file in which uv annotates both."""
+    found: dict[str, Origin] = {}
+    current = Origin()
+    for line in annotated.splitlines():
+        text = line.strip().removeprefix("#").strip()
+        if match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line):
+            current = found.setdefault(canonicalize_name(match[0]), Origin())
+        elif text.startswith("from "):
+            current.index = strip_credentials(text.removeprefix("from "))
+        elif text not in ("", "via"):
+            current.parents.append(text.removeprefix("via "))
+    return found
+
+
+def needed(found: Mapping[str, Origin]) -> set[str]:
+    """The packages that a requirement file asks for, and what these need."""
+    children: dict[str, set[str]] = {}
+    for name, origin in found.items():
+        for parent in origin.parents:
+            children.setdefault("-r" if parent.startswith("-r ") else canonicalize_name(parent), set()).add(name)
+    reached: set[str] = set()
+    waiting = set(children.get("-r", ()))
+    while waiting:
+        reached |= waiting
+        waiting = {child for name in waiting for child in children.get(name, ())} - reached
+    return reached
+
+
+def named_words(text: str) -> set[str]:
+    """All that may be a package's name."""
+    return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
+
+
+def not_found(refusal: str) -> list[str]:
+    """The packages that uv did not find."""
+    missing: Iterable[str] = re.findall(r"there (?:is|are) no versions? of ([A-Za-z0-9._-]+)", refusal)
+    absent = re.findall(r"([A-Za-z0-9._-]+) was not found in the (?:package registry|provided)", refusal)
+    return [canonicalize_name(name) for name in [*missing, *absent]]
+
+
+def refused_index(refusal: str) -> tuple[str, str] | None:
+    """The index that wants another login, without credentials, and its answer; None when uv speaks of none."""
+    match = re.search(r"An index (?:URL )?\((\S+?)\) (?:could not be queried|returned)[^\n]*?(40[13] \w+)", refusal)
+    return (strip_credentials(match[1]), match[2]) if match else None
+
+
+def _filename(entry: Mapping[str, Any]) -> str:
+    named = entry.get("name") or urlsplit(entry.get("url", "")).path or entry.get("path", "")
+    return unquote(str(named).rpartition("/")[2])

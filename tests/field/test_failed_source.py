@@ -1,0 +1,308 @@
+"""The kind: a source that fails is treated as an empty one.
+
+Applies to package indexes (a preset's and the machine's), to pip's configuration files, and to whatever else a lock
+asks: what a source that fails might hold is "not locked", with its name, the reason and a remedy, and is never taken
+from elsewhere. Real uv asks real indexes on the loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.artifacts import lock, store, verify
+from core.artifacts.indexes import uv_environment
+from core.artifacts.lockfile import Kind, Lock
+from core.errors import XaivaError
+from core.site import Site
+from tests.support.artifacts import Recorder, wheel_file
+from tests.support.index import Index, serve
+from tests.support.ports import HeldPort
+
+NAME = "small"
+LOGIN = "__token__:s3cret"
+LOGIN_PAGE = '<html><body><form action="/login"><input name="user"></form><a href="/help">Help</a></body></html>'
+PUBLIC = [
+    ("six", "1.16.0", ""),
+    ("six", "9.9", ""),
+    ("idna", "3.6", ""),
+    ("needs_six", "1.0", "Requires-Dist: six\n"),
+    ("needs_ours", "1.0", "Requires-Dist: ours-tool\n"),
+    ("ours_tool", "99.0", ""),
+]
+PRIVATE = [
+    ("six", "1.16.0", ""),
+    ("ours_tool", "1.0", "Requires-Dist: idna\n"),
+    ("ours_app", "1.0", "Requires-Dist: six\n"),
+]
+
+
+@dataclass
+class World:
+    """A site whose machine has one public index, and a private one beside it, which wants a login."""
+
+    site: Site
+    public: Index
+    private: Index
+
+    def lock(self, layers: list[str], index: dict[str, object] | None, token: str = "s3cret", **more: object) -> Lock:
+        """The lock of a preset with one layer and one index of its own; `more` are further keys of the preset."""
+        indexes = [
+            {"name": "ours", "url": f"{self.private.url}/simple", "token_variable": "OUR_TOKEN", **(index or {})}
+        ]
+        preset = {
+            "base_image": "debian:bookworm-slim",
+            "python_version": "3.11",
+            "layers": [{"name": "common", "requirements": layers}],
+            "inference_service": False,
+            "indexes": indexes if index is not None else [],
+            **more,
+        }
+        (self.site.presets / f"{NAME}.json").write_text(json.dumps(preset))
+        self.progress = Recorder()
+        self.outcome = lock.run(self.with_env(OUR_TOKEN=token), NAME, {}, self.progress)
+        return store.read_lock(self.site, NAME)
+
+    def with_env(self, **env: str) -> Site:
+        return Site(self.site.root, self.site.settings, {**self.site.env, **env})
+
+
+@pytest.fixture
+def world(site: Site, tmp_path: Path) -> Iterator[World]:
+    content = {"public": PUBLIC, "private": PRIVATE}
+    for folder, packages in content.items():
+        for name, version, needs in packages:
+            path = tmp_path / folder / f"{name}-{version}-py3-none-any.whl"
+            wheel_file(path, name, version, f"from_{folder} = 1", needs)
+    with ExitStack() as stack:
+        public = stack.enter_context(serve(tmp_path / "public"))
+        private = stack.enter_context(serve(tmp_path / "private"))
+        private.login = LOGIN
+        env = {
+            "UV_DEFAULT_INDEX": f"{public.url}/simple",
+            "PIP_CONFIG_FILE": os.devnull,
+            "UV_CACHE_DIR": str(tmp_path / "cache"),
+            "UV_HTTP_RETRIES": "0",
+            "DOCKER_HOST": "unix:///nowhere/docker.sock",
+        }
+        yield World(Site(site.root, site.settings, {**site.env, **env}), public, private)
+
+
+def wheels(locked: Lock, world: World) -> dict[str, str]:
+    """Package → version and the index it comes from."""
+    names = {f"{world.public.url}/": "public", f"{world.private.url}/": "ours"}
+    return {
+        file.name: f"{file.version} {next(name for url, name in names.items() if file.url.startswith(url))}"
+        for file in locked.of_kind(Kind.WHEEL)
+    }
+
+
+def unlocked(locked: Lock) -> dict[str, tuple[str, str]]:
+    """What is not locked of the wheels → why and remedy."""
+    return {
+        one.what: (one.why, one.remedy)
+        for one in locked.unlocked
+        if "base image" not in one.what and "Debian" not in one.what
+    }
+
+
+# -- one row a way in which an index fails: what happens to it, and words of the reason and of the remedy
+
+
+def _page(status: int, kind: str = "text/html", text: str = "no") -> dict[str, object]:
+    return {"page": (status, kind, text)}
+
+
+FAILURES: list[tuple[str, dict[str, object], str, str]] = [
+    ("no-token", {"token": ""}, "OUR_TOKEN is not set", "put OUR_TOKEN into .env"),
+    ("blank-token", {"token": " "}, "OUR_TOKEN is not set", "put OUR_TOKEN into .env"),
+    ("old-token", {"token": "old"}, "401 Unauthorized", "check OUR_TOKEN in .env"),
+    ("no-login-asked", {"index": {"token_variable": None}}, "401 Unauthorized", "name its token as token_variable"),
+    ("no-user", {"index": {"username_variable": "OUR_USER"}}, "OUR_USER is not set", "put OUR_USER into .env"),
+    ("forbidden", _page(403), "403 Forbidden", "check OUR_TOKEN in .env"),
+    ("gone", _page(410), "410 Gone", "check its url"),
+    ("too-many", _page(429), "429 Too Many Requests", "wait"),
+    ("error", _page(500), "500 Internal Server Error", "wait until its server works again"),
+    ("overloaded", _page(503), "503 Service Unavailable", "wait until its server works again"),
+    ("login-page", _page(200, text=LOGIN_PAGE), "not a package index", "correct its url"),
+    ("json", _page(200, "application/json", '{"error": "x"}'), "not a package index", "correct its url"),
+    ("broken-json", _page(200, "application/vnd.pypi.simple.v1+json", "{"), "not a package index", "correct its url"),
+    ("text", _page(200, "text/plain", "hello"), "not a package index", "correct its url"),
+    ("down", {"url": "http://127.0.0.1:{port}/simple"}, "onnection refused", "go where it answers"),
+    ("unknown-host", {"url": "http://nowhere.invalid/simple"}, "", "name server"),
+    ("no-tls", {"url": "https://127.0.0.1:{private}/simple"}, "", "https"),
+    ("nothing-there", {"url": "{address}/nothing"}, "404", "check its url, and OUR_TOKEN in .env"),
+]
+BOUND_TOO = ("no-token", "old-token", "overloaded", "login-page", "down", "nothing-there")  # each way uv may say it
+
+
+def rows(*only: str) -> pytest.MarkDecorator:
+    """A test for each way to fail, or for these alone."""
+    chosen = [row for row in FAILURES if not only or row[0] in only]
+    return pytest.mark.parametrize(
+        ("how", "why", "remedy"), [row[1:] for row in chosen], ids=[row[0] for row in chosen]
+    )
+
+
+def fail(world: World, how: dict[str, object], port: int) -> tuple[dict[str, object], str]:
+    """Make the private index fail; the index's changed keys and the token."""
+    world.private.page = how.get("page")  # type: ignore[assignment]
+    index = dict(how.get("index", {}))  # type: ignore[call-overload]
+    if "url" in how:
+        address = world.private.url
+        index["url"] = str(how["url"]).format(port=port, private=address.rpartition(":")[2], address=address)
+    return index, str(how.get("token", "s3cret"))
+
+
+@rows()
+def test_what_a_failed_index_might_hold_is_not_locked(
+    world: World, how: dict[str, object], why: str, remedy: str
+) -> None:
+    with HeldPort() as port:
+        index, token = fail(world, how, port.number)
+        locked = world.lock(["six==1.16.0", "idna"], index, token)
+    assert wheels(locked, world) == {}
+    missing = unlocked(locked)
+    assert set(missing) == {"six==1.16.0 (layer common)", "idna (layer common)"}
+    for said, way_out in missing.values():
+        assert "index ours (" in said
+        assert why in said
+        assert remedy in way_out
+        assert f"xaiva lock {NAME}" in way_out
+    assert world.outcome["state"] == "partial"
+    assert "not locked: six==1.16.0 (layer common)" in world.progress.text()
+    assert "s3cret" not in world.progress.text() + store.lock_text(locked)
+
+
+@rows(*BOUND_TOO)
+def test_of_a_failed_index_with_packages_these_alone_are_not_locked(
+    world: World, how: dict[str, object], why: str, remedy: str
+) -> None:
+    with HeldPort() as port:
+        index, token = fail(world, how, port.number)
+        locked = world.lock(["needs_six", "idna"], {**index, "packages": ["Six", "ours_*"]}, token)
+    assert wheels(locked, world) == {"idna": "3.6 public", "needs-six": "1.0 public"}
+    ((what, (said, way_out)),) = unlocked(locked).items()
+    assert what == "six (a dependency)"
+    assert "index ours (" in said
+    assert why in said
+    assert remedy in way_out
+
+
+def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -> None:
+    world.lock(["six"], None)  # as a lock of before, which knew no such index
+    assert wheels(store.read_lock(world.site, NAME), world) == {"six": "9.9 public"}
+    assert wheels(world.lock(["six"], {}, token=""), world) == {}
+    locked = world.lock(["six"], {})
+    assert wheels(locked, world) == {"six": "1.16.0 ours"}
+    assert [file.index for file in locked.of_kind(Kind.WHEEL)] == [f"{world.private.url}/simple"]
+    assert world.lock(["six"], {}, token="") == locked  # the same wish: what came from the right place stays
+    assert wheels(world.lock(["six", "idna"], {}), world) == {"six": "1.16.0 ours", "idna": "3.6 public"}
+
+
+# -- one row a binding: the layer, the patterns, and what each package's version and index must be
+
+BINDINGS = [
+    ("direct", ["six"], ["six"], {"six": "1.16.0 ours"}),
+    ("transitive", ["needs_six"], ["six"], {"needs-six": "1.0 public", "six": "1.16.0 ours"}),
+    (
+        "pattern",
+        ["needs_ours"],
+        ["ours-*"],
+        {"needs-ours": "1.0 public", "ours-tool": "1.0 ours", "idna": "3.6 public"},
+    ),
+    (
+        "spelling",
+        ["needs_ours"],
+        ["Ours.Tool"],
+        {"needs-ours": "1.0 public", "ours-tool": "1.0 ours", "idna": "3.6 public"},
+    ),
+    ("another", ["six"], ["ours-*"], {"six": "9.9 public"}),
+    ("not-for-this-machine", ["idna", 'six; sys_platform == "win32"'], ["six"], {"idna": "3.6 public"}),
+    ("unbound", ["six", "idna"], [], {"six": "1.16.0 ours", "idna": "3.6 public"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "packages", "expected"), [row[1:] for row in BINDINGS], ids=[row[0] for row in BINDINGS]
+)
+def test_bound_packages_come_from_their_index_alone(
+    world: World, layer: list[str], packages: list[str], expected: dict[str, str]
+) -> None:
+    locked = world.lock(layer, {"packages": packages})
+    assert wheels(locked, world) == expected
+    assert unlocked(locked) == {}
+
+
+def test_a_wheel_built_for_the_preset_counts_before_a_failed_index(world: World) -> None:
+    path = store.folder(world.site, NAME) / store.LOCAL_WHEELS / "six-1.0-py3-none-any.whl"
+    wheel_file(path, "six", "1.0")
+    for packages in (["six"], []):
+        locked = world.lock(["six"], {"packages": packages}, token="")
+        assert [file.url for file in locked.of_kind(Kind.WHEEL)] == ["file:local-wheels/six-1.0-py3-none-any.whl"]
+        assert unlocked(locked) == {}
+
+
+def test_a_package_that_its_index_does_not_have_is_not_taken_from_elsewhere(world: World) -> None:
+    with pytest.raises(XaivaError) as caught:
+        world.lock(["idna"], {"packages": ["idna"]})
+    assert f"idna: from index ours ({world.private.url}/simple) alone" in caught.value.why
+
+
+def test_an_unbound_name_that_several_indexes_have_is_a_finding(world: World) -> None:
+    locked = world.lock(["six", "idna", "ours_app"], {})
+    assert locked.shared == {"six": [f"{world.private.url}/simple", f"{world.public.url}/simple"]}
+    (finding,) = [one for one in verify.lock_findings(world.site, NAME, locked) if one.code == "dependency-confusion"]
+    assert "six" in finding.what
+    assert world.public.url in finding.why
+    assert '"packages"' in finding.remedy
+    assert world.outcome["findings"] == [finding.model_dump(mode="json")]
+    assert "six" in next(line for line in world.progress.lines if line.startswith("warning: "))
+    assert world.lock(["six", "idna", "ours_app"], {"packages": ["six", "ours-*"]}).shared == {}
+
+
+def test_a_strategy_of_the_user_counts_but_a_failed_index_is_no_empty_one(world: World) -> None:
+    world.site = world.with_env(UV_INDEX_STRATEGY="unsafe-best-match")
+    locked = world.lock(["six"], {})
+    assert wheels(locked, world) == {"six": "9.9 public"}
+    assert locked.shared == {"six": [f"{world.public.url}/simple", f"{world.private.url}/simple"]}
+    assert wheels(world.lock(["six", "idna"], {}, token="old"), world) == {}
+
+
+# -- the machine's own indexes
+
+
+def test_an_index_of_the_machine_that_refuses_is_named(world: World) -> None:
+    """pip's `extra-index-url` with an old token: the other index's package of that name is not taken in its place."""
+    refusing = f"http://me:old@{world.private.url.removeprefix('http://')}/simple"
+    world.site = world.with_env(
+        UV_DEFAULT_INDEX="", PIP_INDEX_URL=f"{world.public.url}/simple", PIP_EXTRA_INDEX_URL=refusing
+    )
+    with pytest.raises(XaivaError, match="401") as caught:
+        world.lock(["six"], None)
+    assert f"{world.private.url}/simple" in caught.value.what
+    assert "old@" not in str(caught.value)
+
+
+def test_the_only_index_of_the_machine_refuses(world: World) -> None:
+    world.site = world.with_env(UV_DEFAULT_INDEX=f"{world.private.url}/simple")
+    with pytest.raises(XaivaError, match="401") as caught:
+        world.lock(["six"], None)
+    assert f"{world.private.url}/simple" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "content", [b"[global\nindex-url = x", b"index-url = x", b"\xff\xfe", b"[global]\na = 1\na = 2"]
+)
+def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "pip.conf"
+    path.write_bytes(content)
+    with pytest.raises(XaivaError, match="pip's index settings") as caught:
+        uv_environment({"PIP_CONFIG_FILE": str(path), "HOME": str(tmp_path)}, [])
+    assert str(path) in caught.value.what
