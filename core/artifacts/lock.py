@@ -21,7 +21,7 @@ from core.artifacts.resolved import check_locked
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.uv_refusals import Contradiction
-from core.artifacts.wheels import LockedWheels, lock_wheels
+from core.artifacts.wheels import ORIGINS, LockedWheels, lock_wheels, origins_digest, places_of
 from core.engine import EngineError, connect_patiently
 from core.errors import XaivaError
 from core.files import sha256_bytes, sha256_file, write_atomic
@@ -185,7 +185,12 @@ class _Locking:
 
     def _layers(self, wheels: LockedWheels) -> list[LockedLayer]:
         layers = [
-            LockedLayer(name=name, requirements=f"layers/{name}/requirements.txt", wheels=sorted(paths))
+            LockedLayer(
+                name=name,
+                requirements=f"layers/{name}/requirements.txt",
+                wheels=sorted(paths),
+                asked=wheels.asked.get(name, []),
+            )
             for name, paths in wheels.layers
         ]
         if not self.preset.inference_service:
@@ -291,15 +296,16 @@ class _Locking:
     def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
         built = [[path.name, sha256_file(path)] for path in sorted(local.glob("*.whl"))]
-        addresses = [[index.name, index.url, index.packages] for index in expanded.indexes]
+        places = places_of(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
-        asked = [expanded.layers, choices, expanded.pins, addresses, self.preset.python_version, platform, built]
+        asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]
         digest = _digest(asked)
+        self.inputs[ORIGINS] = origins_digest(places, self.preset.python_version, platform)
         if self.kept is not None and self.kept.inputs.get("wheels") == digest:
             self.inputs["wheels"] = digest
             return _kept_wheels(self.kept)
         wheels = self._resolved(expanded, choices, platform)
-        if not wheels.unlocked:
+        if not wheels.unlocked and not wheels.index_failed:
             self.inputs["wheels"] = digest
         return wheels
 
@@ -312,7 +318,7 @@ class _Locking:
                 self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
                 continue
             lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
-            if wheels.failed and lost:
+            if wheels.index_failed and lost:
                 return wheels  # what an index that fails would give is not known: no other choice says more
             if len(engines(file.name for file in wheels.files)) == 1 and not lost:
                 return wheels
@@ -352,6 +358,7 @@ def _kept_wheels(lock: Lock) -> LockedWheels:
     for layer in lock.layers:
         paths = [path for path in layer.wheels if not by_path[path].url.startswith("wheel:")]
         kept.layers.append((layer.name, paths))
+        kept.asked[layer.name] = layer.asked
         kept.files += [by_path[path] for path in paths]
     return kept
 

@@ -51,11 +51,15 @@ class LockedFile(Locked):
 
 
 class LockedLayer(Locked):
-    """One build layer: its requirement file and wheels (paths of `Lock.files`), in build order."""
+    """One build layer: its requirement file and wheels (paths of `Lock.files`), in build order.
+
+    `asked` are the requirements as the preset has them.
+    """
 
     name: str
     requirements: str
     wheels: list[str]
+    asked: list[str] = []
 
 
 class LockedImage(Locked):

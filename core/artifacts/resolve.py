@@ -39,12 +39,13 @@ NO_WHEEL = "the index has no wheel of it for this Python and platform, only sour
 class Resolution:
     """Wheels by layer, in build order, and what had to be left out.
 
-    `failed` has the indexes that could not be used; `shared` the packages that no index is bound to and several have.
+    `lost` has what a failed index might hold, by package, and is not in `unlocked`; `shared` the packages that
+    several indexes have and that are bound to none.
     """
 
     layers: list[tuple[str, list[Wheel]]] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
-    failed: set[str] = field(default_factory=set)
+    lost: dict[str, Unlocked] = field(default_factory=dict)
     shared: dict[str, list[str]] = field(default_factory=dict)
 
     def wheels(self) -> list[Wheel]:
@@ -139,6 +140,7 @@ class _Resolver:
         self.asked = asked_packages(lines, wanted.python_version, wanted.platform)
         self.local = local_packages(wanted.find_links)
         self.unlocked: list[Unlocked] = []
+        self.lost: dict[str, Unlocked] = {}
         self.origins: dict[str, Origin] = {}
         for index in wanted.indexes:
             if failure := missing_login(index, env):
@@ -149,7 +151,7 @@ class _Resolver:
         self._ask_each_index()
         packages = self.packages()
         result = self._split(packages)
-        result.failed = set(self.failures)
+        result.lost = self.lost
         usable = [index for index in self.wanted.unbound if index.name not in self.failures]
         if self.pages:
             result.shared = shared_packages(packages.values(), usable, self.uv.bound, self.env, self.pages)
@@ -203,7 +205,8 @@ class _Resolver:
     def _exclude_for(self, name: str, failed: Sequence[Index]) -> None:
         whys = [f"{described(index)} cannot be used: {self.failures[index.name].why}" for index in failed]
         remedies = dict.fromkeys(self.failures[index.name].remedy for index in failed)
-        self._exclude(name, "; ".join(whys), f"{'; '.join(remedies)}; then lock again: xaiva lock {self.wanted.preset}")
+        remedy = f"{'; '.join(remedies)}; then lock again: xaiva lock {self.wanted.preset}"
+        self.lost[name] = self._left_out(name, "; ".join(whys), remedy)
 
     def _ask_each_index(self) -> None:
         """Ask each index alone for one package: with several, uv does not say of all which one failed, and with some
@@ -276,7 +279,7 @@ class _Resolver:
         self.uv.sdists |= found
         unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
         for name in sorted(set(map(canonicalize_name, unbuilt)) & self.uv.sdists - self.uv.excluded):
-            self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
+            self.unlocked.append(self._left_out(name, NO_WHEEL, self._wheel_remedy(name)))
             found.add(name)
         return bool(found)
 
@@ -289,11 +292,12 @@ class _Resolver:
                 return True
         return any(self._no_index(index) for index in homes.values() if index.name != LOCAL)
 
-    def _exclude(self, name: str, why: str, remedy: str) -> None:
+    def _left_out(self, name: str, why: str, remedy: str) -> Unlocked:
+        """What is left out from now on, in words."""
         self.uv.excluded.add(name)
         rows = [(line, layer) for layer, lines in self.wanted.layers for line in lines if name_of(line) == name]
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
-        self.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
+        return Unlocked(what=what, why=why, remedy=remedy)
 
     def _wheel_remedy(self, package: str) -> str:
         return (
@@ -311,7 +315,7 @@ class _Resolver:
         for name in sorted(needed(self.origins) & tables.keys()):
             wheel = wheel_of(tables[name], ranks)
             if wheel is None:
-                self._exclude(name, NO_WHEEL, self._wheel_remedy(name))
+                self.unlocked.append(self._left_out(name, NO_WHEEL, self._wheel_remedy(name)))
             else:
                 found[name] = wheel if wheel.url.startswith("file:") else replace(wheel, index=self.origins[name].index)
         return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from core.artifacts.index_pages import IndexPages
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
@@ -13,23 +17,29 @@ from core.artifacts.network import Network
 from core.artifacts.remote import fetch_unknown, local_path, measured, with_sizes
 from core.artifacts.resolve import Resolution, resolve
 from core.artifacts.store import LOCAL_WHEELS, folder
-from core.artifacts.uv_compile import Wanted
+from core.artifacts.uv_compile import Wanted, name_of
 from core.artifacts.uv_output import Wheel
-from core.files import sha256_file
+from core.files import sha256_bytes, sha256_file
 from core.presets.layers import Expanded
 from core.presets.model import Index
 from core.progress import Progress
 from core.site import Site
 
+ORIGINS = "origins"  # the part of a lock's inputs that has the hash of where wheels may come from
+
 
 @dataclass
 class LockedWheels:
-    """`layers` as (name, paths of wheels) in build order; `failed` and `shared` as in a resolution."""
+    """`layers` as (name, paths of wheels) in build order, `asked` their requirements.
+
+    `index_failed`: an index could not be asked for some of them.
+    """
 
     layers: list[tuple[str, list[str]]] = field(default_factory=list)
     files: list[LockedFile] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
-    failed: set[str] = field(default_factory=set)
+    asked: dict[str, list[str]] = field(default_factory=dict)
+    index_failed: bool = False
     shared: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -58,7 +68,67 @@ def lock_wheels(
     versions = {name: file.version for name, file in before.items() if not file.url.startswith("wheel:")}
     resolution = resolve(wanted, site.env, versions, progress, IndexPages(network, expanded.indexes))
     known = {file.sha256: file.size for file in before.values()}
-    return _complete(resolution, artifacts, expanded.indexes, known, network, progress, site)
+    result = _complete(resolution, artifacts, expanded.indexes, known, network, progress, site)
+    result.asked = {name: list(lines) for name, lines in wanted.layers}
+    result.index_failed = bool(resolution.lost)
+    if (
+        resolution.lost
+        and kept is not None
+        and kept.inputs.get(ORIGINS) == origins_digest(places_of(wanted.indexes, site.env), python_version, platform)
+    ):
+        _keep(result, resolution.lost, kept, wanted, progress)
+    result.unlocked += resolution.lost.values()
+    return result
+
+
+def places_of(indexes: Sequence[Index], env: Mapping[str, str]) -> list[object]:
+    """What decides, beside the machine's own settings, which index a package comes from."""
+    bound = [[index.name, index.url, index.packages] for index in indexes]
+    return [*bound, env.get("UV_INDEX_STRATEGY", "")] if bound else []
+
+
+def origins_digest(places: Sequence[object], python_version: str, platform: str) -> str:
+    """A hash of where wheels may come from: while it stays the same, the locked ones are from the right place."""
+    return sha256_bytes(json.dumps([places, python_version, platform]).encode())
+
+
+def _keep(result: LockedWheels, lost: dict[str, Unlocked], kept: Lock, wanted: Wanted, progress: Progress) -> None:
+    """While an index fails, what came from the right place for the same wish stays, with what it needs."""
+    asked = {layer.name: layer.asked for layer in kept.layers}
+    before, now = _wishes(asked.items()), _wishes(wanted.layers)
+    pins = [Requirement(pin) for pin in wanted.pins]
+    there = {file.name for file in result.files}
+    by_path, names = kept.by_path(), []
+    for at, (name, paths) in enumerate(result.layers):
+        files = [by_path[path] for layer in kept.layers if layer.name == name for path in layer.wheels]
+        fits = [
+            file
+            for file in files
+            if file.name not in there
+            and file.index
+            and before.get(file.name) == now.get(file.name)
+            and all(pin.specifier.contains(file.version, prereleases=True) for pin in pins if _is(pin, file.name))
+        ]
+        result.layers[at] = (name, [*paths, *(file.path for file in fits)])
+        result.files += fits
+        names += [file.name for file in fits]
+    for name in set(lost) & set(names):
+        del lost[name]
+    if names:
+        progress.log(f"kept from the earlier lock, as their index cannot be asked: {', '.join(sorted(names))}")
+
+
+def _wishes(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:
+    """Package → the lines that ask for it."""
+    wishes: dict[str, set[str]] = {}
+    for _, lines in layers:
+        for line in lines:
+            wishes.setdefault(name_of(line), set()).add(line)
+    return wishes
+
+
+def _is(pin: Requirement, package: str) -> bool:
+    return canonicalize_name(pin.name) == package
 
 
 def _complete(
@@ -70,7 +140,7 @@ def _complete(
     progress: Progress,
     site: Site,
 ) -> LockedWheels:
-    result = LockedWheels(unlocked=list(resolution.unlocked), failed=resolution.failed, shared=resolution.shared)
+    result = LockedWheels(unlocked=list(resolution.unlocked), shared=resolution.shared)
     drafts: list[LockedFile] = []
     for layer, wheels in resolution.layers:
         files = [_draft(layer, wheel, artifacts, indexes, known_sizes) for wheel in wheels]

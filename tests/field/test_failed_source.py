@@ -206,6 +206,37 @@ def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -
     assert wheels(world.lock(["six", "idna"], {}), world) == {"six": "1.16.0 ours", "idna": "3.6 public"}
 
 
+# -- one row what is asked first, with the index, and then, without it: what then is locked and what is not
+
+KEPT = [
+    ("one-more", ["six"], ["six", "idna"], [], {"six": "1.16.0 ours"}, {"idna (layer common)"}),
+    ("one-more-bound", ["six"], ["six", "idna"], ["six"], {"six": "1.16.0 ours", "idna": "3.6 public"}, set()),
+    ("another-wish", ["six", "idna"], ["six>=1", "idna"], [], {"idna": "3.6 public"}, {"six>=1 (layer common)"}),
+    ("one-less", ["six", "idna"], ["idna"], [], {"idna": "3.6 public"}, set()),
+    (
+        "with-needs",
+        ["ours_app"],
+        ["ours_app", "idna"],
+        ["*"],
+        {"ours-app": "1.0 ours", "six": "1.16.0 ours"},
+        {"idna (layer common)"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "packages", "expected", "missing"), [row[1:] for row in KEPT], ids=[row[0] for row in KEPT]
+)
+def test_what_came_from_the_right_place_for_the_same_wish_stays(
+    world: World, first: list[str], then: list[str], packages: list[str], expected: dict[str, str], missing: set[str]
+) -> None:
+    world.lock(first, {"packages": packages})
+    locked = world.lock(then, {"packages": packages}, token="")
+    assert wheels(locked, world) == expected
+    assert set(unlocked(locked)) == missing
+    assert "wheels" not in locked.inputs  # the next lock asks again
+
+
 # -- one row a binding: the layer, the patterns, and what each package's version and index must be
 
 BINDINGS = [
@@ -269,10 +300,12 @@ def test_an_unbound_name_that_several_indexes_have_is_a_finding(world: World) ->
 
 def test_a_strategy_of_the_user_counts_but_a_failed_index_is_no_empty_one(world: World) -> None:
     world.site = world.with_env(UV_INDEX_STRATEGY="unsafe-best-match")
+    assert wheels(world.lock(["six"], {}, token="old"), world) == {}
     locked = world.lock(["six"], {})
     assert wheels(locked, world) == {"six": "9.9 public"}
     assert locked.shared == {"six": [f"{world.public.url}/simple", f"{world.private.url}/simple"]}
-    assert wheels(world.lock(["six", "idna"], {}, token="old"), world) == {}
+    world.site = world.with_env(UV_INDEX_STRATEGY="first-index")
+    assert wheels(world.lock(["six"], {}), world) == {"six": "1.16.0 ours"}
 
 
 # -- the machine's own indexes
