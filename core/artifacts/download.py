@@ -15,6 +15,7 @@ import urllib3
 from core.artifacts.answers import LONGEST_WAIT, remedy_for, retry_after, total_size, why_silent
 from core.artifacts.network import Network
 from core.artifacts.partial import Partial, Piece, whole
+from core.content import HEAD, WrongContent, recognise
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
 from core.redaction import address
@@ -224,7 +225,7 @@ class Downloader:
 
     def _judge(self, task: _Task, response: urllib3.BaseHTTPResponse, asked_range: bool) -> None:
         """Look at the answer's head. If it brings more than was asked for, the task is about all of that."""
-        partial, piece, status = task.partial, task.piece, response.status
+        partial, piece, status, url = task.partial, task.piece, response.status, task.partial.urls[0]
         if task.generation != partial.generation:
             raise _Superseded()
         if status in TRY_AGAIN:
@@ -237,6 +238,9 @@ class Downloader:
         etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
         total = total_size(response)
         if total is not None and total != partial.file.size:
+            found = recognise(response.read(HEAD, decode_content=False), total, partial.file.path)
+            if found is not None and piece.start + piece.done == 0:
+                raise _Refused(f"{found.words}: {total} bytes instead of {partial.file.size}", found.remedy(url))
             raise _Refused(
                 f"it now has {total} bytes there instead of {partial.file.size}",
                 "the file was replaced at its origin; lock again, or set a mirror that has the old one",
@@ -290,6 +294,8 @@ class Downloader:
             with self._counting:
                 self.received += len(data)
         if not piece.complete:
+            if response.status == 200 and (found := task.partial.stand_in(piece.done)):
+                raise _Refused(found.words, found.remedy(task.partial.urls[0]))
             raise _Passing("the connection ended early")
         return True
 
@@ -309,6 +315,10 @@ class Downloader:
         except OSError as error:
             self._abort(error.with_traceback(None))
             return
+        except WrongContent as error:  # as it is locked: no other address has anything else
+            partial.discard()
+            self._give_up(partial, error)
+            return
         with self._ready:
             self._finishing.discard(partial)
             if good:
@@ -321,7 +331,12 @@ class Downloader:
     def _wrong_bytes(self, task: _Task) -> None:
         """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
         partial = task.partial
+        found = partial.stand_in(partial.file.size)
         if not partial.restart(task.generation):
+            return
+        if found is not None:
+            why = f"{found.words}; its SHA-256 is not the locked one"
+            self._next_address(partial, task.generation + 1, why, found.remedy(partial.urls[0]))
             return
         partial.restarts += 1
         why = f"its bytes are not the locked ones (SHA-256 differs) at {partial.host}"
@@ -345,8 +360,12 @@ class Downloader:
                 self._progress.log(f"{partial.file.path}: {why} at {address(tried)}; asking {address(partial.urls[0])}")
                 self._enqueue(partial)
                 return
+            self._give_up(partial, XaivaError(f"{partial.file.path} from {address(tried)}", why, remedy))
+
+    def _give_up(self, partial: Partial, failure: XaivaError) -> None:
+        with self._ready:
             self._left.discard(partial)
-            self.failures.append(XaivaError(f"{partial.file.path} from {address(tried)}", why, remedy))
+            self.failures.append(failure)
             self._ready.notify_all()
 
     def _again(self, task: _Task, why: str, wait: float, gained: int) -> None:

@@ -13,6 +13,7 @@ from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.remote import local_path
 from core.artifacts.sources import resolve_path
 from core.artifacts.store import LOCAL_WHEELS, folder
+from core.content import check
 from core.engine import connect_patiently
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
@@ -68,6 +69,7 @@ def _one(site: Site, preset: str, file: LockedFile, progress: Progress) -> None:
             _from_path(site, preset, file, draft, progress)
         if sha256_file(draft) != file.sha256:
             raise _other_bytes(preset, file)
+        check(draft, file.path)
         put_in_place(draft, target)
     finally:
         draft.unlink(missing_ok=True)

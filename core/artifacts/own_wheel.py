@@ -27,6 +27,7 @@ DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
 TOP = "core"
 ROOMS = (
+    "content",
     "inference",
     "redaction",
     "telemetry",

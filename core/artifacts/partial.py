@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import LockedFile
+from core.content import HEAD, StandIn, check, recognise
 from core.files import CHUNK
 
 PIECE = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
@@ -130,12 +131,16 @@ class Partial:
                 self._hash_lock.release()
 
     def finish(self) -> bool:
-        """Check the whole and put it in its place, durably. False: the bytes are not the locked ones."""
+        """Check the whole and put it in its place, durably. False: the bytes are not the locked ones.
+
+        Raises WrongContent when they are, and yet something else than the file's name promises.
+        """
         with self._hash_lock:
             file = self._open()
             self._hash_until(file, self.file.size)
             if self._digest.hexdigest() != self.file.sha256:
                 return False
+            check(self._part, self.file.path, self.file.url)
             os.ftruncate(file.number, self.file.size)
             os.fchmod(file.number, 0o644)
             os.fsync(file.number)
@@ -144,6 +149,17 @@ class Partial:
         self._journal.unlink(missing_ok=True)
         self.close()
         return True
+
+    def stand_in(self, size: int) -> StandIn | None:
+        """What the server seems to have sent in the place of the file: `size` bytes, from the beginning."""
+        with self.lock:
+            head = os.pread(self._open().number, min(HEAD, size), 0)
+        return recognise(head, size, self.file.path) if head else None
+
+    def discard(self) -> None:
+        """Drop all that came: it will never be the file."""
+        self._part.unlink(missing_ok=True)
+        self._journal.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Keep what there is for the next time."""

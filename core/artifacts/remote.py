@@ -14,6 +14,7 @@ import urllib3
 from core.artifacts.answers import total_size, why_silent
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
+from core.content import HEAD, check, recognise, wrong_content
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place
 from core.progress import Progress, stop_if_cancelled
@@ -94,7 +95,8 @@ def fetch_unknown(
 ) -> tuple[Path, str, int]:
     """Download `file` once to learn its SHA-256; it is put at `target_of(sha256)`.
 
-    Returns path, SHA-256 and size. Raises Unreachable, Cancelled, and XaivaError when `file` names another SHA-256.
+    Returns path, SHA-256 and size. Raises Unreachable, Cancelled, WrongContent when it is something else than its name
+    promises, and XaivaError when `file` names another SHA-256.
     """
     digest = hashlib.sha256()
     folder = target_of("0" * 64).parent
@@ -110,11 +112,34 @@ def fetch_unknown(
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
+        check(temporary, file.path if Path(file.path).suffix else urlsplit(file.url).path, file.url)
         target = target_of(digest.hexdigest())
         put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return target, digest.hexdigest(), size
+
+
+def look_at(file: LockedFile, network: Network) -> None:
+    """Look at the beginning of the file at its URL. Raises WrongContent when something else stands in its place.
+
+    A server that does not answer says nothing of the file here.
+    """
+    headers = {**network.credentials(file, file.url), "Range": f"bytes=0-{HEAD - 1}"}
+    try:
+        response = network.request("GET", file.url, headers)
+    except (urllib3.exceptions.HTTPError, OSError):
+        return
+    try:
+        head = response.read(HEAD, decode_content=False) if response.status in (200, 206) else b""
+        size = total_size(response) or file.size
+    except (urllib3.exceptions.HTTPError, OSError):
+        return
+    finally:
+        network.done(response, False)
+    found = recognise(head, size, file.path) if head or size == 0 else None
+    if found is not None:
+        raise wrong_content(file.path, found, file.url)
 
 
 def _download(

@@ -15,7 +15,8 @@ from core.artifacts.child import run_child
 from core.artifacts.indexes import uv_environment
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.remote import Unreachable, fetch_unknown, measured
+from core.artifacts.remote import Unreachable, fetch_unknown, look_at, measured
+from core.content import WrongContent, check
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
 from core.presets.model import MEDIA_SOURCE as MEDIA
@@ -73,6 +74,8 @@ def lock_sources(desk: Desk, preset: Preset, standalone_python: bool) -> Provide
             provided.unlocked.append(
                 Unlocked(what=f"source {source.name}", why=f"{error.what}: {error.why}", remedy=remedy)
             )
+        except WrongContent as error:
+            provided.unlocked.append(_not_the_file(f"source {source.name}", error))
     return provided
 
 
@@ -87,7 +90,13 @@ def lock_models(desk: Desk, preset: Preset) -> Provided:
             provided.unlocked.append(
                 Unlocked(what=f"model {model.name}", why=f"{error.what}: {error.why}", remedy=remedy)
             )
+        except WrongContent as error:
+            provided.unlocked.append(_not_the_file(f"model {model.name}", error))
     return provided
+
+
+def _not_the_file(what: str, error: WrongContent) -> Unlocked:
+    return Unlocked(what=what, why=f"{error.what}: {error.why}", remedy=f"{error.remedy}; then lock again")
 
 
 def _implied(desk: Desk, preset: Preset, standalone_python: bool, provided: Provided) -> list[Source]:
@@ -149,7 +158,7 @@ def _by_url(desk: Desk, source: Source) -> LockedFile:
         Kind.SOURCE, source.name, lambda file: file.url == source.url and source.sha256 in (None, file.sha256)
     )
     if before is not None:
-        return before
+        return _still_the_file(desk, before)
     filename = unquote(urlsplit(source.url).path.rpartition("/")[2])
     suffix = _suffix(filename, source.url)
     draft = LockedFile(
@@ -164,6 +173,7 @@ def _by_url(desk: Desk, source: Source) -> LockedFile:
     )
     if source.sha256:
         placed = draft.model_copy(update={"path": _path(source.name, source.sha256, suffix)})
+        look_at(placed, desk.network)
         return measured(placed, desk.folder, desk.network, desk.progress)
     desk.progress.log(f"source {source.name}: downloading it once to learn its SHA-256")
     path, sha256, size = fetch_unknown(
@@ -198,6 +208,7 @@ def _by_path(desk: Desk, source: Source, branch: str) -> LockedFile:
     try:
         if path.is_file():
             suffix = _suffix(path.name, str(path))
+            check(path, path.name)
             shutil.copyfile(path, draft)
         else:
             trees.snapshot(path, draft, source.name, desk.progress, branch)
@@ -247,7 +258,7 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
     origin = model.url or f"file:{model.file}"
     before = desk.before(Kind.MODEL, model.name, lambda file: file.url == origin and file.sha256 == model.sha256)
     if before is not None:
-        return before
+        return _still_the_file(desk, before)
     suffix = Path(urlsplit(model.url).path if model.url else model.file).suffix
     draft = LockedFile(
         path=f"models/{model.name}{suffix if not model.name.endswith(suffix) else ''}",
@@ -259,10 +270,14 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
         token_variable=model.token_variable,
     )
     if model.url:
+        look_at(draft, desk.network)
         return measured(draft, desk.folder, desk.network, desk.progress)
     path = resolve_path(desk.site, model.file)
+    if path.is_symlink():
+        check(path, draft.path)  # it may lead to what git-annex has not brought
     if not path.is_file():
         raise InputError(f"Model {model.name}: {path}", "there is no such file", "correct `file` in the preset")
+    check(path, draft.path)
     if sha256_file(path) != model.sha256:
         raise InputError(
             f"Model {model.name}: {path}", "its SHA-256 is not the one in the preset", "correct one of the two"
@@ -273,6 +288,14 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
     shutil.copyfile(path, temporary)
     put_in_place(temporary, target)
     return draft.model_copy(update={"size": path.stat().st_size})
+
+
+def _still_the_file(desk: Desk, before: LockedFile) -> LockedFile:
+    """A file that stays locked, if what lies there is what its name promises. Raises WrongContent."""
+    path = before.under(desk.folder)
+    if path.is_file():
+        check(path, before.path, before.url)
+    return before
 
 
 def _path(name: str, sha256: str, suffix: str) -> str:

@@ -21,7 +21,7 @@ from core.artifacts.seen import Seen, remember_links
 from core.artifacts.stages import stage
 from core.artifacts.store import PARTIAL, folder
 from core.artifacts.survey import MANAGED
-from core.artifacts.verify import lock_findings
+from core.artifacts.verify import lock_findings, wrong_contents
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX, fsync_folder, put_in_place, sha256_file, write_atomic
 from core.progress import Progress, Stage, StageState
@@ -85,7 +85,8 @@ class _Syncing:
     def bring(self) -> None:
         """All of it. Raises XaivaError, OSError when the disk is full, Cancelled."""
         self._mend_folder()
-        failures = self._fetch(self.work.fetch)
+        failures = wrong_contents(self.folder, self.work.survey.good)
+        failures += self._fetch(self.work.fetch)
         failures += self._fetch(self._link())
         if self.work.make:
             with stage(self.progress, "make", "files made here"):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from core.artifacts.child import run_child
 from core.artifacts.indexes import PROXY_VARIABLES, ca_file
+from core.content import POINTER_LIMIT, StandIn, WrongContent, recognise_pointer
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress, stop_if_cancelled
@@ -141,6 +142,7 @@ def _all_files(tree: Path, left_out: Set[str] = LEFT_OUT) -> list[str]:
 
 
 def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:
+    _refuse_pointers(tree, names, prefix)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
         for name in names:
@@ -160,3 +162,18 @@ def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progres
                 raise InputError(f"Source tree {tree}", what, "git submodule update --init --recursive, or remove it")
             else:
                 progress.log(f"left out {path}: it is neither a file nor a link")
+
+
+def _refuse_pointers(tree: Path, names: list[str], source: str) -> None:
+    """Raise WrongContent when files of the tree were checked out as pointers: what is built of it would lack them."""
+    found: list[tuple[str, StandIn]] = []
+    for path in (tree / name for name in names):
+        if path.is_file() and not path.is_symlink() and 0 < path.stat().st_size <= POINTER_LIMIT:
+            pointer = recognise_pointer(path.read_bytes())
+            found += [(path.relative_to(tree).as_posix(), pointer)] if pointer else []
+    if found:
+        (first, pointer), count = found[0], len(found)
+        others = f" (and {count - 1} more such files)" if count > 1 else ""
+        why = f"{first}: {pointer.words}{others}"
+        remedy = f"run `{pointer.pulled_by}` in its checkout, and give the source as the path of that"
+        raise WrongContent(f"Files of {source}", why, remedy)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from core.artifacts.dependency_confusion import shared_findings
-from core.artifacts.lockfile import Lock
+from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.seen import Seen
 from core.artifacts.store import folder, read_lock
 from core.artifacts.survey import Survey, survey
+from core.content import WrongContent, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.store import load_named, preset_sha256
@@ -22,6 +23,7 @@ from core.site import Site
 
 REPORT_SECONDS = 0.2
 NAMED_IN_ERROR = 5
+_HEAD = 4 << 10  # bytes: pointers and error answers are short, a page says at its beginning that it is one
 
 
 def run(
@@ -63,7 +65,29 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
     result = survey(folder(site, preset), lock, seen, progress.cancelled, counter.add, every_byte=True)
     counter.end()
     seen.save({file.path for file in lock.files})
-    return [*_file_findings(preset, result), *lock_findings(site, preset, lock)]
+    wrong = [
+        Finding(level=Level.ERROR, code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
+        for e in wrong_contents(folder(site, preset), result.good)
+    ]
+    return [*_file_findings(preset, result), *wrong, *lock_findings(site, preset, lock)]
+
+
+def wrong_contents(folder: Path, files: Iterable[LockedFile]) -> list[XaivaError]:
+    """Files that are as locked, and hold something else than the file: its pointer, a page, an error answer.
+
+    Their first bytes tell; whether a file opens as what its suffix claims was looked at when it came.
+    """
+    found: list[XaivaError] = []
+    for file in files:
+        try:
+            with open(file.under(folder), "rb") as content:
+                stand_in = recognise(content.read(_HEAD), file.size, file.path)
+        except OSError:
+            continue  # what cannot be read is a finding of its own
+        if stand_in is not None:
+            remedy = f"{stand_in.remedy(file.url)}; then lock again"
+            found.append(WrongContent(file.path, stand_in.words, remedy))
+    return found
 
 
 def _file_findings(preset: str, result: Survey) -> list[Finding]:

@@ -19,6 +19,7 @@ from core.artifacts.resolve import Resolution, resolve
 from core.artifacts.store import LOCAL_WHEELS, folder
 from core.artifacts.uv_compile import Wanted, name_of
 from core.artifacts.uv_output import Wheel
+from core.content import check
 from core.files import sha256_bytes, sha256_file
 from core.presets.layers import Expanded
 from core.presets.model import Index
@@ -55,6 +56,8 @@ def lock_wheels(
 ) -> LockedWheels:
     """Resolve all layers together; versions of `kept` stay where they still fit. Raises XaivaError, Cancelled."""
     artifacts = folder(site, preset)
+    for path in sorted((artifacts / LOCAL_WHEELS).glob("*.whl")):
+        check(path, f"{LOCAL_WHEELS}/{path.name}")  # uv would say less of it
     wanted = Wanted(
         preset=preset,
         layers=expanded.layers,

@@ -62,7 +62,7 @@ def list_command(session: Session, preset: str | None, as_json: bool) -> None:
     output.print_table(
         ("ID", "PRESET", "TARGET", "OUTCOME", "STARTED", "TOOK"),
         (
-            (b.id, b.preset, b.target, output.plain(b.outcome), output.moment(b.started), output.seconds(b.seconds))
+            (b.id, b.preset or "?", b.target, b.outcome.word, output.moment(b.started), output.seconds(b.seconds))
             for b in builds
         ),
     )

@@ -208,7 +208,7 @@ def watch(session: Session, as_json: bool) -> None:
 
 
 def _said(camera: CameraStatus, what: str, as_json: bool) -> None:
-    state = f"{camera.state.value} ({camera.reason})" if camera.reason else camera.state.value
+    state = f"{camera.state.word} ({camera.reason})" if camera.reason else camera.state.word
     say(camera.id, f"{what}; it is {state}", as_json, camera=camera)
 
 
@@ -217,8 +217,8 @@ def _table(cameras: list[CameraStatus]) -> None:
         ("ID", "STATE", "FPS", "SCORED", "AGE", "LATENCY", "P99", "SCORE", "AT", "DROPPED", "MODEL", "WHY"),
         (
             (
-                camera.id,
-                camera.state.value,
+                camera.id or "?",
+                camera.state.word,
                 f"{camera.fps:.1f}",
                 f"{camera.processed_fps:.1f}",
                 number(camera.last_frame_age, "s"),
@@ -237,8 +237,10 @@ def _table(cameras: list[CameraStatus]) -> None:
 
 def _why(camera: CameraStatus) -> str:
     """Everything that is not as it should be."""
-    words = [camera.reason, camera.error, *(f"{alert.kind.value}: {alert.reason}" for alert in camera.alerts)]
+    words = [camera.reason, camera.error, *(f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts)]
     if camera.learning is not None:
         share = camera.learning.done / camera.learning.wanted if camera.learning.wanted else 0
         words.append(camera.learning.error or f"learning, {share:.0%}")
+    if camera.unreadable:
+        words.append(f"the service's answer cannot be read: {camera.unreadable}")
     return "; ".join(word for word in words if word)

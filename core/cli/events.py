@@ -78,12 +78,14 @@ def list_command(
 
 def _row(event: Event) -> tuple[object, ...]:
     words = event.analysis.description or ", ".join(fact.label for fact in event.facts)
+    if event.unreadable:
+        words = f"the service's answer cannot be read: {event.unreadable}"
     return (
-        event.id,
+        event.id or "?",
         zoned(event.started),
         event.camera,
         event.type,
-        event.priority.value,
+        event.priority.word,
         number(event.score),
         "yes" if event.acknowledged else "no",
         " ".join(words.split()),
@@ -102,17 +104,19 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         return
     ended = f" to {zoned(event.ended)}" if event.ended else ", it goes on"
     analysis = event.analysis.description or event.analysis.why
+    clip = event.clip
     said = (
         ("camera", f"{event.camera} {event.camera_name if event.camera_name != event.camera else ''}".strip()),
-        ("what", f"{event.type}, priority {event.priority.value}"),
+        ("what", f"{event.type}, priority {event.priority.word}"),
         ("when", f"{zoned(event.started)}{ended}"),
         ("score", f"{event.score:.2f} at a threshold of {event.threshold:.2f} ({event.detector})"),
         ("zone", event.zone),
-        ("analysis", f"{event.analysis.state.value}{f': {analysis}' if analysis else ''}"),
-        ("clip", f"{event.clip.state} {f'{event.clip.seconds:.0f} s' if event.clip.seconds else event.clip.why}"),
+        ("analysis", f"{event.analysis.state.word}{f': {analysis}' if analysis else ''}"),
+        ("clip", f"{clip.state or 'unknown'} {f'{clip.seconds:.0f} s' if clip.seconds else clip.why}"),
         ("protected", "yes" if event.protected else ""),
         ("acknowledged", f"{zoned(event.acknowledged)} by {event.acknowledged_by}" if event.acknowledged else "no"),
         ("note", event.note),
+        ("unreadable", event.unreadable),
     )
     for name, value in said:
         if value:

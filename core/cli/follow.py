@@ -134,7 +134,7 @@ def _print_lines(update: Update, printed: dict[str, str]) -> None:
     for stage in update.stages:
         if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
             detail = f" ({stage.detail})" if stage.detail else ""
-            click.echo(f"[{stage.state.value}] {stage.title}{detail}")
+            click.echo(f"[{stage.state.word}] {stage.title}{detail}")
         printed[stage.id] = stage.state.value
 
 

@@ -20,7 +20,7 @@ def login_command(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json({"user": tokens.user, "role": tokens.role})
     else:
-        click.echo(f"logged in as {tokens.user} ({tokens.role.value})")
+        click.echo(f"logged in as {tokens.user} ({tokens.role.word})")
 
 
 @click.command("logout")

@@ -28,7 +28,7 @@ def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> 
     output.print_table(
         ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY"),
         (
-            (o.id, o.state.value, o.title(), output.moment(o.started or o.created), output.seconds(o.seconds), o.by)
+            (o.id, o.state.word, o.title(), output.moment(o.started or o.created), output.seconds(o.seconds), o.by)
             for o in operations
         ),
     )
@@ -50,7 +50,7 @@ def show(session: Session, identifier: int, as_json: bool) -> None:
         click.echo(f"  {operation.failure.error()}")
     for stage in stages:
         took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
-        click.echo(f"  [{stage.state.value}] {stage.title} {took}".rstrip())
+        click.echo(f"  [{stage.state.word}] {stage.title} {took}".rstrip())
     for event in events:
         by = f" by {event.by}" if event.by else ""
         click.echo(f"  {output.moment(event.time)} {event.what}{by}")

@@ -67,9 +67,9 @@ def list_command(session: Session, as_json: bool) -> None:
                 "yes" if rule.enabled else "no",
                 ", ".join(rule.cameras) or "all",
                 ", ".join(rule.types) or "all",
-                f"from {rule.priority.value}",
+                f"from {rule.priority.word}",
                 notation.schedule_words(rule.schedule) or "always",
-                "  ".join(map(notation.channel_words, rule.channels)),
+                "  ".join(map(notation.channel_words, rule.channels)) or f"cannot be read: {rule.unreadable}",
             )
             for rule in rules
         ),

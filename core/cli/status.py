@@ -28,6 +28,8 @@ def service_command(session: Session, as_json: bool) -> None:
     live = sum(camera.state.value == "live" for camera in cameras)
     click.echo(f"version {status.version}, up for {output.seconds(status.uptime)}, {output.size(status.rss)} resident")
     click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events wait to be acknowledged\n")
+    if status.unreadable:
+        click.echo(f"the service's answer cannot be read: {status.unreadable}", err=True)
     output.print_table(("PART", "STATE", "WHAT", "WHY"), _parts(status))
     if status.ledger is not None:
         click.echo()
@@ -36,11 +38,12 @@ def service_command(session: Session, as_json: bool) -> None:
 
 def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
     logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
-    yield "events", logger.state, f"{logger.written} written, {logger.waiting} wait for the database", logger.why
-    yield "analyser", analyser.state, f"{analyser.answered} answered, {analyser.queue} wait", analyser.why
+    written = f"{logger.written} written, {logger.waiting} wait for the database"
+    yield "events", logger.state or "unknown", written, logger.why
+    yield "analyser", analyser.state or "unknown", f"{analyser.answered} answered, {analyser.queue} wait", analyser.why
     yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} wait", outbox.why
     used = f"{storage.clips} clips, {output.size(storage.used)}, {output.size(storage.free)} free"
-    yield "recordings", storage.state, used, storage.why
+    yield "recordings", storage.state or "unknown", used, storage.why
 
 
 def _print_models(ledger: LedgerStatus) -> None:
@@ -50,7 +53,7 @@ def _print_models(ledger: LedgerStatus) -> None:
         (
             (
                 one.key,
-                one.state,
+                one.state or "unknown",
                 one.provider or "-",
                 output.size(one.cost or one.declared),
                 one.leases,

@@ -35,8 +35,8 @@ def list_command(session: Session, as_json: bool) -> None:
         ("NAME", "ROLE", "ACTIVE", "CAMERAS", "LAST LOGIN"),
         (
             (
-                user.name,
-                user.role.value,
+                user.name or "?",
+                user.role.word,
                 "yes" if user.active else "no",
                 "all" if user.cameras is None else ", ".join(user.cameras) or "none",
                 zoned(user.last_login) or "never",
@@ -101,4 +101,4 @@ def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
 
 
 def _said(user: User, what: str, as_json: bool) -> None:
-    say(user.name, f"{what}, {user.role.value}{'' if user.active else ', may not log in'}", as_json, user=user)
+    say(user.name, f"{what}, {user.role.word}{'' if user.active else ', may not log in'}", as_json, user=user)

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from typing import Any
 
 from core.containers.model import Container, Port
 
 _ANY = ("", "0.0.0.0", "::")  # all addresses of the machine
 
 
-def port_holder(port: Port, containers: Iterable[Container], *, local: bool) -> str | None:
-    """In words who holds the host's side of `port` now; None when it is free as far as can be seen from here.
+def port_holders(ports: Iterable[Port], containers: Iterable[Container], *, local: bool) -> dict[str, list[Port]]:
+    """In words who holds the host's side of which of `ports` now; what is free as far as can be seen is left out.
 
     A container in a state that is not known counts: it may hold its ports.
     """
-    for container in containers:
-        holds = container.running or not container.state.known
-        if holds and any(_collide(port, taken) for taken in container.ports if taken.host_port):
+    holding = [one for one in containers if one.running or not one.state.known]
+    listening = _listening() if local else []
+    found: dict[str, list[Port]] = {}
+    for port in ports:
+        holder = _container_holder(port, holding) or _process_holder(port, listening)
+        if holder:
+            found.setdefault(holder, []).append(port)
+    return found
+
+
+def _container_holder(port: Port, holding: Iterable[Container]) -> str | None:
+    for container in holding:
+        if any(_collide(port, taken) for taken in container.ports if taken.host_port):
             return container_words(container.name)
-    return _process_holder(port) if local else None
+    return None
 
 
 def container_words(name: str) -> str:
@@ -36,15 +47,21 @@ def _addresses_collide(one: str, other: str) -> bool:
     return one == other or one in _ANY or other in _ANY
 
 
-def _process_holder(port: Port) -> str | None:
+def _listening() -> list[Any]:
+    """The sockets of this machine."""
+    import psutil
+
+    try:
+        return psutil.net_connections("inet")
+    except (psutil.Error, OSError):
+        return []
+
+
+def _process_holder(port: Port, sockets: Iterable[Any]) -> str | None:
     import psutil
 
     wanted = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
-    try:
-        connections = psutil.net_connections("inet")
-    except (psutil.Error, OSError):
-        return None
-    for connection in connections:
+    for connection in sockets:
         listens = connection.status == psutil.CONN_LISTEN or wanted == socket.SOCK_DGRAM
         if connection.type != wanted or not listens or not connection.laddr:
             continue

@@ -73,6 +73,11 @@ def port_words(ports: Iterable[Port], *, addresses: bool = True) -> str:
     return ", ".join(_run_words(*run) for run in runs)
 
 
+def host_port_words(ports: Iterable[Port]) -> str:
+    """The host's side of ports, neighbours as one range: `8000-8010/tcp, 9000/udp`."""
+    return port_words(Port(container_port=port.host_port, protocol=port.protocol) for port in ports)
+
+
 def _run_words(ip: str, protocol: str, host: int, inside: int, count: int) -> str:
     words = f"{_span(inside, count)}/{protocol}"
     if not host:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers.conflicts import container_words, port_holder
+from core.containers.conflicts import container_words, port_holders
 from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
 from core.containers.listing import list_containers
-from core.containers.model import Container
+from core.containers.model import Container, host_port_words
 from core.containers.settings import Settings
 from core.containers.users import unwritable
 from core.engine import engine_errors
@@ -115,11 +115,10 @@ def _name_taken(name: str, containers: Sequence[Container], replace: bool) -> li
 
 def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surroundings) -> list[Finding]:
     found: list[Finding] = []
-    for port in settings.ports:
-        holder = port_holder(port, around.containers, local=around.local)
-        if holder and holder != container_words(name):  # that it runs already has been said
+    for holder, ports in port_holders(settings.ports, around.containers, local=around.local).items():
+        if holder != container_words(name):  # that it runs already has been said
             remedy = "stop that, or change run.ports of the preset"
-            what = f"Port {port.host_port}/{port.protocol}"
+            what = f"Port {host_port_words(ports)}"
             found.append(
                 _error("port-taken", what, f"it is taken by {holder}", remedy, f"preset {preset_name}: run.ports")
             )

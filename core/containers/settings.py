@@ -11,7 +11,7 @@ from pathlib import Path
 from core.containers.model import Port
 from core.errors import InputError
 from core.presets.model import Preset
-from core.presets.run_fields import parse_port, parse_volume
+from core.presets.run_fields import parse_ports, parse_volume
 from core.redaction import know_more_secrets
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
@@ -65,7 +65,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     environment.update(run.environment)
     know_more_secrets(environment)  # the engine's errors may repeat them
     return Settings(
-        ports=tuple(_port(text) for text in run.ports),
+        ports=tuple(port for text in run.ports for port in _ports(text)),
         mounts=tuple(mounts),
         environment=environment,
         shm_bytes=int(parse_bytes(run.shm_size)) if run.shm_size else 0,
@@ -74,14 +74,11 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     )
 
 
-def _port(text: str) -> Port:
-    read_port = parse_port(text)
-    return Port(
-        container_port=read_port.container,
-        protocol=read_port.protocol,
-        host_ip=read_port.ip,
-        host_port=read_port.host,
-    )
+def _ports(text: str) -> list[Port]:
+    return [
+        Port(container_port=port.container, protocol=port.protocol, host_ip=port.ip, host_port=port.host)
+        for port in parse_ports(text)
+    ]
 
 
 def _mount(site: Site, text: str) -> Mount:

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from core.artifacts import store
 from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
+from core.content import describe
 from core.engine import EngineError, docker_environment
 from core.errors import Cancelled, InputError, XaivaError
 from core.files import CHUNK
@@ -37,6 +38,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
             raise InputError(
                 f"Image archive {path}", "there is no such file", "give the path of a `docker save` archive"
             )
+        if found := describe(path):
+            raise InputError(f"Image archive {path}", found.words, found.remedy())
         return {"loaded": list(_docker_load(path.name, path.stat().st_size, _chunks(path), env, progress))}
     return {"loaded": list(load_bases(site, subject, store.read_lock(site, subject), env, progress))}
 

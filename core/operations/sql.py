@@ -90,7 +90,7 @@ UPDATE operation SET state = 'cancelled', ended = :now, failure = :failure WHERE
 """
 CANCEL_REQUESTED = "SELECT cancel_requested FROM operation WHERE id = :id"
 
-STAGES = "SELECT body FROM stage WHERE operation = :id ORDER BY position"
+STAGES = "SELECT id, body FROM stage WHERE operation = :id ORDER BY position"
 PUT_STAGE = """
 INSERT INTO stage (operation, id, position, body) VALUES (:operation, :id, :position, :body)
 ON CONFLICT (operation, id) DO UPDATE SET body = excluded.body

@@ -37,7 +37,16 @@ from core.presets.fields import (
     Sha256,
     wrong,
 )
-from core.presets.run_fields import DeviceText, EnvFile, Gpus, PortText, ShmSize, VolumeText, parse_port, parse_volume
+from core.presets.run_fields import (
+    DeviceText,
+    EnvFile,
+    Gpus,
+    PortText,
+    ShmSize,
+    VolumeText,
+    check_ports_apart,
+    parse_volume,
+)
 
 _Item = TypeVar("_Item")
 
@@ -246,7 +255,7 @@ class Run(Part):
 
     ports: Annotated[
         list[PortText],
-        _unique(lambda text: (parse_port(text).ip, parse_port(text).host, parse_port(text).protocol), "host port"),
+        AfterValidator(check_ports_apart),
     ] = []
     volumes: Annotated[list[VolumeText], _unique(lambda text: parse_volume(text).container, "mount point")] = []
     environment: dict[EnvironmentName, PlainText] = {}

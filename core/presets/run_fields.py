@@ -16,7 +16,8 @@ from pydantic import AfterValidator, Field
 from core.presets.fields import wrong
 
 _PORT = re.compile(
-    r"^((?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<host>\d{1,5}):(?P<container>\d{1,5})(/(?P<protocol>tcp|udp))?$"
+    r"^((?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<host>\d{1,5}(-\d{1,5})?)"
+    r":(?P<container>\d{1,5}(-\d{1,5})?)(/(?P<protocol>tcp|udp))?$"
 )
 _DEVICE = r"^/dev/[A-Za-z0-9][A-Za-z0-9/_.:-]*$"
 _SHM = r"^([1-9]\d*(\.\d+)?([bB]|[kKmMgG][bB]?)?)?$"
@@ -50,22 +51,61 @@ class Volume:
         return not self.host.startswith((".", "/"))
 
 
-def parse_port(text: str) -> Port:
-    """Read `[IP:]HOST:CONTAINER[/udp]`. Raises a validation error that says what would be right."""
+def parse_ports(text: str) -> list[Port]:
+    """Read `[IP:]HOST:CONTAINER[/udp]`, where both may be ranges (`8000-8010:8000-8010`) of one size.
+
+    Raises a validation error that says what would be right.
+    """
     match = _PORT.fullmatch(text)
     if not match:
         found = re.search(r"\d+", text)
         example = f"{found.group()}:{found.group()}" if found else "8600:8600"
         raise wrong(f"{text!r} is not a port mapping", f'write host:container, as "{example}"')
-    host, container = int(match["host"]), int(match["container"])
-    if not (0 < host < 65536 and 0 < container < 65536):
-        raise wrong(f"{text!r} has a port outside 1 to 65535", 'write host:container, as "8600:8600"')
+    host, container = _range(text, match["host"]), _range(text, match["container"])
+    if len(host) != len(container):
+        raise wrong(
+            f"{text!r} has {len(host)} ports of the host for {len(container)} of the container",
+            f'give both ranges the same size, as "{match["host"]}:{match["host"]}"',
+        )
     ip = (match["ip"] or "").strip("[]")
     try:
         ipaddress.ip_address(ip or "0.0.0.0")
     except ValueError:
         raise wrong(f"{ip!r} is not an address", 'write, for example, "127.0.0.1:8600:8600"') from None
-    return Port(host, container, match["protocol"] or "tcp", ip)
+    return [Port(*pair, match["protocol"] or "tcp", ip) for pair in zip(host, container, strict=True)]
+
+
+def _range(text: str, span: str) -> range:
+    """The ports of `8600` or `8000-8010`."""
+    first, _, last = span.partition("-")
+    found = range(int(first), int(last or first) + 1)
+    if not found:
+        raise wrong(f"{text!r} has a range that ends before it begins", f'write the lower port first: "{last}-{first}"')
+    if found[0] < 1 or found[-1] > 65535:
+        raise wrong(f"{text!r} has a port outside 1 to 65535", 'write host:container, as "8600:8600"')
+    return found
+
+
+def check_ports_apart(texts: list[str]) -> list[str]:
+    """Refuse a list in which two entries take the same port of the host."""
+    taken: dict[tuple[str, int], list[tuple[str, int]]] = {}  # protocol and port → addresses, and whose entry it is
+    for index, text in enumerate(texts):
+        for port in parse_ports(text):
+            there = taken.setdefault((port.protocol, port.host), [])
+            for ip, other in there:
+                if _same_address(ip, port.ip):
+                    what = f"host port {port.host}/{port.protocol} is already there in number {other + 1} of the list"
+                    raise wrong(what, "publish one of the two on another port of the host", index)
+            there.append((port.ip, index))
+    return texts
+
+
+def _same_address(one: str, other: str) -> bool:
+    """Whether two addresses of the host cannot both have a port; an empty one stands for all."""
+    if one == other or not (one and other):
+        return True
+    first, second = ipaddress.ip_address(one), ipaddress.ip_address(other)
+    return first.version == second.version and (first.is_unspecified or second.is_unspecified)
 
 
 def parse_volume(text: str) -> Volume:
@@ -85,7 +125,7 @@ def parse_volume(text: str) -> Volume:
 
 
 def _check_port(text: str) -> str:
-    parse_port(text)
+    parse_ports(text)
     return text
 
 

@@ -40,7 +40,7 @@ from core.inference.schemas import (
 )
 from core.service_client import notation
 from core.service_client.download import Told, save
-from core.service_client.errors import ServiceError
+from core.service_client.errors import ServiceError, newer_settings
 from core.service_client.session import Session
 from core.service_client.wire import Wire
 from core.site import Site
@@ -308,8 +308,11 @@ class ServiceClient:
         return self._get("/rules", list[Rule])
 
     def rule(self, name: str) -> Rule:
-        """One rule."""
-        return self._get(_at("rules", name), Rule)
+        """One rule, to be changed: one of which something cannot be read is refused, as that would be lost."""
+        rule = self._get(_at("rules", name), Rule)
+        if rule.unreadable:
+            raise newer_settings(self.url, [rule.unreadable])
+        return rule
 
     def add_rule(self, request: RuleRequest) -> Rule:
         """Add a rule."""

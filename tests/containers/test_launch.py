@@ -53,7 +53,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
     assert container.name == container_name(NAME) == "xaiva-plain"
     assert container.ours
     assert (container.preset, container.site) == (NAME, str(engine_site.root))
-    assert {str(one) for one in container.ports} == {f"127.0.0.1:{port}->5000/udp", f"127.0.0.1:{port}->8600/tcp"}
+    assert {str(one) for one in container.ports} == {f"127.0.0.1:{port}→5000/udp", f"127.0.0.1:{port}→8600/tcp"}
     data = inspect(client, container.name)
     assert {"HIDDEN=yes", "FROM_FILE=two words"} <= set(data["Config"]["Env"])
     mounts = {mount["Destination"]: mount for mount in data["Mounts"]}

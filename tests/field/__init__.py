@@ -1,0 +1,1 @@
+"""Cases from public reports, one table-driven file a kind."""

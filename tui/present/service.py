@@ -30,7 +30,9 @@ def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) ->
     """The service, and the ledger of its models."""
     if status is None:
         return []
+    unread = f"the service's answer cannot be read: {status.unreadable}"
     out: list[Line] = [
+        *(wrap(unread, width, "warn") if status.unreadable else []),
         fit(f"version {status.version}, up {coarse(status.uptime)}, {size(status.rss)} resident", width),
         *parts(status, width),
     ]
@@ -168,14 +170,14 @@ def _signed(count: int | None) -> str:
 
 def rule_row(rule: Rule) -> tuple[Cell, ...]:
     """One rule in a list."""
-    to = ", ".join(channel.to for channel in rule.channels)
-    return (rule.name, rule.priority.word if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
+    to = f"cannot be read: {rule.unreadable}" if rule.unreadable else ", ".join(one.to for one in rule.channels)
+    return (rule.name or "?", rule.priority.word if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
 
 
 def user_row(user: User) -> tuple[Cell, ...]:
     """One user in a list."""
     role = Span(user.role.word) if user.active else Span("■ off", "dim")
-    return (user.name, role, Span("all" if user.cameras is None else ", ".join(user.cameras) or "none", "dim"))
+    return (user.name or "?", role, Span("all" if user.cameras is None else ", ".join(user.cameras) or "none", "dim"))
 
 
 def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[Line]:

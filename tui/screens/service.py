@@ -147,6 +147,8 @@ class ServiceScreen(ConsoleScreen):
         chosen = self._chosen()
         if chosen is None:
             self.notify("nothing here to edit")
+        elif chosen.unreadable:
+            self.notify(f"the service's answer about it cannot be read: {chosen.unreadable}")
         elif not self.console.read_only:
             form = RuleForm(self.site, chosen) if isinstance(chosen, Rule) else UserForm(self.site, chosen)
             self.app.push_screen(form, self._again)

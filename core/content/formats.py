@@ -1,0 +1,298 @@
+"""Whether a file opens as what its suffix claims. A suffix that is not in the table is never refused."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import BinaryIO
+
+from core.content.stand_ins import HEAD, StandIn, looks_like, megabytes
+
+_WHOLE = 64 << 20  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
+_BLOCK = 512  # of a tar
+_JSON_LIMIT = 64 << 20
+
+
+class _Misfit(Exception):
+    """It is not of that format; the text says why."""
+
+
+def check_format(path: Path, size: int, name: str) -> StandIn | None:
+    """What is wrong with the file at `path` as what the suffix of `name` claims; None when nothing is."""
+    lowered = name.lower()
+    found = next(((noun, opens) for suffix, noun, opens in FORMATS if lowered.endswith(suffix)), None)
+    if found is None:
+        return None
+    noun, opens = found
+    try:
+        with open(path, "rb") as file:
+            opens(file, size, name)
+    except _Misfit as misfit:
+        return StandIn(f"it is no {noun}: {misfit}")
+    return None
+
+
+def _head(file: BinaryIO, count: int = HEAD) -> bytes:
+    file.seek(0)
+    return file.read(count)
+
+
+def _expect(file: BinaryIO, magic: bytes, at: int = 0) -> None:
+    head = _head(file)
+    if head[at : at + len(magic)] != magic:
+        raise _Misfit(f"it looks like {looks_like(head)}")
+
+
+def _cut_short(missing: int) -> _Misfit:
+    return _Misfit(f"it is cut short, {megabytes(missing)} are missing")
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # of protobuf
+_GRAPH = 7  # onnx.proto, ModelProto: without a graph it is no model
+
+
+def _onnx(file: BinaryIO, size: int, _name: str) -> None:
+    """The fields of a ModelProto, one after another; their contents are skipped."""
+    fields: set[int] = set()
+    file.seek(0)
+    try:
+        for number, end in _fields(file, size):
+            if end > size:
+                if _GRAPH in fields | {number}:
+                    raise _cut_short(end - size)
+                raise ValueError
+            fields.add(number)
+    except (ValueError, EOFError):
+        raise _Misfit(f"it looks like {looks_like(_head(file))}") from None
+    if _GRAPH not in fields:
+        raise _Misfit("it has no graph")
+
+
+def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
+    """The number of each field and where it ends. Raises ValueError for what is no protobuf, EOFError."""
+    while file.tell() < size:
+        tag = _varint(file)
+        number, kind = tag >> 3, tag & 7
+        if not 1 <= number <= 100:
+            raise ValueError
+        if kind == _VARINT:
+            _varint(file)
+        elif kind in (_FIXED64, _FIXED32):
+            file.seek(8 if kind == _FIXED64 else 4, os.SEEK_CUR)
+        elif kind == _BYTES:
+            length = _varint(file)
+            file.seek(length, os.SEEK_CUR)
+        else:
+            raise ValueError
+        yield number, file.tell()
+
+
+def _varint(file: BinaryIO) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            raise EOFError
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError
+
+
+def _safetensors(file: BinaryIO, size: int, _name: str) -> None:
+    length = int.from_bytes(_head(file, 8), "little")
+    if not 2 <= length <= size - 8:
+        if size >= 8 and length < 100_000_000 and file.read(1) == b"{":
+            raise _cut_short(8 + length - size)
+        raise _Misfit(f"it looks like {looks_like(_head(file))}")
+    try:
+        header = json.loads(file.read(length))
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        raise _Misfit("its header cannot be read") from None
+    if (needed := 8 + length + max(ends, default=0)) > size:
+        raise _cut_short(needed - size)
+
+
+def _torch(file: BinaryIO, size: int, name: str) -> None:
+    """A zip since PyTorch 1.6, before that a pickle or a tar."""
+    head = _head(file, _BLOCK)
+    if head.startswith(b"PK"):
+        _zip(file, size, name)
+    elif not (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05") and not _is_tar(head):
+        raise _Misfit(f"it looks like {looks_like(head)}")
+
+
+def _magic(magic: bytes, at: int = 0) -> Callable[[BinaryIO, int, str], None]:
+    def opens(file: BinaryIO, _size: int, _name: str) -> None:
+        _expect(file, magic, at)
+
+    return opens
+
+
+def _json(file: BinaryIO, size: int, _name: str) -> None:
+    if size > _JSON_LIMIT:
+        return
+    try:
+        json.loads(_head(file, size))
+    except ValueError as error:
+        raise _Misfit(str(error)) from None
+
+
+# -- packages ---------------------------------------------------------------------------------------------------------
+
+
+def _zip(file: BinaryIO, _size: int, _name: str) -> zipfile.ZipFile:
+    head = _head(file)
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        if head.startswith(b"PK\x03\x04"):
+            raise _Misfit("it is cut short: its table of contents is missing") from None
+        raise _Misfit(f"it looks like {looks_like(head)}") from None
+
+
+def _opens_zip(file: BinaryIO, size: int, name: str) -> None:
+    _zip(file, size, name).close()
+
+
+def _wheel(file: BinaryIO, size: int, name: str) -> None:
+    from packaging.utils import canonicalize_name, parse_wheel_filename
+    from packaging.version import InvalidVersion, Version
+
+    with _zip(file, size, name) as archive:
+        inside = [one for one in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one)]
+        if not inside:
+            raise _Misfit("it has no dist-info/METADATA")
+        try:
+            said = HeaderParser().parsestr(archive.read(inside[0]).decode(errors="replace"))
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+            raise _Misfit("its METADATA cannot be read: it is damaged") from None
+    try:
+        project, version, *_ = parse_wheel_filename(name.rpartition("/")[2])
+        same = canonicalize_name(said["Name"] or "") == project and Version(said["Version"] or "") == version
+    except (ValueError, InvalidVersion):
+        return  # a name that is no wheel's is a finding of others
+    if not same:
+        raise _Misfit(f"it is the wheel of {said['Name']} {said['Version']}")
+
+
+def _deb(file: BinaryIO, size: int, _name: str) -> None:
+    _expect(file, b"!<arch>\n")
+    names = []
+    at = 8
+    while at < size:
+        file.seek(at)
+        header = file.read(60)
+        if len(header) < 60:
+            raise _cut_short(60 - len(header))
+        if header[58:] != b"`\n":
+            raise _Misfit("its table of contents is damaged")
+        names.append(header[:16].decode(errors="replace").strip().rstrip("/"))
+        length = int(header[48:58])
+        if at + 60 + length > size:
+            raise _cut_short(at + 60 + length - size)
+        at += 60 + length + length % 2
+    if names[:1] != ["debian-binary"] or not any(one.startswith("control.tar") for one in names):
+        raise _Misfit("it holds no debian-binary and control")
+
+
+# -- archives ---------------------------------------------------------------------------------------------------------
+
+
+def _is_tar(block: bytes) -> bool:
+    if block[:_BLOCK] == bytes(_BLOCK):
+        return True  # an empty archive
+    try:
+        tarfile.TarInfo.frombuf(block[:_BLOCK], "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _tar(file: BinaryIO, size: int, _name: str) -> None:
+    head = _head(file)
+    if not _is_tar(head):
+        raise _Misfit(f"it looks like {looks_like(head)}")
+    if size % _BLOCK:
+        raise _cut_short(_BLOCK - size % _BLOCK)
+
+
+def _compressed(
+    magic: bytes, opened: Callable[[BinaryIO], BinaryIO], holds_tar: bool
+) -> Callable[[BinaryIO, int, str], None]:
+    def opens(file: BinaryIO, size: int, _name: str) -> None:
+        _expect(file, magic)
+        file.seek(0)
+        try:
+            with opened(file) as inside:
+                head = inside.read(_BLOCK)
+                while size <= _WHOLE and inside.read(1 << 20):
+                    pass
+        except EOFError:
+            raise _Misfit("it is cut short") from None
+        except (OSError, zlib.error, lzma.LZMAError, ValueError):
+            raise _Misfit("it is damaged") from None
+        if holds_tar and not _is_tar(head):
+            raise _Misfit(f"inside, it looks like {looks_like(head)}")
+
+    return opens
+
+
+def _open_gzip(file: BinaryIO) -> BinaryIO:
+    return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
+
+
+def _open_xz(file: BinaryIO) -> BinaryIO:
+    return lzma.LZMAFile(file)  # type: ignore[return-value]
+
+
+def _open_bzip2(file: BinaryIO) -> BinaryIO:
+    return bz2.BZ2File(file)  # type: ignore[return-value]
+
+
+_GZIP, _XZ, _BZIP2, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\xfd"
+
+# Suffix, what it is called, and what looks at it; the first suffix that fits counts.
+FORMATS: tuple[tuple[str, str, Callable[[BinaryIO, int, str], None]], ...] = (
+    (".onnx", "ONNX model", _onnx),
+    (".ort", "ONNX Runtime model", _magic(b"ORTM", 4)),
+    (".safetensors", "safetensors file", _safetensors),
+    (".pt", "PyTorch file", _torch),
+    (".pth", "PyTorch file", _torch),
+    (".gguf", "GGUF model", _magic(b"GGUF")),
+    (".tflite", "TensorFlow Lite model", _magic(b"TFL3", 4)),
+    (".h5", "HDF5 file", _magic(b"\x89HDF\r\n\x1a\n")),
+    (".hdf5", "HDF5 file", _magic(b"\x89HDF\r\n\x1a\n")),
+    (".keras", "Keras model", _opens_zip),
+    (".npy", "NumPy array", _magic(b"\x93NUMPY")),
+    (".npz", "NumPy archive", _opens_zip),
+    (".json", "JSON document", _json),
+    (".whl", "wheel", _wheel),
+    (".deb", "Debian package", _deb),
+    (".tar.gz", "tar.gz archive", _compressed(_GZIP, _open_gzip, True)),
+    (".tgz", "tar.gz archive", _compressed(_GZIP, _open_gzip, True)),
+    (".tar.xz", "tar.xz archive", _compressed(_XZ, _open_xz, True)),
+    (".txz", "tar.xz archive", _compressed(_XZ, _open_xz, True)),
+    (".tar.bz2", "tar.bz2 archive", _compressed(_BZIP2, _open_bzip2, True)),
+    (".tbz2", "tar.bz2 archive", _compressed(_BZIP2, _open_bzip2, True)),
+    (".tar.zst", "tar.zst archive", _magic(_ZSTD)),
+    (".gz", "gzip file", _compressed(_GZIP, _open_gzip, False)),
+    (".xz", "xz file", _compressed(_XZ, _open_xz, False)),
+    (".bz2", "bzip2 file", _compressed(_BZIP2, _open_bzip2, False)),
+    (".zst", "zstd file", _magic(_ZSTD)),
+    (".tar", "tar archive", _tar),
+    (".zip", "zip archive", _opens_zip),
+)

@@ -1,0 +1,188 @@
+"""What people and servers leave in the place of a file, told by its first bytes: pointers, pages, error answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+HEAD = 64 << 10  # bytes from which everything here is told
+_SHOWN = 80  # characters of a title or an error that are repeated
+POINTER_LIMIT = 1024  # bytes; the pointer of a large file is always smaller
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """`words` say what it is instead of the file; `pulled_by` the command that brings the real one, where one does."""
+
+    words: str
+    pulled_by: str = ""
+
+    def remedy(self, origin: str = "") -> str:
+        """The way to the real file; `origin` is the URL it came from, "" for a file of this machine."""
+        if origin.startswith(("http://", "https://")):
+            if better := real_address(origin):
+                return f"take it from {better}"
+            if self.pulled_by:
+                return f"give the address of the file itself; or clone the repository and run `{self.pulled_by}` there"
+            return "open the address in a browser: it may need a login (token_variable), or be a page about the file"
+        return f"run `{self.pulled_by}` in its repository, then try again" if self.pulled_by else "get the file again"
+
+
+def real_address(url: str) -> str:
+    """The address of the file itself, where `url` is known to lead to its page or its pointer; "" else."""
+    parts = urlsplit(url)
+    for host, pattern, replacement in _REAL_ADDRESSES:
+        whole = f"{parts.hostname}{parts.path}"
+        if re.fullmatch(host, parts.hostname or "") and re.match(pattern, whole):
+            return f"{parts.scheme}://{re.sub(pattern, replacement, whole)}"
+    return ""
+
+
+# Host, the part of host and path that leads to a page or pointer, and what to write instead.
+_REAL_ADDRESSES = (
+    (r"huggingface\.co|hf-mirror\.com", r"^([^/]+/.+?)/(?:blob|raw)/(.+)$", r"\1/resolve/\2"),
+    (r"raw\.githubusercontent\.com", r"^[^/]+/([^/]+/[^/]+)/(.+)$", r"media.githubusercontent.com/media/\1/\2"),
+    (r"github\.com", r"^[^/]+/([^/]+/[^/]+)/(?:blob|raw)/(.+)$", r"media.githubusercontent.com/media/\1/\2"),
+    (r"gitlab\.com", r"^([^/]+/.+?)/-/blob/(.+)$", r"\1/-/raw/\2"),
+)
+
+
+def recognise(head: bytes, size: int, name: str) -> StandIn | None:
+    """What stands in the place of the file `name` of `size` bytes, by its first HEAD bytes; None when that is unknown.
+
+    `size` 0 with a head means that it is not known.
+    """
+    if not head:
+        return StandIn("it is empty")
+    size = size or len(head)
+    for look in (_lfs_pointer, _annex_pointer, _html, _xml_error, _json_error, _text_error):
+        found = look(head.removeprefix(b"\xef\xbb\xbf"), size, name.lower())
+        if found is not None:
+            return found
+    return None
+
+
+def recognise_pointer(content: bytes) -> StandIn | None:
+    """The pointer that the whole content of a small file is."""
+    return _lfs_pointer(content, len(content), "") or _annex_pointer(content, len(content), "")
+
+
+def megabytes(size: int) -> str:
+    """A size as the log of a sync writes it; small ones in bytes."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
+
+
+def _lfs_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
+    if size > POINTER_LIMIT or not re.match(rb"version https://(git-lfs|hawser)\.github\.com/spec/", head):
+        return None
+    return _pointer("Git LFS", re.search(rb"^size (\d+)", head, re.MULTILINE), "git lfs pull")
+
+
+def _annex_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
+    if size > POINTER_LIMIT or not re.match(rb"(\.?\.?/)*(\.git)?/?annex/objects/\S+\s*$", head.splitlines()[0]):
+        return None
+    return _pointer("git-annex", re.search(rb"-s(\d+)-", head.splitlines()[0]), "git annex get")
+
+
+def _pointer(system: str, real: re.Match[bytes] | None, command: str) -> StandIn:
+    size = f" (the real one has {megabytes(int(real[1]))})" if real else ""
+    return StandIn(f"it is a {system} pointer, not the file itself{size}", command)
+
+
+def _html(head: bytes, _size: int, name: str) -> StandIn | None:
+    start = re.sub(rb"^\s*(<\?xml[^>]*\?>|<!--.*?-->|\s)*", b"", head, flags=re.DOTALL)[:20].lower()
+    if name.endswith((".html", ".htm", ".xhtml")) or not start.startswith(_HTML):
+        return None
+    title = re.search(rb"<title[^>]*>(.*?)</title", head, re.IGNORECASE | re.DOTALL)
+    return StandIn(f"it is an HTML page, not the file{_quoted(title[1] if title else b'')}")
+
+
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
+
+
+def _xml_error(head: bytes, _size: int, _name: str) -> StandIn | None:
+    """The answer of S3 and of what is like it."""
+    if not re.match(rb"\s*(<\?xml[^>]*\?>)?\s*<(\w+:)?Error(Response)?[\s>]", head):
+        return None
+    words = [found[1] for tag in (b"Code", b"Message") if (found := re.search(rb"<%s>(.*?)</" % tag, head, re.DOTALL))]
+    return StandIn(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
+
+
+_ERROR_KEYS = ("error", "errors", "error_description", "message", "detail", "title", "msg")
+_OTHER_ERROR_KEYS = {"status", "code", "statuscode", "status_code", "documentation_url", "path", "timestamp", "type"}
+
+
+def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
+    if size > len(head) or not head.lstrip().startswith(b"{"):
+        return None
+    try:
+        document = json.loads(head)
+    except ValueError:
+        return None
+    keys = {str(key).lower() for key in document}
+    said = [document[key] for key in document if str(key).lower() in _ERROR_KEYS and document[key]]
+    if not said or (name.endswith(_JSON_NAMES) and keys - {*_ERROR_KEYS} - _OTHER_ERROR_KEYS):
+        return None
+    return StandIn(f"it is an error answer (JSON), not the file{_quoted(_as_text(said[0]).encode())}")
+
+
+_JSON_NAMES = (".json", ".jsonl", ".gltf")
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+# Whole bodies of answers whose status is sometimes 200.
+_TEXT_ERROR = re.compile(
+    rb"\s*([45]\d\d:? *)?(file |page |entry |object |repository )?(not found|forbidden|access (is )?denied"
+    rb"|unauthori[sz]ed|bad gateway|service unavailable|internal server error|too many requests"
+    rb"|invalid (credentials|token)[^\n]*|no such (key|bucket|file)[^\n]*)[.!]?\s*",
+    re.IGNORECASE,
+)
+
+
+def _text_error(head: bytes, size: int, _name: str) -> StandIn | None:
+    if size > POINTER_LIMIT or not _TEXT_ERROR.fullmatch(head):
+        return None
+    return StandIn(f"it is an error answer, not the file{_quoted(head)}")
+
+
+def _quoted(text: bytes) -> str:
+    words = " ".join(text.decode(errors="replace").split())
+    return f' ("{words[:_SHOWN]}{"…" if len(words) > _SHOWN else ""}")' if words else ""
+
+
+# First bytes of well-known formats, for saying what a file is that does not open as what its suffix claims.
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\x28\xb5\x2f\xfd", "a zstd file"),
+    (b"!<arch>\n", "an ar archive"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"%PDF", "a PDF document"),
+    (b"\x7fELF", "a program (ELF)"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"GGUF", "a GGUF file"),
+    (b"<?xml", "an XML document"),
+)
+
+
+def looks_like(head: bytes) -> str:
+    """What a file seems to be, for a message: `a zip archive`, `text that begins with …`, or its first bytes."""
+    for magic, words in _MAGIC:
+        if head.startswith(magic):
+            return words
+    start = head[:40]
+    if start and all(byte >= 32 or byte in b"\t\r\n" for byte in start) and _is_utf8(start):
+        return f"text that begins with {start.decode(errors='replace').split(chr(10))[0]!r}"
+    return f"something that begins with 0x{start[:8].hex()}"
+
+
+def _is_utf8(start: bytes) -> bool:
+    return "\ufffd" not in start.decode(errors="replace")[:-1]  # the last character may be cut in two

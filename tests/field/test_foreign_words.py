@@ -1,0 +1,665 @@
+"""A closed list over somebody else's vocabulary: a word, a field or a row of an engine, a driver, BuildKit, a newer
+service or a newer xaiva that this version does not know is shown as it is, in its row alone, and never as fine.
+
+It applies to containers (Docker, Podman), NVML, BuildKit's progress, kept builds, the ledger, and every answer of the
+inference service; and to long lists of ports, which fold into ranges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import docker
+from core import labels
+from core.containers.conflicts import port_holders
+from core.containers.listing import from_inspect, list_containers
+from core.containers.manage import diagnose
+from core.containers.model import Container, Health, Port, State, host_port_words, port_words
+from core.containers.settings import read
+from core.containers.stats import StatsSampler
+from core.errors import InputError
+from core.images.history import builds_folder, list_builds
+from core.images.progress_stream import Line, Plain, RawJson, Vertex
+from core.inference.schemas import API_VERSION, CameraRequest, Priority, RuleRequest, UserRequest
+from core.inference.schemas.base import VERSION_HEADER
+from core.inference.schemas.users import Role
+from core.operations.ledger import Ledger
+from core.presets.validation import preset_from_text, validate_text
+from core.progress import Stage
+from core.service_client.client import ServiceClient
+from core.service_client.errors import ServiceError
+from core.site import Site
+from core.telemetry.gpus import GpuSampler, GpuState
+from tests.support.fake_nvml import FakeNvml
+from tui.present import builds as present_builds
+from tui.present import cameras as present_cameras
+from tui.present import containers as present_containers
+from tui.present import events as present_events
+from tui.present import findings as present_findings
+from tui.present import operations as present_operations
+from tui.present import overview, service
+from tui.present.cells import plain
+
+
+@contextlib.contextmanager
+def json_server(answers: dict[str, Any], headers: dict[str, str] | None = None) -> Iterator[str]:
+    """A server on loopback that answers GETs of these paths (their end) with JSON, and 404 else. Gives host:port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            found = next((key for key in answers if path.endswith(key)), None)
+            body = json.dumps(answers[found] if found else {"message": "no such thing"}).encode()
+            self.send_response(200 if found else 404)
+            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+# -- containers -------------------------------------------------------------------------------------------------------
+
+GOOD = {
+    "Id": "b" * 64,
+    "Names": ["/good"],
+    "Image": "x",
+    "ImageID": "sha256:1",
+    "State": "running",
+    "Status": "Up 5 minutes (healthy)",
+    "Created": 1,
+    "Ports": [],
+    "Labels": {},
+}
+LAUNCHED = {labels.PRESET: "p", labels.SITE: "/s"}
+
+# how the engine's row differs from a good one → the state, health and role that the console shows
+ROWS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "podman-stopped": ({"State": "stopped", "Status": "Exited (0) 1 minute ago"}, "stopped", "none", "dim"),
+    "podman-stopped-in-error": ({"State": "stopped", "Status": "Exited (3) 1 minute ago"}, "stopped", "none", "warn"),
+    "podman-initialized": ({"State": "initialized", "Status": "Initialized"}, "initialized", "none", ""),
+    "podman-exiting": ({"State": "exiting", "Status": "Exiting"}, "exiting", "none", ""),
+    "made-up": ({"State": "hibernating", "Status": "Asleep"}, "hibernating", "none", ""),
+    "capitals": ({"State": "Running"}, "Running", "healthy", ""),
+    "null": ({"State": None}, "", "healthy", ""),
+    "number": ({"State": 7}, "7", "healthy", ""),
+    "health-degraded": ({"Status": "Up 2 hours (degraded)"}, "running", "degraded", ""),
+    "health-of-a-newer-engine": ({"Health": {"Status": "recovering", "FailingStreak": 1}}, "running", "recovering", ""),
+    "paused-is-no-health": ({"State": "paused", "Status": "Up 2 hours (Paused)"}, "paused", "none", "warn"),
+    "no-names": ({"Names": None}, "running", "healthy", "ok"),
+    "null-fields": ({"Ports": None, "Labels": None, "Image": None}, "running", "healthy", "ok"),
+    "bad-port": ({"Ports": [{"PrivatePort": "eighty"}]}, "running", "none", "ok"),
+    "bad-time": ({"Created": "yesterday"}, "running", "none", "ok"),
+    "port-without-number": ({"Ports": [{"Type": "tcp"}]}, "running", "none", "ok"),
+    "labels-are-a-text": ({"Labels": "a=b"}, "running", "none", "ok"),
+}
+UNREADABLE = {"bad-port", "bad-time", "port-without-number", "labels-are-a-text"}
+
+
+def engine_of(rows: list[Any], **more: Any) -> contextlib.AbstractContextManager[str]:
+    return json_server({"/version": {"ApiVersion": "1.44"}, "/containers/json": rows, **more})
+
+
+@contextlib.contextmanager
+def engine_client(rows: list[Any], **more: Any) -> Iterator[docker.DockerClient]:
+    with engine_of(rows, **more) as address, contextlib.closing(docker.DockerClient(f"tcp://{address}")) as client:
+        yield client
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) -> None:
+    change, state, health, role = ROWS[case]
+    odd = {**GOOD, "Id": "a" * 64, "Names": ["/odd"], **change}
+    with engine_client([odd, GOOD]) as client:
+        rows = {one.id[0]: one for one in list_containers(client)}
+    assert rows["b"].state is State.RUNNING
+    assert rows["b"].health is Health.HEALTHY
+    found = rows["a"]
+    assert (found.state.value, found.health.value) == (state, health)
+    assert bool(found.unreadable) is (case in UNREADABLE)
+    shown = present_containers.state(found)
+    assert (shown.role != "ok") is (role != "ok")
+    assert role == shown.role or found.unreadable
+    if not found.state.known:
+        assert found.state.word in shown.text
+        assert shown.role == ""
+    assert present_containers.detail(found, None, None, 60)
+
+
+@pytest.mark.parametrize("row", [{}, None, "text", [], {"Id": None}], ids=["empty", "null", "text", "list", "null-id"])
+def test_a_row_that_is_no_container_says_so_and_the_others_stay(row: Any) -> None:
+    with engine_client([row, GOOD]) as client:
+        rows = list_containers(client)
+    assert [one.name for one in rows if not one.unreadable] == ["good"]
+    (odd,) = [one for one in rows if one.unreadable]
+    assert present_containers.state(odd).role == ""
+
+
+def test_ps_shows_the_words_as_they_are(tmp_path: Path) -> None:
+    from core.cli.app import root
+
+    odd = {**GOOD, "Id": "a" * 64, "Names": ["/odd"], "State": "initialized", "Status": "Initialized"}
+    with engine_of([odd, GOOD]) as address:
+        done = CliRunner().invoke(root, ["--site", str(tmp_path), "ps"], env={"DOCKER_HOST": f"tcp://{address}"})
+    assert done.exit_code == 0, done.output
+    assert "initialized" in done.output
+    assert "healthy" in done.output
+
+
+def test_what_is_not_known_is_said_and_never_fine() -> None:
+    described = {"Id": "a" * 64, "Name": "/odd", "State": {"Status": "hibernating"}, "Config": {"Labels": LAUNCHED}}
+    with engine_client([], **{f"/containers/{'a' * 64}/json": described}) as client:
+        (finding,) = diagnose(client, "a" * 64)
+    assert "hibernating" in finding.why
+    from tui.sources import Containers
+
+    lines = overview.alerts(None, None, Containers([from_inspect(described)], {}), None, None, None, 100)
+    assert any("hibernating" in plain(one) for one in lines)
+
+
+@pytest.mark.parametrize("missing", ["State", "Config", "NetworkSettings", "Created", "Image", "Name"])
+def test_a_description_that_lacks_a_field_is_read(missing: str) -> None:
+    full = {"Id": "c" * 64, "Name": "/x", "State": {"Status": "running"}, "Config": {}, "NetworkSettings": {}}
+    full |= {"Created": "2026-01-01T00:00:00.123456789Z", "Image": "sha256:1"}
+    del full[missing]
+    assert from_inspect(full).id == "c" * 64
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"cpu_stats": {"cpu_usage": None}, "memory_stats": None, "networks": None, "pids_stats": None},
+        {"networks": {"eth0": {}}, "memory_stats": {"usage": None, "stats": {"inactive_file": None}}},
+    ],
+    ids=["empty", "nulls", "empty-parts"],
+)
+def test_statistics_without_a_figure_have_none(raw: dict[str, Any]) -> None:
+    with engine_client([], **{"/stats": raw}) as client:
+        sampler = StatsSampler(client)
+        sampler.sample(["a"])
+        assert sampler.sample(["a"])["a"].cpu_percent is None
+
+
+# -- ports ------------------------------------------------------------------------------------------------------------
+
+
+def ports(host: range, inside: range, ip: str = "0.0.0.0", protocol: str = "tcp") -> list[Port]:
+    pairs = zip(host, inside, strict=True)
+    return [Port(host_ip=ip, host_port=one, container_port=other, protocol=protocol) for one, other in pairs]
+
+
+FOLDED = {
+    "200-ports": (ports(range(8000, 8200), range(8000, 8200)), "8000-8199→8000-8199/tcp"),
+    "both-addresses-once": (
+        [*ports(range(80, 83), range(80, 83)), *ports(range(80, 83), range(80, 83), "::")],
+        "80-82→80-82/tcp",
+    ),
+    "shifted": (ports(range(9000, 9003), range(80, 83)), "9000-9002→80-82/tcp"),
+    "gap": (ports(range(80, 82), range(80, 82)) + ports(range(90, 91), range(90, 91)), "80-81→80-81/tcp, 90→90/tcp"),
+    "protocols-apart": (
+        ports(range(80, 82), range(80, 82)) + ports(range(80, 82), range(80, 82), protocol="udp"),
+        "80-81→80-81/tcp, 80-81→80-81/udp",
+    ),
+    "single": (ports(range(8600, 8601), range(8600, 8601)), "8600→8600/tcp"),
+    "digits-are-numbers": (ports(range(9, 12), range(9, 12)), "9-11→9-11/tcp"),
+    "unpublished": ([Port(container_port=80), Port(container_port=81)], ""),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_ports_fold_into_ranges(case: str) -> None:
+    given, words = FOLDED[case]
+    container = Container(id="1", name="n", image="i", image_id="", state=State.RUNNING, status="", ports=given)
+    assert present_containers.ports(container) == port_words(given, addresses=False) == words
+    if case == "unpublished":
+        assert port_words(given) == "80-81/tcp"
+
+
+PORT_FIELDS: dict[str, tuple[list[str], str]] = {
+    "range": (["8000-8010:8000-8010"], ""),
+    "range-on-an-address": (["127.0.0.1:8000-8010:9000-9010/udp"], ""),
+    "range-on-ipv6": (["[::1]:8000-8001:8000-8001"], ""),
+    "apart": (["8000-8010:8000-8010", "8011-8020:8011-8020", "8005:8005/udp"], ""),
+    "same-port-of-two-addresses": (["127.0.0.1:80:80", "127.0.0.2:80:80"], ""),
+    "sizes-differ": (["8000-8010:8000-8009"], "run.ports[0]"),
+    "range-to-one": (["8000-8010:80"], "run.ports[0]"),
+    "backwards": (["8010-8000:8010-8000"], "run.ports[0]"),
+    "beyond": (["65530-65540:65530-65540"], "run.ports[0]"),
+    "zero": (["0-3:0-3"], "run.ports[0]"),
+    "overlap": (["8000-8010:8000-8010", "8005:80"], "run.ports[1]"),
+    "ranges-overlap": (["8000-8010:8000-8010", "8010-8020:8010-8020"], "run.ports[1]"),
+    "overlap-all-addresses": (["8000-8010:8000-8010", "127.0.0.1:8005:80"], "run.ports[1]"),
+}
+
+
+@pytest.mark.parametrize("case", PORT_FIELDS)
+def test_a_preset_may_publish_a_range(case: str, tmp_path: Path) -> None:
+    texts, where = PORT_FIELDS[case]
+    text = json.dumps({"base_image": "debian:12", "python_version": "3.11", "run": {"ports": texts}}, indent=1)
+    problems = validate_text(text, tmp_path / "p.json")
+    assert [one.field for one in problems] == ([where] if where else [])
+    if where:
+        assert problems[0].line > 1
+        assert problems[0].remedy
+    else:
+        settings = read(Site.open(tmp_path), "p", preset_from_text(text, tmp_path / "p.json"), dev=False)
+        assert len(settings.ports) >= 2
+
+
+def test_a_taken_range_is_one_conflict() -> None:
+    taken = Container(
+        id="1", name="other", image="", image_id="", state=State("stopping"), status="", ports=FOLDED["200-ports"][0]
+    )
+    found = port_holders(ports(range(8100, 8300), range(8100, 8300)), [taken], local=False)
+    assert {holder: host_port_words(held) for holder, held in found.items()} == {"container other": "8100-8199/tcp"}
+
+
+# -- NVML -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("directive", "words"),
+    [
+        ("throttle 0 0x1000", ["reason 0x1000"]),
+        ("throttle 0 0x1004", ["power cap", "reason 0x1000"]),
+        ("throttle 0 0x1", []),
+    ],
+    ids=["newer", "both", "idle"],
+)
+def test_a_throttle_reason_that_is_newer(
+    directive: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml(tmp_path, "gpu rtx4090", directive)
+    for name, value in nvml.env.items():
+        monkeypatch.setenv(name, value)
+    with GpuSampler() as sampler:
+        (gpu,) = sampler.sample().gpus
+    assert gpu.throttle == words
+
+
+@pytest.mark.parametrize("code", [4, 21, 23, 999], ids=["permission", "power", "memory", "unheard-of"])
+def test_an_error_of_one_gpu_is_that_of_its_row(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml(tmp_path, "gpu rtx4090", "gpu gtx1060", f"fail 0 {code}")
+    for name, value in nvml.env.items():
+        monkeypatch.setenv(name, value)
+    with GpuSampler() as sampler:
+        sample = sampler.sample()
+    first, second = sample.gpus
+    assert (first.state, second.state) == (GpuState.ERROR, GpuState.OK)
+    assert first.detail
+    assert f"GPU 0 does not answer: {first.detail}" in sample.detail
+
+
+# -- BuildKit, kept builds, the ledger --------------------------------------------------------------------------------
+
+PROGRESS = {
+    "vertex-without-digest": {"vertexes": [{"name": "x"}, {"digest": "d", "name": "[a 1/1] RUN true"}]},
+    "null-fields": {"vertexes": [{"digest": "d", "name": None, "started": None, "error": None}]},
+    "started-is-a-number": {"vertexes": [{"digest": "x", "started": 5}, {"digest": "d", "name": "y"}]},
+    "status-without-id": {"statuses": [{"vertex": "d"}], "vertexes": [{"digest": "d", "name": "y"}]},
+    "log-not-base64": {"logs": [{"vertex": "d", "data": "abc"}], "vertexes": [{"digest": "d", "name": "y"}]},
+    "rows-are-texts": {"vertexes": ["odd"], "warnings": [{"level": 1}], "news": 1},
+}
+
+
+@pytest.mark.parametrize("case", PROGRESS)
+def test_what_buildkit_says_otherwise_ends_no_build(case: str) -> None:
+    reader = RawJson()
+    events = [*reader.feed(json.dumps(PROGRESS[case]).encode() + b"\n"), *reader.close()]
+    if case != "rows-are-texts":
+        assert any(isinstance(one, Vertex) and one.id == "d" for one in events)
+    if case != "null-fields":
+        assert any(isinstance(one, Line) and "cannot be read" in one.text for one in events)
+
+
+@pytest.mark.parametrize("word", ["PAUSED", "DONE maybe", "CANCELED"])
+def test_a_plain_state_that_is_not_known_is_a_line(word: str) -> None:
+    reader = Plain(clock=lambda: 1.0)
+    *_, last = [*reader.feed(f"#5 [a 1/2] RUN x\n#5 {word}\n".encode())]
+    if word == "CANCELED":
+        assert isinstance(last, Vertex)
+        assert last.error
+    else:
+        assert last == Line("5", word)
+
+
+RECORDS = {
+    "newer-outcome": {"id": "2", "preset": "p", "started": 2, "outcome": "superseded"},
+    "newer-level": {
+        "id": "2",
+        "preset": "p",
+        "started": 2,
+        "outcome": "done",
+        "findings": [{"level": "hint", "code": "c", "what": "w"}],
+    },
+    "null-stages": {"id": "2", "preset": "p", "started": 2, "outcome": "done", "stages": None},
+    "started-is-text": {"id": "2", "preset": "p", "started": "soon"},
+    "not-an-object": [1],
+    "half": '{"id": "2", "pre',
+}
+
+
+@pytest.mark.parametrize("case", RECORDS)
+def test_a_build_record_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
+    site = Site.open(tmp_path)
+    given = RECORDS[case]
+    good = {"id": "1", "preset": "p", "started": 1, "outcome": "done"}
+    for name, record in (("20260101T000000Z-1", good), ("20260102T000000Z-2", given)):
+        folder = builds_folder(site) / name
+        folder.mkdir(parents=True)
+        (folder / "log.txt").touch()
+        (folder / "record.json").write_text(record if isinstance(record, str) else json.dumps(record))
+    builds = list_builds(site)
+    assert len(builds) == 2
+    assert any(one.id == "1" for one in builds)
+    (odd,) = [one for one in builds if one.id != "1"]
+    assert plain(present_builds.row(odd)[1])
+    assert present_builds.detail(odd, True, 80)
+    if case == "newer-level":
+        assert plain(present_findings.summary(odd.findings)) == "? hint"
+    else:
+        assert present_builds.row(odd)[1].role == ""  # type: ignore[union-attr]
+    assert bool(odd.error) is (case not in ("newer-outcome", "newer-level"))
+
+
+BODIES = {
+    "newer-state": '{"id": "s", "title": "t", "state": "verifying"}',
+    "null-state": '{"id": "s", "title": "t", "state": null}',
+    "no-title": '{"id": "s"}',
+    "half": '{"id": "s"',
+    "list": "[]",
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_stage_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
+    ledger, connection = ledger_with_one(tmp_path)
+    put = "INSERT INTO stage (operation, id, position, body) VALUES (1, ?, ?, ?)"
+    connection.execute(put, ("good", 1, Stage(id="good", title="good").model_dump_json()))
+    connection.execute(put, ("s", 2, BODIES[case]))
+    connection.commit()
+    stages = {one.id: one for one in ledger.stages(1)}
+    assert stages["good"].title == "good"
+    lines = [plain(one) for one in present_operations.stage_lines([*stages.values()], 1.0, 80)]
+    assert any("?" in one for one in lines)
+
+
+@pytest.mark.parametrize("column", ["options", "result", "failure"])
+@pytest.mark.parametrize("text", ['{"half', "7", '{"what": 3}'], ids=["half", "number", "other"])
+def test_a_row_of_the_ledger_that_cannot_be_read(column: str, text: str, tmp_path: Path) -> None:
+    ledger, connection = ledger_with_one(tmp_path)
+    connection.execute(f"UPDATE operation SET {column} = ? WHERE id = 1", (text,))
+    connection.commit()
+    rows = {one.id: one for one in ledger.list()}
+    assert rows[2].failure is None
+    if (column, text) not in (("options", '{"what": 3}'), ("result", '{"what": 3}')):
+        assert rows[1].failure is not None
+        assert "cannot be read" in rows[1].failure.why
+
+
+def ledger_with_one(folder: Path) -> tuple[Ledger, sqlite3.Connection]:
+    from core.operations.database import connect
+
+    ledger = Ledger(Site.open(folder))
+    connection = connect(ledger.path)
+    put = (
+        "INSERT INTO operation (kind, subject, key, target, options, state, token, created, boot, lease, by) "
+        "VALUES ('lock', 'p', ?, 'm:f', '{}', 'done', 't', 1, 'b', 0, '')"
+    )
+    for key in ("a", "b"):
+        connection.execute(put, (key,))
+    return ledger, connection
+
+
+# -- a newer service --------------------------------------------------------------------------------------------------
+
+CAMERA = {"id": "good", "name": "good", "source": "rtsp://h/1", "state": "live", "fps": 25}
+EVENT = {
+    "id": "018f0000-0000-7000-8000-000000000001",
+    "camera": "good",
+    "type": "motion",
+    "priority": "high",
+    "started": "2026-01-01T00:00:00Z",
+    "decided": "2026-01-01T00:00:01Z",
+    "score": 0.9,
+}
+STATUS = {"version": "9", "started": 1, "uptime": 1, "rss": 1, "cameras": [CAMERA]}
+RULE = {
+    "name": "good",
+    "enabled": True,
+    "cameras": [],
+    "types": [],
+    "priority": "low",
+    "schedule": [],
+    "channels": [{"kind": "email", "to": "a@example.org"}],
+    "within": 1,
+}
+USER = {"name": "good", "role": "viewer", "created": "2026-01-01T00:00:00Z"}
+
+
+def client_of(**answers: Any) -> contextlib.AbstractContextManager[str]:
+    return json_server({f"/{name}": answer for name, answer in answers.items()}, {VERSION_HEADER: str(API_VERSION)})
+
+
+# how a camera of a newer service differs → a word that its row then shows
+CAMERAS: dict[str, tuple[Any, str]] = {
+    "state": ({"state": "calibrating"}, "calibrating"),
+    "state-null": ({"state": None}, "unknown"),
+    "state-number": ({"state": 3}, "3"),
+    "state-gone": ({"state": ...}, "unknown"),
+    "alert-kind": ({"alerts": [{"kind": "fogged", "since": 1, "reason": "it is foggy"}]}, "fogged"),
+    "alerts-null": ({"alerts": None}, "alerts"),
+    "figure-is-text": ({"fps": "many"}, "fps"),
+    "name-gone": ({"name": ...}, "name"),
+    "name-null": ({"name": None}, "name"),
+    "more-fields": ({"ptz": {"pan": 1}}, "live"),
+    "cause": ({"state": "disconnected", "cause": "licence", "reason": "no licence"}, "no licence"),
+    "row-null": (None, "nothing of it can be read"),
+    "row-text": ("odd", "nothing of it can be read"),
+    "row-empty": ({}, "nothing of it can be read"),
+}
+
+
+def changed(base: dict[str, Any], change: Any) -> Any:
+    if not change or not isinstance(change, dict):
+        return change
+    return {name: value for name, value in {**base, **change}.items() if value is not ...}
+
+
+@pytest.mark.parametrize("case", CAMERAS)
+def test_a_camera_of_a_newer_service(case: str) -> None:
+    change, word = CAMERAS[case]
+    odd = changed({**CAMERA, "id": "odd"}, change)
+    with client_of(status={**STATUS, "cameras": [odd, CAMERA]}, cameras=[odd, CAMERA]) as address:
+        client = ServiceClient(f"http://{address}")
+        status, cameras = client.status(), client.cameras()
+        client.close()
+    assert cameras == status.cameras
+    assert cameras[1].fps == 25
+    assert not cameras[1].unreadable
+    row = [plain(cell) for cell in present_cameras.row(cameras[0])]
+    assert word in " ".join(row)
+    state = present_cameras.state(cameras[0])
+    assert state.role != "ok" or cameras[0].state.known
+    assert present_cameras.short(status, 100)
+    assert present_cameras.detail(cameras[0], 80)
+    assert present_cameras.no_picture(cameras[0]) or cameras[0].state.known
+    alerts = " ".join(plain(one) for one in overview.alerts(None, None, None, status, None, None, 200))
+    assert word in alerts or case == "more-fields"
+
+
+EVENTS: dict[str, tuple[Any, str]] = {
+    "priority": ({"priority": "urgent"}, "urgent"),
+    "priority-null": ({"priority": None}, "unknown"),
+    "type": ({"type": "Smoke & Fire"}, "Smoke & Fire"),
+    "started-text": ({"started": "soon"}, "started"),
+    "score-null": ({"score": None}, "score"),
+    "clip-state": ({"clip": {"state": "transcoding"}}, "transcoding"),
+    "clip-null": ({"clip": None}, "clip"),
+    "clip-state-gone": ({"clip": {}}, "unknown"),
+    "analysis-state": ({"analysis": {"state": "queued"}}, "queued"),
+    "action-state": (
+        {"actions": [{"step": "siren", "state": "postponed", "at": "2026-01-01T00:00:00Z"}]},
+        "postponed",
+    ),
+    "fact-row": ({"facts": [{"label": "person"}, 3]}, "person"),
+    "row-null": (None, "nothing of it can be read"),
+}
+
+
+@pytest.mark.parametrize("case", EVENTS)
+def test_an_event_of_a_newer_service(case: str) -> None:
+    change, word = EVENTS[case]
+    with client_of(events={"events": [changed(EVENT, change), EVENT], "next": None}) as address:
+        client = ServiceClient(f"http://{address}")
+        odd, good = client.events().events
+        client.close()
+    assert good.priority is Priority.HIGH
+    assert not good.unreadable
+    shown = [plain(cell) for cell in present_events.row(odd)]
+    shown += [plain(one) for one in present_events.detail(odd, 100)]
+    assert word in " ".join(shown)
+
+
+PARTS: dict[str, tuple[dict[str, Any], str]] = {
+    "logger": ({"logger": {"state": "compacting"}}, "compacting"),
+    "logger-gone": ({}, "unknown"),
+    "storage-null": ({"storage": None}, "unknown"),
+    "analyser": ({"analyser": {"state": "warming"}}, "warming"),
+    "model": (
+        {
+            "ledger": {
+                "device": "cuda:0",
+                "total": 1,
+                "reserve": 0,
+                "ours": 0,
+                "models": [{"key": "m", "state": "paging"}, None],
+            }
+        },
+        "paging",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_a_part_of_a_newer_service(case: str) -> None:
+    change, word = PARTS[case]
+    with client_of(status={**STATUS, **change}) as address:
+        client = ServiceClient(f"http://{address}")
+        status = client.status()
+        client.close()
+    lines = service.summary(status, None, 100)
+    (line,) = [one for one in lines if word in plain(one)][:1]
+    assert not any(span.role == "ok" for span in line)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"priority": "urgent"}, "urgent"),
+        ({"channels": [{"kind": "sms", "to": "+49 1"}]}, "+49 1"),
+        ({"channels": [{"kind": "email", "to": "b@example.org", "retries": 3}]}, "channels"),
+        ({"schedule": None}, "schedule"),
+        (None, "nothing of it"),
+    ],
+    ids=["priority", "channel-kind", "channel-field", "schedule-null", "row-null"],
+)
+def test_a_rule_of_a_newer_service_is_shown_and_not_overwritten(change: Any, word: str) -> None:
+    with client_of(rules=[changed(RULE, change), RULE], **{"rules/odd": changed(RULE, change) or {}}) as address:
+        client = ServiceClient(f"http://{address}")
+        odd, good = client.rules()
+        if odd.unreadable:
+            with pytest.raises(ServiceError):
+                client.rule("odd")
+        client.close()
+    assert good.channels[0].to == "a@example.org"
+    shown = [plain(cell) for cell in service.rule_row(odd)] + [plain(one) for one in service.rule_detail(odd, [], 90)]
+    assert word in " ".join(shown)
+
+
+def test_a_role_that_is_not_known_is_shown_and_allows_nothing() -> None:
+    with client_of(users=[{**USER, "role": "auditor"}, {**USER, "role": None}, USER]) as address:
+        client = ServiceClient(f"http://{address}")
+        users = client.users()
+        client.close()
+    assert [one.role.word for one in users] == ["auditor", "unknown", "viewer"]
+    assert users[0].role.rank < Role.VIEWER.rank
+    assert "auditor" in " ".join(plain(one) for one in service.user_detail(users[0], 80))
+
+
+def test_a_delivery_of_a_newer_service() -> None:
+    sent = {"id": "1", "rule": "good", "kind": "pager", "to": "x", "state": "deferred", "created": "2026-01-01T00:00Z"}
+    with client_of(deliveries=[sent, {"id": 1}], rules=[RULE]) as address:
+        client = ServiceClient(f"http://{address}")
+        (rule,), deliveries = client.rules(), client.deliveries()
+        client.close()
+    assert "deferred" in " ".join(plain(one) for one in service.rule_detail(rule, deliveries, 90))
+
+
+def test_settings_of_a_newer_service_are_not_lost() -> None:
+    settings = {"id": "good", "source": "rtsp://h/1", "detection": {"detector": "motion", "zoom": 2}}
+    with client_of(**{"cameras/good/settings": settings}) as address:
+        client = ServiceClient(f"http://{address}")
+        with pytest.raises(ServiceError, match=r"detection\.zoom"):
+            client.camera_settings("good")
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (CameraRequest, {"id": "a", "source": "rtsp://h/1", "priority": "urgent"}),
+        (CameraRequest, {"id": "a", "source": "rtsp://h/1", "transport": "quic"}),
+        (UserRequest, {"name": "a", "password": "0123456789", "role": "auditor"}),
+        (UserRequest, {"name": "a", "password": "0123456789", "role": ""}),
+        (RuleRequest, {"name": "a", "channels": [{"kind": "sms", "to": "+49 1"}]}),
+    ],
+    ids=["priority", "transport", "role", "empty-role", "channel-kind"],
+)
+def test_a_request_with_a_word_of_nobody_is_refused(kind: Any, fields: dict[str, Any]) -> None:
+    from core.service_client import notation
+
+    with pytest.raises(InputError, match="should be"):
+        notation.build(kind, fields)
+
+
+def test_a_service_is_read_by_the_command_line(tmp_path: Path) -> None:
+    from core.cli.app import root
+
+    odd = [{**CAMERA, "id": "odd", "state": "calibrating"}, {"id": "cut"}, CAMERA]
+    with client_of(status={**STATUS, "cameras": odd}, cameras=odd) as address:
+        (tmp_path / "site.toml").write_text(f'[service]\nurl = "http://{address}"\n')
+        shown = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list"])
+        document = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list", "--json"])
+    assert "calibrating" in shown.output, shown.output
+    assert "cannot be read" in shown.output, shown.output
+    rows = json.loads(document.output)["cameras"]
+    assert [row.get("unreadable", "") for row in rows] == ["", "name, source", ""]
+
+
+def test_a_preset_is_ours_and_stays_closed(tmp_path: Path) -> None:
+    text = '{"base_image": "a:1", "python_version": "3.11", "run": {"restart": "never"}}'
+    assert [one.field for one in validate_text(text, tmp_path / "p.json")] == ["run.restart"]
