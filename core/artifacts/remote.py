@@ -131,13 +131,15 @@ def look_at(file: LockedFile, network: Network) -> None:
     except (urllib3.exceptions.HTTPError, OSError):
         return
     try:
-        head = response.read(HEAD, decode_content=False) if response.status in (200, 206) else b""
-        size = total_size(response) or file.size
+        empty = response.status == 416 and response.headers.get("content-range") == "bytes */0"
+        if response.status not in (200, 206) and not empty:
+            return
+        head = b"" if empty else response.read(HEAD, decode_content=False)
+        found = recognise(head, total_size(response) or 0, file.path)
     except (urllib3.exceptions.HTTPError, OSError):
         return
     finally:
         network.done(response, False)
-    found = recognise(head, size, file.path) if head or size == 0 else None
     if found is not None:
         raise wrong_content(file.path, found, file.url)
 

@@ -20,6 +20,7 @@ from core.content.stand_ins import HEAD, StandIn, looks_like, megabytes
 
 _WHOLE = 64 << 20  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
 _BLOCK = 512  # of a tar
+_NO_CONTENT = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 _JSON_LIMIT = 64 << 20
 
 
@@ -172,6 +173,10 @@ def _wheel(file: BinaryIO, size: int, name: str) -> None:
     from packaging.utils import canonicalize_name, parse_wheel_filename
     from packaging.version import InvalidVersion, Version
 
+    try:
+        project, version, *_ = parse_wheel_filename(name.rpartition("/")[2])
+    except ValueError:
+        return  # by its name it is no wheel: nobody will install it as one
     with _zip(file, size, name) as archive:
         inside = [one for one in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one)]
         if not inside:
@@ -181,10 +186,9 @@ def _wheel(file: BinaryIO, size: int, name: str) -> None:
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
             raise _Misfit("its METADATA cannot be read: it is damaged") from None
     try:
-        project, version, *_ = parse_wheel_filename(name.rpartition("/")[2])
         same = canonicalize_name(said["Name"] or "") == project and Version(said["Version"] or "") == version
-    except (ValueError, InvalidVersion):
-        return  # a name that is no wheel's is a finding of others
+    except InvalidVersion:
+        same = False
     if not same:
         raise _Misfit(f"it is the wheel of {said['Name']} {said['Version']}")
 
@@ -228,6 +232,16 @@ def _tar(file: BinaryIO, size: int, _name: str) -> None:
         raise _Misfit(f"it looks like {looks_like(head)}")
     if size % _BLOCK:
         raise _cut_short(_BLOCK - size % _BLOCK)
+    at = 0
+    while at + _BLOCK <= size:
+        file.seek(at)
+        try:
+            entry = tarfile.TarInfo.frombuf(file.read(_BLOCK), "utf-8", "surrogateescape")
+        except tarfile.TarError:
+            return  # its end, or a way of writing that is not known here
+        at += _BLOCK + (-(-entry.size // _BLOCK) * _BLOCK if entry.type not in _NO_CONTENT else 0)
+    if at > size:
+        raise _cut_short(at - size)
 
 
 def _compressed(

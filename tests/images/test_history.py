@@ -12,6 +12,7 @@ from core.artifacts.store import lock_text
 from core.errors import InputError
 from core.images.history import (
     RECORD,
+    UNREADABLE,
     BuildRecord,
     Outcome,
     StageRecord,
@@ -52,19 +53,23 @@ def stage(name: str, seconds: float, cached: bool = False) -> StageRecord:
     return StageRecord(name=name, state="cached" if cached else "done", cached=cached, seconds=seconds)
 
 
-def test_lists_newest_first_and_a_broken_record_stops_none(site: Site) -> None:
+def test_lists_newest_first_and_a_broken_record_is_a_row_that_says_so(site: Site) -> None:
     assert list_builds(site) == []
     first, second = kept(site, lock_with(), 1), kept(site, lock_with(), 2)
     other = kept(site, lock_with(), 3, preset="other")
     broken = builds_folder(site) / "broken"
     broken.mkdir()
     (broken / RECORD).write_text("{")
-    assert [record.id for record in list_builds(site)] == [other.id, second.id, first.id]
+    *good, unreadable = list_builds(site)
+    assert [record.id for record in good] == [other.id, second.id, first.id]
+    assert (unreadable.id, unreadable.outcome.value) == ("broken", UNREADABLE)
+    assert "cannot be read" in unreadable.error
     assert [record.id for record in list_builds(site, "p")] == [second.id, first.id]
     assert read_build(site, first.id) == first
     assert first.seconds == 100
+    assert read_build(site, "broken") == unreadable
     with pytest.raises(InputError, match="no such build"):
-        read_build(site, "broken")
+        read_build(site, "another")
 
 
 def test_a_build_runs_as_long_as_its_process(site: Site) -> None:
