@@ -203,7 +203,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"python_version": "3.12", "layers": ["onnxruntime-gpu==1.31.0"]},
         "error",
         "onnxruntime-gpu",
-        "no code for GTX 1050",
+        "no machine code for GTX 1050",
     ),
     "ONNX Runtime unknown": (
         {"python_version": "3.12", "layers": ["onnxruntime-gpu==1.28.0"]},

@@ -203,7 +203,7 @@ class TensorflowRow(VersionedRow):
     cuda: str
     cudnn: str
     min_driver: VersionText
-    min_sm: Sm
+    min_sm: OptionalSm = ""
 
 
 class VramRow(Row):

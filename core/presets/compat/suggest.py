@@ -15,7 +15,8 @@ from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
 from core.presets.compat.machine import Gpu, TargetMachine, at_least, driver_cuda, runs
 from core.presets.compat.rows import BaseImageRow, TensorRTRow
-from core.presets.model import BuildOptions, Metadata, Preset, PyTorch, Run, Target, TensorRT
+from core.presets.compat.service_layer import ON_CPU, engine_choices
+from core.presets.model import BuildOptions, Layer, Metadata, Preset, PyTorch, Run, Target, TensorRT
 from core.site import Site
 
 
@@ -61,7 +62,8 @@ def _first_that_works(tag: str, target: TargetMachine, oldest: Gpu, facts: Facts
 
 def _works(suggestion: Suggestion, target: TargetMachine, facts: Facts) -> bool:
     """No errors, and no doubt that the container starts."""
-    findings = evaluate(suggestion.preset, [], target, facts)
+    layers = [(layer.name, layer.requirements) for layer in suggestion.preset.layers]
+    findings = evaluate(suggestion.preset, layers, target, facts)
     return not has_errors(findings) and all(finding.code != "require-cuda" for finding in findings)
 
 
@@ -105,6 +107,7 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
         target=Target(gpu=oldest.name, driver=target.driver, vram_gib=target.vram_gib),
         run=Run(gpus="all"),
     )
+    preset = _with_engine(preset, onnx, target, facts)
     return Suggestion(
         torch=f"{release}+{tag}",
         torchvision=pair.torchvision if pair else "",
@@ -117,6 +120,14 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
         reasons=_reasons(tag, image, target, oldest, facts, trt),
         preset=preset,
     )
+
+
+def _with_engine(preset: Preset, onnx: str, target: TargetMachine, facts: Facts) -> Preset:
+    """The preset with an ONNX Runtime of its own where the one that the lock would choose does not run on the GPU."""
+    service = engine_choices(preset, [], facts)[0]
+    if not has_errors(evaluate(preset, [("service", service)], target, facts)):
+        return preset
+    return preset.model_copy(update={"layers": [Layer(name="onnx", requirements=[onnx or ON_CPU])]})
 
 
 def _newest_tensorrt(cuda: str, python: str, sm: str, facts: Facts) -> TensorRTRow | None:

@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from core.findings import Finding
 from core.presets.compat.installed import PINS, Package
-from core.presets.compat.machine import at_least
+from core.presets.compat.machine import Gpu, at_least
 from core.presets.compat.rows import ReleaseRow, TensorflowRow
 from core.presets.compat.subject import Subject, error, listed, warning
 
@@ -34,7 +34,8 @@ def tensorflow(subject: Subject) -> list[Finding]:
         row = allowed[-1]
         why = f"it was built for Python {row.python[0]} to {row.python[-1]}"
         what = f"TensorFlow {row.key} has no wheels for Python {python}"
-        return [error("tensorflow-python", what, why, f"take Python {row.python[-1]}", package.where, row.source)]
+        level = warning if package.allows("9999") else error  # a release that the tables do not know may have them
+        return [level("tensorflow-python", what, why, f"take Python {row.python[-1]}", package.where, row.source)]
     if package.name == "tensorflow-cpu":
         return []
     rows = fitting or allowed
@@ -62,15 +63,19 @@ def _gpus(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list
     row = rows[-1]
     found = []
     for gpu in subject.target.gpus if subject.target else ():
-        if not gpu.sm or gpu.aarch64 or at_least(gpu.sm, row.min_sm):
+        if not gpu.sm or gpu.aarch64 or _knows(row, gpu):
             continue
-        older = [other.key for other in subject.facts.tensorflow.values() if at_least(gpu.sm, other.min_sm)]
-        level = warning if any(at_least(gpu.sm, other.min_sm) for other in rows) else error
+        older = [other.key for other in subject.facts.tensorflow.values() if _knows(other, gpu)]
+        level = warning if any(_knows(other, gpu) for other in rows) else error
         what = f"TensorFlow {row.key} holds no code for {gpu.name} (sm_{gpu.sm.replace('.', '')})"
         remedy = f"take TensorFlow {older[-1]}, the last that has it" if older else "use the CPU"
         why = f"its wheels begin with {row.min_sm}"
         found.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
     return found
+
+
+def _knows(row: TensorflowRow, gpu: Gpu) -> bool:
+    return not row.min_sm or at_least(gpu.sm, row.min_sm)
 
 
 def _libraries(subject: Subject, package: Package, row: TensorflowRow) -> list[Finding]:
@@ -108,6 +113,8 @@ _CHECKED = frozenset(("onnxruntime-gpu",))
 
 def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
     allowed = [row for row in rows if package.may_be(f">={row.first},<={row.last}")]
+    if not allowed and not any(row.cuda for row in rows):
+        return []  # whether it has wheels is all that the tables know of it, and the lock finds that out
     if not allowed:
         known = f"known are {rows[0].first} to {rows[-1].last}"
         what = f"{package.text} is not in the tables"
@@ -115,14 +122,14 @@ def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list
         return [warning("package-unknown", what, why, known, package.where)]
     python = subject.preset.python_version
     fitting = [row for row in allowed if python in row.python]
-    open_end = not package.version and package.allows("9999")
-    if not fitting and not package.locked and not open_end:
+    if not fitting and not package.locked:
+        level = warning if not package.version and package.allows("9999") else error
         row = allowed[-1]
         why = f"{package.name} {row.first} was built for Python {row.python[0]} to {row.python[-1]}"
         others = [f"{other.first} to {other.last}" for other in rows if python in other.python]
         remedy = f"take Python {row.python[-1]}" + (f"; or {package.name} {others[-1]}" if others else "")
         what = f"{package.text} has no wheels for Python {python}"
-        return [error("package-python", what, why, remedy, package.where, row.source)]
+        return [level("package-python", what, why, remedy, package.where, row.source)]
     return _release_gpus(subject, package, fitting or allowed)
 
 

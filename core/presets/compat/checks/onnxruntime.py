@@ -50,11 +50,14 @@ def _onnxruntime_gpus(
     found = []
     for gpu in target.gpus if target else ():
         if gpu.sm and not runs(gpu.sm, newest.sm, []):
-            what = f"{_brings(package, newest)} holds no code for {gpu.name}"
+            # Whether there is PTX for newer GPUs in the wheels was not looked up.
+            newer = Version(gpu.sm) > Version(newest.sm[-1])
+            level = warning if newer else error
+            what = f"{_brings(package, newest)} holds no machine code for {gpu.name}"
             why = f"its wheels hold {', '.join(newest.sm)} (CUDA {newest.cuda})"
-            found.append(
-                error("onnxruntime-gpu", what, why, _onnxruntime_remedy(gpu, subject), package.where, newest.source)
-            )
+            why += "; whether they hold PTX that it can compile is not known" if newer else ""
+            remedy = _onnxruntime_remedy(gpu, subject)
+            found.append(level("onnxruntime-gpu", what, why, remedy, package.where, newest.source))
         elif gpu.sm and _is_before_turing(gpu) and not _old_cudnn(subject):
             what = f"{gpu.name} needs cuDNN before 9.11 with onnxruntime-gpu"
             why = "cuDNN 9.10 is the last with Maxwell, Pascal and Volta"
