@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from core.redaction.log_format import RedactingFormatter
 from core.site import Site
 from tui.terminal import environment
 
@@ -20,6 +22,8 @@ def run(site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: 
     from tui.app import XaivaApp
     from tui.terminal.difference import run as run_app
 
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(RedactingFormatter())  # the records go to a file of the site
     app = XaivaApp(site, read_only, low_bandwidth)
     run_app(app)
     return app.return_code or 0

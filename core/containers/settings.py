@@ -12,7 +12,7 @@ from core.containers.model import Port
 from core.errors import InputError
 from core.presets.model import Preset
 from core.presets.run_fields import parse_ports, parse_volume
-from core.redaction import know_more_secrets
+from core.redaction import has_placeholder, know_more_secrets
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
@@ -49,7 +49,8 @@ class Settings:
 def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings:
     """The preset's run settings; relative paths are below the site's folder, and so are env files.
 
-    Raises InputError naming the env file that cannot be read; all else was checked when the preset was loaded.
+    Raises InputError naming the env file that cannot be read, or the variable that holds ***; all else was checked when
+    the preset was loaded.
     """
     from docker.utils import parse_bytes
 
@@ -63,6 +64,10 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     for name in run.env_files:
         environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))
     environment.update(run.environment)
+    for variable, value in environment.items():
+        if has_placeholder(value):
+            why = "it holds *** in the place of a secret"
+            raise InputError(f"Preset {preset_name}: variable {variable}", why, "write the secret itself")
     know_more_secrets(environment)  # the engine's errors may repeat them
     return Settings(
         ports=tuple(port for text in run.ports for port in _ports(text)),

@@ -92,8 +92,9 @@ def host_of(url: str) -> str:
 
 
 def has_placeholder(text: str) -> bool:
-    """Whether it holds what is shown in the place of a secret."""
-    return bool(_PLACEHOLDER.search(text))
+    """Whether an address, or another text as a whole, holds what is shown in the place of a secret."""
+    is_address = "://" in text or "@" in text
+    return bool(_PLACEHOLDER.search(text) if is_address else _PLACEHOLDER.fullmatch(text))
 
 
 def is_shown_as(sent: str, shown: str) -> bool:

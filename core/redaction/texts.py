@@ -31,7 +31,8 @@ _HEADER = re.compile(
 )
 _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+)([^\s\"'-][^\s\"']*)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
-_SIGN = re.compile(r"^[…$<{(*]")  # how a value begins that only stands for one
+_LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]+)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
+_SIGN = re.compile(r"^(?:[…$<{(*\[]|(?:null|none|true|false)\b)", re.I)  # how a value begins that only stands for one
 
 
 def text(value: str, also: re.Pattern[str] | None = None) -> str:
@@ -46,7 +47,8 @@ def text(value: str, also: re.Pattern[str] | None = None) -> str:
     if "@" in value:
         value = _WITHOUT_SCHEME.sub(f"{HIDDEN}@", value)
     if "=" in value or ":" in value:
-        value = _HEADER.sub(rf"\1\2{HIDDEN}", _ASSIGNED.sub(_assigned, value))
+        value = _LINE.sub(_assigned, _ASSIGNED.sub(_assigned, value))
+        value = _HEADER.sub(rf"\1\2{HIDDEN}", value)
     if "-" in value:
         value = _OPTION.sub(_optional, value)
     return _BEARER.sub(rf"\1 {HIDDEN}", value)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from core.containers.settings import read
 from core.errors import InputError
 from core.inference.database.cameras import CameraStore
 from core.inference.database.engine import Database
@@ -21,7 +22,9 @@ from core.inference.schemas import CameraRequest, RuleRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
 from core.redaction import address, restored
+from core.site import Site
 from tests.api.serving import TOKEN, Running, served
+from tests.containers.conftest import preset
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 KEPT = "rtsp://admin:p%40ss@127.0.0.1:9/user=a_password=b_channel=1_stream=0.sdp?k=v&channel=1"
@@ -154,6 +157,15 @@ def test_a_variable_that_holds_a_placeholder_is_refused(variable: str, value: st
     with pytest.raises(InputError, match=f"{variable}: it holds"):
         read_settings({variable: value}, tmp_path)
     assert parse_server("smtp://u:p@10.0.0.6").password == "p"
+
+
+@pytest.mark.parametrize("value", ["***", "<hidden>", "redis://***@10.0.0.8/0", "postgresql://x:%2A%2A%2A@10.0.0.5/x"])
+def test_a_launch_gives_no_placeholder_to_a_container(site: Site, value: str) -> None:
+    (site.root / "site.env").write_text(f"ACME={value}\n")
+    for run in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
+        with pytest.raises(InputError, match="variable ACME: it holds"):
+            read(site, "plain", preset(**run), dev=False)
+    assert read(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"] == "*** 5"
 
 
 # -- rules and users ---------------------------------------------------------------------------------------------------

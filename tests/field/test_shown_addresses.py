@@ -108,6 +108,8 @@ TEXTS = {
     "option": ("pull --password tlJwpbo6 --all", "pull --password *** --all"),
     "curl": ("curl -u admin:tlJwpbo6 http://h/x", "curl -u *** http://h/x"),
     "header": ("Authorization: Basic tlJwpbo6", "Authorization: ***"),
+    "yaml": ("name: x\n  password: tlJwpbo6\n", "name: x\n  password: ***\n"),
+    "json-without": ('{"password": null, "tokens": []}', '{"password": null, "tokens": []}'),
     "image": ("python:3.11@sha256:abcdef at 10:31:22", "python:3.11@sha256:abcdef at 10:31:22"),
     "mail": ("Mail address ops@example.org", "Mail address ops@example.org"),
 }

@@ -75,7 +75,7 @@ def completed(source: str, kept: str, camera: str) -> str:
 
     Raises InputError where scheme, host or port differ, or nothing is kept in that place.
     """
-    if "://" not in source or not has_placeholder(source):
+    if not has_placeholder(source):
         return source
     if (whole := restored(source, kept)) is None:
         raise _still_hidden(f"Camera {camera}: source")

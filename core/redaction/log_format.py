@@ -1,0 +1,15 @@
+"""The format of log records: whole records without secrets, tracebacks included."""
+
+from __future__ import annotations
+
+import logging
+
+from core.redaction.texts import text
+
+
+class RedactingFormatter(logging.Formatter):
+    """The last defence, not the first."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text without secrets."""
+        return text(super().format(record))
