@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ from core.errors import XaivaError
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
 
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -52,6 +60,21 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         Path(name).unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
+
+
+def not_a_file(mode: int) -> str:
+    """What a path is that is no regular file, by its `st_mode`; empty for one. Opening such a thing may never end."""
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), "something else than a file")
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file. Raises OSError, also for what is no regular file, and waits for no writer of a pipe."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if kind := not_a_file(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+        return file.read()
 
 
 def put_in_place(temporary: Path, target: Path) -> None:

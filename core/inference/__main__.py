@@ -76,9 +76,9 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _end(clean: bool) -> int:
-    """The exit code; with a reader left hanging inside libav the interpreter cannot be taken down in order."""
+    """The exit code. With a thread left hanging in libav or a mount the interpreter cannot be taken down in order."""
     code = 0 if clean else 1
-    if any(thread.name.startswith("camera-") for thread in threading.enumerate()):
+    if threading.active_count() > 1:
         logging.shutdown()
         os._exit(code)
     return code

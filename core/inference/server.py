@@ -19,7 +19,7 @@ from core.inference.service import InferenceService
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 4  # for requests under way; with the cameras' 4 s this stays under the 10 s an engine grants
+GRACE_SECONDS = 2  # for requests under way; with the service's STOP_SECONDS under the 10 s that an engine grants
 
 MOST_CONNECTIONS = 256  # whoever opens more must not take the cameras' file descriptors
 
@@ -99,7 +99,14 @@ def serve(service: InferenceService, host: str, port: int) -> None:
     logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown, address[1])
     if not loopback and not certificate:
         logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
-    asyncio.run(Server(service).serve(sockets=[listener]))
+    _run(Server(service), listener)
+
+
+def _run(server: Server, listener: socket.socket) -> None:
+    """As asyncio.run, which would wait at its end for every thread that hangs; what must be kept is kept by then."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(server.serve(sockets=[listener]))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 DATABASE_PATIENCE = 60.0  # seconds that a database server may need to come up after this service
 DATABASE_RETRY = 2.0
+STOP_SECONDS = 7.0  # for all parts; with the server's GRACE_SECONDS under the 10 s after which an engine kills
+SAVING_SECONDS = 2.0  # of these, for the logger: what hangs before must not take its time
 OLD_CAMERAS = "cameras.json"  # where earlier versions kept them
 
 
@@ -104,18 +106,20 @@ class InferenceService:
         self._ready = True
 
     def stop(self) -> list[str]:
-        """Stop the cameras, then what follows from them; what was decided is on disk when this returns.
+        """Stop the cameras, then what follows from them, within seconds; what was decided is on disk when this returns.
 
         Returns the ids of the cameras that hang in native code.
         """
         self._ready = False
-        self.learning.stop()
-        hanging = self.cameras.stop()
-        for room in (self._aftercare, self._incidents, self.analyser, self.notifier, self.retention, self.logger):
-            room.stop()
-        self.pool.close()
-        self.accounts.close()
-        self.database.close()
+        end = time.monotonic() + STOP_SECONDS
+        hanging: list[str] = []
+        _stop_until(end - SAVING_SECONDS, "the learning", self.learning.stop)
+        _stop_until(end - SAVING_SECONDS, "the cameras", lambda: hanging.extend(self.cameras.stop()))
+        for room in (self._aftercare, self._incidents, self.analyser, self.notifier, self.retention):
+            _stop_until(end - SAVING_SECONDS, type(room).__name__, room.stop)
+        for what, stop in (("the logger", self.logger.stop), ("the models", self.pool.close)):
+            _stop_until(end, what, stop)
+        _stop_until(end, "the database", self.database.close)
         return hanging
 
     # -- what it says of itself -------------------------------------------------------------------------------------
@@ -253,6 +257,15 @@ class InferenceService:
             return self.cameras.get(camera).request
         except UnknownCamera:
             return None
+
+
+def _stop_until(end: float, what: str, stop: Callable[[], object]) -> None:
+    """Stop a part, and leave it behind where it hangs: all of them together have one deadline."""
+    thread = threading.Thread(target=stop, name="stop", daemon=True)
+    thread.start()
+    thread.join(max(0.0, end - time.monotonic()))
+    if thread.is_alive():
+        logger.warning("%s did not end in time", what)
 
 
 def open_database(url: str) -> Database:

@@ -217,8 +217,8 @@ class ServiceClient:
         )
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
-        """Try to connect to what may become a camera; takes up to a little over twice the request's own `timeout`."""
-        return self._ask("POST", "/connection-test", ConnectionTest, request, wait=2 * request.timeout + 5)
+        """Try to connect to what may become a camera; takes up to three times its own `timeout`, and some seconds."""
+        return self._ask("POST", "/connection-test", ConnectionTest, request, wait=3 * request.timeout + 10)
 
     def snapshot(self, camera: str) -> bytes:
         """The newest picture of a live camera, as JPEG."""

@@ -29,6 +29,7 @@ from core.inference.accounts import (
 from core.inference.accounts.limiter import NAME, PAIR, Limiter
 from core.inference.accounts.passwords import AT_ONCE, NICENESS, WAITING, Passwords
 from core.inference.accounts.secret_file import secret_of
+from core.inference.bulkhead import TooManyRequests
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
 from core.inference.schemas import Login, Role, Tokens, UserRequest, UserUpdate
@@ -54,7 +55,6 @@ def accounts(database_url: str, tmp_path: Path) -> Iterator[Accounts]:
     made.users.add(UserRequest(name="anna", password=PASSWORD, role=Role.ADMIN))
     made.users.add(UserRequest(name="victor", password=PASSWORD, cameras=["gate"]))
     yield made
-    made.close()
     database.close()
 
 
@@ -114,7 +114,6 @@ def test_an_unknown_name_costs_a_comparison_as_well() -> None:
         return time.thread_time() - began
 
     assert cost(None) > cost(kept) / 4  # processor time, not the clock's: skipping the comparison would be 1/1000
-    hasher.close()
 
 
 def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
@@ -131,7 +130,7 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
             now -= 1
 
     futures = [hasher.submit(work) for _ in range(AT_ONCE + WAITING)]
-    with pytest.raises(TooManyLogins) as caught:
+    with pytest.raises(TooManyRequests) as caught:
         hasher.submit(work)
     assert caught.value.retry_after >= 1
     release.set()
@@ -140,7 +139,6 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
     assert most == AT_ONCE
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert hasher.submit(lambda: os.getpriority(os.PRIO_PROCESS, 0)).result(30) == min(mine + NICENESS, 19)
-    hasher.close()
 
 
 @SQLITE_ALONE

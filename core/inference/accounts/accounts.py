@@ -54,7 +54,7 @@ class Accounts:
         """Look at a name and password when their turn comes; `address` is where they came from.
 
         The future raises Unauthorised, the same for an unknown name, an inactive user and a wrong password, and
-        TooManyLogins after too many tries. Raises TooManyLogins when too many wait.
+        TooManyLogins after too many tries. Raises TooManyRequests when too many wait.
         """
 
         def work() -> Tokens:
@@ -105,12 +105,16 @@ class Accounts:
         return self._passwords.submit(work)
 
     def in_turn(self, work: Callable[[], Result]) -> Future[Result]:
-        """Run what sets a password, a few at a time with the logins. Raises TooManyLogins when too many wait."""
+        """Run what sets a password, a few at a time with the logins. Raises TooManyRequests when too many wait."""
         return self._passwords.submit(work)
+
+    def is_service(self, bearer: str) -> bool:
+        """Whether it is the service's own token; no database is asked."""
+        return hmac.compare_digest(bearer.encode(errors="replace"), self._service_token)
 
     def caller(self, bearer: str) -> Caller:
         """Who a bearer token speaks for now. Raises Unauthorised: not ours, over, or ended in the meantime."""
-        if hmac.compare_digest(bearer.encode(errors="replace"), self._service_token):
+        if self.is_service(bearer):
             return THE_SERVICE
         claims = self._signed.read(bearer)
         with self._database.read() as session:
@@ -121,10 +125,6 @@ class Accounts:
                 raise refused("the login has ended")
             cameras = cameras_of(session, row)
             return Caller(row.name, Role(row.role), None if cameras is None else frozenset(cameras))
-
-    def close(self) -> None:
-        """Take no more logins."""
-        self._passwords.close()
 
     def _family_of(self, token: str) -> str | None:
         """Looked up without the writers' lock, which no stranger shall take."""

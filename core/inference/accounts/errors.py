@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 from core.errors import InputError, XaivaError
+from core.inference.bulkhead import TooManyRequests
 
 
 class Unauthorised(XaivaError):
     """Nobody who may ask: no token, a wrong or an ended one, a wrong name or password."""
 
 
-class TooManyLogins(XaivaError):
-    """Too many failed logins, or too many at once; the next is looked at after `retry_after` whole seconds."""
+class TooManyLogins(TooManyRequests):
+    """Too many failed logins; the next is looked at after `retry_after` whole seconds."""
 
     def __init__(self, why: str, seconds: float) -> None:
-        self.retry_after = max(1, math.ceil(seconds))
-        super().__init__("Login", why, f"try again in {self.retry_after} s")
+        super().__init__("Login", why, seconds)
 
 
 class UnknownUser(InputError):

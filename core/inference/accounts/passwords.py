@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from core.inference.accounts.errors import TooManyLogins
+from core.inference.bulkhead import Bulkhead
 
 Result = TypeVar("Result")
 
@@ -28,8 +26,7 @@ class Passwords:
     """Hashes and compares; `submit` bounds how many at a time."""
 
     def __init__(self) -> None:
-        self._workers = ThreadPoolExecutor(AT_ONCE, "passwords", os.nice, (NICENESS,))  # of one thread, on Linux
-        self._waiting = threading.BoundedSemaphore(AT_ONCE + WAITING)
+        self._bulkhead = Bulkhead("Logins", AT_ONCE, WAITING, niceness=NICENESS)
         self._nobody = _HASHER.hash(secrets.token_urlsafe())
 
     def hash(self, password: str) -> str:
@@ -48,17 +45,5 @@ class Passwords:
         return _HASHER.check_needs_rehash(kept)
 
     def submit(self, work: Callable[[], Result]) -> Future[Result]:
-        """Run `work`, which hashes or compares, when its turn comes. Raises TooManyLogins when too many wait."""
-        if not self._waiting.acquire(blocking=False):
-            raise TooManyLogins("too many logins at once", 2)
-        try:
-            future = self._workers.submit(work)
-        except BaseException:
-            self._waiting.release()
-            raise
-        future.add_done_callback(lambda _done: self._waiting.release())
-        return future
-
-    def close(self) -> None:
-        """Take no more work, and forget what has not begun."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        """Run `work`, which hashes or compares, when its turn comes. Raises TooManyRequests when too many wait."""
+        return self._bulkhead.submit(work)

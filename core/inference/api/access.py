@@ -10,8 +10,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from core.errors import XaivaError
-from core.inference.accounts import Caller
+from core.inference.accounts import THE_SERVICE, Caller
 from core.inference.api.errors import Forbidden, problems
+from core.inference.api.threads import DATABASE, run_in
 from core.inference.cameras.manager import unknown
 from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
@@ -22,7 +23,7 @@ Content = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`
 _BEARER = HTTPBearer(auto_error=False, description="An access token of /auth/login, or the service's own token.")
 
 
-def service_of(request: Request) -> InferenceService:
+async def service_of(request: Request) -> InferenceService:
     """The service behind the application."""
     service: InferenceService = request.app.state.service
     return service
@@ -34,16 +35,21 @@ def bearer_of(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def current(request: Request, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
-    """Who asks. Raises Unauthorised."""
-    return service_of(request).accounts.caller(bearer_of(request))
-
-
-Asking = Annotated[Caller, Depends(current)]
 Service = Annotated[InferenceService, Depends(service_of)]
 
 
-def visible(camera: CameraId, caller: Asking) -> str:
+async def current(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
+    """Who asks. Raises Unauthorised."""
+    bearer = bearer_of(request)
+    if service.accounts.is_service(bearer):  # it needs no database, and so none that answers
+        return THE_SERVICE
+    return await run_in(DATABASE, lambda: service.accounts.caller(bearer))
+
+
+Asking = Annotated[Caller, Depends(current)]
+
+
+async def visible(camera: CameraId, caller: Asking) -> str:
     """The camera of the path. One that the caller may not see is as unknown as one that is not there."""
     check_sees(caller, camera)
     return camera
@@ -64,13 +70,13 @@ class _AtLeast:
     def __init__(self, role: Role) -> None:
         self.role = role
 
-    def __call__(self, caller: Asking) -> None:
+    async def __call__(self, caller: Asking) -> None:
         if caller.role.rank < self.role.rank:
             why = f"{caller.name} is a {caller.role.value}, and it takes a role of {self.role.value}"
             raise Forbidden("Access", why, "ask an administrator")
 
 
-def _nobody_asked() -> None:
+async def _nobody_asked() -> None:
     """The rule of a route that is open to everybody who reaches the port."""
 
 

@@ -25,6 +25,7 @@ from core.inference.api import (
     users,
 )
 from core.inference.api.envelope import Envelope
+from core.inference.api.threads import LIFECYCLE, run_in
 from core.inference.service import InferenceService, own_version
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,9 @@ def create_app(service: InferenceService) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.loop = asyncio.get_running_loop()
         app.state.closing = asyncio.Event()
-        await asyncio.to_thread(service.start)
+        await run_in(LIFECYCLE, service.start)
         yield
-        for camera in await asyncio.to_thread(service.stop):
+        for camera in await run_in(LIFECYCLE, service.stop):
             logger.warning("camera %s: its reader hangs and is left behind", camera)
 
     app = FastAPI(

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Request
 from core.inference.accounts import UnknownUser
 from core.inference.accounts.caller import SERVICE_NAME
 from core.inference.api.access import Asking, Service, at_least, everybody
+from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Login, PasswordChange, Refresh, Role, Tokens, User
 
-router = APIRouter(prefix="/auth", tags=["auth"])
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=routes_in(DATABASE))
 
 
 @router.post("/login", **everybody(401, 429))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from core.errors import InputError
 from core.inference.api.access import Asking, Service, VisibleCamera, at_least
 from core.inference.api.pictures import CONTENT, picture
+from core.inference.api.threads import CHANGES, REQUESTS, routes_in, slow
 from core.inference.api.views import camera_for
 from core.inference.cameras.address import completed
 from core.inference.cameras.manager import UnknownCamera
@@ -25,7 +26,7 @@ from core.inference.schemas import (
 from core.inference.service import InferenceService
 from core.redaction import address
 
-router = APIRouter(tags=["cameras"])
+router = APIRouter(tags=["cameras"], route_class=routes_in(REQUESTS))
 
 Width = Annotated[int | None, Query(ge=NARROWEST, le=WIDEST)]
 
@@ -37,6 +38,7 @@ def cameras(service: Service, caller: Asking) -> list[CameraStatus]:
 
 
 @router.post("/cameras", status_code=201, **at_least(Role.ADMIN, 409))
+@slow(CHANGES)
 def add(service: Service, body: CameraRequest) -> CameraStatus:
     """Add a camera and keep it over a restart. 409 when its id is taken or there is no room for it."""
     return service.add_camera(body)
@@ -49,6 +51,7 @@ def camera(service: Service, camera: VisibleCamera, caller: Asking) -> CameraSta
 
 
 @router.delete("/cameras/{camera}", status_code=204, **at_least(Role.ADMIN, 404))
+@slow(CHANGES)
 def remove(service: Service, camera: CameraId) -> None:
     """Stop a camera and forget it; its events stay."""
     service.remove_camera(camera)
@@ -62,6 +65,7 @@ def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
 
 
 @router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))
+@slow(CHANGES)
 def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraStatus:
     """Set a camera anew, as a whole. Where its source has `***`, what is kept for that host stays."""
     if body.id != camera:
@@ -71,6 +75,7 @@ def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraSta
 
 
 @router.post("/cameras/{camera}/start", **at_least(Role.OPERATOR, 404, 409))
+@slow(CHANGES)
 def start(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Start a stopped or failed camera; nothing happens to one that runs."""
     service.cameras.start_camera(camera)
@@ -78,6 +83,7 @@ def start(service: Service, camera: VisibleCamera) -> CameraStatus:
 
 
 @router.post("/cameras/{camera}/stop", **at_least(Role.OPERATOR, 404))
+@slow(CHANGES)
 def stop(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Stop a camera; it stays in the list."""
     service.cameras.stop_camera(camera)
@@ -85,6 +91,7 @@ def stop(service: Service, camera: VisibleCamera) -> CameraStatus:
 
 
 @router.post("/cameras/{camera}/restart", **at_least(Role.OPERATOR, 404, 409))
+@slow(CHANGES)
 def restart(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Connect anew, with a fresh restart budget."""
     service.cameras.restart_camera(camera)
@@ -92,6 +99,7 @@ def restart(service: Service, camera: VisibleCamera) -> CameraStatus:
 
 
 @router.post("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404, 409))
+@slow(CHANGES)
 def learn(service: Service, camera: VisibleCamera, body: LearnRequest) -> CameraStatus:
     """Learn the camera's normal pictures for some minutes; `learning` in its status shows how far it is."""
     service.learn(camera, body.minutes)
@@ -99,6 +107,7 @@ def learn(service: Service, camera: VisibleCamera, body: LearnRequest) -> Camera
 
 
 @router.delete("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404))
+@slow(CHANGES)
 def cancel_learning(service: Service, camera: VisibleCamera) -> CameraStatus:
     """End the learning; what was learned before stays."""
     service.cancel_learning(camera)

@@ -16,7 +16,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from core.errors import InputError, XaivaError
-from core.inference.accounts import LastAdministrator, TooManyLogins, Unauthorised, UnknownUser, UserExists
+from core.inference.accounts import LastAdministrator, Unauthorised, UnknownUser, UserExists
+from core.inference.bulkhead import TooManyRequests
 from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
 from core.inference.cameras.pipeline import NoPicture
@@ -73,7 +74,7 @@ _CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (RuleExists, 409),
     (NotYet, 409),
     (WrongRange, 416),
-    (TooManyLogins, 429),
+    (TooManyRequests, 429),
     (InputError, 422),
     (DatabaseError, 503),
     (XaivaError, 500),
@@ -89,12 +90,12 @@ _MEANINGS = {
     413: "The request is too large",
     416: "The bytes asked for are not there",
     422: "A value cannot be used",
-    429: "Too many tries; Retry-After says in how many seconds",
+    429: "Too many tries, or too much at once; Retry-After says in how many seconds to ask again",
     500: "An unexpected error, or the disk refuses",
     503: "The service or its database is not ready",
 }
 
-EVERYWHERE = (400, 405, 413, 422, 500, 503)
+EVERYWHERE = (400, 405, 413, 422, 429, 500, 503)
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -125,7 +126,7 @@ async def _xaiva(_request: Request, error: Exception) -> JSONResponse:
 def _headers(error: XaivaError) -> dict[str, str] | None:
     if isinstance(error, Unauthorised):
         return {"WWW-Authenticate": "Bearer"}
-    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyLogins) else None
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -12,11 +12,13 @@ from core.inference.accounts import Unauthorised
 from core.inference.api import sse
 from core.inference.api.access import Asking, Service, at_least, bearer_of
 from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.api.threads import DATABASE, routes_in, run_in
+from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 from core.inference.schemas import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
 from core.inference.service import InferenceService
 
-router = APIRouter(prefix="/events", tags=["events"])
+router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(DATABASE))
 
 BACKLOG = 1000  # events that wait for a slow reader of the stream; more end it, and the reader reads the list again
 
@@ -73,12 +75,12 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
                 event = await asyncio.wait_for(waiting.get(), 1.0)
             except asyncio.TimeoutError:
                 event = None
-            caller = await asyncio.to_thread(service.accounts.caller, bearer)
+            caller = await run_in(DATABASE, lambda: service.accounts.caller(bearer))
             if event is None:
                 yield sse.HEARTBEAT
             elif caller.sees(event.camera):
                 yield sse.data(event.model_dump_json())
-    except (Unauthorised, DatabaseError):
+    except (Unauthorised, DatabaseError, TooManyRequests):
         return  # who may still ask connects again
     finally:
         end()

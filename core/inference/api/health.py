@@ -1,21 +1,26 @@
-"""Health checks, open to everybody: for engines, load balancers and consoles."""
+"""Health checks, open to everybody: for engines, load balancers and consoles.
+
+The event loop answers them itself: no thread, no file and no database is asked, for an engine ends a service that does
+not answer.
+"""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
 from core.inference.api.access import Content, Service, everybody
+from core.inference.api.threads import REQUESTS, routes_in
 from core.inference.schemas import Health
 from core.inference.service import InferenceService
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS))
 
 _WAITING = "it does not answer; events wait on disk"
 _UNWELL: Content = {503: {"model": Health, "description": "Not well; the body says why"}}
 
 
 @router.get("/health", **everybody(content=_UNWELL))
-def health(service: Service, response: Response) -> Health:
+async def health(service: Service, response: Response) -> Health:
     """200 when live and ready, else 503; the body says which."""
     answer = _told(service)
     response.status_code = 200 if answer.live and answer.ready else 503
@@ -23,7 +28,7 @@ def health(service: Service, response: Response) -> Health:
 
 
 @router.get("/health/live", **everybody(content=_UNWELL))
-def live(service: Service, response: Response) -> Health:
+async def live(service: Service, response: Response) -> Health:
     """503 when the process answers but no longer watches its cameras: it should be started again."""
     answer = _told(service)
     response.status_code = 200 if answer.live else 503
@@ -31,7 +36,7 @@ def live(service: Service, response: Response) -> Health:
 
 
 @router.get("/health/ready", **everybody(content=_UNWELL))
-def ready(service: Service, response: Response) -> Health:
+async def ready(service: Service, response: Response) -> Health:
     """503 until its cameras have been started, and again while it ends."""
     answer = _told(service)
     response.status_code = 200 if answer.ready else 503

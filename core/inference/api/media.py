@@ -10,15 +10,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
+from core.files import read_regular
 from core.inference.api import pictures
 from core.inference.api.access import Asking, Content, Service, at_least
 from core.inference.api.cameras import Width
 from core.inference.api.errors import NotThere, NotYet, WrongRange
 from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.api.threads import FILES, OpenAnswers, routes_in
 from core.inference.schemas import Event, Role
 
-router = APIRouter(prefix="/events", tags=["events"])
+router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(FILES))
 
 _RANGE = re.compile(r"^bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))$", re.ASCII)
 _VIDEO: dict[str, Any] = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
@@ -28,15 +31,28 @@ _CLIP: Content = {
 }
 
 
+OPEN = OpenAnswers("Downloads of clips", 24)
+
+
+class Download(FileResponse):
+    """A clip on its way. 429 when there are too many."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with OPEN.one():
+            await super().__call__(scope, receive, send)
+
+
 @router.get(f"{EVENT}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, content=pictures.CONTENT))
 def snapshot(service: Service, caller: Asking, event: EventId, width: Width = None) -> Response:
     """The event's best picture as JPEG, or with `width` as PPM of at most that many pixels a line."""
     found = event_for(service, caller, event)
     path = service.media.snapshot_path(found.id)
     try:
-        jpeg = path.read_bytes()
-    except FileNotFoundError:
-        raise NotThere(f"Picture of event {event}", "there is none", "it may have been removed to make room") from None
+        jpeg = read_regular(path)
+    except OSError as error:
+        why = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error.strerror}"
+        raise NotThere(f"Picture of event {event}", why, "it may have been removed to make room") from None
     return pictures.picture(jpeg, width)
 
 
@@ -56,7 +72,7 @@ def clip(
     facts = _facts(path, found)
     if byte_range is not None:
         _check_range(byte_range, None if if_range else facts.st_size)
-    return FileResponse(
+    return Download(
         path,
         media_type="video/mp4",
         filename=f"{found.camera}-{found.id}.mp4",

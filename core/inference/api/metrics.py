@@ -11,10 +11,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from core.inference.api.access import Asking, Content, Service, at_least
+from core.inference.api.threads import STATUS, routes_in
 from core.inference.api.views import status_for
 from core.inference.schemas import CameraState, CameraStatus, Role, ServiceStatus
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=routes_in(STATUS))
 
 _FORM = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT: Content = {200: {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}}}

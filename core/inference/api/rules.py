@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from core.errors import InputError
 from core.inference.api.access import Service, at_least
 from core.inference.api.errors import RuleExists
+from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Delivery, Name, Role, Rule, RuleRequest, TestResult
 
-router = APIRouter(tags=["notifications"])
+router = APIRouter(tags=["notifications"], route_class=routes_in(DATABASE))
 
 
 @router.get("/rules", **at_least(Role.ADMIN))

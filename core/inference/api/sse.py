@@ -7,9 +7,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from core.inference.accounts import Unauthorised
 from core.inference.api.access import Content
+from core.inference.api.threads import OpenAnswers
+from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 
 HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
@@ -20,10 +23,18 @@ CONTENT: Content = {
 }
 
 
+OPEN = OpenAnswers("Streams", 40)  # a console has two
+
+
 class EventStream(StreamingResponse):
-    """The answer that carries them."""
+    """The answer that carries them. 429 when there are too many."""
 
     media_type = "text/event-stream"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with OPEN.one():
+            await super().__call__(scope, receive, send)
 
 
 def data(text: str) -> str:
@@ -34,14 +45,14 @@ def data(text: str) -> str:
 async def every(interval: float, take: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
     """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised.
 
-    While the database does not answer, a heartbeat stands in its place.
+    While the database does not answer, or too many ask for the same, a heartbeat stands in its place.
     """
     while not closing.is_set():
         try:
             text = data(await take())
         except Unauthorised:
             return
-        except DatabaseError:
+        except (DatabaseError, TooManyRequests):
             text = HEARTBEAT
         yield text
         due = time.monotonic() + interval

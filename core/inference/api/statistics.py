@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 
 from core.inference.api.access import Asking, Service, at_least, check_sees
+from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Role, Statistics, StatisticsQuery
 from core.inference.schemas.events import LONGEST_STATISTICS
 
-router = APIRouter(tags=["statistics"])
+router = APIRouter(tags=["statistics"], route_class=routes_in(DATABASE))
 
 USUAL_DAYS = timedelta(days=6)  # before the last one
 

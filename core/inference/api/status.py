@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from core.inference.api import sse
 from core.inference.api.access import Asking, Service, at_least, bearer_of
+from core.inference.api.threads import STATUS, routes_in, run_in
 from core.inference.api.views import ledger_for, status_for
 from core.inference.schemas import LedgerStatus, Role, ServiceStatus
 
-router = APIRouter(tags=["status"])
+router = APIRouter(tags=["status"], route_class=routes_in(STATUS))
 
 
 @router.get("/status", **at_least(Role.VIEWER))
@@ -37,7 +37,7 @@ async def stream(
         return status_for(service, caller).model_dump_json()
 
     async def wait() -> str:
-        return await asyncio.to_thread(snapshot)
+        return await run_in(STATUS, snapshot)
 
     return sse.EventStream(sse.every(interval, wait, request.app.state.closing))
 

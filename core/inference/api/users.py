@@ -7,9 +7,10 @@ import asyncio
 from fastapi import APIRouter
 
 from core.inference.api.access import Service, at_least
+from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Name, Role, User, UserRequest, UserUpdate
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(prefix="/users", tags=["users"], route_class=routes_in(DATABASE))
 
 
 @router.get("", **at_least(Role.ADMIN))

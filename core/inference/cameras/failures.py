@@ -34,6 +34,10 @@ class Failure:
     reason: str
 
 
+class NotAFile(Exception):
+    """The path of a file source leads to something else; its text says to what."""
+
+
 class StreamEnded(Exception):
     """The source came to its normal end, which for a camera is a failure too."""
 
@@ -82,6 +86,8 @@ def classify(error: Exception, address: Address, *, opening: bool, elapsed: floa
 
     libav's own text is shown only where no cause fits; it is taken without the address. May look up the host's name.
     """
+    if isinstance(error, NotAFile):
+        return Failure(Cause.NOT_FOUND, f"the path is {error}, not a video file")
     cause = _cause(error, address, opening=opening, late=elapsed >= 0.9 * timeout)
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")

@@ -6,13 +6,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import TimeoutError as Expired
 from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
+from core.inference.bulkhead import Bulkhead
 from core.inference.cameras.admission import admit, usable_cores
 from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Camera, Lease
+from core.inference.cameras.failures import Cause
 from core.inference.cameras.memory import few_heaps, give_back
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import Tap, Tools
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 4.0
 TIDY_SECONDS = 60.0
+TESTS_AT_ONCE = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
+TEST_TIMEOUTS = 3  # time-outs that a test may take: two to open the source, one for its first frame
+TEST_GRACE = 5.0  # seconds more, to measure and for a slow name server
 
 
 class UnknownCamera(InputError):
@@ -62,6 +68,7 @@ class MultiCameraManager:
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
         self._lock = threading.Lock()
+        self._tests = Bulkhead("Connection tests", TESTS_AT_ONCE, retry_after=5)
         self._running = False
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-cameras", daemon=True)
@@ -175,8 +182,22 @@ class MultiCameraManager:
         return self.start_camera(camera)
 
     def test(self, request: CameraRequest) -> ConnectionTest:
-        """Try one connection and tell what came of it; the camera need not be known. Raises InputError."""
-        return attempt(request)
+        """Try one connection and tell what came of it; the camera need not be known.
+
+        Raises InputError, and TooManyRequests when as many are under way as may be.
+        """
+        began = time.monotonic()
+        test = self._tests.submit(lambda: attempt(request))
+        try:
+            return test.result(TEST_TIMEOUTS * request.timeout + TEST_GRACE)
+        except Expired:  # in a mount, a driver or a name server that hangs; its thread keeps its place until it ends
+            elapsed = time.monotonic() - began
+            return ConnectionTest(
+                ok=False,
+                cause=Cause.TIMEOUT.value,
+                reason=f"connecting hangs; it was given up after {elapsed:.0f} s",
+                seconds=round(elapsed, 2),
+            )
 
     def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
         """Call `callback` with each sampled frame of a camera, in its thread, until what is returned is called.

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import XaivaError
+from core.files import read_regular
 from core.inference.agents.runner import FlowRunner
 from core.inference.cameras.observer import Decision
 from core.inference.database.errors import DatabaseError
@@ -169,7 +170,7 @@ class Incidents:
     def ask_late(self, event: Event) -> None:
         """Ask the analyser about an event whose flow has ended."""
         try:
-            picture = self._media.snapshot_path(event.id).read_bytes()
+            picture = read_regular(self._media.snapshot_path(event.id))
         except OSError:
             picture = None  # the facts must do
         case = self._open(Case(event, "", picture, due=None), Part.ANSWER)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
-from core.files import write_atomic
+from core.files import read_regular, write_atomic
 from core.inference.models.features import Features
 
 VERSION = 1  # of the file; raised when an older one can no longer be read
@@ -115,7 +115,7 @@ class BankStore:
         path = self._path(camera)
         again = f"learn again: xaiva camera learn {camera}"
         try:
-            raw = path.read_bytes()
+            raw = read_regular(path)
         except FileNotFoundError:
             raise NotLearned(f"Camera {camera}", "not learned yet", f"xaiva camera learn {camera}") from None
         except OSError as error:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from core.errors import InputError, XaivaError
+from core.files import read_regular
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.engine_onnx import OnnxEngine, Tensor
 from core.inference.models.providers import Choice
@@ -210,7 +211,7 @@ def relative_name(name: str) -> PurePosixPath:
 def read_description(path: Path) -> Description:
     """Read the JSON file beside a model. Raises InputError naming file and field."""
     try:
-        return Description.model_validate(json.loads(path.read_text()))
+        return Description.model_validate(json.loads(read_regular(path)))
     except FileNotFoundError:
         raise InputError(f"{path}", "there is no such file beside the model", HELP) from None
     except ValidationError as error:

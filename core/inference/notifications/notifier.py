@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
+from core.inference.bulkhead import Bulkhead
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
@@ -37,6 +38,7 @@ DATABASE_SECONDS = 5.0  # before a database that failed is asked again
 PRUNE_SECONDS = 3600.0
 STOP_SECONDS = 3.0
 TEST_SECONDS = 25.0
+TESTS_AT_ONCE = 2  # of a rule; each has a thread for every channel
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Notifier:
         self._zone = ZoneInfo(settings.zone)
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
+        self._tests = Bulkhead("Tests of rules", TESTS_AT_ONCE, retry_after=10)
         self._lock = threading.Lock()
         self._changed = threading.Event()
         self._stopping = False
@@ -117,8 +120,14 @@ class Notifier:
         return Told(tuple(rule.name for rule in fitting), messages)
 
     def test(self, name: str) -> TestResult:
-        """Send a test over every channel of a rule, past outbox and suspensions. Raises UnknownRule."""
+        """Send a test over every channel of a rule, past outbox and suspensions.
+
+        Raises UnknownRule, and TooManyRequests when as many tests are under way as may be.
+        """
         rule = self._rules.one(name)
+        return self._tests.submit(lambda: self._test_channels(rule)).result()
+
+    def _test_channels(self, rule: RuleRequest) -> TestResult:
         outcomes: dict[Channel, str] = dict.fromkeys(rule.channels, f"no answer within {TEST_SECONDS:g} s")
         threads = [
             threading.Thread(target=self._test, args=(rule, channel, outcomes), name="notify-test", daemon=True)

@@ -1,0 +1,83 @@
+"""Bulkheads: each kind of slow work has a few threads of its own, so that it cannot take those of everything else.
+
+The threads are daemons that nobody waits for at the end: work that hangs in a device, a mount or a library holds its
+place in its own bulkhead, and nothing besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from core.errors import XaivaError
+
+Result = TypeVar("Result")
+
+
+class TooManyRequests(XaivaError):
+    """It is refused now and may be asked again after `retry_after` whole seconds."""
+
+    def __init__(self, what: str, why: str, seconds: float) -> None:
+        self.retry_after = max(1, math.ceil(seconds))
+        super().__init__(what, why, f"try again in {self.retry_after} s")
+
+
+class Bulkhead:
+    """Runs `at_once` pieces of one kind of work side by side; `waiting` more wait for their turn.
+
+    `name` is what a refusal speaks of, `retry_after` the seconds that it asks the caller to wait, `niceness` what the
+    threads leave to others.
+    """
+
+    def __init__(
+        self, name: str, at_once: int, waiting: int = 0, *, retry_after: float = 2.0, niceness: int = 0
+    ) -> None:
+        self.name = name
+        self.at_once = at_once
+        self.waiting = waiting
+        self._retry_after = retry_after
+        self._niceness = niceness
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._queue: deque[Callable[[], None]] = deque()
+
+    def submit(self, work: Callable[[], Result]) -> Future[Result]:
+        """Begin `work`, or let it wait for its turn. Raises TooManyRequests when too much waits already."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+
+        with self._lock:
+            if self._threads < self.at_once:
+                threading.Thread(target=self._run, args=(run,), name=self.name, daemon=True).start()
+                self._threads += 1
+            elif len(self._queue) < self.waiting:
+                self._queue.append(run)
+            else:
+                why = f"{self.at_once} are under way" + (f" and {self.waiting} wait" if self.waiting else "")
+                raise TooManyRequests(self.name, f"{why}: no more are taken", self._retry_after)
+        return future
+
+    def _run(self, run: Callable[[], None]) -> None:
+        if self._niceness:
+            with contextlib.suppress(OSError):
+                os.nice(self._niceness)  # on Linux of this thread alone
+        while True:
+            run()
+            with self._lock:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                run = self._queue.popleft()

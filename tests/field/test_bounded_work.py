@@ -1,0 +1,339 @@
+"""Unbounded work in a shared pool: calls that hang take the threads of everything else, the health check's too.
+
+It applies wherever somebody outside starts work that may hang: requests (connection tests, downloads, logins, changes,
+queries, streams), files that a setting names, and what is still under way when the service ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import select
+import socket
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
+from starlette._utils import is_async_callable
+
+from core.files import read_regular
+from core.inference import server, service
+from core.inference.accounts import passwords
+from core.inference.accounts.passwords import Passwords
+from core.inference.api import media as api_media
+from core.inference.api import sse, threads
+from core.inference.cameras import manager
+from core.inference.cameras.attempt import attempt
+from core.inference.events.ids import new_id
+from core.inference.notifications import notifier
+from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
+from core.service_client import ServiceError
+from tests.api.conftest import Events
+from tests.api.conftest import events as events
+from tests.api.conftest import running as running
+from tests.api.serving import TOKEN, Running
+from tests.inference.conftest import serve as serve
+from tests.support import until
+from tests.support.service import ServiceProcess
+
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+REMEMBERED = "some long password"
+
+# -- a flood of one kind of work ---
+
+
+class Flood:
+    """Requests that are under way at the same time, each over a connection of its own."""
+
+    def __init__(self, running: Running, stack: contextlib.ExitStack) -> None:
+        self.running = running
+        self.stack = stack
+        self._waiting: list[http.client.HTTPConnection] = []
+
+    def send(self, count: int, method: str, path: str, body: Any = None, headers: dict[str, str] = BEARER) -> None:
+        """Send so many and read no answer."""
+        for _ in range(count):
+            url = httpx.URL(self.running.url)
+            connection = http.client.HTTPConnection(url.host, url.port, timeout=30)
+            self.stack.callback(connection.close)
+            text = None if body is None else json.dumps(body(len(self._waiting)) if callable(body) else body)
+            connection.request(method, path, text, {**headers, "Content-Type": "application/json"})
+            self._waiting.append(connection)
+
+    def refused(self, count: int) -> list[tuple[str, Any]]:
+        """`Retry-After` and the problem of the first `count` refusals; who got in may have an answer, too."""
+        refusals: list[tuple[str, Any]] = []
+
+        def take() -> int:
+            ready = select.select([one.sock for one in self._waiting], [], [], 0)[0]
+            for one in [one for one in self._waiting if one.sock in ready]:
+                self._waiting.remove(one)
+                answer = one.getresponse()
+                if answer.status == 429:
+                    refusals.append((answer.headers["Retry-After"], json.loads(answer.read())))
+            return len(refusals)
+
+        until(take, lambda taken: taken >= count)
+        return refusals
+
+
+def silent_port(stack: contextlib.ExitStack) -> int:
+    """It accepts, and says nothing."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+    return int(listener.getsockname()[1])
+
+
+def full_port(stack: contextlib.ExitStack) -> int:
+    """The kernel drops who knocks: the queue of the listener is full."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    for _ in range(3):
+        knocking = stack.enter_context(socket.socket())
+        knocking.setblocking(False)
+        knocking.connect_ex(listener.getsockname())
+    return int(listener.getsockname()[1])
+
+
+def connection_tests(port: Callable[[contextlib.ExitStack], int], scheme: str) -> Callable[[Flood, Events, Any], int]:
+    def begin(flood: Flood, _events: Events, _patch: object) -> int:
+        source = f"{scheme}://127.0.0.1:{port(flood.stack)}/none"
+        flood.send(45, "POST", "/connection-test", {"id": "new", "source": source, "timeout": 30})
+        return 45 - manager.TESTS_AT_ONCE
+
+    return begin
+
+
+def rule_tests(flood: Flood, _events: Events, _patch: object) -> int:
+    hook = Channel(kind=ChannelKind.WEBHOOK, to=f"http://127.0.0.1:{silent_port(flood.stack)}/")
+    with contextlib.suppress(ServiceError):
+        flood.running.client().add_rule(RuleRequest(name="silent", channels=(hook,)))
+    flood.send(45, "POST", "/rules/silent/test")
+    return 45 - notifier.TESTS_AT_ONCE
+
+
+def downloads(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
+    path = flood.running.service.media.clip_path(events.gate)
+    size = path.stat().st_size
+    os.truncate(path, 64 << 20)  # more than the sockets hold, so that they all stand still
+    flood.stack.callback(os.truncate, path, size)
+    flood.send(100, "GET", f"/events/{events.gate}/clip")
+    return 100 - api_media.OPEN.most
+
+
+def hung_disk(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
+    """A mount that hangs can only be played: what reads it does not come back."""
+    release = threading.Event()
+    flood.stack.callback(release.set)
+    patch.setattr(api_media, "read_regular", lambda path: release.wait(60) and read_regular(path))
+    flood.send(60, "GET", f"/events/{events.gate}/snapshot")
+    return 60 - threads.FILES.at_once - threads.FILES.waiting
+
+
+def locked_database(flood: Flood, events: Events, _patch: object) -> int:
+    holder = flood.stack.enter_context(contextlib.closing(sqlite3.connect(flood.running.service.database.file or "")))
+    holder.execute("BEGIN IMMEDIATE")
+    flood.send(80, "POST", "/events/acknowledge", {"ids": [events.gate]})
+    return 80 - threads.DATABASE.at_once - threads.DATABASE.waiting
+
+
+def hung_database(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
+    client = flood.running.client()
+    with contextlib.suppress(ServiceError):
+        client.add_user(UserRequest(name="reader", password=SecretStr(REMEMBERED)))
+    bearer = {"Authorization": f"Bearer {flood.running.client('').login('reader', REMEMBERED).access}"}
+    release = threading.Event()
+    flood.stack.callback(release.set)
+    database = flood.running.service.database
+    read = database.read
+    patch.setattr(database, "read", lambda: (release.wait(60), read())[1])
+    flood.send(80, "GET", "/cameras", headers=bearer)
+    return 80 - threads.DATABASE.at_once - threads.DATABASE.waiting
+
+
+def hung_hashes(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
+    release = threading.Event()
+    flood.stack.callback(release.set)
+    patch.setattr(Passwords, "fits", lambda *_: not release.wait(60))
+    flood.send(60, "POST", "/auth/login", lambda number: {"name": f"name-{number}", "password": "x"}, headers={})
+    return 60 - passwords.AT_ONCE - passwords.WAITING
+
+
+def models_that_load(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
+    release = threading.Event()
+    flood.stack.callback(release.set)
+    pool = flood.running.service.pool
+    lease = pool.lease
+    patch.setattr(pool, "lease", lambda *of: (release.wait(60), lease(*of))[1])
+    camera = "loads" + new_id()[:8]
+    flood.send(60, "POST", "/cameras", {"id": camera, "source": "rtsp://127.0.0.1:9/none"})
+    return 60 - threads.CHANGES.at_once - threads.CHANGES.waiting
+
+
+def streams(flood: Flood, _events: Events, _patch: object) -> int:
+    flood.send(sse.OPEN.most, "GET", "/events/stream")
+    until(lambda: sse.OPEN._open, lambda number: number == sse.OPEN.most)
+    flood.send(20, "GET", "/status/stream")
+    return 20
+
+
+FLOODS: dict[str, Callable[[Flood, Events, Any], int]] = {
+    "connection tests to a port that accepts and is silent": connection_tests(silent_port, "rtsp"),
+    "connection tests to a silent web server": connection_tests(silent_port, "http"),
+    "connection tests to a silent port of MPEG-TS": connection_tests(silent_port, "tcp"),
+    "connection tests to a port that drops who knocks": connection_tests(full_port, "rtsp"),
+    "tests of a rule whose receiver is silent": rule_tests,
+    "downloads that nobody reads": downloads,
+    "pictures on a mount that hangs": hung_disk,
+    "writes into a locked database": locked_database,
+    "queries to a database that hangs": hung_database,
+    "logins whose hashes hang": hung_hashes,
+    "cameras whose model loads for long": models_that_load,
+    "streams": streams,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
+def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
+    running: Running, events: Events, monkeypatch: pytest.MonkeyPatch, flood: Callable[[Flood, Events, Any], int]
+) -> None:
+    with contextlib.ExitStack() as stack:
+        begun = Flood(running, stack)
+        too_many = flood(begun, events, monkeypatch)
+        for path in ("/health/live", "/health/ready", "/health"):
+            assert httpx.get(running.url + path, timeout=20).status_code == 200
+        for retry_after, problem in begun.refused(too_many):
+            assert int(retry_after) >= 1
+            assert problem["remedy"] == f"try again in {retry_after} s"
+        # Everything else goes on, too: a camera is looked at while it is not what is slow.
+        assert httpx.get(f"{running.url}/cameras", headers=BEARER, timeout=20).status_code == 200
+
+
+def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
+    bulkheads = sum(one.at_once + one.waiting for one in threads.BULKHEADS)
+    logins = passwords.AT_ONCE + passwords.WAITING
+    assert bulkheads + logins + sse.OPEN.most + api_media.OPEN.most < server.MOST_CONNECTIONS
+
+
+def test_all_that_may_be_waited_for_at_the_end_fits_into_what_an_engine_grants() -> None:
+    assert server.GRACE_SECONDS + service.STOP_SECONDS < 10
+    assert service.SAVING_SECONDS < service.STOP_SECONDS
+
+
+def test_what_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
+    release = threading.Event()
+    service._stop_until(time.monotonic(), "the cameras", lambda: release.wait(60))
+    release.set()
+    assert "the cameras did not end in time" in caplog.text
+
+
+def test_no_route_runs_in_the_pool_that_all_share(running: Running) -> None:
+    def calls(dependant: Dependant) -> Iterator[Any]:
+        yield dependant.call
+        for one in dependant.dependencies:
+            yield from calls(one)
+
+    routes: list[APIRoute] = running.server.app.state.routes
+    shared = [
+        f"{route.path}: {call}" for route in routes for call in calls(route.dependant) if not is_async_callable(call)
+    ]
+    assert routes
+    assert shared == []
+
+
+def test_a_full_bulkhead_is_a_plain_message_of_the_client(running: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        source = f"rtsp://127.0.0.1:{silent_port(stack)}/none"
+        flood = Flood(running, stack)
+        flood.send(45, "POST", "/connection-test", {"id": "new", "source": source, "timeout": 30})
+        flood.refused(45 - manager.TESTS_AT_ONCE)
+        with pytest.raises(ServiceError) as refusal:
+            running.client().test_camera(CameraRequest(id="new", source=source))
+        assert refusal.value.what == "Connection tests"
+        assert refusal.value.why == "4 are under way: no more are taken"
+        assert refusal.value.remedy == "try again in 5 s"
+
+
+# -- files that a setting names ---
+
+
+def pipe(folder: Path) -> str:
+    os.mkfifo(folder / "pipe")
+    return str(folder / "pipe")
+
+
+def link_to_a_pipe(folder: Path) -> str:
+    (folder / "video.mp4").symlink_to(pipe(folder))
+    return str(folder / "video.mp4")
+
+
+def socket_file(folder: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(folder / "s"))
+    return str(folder / "s")
+
+
+NOT_FILES: dict[str, tuple[Callable[[Path], str], str]] = {
+    "a named pipe": (pipe, "a named pipe"),
+    "a named pipe as a URL": (lambda folder: f"file://{pipe(folder)}", "a named pipe"),
+    "a link to a named pipe": (link_to_a_pipe, "a named pipe"),
+    "a folder": (str, "a folder"),
+    "a socket": (socket_file, "a socket"),
+    "a device that never ends": (lambda _: "/dev/zero", "a device"),
+    "a terminal": (lambda _: "/dev/ptmx", "a device"),
+}
+
+
+@pytest.mark.parametrize(("make", "kind"), NOT_FILES.values(), ids=NOT_FILES.keys())
+def test_a_source_that_is_no_file_is_named_and_never_opened(
+    tmp_path: Path, make: Callable[[Path], str], kind: str
+) -> None:
+    tried = attempt(CameraRequest(id="new", source=make(tmp_path), timeout=1))
+    assert (tried.ok, tried.cause) == (False, "not_found")
+    assert tried.reason == f"the path is {kind}, not a video file"
+
+
+@pytest.mark.parametrize("make", [pipe, link_to_a_pipe, str], ids=["pipe", "link", "folder"])
+def test_what_is_no_file_is_not_read_either(tmp_path: Path, make: Callable[[Path], str]) -> None:
+    with pytest.raises(OSError, match=r"it is a \w+|Is a directory"):
+        read_regular(Path(make(tmp_path)))
+
+
+def test_a_picture_that_is_a_pipe_is_not_waited_for(running: Running, events: Events) -> None:
+    path = running.service.media.snapshot_path(events.yard)
+    kept = path.rename(path.with_suffix(".kept"))
+    os.mkfifo(path)
+    try:
+        assert httpx.get(f"{running.url}/events/{events.yard}/snapshot", headers=BEARER, timeout=20).status_code == 404
+    finally:
+        kept.replace(path)
+
+
+# -- the end ---
+
+
+def test_sigterm_ends_a_service_in_which_everything_hangs(serve: Callable[..., ServiceProcess], tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        silent = silent_port(stack)
+        os.mkfifo(tmp_path / "pipe")
+        ending = serve("--camera", f"pipe={tmp_path / 'pipe'}", "--camera", f"silent=rtsp://127.0.0.1:{silent}/x")
+        ending.ready()
+        hook = Channel(kind=ChannelKind.WEBHOOK, to=f"http://127.0.0.1:{silent}/")
+        ending.client.add_rule(RuleRequest(name="silent", channels=(hook,)))
+        flood = Flood(Running(None, None, ending.client.url), stack)  # type: ignore[arg-type]  # it is not in here
+        for source in (f"rtsp://127.0.0.1:{silent}/x", str(tmp_path / "pipe")):
+            flood.send(8, "POST", "/connection-test", {"id": "new", "source": source, "timeout": 60})
+        flood.send(4, "POST", "/rules/silent/test")
+        flood.send(4, "GET", "/status/stream")
+        until(lambda: ending.client.health().live)
+        assert ending.stop() == 0
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
