@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
 
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
@@ -25,6 +25,20 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def files_of(folder: Path, suffix: str) -> list[Path]:
+    """The files with this suffix in a folder, sorted; none when there is no such folder.
+
+    Raises InputError for a folder that cannot be read, or a link that leads nowhere: neither is an empty folder.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not folder.is_symlink():
+            return []
+        why = "it leads to nothing" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        raise InputError(f"Folder {folder}", why, "check the folder, its permissions and its medium") from error
 
 
 def fsync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +18,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+_Default = TypeVar("_Default")
 
 
 class _Section(BaseModel):
@@ -141,17 +144,20 @@ class Site:
 
 def _dotenv(path: Path) -> dict[str, str]:
     try:
-        return {k: v for k, v in dotenv_values(path).items() if v is not None} if path.is_file() else {}
+        with open(path, encoding="utf-8") as file:
+            return {k: v for k, v in dotenv_values(stream=file).items() if v is not None}
+    except FileNotFoundError as error:
+        return _absent(path, error, {})
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
 
 def _settings(path: Path) -> SiteSettings:
-    if not path.exists():
-        return SiteSettings()
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return SiteSettings.model_validate(data)
+    except FileNotFoundError as error:
+        return _absent(path, error, SiteSettings())
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}", f"not valid TOML: {error}", "mend that line") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -161,6 +167,13 @@ def _settings(path: Path) -> SiteSettings:
         field = ".".join(str(part) for part in first["loc"])
         why = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
         raise InputError(f"{path}: {field}", why, "see docs/architecture.md for the keys") from error
+
+
+def _absent(path: Path, error: FileNotFoundError, default: _Default) -> _Default:
+    """What holds without the file; a link that leads nowhere is no missing file."""
+    if path.is_symlink():
+        raise InputError(f"{path}", "it is a link that leads to nothing", "correct the link, or remove it") from error
+    return default
 
 
 def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:

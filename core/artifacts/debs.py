@@ -43,8 +43,16 @@ NO_SOURCES = (
 # Sections of the output begin with @@. apt's own words go to the error output, which is the log.
 SCRIPT = r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-apt-get update -q -o APT::Update::Error-Mode=any >&2 || { echo "@@failing"; apt-get update -q >&2; }
+updated=yes
+apt-get update -q -o APT::Update::Error-Mode=any >/tmp/update 2>&1 || updated=''
+cat /tmp/update >&2
+grep -Eq '^(Err:|[WE]: Failed to fetch )' /tmp/update && updated=''
 ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || echo "@@nothing"
+if [ -z "$updated" ]; then
+    failing=$(sed -nE 's/^(Err:[0-9]+|[WE]: Failed to fetch) ([^ ]+).*/\2/p' /tmp/update | sort -u)
+    echo "@@failing" $failing
+    exit 0
+fi
 known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 python=''
 if [ -n "$PYTHON" ] && known "python$PYTHON" && known "python$PYTHON-venv"; then
@@ -118,19 +126,20 @@ def closure(
 def _read_answer(image: str, output: str) -> Closure:
     sections = _sections(output)
     what = f"Debian packages of {image}"
-    failing, nothing = "failing" in sections, "nothing" in sections
-    if failing and nothing:
+    nothing = "nothing" in sections
+    if "failing" in sections:
         remedy = "check the network of the engine's machine, and the proxies in .env; the log has what apt said"
-        raise HelperFailed(what, "none of its package sources could be reached", remedy)
+        if nothing:
+            raise HelperFailed(what, "none of its package sources could be reached", remedy)
+        named = ", ".join(sections["failing"][0].split()) or "one of its package sources"
+        why = f"{named} could not be reached, and it is not known what is there"
+        raise HelperFailed(what, why, f"{remedy}; or take it out of the sources of the base image")
     if "missing" in sections:
         names = ", ".join(sections["missing"][0].split())
         if nothing:
             why = f"the image names no package sources, so that {names} cannot be looked up"
             raise XaivaError(what, why, NO_SOURCES)
-        remedy = "correct the names under debs"
-        if failing:
-            remedy += "; or see in the log which of the sources could not be reached"
-        raise XaivaError(what, f"its package sources have no {names}", remedy)
+        raise XaivaError(what, f"its package sources have no {names}", "correct the names under debs")
     stanzas = _stanzas("\n".join(sections.get("stanzas", [])))
     result = Closure(python="python" in sections)
     runtime = {line for line in sections.get("debs", []) if line}

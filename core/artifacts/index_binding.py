@@ -14,6 +14,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from core.files import files_of
 from core.presets.model import Index
 
 PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
@@ -33,9 +34,9 @@ def binding_project(bound: Mapping[str, Index], python_version: str) -> str:
 
 
 def local_packages(folder: Path | None) -> frozenset[str]:
-    """The packages that a folder of wheels has."""
+    """The packages that a folder of wheels has. Raises InputError when it cannot be read."""
     names = set()
-    for path in folder.glob("*.whl") if folder else ():
+    for path in files_of(folder, ".whl") if folder else ():
         try:
             names.add(str(parse_wheel_filename(path.name)[0]))
         except InvalidWheelFilename:

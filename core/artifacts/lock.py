@@ -19,12 +19,12 @@ from core.artifacts.network import Network
 from core.artifacts.resolve import way_out
 from core.artifacts.resolved import check_locked
 from core.artifacts.stages import stage
-from core.artifacts.store import LOCAL_WHEELS, LOCK_NAME, find_lock, folder, lock_sha256, write_lock
+from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.uv_refusals import Contradiction
 from core.artifacts.wheels import ORIGINS, LockedWheels, lock_wheels, origins_digest, places_of
 from core.engine import EngineError, connect_patiently
 from core.errors import XaivaError
-from core.files import sha256_bytes, sha256_file, write_atomic
+from core.files import files_of, sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
 from core.presets.compat.service_layer import engine_choices, engines
 from core.presets.layers import Expanded, expand
@@ -48,9 +48,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     previous lock then stays.
     """
     preset = load_named(site, subject)
-    old = find_lock(site, subject)
-    if old is None and (folder(site, subject) / LOCK_NAME).exists():
-        progress.log("the lock that is there cannot be read; everything is looked up anew")
+    old = _earlier_lock(site, subject, progress)
     network = Network(site)
     locking = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress)
     try:
@@ -77,6 +75,16 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "findings": [finding.model_dump(mode="json") for finding in findings],
         "lock_sha256": lock_sha256(lock),
     }
+
+
+def _earlier_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
+    try:
+        return find_lock(site, subject)
+    except XaivaError as error:
+        progress.log(
+            f"the lock that is there cannot be used ({error.what}: {error.why}); everything is looked up again"
+        )
+        return None
 
 
 def expanded_layers(site: Site, preset: Preset) -> Expanded:
@@ -295,7 +303,7 @@ class _Locking:
 
     def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
-        built = [[path.name, sha256_file(path)] for path in sorted(local.glob("*.whl"))]
+        built = [[path.name, sha256_file(path)] for path in files_of(local, ".whl")]
         places = places_of(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
         asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]

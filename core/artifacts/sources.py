@@ -133,8 +133,12 @@ def _python_source(desk: Desk, version: str, provided: Provided) -> Source | Non
 
     argv = [uv.find_uv_bin(), "python", "list", version, "--all-versions", "--all-platforms", "--only-downloads"]
     done = run_child([*argv, "--output-format", "json"], desk.progress, uv_environment(desk.site.env, []))
-    rows = json.loads(done.out) if done.code == 0 else []
-    for row in rows:
+    if done.code != 0:
+        what, why = f"Python {version}", f"uv does not say which builds there are: {' '.join(done.err.split())}"
+        remedy = "correct what it names; then lock again, or give source python (a standalone build) a url with sha256"
+        provided.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
+        return None
+    for row in json.loads(done.out):
         right = row["implementation"] == "cpython" and row["variant"] == "default" and row["libc"] == "gnu"
         if right and row["os"] == "linux" and row["arch"] == "x86_64" and row["url"]:
             return Source.model_construct(name=PYTHON, url=row["url"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,19 +31,22 @@ def read_lock(site: Site, preset: str) -> Lock:
     try:
         return Lock.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
+        if path.is_symlink():
+            raise InputError(
+                f"{path}", "it is a link that leads to nothing", f"restore the file, or {remedy}"
+            ) from error
         raise XaivaError(f"Preset {preset} has no lock", f"{path} does not exist", remedy) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {where or 'content'}", first["msg"], f"restore the file, or {remedy}") from error
+    except OSError as error:
+        raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
 
 
 def find_lock(site: Site, preset: str) -> Lock | None:
-    """The preset's lock, or None when there is none or it is broken (a new lock then starts afresh)."""
-    try:
-        return read_lock(site, preset)
-    except XaivaError:
-        return None
+    """The preset's lock, or None when there is none. Raises XaivaError when it cannot be used."""
+    return read_lock(site, preset) if os.path.lexists(folder(site, preset) / LOCK_NAME) else None
 
 
 def lock_text(lock: Lock) -> str:
@@ -71,6 +75,8 @@ def locked_presets(site: Site) -> Iterator[tuple[str, Lock]]:
     if not site.artifacts.is_dir():
         return
     for path in sorted(site.artifacts.glob(f"*/{LOCK_NAME}")):
-        lock = find_lock(site, path.parent.name)
-        if lock is not None:
-            yield path.parent.name, lock
+        try:
+            lock = read_lock(site, path.parent.name)
+        except XaivaError:
+            continue  # its own preset's list and operations say why
+        yield path.parent.name, lock

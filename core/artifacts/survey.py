@@ -12,6 +12,7 @@ from core.artifacts.derived import derived_files
 from core.artifacts.hashing import hash_files
 from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.seen import Seen
+from core.errors import InputError
 
 MANAGED = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
 
@@ -115,10 +116,16 @@ def _has_content(path: Path, content: bytes) -> bool:
         return False
 
 
+def _unreadable(error: OSError) -> None:
+    """A folder of the lock that is not there is empty; one that cannot be read may hold anything."""
+    if not isinstance(error, FileNotFoundError):
+        raise InputError(f"Folder {error.filename}", error.strerror or str(error), "check its permissions") from error
+
+
 def _extra(folder: Path, known: set[str]) -> list[str]:
     found = []
     for managed in MANAGED:
-        for root, folders, names in os.walk(folder / managed):
+        for root, folders, names in os.walk(folder / managed, onerror=_unreadable):
             base = Path(root).relative_to(folder).as_posix()
             links = [name for name in folders if os.path.islink(f"{root}/{name}")]  # to folders: os.walk enters none
             found += [path for name in [*names, *links] if (path := f"{base}/{name}") not in known]

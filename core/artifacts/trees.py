@@ -133,12 +133,16 @@ def _git_files(tree: Path, progress: Progress) -> list[str]:
 
 def _all_files(tree: Path, left_out: Set[str] = LEFT_OUT) -> list[str]:
     found = []
-    for root, folders, names in os.walk(tree):
+    for root, folders, names in os.walk(tree, onerror=_unreadable):
         folders[:] = [name for name in folders if name not in left_out]
         base = Path(root)
         linked = [name for name in folders if (base / name).is_symlink()]
         found += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in left_out]
     return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"Source tree: {error.filename}", error.strerror or str(error), "check its permissions") from error
 
 
 def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:

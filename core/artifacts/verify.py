@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from core.artifacts.survey import Survey, survey
 from core.content import WrongContent, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
-from core.presets.store import load_named, preset_sha256
+from core.presets.store import load_named, preset_path, preset_sha256
 from core.progress import NullProgress, Progress, Stage, StageState
 from core.site import Site
 
@@ -110,10 +111,19 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
         for part in lock.unlocked
     ]
     findings += shared_findings(preset, lock.shared)
+    if not os.path.lexists(preset_path(site, preset)):
+        return findings  # artifacts that were copied without their preset are complete in themselves
     try:
         current = preset_sha256(load_named(site, preset), site.presets)
-    except XaivaError:
-        return findings  # artifacts that were copied without their preset are complete in themselves
+    except XaivaError as error:
+        what, why = (
+            f"Preset {preset}",
+            f"it cannot be used, so it is not known whether the lock is its own: {error.why}",
+        )
+        unknown = Finding(
+            level=Level.WARNING, code="lock-outdated", what=what, why=why, remedy=error.remedy, where=preset
+        )
+        return [*findings, unknown]
     if current != lock.preset_sha256:
         findings.append(
             Finding(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import JsonValue
 
 from core.artifacts.helper_container import HelperContainer
+from core.artifacts.index_failures import missing_login
 from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
 from core.artifacts.stages import stage
@@ -17,7 +19,8 @@ from core.artifacts.store import LOCAL_WHEELS, folder
 from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
-from core.presets.model import Preset
+from core.presets.model import Index, Preset
+from core.presets.package_binding import index_for
 from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
@@ -88,16 +91,30 @@ def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> 
         "REQUIREMENT": requirement,
         "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
     }
+    indexes = expanded_layers(site, preset).indexes
+    _check_logins(site, indexes, requirement)
     with HelperContainer(connect_patiently(site), preset.base_image, SCRIPT, env, site.env) as container:
-        container.put("/tmp", "authorities.pem", _read(ca_file(site.env)))
-        container.put("/tmp", _PIP_CONFIG, pip_config(site.env, expanded_layers(site, preset).indexes).encode(), 0o600)
+        container.put("/tmp", "authorities.pem", _authorities(ca_file(site.env)))
+        container.put("/tmp", _PIP_CONFIG, pip_config(site.env, indexes).encode(), 0o600)
         container.run(progress, f"A wheel of {requirement}", "wheel")
         return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
 
 
-def _read(path: str) -> bytes:
+def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:
+    """pip takes an index that refuses for an empty one, and another's package of that name. Raises XaivaError."""
+    home = index_for(Requirement(requirement).name, indexes)
+    for index in [home] if home else [index for index in indexes if not index.packages]:
+        if failure := missing_login(index, site.env):
+            raise XaivaError(f"index {index.name} ({index.url}) cannot be used", failure.why, failure.remedy)
+
+
+def _authorities(path: str) -> bytes:
+    """The certificate authorities of the machine, none when it names none. Raises XaivaError."""
+    if not path or os.path.isdir(path):
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError:
-        return b""
+    except OSError as error:
+        remedy = "correct SSL_CERT_FILE, REQUESTS_CA_BUNDLE or PIP_CERT"
+        raise XaivaError(f"Certificate authorities {path}", error.strerror or str(error), remedy) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from core import labels
 from core.errors import InputError, XaivaError
-from core.files import fsync_folder, sha256_bytes, write_atomic
+from core.files import files_of, fsync_folder, sha256_bytes, write_atomic
 from core.presets.fields import NAME
 from core.presets.layer_file import read_layer_file
 from core.presets.model import Preset
@@ -98,9 +98,10 @@ def load_named(site: Site, name: str) -> Preset:
 
 
 def list_presets(site: Site) -> list[PresetEntry]:
-    """Every preset file of the site by name; a broken one carries its error and stops no other."""
-    if not site.presets.is_dir():
-        return []
+    """Every preset file of the site by name; a broken one carries its error and stops no other.
+
+    Raises InputError when the folder cannot be read.
+    """
     return [_entry(site, path) for path in _files(site.presets)]
 
 
@@ -228,4 +229,4 @@ def _known(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if path.name != SCHEMA_FILE and path.name[0] != ".")
+    return [path for path in files_of(folder, ".json") if path.name != SCHEMA_FILE and path.name[0] != "."]

@@ -19,10 +19,12 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 pytestmark = pytest.mark.engine
 
 
-def ask(engine: TestEngine, site: Site, sources: str, *debs: str) -> bool:
-    """Ask the base image, with these package sources alone, for packages; whether it has the Python of the preset."""
+def ask(engine: TestEngine, site: Site, sources: str, *debs: str, beside: bool = False) -> bool:
+    """Ask the base image, with these package sources alone or beside its own; whether it has that Python."""
     engine.docker("rm", "--force", "sources", check=False)
-    script = f"rm -rf /etc/apt/sources.list.d/*; echo '{sources}' > /etc/apt/sources.list"
+    script = f"echo '{sources}' >> /etc/apt/sources.list"
+    if not beside:
+        script = f"rm -rf /etc/apt/sources.list*; {script}"
     engine.docker("run", "--name", "sources", BASE_IMAGE, "sh", "-c", script)
     image = engine.docker("commit", "sources").strip()
     engine.docker("rm", "sources")
@@ -51,6 +53,12 @@ def test_an_image_without_package_sources_is_named_as_such(engine: TestEngine, e
     with pytest.raises(XaivaError, match=r"names no package sources, so that hello cannot") as caught:
         ask(engine, engine_site, "", "hello")
     assert "sources.list" in caught.value.remedy
+
+
+def test_one_source_that_cannot_be_reached_may_hold_any_package(engine: TestEngine, engine_site: Site) -> None:
+    """A source of one's own is down: the distribution's package of that name is not taken in its place."""
+    with pytest.raises(HelperFailed, match=r"http://127\.0\.0\.1:9/ours\S* could not be reached"):
+        ask(engine, engine_site, "deb [trusted=yes] http://127.0.0.1:9/ours bookworm main", "hello", beside=True)
 
 
 def test_sources_that_cannot_be_reached_are_no_missing_packages(engine: TestEngine, engine_site: Site) -> None:

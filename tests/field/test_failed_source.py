@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from core.artifacts import lock, store, verify
+from core.artifacts import lock, sources, store, trees, verify, wheel
 from core.artifacts.indexes import uv_environment
 from core.artifacts.lockfile import Kind, Lock
 from core.errors import XaivaError
+from core.presets import store as store_of_presets
+from core.presets.compat.facts import load_facts
 from core.site import Site
 from tests.support.artifacts import Recorder, wheel_file
 from tests.support.index import Index, serve
@@ -339,3 +341,99 @@ def test_a_pip_configuration_that_cannot_be_read_is_an_error(tmp_path: Path, con
     with pytest.raises(XaivaError, match="pip's index settings") as caught:
         uv_environment({"PIP_CONFIG_FILE": str(path), "HOME": str(tmp_path)}, [])
     assert str(path) in caught.value.what
+
+
+# -- other sources: one row a source that is there and cannot be read, who asks it, and what is said
+
+
+def _list_presets(site: Site) -> object:
+    return store_of_presets.list_presets(site)
+
+
+def _open(site: Site) -> object:
+    return Site.open(site.root, {})
+
+
+def _lock_without_index(site: Site) -> object:
+    (site.presets / f"{NAME}.json").write_text('{"base_image": "debian:12", "python_version": "3.11"}')
+    env = {**site.env, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    return lock.run(Site(site.root, site.settings, env), NAME, {}, Recorder())
+
+
+def _find_lock(site: Site) -> object:
+    return store.find_lock(site, NAME)
+
+
+def _facts(site: Site) -> object:
+    if problems := load_facts(site.docker / "compat").problems:
+        raise XaivaError(str(problems[0].path), problems[0].what, problems[0].remedy)
+    return None
+
+
+PLACES = [
+    ("presets", "presets", _list_presets),
+    ("env", ".env", _open),
+    ("settings", "site.toml", _open),
+    ("local-wheels", f"artifacts/{NAME}/{store.LOCAL_WHEELS}", _lock_without_index),
+    ("lock", f"artifacts/{NAME}/{store.LOCK_NAME}", _find_lock),
+    ("tables", "docker/compat", _facts),
+]
+
+
+@pytest.mark.parametrize("how", ["dangling", "another-kind"])
+@pytest.mark.parametrize(("path", "ask"), [row[1:] for row in PLACES], ids=[row[0] for row in PLACES])
+def test_what_is_there_and_cannot_be_read_is_not_empty(
+    site: Site, path: str, ask: Callable[[Site], object], how: str
+) -> None:
+    place = site.root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        place.rmdir()
+    if how == "dangling":  # a medium that is not mounted
+        place.symlink_to(site.root / "gone")
+    elif place.suffix or place.name == ".env":  # what an engine makes of a file that was not there when it was mounted
+        place.mkdir()
+    else:
+        place.write_text("")
+    with pytest.raises(XaivaError) as caught:
+        ask(site)
+    assert str(place) in caught.value.what
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_of_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree/closed").mkdir(parents=True)
+    real = os.scandir
+
+    def refusing_scandir(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing_scandir)  # root may read every folder
+    with pytest.raises(XaivaError, match="Permission denied"):
+        trees.snapshot(tmp_path / "tree", tmp_path / "out.tar", "x", Recorder())
+
+
+def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:
+    world.lock(["idna"], None)
+    (world.site.presets / f"{NAME}.json").write_text("{")
+    codes = {one.code: one.why for one in verify.lock_findings(world.site, NAME, store.read_lock(world.site, NAME))}
+    assert "it cannot be used" in codes["lock-outdated"]
+
+
+def test_uv_that_cannot_say_which_pythons_there_are(world: World) -> None:
+    world.site = world.with_env(UV_PYTHON_DOWNLOADS_JSON_URL="/nowhere.json")
+    provided = sources.Provided()
+    desk = sources.Desk(world.site, NAME, world.site.root, None, None, Recorder())  # type: ignore[arg-type]
+    assert sources._python_source(desk, "3.11", provided) is None
+    (missing,) = provided.unlocked
+    assert "nowhere.json" in missing.why
+
+
+def test_no_wheel_is_built_while_the_index_that_may_have_it_has_no_token(world: World) -> None:
+    world.lock(["six"], {}, token="")
+    for requirement in ("six", "idna"):
+        with pytest.raises(XaivaError, match="OUR_TOKEN is not set"):
+            wheel.run(world.site, NAME, {"requirement": requirement}, Recorder())

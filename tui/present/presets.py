@@ -39,7 +39,11 @@ SHORT_HASH = 12
 def lock_state(view: PresetView) -> Span:
     """Whether it is locked, for the preset as it is now, and as a whole: a build refuses less."""
     if view.lock is None:
-        return Span("none", "dim")
+        return (
+            Span("✗ broken", "error")
+            if any(finding.code == "lock" for finding in view.findings)
+            else Span("none", "dim")
+        )
     if view.stale:
         return Span("! changed", "warn")
     return Span("! partial", "warn") if view.lock.unlocked else Span("✓ locked", "ok")
@@ -124,6 +128,10 @@ def artifact_row(view: PresetView, busy: Operation | None) -> tuple[Cell, ...]:
 def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> list[Line]:
     """What is locked, what is there, what a sync would do. `why`: why there is no plan (yet)."""
     lock = view.lock
+    broken = next((finding for finding in view.findings if finding.code == "lock"), None)
+    if lock is None and broken:
+        out = wrap(f"✗ {broken.what}: {broken.why}", width, "error")
+        return out + wrap(f"→ {broken.remedy}", width, "accent", indent="  ")
     if lock is None:
         words = (
             "not locked yet: l names every file by size and SHA-256" if view.entry.preset else "the preset is broken"

@@ -11,6 +11,8 @@ from typing import Any
 from packaging.version import Version
 from pydantic import ValidationError
 
+from core.errors import InputError
+from core.files import files_of
 from core.presets.compat.rows import (
     BaseImageRow,
     BringsRow,
@@ -129,7 +131,12 @@ def load_facts(overlay: Path | None = None) -> Facts:
     """
     tables: dict[str, dict[str, Any]] = {name: dict(rows) for name, rows in _shipped().items()}
     problems: list[OverlayProblem] = []
-    for path in sorted(overlay.glob("*.json")) if overlay and overlay.is_dir() else []:
+    try:
+        found = files_of(overlay, ".json") if overlay else []
+    except InputError as error:
+        problems.append(OverlayProblem(overlay or DATA, error.why, error.remedy))
+        found = []
+    for path in found:
         if path.stem not in _TABLES:
             problems.append(OverlayProblem(path, "there is no such table", f"tables: {', '.join(_TABLES)}"))
             continue
