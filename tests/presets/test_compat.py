@@ -23,6 +23,7 @@ from core.site import Site
 from .conftest import CHECKOUT, SHIPPED
 
 FACTS = load_facts()
+INDEX = {"name": "ours", "url": "https://host/simple"}
 
 
 def preset(**fields: object) -> Preset:
@@ -108,6 +109,7 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
             None,
         ),
         ("python-base", "note", preset(python_version="3.11"), preset(), None),
+        ("index-unbound", "note", preset(indexes=[INDEX]), preset(indexes=[{**INDEX, "packages": ["ours-*"]}]), None),
         (
             "python-base",
             "note",

@@ -7,6 +7,7 @@ from core.presets.compat.checks.conflicts import known_conflicts, numpy_one, sam
 from core.presets.compat.checks.driver import driver_floor, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
 from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu_known, vram
+from core.presets.compat.checks.indexes import index_unbound
 from core.presets.compat.checks.media import ffmpeg, nvenc, opencv
 from core.presets.compat.checks.onnxruntime import onnxruntime
 from core.presets.compat.checks.tensorrt import tensorrt
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     numpy_one,
     known_conflicts,
     wheel_files,
+    index_unbound,
     nvenc,
     ffmpeg,
     opencv,
@@ -92,6 +94,7 @@ CODES: dict[str, str] = {
     "version-unlocked": "which release comes is not known before a lock",
     "not-locked": "without a current lock, only what the preset names was checked",
     "package-conflict": "a package asks for versions that the preset excludes",
+    "index-unbound": "an index is asked for every package",
     "nvenc-driver": "NVENC of these headers needs a newer driver",
     "nvenc-gpu": "this GPU has no NVENC",
     "nvenc-headers": "NVENC is wanted without fixed headers",
