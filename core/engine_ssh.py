@@ -76,6 +76,19 @@ def _dial_command(url: str) -> list[str]:
     return [*command, "--", host, shlex.join([*remote, "system", "dial-stdio"])]
 
 
+def host_name(url: str, env: Mapping[str, str]) -> str:
+    """The machine that `ssh://…` leads to: the name in the address, or what ssh's configuration has for it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        done = subprocess.run(
+            ["ssh", "-G", "--", host], env=env, capture_output=True, text=True, timeout=CONNECT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return host
+    names = [line.partition(" ")[2] for line in done.stdout.splitlines() if line.startswith("hostname ")]
+    return names[0] if names else host
+
+
 class _SshConnection(urllib3.connection.HTTPConnection):
     """One ssh process a connection. The pool keeps it for the next request."""
 

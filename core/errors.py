@@ -21,13 +21,13 @@ class XaivaError(Exception):
         super().__init__(self.what, self.why, remedy)
         self.remedy = remedy
 
+    @property
+    def summary(self) -> str:
+        """What failed and why, without the remedy."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
     def __str__(self) -> str:
-        text = self.what
-        if self.why:
-            text += f": {self.why}"
-        if self.remedy:
-            text += f"\n  → {self.remedy}"
-        return text
+        return f"{self.summary}\n  → {self.remedy}" if self.remedy else self.summary
 
 
 class InputError(XaivaError):

@@ -39,7 +39,11 @@ class EngineSettings(_Section):
 class ServiceSettings(_Section):
     """Where the console finds the inference service."""
 
-    url: str = Field(default="http://127.0.0.1:8600", description="the address of the inference service")
+    url: str = Field(
+        default="",
+        description="the address of the inference service; empty: the container that was launched from this site, "
+        "else `http://127.0.0.1:8600`",
+    )
     ca: str = Field(
         default="",
         description="PEM file, from the site, with the certificate of an `https://` service or of its authority",
@@ -83,6 +87,10 @@ class Site:
         self.settings = settings
         self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
         know_secrets(env, _dotenv(root / ".env"))
+        self.service: tuple[str, str] | None = None  # the service that this run was told to use, and by what
+        self.generation = 0  # how often the files were read again
+        self._environ = env
+        self._read = self._signature()
 
     @classmethod
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
@@ -93,8 +101,35 @@ class Site:
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
-        merged = {**_dotenv(folder / ".env"), **(os.environ if environ is None else environ)}
-        return cls(folder, _settings(folder / "site.toml"), merged)
+        own = os.environ if environ is None else environ
+        site = cls(folder, _settings(folder / "site.toml"), {**_dotenv(folder / ".env"), **own})
+        site._environ = own
+        return site
+
+    def read_again(self) -> int:
+        """Read `site.toml` and `.env` again if they changed; returns how often that was so.
+
+        Raises InputError when one is broken: the values of before stay. May wait for a slow disk.
+        """
+        if (now := self._signature()) != self._read:
+            settings = _settings(self.root / "site.toml")
+            dotenv = _dotenv(self.root / ".env")
+            self.env = {**dotenv, **self._environ}
+            know_secrets(self.env, dotenv)
+            self.settings, self._read = settings, now
+            self.generation += 1
+        return self.generation
+
+    def _signature(self) -> list[tuple[int, ...]]:
+        """What changes when a file is written: its inode, times and size; empty for one that is not there."""
+        found: list[tuple[int, ...]] = []
+        for name in ("site.toml", ".env"):
+            try:
+                status = os.stat(self.root / name)
+                found.append((status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size))
+            except OSError:
+                found.append(())
+        return found
 
     def secret(self, name: str) -> str:
         """A variable, empty when it is not set. Another xaiva may have written it into `.env` since this site opened.
@@ -118,7 +153,7 @@ class Site:
         except OSError as error:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
             raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
-        self.env = {**self.env, name: value}
+        self.env, self._read = {**self.env, name: value}, self._signature()
         know_secrets(self.env, _dotenv(dotenv))
 
     @property

@@ -92,6 +92,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "app.password", "f7", "Change my password", help="Of who is logged in; ends their other logins", changes=True
     ),
+    Action("app.choose_service", "f8", "Choose the inference service", help="Of several that run, by name"),
     Action("app.quit", "q,ctrl+q", "Quit", "Quit", "Leave the console; operations go on without it"),
     Action("app.redraw", "ctrl+l", "Draw again", help="When something else wrote over the screen"),
     Action("overview.copy", "y", "Copy", "Copy", "Copy all panels to this terminal's clipboard"),

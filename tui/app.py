@@ -6,7 +6,7 @@ import importlib
 import logging
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from textual.app import App
@@ -18,7 +18,7 @@ from core.site import Site
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
-from tui.sources import QUICK, SLOWER, Sources
+from tui.sources import CALM, QUICK, SLOWER, TITLES, Sources
 from tui.store import Store
 from tui.terminal import clipboard
 from tui.terminal.difference import FrameDifference
@@ -26,7 +26,7 @@ from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
-    from core.service_client import ServiceClient
+    from core.service_client import ServiceAddress, ServiceClient
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
@@ -57,14 +57,18 @@ class XaivaApp(FrameDifference, App[int]):
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
-        self.preset = ""
+        self._preset = ""
         self.made: dict[str, str] = {}
         self.stray_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
         self._login_offered = False
+        self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
         self._sources = Sources(site)
-        self.store = Store(self._sources.table(), self._source_changed, QUICK)
+        self._sources.found = self._service_found
+        self.service_address: ServiceAddress | None = None
+        table = {**self._sources.table(), "settings": (site.read_again, CALM)}
+        self.store = Store(table, self._source_changed, QUICK, TITLES)
         for theme in OURS:
             self.register_theme(theme)
         self.theme = TERMINAL if low_bandwidth else OURS[0].name
@@ -97,6 +101,7 @@ class XaivaApp(FrameDifference, App[int]):
         """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
         if not (self.is_running and self._screen_stack):
             return
+        self._look_at_settings()
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             self.screen.update_now()
 
@@ -106,17 +111,46 @@ class XaivaApp(FrameDifference, App[int]):
 
     def on_source_changed(self, message: SourceChanged) -> None:
         """News that should not wait for the tick."""
-        if message.name in getattr(self.screen, "SOURCES", ()):
+        if self._screen_stack and message.name in getattr(self.screen, "SOURCES", ()):
             self.tick()
+
+    def _look_at_settings(self) -> None:
+        """Say once that the settings were read again, or that they are broken."""
+        reading = self.store.reading("settings")
+        state = reading.error.summary if reading.error else reading.value or self._settings
+        if state == self._settings:
+            return
+        self._settings = state
+        if reading.error is not None:
+            words = f"{reading.error}\nThe settings of before stay."
+            self.notify(words, title="Settings", severity="error", timeout=15, markup=False)
+        else:
+            self.notify("site.toml and .env were read again", title="Settings")
+            self.store.ask_now(*self._sources.table())
 
     # -- what screens use ----------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def service(self) -> ServiceClient:
-        """The client of the site's inference service, for what is done by hand. Its calls block."""
-        from core.service_client import ServiceClient
+        """The client of the inference service that is shown, for what is done by hand. Its calls block."""
+        return self._sources.services.current(SERVICE_SECONDS)
 
-        return ServiceClient.of(self.site, SERVICE_SECONDS)
+    @property
+    def preset(self) -> str:
+        """The preset that was last under the cursor, on whichever screen."""
+        return self._preset
+
+    @preset.setter
+    def preset(self, name: str) -> None:
+        self._preset = self._sources.preset = name
+
+    def _service_found(self, address: ServiceAddress) -> None:
+        """From a source's thread."""
+        self.service_address = address
+
+    def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
+        """What the service says, from a source's thread: it is looked for where it is now."""
+        return self._sources.ask_service(work)
 
     @property
     def site_name(self) -> str:
@@ -221,6 +255,25 @@ class XaivaApp(FrameDifference, App[int]):
         self._ticker.stop()
         self._start_ticking()
         self.theme = TERMINAL if self.low_bandwidth else OURS[0].name
+
+    def action_choose_service(self) -> None:
+        """Of those that run."""
+        from core.containers.service import running_services
+        from tui.screens.pick import Pick
+
+        def offer(names: list[str]) -> None:
+            if not names:
+                self.notify("no container with an inference service runs: launch a preset (2, then L)")
+                return
+            shown = self.service_address.container if self.service_address else ""
+            self.push_screen(Pick("Which inference service", names, shown), chosen)
+
+        def chosen(name: str | None) -> None:
+            if name:
+                self._sources.services.choose(name, "F8")
+                self.store.ask_now("cameras", "events", "statistics", "service")
+
+        self.background(partial(running_services, self.site, self.preset), offer)
 
     def action_login(self) -> None:
         """As somebody else, or again."""

@@ -10,12 +10,13 @@ from core.site import Site
 from tui.terminal import environment
 
 
-def run(site_root: Path | str = ".", *, read_only: bool = False, low_bandwidth: bool = False) -> int:
+def run(site_root: Path | str = ".", *, service: str = "", read_only: bool = False, low_bandwidth: bool = False) -> int:
     """Open the console on a site; returns the exit code, if it returns at all.
 
     Raises InputError when the site cannot be opened or there is no terminal.
     """
     site = Site.open(site_root)
+    site.service = (service, "--service") if service else None
     environment.require_terminal()
     environment.prepare(low_bandwidth)
     environment.save_memory()

@@ -12,7 +12,7 @@ from tui.store import Store
 
 if TYPE_CHECKING:
     from core.errors import XaivaError
-    from core.service_client import ServiceClient
+    from core.service_client import ServiceAddress, ServiceClient
 
 T = TypeVar("T")
 
@@ -25,11 +25,15 @@ class ConsoleApp(Protocol):
     read_only: bool
     low_bandwidth: bool
     preset: str  # the one last under the cursor, on whichever screen
+    service_address: ServiceAddress | None  # where the service that is shown was found
     made: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
 
     @property
     def service(self) -> ServiceClient:
-        """The client of the site's inference service, for what is done by hand. Its calls block."""
+        """The client of the inference service that is shown, for what is done by hand. Its calls block."""
+
+    def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
+        """What the service says, from a source's thread: it is looked for where it is now."""
 
     @property
     def site_name(self) -> str:

@@ -24,7 +24,7 @@ class ContainerLog:
 
     def __init__(self, site: Site, name: str) -> None:
         self.lines = Spool(SPOOL_BYTES)
-        self.ended = False  # the container did: it may run again
+        self.ended = False  # the container did, or its engine is away: either may come back
         self._site = site
         self._name = name
         self._stream: LogStream | None = None
@@ -52,10 +52,10 @@ class ContainerLog:
                 for line in self._stream:
                     with self._lock:
                         self._waiting.append(line.text)
-            self.ended = not self._closed.is_set()
         except XaivaError as error:
             with self._lock:
                 self._waiting.append(f"[{error.what}: {error.why}]")
+        self.ended = not self._closed.is_set()
         self._closed.set()
 
     def _flush(self) -> None:

@@ -5,23 +5,27 @@ Each runs in a thread of its own and may block.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from core.errors import XaivaError
 from core.findings import Finding
 from core.site import Site
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
     from core.containers.model import Container, Stats
+    from core.containers.service import Services
     from core.images.history import BuildRecord
     from core.inference.schemas import Delivery, Rule, ServiceStatus, User
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry
-    from core.service_client import ServiceClient
+    from core.service_client import ServiceAddress, ServiceClient
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
@@ -31,11 +35,29 @@ LIVE = 1.0  # seconds between two samples of what is watched
 CALM = 3.0  # of what changes by hand
 SLOW = 20.0  # of what changes by the hour
 QUICK = ("gpus", "host")  # they load little: asked at once, before the first frame is drawn
+TITLES = {  # source → what it asks, in words
+    "gpus": "NVIDIA driver",
+    "host": "This machine",
+    "containers": "Docker engine",
+    "cameras": "Inference service",
+    "operations": "Ledger of operations",
+    "presets": "Presets folder",
+    "builds": "Build history",
+    "service": "Inference service",
+    "events": "Inference service",
+    "statistics": "Inference service",
+    "operation": "Ledger of operations",
+    "container": "Docker engine",
+    "build": "Build history",
+    "plan": "Artifacts folder",
+    "settings": "Settings",
+}
 SLOWER = 4  # low bandwidth looks this many times less often
 OPERATIONS_SHOWN = 300
 ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
 SERVICE_SECONDS = 3.0
 HISTORY = 300  # seconds of sparklines
+GAP = 20.0  # seconds without a sample after which a sparkline has a blank bar: no sample comes so late, however slow
 SPARK_STEP = (
     5  # samples a bar of a sparkline stands for: a history begins with a whole bar, so that bars keep their height
 )
@@ -46,7 +68,7 @@ class Live:
     """A sample and the newest values of some of its figures, oldest first."""
 
     sample: Any
-    history: Mapping[str, list[float]] = field(default_factory=dict)
+    history: Mapping[str, list[float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,10 +111,15 @@ class Sources:
         self._gpus: GpuSampler | None = None
         self._host: HostSampler | None = None
         self._histories: dict[str, History] = {}
+        self._kept_at: dict[str, float] = {}
         self._engine: tuple[Any, Any] | None = None
         self._engine_root: Path | None = None
         self._known: list[Container] = []
-        self._client: ServiceClient | None = None
+        self._generation = 0  # of the settings that the engine was connected with
+        self._services: Services | None = None
+        self._making = threading.Lock()
+        self.preset = ""  # the one at hand: of several services its own comes first
+        self.found: Callable[[ServiceAddress], object] = lambda _: None  # is told where the service is
         self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
     def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
@@ -124,7 +151,7 @@ class Sources:
 
     def gpus(self) -> Live:
         """The GPUs with the containers that use them, and their load over time."""
-        from core.telemetry.gpus import GpuSampler, attribute
+        from core.telemetry.gpus import GpuSampler, GpuState, attribute
 
         if self._gpus is None:
             self._gpus = GpuSampler()
@@ -132,7 +159,10 @@ class Sources:
         sample: GpuSample = attribute(
             self._gpus.sample(), {one.id: one.name for one in known}, {one.id for one in known if one.ours}
         )
-        kept = {f"gpu{gpu.index}": self._keep(f"gpu{gpu.index}", gpu.utilisation) for gpu in sample.gpus}
+        hangs = sample.state is GpuState.HUNG  # the figures are those of before
+        kept = {
+            f"gpu{gpu.index}": self._keep(f"gpu{gpu.index}", None if hangs else gpu.utilisation) for gpu in sample.gpus
+        }
         return Live(sample, kept)
 
     def host(self) -> Live:
@@ -146,12 +176,18 @@ class Sources:
         sample: HostSample = self._host.sample()
         return Live(sample, {"cpu": self._keep("cpu", sample.cpu_percent)})
 
-    def _keep(self, name: str, value: float | None) -> list[float]:
+    def _keep(self, name: str, value: float | None) -> list[float | None]:
+        """The history with one value more; where nothing was heard for long it has a gap."""
         from core.telemetry.history import History
 
         history = self._histories.setdefault(name, History(HISTORY))
+        now = time.monotonic()
+        if now - self._kept_at.get(name, now) > GAP:
+            for _ in range(SPARK_STEP):
+                history.add(None)
+        self._kept_at[name] = now
         history.add(value)
-        return [one or 0.0 for one in history.values()[-history.dropped % SPARK_STEP :]]
+        return history.values()[-history.dropped % SPARK_STEP :]
 
     # -- the engine and the service ------------------------------------------------------------------------------------
 
@@ -162,7 +198,8 @@ class Sources:
         from core.engine import EngineError, connect, engine_root
 
         try:
-            if self._engine is None:
+            if self._engine is None or self._generation != self._site.generation:
+                self._generation = self._site.generation
                 client = connect(self._site, ENGINE_SECONDS)
                 self._engine_root = engine_root(self._site, client)
                 self._engine = client, StatsSampler(client)
@@ -176,30 +213,33 @@ class Sources:
 
     def cameras(self) -> ServiceStatus:
         """What the inference service says. Raises XaivaError."""
-        return self._service().status()
+        return self.ask_service(lambda client: client.status())
 
     def service(self) -> ServiceView:
         """Rules, users and the newest messages. Raises XaivaError."""
-        from core.service_client import Forbidden
+        return self.ask_service(_service_view)
 
-        client = self._service()
+    @property
+    def services(self) -> Services:
+        """The site's inference service, shared by all threads; made when it is first needed, since it loads much."""
+        from core.containers.service import Services
+
+        with self._making:
+            if self._services is None:
+                self._services = Services(self._site)
+            return self._services
+
+    def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
+        """What a client of the service says; one that does not answer is looked for again later."""
+        services = self.services
+        services.preset = self.preset
         try:
-            rules, deliveries = client.rules(), client.deliveries()
-        except Forbidden:
-            rules, deliveries = None, []
-        try:
-            users = client.users()
-        except Forbidden:
-            users = None
-        return ServiceView(rules, users, deliveries, client.logged_in())
-
-    def _service(self) -> ServiceClient:
-        """One client for all threads: it keeps its connections for a moment."""
-        from core.service_client import ServiceClient
-
-        if self._client is None:
-            self._client = ServiceClient.of(self._site, SERVICE_SECONDS)
-        return self._client
+            client = services.client(SERVICE_SECONDS)
+            self.found(client.address)
+            return work(client)
+        except XaivaError:
+            services.lost()
+            raise
 
     # -- the site ------------------------------------------------------------------------------------------------------
 
@@ -255,3 +295,18 @@ class Sources:
 
 def nothing() -> None:
     """The answer of a source before a screen pointed it at something."""
+
+
+def _service_view(client: ServiceClient) -> ServiceView:
+    """Rules, users and the newest messages, as far as whoever asks may see them."""
+    from core.service_client import Forbidden
+
+    try:
+        rules, deliveries = client.rules(), client.deliveries()
+    except Forbidden:
+        rules, deliveries = None, []
+    try:
+        users = client.users()
+    except Forbidden:
+        users = None
+    return ServiceView(rules, users, deliveries, client.logged_in())

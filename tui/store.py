@@ -1,7 +1,8 @@
 """The store: the newest answer of each source, asked in a thread of its own, so that no screen ever waits.
 
-A source keeps its newest reading. A source that does not answer keeps its last good value and becomes stale; the
-thread that waits for it is the only one that waits. Sources that no visible screen shows are not asked.
+A source keeps its newest reading. A source that fails or does not answer keeps its last good value, which counts as
+lost: screens show names from it and no state. The thread that waits for it is the only one that waits. Sources that no
+visible screen shows are not asked.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from core.errors import XaivaError
+from tui.present.figures import coarse
 
 T = TypeVar("T")
-LATE = 2.0  # a reading older than its interval plus this many seconds is stale
+# A source whose answer is this many seconds overdue counts as silent: three missed periods of what is asked every
+# second. One call to an engine or a service may take as long; a slow one must not come and go on the screen.
+LATE = 3.0
 NOT_DRAWN = 3.0  # seconds after which a source asks even though no frame has been drawn
 TURN = 0.5  # seconds a source waits for its turn to ask for the first time
 FIRST_ANSWER = 3.0  # how long the first answer may take before the panel says that it is waiting
@@ -30,6 +35,7 @@ class Reading(Generic[T]):
 
     `age` in seconds since the value was true (None: there was never one); `late` whether that is too long ago;
     `error` why the newest try failed (None when it did not). `waiting` is the seconds the try in progress has taken.
+    `of` is what was asked, in words.
     """
 
     value: T | None = None
@@ -37,11 +43,32 @@ class Reading(Generic[T]):
     late: bool = False
     error: XaivaError | None = None
     waiting: float = 0
+    of: str = ""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the value is of before: the source fails, or has not answered for too long."""
+        return self.age is not None and (self.late or self.error is not None)
+
+    @property
+    def unknown(self) -> str:
+        """What stands in place of every state of a lost value."""
+        return f"unknown, last heard {coarse(self.age or 0)} ago"
+
+    @property
+    def trouble(self) -> XaivaError:
+        """Why there is nothing new: what the newest try said, else that there is no answer. It names the source."""
+        if self.error is None:
+            return XaivaError(self.of, f"no answer for {coarse(self.waiting if self.age is None else self.age)}")
+        what = self.error.what
+        if self.of.lower() not in what.lower():
+            what = f"{self.of}: {what}"
+        return XaivaError(what, self.error.why, self.error.remedy)
 
     @property
     def state(self) -> tuple[str, str]:
         """What a frame says about the reading, and its role: nothing, `stale 7 s`, or the error in few words."""
-        if self.late and self.age is not None:
+        if self.lost and self.age is not None:
             return f"stale {int(self.age)} s", "stale"
         if self.error is not None and self.value is None:
             return "no data", "error"
@@ -91,9 +118,11 @@ class Source(Generic[T]):
         changed: Callable[[str], None],
         turns: Turns,
         begin: threading.Event | None = None,
+        title: str = "",
     ) -> None:
         """`turns`: who asks for the first time after whom. `begin`: it asks when that is set, or a while later."""
         self.name = name
+        self._title = title or name
         self.usual = every
         self.every = every
         self.watched = False
@@ -116,9 +145,11 @@ class Source(Generic[T]):
         now = time.monotonic()
         with self._lock:
             age = now - self._value_at if self._value_at else None
-            late = age is not None and (age > self.every + LATE if self.watched else False)
             waiting = now - self._asked_at if self._asked_at else 0.0
-            return Reading(self._value, age, late, self._error, waiting)
+            return Reading(self._value, age, self._late(now), self._error, waiting, self._title)
+
+    def _late(self, now: float) -> bool:
+        return self.watched and self._value_at > 0 and now - self._value_at > self.every + LATE
 
     def watch(self, watched: bool) -> None:
         """Begin or stop asking."""
@@ -188,7 +219,7 @@ class Source(Generic[T]):
             if self._thread is not me or self._generation != generation:
                 return
             self._asked_at = 0.0
-            news = first or (self._error is None) != (error is None)
+            news = first or (self._error is None) != (error is None) or self._late(time.monotonic())
             self._error = error
             if error is None:
                 self._value, self._value_at = value, time.monotonic()
@@ -205,13 +236,18 @@ class Store:
         fetchers: Mapping[str, tuple[Callable[[], Any], float]],
         changed: Callable[[str], None],
         quick: Container[str] | None = None,
+        titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up."""
+        """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up.
+
+        `titles` say in words what a source asks.
+        """
         self._drawn = threading.Event()
         turns = Turns(tuple(fetchers))
         self._sources = {
-            name: Source(name, fetch, every, changed, turns, None if quick is None or name in quick else self._drawn)
+            name: Source(name, fetch, every, changed, turns, begin, titles.get(name, ""))
             for name, (fetch, every) in fetchers.items()
+            for begin in (None if quick is None or name in quick else self._drawn,)
         }
 
     def drawn(self) -> None:

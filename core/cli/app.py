@@ -76,16 +76,22 @@ class LazyGroup(click.Group):
     epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 checks found errors, 130 cancelled.",
 )
 @click.option("--site", "root", metavar="DIR", default=".", help="The site's folder (default: this one).")
+@click.option(
+    "--service",
+    metavar="NAME",
+    default="",
+    help="The inference service: the name of its container or preset, or its address (default: found by itself).",
+)
 @click.option("--read-only", is_flag=True, help="Console: look, change nothing.")
 @click.option("--low-bandwidth", is_flag=True, help="Console: for a thin line.")
 @click.pass_context
-def root(ctx: click.Context, root: str, read_only: bool, low_bandwidth: bool) -> None:
+def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandwidth: bool) -> None:
     """Bring GPU inference to sites that have no network. Without a command: the console."""
-    ctx.obj = Session(root)
+    ctx.obj = Session(root, service)
     if ctx.invoked_subcommand is None:
         from tui.console import run as run_console
 
-        ctx.exit(run_console(root, read_only=read_only, low_bandwidth=low_bandwidth))
+        ctx.exit(run_console(root, service=service, read_only=read_only, low_bandwidth=low_bandwidth))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

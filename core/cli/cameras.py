@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group("camera")
 def camera_command() -> None:
-    """The inference service's cameras (its address: site.toml, [service] url)."""
+    """The inference service's cameras (which service: xaiva --service NAME)."""
 
 
 @camera_command.command("list")

@@ -108,13 +108,13 @@ def _engine_folder(site: Site) -> dict[str, Path]:
 
 def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:
     """What the service says of itself, where a container uses a GPU; None when it does not answer."""
+    from core.containers.service import connect_service
     from core.errors import XaivaError
-    from core.service_client import ServiceClient
 
     if not any(process.container_id for gpu in sample.gpus for process in gpu.processes):
         return None
     try:
-        return ServiceClient.of(site, ENGINE_SECONDS).status()
+        return connect_service(site, ENGINE_SECONDS).status()
     except XaivaError:
         return None
 

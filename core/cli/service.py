@@ -18,10 +18,10 @@ SECONDS = 10.0  # a call that takes longer is no answer
 
 
 def client(session: Session) -> ServiceClient:
-    """The client of the site's service."""
-    from core.service_client import ServiceClient
+    """The client of the site's service, wherever it is. Raises as `find_service`."""
+    from core.containers.service import connect_service
 
-    return ServiceClient.of(session.site, SECONDS)
+    return connect_service(session.site, SECONDS)
 
 
 def ask_password(what: str = "Password", *, twice: bool = False) -> str:

@@ -20,15 +20,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Session:
     """One run of the command line."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, service: str = "") -> None:
         self.root = root
+        self.service = service
 
     @cached_property
     def site(self) -> Site:
         """The site. Raises InputError."""
         from core.site import Site
 
-        return Site.open(self.root)
+        site = Site.open(self.root)
+        site.service = (self.service, "--service") if self.service else None
+        return site
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from core.containers.model import Known
+from core.telemetry.gpus import GpuState
 
 if TYPE_CHECKING:
     from core.inference.schemas import ServiceStatus
@@ -34,7 +35,12 @@ class Holder(Known):
 
 
 def holders(sample: GpuSample, status: ServiceStatus | None) -> list[Holder]:
-    """Who holds VRAM, most first: a sample that was attributed to containers, and what the service says of itself."""
+    """Who holds VRAM, most first: a sample that was attributed to containers, and what the service says of itself.
+
+    Nobody while the driver hangs: who held it before is no answer.
+    """
+    if sample.state is GpuState.HUNG:
+        return []
     found: dict[str, list[tuple[int, GpuProcess]]] = {}
     for gpu in sample.gpus:
         for process in gpu.processes:

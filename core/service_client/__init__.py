@@ -1,7 +1,18 @@
 """The client of a running inference service, over HTTP."""
 
+from core.service_client.address import ServiceAddress
 from core.service_client.client import TOKEN_VARIABLE, ServiceClient
-from core.service_client.errors import Forbidden, NotLoggedIn, OtherVersion, ServiceError
+from core.service_client.errors import Forbidden, NoService, NotLoggedIn, OtherVersion, ServiceError
 from core.service_client.session import Session
 
-__all__ = ["TOKEN_VARIABLE", "Forbidden", "NotLoggedIn", "OtherVersion", "ServiceClient", "ServiceError", "Session"]
+__all__ = [
+    "TOKEN_VARIABLE",
+    "Forbidden",
+    "NoService",
+    "NotLoggedIn",
+    "OtherVersion",
+    "ServiceAddress",
+    "ServiceClient",
+    "ServiceError",
+    "Session",
+]

@@ -39,6 +39,7 @@ from core.inference.schemas import (
     UserUpdate,
 )
 from core.service_client import notation
+from core.service_client.address import ServiceAddress, assumed
 from core.service_client.download import Told, save
 from core.service_client.errors import ServiceError, newer_settings
 from core.service_client.session import Session
@@ -81,22 +82,38 @@ class ServiceClient:
     """
 
     def __init__(
-        self, url: str, timeout: float = 3.0, *, token: str = "", session: Session | None = None, ca: str = ""
+        self,
+        url: str | ServiceAddress,
+        timeout: float = 3.0,
+        *,
+        token: str = "",
+        session: Session | None = None,
+        ca: str = "",
     ) -> None:
-        self._wire = Wire(url, timeout, token, session, ca)
+        address = url if isinstance(url, ServiceAddress) else ServiceAddress(url)
+        self._wire = Wire(address, timeout, token, session, ca)
 
     @classmethod
-    def of(cls, site: Site, timeout: float = 3.0) -> ServiceClient:
-        """The client of the site's service: the login kept in the site, else the token of `.env` or the environment."""
+    def of(cls, site: Site, timeout: float = 3.0, address: ServiceAddress | None = None) -> ServiceClient:
+        """The client of the site's service: the login kept in the site, else the token of `.env` or the environment.
+
+        Without an address it is the one that was named, else the usual one; `core.containers.service` finds it.
+        """
         settings = site.settings.service
-        session = Session(site.state / SESSION_FILE, settings.url)
+        address = address or assumed(site)
+        session = Session(site.state / SESSION_FILE, address.url)
         ca = str(site.root / settings.ca) if settings.ca else ""
-        return cls(settings.url, timeout, token=site.secret(TOKEN_VARIABLE), session=session, ca=ca)
+        return cls(address, timeout, token=site.secret(TOKEN_VARIABLE), session=session, ca=ca)
 
     @property
     def url(self) -> str:
         """The service's address, without a slash at its end."""
         return self._wire.url
+
+    @property
+    def address(self) -> ServiceAddress:
+        """The service's address, and what named it."""
+        return self._wire.address
 
     def close(self) -> None:
         """Close kept connections; the client stays usable."""
@@ -311,7 +328,7 @@ class ServiceClient:
         """One rule, to be changed: one of which something cannot be read is refused, as that would be lost."""
         rule = self._get(_at("rules", name), Rule)
         if rule.unreadable:
-            raise newer_settings(self.url, [rule.unreadable])
+            raise newer_settings(self.address, [rule.unreadable])
         return rule
 
     def add_rule(self, request: RuleRequest) -> Rule:

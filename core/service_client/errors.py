@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from core.errors import XaivaError
+from core.service_client.address import ServiceAddress
 
 
 class ServiceError(XaivaError):
     """The service cannot be reached, is not ours, or refuses."""
+
+
+class NoService(ServiceError):
+    """No service was named, none of this site's containers runs, and nothing answers at the usual address."""
 
 
 class NotLoggedIn(ServiceError):
@@ -20,41 +25,41 @@ class Forbidden(ServiceError):
 class OtherVersion(ServiceError):
     """It speaks another version of the API; `newer`: newer than this xaiva's."""
 
-    def __init__(self, url: str, theirs: int, ours: int) -> None:
+    def __init__(self, address: ServiceAddress, theirs: int, ours: int) -> None:
         self.newer = theirs > ours
         newer = "service" if self.newer else "console"
         why = f"it speaks version {theirs} of the API, this xaiva version {ours}"
-        super().__init__(f"Inference service {url}", why, f"use the xaiva that came with the newer {newer}")
+        super().__init__(str(address), why, f"use the xaiva that came with the newer {newer}")
 
 
-def absent(url: str) -> ServiceError:
-    """Nothing answers at `url`."""
-    remedy = "launch a preset, or set [service] url in site.toml"
-    return ServiceError(f"Inference service {url}", "nothing answers there", remedy)
+def absent(address: ServiceAddress) -> ServiceError:
+    """Nothing answers at the address."""
+    kind = NoService if address.assumed else ServiceError
+    return kind(str(address), "nothing answers there", address.remedy)
 
 
-def foreign(url: str) -> ServiceError:
-    """Something answers at `url`, but it is no inference service."""
+def foreign(address: ServiceAddress) -> ServiceError:
+    """Something answers at the address, but it is no inference service."""
     return ServiceError(
-        f"Inference service {url}",
+        str(address),
         "something answers there, but it is not xaiva's inference service",
-        "set [service] url in site.toml to the address that `xaiva ps` shows for the container",
+        "see `xaiva ps` for the service's container, and name it: xaiva --service NAME, or [service] url in site.toml",
     )
 
 
-def newer_settings(url: str, fields: list[str]) -> ServiceError:
+def newer_settings(address: ServiceAddress, fields: list[str]) -> ServiceError:
     """The service has settings that this xaiva does not know: sending the others back would lose them."""
     return ServiceError(
-        f"Inference service {url}",
+        str(address),
         f"it has settings that this xaiva does not know: {', '.join(fields)}",
         "use the xaiva that came with the service to change them",
     )
 
 
 def not_logged_in(
-    url: str, why: str = "it asks for a login or a token that was not given or is not its own"
+    address: ServiceAddress, why: str = "it asks for a login or a token that was not given or is not its own"
 ) -> NotLoggedIn:
     """Who asked has to log in."""
     return NotLoggedIn(
-        f"Inference service {url}", why, "log in with `xaiva login`, or put the service's XAIVA_SERVICE_TOKEN into .env"
+        str(address), why, "log in with `xaiva login`, or put the service's XAIVA_SERVICE_TOKEN into .env"
     )

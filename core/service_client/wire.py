@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
 from core.inference.schemas.base import NOTHING, READING, VERSION_HEADER, Asked, Said
+from core.service_client.address import ServiceAddress
 from core.service_client.errors import (
     Forbidden,
     NotLoggedIn,
@@ -44,8 +45,9 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 class Wire:
     """Sends requests; may be used by several threads. What fails is a kind of ServiceError, or an InputError."""
 
-    def __init__(self, url: str, timeout: float, token: str, session: Session | None, ca: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, address: ServiceAddress, timeout: float, token: str, session: Session | None, ca: str) -> None:
+        self.address = address
+        self.url = address.url.rstrip("/")
         self.session = session
         self._timeout = timeout
         self._token = token
@@ -70,14 +72,14 @@ class Wire:
         try:
             health = Health.model_validate_json(response.text)
         except ValidationError as error:
-            raise foreign(self.url) from error
+            raise foreign(self.address) from error
         if health.service != SERVICE_NAME or response.status_code not in (
             httpx.codes.OK,
             httpx.codes.SERVICE_UNAVAILABLE,
         ):
-            raise foreign(self.url)
+            raise foreign(self.address)
         if health.api != API_VERSION:
-            raise OtherVersion(self.url, health.api, API_VERSION)
+            raise OtherVersion(self.address, health.api, API_VERSION)
         return health
 
     def send(
@@ -142,7 +144,7 @@ class Wire:
         try:
             return TypeAdapter(kind).validate_json(text)
         except ValidationError as error:
-            raise foreign(self.url) from error
+            raise foreign(self.address) from error
 
     def read_leniently(self, text: str, kind: type[Answer]) -> Answer:
         """As `read`; what a newer service says otherwise is kept as it is, or named in the answer's `unreadable`."""
@@ -151,10 +153,10 @@ class Wire:
         except ValidationError as error:
             if isinstance(kind, type) and issubclass(kind, Asked):  # a setting that is sent back must be whole
                 fields = (".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
-                raise newer_settings(self.url, list(fields)) from error
-            raise foreign(self.url) from error
+                raise newer_settings(self.address, list(fields)) from error
+            raise foreign(self.address) from error
         if isinstance(answer, Said) and answer.unreadable == NOTHING:
-            raise foreign(self.url)
+            raise foreign(self.address)
         return answer
 
     def bearer(self) -> str:
@@ -178,7 +180,7 @@ class Wire:
         """Turns what httpx raises into words; `seconds`: how long it was waited for, where that is not the usual."""
         import httpx
 
-        what = f"Inference service {self.url}"
+        what = str(self.address)
         try:
             yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
@@ -186,14 +188,18 @@ class Wire:
             raise InputError(what, str(error), remedy) from error
         except httpx.TimeoutException as error:
             why = f"it does not answer within {seconds or self._timeout:g} s"
-            remedy = "see its log: xaiva logs; a busy machine or a dropped line passes"
+            remedy = f"see its log: {self._log}; a busy machine or a dropped line passes"
             raise ServiceError(what, why, remedy) from error
         except httpx.TransportError as error:
             if cause := _tls_cause(error):
                 raise _untrusted(what, cause) from error
             if isinstance(error, httpx.ConnectError):
-                raise absent(self.url) from error
-            raise ServiceError(what, "the connection broke", "try again; see its log: xaiva logs") from error
+                raise absent(self.address) from error
+            raise ServiceError(what, "the connection broke", f"try again; see its log: {self._log}") from error
+
+    @property
+    def _log(self) -> str:
+        return f"xaiva logs {self.address.container or 'CONTAINER'}"
 
     def aged(self) -> bool:
         """Whether a person is logged in whose access token has run out, or is about to."""
@@ -235,7 +241,7 @@ class Wire:
             try:
                 socket.create_connection((address.hostname, port), self._timeout).close()
             except ConnectionRefusedError as error:
-                raise absent(self.url) from error
+                raise absent(self.address) from error
             except OSError:
                 return  # told in words by who speaks HTTP
 
@@ -274,31 +280,31 @@ class Wire:
         with self.session.alone():
             login = self.session.load()
             if login is None or login.tokens is None:
-                raise not_logged_in(self.url, f"the login of {old.user} has ended")
+                raise not_logged_in(self.address, f"the login of {old.user} has ended")
             if login.access != old.access:
                 return login  # another process was faster
             response = self._once("POST", "/auth/refresh", "", Refresh(refresh=login.tokens.refresh))
             if response.status_code == 401:
                 self.session.end(login.user)
-                raise not_logged_in(self.url, f"the login of {old.user} has ended")
+                raise not_logged_in(self.address, f"the login of {old.user} has ended")
             return self.session.keep(self.read(self.accepted(response).text, Tokens))
 
     def _look_who_answers(self, response: httpx.Response) -> None:
         """Raises ServiceError when it is not ours, OtherVersion when it is older or newer."""
         version = response.headers.get(VERSION_HEADER, "")
         if version.isdecimal() and int(version) != API_VERSION:
-            raise OtherVersion(self.url, int(version), API_VERSION)
+            raise OtherVersion(self.address, int(version), API_VERSION)
         if not version and not self._known:
             self.health()
         self._known = True
 
     def _refusal(self, response: httpx.Response) -> XaivaError:
         if response.status_code == 401 and not response.request.url.path.endswith("/auth/login"):
-            return not_logged_in(self.url)
+            return not_logged_in(self.address)
         try:
             problem = Problem.model_validate_json(response.text)
         except ValueError:
-            return foreign(self.url)
+            return foreign(self.address)
         kind: type[XaivaError] = InputError if response.status_code in _INPUT_CODES else ServiceError
         if response.status_code == 401:
             kind = NotLoggedIn

@@ -142,11 +142,15 @@ def lay_out(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
 
 
 def table_line(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
-    """One row of a table in the given layout."""
+    """One row of a table in the given layout. The last cell of a row with fewer cells has all the room to the right."""
     out: list[Span] = []
     for position, (index, size) in enumerate(layout):
         if position:
             out.append(Span(" " * GAP))
+        if index >= len(cells) - 1 and len(cells) < len(columns):
+            size += sum(GAP + more for _, more in layout[position + 1 :])
+            out.extend(fit(cells[-1], size))
+            break
         out.extend(fit(cells[index], size, columns[index].right))
     return tuple(out)
 

@@ -38,6 +38,9 @@ def gpus(live: Live | None, width: int) -> list[Line]:
     if sample.state is not GpuState.OK and not sample.gpus:
         words = {GpuState.HUNG: "the driver does not answer"}.get(sample.state, "no GPU to see")
         return [line(Span(words, "dim")), *wrap(sample.detail, width, "dim")]
+    if sample.state is GpuState.HUNG:
+        lines = wrap(f"! {sample.detail}", width, "error")
+        return lines + [name for gpu in sample.gpus for name in wrap(_unknown(gpu, sample.age), width, "stale")]
     out: list[Line] = []
     for gpu in sample.gpus:
         out += _gpu(gpu, live.history.get(f"gpu{gpu.index}", []), width)
@@ -46,8 +49,17 @@ def gpus(live: Live | None, width: int) -> list[Line]:
     return out
 
 
-def _gpu(gpu: Gpu, history: list[float], width: int) -> list[Line]:
-    name = f"{gpu.index} {gpu.name.removeprefix('NVIDIA ').removeprefix('GeForce ')}"
+def gpu_name(gpu: Gpu) -> str:
+    """`0 RTX 4090`."""
+    return f"{gpu.index} {gpu.name.removeprefix('NVIDIA ').removeprefix('GeForce ')}"
+
+
+def _unknown(gpu: Gpu, age: float) -> str:
+    return f"{gpu_name(gpu)}  ? unknown, last heard {coarse(age)} ago"
+
+
+def _gpu(gpu: Gpu, history: list[float | None], width: int) -> list[Line]:
+    name = gpu_name(gpu)
     if gpu.state is not GpuState.OK:
         return [line(Span(name, "title"), Span(f"  {gpu.state.value}", "error"))]
     facts: list[Span] = []

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.cells import cell_len
 
 from core.containers.model import Container, Health
+from core.containers.model import State as ContainerState
+from core.errors import XaivaError
 from core.findings import has_errors
 from core.inference.schemas import CameraState, ServiceStatus
 from core.operations.model import Operation, State
+from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
 from tui.present.cells import Column, Line, Span, line, table, word, wrap
+from tui.present.containers import ordered
 from tui.present.figures import clock, coarse, size
+from tui.present.machine import gpu_name
 from tui.present.operations import STATES
 from tui.sources import Containers, Live, PresetView
+from tui.store import Reading
 
 RECENT = 24 * 3600  # seconds a failed operation stays an alert
 NEARLY_FULL = 0.05  # of a disk left
 HOT = 85  # °C
+ROOMY = 46  # columns from which a row has room for a name and since when nothing is known of it
+SHORT_ID = 12  # characters of a container's id: what a service says of the host it runs on
 STUCK = 60  # seconds a message may wait before it counts as stuck
 
 
@@ -48,8 +59,11 @@ def alerts(
     operations: Sequence[Operation] | None,
     presets: Sequence[PresetView] | None,
     width: int,
+    *,
+    failed: Sequence[tuple[str, str]] = (),
 ) -> list[Line]:
-    """Everything that needs a person, the worst first."""
+    """Everything that needs a person: the sources that failed first, as nothing is known of what they told; then the
+    worst."""
     found = [
         *_of_gpus(gpus),
         *_of_host(host),
@@ -59,7 +73,7 @@ def alerts(
         *_of_operations(operations or ()),
         *_of_presets(presets or ()),
     ]
-    if not found:
+    if not found and not failed:
         sources = {
             "GPUs": gpus,
             "host": host,
@@ -73,11 +87,62 @@ def alerts(
             return wrap(f"nothing needs you, but nothing is heard of: {silent}", width)
         return [line(Span("✓ ", "ok"), "nothing needs you")]
     out: list[Line] = []
-    for role, text in sorted(found, key=lambda one: one[0] != "error"):
+    for role, text in [*failed, *sorted(found, key=lambda one: one[0] != "error")]:
         first, *rest = wrap(text, width - 2)
         out.append((Span("✗ " if role == "error" else "! ", role), *first))
         out += [(Span("  "), *more) for more in rest]
     return out
+
+
+def failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
+    """The sources that do not answer, with the reason, those first that did before. Most sites have no service yet:
+    one that nobody named, and that was never there, is no failure."""
+    found: list[tuple[str, str]] = []
+    for reading in readings:
+        if reading.lost:
+            found.append(("error", f"{reading.trouble.summary}; last heard {coarse(reading.age or 0)} ago"))
+        elif reading.error is not None and not isinstance(reading.error, NoService):
+            found.append(("warn", reading.trouble.summary))
+    return sorted(dict.fromkeys(found), key=lambda one: one[0] != "error")
+
+
+def ended(
+    service: Reading[ServiceStatus], containers: Reading[Containers], address: ServiceAddress | None
+) -> XaivaError | None:
+    """Why the service cannot answer any more: the container that it is in does not run. None when it may."""
+    if service.value is None or containers.value is None:
+        return None
+    host, name = service.value.host, address.container if address else ""
+    newer = containers.age is not None and service.age is not None and containers.age < service.age
+    for container in containers.value.containers:
+        inside = len(host) == SHORT_ID and container.id.startswith(host)
+        if (inside or (newer and container.name == name)) and container.state is not ContainerState.RUNNING:
+            return XaivaError(f"Container {container.name}", f"it is {container.state.word}")
+    return None
+
+
+def names(panel: str, value: Any) -> list[str]:
+    """What a panel lists, by name: all that holds when its source does not answer."""
+    if panel == "containers":
+        return [container.name for container in ordered(value)]
+    if panel == "cameras":
+        return [camera.name or camera.id for camera in value.cameras]
+    if panel == "gpus":
+        return [gpu_name(gpu) for gpu in value.sample.gpus]
+    if panel == "operations":
+        return [f"{operation.id} {operation.title()}" for operation in value if operation.state.live]
+    return []
+
+
+def unknown(reading: Reading[Any], names: Sequence[str], width: int) -> list[Line]:
+    """A panel whose source does not answer: why, then its rows without a state."""
+    words = Span(f"? {reading.unknown}", "stale")
+    error = reading.trouble
+    why = [*wrap(error.what, width, "warn"), *(wrap(error.why, width, "dim") if error.why else [])]
+    if not names or width < ROOMY:
+        why, words = [line(words), *why], Span("? unknown", "stale")
+    columns = (Column("", minimum=14), Column("", cell_len(words.text)))
+    return [*why, *table([(name, words) for name in names], columns, width, titles=False)]
 
 
 def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
@@ -86,6 +151,8 @@ def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
     sample = live.sample
     if sample.state in (GpuState.HUNG, GpuState.LOST):
         yield "error", f"GPU: {sample.detail or sample.state.value}"
+    if sample.state is GpuState.HUNG:
+        return  # its figures are those of before
     for gpu in sample.gpus:
         if gpu.temperature is not None and gpu.temperature >= HOT:
             yield "error", f"GPU {gpu.index} is at {gpu.temperature:.0f} °C"

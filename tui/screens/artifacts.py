@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.errors import XaivaError
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
@@ -31,6 +30,7 @@ class ArtifactsScreen(PresetListScreen):
     SOURCES = ("presets", "operations", "operation", "plan")
     TITLE = "Artifacts"
     COLUMNS = present.ARTIFACT_COLUMNS
+    ALSO = ("operations",)
     EMPTY = "no preset yet: n on the screen Presets (2) writes one"
     BINDINGS: ClassVar[list[Any]] = bindings("artifacts", "list")
 
@@ -62,15 +62,16 @@ class ArtifactsScreen(PresetListScreen):
             self.console.store.point("plan", partial(self._plan, view.entry.name))
         reading = self.reading("plan")
         why = "looking at what is there…"
-        if isinstance(reading.error, XaivaError):
-            why = str(reading.error)
+        if reading.lost or reading.error is not None:
+            why = str(reading.trouble)
         latest = self._latest(view.entry.name)
         if latest is not None and latest.id != self._followed:
             self._followed = latest.id
             self.console.store.point("operation", partial(Ledger(self.site).stages, latest.id))
         stages = self.reading("operation").value or []
         state = reading.state if view.lock is not None else ("", "")
-        return partial(_whole, view, reading.value, why, latest, stages), *state
+        plan = None if reading.lost else reading.value
+        return partial(_whole, view, plan, why, latest, stages), *state
 
     def _operations(self, name: str) -> list[Operation]:
         found: list[Operation] = self.reading("operations").value or []

@@ -19,7 +19,7 @@ from textual.widgets import Input
 from core.errors import XaivaError
 from tui.actions import BY_ID
 from tui.console_app import ConsoleApp, console_of
-from tui.present.cells import Column, Line, wrap
+from tui.present.cells import Cell, Column, Line, Span, wrap
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.choice_list import ChoiceList, Row
@@ -32,9 +32,14 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
+def lost_lines(reading: Reading[Any], width: int) -> list[Line]:
+    """In place of states and figures that are of before: since when nothing is known, and why."""
+    return [*wrap(f"? {reading.unknown}", width, "stale"), *trouble(reading.trouble, width)]
+
+
 def trouble(error: XaivaError, width: int) -> list[Line]:
-    """Why there is nothing to show, and the remedy."""
-    out = wrap(error.why or error.what, width, "dim")
+    """What fails, why there is nothing to show, and the remedy."""
+    out = wrap(error.what, width, "warn") + (wrap(error.why, width, "dim") if error.why else [])
     return out + (wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else [])
 
 
@@ -92,7 +97,7 @@ class ConsoleScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """In view: ask for what is shown."""
-        self.console.store.watch(self.SOURCES)
+        self.console.store.watch((*self.SOURCES, "settings"))
         self.update_now()
 
     def on_mount(self) -> None:
@@ -176,7 +181,7 @@ class ConsoleScreen(Screen[None]):
 
     def action_refresh(self) -> None:
         """Ask again now."""
-        self.console.store.ask_now(*self.SOURCES)
+        self.console.store.ask_now(*self.SOURCES, "settings")
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
         """Start an operation, say so or say who is busy; it goes on without us."""
@@ -214,6 +219,8 @@ class ListScreen(ConsoleScreen):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     EMPTY: ClassVar[str] = ""
     LOG: ClassVar[str] = ""  # the log's title, "" for a screen without one
+    ALSO: ClassVar[tuple[str, ...]] = ()  # other sources that the states in the rows are from
+    NAMES: ClassVar[int] = 1  # the first cells of a row, which name it and hold also when its state is not known
 
     # -- what a list screen fills in -----------------------------------------------------------------------------------
 
@@ -278,13 +285,27 @@ class ListScreen(ConsoleScreen):
             self.query_one("#detail", Panel).show(partial(trouble, reading.error))
             return
         rows = [] if reading.value is None else self.rows(reading.value)
+        if (silent := self.silent()) is not None:
+            reading, self.choices.empty = silent, f"? {silent.unknown}"
+            rows = [Row(row.key, self.lost_cells(row.cells, silent.unknown)) for row in rows]
         self.choices.show(rows, *reading.state)
         self.show_detail()
+
+    def silent(self) -> Reading[Any] | None:
+        """The reading behind the rows that is of before; None when all is known."""
+        readings = (self.reading(name) for name in (self.SOURCE, *self.ALSO))
+        return next((reading for reading in readings if reading.lost), None)
+
+    def lost_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
+        """A row whose state is not known: its name, and since when."""
+        return (*cells[: self.NAMES], Span(f"? {words}", "stale"))
 
     def show_detail(self) -> None:
         """The facts of the row under the cursor."""
         panel, key = self.query_one("#detail", Panel), self.choices.key
-        if key:
+        if (silent := self.silent()) is not None:
+            panel.show(partial(lost_lines, silent), *silent.state)
+        elif key:
             panel.show(*self.detail())
         else:
             panel.show(nothing)

@@ -44,8 +44,11 @@ class CamerasScreen(PictureListScreen):
     def feed(self) -> None:
         """The list, the facts, and what the picture is of."""
         super().feed()
-        camera = self.selected()
-        words = present.no_picture(camera)
+        address = self.console.service_address
+        where = f" · {address.container}" if address and address.container else ""
+        self.choices.border_title = f"{self.TITLE}{where}"
+        camera, silent = self.selected(), self.silent()
+        words = present.no_picture(camera) if silent is None else silent.unknown
         title = present.title(camera) if camera else "Picture"
         if camera is None or words:
             self.picture.aim(camera.id if camera else "", None, words=words if camera else "", title=title)
@@ -77,8 +80,9 @@ class CamerasScreen(PictureListScreen):
         """As large as the terminal."""
         from tui.screens.large_picture import LargePicture
 
-        camera = self.selected()
-        if camera is None or (words := present.no_picture(camera)):
+        camera, silent = self.selected(), self.silent()
+        words = present.no_picture(camera) if silent is None else silent.unknown
+        if camera is None or words:
             self.notify(f"no picture: {words}" if camera else "no camera here")
             return
         self.app.push_screen(LargePicture(camera.id, present.title(camera), self._fetch(camera.id), live=True))

@@ -46,9 +46,10 @@ class ContainersScreen(ListScreen):
     def feed(self) -> None:
         """Also the log of a container that ended and runs again."""
         super().feed()
-        container = self.selected()
-        if self._log is not None and self._log.ended and container is not None and container.running:
+        container, silent = self.selected(), self.silent()
+        if silent is None and self._log is not None and self._log.ended and container is not None and container.running:
             self._follow(container.name)
+        self.query_one("#log", LogPanel).border_subtitle = silent.unknown if silent else ""
 
     def chosen(self) -> None:
         """What ails it, and its log."""
@@ -63,7 +64,8 @@ class ContainersScreen(ListScreen):
         found: Containers | None = self.reading("containers").value
         if container is None or found is None:
             return nothing, "", ""
-        ailments = self.reading("container").value
+        looked = self.reading("container")
+        ailments = None if looked.lost else looked.value
         return partial(present.detail, container, found.stats.get(container.id), ailments), "", ""
 
     def selected(self) -> Container | None:

@@ -14,6 +14,7 @@ from core.inference.schemas import Event, EventQuery, ServiceStatus
 from tui.actions import bindings
 from tui.event_feed import EventFeed, EventList
 from tui.present import events as present
+from tui.present.cells import Cell, Span
 from tui.present.figures import size
 from tui.screens.picture_list import PictureListScreen
 from tui.screens.save import Told, Work
@@ -32,6 +33,7 @@ class EventsScreen(PictureListScreen):
     TITLE = "Events"
     COLUMNS = present.COLUMNS
     EMPTY = "no event: nothing was found yet"
+    NAMES = 4
     BINDINGS: ClassVar[list[Any]] = bindings("events", "list")
 
     def __init__(self) -> None:
@@ -48,7 +50,7 @@ class EventsScreen(PictureListScreen):
 
     def _ask_for(self, query: EventQuery) -> None:
         self._query = query
-        self._feed = EventFeed(self.console.service.events, query)
+        self._feed = EventFeed(lambda page: self.console.ask_service(lambda client: client.events(page)), query)
         self.console.store.point("events", self._feed)
         self.choices.unmark()
 
@@ -56,12 +58,18 @@ class EventsScreen(PictureListScreen):
         """One row an event."""
         return [Row(event.id, present.row(event)) for event in value.events]
 
+    def lost_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
+        """What happened has happened; whether somebody has acknowledged it since is not known."""
+        when, _mark, *rest = super().lost_cells(cells, words)
+        return (when, Span("?", "stale"), *rest)
+
     def feed(self) -> None:
         """The list with its filter, the facts, and what the picture is of."""
         words = present.filter_words(self._query)
         self.EMPTY = "nothing passes the filter: f changes it" if words else type(self).EMPTY  # type: ignore[misc]
         super().feed()
-        status: ServiceStatus | None = self.reading("cameras").value
+        cameras = self.reading("cameras")
+        status: ServiceStatus | None = None if cameras.lost else cameras.value
         waiting = f"{status.unacknowledged} waiting" if status and status.unacknowledged else ""
         title = " · ".join(word for word in (self.TITLE, words, waiting) if word)
         if self.choices.border_title != title:

@@ -27,6 +27,7 @@ class OperationsScreen(ListScreen):
     COLUMNS = present.COLUMNS
     EMPTY = "no operation yet: lock, sync or build a preset"
     LOG = "Log"
+    NAMES = 2
     BINDINGS: ClassVar[list[Any]] = bindings("operations", "list")
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from textual.widget import Widget
 
 from tui.actions import bindings
 from tui.screens.base import ConsoleScreen, trouble
+from tui.store import Reading
 from tui.widgets.panel import Panel, nothing
 
 PANELS = {  # panel → (title, screen it opens)
@@ -45,23 +47,39 @@ class OverviewScreen(ConsoleScreen):
             for name, (title, _) in PANELS.items():
                 yield Panel(title, id=name)
 
+    def reading(self, name: str) -> Reading[Any]:
+        """As everywhere; but what the service said before its container ended is not what it says now."""
+        reading, containers = super().reading(name), super().reading("containers")
+        if name != "cameras" or reading.value is None or containers.lost or containers.value is None:
+            return reading
+        from tui.present.overview import ended
+
+        error = ended(reading, containers, self.console.service_address)
+        return replace(reading, error=error) if error is not None else reading
+
     def feed(self) -> None:
         """Each panel from its source."""
         for name, (module, function) in FORMATTERS.items():
             self._show(name, module, function)
-        values = [self.reading(name).value for name in self.SOURCES]
-        if any(value is not None for value in values):
+        readings = {name: self.reading(name) for name in self.SOURCES}
+        if any(reading.value is not None for reading in readings.values()):
             from tui.present import overview
 
-            gpus, host, containers, cameras, operations, presets = values
-            found = partial(overview.alerts, gpus, host, containers, cameras, operations, presets)
+            values = [None if reading.lost else reading.value for reading in readings.values()]
+            gpus, host, running, cameras, operations, presets = values
+            failed = overview.failures([*readings.values(), self.reading("settings")])
+            found = partial(overview.alerts, gpus, host, running, cameras, operations, presets, failed=failed)
             self.query_one("#alerts", Panel).show(found)
 
     def _show(self, name: str, module: str, function: str) -> None:
         """A panel from its source. What draws it is imported with the first answer: the first frame is sooner there."""
         reading = self.reading(name)
         panel = self.query_one(f"#{name}", Panel)
-        if reading.value is not None:
+        if reading.lost:
+            from tui.present import overview
+
+            panel.show(partial(overview.unknown, reading, overview.names(name, reading.value)), *reading.state)
+        elif reading.value is not None:
             formatter = getattr(importlib.import_module(f"tui.present.{module}"), function)
             panel.show(partial(formatter, reading.value), *reading.state)
         elif reading.error is not None:

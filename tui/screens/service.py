@@ -14,7 +14,8 @@ from textual.widget import Widget
 from core.inference.schemas import Rule, TestResult, User
 from tui.actions import bindings
 from tui.present import service as present
-from tui.screens.base import ConsoleScreen, trouble
+from tui.present.cells import Span
+from tui.screens.base import ConsoleScreen, lost_lines, trouble
 from tui.sources import ServiceView
 from tui.widgets.choice_list import ChoiceList, Row
 from tui.widgets.panel import Panel, nothing
@@ -72,15 +73,19 @@ class ServiceScreen(ConsoleScreen):
         reading, view = self.reading("service"), self._view
         self._fill(self._rules, None if view is None else view.rules, "no rule: nobody is told of anything; n adds one")
         self._fill(self._users, None if view is None else view.users, "no user: u adds one")
-        status, gpus = self.reading("cameras"), self.reading("gpus").value
+        status, gpus = self.reading("cameras"), self.reading("gpus")
         summary = self.query_one("#summary", Panel)
-        who = f" · logged in as {view.user}" if view and view.user else ""
-        summary.border_title = f"Service{who}"
+        address = self.console.service_address
+        where = f" · {address.container or address.url}" if address else ""
+        who = f" · logged in as {view.user}" if view and view.user and not reading.lost else ""
+        summary.border_title = f"Service{where}{who}"
         error = status.error or reading.error
-        if status.value is None and error is not None:
+        if status.lost:
+            summary.show(partial(lost_lines, status), *status.state)
+        elif status.value is None and error is not None:
             summary.show(partial(trouble, error), *status.state)
         else:
-            shown = partial(present.summary, status.value, gpus.sample if gpus else None)
+            shown = partial(present.summary, status.value, None if gpus.lost or not gpus.value else gpus.value.sample)
             summary.show(shown, *status.state)
         self._show_detail()
 
@@ -88,12 +93,18 @@ class ServiceScreen(ConsoleScreen):
         reading = self.reading("service")
         choices.empty = "" if reading.value is None else empty if items is not None else NOT_SEEN
         row = present.rule_row if choices.id == "rules" else present.user_row
-        choices.show([Row(item.name, row(item)) for item in items or ()], *reading.state)
+        rows = [Row(item.name, row(item)) for item in items or ()]
+        if reading.lost:
+            choices.empty = f"? {reading.unknown}"
+            rows = [Row(one.key, (one.cells[0], Span(f"? {reading.unknown}", "stale"))) for one in rows]
+        choices.show(rows, *reading.state)
 
     def _show_detail(self) -> None:
         panel, chosen, view = self.query_one("#detail", Panel), self._chosen(), self._view
         reading = self.reading("service")
-        if reading.value is None and reading.error is not None:
+        if reading.lost:
+            panel.show(partial(lost_lines, reading), *reading.state)
+        elif reading.value is None and reading.error is not None:
             panel.show(partial(trouble, reading.error), *reading.state)
         elif isinstance(chosen, Rule):
             panel.show(partial(present.rule_detail, chosen, view.deliveries if view else []))

@@ -15,7 +15,7 @@ from core.inference.schemas import ServiceStatus, StatisticsQuery
 from tui.actions import bindings
 from tui.present import statistics as present
 from tui.present.cells import Line
-from tui.screens.base import ConsoleScreen, trouble
+from tui.screens.base import ConsoleScreen, lost_lines, trouble
 from tui.widgets.panel import Panel
 
 RANGES = (7, 30, 90)
@@ -53,7 +53,8 @@ class StatisticsScreen(ConsoleScreen):
         query = StatisticsQuery(first=first, last=last, camera=self._camera)
         if query != self._asked:  # another choice, or another day has begun
             self._asked = query
-            self.console.store.point("statistics", partial(self.console.service.statistics, query))
+            ask = partial(self.console.ask_service, lambda client: client.statistics(query))
+            self.console.store.point("statistics", ask)
         of_camera = f" · {self._camera}" if self._camera else ""
         title = f"{present.day_words(first)} to {present.day_words(last)}, {last.year}{of_camera}"
         self._show("days", f"Events a day · {title}", partial(_days, first, last))
@@ -65,7 +66,9 @@ class StatisticsScreen(ConsoleScreen):
     def _show(self, name: str, title: str, formatter: Callable[[Any, int, int], list[Line]]) -> None:
         reading, panel = self.reading("statistics"), self.query_one(f"#{name}", Panel)
         panel.border_title = title
-        if reading.value is None and reading.error is not None:
+        if reading.lost:
+            panel.show(partial(lost_lines, reading), *reading.state)
+        elif reading.value is None and reading.error is not None:
             panel.show(partial(trouble, reading.error), *reading.state)
         else:
             height = panel.scrollable_content_region.height

@@ -1,0 +1,216 @@
+"""Finds the inference service of a site: as it was named, else by the container that was launched from the site."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from core.containers.listing import inspect, list_containers
+from core.containers.model import Container, Port
+from core.engine import Endpoint, EngineError, connect, docker_environment, endpoint
+from core.errors import InputError, XaivaError
+from core.service_client.address import SERVICE_PORT, ServiceAddress, assumed, is_url, named
+from core.service_client.client import ServiceClient
+from core.site import Site
+
+if TYPE_CHECKING:
+    import docker
+
+ENGINE_SECONDS = 3.0  # an engine that takes longer is not waited for: a service may be found without it
+AGAIN_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
+EVERYWHERE = ("", "0.0.0.0", "::")
+LOOPBACK = ("127.0.0.1", "::1")
+TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service that has it speaks TLS
+
+
+class SeveralServices(InputError):
+    """More than one container of the site could be meant; `names` are theirs, the preset at hand first."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        super().__init__(
+            "Inference service",
+            f"several of this site's containers run: {', '.join(names)}",
+            "name one: xaiva --service NAME; F8 in the console",
+        )
+
+
+def find_service(site: Site, *, preset: str = "", before: str = "") -> ServiceAddress:
+    """The address of the site's service.
+
+    First that is set wins: `--service`, XAIVA_SERVICE, `site.toml`; each is an address, or the name of a container or
+    preset. Else it is the running container that was launched from this site; of several the one of the preset at hand,
+    or `before`, which was used so far. Else the usual address.
+
+    Raises InputError for a name that no running container has, SeveralServices (its `names` are offered), EngineError
+    when a container was named and the engine does not answer.
+    """
+    text, named_by = named(site)
+    if is_url(text):
+        return assumed(site)
+    try:
+        with closing(connect(site, ENGINE_SECONDS)) as client:
+            containers = list_containers(client)
+            if text:
+                return _address(site, client, _named(containers, text, named_by), named_by)
+            mine = [one for one in containers if _is_of(site, one)]
+            if chosen := _choose([one for one in mine if _service_port(one)], preset, before):
+                return _address(site, client, chosen, "")
+    except EngineError as error:
+        if text:
+            raise
+        return assumed(site, f"; {error.summary}")
+    stopped = ", ".join(f"{one.name} is {one.state.word}" for one in mine if not one.running)
+    return assumed(site, f"; {stopped or 'no container that was launched from this site runs'}")
+
+
+def running_services(site: Site, preset: str = "") -> list[str]:
+    """The names of the containers that could be the site's service, the preset at hand first. Raises EngineError."""
+    with closing(connect(site, ENGINE_SECONDS)) as client:
+        found = [one for one in list_containers(client) if one.ours and one.running and _service_port(one)]
+    return [one.name for one in sorted(found, key=lambda one: (one.preset != preset, not _is_of(site, one), one.name))]
+
+
+def connect_service(site: Site, timeout: float) -> ServiceClient:
+    """A client of the site's service, for one command. Raises as `find_service`."""
+    return ServiceClient.of(site, timeout, find_service(site))
+
+
+class Services:
+    """The site's service for a program that runs on: found again when it is lost, or when the settings changed."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._finding = threading.Lock()
+        self._generation = -1  # of the settings that the service was looked for with
+        self._looked_at = 0.0
+        self._lost = True
+        self._error: XaivaError | None = None  # why it could not be found
+        self._clients: dict[float, ServiceClient] = {}
+        self.address: ServiceAddress | None = None  # where it was found last
+        self.preset = ""  # the one at hand: its container comes first
+
+    def client(self, timeout: float) -> ServiceClient:
+        """A client; the service is looked for if need be, which may take seconds. Raises as `find_service`."""
+        with self._finding:
+            waited = time.monotonic() - self._looked_at > AGAIN_SECONDS
+            if self._generation != self._site.generation or (self._lost and waited):
+                self._look()
+            if self._error is not None:
+                raise self._error
+        return self.current(timeout)
+
+    def current(self, timeout: float) -> ServiceClient:
+        """A client of the service that was found last; no engine is asked."""
+        clients, address = self._clients, self.address
+        if timeout not in clients:
+            clients[timeout] = ServiceClient.of(self._site, timeout, address)
+        return clients[timeout]
+
+    def lost(self) -> None:
+        """It does not answer: a later call looks for it again, in case it is somewhere else now."""
+        self._lost = True
+
+    def choose(self, name: str, named_by: str) -> None:
+        """Use this one from now on: an address, or the name of a container or preset."""
+        self._site.service = name, named_by
+        self._generation = -1
+
+    def _look(self) -> None:
+        self._generation, self._error, self._lost = self._site.generation, None, False
+        try:
+            found = find_service(self._site, preset=self.preset, before=self.address.container if self.address else "")
+        except XaivaError as error:
+            self._error, self._lost = error, True
+        else:
+            self._clients, self.address = {}, found
+        self._looked_at = time.monotonic()
+
+
+def _named(containers: Sequence[Container], text: str, named_by: str) -> Container:
+    fitting = [one for one in containers if one.name == text] or [one for one in containers if one.preset == text]
+    running = [one for one in fitting if one.running]
+    what = f"Inference service {text} (named by {named_by})"
+    if len(running) == 1:
+        if _service_port(running[0]) is None:
+            raise InputError(what, f"container {running[0].name} publishes no port", "see: xaiva ps; add run.ports")
+        return running[0]
+    if running:
+        raise SeveralServices([one.name for one in running])
+    if fitting:
+        raise InputError(what, f"container {fitting[0].name} is {fitting[0].state.word}", "launch it again")
+    raise InputError(what, "no container or preset of that name is launched", "see: xaiva ps")
+
+
+def _is_of(site: Site, container: Container) -> bool:
+    """Whether it was launched from this site; the site may be a stick that was at another place then."""
+    if container.site == str(site.root):
+        return True
+    known = container.ours and (site.presets / f"{container.preset}.json").is_file()
+    return known and not Path(container.site).is_dir()
+
+
+def _choose(found: list[Container], preset: str, before: str) -> Container | None:
+    """The one that is meant; None when there is none. Raises SeveralServices."""
+    running = [one for one in found if one.running]
+    usual = [one for one in running if any(_is_usual(port) for port in one.ports)]
+    running = usual or running
+    for fitting in ([one for one in running if one.name == before], [one for one in running if one.preset == preset]):
+        if len(fitting) == 1:
+            return fitting[0]
+    if len(running) > 1:
+        raise SeveralServices([one.name for one in sorted(running, key=lambda one: (one.preset != preset, one.name))])
+    return running[0] if running else None
+
+
+def _is_usual(port: Port) -> bool:
+    return port.container_port == SERVICE_PORT and port.protocol == "tcp" and port.host_port > 0
+
+
+def _service_port(container: Container) -> Port | None:
+    """The published port of the service: of 8600 in the container, else the only one there is."""
+    published = [port for port in container.ports if port.protocol == "tcp" and port.host_port]
+    usual = [port for port in published if _is_usual(port)]
+    if not usual and len({port.container_port for port in published}) != 1:
+        return None
+    return min(usual or published, key=lambda port: (":" in port.host_ip, port.host_port))
+
+
+def _address(site: Site, client: docker.DockerClient, container: Container, named_by: str) -> ServiceAddress:
+    port = _service_port(container)
+    assert port is not None
+    host, remedy = _host(site, port, f"see its log: xaiva logs {container.name}")
+    variables = inspect(client, container.id)["Config"].get("Env") or []
+    tls = any(variable.startswith(f"{TLS_VARIABLE}=") and not variable.endswith("=") for variable in variables)
+    url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port.host_port}"
+    by = f"{named_by}, container {container.name}" if named_by else f"container {container.name}"
+    return ServiceAddress(url, by, container.name, remedy)
+
+
+def _host(site: Site, port: Port, remedy: str) -> tuple[str, str]:
+    """Where a published port is reached from here, and what to do when nothing answers there."""
+    target = endpoint(site)
+    if target.local:
+        return ("127.0.0.1" if port.host_ip in EVERYWHERE else port.host_ip), remedy
+    engine_host = _engine_host(site, target)
+    if port.host_ip in EVERYWHERE:
+        return engine_host, remedy
+    if port.host_ip in LOOPBACK and engine_host not in (*LOOPBACK, "localhost"):
+        tunnel = f"ssh -L {port.host_port}:127.0.0.1:{port.host_port} {engine_host}"
+        remedy = f"it is published on {engine_host}'s loopback alone: {tunnel}, and --service with that port here"
+        return engine_host, remedy
+    return (engine_host if port.host_ip in LOOPBACK else port.host_ip), remedy
+
+
+def _engine_host(site: Site, target: Endpoint) -> str:
+    """The machine of a remote engine; what ssh calls it, in case its configuration gives it another name."""
+    if target.host.startswith("ssh://"):
+        from core.engine_ssh import host_name
+
+        return host_name(target.host, docker_environment(site))
+    return urlsplit(target.host).hostname or "127.0.0.1"
