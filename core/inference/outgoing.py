@@ -1,4 +1,4 @@
-"""One POST to another machine: bounded in time and size, never redirected, with errors as messages.
+"""One POST to another machine: guarded, bounded in time and size, never redirected, with errors as messages.
 
 Everything that leaves the service over HTTP goes through here: the analyser, the webhooks of rules and of flows.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import re
 import socket
 import ssl
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from core.errors import InputError, XaivaError
+from core.inference.address_guard import check_addresses, check_host, lookup_name
 
 CONNECT_SECONDS = 5.0
 ANSWER_LIMIT = 1 << 20  # bytes read of an answer; the rest is not wanted
@@ -26,6 +26,10 @@ _CONTROL = re.compile(r"[\s\x00-\x1f\x7f]")
 
 class Unreachable(XaivaError):
     """Nobody answered in time."""
+
+
+class Redirected(XaivaError):
+    """The answer leads to another address, which nobody checked."""
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,12 @@ def check_url(url: str, what: str) -> None:
     check_host(host, what)
 
 
-def check_host(host: str, what: str) -> None:
-    """Raise InputError for an address that is nobody's service: link-local (a cloud's metadata), multicast, 0.0.0.0."""
-    try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-    except ValueError:
-        return  # a name; what it resolves to is looked at when it is used
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
-        raise InputError(what, f"{address} is no address of a service", "give the host that is to be told")
-
-
 def post(
     url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int = ANSWER_LIMIT
 ) -> Reply:
     """POST and read the answer, all of it within `seconds`.
 
-    Raises Unreachable, and InputError as `check_url` (also for what the host's name resolves to).
+    Raises Unreachable, Redirected, and InputError as `check_url` (also for what the host's name resolves to).
     """
     check_url(url, what)
     loop = asyncio.new_event_loop()  # asyncio.run would wait at its end for a name server that does not answer
@@ -88,34 +80,54 @@ def post(
 
 
 async def _post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, what: str, limit: int) -> Reply:
-    await _check_resolved(url, what)
+    target = httpx.URL(url)
     timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
-    async with (
-        httpx.AsyncClient(timeout=timeout, verify=_trusted(), follow_redirects=False) as client,
-        client.stream("POST", url, content=content, headers=dict(headers)) as answer,
-    ):
+    async with httpx.AsyncClient(timeout=timeout, verify=_trusted(), follow_redirects=False, trust_env=False) as client:
+        failure: httpx.HTTPError | None = None
+        for address in await _resolved(target, what):
+            pinned = client.build_request(
+                "POST",
+                target.copy_with(host=address),
+                content=content,
+                headers={**headers, "Host": target.netloc.decode("ascii")},
+                extensions={"sni_hostname": target.raw_host.decode("ascii")},
+            )
+            try:
+                return await _asked(client, pinned, what, limit)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpx.ConnectError("the host has no address")
+
+
+async def _asked(client: httpx.AsyncClient, request: httpx.Request, what: str, limit: int) -> Reply:
+    answer = await client.send(request, stream=True)
+    try:
+        if 300 <= answer.status_code < 400:
+            why = f"it answers with status {answer.status_code}: redirects are not followed"
+            raise Redirected(what, why, "give the address it leads to")
         body = bytearray()
         async for piece in answer.aiter_bytes():
             body += piece
             if len(body) >= limit:
                 break
         return Reply(answer.status_code, bytes(body[:limit]))
+    finally:
+        await answer.aclose()
+
+
+async def _resolved(url: httpx.URL, what: str) -> list[str]:
+    host = lookup_name(url.raw_host.decode("ascii"))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpx.ConnectError(str(error)) from error
+    return check_addresses(found, what)
 
 
 @functools.cache
 def _trusted() -> ssl.SSLContext:
     """The certificates that are trusted, SSL_CERT_FILE's among them; read once, for it takes longer than a POST."""
     return httpx.create_ssl_context()
-
-
-async def _check_resolved(url: str, what: str) -> None:
-    host = urlsplit(url).hostname or ""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return  # unknown here; a proxy may know it, else the connection says so
-    for *_, address in found:
-        check_host(str(address[0]), what)
 
 
 def _why(error: httpx.HTTPError) -> str:

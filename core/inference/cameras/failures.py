@@ -22,6 +22,7 @@ class Cause(str, Enum):
     CODEC = "codec"
     TIMEOUT = "timeout"
     TLS = "tls"
+    REDIRECT = "redirect"
     END = "end"
     ERROR = "error"
 
@@ -34,8 +35,12 @@ class Failure:
     reason: str
 
 
-class NotAFile(Exception):
-    """The path of a file source leads to something else; its text says to what."""
+class Refused(Exception):
+    """It is not opened at all, or not where it leads."""
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
+        self.failure = Failure(cause, reason)
 
 
 class StreamEnded(Exception):
@@ -86,8 +91,8 @@ def classify(error: Exception, address: Address, *, opening: bool, elapsed: floa
 
     libav's own text is shown only where no cause fits; it is taken without the address. May look up the host's name.
     """
-    if isinstance(error, NotAFile):
-        return Failure(Cause.NOT_FOUND, f"the path is {error}, not a video file")
+    if isinstance(error, Refused):
+        return error.failure
     cause = _cause(error, address, opening=opening, late=elapsed >= 0.9 * timeout)
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")

@@ -6,7 +6,8 @@ import re
 from urllib.parse import unquote
 
 from core.errors import InputError
-from core.inference.outgoing import check_host, check_url
+from core.inference.address_guard import check_host
+from core.inference.outgoing import check_url
 from core.inference.schemas import Channel, ChannelKind
 from core.redaction import HIDDEN, address, has_placeholder
 

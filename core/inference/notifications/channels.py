@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
+from core.inference.notifications import apprise_process
 from core.inference.notifications.addresses import check, shown
 from core.inference.notifications.mail import MailServer, Refused, parse_server, send_mail
 from core.inference.notifications.message import Message
@@ -17,7 +17,6 @@ from core.inference.settings import ServiceSettings
 WEBHOOK_SECONDS = 10.0
 WEBHOOK_ANSWER = 1 << 12  # bytes; nobody reads it
 _HOPELESS = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
-_PREFIX = re.compile(r"^[\d: ,-]+- [A-Z]+ - ")
 
 
 class Sender:
@@ -55,8 +54,6 @@ def _send_webhook(message: Message) -> None:
     if reply.good:
         return
     why = f"it answers with status {reply.status}"
-    if 300 <= reply.status < 400:
-        raise XaivaError(what, f"{why}: redirects are not followed", "give the address it leads to")
     if reply.status in _HOPELESS:
         raise Refused(what, why, "check what the receiver expects there")
     raise XaivaError(what, why, "it is tried again")
@@ -64,12 +61,4 @@ def _send_webhook(message: Message) -> None:
 
 def _send_apprise(message: Message, text: str) -> None:
     check(message.channel)  # what was stored by an older version, too
-    import apprise
-
-    told = apprise.Apprise()
-    told.add(message.channel.to)
-    outcome = told.notify(body=text, title=message.subject())
-    if not outcome:
-        lines = [_PREFIX.sub("", str(line)) for line in outcome.logs()]
-        why = " ".join(lines[-1].split())[:200] if lines else "the service did not take it"
-        raise XaivaError(shown(message.channel), why, "it is tried again")
+    apprise_process.send(message.channel.to, message.subject(), text, shown(message.channel))

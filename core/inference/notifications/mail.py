@@ -13,6 +13,7 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from core.errors import InputError, XaivaError
+from core.inference.address_guard import check_host, connect
 
 SECONDS = 15.0  # for each answer of the server
 _FORM = "write it as smtp://user:password@host:587, smtps://host:465 or smtp://host:25?tls=none"
@@ -46,6 +47,7 @@ def parse_server(url: str) -> MailServer:
         raise InputError("XAIVA_SMTP_URL", "its host or port cannot be read", _FORM) from None
     if parts.scheme not in ("smtp", "smtps") or not host:
         raise InputError("XAIVA_SMTP_URL", "it is no smtp:// or smtps:// URL with a host", _FORM)
+    check_host(host, "XAIVA_SMTP_URL")
     user = unquote(parts.username or "")
     asked = parse_qs(parts.query).get("tls", [""])[0]
     if asked not in ("", "none", "required", "offered") or (parts.scheme == "smtps" and asked):
@@ -86,11 +88,26 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
         raise XaivaError(what, _why(error), "is it running, and is there a way to it?") from None
 
 
+class _Guarded(smtplib.SMTP):
+    """Connects to an address that was checked."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return connect(host, port, timeout, f"Mail server {host}:{port}")
+
+
+class _GuardedTls(smtplib.SMTP_SSL):
+    """The same, with TLS from the first byte."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = connect(host, port, timeout, f"Mail server {host}:{port}")
+        return self.context.wrap_socket(plain, server_hostname=host)
+
+
 def _connected(server: MailServer) -> smtplib.SMTP:
     context = ssl.create_default_context()
     if server.tls == "implicit":
-        return smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=context)
-    connection = smtplib.SMTP(server.host, server.port, timeout=SECONDS)
+        return _GuardedTls(server.host, server.port, timeout=SECONDS, context=context)
+    connection = _Guarded(server.host, server.port, timeout=SECONDS)
     try:
         connection.ehlo()
         if server.tls == "required" and not connection.has_extn("starttls"):

@@ -123,13 +123,15 @@ class CameraStatus(Said):
     """One camera as it is now. Rates per second, ages and latencies in seconds (None: no frame yet).
 
     `score` is 0 to 1 (None when not live); `scores` its newest values, oldest first. For DISCONNECTED, `cause` is a
-    stable word (auth, refused, not_found, unreachable, codec, timeout, tls, end, error), `reason` the same as a
-    sentence and `retry_in` seconds until the next connection attempt. `source` has its secrets hidden; for viewers it
+    stable word (auth, refused, not_found, unreachable, codec, timeout, tls, redirect, end, error), `reason` the same as
+    a sentence and `retry_in` seconds until the next connection attempt. `source` has its secrets hidden; for viewers it
     is kind and host. `fps` counts decoded frames, `processed_fps` scored ones; `dropped` are frames due for scoring
     that a newer one replaced, `damaged` packets that could not be decoded; `error` says why the newest scoring failed.
-    `latency` is the median from capture to decision, `latency_p99` its 99th percentile. `since` is the Unix time at
-    which the state began; of a camera without a picture, when that began, however often it was tried since. `anomaly`
-    is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes there.
+    `latency` is the median from arrival to decision, `latency_p99` its 99th percentile. `clock_rate`: the seconds of
+    the camera's own clock in a real one; nothing goes by it (None: no time stamps, or not measured yet). `since` is
+    the Unix time at which the state began; of a camera without a picture, when that began, however often it was tried
+    since. `anomaly` is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes
+    there.
     """
 
     id: str

@@ -1,0 +1,144 @@
+"""The guard of what goes out: which addresses the service may speak to.
+
+A name is resolved, every address that it has is looked at, and the connection is made to one of those: a name server
+that answers differently the next time changes nothing. Addresses of a private network and the loopback are allowed, for
+a site has no others.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from core.errors import InputError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Nothing goes out over a proxy: the guard would see the proxy's address, and the proxy would look up the name again.
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
+
+# IPv6 networks whose last 32 bits are an IPv4 address that a gateway on the way speaks to.
+_GATEWAYS = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+_ISATAP = (0x00005EFE, 0x02005EFE)  # bits 64 to 95 of an IPv6 address that ends in an IPv4 address (RFC 5214)
+_NOBODY = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux takes 0.0.0.0 for the loopback
+_OWN = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, and no IPv4 address
+
+
+def check_host(host: str, what: str) -> None:
+    """Raise InputError for an address that is nobody's service: link-local (a cloud's metadata), multicast, 0.0.0.0.
+
+    A name is let through; what it leads to is looked at when it is used.
+    """
+    address = _literal(host)
+    if address is not None and _is_forbidden(address):
+        raise InputError(what, f"{address} is no address of a service", "give the host that is to be told")
+
+
+def check_addresses(found: Sequence[Any], what: str) -> list[str]:
+    """The addresses in an answer of `getaddrinfo`, in its order. Raises InputError when one of them is forbidden."""
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses:
+        check_host(address, what)
+    return list(dict.fromkeys(addresses))
+
+
+def check_resolved(host: str, what: str) -> None:
+    """Raise InputError when one of a host's addresses is forbidden, and socket.gaierror when it has none."""
+    check_addresses(socket.getaddrinfo(lookup_name(host), None, type=socket.SOCK_STREAM), what)
+
+
+def connect(host: str, port: int, seconds: float, what: str) -> socket.socket:
+    """A connection to the first address of a host that answers within `seconds`.
+
+    Raises OSError, and InputError as `check_resolved`.
+    """
+    found = socket.getaddrinfo(lookup_name(host), port, type=socket.SOCK_STREAM)
+    check_addresses(found, what)
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(address)
+            return connection
+        except OSError as error:
+            connection.close()
+            failure = error
+    raise failure or OSError(errno.EADDRNOTAVAIL, "the host has no address")
+
+
+def lookup_name(host: str) -> str:
+    """The host as name servers take it: without brackets, and without the dot that ends a whole name."""
+    return host.strip("[]").rstrip(".")
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is written as; None for a name. Resolvers take 0xA9FEA9FE and 2852039166 for one, too."""
+    text = unicodedata.normalize("NFKC", lookup_name(host)).replace("\u3002", ".").rstrip(".").partition("%")[0]
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(text))
+    except (OSError, ValueError):
+        return None
+
+
+def _is_forbidden(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and any(map(_is_forbidden, _inner(address))):
+        return True
+    if isinstance(address, ipaddress.IPv4Address) and (address in _NOBODY or address.is_reserved):
+        return True
+    return address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _inner(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to: mapped, compatible, of NAT64, 6to4, Teredo and ISATAP."""
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    inner = [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
+    gateway = any(address in network for network in _GATEWAYS) and address not in _OWN
+    return [*inner, last] if gateway or int(address) >> 32 & 0xFFFFFFFF in _ISATAP else inner
+
+
+def guard_process(refusals: list[str]) -> None:
+    """From now on nothing in this process reaches a forbidden address, whichever library opens the socket.
+
+    For a process that does nothing but to call such a library. Why something was refused is added to `refusals`.
+    """
+    connect_to, try_to_connect_to = socket.socket.connect, socket.socket.connect_ex
+    send_to: Callable[..., Any] = socket.socket.sendto
+
+    def checked(one: socket.socket, address: Any) -> Any:
+        if one.family not in (socket.AF_INET, socket.AF_INET6):
+            refusals.append("it speaks to the service's own machine")
+            raise PermissionError(errno.EACCES, refusals[-1])
+        try:
+            found = socket.getaddrinfo(lookup_name(str(address[0])), address[1], one.family, one.type)
+            check_addresses(found, "")
+        except InputError as error:
+            refusals.append(error.why)
+            raise PermissionError(errno.EACCES, error.why) from None
+        return found[0][4]
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        connect_to(self, checked(self, address))
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        return try_to_connect_to(self, checked(self, address))
+
+    def guarded_sendto(self: socket.socket, data: Any, *rest: Any) -> int:
+        *flags, address = rest
+        sent: int = send_to(self, data, *flags, checked(self, address))
+        return sent
+
+    for name, guarded in (
+        ("connect", guarded_connect),
+        ("connect_ex", guarded_connect_ex),
+        ("sendto", guarded_sendto),
+    ):
+        setattr(socket.socket, name, guarded)

@@ -1,0 +1,86 @@
+"""A process that sends one message through Apprise, and ends.
+
+Apprise's services open their connections themselves, by several libraries. In a process of their own all of them go
+through the guard, no redirect is followed, and one that hangs is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.errors import XaivaError
+from core.inference.address_guard import PROXIES, guard_process
+
+SECONDS = 20.0  # for all of it: Apprise waits 4 s to connect and 4 s for an answer, and may try several addresses
+_PREFIX = re.compile(r"^[\d: ,-]+- [A-Z]+ - ")
+
+
+def send(url: str, title: str, text: str, what: str) -> None:
+    """Send it and wait until it is taken. Raises XaivaError, which never holds the URL."""
+    library = str(Path(__file__).resolve().parents[3])
+    environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__],
+            input=json.dumps({"url": url, "title": title, "text": text}).encode(),
+            capture_output=True,
+            timeout=SECONDS,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise XaivaError(what, f"no answer within {SECONDS:g} s", "is it running, and is there a way to it?") from None
+    if done.returncode:
+        raise XaivaError(what, f"Apprise broke down (exit code {done.returncode})", "see Apprise's page of the service")
+    why = json.loads(done.stdout)["why"]
+    if why:
+        raise XaivaError(what, why, "it is tried again")
+
+
+def main() -> None:
+    """Read the message from stdin; say on stdout why it was not sent (empty: it was)."""
+    message = json.load(sys.stdin)
+    answer, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
+    json.dump({"why": _notify(**message)}, answer)
+
+
+def _notify(url: str, title: str, text: str) -> str:
+    refusals: list[str] = []
+    guard_process(refusals)
+    import apprise
+
+    _refuse_redirects(refusals)
+    service = apprise.Apprise.instantiate(url, asset=apprise.AppriseAsset(http_redirects=False))
+    if service is None:
+        return "Apprise knows no such service, or a part is missing"
+    service.redirects = False  # whatever the URL says
+    messenger = apprise.Apprise()
+    messenger.add(service)
+    outcome = messenger.notify(body=text, title=title)
+    if refusals:
+        return refusals[-1]
+    if outcome:
+        return ""
+    lines = [_PREFIX.sub("", str(line)) for line in outcome.logs()]
+    return " ".join(lines[-1].split())[:200] if lines else "the service did not take it"
+
+
+def _refuse_redirects(refusals: list[str]) -> None:
+    """Also where a service asks for them to be followed."""
+    import requests
+
+    def no_target(_session: object, response: Any) -> None:
+        if response.is_redirect:
+            refusals.append(f"it answers with status {response.status_code}: redirects are not followed")
+
+    setattr(requests.Session, "get_redirect_target", no_target)  # noqa: B010 - mypy allows no assignment to a method
+
+
+if __name__ == "__main__":
+    main()
