@@ -1,4 +1,4 @@
-"""The small parts of a camera, without a stream: addresses, ladder, life, clock, sampling, motion."""
+"""The small parts of a camera, without a stream: addresses, ladder, life, sampling, motion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.errors import InputError
 from core.inference.cameras.address import parse
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.failures import Cause, Failure
-from core.inference.cameras.frames import CaptureClock, Sampler
+from core.inference.cameras.frames import Sampler
 from core.inference.cameras.life import Life
 from core.inference.given import merged, read_cameras
 from core.inference.log import RedactingFormatter
@@ -153,15 +153,6 @@ def test_the_ladder_starts_again_also_when_the_watch_saw_the_loss() -> None:
     life.live(token)
     life.late(life.now, Failure(Cause.TIMEOUT, "no frame"))
     assert life.failed(token, LOST) == 1
-
-
-def test_a_backlog_shows_as_age() -> None:
-    clock = CaptureClock()
-    assert clock.captured(0.0, 100.0) == 100.0
-    assert clock.captured(1.0, 100.5) == 100.5  # the first one had lain in a buffer
-    assert clock.captured(2.0, 103.0) == pytest.approx(101.5, abs=0.01)  # 1.5 s late
-    assert clock.captured(0.5, 104.0) == 104.0  # the camera's clock was set back
-    assert clock.captured(None, 105.0) == 105.0
 
 
 def test_sampling_keeps_the_rate_over_jitter() -> None:

@@ -30,6 +30,7 @@ COLUMNS = (
 )
 LATE_FRAME = 2.0  # seconds; an older frame of a live camera is not live any more
 EXACT = 0.02  # seconds up to which every millisecond is told; more would change without end
+WRONG_CLOCK = 0.05  # less is what a network's delays make of a clock that is right
 LABEL = 11
 GRAPH = 6  # rows of the score's graph
 NARROW = 50  # columns from which on there is room for all of them
@@ -150,7 +151,7 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
     decode = f", {camera.decode_ms:.1f} ms to decode" if camera.decode_ms is not None else ""
     picture = f"{camera.width}×{camera.height} {camera.codec}{decode}" if camera.width else "no frame yet"
     p99 = f", p99 {seconds(camera.latency_p99)}" if camera.latency_p99 is not None else ""
-    latency = f"{seconds(camera.latency)} from the camera to the decision{p99}" if camera.latency is not None else ""
+    latency = f"{seconds(camera.latency)} from arrival to decision{p99}" if camera.latency is not None else ""
     counted = [
         f"{camera.frames} frames",
         f"{camera.dropped} dropped",
@@ -165,6 +166,7 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
         ("picture", picture),
         ("frames", f"{camera.fps:.1f} a second in, {camera.processed_fps:.1f} decided"),
         ("newest", frame_age(camera)),
+        ("clock", _clock(camera)),
         ("latency", latency),
         ("counted", ", ".join(word for word in counted if word)),
         ("model", f"{camera.model}{f', {size(camera.vram)}' if camera.vram else ''}" if camera.model else ""),
@@ -184,6 +186,14 @@ def detail(camera: CameraStatus, width: int) -> list[Line]:
         if value:
             out += labelled(name, value, LABEL, width)
     return out
+
+
+def _clock(camera: CameraStatus) -> str:
+    """A camera's clock that runs wrong; nothing about one that is right."""
+    rate = camera.clock_rate
+    if rate is None or abs(rate - 1) < WRONG_CLOCK:
+        return ""
+    return f"its time stamps run at {rate:.2f} of real time; arrival counts instead"
 
 
 def _learning(camera: CameraStatus) -> str:

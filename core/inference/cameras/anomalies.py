@@ -53,7 +53,7 @@ class Anomalies:
 
     def feed(self, score: float, frame: Frame, zone: str, request: CameraRequest, detector: str) -> None:
         """One scored frame."""
-        verdict = self._judge.feed(score, frame.captured, request.detection)
+        verdict = self._judge.feed(score, frame.arrived, request.detection)
         if verdict is Verdict.NOTHING:
             self._rising = None
         if verdict in (Verdict.RISING, Verdict.BEGUN) and (self._rising is None or score > self._rising[0]):
@@ -63,7 +63,7 @@ class Anomalies:
         elif verdict is Verdict.GOING_ON and self._current is not None and score > self._current.peak:
             self._current.peak, self._current.best = score, frame
         elif verdict is Verdict.ENDED:
-            self._end(frame.captured, request.post_roll)
+            self._end(frame.arrived, request.post_roll)
 
     def end(self, at: float, request: CameraRequest) -> None:
         """Nothing more is seen of the scene from `at` on."""

@@ -10,6 +10,7 @@ from core.inference.cameras.failures import StreamEnded, classify
 from core.inference.schemas import CameraRequest, ConnectionTest
 
 MEASURE_SECONDS = 1.0  # of frames, from which their rate is told
+BUFFERED_SECONDS = 0.25  # in which what came while the source was opened is decoded, all at once
 
 
 def attempt(request: CameraRequest) -> ConnectionTest:
@@ -42,9 +43,12 @@ def _measured(connection: Connection, began: float) -> ConnectionTest:
             for image in connection.decode(packet):
                 first = first or time.monotonic()
                 width, height = image.width, image.height
-                if image.time is not None:
+                now = time.monotonic()
+                if connection.live:  # a camera's clock may run wrong
+                    stamps += [now] if now - first > BUFFERED_SECONDS else []
+                elif image.time is not None:
                     stamps.append(image.time)
-            if first is not None and time.monotonic() - first > MEASURE_SECONDS:
+            if first is not None and time.monotonic() - first > BUFFERED_SECONDS + MEASURE_SECONDS:
                 break
             if len(stamps) > 1 and stamps[-1] - stamps[0] > MEASURE_SECONDS:
                 break  # a file is read faster than it plays

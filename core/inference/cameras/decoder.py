@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 
 import av.error
 from av.video.frame import VideoFrame
@@ -16,8 +17,9 @@ from core.inference.events.clips import Footage, VideoPacket, footage_of
 from core.inference.schemas import Transport
 
 PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
-LONGEST_GAP = 2.0  # seconds between two frames of a file beyond which its clock is taken as having jumped
-DEFAULT_GAP = 0.04  # seconds, for a file whose frames carry no time
+LONGEST_GAP = 2.0  # seconds between two frames of a file; more, or less than the shortest, is a stamp that is wrong
+NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS
+SHORTEST_GAP = 1 / 240  # seconds: slow motion of phones is recorded at 240 frames a second
 
 
 class Connection:
@@ -28,6 +30,7 @@ class Connection:
 
     def __init__(self, address: Address, timeout: float, transport: Transport = Transport.TCP) -> None:
         self._timeout = timeout
+        self.live = address.live
         self._newest = time.monotonic()
         self._container = open_source(address, timeout, transport)
         self._taint = _Taint()
@@ -40,6 +43,8 @@ class Connection:
             self._stream.thread_type = "NONE"  # frame threads add latency; a thread a camera is parallel enough
             self.codec = self._stream.codec_context.name
             self.footage: Footage = footage_of(self._stream)
+            # Formats without a clock (MJPEG over HTTP, bare H.264) get stamps that libav invents.
+            self.stamped = not self._container.format.flags & NO_TIMESTAMPS
         except BaseException:
             self.close()
             raise
@@ -94,19 +99,27 @@ class _Taint:
 
 
 class Pacer:
-    """Holds back a file's frames so that they come at their own speed."""
+    """Holds back a file's frames so that they come at their own speed; wrong stamps neither hold them up nor rush them.
 
-    def __init__(self, stop: threading.Event) -> None:
+    `rate` is what the file says of its frames a second; it counts where a stamp is wrong.
+    """
+
+    def __init__(self, stop: threading.Event, rate: Fraction) -> None:
         self._stop = stop
-        self._shift: float | None = None  # monotonic time less the frame's own
-        self._previous = 0.0
+        self._usual = min(max(1 / float(rate), SHORTEST_GAP), LONGEST_GAP)
+        self._stamp: float | None = None
+        self._due: float | None = None
 
     def wait(self, frame: VideoFrame) -> bool:
         """Wait until the frame is due; False when stopped in the meantime."""
         now = time.monotonic()
-        due = self._previous + DEFAULT_GAP if frame.time is None else (self._shift or 0.0) + frame.time
-        if self._shift is None or abs(due - now) > LONGEST_GAP:
-            self._shift = now - (frame.time or 0.0)
-            due = now
-        self._previous = due
-        return not self._stop.wait(max(0.0, due - now))
+        if self._due is None or now - self._due > LONGEST_GAP:  # the first one, or decoding fell behind
+            self._due = now
+        else:
+            self._due += self._gap(frame.time)
+        self._stamp = frame.time
+        return not self._stop.wait(max(0.0, self._due - now))
+
+    def _gap(self, stamp: float | None) -> float:
+        gap = 0.0 if stamp is None or self._stamp is None else stamp - self._stamp
+        return gap if SHORTEST_GAP <= gap <= LONGEST_GAP else self._usual

@@ -9,46 +9,53 @@ from dataclasses import dataclass
 
 from av.video.frame import VideoFrame
 
-FORGET_PER_SECOND = 0.0005  # how fast the clock follows a camera whose own clock is slow; crystals differ by far less
-LONGEST_LAG = 30.0  # seconds; more means that the camera's clock jumped
+LONGEST_LAG = 2.0  # seconds between what a camera's clock and ours count from one frame to the next; more is a jump
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A decoded frame, not yet converted. `captured` is on the monotonic clock, in seconds.
+    """A decoded frame, not yet converted. `arrived` is on the monotonic clock, in seconds.
 
+    All that is measured about a camera goes by arrival: its own clock may drift, jump or stand still.
     `connection` counts the connections of its camera: a new one may show another view.
     """
 
     image: VideoFrame
-    captured: float
+    arrived: float
     connection: int
 
 
-class CaptureClock:
-    """Tells when a frame was captured, from its own time stamp and when it arrived.
+class ClockRate:
+    """How fast a camera's clock runs against ours, by its time stamps. For people to see; nothing goes by it."""
 
-    The frame that travelled fastest sets the offset between the two clocks, so that a backlog (a slow network, a
-    decoder that falls behind) shows as latency instead of hiding in a buffer. A constant delay cannot be seen.
-    """
+    SETTLING = 1.0  # seconds after the first frame in which a connection may deliver what lay in buffers
+    WINDOW = 10.0
+    ENOUGH = 3.0
 
     def __init__(self) -> None:
-        self._offset: float | None = None
-        self._arrived = 0.0
-        self._stamp = 0.0
+        self._marks: deque[tuple[float, float]] = deque()  # arrival, stamp
+        self._settled: float | None = None
 
-    def captured(self, stamp: float | None, arrived: float) -> float:
-        """The capture time of a frame with that time stamp (seconds, None: it has none) and arrival."""
-        if stamp is None:
-            return arrived
-        offset = arrived - stamp
-        known = self._offset
-        if known is not None and stamp > self._stamp and abs(offset - known) < LONGEST_LAG:
-            followed = known + (arrived - self._arrived) * FORGET_PER_SECOND
-            offset = min(offset, followed)
-        self._offset = offset
-        self._arrived, self._stamp = arrived, stamp
-        return stamp + offset
+    def mark(self, stamp: float | None, arrived: float) -> None:
+        """Note the stamp of one frame (seconds, None: it has none). Called by one thread."""
+        if self._settled is None:
+            self._settled = arrived + self.SETTLING
+        if stamp is None or arrived < self._settled:
+            return
+        if self._marks:
+            before = self._marks[-1]
+            if abs((stamp - before[1]) - (arrived - before[0])) > LONGEST_LAG:
+                self._marks.clear()
+        self._marks.append((arrived, stamp))
+        while arrived - self._marks[0][0] > self.WINDOW:
+            self._marks.popleft()
+
+    def value(self) -> float | None:
+        """Seconds of its clock in one of ours; None before some seconds were seen."""
+        marks = list(self._marks)
+        if len(marks) < 2 or marks[-1][0] - marks[0][0] < self.ENOUGH:
+            return None
+        return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
 
 
 class LatestFrame:

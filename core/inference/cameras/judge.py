@@ -30,7 +30,7 @@ class Judge:
     _rest_until: float = float("-inf")
 
     def feed(self, score: float, at: float, detection: Detection) -> Verdict:
-        """One score, captured at `at` (monotonic seconds), under the settings of now."""
+        """One score of a frame that arrived at `at` (monotonic seconds), under the settings of now."""
         if self.anomalous:
             return self._during(score, at, detection)
         if score < detection.threshold or at < self._rest_until:

@@ -200,6 +200,7 @@ class CameraPipeline:
             model=plan.scorer.key,
             vram=plan.scorer.cost,
             decode_ms=None if source.cost is None else round(1000 * source.cost, 3),
+            clock_rate=_rounded(source.clock_rate),
         )
 
     def snapshot(self) -> tuple[bytes, float]:
@@ -207,7 +208,7 @@ class CameraPipeline:
         picture = self._picture
         if picture is None or self.source.status().life.state is not CameraState.LIVE:
             raise NoPicture(f"Camera {self.request.id}", "it is not live", "its status says why")
-        return jpeg(picture.image), time.monotonic() - picture.captured
+        return jpeg(picture.image), time.monotonic() - picture.arrived
 
     def _offer(self, frame: Frame) -> None:
         if self._sampler.due(time.monotonic()):
@@ -233,7 +234,7 @@ class CameraPipeline:
         context = (frame.connection, plan.scene, plan.scorer)
         if context != self._context:  # other pictures than before: what was learned of them is of no use
             self._context = context
-            self._anomalies.end(before.captured, plan.request)
+            self._anomalies.end(before.arrived, plan.request)
             plan.scorer.forget(plan.request.id)
         self._picture = frame
         self._found()
@@ -245,7 +246,7 @@ class CameraPipeline:
         if self._scheduled:
             self._score(frame, plan)
         else:
-            self._anomalies.end(frame.captured, plan.request)
+            self._anomalies.end(frame.arrived, plan.request)
 
     def _score(self, frame: Frame, plan: _Plan) -> None:
         scorer = plan.scorer
@@ -253,7 +254,7 @@ class CameraPipeline:
         if score is None:
             return
         self._scores.append(score)
-        self._latencies.append(time.monotonic() - frame.captured)
+        self._latencies.append(time.monotonic() - frame.arrived)
         self._rate.tick()
         above = score >= plan.request.detection.threshold
         zone = plan.scene.zone_of(self._view.difference()) if above else ""
@@ -282,8 +283,8 @@ class CameraPipeline:
         if life.state is CameraState.LIVE:
             return
         if newest is not None and not self._anomalies.idle:
-            self._anomalies.end(newest.captured, self.request)
-        seconds = time.monotonic() - (newest.captured if newest is not None else self._began)
+            self._anomalies.end(newest.arrived, self.request)
+        seconds = time.monotonic() - (newest.arrived if newest is not None else self._began)
         told = self._lost is not None or life.state is CameraState.STOPPED
         if not told and life.failure is not None and seconds > LOST_SECONDS:
             kind, since = AlertKind.DISCONNECTED, time.time() - seconds
@@ -301,7 +302,7 @@ class CameraPipeline:
             for alert in self._view.alerts:
                 self._tools.observer.alert(self.request, alert, False)
             if newest is not None:
-                self._anomalies.end(newest.captured, self.request)
+                self._anomalies.end(newest.arrived, self.request)
         except Exception:
             logger.exception("camera %s: the end of its event could not be kept", self.request.id)
 

@@ -31,7 +31,7 @@ class Scene:
         area = self.area(width, height)
         if area is not None:
             picture = picture * (area if picture.ndim == 2 else area[..., None])
-        return Sample(self._camera, picture, frame.captured, area)
+        return Sample(self._camera, picture, frame.arrived, area)
 
     def area(self, width: int, height: int) -> Area | None:
         """Which pixels count, height x width; None: all of them."""

@@ -16,7 +16,7 @@ from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.decoder import LONGEST_GAP, Connection, Pacer
 from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnded, classify
-from core.inference.cameras.frames import CaptureClock, Frame, Load, Rate
+from core.inference.cameras.frames import ClockRate, Frame, Load, Rate
 from core.inference.cameras.life import Life, Moment
 from core.inference.cameras.recorder import Recorder
 from core.inference.events.clips import VideoPacket
@@ -32,7 +32,8 @@ STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is lef
 class SourceStatus:
     """What is known of a source now; `age` in seconds, None before the first frame.
 
-    `load` are the CPU seconds a second that reading and decoding take, `cost` those a frame; None: not measured yet.
+    `load` are the CPU seconds a second that reading and decoding take, `cost` those a frame, `clock_rate` the seconds
+    that the camera's clock counts in one of ours; None: not measured yet.
     """
 
     life: Moment
@@ -45,6 +46,7 @@ class SourceStatus:
     age: float | None
     load: float | None
     cost: float | None
+    clock_rate: float | None
 
 
 class _Stale(Exception):
@@ -85,12 +87,12 @@ class CameraSource:
         self._thread: threading.Thread | None = None
         self._rate = Rate()
         self._load = Load()
-        self._clock = CaptureClock()
+        self._clock = ClockRate()
         self._size = (0, 0)
         self._codec = ""
         self._frames = 0
         self._damaged = 0
-        self._captured: float | None = None  # of the newest frame, monotonic
+        self._arrived: float | None = None  # the newest frame, monotonic
 
     def start(self) -> None:
         """Begin reading; nothing happens when it has begun already."""
@@ -125,16 +127,18 @@ class CameraSource:
         if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
             self._life.late(moment, Failure(Cause.TIMEOUT, "connecting hangs"))
         limit = self._timeout + WATCH_GRACE + (0.0 if self.address.live else LONGEST_GAP)
-        if moment.state is CameraState.LIVE and now - max(self._captured or 0.0, moment.entered) > limit:
+        if moment.state is CameraState.LIVE and now - max(self._arrived or 0.0, moment.entered) > limit:
             self._life.late(moment, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
 
     def status(self) -> SourceStatus:
         """A snapshot."""
         moment = self._life.now
         fps = self._rate.value() if moment.state is CameraState.LIVE else 0.0
-        age = None if self._captured is None else max(0.0, time.monotonic() - self._captured)
+        age = None if self._arrived is None else time.monotonic() - self._arrived
         load, cost = self._load.values() or (None, None)
-        return SourceStatus(moment, *self._size, self._codec, fps, self._frames, self._damaged, age, load, cost)
+        return SourceStatus(
+            moment, *self._size, self._codec, fps, self._frames, self._damaged, age, load, cost, self._clock.value()
+        )
 
     def _run(self, generation: int, stop: threading.Event) -> None:
         told: tuple[Failure, int] | None = None
@@ -177,8 +181,8 @@ class CameraSource:
         return connection
 
     def _read(self, connection: Connection, generation: int, stop: threading.Event) -> NoReturn:
-        pacer = None if self.address.live else Pacer(stop)
-        self._clock, self._load = CaptureClock(), Load()
+        pacer = None if self.address.live else Pacer(stop, connection.footage.rate)
+        self._clock, self._load = ClockRate(), Load()
         try:
             while True:
                 before = self._frames
@@ -208,13 +212,12 @@ class CameraSource:
         for image in images:
             if pacer is not None and not pacer.wait(image):
                 raise _Stale
-            self._accept(image, generation, connection.trusted(image))
+            self._accept(image, arrived if pacer is None else time.monotonic(), generation, connection)
 
-    def _accept(self, image: VideoFrame, generation: int, trusted: bool) -> None:
+    def _accept(self, image: VideoFrame, arrived: float, generation: int, connection: Connection) -> None:
         moment = self._life.now
         if not self._life.current(generation):
             raise _Stale
-        arrived = time.monotonic()
         if moment.state is CameraState.CONNECTING:
             self._rate = Rate()
             if self._life.live(generation):
@@ -222,10 +225,11 @@ class CameraSource:
         elif moment.state is not CameraState.LIVE:
             raise NoFrames  # the watch gave this connection up; begin a new one
         self._size = (image.width, image.height)
-        stamp = image.time if self.address.live else None
-        self._captured = captured = self._clock.captured(stamp, arrived)
+        self._arrived = arrived
+        if self.address.live and connection.stamped:
+            self._clock.mark(image.time, arrived)
         self._frames += 1
         self._rate.tick()
         self._load.mark(arrived, self._frames)
-        if trusted:  # a smeared picture would look like an anomaly
-            self._deliver(Frame(image, captured, self._life.now.connections))
+        if connection.trusted(image):  # a smeared picture would look like an anomaly
+            self._deliver(Frame(image, arrived, self._life.now.connections))

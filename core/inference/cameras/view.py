@@ -75,13 +75,13 @@ class ViewWatch:
 
     def look(self, frame: Frame) -> list[tuple[CameraAlert, bool]]:
         """One frame; returns the alerts that began (True) or ended (False) by it."""
-        if not self._sampler.due(frame.captured):
+        if not self._sampler.due(frame.arrived):
             return []
         picture = convert(frame.image, WIDTH, HEIGHT, "gray")
-        return self.judge(picture, frame.captured)
+        return self.judge(picture, frame.arrived)
 
     def judge(self, picture: Picture, at: float) -> list[tuple[CameraAlert, bool]]:
-        """One small grey picture, HEIGHT x WIDTH, captured at `at`; as `look`."""
+        """One small grey picture, HEIGHT x WIDTH, that arrived at `at`; as `look`."""
         share = 1.0 if self._usual is None else 1 - math.exp(-max(0.0, at - self._before) / self._times.now)
         if self._usual is None:
             self._usual = picture.astype(np.float32)

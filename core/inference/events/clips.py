@@ -32,6 +32,7 @@ OPTIONS = {
 }
 BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
 DEFAULT_RATE = Fraction(25)
+SLOWEST, FASTEST = Fraction(1, 10), Fraction(240)  # frames a second that a stream may say of itself
 LONGEST_JUMP = Fraction(10)  # seconds: more between two packets is a camera's clock that was set
 TICKS = Fraction(1, 90000)  # the clip's own unit of time, seconds; as in OPTIONS
 CLOSE_SECONDS = 2.0
@@ -69,9 +70,10 @@ def footage_of(stream: VideoStream) -> Footage:
         template = av.open(io.BytesIO(), mode="w", format="mp4").add_stream_from_template(stream, opaque=True)
     except (ValueError, av.error.FFmpegError):  # nothing that fits into an MP4: the clip will say so
         template = None
-    rate = stream.guessed_rate or stream.average_rate or DEFAULT_RATE
+    rates = (stream.guessed_rate, stream.average_rate)  # made from time stamps: nonsense where those are
+    rate = next((rate for rate in rates if rate and SLOWEST <= rate <= FASTEST), DEFAULT_RATE)
     usable = template if context.extradata and context.width else None
-    return Footage(context.name, context.width, context.height, Fraction(rate), context.extradata, usable)
+    return Footage(context.name, context.width, context.height, rate, context.extradata, usable)
 
 
 class ClipWriter:

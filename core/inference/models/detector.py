@@ -14,7 +14,7 @@ Picture: TypeAlias = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Sample:
-    """One camera's picture: uint8, height x width (x channels); `at` is when it was captured, monotonic seconds.
+    """One camera's picture: uint8, height x width (x channels); `at` is when it arrived, monotonic seconds.
 
     `area`, height x width, is True where the camera's zones and masks let it count; elsewhere the picture is black.
     None: everywhere.

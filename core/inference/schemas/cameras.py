@@ -166,6 +166,7 @@ class CameraStatus(Said):
     model: str = ""
     vram: int = 0
     decode_ms: float | None = None
+    clock_rate: float | None = None
     learning: Learning | None = None
 
 
