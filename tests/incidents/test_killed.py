@@ -11,6 +11,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+from av.video.frame import VideoFrame
+
+from core.inference.events.clips import OPTIONS
 from core.inference.schemas import AnalysisState, Channel, ChannelKind, RuleRequest
 from tests.analyser.servers import verdict
 from tests.incidents.conftest import Run
@@ -23,13 +27,28 @@ from tests.incidents.conftest import Run
 
 run = Run(Path(sys.argv[1]), **json.loads(sys.argv[2])).start()
 ids = [run.decide() for _ in range(4)]
-run.incidents.clip_path(ids[0]).write_bytes(b"half a clip")
+run.incidents.clip_path(ids[0]).write_bytes(Path(sys.argv[3]).read_bytes())
 run.incidents.clip_path(ids[1])
 run.event(ids[1], lambda event: event.clip.state == "recording")
 print(json.dumps(ids), flush=True)
 threading.Event().wait()
 """
 ROOT = Path(__file__).parent.parent.parent
+
+
+def half_a_clip(folder: Path) -> Path:
+    """What a kill leaves of a recording: whole seconds, and the beginning of one."""
+    path = folder / "cut_off.mp4"
+    picture = VideoFrame(64, 48, "yuv420p")
+    with av.open(str(path), "w", options=OPTIONS) as container:
+        stream = container.add_stream("mpeg4", 10)
+        stream.width, stream.height, stream.codec_context.gop_size = 64, 48, 10
+        for number in range(30):
+            picture.pts = number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[:-200])
+    return path
 
 
 def test_killed_in_the_middle_of_everything(run: Callable[..., Run], tmp_path: Path) -> None:
@@ -51,7 +70,8 @@ def test_killed_in_the_middle_of_everything(run: Callable[..., Run], tmp_path: P
         first = run(**settings)
         first.rules.put(ops)
         first.stop()
-        command = [sys.executable, "-c", _VICTIM, str(tmp_path), json.dumps(settings)]
+        cut_off = half_a_clip(tmp_path)
+        command = [sys.executable, "-c", _VICTIM, str(tmp_path), json.dumps(settings), str(cut_off)]
         victim = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
@@ -76,7 +96,8 @@ def test_killed_in_the_middle_of_everything(run: Callable[..., Run], tmp_path: P
             assert [action.step for action in event.actions] == ["keep_clip", "webhook", "notify"]
             assert event.protected
         clips = [again.event(ident, bool).clip for ident in ids[:2]]
-        assert [(clip.state, clip.bytes) for clip in clips] == [("done", 11), ("failed", 0)]
+        assert [(clip.state, clip.bytes) for clip in clips] == [("done", cut_off.stat().st_size), ("failed", 0)]
+        assert 2 <= clips[0].seconds < 3  # what is in the file
         assert "cut off" in clips[0].why
         keys = [received.headers["idempotency-key"] for received in siren.received]
         assert sorted(keys[:4]) == sorted(keys[4:8]) == [f"{ident}/webhook" for ident in ids]

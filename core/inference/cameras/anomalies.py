@@ -87,7 +87,7 @@ class Anomalies:
             zone=zone,
             picture=_picture(frame),
         )
-        recording = self._recorder.begin(began - request.pre_roll, began + request.longest_clip - request.pre_roll)
+        recording = self._recorder.begin(began - request.pre_roll, request.longest_clip, began)
         self._observer.decided(decision)
         self._current = _Anomaly(decision.event, recording, score)
         self._record(decision.event, recording)
@@ -111,7 +111,7 @@ class Anomalies:
         if anomaly is None:
             return
         if anomaly.recording is not None:
-            anomaly.recording.until = min(anomaly.recording.until, at + post_roll)
+            anomaly.recording.until = at + post_roll
         picture = _picture(anomaly.best) if anomaly.best is not None else None
         self._observer.ended(anomaly.event, _utc(at), anomaly.peak, picture)
 

@@ -42,7 +42,8 @@ def _measured(connection: Connection, began: float) -> ConnectionTest:
         for packet in connection.packets():
             for image in connection.decode(packet):
                 first = first or time.monotonic()
-                width, height = image.width, image.height
+                upright = connection.upright(image)
+                width, height = upright.width, upright.height
                 now = time.monotonic()
                 if connection.live:  # a camera's clock may run wrong
                     stamps += [now] if now - first > BUFFERED_SECONDS else []

@@ -13,12 +13,13 @@ from av.video.frame import VideoFrame
 from core.inference.cameras.address import Address
 from core.inference.cameras.failures import NoFrames, NoVideo, StreamEnded
 from core.inference.cameras.opening import open_source
-from core.inference.events.clips import Footage, VideoPacket, footage_of
+from core.inference.cameras.orientation import Upright
+from core.inference.events.clip_times import VideoPacket
+from core.inference.events.clips import Footage, footage_of
 from core.inference.schemas import Transport
 
 PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
 LONGEST_GAP = 2.0  # seconds between two frames of a file; more, or less than the shortest, is a stamp that is wrong
-NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS
 SHORTEST_GAP = 1 / 240  # seconds: slow motion of phones is recorded at 240 frames a second
 
 
@@ -34,6 +35,7 @@ class Connection:
         self._newest = time.monotonic()
         self._container = open_source(address, timeout, transport)
         self._taint = _Taint()
+        self.upright = Upright()
         self.damaged = 0
         self.codec = ""
         try:
@@ -43,8 +45,6 @@ class Connection:
             self._stream.thread_type = "NONE"  # frame threads add latency; a thread a camera is parallel enough
             self.codec = self._stream.codec_context.name
             self.footage: Footage = footage_of(self._stream)
-            # Formats without a clock (MJPEG over HTTP, bare H.264) get stamps that libav invents.
-            self.stamped = not self._container.format.flags & NO_TIMESTAMPS
         except BaseException:
             self.close()
             raise

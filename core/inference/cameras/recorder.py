@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 
+from core.inference.cameras.packet_clock import PacketClock
 from core.inference.cameras.ring import PacketRing
-from core.inference.events.clips import ClipWriter, Footage, VideoPacket
+from core.inference.events.clip_times import TimedPacket, VideoPacket
+from core.inference.events.clips import ClipWriter, Footage
 
 
 @dataclass
 class Recording:
-    """A clip that goes on until `until` (monotonic seconds)."""
+    """A clip that goes on until a packet arrives at `until`, or is of `full`, where it is as long as it may be.
+
+    Both in monotonic seconds.
+    """
 
     clip: ClipWriter
-    until: float
+    full: float
+    until: float = math.inf
 
 
 class Recorder:
@@ -25,6 +32,8 @@ class Recorder:
         self._origin: Footage | None = None  # as the connection told it
         self._footage: Footage | None = None  # as the decoder found it
         self._size: tuple[int, int] | None = None
+        self._clock: PacketClock | None = None
+        self._newest: TimedPacket | None = None
         self._recordings: list[Recording] = []
         self._closing: list[ClipWriter] = []
         self._lock = threading.Lock()
@@ -39,6 +48,8 @@ class Recorder:
         with self._lock:
             if footage != self._origin:
                 self._cut()
+                self._clock = None
+            self._clock = self._clock or PacketClock(float(1 / footage.rate), footage.stamped)
             self._origin = self._footage = footage
             self._size = None
 
@@ -46,34 +57,45 @@ class Recorder:
         """The connection is gone, or is to be: what comes next belongs to no clip of now."""
         with self._lock:
             self._cut()
-            self._origin = self._footage = None
+            self._origin = self._footage = self._clock = self._newest = None
 
     def keep(self, packet: VideoPacket, at: float) -> None:
         """A packet has come, at `at`; it is not decoded yet."""
+        stamp = None if packet.dts is None or packet.time_base is None else float(packet.dts * packet.time_base)
         with self._lock:
-            self._ring.append(packet, at)
+            if packet.size and self._clock is not None:  # the end of a file is a packet without content
+                self._newest = TimedPacket(packet, self._clock.at(stamp, at))
+                self._ring.append(self._newest, at)
 
-    def decoded(self, packet: VideoPacket, at: float, size: tuple[int, int] | None) -> None:
-        """The packet was decoded into a picture of that size, None: into none yet. A new size ends the clips."""
+    def decoded(self, at: float, size: tuple[int, int] | None) -> None:
+        """The newest packet was decoded into a picture of that size, None: into none yet. A new size ends the clips."""
         with self._lock:
+            newest = self._newest
+            if newest is None:
+                return
             if size is not None and size != self._size:
-                self._resized(packet, at, size)
-            over = [recording for recording in self._recordings if at > recording.until]
+                self._resized(newest, at, size)
+            over = [one for one in self._recordings if at >= one.until or newest.at >= one.full]
             if over:
                 self._close(over)
             for recording in self._recordings:
-                if packet is not recording.clip.newest:  # the ring had it when the clip began
-                    recording.clip.write(packet)
+                if newest is not recording.clip.newest:  # the ring had it when the clip began
+                    recording.clip.write(newest)
 
-    def begin(self, since: float, until: float) -> Recording | None:
+    def begin(self, since: float, longest: float, shows: float) -> Recording | None:
         """A clip from the ring's key frame before `since` on; it collects and is written once its `start` is called.
 
-        None when nothing has come yet.
+        It is `longest` seconds long at most, but for a key frame so long before that the moment `shows` were not in
+        it: then what lies before `since` does not count. None when nothing has come yet.
         """
         with self._lock:
             if self._footage is None:
                 return None
-            recording = Recording(ClipWriter(self._footage, self._ring.since(since)), until)
+            packets = self._ring.since(since)
+            begins = packets[0].at if packets else since
+            full = (begins if begins + longest > shows else since) + longest
+            clip = ClipWriter(self._footage, [timed for timed in packets if timed.at < full])
+            recording = Recording(clip, full)
             self._recordings.append(recording)
             return recording
 
@@ -89,10 +111,10 @@ class Recorder:
             clips = [*self._closing, *(recording.clip for recording in self._recordings)]
         return [clip for clip in clips if not clip.join(0)]
 
-    def _resized(self, packet: VideoPacket, at: float, size: tuple[int, int]) -> None:
+    def _resized(self, newest: TimedPacket, at: float, size: tuple[int, int]) -> None:
         if self._size is not None:
             self._cut()
-            self._ring.append(packet, at)
+            self._ring.append(newest, at)
         self._size = size
         if self._footage is not None:
             self._footage = self._footage.sized(*size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from core.inference.events.clips import VideoPacket
+from core.inference.events.clip_times import TimedPacket
 
 LARGEST = 32 * 1024 * 1024  # bytes: 30 s at 8 Mbit/s; a camera that sends more has a shorter time before
 
@@ -15,7 +15,7 @@ class _Gop:
     """A key frame and what follows it up to the next: the smallest part that can be played."""
 
     began: float
-    packets: list[VideoPacket] = field(default_factory=list)
+    packets: list[TimedPacket] = field(default_factory=list)
     size: int = 0
 
 
@@ -28,18 +28,18 @@ class PacketRing:
         self._gops: deque[_Gop] = deque()
         self.size = 0
 
-    def append(self, packet: VideoPacket, at: float) -> None:
+    def append(self, timed: TimedPacket, at: float) -> None:
         """Keep a packet that came at `at` (monotonic seconds); what comes before any key frame is of no use."""
-        if packet.is_keyframe:
+        if timed.packet.is_keyframe:
             self._gops.append(_Gop(at))
         elif not self._gops:
             return
-        self._gops[-1].packets.append(packet)
-        self._gops[-1].size += packet.size
-        self.size += packet.size
+        self._gops[-1].packets.append(timed)
+        self._gops[-1].size += timed.packet.size
+        self.size += timed.packet.size
         self._trim(at)
 
-    def since(self, moment: float) -> list[VideoPacket]:
+    def since(self, moment: float) -> list[TimedPacket]:
         """From the last key frame at or before `moment` on; from the oldest one when none is that old."""
         first = 0
         for index, gop in enumerate(self._gops):

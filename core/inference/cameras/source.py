@@ -19,7 +19,7 @@ from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnde
 from core.inference.cameras.frames import ClockRate, Frame, Load, Rate
 from core.inference.cameras.life import Life, Moment
 from core.inference.cameras.recorder import Recorder
-from core.inference.events.clips import VideoPacket
+from core.inference.events.clip_times import VideoPacket
 from core.inference.schemas import CameraState, Transport
 
 logger = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class CameraSource:
         images = connection.decode(packet)
         self._damaged, connection.damaged = self._damaged + connection.damaged, 0
         size = (images[0].width, images[0].height) if images else None
-        self._recorder.decoded(packet, arrived, size)
+        self._recorder.decoded(arrived, size)
         for image in images:
             if pacer is not None and not pacer.wait(image):
                 raise _Stale
@@ -221,15 +221,16 @@ class CameraSource:
         if moment.state is CameraState.CONNECTING:
             self._rate = Rate()
             if self._life.live(generation):
-                logger.info("camera %s: live, %d x %d %s", self.name, image.width, image.height, self._codec)
+                logger.info("camera %s: live, %s", self.name, self._codec)
         elif moment.state is not CameraState.LIVE:
             raise NoFrames  # the watch gave this connection up; begin a new one
-        self._size = (image.width, image.height)
         self._arrived = arrived
-        if self.address.live and connection.stamped:
+        if self.address.live and connection.footage.stamped:
             self._clock.mark(image.time, arrived)
+        trusted, image = connection.trusted(image), connection.upright(image)
+        self._size = (image.width, image.height)
         self._frames += 1
         self._rate.tick()
         self._load.mark(arrived, self._frames)
-        if connection.trusted(image):  # a smeared picture would look like an anomaly
+        if trusted:  # a smeared picture would look like an anomaly
             self._deliver(Frame(image, arrived, self._life.now.connections))

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
 
 import av
 import av.error
 from av.container import OutputContainer
-from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
+
+from core.inference.events.clip_times import ClipTimes, TimedPacket, VideoPacket
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,10 @@ OPTIONS = {
 BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
 DEFAULT_RATE = Fraction(25)
 SLOWEST, FASTEST = Fraction(1, 10), Fraction(240)  # frames a second that a stream may say of itself
-LONGEST_JUMP = Fraction(10)  # seconds: more between two packets is a camera's clock that was set
-TICKS = Fraction(1, 90000)  # the clip's own unit of time, seconds; as in OPTIONS
+NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264; the stamps there are are invented
+LONGEST_LEADING = 1.0  # seconds that a picture may be shown before the key frame it came after
 CLOSE_SECONDS = 2.0
 
-VideoPacket: TypeAlias = "Packet[VideoStream]"
 Done = Callable[[float, int, str], None]
 
 
@@ -46,7 +45,7 @@ class Footage:
     """What packets of one stream are, independent of the connection they come from.
 
     `template` is a copy of the stream's parameters; None when the picture's size changed on the way, and the parameters
-    are taken from the next key frame.
+    are taken from the next key frame. `stamped`: its format has a clock.
     """
 
     codec: str
@@ -55,6 +54,7 @@ class Footage:
     rate: Fraction
     extradata: bytes | None = field(repr=False)
     template: Stream | None = field(repr=False, compare=False)
+    stamped: bool = True
 
     def sized(self, width: int, height: int) -> Footage:
         """The same with the size that the decoder found."""
@@ -73,7 +73,8 @@ def footage_of(stream: VideoStream) -> Footage:
     rates = (stream.guessed_rate, stream.average_rate)  # made from time stamps: nonsense where those are
     rate = next((rate for rate in rates if rate and SLOWEST <= rate <= FASTEST), DEFAULT_RATE)
     usable = template if context.extradata and context.width else None
-    return Footage(context.name, context.width, context.height, rate, context.extradata, usable)
+    stamped = not stream.container.format.flags & NO_TIMESTAMPS
+    return Footage(context.name, context.width, context.height, rate, context.extradata, usable, stamped)
 
 
 class ClipWriter:
@@ -82,17 +83,18 @@ class ClipWriter:
     `done(seconds, bytes, why)` is called once, from that thread; `why` is not empty when the clip failed.
     """
 
-    def __init__(self, footage: Footage, packets: Iterable[VideoPacket], backlog: int = BACKLOG) -> None:
+    def __init__(self, footage: Footage, packets: Iterable[TimedPacket], backlog: int = BACKLOG) -> None:
         self.footage = footage
-        self._waiting: deque[VideoPacket] = deque()
+        self._waiting: deque[TimedPacket] = deque()
         self._size = 0
         self._backlog = backlog
         self._ready = threading.Condition()
         self._finished = False
         self._why = ""
-        self._times = _Times(footage.rate)
+        self._times = ClipTimes(footage.rate)
         self._thread: threading.Thread | None = None
-        self.newest: VideoPacket | None = None
+        self._begins: float | None = None  # when the first key frame is shown, by its stamp
+        self.newest: TimedPacket | None = None
         for packet in packets:
             self.write(packet)
 
@@ -102,13 +104,18 @@ class ClipWriter:
         thread.start()
         self._thread = thread  # whoever joins it finds it started
 
-    def write(self, packet: VideoPacket) -> None:
+    def write(self, timed: TimedPacket) -> None:
         """One more packet; a clip begins with a key frame. Too many that wait for the disk fail the clip."""
+        packet = timed.packet
         with self._ready:
             if self._finished or not packet.size or (self.newest is None and not packet.is_keyframe):
                 return
-            self.newest = packet
-            self._waiting.append(packet)
+            if self.newest is None:
+                self._begins = _shown(packet)
+            self.newest = timed
+            if self._leads(packet):
+                return
+            self._waiting.append(timed)
             self._size += packet.size
             if self._size > self._backlog:
                 self._fail(f"the disk is too slow: {self._size // 2**20} MiB waited for it")
@@ -127,6 +134,16 @@ class ClipWriter:
         if self._thread is not None:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
+
+    def _leads(self, packet: VideoPacket) -> bool:
+        """Whether it is shown before the first key frame: it builds on pictures that the clip does not have."""
+        begins, shown = self._begins, _shown(packet)
+        if begins is None or shown is None or shown == begins:
+            return False
+        if 0 < begins - shown < LONGEST_LEADING and not packet.is_keyframe:
+            return True
+        self._begins = None  # such pictures come directly after their key frame
+        return False
 
     def _fail(self, why: str) -> None:
         self._why = self._why or why
@@ -149,7 +166,7 @@ class ClipWriter:
         except Exception:
             logger.exception("clip %s", path.name)
             self.finish("writing failed; the log says more")
-        seconds = float(self._times.length)
+        seconds = self._times.length
         if not seconds:
             with contextlib.suppress(OSError):  # on a disk that cannot be written there may be none to remove
                 path.unlink()
@@ -161,64 +178,48 @@ class ClipWriter:
     def _record(self, file: io.RawIOBase) -> None:
         with av.open(file, mode="w", format="mp4", options=OPTIONS) as container:
             stream = _add_stream(container, self.footage)
-            while (packet := self._next()) is not None:
-                self._times.stamp(packet, copy := Packet(packet))  # type: ignore[arg-type]  # anything with a buffer
-                copy.stream = stream
-                copy.is_keyframe = packet.is_keyframe
+            for copy in self._times.copies(iter(self._next, None)):
+                copy.stream = stream  # type: ignore[assignment]  # a video stream, opened by its parameters alone
                 try:
                     container.mux(copy)
                 except av.error.InvalidDataError:
                     continue  # damaged on the way to us: what else came is kept
 
-    def _next(self) -> VideoPacket | None:
+    def _next(self) -> TimedPacket | None:
         with self._ready:
             self._ready.wait_for(lambda: self._waiting or self._finished)
             if not self._waiting:
                 return None
-            packet = self._waiting.popleft()
-            self._size -= packet.size
-            return packet
+            timed = self._waiting.popleft()
+            self._size -= timed.packet.size
+            return timed
 
 
-class _Times:
-    """Gives packets times that only grow, from 0, whatever a camera's clock does; some packets carry none at all."""
+def _shown(packet: VideoPacket) -> float | None:
+    return None if packet.pts is None or packet.time_base is None else float(packet.pts * packet.time_base)
 
-    def __init__(self, rate: Fraction) -> None:
-        self._step = max(1, round(1 / rate / TICKS))
-        self._shift: int | None = None
-        self._newest: int | None = None
 
-    @property
-    def length(self) -> Fraction:
-        """Seconds of what was stamped."""
-        return Fraction(0) if self._newest is None else (self._newest + self._step) * TICKS
-
-    def stamp(self, packet: VideoPacket, copy: VideoPacket) -> None:
-        """Set the times of `copy` after those of `packet`."""
-        unit = Fraction(packet.time_base) / TICKS if packet.time_base else Fraction(1)
-        decode = packet.dts if packet.dts is not None else packet.pts
-        at = self._next() if decode is None else self._placed(round(decode * unit))
-        late = 0 if packet.pts is None or packet.dts is None else round((packet.pts - packet.dts) * unit)
-        copy.time_base = TICKS
-        copy.dts, copy.pts = at, at + max(0, late)
-        self._newest = at
-
-    def _next(self) -> int:
-        return 0 if self._newest is None else self._newest + self._step
-
-    def _placed(self, stamp: int) -> int:
-        expected = self._next()
-        jumped = self._shift is not None and abs(stamp - self._shift - expected) * TICKS > LONGEST_JUMP
-        if self._shift is None or jumped:
-            self._shift = stamp - expected
-        at = stamp - self._shift
-        return at if self._newest is None else max(at, self._newest + 1)
+def length_of(path: Path) -> float:
+    """Seconds that a clip plays, by what is in the file; 0 when there is no picture in it."""
+    times: list[float] = []
+    with contextlib.suppress(OSError, ValueError, av.error.FFmpegError), open(path, "rb") as file:
+        for packet in av.open(file, mode="r").demux(video=0):
+            if packet.dts is not None and packet.time_base is not None:
+                times.append(float(packet.dts * packet.time_base))
+    if len(times) < 2:
+        return 0.0 if not times else float(1 / DEFAULT_RATE)
+    return (times[-1] - times[0]) * len(times) / (len(times) - 1)
 
 
 def _add_stream(container: OutputContainer, footage: Footage) -> Stream:
+    stream: Stream
     if footage.template is not None:
-        return container.add_stream_from_template(footage.template, opaque=True)
-    return container.add_mux_stream(footage.codec, footage.rate, width=footage.width, height=footage.height)
+        stream = container.add_stream_from_template(footage.template, opaque=True)
+    else:
+        stream = container.add_mux_stream(footage.codec, footage.rate, width=footage.width, height=footage.height)
+    if footage.codec == "hevc":
+        stream.codec_context.codec_tag = "hvc1"  # libav's own choice, hev1, is not played by Apple's players
+    return stream
 
 
 def _reason(error: Exception, footage: Footage) -> str:

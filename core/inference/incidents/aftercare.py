@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from core.inference.agents.flow_file import DEFAULT_NAME
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
+from core.inference.events.clips import length_of
 from core.inference.events.logger import EventLogger
 from core.inference.events.media import MediaStore
 from core.inference.incidents import unfinished
@@ -119,7 +120,11 @@ class Aftercare:
         except OSError:
             return Clip(state="failed", why="the service was cut off before it began"), event.decided
         end = max(event.decided, datetime.fromtimestamp(found.st_mtime, timezone.utc))
-        return Clip(state="done", bytes=found.st_size, why="the service was cut off while it was recorded"), end
+        why = "the service was cut off while it was recorded"
+        seconds = length_of(self._media.clip_path(event.id))
+        if not seconds:
+            return Clip(state="failed", bytes=found.st_size, why=f"{why}, before its first picture"), end
+        return Clip(state="done", seconds=seconds, bytes=found.st_size, why=why), end
 
     def _complete(self) -> None:
         """Ask about events whose analysis is still to come, as many as the analyser has room for."""
