@@ -237,7 +237,14 @@ def _table(cameras: list[CameraStatus]) -> None:
 
 def _why(camera: CameraStatus) -> str:
     """Everything that is not as it should be."""
-    words = [camera.reason, camera.error, *(f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts)]
+    again = ""
+    if camera.retry_in is not None:
+        again = f"; next try in {camera.retry_in:.0f} s, at once with: xaiva camera restart {camera.id}"
+    words = [
+        f"{camera.reason}{again}",
+        camera.error,
+        *(f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts),
+    ]
     if camera.learning is not None:
         share = camera.learning.done / camera.learning.wanted if camera.learning.wanted else 0
         words.append(camera.learning.error or f"learning, {share:.0%}")

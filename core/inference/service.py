@@ -18,6 +18,7 @@ from core.inference.accounts import Accounts
 from core.inference.agents.flow_file import read_flows
 from core.inference.agents.runner import FlowRunner
 from core.inference.cameras.address import completed
+from core.inference.cameras.logins import Logins
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.database.cameras import CameraStore
 from core.inference.database.engine import Database
@@ -85,7 +86,10 @@ class InferenceService:
         flows = FlowRunner(read_flows(settings.flows), self.notifier, self.analyser, zone)
         find_facts = self._find_facts if _has_onnx() else None
         self._incidents = Incidents(self.logger, self.media, self.analyser, flows, find_facts)
-        self.cameras = MultiCameraManager(self._incidents, self._lease, zone=zone, maximum=settings.max_cameras)
+        logins = Logins(settings.data / "logins.json")
+        self.cameras = MultiCameraManager(
+            self._incidents, self._lease, zone=zone, maximum=settings.max_cameras, logins=logins
+        )
         self._aftercare = Aftercare(
             self.database, self.logger, self.media, self.analyser, self._incidents, self._settings_of
         )

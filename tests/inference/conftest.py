@@ -27,7 +27,7 @@ from tests.support.service import ServiceProcess
 from tests.support.service import running_service as running_service
 
 UTC = ZoneInfo("UTC")
-QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000)
+QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000, by_cause={})
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ COLUMNS = (
     Column("memory", 8, right=True, rank=8),
     Column("why", rank=2, minimum=14, weight=4),
 )
+LONG_WAIT = 10.0  # seconds until the next try, from which on a person may not want to wait
 LATE_FRAME = 2.0  # seconds; an older frame of a live camera is not live any more
 EXACT = 0.02  # seconds up to which every millisecond is told; more would change without end
 WRONG_CLOCK = 0.05  # less is what a network's delays make of a clock that is right
@@ -71,8 +72,7 @@ def _learned(camera: CameraStatus) -> float:
 
 def troubles(camera: CameraStatus) -> list[str]:
     """Everything about it that needs a person, as sentences."""
-    again = f"; next try in {camera.retry_in:.0f} s" if camera.retry_in is not None else ""
-    out = [f"{camera.reason}{again}"] if camera.reason else []
+    out = [f"{camera.reason}{_again(camera)}"] if camera.reason else []
     out += [f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts]
     if camera.error:
         out.append(camera.error)
@@ -81,6 +81,14 @@ def troubles(camera: CameraStatus) -> list[str]:
     if camera.unreadable:
         out.append(f"the service's answer cannot be read: {camera.unreadable}")
     return out
+
+
+def _again(camera: CameraStatus) -> str:
+    if camera.retry_in is None:
+        return ""
+    seconds = camera.retry_in
+    at_once = ", at once with Restart" if seconds > LONG_WAIT else ""
+    return f"; next try in {f'{seconds:.0f} s' if seconds < 60 else coarse(seconds)}{at_once}"
 
 
 def row(camera: CameraStatus) -> tuple[Cell, ...]:

@@ -98,9 +98,12 @@ class Camera:
         shown = parse(request.source).shown
         with self._changing():
             before, shown_before = self.request, self._shown
+            renew = any(getattr(before, name) != getattr(request, name) for name in OF_THE_SOURCE)
+            if renew:
+                self._tools.logins.forget(parse(request.source))  # somebody set it: try at once
             if self._pipeline is not None:
                 self._change(self._pipeline, request)
-                if any(getattr(before, name) != getattr(request, name) for name in OF_THE_SOURCE):
+                if renew:
                     self._renew(request)
             self.request, self._shown = request, shown
         if before.enabled and not request.enabled:

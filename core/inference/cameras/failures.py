@@ -64,6 +64,7 @@ SENTENCES = {
     Cause.TLS: "the encrypted connection cannot be set up: what answers there speaks no TLS, or none that fits",
     Cause.END: "the stream ended",
 }
+REFUSED_LOGIN = f"{SENTENCES[Cause.AUTH]}; it is tried minutes apart, because cameras lock out after a few wrong logins"
 FILE_SENTENCES = {Cause.AUTH: "this user may not read the file"}
 DEVICE_SENTENCES = {
     Cause.AUTH: "this user may not open the device",

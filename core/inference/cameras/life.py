@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.failures import Failure
+from core.inference.cameras.failures import Cause, Failure
 from core.inference.schemas import CameraState
 
 ELIGIBLE: dict[CameraState, frozenset[CameraState]] = {
@@ -52,7 +53,7 @@ class Life:
         self._backoff = backoff
         self._lock = threading.Lock()
         self._generation = 0
-        self._failures = 0
+        self._failures: Counter[Cause] = Counter()
         self._now = Moment(since=time.time(), entered=time.monotonic())
 
     @property
@@ -66,7 +67,7 @@ class Life:
             if not self._move(CameraState.CONNECTING):
                 return None
             self._generation += 1
-            self._failures = 0
+            self._failures.clear()
             return self._generation
 
     def end(self) -> None:
@@ -104,10 +105,18 @@ class Life:
             if not self.current(generation):
                 return None
             self._lost(failure)
-            self._failures += 1
-            delay = self._backoff.delay(self._failures)
+            cause = failure.cause if failure.cause in self._backoff.by_cause else Cause.ERROR
+            self._failures[cause] += 1
+            delay = self._backoff.delay(self._failures[cause], cause)
             self._now = replace(self._now, retry_at=time.monotonic() + delay)
             return delay
+
+    def wait(self, generation: int, failure: Failure, seconds: float) -> None:
+        """The next attempt must wait for that long: DISCONNECTED, unless the token is stale."""
+        with self._lock:
+            if self.current(generation):
+                self._lost(failure)
+                self._now = replace(self._now, failure=failure, retry_at=time.monotonic() + seconds)
 
     def retry(self, generation: int) -> bool:
         """DISCONNECTED → CONNECTING, unless the token is stale."""
@@ -117,7 +126,7 @@ class Life:
     def _lost(self, failure: Failure) -> None:
         """LIVE or CONNECTING → DISCONNECTED; nothing happens when `late` was faster: its word stays."""
         if self._now.state is CameraState.LIVE and time.monotonic() - self._now.entered >= self._backoff.steady:
-            self._failures = 0
+            self._failures.clear()
         self._move(CameraState.DISCONNECTED, failure=failure)
 
     def _move(self, to: CameraState, *, failure: Failure | None = None, connections: int | None = None) -> bool:

@@ -11,11 +11,13 @@ from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
 from core.inference.bulkhead import Bulkhead
+from core.inference.cameras.address import parse
 from core.inference.cameras.admission import admit, usable_cores
 from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Camera, Lease
 from core.inference.cameras.failures import Cause
+from core.inference.cameras.logins import Logins
 from core.inference.cameras.memory import few_heaps, give_back
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import Tap, Tools
@@ -59,11 +61,12 @@ class MultiCameraManager:
         zone: ZoneInfo,
         maximum: int = 16,
         backoff: Backoff | None = None,
+        logins: Logins | None = None,
         view_times: ViewTimes | None = None,
         cores: float | None = None,
     ) -> None:
         self._lease = lease
-        self._tools = Tools(observer, zone, backoff, view_times)
+        self._tools = Tools(observer, zone, backoff, logins or Logins(), view_times)
         self._maximum = maximum
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
@@ -177,8 +180,12 @@ class MultiCameraManager:
         return found.status()
 
     def restart_camera(self, camera: str) -> CameraStatus:
-        """Stop it and start it anew, with a new lease of its model. Raises as `start_camera`."""
+        """Stop it and start it anew, with a new lease of its model; a refused login is tried at once.
+
+        Raises as `start_camera`.
+        """
         self.stop_camera(camera)
+        self._tools.logins.forget(parse(self.get(camera).request.source))
         return self.start_camera(camera)
 
     def test(self, request: CameraRequest) -> ConnectionTest:
@@ -189,7 +196,7 @@ class MultiCameraManager:
         began = time.monotonic()
         test = self._tests.submit(lambda: attempt(request))
         try:
-            return test.result(TEST_TIMEOUTS * request.timeout + TEST_GRACE)
+            result = test.result(TEST_TIMEOUTS * request.timeout + TEST_GRACE)
         except Expired:  # in a mount, a driver or a name server that hangs; its thread keeps its place until it ends
             elapsed = time.monotonic() - began
             return ConnectionTest(
@@ -198,6 +205,12 @@ class MultiCameraManager:
                 reason=f"connecting hangs; it was given up after {elapsed:.0f} s",
                 seconds=round(elapsed, 2),
             )
+        address = parse(request.source)
+        if result.ok:
+            self._tools.logins.accepted(address)
+        elif result.cause == Cause.AUTH.value:
+            self._tools.logins.refused(address)
+        return result
 
     def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
         """Call `callback` with each sampled frame of a camera, in its thread, until what is returned is called.

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as NotYet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from core.inference.cameras.address import parse
 from core.inference.cameras.anomalies import MARGIN, Anomalies
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.frames import Frame, LatestFrame, Rate, Sampler
+from core.inference.cameras.logins import Logins
 from core.inference.cameras.observer import Observer
 from core.inference.cameras.picture import jpeg
 from core.inference.cameras.recorder import Recorder
@@ -52,6 +53,7 @@ class Tools:
     observer: Observer
     zone: ZoneInfo
     backoff: Backoff | None = None
+    logins: Logins = field(default_factory=Logins)
     view_times: ViewTimes | None = None
 
 
@@ -95,6 +97,7 @@ class CameraPipeline:
             transport=request.transport,
             loop=request.loop,
             backoff=tools.backoff,
+            logins=tools.logins,
         )
         self._sampler = Sampler(request.fps)
         self._slot = LatestFrame()

@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.decoder import LONGEST_GAP, Connection, Pacer
-from core.inference.cameras.failures import Cause, Failure, NoFrames, StreamEnded, classify
+from core.inference.cameras.failures import REFUSED_LOGIN, Cause, Failure, NoFrames, StreamEnded, classify
 from core.inference.cameras.frames import ClockRate, Frame, Load, Rate
 from core.inference.cameras.life import Life, Moment
+from core.inference.cameras.logins import Logins
 from core.inference.cameras.recorder import Recorder
 from core.inference.events.clip_times import VideoPacket
 from core.inference.schemas import CameraState, Transport
@@ -25,6 +26,7 @@ from core.inference.schemas import CameraState, Transport
 logger = logging.getLogger(__name__)
 
 WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
+LOOK_SECONDS = 0.5  # how often a login that waits is looked at: it may be tried at once all the same
 STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is left to its time-outs
 
 
@@ -74,6 +76,7 @@ class CameraSource:
         transport: Transport = Transport.TCP,
         loop: bool = True,
         backoff: Backoff | None = None,
+        logins: Logins | None = None,
     ) -> None:
         self.name = name
         self.address = address
@@ -83,6 +86,7 @@ class CameraSource:
         self._transport = transport
         self._loop = loop
         self._life = Life(backoff or Backoff())
+        self._logins = logins or Logins()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._rate = Rate()
@@ -142,17 +146,29 @@ class CameraSource:
 
     def _run(self, generation: int, stop: threading.Event) -> None:
         told: tuple[Failure, int] | None = None
-        while True:
+        while self._may_log_in(generation, stop):
             failure = self._attempt(generation, stop)
             delay = self._life.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
+            login = failure.reason == REFUSED_LOGIN  # waits with those of the other cameras at that host
+            delay = self._logins.wait(self.address)[0] if login else delay
             news = (failure, self._life.now.connections)
             level = logging.DEBUG if news == told else logging.WARNING  # said once, not for days
             logger.log(level, "camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
             told = news
-            if stop.wait(delay) or not self._life.retry(generation):
+            if not login and stop.wait(delay):
                 return
+
+    def _may_log_in(self, generation: int, stop: threading.Event) -> bool:
+        """Wait while this login is not to be tried, then be CONNECTING; False when the generation is over."""
+        while (wait := self._logins.wait(self.address))[0]:
+            seconds, refused = wait
+            if refused:
+                self._life.wait(generation, Failure(Cause.AUTH, REFUSED_LOGIN), seconds)
+            if stop.wait(min(seconds, LOOK_SECONDS)):
+                return False
+        return not stop.is_set() and (self._life.now.state is CameraState.CONNECTING or self._life.retry(generation))
 
     def _attempt(self, generation: int, stop: threading.Event) -> Failure | None:
         """Connect and read until it fails; None when the generation is over."""
@@ -169,14 +185,24 @@ class CameraSource:
         except Exception as error:
             elapsed = time.monotonic() - began
             failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=self._timeout)
+            failure = self._of_login(failure)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
                 logger.exception("camera %s: a fault in reading", self.name)
             return failure
         finally:
             self._recorder.lost()
 
+    def _of_login(self, failure: Failure) -> Failure:
+        """Tell what the failure says of the login; a refused one says why it waits."""
+        if failure.cause is not Cause.AUTH:
+            self._logins.unknown(self.address)
+            return failure
+        self._logins.refused(self.address)
+        return Failure(Cause.AUTH, REFUSED_LOGIN) if self._logins.wait(self.address)[1] else failure
+
     def _connect(self) -> Connection:
         connection = Connection(self.address, self._timeout, self._transport)
+        self._logins.accepted(self.address)
         self._codec = connection.codec
         return connection
 

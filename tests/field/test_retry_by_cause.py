@@ -1,0 +1,306 @@
+"""A retry policy that does not look at the cause: a wrong login again and again, until everybody is locked out.
+
+Applies to whatever is tried again: cameras, mail servers and webhooks, the analyser, downloads.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from core.inference.cameras.address import parse
+from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.camera import Lease
+from core.inference.cameras.failures import Cause, Failure
+from core.inference.cameras.life import Life
+from core.inference.cameras.logins import TURN, WAITS, Logins
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.schemas import CameraRequest, CameraState, CameraStatus
+from tests.inference.conftest import QUICK, UTC, Witness
+from tests.support import require, rtsp, until
+from tests.support.clock_camera import mpeg_ts
+from tui.present.cameras import troubles
+
+# cause: the waits after the first failures
+WAITS_BY_CAUSE = {
+    Cause.REFUSED: [1, 1, 1, 1, 1, 5],
+    Cause.UNREACHABLE: [1, 1, 1, 1, 1, 5],
+    Cause.TIMEOUT: [1, 1, 1, 1, 1, 5],
+    Cause.END: [1, 1, 1, 1, 1, 5],
+    Cause.TLS: [1, 1, 1, 1, 1, 5],
+    Cause.ERROR: [1, 1, 1, 1, 1, 5],
+    Cause.NOT_FOUND: [10, 30, 60, 300, 300, 300],
+    Cause.CODEC: [10, 30, 60, 300, 300, 300],
+    Cause.AUTH: [10, 30, 60, 300, 300, 300],  # without a login: a file or device
+}
+
+
+@pytest.mark.parametrize("cause", WAITS_BY_CAUSE, ids=lambda cause: cause.value)
+def test_each_cause_has_its_waits(cause: Cause) -> None:
+    life = Life(Backoff())
+    token = life.begin()
+    assert token is not None
+    waits = []
+    for _ in range(6):
+        waits.append(life.failed(token, Failure(cause, "why")))
+        life.retry(token)
+    assert waits == WAITS_BY_CAUSE[cause]
+
+
+def test_other_faults_in_between_do_not_shorten_the_waits() -> None:
+    life = Life(Backoff())
+    token = life.begin()
+    assert token is not None
+    waits = []
+    for cause in (Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND):
+        waits.append(life.failed(token, Failure(cause, "why")))
+        life.retry(token)
+    assert waits == [10, 1, 30, 1, 60]
+
+
+class Recorder:
+    """A recorder over HTTP that counts logins; `/…` are its channels."""
+
+    USER, RIGHT = "admin", "right"
+
+    def __init__(self, clip: Path) -> None:
+        self.logins: list[str] = []
+        self.over = threading.Event()
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                given = self.headers.get("Authorization", "")
+                if not given:  # libav asks without a login first
+                    self._refuse()
+                    return
+                login = base64.b64decode(given.removeprefix("Basic ")).decode()
+                recorder.logins.append(login)
+                if login != f"{recorder.USER}:{recorder.RIGHT}":
+                    self._refuse()
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "video/mp2t")
+                self.end_headers()
+                try:
+                    for part in mpeg_ts(clip, lambda number: number / 10):
+                        self.wfile.write(part)
+                        if recorder.over.wait(0.1):
+                            return
+                except OSError:
+                    pass
+
+            def _refuse(self) -> None:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="recorder"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def url(self, channel: int, password: str) -> str:
+        return f"http://{self.USER}:{password}@127.0.0.1:{self._server.server_port}/{channel}"
+
+    def close(self) -> None:
+        self.over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of moving picture."""
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    return rtsp.make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", seconds=2, size="320x180")
+
+
+@pytest.fixture
+def recorder(clip: Path) -> Iterator[Recorder]:
+    """A recorder with one user."""
+    one = Recorder(clip)
+    yield one
+    one.close()
+
+
+@contextmanager
+def running(witness: Witness, lease: Lease, file: Path) -> Iterator[MultiCameraManager]:
+    """A service's cameras: quick after network faults, patient after refused logins."""
+    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, logins=Logins(file), cores=64)
+    manager.start()
+    try:
+        yield manager
+    finally:
+        until(manager.stop, lambda hanging: hanging == [])
+
+
+def refused(status: CameraStatus) -> bool:
+    return status.state is CameraState.DISCONNECTED and status.cause == "auth" and (status.retry_in or 0) > 60
+
+
+def camera(name: str, source: str) -> CameraRequest:
+    return CameraRequest(id=name, source=source, timeout=15)
+
+
+def test_a_wrong_login_of_many_cameras_is_one_attempt(
+    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+) -> None:
+    with running(witness, lease, tmp_path / "logins.json") as manager:
+        for channel in range(6):
+            manager.add(camera(f"c{channel}", recorder.url(channel, "wrong")))
+        statuses = until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        assert recorder.logins == ["admin:wrong"]
+        for status in statuses:
+            assert "lock out after a few wrong logins" in status.reason
+            assert (status.retry_in or 0) <= WAITS[0]
+            assert "at once with Restart" in troubles(status)[0]
+        manager.stop_camera("c0")  # flapping is no reason to try
+        manager.start_camera("c0")
+        until(manager.get("c0").status, refused)
+        assert len(recorder.logins) == 1
+        manager.restart_camera("c0")  # a person is one
+        until(lambda: len(recorder.logins), lambda count: count == 2)
+        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        assert len(recorder.logins) == 2
+
+
+def test_a_restart_of_the_service_is_no_reason_to_try(
+    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+) -> None:
+    file = tmp_path / "logins.json"
+    for _ in range(3):
+        with running(witness, lease, file) as manager:
+            manager.add(camera("a", recorder.url(1, "wrong")))
+            until(manager.get("a").status, refused)
+    assert recorder.logins == ["admin:wrong"]
+    assert "wrong" not in file.read_text()
+
+
+def test_another_password_is_tried_at_once(recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path) -> None:
+    with running(witness, lease, tmp_path / "logins.json") as manager:
+        manager.add(camera("a", recorder.url(1, "wrong")))
+        manager.add(camera("b", recorder.url(2, "wrong")))
+        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        manager.update(camera("a", recorder.url(1, "right")))
+        until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
+        assert refused(manager.get("b").status())
+        assert recorder.logins == ["admin:wrong", "admin:right"]
+
+
+def test_a_login_that_is_right_at_last_wakes_all_who_wait(
+    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+) -> None:
+    with running(witness, lease, tmp_path / "logins.json") as manager:
+        for channel in range(3):
+            manager.add(camera(f"c{channel}", recorder.url(channel, "late")))
+        until(manager.statuses, lambda all_of_them: all(refused(one) for one in all_of_them))
+        recorder.RIGHT = "late"  # set right at the recorder
+        assert manager.test(camera("x", recorder.url(1, "late"))).ok
+        until(
+            manager.statuses,
+            lambda all_of_them: all(status.state is CameraState.LIVE for status in all_of_them),
+        )
+
+
+def test_a_refused_connection_test_counts(recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path) -> None:
+    with running(witness, lease, tmp_path / "logins.json") as manager:
+        assert manager.test(camera("a", recorder.url(1, "wrong"))).cause == "auth"
+        manager.add(camera("a", recorder.url(1, "wrong")))
+        until(manager.get("a").status, refused)
+    assert recorder.logins == ["admin:wrong"]
+
+
+@pytest.mark.camera
+def test_a_wrong_login_over_rtsp(witness: Witness, lease: Lease, tmp_path: Path) -> None:
+    require(rtsp.available(), "GStreamer's RTSP server")
+    with (
+        rtsp.RtspServer({"cam": rtsp.Live()}, user="admin", password="right") as server,
+        running(witness, lease, tmp_path / "logins.json") as manager,
+    ):
+        manager.add(camera("a", server.url("cam", "admin:wrong")))
+        until(manager.get("a").status, refused)
+        manager.update(camera("a", server.url("cam")))
+        until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
+
+
+LOGIN = parse("rtsp://admin:wrong@192.0.2.1/1")
+NEIGHBOURS = {
+    "the next channel": ("rtsp://admin:wrong@192.0.2.1/2", True),
+    "another port": ("rtsp://admin:wrong@192.0.2.1:8554/1", True),
+    "another password": ("rtsp://admin:right@192.0.2.1/1", False),
+    "another user": ("rtsp://guest:wrong@192.0.2.1/1", False),
+    "another host": ("rtsp://admin:wrong@192.0.2.2/1", False),
+    "no login": ("rtsp://192.0.2.1/1", False),
+    "a file": ("/media/clip.mp4", False),
+}
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_who_waits_with_a_refused_login(name: str) -> None:
+    source, waits = NEIGHBOURS[name]
+    logins = Logins()
+    assert logins.wait(LOGIN) == (0, False)
+    logins.refused(LOGIN)
+    seconds, because = logins.wait(parse(source))
+    assert because is waits
+    assert seconds == (pytest.approx(WAITS[0], abs=5) if waits else 0)
+
+
+def test_a_login_in_the_query_waits_too() -> None:
+    address = parse("http://192.0.2.1/video?user=admin&password=wrong")
+    logins = Logins()
+    logins.refused(address)
+    assert logins.wait(address)[1]
+
+
+def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    logins = Logins()
+    waits = []
+    for _ in range(6):
+        assert logins.wait(LOGIN) == (0, False)
+        logins.refused(LOGIN)
+        logins.refused(LOGIN)  # two at the same time are one step
+        waits.append(logins.wait(LOGIN)[0])
+        now[0] += waits[-1]
+    assert waits == [120, 300, 600, 1800, 1800, 1800]
+    logins.accepted(LOGIN)
+    assert logins.wait(LOGIN) == logins.wait(LOGIN) == (0, False)
+    logins.refused(LOGIN)
+    assert logins.wait(LOGIN) == (120, True)
+    now[0] -= 1e6  # the machine's clock is set
+    assert logins.wait(LOGIN)[0] <= WAITS[-1]
+
+
+def test_a_login_that_is_not_known_is_tried_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    logins = Logins()
+    assert logins.wait(LOGIN) == (0, False)
+    assert logins.wait(LOGIN) == (TURN, False)
+    logins.unknown(LOGIN)  # the network, say
+    assert logins.wait(LOGIN) == (0, False)
+    now[0] += TURN  # it hangs: the next one tries
+    assert logins.wait(LOGIN) == (0, False)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"salt": 1}', '{"salt": "x", "refused": {"a": 1}}'])
+def test_a_broken_file_of_logins_keeps_nobody_out(content: str, tmp_path: Path) -> None:
+    file = tmp_path / "logins.json"
+    file.write_text(content)
+    logins = Logins(file)
+    assert logins.wait(LOGIN) == (0, False)
+    logins.refused(LOGIN)
+    assert Logins(file).wait(LOGIN)[1]
