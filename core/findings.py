@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from core.open_enum import OpenEnum
+from core.open_enum import OpenEnum, describe_misfit
 from core.redaction import text
 
 
@@ -38,6 +38,14 @@ class Finding(BaseModel):
     @classmethod
     def _without_secrets(cls, value: str) -> str:
         return text(value)
+
+
+def read_finding(value: object) -> Finding:
+    """A finding that another xaiva wrote; one that cannot be read says so in its place."""
+    try:
+        return Finding.model_validate(value)
+    except ValidationError as error:
+        return Finding(level=Level(""), code="", what="A finding that cannot be read", why=describe_misfit(error))
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

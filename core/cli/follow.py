@@ -93,12 +93,12 @@ def found_errors(operation: Operation) -> bool:
 
 def print_result(operation: Operation) -> None:
     """The outcome in words."""
-    from core.findings import Finding
+    from core.findings import read_finding
 
     click.echo(f"{operation.title()}: {operation.state.value} in {output.seconds(operation.seconds)}")
     for name, value in (operation.result or {}).items():
         if name == "findings" and isinstance(value, list):
-            output.print_findings(Finding.model_validate(finding) for finding in value)
+            output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
             for item in value:
                 click.echo(f"  {name}: {_in_words(item)}")

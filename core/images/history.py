@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from core.artifacts.lockfile import Lock
 from core.errors import InputError
 from core.files import write_atomic
-from core.findings import Finding
+from core.findings import Finding, read_finding
 from core.open_enum import OpenEnum, describe_misfit
 from core.site import Site
 
@@ -43,6 +43,10 @@ class Outcome(OpenEnum):
 
 class _Kept(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def _findings(value: object) -> object:
+    return [read_finding(one) for one in value] if isinstance(value, list) else value
 
 
 class StepRecord(_Kept):
@@ -85,7 +89,7 @@ class BuildRecord(_Kept):
     manifest_digest: str = ""
     no_cache: bool = False
     stages: list[StageRecord] = []
-    findings: list[Finding] = []
+    findings: Annotated[list[Finding], BeforeValidator(_findings)] = []
     error: str = ""
     last_lines: list[str] = []
 

@@ -355,6 +355,7 @@ RECORDS = {
         "outcome": "done",
         "findings": [{"level": "hint", "code": "c", "what": "w"}],
     },
+    "odd-finding": {"id": "2", "preset": "p", "started": 2, "outcome": "done", "findings": [{"level": "error"}, 7]},
     "null-stages": {"id": "2", "preset": "p", "started": 2, "outcome": "done", "stages": None},
     "started-is-text": {"id": "2", "preset": "p", "started": "soon"},
     "not-an-object": [1],
@@ -378,11 +379,11 @@ def test_a_build_record_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
     (odd,) = [one for one in builds if one.id != "1"]
     assert plain(present_builds.row(odd)[1])
     assert present_builds.detail(odd, True, 80)
-    if case == "newer-level":
-        assert plain(present_findings.summary(odd.findings)) == "? hint"
+    if case in ("newer-level", "odd-finding"):
+        assert plain(present_findings.summary(odd.findings)) == ("? hint" if case == "newer-level" else "? unknown")
     else:
         assert present_builds.row(odd)[1].role == ""  # type: ignore[union-attr]
-    assert bool(odd.error) is (case not in ("newer-outcome", "newer-level"))
+    assert bool(odd.error) is (case not in ("newer-outcome", "newer-level", "odd-finding"))
 
 
 BODIES = {

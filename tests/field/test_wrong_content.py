@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ from core.artifacts.store import LOCAL_WHEELS, folder
 from core.content import WrongContent, check, describe
 from core.content.stand_ins import StandIn, real_address
 from core.errors import InputError, XaivaError
-from core.presets.model import Preset
+from core.presets.model import Preset, Source
 from core.progress import NullProgress
 from core.site import Site
 from tests.support.artifacts import QUICK, Recorder, with_settings, write_lock_of
@@ -96,8 +96,13 @@ def archive(suffix: str = "") -> bytes:
             entry = tarfile.TarInfo(f"a/{number}")
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
-    squeeze = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}.get(suffix, bytes)
-    return squeeze(out.getvalue())
+    squeeze: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        "gz": gzip.compress,
+        "xz": lzma.compress,
+        "bz2": bz2.compress,
+    }
+    return squeeze[suffix](out.getvalue())
 
 
 def zipped(**files: str) -> bytes:
@@ -328,15 +333,9 @@ def test_a_repository_with_pointers_is_named(site: Site, tmp_path: Path) -> None
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-q", "-m", "x"]):
         subprocess.run(["git", "-C", str(origin), *words], check=True)
-    source = {"name": "tool", "git": f"file://{origin}", "ref": "main"}
-    found = lock_sources(desk(site), preset().model_copy(update={"sources": [_source(source)]}), False)
+    source = Source.model_construct(name="tool", git=f"file://{origin}", ref="main")
+    found = lock_sources(desk(site), preset().model_copy(update={"sources": [source]}), False)
     assert "a.onnx: it is a Git LFS pointer" in found.unlocked[0].why
-
-
-def _source(fields: dict[str, str]) -> object:
-    from core.presets.model import Source
-
-    return Source.model_construct(**fields)
 
 
 def test_a_local_wheel_that_is_a_pointer_is_named(tmp_path: Path) -> None:

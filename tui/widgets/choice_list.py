@@ -40,6 +40,17 @@ def matches(text: str, wanted: str) -> bool:
     return True
 
 
+def _apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each with a key of its own: what cannot be read has none, and the cursor must get past it."""
+    taken: set[str] = set()
+    out: list[Row] = []
+    for number, row in enumerate(rows):
+        key = f"{row.key} #{number}" if row.key in taken else row.key
+        taken.add(key)
+        out.append(Row(key, row.cells))
+    return out
+
+
 class ChoiceList(ScrollView, can_focus=True):
     """Rows with a cursor. Posts Highlighted when the cursor comes to another row, Chosen on Enter or a second click."""
 
@@ -112,7 +123,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def show(self, rows: Sequence[Row], state: str = "", role: str = "") -> None:
         """Replace the rows. The cursor stays on its key; when that is gone it goes to the nearest row that is left."""
-        self._all = list(rows)
+        self._all = _apart(rows)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
         self.set_class(role == "stale", "-stale")
