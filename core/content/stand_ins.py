@@ -110,8 +110,18 @@ def _xml_error(head: bytes, _size: int, _name: str) -> StandIn | None:
     return StandIn(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
 
 
-_ERROR_KEYS = ("error", "errors", "error_description", "message", "detail", "title", "msg")
-_OTHER_ERROR_KEYS = {"status", "code", "statuscode", "status_code", "documentation_url", "path", "timestamp", "type"}
+_ERROR_KEYS = ("error", "errors", "error_description", "message", "detail")
+_BESIDE_ERRORS = {
+    "status",
+    "code",
+    "statuscode",
+    "status_code",
+    "documentation_url",
+    "path",
+    "timestamp",
+    "type",
+    "title",
+}
 
 
 def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
@@ -123,8 +133,9 @@ def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
         return None
     keys = {str(key).lower() for key in document}
     said = [document[key] for key in document if str(key).lower() in _ERROR_KEYS and document[key]]
-    if not said or (name.endswith(_JSON_NAMES) and keys - {*_ERROR_KEYS} - _OTHER_ERROR_KEYS):
-        return None
+    only_about_errors = not keys - {*_ERROR_KEYS} - _BESIDE_ERRORS
+    if not said or (name.endswith(_JSON_NAMES) and not only_about_errors):
+        return None  # a document of any kind may have such a key beside others
     return StandIn(f"it is an error answer (JSON), not the file{_quoted(_as_text(said[0]).encode())}")
 
 
