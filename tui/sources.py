@@ -281,13 +281,14 @@ class Sources:
     def _check(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
         """What the check says of a preset with its current lock; the answer is kept until one of the two changes."""
         from core.artifacts.resolved import of_lock
+        from core.artifacts.store import folder
         from core.presets.compat import check, site_facts, target_for
 
         known = self._checked.get(entry.name)
         if known is None or known[0] != (entry.preset, lock):
             assert entry.preset is not None
             target = target_for(entry.preset, site_facts(self._site))
-            resolved = of_lock(lock) if lock else None
+            resolved = of_lock(lock, folder(self._site, entry.name)) if lock else None
             known = ((entry.preset, lock), check(entry.preset, target, site=self._site, resolved=resolved), target)
             self._checked[entry.name] = known
         return known[1], known[2]

@@ -62,7 +62,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         progress.log(line)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
-    findings = [*shared_findings(subject, lock.shared), *check_locked(site, preset, lock)]
+    findings = [*shared_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
     for finding in findings:
         progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}")
     return {

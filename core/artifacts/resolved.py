@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from core.artifacts.lockfile import Kind, Lock
-from core.artifacts.store import find_lock
+import json
+from pathlib import Path
+
+from core.artifacts.lockfile import Kind, Lock, LockedImage
+from core.artifacts.store import find_lock, folder
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.presets.compat import LockedPackage, Resolved, TargetMachine, check, site_facts
@@ -25,11 +28,11 @@ def current(site: Site, name: str, preset: Preset) -> Resolved | None:
         same = lock is not None and lock.preset_sha256 == preset_sha256(preset, site.presets)
     except XaivaError:
         return None  # a requirement file cannot be read: the check says so
-    return of_lock(lock) if lock is not None and same else None
+    return of_lock(lock, folder(site, name)) if lock is not None and same else None
 
 
-def of_lock(lock: Lock) -> Resolved:
-    """The wheels of a lock, and the distribution of its base image."""
+def of_lock(lock: Lock, artifacts: Path) -> Resolved:
+    """The wheels of a lock, the distribution of its base image, and the variables of images that lie in `artifacts`."""
     by_path = lock.by_path()
     packages = tuple(
         LockedPackage(name=file.name, version=file.version, layer=layer.name, wheel=path.rpartition("/")[2])
@@ -39,11 +42,24 @@ def of_lock(lock: Lock) -> Resolved:
         if file.kind is Kind.WHEEL
     )
     os_release = lock.base_image.os_release if lock.base_image.config_digest else ""  # else it is a guess
-    return Resolved(packages, os_release, complete=not lock.unlocked)
+    base = _environment(lock.base_image, artifacts)
+    runtime = _environment(lock.runtime_base_image, artifacts) if lock.runtime_base_image else base
+    cuda = None if base is None else base.get("CUDA_VERSION", "")
+    return Resolved(packages, os_release, runtime, cuda, complete=not lock.unlocked)
 
 
-def check_locked(site: Site, preset: Preset, lock: Lock) -> list[Finding]:
+def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
+    """The variables that an image sets; None when it is not there."""
+    path = artifacts / image.folder / "blobs/sha256" / image.config_digest.removeprefix("sha256:")
+    try:
+        config = json.loads(path.read_bytes())
+        return dict(entry.split("=", 1) for entry in config["config"].get("Env") or [])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def check_locked(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
     """Errors and warnings of what a lock holds, for the machine that the preset names: this host may be another."""
     target = preset_target(preset, site_facts(site)) or TargetMachine()
-    findings = check(preset, target, site=site, resolved=of_lock(lock))
+    findings = check(preset, target, site=site, resolved=of_lock(lock, folder(site, name)))
     return [finding for finding in findings if finding.level is not Level.NOTE]

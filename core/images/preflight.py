@@ -63,7 +63,7 @@ def check_compatibility(site: Site, name: str, preset: Preset, lock: Lock) -> li
 
     Raises ChecksFailed for an error: the image would not work there.
     """
-    found = check_locked(site, preset, lock)
+    found = check_locked(site, name, preset, lock)
     errors = [finding for finding in found if finding.level is Level.ERROR]
     if errors:
         first = errors[0]

@@ -47,7 +47,7 @@ def preset_of(**fields: Any) -> Preset:
 def locked(*packages: str, complete: bool = True, os_release: str = "ubuntu 22.04") -> Resolved:
     """What a lock holds: `torch==2.8.0`, …, all in the layer speech."""
     pairs = (package.split("==") for package in packages)
-    return Resolved(tuple(LockedPackage(name, version, "speech") for name, version in pairs), os_release, complete)
+    return Resolved(tuple(LockedPackage(name, version, "speech") for name, version in pairs), os_release, complete=complete)
 
 
 def said(
@@ -127,6 +127,30 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "warning",
         "base-cuda",
         "12.6",
+    ),
+    "torch of an index without it": (
+        {"layers": ["torch==2.8.0"], "indexes": [{"name": "old", "url": "https://pytorch.example.org/whl/cu118"}]},
+        "error",
+        "torch-tag",
+        "no torch 2.8.0 with cu118",
+    ),
+    "torch of a mirror": (
+        {
+            "layers": ["torch==2.7.1"],
+            "indexes": [{"name": "old", "url": "https://nexus.example.org/pytorch-cu128/simple"}],
+        },
+        "error",
+        "gpu-architecture",
+        "cu128",
+    ),
+    "torch bound to a private index": (
+        {
+            "layers": ["torch==2.7.1"],
+            "indexes": [{"name": "ours", "url": "https://wheels.example.org/simple", "packages": ["torch*"]}],
+        },
+        "warning",
+        "torch-tag-unknown",
+        "which wheel tag",
     ),
     # Pythons without wheels
     "Python too new": ({"python_version": "3.14", "layers": ["torch==2.5.1"]}, "error", "torch-python", "3.14"),
@@ -268,6 +292,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "ffmpeg-twice",
         "ffmpeg",
     ),
+    "OpenCV as a deb": ({"debs": ["python3-opencv"]}, "warning", "python-deb", "python3-opencv"),
     # NumPy 2 under wheels for NumPy 1
     "torch 2.2 with NumPy 2": ({"layers": ["torch==2.2.2", "numpy==2.1.0"]}, "error", "numpy-one", "torch==2.2.2"),
     "torch 2.2 with any NumPy": ({"layers": ["torch==2.2.2", "numpy"]}, "warning", "numpy-one", "numpy"),
@@ -349,6 +374,19 @@ WELL: dict[str, tuple[dict[str, Any], str, str]] = {
     "torch with an older tag": ({"layers": ["torch==2.8.0+cu126"]}, PASCAL, "gpu-architecture torch-tag"),
     "torch from PyTorch's index": (
         {"layers": ["torch==2.8.0"], "indexes": [{"name": "pytorch", "url": "https://pytorch.example.org/whl/cu126"}]},
+        PASCAL,
+        "gpu-architecture",
+    ),
+    "torch of a range, from PyTorch's index": (
+        {"layers": ["torch"], "indexes": [{"name": "pytorch", "url": "https://pytorch.example.org/whl/cu118"}]},
+        PASCAL,
+        "gpu-architecture torch-tag",
+    ),
+    "an index that has other packages": (
+        {
+            "layers": ["torch==2.7.1"],
+            "indexes": [{"name": "o", "url": "https://x.example.org/whl/cu128", "packages": ["six"]}],
+        },
         PASCAL,
         "gpu-architecture",
     ),
@@ -564,8 +602,33 @@ def test_the_doctor_names_presets_that_will_not_work(site: Site) -> None:
 
 
 def test_wheels_are_read_from_a_lock_with_their_layer(site: Site) -> None:
-    (package,) = of_lock(lock_with(site, "torch==2.8.0")).packages
+    (package,) = of_lock(lock_with(site, "torch==2.8.0"), store.folder(site, "vision")).packages
     assert (package.name, package.version, package.layer) == ("torch", "2.8.0", "speech")
+
+
+@pytest.mark.parametrize(
+    ("variables", "codes"),
+    [
+        (["CUDA_VERSION=13.0.2", "NVIDIA_REQUIRE_CUDA=cuda>=13.0 brand=tesla"], {"driver-floor", "require-cuda"}),
+        (["CUDA_VERSION=13.0.2"], {"driver-floor"}),
+        (["PATH=/bin"], set()),
+    ],
+    ids=["asks for a driver", "has CUDA", "has none"],
+)
+def test_the_cuda_of_a_base_image_is_that_of_its_variables(site: Site, variables: list[str], codes: set[str]) -> None:
+    """Its name says nothing: before the lock that is a warning, after it the image counts."""
+    preset = load_named(site, "vision").model_copy(update={"base_image": "ours.example.org/cuda-app:1"})
+    target = named_target(["T4"], "535.183.01")
+    before = {finding.code for finding in check(preset, target)}
+    assert {"base-unknown", "base-cuda-unknown"} <= before
+    found = lock_with(site, "six==1.16.0")
+    image = found.base_image.model_copy(update={"folder": "images/base", "config_digest": "sha256:00"})
+    blobs = store.folder(site, "vision") / image.folder / "blobs/sha256"
+    blobs.mkdir(parents=True)
+    (blobs / "00").write_text(json.dumps({"config": {"Env": variables}}))
+    resolved = of_lock(found.model_copy(update={"base_image": image}), store.folder(site, "vision"))
+    after = {finding.code for finding in check(preset, target, resolved=resolved)}
+    assert after & {"driver-floor", "require-cuda", "base-cuda-unknown", "base-unknown"} == codes
 
 
 def wheel(folder: Path, name: str, version: str, *needs: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -36,11 +36,14 @@ class LockedPackage:
 class Resolved:
     """What the current lock of a preset holds, as data. `os_release` is the base image's: `ubuntu 22.04`.
 
-    `complete`: nothing is missing from it that could not be locked.
+    `environment` are the variables of the image that containers start from, `cuda` is the CUDA_VERSION of the base
+    image; both None when the images are not there. `complete`: nothing is missing that could not be locked.
     """
 
     packages: tuple[LockedPackage, ...] = ()
     os_release: str = ""
+    environment: Mapping[str, str] | None = None
+    cuda: str | None = None
     complete: bool = True
 
 

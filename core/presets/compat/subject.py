@@ -92,8 +92,9 @@ class Subject:
 
     @property
     def base_cuda(self) -> str:
-        """The CUDA version of the base image, first two parts; empty for none."""
-        return ".".join(self.preset.cuda_of_base.split(".")[:2])
+        """The CUDA version of the base image, first two parts: as the locked image says, else as its name tells."""
+        known = self.resolved.cuda if self.resolved else None
+        return ".".join((self.preset.cuda_of_base if known is None else known).split(".")[:2])
 
     @cached_property
     def cuda_users(self) -> dict[str, str]:

@@ -10,9 +10,10 @@ from packaging.version import Version
 from core.presets.compat.facts import Facts
 from core.presets.compat.installed import Layers, Package, Wish, installed, parse_wishes
 from core.presets.model import Preset
+from core.presets.package_binding import index_for
 
 FIELD = "pytorch.version"
-_INDEX_TAG = re.compile(r"/whl/(cu\d+|cpu|xpu|rocm[\d.]+)/?$")
+_INDEX_TAG = re.compile(r"[/-](cu\d{2,3}|cpu|xpu|rocm[\d.]+)(?:/|$)")
 
 
 def pytorch_requirements(preset: Preset, facts: Facts) -> list[str]:
@@ -57,12 +58,14 @@ def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[
     if torch.version:
         return [torch.version]
     rows = [row for row in facts.torch.values() if preset.python_version in (*row.python, *row.experimental_python)]
+    tag = index_tag(preset)
+    rows = [row for row in rows if tag in ("", "cpu", *row.tags, *row.experimental_tags)]
     known = torch.allowed(pair.torch for row in rows for pair in row.versions)
     return sorted(known, key=Version, reverse=True)
 
 
 def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str, Package] | None = None) -> str:
-    """The wheel tag of a torch version: its own, that of the index which has it, else that of the plain build.
+    """The wheel tag of a torch version: its own, that of its index, else that of the plain build; empty: not known.
 
     `packages` are those of a lock: the CUDA runtime among them tells what an unknown plain build was built with.
     """
@@ -72,10 +75,16 @@ def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str,
     row = facts.torch_row(version)
     if packages and packages["torch"].locked:
         return (row.default_tag if row else "") or _tag_of_runtime(packages)
-    tags = (match[1] for index in preset.indexes if (match := _INDEX_TAG.search(index.url)))
-    offered = [tag for tag in tags if row is None or tag == "cpu" or tag in (*row.tags, *row.experimental_tags)]
-    # An equal version with a tag counts as newer than the plain one, and a larger tag as newer than a smaller one.
-    return max(offered, key=lambda tag: Version(f"0+{tag}"), default=row.default_tag if row else "")
+    if index_for("torch", preset.indexes) or index_tag(preset):
+        return index_tag(preset)
+    return row.default_tag if row else ""
+
+
+def index_tag(preset: Preset) -> str:
+    """The wheel tag that the address of torch's index tells: of the one it is bound to, else of the first that does."""
+    owner = index_for("torch", preset.indexes)
+    asked = [owner] if owner else [index for index in preset.indexes if not index.packages]
+    return next((match[1] for index in asked if (match := _INDEX_TAG.search(index.url))), "")
 
 
 def _tag_of_runtime(packages: Mapping[str, Package]) -> str:

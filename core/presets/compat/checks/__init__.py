@@ -8,7 +8,7 @@ from core.presets.compat.checks.driver import driver_floor, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
 from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu_known, vram
 from core.presets.compat.checks.indexes import index_unbound
-from core.presets.compat.checks.media import ffmpeg, nvenc, opencv
+from core.presets.compat.checks.media import ffmpeg, nvenc, opencv, python_debs
 from core.presets.compat.checks.onnxruntime import onnxruntime
 from core.presets.compat.checks.tensorrt import tensorrt
 from core.presets.compat.checks.torch import torch_pairs, torch_python, torch_tag, torch_twice
@@ -41,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     nvenc,
     ffmpeg,
     opencv,
+    python_debs,
     vram,
     unlocked,
 )
@@ -105,6 +106,7 @@ CODES: dict[str, str] = {
     "opencv-cuda": "this OpenCV does not compile with that CUDA or for that GPU",
     "opencv-contrib": "OpenCV's CUDA modules need opencv_contrib of the same version",
     "opencv-five": "OpenCV 5 has no HOGDescriptor and no CascadeClassifier",
+    "python-deb": "a deb of a Python package does not reach the image's Python",
     "vram": "the GPU's memory may not do",
     "overlay-unusable": "a file of the site's tables cannot be used",
     "override-unknown": "an override names no code",

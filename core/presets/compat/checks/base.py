@@ -93,7 +93,8 @@ _STANDALONE = "the lock takes a standalone build of it"
 def base_cuda(subject: Subject) -> list[Finding]:
     """The wheels bring their CUDA; the base image's matters for what is compiled and for TensorRT."""
     if not subject.base_cuda:
-        return _not_named(subject.preset.runtime_base_image or subject.preset.base_image)
+        known = subject.resolved is not None and subject.resolved.cuda is not None
+        return [] if known else _not_named(subject.preset.runtime_base_image or subject.preset.base_image)
     return [*_differing(subject), *_larger_than_needed(subject)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from packaging.version import Version
 
 from core.findings import Finding
@@ -65,8 +67,8 @@ def require_cuda(subject: Subject) -> list[Finding]:
     """nvidia/cuda images carry NVIDIA_REQUIRE_CUDA: the container toolkit refuses to start with older drivers."""
     target = subject.target
     image = (subject.preset.runtime_base_image or subject.preset.base_image).lower()
-    asked = cuda_of(image)
-    if "nvidia/cuda:" not in image or target is None or not target.driver or not asked:
+    asked = _required(subject, image)
+    if target is None or not target.driver or not asked:
         return []
     cuda = minor(asked)
     if subject.preset.run.environment.get("NVIDIA_DISABLE_REQUIRE", "").lower() in ("1", "true"):
@@ -83,15 +85,26 @@ def require_cuda(subject: Subject) -> list[Finding]:
     return []
 
 
+def _required(subject: Subject, image: str) -> str:
+    """The CUDA that an image asks the driver for: as the locked image says, else as its name tells; empty for none."""
+    environment = subject.resolved.environment if subject.resolved else None
+    if environment is None:
+        return cuda_of(image)
+    found = re.search(r"cuda>=(\d+\.\d+)", environment.get("NVIDIA_REQUIRE_CUDA", ""))
+    return found[1] if found else ""
+
+
 def _refused(subject: Subject, cuda: str, gpu: Gpu, driver: str, knows: str, source: str) -> Finding:
     row = subject.facts.cuda.get(cuda)
     wanted = f"driver {row.native_driver} or newer" if row else "a newer driver"
-    level = error if gpu.brand and source else warning  # an unknown gate or GPU: nobody can be sure
+    # An unknown gate or GPU, or an image that may have been made from nvidia/cuda: nobody can be sure.
+    image = subject.preset.runtime_base_image or subject.preset.base_image
+    level = error if gpu.brand and source and "nvidia/cuda:" in image.lower() else warning
     return level(
         "require-cuda",
         f"the container will not start: the image asks for cuda>={cuda}, driver {driver} has {knows or 'less'}",
-        f"nvidia/cuda images carry NVIDIA_REQUIRE_CUDA, which lets {gpu.name} ({gpu.brand or 'unknown'} brand)"
-        " pass only with a driver that knows this CUDA",
+        "nvidia/cuda images, and what is made from them, carry NVIDIA_REQUIRE_CUDA, which lets"
+        f" {gpu.name} ({gpu.brand or 'unknown'} brand) pass only with a driver that knows this CUDA",
         f'install {wanted}; or take a base image without it, as "ubuntu:22.04"; or set'
         ' "NVIDIA_DISABLE_REQUIRE": "1" in run.environment',
         "runtime_base_image" if subject.preset.runtime_base_image else "base_image",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from packaging.version import Version
 
 from core.findings import Finding
@@ -88,6 +90,16 @@ def ffmpeg(subject: Subject) -> list[Finding]:
         known = listed(list(subject.facts.ffmpeg))
         return [note("ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {known}", "", where)]
     return [note("ffmpeg-note", f"FFmpeg {version}: {row.note}", "", "", where, row.source)] if row.note else []
+
+
+def python_debs(subject: Subject) -> list[Finding]:
+    """Debs of Python packages are for the distribution's Python; the image's programs have another environment."""
+    debs = [deb for deb in subject.preset.debs if re.match(r"python3-(?!dev|venv|distutils|minimal|full)", deb)]
+    if not debs:
+        return []
+    what = f"{listed(debs, 'and')}: the image's Python does not see what that brings"
+    why = "debs install for the distribution's own Python, the layers into /opt/xaiva"
+    return [warning("python-deb", what, why, "name the package in a layer instead", "debs")]
 
 
 def opencv(subject: Subject) -> list[Finding]:

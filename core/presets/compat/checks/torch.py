@@ -28,6 +28,11 @@ def torch_tag(subject: Subject) -> list[Finding]:
         known = listed([*row.tags, *row.experimental_tags])
         what = f"the wheel tag {tag} is not in the tables"
         return [warning("torch-tag-unknown", what, f"known for torch {row.key}: {known}", _OVERLAY, torch.where)]
+    if not tag and not torch.locked:
+        what = f"which wheel tag {torch.text} comes with is not known"
+        why = "the address of the index that it is bound to does not tell; no GPU and no driver was checked"
+        remedy = "lock the preset, then check it again; or write the tag, as in +cu126"
+        return [warning("torch-tag-unknown", what, why, remedy, torch.where)]
     plain = tag == row.default_tag and not Version(version).local
     if tag in ("", "cpu") or tag in row.tags or plain:
         return []
