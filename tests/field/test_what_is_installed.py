@@ -47,7 +47,9 @@ def preset_of(**fields: Any) -> Preset:
 def locked(*packages: str, complete: bool = True, os_release: str = "ubuntu 22.04") -> Resolved:
     """What a lock holds: `torch==2.8.0`, …, all in the layer speech."""
     pairs = (package.split("==") for package in packages)
-    return Resolved(tuple(LockedPackage(name, version, "speech") for name, version in pairs), os_release, complete=complete)
+    return Resolved(
+        tuple(LockedPackage(name, version, "speech") for name, version in pairs), os_release, complete=complete
+    )
 
 
 def said(
@@ -281,7 +283,7 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "OpenCV compiled and as a wheel": (
         {"layers": ["opencv-python-headless"], "build_options": {"opencv_version": "4.10.0"}},
-        "error",
+        "warning",
         "same-import",
         "build_options.opencv_version",
     ),
@@ -494,6 +496,7 @@ LOCKED: dict[str, tuple[list[str], list[str], str, str, str]] = {
         "torchvision 0.21.0",
     ),
     "TensorRT": (["ours"], ["tensorrt-cu12-libs==10.9.0.34"], "error", "tensorrt-gpu", "lock: layer speech"),
+    "CUDA for Python": (["ours"], ["cuda-bindings==13.0.1"], "warning", "cuda-gpu", "cuda-bindings 13.0.1"),
     "JAX's plugin": (["jax[cuda13]"], ["jax-cuda13-plugin==0.8.0"], "error", "package-gpu", "jax-cuda13-plugin 0.8.0"),
     "two ONNX Runtimes": (
         ["onnxruntime-gpu", "faster-whisper"],
@@ -511,7 +514,7 @@ LOCKED: dict[str, tuple[list[str], list[str], str, str, str]] = {
 def test_after_a_lock_what_was_resolved_counts(
     layers: list[str], packages: list[str], level: str, code: str, words: str
 ) -> None:
-    resolved = locked(*packages, complete=level == "error")
+    resolved = locked(*packages, complete=code != "version-unlocked")
     found = [finding for finding in said({"layers": layers}, resolved=resolved) if finding.code == code]
     assert [finding.level.value for finding in found] == [level]
     assert any(words in f"{one.where} {one.what} {one.why}" for one in found)

@@ -17,7 +17,7 @@ from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish,
 from core.presets.compat.machine import TargetMachine
 from core.presets.compat.rows import FamilyRow, SystemRow, TorchRow, WheelTagRow
 from core.presets.compat.service_layer import engine_choices
-from core.presets.compat.wheels import torch_tag, torch_versions, torch_wishes
+from core.presets.compat.wheels import FIELD, torch_tag, torch_versions, torch_wishes
 from core.presets.model import Preset
 
 
@@ -43,7 +43,7 @@ class Subject:
 
     def constraints(self, name: str) -> list[Wish]:
         """Every requirement and pin of a package, without what a field stands for."""
-        return [wish for wish in self.wishes if wish.name == canonicalize_name(name) and "." not in wish.where]
+        return [wish for wish in self.wishes if wish.name == canonicalize_name(name) and wish.where != FIELD]
 
     def wish(self, *names: str) -> Wish | None:
         """The first requirement of one of these packages (not the pins)."""
@@ -160,7 +160,7 @@ class Subject:
 
 # `nvidia-cuda-runtime-cu12 12.8.90` has CUDA's own version; `nvidia-cublas-cu12` and the like tell its major one.
 _CUDA_VERSIONED = re.compile(
-    r"(nvidia-cuda-(runtime|nvrtc|cupti|nvcc|cccl)|nvidia-nvjitlink|nvidia-nvtx)(-cu\d+)?|cuda-toolkit"
+    r"(nvidia-cuda-(runtime|nvrtc|cupti|nvcc|cccl)|nvidia-nvjitlink|nvidia-nvtx)(-cu\d+)?|cuda-(toolkit|python|bindings)"
 )
 _CUDA_NAMED = re.compile(r"nvidia-.*-cu(\d\d)|tensorrt-cu(\d\d)(?:-.*)?")
 _CUDA_DEB = re.compile(r"(?:cuda|libcu|libnv|libnpp)[a-z-]*-(\d\d)-(\d+)(?:=.*)?$")

@@ -19,18 +19,22 @@ def same_import(subject: Subject) -> list[Finding]:
     for row in subject.facts.same_import.values():
         packages = [package for name in row.packages if (package := subject.package(name)) and package.where != PINS]
         names = [f"{package.text} ({package.where})" for package in packages]
-        brought = _brought(subject, row, {package.name for package in packages})
-        if row.key == "cv2" and subject.preset.build_options.opencv_version:
-            names.append(f"OpenCV {subject.preset.build_options.opencv_version} (build_options.opencv_version)")
-        if len([*names, *brought]) < 2:
+        others = [*_compiled(subject, row), *_brought(subject, row, {package.name for package in packages})]
+        if not names or len(names) + len(others) < 2:
             continue
         one_release = row.alike and len({package.version or package.name for package in packages}) == 1
-        level = warning if len(names) < 2 or (one_release and len(names) == len(packages)) else error
-        what = f"{listed([*names, *brought], 'and')} install the same `{row.key}`"
+        level = warning if len(names) == 1 or one_release else error
+        what = f"{listed([*names, *others], 'and')} install the same `{row.key}`"
         why = "they overwrite each other's files: which one answers, and whether it imports, depends on their order"
         remedy = "keep one of them; where a dependency brings the other, give the two a preset each"
-        found.append(level("same-import", what, why, remedy, packages[0].where if packages else "", row.source))
+        found.append(level("same-import", what, why, remedy, packages[0].where, row.source))
     return found
+
+
+def _compiled(subject: Subject, row: SameImportRow) -> list[str]:
+    """What the builder stage puts over a package of the row."""
+    version = subject.preset.build_options.opencv_version
+    return [f"OpenCV {version} (build_options.opencv_version)"] if row.key == "cv2" and version else []
 
 
 def _brought(subject: Subject, row: SameImportRow, named: set[str]) -> list[str]:

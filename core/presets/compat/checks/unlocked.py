@@ -20,9 +20,7 @@ def unlocked(subject: Subject) -> list[Finding]:
         rows = _rows(subject, package)
         if package.version or not rows or _one_answer(package, rows):
             continue
-        why = (
-            f"it was judged as {rows[0][0]}, the newest that the tables know" if rows else "the tables know none of it"
-        )
+        why = f"it was judged as {rows[0][0]}, the newest that the tables know"
         found.append(_not_known(subject, f"{package.text}: which release comes is not known", why, package.where))
     return [*found, *_brought(subject), *_not_locked(subject)]
 
@@ -58,13 +56,12 @@ def _brought(subject: Subject) -> list[Finding]:
     """Packages that others are known to bring."""
     found = []
     for name in _COME_WITH_OTHERS:
-        there = subject.package(name)
         bringers = [
             package
             for package in subject.packages.values()
             if package.where != PINS and name in getattr(subject.facts.brings.get(package.name), "brings", ())
         ]
-        if not bringers or there or (subject.resolved and subject.resolved.complete):
+        if not bringers or subject.package(name) or (subject.resolved and subject.resolved.complete):
             continue
         what = f"{name} comes with {bringers[0].text}: which release is not known"
         why = "its CUDA, its Python and its GPUs were not checked"
