@@ -111,7 +111,14 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "version-unlocked",
         "torch comes with ultralytics",
     ),
-    "torch with torchvision": ({"layers": ["torchvision==0.23.0"]}, "warning", "version-unlocked", "comes with"),
+    "torch with torchvision": ({"layers": ["torchvision==0.23.0"]}, "error", "gpu-architecture", "torch 2.8.0, which"),
+    "torch with torchaudio, by tag": (
+        {"layers": ["torch", "torchaudio==2.7.1+cu128"]},
+        "error",
+        "gpu-architecture",
+        "torch 2.7.1+cu128, which",
+    ),
+    "torch with any torchvision": ({"layers": ["torchvision"]}, "warning", "version-unlocked", "comes with"),
     "another torchvision": (
         {"layers": ["torch==2.7.1", "torchvision==0.21.0"]},
         "error",

@@ -17,7 +17,7 @@ from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish,
 from core.presets.compat.machine import TargetMachine
 from core.presets.compat.rows import FamilyRow, SystemRow, TorchRow, WheelTagRow
 from core.presets.compat.service_layer import engine_choices
-from core.presets.compat.wheels import FIELD, torch_tag, torch_versions, torch_wishes
+from core.presets.compat.wheels import FIELD, torch_tag, torch_versions, torch_wishes, with_torch_of_companions
 from core.presets.model import Preset
 
 
@@ -35,7 +35,8 @@ class Subject:
     def packages(self) -> Mapping[str, Package]:
         """The packages of the image by their names."""
         brings = {name: row.brings for name, row in self.facts.brings.items()}
-        return installed(self.wishes, self.resolved, brings)
+        packages = installed(self.wishes, self.resolved, brings)
+        return packages if self.resolved else with_torch_of_companions(packages, self.facts)
 
     def package(self, *names: str) -> Package | None:
         """The first of these packages that the image will hold."""

@@ -38,7 +38,7 @@ def tensorrt_requirement(preset: Preset, facts: Facts, layers: Layers = ()) -> s
 
 def wheel_cuda(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
     """The CUDA version inside the PyTorch wheels of the field or of `layers`, `12.6`; empty for none or an unknown."""
-    packages = installed(torch_wishes(preset, facts, layers), None, {})
+    packages = with_torch_of_companions(installed(torch_wishes(preset, facts, layers), None, {}), facts)
     versions = torch_versions(packages.get("torch"), preset, facts)
     row = facts.wheel_tags.get(torch_tag(versions[0], preset, facts)) if versions else None
     return row.cuda if row else ""
@@ -49,6 +49,25 @@ def torch_wishes(preset: Preset, facts: Facts, layers: Layers) -> tuple[Wish, ..
     fields = parse_wishes([("pytorch", pytorch_requirements(preset, facts))], [], preset.python_version)
     named = tuple(Wish(wish.requirement, FIELD) for wish in fields)
     return (*named, *parse_wishes(layers, preset.pins, preset.python_version))
+
+
+def with_torch_of_companions(packages: dict[str, Package], facts: Facts) -> dict[str, Package]:
+    """The packages with the torch that a torchvision or torchaudio of one version brings, where none is named."""
+    torch = packages.get("torch")
+    if torch is not None and (torch.version or torch.address):
+        return packages
+    for name in ("torchvision", "torchaudio"):
+        companion = packages.get(name)
+        if companion is None or not companion.version:
+            continue
+        version = Version(companion.version)
+        pairs = (pair for row in facts.torch.values() for pair in row.versions)
+        fitting = [pair.torch for pair in pairs if getattr(pair, name) == version.public]
+        if len(fitting) == 1 and (torch is None or torch.allows(fitting[0])):
+            exact = f"{fitting[0]}+{version.local}" if version.local else fitting[0]
+            found = Package("torch", exact, companion.where, f"torch {exact}, which {companion.text} needs")
+            return {**packages, "torch": found}
+    return packages
 
 
 def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[str]:
