@@ -404,6 +404,7 @@ WELL: dict[str, tuple[dict[str, Any], str, str]] = {
     "torchvision with a tag": ({"layers": ["torch==2.7.1+cu126", "torchvision==0.22.1+cu126"]}, PASCAL, "torch-pair"),
     "numpy held": ({"layers": ["torch==2.2.2"], "pins": ["numpy<2"]}, PASCAL, "numpy-one"),
     "numpy held by the package": ({"layers": ["pandas==2.1.4", "numba==0.59.1"]}, PASCAL, "numpy-one"),
+    "numpy held by another package": ({"layers": ["torch==2.2.2", "scipy==1.12.0"]}, PASCAL, "numpy-one"),
     "newer OpenCV": ({"layers": ["opencv-python>=4.9,<5", "numpy>=2"]}, PASCAL, "numpy-one"),
     "TensorFlow with its CUDA": (
         {"layers": ["tensorflow[and-cuda]==2.15.1"]},

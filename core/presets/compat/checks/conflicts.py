@@ -55,16 +55,15 @@ def numpy_one(subject: Subject) -> list[Finding]:
     numpy = subject.package("numpy")
     if numpy is not None and not _may_be_two(numpy):
         return []
-    found = []
-    for row in subject.facts.numpy.values():
-        package = subject.package(row.package)
-        if package is None or package.where == PINS or not _only_in(package, row):
-            continue
-        known = numpy is not None and (bool(numpy.version) or not numpy.specifier.contains("1.26.4"))
-        if row.capped and not known:
-            continue  # the resolver keeps NumPy 1 by itself
-        found.append(_built_for_one(package, numpy, known, row))
-    return found
+    known = numpy is not None and (bool(numpy.version) or not numpy.specifier.contains("1.26.4"))
+    built = [
+        (package, row)
+        for row in subject.facts.numpy.values()
+        if (package := subject.package(row.package)) and package.where != PINS and _only_in(package, row)
+    ]
+    if not known and any(row.capped for _, row in built):
+        return []  # one of them makes the resolver keep NumPy 1
+    return [_built_for_one(package, numpy, known, row) for package, row in built]
 
 
 def _may_be_two(numpy: Package) -> bool:
