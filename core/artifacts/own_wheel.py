@@ -26,12 +26,8 @@ else:
 DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
 TOP = "core"
-ROOMS = (
-    "content",
-    "inference",
-    "redaction",
-    "telemetry",
-)  # what an image runs, and what it stands on; the console's rooms stay outside
+# What an image runs, and what it stands on; the console's rooms stay outside
+ROOMS = ("content", "inference", "redaction", "telemetry")
 SUFFIXES = (".py", ".json")
 WEIGHTS = "weights"  # folders of models: the files with their notices and licences
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day

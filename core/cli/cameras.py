@@ -65,7 +65,7 @@ def add(session: Session, /, identifier: str, source: str, as_json: bool, **give
 
 @camera_command.command("edit")
 @click.argument("identifier", metavar="ID")
-@click.option("--source", help="Another address; the login is kept where it is the same one.")
+@click.option("--source", help="Another address; *** in it keeps what is hidden, for the same host.")
 @camera_options
 @json_option
 @click.pass_obj

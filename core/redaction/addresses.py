@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -18,12 +18,13 @@ _KNOWN_SCHEMES = re.compile(
 _LOCAL = re.compile(r"file|unix|npipe|sqlite(?:\+\w+)?", re.I)  # a path of this machine
 _USER_ALONE = frozenset(("ssh", "sftp"))  # keys, not passwords: the user's name is part of the address
 _TOKEN_HOSTS = re.compile(  # their paths are nothing but a token, or a topic that serves as one
-    r"(?:^|\.)(?:ntfy\.sh|slack\.com|discord(?:app)?\.com|telegram\.org|office(?:365)?\.com|googleapis\.com|zapier\.com"
-    r"|ifttt\.com|pushover\.net|pipedream\.net|webhook\.site|opsgenie\.com|pagerduty\.com|twilio\.com)(?::\d+)?$",
+    r"(?:^|\.)(?:ntfy\.sh|slack\.com|discord(?:app)?\.com|telegram\.org|office(?:365)?\.com"
+    r"|chat\.googleapis\.com|zapier\.com|ifttt\.com|pushover\.net|pipedream\.net|webhook\.site|opsgenie\.com|pagerduty\.com|twilio\.com)(?::\d+)?$",
     re.I,
 )
 _PORTS = {"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
 _URL = re.compile(r"^\s*([a-z][a-z0-9+.-]*):\\?/\\?/(.*)$", re.I | re.S)
+_AFTER_HOST = re.compile(r"[/?#]")
 _HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\s:@%\[\]\\*,]*)(?::\d{0,5})?", re.I)
 _CERTAIN_HOST = re.compile(  # nobody's user name or token: an @ after it belongs to the path
     r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\]|localhost)(?::\d+)?|[\w-]+(?:\.[\w-]+)+", re.I
@@ -43,8 +44,7 @@ _BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|
 _PLACEHOLDER = re.compile(r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}", re.I)
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(NamedTuple):
     """An address in its parts; `path` begins with its slash, `query` and `fragment` are without their marks."""
 
     scheme: str
@@ -56,6 +56,7 @@ class _Parts:
 
     @property
     def text(self) -> str:
+        """The address as it is written."""
         login = "" if self.login is None else f"{self.login}@"
         query = "" if self.query is None else f"?{self.query}"
         fragment = "" if self.fragment is None else f"#{self.fragment}"
@@ -79,7 +80,7 @@ def address(url: str) -> str:
     path = parts.path if parts.path in ("", "/") else _shown_path(parts.path, parts.host)
     query = None if parts.query is None else _shown_query(parts.query)
     fragment = HIDDEN if parts.fragment else parts.fragment
-    return replace(parts, login=login, path=path, query=query, fragment=fragment).text
+    return parts._replace(login=login, path=path, query=query, fragment=fragment).text
 
 
 def host_of(url: str) -> str:
@@ -113,8 +114,7 @@ def restored(sent: str, kept: str) -> str | None:
     new, old = _split(sent), _split(kept)
     if new is None or old is None or _place(new) != _place(old):
         return None
-    filled = replace(
-        new,
+    filled = new._replace(
         login=_restored_login(new.login, old.login),
         path=_restored_path(new.path, old.path, old.host),
         query=_restored_query(new.query, old.query),
@@ -141,7 +141,7 @@ def _split(url: str) -> _Parts | None:
 
 
 def _end_of_host(rest: str, begin: int) -> int:
-    match = re.compile(r"[/?#]").search(rest, begin)
+    match = _AFTER_HOST.search(rest, begin)
     return match.start() if match else len(rest)
 
 
