@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from textual.widgets import Input
 
+from core.cli.app import run
 from core.containers.settings import read
 from core.errors import InputError
 from core.inference.database.cameras import CameraStore
@@ -22,9 +24,13 @@ from core.inference.schemas import CameraRequest, RuleRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
 from core.redaction import address, restored
+from core.site import ServiceSettings as ServiceAddress
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.containers.conftest import preset
+from tests.tui.support import shows, until
+from tui.app import XaivaApp
+from tui.screens.camera_form import CameraForm
 
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 KEPT = "rtsp://admin:p%40ss@127.0.0.1:9/user=a_password=b_channel=1_stream=0.sdp?k=v&channel=1"
@@ -123,6 +129,36 @@ def test_a_camera_sent_back_as_it_is_shown_is_not_changed(service: Running, came
     assert service.service.cameras.get("gate").request == camera
 
 
+async def test_the_form_of_the_console_keeps_the_login(service: Running, camera: CameraRequest, site: Site) -> None:
+    at = site.settings.model_copy(update={"service": ServiceAddress(url=service.url)})
+    app = XaivaApp(Site(site.root, at, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN}))
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("6")
+        await shows(pilot, "gate")
+        for source, expected in ((SHOWN, KEPT), ("rtsp://***@127.0.0.1:9/new", "rtsp://admin:p%40ss@127.0.0.1:9/new")):
+            await pilot.press("e")
+            await until(pilot, lambda: isinstance(app.screen, CameraForm) and isinstance(app.focused, Input))
+            assert app.screen.query_one("#source", Input).value == SHOWN
+            app.screen.query_one("#source", Input).value = source
+            await pilot.press("enter")
+            await until(pilot, lambda: len(app.screen_stack) == 1)
+            assert service.service.cameras.get("gate").request.source == expected
+
+
+def test_the_command_line_keeps_the_login(
+    service: Running, camera: CameraRequest, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site.root / "site.toml").write_text(f'[service]\nurl = "{service.url}"\n')
+    (site.root / ".env").write_text(f"XAIVA_SERVICE_TOKEN={TOKEN}\n")
+    edit = ["--site", str(site.root), "camera", "edit", "gate"]
+    assert run([*edit, "--name", "The gate"]) == 0
+    assert service.service.cameras.get("gate").request.source == KEPT
+    assert run([*edit, "--source", "rtsp://***@127.0.0.1:9/new"]) == 0
+    assert service.service.cameras.get("gate").request.source == "rtsp://admin:p%40ss@127.0.0.1:9/new"
+    assert run([*edit, "--source", "rtsp://***@127.0.0.2/new"]) == 2
+    assert "Camera gate: source: it holds ***" in capsys.readouterr().err
+
+
 # -- at the start ------------------------------------------------------------------------------------------------------
 
 
@@ -162,9 +198,9 @@ def test_a_variable_that_holds_a_placeholder_is_refused(variable: str, value: st
 @pytest.mark.parametrize("value", ["***", "<hidden>", "redis://***@10.0.0.8/0", "postgresql://x:%2A%2A%2A@10.0.0.5/x"])
 def test_a_launch_gives_no_placeholder_to_a_container(site: Site, value: str) -> None:
     (site.root / "site.env").write_text(f"ACME={value}\n")
-    for run in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
+    for given in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
         with pytest.raises(InputError, match="variable ACME: it holds"):
-            read(site, "plain", preset(**run), dev=False)
+            read(site, "plain", preset(**given), dev=False)
     assert read(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"] == "*** 5"
 
 
