@@ -41,7 +41,11 @@ _CHUNK = re.compile(
 )
 _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
 _BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|pwd|token|key|api_?key|secret)", re.I)
-_PLACEHOLDER = re.compile(r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}", re.I)
+_PLACEHOLDER = re.compile(
+    r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}|(?:%E2%80%A2){3,}|…|%E2%80%A6"
+    r"|(?<=//)\*+(?=[:@])|(?<=:)\*+(?=@)",
+    re.I,
+)
 
 
 class _Parts(NamedTuple):

@@ -31,6 +31,11 @@ _HEADER = re.compile(
 )
 _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+)([^\s\"'-][^\s\"']*)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
+_TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA\w{16}"
+    r"|AIza[\w-]{35}|pypi-[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
+)
 _LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]+)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
 _SIGN = re.compile(r"^(?:[…$<{(*\[]|(?:null|none|true|false)\b)", re.I)  # how a value begins that only stands for one
 
@@ -51,7 +56,7 @@ def text(value: str, also: re.Pattern[str] | None = None) -> str:
         value = _HEADER.sub(rf"\1\2{HIDDEN}", value)
     if "-" in value:
         value = _OPTION.sub(_optional, value)
-    return _BEARER.sub(rf"\1 {HIDDEN}", value)
+    return _BEARER.sub(rf"\1 {HIDDEN}", _TOKEN.sub(HIDDEN, value))
 
 
 def _in_text(found: str) -> str:

@@ -116,6 +116,9 @@ def test_a_harmless_name_hides_nothing(name: str) -> None:
         ("Europe/Berlin in hall on 12 /srv/models 1 gate.example.org", None),
         ("sh -c 'serve --api-key abc --port 1'", "sh -c 'serve --api-key *** --port 1'"),
         ("curl -H 'X-Api-Key: abc' http://h/x", "curl -H 'X-Api-Key: ***' http://h/x"),
+        ("NOTE ghp_0123456789abcdefghij0123456789", "NOTE ***"),
+        ("a eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJl b", "a *** b"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----", "***"),
         ("redis://:abc@h:6379/0", "redis://***@h:6379/0"),
     ],
 )
