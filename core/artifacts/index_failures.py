@@ -57,9 +57,10 @@ def refused(status: int, words: str, token_variable: str | None) -> IndexFailure
     """The failure of an index that answers with an error."""
     if status in (401, 403):
         login = f"check {token_variable} in .env: the token may be old, or may not read this index"
-        return IndexFailure(
-            f"it answers {words}", login if token_variable else "it wants a login: name its token as token_variable"
-        )
+        login = login if token_variable else "it wants a login: name its token as token_variable"
+        if status == 403:
+            login += "; some servers answer so for what they do not have: then bind with packages what this one has"
+        return IndexFailure(f"it answers {words}", login)
     if status == 407:
         return IndexFailure(f"it answers {words}", "check the login of the proxy in http_proxy and https_proxy")
     if status in (404, 410):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
+import json
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
 
 import urllib3
+from packaging.requirements import Requirement
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
 from core.artifacts.index_failures import IndexFailure, not_an_index, refused
 from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
@@ -16,7 +21,7 @@ from core.artifacts.network import Network
 from core.artifacts.uv_output import Wheel
 from core.presets.model import Index
 
-_MOST = 256 << 10  # bytes of a page: the first links of a long list say as much as all
+_MOST = 4 << 20  # bytes of a page: the first links of a longer list say as much as all
 _THREADS = 8
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _FILE = re.compile(r"\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg|exe)$")
@@ -41,6 +46,19 @@ class Page:
     def links(self) -> list[str]:
         """The addresses it links to."""
         return _LINK.findall(self.text)
+
+    def files(self) -> list[tuple[str, str]]:
+        """Name and SHA-256 of its files; the latter empty where it does not tell."""
+        if "json" in self.kind:
+            try:
+                listed = json.loads(self.text)["files"]
+                return [(one["filename"], one.get("hashes", {}).get("sha256", "")) for one in listed]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                return []
+        links = [urlsplit(html.unescape(link)) for link in self.links()]
+        return [
+            (unquote(link.path.rpartition("/")[2]), dict(parse_qsl(link.fragment)).get("sha256", "")) for link in links
+        ]
 
     def is_index(self, what: re.Pattern[str]) -> bool:
         """Whether an index made it: it links to `what`, or is empty as an index is that holds nothing."""
@@ -76,6 +94,17 @@ class IndexPages:
         """The failure of an index whose page of a package lists no release: the page may be no index's at all."""
         page = self._read(f"{index.url.rstrip('/')}/{package}/")
         return not_an_index() if page is not None and page.status == 200 and not page.is_index(_FILE) else None
+
+    def source_archive(self, index: Index, requirement: Requirement) -> tuple[str, str]:
+        """Version and SHA-256 of the newest source archive of a package that an index lists; empty when of none."""
+        page = self._read(f"{index.url.rstrip('/')}/{canonicalize_name(requirement.name)}/")
+        found = []
+        for filename, sha256 in page.files() if page is not None and page.status == 200 else ():
+            with contextlib.suppress(InvalidSdistFilename):
+                found.append((parse_sdist_filename(filename)[1], sha256))
+        right = [(version, sha256) for version, sha256 in found if sha256 and requirement.specifier.contains(version)]
+        version, sha256 = max(right, default=("", ""))
+        return str(version), sha256
 
     def holders(self, packages: Iterable[str], urls: Iterable[str]) -> dict[str, list[str]]:
         """Package → those of the indexes at `urls` that list releases of it; packages of none are left out."""

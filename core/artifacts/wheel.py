@@ -12,8 +12,10 @@ from pydantic import JsonValue
 
 from core.artifacts.helper_container import HelperContainer
 from core.artifacts.index_failures import missing_login
+from core.artifacts.index_pages import IndexPages
 from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
+from core.artifacts.network import Network
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, folder
 from core.engine import connect_patiently
@@ -43,7 +45,8 @@ fi
 mkdir /tmp/wheels
 if [ -s /tmp/authorities.pem ]; then export PIP_CERT=/tmp/authorities.pem SSL_CERT_FILE=/tmp/authorities.pem; fi
 /tmp/build/bin/pip install --quiet --upgrade pip setuptools wheel
-/tmp/build/bin/pip wheel --no-deps --wheel-dir /tmp/wheels -- "$REQUIREMENT"
+printf '%s\n' "$REQUIREMENT" > /tmp/requirement.txt
+/tmp/build/bin/pip wheel --no-deps --wheel-dir /tmp/wheels -r /tmp/requirement.txt
 """
 
 
@@ -85,14 +88,14 @@ def _requirement(site: Site, preset: Preset, text: str) -> str:
 
 
 def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> dict[str, bytes]:
+    indexes = expanded_layers(site, preset).indexes
+    _check_logins(site, indexes, requirement)
     env = {
         "PYTHON": preset.python_version,
         "DEBS": " ".join([*preset.debs, *preset.build_debs]),
-        "REQUIREMENT": requirement,
+        "REQUIREMENT": _exact(site, indexes, requirement),
         "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
     }
-    indexes = expanded_layers(site, preset).indexes
-    _check_logins(site, indexes, requirement)
     with HelperContainer(connect_patiently(site), preset.base_image, SCRIPT, env, site.env) as container:
         container.put("/tmp", "authorities.pem", _authorities(ca_file(site.env)))
         container.put("/tmp", _PIP_CONFIG, pip_config(site.env, indexes).encode(), 0o600)
@@ -106,6 +109,24 @@ def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> Non
     for index in [home] if home else [index for index in indexes if not index.packages]:
         if failure := missing_login(index, site.env):
             raise XaivaError(f"index {index.name} ({index.url}) cannot be used", failure.why, failure.remedy)
+
+
+def _exact(site: Site, indexes: Sequence[Index], requirement: str) -> str:
+    """What pip is to build. pip asks all indexes, for what a build needs; so a bound package is named with the SHA-256
+    that its own index gives. Raises XaivaError when that gives none."""
+    wanted = Requirement(requirement)
+    index = index_for(wanted.name, indexes)
+    if index is None or wanted.url:
+        return requirement
+    network = Network(site)
+    try:
+        version, sha256 = IndexPages(network, indexes).source_archive(index, wanted)
+    finally:
+        network.close()
+    if not sha256:
+        why = "the page of the index lists no source archive of it with a SHA-256"
+        raise XaivaError(f"{requirement} from index {index.name} ({index.url})", why, "look at that page in a browser")
+    return f"{wanted.name}=={version} --hash=sha256:{sha256}"
 
 
 def _authorities(path: str) -> bytes:

@@ -256,7 +256,9 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         index.login = f"reader:{token}"
         named = {"url": f"{index.url}/simple", "token_variable": "DEMO_KEY", "username_variable": "DEMO_USER"}
         layers = [{"name": "common", "requirements": ["privatedemo==1.0"]}]
-        write_preset(engine_site, layers=layers, pins=[], indexes=[{"name": "private", **named}])
+        write_preset(
+            engine_site, layers=layers, pins=[], indexes=[{"name": "private", **named, "packages": ["privatedemo"]}]
+        )
         env = {**engine_site.env, "DEMO_KEY": token, "DEMO_USER": "reader"}
         site = Site(engine_site.root, engine_site.settings, env)
         assert run_lock(site)["state"] == "partial"

@@ -7,6 +7,7 @@ from elsewhere. Real uv asks real indexes on the loopback.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from core.artifacts.lockfile import Kind, Lock
 from core.errors import XaivaError
 from core.presets import store as store_of_presets
 from core.presets.compat.facts import load_facts
+from core.presets.model import Index as PresetIndex
 from core.site import Site
 from tests.support.artifacts import Recorder, wheel_file
 from tests.support.index import Index, serve
@@ -430,6 +432,18 @@ def test_uv_that_cannot_say_which_pythons_there_are(world: World) -> None:
     assert sources._python_source(desk, "3.11", provided) is None
     (missing,) = provided.unlocked
     assert "nowhere.json" in missing.why
+
+
+def test_a_bound_package_is_built_from_the_archive_of_its_own_index(world: World) -> None:
+    for folder, version in ((world.public.folder, "9.0"), (world.private.folder, "1.0"), (world.private.folder, "2.0")):
+        (folder / f"ours_source-{version}.tar.gz").write_bytes(folder.name.encode())
+    index = PresetIndex(name="ours", url=f"{world.private.url}/simple", token_variable="OUR_TOKEN", packages=["ours-*"])
+    site = world.with_env(OUR_TOKEN="s3cret")
+    own = hashlib.sha256(b"private").hexdigest()
+    assert wheel._exact(site, [index], "ours-source<2") == f"ours-source==1.0 --hash=sha256:{own}"
+    assert wheel._exact(site, [index], "idna") == "idna"
+    with pytest.raises(XaivaError, match="lists no source archive"):
+        wheel._exact(site, [index], "ours-source>2")
 
 
 def test_no_wheel_is_built_while_the_index_that_may_have_it_has_no_token(world: World) -> None:
