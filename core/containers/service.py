@@ -40,31 +40,38 @@ class SeveralServices(InputError):
         )
 
 
-def find_service(site: Site, *, preset: str = "", before: str = "") -> ServiceAddress:
+def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None = None) -> ServiceAddress:
     """The address of the site's service.
 
     First that is set wins: `--service`, XAIVA_SERVICE, `site.toml`; each is an address, or the name of a container or
-    preset. Else it is the running container that was launched from this site; of several the one of the preset at hand,
-    or `before`, which was used so far. Else the usual address.
+    preset. Else it is the running container that was launched from this site; of several the one used `before`,
+    or that of the preset at hand. Else the usual address. While the engine does not answer it is where it was before.
 
     Raises InputError for a name that no running container has, SeveralServices (its `names` are offered), EngineError
     when a container was named and the engine does not answer.
     """
+    try:
+        return _find(site, preset, before.container if before else "")
+    except EngineError as error:
+        if before is not None:
+            return before
+        if named(site)[0]:
+            raise
+        return assumed(site, f"; {error.summary}")
+
+
+def _find(site: Site, preset: str, before: str) -> ServiceAddress:
+    """As `find_service`. Raises EngineError also when no container was named."""
     text, named_by = named(site)
     if is_url(text):
         return assumed(site)
-    try:
-        with closing(connect(site, ENGINE_SECONDS)) as client:
-            containers = list_containers(client)
-            if text:
-                return _address(site, client, _named(containers, text, named_by), named_by)
-            mine = [one for one in containers if _is_of(site, one)]
-            if chosen := _choose([one for one in mine if _service_port(one)], preset, before):
-                return _address(site, client, chosen, "")
-    except EngineError as error:
+    with closing(connect(site, ENGINE_SECONDS)) as client:
+        containers = list_containers(client)
         if text:
-            raise
-        return assumed(site, f"; {error.summary}")
+            return _address(site, client, _named(containers, text, named_by), named_by)
+        mine = [one for one in containers if _is_of(site, one)]
+        if chosen := _choose([one for one in mine if _service_port(one)], preset, before):
+            return _address(site, client, chosen, "")
     stopped = ", ".join(f"{one.name} is {one.state.word}" for one in mine if not one.running)
     return assumed(site, f"; {stopped or 'no container that was launched from this site runs'}")
 
@@ -124,11 +131,10 @@ class Services:
     def _look(self) -> None:
         self._generation, self._error, self._lost = self._site.generation, None, False
         try:
-            found = find_service(self._site, preset=self.preset, before=self.address.container if self.address else "")
+            self.address = find_service(self._site, preset=self.preset, before=self.address)
         except XaivaError as error:
             self._error, self._lost = error, True
-        else:
-            self._clients, self.address = {}, found
+        self._clients = {}
         self._looked_at = time.monotonic()
 
 

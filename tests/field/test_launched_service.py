@@ -322,6 +322,13 @@ async def test_a_running_console_goes_to_the_address_that_was_written_meanwhile(
             await shows(pilot, "the service has no camera")
 
 
+def test_while_the_engine_does_not_answer_it_is_where_it_was(site: Site) -> None:
+    with fake_engine(site.root, [DUBBING]) as engine:
+        opened = with_engine(site.root, engine)
+        before = find_service(opened)
+    assert find_service(opened, before=before) == before
+
+
 @pytest.mark.engine
 def test_a_real_engine_tells_the_published_port(engine: TestEngine, site: Site) -> None:
     name = "xaiva-published"

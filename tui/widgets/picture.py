@@ -22,6 +22,7 @@ from tui.picture import blocks, kitty, sixel
 from tui.picture.pace import Pace
 from tui.picture.raster import CELL, Raster, fit, read_ppm, refined, resized
 from tui.present.cells import Line, Span, wrap
+from tui.present.figures import coarse
 from tui.terminal.surface import Graphics, Surface, surface_of
 from tui.widgets.lines import ROLE_CLASSES, Brush
 
@@ -289,9 +290,9 @@ class PictureView(Widget):
         """A live picture that stands still says so."""
         age = int(now - self._arrived) if self._arrived and self._live else 0
         thin = console_of(self).low_bandwidth
-        state = f"of {age} s ago" if age >= STALE and not (thin and age > 60) else ""
-        if thin and self._fetch is not None and not state:
-            state = "v: another" if self._arrived else ""
+        state = f"of {coarse(age)} ago" if age >= STALE else ""
+        if thin and self._arrived and self._fetch is not None:
+            state = " · ".join(word for word in (state, "v: another") if word)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
         self.set_class(bool(state) and not thin, "-stale")
