@@ -442,6 +442,18 @@ MACHINES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "driver too old for JAX": ({"layers": ["jax-cuda12-plugin==0.4.30"]}, "T4", "470.57.02", "driver-floor"),
     "driver too old for CuPy": ({"layers": ["cupy-cuda13x==13.6.0"]}, "T4", "535.183.01", "driver-floor"),
     "driver too old for CUDA wheels": ({"layers": ["nvidia-cublas-cu12==12.8.4.1"]}, "T4", "470.57.02", "driver-floor"),
+    "driver too old for a CUDA after the tables": (
+        {"layers": ["nvidia-cuda-runtime==13.99.1"]},
+        "T4",
+        "535.183.01",
+        "driver-floor",
+    ),
+    "driver too old for CUDA wheels of 13": (
+        {"layers": ["nvidia-cublas==13.1.0.3"]},
+        "T4",
+        "535.183.01",
+        "driver-floor",
+    ),
     "driver too old for CUDA debs": ({"debs": ["cuda-cudart-13-0"]}, "T4", "535.183.01", "driver-floor"),
     "driver too old for TensorFlow": (
         {"layers": ["tensorflow[and-cuda]==2.20.0"]},

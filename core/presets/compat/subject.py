@@ -115,10 +115,14 @@ class Subject:
 
     def _cuda_of(self, package: Package) -> str:
         """The CUDA version that a package brings or was built with, as its name, its version or the tables tell."""
-        if _CUDA_VERSIONED.fullmatch(package.name) and package.version:
-            return ".".join(str(part) for part in (*Version(package.version).release, 0)[:2])
-        if found := _CUDA_NAMED.fullmatch(package.name):
-            major = found[1] or found[2]
+        release = Version(package.version).release if package.version else ()
+        if _CUDA_VERSIONED.fullmatch(package.name) and release:
+            return ".".join(str(part) for part in (*release, 0)[:2])
+        named = _CUDA_NAMED.fullmatch(package.name)
+        major = (named[1] or named[2]) if named else ""
+        if _CUDA_BY_MAJOR.fullmatch(package.name) and release and release[0] >= _UNNAMED_SINCE:
+            major = str(release[0])
+        if major:
             return next((row.key for row in self.facts.cuda.values() if row.key.startswith(f"{major}.")), f"{major}.0")
         rows = [row for row in self.facts.releases.values() if row.package == package.name and row.cuda]
         return rows[-1].cuda if rows else ""
@@ -159,11 +163,12 @@ class Subject:
         return next((row for row in self.facts.families.values() if repository in row.images), None)
 
 
-# `nvidia-cuda-runtime-cu12 12.8.90` has CUDA's own version; `nvidia-cublas-cu12` and the like tell its major one.
-_CUDA_VERSIONED = re.compile(
-    r"(nvidia-cuda-(runtime|nvrtc|cupti|nvcc|cccl)|nvidia-nvjitlink|nvidia-nvtx)(-cu\d+)?|cuda-(toolkit|python|bindings)"
-)
+# The runtime and the toolkit have CUDA's own version. Others may be newer and tell its major version: by their name, or
+# by their version if that is not one of their own, as cuFFT's is.
+_CUDA_VERSIONED = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
 _CUDA_NAMED = re.compile(r"nvidia-.*-cu(\d\d)|tensorrt-cu(\d\d)(?:-.*)?")
+_CUDA_BY_MAJOR = re.compile(r"cuda-(python|bindings)|nvidia-(cuda-(nvrtc|cupti|nvcc|cccl)|nvjitlink|nvtx|cublas)")
+_UNNAMED_SINCE = 12  # older wheels without a suffix are placeholders
 _CUDA_DEB = re.compile(r"(?:cuda|libcu|libnv|libnpp)[a-z-]*-(\d\d)-(\d+)(?:=.*)?$")
 
 

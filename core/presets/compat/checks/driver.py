@@ -24,6 +24,11 @@ def driver_floor(subject: Subject) -> list[Finding]:
         return [note("driver-unknown", "the site's driver is not known, it was not checked", "", remedy, "target")]
     row = subject.facts.cuda.get(subject.cuda)
     if row is None:
+        # Every minor version of a major one has the same floor.
+        major = subject.cuda.partition(".")[0]
+        like = next((one for one in subject.facts.cuda.values() if one.key.partition(".")[0] == major), None)
+        if like and Version(target.driver) < Version(like.min_driver):
+            return [_too_old(subject, target, like)]
         what = f"CUDA {subject.cuda} is not in the tables: the driver was not checked"
         return [warning("driver-unknown", what, "", "add a row in docker/compat/cuda.json", "target.driver")]
     if Version(target.driver) < Version(row.min_driver):
@@ -38,15 +43,15 @@ def driver_floor(subject: Subject) -> list[Finding]:
 def _too_old(subject: Subject, target: TargetMachine, row: CudaRow) -> Finding:
     possible = [row.key for row in subject.facts.cuda.values() if Version(row.min_driver) <= Version(target.driver)]
     other = f"; or take CUDA {possible[-1]} or older" if possible else ""
-    user = subject.cuda_users[row.key]
-    fitting = _torch_that_fits(subject, target.driver) if row.key == subject.wheel_cuda else ""
+    cuda = subject.cuda
+    fitting = _torch_that_fits(subject, target.driver) if cuda == subject.wheel_cuda else ""
     if fitting:
         other = f"; or pin torch=={fitting}"
     level = warning if fitting else error
     return level(
         "driver-floor",
-        f"driver {target.driver} is too old for CUDA {row.key}",
-        f"CUDA {row.key} ({user}) needs driver {row.min_driver} or newer",
+        f"driver {target.driver} is too old for CUDA {cuda}",
+        f"CUDA {cuda} ({subject.cuda_users[cuda]}) needs driver {row.min_driver} or newer",
         f"install driver {row.min_driver} or newer on site{other}",
         "target.driver",
         row.source,
