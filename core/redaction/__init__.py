@@ -13,7 +13,6 @@ from core.redaction.texts import (
     know_secrets,
     secrets_of,
     text,
-    variable,
 )
 
 __all__ = [
@@ -30,5 +29,4 @@ __all__ = [
     "restored",
     "secrets_of",
     "text",
-    "variable",
 ]

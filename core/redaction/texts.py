@@ -20,14 +20,14 @@ _IN_TEXT = re.compile(
     re.I,
 )
 _WITHOUT_SCHEME = re.compile(
-    r"(?<![\w/@.+%*-])(?!(?:e?mail(?:to)?|to|from|cc|git|ssh):)[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]+@(?!sha\d+:)(?=[\w\[])",
+    r"(?<![\w/@.+%*-])(?!(?:e?mail(?:to)?|to|from|cc|git|ssh):)[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]{1,200}@(?!sha\d+:)(?=[\w\[])",
     re.I,
 )
 _ASSIGNED = re.compile(
     r"(?<![\w.-])([\w.-]+)(\\?[\"']?\s?=\s?|\\?[\"']\s*:\s*)(\\\"[^\"]*\\\"|\"[^\"]*\"|'[^']*'|[^\s\"'&;,\\]+)"
 )
 _HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie|[\w-]+-(?:key|token|secret))(\s*:\s*)[^\n\"']+", re.I
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie|[\w-]{1,40}-(?:key|token|secret))(\s*:\s*)[^\n\"']+", re.I
 )
 _OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+)([^\s\"'-][^\s\"']*)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
@@ -38,6 +38,29 @@ _TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
 )
 _LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]+)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
 _SIGN = re.compile(r"^(?:[…$<{(*\[]|(?:null|none|true|false)\b)", re.I)  # how a value begins that only stands for one
+_STRONG = re.compile(
+    r"passw(?:or)?d|passphrase|secret|token(?!i[sz])|credential|cookie|authorization"
+    r"|(?:api|access|account|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook",
+    re.I,
+)
+_WORD = re.compile(
+    r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
+    re.I,
+)
+_HARMLESS_NAME = re.compile(
+    r"^(?:PWD|OLDPWD|GPG_KEY|Sandbox_?Key)$|public|(?:max|min|num|total|new)[_.-](?:\w+[_.-])?tokens$"
+    r"|(?:^|[_.-])(?:file|path|dir|folder|sock|socket|method|type|timeout|ttl|length|size|count|limit|enabled|variable"
+    r"|parallelism|algorithm|expiry|expires|hours|minutes|seconds|days)$",
+    re.I,
+)
+_HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing: numbers, a word, hosts, paths
+    r"[\d.,:]*|\d+[A-Za-z]{1,3}|[A-Za-z]{1,12}|(?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w.+-]+@[\w.-]+|[\w.~-]*(?:/[\w.+-]*)+"
+)
+_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]{6,})@")  # of an address
+_FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt|conf)")
+
+_known: set[str] = set()  # the secrets of the site that was opened, or of the service
+_pattern: re.Pattern[str] | None = None
 
 
 def text(value: str, also: re.Pattern[str] | None = None) -> str:
@@ -84,38 +107,10 @@ def _optional(match: re.Match[str]) -> str:
     return f"{option}{blank}{HIDDEN}" if (login or secret) and not _SIGN.match(value) else match[0]
 
 
-_STRONG = re.compile(
-    r"passw(?:or)?d|passphrase|secret|token(?!i[sz])|credential|cookie|authorization"
-    r"|(?:api|access|account|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook",
-    re.I,
-)
-_WORD = re.compile(
-    r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
-    re.I,
-)
-_HARMLESS_NAME = re.compile(
-    r"^(?:PWD|OLDPWD|GPG_KEY|Sandbox_?Key)$|public|(?:max|min|num|total|new)[_.-](?:\w+[_.-])?tokens$"
-    r"|(?:^|[_.-])(?:file|path|dir|folder|sock|socket|method|type|timeout|ttl|length|size|count|limit|enabled|variable"
-    r"|parallelism|algorithm|expiry|expires|hours|minutes|seconds|days)$",
-    re.I,
-)
-_HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing: numbers, a word, hosts, paths
-    r"[\d.,:]*|\d+[A-Za-z]{1,3}|[A-Za-z]{1,12}|(?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w.+-]+@[\w.-]+|[\w.~-]*(?:/[\w.+-]*)+"
-)
-
-
-_PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]{6,})@")  # of an address
-_FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt|conf)")
-
-
 def is_secret_name(name: str) -> bool:
     """Whether a variable, label, option or key of that name holds a secret."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return not _HARMLESS_NAME.search(name) and bool(_STRONG.search(name) or _WORD.search(name))
-
-
-_known: set[str] = set()
-_pattern: re.Pattern[str] | None = None
 
 
 def know_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
