@@ -77,6 +77,7 @@ class IndexPages:
 
     def __init__(self, network: Network, indexes: Iterable[Index]) -> None:
         self._network = network
+        self.silent: set[str] = set()  # addresses of indexes that gave no answer; they are not asked again
         self._logins = {index.url.rstrip("/"): network.index_credentials(index) for index in indexes}
 
     def failure_at_root(self, index: Index) -> IndexFailure | None:
@@ -118,7 +119,9 @@ class IndexPages:
         return found
 
     def _has(self, package: str, url: str) -> bool:
-        page = self._read(f"{url.rstrip('/')}/{package}/")
+        page = None if url in self.silent else self._read(f"{url.rstrip('/')}/{package}/")
+        if page is None:
+            self.silent.add(url)
         return page is not None and page.status == 200 and page.lists(_FILE)
 
     def _read(self, url: str) -> Page | None:

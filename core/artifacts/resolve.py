@@ -39,8 +39,8 @@ NO_WHEEL = "the index has no wheel of it for this Python and platform, only sour
 class Resolution:
     """Wheels by layer, in build order, and what had to be left out.
 
-    `lost` has what a failed index might hold, by package, and is not in `unlocked`; `shared` the packages that
-    several indexes have and that are bound to none.
+    `lost` has by package those of `unlocked` that a failed index might hold; `shared` the packages that several indexes
+    have and that are bound to none.
     """
 
     layers: list[tuple[str, list[Wheel]]] = field(default_factory=list)
@@ -151,10 +151,11 @@ class _Resolver:
         self._ask_each_index()
         packages = self.packages()
         result = self._split(packages)
-        result.lost = self.lost
         usable = [index for index in self.wanted.unbound if index.name not in self.failures]
         if self.pages:
             result.shared = shared_packages(packages.values(), usable, self.uv.bound, self.env, self.pages)
+            for url in sorted(self.pages.silent):
+                self.progress.log(f"{url} does not answer: whether it has packages of these names, too, is not known")
         return result
 
     def packages(self) -> dict[str, Wheel]:
@@ -322,11 +323,12 @@ class _Resolver:
 
     def _split(self, packages: Mapping[str, Wheel]) -> Resolution:
         """Each wheel belongs to the first layer that needs it."""
-        result = Resolution(unlocked=sorted(self.unlocked, key=lambda one: one.what))
+        unlocked = [*self.unlocked, *self.lost.values()]
+        result = Resolution(unlocked=sorted(unlocked, key=lambda one: one.what), lost=self.lost)
         exact = [f"{name}=={wheel.version}" for name, wheel in sorted(packages.items())]
         seen: set[str] = set()
         for at, (layer, _) in enumerate(self.wanted.layers):
-            if at == len(self.wanted.layers) - 1:
+            if not packages or at == len(self.wanted.layers) - 1:
                 names = set(packages)
             else:
                 names = needed(self._origins(self.wanted.layers[: at + 1], exact)) & set(packages)

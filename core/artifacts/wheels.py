@@ -79,8 +79,9 @@ def lock_wheels(
         and kept is not None
         and kept.inputs.get(ORIGINS) == origins_digest(places_of(wanted.indexes, site.env), python_version, platform)
     ):
-        _keep(result, resolution.lost, kept, wanted, progress)
-    result.unlocked += resolution.lost.values()
+        names = _keep(result, kept, wanted, progress)
+        held = [one for name, one in resolution.lost.items() if name in names]
+        result.unlocked = [one for one in result.unlocked if one not in held]
     return result
 
 
@@ -95,7 +96,7 @@ def origins_digest(places: Sequence[object], python_version: str, platform: str)
     return sha256_bytes(json.dumps([places, python_version, platform]).encode())
 
 
-def _keep(result: LockedWheels, lost: dict[str, Unlocked], kept: Lock, wanted: Wanted, progress: Progress) -> None:
+def _keep(result: LockedWheels, kept: Lock, wanted: Wanted, progress: Progress) -> list[str]:
     """While an index fails, what came from the right place for the same wish stays, with what it needs."""
     asked = {layer.name: layer.asked for layer in kept.layers}
     before, now = _wishes(asked.items()), _wishes(wanted.layers)
@@ -115,10 +116,9 @@ def _keep(result: LockedWheels, lost: dict[str, Unlocked], kept: Lock, wanted: W
         result.layers[at] = (name, [*paths, *(file.path for file in fits)])
         result.files += fits
         names += [file.name for file in fits]
-    for name in set(lost) & set(names):
-        del lost[name]
     if names:
         progress.log(f"kept from the earlier lock, as their index cannot be asked: {', '.join(sorted(names))}")
+    return names
 
 
 def _wishes(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:

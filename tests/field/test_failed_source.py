@@ -55,7 +55,7 @@ class World:
     public: Index
     private: Index
 
-    def lock(self, layers: list[str], index: dict[str, object] | None, token: str = "s3cret", **more: object) -> Lock:
+    def lock(self, common: list[str], index: dict[str, object] | None, token: str = "s3cret", **more: object) -> Lock:
         """The lock of a preset with one layer and one index of its own; `more` are further keys of the preset."""
         indexes = [
             {"name": "ours", "url": f"{self.private.url}/simple", "token_variable": "OUR_TOKEN", **(index or {})}
@@ -63,7 +63,7 @@ class World:
         preset = {
             "base_image": "debian:bookworm-slim",
             "python_version": "3.11",
-            "layers": [{"name": "common", "requirements": layers}],
+            "layers": [{"name": "common", "requirements": common}],
             "inference_service": False,
             "indexes": indexes if index is not None else [],
             **more,
@@ -182,6 +182,21 @@ def test_what_a_failed_index_might_hold_is_not_locked(
     assert world.outcome["state"] == "partial"
     assert "not locked: six==1.16.0 (layer common)" in world.progress.text()
     assert "s3cret" not in world.progress.text() + store.lock_text(locked)
+
+
+def test_an_index_that_does_not_say_what_it_has_is_named(world: World) -> None:
+    """The machine's index is down, and all comes from the preset's: whether the other has it, too, is not known."""
+    with HeldPort() as port:
+        silent = f"http://127.0.0.1:{port.number}/simple"
+        world.site = world.with_env(UV_DEFAULT_INDEX=silent)
+        layers = [{"name": name, "requirements": ["six"]} for name in ("one", "two")]
+        assert wheels(world.lock([], {}, layers=layers), world) == {"six": "1.16.0 ours"}
+    assert any(line.startswith(f"{silent} does not answer") for line in world.progress.lines)
+    locked = world.lock(
+        [], {}, token="", layers=[*layers, {"name": "three", "requirements": ["idna"]}], pins=["idna>1"]
+    )
+    assert set(unlocked(locked)) == {"idna (layer three)"}
+    assert wheels(world.lock([], {}, token="", layers=layers[:1], pins=["six>2"]), world) == {}
 
 
 @rows(*BOUND_TOO)
