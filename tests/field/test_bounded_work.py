@@ -33,6 +33,7 @@ from core.inference.accounts import passwords
 from core.inference.accounts.passwords import Passwords
 from core.inference.api import media as api_media
 from core.inference.api import sse, threads
+from core.inference.bulkhead import Bulkhead, TooManyRequests
 from core.inference.cameras import manager
 from core.inference.cameras.attempt import attempt
 from core.inference.events.ids import new_id
@@ -263,6 +264,24 @@ def test_a_full_bulkhead_is_a_plain_message_of_the_client(running: Running) -> N
         assert refusal.value.remedy == "try again in 5 s"
 
 
+def test_a_connection_test_that_hangs_is_given_up_and_keeps_its_place(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hung mount, driver or name server can only be played: the attempt does not come back."""
+    release, cameras = threading.Event(), running.service.cameras
+    monkeypatch.setattr(cameras, "_tests", Bulkhead("Connection tests", 1))
+    monkeypatch.setattr(manager, "attempt", lambda _request: release.wait(60))
+    monkeypatch.setattr(manager, "TEST_TIMEOUTS", 0)
+    monkeypatch.setattr(manager, "TEST_GRACE", 0.1)
+    request = CameraRequest(id="new", source="/mnt/hangs/clip.mp4")
+    tried = cameras.test(request)
+    assert (tried.ok, tried.cause) == (False, "timeout")
+    assert tried.reason.startswith("connecting hangs; it was given up after")
+    with pytest.raises(TooManyRequests):
+        cameras.test(request)
+    release.set()
+
+
 # -- files that a setting names ---
 
 
@@ -336,4 +355,5 @@ def test_sigterm_ends_a_service_in_which_everything_hangs(serve: Callable[..., S
         flood.send(4, "GET", "/status/stream")
         until(lambda: ending.client.health().live)
         assert ending.stop() == 0
+        assert "Traceback" not in ending.log.read_text()
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.inference.api.errors import unexpected
+from core.inference.api.errors import ending, unexpected
 from core.inference.schemas import API_VERSION
 from core.inference.schemas.base import VERSION_HEADER
 
@@ -55,6 +56,9 @@ class Envelope:
 
         try:
             await self._app(scope, bounded, labelled)
+        except asyncio.CancelledError:  # the service ends, and gave the request its time
+            if not started:
+                await ending()(scope, receive, labelled)
         except Exception:
             logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:

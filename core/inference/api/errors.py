@@ -154,3 +154,8 @@ def _methods(request: Request) -> list[str]:
 def unexpected() -> JSONResponse:
     """What is said of an error that nobody foresaw; the log has the rest."""
     return _answer(500, Problem(what="The service", why="an unexpected error", remedy="its log says more"))
+
+
+def ending() -> JSONResponse:
+    """The answer to a request that is under way when the service ends."""
+    return _answer(503, Problem(what="The service", why="it is being stopped", remedy="ask again when it runs"))

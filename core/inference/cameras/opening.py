@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 import av
 from av.container import InputContainer
@@ -44,10 +45,12 @@ def _open_http(address: Address, options: dict[str, str], limits: tuple[float, f
         raise Refused(Cause.UNREACHABLE, error.why) from None
     except OSError:
         pass  # libav says so
+    began = time.monotonic()
     try:
         return av.open(address.url, mode="r", options=options, timeout=limits)
     except OSError as error:
-        if error.errno == errno.EIO and (status := redirect_status(address.url, limits[0])):
+        silent = time.monotonic() - began > limits[0] / 2  # libav says EIO for that, too
+        if error.errno == errno.EIO and not silent and (status := redirect_status(address.url, limits[0])):
             why = f"it answers with status {status}: redirects are not followed"
             raise Refused(Cause.REDIRECT, why) from None
         raise
