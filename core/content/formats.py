@@ -39,7 +39,7 @@ def check_format(path: Path, size: int, name: str) -> StandIn | None:
         with open(path, "rb") as file:
             opens(file, size, name)
     except _Misfit as misfit:
-        return StandIn(f"it is no {noun}: {misfit}")
+        return StandIn(f"it is no valid {noun}: {misfit}")
     return None
 
 

@@ -78,12 +78,12 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "text-error-of-a-hub": ("yolo.onnx", b"Entry not found", "it is an error answer"),
     "empty": ("yolo.onnx", b"", "it is empty"),
     "empty-without-a-suffix": ("weights", b"", "it is empty"),
-    "text-as-onnx": ("yolo.onnx", b"see the other folder\n", "it is no ONNX model: it looks like text"),
-    "zip-as-onnx": ("yolo.onnx", b"PK\x03\x04" + bytes(100), "it is no ONNX model: it looks like a zip archive"),
+    "text-as-onnx": ("yolo.onnx", b"see the other folder\n", "it is no valid ONNX model: it looks like text"),
+    "zip-as-onnx": ("yolo.onnx", b"PK\x03\x04" + bytes(100), "it is no valid ONNX model: it looks like a zip archive"),
     "gzip-as-tar": ("a.tar", gzip.compress(bytes(2048)), "it looks like a gzip file"),
-    "json-as-safetensors": ("a.safetensors", b"[1, 2, 3, 4, 5]", "it is no safetensors file"),
+    "json-as-safetensors": ("a.safetensors", b"[1, 2, 3, 4, 5]", "it is no valid safetensors file"),
     "text-in-gzip": ("a.tar.gz", gzip.compress(b"x" * 600), "inside, it looks like text"),
-    "no-json": ("a.json", b"{'a': 1}", "it is no JSON document"),
+    "no-json": ("a.json", b"{'a': 1}", "it is no valid JSON document"),
 }
 
 
@@ -348,7 +348,7 @@ def test_a_local_wheel_that_is_a_pointer_is_named(tmp_path: Path) -> None:
 
 # -- sync and verify --------------------------------------------------------------------------------------------------
 
-SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": ("demo-1.0-py3-none-any.whl", archive(), "no wheel")}
+SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": ("demo-1.0-py3-none-any.whl", archive(), "no valid wheel")}
 
 
 def locked(name: str, content: bytes, url: str) -> LockedFile:

@@ -94,7 +94,7 @@ def detail(container: Container, stats: Stats | None, ailments: list[Finding] | 
         ("preset", Span(container.preset, "accent") if container.ours else Span("not one of ours", "dim")),
         ("image", container.image),
         ("id", container.id[:12]),
-        ("unreadable", Span(container.unreadable, "warn")),
+        ("unreadable", Span(container.unreadable, "warn") if container.unreadable else ""),
         ("created", clock(container.created) if container.created else ""),
         ("ports", port_words(container.ports)),
     ]
