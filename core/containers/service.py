@@ -126,7 +126,7 @@ class Services:
     def choose(self, name: str, named_by: str) -> None:
         """Use this one from now on: an address, or the name of a container or preset."""
         self._site.service = name, named_by
-        self._generation = -1
+        self._generation, self.address = -1, None  # where the one of before was is no answer
 
     def _look(self) -> None:
         self._generation, self._error, self._lost = self._site.generation, None, False

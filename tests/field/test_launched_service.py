@@ -326,7 +326,12 @@ def test_while_the_engine_does_not_answer_it_is_where_it_was(site: Site) -> None
     with fake_engine(site.root, [DUBBING]) as engine:
         opened = with_engine(site.root, engine)
         before = find_service(opened)
+        services = Services(opened)
+        assert services.client(3).address == before
     assert find_service(opened, before=before) == before
+    services.choose(X, "F8")
+    with pytest.raises(XaivaError, match="Docker engine"):
+        services.client(3)
 
 
 @pytest.mark.engine
