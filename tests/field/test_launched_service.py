@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from textual.widgets import Input
 
 from core import labels
 from core.cli.app import run
@@ -31,6 +32,7 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.ports import HeldPort
 from tests.tui.support import shows, until
 from tui.app import XaivaApp
+from tui.screens.pick import Pick
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 
@@ -332,6 +334,24 @@ def test_while_the_engine_does_not_answer_it_is_where_it_was(site: Site) -> None
     services.choose(X, "F8")
     with pytest.raises(XaivaError, match="Docker engine"):
         services.client(3)
+
+
+async def test_of_several_the_console_offers_each_by_name(site: Site) -> None:
+    with fake_service("x") as first, fake_service("y") as second:
+        both = [Launched(X, first), Launched(Y, second, "dubbing-cuda13.0")]
+        with fake_engine(site.root, both) as engine:
+            app = XaivaApp(with_engine(site.root, engine))
+            async with app.run_test(size=(140, 45)) as pilot:
+                await pilot.press("6")
+                await shows(pilot, f"several of this site's containers run: {X}")
+                await pilot.press("f8")
+                await until(pilot, lambda: isinstance(app.screen, Pick))
+                app.screen.query_one(Input).value = "dubbing"
+                await pilot.pause()
+                await pilot.press("enter")
+                await shows(pilot, "the service has no camera")
+                await shows(pilot, f"Cameras · {Y}")
+                await until(pilot, lambda: app.store.reading("cameras").value.version == "y")
 
 
 @pytest.mark.engine

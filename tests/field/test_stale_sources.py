@@ -2,7 +2,7 @@
 
 It applies to every source of the console (engine, service, driver, host, ledger, disk) on every screen that shows it: a
 source that fails or hangs leaves names behind and no state, says why, and comes back by itself. It applies to what is
-derived from a source as well: a container that has ended, a picture, a log, a sparkline. A command asks anew each time.
+derived from a source as well: a container that has ended, a picture, a log, a sparkline. A command asks each time.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ class Line:
         if name in self.hanging:
             self.go_on.wait(60)
         if name in self.failing:
-            raise XaivaError(f"Source {name}", WHY, "mend it")
+            raise XaivaError(f"Source {name}", WHY, "plug it in")
         return fetch()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """All answer again."""
         self.failing.clear()
         self.hanging.clear()
@@ -84,7 +84,7 @@ def line(bare_site: Site) -> Iterator[Line]:
         monkeypatch.setattr("tui.app.TICK", 0.1)
         monkeypatch.setattr("tui.store.LATE", 1.0)
         yield cut
-    cut.mend()
+    cut.restore()
 
 
 # source → screens that show it: key, what must go, names that stay
@@ -127,7 +127,7 @@ async def test_a_silent_source_leaves_names_and_no_state(
             if key == "1" and source in IN_ALERTS:
                 first = app.screen.query_one("#alerts", Panel).text.splitlines()[0]
                 assert first.startswith(f"✗ {TITLES[source]}: ")
-            line.mend()
+            line.restore()
             await until(pilot, lambda there=there: all(word in text(pilot) for word in there))
             await until(pilot, lambda: UNKNOWN not in text(pilot))
             line.go_on.clear()
@@ -146,7 +146,7 @@ async def test_a_picture_of_a_camera_that_is_not_known_to_be_live_goes(bare_site
         await until(pilot, lambda: app.current_mode == "cameras" and picture()._arrived)
         line.failing.add("cameras")
         await until(pilot, lambda: not picture()._arrived and UNKNOWN in picture()._words)
-        line.mend()
+        line.restore()
         await until(pilot, lambda: picture()._arrived)
 
 
@@ -220,10 +220,10 @@ def test_a_source_that_comes_back_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         line.hanging.add("slow")
         wait(lambda: store.reading("slow").lost)
         news.clear()
-        line.mend()
+        line.restore()
         wait(lambda: news == ["slow"] or len(news) > 1)
     finally:
-        line.mend()
+        line.restore()
         store.close()
 
 
