@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from core.errors import XaivaError
 from core.inference.cameras.address import parse
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Lease
@@ -22,10 +23,18 @@ from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.life import Life
 from core.inference.cameras.logins import TURN, WAITS, Logins
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.models.analysis.analyser import Analyser
+from core.inference.models.analysis.breaker import FIRST_REST, LONGEST_REST
+from core.inference.models.analysis.openai import OpenAiModel
+from core.inference.notifications.notifier import LOGIN_BACK_OFF, Notifier
+from core.inference.notifications.rules import RuleStore
+from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import QUICK, UTC, Witness
+from tests.notifications.conftest import event, mail, rule, webhook
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import mpeg_ts
+from tests.support.receivers import Answer, HttpReceiver, MailReceiver
 from tui.present.cameras import troubles
 
 # cause: the waits after the first failures
@@ -304,3 +313,60 @@ def test_a_broken_file_of_logins_keeps_nobody_out(content: str, tmp_path: Path) 
     assert logins.wait(LOGIN) == (0, False)
     logins.refused(LOGIN)
     assert Logins(file).wait(LOGIN)[1]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_webhook_that_refuses_the_login_is_left_alone(
+    status: int, rules: RuleStore, start: Callable[..., Notifier], impatient: None
+) -> None:
+    with HttpReceiver(lambda _: Answer(status)) as refusing, HttpReceiver(lambda _: Answer(503)) as down:
+        rules.put(rule("refusing", webhook(refusing.url), within=0))
+        rules.put(rule("down", webhook(down.url), within=0))
+        notifier = start()
+        for _ in range(3):
+            notifier.notify(event())
+        refusing.wait(1)
+        down.wait(10)
+        assert len(refusing.received) == 1
+
+
+def test_a_mail_server_that_refuses_the_login_is_left_alone_by_all_recipients(
+    rules: RuleStore, start: Callable[..., Notifier], impatient: None
+) -> None:
+    server = MailReceiver(login=("xaiva", "right"))
+    with server, HttpReceiver(lambda _: Answer(503)) as down:
+        for name in ("a", "b", "c"):
+            rules.put(rule(name, mail(f"{name}@example.org"), within=0))
+        rules.put(rule("down", webhook(down.url), within=0))
+        wrong = start(smtp_url=f"smtp://xaiva:wrong@127.0.0.1:{server.port}?tls=none")
+        for _ in range(3):
+            wrong.notify(event())
+        until(lambda: len(server.logins), bool)
+        down.wait(10)
+        assert len(server.logins) <= 2  # one message; smtplib tries it by each way that the server offers
+        wrong.stop()
+        start(smtp_url=f"smtp://xaiva:right@127.0.0.1:{server.port}?tls=none")
+        server.wait(9)
+
+
+def test_the_waits_of_a_refused_login_grow() -> None:
+    assert LOGIN_BACK_OFF == WAITS == tuple(sorted(WAITS))
+    assert WAITS[0] >= 60
+
+
+# the analyser's answer: seconds that nobody asks after the first one
+ANALYSER = {401: LONGEST_REST, 403: LONGEST_REST, 404: LONGEST_REST, 500: None, 503: None}
+
+
+@pytest.mark.parametrize("status", ANALYSER)
+def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int, pool: ResourcePool) -> None:
+    with HttpReceiver(lambda _: Answer(status)) as server:
+        model = OpenAiModel(server.url, "", "the-key")
+        spec = ModelSpec(make=lambda: model, declared=0)
+        analyser = Analyser(lambda: pool.lease("analyser", spec), seconds=5)
+        analyser.start()
+        with pytest.raises(XaivaError):
+            analyser.choose("one?", event(), ("yes", "no"))
+        rest = analyser.status().retry_in
+        assert rest is None if ANALYSER[status] is None else rest is not None and FIRST_REST < rest <= LONGEST_REST
+        analyser.stop()

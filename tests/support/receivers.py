@@ -129,6 +129,7 @@ class MailReceiver:
     ) -> None:
         self.mails: list[Message] = []
         self.encrypted: list[bool] = []
+        self.logins: list[str] = []  # the passwords that were tried
         self._login = login
         self._refuse = refuse or {}
         context = None
@@ -176,6 +177,7 @@ class MailReceiver:
         return "250 OK"
 
     def _authenticate(self, _s: SMTP, _session: Session, _e: Envelope, _mechanism: str, data: Any) -> AuthResult:
+        self.logins.append(data.password.decode())
         return AuthResult(success=(data.login.decode(), data.password.decode()) == self._login, handled=False)
 
 

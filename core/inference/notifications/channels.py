@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from core.errors import XaivaError
 from core.inference.notifications import apprise_process
 from core.inference.notifications.addresses import check, shown
-from core.inference.notifications.mail import MailServer, Refused, parse_server, send_mail
+from core.inference.notifications.mail import LoginRefused, MailServer, Refused, parse_server, send_mail
 from core.inference.notifications.message import Message
 from core.inference.notifications.signature import webhook_headers
 from core.inference.outgoing import post
@@ -16,6 +16,7 @@ from core.inference.settings import ServiceSettings
 
 WEBHOOK_SECONDS = 10.0
 WEBHOOK_ANSWER = 1 << 12  # bytes; nobody reads it
+_LOGIN = (401, 403)
 _HOPELESS = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
 
 
@@ -56,6 +57,8 @@ def _send_webhook(message: Message) -> None:
     why = f"it answers with status {reply.status}"
     if reply.status in _HOPELESS:
         raise Refused(what, why, "check what the receiver expects there")
+    if reply.status in _LOGIN:
+        raise LoginRefused(what, why, "check the secret, and who may send there")
     raise XaivaError(what, why, "it is tried again")
 
 

@@ -24,6 +24,10 @@ class Refused(XaivaError):
     """It was refused for good: trying again would not help."""
 
 
+class LoginRefused(XaivaError):
+    """The user, password or key was refused: many attempts would lock it out."""
+
+
 @dataclass(frozen=True)
 class MailServer:
     """A parsed XAIVA_SMTP_URL. `tls`: from the first byte, by STARTTLS, by STARTTLS when offered, or never."""
@@ -75,7 +79,8 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 connection.quit()  # however it says goodbye: the mail was taken, and must not be sent again
     except smtplib.SMTPAuthenticationError as error:
-        raise XaivaError(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
+        kind = LoginRefused if error.smtp_code >= 500 else XaivaError
+        raise kind(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = next(iter(error.recipients.values()))
         raise _refusal(what, code, reply) from None

@@ -20,18 +20,20 @@ from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
 from core.inference.notifications.addresses import shown
 from core.inference.notifications.channels import Sender
-from core.inference.notifications.mail import Refused
+from core.inference.notifications.mail import LoginRefused, Refused
 from core.inference.notifications.message import Message
 from core.inference.notifications.outbox import Outbox, Waiting
 from core.inference.notifications.rules import RuleStore
 from core.inference.notifications.suspensions import Suspensions
 from core.inference.schedule import is_open
-from core.inference.schemas import Channel, Delivery, Event, OutboxStatus, RuleRequest, TestResult
+from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest, TestResult
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
 BACK_OFF = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
+LOGIN_BACK_OFF = (120.0, 300.0, 600.0, 1800.0)  # after a refused login: servers lock out after a few wrong ones
+LOGIN_TURN = 30.0  # seconds that one message has to try a login that is not known to be right, ahead of all others
 GIVE_UP = timedelta(hours=24)  # after its event a message is of no use
 IDLE_SECONDS = 30.0
 DATABASE_SECONDS = 5.0  # before a database that failed is asked again
@@ -57,14 +59,17 @@ class _Lane:
     busy: bool = False
     failures: int = 0
     rests_until: float = 0.0
+    proven: bool = False  # it worked, and has not failed since
 
-    def failed(self) -> None:
-        self.rests_until = time.monotonic() + BACK_OFF[min(self.failures, len(BACK_OFF) - 1)]
+    def failed(self, waits: tuple[float, ...]) -> None:
+        self.rests_until = time.monotonic() + waits[min(self.failures, len(waits) - 1)]
         self.failures += 1
+        self.proven = False
 
     def worked(self) -> None:
         self.failures = 0
         self.rests_until = 0.0
+        self.proven = True
 
 
 class Notifier:
@@ -77,6 +82,7 @@ class Notifier:
         self._sender = Sender(settings)
         self._zone = ZoneInfo(settings.zone)
         self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._mail_login = _Lane()  # all mail goes through one server, with one login
         self._unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
         self._tests = Bulkhead("Tests of rules", TESTS_AT_ONCE, retry_after=10)
         self._lock = threading.Lock()
@@ -230,9 +236,13 @@ class Notifier:
             lane = self._lanes.setdefault((one.kind, one.to), _Lane())
             if lane.busy or self._stopping or one.id in self._unmarked:
                 return IDLE_SECONDS
-            rests = lane.rests_until - time.monotonic()
+            logins = [self._mail_login] if one.kind == ChannelKind.EMAIL.value else []
+            rests = max(each.rests_until for each in (lane, *logins)) - time.monotonic()
             if rests > 0:
                 return rests
+            for login in logins:
+                if not login.proven:
+                    login.rests_until = time.monotonic() + LOGIN_TURN
             lane.busy = True
             thread = threading.Thread(target=self._deliver, args=(lane, one.id), name="notify", daemon=True)
             self._sending.add(thread)
@@ -244,7 +254,7 @@ class Notifier:
             self._attempt(lane, message)
         except DatabaseError as error:
             logger.warning("a notification's outcome cannot be written: %s", error.why)
-            lane.failed()
+            lane.failed(BACK_OFF)
         except Exception as error:  # it cannot even be read
             logger.exception("message %s is given up", message)
             self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); the log says more")
@@ -261,31 +271,38 @@ class Notifier:
         if (gone := self._no_longer_wanted(message)) is not None:
             self._outbox.give_up(ident, gone)
             return
-        why, hopeless = self._send(message)
+        why, error = self._send(message)
+        login = self._mail_login if message.channel.kind is ChannelKind.EMAIL else lane
         if not why:
             lane.worked()
+            login.worked()
             with self._lock:
                 self._unmarked[ident] = datetime.now(timezone.utc)
             self._mark_sent()
-        elif hopeless:
+        elif isinstance(error, Refused):
             lane.worked()
+            login.worked()
             self._outbox.give_up(ident, why)
+        elif isinstance(error, LoginRefused):
+            login.failed(LOGIN_BACK_OFF)
+            self._outbox.mark_failed(ident, why)
         else:
-            lane.failed()
+            login.rests_until = 0.0  # the login was not at fault: the next one may try it
+            lane.failed(BACK_OFF)
             self._outbox.mark_failed(ident, why)
 
-    def _send(self, message: Message) -> tuple[str, bool]:
-        """Why it was not taken (empty: it was), and whether trying again is hopeless."""
+    def _send(self, message: Message) -> tuple[str, Exception | None]:
+        """Why it was not taken (empty: it was), in words and as the error itself."""
         try:
             self._sender.send(message)
         except XaivaError as error:
             why = _in_words(error)
             logger.warning("notification by rule %s: %s", message.rule, why)
-            return why, isinstance(error, Refused)
+            return why, error
         except Exception as error:  # what a channel's library raises
             logger.exception("notification by rule %s over %s failed", message.rule, message.channel.kind.value)
-            return f"an unexpected error ({type(error).__name__}); the log says more", False
-        return "", False
+            return f"an unexpected error ({type(error).__name__}); the log says more", error
+        return "", None
 
     def _no_longer_wanted(self, message: Message) -> str | None:
         rule = next((rule for rule in self._rules.whole() if rule.name == message.rule), None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core.errors import XaivaError
-from core.inference.models.analysis.answer import BadAnswer, Verdict, parse_choice, parse_verdict
+from core.inference.models.analysis.answer import BadAnswer, Misconfigured, Verdict, parse_choice, parse_verdict
 from core.inference.models.analysis.breaker import CircuitBreaker
 from core.inference.models.analysis.language import LanguageModel, Prompt
 from core.inference.models.analysis.question import Question, analysis_prompt, choice_prompt
@@ -201,7 +201,7 @@ class Analyser:
         self._failed += 1
         why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else "an unexpected error"
         logger.warning("the analyser: %s", why, exc_info=None if isinstance(error, XaivaError) else error)
-        self._breaker.failed(why)
+        self._breaker.failed(why, lasting=isinstance(error, Misconfigured))
         self._release()
         if self._breaker.retry_in() is not None:
             self._turn_away(why)

@@ -15,6 +15,10 @@ _WORD_BREAKS = re.compile(r"[^a-z0-9]+")
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 
 
+class Misconfigured(XaivaError):
+    """Its key, address or model is wrong: asking again soon does not help."""
+
+
 class BadAnswer(XaivaError):
     """The model answered, but nothing in it can be used."""
 

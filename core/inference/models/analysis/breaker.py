@@ -58,12 +58,15 @@ class CircuitBreaker:
             self._trying = False
             self.why = ""
 
-    def failed(self, why: str) -> None:
-        """The attempt failed."""
+    def failed(self, why: str, *, lasting: bool = False) -> None:
+        """The attempt failed; `lasting`: so will the next ones, until somebody changes something."""
         with self._lock:
             self._failures += 1
+            if lasting:
+                self._failures = max(self._failures, self._tolerated)
             self._trying = False
             self.why = why
             beyond = self._failures - self._tolerated
             if beyond >= 0:
-                self._until = self._clock() + min(self._longest_rest, self._first_rest * 2 ** min(beyond, 16))
+                rest = min(self._longest_rest, self._first_rest * 2 ** min(beyond, 16))
+                self._until = self._clock() + (self._longest_rest if lasting else rest)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from core.errors import InputError, XaivaError
+from core.inference.models.analysis.answer import Misconfigured
 from core.inference.models.analysis.language import Prompt
 from core.inference.outgoing import Reply, check_url, post
 
@@ -84,9 +85,9 @@ def response_format(prompt: Prompt) -> dict[str, Any]:
 
 def _refusal(status: int) -> XaivaError:
     if status in (401, 403):
-        return XaivaError(_WHAT, f"it refuses the key (status {status})", "check XAIVA_ANALYSER_KEY")
+        return Misconfigured(_WHAT, f"it refuses the key (status {status})", "check XAIVA_ANALYSER_KEY")
     if status == 404:
-        return XaivaError(
+        return Misconfigured(
             _WHAT, "it knows no such address or model (status 404)", "check XAIVA_ANALYSER_URL and _MODEL"
         )
     return XaivaError(_WHAT, f"it answers with status {status}", "its own log says more")
