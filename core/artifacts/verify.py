@@ -15,7 +15,7 @@ from core.artifacts.lockfile import Lock, LockedFile
 from core.artifacts.seen import Seen
 from core.artifacts.store import folder, read_lock
 from core.artifacts.survey import Survey, survey
-from core.content import WrongContent, recognise
+from core.content import WrongContent, describe, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.store import load_named, preset_path, preset_sha256
@@ -68,21 +68,24 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
     seen.save({file.path for file in lock.files})
     wrong = [
         Finding(level=Level.ERROR, code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
-        for e in wrong_contents(folder(site, preset), result.good)
+        for e in wrong_contents(folder(site, preset), result.good, whole=True)
     ]
     return [*_file_findings(preset, result), *wrong, *lock_findings(site, preset, lock)]
 
 
-def wrong_contents(folder: Path, files: Iterable[LockedFile]) -> list[XaivaError]:
+def wrong_contents(folder: Path, files: Iterable[LockedFile], *, whole: bool = False) -> list[XaivaError]:
     """Files that are as locked, and hold something else than the file: its pointer, a page, an error answer.
 
-    Their first bytes tell; whether a file opens as what its suffix claims was looked at when it came.
+    Their first bytes tell; with `whole` also whether they open as what their suffix claims.
     """
     found: list[XaivaError] = []
     for file in files:
+        path = file.under(folder)
         try:
-            with open(file.under(folder), "rb") as content:
+            with open(path, "rb") as content:
                 stand_in = recognise(content.read(_HEAD), file.size, file.path)
+            if whole and stand_in is None:
+                stand_in = describe(path, file.path)
         except OSError:
             continue  # what cannot be read is a finding of its own
         if stand_in is not None:

@@ -348,7 +348,8 @@ def test_a_local_wheel_that_is_a_pointer_is_named(tmp_path: Path) -> None:
 
 # -- sync and verify --------------------------------------------------------------------------------------------------
 
-SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": ("demo-1.0-py3-none-any.whl", archive(), "no valid wheel")}
+NO_WHEEL = ("demo-1.0-py3-none-any.whl", archive(), "it is no valid wheel")
+SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": NO_WHEEL}
 
 
 def locked(name: str, content: bytes, url: str) -> LockedFile:
@@ -400,6 +401,17 @@ def test_what_lies_there_as_locked_is_named_all_the_same(case: str, site: Site, 
     assert words in finding.why
     assert finding.remedy
     assert words in synced(site)
+
+
+def test_verify_opens_what_lies_there(site: Site) -> None:
+    half = GOOD["zip"][1][:300]
+    write_lock_of(site, NAME, [locked("a.zip", half, "https://example.org/a.zip")])
+    path = folder(site, NAME) / "models" / "a.zip"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(half)
+    assert [one.why for one in verify.verify(site, NAME) if one.code == "artifact-not-the-file"] == [
+        "it is no valid zip archive: it is cut short: its table of contents is missing"
+    ]
 
 
 def test_a_file_that_is_no_pointer_comes(site: Site, index: Index, onnx: bytes) -> None:
