@@ -98,7 +98,8 @@ def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Contain
         identity = str(known.get("Id") or "")
         names = known.get("Names") or known.get("Name") or identity[:12]
         name = str(names[0] if isinstance(names, list) else names).lstrip("/") or "(no name)"
-        state = known.get("State")
+        state, config = known.get("State"), known.get("Config")
+        found_labels = config.get("Labels") if isinstance(config, dict) else known.get("Labels")
         return Container(
             id=identity,
             name=name,
@@ -106,6 +107,7 @@ def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Contain
             image_id="",
             state=State(state.get("Status") if isinstance(state, dict) else state),
             status="what the engine says of it cannot be read",
+            **_marks(found_labels if isinstance(found_labels, dict) else {}),
             unreadable=describe_misfit(error),
         )
 

@@ -164,7 +164,8 @@ def _has_ended(container: Container) -> bool:
 
 
 def _well(container: Container) -> bool:
-    return container.state is State.RUNNING and container.health in (Health.NONE, Health.HEALTHY)
+    fine = container.state is State.RUNNING and container.health in (Health.NONE, Health.HEALTHY)
+    return fine and not container.unreadable
 
 
 def _ailing(client: docker.DockerClient, container: Container, late: str) -> EngineError:

@@ -23,10 +23,11 @@ import docker
 from core import labels
 from core.containers.conflicts import port_holders
 from core.containers.listing import from_inspect, list_containers
-from core.containers.manage import diagnose
+from core.containers.manage import diagnose, wait_healthy
 from core.containers.model import Container, Health, Port, State, host_port_words, port_words
 from core.containers.settings import read
 from core.containers.stats import StatsSampler
+from core.engine import EngineError
 from core.errors import InputError
 from core.images.history import builds_folder, list_builds
 from core.images.progress_stream import Line, Plain, RawJson, Vertex
@@ -110,10 +111,10 @@ ROWS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "paused-is-no-health": ({"State": "paused", "Status": "Up 2 hours (Paused)"}, "paused", "none", "warn"),
     "no-names": ({"Names": None}, "running", "healthy", "ok"),
     "null-fields": ({"Ports": None, "Labels": None, "Image": None}, "running", "healthy", "ok"),
-    "bad-port": ({"Ports": [{"PrivatePort": "eighty"}]}, "running", "none", "ok"),
-    "bad-time": ({"Created": "yesterday"}, "running", "none", "ok"),
-    "port-without-number": ({"Ports": [{"Type": "tcp"}]}, "running", "none", "ok"),
-    "labels-are-a-text": ({"Labels": "a=b"}, "running", "none", "ok"),
+    "bad-port": ({"Ports": [{"PrivatePort": "eighty"}]}, "running", "none", ""),
+    "bad-time": ({"Created": "yesterday"}, "running", "none", ""),
+    "port-without-number": ({"Ports": [{"Type": "tcp"}]}, "running", "none", ""),
+    "labels-are-a-text": ({"Labels": "a=b"}, "running", "none", ""),
 }
 UNREADABLE = {"bad-port", "bad-time", "port-without-number", "labels-are-a-text"}
 
@@ -141,7 +142,7 @@ def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) 
     assert bool(found.unreadable) is (case in UNREADABLE)
     shown = present_containers.state(found)
     assert (shown.role != "ok") is (role != "ok")
-    assert role == shown.role or found.unreadable
+    assert role == shown.role
     if not found.state.known:
         assert found.state.word in shown.text
         assert shown.role == ""
@@ -177,6 +178,15 @@ def test_what_is_not_known_is_said_and_never_fine() -> None:
 
     lines = overview.alerts(None, None, Containers([from_inspect(described)], {}), None, None, None, 100)
     assert any("hibernating" in plain(one) for one in lines)
+
+
+def test_one_whose_description_cannot_be_read_is_not_healthy() -> None:
+    described = {"Id": "a" * 64, "Name": "/odd", "State": {"Status": "running"}, "Created": "yesterday"}
+    described["Config"] = {"Labels": LAUNCHED}
+    answers = {f"/containers/{'a' * 64}/json": described}
+    with engine_client([], **answers) as client, pytest.raises(EngineError, match="yesterday"):
+        wait_healthy(client, "a" * 64, timeout=0)
+    assert from_inspect(described).ours
 
 
 @pytest.mark.parametrize("missing", ["State", "Config", "NetworkSettings", "Created", "Image", "Name"])

@@ -31,6 +31,8 @@ COLUMNS = (
 
 def state(container: Container) -> Span:
     """Its state; what ails it comes first."""
+    if container.unreadable:
+        return Span(f"? {container.state.word}")
     if container.oom_killed:
         return Span("✗ no memory", "error")
     if container.running and container.health is Health.UNHEALTHY:
