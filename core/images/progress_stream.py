@@ -126,11 +126,16 @@ class RawJson:
     def _status(self, value: dict[str, Any]) -> Iterator[Event]:
         readers = {"vertexes": _vertex, "statuses": _transfer, "logs": self._log}
         for name, read in readers.items():
-            for row in value.get(name) or ():
+            rows = value.get(name) or ()
+            for row in rows if isinstance(rows, (list, tuple)) else (rows,):
                 try:
                     events = [*read(row)]
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    events = [Line("", f"BuildKit says what cannot be read ({name}: {describe_misfit(error)}): {row}")]
+                    events = [
+                        Line(
+                            "", f"a row of BuildKit's progress cannot be read ({name}: {describe_misfit(error)}): {row}"
+                        )
+                    ]
                 yield from events
 
     def _log(self, log: dict[str, Any]) -> Iterator[Event]:

@@ -331,6 +331,7 @@ PROGRESS = {
     "started-is-a-number": {"vertexes": [{"digest": "x", "started": 5}, {"digest": "d", "name": "y"}]},
     "status-without-id": {"statuses": [{"vertex": "d"}], "vertexes": [{"digest": "d", "name": "y"}]},
     "log-not-base64": {"logs": [{"vertex": "d", "data": "abc"}], "vertexes": [{"digest": "d", "name": "y"}]},
+    "rows-are-a-number": {"statuses": 5, "vertexes": [{"digest": "d", "name": "y"}]},
     "rows-are-texts": {"vertexes": ["odd"], "warnings": [{"level": 1}], "news": 1},
 }
 

@@ -186,7 +186,7 @@ class _explained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Exception):
-            if self._path.is_file() and (stand_in := describe(self._path)):
+            if os.access(self._path, os.R_OK) and self._path.is_file() and (stand_in := describe(self._path)):
                 raise XaivaError(f"Model {self._path}", stand_in.words, stand_in.remedy()) from error
             text = str(error)
             found = next((row for row in _MEANINGS if any(word in text for word in row[0])), None)

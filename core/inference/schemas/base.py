@@ -115,7 +115,8 @@ class Said(BaseModel):
         values = {name: value for name, value in given.items() if name not in wrong}
         for name in wrong:
             if name in required:
-                values[name] = next(blank for blank in _BLANKS if _fits(handler, {**values, name: blank}, name))
+                blanks = (blank for blank in _BLANKS if _fits(handler, {**values, name: blank}, name))
+                values[name] = next(blanks, None)
         answer = handler(values)
         readable = (required - {*wrong}) & {*data} if given else set()
         answer._unreadable = ", ".join(wrong) if readable or not required else NOTHING
