@@ -26,7 +26,7 @@ STATUS = Bulkhead("Requests for the status", 8, 24)  # which also looks at the d
 DATABASE = Bulkhead("Requests to the database", 16, 32)  # the threads: as many as it has connections
 CHANGES = Bulkhead("Changes of cameras", 8, 16, retry_after=10)  # each may wait for a model to be loaded
 FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a mount that hangs
-LIFECYCLE = Bulkhead("Start and stop", 1, 1)  # of the service: they wait for no request
+LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: they wait for no request, nor for each other
 BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES)
 
 OPEN_RETRY = 5.0  # seconds, for one more open answer
