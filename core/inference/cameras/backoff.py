@@ -14,7 +14,7 @@ SLOW = (10.0, 30.0, 60.0, 300.0)
 
 @dataclass(frozen=True)
 class Backoff:
-    """A ladder of (seconds, how many times); after its last rung `rest` seconds, for ever.
+    """A ladder of (seconds, how many times); after its last rung `rest` seconds each time.
 
     `by_cause`: seconds to wait after the first, second, … failure of that cause; the last ones go on.
     """

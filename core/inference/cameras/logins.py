@@ -101,7 +101,7 @@ class Logins:
                 login.right, login.turn = False, 0.0
 
     def forget(self, address: Address) -> None:
-        """Somebody asked for an attempt, or set it anew: try at once."""
+        """Somebody asked for an attempt, or set the source: try at once."""
         key = self._key(address)
         if key is not None:
             with self._lock:

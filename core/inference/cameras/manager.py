@@ -180,7 +180,7 @@ class MultiCameraManager:
         return found.status()
 
     def restart_camera(self, camera: str) -> CameraStatus:
-        """Stop it and start it anew, with a new lease of its model; a refused login is tried at once.
+        """Stop it and start it again, with a new lease of its model; a refused login is tried at once.
 
         Raises as `start_camera`.
         """
