@@ -22,6 +22,7 @@ from tui.sources import CALM, QUICK, SLOWER, TITLES, Sources
 from tui.store import Store
 from tui.terminal import clipboard
 from tui.terminal.difference import FrameDifference
+from tui.terminal.input_queue import InputQueue
 from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
+UNEXPLAINED = 0.7  # seconds that keys may wait for an answer before the console says so
 TICK = 1.0  # seconds between two feeds of the screen in view
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ def screen_class(name: str) -> type[Screen[Any]]:
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
 
-class XaivaApp(FrameDifference, App[int]):
+class XaivaApp(InputQueue, FrameDifference, App[int]):
     """The console over one site."""
 
     TITLE = "xaiva"
@@ -57,6 +59,7 @@ class XaivaApp(FrameDifference, App[int]):
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
+        self.by_name = False
         self._preset = ""
         self.made: dict[str, str] = {}
         self.stray_log = site.state / "console.log"
@@ -185,6 +188,36 @@ class XaivaApp(FrameDifference, App[int]):
 
         threading.Thread(target=run, name="background", daemon=True).start()
 
+    def prepare(
+        self, work: Callable[[], T], opened: Callable[[T], object], left: Callable[[], object] | None = None
+    ) -> None:
+        """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box.
+
+        Escape leaves the box before it is there: `left` is called instead.
+        """
+        given_up = False
+        words = "asking… what is typed waits for the answer; Esc leaves"
+        late = self.set_timer(UNEXPLAINED, partial(self.notify, words))
+
+        def give_up() -> None:
+            nonlocal given_up
+            given_up = True
+            late.stop()
+            if left is not None:
+                left()
+
+        release = self.hold_keys(give_up)
+
+        def tell(whom: Callable[[Any], object], outcome: Any) -> None:
+            try:
+                if not given_up:
+                    whom(outcome)
+            finally:
+                late.stop()
+                release()
+
+        self.background(work, partial(tell, opened), partial(tell, self.show_error))
+
     def _tell(self, whom: Callable[[T], object], outcome: T) -> object:
         """Hand over how background work went, unless the console is ending: its screens have lost their widgets."""
         return whom(outcome) if self.is_running else None
@@ -225,7 +258,7 @@ class XaivaApp(FrameDifference, App[int]):
     async def open_operation(self, identifier: int) -> None:
         """Show one operation on its screen."""
         await self.switch_mode("operations")
-        self.screen.call_after_refresh(self.screen.query_one("#choices", ChoiceList).point_at_new, str(identifier))
+        self.screen.query_one("#choices", ChoiceList).point_at_new(str(identifier))
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -293,7 +326,7 @@ class XaivaApp(FrameDifference, App[int]):
             dialog = PasswordDialog(f"Change the password of {name}", self.site)
             self.push_screen(dialog, lambda changed: self.notify(words) if changed else None)
 
-        self.background(self.service.logged_in, ask)
+        self.prepare(self.service.logged_in, ask)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide from visitors what changes anything."""
@@ -328,7 +361,11 @@ class XaivaApp(FrameDifference, App[int]):
             return
         if action.screen != "list":
             await self.switch_mode(action.screen)
-        self.screen.call_after_refresh(self.screen.run_action, f"screen.{action.method}")
+        self.by_name = True
+        try:
+            await self.screen.run_action(f"screen.{action.method}")
+        finally:
+            self.by_name = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for themes that are not ours."""

@@ -24,6 +24,7 @@ class ConsoleApp(Protocol):
     store: Store
     read_only: bool
     low_bandwidth: bool
+    by_name: bool  # an action was chosen by its name in the palette and is being run: it was not a letter typed unasked
     preset: str  # the one last under the cursor, on whichever screen
     service_address: ServiceAddress | None  # where the service that is shown was found
     made: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
@@ -47,6 +48,14 @@ class ConsoleApp(Protocol):
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
     ) -> None:
         """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told `failed`."""
+
+    def prepare(
+        self, work: Callable[[], T], opened: Callable[[T], object], left: Callable[[], object] | None = None
+    ) -> None:
+        """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box."""
+
+    def hold_keys(self, give_up: Callable[[], object]) -> Callable[[], None]:
+        """Keys wait until what is returned is called; Escape calls `give_up` instead."""
 
     def show_error(self, error: XaivaError) -> None:
         """What failed, why and what to do, until it is closed; a lost login is asked for."""

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from core.artifacts import store
 from core.artifacts.lockfile import Kind, Lock
 from core.artifacts.resolved import check_locked
 from core.artifacts.seen import Seen
+from core.engine import docker_environment
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.files import sha256_file
 from core.findings import Finding, Level, has_errors
@@ -16,10 +18,24 @@ from core.images.lint import lint
 from core.images.load import image_id
 from core.images.render import stage_names
 from core.presets.model import Preset
+from core.presets.store import load_named
 from core.site import Site
 
 # What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
 _GROWTH = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
+
+
+def preview(site: Site, subject: str, target: str = "runtime") -> list[str]:
+    """The stages that a build would go through. It changes nothing, and reads no artifact in full.
+
+    Raises XaivaError for what would stop the build before its first stage.
+    """
+    preset, lock = load_named(site, subject), store.read_lock(site, subject)
+    check_target(target, preset, lock)
+    check_artifacts(store.folder(site, subject), subject, lock)
+    check_secrets(preset, docker_environment(site))
+    names = stage_names(preset, lock)
+    return names[: names.index(target) + 1]
 
 
 def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:

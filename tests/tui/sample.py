@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from core.containers.model import State as ContainerState
 from core.errors import InputError
 from core.findings import Finding, Level
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord, log_path
+from core.images.render import stage_names
 from core.inference.schemas import (
     ActionResult,
     AlertKind,
@@ -63,6 +65,8 @@ from core.telemetry.disks import Disk
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from core.telemetry.host import HostSample, Interface, Temperature
 from tui.event_feed import EventList
+from tui.present import previews as present
+from tui.screens.start import Preview
 from tui.sources import Containers, Live, PresetView, ServiceView
 from tui.store import Store
 
@@ -447,6 +451,9 @@ class SampleService:
     def learn(self, camera: str, minutes: float) -> None:
         """Nobody asks it to."""
 
+    def suspend(self, camera: str, minutes: float) -> None:
+        """Nobody asks it to."""
+
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
         """It works."""
         return ConnectionTest(ok=True, width=1920, height=1080, codec="h264", fps=25.0, seconds=0.8)
@@ -695,6 +702,20 @@ def write_logs(site: Site) -> None:
     folder = site.state / "operations"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "14.log").write_text(LOG)
+
+
+def previews() -> dict[str, Preview]:
+    """What long work would do, whichever preset it is asked for."""
+    known = next(view for view in presets() if view.entry.name == "ubuntu22.04-cuda12.6")
+    assert known.entry.preset is not None
+    assert known.lock is not None
+    preset_, lock_ = known.entry.preset, known.lock
+    return {
+        "lock": lambda _site, _name, options: partial(present.lock, preset_, lock_, "upgrade" in options),
+        "sync": lambda *_: partial(present.sync, plan()),
+        "verify": lambda *_: partial(present.verify, lock_),
+        "build": lambda *_: partial(present.build, stage_names(preset_, lock_)),
+    }
 
 
 class SampleLog:

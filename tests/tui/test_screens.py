@@ -27,6 +27,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
 from tui.screens.message import TextDialog
+from tui.screens.start import Start
 from tui.theme import CHOICES
 from tui.widgets.choice_list import ChoiceList
 
@@ -199,6 +200,8 @@ async def test_a_real_operation_is_followed_cancelled_and_told_busy(
         await shows(pilot, "waiting as")  # its log
         await on_preset(pilot, "cpu-debian12")
         await pilot.press("s")
+        await over(pilot, Start)
+        await pilot.press("enter")
         await over(pilot, TextDialog)
         await shows(pilot, f"operation {running.id}")
         await pilot.press("escape", "7")

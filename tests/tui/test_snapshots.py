@@ -27,6 +27,10 @@ VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that 
     "presets": (("2", "down", "down"), "2.9.1+cu130"),
     "suggest": (("2", "u"), "Driver"),
     "delete": (("2", "X"), "Cancel"),
+    "lock-preview": (("2", "l"), "Looked up"),
+    "sync-preview": (("2", "s"), "to fetch"),
+    "build-preview": (("2", "b"), "stages"),
+    "launch": (("2", "L"), "ports"),
     "artifacts": (("3", "down"), "Plan"),
     "builds": (("4", "down"), "1f3a2b"),
     "containers": (("5",), "postgres"),
@@ -60,6 +64,7 @@ def sample_world(site: Site) -> Iterator[None]:
         patch.setattr("tui.app.TICK", 3600.0)
         patch.setattr(XaivaApp, "service", sample.SampleService())
         patch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
+        patch.setattr("tui.screens.start.PREVIEWS", sample.previews())
         for name in ("EVERY", "SHARPEN", "CALM"):
             patch.setattr(f"tui.widgets.picture.{name}", 0.02)
         patch.setattr("tui.picture.pace.QUICK", 60.0)  # however busy this machine is, the picture becomes sharp

@@ -147,7 +147,7 @@ def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> 
         out += [line(), *wrap(f"! {finding.what}: {finding.why}", width, "warn")]
         out += wrap(f"→ {finding.remedy}", width, "accent", indent="  ")
     out += [line(), line(Span("Plan", "title"))]
-    return out + (wrap(why, width, "dim") if plan is None else _plan(plan, width))
+    return out + (wrap(why, width, "dim") if plan is None else plan_lines(plan, width))
 
 
 def _locked(lock: Lock) -> list[tuple[str, Cell]]:
@@ -164,7 +164,8 @@ def _locked(lock: Lock) -> list[tuple[str, Cell]]:
     ]
 
 
-def _plan(plan: SyncPlan, width: int) -> list[Line]:
+def plan_lines(plan: SyncPlan, width: int) -> list[Line]:
+    """What a sync would do."""
     share = plan.present_bytes / plan.bytes if plan.bytes else 1.0
     whole = plan.present_files == plan.files and not plan.corrupt and not plan.extra
     facts: list[tuple[str, Cell]] = [

@@ -30,9 +30,8 @@ class AcknowledgeMany(FieldForm[int]):
         return (Field("note", "Note", hint="kept with them; may be empty"),)
 
     def on_mount(self) -> None:
-        """Which ones; nothing happens by Enter alone."""
+        """Which ones."""
         self.say(lambda width: wrap(self._text, width))
-        self.query_one("#leave").focus()
 
     def send(self) -> None:
         """Find them, then acknowledge them."""

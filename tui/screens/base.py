@@ -184,15 +184,29 @@ class ConsoleScreen(Screen[None]):
         self.console.store.ask_now(*self.SOURCES, "settings")
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
-        """Start an operation, say so or say who is busy; it goes on without us."""
+        """Ask with a preview, then start an operation; say so or say who is busy. It goes on without us."""
         from core.operations.ledger import Ledger
+        from tui.screens.start import PREVIEWS
 
         def started(operation: Any) -> None:
             self.console.made["operations"] = str(operation.id)
             self.console.store.ask_now("operations")
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
-        self.background(lambda: Ledger(self.site).start(kind, subject, options), started)
+        def start() -> None:
+            self.background(lambda: Ledger(self.site).start(kind, subject, options), started)
+
+        preview = partial(PREVIEWS[kind], self.site, subject, options or {})
+        self.ask_to_start(f"{kind.capitalize()} {subject}", kind.capitalize(), preview, start)
+
+    def ask_to_start(self, title: str, verb: str, preview: Callable[[], Formatter], start: Callable[[], None]) -> None:
+        """Show what long work would do, and start it at Enter; at once when it was asked for by its name."""
+        from tui.screens.start import Start
+
+        if self.console.by_name:
+            start()
+        else:
+            self.app.push_screen(Start(title, self.site, verb, preview), lambda yes: start() if yes else None)
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None

@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import Button
 
 from core.errors import InputError
 from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Transport
@@ -18,6 +17,7 @@ from core.site import Site
 from tui.console_app import console_of
 from tui.present.cells import Line, wrap
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
+from tui.widgets.button import Button
 
 DETECTORS = ("motion", "memory", "onnx")
 _FIGURES = ("fps", "timeout", "pre_roll", "post_roll", "longest_clip")

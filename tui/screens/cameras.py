@@ -11,6 +11,7 @@ from textual import on
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
 from tui.actions import bindings
 from tui.present import cameras as present
+from tui.present import previews
 from tui.screens.picture_list import PictureListScreen
 from tui.screens.thresholds import Thresholds
 from tui.widgets.choice_list import ChoiceList, Row
@@ -98,7 +99,7 @@ class CamerasScreen(PictureListScreen):
         await self.console.switch_mode("events")
         screen = self.app.screen
         assert isinstance(screen, EventsScreen)
-        screen.call_after_refresh(screen.only_camera, camera.id)
+        screen.only_camera(camera.id)
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
@@ -119,7 +120,7 @@ class CamerasScreen(PictureListScreen):
     def action_edit(self) -> None:
         """The same form with what is set now."""
         if (camera := self._one()) is not None:
-            self.background(partial(self.console.service.camera_settings, camera.id), self._open_form)
+            self.console.prepare(partial(self.console.service.camera_settings, camera.id), self._open_form)
 
     def _open_form(self, settings: CameraRequest | None) -> None:
         from tui.screens.camera_form import CameraForm
@@ -159,7 +160,8 @@ class CamerasScreen(PictureListScreen):
             return
         text = (
             "The camera's pictures of that time count as normal: let nothing unusual happen. Then the detector scores "
-            "with what it learned; until then it scores as before. 0 ends a learning."
+            "with what it learned; until then it scores as before. 0 ends a learning. "
+            + previews.learning(camera, LEARN_MINUTES)
         )
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 

@@ -1,4 +1,4 @@
-"""Asks before something is destroyed. Cancel has the focus: Enter alone never destroys."""
+"""Asks before something is destroyed. Cancel has the focus: Enter alone never destroys; y and n answer, too."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Label
+from textual.widgets import Label
+
+from tui.widgets.button import Button
 
 
 class Confirm(ModalScreen[bool]):
     """True when the user chose the verb, False otherwise."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel"),
+        Binding("escape,n", "answer(False)", "Cancel"),
+        Binding("y", "answer(True)", "Yes"),
         Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 
@@ -30,9 +33,10 @@ class Confirm(ModalScreen[bool]):
         """The question and two buttons."""
         with Vertical(classes="dialog -danger") as dialog:
             dialog.border_title = self._title
+            dialog.border_subtitle = "y yes · n or Esc no"
             yield Label(self._text, markup=False)
             with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="cancel", compact=False)
+                yield Button("Cancel", id="cancel")
                 yield Button(self._verb, id="yes", variant="error")
 
     def on_mount(self) -> None:
@@ -41,8 +45,8 @@ class Confirm(ModalScreen[bool]):
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
+        self.action_answer(event.button.id == "yes")
 
-    def action_cancel(self) -> None:
-        """Nothing happens."""
-        self.dismiss(False)
+    def action_answer(self, yes: bool) -> None:
+        """The dialog is over."""
+        self.dismiss(yes)

@@ -129,7 +129,7 @@ class ContainersScreen(ListScreen):
 
             self.app.push_screen(TextDialog(container.name, text))
 
-        self.background(work, show)
+        self.console.prepare(work, show)
 
     def action_shell(self) -> None:
         """A shell in the container; the console waits until it is left."""

@@ -114,7 +114,7 @@ class EditorScreen(Screen[None]):
             if parse(self._saved) is None:
                 self._view("json")
 
-        console_of(self).background(work, show)
+        console_of(self).prepare(work, show, lambda: self.dismiss(None))
 
     # -- the text ------------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from textual import on
 from textual.widget import Widget
-from textual.widgets import Button
 
 from core.inference.schemas import EventQuery, Priority
 from core.service_client import notation
 from core.site import Site
 from tui.screens.fields import Field, FieldForm
+from tui.widgets.button import Button
 
 WAITING, DONE = "waiting", "acknowledged"
 ORDERS = ("newest", "oldest", "highest", "lowest")

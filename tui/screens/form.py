@@ -11,16 +11,21 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Button, Input, Label
+from textual.widgets import Input, Label
 
 from core.errors import Cancelled, XaivaError
 from tui.console_app import console_of
 from tui.present.cells import Line, Span, line, wrap
+from tui.widgets.button import Button
 from tui.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from core.site import Site
 
+YES_NO: list[BindingType] = [  # of dialogs that are a question and have nothing to type in
+    Binding("y", "submit", "Yes", show=False),
+    Binding("n", "leave", "No", show=False),
+]
 T = TypeVar("T")
 W = TypeVar("W")
 
@@ -85,16 +90,21 @@ class Form(ModalScreen[T]):
         console_of(self).background(work, lambda result: done(result) if self.is_attached else None)
 
     def attempt(self, work: Callable[[], W], done: Callable[[W], object], words: str = "asking…") -> None:
-        """What the form is for, in a thread; asked for twice it is done once. What fails is said in the form."""
+        """What the form is for, in a thread; asked for twice it is done once. What fails is said in the form.
+
+        What is typed meanwhile waits: it is for the form when that stays open, for the screen below when it does not.
+        """
         if self.busy:
             return
         self.busy = True
         self.say(lambda _: [line(Span(words, "dim"))])
+        release = console_of(self).hold_keys(self.action_leave)
 
         def succeeded(result: W) -> None:
             self.busy = False
             if self.is_attached:
                 done(result)
+            release()
 
         def failed(error: XaivaError) -> None:
             self.busy = False
@@ -102,6 +112,7 @@ class Form(ModalScreen[T]):
                 self.explain(error)
             elif not isinstance(error, Cancelled):
                 console_of(self).show_error(error)
+            release()
 
         console_of(self).background(work, succeeded, failed)
 
@@ -117,7 +128,8 @@ class Form(ModalScreen[T]):
 
     @on(Button.Pressed, "#submit")
     @on(Input.Submitted)
-    def _submitted(self) -> None:
+    def action_submit(self) -> None:
+        """As the fields say."""
         self.submit()
 
     @on(Button.Pressed, "#leave")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Checkbox, Label
 
+from core.labels import image_tag
 from core.presets.model import Preset
 from core.site import Site
 from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
-from tui.screens.form import Form, T
+from tui.screens.form import YES_NO, Form, T
 from tui.widgets.tick import Tick
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class Launch(Form[None]):
 
     VERB = "Launch"
     WIDE = True
+    BINDINGS: ClassVar[list[BindingType]] = YES_NO
 
     def __init__(self, site: Site, name: str, preset: Preset) -> None:
         super().__init__(f"Launch {name}", site)
@@ -37,7 +40,11 @@ class Launch(Form[None]):
     def fields(self) -> Iterable[Widget]:
         """What will be started, and three choices."""
         run = self._preset.run
-        words = [f"ports {', '.join(run.ports) or 'none'}", f"volumes {', '.join(run.volumes) or 'none'}"]
+        words = [
+            f"image {image_tag(self._preset_name)}",
+            f"ports {', '.join(run.ports) or 'none'}",
+            f"volumes {', '.join(run.volumes) or 'none'}",
+        ]
         words += [f"GPUs {run.gpus}"] if run.gpus else []
         yield Label("\n".join(words), classes="hint", markup=False)
         yield Tick("replace a container of that name", id="replace", compact=True)
@@ -45,7 +52,7 @@ class Launch(Form[None]):
         yield Tick("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
 
     def on_mount(self) -> None:
-        """Look for what is in the way."""
+        """Look for what is in the way; Enter does not wait for it."""
         self.query_one("#submit").focus()  # Enter starts; it must not tick "replace"
         self._preflight()
 

@@ -11,6 +11,7 @@ from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
 from tui.present import operations as present
+from tui.present.cells import wrap
 from tui.screens.base import ListScreen
 from tui.widgets.choice_list import Row
 from tui.widgets.log_panel import LogPanel
@@ -84,9 +85,22 @@ class OperationsScreen(ListScreen):
         )
 
     def action_retry(self) -> None:
-        """Start it again."""
-        if (operation := self.selected()) is not None:
+        """Ask with a preview, then start it again."""
+        from tui.screens.start import PREVIEWS
+
+        if (operation := self.selected()) is None:
+            return
+
+        def preview() -> Formatter:
+            look = PREVIEWS.get(operation.kind)
+            if look is None:
+                return lambda width: wrap("It goes on from what is complete.", width)
+            return look(self.site, operation.subject, operation.options)
+
+        def start() -> None:
             self.background(partial(Ledger(self.site).retry, operation.id), self._asked)
+
+        self.ask_to_start(f"{operation.title().capitalize()} again", "Start again", preview, start)
 
     def _asked(self, operation: Operation) -> None:
         self.console.store.ask_now("operations", "operation")

@@ -144,7 +144,7 @@ class PresetsScreen(PresetListScreen):
                 if then is not None:
                     then(name)
 
-            self.background(partial(work, name), done)
+            self.console.prepare(partial(work, name), done)  # what follows is for the editor, or for the new row
 
         self.app.push_screen(AskName(title, self.site, value), named)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import termios
 from codecs import getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from textual import constants
+from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from textual.app import App
 
 _READ = 4096
+_PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
+# Escape, not the begin of a sequence. On a slow line the next key may come in the same read: that is no Alt with a key
+_ESCAPE = re.compile(r"(\x1b)(?![\[\]OP_\\\x1b])")
 _LAST_WORDS = 0.2  # seconds the terminal has to take the sequences that put it back
 _REPORTS = (1000, 1002, 1006, 2004, 1004)  # mouse, paste and focus
 PUT_BACK = "".join(f"\x1b[?{mode}l" for mode in _REPORTS) + "\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"
@@ -52,6 +56,7 @@ class ConsoleDriver(LinuxDriver):
         self._reading = False
         self._parser: XTermParser
         self._held = ""
+        self._pasting = False
         self._abilities: Abilities | None = None
         self._want_abilities: list[Callable[[Abilities], object]] = []
 
@@ -166,6 +171,7 @@ class ConsoleDriver(LinuxDriver):
         self._parser = XTermParser(self._debug)
         self._decode = getincrementaldecoder("utf-8")("ignore").decode  # old mouse reports are not UTF-8
         self._held = ""
+        self._pasting = False
         self._loop.add_reader(self.fileno, self._readable)
         self._reading = True
 
@@ -199,7 +205,9 @@ class ConsoleDriver(LinuxDriver):
             if asked and self._abilities.complete:
                 self._abilities_known()
         asking = self._abilities is not None and not self._abilities.complete
-        if text.endswith(("\x1b[", "\x1b[0")) or (asking and Abilities.begins(text)):  # the first part of an answer
+        if text.endswith(("\x1b", "\x1b[", "\x1b[0")) or (
+            asking and Abilities.begins(text)
+        ):  # the first part of an answer
             self._held = text
             self._loop.call_later(constants.ESCAPE_DELAY, self._release)
             return
@@ -211,11 +219,26 @@ class ConsoleDriver(LinuxDriver):
             self._feed(held)
 
     def _feed(self, text: str) -> None:
-        if text:
-            for event in self._parser.feed(text):
+        for piece in self._pieces(text):
+            given = [events.Key("escape", piece)] if piece == "\x1b" else self._parser.feed(piece)
+            for event in given:
                 self.process_message(event)
-        if "\x1b" in text:  # a lone Escape is one only when nothing follows it
+        if "\x1b" in text:  # what began like a sequence is none when nothing follows
             self._loop.call_later(constants.ESCAPE_DELAY + 0.01, self._tick)
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        """Every Escape that was typed for itself, what is between them, and what is pasted, which may hold anything."""
+        while text:
+            if self._pasting:
+                pasted, end, text = text.partition(_PASTE_END)
+                self._pasting = not end
+                yield pasted + end
+                continue
+            typed, start, text = text.partition(_PASTE_START)
+            yield from filter(None, _ESCAPE.split(typed))
+            if start:
+                self._pasting = True
+                yield start
 
     def _tick(self) -> None:
         for event in self._parser.tick():

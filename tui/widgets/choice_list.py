@@ -135,6 +135,8 @@ class ChoiceList(ScrollView, can_focus=True):
         self._awaited = ""
         self.wanted = wanted
         self._apply()
+        if not self._rows:  # the line that says so names the words
+            self.refresh()
 
     def unmark(self) -> None:
         """No row is marked any more."""

@@ -1,0 +1,441 @@
+"""Focus moves later than the next key: what opens a box owns the keys from that moment, whatever is typed ahead.
+
+It applies wherever a key changes who gets the next one: search lines, dialogs, forms, pick lists, confirmations, the
+palette, the large picture, other screens, and boxes that are asked for over the network first. A burst below is what
+one write of a terminal brings; nothing runs between its keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.binding import BindingType
+from textual.pilot import Pilot
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from core.operations.ledger import Ledger
+from core.site import Site
+from tests.support.pty_session import KEYS, PtySession
+from tests.tui.sample import SampleService
+from tests.tui.support import SECONDS, shows, text, until
+from tests.tui.test_snapshots import sample_world
+from tui.actions import SCREENS
+from tui.app import XaivaApp
+from tui.screens.confirm import Confirm
+from tui.screens.start import PREVIEWS
+from tui.screens.statistics import StatisticsScreen
+from tui.widgets.panel import Formatter, nothing
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "presets"
+WORDS = ["all", "sync", "quick", "lognone", "2X", "bL!"]  # each letter is a hotkey somewhere
+LISTS = {  # screen → words that show when it is there
+    "overview": "gate-1",
+    "presets": "cpu-debian12",
+    "artifacts": "cpu-debian12",
+    "builds": "5 lines · follows",
+    "containers": "postgres",
+    "cameras": "yard",
+    "operations": "sync ubuntu22.04-cuda12.6",
+    "events": "white van",
+    "service": "night-shift",
+}
+
+
+def burst(pilot: Pilot[int], *tokens: str) -> None:
+    """What one write of the terminal brings: texts, and keys of `KEYS`; all of it lies there before any is handled."""
+    for token in tokens:
+        given = [events.Key("escape", "\x1b")] if token == "escape" else XTermParser().feed(KEYS.get(token, token))
+        for event in given:
+            pilot.app.post_message(event)
+
+
+async def handled(pilot: Pilot[int]) -> None:
+    """Wait until nothing of a burst is left."""
+    app: Any = pilot.app
+    deadline = time.monotonic() + SECONDS
+    while app._giving is not None or not app._message_queue.empty():
+        assert time.monotonic() < deadline, "keys are left"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def console(site: Site, screen: str, size: tuple[int, int] = (160, 45)) -> AsyncIterator[Pilot[int]]:
+    """A console over the sample, on a screen."""
+    with sample_world(site):
+        app = XaivaApp(site)
+        async with app.run_test(size=size) as pilot:
+            await pilot.press(SCREENS[screen][0])
+            await until(pilot, lambda: app.current_mode == screen and app.screen.is_mounted)
+            app.tick()
+            await shows(pilot, LISTS[screen])
+            yield pilot
+
+
+def focused_value(pilot: Pilot[int]) -> str:
+    """What stands in the line that has the keys."""
+    box = pilot.app.focused
+    assert isinstance(box, Input), f"{box} has the keys:\n{text(pilot)}"
+    return box.value
+
+
+def nothing_started(site: Site) -> bool:
+    """Whether no operation was ever asked for."""
+    return not Ledger(site).list()
+
+
+@pytest.mark.parametrize("screen", [one for one in LISTS if one != "overview"])
+async def test_search_owns_what_follows_it(site: Site, screen: str) -> None:
+    async with console(site, screen) as pilot:
+        for words in WORDS:
+            burst(pilot, f"/{words}")
+            await handled(pilot)
+            assert focused_value(pilot) == words
+            assert (pilot.app.current_mode, len(pilot.app.screen_stack)) == (screen, 1)
+            burst(pilot, "escape")
+            await handled(pilot)
+        assert nothing_started(site)
+
+
+BOXES = [  # screen, keys that open a box, what is typed into its line in the same burst
+    ("presets", ("n",), "sync"),
+    ("presets", ("d",), "Lock"),
+    ("presets", ("r",), "X2"),
+    ("presets", ("c",), "L4 quick"),
+    ("presets", ("u",), "bbb"),
+    ("presets", (":",), "sync"),
+    ("presets", ("\x10",), "build"),  # ctrl+p
+    ("presets", ("\x1bOS",), "admin"),  # F4
+    ("containers", ("l", "/"), "error"),
+    ("containers", ("l", "&"), "lost"),
+    ("builds", ("tab", "tab", "/"), "sync"),
+    ("operations", ("tab", "tab", "/"), "sync"),
+    ("cameras", ("a",), "gate-l1"),
+    ("cameras", ("e",), "q2"),
+    ("cameras", ("z",), "5"),
+    ("events", ("f",), "yard-s"),
+    ("events", ("A",), "sync"),
+    ("events", ("x",), "Aa"),
+    ("service", ("n",), "night-X"),
+    ("service", ("u",), "lea"),
+    ("service", ("down", "e"), "q"),
+]
+
+
+@pytest.mark.parametrize(("screen", "opens", "words"), BOXES)
+async def test_a_box_owns_what_follows_the_key_that_opens_it(
+    site: Site, screen: str, opens: tuple[str, ...], words: str
+) -> None:
+    async with console(site, screen) as pilot:
+        burst(pilot, *opens, words)
+        await handled(pilot)
+        assert focused_value(pilot).endswith(words)
+        assert pilot.app.current_mode == screen
+        assert nothing_started(site)
+
+
+@pytest.mark.parametrize("opens", ["/", "n", ":"])
+async def test_a_paste_in_a_burst_goes_to_the_box(site: Site, opens: str) -> None:
+    async with console(site, "presets") as pilot:
+        burst(pilot, f"{opens}a\x1b[200~sync\x1b[201~b")
+        await handled(pilot)
+        assert focused_value(pilot) == "asyncb"
+
+
+FORMS = [  # screen, key that opens a form, its first fields
+    ("presets", "u", ("gpu", "driver", "name")),
+    ("cameras", "a", ("id", "source", "name")),
+    ("events", "f", ("camera", "type", "state")),
+    ("service", "u", ("name", "password", "role")),
+    ("overview", "\x1bOS", ("user", "password")),
+]
+
+
+@pytest.mark.parametrize(("screen", "opens", "fields"), FORMS)
+async def test_tab_moves_on_before_the_next_key(site: Site, screen: str, opens: str, fields: tuple[str, ...]) -> None:
+    async with console(site, screen) as pilot:
+        burst(pilot, opens, "\t".join(f"q{at}" for at in range(len(fields))))
+        await handled(pilot)
+        found = [box.id for box in pilot.app.screen.query(Input) if not box.disabled][: len(fields)]
+        assert [pilot.app.screen.query_one(f"#{name}", Input).value for name in found] == [
+            f"q{at}" for at in range(len(fields))
+        ]
+
+
+# -- questions ---------------------------------------------------------------------------------------------------------
+
+ANSWERS = [  # what follows the key that asks, and whether that is a yes
+    (("y",), True),
+    (("n",), False),
+    (("enter",), False),
+    (("escape",), False),
+    (("tab", "enter"), True),
+    (("right", "left", "enter"), False),
+]
+
+
+@asynccontextmanager
+async def real_console(site: Site) -> AsyncIterator[Pilot[int]]:
+    """A console over a site with two presets, on the screen Presets."""
+    for name in ("cpu-debian12", "ubuntu22.04-cuda12.6"):
+        shutil.copy(SHIPPED / f"{name}.json", site.presets)
+    app = XaivaApp(site)
+    async with app.run_test(size=(160, 45)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "ubuntu22.04-cuda12.6")
+        yield pilot
+
+
+@pytest.mark.parametrize(("answer", "yes"), ANSWERS)
+async def test_a_question_is_answered_by_the_key_after_it_and_the_rest_goes_on_below(
+    site: Site, answer: tuple[str, ...], yes: bool
+) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, "j", "X", *answer, "/sync")
+        await handled(pilot)
+        path = site.presets / "ubuntu22.04-cuda12.6.json"
+        await until(pilot, lambda: path.exists() is not yes)
+        assert focused_value(pilot) == "sync"
+        assert len(pilot.app.screen_stack) == 1
+        assert (site.presets / "cpu-debian12.json").exists()
+        assert nothing_started(site)
+
+
+async def test_no_key_falls_through_a_question(site: Site) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, "X", "lsbLq27/")
+        await handled(pilot)
+        assert isinstance(pilot.app.screen, Confirm)
+        await shows(pilot, "▸ [ Cancel ]")
+        burst(pilot, "tab")
+        await shows(pilot, "▸ [ Delete ]")
+        assert "▸ [ Cancel ]" not in text(pilot)
+
+
+LONG_WORK = [  # screen, key that starts long work, words of its preview
+    ("presets", "l", "Looked up over the network"),
+    ("presets", "s", "to fetch"),
+    ("presets", "b", "stages"),
+    ("presets", "L", "ports"),
+    ("artifacts", "l", "Looked up over the network"),
+    ("artifacts", "U", "newest versions"),
+    ("artifacts", "s", "to fetch"),
+    ("artifacts", "v", "read in full"),
+    ("builds", "b", "stages"),
+    ("operations", "r", "to fetch"),
+    ("cameras", "l", "pictures"),
+]
+
+
+@pytest.mark.parametrize(("screen", "key", "words"), LONG_WORK)
+async def test_long_work_shows_what_it_would_do_and_waits_for_enter(
+    site: Site, screen: str, key: str, words: str
+) -> None:
+    async with console(site, screen) as pilot:
+        burst(pilot, key, "lsbUvr" if screen != "cameras" else "")
+        await handled(pilot)
+        await shows(pilot, words)
+        assert len(pilot.app.screen_stack) == 2
+        burst(pilot, "escape", "2/all")
+        await handled(pilot)
+        assert focused_value(pilot) == "all"
+        assert nothing_started(site)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("s", "sync"), ("b", "build")])
+@pytest.mark.parametrize("answer", ["enter", "y"])
+async def test_enter_starts_long_work_before_its_preview_is_there(
+    site: Site, key: str, kind: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = threading.Event()
+
+    def never(*_: object) -> Formatter:
+        known.wait(60)
+        return nothing
+
+    monkeypatch.setitem(PREVIEWS, kind, never)
+    async with real_console(site) as pilot:
+        burst(pilot, key, answer, "/all")
+        await handled(pilot)
+        assert focused_value(pilot) == "all"
+        await until(pilot, lambda: [one.kind for one in Ledger(site).list()] == [kind])
+        known.set()
+    Ledger(site).wait(1, 30)
+
+
+async def test_the_palette_starts_by_name_without_another_question(site: Site) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, ":", "presets: sync", "enter", "/all")
+        await handled(pilot)
+        assert focused_value(pilot) == "all"
+        await until(pilot, lambda: [one.kind for one in Ledger(site).list()] == ["sync"])
+    Ledger(site).wait(1, 30)
+
+
+# -- whatever else changes later than the next key ---------------------------------------------------------------------
+
+
+async def test_a_screen_opened_by_its_number_gets_the_next_key(site: Site) -> None:
+    async with console(site, "presets") as pilot:
+        burst(pilot, "9d8/all")
+        await handled(pilot)
+        assert pilot.app.current_mode == "events"
+        assert focused_value(pilot) == "all"
+        burst(pilot, "escape", "9")
+        await handled(pilot)
+        assert isinstance(pilot.app.screen, StatisticsScreen)
+        assert pilot.app.screen._range == 90  # the one after 30
+
+
+@pytest.mark.parametrize("keys", [("G", "d"), ("j", "d"), ("/", "ubuntu22", "enter", "d")])
+async def test_a_key_acts_on_the_row_that_the_keys_before_it_chose(site: Site, keys: tuple[str, ...]) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, *keys)
+        await handled(pilot)
+        assert focused_value(pilot) == "ubuntu22.04-cuda12.6-copy"
+
+
+async def test_a_click_in_a_burst_counts_for_the_key_after_it(site: Site) -> None:
+    async with real_console(site) as pilot:
+        rows = text(pilot).splitlines()
+        y = next(at for at, row in enumerate(rows, 1) if "ubuntu22.04-cuda12.6" in row)
+        burst(pilot, f"\x1b[<0;10;{y}M\x1b[<0;10;{y}md")
+        await handled(pilot)
+        assert focused_value(pilot) == "ubuntu22.04-cuda12.6-copy"
+
+
+async def test_the_palette_takes_what_was_typed_not_what_it_showed_before(site: Site) -> None:
+    async with console(site, "presets") as pilot:
+        burst(pilot, ":go to statistics", "enter")
+        await handled(pilot)
+        assert pilot.app.current_mode == "statistics"
+
+
+# -- boxes that something is asked for first ---------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def slow_settings(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Pilot[int], threading.Event]]:
+    """On the screen Cameras; the service tells a camera's settings only when the event is set."""
+    told = threading.Event()
+    usual = SampleService.camera_settings
+
+    def slow(self: SampleService, camera: str) -> Any:
+        told.wait(60)
+        return usual(self, camera)
+
+    monkeypatch.setattr(SampleService, "camera_settings", slow)
+    async with console(site, "cameras") as pilot:
+        yield pilot, told
+        told.set()
+
+
+async def test_a_box_that_comes_late_gets_what_was_typed_for_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with slow_settings(site, monkeypatch) as (pilot, told):
+        burst(pilot, "e", "slX")
+        await pilot.pause()
+        assert len(pilot.app.screen_stack) == 1
+        told.set()
+        await handled(pilot)
+        assert focused_value(pilot) == "slX"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_escape_leaves_a_box_that_has_not_come_yet(
+    site: Site, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    async with slow_settings(site, monkeypatch) as (pilot, told):
+        burst(pilot, "e", "slX")
+        if not at_once:
+            await pilot.pause()
+        burst(pilot, "escape", "/all")
+        await handled(pilot)
+        assert focused_value(pilot) == "all"
+        told.set()
+        await pilot.pause()
+        assert len(pilot.app.screen_stack) == 1
+
+
+async def test_the_editor_gets_what_was_typed_once_it_has_read_the_file(site: Site) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, "e", "-sync", "tab", "debian:12")
+        await handled(pilot)
+        assert pilot.app.screen.query_one("#f-base", Input).value == "debian:bookworm-slim-sync"
+        assert focused_value(pilot) == "debian:12"
+
+
+class Hanging(ModalScreen[None]):
+    """A box that does not come to an end of being opened before the test allows it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("x", "dismiss", "Close")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed = asyncio.Event()
+
+    async def on_mount(self) -> None:
+        """It hangs."""
+        await self.allowed.wait()
+
+
+async def test_a_box_that_hangs_while_it_opens_releases_the_keys(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.terminal.input_queue.PATIENCE", 0.05)
+    async with console(site, "presets") as pilot:
+        hanging = Hanging()
+        pilot.app.push_screen(hanging)
+        burst(pilot, "lsb")
+        await asyncio.sleep(0)
+        while pilot.app._giving is not None:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)  # the queue is done with them, though Textual itself still waits for the box
+        hanging.allowed.set()
+        await handled(pilot)
+        assert nothing_started(site)
+        burst(pilot, "x", "/all")
+        await handled(pilot)
+        assert focused_value(pilot) == "all"
+
+
+# -- in a terminal -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.terminal
+def test_one_write_of_a_terminal(site: Site) -> None:
+    shutil.copy(SHIPPED / "cpu-debian12.json", site.presets)
+    command = [sys.executable, "-m", "core.cli", "--site", str(site.root)]
+    with PtySession(command, columns=120, rows=40, cwd=ROOT, env={"NO_COLOR": "1"}) as session:
+        session.wait_for("Overview")
+        session.press("2")
+        session.wait_for("CPU only")
+        for words in ("sync", "quick", "lognone"):
+            session.press(f"/{words}")
+            session.wait_for(f"nothing matches “{words}”")
+            session.press("\x1b/debian")  # Escape and the next key in one write are two keys
+            session.wait_for("cpu-debian12")
+            session.press("\x1b")
+            session.wait_for(lambda shown: "words to keep" not in shown and "/debian" not in shown)
+        session.press("X")
+        session.wait_for("▸ [ Cancel ]")
+        session.press("\t")
+        session.wait_for("▸ [ Delete ]")
+        session.press("n/sync")
+        session.wait_for("nothing matches “sync”")
+        session.press("\x1b")
+        session.wait_for("cpu-debian12")
+        session.press("q")
+        assert session.wait_end() == 0
+    assert (site.presets / "cpu-debian12.json").exists()
+    assert nothing_started(site)

@@ -1,0 +1,149 @@
+"""`InputQueue`: an application mix-in that gives out keys one at a time, each to whoever owns the keys by then.
+
+Textual sends a key to the widget that has the focus when the key arrives. What a key does comes later: a box is opened,
+the focus moves, a list is filtered. The keys of one burst would all go to the widget that had the focus at its start.
+Here a key waits until everything that the key before it set off is done. Pastes and the mouse wait in the same row.
+
+It leans on names that Textual keeps to itself (`_message_queue`, `_is_mounted`, `_task`), as `FrameDifference` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from textual import events
+from textual.message_pump import MessagePump
+from textual.worker import Worker
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    _Base = App[Any]
+else:
+    _Base = object
+
+PATIENCE = 15.0  # seconds that one part may take over its work before the keys no longer wait for it
+_QUICK_LOOKS = 50  # at a part that has work, one each time round the event loop; then one a pause
+_PAUSE = 0.005
+_LEAVES = ("escape", "ctrl+q")
+log = logging.getLogger(__name__)
+
+
+class InputQueue(_Base):
+    """`class XaivaApp(InputQueue, App[int])`. Keys, pastes and the mouse are handled in order, one at a time."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._input: deque[events.Event] = deque()
+        self._given: events.Event | None = None
+        self._giving: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()  # more input, or a box that the keys waited for
+        self._coming: list[Callable[[], object]] = []  # boxes that are being prepared: how each is given up
+        self._stuck: WeakSet[MessagePump | Worker[Any]] = WeakSet()
+        super().__init__(*args, **kwargs)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Put input in the queue; what comes out of it goes the usual way."""
+        is_input = isinstance(event, (events.InputEvent, events.Paste)) and not event.is_forwarded
+        past_the_keys = bool(self._coming) and isinstance(event, events.MouseEvent)  # who clicks sees what is there
+        if not is_input or event is self._given or past_the_keys:
+            await super().on_event(event)
+            return
+        self._input.append(event)
+        self._arrived.set()
+        if self._giving is None and not self._closing:
+            self._giving = asyncio.create_task(self._give_out(), name="input queue")
+
+    async def _give_out(self) -> None:
+        try:
+            await self._settle(also_workers=not _is_text(self._input[0]))
+            while self._input and self._running and self._screen_stack:
+                if self._coming and not self._leave():
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                elif self._input:
+                    self._given = self._input.popleft()
+                    self.post_message(self._given)
+                await self._settle(also_workers=bool(self._input) and not _is_text(self._input[0]))
+        finally:
+            self._giving = None
+
+    # -- boxes that are being prepared ---------------------------------------------------------------------------------
+
+    def hold_keys(self, give_up: Callable[[], object]) -> Callable[[], None]:
+        """Keys wait from now on, for a box that comes later; call what is returned when it is there.
+
+        Escape calls `give_up` instead, and takes the keys before it along: they were for that box.
+        """
+        self._coming.append(give_up)
+
+        def release() -> None:
+            if give_up in self._coming:
+                self._coming.remove(give_up)
+            self._arrived.set()
+
+        return release
+
+    def _leave(self) -> bool:
+        """Give up what the keys wait for when somebody wants to leave it."""
+        leaving = next(
+            (at for at, one in enumerate(self._input) if isinstance(one, events.Key) and one.key in _LEAVES), None
+        )
+        if leaving is None:
+            return False
+        for _ in range(leaving):
+            self._input.popleft()
+        if self._input[0].key == "escape":  # type: ignore[attr-defined]
+            self._input.popleft()
+        self._coming.pop()()
+        return True
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, also_workers: bool) -> None:
+        """Wait until no part has anything left to do. A part that hangs is waited for once."""
+        waiting_for: MessagePump | Worker[Any] | None = None
+        began, looks = 0.0, 0
+        while self._running and (part := next(self._at_work(also_workers), None)) is not None:
+            if part is not waiting_for:
+                waiting_for, began, looks = part, time.monotonic(), 0
+            elif time.monotonic() > began + PATIENCE:
+                log.error("%r does not come to an end: keys no longer wait for it", part)
+                self._stuck.add(part)
+            looks += 1
+            await asyncio.sleep(0 if looks < _QUICK_LOOKS else _PAUSE)
+
+    def _at_work(self, also_workers: bool) -> Iterator[MessagePump | Worker[Any]]:
+        """The parts in view that have something left to do."""
+        parts: list[MessagePump] = [self]
+        for screen in self._screen_stack:
+            parts += screen.walk_children(with_self=True)
+        for part in parts:
+            if not _has_work(part):
+                self._stuck.discard(part)
+            elif part not in self._stuck:
+                yield part
+        if also_workers:  # what the command palette looks for
+            for worker in self.workers:
+                if worker.node in parts and not worker.is_finished and worker not in self._stuck:
+                    yield worker
+
+
+def _has_work(part: MessagePump) -> bool:
+    """Whether it is being mounted, or does anything but wait for its next message."""
+    if part._closing or part._closed:
+        return False
+    if not part._is_mounted:
+        return part._task is not None and not part._task.done()
+    messages: Any = part._message_queue
+    return not messages.empty() or not messages.ready_event._waiters
+
+
+def _is_text(event: events.Event) -> bool:
+    """Whether it does no more than add to a line."""
+    return isinstance(event, events.Paste) or (isinstance(event, events.Key) and event.is_printable)
