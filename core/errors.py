@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.redaction import text
+from core.redaction import redact_text
 
 
 class XaivaError(Exception):
@@ -16,8 +16,8 @@ class XaivaError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
-        self.what = text(what)
-        self.why = text(why)
+        self.what = redact_text(what)
+        self.why = redact_text(why)
         super().__init__(self.what, self.why, remedy)
         self.remedy = remedy
 

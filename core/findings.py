@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from core.open_enum import OpenEnum, describe_misfit
-from core.redaction import text
+from core.redaction import redact_text
 
 
 class Level(OpenEnum):
@@ -37,7 +37,7 @@ class Finding(BaseModel):
     @field_validator("what", "why", "where")
     @classmethod
     def _without_secrets(cls, value: str) -> str:
-        return text(value)
+        return redact_text(value)
 
 
 def read_finding(value: object) -> Finding:

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import InputError, XaivaError
-from core.redaction import know_secrets
+from core.redaction import set_secrets
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -86,7 +86,7 @@ class Site:
         self.root = root
         self.settings = settings
         self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
-        know_secrets(env, _dotenv(root / ".env"))
+        set_secrets(env, _dotenv(root / ".env"))
         self.service: tuple[str, str] | None = None  # the service that this run was told to use, and by what
         self.generation = 0  # how often the files were read again
         self._environ = env
@@ -115,7 +115,7 @@ class Site:
             settings = _settings(self.root / "site.toml")
             dotenv = _dotenv(self.root / ".env")
             self.env = {**dotenv, **self._environ}
-            know_secrets(self.env, dotenv)
+            set_secrets(self.env, dotenv)
             self.settings, self._read = settings, now
             self.generation += 1
         return self.generation
@@ -154,7 +154,7 @@ class Site:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
             raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
         self.env, self._read = {**self.env, name: value}, self._signature()
-        know_secrets(self.env, _dotenv(dotenv))
+        set_secrets(self.env, _dotenv(dotenv))
 
     @property
     def presets(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.redaction import know_secrets
+from core.redaction import set_secrets
 from core.site import ServiceSettings, Site, SiteSettings
 from tests.support import proofs
 from tests.support.engine import TestEngine, start_engine
@@ -128,7 +128,7 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(autouse=True)
 def _no_secrets_of_the_test_before() -> None:
     """A site that was opened makes its secrets known to the whole process."""
-    know_secrets({})
+    set_secrets({})
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from core.artifacts.partial import Partial, Piece, whole
 from core.content import HEAD, WrongContent, recognise
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
-from core.redaction import address
+from core.redaction import redact_address
 from core.site import SyncSettings
 
 READ = 256 << 10
@@ -357,10 +357,12 @@ class Downloader:
                 if not partial.restart(generation):
                     return
                 partial.urls.pop(0)
-                self._progress.log(f"{partial.file.path}: {why} at {address(tried)}; asking {address(partial.urls[0])}")
+                self._progress.log(
+                    f"{partial.file.path}: {why} at {redact_address(tried)}; asking {redact_address(partial.urls[0])}"
+                )
                 self._enqueue(partial)
                 return
-            self._give_up(partial, XaivaError(f"{partial.file.path} from {address(tried)}", why, remedy))
+            self._give_up(partial, XaivaError(f"{partial.file.path} from {redact_address(tried)}", why, remedy))
 
     def _give_up(self, partial: Partial, failure: XaivaError) -> None:
         with self._ready:

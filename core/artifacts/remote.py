@@ -18,7 +18,7 @@ from core.content import HEAD, check, recognise, wrong_content
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, put_in_place
 from core.progress import Progress, stop_if_cancelled
-from core.redaction import address
+from core.redaction import redact_address
 
 READ = 256 << 10
 POLL_SECONDS = 0.2
@@ -108,7 +108,7 @@ def fetch_unknown(
             size = out.tell()
         if file.sha256 and digest.hexdigest() != file.sha256:
             raise XaivaError(
-                f"{file.path} from {address(file.url)}",
+                f"{file.path} from {redact_address(file.url)}",
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
@@ -176,4 +176,4 @@ def local_path(url: str) -> Path:
 
 
 def _unreachable(url: str, why: str) -> Unreachable:
-    return Unreachable(address(url), why, "check the network")
+    return Unreachable(redact_address(url), why, "check the network")

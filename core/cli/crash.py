@@ -11,8 +11,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.redaction import arguments, know_more_secrets
-from core.redaction import text as redact
+from core.redaction import add_secrets, redact_arguments, redact_text
 
 LIMIT = 1 << 20  # bytes; a longer file starts afresh
 
@@ -21,9 +20,9 @@ def record(error: Exception, words: Sequence[str]) -> Path | None:
     """Append the traceback to `.xaiva/errors.log` of the site, or to a temporary file; None when neither can be."""
     site = Path(words[words.index("--site") + 1]) if "--site" in words[:-1] else Path()
     text = "".join(traceback.format_exception(error))
-    know_more_secrets(os.environ)
-    command = shlex.join(arguments(words))
-    entry = redact(f"{time.strftime('%Y-%m-%d %H:%M:%S')} xaiva {command}\n{text}\n")
+    add_secrets(os.environ)
+    command = shlex.join(redact_arguments(words))
+    entry = redact_text(f"{time.strftime('%Y-%m-%d %H:%M:%S')} xaiva {command}\n{text}\n")
     for folder in (site / ".xaiva", Path(tempfile.gettempdir())):
         with contextlib.suppress(OSError):
             path = folder / ("errors.log" if folder.name == ".xaiva" else f"xaiva-errors-{os.getuid()}.log")

@@ -10,7 +10,7 @@ from core import labels
 from core.containers.model import Container, Health, Port, State
 from core.engine import EngineError, engine_errors
 from core.open_enum import describe_misfit
-from core.redaction import document, secrets_of, text
+from core.redaction import redact_document, redact_text, secrets_of
 
 if TYPE_CHECKING:
     import docker
@@ -48,7 +48,7 @@ def inspect(client: docker.DockerClient, reference: str) -> dict[str, Any]:
 
 def description(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     """The same for people: the secrets in its variables, labels, command lines and messages are hidden."""
-    shown: dict[str, Any] = document(inspect(client, reference))
+    shown: dict[str, Any] = redact_document(inspect(client, reference))
     return shown
 
 
@@ -71,10 +71,10 @@ def _from_description(data: dict[str, Any]) -> Container:
         image=config.get("Image") or "",
         image_id=data.get("Image") or "",
         state=state,
-        status=text(described.get("Error") or "", secrets) or state.word,
+        status=redact_text(described.get("Error") or "", secrets) or state.word,
         # of one that has ended the engine says "unhealthy", whatever it was
         health=Health(health.get("Status") or "none") if running else Health.NONE,
-        health_output=text(last_health_output(health), secrets),
+        health_output=redact_text(last_health_output(health), secrets),
         ports=_inspected_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
         created=_unix_time(data["Created"]) if data.get("Created") else 0,
         **_marks(config.get("Labels") or {}),

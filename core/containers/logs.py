@@ -15,7 +15,7 @@ from core.containers.streams import Cut, Idle, Stream
 from core.engine import EngineError, refused
 from core.errors import InputError
 from core.logs import pattern
-from core.redaction import secrets_of, text
+from core.redaction import redact_text, secrets_of
 
 if TYPE_CHECKING:
     import docker
@@ -132,7 +132,7 @@ class LogStream:
             try:
                 for line in self._lines():
                     lost_since = None
-                    shown = line.model_copy(update={"text": text(line.text, self._secrets)})
+                    shown = line.model_copy(update={"text": redact_text(line.text, self._secrets)})
                     if self._wanted.search(shown.text):
                         yield shown
                 if not self._goes_on():

@@ -12,7 +12,7 @@ from core.containers.model import Port
 from core.errors import InputError
 from core.presets.model import Preset
 from core.presets.run_fields import parse_ports, parse_volume
-from core.redaction import has_placeholder, know_more_secrets
+from core.redaction import add_secrets, has_placeholder
 from core.service_client import TOKEN_VARIABLE
 from core.site import Site
 
@@ -68,7 +68,7 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
         if has_placeholder(value):
             why = "it holds *** in the place of a secret"
             raise InputError(f"Preset {preset_name}: variable {variable}", why, "write the secret itself")
-    know_more_secrets(environment)  # the engine's errors may repeat them
+    add_secrets(environment)  # the engine's errors may repeat them
     return Settings(
         ports=tuple(port for text in run.ports for port in _ports(text)),
         mounts=tuple(mounts),

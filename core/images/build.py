@@ -74,7 +74,7 @@ class _Recorder:
         """The text without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return redaction.text(text)
+        return redaction.redact_text(text)
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -259,7 +259,7 @@ def _stage_record(tree: StageTree, name: str) -> StageRecord:
 
 def _step_record(step: Step) -> StepRecord:
     return StepRecord(
-        title=redaction.text(step.title), state=step.state.value, cached=step.vertex.cached, seconds=step.seconds
+        title=redaction.redact_text(step.title), state=step.state.value, cached=step.vertex.cached, seconds=step.seconds
     )
 
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from core.errors import XaivaError
 from core.inference.log import set_up
-from core.redaction import know_secrets
+from core.redaction import set_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _leave)  # as process 1 of a container there is no default handler
     signal.signal(signal.SIGINT, _leave)
-    know_secrets(os.environ)
+    set_secrets(os.environ)
     set_up()
     try:
         if options.reload:

@@ -27,7 +27,7 @@ from core.operations.model import Failure, State
 from core.operations.spawn import interpreter
 from core.operations.worker import GRACE_SECONDS, KILL_SECONDS, End, Task
 from core.progress import Stage, StageState
-from core.redaction import text as redact
+from core.redaction import redact_text
 from core.site import Site
 
 FLAG_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
@@ -183,10 +183,10 @@ class Supervisor:
                 continue
             if "log" in message:
                 stage, text = message["log"]
-                rows.append((stage, redact(text)))
+                rows.append((stage, redact_text(text)))
             elif "stage" in message:
                 stage = Stage.model_validate(message["stage"])
-                self._stages[stage.id] = stage.model_copy(update={"detail": redact(stage.detail)})
+                self._stages[stage.id] = stage.model_copy(update={"detail": redact_text(stage.detail)})
                 self._unwritten.add(stage.id)
             else:
                 self._end = End.model_validate(message["end"])
@@ -194,7 +194,7 @@ class Supervisor:
             self._log.write(rows)
 
     def _take_output(self, lines: list[bytes]) -> None:
-        texts = [redact(line.decode(errors="replace")) for line in lines]
+        texts = [redact_text(line.decode(errors="replace")) for line in lines]
         if texts:
             self._words = (self._words + texts)[-LAST_WORDS:]
             self._log.write([("", text) for text in texts])
@@ -262,7 +262,7 @@ class Supervisor:
                 return self._end
             if self._end.state is State.CANCELLED:
                 failure = failure.model_copy(update={"what": f"{self._claim.title} was cancelled"})
-            said = {name: redact(getattr(failure, name)) for name in ("what", "why", "remedy")}
+            said = {name: redact_text(getattr(failure, name)) for name in ("what", "why", "remedy")}
             return self._end.model_copy(update={"failure": failure.model_copy(update=said)})
         title = self._claim.title
         if self._cancelled_at is not None:

@@ -4,29 +4,29 @@ What is shown is what is known to be harmless: the host, plain words of a path, 
 It needs only the standard library, for it also runs inside images.
 """
 
-from core.redaction.addresses import HIDDEN, address, has_placeholder, host_of, is_shown_as, restored
+from core.redaction.addresses import HIDDEN, has_placeholder, host_of, is_shown_as, redact_address, restored
 from core.redaction.texts import (
-    arguments,
-    document,
+    add_secrets,
     is_secret_name,
-    know_more_secrets,
-    know_secrets,
+    redact_arguments,
+    redact_document,
+    redact_text,
     secrets_of,
-    text,
+    set_secrets,
 )
 
 __all__ = [
     "HIDDEN",
-    "address",
-    "arguments",
-    "document",
+    "add_secrets",
     "has_placeholder",
     "host_of",
     "is_secret_name",
     "is_shown_as",
-    "know_more_secrets",
-    "know_secrets",
+    "redact_address",
+    "redact_arguments",
+    "redact_document",
+    "redact_text",
     "restored",
     "secrets_of",
-    "text",
+    "set_secrets",
 ]

@@ -67,7 +67,7 @@ class _Parts(NamedTuple):
         return f"{self.scheme}://{login}{self.host}{self.path}{query}{fragment}"
 
 
-def address(url: str) -> str:
+def redact_address(url: str) -> str:
     """`url` without its login and without all in its path, query and fragment that is not known to be harmless.
 
     Of one that cannot be read only the scheme is left.
@@ -113,7 +113,7 @@ def restored(sent: str, kept: str) -> str | None:
     None where they are not known from it.
     """
     sent = _PLACEHOLDER.sub(HIDDEN, sent)
-    if HIDDEN not in sent or sent == address(kept):
+    if HIDDEN not in sent or sent == redact_address(kept):
         return kept if HIDDEN in sent else sent
     new, old = _split(sent), _split(kept)
     if new is None or old is None or _place(new) != _place(old):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from core.redaction.texts import text
+from core.redaction.texts import redact_text
 
 
 class RedactingFormatter(logging.Formatter):
@@ -12,4 +12,4 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text without secrets."""
-        return text(super().format(record))
+        return redact_text(super().format(record))

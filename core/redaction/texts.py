@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from core.redaction.addresses import HIDDEN, address, is_plain
+from core.redaction.addresses import HIDDEN, is_plain, redact_address
 
 SHORTEST = 6  # a shorter value is too common to be hidden wherever it occurs
 
@@ -63,8 +63,8 @@ _known: set[str] = set()  # the secrets of the site that was opened, or of the s
 _pattern: re.Pattern[str] | None = None
 
 
-def text(value: str, also: re.Pattern[str] | None = None) -> str:
-    """`value` with each address in it shown as `address` does, without known secrets, passwords and tokens.
+def redact_text(value: str, also: re.Pattern[str] | None = None) -> str:
+    """`value` with each address in it shown as `redact_address` does, without known secrets, passwords and tokens.
 
     `also` are further secrets, as `secrets_of` gives them.
     """
@@ -86,7 +86,7 @@ def _in_text(found: str) -> str:
     if "://" not in found.replace("\\/", "/"):
         return f"{re.split('%3A|:', found, maxsplit=1, flags=re.I)[0]}%3A%2F%2F{HIDDEN}"
     whole = found.rstrip(").,;:]}!\\")
-    shown = address(whole)
+    shown = redact_address(whole)
     if "\\/" in whole:
         shown = shown.replace("/", "\\/")
     return shown + found[len(whole) :]
@@ -113,18 +113,18 @@ def is_secret_name(name: str) -> bool:
     return not _HARMLESS_NAME.search(name) and bool(_STRONG.search(name) or _WORD.search(name))
 
 
-def know_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
-    """From now on `text` hides these secrets wherever they occur; what was known before is forgotten.
+def set_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
+    """From now on `redact_text` hides these secrets wherever they occur; what was known before is forgotten.
 
     Of `environment` that is the values of variables with secret names; of `dotenv`, the site's own file of secrets,
     also those that look like nothing harmless.
     """
     _known.clear()
     _known.update(value for name, value in (dotenv or {}).items() if _may_be_secret(name, value))
-    know_more_secrets(environment)
+    add_secrets(environment)
 
 
-def know_more_secrets(environment: Mapping[str, str]) -> None:
+def add_secrets(environment: Mapping[str, str]) -> None:
     """Those of the variables with secret names, too."""
     global _pattern
     _known.update(_secrets(environment.items()))
@@ -165,12 +165,12 @@ def _matching(values: set[str]) -> re.Pattern[str] | None:
     return re.compile(found) if found else None
 
 
-def variable(name: str, value: str, also: re.Pattern[str] | None = None) -> str:
+def redact_variable(name: str, value: str, also: re.Pattern[str] | None = None) -> str:
     """The value of a variable, a label or a key as it is shown."""
-    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else text(value, also)
+    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else redact_text(value, also)
 
 
-def arguments(words: Sequence[str], also: re.Pattern[str] | None = None) -> list[str]:
+def redact_arguments(words: Sequence[str], also: re.Pattern[str] | None = None) -> list[str]:
     """A command line, or the variables of an environment as NAME=value."""
     shown: list[str] = []
     option = ""
@@ -178,16 +178,16 @@ def arguments(words: Sequence[str], also: re.Pattern[str] | None = None) -> list
         name, equals, value = word.partition("=")
         if option and not word.startswith("-"):
             login = option in ("u", "user", "proxy-user") and ":" in word
-            shown.append(HIDDEN if login else variable(option, word, also))
+            shown.append(HIDDEN if login else redact_variable(option, word, also))
         elif equals and re.fullmatch(r"-{0,2}[A-Za-z_][\w.-]*", name):
-            shown.append(f"{name}={variable(name.lstrip('-'), value, also)}")
+            shown.append(f"{name}={redact_variable(name.lstrip('-'), value, also)}")
         else:
-            shown.append(text(word, also))
+            shown.append(redact_text(word, also))
         option = word.lstrip("-") if word.startswith("-") and not equals else ""
     return shown
 
 
-def document(data: Any) -> Any:
+def redact_document(data: Any) -> Any:
     """A JSON document, such as all that the engine knows of a container.
 
     What stands in it under a secret name is hidden in the rest of it, too.
@@ -197,12 +197,12 @@ def document(data: Any) -> Any:
 
 def _document(data: Any, name: str, also: re.Pattern[str] | None) -> Any:
     if isinstance(data, str):
-        return variable(name, data, also)
+        return redact_variable(name, data, also)
     if isinstance(data, Mapping):
         return {key: _document(value, str(key), also) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         if all(isinstance(one, str) for one in data):
-            return [HIDDEN] * len(data) if is_secret_name(name) else arguments(data, also)
+            return [HIDDEN] * len(data) if is_secret_name(name) else redact_arguments(data, also)
         return [_document(one, name, also) for one in data]
     return data
 

@@ -15,7 +15,7 @@ import pytest
 
 from core.containers.launch import launch
 from core.engine import EngineError
-from core.redaction import arguments, document, is_secret_name, know_secrets, secrets_of, text
+from core.redaction import is_secret_name, redact_arguments, redact_document, redact_text, secrets_of, set_secrets
 from core.site import Site
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
 from tests.containers.conftest import preset
@@ -87,25 +87,25 @@ HARMLESS_NAMES = [
 @pytest.fixture
 def known() -> None:
     """The secrets of a site, as opening it makes them known."""
-    know_secrets({"PATH": "/usr/bin", "ACME_TOKEN": "t0ken-of-acme"}, {**HARMLESS, "LICENCE": LICENCE})
+    set_secrets({"PATH": "/usr/bin", "ACME_TOKEN": "t0ken-of-acme"}, {**HARMLESS, "LICENCE": LICENCE})
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_a_secret_name_hides_its_value(name: str) -> None:
     assert is_secret_name(name)
-    assert arguments([f"{name}=abc", f"--{name}=abc", f"--{name}", "abc"]) == [
+    assert redact_arguments([f"{name}=abc", f"--{name}=abc", f"--{name}", "abc"]) == [
         f"{name}=***",
         f"--{name}=***",
         f"--{name}",
         "***",
     ]
-    assert document({"Labels": {name: "abc"}}) == {"Labels": {name: "***"}}
+    assert redact_document({"Labels": {name: "abc"}}) == {"Labels": {name: "***"}}
 
 
 @pytest.mark.parametrize("name", HARMLESS_NAMES)
 def test_a_harmless_name_hides_nothing(name: str) -> None:
     assert not is_secret_name(name)
-    assert arguments([f"{name}=4096"]) == [f"{name}=4096"]
+    assert redact_arguments([f"{name}=4096"]) == [f"{name}=4096"]
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_a_harmless_name_hides_nothing(name: str) -> None:
     ],
 )
 def test_known_secrets_are_hidden_wherever_they_occur(known: None, value: str, expected: str | None) -> None:
-    assert text(value) == (expected or value)
-    assert arguments([f"X={value}", value]) == [f"X={expected or value}", expected or value]
+    assert redact_text(value) == (expected or value)
+    assert redact_arguments([f"X={value}", value]) == [f"X={expected or value}", expected or value]
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_known_secrets_are_hidden_wherever_they_occur(known: None, value: str, e
     ids=lambda data: "-".join(data),
 )
 def test_a_document_holds_none_of_its_secrets(data: dict[str, Any]) -> None:
-    assert "hunter2" not in json.dumps(document(data))
-    assert set(document(data)) == set(data)
+    assert "hunter2" not in json.dumps(redact_document(data))
+    assert set(redact_document(data)) == set(data)
 
 
 def test_secrets_of_a_container_are_hidden_in_its_log() -> None:
-    assert text("login with abcdefgh", secrets_of({"Env": ["PASSWORD=abcdefgh"]})) == "login with ***"
+    assert redact_text("login with abcdefgh", secrets_of({"Env": ["PASSWORD=abcdefgh"]})) == "login with ***"
 
 
 # -- on a real engine --------------------------------------------------------------------------------------------------

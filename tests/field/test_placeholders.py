@@ -23,7 +23,7 @@ from core.inference.notifications.mail import parse_server
 from core.inference.schemas import CameraRequest, RuleRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
-from core.redaction import address, restored
+from core.redaction import redact_address, restored
 from core.site import ServiceSettings as ServiceAddress
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
@@ -276,4 +276,4 @@ def test_a_password_of_asterisks_is_none(service: Running, sent: str) -> None:
 @pytest.mark.parametrize(("sent", "expected"), rows(PASSED_ON))
 def test_what_is_filled_in_is_shown_as_it_was_sent(sent: str, expected: str) -> None:
     assert restored(sent, KEPT) == expected
-    assert restored(address(expected), expected) == expected
+    assert restored(redact_address(expected), expected) == expected

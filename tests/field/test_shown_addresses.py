@@ -25,7 +25,7 @@ from core.inference.database.errors import DatabaseError
 from core.inference.log import RedactingFormatter
 from core.inference.notifications.addresses import shown
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, UserRequest
-from core.redaction import address, host_of, text
+from core.redaction import host_of, redact_address, redact_text
 from core.site import Site
 from tests.api.serving import Running, served
 
@@ -123,8 +123,8 @@ def rows(table: dict[str, tuple[str, str]]) -> list[object]:
 def test_a_camera_is_shown_without_its_secrets(url: str, expected: str) -> None:
     source = parse(url)
     assert source.url == url
-    assert source.shown == address(url) == expected
-    assert expected in text(f"cannot open '{url}': gone")
+    assert source.shown == redact_address(url) == expected
+    assert expected in redact_text(f"cannot open '{url}': gone")
     assert for_viewers(source.shown) == for_viewers(url)
     assert for_viewers(url).partition("://")[2].lower() == source.host.join("[]" if ":" in source.host else ("", ""))
 
@@ -147,14 +147,14 @@ def test_an_address_that_is_badly_written_is_repeated_nowhere(
     printed = capsys.readouterr()
     report = crash.record(RuntimeError(url), ["camera", "test", url, "--site", str(site.root)])
     assert report is not None
-    places = (said, printed.out, printed.err, report.read_text(), address(url), host_of(url))
-    for place in (*places, text(f"cannot open {url} (gone)"), text(json.dumps({"source": url}))):
+    places = (said, printed.out, printed.err, report.read_text(), redact_address(url), host_of(url))
+    for place in (*places, redact_text(f"cannot open {url} (gone)"), redact_text(json.dumps({"source": url}))):
         assert SECRET not in place
 
 
 @pytest.mark.parametrize(("url", "expected"), rows(ELSEWHERE))
 def test_any_other_address_is_shown_without_its_secrets(url: str, expected: str) -> None:
-    assert address(url) == expected
+    assert redact_address(url) == expected
     error = XaivaError(f"Fetch of {url}", f"{url} is gone")
     assert (error.what, error.why) == (f"Fetch of {expected}", f"{expected} is gone")
     finding = Finding(level=Level.NOTE, code="x", what=url, why=url, where=url)
@@ -164,7 +164,7 @@ def test_any_other_address_is_shown_without_its_secrets(url: str, expected: str)
 
 @pytest.mark.parametrize(("value", "expected"), rows(TEXTS))
 def test_a_text_is_shown_without_the_secrets_in_it(value: str, expected: str) -> None:
-    assert text(value) == expected
+    assert redact_text(value) == expected
 
 
 @pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy", "ntfy-at-home"])

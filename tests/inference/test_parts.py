@@ -24,7 +24,7 @@ from core.inference.log import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.motion import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState
-from core.redaction import text as redact
+from core.redaction import redact_text
 
 LOST = Failure(Cause.END, "the stream ended")
 
@@ -42,7 +42,7 @@ LOST = Failure(Cause.END, "the stream ended")
 def test_an_address_never_shows_its_password(source: str) -> None:
     address = parse(source)
     assert address.url == source
-    assert "hidden" not in address.shown + repr(address) + redact(f"cannot open '{source}'")
+    assert "hidden" not in address.shown + repr(address) + redact_text(f"cannot open '{source}'")
     record = logging.LogRecord("x", logging.ERROR, "x", 1, "lost %s", (source,), None)
     assert "hidden" not in RedactingFormatter("%(message)s").format(record)
 

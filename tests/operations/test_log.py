@@ -10,7 +10,7 @@ import pytest
 from core.operations.ledger import Ledger
 from core.operations.log import LINE_LIMIT, LogReader, LogWriter, tail
 from core.operations.model import State
-from core.redaction import know_secrets, text
+from core.redaction import redact_text, set_secrets
 from core.site import Site
 from tests.operations.support import KINDS
 
@@ -124,7 +124,7 @@ def test_two_followers_see_the_same_and_may_go_on_from_an_offset(ledger: Ledger)
 
 
 def test_only_secret_values_are_masked() -> None:
-    know_secrets({"ACME_INDEX_TOKEN": "abcdef123", "HOME": "/home/someone", "SHORT_TOKEN": "abc"})
-    assert text("abcdef123 in /home/someone abc") == "*** in /home/someone abc"
-    assert text("git+https://me:pw@host/x http://a.host/a@b") == "git+https://***@host/x http://a.host/***"
-    assert text("https://a-token@host/x ssh://git@host/y") == "https://***@host/x ssh://git@host/y"
+    set_secrets({"ACME_INDEX_TOKEN": "abcdef123", "HOME": "/home/someone", "SHORT_TOKEN": "abc"})
+    assert redact_text("abcdef123 in /home/someone abc") == "*** in /home/someone abc"
+    assert redact_text("git+https://me:pw@host/x http://a.host/a@b") == "git+https://***@host/x http://a.host/***"
+    assert redact_text("https://a-token@host/x ssh://git@host/y") == "https://***@host/x ssh://git@host/y"

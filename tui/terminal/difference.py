@@ -24,7 +24,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.strip import Strip
 
 from core.errors import XaivaError
-from core.redaction import text as redact
+from core.redaction import redact_text
 from tui.terminal import clipboard
 from tui.terminal.driver import ConsoleDriver
 from tui.terminal.frame import Frame
@@ -169,7 +169,7 @@ class FrameDifference(_Base):
 
     def _fatal_error(self) -> None:
         """A fault of ours: all of it to the log, and to the user what to do about it."""
-        where = _keep(self.stray_log, redact(traceback.format_exc()))
+        where = _keep(self.stray_log, redact_text(traceback.format_exc()))
         error = XaivaError(
             "The console has failed",
             f"{type(self._exception).__name__}: {self._exception}",

@@ -24,7 +24,7 @@ from core.inference.schemas import (
     SuspendRequest,
 )
 from core.inference.service import InferenceService
-from core.redaction import address
+from core.redaction import redact_address
 
 router = APIRouter(tags=["cameras"], route_class=routes_in(REQUESTS))
 
@@ -61,7 +61,7 @@ def remove(service: Service, camera: CameraId) -> None:
 def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
     """One camera as it is set, secrets in its source replaced by `***`."""
     request = service.cameras.get(camera).request
-    return request.model_copy(update={"source": address(request.source)})
+    return request.model_copy(update={"source": redact_address(request.source)})
 
 
 @router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))

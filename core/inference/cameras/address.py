@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import InputError
-from core.redaction import address, has_placeholder, host_of, restored
+from core.redaction import has_placeholder, host_of, redact_address, restored
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
@@ -120,7 +120,7 @@ def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
     if "@" in parts.path + parts.query + parts.fragment:
         # A "/" or "?" in an unencoded password ends the host part early, and the rest would be shown as a path.
         raise _refused("the URL has an @ after its host", hint)
-    return Address(url=source, shown=address(source), kind=kind, host=host, encrypted=scheme in ENCRYPTED)
+    return Address(url=source, shown=redact_address(source), kind=kind, host=host, encrypted=scheme in ENCRYPTED)
 
 
 def _refused(why: str, remedy: str) -> InputError:

@@ -21,7 +21,7 @@ from core.inference.database import reserve
 from core.inference.database.errors import DatabaseError, explained, in_words
 from core.inference.database.migrate import bring_up_to_date
 from core.mounts import NETWORK_FILE_SYSTEMS, file_system
-from core.redaction import address
+from core.redaction import redact_address
 
 T = TypeVar("T")
 BUSY_SECONDS = 10  # a lock held longer than this is told of as an error
@@ -38,7 +38,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = _parsed(url)
-        self.url_shown = address(self._url.render_as_string(hide_password=False))
+        self.url_shown = redact_address(self._url.render_as_string(hide_password=False))
         self._writer = threading.Lock()
         if self.file is not None:
             _prepare(self.file)

@@ -9,7 +9,7 @@ from core.errors import InputError
 from core.inference.address_guard import check_host
 from core.inference.outgoing import check_url
 from core.inference.schemas import Channel, ChannelKind
-from core.redaction import HIDDEN, address, has_placeholder
+from core.redaction import HIDDEN, has_placeholder, redact_address
 
 _MAIL = re.compile(r"^[^\s@,;<>\"\x00-\x1f]+@[^\s@,;<>\"\x00-\x1f]+$")
 _SCHEME = re.compile(r"^([a-z0-9]+)://", re.I)
@@ -29,7 +29,7 @@ def shown(channel: Channel) -> str:
         return channel.to
     if channel.kind is ChannelKind.APPRISE:
         return f"{channel.to.partition('://')[0]}://{HIDDEN}"
-    return address(channel.to)
+    return redact_address(channel.to)
 
 
 def check(channel: Channel) -> None:
