@@ -240,7 +240,7 @@ NAME = "xaiva-stale"
 
 @contextmanager
 def container(engine: TestEngine, site: Site) -> Iterator[None]:
-    """One of ours that says something now and then."""
+    """A launched container that writes a line now and then."""
     marks = [f"--label={labels.PRESET}=cpu-debian12", f"--label={labels.SITE}={site.root}"]
     script = "while true; do echo words; sleep 0.2; done"
     engine.docker("run", "-d", "--init", "--name", NAME, *marks, BASE_IMAGE, "sh", "-c", script)

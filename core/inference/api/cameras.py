@@ -67,7 +67,7 @@ def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
 @router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))
 @slow(CHANGES)
 def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraStatus:
-    """Set a camera anew, as a whole. Where its source has `***`, what is kept for that host stays."""
+    """Replace all settings of a camera. Where its source has `***`, what is kept for that host stays."""
     if body.id != camera:
         raise InputError(f"Camera {camera}", f"the settings are of camera {body.id}", "an id never changes")
     service.cameras.get(camera)

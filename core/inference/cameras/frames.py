@@ -51,7 +51,7 @@ class ClockRate:
             self._marks.popleft()
 
     def value(self) -> float | None:
-        """Seconds of its clock in one of ours; None before some seconds were seen."""
+        """Seconds that its clock counts in a real second; None before some seconds were seen."""
         marks = list(self._marks)
         if len(marks) < 2 or marks[-1][0] - marks[0][0] < self.ENOUGH:
             return None

@@ -35,7 +35,7 @@ class SourceStatus:
     """What is known of a source now; `age` in seconds, None before the first frame.
 
     `load` are the CPU seconds a second that reading and decoding take, `cost` those a frame, `clock_rate` the seconds
-    that the camera's clock counts in one of ours; None: not measured yet.
+    that the camera's clock counts in a real second; None: not measured yet.
     """
 
     life: Moment

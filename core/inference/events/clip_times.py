@@ -105,7 +105,7 @@ def _seconds(stamp: int | None, packet: VideoPacket) -> float | None:
 
 
 class _Speed:
-    """Seconds of ours in one of the camera's clock, so that a delay in its time becomes one in ours."""
+    """Real seconds in a second of the camera's clock: what turns a delay on that clock into a real one."""
 
     def __init__(self) -> None:
         self.value = 1.0
