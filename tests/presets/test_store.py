@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from core.errors import InputError, XaivaError
 from core.presets import store
 from core.presets.compat.facts import load_facts
-from core.presets.layers import PYTORCH_PACKAGES, expand
+from core.presets.layers import PYTORCH_INDEX, PYTORCH_PACKAGES, expand
 from core.presets.model import Preset
 from core.presets.writing import dump
 from core.site import Site
@@ -167,7 +167,7 @@ def test_expanding_adds_pytorch_and_tensorrt_in_matching_versions(site: Site) ->
         ("video", ["av>=14"]),
     ]
     (index,) = expanded.indexes
-    assert index.url == "https://download.pytorch.org/whl/cu126"
+    assert index.url == PYTORCH_INDEX.format(tag="cu126")
     assert index.packages == ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
     assert expanded.pins == ["numpy<2"]
 
@@ -176,7 +176,7 @@ def test_expanding_adds_pytorch_and_tensorrt_in_matching_versions(site: Site) ->
     ("index", "packages"),
     [
         ({"name": "pytorch", "url": "https://mirror.example/whl/cu126"}, PYTORCH_PACKAGES),
-        ({"name": "x", "url": "https://download.pytorch.org/whl/cu126/"}, PYTORCH_PACKAGES),
+        ({"name": "x", "url": PYTORCH_INDEX.format(tag="cu126/")}, PYTORCH_PACKAGES),
         ({"name": "pytorch", "url": "https://mirror.example/whl/cu126", "packages": ["torch*"]}, ["torch*"]),
     ],
 )
