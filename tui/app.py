@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
+UNEXPLAINED = 0.7  # seconds that keys may wait for an answer before the console says so
 TICK = 1.0  # seconds between two feeds of the screen in view
 log = logging.getLogger(__name__)
 
@@ -195,10 +196,13 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         Escape leaves the box before it is there: `left` is called instead.
         """
         given_up = False
+        words = "asking… what is typed waits for the answer; Esc leaves"
+        late = self.set_timer(UNEXPLAINED, partial(self.notify, words))
 
         def give_up() -> None:
             nonlocal given_up
             given_up = True
+            late.stop()
             if left is not None:
                 left()
 
@@ -209,6 +213,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
                 if not given_up:
                     whom(outcome)
             finally:
+                late.stop()
                 release()
 
         self.background(work, partial(tell, opened), partial(tell, self.show_error))

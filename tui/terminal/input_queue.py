@@ -61,7 +61,7 @@ class InputQueue(_Base):
 
     async def _give_out(self) -> None:
         try:
-            await self._settle(also_workers=True)
+            await self._settle(also_workers=not _is_text(self._input[0]))
             while self._input and self._running and self._screen_stack:
                 if self._coming and not self._leave():
                     self._arrived.clear()
