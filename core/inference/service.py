@@ -28,7 +28,8 @@ from core.inference.events.media import MediaStore
 from core.inference.events.retention import Retention
 from core.inference.events.statistics import DailyStatistics
 from core.inference.events.store import EventStore
-from core.inference.incidents import Aftercare, Incidents
+from core.inference.incidents.aftercare import Aftercare
+from core.inference.incidents.incidents import Incidents
 from core.inference.jobs.learn import Learner, scored_by_memory
 from core.inference.models import catalogue
 from core.inference.models.analysis import analyser_of

@@ -17,8 +17,9 @@ from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.media import MediaStore
-from core.inference.incidents import Aftercare, Incidents
 from core.inference.incidents import aftercare as aftercare_module
+from core.inference.incidents.aftercare import Aftercare
+from core.inference.incidents.incidents import Incidents
 from core.inference.models.analysis import Analyser, analyser_of
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rules import RuleStore
