@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import json
 import lzma
@@ -16,7 +17,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import BinaryIO
 
-from core.content.stand_ins import HEAD, StandIn, looks_like, megabytes
+from core.content.stand_ins import HEAD, POINTER_LIMIT, StandIn, is_text, looks_like, megabytes, recognise_pointer
 
 _WHOLE = 64 << 20  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
 _BLOCK = 512  # of a tar
@@ -26,6 +27,14 @@ _JSON_LIMIT = 64 << 20
 
 class _Misfit(Exception):
     """It is not of that format; the text says why."""
+
+
+class _HoldsPointer(Exception):
+    """An archive has a pointer in the place of a file."""
+
+    def __init__(self, name: str, pointer: StandIn) -> None:
+        super().__init__(f"it holds {name}, and {pointer.words}")
+        self.pulled_by = pointer.pulled_by
 
 
 def check_format(path: Path, size: int, name: str) -> StandIn | None:
@@ -40,6 +49,8 @@ def check_format(path: Path, size: int, name: str) -> StandIn | None:
             opens(file, size, name)
     except _Misfit as misfit:
         return StandIn(f"it is no valid {noun}: {misfit}")
+    except _HoldsPointer as archive:
+        return StandIn(str(archive), archive.pulled_by)
     return None
 
 
@@ -143,6 +154,16 @@ def _magic(magic: bytes, at: int = 0) -> Callable[[BinaryIO, int, str], None]:
     return opens
 
 
+def _binary(file: BinaryIO, size: int, _name: str) -> None:
+    """A format whose files begin in many ways, but never are a text, nor zeros as of a download that never came."""
+    head = _head(file)
+    if is_text(head):
+        raise _Misfit(f"it looks like {looks_like(head)}")
+    file.seek(max(0, size - HEAD))
+    if not head.strip(b"\0") and not file.read().strip(b"\0"):
+        raise _Misfit("it holds nothing but zeros")
+
+
 def _json(file: BinaryIO, size: int, _name: str) -> None:
     if size > _JSON_LIMIT:
         return
@@ -167,6 +188,18 @@ def _zip(file: BinaryIO, _size: int, _name: str) -> zipfile.ZipFile:
 
 def _opens_zip(file: BinaryIO, size: int, name: str) -> None:
     _zip(file, size, name).close()
+
+
+def _zip_of_files(file: BinaryIO, size: int, name: str) -> None:
+    with _zip(file, size, name) as archive:
+        for entry in archive.infolist():
+            if entry.flag_bits & 1 or not 0 < entry.file_size <= POINTER_LIMIT:
+                continue  # what is encrypted cannot be read
+            try:
+                content = archive.read(entry)
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
+                raise _Misfit(f"{entry.filename} in it cannot be read: it is damaged") from None
+            _refuse_pointer(entry.filename, content)
 
 
 def _wheel(file: BinaryIO, size: int, name: str) -> None:
@@ -239,6 +272,8 @@ def _tar(file: BinaryIO, size: int, _name: str) -> None:
             entry = tarfile.TarInfo.frombuf(file.read(_BLOCK), "utf-8", "surrogateescape")
         except tarfile.TarError:
             return  # its end, or a way of writing that is not known here
+        if entry.isreg() and 0 < entry.size <= POINTER_LIMIT:
+            _refuse_pointer(entry.name, file.read(entry.size))
         at += _BLOCK + (-(-entry.size // _BLOCK) * _BLOCK if entry.type not in _NO_CONTENT else 0)
     if at > size:
         raise _cut_short(at - size)
@@ -253,6 +288,9 @@ def _compressed(
         try:
             with opened(file) as inside:
                 head = inside.read(_BLOCK)
+                if holds_tar and size <= _WHOLE and _is_tar(head):
+                    inside.seek(0)
+                    _refuse_pointers_of_tar(inside)
                 while size <= _WHOLE and inside.read(1 << 20):
                     pass
         except EOFError:
@@ -263,6 +301,19 @@ def _compressed(
             raise _Misfit(f"inside, it looks like {looks_like(head)}")
 
     return opens
+
+
+def _refuse_pointers_of_tar(file: BinaryIO) -> None:
+    with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=file, mode="r|") as archive:
+        for entry in archive:
+            if 0 < entry.size <= POINTER_LIMIT and entry.isreg() and (content := archive.extractfile(entry)):
+                _refuse_pointer(entry.name, content.read())
+
+
+def _refuse_pointer(name: str, content: bytes) -> None:
+    """Raise _HoldsPointer when a file of an archive is the pointer of a larger one."""
+    if pointer := recognise_pointer(content):
+        raise _HoldsPointer(name, pointer)
 
 
 def _open_gzip(file: BinaryIO) -> BinaryIO:
@@ -282,6 +333,8 @@ _GZIP, _XZ, _BZIP2, _ZSTD = b"\x1f\x8b", b"\xfd7zXZ\0", b"BZh", b"\x28\xb5\x2f\x
 # Suffix, what it is called, and what looks at it; the first suffix that fits counts.
 FORMATS: tuple[tuple[str, str, Callable[[BinaryIO, int, str], None]], ...] = (
     (".onnx", "ONNX model", _onnx),
+    *((suffix, "TensorRT engine", _binary) for suffix in (".engine", ".plan", ".trt")),
+    *((suffix, "binary file", _binary) for suffix in (".bin", ".pb", ".ckpt", ".torchscript")),
     (".ort", "ONNX Runtime model", _magic(b"ORTM", 4)),
     (".safetensors", "safetensors file", _safetensors),
     (".pt", "PyTorch file", _torch),
@@ -308,5 +361,6 @@ FORMATS: tuple[tuple[str, str, Callable[[BinaryIO, int, str], None]], ...] = (
     (".bz2", "bzip2 file", _compressed(_BZIP2, _open_bzip2, False)),
     (".zst", "zstd file", _magic(_ZSTD)),
     (".tar", "tar archive", _tar),
-    (".zip", "zip archive", _opens_zip),
+    (".zip", "zip archive", _zip_of_files),
+    (".7z", "7z archive", _magic(b"7z\xbc\xaf\x27\x1c")),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -56,17 +57,39 @@ def recognise(head: bytes, size: int, name: str) -> StandIn | None:
     """
     if not head:
         return StandIn("it is empty")
-    size = size or len(head)
-    for look in (_lfs_pointer, _annex_pointer, _html, _xml_error, _json_error, _text_error):
-        found = look(head.removeprefix(b"\xef\xbb\xbf"), size, name.lower())
+    whole = max(size, len(head)) == len(head)
+    if whole and not head.strip():
+        return StandIn("it holds nothing but blanks")
+    name = name.lower()
+    if head.startswith(_GZIP):  # a server may squeeze its pages, and what fetches them may not notice
+        head, name = _unzipped(head), name.removesuffix(".gz")
+    text = _plain_text(head)
+    for look in (_lfs_pointer, _other_pointer, _html, _xml_error, _json_error, _text_error):
+        found = look(text, len(text) if whole else size, name)
         if found is not None:
             return found
     return None
 
 
+def _unzipped(head: bytes) -> bytes:
+    """The beginning of what is inside a gzip file."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return b""
+
+
+def _plain_text(head: bytes) -> bytes:
+    """A text in UTF-8, without the mark of its encoding and blanks before it; anything else as it is."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", errors="replace").encode()
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+
 def recognise_pointer(content: bytes) -> StandIn | None:
     """The pointer that the whole content of a small file is."""
-    return _lfs_pointer(content, len(content), "") or _annex_pointer(content, len(content), "")
+    text = _plain_text(content)
+    return _lfs_pointer(text, len(text), "") or _other_pointer(text, len(text), "")
 
 
 def megabytes(size: int) -> str:
@@ -75,15 +98,20 @@ def megabytes(size: int) -> str:
 
 
 def _lfs_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
-    if size > POINTER_LIMIT or not re.match(rb"version https://(git-lfs|hawser)\.github\.com/spec/", head):
+    if size > POINTER_LIMIT or not re.match(rb"version https?://(git-lfs|hawser)\.github\.com/spec/", head):
         return None
     return _pointer("Git LFS", re.search(rb"^size (\d+)", head, re.MULTILINE), "git lfs pull")
 
 
-def _annex_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
-    if size > POINTER_LIMIT or not re.match(rb"(\.?\.?/)*(\.git)?/?annex/objects/\S+\s*$", head.splitlines()[0]):
+def _other_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
+    if size > POINTER_LIMIT:
         return None
-    return _pointer("git-annex", re.search(rb"-s(\d+)-", head.splitlines()[0]), "git annex get")
+    if head.startswith(b"# xet version "):
+        return _pointer("Xet", re.search(rb"^filesize = (\d+)", head, re.MULTILINE), "")
+    line = head.partition(b"\n")[0]
+    if not re.match(rb"(\.?\.?/)*(\.git)?/?annex/objects/\S+\s*$", line):
+        return None
+    return _pointer("git-annex", re.search(rb"-s(\d+)-", line), "git annex get")
 
 
 def _pointer(system: str, real: re.Match[bytes] | None, command: str) -> StandIn:
@@ -92,48 +120,57 @@ def _pointer(system: str, real: re.Match[bytes] | None, command: str) -> StandIn
 
 
 def _html(head: bytes, _size: int, name: str) -> StandIn | None:
-    start = re.sub(rb"^\s*(<\?xml[^>]*\?>|<!--.*?-->|\s)*", b"", head, flags=re.DOTALL)[:20].lower()
-    if name.endswith((".html", ".htm", ".xhtml")) or not start.startswith(_HTML):
+    start = re.sub(rb"^\s*(<\?xml[^>]*\?>|<!--.*?-->|\s)*", b"", head, flags=re.DOTALL)[:20]
+    begins = _PART_OF_PAGE if not name.endswith(_TEXTS) else _PAGE
+    if name.endswith((".html", ".htm", ".xhtml")) or not begins.match(start):
         return None
     title = re.search(rb"<title[^>]*>(.*?)</title", head, re.IGNORECASE | re.DOTALL)
     return StandIn(f"it is an HTML page, not the file{_quoted(title[1] if title else b'')}")
 
 
-_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script")
+_PAGE = re.compile(rb"<(!doctype html|html|head|body|script)", re.IGNORECASE)
+_PART_OF_PAGE = re.compile(
+    _PAGE.pattern + rb"|<(title|meta|link|style|frameset|center|div|h[1-6]|table|form|font|pre|p|a|br|b)[\s/>]",
+    re.IGNORECASE,
+)
+_TEXTS = (".md", ".markdown", ".rst", ".txt", ".xml", ".svg", ".vue", ".tpl", ".j2")  # may begin with a part of a page
 
 
 def _xml_error(head: bytes, _size: int, _name: str) -> StandIn | None:
     """The answer of S3 and of what is like it."""
-    if not re.match(rb"\s*(<\?xml[^>]*\?>)?\s*<(\w+:)?Error(Response)?[\s>]", head):
+    if not re.match(rb"(?i)(<\?xml[^>]*\?>)?\s*<(\w+:)?(error(response)?|ListBucketResult)[\s/>]", head):
         return None
-    words = [found[1] for tag in (b"Code", b"Message") if (found := re.search(rb"<%s>(.*?)</" % tag, head, re.DOTALL))]
+    tags = (rb"code", rb"message")
+    words = [found[1] for tag in tags if (found := re.search(rb"(?i)<(?:\w+:)?%s>(.*?)</" % tag, head, re.DOTALL))]
     return StandIn(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
 
 
-_ERROR_KEYS = ("error", "errors", "error_description", "message", "detail")
+_ERROR_KEYS = (
+    *("error", "errors", "errormessage", "error_message", "error_description", "fault", "exception"),
+    *("message", "detail"),
+)
+_WEAK_KEYS = ("msg", "reason")  # an error only beside nothing else
 _BESIDE_ERRORS = {
-    "status",
-    "code",
-    "statuscode",
-    "status_code",
-    "documentation_url",
-    "path",
-    "timestamp",
-    "type",
-    "title",
+    *("status", "code", "statuscode", "status_code", "errorcode", "error_code", "success", "ok"),
+    *("documentation_url", "path", "timestamp", "type", "title"),
 }
 
 
 def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
-    if size > len(head) or not head.lstrip().startswith(b"{"):
+    if size > len(head) or not head.startswith((b"{", b"[")):
         return None
     try:
         document = json.loads(head)
     except ValueError:
         return None
+    if isinstance(document, list):
+        document = document[0] if len(document) == 1 else None
+    if not isinstance(document, dict):
+        return None
     keys = {str(key).lower() for key in document}
-    said = [document[key] for key in document if str(key).lower() in _ERROR_KEYS and document[key]]
-    only_about_errors = not keys - {*_ERROR_KEYS} - _BESIDE_ERRORS
+    only_about_errors = not keys - {*_ERROR_KEYS, *_WEAK_KEYS} - _BESIDE_ERRORS
+    names = (*_ERROR_KEYS, *(_WEAK_KEYS if only_about_errors else ()))
+    said = [document[key] for key in document if str(key).lower() in names and document[key]]
     if not said or (name.endswith(_JSON_NAMES) and not only_about_errors):
         return None  # a document of any kind may have such a key beside others
     return StandIn(f"it is an error answer (JSON), not the file{_quoted(_as_text(said[0]).encode())}")
@@ -148,10 +185,12 @@ def _as_text(value: object) -> str:
 
 # Whole bodies of answers whose status is sometimes 200.
 _TEXT_ERROR = re.compile(
-    rb"\s*([45]\d\d:? *)?(file |page |entry |object |repository )?(not found|forbidden|access (is )?denied"
-    rb"|unauthori[sz]ed|bad gateway|service unavailable|internal server error|too many requests"
-    rb"|invalid (credentials|token)[^\n]*|no such (key|bucket|file)[^\n]*)[.!]?\s*",
-    re.IGNORECASE,
+    rb"\s*(http/[\d.]+ [45]\d\d .*|error code: \d+|(error:? +)?([45]\d\d:? *)?"
+    rb"((file|page|entry|object|repository) )?(not found|forbidden|access (is )?denied"
+    rb"|unauthori[sz]ed(: [^\n]*)?|bad gateway|service unavailable|internal server error|too many requests"
+    rb"|rate limit exceeded|signature has expired|[^\n]* does not exist|access to [^\n]* is restricted[^\n]*"
+    rb"|invalid (credentials|token|username or password)[^\n]*|no such (key|bucket|file)[^\n]*)[.!]?)\s*",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -165,6 +204,8 @@ def _quoted(text: bytes) -> str:
     words = " ".join(text.decode(errors="replace").split())
     return f' ("{words[:_SHOWN]}{"…" if len(words) > _SHOWN else ""}")' if words else ""
 
+
+_GZIP = b"\x1f\x8b"
 
 # First bytes of well-known formats, for saying what a file is that does not open as what its suffix claims.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -190,10 +231,13 @@ def looks_like(head: bytes) -> str:
         if head.startswith(magic):
             return words
     start = head[:40]
-    if start and all(byte >= 32 or byte in b"\t\r\n" for byte in start) and _is_utf8(start):
+    if is_text(start):
         return f"text that begins with {start.decode(errors='replace').split(chr(10))[0]!r}"
     return f"something that begins with 0x{start[:8].hex()}"
 
 
-def _is_utf8(start: bytes) -> bool:
-    return "\ufffd" not in start.decode(errors="replace")[:-1]  # the last character may be cut in two
+def is_text(head: bytes) -> bool:
+    """Whether all of it is text in UTF-8."""
+    if not head or any(byte < 32 and byte not in b"\t\r\n" for byte in head):
+        return False
+    return "\ufffd" not in head.decode(errors="replace")[:-1]  # the last character may be cut in two

@@ -61,6 +61,12 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "lfs-of-a-json": ("labels.json", LFS, "Git LFS pointer"),
     "lfs-wheel": ("demo-1.0-py3-none-any.whl", LFS, "Git LFS pointer"),
     "lfs-deb": ("demo_1.0_amd64.deb", LFS, "Git LFS pointer"),
+    "lfs-after-a-blank-line": ("yolo.engine", b"\n" + LFS, "Git LFS pointer"),
+    "lfs-in-utf-16": ("yolo.engine", LFS.decode().encode("utf-16"), "Git LFS pointer"),
+    "lfs-over-http": ("weights", LFS.replace(b"https", b"http"), "Git LFS pointer"),
+    "lfs-in-gzip": ("labels.gz", gzip.compress(LFS), "Git LFS pointer"),
+    "xet": ("weights", b"# xet version 0\nfilesize = 12345678\nhash = 'a'\n", "it is a Xet pointer"),
+    "link-as-text": ("yolo.engine", b"../../weights/yolo.engine", "it is no valid TensorRT engine: it looks like text"),
     "annex": ("yolo.onnx", ANNEX, "it is a git-annex pointer, not the file itself (the real one has 12.3 MB)"),
     "annex-link-as-text": ("yolo.onnx", b"../.git/annex/objects/x/y/SHA256E-s1--a/SHA256E-s1--a", "git-annex pointer"),
     "login-page": ("yolo.onnx", PAGE % b"", 'it is an HTML page, not the file ("Sign in · Models")'),
@@ -68,12 +74,39 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "page-after-a-comment": ("yolo.gguf", b"\n<!-- x -->\n<HTML lang=en>", "it is an HTML page"),
     "page-as-xhtml": ("a.zip", b'<?xml version="1.0"?><!DOCTYPE html><html/>', "it is an HTML page"),
     "page-without-a-suffix": ("weights", b"\xef\xbb\xbf<!doctype HTML><p>", "it is an HTML page"),
+    "page-in-utf-16": ("yolo.plan", (PAGE % b"").decode().encode("utf-16"), "it is an HTML page"),
+    "page-in-gzip": ("weights", gzip.compress(PAGE % b""), "it is an HTML page"),
+    "part-of-a-page": ("weights", b"<h1>Not Found</h1><p>The requested URL", "it is an HTML page"),
+    "page-that-moves-on": ("weights", b'<meta http-equiv="refresh" content="0;url=/login">', "it is an HTML page"),
+    "page-of-a-redirect": ("weights", b'<a href="https://example.org/login">Found</a>.\n\n', "it is an HTML page"),
+    "dav-error": (
+        "weights",
+        b'<?xml version="1.0"?>\n<d:error xmlns:d="DAV:"><s:message>File not found</s:message></d:error>',
+        "File not found",
+    ),
+    "listing-of-a-bucket": ("weights", b'<?xml version="1.0"?><ListBucketResult/>', "storage server (XML)"),
     "s3-error": ("yolo.onnx", DENIED, "it is an error answer of a storage server (XML)"),
     "s3-error-says-why": ("weights.bin", DENIED, "AccessDenied: Access Denied"),
     "json-error": ("yolo.safetensors", b'{"error": "Repository not found"}', '("Repository not found")'),
     "json-error-as-json": ("labels.json", b'{"message": "Not Found", "status": "404"}', "error answer (JSON)"),
     "json-error-of-an-api": ("weights.bin", b'{"detail":"Authentication required"}', "error answer (JSON)"),
     "json-error-nested": ("a.tar.gz", b'{"errors":[{"status":404,"message":"no"}]}', "error answer (JSON)"),
+    "json-error-after-blanks": ("weights", b'\xef\xbb\xbf\n {"detail": "Not found."}', "error answer (JSON)"),
+    "json-error-of-a-portal": ("weights", b'{"code": 404, "msg": "no such file"}', "error answer (JSON)"),
+    "json-error-with-success": ("weights", b'{"success": false, "reason": "denied"}', '("denied")'),
+    "json-error-in-a-list": ("weights", b'[{"error": "denied"}]', '("denied")'),
+    "text-error-of-http": ("weights", b"HTTP/1.1 403 Forbidden\r\nServer: x\r\n\r\n", "it is an error answer"),
+    "text-error-of-a-registry": ("weights", b"error: unauthorized: authentication required", "it is an error answer"),
+    "text-error-of-a-login": ("weights", b"Invalid username or password.", "it is an error answer"),
+    "text-error-of-a-gate": (
+        "weights",
+        b"Access to model o/m is restricted. You must be authenticated to access it.",
+        "it is an error answer",
+    ),
+    "text-as-engine": ("yolo.engine", b"see the other folder\n", "it is no valid TensorRT engine: it looks like text"),
+    "text-as-bin": ("weights.bin", b"see the other folder\n", "it is no valid binary file: it looks like text"),
+    "zeros": ("yolo.engine", bytes(100_000), "it holds nothing but zeros"),
+    "blanks": ("weights", b"\n", "it holds nothing but blanks"),
     "text-error": ("weights.bin", b"404: Not Found", 'it is an error answer, not the file ("404: Not Found")'),
     "text-error-of-a-hub": ("yolo.onnx", b"Entry not found", "it is an error answer"),
     "empty": ("yolo.onnx", b"", "it is empty"),
@@ -84,6 +117,7 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "json-as-safetensors": ("a.safetensors", b"[1, 2, 3, 4, 5]", "it is no valid safetensors file"),
     "text-in-gzip": ("a.tar.gz", gzip.compress(b"x" * 600), "inside, it looks like text"),
     "no-json": ("a.json", b"{'a': 1}", "it is no valid JSON document"),
+    "text-as-7z": ("a.7z", b"see the other folder\n", "it is no valid 7z archive"),
 }
 
 
@@ -132,6 +166,24 @@ def safetensors() -> bytes:
     return struct.pack("<Q", len(header)) + header + bytes(400)
 
 
+def with_pointer(suffix: str) -> bytes:
+    """An archive of a repository whose large files were left out."""
+    out = io.BytesIO()
+    if suffix == "zip":
+        with zipfile.ZipFile(out, "w") as into:
+            into.writestr("src/yolo.onnx", LFS)
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode=f"w:{suffix}") as tar:
+        entry = tarfile.TarInfo("src/yolo.onnx")
+        entry.size = len(LFS)
+        tar.addfile(entry, io.BytesIO(LFS))
+    return out.getvalue()
+
+
+for name, suffix in (("a.tar", ""), ("a.tar.gz", "gz"), ("a.tar.xz", "xz"), ("a.zip", "zip")):
+    WRONG[f"pointer-in-{name[2:]}"] = (name, with_pointer(suffix), "it holds src/yolo.onnx, and it is a Git LFS")
+
+
 @pytest.fixture(scope="module")
 def onnx(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_mean(tmp_path_factory.mktemp("onnx") / "m.onnx", ["n", 3, 8, 8], [1, 2, 3]).read_bytes()
@@ -162,6 +214,13 @@ GOOD: dict[str, tuple[str, bytes]] = {
     "page-that-is-wanted": ("manual.html", PAGE % b""),
     "text": ("LICENSE.txt", b"Not found in the wild, all the same a licence.\n"),
     "readme-about-lfs": ("README.md", b"A pointer begins with: version https://git-lfs.github.com/spec/v1\n"),
+    "readme-that-begins-with-a-picture": ("README.md", b'<p align="center"><img src="a.png"></p>\n'),
+    "picture": ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'),
+    "page-that-is-wanted-in-gzip": ("manual.html.gz", gzip.compress(PAGE % b"")),
+    "bin-with-a-line-of-text-first": ("words.bin", b"3000000 300\n" + b"word " * 20 + random.Random(4).randbytes(500)),
+    "bin-that-begins-with-zeros": ("weights.bin", bytes(100_000) + random.Random(4).randbytes(500)),
+    "pickle-as-text": ("a.pkl", pickle.dumps({"w": [1.0]}, protocol=0)),
+    "about-itself": ("config", b'{"title": "a", "type": "b", "reason": "c", "classes": []}'),
     "config-without-suffix": ("config", b'{"classes": ["person"], "input": 640}'),
 }
 CUT = ("safetensors", "torch-zip", "wheel", "deb", "tar", "tar.gz", "tar.xz", "tar.bz2", "zip")
