@@ -23,8 +23,10 @@ from core.presets.model import Index
 
 _MOST = 4 << 20  # bytes of a page: the first links of a longer list say as much as all
 _THREADS = 8
+_NOT_FOLLOWED = 302  # the status of a page that leads from one address to the next without end
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _FILE = re.compile(r"\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg|exe)$")
+_EMPTY = re.compile(r"\b(links for|simple|index|listing)\b", re.IGNORECASE)  # what a page without links calls itself
 _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
 
@@ -66,7 +68,10 @@ class Page:
             return self.kind.startswith("application/vnd.pypi.simple") and bool(re.search(r'"api-version"', self.text))
         if "pypi:repository-version" in self.text or self.lists(what):
             return True
-        return not self.links() and not re.search(r"<(form|script|input)\b", self.text, re.IGNORECASE)
+        if self.links() or "<" not in self.text or re.search(r"<(form|script|input)\b", self.text, re.IGNORECASE):
+            return False
+        said = " ".join(re.sub(r"<[^>]*>", " ", self.text).split())
+        return not said or bool(_EMPTY.search(said))
 
 
 class IndexPages:
@@ -94,7 +99,7 @@ class IndexPages:
     def failure_of_package(self, index: Index, package: str) -> IndexFailure | None:
         """The failure of an index whose page of a package lists no release: the page may be no index's at all."""
         page = self._read(f"{index.url.rstrip('/')}/{package}/")
-        return not_an_index() if page is not None and page.status == 200 and not page.is_index(_FILE) else None
+        return not_an_index() if page is not None and page.status < 400 and not page.is_index(_FILE) else None
 
     def source_archive(self, index: Index, requirement: Requirement) -> tuple[str, str]:
         """Version and SHA-256 of the newest source archive of a package that an index lists; empty when of none."""
@@ -129,6 +134,8 @@ class IndexPages:
         own = next((login for root, login in self._logins.items() if f"{url}/".startswith(f"{root}/")), {})
         try:
             response = self._network.request("GET", url, {**(own or self._network.login(url)), "Accept": _ACCEPT})
+        except urllib3.exceptions.MaxRetryError:
+            return Page(url, _NOT_FOLLOWED, "", "")
         except (urllib3.exceptions.HTTPError, OSError):
             return None
         try:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -22,7 +23,17 @@ from core.artifacts.index_pages import IndexPages, shared_packages
 from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
 from core.artifacts.lockfile import Unlocked
 from core.artifacts.uv_compile import UvCompile, Wanted, name_of
-from core.artifacts.uv_output import Origin, Wheel, named_words, needed, not_found, packages_of, wheel_of
+from core.artifacts.uv_output import (
+    Origin,
+    Wheel,
+    lost_file,
+    named_words,
+    needed,
+    no_wheels,
+    not_found,
+    packages_of,
+    wheel_of,
+)
 from core.artifacts.uv_refusals import PINS, Contradiction, described, error_of, machine_index_fails
 from core.artifacts.wheel_choice import tag_ranks
 from core.errors import Cancelled, InputError, XaivaError
@@ -261,7 +272,8 @@ class _Resolver:
 
     def _leave_out(self, err: str) -> bool:
         """Learn from uv's refusal what to do without. False: nothing more, the refusal stands."""
-        return self._lost_index(err) or self._place(not_found(err)) or self._sdist(err) or self._unknown_to_index(err)
+        left_out = self._lost_index(err) or self._place(not_found(err)) or self._sdist(err)
+        return left_out or self._unknown_to_index(err) or self._no_wheels(err)
 
     def _lost_index(self, err: str) -> bool:
         for index in self.wanted.indexes:
@@ -269,7 +281,19 @@ class _Resolver:
             if failure and index.name not in self.failures:
                 self._fail(index, failure)
                 return True
-        return False
+        return self._lost_file(err)
+
+    def _lost_file(self, err: str) -> bool:
+        """An index of the preset that lists a wheel which cannot be had from where it says."""
+        package, url = lost_file(err) or ("", "")
+        host = urlsplit(url).netloc
+        there = [index for index in self.wanted.unbound if urlsplit(index.url).netloc.rpartition("@")[2] == host]
+        home = self.uv.bound.get(package) or next(iter(there), None)
+        failure = failure_in(err, url, home.token_variable) if home else None
+        if home is None or failure is None or home.name in self.failures:
+            return False
+        self._fail(home, replace(failure, why=f"{failure.why} for {url.rpartition('/')[2]}"))
+        return True
 
     def _sdist(self, err: str) -> bool:
         """Packages without a wheel for this Python: resolved from their source archive, and named."""
@@ -292,6 +316,14 @@ class _Resolver:
                 self._fail(index, failure)
                 return True
         return any(self._no_index(index) for index in homes.values() if index.name != LOCAL)
+
+    def _no_wheels(self, err: str) -> bool:
+        """Packages for which an index gives something else than wheels, such as a login page."""
+        found = set(no_wheels(err)) - self.uv.excluded
+        remedy = f"look at what its index gives, in a browser; then lock again: xaiva lock {self.wanted.preset}"
+        for name in sorted(found):
+            self.unlocked.append(self._left_out(name, "what its index gives is no wheel", remedy))
+        return bool(found)
 
     def _left_out(self, name: str, why: str, remedy: str) -> Unlocked:
         """What is left out from now on, in words."""

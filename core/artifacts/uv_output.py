@@ -111,6 +111,20 @@ def not_found(refusal: str) -> list[str]:
     return [canonicalize_name(name) for name in [*missing, *absent]]
 
 
+def lost_file(refusal: str) -> tuple[str, str] | None:
+    """The package and the address of a wheel that could not be fetched; None when uv speaks of none."""
+    match = re.search(r"(https?://[^\s`)]+/([A-Za-z0-9._]+)-[^\s`/)]*\.whl)", refusal)
+    found = match if re.search(r"Failed to (fetch|download|unzip)", refusal) else None
+    return (canonicalize_name(found[2]), strip_credentials(found[1])) if found else None
+
+
+def no_wheels(refusal: str) -> list[str]:
+    """The packages of which something else than a wheel was fetched."""
+    named = re.findall(r"([A-Za-z0-9._-]+)==\S+ has an invalid package format", refusal)
+    named += re.findall(r"Failed to unzip wheel: ([A-Za-z0-9._]+)-", refusal)
+    return [canonicalize_name(name) for name in named]
+
+
 def refused_index(refusal: str) -> tuple[str, str] | None:
     """The index that wants another login, without credentials, and its answer; None when uv speaks of none."""
     match = re.search(r"An index (?:URL )?\((\S+?)\) (?:could not be queried|returned)[^\n]*?(40[13] \w+)", refusal)

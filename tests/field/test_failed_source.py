@@ -26,7 +26,7 @@ from core.presets.compat.facts import load_facts
 from core.presets.model import Index as PresetIndex
 from core.site import Site
 from tests.support.artifacts import Recorder, wheel_file
-from tests.support.index import Index, serve
+from tests.support.index import Fault, Index, serve
 from tests.support.ports import HeldPort
 
 NAME = "small"
@@ -138,12 +138,30 @@ FAILURES: list[tuple[str, dict[str, object], str, str]] = [
     ("json", _page(200, "application/json", '{"error": "x"}'), "not a package index", "correct its url"),
     ("broken-json", _page(200, "application/vnd.pypi.simple.v1+json", "{"), "not a package index", "correct its url"),
     ("text", _page(200, "text/plain", "hello"), "not a package index", "correct its url"),
+    ("blank", _page(200, text=""), "not a package index", "correct its url"),
+    ("no-content", _page(204), "not a package index", "correct its url"),
+    (
+        "maintenance",
+        _page(200, text="<h1>We are back soon</h1>"),
+        "not a package index",
+        "correct its url",
+    ),
+    ("leads-nowhere", _page(302), "not a package index", "correct its url"),
     ("down", {"url": "http://127.0.0.1:{port}/simple"}, "onnection refused", "go where it answers"),
     ("unknown-host", {"url": "http://nowhere.invalid/simple"}, "", "name server"),
     ("no-tls", {"url": "https://127.0.0.1:{private}/simple"}, "", "https"),
     ("nothing-there", {"url": "{address}/nothing"}, "404", "check its url, and OUR_TOKEN in .env"),
 ]
-BOUND_TOO = ("no-token", "old-token", "overloaded", "login-page", "down", "nothing-there")  # each way uv may say it
+# each way uv may say it
+BOUND_TOO = (
+    "no-token",
+    "old-token",
+    "overloaded",
+    "login-page",
+    "maintenance",
+    "down",
+    "nothing-there",
+)  # each way uv may say it
 
 
 def rows(*only: str) -> pytest.MarkDecorator:
@@ -212,6 +230,27 @@ def test_of_a_failed_index_with_packages_these_alone_are_not_locked(
     assert "index ours (" in said
     assert why in said
     assert remedy in way_out
+
+
+@pytest.mark.parametrize("packages", [[], ["six"]], ids=["unbound", "bound"])
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_an_index_whose_files_cannot_be_had_has_failed(world: World, status: int, packages: list[str]) -> None:
+    wheel_name = "six-1.16.0-py3-none-any.whl"
+    world.private.always[wheel_name] = Fault(status=status)
+    locked = world.lock(["six==1.16.0", "idna"], {"packages": packages})
+    assert wheels(locked, world) == ({"idna": "3.6 public"} if packages else {})
+    why, remedy = unlocked(locked)["six==1.16.0 (layer common)"]
+    assert "index ours (" in why
+    assert f"{status} " in why
+    assert f"for {wheel_name}" in why
+    assert f"xaiva lock {NAME}" in remedy
+
+
+def test_a_page_in_the_place_of_a_wheel_is_no_contradiction(world: World) -> None:
+    (world.private.folder / "six-1.16.0-py3-none-any.whl").write_text(LOGIN_PAGE)
+    locked = world.lock(["six==1.16.0", "idna"], {"packages": ["six"]})
+    assert wheels(locked, world) == {"idna": "3.6 public"}
+    assert "no wheel" in unlocked(locked)["six==1.16.0 (layer common)"][0]
 
 
 def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -> None:

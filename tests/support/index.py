@@ -153,7 +153,9 @@ class _Handler(BaseHTTPRequestHandler):
         if index.login and given != "Basic " + base64.b64encode(index.login.encode()).decode():
             self._text(401, "no", {"WWW-Authenticate": 'Basic realm="index"'}, body)
         elif path.startswith("/simple/") and index.page:
-            self._text(index.page[0], index.page[2], {"Content-Type": index.page[1]}, body)
+            status, kind, text = index.page
+            round_about = {"Location": self.path} if status == 302 else {}
+            self._text(status, text, {"Content-Type": kind, **round_about}, body)
         elif path.startswith("/simple/"):
             self._simple(path.removeprefix("/simple/").strip("/"), body)
         elif path.startswith("/files/"):
