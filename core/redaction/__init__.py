@@ -4,7 +4,7 @@ What is shown is what is known to be harmless: the host, plain words of a path, 
 It needs only the standard library, for it also runs inside images.
 """
 
-from core.redaction.addresses import HIDDEN, has_placeholder, host_of, is_shown_as, redact_address, restored
+from core.redaction.addresses import HIDDEN, has_placeholder, host_of, is_shown_as, login_in, redact_address, restored
 from core.redaction.texts import (
     add_secrets,
     is_secret_name,
@@ -22,6 +22,7 @@ __all__ = [
     "host_of",
     "is_secret_name",
     "is_shown_as",
+    "login_in",
     "redact_address",
     "redact_arguments",
     "redact_document",

@@ -41,6 +41,9 @@ _CHUNK = re.compile(
 )
 _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
 _BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|pwd|token|key|api_?key|secret)", re.I)
+_LOGIN_PARAMETER = re.compile(
+    rf"u|p|pw|psw|{_BEFORE_A_SECRET.pattern}|user_?(?:name|id)|account|loginuser?|loginpass?|auth|access_?token", re.I
+)
 _PLACEHOLDER = re.compile(
     r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}|(?:%E2%80%A2){3,}|…|%E2%80%A6"
     r"|(?<=//)\*+(?=[:@])|(?<=:)\*+(?=@)",
@@ -94,6 +97,25 @@ def host_of(url: str) -> str:
         match = _URL.match(url)
         return f"{match[1].lower()}://{HIDDEN}" if match else HIDDEN
     return f"{parts.scheme}://{re.sub(r':[0-9]*$', '', parts.host)}"
+
+
+def login_in(url: str) -> tuple[str, ...]:
+    """What an address logs in with: the same for every channel and however it is written; empty for none.
+
+    Where no user, password or token is named, it is all that is hidden.
+    """
+    parts, shown = _split(url), redact_address(url)
+    if parts is None or shown == url:
+        return ()
+    if parts.login:
+        return tuple(unquote(part) for part in parts.login.partition(":"))
+    pairs = [pair for place in re.split(r"[/?#]", url) for pair in _PAIR.findall(place)]
+    if named := sorted((name.lower(), unquote(value)) for name, value in pairs if _LOGIN_PARAMETER.fullmatch(name)):
+        return tuple(text for pair in named for text in pair)
+    before, after = (re.split(r"[/?#&;]", text) for text in (url, shown))
+    if len(before) != len(after):
+        return (url,)
+    return tuple(text for text, redacted in zip(before, after, strict=True) if text != redacted)
 
 
 def has_placeholder(text: str) -> bool:

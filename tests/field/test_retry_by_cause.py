@@ -17,6 +17,7 @@ import pytest
 
 from core.errors import XaivaError
 from core.inference.cameras.address import parse
+from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import Lease
 from core.inference.cameras.failures import Cause, Failure
@@ -47,6 +48,8 @@ WAITS_BY_CAUSE = {
     Cause.ERROR: [1, 1, 1, 1, 1, 5],
     Cause.NOT_FOUND: [10, 30, 60, 300, 300, 300],
     Cause.CODEC: [10, 30, 60, 300, 300, 300],
+    Cause.REJECTED: [10, 30, 60, 300, 300, 300],
+    Cause.REDIRECT: [10, 30, 60, 300, 300, 300],
     Cause.AUTH: [10, 30, 60, 300, 300, 300],  # without a login: a file or device
 }
 
@@ -72,6 +75,63 @@ def test_other_faults_in_between_do_not_shorten_the_waits() -> None:
         waits.append(life.failed(token, Failure(cause, "why")))
         life.retry(token)
     assert waits == [10, 1, 30, 1, 60]
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_a_row(cause: Cause) -> None:
+    assert cause in WAITS_BY_CAUSE
+
+
+# the status that a camera answers with over HTTP and RTSP: its cause
+STATUSES = {
+    400: Cause.REJECTED,
+    401: Cause.AUTH,
+    403: Cause.AUTH,
+    404: Cause.NOT_FOUND,
+    405: Cause.REJECTED,
+    410: Cause.REJECTED,
+    423: Cause.REJECTED,  # locked
+    429: Cause.REJECTED,  # too many requests
+    453: Cause.REJECTED,  # RTSP: not enough bandwidth, which is a limit of viewers
+    461: Cause.REJECTED,  # RTSP: unsupported transport
+    500: Cause.ERROR,
+    503: Cause.ERROR,  # it is still starting
+}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_the_cause_of_a_status(scheme: str, status: int) -> None:
+    """A login that is locked, or a limit, gets no better by trying each second."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer(f"HTTP/1.1 {status} no")
+
+        def do_OPTIONS(self) -> None:
+            self._answer("RTSP/1.0 200 OK")
+
+        def do_DESCRIBE(self) -> None:
+            self._answer(f"RTSP/1.0 {status} no")
+
+        def parse_request(self) -> bool:
+            self.raw_requestline = self.raw_requestline.replace(b"RTSP/1.0", b"HTTP/1.1")
+            return super().parse_request()
+
+        def _answer(self, first: str) -> None:
+            self.wfile.write(f"{first}\r\nCSeq: {self.headers['CSeq']}\r\nContent-Length: 0\r\n\r\n".encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = attempt(CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30))
+        server.shutdown()
+    assert found.cause == STATUSES[status].value
 
 
 class Recorder:
@@ -244,38 +304,48 @@ def test_a_wrong_login_over_rtsp(witness: Witness, lease: Lease, tmp_path: Path)
 
 
 LOGIN = parse("rtsp://admin:wrong@192.0.2.1/1")
+QUERY = "http://192.0.2.1/video?user=admin&password=wrong&channel=1"
+PATH = "rtsp://192.0.2.1/user=admin_password=wrong_channel=1_stream=0.sdp"
+TOKEN = "http://192.0.2.1/api/9f8e7d6c5b4a39281706f5e4/1"
+# name: (a login that is refused, another source, whether that one waits)
 NEIGHBOURS = {
-    "the next channel": ("rtsp://admin:wrong@192.0.2.1/2", True),
-    "another port": ("rtsp://admin:wrong@192.0.2.1:8554/1", True),
-    "another password": ("rtsp://admin:right@192.0.2.1/1", False),
-    "another user": ("rtsp://guest:wrong@192.0.2.1/1", False),
-    "another host": ("rtsp://admin:wrong@192.0.2.2/1", False),
-    "no login": ("rtsp://192.0.2.1/1", False),
-    "a file": ("/media/clip.mp4", False),
+    "the next channel": (LOGIN.url, "rtsp://admin:wrong@192.0.2.1/2", True),
+    "another port": (LOGIN.url, "rtsp://admin:wrong@192.0.2.1:8554/1", True),
+    "another protocol": (LOGIN.url, "http://admin:wrong@192.0.2.1/1", True),
+    "another password": (LOGIN.url, "rtsp://admin:right@192.0.2.1/1", False),
+    "another user": (LOGIN.url, "rtsp://guest:wrong@192.0.2.1/1", False),
+    "another host": (LOGIN.url, "rtsp://admin:wrong@192.0.2.2/1", False),
+    "no login": (LOGIN.url, "rtsp://192.0.2.1/1", False),
+    "a file": (LOGIN.url, "/media/clip.mp4", False),
+    "a password written otherwise": (LOGIN.url, "rtsp://admin:wr%6Fng@192.0.2.1/1", True),
+    "a host written otherwise": ("rtsp://admin:x@cam.lan/1", "rtsp://admin:x@CAM.lan./1", True),
+    "IPv6 written otherwise": ("rtsp://admin:x@[2001:db8::1]/1", "rtsp://admin:x@[2001:DB8:0::0:1]/1", True),
+    "in the query": (QUERY, QUERY, True),
+    "in the query, the next channel": (QUERY, QUERY.replace("=1", "=2"), True),
+    "in the query, in another order": (QUERY, "http://192.0.2.1/video?password=wrong&user=admin", True),
+    "in the query, another password": (QUERY, QUERY.replace("wrong", "right"), False),
+    "in the query, u and p": ("http://192.0.2.1/?u=a&p=x&cam=Garden", "http://192.0.2.1/?u=a&p=x&cam=Yard-7f3e", True),
+    "in the path, the next channel": (PATH, PATH.replace("channel=1", "channel=2"), True),
+    "in the path, another password": (PATH, PATH.replace("wrong", "right"), False),
+    "a token in the path, the next channel": (TOKEN, TOKEN[:-1] + "2", True),
+    "another token in the path": (TOKEN, TOKEN.replace("9f8e", "0a1b"), False),
 }
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_who_waits_with_a_refused_login(name: str) -> None:
-    source, waits = NEIGHBOURS[name]
+    refused_one, source, waits = NEIGHBOURS[name]
     logins = Logins()
-    assert logins.wait(LOGIN) == (0, False)
-    logins.refused(LOGIN)
+    assert logins.wait(parse(refused_one)) == (0, False)
+    logins.refused(parse(refused_one))
     seconds, because = logins.wait(parse(source))
     assert because is waits
     assert seconds == (pytest.approx(WAITS[0], abs=5) if waits else 0)
 
 
-def test_a_login_in_the_query_waits_too() -> None:
-    address = parse("http://192.0.2.1/video?user=admin&password=wrong")
-    logins = Logins()
-    logins.refused(address)
-    assert logins.wait(address)[1]
-
-
 def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     logins = Logins()
     waits = []
     for _ in range(6):
@@ -289,13 +359,37 @@ def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.
     assert logins.wait(LOGIN) == logins.wait(LOGIN) == (0, False)
     logins.refused(LOGIN)
     assert logins.wait(LOGIN) == (120, True)
-    now[0] -= 1e6  # the machine's clock is set
-    assert logins.wait(LOGIN)[0] <= WAITS[-1]
+
+
+# name: (years by which the clock is set, whether the service is started again then, the wait that is left after 60 s)
+SET_CLOCKS = {
+    "set back": (-10, False, WAITS[0] - 60),
+    "set forward": (10, False, WAITS[0] - 60),
+    "right, and a restart": (0, True, WAITS[0] - 60),
+    "set back, and a restart": (-10, True, WAITS[0]),
+    "set forward, and a restart": (10, True, 0),  # nobody knows how long that took
+}
+
+
+@pytest.mark.parametrize("name", SET_CLOCKS)
+def test_a_clock_that_is_set_prolongs_no_wait(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine whose battery is empty starts in some year, and learns the time later."""
+    years, restarted, left = SET_CLOCKS[name]
+    wall, now = [1_800_000_000.0], [1_000.0]
+    monkeypatch.setattr(time, "time", lambda: wall[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    logins = Logins(tmp_path / "logins.json")
+    logins.refused(LOGIN)
+    wall[0] += years * 365 * 86400 + 60
+    now[0] += 60
+    if restarted:
+        logins = Logins(tmp_path / "logins.json")
+    assert logins.wait(LOGIN) == (pytest.approx(left), left > 0)
 
 
 def test_a_login_that_is_not_known_is_tried_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     logins = Logins()
     assert logins.wait(LOGIN) == (0, False)
     assert logins.wait(LOGIN) == (TURN, False)

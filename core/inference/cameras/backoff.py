@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from core.inference.cameras.failures import Cause
 
-# A wrong path, a wrong codec, a missing right: mostly somebody must change something. A camera or relay that is still
-# starting answers so, too, therefore the first waits are short.
+# A wrong path, a wrong codec, a missing right, a request that is rejected or led elsewhere: mostly somebody must change
+# something. A camera or relay that is still starting answers so, too, therefore the first waits are short.
 SLOW = (10.0, 30.0, 60.0, 300.0)
 
 
@@ -23,7 +23,9 @@ class Backoff:
     rest: float = 60
     steady: float = 10  # seconds a camera must have been live for the ladder to start again at its first rung
     by_cause: Mapping[Cause, tuple[float, ...]] = field(
-        default_factory=lambda: dict.fromkeys((Cause.AUTH, Cause.NOT_FOUND, Cause.CODEC), SLOW)
+        default_factory=lambda: dict.fromkeys(
+            (Cause.AUTH, Cause.NOT_FOUND, Cause.REJECTED, Cause.REDIRECT, Cause.CODEC), SLOW
+        )
     )
 
     def delay(self, failures: int, cause: Cause = Cause.ERROR) -> float:

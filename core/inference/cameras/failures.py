@@ -18,6 +18,7 @@ class Cause(str, Enum):
     AUTH = "auth"
     REFUSED = "refused"
     NOT_FOUND = "not_found"
+    REJECTED = "rejected"
     UNREACHABLE = "unreachable"
     CODEC = "codec"
     TIMEOUT = "timeout"
@@ -59,6 +60,7 @@ SENTENCES = {
     Cause.AUTH: "the camera refuses the user name or password",
     Cause.REFUSED: "nothing listens at that host and port",
     Cause.NOT_FOUND: "there is no such stream or file",
+    Cause.REJECTED: "the camera answers, and rejects the request",
     Cause.UNREACHABLE: "the host's name is unknown or there is no way to it",
     Cause.CODEC: "what answers there sends no video that can be decoded",
     Cause.TLS: "the encrypted connection cannot be set up: what answers there speaks no TLS, or none that fits",
@@ -78,12 +80,14 @@ OWN_SENTENCES = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENT
 _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
     ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, PermissionError), Cause.AUTH),
     (ConnectionRefusedError, Cause.REFUSED),
-    ((av.error.HTTPNotFoundError, FileNotFoundError, IsADirectoryError), Cause.NOT_FOUND),
+    ((av.error.HTTPNotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError), Cause.NOT_FOUND),
+    (av.error.HTTPClientError, Cause.REJECTED),
     ((TimeoutError, av.error.ExitError, NoFrames), Cause.TIMEOUT),
     ((StreamEnded, EOFError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError), Cause.END),
     ((NoVideo, av.error.LookupError, av.error.PatchWelcomeError), Cause.CODEC),
 )
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+_NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG}
 _DEVICE = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errno.ENODEV: Cause.END}
 
 
@@ -115,6 +119,8 @@ def _cause(error: Exception, address: Address, *, opening: bool, late: bool) -> 
     number = getattr(error, "errno", None)
     if address.kind is SourceKind.DEVICE:
         return _DEVICE.get(number or 0, Cause.CODEC if opening else Cause.END)
+    if address.kind is SourceKind.FILE and number in _NO_FILE:
+        return Cause.NOT_FOUND
     if number in _UNREACHABLE:
         return Cause.UNREACHABLE
     if number == errno.EIO and opening:

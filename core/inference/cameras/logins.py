@@ -13,12 +13,13 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from core.files import write_atomic
+from core.files import read_regular, write_atomic
 from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import nth
+from core.redaction import login_in
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ TURN = 5.0  # seconds that one camera has to try a login that is not known to be
 
 @dataclass
 class _Login:
-    """One user at one host. Times are Unix times, so that they mean something to the next run."""
+    """One user at one host. Times are monotonic: the machine's clock may be set at any moment."""
 
     refused: int = 0
     until: float = 0.0  # no attempt before, after a refusal
@@ -55,7 +56,7 @@ class Logins:
 
         Who may go on says what came of it: `accepted`, `refused` or `unknown`.
         """
-        key, now = self._key(address), time.time()
+        key, now = self._key(address), time.monotonic()
         if key is None:
             return 0.0, False
         with self._lock:
@@ -63,8 +64,8 @@ class Logins:
             if login.right:
                 return 0.0, False
             if now < login.until:
-                return min(login.until - now, self._waits[-1]), True  # whatever became of the clock
-            if now < login.turn <= now + TURN:
+                return login.until - now, True
+            if now < login.turn:
                 return login.turn - now, False
             login.turn = now + TURN
             return 0.0, False
@@ -81,7 +82,7 @@ class Logins:
 
     def refused(self, address: Address) -> None:
         """The camera refused it."""
-        key, now = self._key(address), time.time()
+        key, now = self._key(address), time.monotonic()
         if key is None:
             return
         with self._lock:
@@ -109,21 +110,19 @@ class Logins:
                 self._save()
 
     def _key(self, address: Address) -> str | None:
-        """The host with user and password, as a hash; None for what has no login."""
-        if not address.host or address.shown == address.url:
+        """The host with what it is logged in with, as a hash; None for what has no login."""
+        if not address.host or not (login := login_in(address.url)):
             return None
-        parts = urlsplit(address.url)
-        login = parts.netloc.rpartition("@")[0] or parts.query
-        return hashlib.sha256(f"{self._salt}\0{address.host}\0{login}".encode()).hexdigest()
+        return hashlib.sha256("\0".join((self._salt, _plain(address.host), *login)).encode()).hexdigest()
 
     def _load(self, file: Path) -> None:
         try:
-            kept = json.loads(file.read_text())
+            kept = json.loads(read_regular(file))
             self._salt = str(kept["salt"])
-            self._logins = {
-                str(key): _Login(refused=int(refused), until=float(until))
-                for key, (refused, until) in kept["refused"].items()
-            }
+            for key, (refused, until) in kept["refused"].items():
+                # The clock may have been set since: it is waited no longer than after the refusal.
+                left = min(float(until) - time.time(), nth(self._waits, int(refused)))
+                self._logins[str(key)] = _Login(int(refused), time.monotonic() + left)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -132,8 +131,17 @@ class Logins:
     def _save(self) -> None:
         if self._file is None:
             return
-        refused = {key: [login.refused, login.until] for key, login in self._logins.items() if login.refused}
+        epoch = time.time() - time.monotonic()  # Unix times mean something to the next run
+        refused = {key: [login.refused, login.until + epoch] for key, login in self._logins.items() if login.refused}
         try:
             write_atomic(self._file, json.dumps({"salt": self._salt, "refused": refused}).encode())
         except OSError as error:
             logger.warning("refused logins are not kept over a restart: %s: %s", self._file.name, error)
+
+
+def _plain(host: str) -> str:
+    """A host, however it is written."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host.rstrip(".")
