@@ -135,6 +135,20 @@ def test_a_connection_test_counts_what_arrives(
     assert found.fps < 2 * FPS
 
 
+@pytest.mark.media
+def test_a_file_is_not_lost_while_it_waits_for_its_own_next_frame(
+    tmp_path: Path, site: tuple[MultiCameraManager, Witness, ClockCamera]
+) -> None:
+    film = tmp_path / "slow.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=2/3:duration=9", "-pix_fmt", "yuv420p", "-g", "3"]
+    subprocess.run(["ffmpeg", "-v", "error", *picture, "-c:v", "libx264", str(film)], check=True)
+    manager = site[0]
+    manager.add(CameraRequest(id="slow", source=str(film), timeout=1))
+    status = until(manager.get("slow").status, lambda status: status.frames >= 4 or status.reason)
+    manager.remove("slow")
+    assert (status.reason, status.reconnects) == ("", 0)
+
+
 # name: the stamps of a file's frames, in seconds, at 10 frames a second
 FILES: dict[str, list[float | None]] = {
     "right": [n / FPS for n in range(20)],

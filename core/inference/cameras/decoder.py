@@ -32,7 +32,7 @@ class Connection:
     def __init__(self, address: Address, timeout: float, transport: Transport = Transport.TCP) -> None:
         self._timeout = timeout
         self.live = address.live
-        self._newest = time.monotonic()
+        self._shown = False  # whether the newest packet gave a frame
         self._container = open_source(address, timeout, transport)
         self._taint = _Taint()
         self.upright = Upright()
@@ -55,10 +55,14 @@ class Connection:
 
     def packets(self) -> Iterator[VideoPacket]:
         """Every packet of the video; the empty one at the end flushes the decoder."""
-        self._newest = time.monotonic()
+        newest = time.monotonic()
         for packet in self._container.demux(self._stream):
+            self._shown = False
             yield packet
-            if time.monotonic() - self._newest > self._timeout:
+            now = time.monotonic()
+            if self._shown:
+                newest = now  # what the reader took its time for, such as a file's pace, is no silence
+            elif now - newest > self._timeout:
                 raise NoFrames
         raise StreamEnded
 
@@ -71,13 +75,13 @@ class Connection:
             self._taint.spoil()
             return []
         if frames:
-            self._newest = time.monotonic()
+            self._shown = True
             self.damaged += sum(frame.is_corrupt for frame in frames)
         return frames
 
     def trusted(self, frame: VideoFrame) -> bool:
         """Whether the frame shows what the camera saw: neither it nor one that it builds on was damaged."""
-        return self._taint.trusted(frame, self._newest)
+        return self._taint.trusted(frame, time.monotonic())
 
 
 class _Taint:
