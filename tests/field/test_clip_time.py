@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -133,6 +134,8 @@ CLOCKS: dict[str, tuple[Stamps, Arrival]] = {
     "set forward by 8 s once": (lambda n: n / FPS + (8 if n >= 50 else 0), steadily),
     "set forward by 1 s once": (lambda n: n / FPS + (1 if n >= 50 else 0), steadily),
     "set forward and back": (lambda n: n / FPS + (86400 if 30 <= n < 60 else 0), steadily),
+    "runs backwards": (lambda n: 100 - n / FPS, steadily),
+    "set back by half a second after a key frame": (lambda n: 100 + n / FPS - (0.5 if n >= 41 else 0), steadily),
     "set back at every key frame": (lambda n: n % 10 / FPS, steadily),
     "wraps": (lambda n: (2**33 / TICKS - 5 + n / FPS) % (2**33 / TICKS), steadily),
     "all equal": (lambda n: 1.0, steadily),
@@ -177,6 +180,57 @@ def test_a_clip_of_a_camera_that_has_run_for_a_while_is_right_to_the_frame(
     assert len(times) == 60
     assert seconds == pytest.approx(60 * FRAME, abs=1.5 * FRAME)
     assert all(0.4 * FRAME < after - before < 2.1 * FRAME for before, after in pairwise(times))
+
+
+def with_a_stall(number: int) -> float:
+    """A network that stands still for three seconds, and then brings all of them at once."""
+    return max(steadily(number), 507 if 40 <= number < 70 else 0)
+
+
+def slower_at_dusk(number: int) -> float:
+    """A camera that goes from 10 frames a second to 2."""
+    return steadily(number) + max(0, number - 50) * 0.4
+
+
+def faster_in_motion(number: int) -> float:
+    """A camera that goes from 2.5 frames a second to 25."""
+    return 500 + (number * 0.4 if number < 50 else 20 + (number - 50) * 0.04)
+
+
+def in_pairs(number: int) -> float:
+    """A network that brings two at a time."""
+    return steadily(number // 2 * 2)
+
+
+# name: (the camera's stamps, whether its format has a clock, how its packets arrive, the longest still in the clip)
+CHANGES: dict[str, tuple[Stamps, bool, Arrival, float]] = {
+    "at 0.9, with a stall": (lambda n: n / FPS * 0.9, True, with_a_stall, 1),
+    "none, with a stall": (lambda n: None, False, with_a_stall, 1),
+    "right, slower": (slower_at_dusk, True, slower_at_dusk, 0.6),
+    "still at the old rate, slower": (lambda n: n / FPS, True, slower_at_dusk, 0.7),
+    "none, slower": (lambda n: None, False, slower_at_dusk, 0.7),
+    "right, faster": (faster_in_motion, True, faster_in_motion, 0.45),
+    "none, faster": (lambda n: None, False, faster_in_motion, 0.45),
+    "in pairs, as they arrive": (lambda n: n // 2 * 2 / FPS, True, in_pairs, 0.3),
+    "set forward in a buffer": (lambda n: n / FPS + (8 if n >= 10 else 0), True, after_a_buffer, 0.2),
+}
+
+
+@pytest.mark.parametrize("first", [0, 40])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_clip_follows_a_rate_that_changes_and_no_stall(
+    name: str, first: int, media: Callable[[str], Path], tmp_path: Path
+) -> None:
+    footage, packets = packets_of(media("plain"))
+    stamp, stamped, arrival, still = CHANGES[name]
+    footage = replace(footage, stamped=stamped)
+    seconds, times = record(footage, restamped(packets, stamp), arrival, tmp_path / "clip.mp4", first=first)
+    filmed = {with_a_stall: steadily, after_a_buffer: steadily, in_pairs: steadily}.get(arrival, arrival)
+    gaps = [after - before for before, after in pairwise(times)]
+    assert len(times) == 100 - first
+    assert seconds == pytest.approx(filmed(99) - filmed(first) + FRAME, abs=0.8)
+    assert min(gaps) >= 0.02
+    assert max(gaps) < still
 
 
 def test_a_silence_is_a_still_of_that_length(media: Callable[[str], Path], tmp_path: Path) -> None:

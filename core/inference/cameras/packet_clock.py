@@ -11,6 +11,7 @@ AT_ONCE = 0.03  # seconds between two packets out of a buffer
 LONGEST_STEP = 1.0  # seconds between the stamps of two such packets, or that a stamp may lie behind
 FAST, SLOW, UNSURE = 1.5, 0.5, 0.02  # a step is believed within these shares of what arrival says, and seconds over it
 MEAN_OF = 64  # packets of which the usual distance is a mean: more than a network holds back
+MEAN_OF_FEW = 4  # the same, once the mean proves wrong
 
 
 class PacketClock:
@@ -24,8 +25,8 @@ class PacketClock:
     def __init__(self, usual: float, stamped: bool) -> None:
         self._nominal = self._usual = usual
         self._stamped = stamped
-        self._count = 0
-        self._began = self._arrived = self._at = self._lead = 0.0
+        self._count = self._gaps = 0
+        self._began = self._arrived = self._at = self._lead = self._late = 0.0
         self._stamp: float | None = None  # where the camera's clock should stand
         self._late_since: float | None = None
 
@@ -35,12 +36,24 @@ class PacketClock:
             self._began, self._at, self._stamp = arrived, arrived, stamp
         else:
             gap = arrived - self._arrived
-            self._usual += (gap - self._usual) / min(self._count, MEAN_OF)
-            step = self._step(stamp, gap, buffered=gap < AT_ONCE and arrived - self._began < SETTLING)
+            buffered = self._stamped and gap < AT_ONCE and arrived - self._began < SETTLING
+            if not buffered:
+                self._measure(gap, arrived)
+            step = self._step(stamp, gap, buffered=buffered)
             self._at += max(step + self._correction(arrived, self._at + step), min(step, self._usual) / 2)
         self._count += 1
         self._arrived = arrived
         return self._at
+
+    def _measure(self, gap: float, arrived: float) -> None:
+        """Learn the usual distance, and quickly where what was learned makes the clock run ahead or fall behind."""
+        self._gaps += 1
+        ahead = self._late < -PATIENCE and AT_ONCE < gap < self._usual
+        behind = self._is_late_for(PATIENCE, arrived) and gap > self._usual
+        self._usual += (gap - self._usual) / min(self._gaps, MEAN_OF_FEW if ahead or behind else MEAN_OF)
+
+    def _is_late_for(self, seconds: float, arrived: float) -> bool:
+        return self._late_since is not None and arrived - self._late_since >= seconds
 
     def _step(self, stamp: float | None, gap: float, *, buffered: bool) -> float:
         if not self._stamped:
@@ -61,14 +74,16 @@ class PacketClock:
 
     def _correction(self, arrived: float, at: float) -> float:
         """What brings the clock nearer to arrival, once they disagree by more than a network's delays."""
-        late = arrived - at - self._lead
+        before, late = self._late, arrived - at - self._lead
+        self._late = late
         if late < -DEVIATION:
             return GAIN * (late + DEVIATION)
         if late <= DEVIATION:
             self._late_since = None
             return 0.0
-        if self._late_since is None:
+        delayed = late - before > PATIENCE > before  # however long it was a little late
+        if self._late_since is None or delayed:
             self._late_since = arrived
-        if arrived - self._late_since < PATIENCE:
+        if not self._is_late_for(PATIENCE, arrived):
             return 0.0
         return late if late > LONGEST_LAG else GAIN * (late - DEVIATION)

@@ -94,6 +94,7 @@ class ClipWriter:
         self._times = ClipTimes(footage.rate)
         self._thread: threading.Thread | None = None
         self._begins: float | None = None  # when the first key frame is shown, by its stamp
+        self._decoded: int | None = None  # when it is decoded
         self.newest: TimedPacket | None = None
         for packet in packets:
             self.write(packet)
@@ -111,7 +112,7 @@ class ClipWriter:
             if self._finished or not packet.size or (self.newest is None and not packet.is_keyframe):
                 return
             if self.newest is None:
-                self._begins = _shown(packet)
+                self._begins, self._decoded = _shown(packet), packet.dts
             self.newest = timed
             if self._leads(packet):
                 return
@@ -140,7 +141,8 @@ class ClipWriter:
         begins, shown = self._begins, _shown(packet)
         if begins is None or shown is None or shown == begins:
             return False
-        if 0 < begins - shown < LONGEST_LEADING and not packet.is_keyframe:
+        later = self._decoded is None or packet.dts is None or packet.dts > self._decoded  # else a clock was set back
+        if later and 0 < begins - shown < LONGEST_LEADING and not packet.is_keyframe:
             return True
         self._begins = None  # such pictures come directly after their key frame
         return False
