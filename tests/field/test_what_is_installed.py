@@ -111,12 +111,17 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "version-unlocked",
         "torch comes with ultralytics",
     ),
-    "torch with torchvision": ({"layers": ["torchvision==0.23.0"]}, "error", "gpu-architecture", "torch 2.8.0, which"),
+    "torch with torchvision": (
+        {"layers": ["torchvision==0.23.0"]},
+        "error",
+        "gpu-architecture",
+        "torch 2.8.0 (for torchvision==0.23.0)",
+    ),
     "torch with torchaudio, by tag": (
         {"layers": ["torch", "torchaudio==2.7.1+cu128"]},
         "error",
         "gpu-architecture",
-        "torch 2.7.1+cu128, which",
+        "torch 2.7.1+cu128 (for torchaudio",
     ),
     "torch with any torchvision": ({"layers": ["torchvision"]}, "warning", "version-unlocked", "comes with"),
     "another torchvision": (
@@ -176,6 +181,18 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "error",
         "package-python",
         "onnxruntime==1.20.1",
+    ),
+    "Python of NumPy 1": (
+        {"python_version": "3.13", "layers": ["numpy"], "pins": ["numpy<2"]},
+        "error",
+        "package-python",
+        "numpy with numpy<2",
+    ),
+    "Python of the inference service": (
+        {"python_version": "3.9", "inference_service": True},
+        "error",
+        "package-python",
+        "Python 3.10 or newer",
     ),
     "Python of jaxlib": ({"layers": ["jaxlib==0.7.0"]}, "error", "package-python", "jaxlib"),
     "Python of CuPy": (
@@ -250,6 +267,36 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "cuda-gpu",
         "nvidia-cuda-runtime==13.0.48",
     ),
+    "TensorRT by its older name": ({"layers": ["nvidia-tensorrt==8.4.1.5"]}, "warning", "tensorrt-unknown", "8.4"),
+    "TensorRT with torch-tensorrt": (
+        {"layers": ["torch-tensorrt==2.8.0"]},
+        "warning",
+        "version-unlocked",
+        "tensorrt comes with torch-tensorrt==2.8.0",
+    ),
+    "CUDA in the name of a package": (
+        {"layers": ["nvidia-dali-cuda130==1.50.0"]},
+        "warning",
+        "cuda-gpu",
+        "nvidia-dali-cuda130==1.50.0",
+    ),
+    "CUDA in the tag of a version": ({"layers": ["mmcv==2.2.0+cu130"]}, "warning", "cuda-gpu", "mmcv==2.2.0+cu130"),
+    "a tag of CUDA that nobody checked": (
+        {"layers": ["torch-scatter==2.1.2+pt21cu118"]},
+        "warning",
+        "package-unknown",
+        "torch-scatter",
+    ),
+    "JAX with a tag": ({"layers": ["jaxlib==0.4.13+cuda12.cudnn89"]}, "warning", "package-unknown", "jaxlib"),
+    "JAX for any CUDA": ({"layers": ["jax[cuda]==0.4.20"]}, "warning", "package-unknown", "jax[cuda]"),
+    "an extra for GPUs": ({"layers": ["rembg[gpu]"]}, "warning", "package-unknown", "rembg[gpu]"),
+    "MXNet": ({"layers": ["mxnet-cu112"]}, "warning", "package-unknown", "mxnet-cu112"),
+    "ONNX Runtime of any version": (
+        {"layers": ["onnxruntime-gpu>=1.20"]},
+        "warning",
+        "version-unlocked",
+        "judged as 1.22.0",
+    ),
     "an unknown package for GPUs": (
         {"layers": ["faiss-gpu-cu12==1.9"]},
         "warning",
@@ -262,6 +309,12 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "error",
         "same-import",
         "onnxruntime",
+    ),
+    "ONNX Runtime for training": (
+        {"layers": ["onnxruntime", "onnxruntime-training==1.19.2"]},
+        "error",
+        "same-import",
+        "onnxruntime-training",
     ),
     "a second ONNX Runtime comes along": (
         {"layers": ["onnxruntime-gpu==1.22.0", "faster-whisper"]},
@@ -330,6 +383,18 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "numpy-one",
         "tensorflow",
     ),
+    "ONNX Runtime for OpenVINO with NumPy 2": (
+        {"layers": ["onnxruntime-openvino==1.17.1", "numpy>=2"]},
+        "error",
+        "numpy-one",
+        "onnxruntime-openvino",
+    ),
+    "TensorFlow for the CPU with NumPy 2": (
+        {"layers": ["tensorflow-cpu==2.15.1", "numpy>=2"]},
+        "error",
+        "numpy-one",
+        "tensorflow-cpu",
+    ),
     # the base image
     "Alpine": ({"base_image": "alpine:3.20"}, "error", "base-libc", "musl"),
     "Alpine by its tag": ({"base_image": "python:3.11-alpine3.19"}, "error", "base-libc", "musl"),
@@ -349,6 +414,14 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "base-apt",
         "distroless",
     ),
+    "Void with musl": ({"base_image": "voidlinux/voidlinux-musl:1"}, "error", "base-libc", "musl"),
+    "a base for a Raspberry Pi": (
+        {"base_image": "balenalib/raspberrypi4-64-debian:bookworm"},
+        "error",
+        "base-platform",
+        "aarch64",
+    ),
+    "a base of Jetson containers": ({"base_image": "dustynv/pytorch:2.1-r36.2.0"}, "error", "base-platform", "aarch64"),
     "scratch": ({"base_image": "scratch"}, "error", "base-libc", "scratch"),
     "compiled without apt": (
         {"base_image": "almalinux:9", "build_options": {"ffmpeg_version": "7.1"}},
@@ -411,6 +484,19 @@ WELL: dict[str, tuple[dict[str, Any], str, str]] = {
         AMPERE,
         "tensorflow-cuda package-unknown",
     ),
+    "CUDA 12 in the tag of a version": ({"layers": ["mmcv==2.1.0+cu118"]}, PASCAL, "cuda-gpu driver-floor"),
+    "torchvision's tag is torch's": (
+        {"layers": ["torch==2.7.1+cu126", "torchvision==0.22.1+cu126"]},
+        PASCAL,
+        "package-unknown cuda-gpu",
+    ),
+    "JAX with its CUDA": (
+        {"python_version": "3.12", "layers": ["jax[cuda12_pip]==0.4.30"]},
+        PASCAL,
+        "package-unknown package-python",
+    ),
+    "an extra of no GPU": ({"layers": ["uvicorn[standard]", "rembg[cpu]"]}, PASCAL, "package-unknown"),
+    "NumPy of any version": ({"python_version": "3.13", "layers": ["numpy>=1.24"]}, PASCAL, "package-python"),
     "CuPy for CUDA 12": ({"layers": ["cupy-cuda12x==13.6.0"]}, PASCAL, "package-gpu package-unknown"),
     "one OpenCV": ({"layers": ["opencv-python-headless"]}, PASCAL, "same-import"),
     "debs of Debian": (
@@ -437,6 +523,10 @@ MACHINES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "Jetson with pure Python": ({"layers": ["six"]}, "Jetson AGX Orin", "", "gpu-platform"),
     "Jetson by another name": ({"layers": ["torch==2.8.0"]}, "NVIDIA Orin NX Developer Kit", "", "gpu-platform"),
     "Jetson by its architecture": ({"layers": ["torch==2.8.0"]}, "sm_87", "", "gpu-platform"),
+    "Grace Blackwell": ({"layers": ["torch==2.8.0"]}, "NVIDIA GB300", "", "gpu-platform"),
+    "T4G": ({"layers": ["torch==2.8.0"]}, "T4G", "", "gpu-platform"),
+    "driver too old for RAPIDS": ({"layers": ["cudf-cu13==25.10"]}, "T4", "535.183.01", "driver-floor"),
+    "driver too old for a tag": ({"layers": ["mmcv==2.2.0+cu130"]}, "T4", "535.183.01", "driver-floor"),
     "Grace Hopper": ({"layers": ["torch==2.8.0"]}, "GH200", "", "gpu-platform"),
     "driver too old for torch": ({"layers": ["torch==2.11.0"]}, "T4", "535.183.01", "driver-floor"),
     "driver too old for JAX": ({"layers": ["jax-cuda12-plugin==0.4.30"]}, "T4", "470.57.02", "driver-floor"),
@@ -546,6 +636,11 @@ def test_a_complete_lock_leaves_nothing_open() -> None:
     assert {"version-unlocked", "not-locked", "base-unknown"} <= before
     after = {finding.code for finding in said(fields, resolved=locked("torch==2.7.1", "opencv-python==4.11.0.86"))}
     assert not after & {"version-unlocked", "not-locked", "base-unknown", "gpu-architecture"}
+
+
+def test_without_numpy_in_a_complete_lock_nothing_meets_it() -> None:
+    fields = {"layers": ["torch==2.2.2"]}
+    assert not [one for one in said(fields, resolved=locked("torch==2.2.2")) if one.code == "numpy-one"]
 
 
 def test_a_pin_of_what_is_not_in_the_lock_says_nothing() -> None:

@@ -110,7 +110,7 @@ class Package:
 
 
 # Extras that stand for a package of the same version.
-_EXTRAS = {
+EXTRAS = {
     ("jax", "cuda12"): "jax-cuda12-plugin",
     ("jax", "cuda12-pip"): "jax-cuda12-plugin",
     ("jax", "cuda12-local"): "jax-cuda12-plugin",
@@ -176,9 +176,9 @@ def _of_extras(packages: dict[str, Package]) -> dict[str, Package]:
     found = {}
     for package in packages.values():
         for extra in package.extras:
-            name = _EXTRAS.get((package.name, canonicalize_name(extra)))
+            name = EXTRAS.get((package.name, canonicalize_name(extra)))
             if name:
-                found[name] = replace(package, name=name, wheel="")
+                found[name] = replace(package, name=name, wheel="", extras=frozenset())
     return found
 
 
@@ -188,7 +188,8 @@ def _wished(name: str, wishes: Sequence[Wish]) -> Package:
     specifier = SpecifierSet()
     for wish in wishes:
         specifier &= wish.requirement.specifier
-    texts = dict.fromkeys(str(wish.requirement) for wish in (named[0], exact or named[0]))
+    limits = [exact] if exact else [wish for wish in wishes if wish.requirement.specifier]
+    texts = dict.fromkeys(str(wish.requirement) for wish in (named[0], *limits))
     return Package(
         name=name,
         version=exact.version if exact else "",

@@ -21,7 +21,7 @@ _MEMORY = re.compile(r"(\d+) ?gi?b\b", re.IGNORECASE)
 _SM = re.compile(r"^(?:sm[_ ]?)?(\d{1,2})\.?(\d)$", re.IGNORECASE)
 # Architectures and names of GPUs that sit in one chip or module with an Arm processor.
 _ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
-_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb200|grace|dgx spark)\b", re.IGNORECASE)
+_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb\d+|grace|t4g|dgx spark)\b", re.IGNORECASE)
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _GIB = 1 << 30
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")

@@ -17,7 +17,10 @@ from core.presets.compat.wheels import wheel_cuda
 from core.presets.model import Preset
 
 ENGINES = frozenset(
-    ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm")
+    [
+        *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm"),
+        *("onnxruntime-training", "onnxruntime-migraphx", "ort-nightly", "ort-nightly-gpu"),
+    ]
 )
 ON_CPU = "onnxruntime>=1.20"
 # Builds by CUDA's major version. 1.27 begins to need CUDA 13 and drops what is older than Turing; 1.18 was the last for

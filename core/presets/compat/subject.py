@@ -118,14 +118,19 @@ class Subject:
         release = Version(package.version).release if package.version else ()
         if _CUDA_VERSIONED.fullmatch(package.name) and release:
             return ".".join(str(part) for part in (*release, 0)[:2])
+        rows = [row for row in self.facts.releases.values() if row.package == package.name and row.cuda]
+        if rows:
+            return rows[-1].cuda
+        built = _CUDA_LOCAL.search(Version(package.version).local or "") if package.version else None
+        if built and package.name not in _OF_TORCH:
+            return f"{built[1]}.{built[2] or 0}"
         named = _CUDA_NAMED.fullmatch(package.name)
-        major = (named[1] or named[2]) if named else ""
+        major = named[1] if named else ""
         if _CUDA_BY_MAJOR.fullmatch(package.name) and release and release[0] >= _UNNAMED_SINCE:
             major = str(release[0])
         if major:
             return next((row.key for row in self.facts.cuda.values() if row.key.startswith(f"{major}.")), f"{major}.0")
-        rows = [row for row in self.facts.releases.values() if row.package == package.name and row.cuda]
-        return rows[-1].cuda if rows else ""
+        return ""
 
     @property
     def cuda(self) -> str:
@@ -166,7 +171,9 @@ class Subject:
 # The runtime and the toolkit have CUDA's own version. Others may be newer and tell its major version: by their name, or
 # by their version if that is not one of their own, as cuFFT's is.
 _CUDA_VERSIONED = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
-_CUDA_NAMED = re.compile(r"nvidia-.*-cu(\d\d)|tensorrt-cu(\d\d)(?:-.*)?")
+_CUDA_NAMED = re.compile(r".+-cu(?:da)?(\d\d)[\dx]?(?:-.*)?")
+_CUDA_LOCAL = re.compile(r"cu(?:da)?(\d\d)(\d)?(?!\d)")
+_OF_TORCH = ("torch", "torchvision", "torchaudio")  # their tag is judged as torch's own
 _CUDA_BY_MAJOR = re.compile(r"cuda-(python|bindings)|nvidia-(cuda-(nvrtc|cupti|nvcc|cccl)|nvjitlink|nvtx|cublas)")
 _UNNAMED_SINCE = 12  # older wheels without a suffix are placeholders
 _CUDA_DEB = re.compile(r"(?:cuda|libcu|libnv|libnpp)[a-z-]*-(\d\d)-(\d+)(?:=.*)?$")

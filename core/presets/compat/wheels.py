@@ -65,7 +65,7 @@ def with_torch_of_companions(packages: dict[str, Package], facts: Facts) -> dict
         fitting = [pair.torch for pair in pairs if getattr(pair, name) == version.public]
         if len(fitting) == 1 and (torch is None or torch.allows(fitting[0])):
             exact = f"{fitting[0]}+{version.local}" if version.local else fitting[0]
-            found = Package("torch", exact, companion.where, f"torch {exact}, which {companion.text} needs")
+            found = Package("torch", exact, companion.where, f"torch {exact} (for {companion.text})")
             return {**packages, "torch": found}
     return packages
 

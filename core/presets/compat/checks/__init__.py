@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.presets.compat.checks.base import base_cuda, base_python, base_system, base_tag
+from core.presets.compat.checks.base import base_cuda, base_python, base_system, base_tag, service_python
 from core.presets.compat.checks.conflicts import known_conflicts, numpy_one, same_import
 from core.presets.compat.checks.driver import driver_floor, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
     base_tag,
     base_system,
     base_python,
+    service_python,
     base_cuda,
     torch_tag,
     torch_python,

@@ -41,7 +41,7 @@ def _system_of(subject: Subject, where: str, image: str) -> list[Finding]:
         remedy = "take an x86_64 image, or build on the device, from a JetPack image"
         found.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
     if family.libc != "glibc":
-        why = f"its C library is {family.libc}" if family.libc else "it holds no C library and no shell"
+        why = f"its C library is {family.libc}" if family.libc else "it holds none that they need"
         remedy = "take an image with glibc and apt, as debian:bookworm-slim"
         what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
         found.append(error("base-libc", what, why, remedy, where, family.source))
@@ -87,6 +87,17 @@ def base_python(subject: Subject) -> list[Finding]:
     ]
 
 
+def service_python(subject: Subject) -> list[Finding]:
+    """The wheel of the inference service has the floor of this project."""
+    python = subject.preset.python_version
+    if not subject.preset.inference_service or Version(python) >= Version(_SERVICE_PYTHON):
+        return []
+    what = f"the inference service has no wheel for Python {python}"
+    remedy = f'take Python {_SERVICE_PYTHON} or newer, or write "inference_service": false'
+    return [error("package-python", what, f"it needs Python {_SERVICE_PYTHON} or newer", remedy, "python_version")]
+
+
+_SERVICE_PYTHON = "3.10"  # pyproject.toml, requires-python
 _STANDALONE = "the lock takes a standalone build of it"
 
 

@@ -53,6 +53,8 @@ def _brought(subject: Subject, row: SameImportRow, named: set[str]) -> list[str]
 def numpy_one(subject: Subject) -> list[Finding]:
     """Wheels that were compiled for NumPy 1 do not work with NumPy 2, and not all of them say so themselves."""
     numpy = subject.package("numpy")
+    if numpy is None and subject.resolved and subject.resolved.complete:
+        return []  # there is none
     if numpy is not None and not _may_be_two(numpy):
         return []
     known = numpy is not None and (bool(numpy.version) or not numpy.specifier.contains("1.26.4"))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.installed import PINS, Package
+from core.presets.compat.installed import EXTRAS, PINS, Package
 from core.presets.compat.machine import Gpu, at_least
 from core.presets.compat.rows import ReleaseRow, TensorflowRow
 from core.presets.compat.subject import Subject, error, listed, warning
 
 _HOLDS_GPU_CODE = re.compile(
-    r"(?!nvidia-|cuda-|tensorrt)(.*-)?(gpu|cuda\d*x?|cu1\d)(-.*)?|cupy|tf-nightly|flash-attn|xformers|vllm"
+    r"(?!nvidia-|cuda-|tensorrt)(.*-)?(gpu|cuda\d*x?|cu1\d\d?)(-.*)?|cupy|tf-nightly|flash-attn|xformers|vllm"
 )
 
 
@@ -101,7 +102,7 @@ def releases(subject: Subject) -> list[Finding]:
         rows = [row for row in subject.facts.releases.values() if row.package == package.name]
         if rows:
             found += _release(subject, package, rows)
-        elif _HOLDS_GPU_CODE.fullmatch(package.name) and package.name not in _CHECKED:
+        if package.name not in _CHECKED and (_for_gpus(package, bool(rows)) or _asks_for_gpus(package)):
             why = "which CUDA, driver and GPU its wheels need was not checked"
             remedy = "compare its documentation with the site's machine; or name this code in `overrides`"
             found.append(warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where))
@@ -109,7 +110,23 @@ def releases(subject: Subject) -> list[Finding]:
 
 
 # Checked elsewhere, or part of one that is.
-_CHECKED = frozenset(("onnxruntime-gpu", "jax-cuda12-pjrt", "jax-cuda13-pjrt"))
+_CHECKED = frozenset(
+    ("torch", "torchvision", "torchaudio", "onnxruntime-gpu", "jax-cuda12-pjrt", "jax-cuda13-pjrt", "jax-cuda-pjrt")
+)
+_GPU_EXTRA = re.compile(r"(.*-)?(gpu|cuda.*)")
+
+
+def _for_gpus(package: Package, known: bool) -> bool:
+    """Whether a package's name, unless it is `known`, or the tag of its version tells that it holds code for GPUs."""
+    local = (Version(package.version).local or "") if package.version else ""
+    return "cu1" in local or "cuda" in local or (not known and bool(_HOLDS_GPU_CODE.fullmatch(package.name)))
+
+
+def _asks_for_gpus(package: Package) -> bool:
+    """Whether an extra stands for code for GPUs that no row tells of; a lock names what it brought."""
+    extras = (canonicalize_name(extra) for extra in package.extras)
+    unknown = (extra for extra in extras if (package.name, extra) not in EXTRAS and extra != "and-cuda")
+    return not package.locked and any(_GPU_EXTRA.fullmatch(extra) for extra in unknown)
 
 
 def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:

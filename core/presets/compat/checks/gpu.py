@@ -26,12 +26,12 @@ def gpu_known(subject: Subject) -> list[Finding]:
     for gpu in target.gpus:
         if gpu.aarch64:
             why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
-            remedy = "build on the device, from a JetPack image"
+            remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
             found.append(error("gpu-platform", f"{gpu.name} is not an x86_64 machine", why, remedy, "target.gpu"))
         elif not gpu.sm:
             close = difflib.get_close_matches(gpu.name.upper(), list(subject.facts.gpus), n=3, cutoff=0.5)
             remedy = f"did you mean {listed(close)}? " if close else ""
-            remedy += "Or give its architecture, as sm_86"
+            remedy += f"{'Or give' if close else 'give'} its architecture, as sm_86"
             found.append(
                 warning("gpu-unknown", f"{gpu.name} is not in the tables", "its architecture is not known", remedy)
             )

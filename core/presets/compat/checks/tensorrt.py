@@ -14,7 +14,7 @@ from core.presets.compat.machine import Gpu, at_least
 from core.presets.compat.rows import TensorRTRow
 from core.presets.compat.subject import Subject, error, listed, note, warning
 
-_WHEEL = re.compile(r"tensorrt(?:-lean|-dispatch)?(?:-cu(\d\d))?(?:-libs|-bindings)?")
+_WHEEL = re.compile(r"(?:nvidia-)?tensorrt(?:-lean|-dispatch)?(?:-cu(\d\d))?(?:-libs|-bindings)?")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.checks.onnxruntime import rows_for_python
 from core.presets.compat.facts import minor
 from core.presets.compat.installed import PINS, Package
 from core.presets.compat.subject import Subject, error, note, warning
 
-_COME_WITH_OTHERS = ("torch", "tensorflow")
+_COME_WITH_OTHERS = ("torch", "tensorflow", "tensorrt")
 
 
 def unlocked(subject: Subject) -> list[Finding]:
@@ -27,17 +28,18 @@ def unlocked(subject: Subject) -> list[Finding]:
 
 def _rows(subject: Subject, package: Package) -> list[tuple[str, str]]:
     """First and last release of the rows of its table that a package may fall into, newest first."""
-    facts = subject.facts
+    facts, python = subject.facts, subject.preset.python_version
     if package.name == "torch":
         return [(key, key) for key in dict.fromkeys(minor(version) for version in subject.torch_versions)]
     if package.name == "tensorflow":
         rows = [(row.key, row.key) for row in facts.tensorflow.values()]
     elif package.name == "onnxruntime-gpu":
-        rows = [(row.first, row.last) for row in facts.onnxruntime.values()]
+        rows = [(row.first, row.last) for row in rows_for_python(facts, python)]
     elif package.name == "tensorrt" or package.name.startswith("tensorrt-cu"):
         rows = [(row.first, row.last) for row in facts.tensorrt.values()]
     else:
-        rows = [(row.first, row.last) for row in facts.releases.values() if row.package == package.name and row.cuda]
+        releases = [row for row in facts.releases.values() if row.package == package.name and row.cuda]
+        rows = [(row.first, row.last) for row in releases if python in row.python]
     return [row for row in reversed(rows) if package.may_be(f">={row[0]},<{_after(row[1])}")]
 
 
@@ -61,7 +63,8 @@ def _brought(subject: Subject) -> list[Finding]:
             for package in subject.packages.values()
             if package.where != PINS and name in getattr(subject.facts.brings.get(package.name), "brings", ())
         ]
-        if not bringers or subject.package(name) or (subject.resolved and subject.resolved.complete):
+        named = any(package.partition("-cu")[0] == name for package in subject.packages)
+        if not bringers or named or (subject.resolved and subject.resolved.complete):
             continue
         what = f"{name} comes with {bringers[0].text}: which release is not known"
         why = "its CUDA, its Python and its GPUs were not checked"
