@@ -162,10 +162,8 @@ def test_words(found: ConnectionTest) -> str:
     """What a connection test found, as a sentence."""
     if not found.ok:
         return f"it does not work ({found.cause}): {found.reason}"
-    return (
-        f"it works: {found.width}x{found.height} {found.codec}, {found.fps:.1f} frames a second, "
-        f"the first after {found.seconds:.1f} s"
-    )
+    rate = f"{found.fps:.1f} frames a second" if found.fps else "its rate could not be measured"
+    return f"it works: {found.width}x{found.height} {found.codec}, {rate}, the first frame after {found.seconds:.1f} s"
 
 
 @camera_command.command("snapshot")

@@ -21,13 +21,14 @@ import pytest
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from core.cli.cameras import test_words as connection_test_words
 from core.inference.cameras.decoder import LONGEST_GAP, Pacer
 from core.inference.cameras.frames import ClockRate
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.models.motion import MotionDetector
 from core.inference.resources.devices import Budget, HostMemory
 from core.inference.resources.pool import ModelSpec, ResourcePool
-from core.inference.schemas import CameraRequest, CameraState
+from core.inference.schemas import CameraRequest, CameraState, ConnectionTest
 from tests.inference.conftest import QUICK, UTC, Witness
 from tests.resources.parts import Costs
 from tests.support import require, rtsp, until
@@ -133,6 +134,12 @@ def test_a_connection_test_counts_what_arrives(
     found = manager.test(CameraRequest(id="x", source=server.url(ident(name))))
     assert found.ok
     assert found.fps < 2 * FPS
+
+
+def test_a_rate_that_was_not_measured_is_not_told_as_none() -> None:
+    found = ConnectionTest(ok=True, width=320, height=180, codec="h264", seconds=0.2)
+    assert "its rate could not be measured" in connection_test_words(found)
+    assert "10.0 frames a second" in connection_test_words(found.model_copy(update={"fps": 10}))
 
 
 @pytest.mark.media
