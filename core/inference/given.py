@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import InputError
+from core.files import read_regular
 from core.inference.schemas import CameraRequest
 
 
@@ -27,7 +28,7 @@ class CameraList(BaseModel):
 def read_cameras(path: Path) -> list[CameraRequest]:
     """Read a `--config` file. Raises InputError naming file and field, never the value, which may hold a password."""
     try:
-        return CameraList.model_validate(json.loads(path.read_text())).cameras
+        return CameraList.model_validate(json.loads(read_regular(path))).cameras
     except OSError as error:
         raise InputError(f"{path}", error.strerror or "cannot be read", "give another one with --config") from error
     except ValueError as error:

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from core.errors import InputError
+from core.files import read_regular
 
 _EXPIRES_SOON = 30  # days
 
@@ -40,7 +41,7 @@ def _refuse() -> str:
 
 def _check_readable(path: Path) -> None:
     try:
-        path.open("rb").close()
+        read_regular(path)
     except OSError as error:
         remedy = "correct XAIVA_TLS_CERTIFICATE and XAIVA_TLS_KEY, or let the service's user read the file"
         raise InputError(f"TLS file {path}", error.strerror or type(error).__name__, remedy) from None

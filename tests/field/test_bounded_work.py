@@ -28,17 +28,22 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette._utils import is_async_callable
 
+from core.errors import InputError
 from core.files import read_regular
-from core.inference import server, service
+from core.inference import server, service, tls
 from core.inference.accounts import passwords
 from core.inference.accounts.passwords import Passwords
+from core.inference.accounts.secret_file import secret_of
+from core.inference.agents.flow_file import read_flows
 from core.inference.api import media as api_media
 from core.inference.api import sse, threads
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 from core.inference.cameras import manager
 from core.inference.cameras.attempt import attempt
+from core.inference.cameras.logins import Logins
 from core.inference.database import engine
 from core.inference.events.ids import new_id
+from core.inference.given import read_cameras
 from core.inference.notifications import channels, notifier
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.service_client import ServiceError
@@ -330,6 +335,26 @@ def test_a_source_that_is_no_file_is_named_and_never_opened(
 def test_what_is_no_file_is_not_read_either(tmp_path: Path, make: Callable[[Path], str]) -> None:
     with pytest.raises(OSError, match=r"it is a \w+|Is a directory"):
         read_regular(Path(make(tmp_path)))
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "the flows": read_flows,
+    "--config": read_cameras,
+    "the certificate": lambda path: tls.check(path, None),
+    "the key": lambda path: tls.check(Path(__file__), path),
+    "a secret": secret_of,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
+def test_a_service_does_not_hang_at_its_start_on_a_pipe(read: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pipe: it is a named pipe, not a file"):
+        read(Path(pipe(tmp_path)))
+
+
+def test_refused_logins_in_a_pipe_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Logins(Path(pipe(tmp_path)))
+    assert "it is a named pipe" in caplog.text
 
 
 def test_a_picture_that_is_a_pipe_is_not_waited_for(running: Running, events: Events) -> None:

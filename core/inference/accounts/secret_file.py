@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from core.errors import InputError, XaivaError
-from core.files import TEMPORARY_PREFIX, fsync_folder
+from core.files import TEMPORARY_PREFIX, fsync_folder, not_a_file
 
 PRIVATE = 0o600
 BYTES = 32
@@ -24,16 +24,18 @@ def secret_of(path: Path) -> str:
     try:
         if not path.exists():
             _make(path)
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         with os.fdopen(handle, encoding="ascii", errors="replace") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            mode = os.fstat(file.fileno()).st_mode
+            if kind := not_a_file(mode):
+                raise InputError(f"Secret {path}", f"it is {kind}, not a file", "remove it: a new one is made")
             secret = file.read().strip()
     except OSError as error:
         remedy = "give a writable data folder with --data DIR"
         raise XaivaError(f"Secret {path}", error.strerror or type(error).__name__, remedy) from error
     if mode & 0o077:
         remedy = f"chmod 600 {path}; if somebody may have read it, remove it: a new one is made"
-        raise InputError(f"Secret {path}", f"others may read it (mode {mode:o})", remedy)
+        raise InputError(f"Secret {path}", f"others may read it (mode {stat.S_IMODE(mode):o})", remedy)
     if len(secret) < SHORTEST:
         raise InputError(f"Secret {path}", "it is cut short", "remove it: a new one is made")
     return secret

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import InputError, XaivaError
+from core.files import read_regular
 from core.inference.agents.flow import DEFAULT, ChooseStep, Flow, Step, WebhookStep
 from core.inference.outgoing import check_url
 from core.inference.schemas import Name
@@ -29,7 +30,7 @@ def read_flows(file: Path | None) -> dict[str, Flow]:
     if file is None:
         return flows
     try:
-        text = file.read_text("utf-8")
+        text = read_regular(file).decode("utf-8")
     except OSError as error:
         raise InputError(f"{file}", error.strerror or "cannot be read", "XAIVA_FLOWS names it") from error
     except UnicodeDecodeError:

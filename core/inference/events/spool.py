@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import XaivaError
-from core.files import fsync_folder, write_atomic
+from core.files import fsync_folder, read_regular, write_atomic
 from core.inference.events.records import Record, decoded
 
 logger = logging.getLogger(__name__)
@@ -257,7 +257,7 @@ def _identity(folder: Path) -> str:
     path = folder / "id"
     if not path.exists():
         write_atomic(path, str(uuid.uuid4()), _PRIVATE)
-    return path.read_text()
+    return read_regular(path).decode()
 
 
 def _found(path: Path) -> _Segment:
