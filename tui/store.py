@@ -35,7 +35,8 @@ class Reading(Generic[T]):
 
     `age` in seconds since the value was true (None: there was never one); `late` whether that is too long ago;
     `error` why the newest try failed (None when it did not). `waiting` is the seconds the try in progress has taken.
-    `of` is what was asked, in words.
+    `of` is what was asked, in words. `just_asked`: nobody wanted it for a while, so that its age says
+    nothing of the source.
     """
 
     value: T | None = None
@@ -44,6 +45,7 @@ class Reading(Generic[T]):
     error: XaivaError | None = None
     waiting: float = 0
     of: str = ""
+    just_asked: bool = False
 
     @property
     def lost(self) -> bool:
@@ -59,7 +61,8 @@ class Reading(Generic[T]):
     def trouble(self) -> XaivaError:
         """Why there is nothing new: what the newest try said, else that there is no answer. It names the source."""
         if self.error is None:
-            return XaivaError(self.of, f"no answer for {coarse(self.waiting if self.age is None else self.age)}")
+            why = "asked again only now" if self.just_asked else f"no answer for {coarse(self.waiting)}"
+            return XaivaError(self.of, why)
         what = self.error.what
         if self.of.lower() not in what.lower():
             what = f"{self.of}: {what}"
@@ -132,6 +135,7 @@ class Source(Generic[T]):
         self._turn: AbstractContextManager[None] = turns.of(name)  # taken once
         self._value: T | None = None
         self._value_at = 0.0
+        self._watched_at = 0.0  # when somebody began to watch it
         self._error: XaivaError | None = None
         self._asked_at = 0.0  # when the try in progress began; 0 when none is
         self._generation = 0
@@ -146,14 +150,20 @@ class Source(Generic[T]):
         with self._lock:
             age = now - self._value_at if self._value_at else None
             waiting = now - self._asked_at if self._asked_at else 0.0
-            return Reading(self._value, age, self._late(now), self._error, waiting, self._title)
+            just_asked = not self._overdue(now, self._watched_at)
+            return Reading(self._value, age, self._late(now), self._error, waiting, self._title, just_asked)
 
     def _late(self, now: float) -> bool:
-        return self.watched and self._value_at > 0 and now - self._value_at > self.every + LATE
+        return self.watched and self._value_at > 0 and self._overdue(now, self._value_at)
+
+    def _overdue(self, now: float, since: float) -> bool:
+        return now - since > self.every + LATE
 
     def watch(self, watched: bool) -> None:
         """Begin or stop asking."""
         began = watched and not self.watched
+        if began:
+            self._watched_at = time.monotonic()
         self.watched = watched
         if self._thread is None and watched:
             self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)

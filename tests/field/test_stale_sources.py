@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -222,6 +223,37 @@ def test_a_source_that_comes_back_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         news.clear()
         line.restore()
         wait(lambda: news == ["slow"] or len(news) > 1)
+    finally:
+        line.restore()
+        store.close()
+
+
+def test_a_source_that_nobody_asked_for_a_while_is_old_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, line = [100.0], Line()
+    monkeypatch.setattr("tui.store.time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked: list[str] = []
+
+    def ask() -> Any:
+        asked.append("once more")
+        return line.answer("gpus", lambda: 7)
+
+    store = Store({"gpus": (ask, 1.0)}, lambda _: None, titles=TITLES)
+    try:
+        store.watch(["gpus"])
+        wait(lambda: store.reading("gpus").value == 7)
+        store.watch([])
+        line.hanging.add("gpus")
+        now[0] += 600
+        asked.clear()
+        store.watch(["gpus"])  # its screen is in view again
+        found = store.reading("gpus")
+        assert found.lost
+        assert found.trouble.why == "asked again only now"
+        assert overview.failures([found]) == []
+        wait(lambda: asked)
+        now[0] += 5
+        ((role, words),) = overview.failures([store.reading("gpus")])
+        assert (role, words) == ("error", "NVIDIA driver: no answer for 5 s; last heard 10 min ago")
     finally:
         line.restore()
         store.close()

@@ -99,6 +99,8 @@ def failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
     one that nobody named, and that was never there, is no failure."""
     found: list[tuple[str, str]] = []
     for reading in readings:
+        if reading.lost and reading.just_asked and reading.error is None:
+            continue
         if reading.lost:
             found.append(("error", f"{reading.trouble.summary}; last heard {coarse(reading.age or 0)} ago"))
         elif reading.error is not None and not isinstance(reading.error, NoService):
