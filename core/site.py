@@ -194,7 +194,7 @@ def _settings(path: Path) -> SiteSettings:
     except FileNotFoundError as error:
         return _absent(path, error, SiteSettings())
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}", f"not valid TOML: {error}", "mend that line") from error
+        raise InputError(f"{path}", f"not valid TOML: {error}", "correct that line") from error
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     except ValidationError as error:

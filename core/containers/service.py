@@ -25,6 +25,7 @@ ENGINE_SECONDS = 3.0  # an engine that takes longer is not waited for: a service
 AGAIN_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
 EVERYWHERE = ("", "0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "::1")
+AN_ADDRESS = f"an address is written as http://host:{SERVICE_PORT}"
 TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service that has it speaks TLS
 
 
@@ -150,7 +151,7 @@ def _named(containers: Sequence[Container], text: str, named_by: str) -> Contain
         raise SeveralServices([one.name for one in running])
     if fitting:
         raise InputError(what, f"container {fitting[0].name} is {fitting[0].state.word}", "launch it again")
-    raise InputError(what, "no container or preset of that name is launched", "see: xaiva ps")
+    raise InputError(what, "no container or preset of that name is launched", f"see: xaiva ps; {AN_ADDRESS}")
 
 
 def _is_of(site: Site, container: Container) -> bool:
@@ -191,7 +192,7 @@ def _address(site: Site, client: docker.DockerClient, container: Container, name
     port = _service_port(container)
     assert port is not None
     host, remedy = _host(site, port, f"see its log: xaiva logs {container.name}")
-    variables = inspect(client, container.id)["Config"].get("Env") or []
+    variables = (inspect(client, container.id).get("Config") or {}).get("Env") or []
     tls = any(variable.startswith(f"{TLS_VARIABLE}=") and not variable.endswith("=") for variable in variables)
     url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port.host_port}"
     by = f"{named_by}, container {container.name}" if named_by else f"container {container.name}"

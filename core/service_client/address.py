@@ -46,10 +46,10 @@ def assumed(site: Site, why: str = "") -> ServiceAddress:
     """The address that was named, else the usual one: all that is known without asking an engine."""
     text, named_by = named(site)
     if is_url(text):
-        return ServiceAddress(text, named_by)
+        return ServiceAddress(text if "://" in text else f"http://{text}", named_by)
     return ServiceAddress(DEFAULT_URL, f"default{why}", assumed=True)
 
 
 def is_url(text: str) -> bool:
-    """Whether it is an address and no name."""
+    """Whether it is an address, with or without its scheme, and no name."""
     return ":" in text or "/" in text

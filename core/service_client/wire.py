@@ -184,7 +184,7 @@ class Wire:
         try:
             yield
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            remedy = "write [service] url in site.toml as http://host:8600"
+            remedy = "write the address as http://host:8600"
             raise InputError(what, str(error), remedy) from error
         except httpx.TimeoutException as error:
             why = f"it does not answer within {seconds or self._timeout:g} s"
