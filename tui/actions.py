@@ -147,7 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "cameras.start_stop", "s", "Start or stop", "Start/stop", "A stopped camera stays in the list", changes=True
     ),
-    Action("cameras.restart", "r", "Restart", "Restart", "Connect anew", changes=True),
+    Action("cameras.restart", "r", "Restart", "Restart", "Connect again", changes=True),
     Action("cameras.suspend", "z", "Suspend notifications", "Suspend", "For a while; events are kept", changes=True),
     Action("cameras.events", "o", "Its events", "Events", "The screen Events, of this camera alone"),
     Action("cameras.remove", "X", "Remove the camera", "Remove", "The service forgets it; events stay", changes=True),

@@ -306,7 +306,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
                 self._sources.services.choose(name, "F8")
                 self.store.ask_now("cameras", "events", "statistics", "service")
 
-        self.background(partial(running_services, self.site, self.preset), offer)
+        self.prepare(partial(running_services, self.site, self.preset), offer)
 
     def action_login(self) -> None:
         """As somebody else, or again."""

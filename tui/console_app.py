@@ -54,8 +54,8 @@ class ConsoleApp(Protocol):
     ) -> None:
         """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box."""
 
-    def hold_keys(self, give_up: Callable[[], object]) -> Callable[[], None]:
-        """Keys wait until what is returned is called; Escape calls `give_up` instead."""
+    def hold_keys(self, give_up: Callable[[], object] | None) -> Callable[[], None]:
+        """Keys wait until what is returned is called; Escape calls `give_up` instead, or waits, too, without one."""
 
     def show_error(self, error: XaivaError) -> None:
         """What failed, why and what to do, until it is closed; a lost login is asked for."""

@@ -27,6 +27,7 @@ from textual.widgets import Input
 
 from core.operations.ledger import Ledger
 from core.site import Site
+from tests.field.test_launched_service import Launched, fake_engine, with_engine
 from tests.support.pty_session import KEYS, PtySession
 from tests.tui.sample import SampleService
 from tests.tui.support import SECONDS, shows, text, until
@@ -376,6 +377,35 @@ async def test_the_editor_gets_what_was_typed_once_it_has_read_the_file(site: Si
         await handled(pilot)
         assert pilot.app.screen.query_one("#f-base", Input).value == "debian:bookworm-slim-sync"
         assert focused_value(pilot) == "debian:12"
+
+
+@pytest.mark.parametrize("leave", ["escape", "\x11"])  # ctrl+q
+async def test_who_saves_and_leaves_in_one_burst_has_saved(site: Site, leave: str) -> None:
+    async with real_console(site) as pilot:
+        burst(pilot, "e", "-sync", "\x13", leave, "/all")  # ctrl+s
+        if leave == "escape":
+            await handled(pilot)
+            assert focused_value(pilot) == "all"
+        else:
+            await until(pilot, lambda: pilot.app._exit)
+    assert '"debian:bookworm-slim-sync"' in (site.presets / "cpu-debian12.json").read_text()
+
+
+async def test_the_services_that_are_looked_for_get_what_was_typed(site: Site) -> None:
+    shutil.copy(SHIPPED / "cpu-debian12.json", site.presets)
+    both = [Launched("xaiva-cpu-debian12", 1), Launched("xaiva-dubbing", 2, "dubbing")]
+    with fake_engine(site.root, both) as engine:
+        app = XaivaApp(with_engine(site.root, engine))
+        async with app.run_test(size=(140, 45)) as pilot:
+            await pilot.press("2")
+            await shows(pilot, "cpu-debian12")
+            burst(pilot, "\x1b[19~", "dub")  # F8
+            await handled(pilot)
+            assert focused_value(pilot) == "dub"
+            burst(pilot, "enter", "/all")
+            await handled(pilot)
+            assert focused_value(pilot) == "all"
+            assert app.site.service == ("xaiva-dubbing", "F8")
 
 
 class Hanging(ModalScreen[None]):

@@ -149,7 +149,7 @@ class CamerasScreen(PictureListScreen):
         )
 
     def action_restart(self) -> None:
-        """Connect anew."""
+        """Connect again."""
         if (camera := self._one()) is not None:
             self.background(partial(self.console.service.restart_camera, camera.id), self._ask)
 

@@ -18,6 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Label, TextArea
 
 from core.artifacts.resolved import check_preset
+from core.errors import XaivaError
 from core.findings import Finding
 from core.presets.compat import Choices, choices, site_facts, target_for
 from core.presets.store import preset_path, read_text, save
@@ -31,6 +32,7 @@ from tui.present.preset_form import FIELDS, Field, apply, offered, parse, proble
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
 
+SAVE_SECONDS = 15.0  # that keys wait for a save
 DEBOUNCE = 0.25  # seconds of quiet before what was typed is checked
 
 
@@ -239,7 +241,7 @@ class EditorScreen(Screen[None]):
             self.call_after_refresh(self._filled)
             self._view("json")
         elif parse(self._text_now()) is None:
-            self.notify("mend the JSON first: a form needs an object")
+            self.notify("correct the JSON first: a form needs an object")
         else:
             self._take(self._text_now())
             self._view("form")
@@ -249,10 +251,17 @@ class EditorScreen(Screen[None]):
         (self.query_one("#json") if name == "json" else self.query_one("#f-base")).focus()
 
     def action_save(self) -> None:
-        """Check once more what stands there now, and write it whole or not at all."""
+        """Check once more what stands there now, and write it whole or not at all. Keys wait until it is written."""
         text = self._text_now()
+        release = console_of(self).hold_keys(None)
+        self.set_timer(SAVE_SECONDS, release)  # also where a disk hangs
+
+        def failed(error: XaivaError) -> None:
+            release()
+            console_of(self).show_error(error)
 
         def done(_: Any) -> None:
+            release()
             self._saved = text
             if self._text_now() == text:
                 self._take(text)
@@ -260,7 +269,7 @@ class EditorScreen(Screen[None]):
                 self._check_soon()
             self.notify(f"{self._path.name} saved")
 
-        console_of(self).background(partial(save, self.site, self._preset_name, text), done)
+        console_of(self).background(partial(save, self.site, self._preset_name, text), done, failed)
 
     def _text_now(self) -> str:
         """What the view in front says; what was typed last may not have been checked yet."""

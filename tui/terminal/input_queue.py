@@ -14,6 +14,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -43,7 +44,7 @@ class InputQueue(_Base):
         self._given: events.Event | None = None
         self._giving: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()  # more input, or a box that the keys waited for
-        self._coming: list[Callable[[], object]] = []  # boxes that are being prepared: how each is given up
+        self._coming: list[_Coming] = []  # boxes that are being prepared
         self._stuck: WeakSet[MessagePump | Worker[Any]] = WeakSet()
         super().__init__(*args, **kwargs)
 
@@ -75,16 +76,18 @@ class InputQueue(_Base):
 
     # -- boxes that are being prepared ---------------------------------------------------------------------------------
 
-    def hold_keys(self, give_up: Callable[[], object]) -> Callable[[], None]:
+    def hold_keys(self, give_up: Callable[[], object] | None) -> Callable[[], None]:
         """Keys wait from now on, for a box that comes later; call what is returned when it is there.
 
-        Escape calls `give_up` instead, and takes the keys before it along: they were for that box.
+        Escape calls `give_up` instead, and takes the keys before it along: they were for that box. Without `give_up`
+        Escape waits as the other keys do.
         """
-        self._coming.append(give_up)
+        coming = _Coming(give_up)
+        self._coming.append(coming)
 
         def release() -> None:
-            if give_up in self._coming:
-                self._coming.remove(give_up)
+            if coming in self._coming:
+                self._coming.remove(coming)
             self._arrived.set()
 
         return release
@@ -94,13 +97,15 @@ class InputQueue(_Base):
         leaving = next(
             (at for at, one in enumerate(self._input) if isinstance(one, events.Key) and one.key in _LEAVES), None
         )
-        if leaving is None:
+        give_up = self._coming[-1].give_up
+        if leaving is None or give_up is None:
             return False
         for _ in range(leaving):
             self._input.popleft()
         if self._input[0].key == "escape":  # type: ignore[attr-defined]
             self._input.popleft()
-        self._coming.pop()()
+        self._coming.pop()
+        give_up()
         return True
 
     # -- waiting -------------------------------------------------------------------------------------------------------
@@ -132,6 +137,13 @@ class InputQueue(_Base):
             for worker in self.workers:
                 if worker.node in parts and not worker.is_finished and worker not in self._stuck:
                     yield worker
+
+
+@dataclass(eq=False)
+class _Coming:
+    """What the keys wait for, and how it is given up."""
+
+    give_up: Callable[[], object] | None
 
 
 def _has_work(part: MessagePump) -> bool:
