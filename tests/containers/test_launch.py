@@ -165,7 +165,7 @@ def test_port_taken_where_only_the_engine_knows(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A remote engine's processes cannot be seen from here: its own refusal is explained instead."""
-    monkeypatch.setattr("core.containers.conflicts._process_holder", lambda port: None)
+    monkeypatch.setattr("core.containers.conflicts._process_holder", lambda port, sockets: None)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

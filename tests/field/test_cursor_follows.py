@@ -156,6 +156,7 @@ async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_
         app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
         started: dict[str, Any] = app.made
         app.screen.start_operation("verify", "cpu-debian12")  # type: ignore[attr-defined]
+        await pilot.press("enter")
         await until(pilot, lambda: started)
         await pilot.press("7")
         await on_list(pilot, "operations", "#choices", str(old.id + 1))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from core.inference.schemas import CameraId, Event, Name, Priority, Schedule, Word
-from core.inference.schemas.base import Share
+from core.inference.schemas.base import Share, known_word
 
 DEEPEST = 3  # choices within choices
+ListedPriority = Annotated[Priority, AfterValidator(known_word)]
 
 
 class _Written(BaseModel):
@@ -24,7 +25,7 @@ class Condition(_Written):
 
     types: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
-    priority: Priority = Priority.LOW
+    priority: ListedPriority = Priority.LOW
     score: Share = 0
     schedule: Schedule = ()
     facts: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(max_length=32)] = {}
@@ -53,7 +54,7 @@ class RaisePriorityStep(_Step):
     """Raise the event's priority; it is never lowered."""
 
     kind: Literal["raise_priority"]
-    to: Priority
+    to: ListedPriority
 
 
 class WebhookStep(_Step):

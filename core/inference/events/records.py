@@ -84,7 +84,11 @@ def _checked(event: Event | dict[str, Any]) -> Event:
     """The event as it will be read back."""
     given = event.model_dump() if isinstance(event, Event) else event
     try:
-        return Event.model_validate(given)
+        event = Event.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise InputError(f"Event field {'.'.join(map(str, first['loc']))}", str(first["msg"])) from error
+    for name, word in (("priority", event.priority), ("analysis.state", event.analysis.state)):
+        if not word.known:
+            raise InputError(f"Event field {name}", f"{word.word!r} is none of its words")
+    return event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timezone
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -73,6 +73,8 @@ def _in_utc(moment: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, BeforeValidator(_dated), AfterValidator(_in_utc)]
 Day = Annotated[date, BeforeValidator(_only_dated)]
 
+
+AnyWord = TypeVar("AnyWord", bound=OpenEnum)
 
 # The validation context of a client: its service may be newer, and one field must not take the rest with it.
 READING = {"reading": True}
@@ -167,9 +169,16 @@ class Asked(BaseModel):
     def _known(cls, value: object, info: ValidationInfo) -> object:
         """An unknown word is refused where it is asked for; where a client reads a setting, it is kept as it is."""
         for word in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(word, OpenEnum) and not word.known and not _is_reading(info):
-                raise PydanticCustomError("enum", "Input should be {expected}", {"expected": _listed(type(word))})
+            if isinstance(word, OpenEnum) and not _is_reading(info):
+                known_word(word)
         return value
+
+
+def known_word(word: AnyWord) -> AnyWord:
+    """The word, where it is ours to choose. Raises PydanticCustomError for one that is not listed."""
+    if not word.known:
+        raise PydanticCustomError("enum", "Input should be {expected}", {"expected": _listed(type(word))})
+    return word
 
 
 def _listed(words: Iterable[OpenEnum]) -> str:
