@@ -33,8 +33,12 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by asyncio."""
         self.opened = time.monotonic()
-        idle = [one for one in self.connections if isinstance(one, _Connection) and one.idle]
-        if idle and len(self.connections) >= MOST_CONNECTIONS:
+        crowded = len(self.connections) >= MOST_CONNECTIONS
+        idle = [one for one in self.connections if isinstance(one, _Connection) and one.idle] if crowded else []
+        # With all of them busy this one is told so (503). For all together uvicorn would count requests, too, and those
+        # of the connections that made room end a moment later: a health check would be refused.
+        self.limit_concurrency = 1 if crowded and not idle else None
+        if idle:
             oldest = min(idle, key=lambda one: one.opened)
             self.connections.discard(oldest)
             oldest.transport.abort()
@@ -62,7 +66,6 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=MOST_CONNECTIONS + 1,  # when all of them are busy, the next is told so (503)
             proxy_headers=False,  # an address that a caller may claim would be no limit to logins
             timeout_graceful_shutdown=GRACE_SECONDS,
             ssl_certfile=service.settings.tls_certificate,

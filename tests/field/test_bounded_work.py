@@ -247,6 +247,23 @@ def test_what_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptureFixture) 
     assert "the cameras did not end in time" in caplog.text
 
 
+def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> None:
+    address = httpx.URL(running.url)
+    head = f"POST /connection-test HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 99\r\n\r\n{{"
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            for _ in range(300):
+                one = held.enter_context(socket.create_connection((address.host, address.port)))
+                one.sendall(head.encode())
+            assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 200
+
+
+def test_with_all_connections_busy_the_next_is_told_so(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 0)
+    monkeypatch.setattr(server._Connection, "idle", False)
+    assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 503
+
+
 def test_no_route_runs_in_the_pool_that_all_share(running: Running) -> None:
     def calls(dependant: Dependant) -> Iterator[Any]:
         yield dependant.call
