@@ -38,7 +38,7 @@ def _system_of(subject: Subject, where: str, image: str) -> list[Finding]:
     found = []
     if family.aarch64:
         why = "it is for Arm processors (aarch64); presets are locked for x86_64"
-        remedy = "take an x86_64 image, or build on the device, from a JetPack image"
+        remedy = "take an x86_64 image, or build on the device"
         found.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
     if family.libc != "glibc":
         why = f"its C library is {family.libc}" if family.libc else "it holds none that they need"
