@@ -22,9 +22,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 
 # IPv6 networks whose last 32 bits are an IPv4 address that a gateway on the way speaks to.
-_GATEWAYS = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+_GATEWAYS = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 _ISATAP = (0x00005EFE, 0x02005EFE)  # bits 64 to 95 of an IPv6 address that ends in an IPv4 address (RFC 5214)
 _NOBODY = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux takes 0.0.0.0 for the loopback
+_METADATA = frozenset(  # of clouds that do not keep to link-local addresses
+    ipaddress.ip_address(one) for one in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
+)
 _OWN = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, and no IPv4 address
 
 
@@ -94,7 +97,7 @@ def _is_forbidden(address: Address) -> bool:
         return True
     if isinstance(address, ipaddress.IPv4Address) and (address in _NOBODY or address.is_reserved):
         return True
-    return address.is_link_local or address.is_multicast or address.is_unspecified
+    return address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
 
 
 def _inner(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:

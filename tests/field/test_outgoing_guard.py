@@ -62,6 +62,10 @@ FORBIDDEN = (
     "64:ff9b:1::a9fe:a9fe",
     "2002:a9fe:a9fe::1",  # 6to4
     "fd00::5efe:a9fe:a9fe",  # ISATAP
+    "::ffff:0:169.254.169.254",  # translated by SIIT
+    "fd00:ec2::254",  # metadata of clouds that do not keep to link-local addresses
+    "100.100.100.200",
+    "168.63.129.16",
     "fe80::1",
     "fe80::1%eth0",
     "fe80::1%25eth0",
