@@ -16,6 +16,10 @@ _KNOWN_SCHEMES = re.compile(
     re.I,
 )
 _LOCAL = re.compile(r"file|unix|npipe|sqlite(?:\+\w+)?", re.I)  # a path of this machine
+_NO_SECRET = re.compile(
+    r"\s*(?:(?:file|unix|sqlite(?:\+\w+)?):///|docker-image://)|ssh://\[user@\]host|[^:]*://(?:…|\.\.\.)?$", re.I
+)
+_LONGEST = 8192  # no address is longer: the rest is not worth the time that it takes
 _USER_ALONE = frozenset(("ssh", "sftp"))  # keys, not passwords: the user's name is part of the address
 _TOKEN_HOSTS = re.compile(  # their paths are nothing but a token, or a topic that serves as one
     r"(?:^|\.)(?:ntfy\.sh|slack\.com|discord(?:app)?\.com|telegram\.org|office(?:365)?\.com"
@@ -25,7 +29,7 @@ _TOKEN_HOSTS = re.compile(  # their paths are nothing but a token, or a topic th
 _PORTS = {"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
 _URL = re.compile(r"^\s*([a-z][a-z0-9+.-]*):\\?/\\?/(.*)$", re.I | re.S)
 _AFTER_HOST = re.compile(r"[/?#]")
-_HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\s:@%\[\]\\*,]*)(?::\d{0,5})?", re.I)
+_HOST = re.compile(r"(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[^\s:@%\[\]\\*,]*)(?::(?:\d{0,5}|port))?", re.I)
 _CERTAIN_HOST = re.compile(  # nobody's user name or token: an @ after it belongs to the path
     r"(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\]|localhost)(?::\d+)?|[\w-]+(?:\.[\w-]+)+", re.I
 )
@@ -38,15 +42,18 @@ _HARMLESS_QUERY = re.compile(
 _SHORT_VALUE = re.compile(r"[A-Za-z0-9_.:x-]{0,12}")
 _CHUNK = re.compile(
     r"[A-Za-z]?[a-z]{0,18}|[A-Z]{1,12}|(?:[A-Z]?[a-z]{1,12}){1,3}|[A-Za-z]{1,12}\d{1,4}|\d{1,8}|\d{1,5}x\d{1,5}|\w{1,6}"
+    r"|\d{0,3}[a-z]{1,8}\d{1,4}[a-z]?|[hH]26[45]\w{0,10}"
 )
+_HEADING = re.compile(r"[a-z]{2,}(?:-[a-z\d.]{1,14})+|egg=[A-Za-z][\w.-]*")  # of a page, as in the remedies of tools
+_DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
 _BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|pwd|token|key|api_?key|secret)", re.I)
 _LOGIN_PARAMETER = re.compile(
     rf"u|p|pw|psw|{_BEFORE_A_SECRET.pattern}|user_?(?:name|id)|account|loginuser?|loginpass?|auth|access_?token", re.I
 )
 _PLACEHOLDER = re.compile(
-    r"\*{3,}|(?:%2A){3,}|(?:<|%3C)(?:hidden|redacted)(?:>|%3E)|\[redacted\]|•{3,}|(?:%E2%80%A2){3,}|…|%E2%80%A6"
-    r"|(?<=//)\*+(?=[:@])|(?<=:)\*+(?=@)",
+    r"[*∗＊•●]{3,}|(?:%(?:25)*2A){3,}|(?:[<\[(]|%3C)(?:hidden|redacted|masked|password)(?:[>\])]|%3E)|(?:%E2%80%A2){3,}"
+    r"|…|%E2%80%A6|(?<=//)\*+(?=[:@])|(?<=:)(?:\*+|x{5}|redacted)(?=@)",
     re.I,
 )
 
@@ -75,7 +82,9 @@ def redact_address(url: str) -> str:
 
     Of one that cannot be read only the scheme is left.
     """
-    parts = _split(url)
+    if _NO_SECRET.match(url):
+        return url
+    parts = _split(url) if len(url) <= _LONGEST else None
     if parts is None:
         match = _URL.match(url)
         return f"{match[1].lower()}://{HIDDEN}" if match else _bare(url)
@@ -85,14 +94,14 @@ def redact_address(url: str) -> str:
     if login and (":" in login or parts.scheme.lower().rpartition("+")[2] not in _USER_ALONE):
         login = HIDDEN
     path = parts.path if parts.path in ("", "/") else _shown_path(parts.path, parts.host)
-    query = None if parts.query is None else _shown_query(parts.query)
-    fragment = HIDDEN if parts.fragment else parts.fragment
+    query = None if parts.query is None else shown_query(parts.query)
+    fragment = HIDDEN if parts.fragment and not _HEADING.fullmatch(parts.fragment) else parts.fragment
     return parts._replace(login=login, path=path, query=query, fragment=fragment).text
 
 
 def host_of(url: str) -> str:
     """The scheme and the host of an address, for those who may see no more of it."""
-    parts = _split(url)
+    parts = _split(url) if len(url) <= _LONGEST else None
     if parts is None:
         match = _URL.match(url)
         return f"{match[1].lower()}://{HIDDEN}" if match else HIDDEN
@@ -198,7 +207,8 @@ def _shown_path(path: str, host: str) -> str:
 def _shown_segment(segment: str) -> str:
     first = _PAIR.search(segment)
     if first is None:
-        return segment if is_plain(unquote(unquote(segment))) else HIDDEN
+        plain = is_plain(re.sub(r"(?<=\.git)@", ".", unquote(unquote(segment))))  # x.git@ref of a clone
+        return segment if plain or _DIGEST.fullmatch(segment) else HIDDEN
     before = segment[: first.start()]
     pairs = _PAIR.sub(lambda pair: f"{pair[1]}={_shown_value(pair[1], pair[2])}", segment[first.start() :])
     return f"{before if is_plain(before.rstrip(';&')) else HIDDEN}{pairs}"
@@ -211,7 +221,8 @@ def is_plain(text: str) -> bool:
     return all(_CHUNK.fullmatch(chunk) for chunk in re.split(r"[._,+~ -]+", text))
 
 
-def _shown_query(query: str) -> str:
+def shown_query(query: str) -> str:
+    """A query without the values that are not known to be harmless."""
     return "".join(_shown_parameter(piece) for piece in re.split(r"([&;])", query))
 
 

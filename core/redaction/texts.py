@@ -8,48 +8,61 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from core.redaction.addresses import HIDDEN, is_plain, redact_address
+from core.redaction.addresses import HIDDEN, is_plain, redact_address, shown_query
 
 SHORTEST = 6  # a shorter value is too common to be hidden wherever it occurs
 
 _IN_TEXT = re.compile(
     r"[a-z][a-z0-9+.-]{0,20}:\\?/\\?/(?:"
-    r"[^\s/@:\"'<>]{1,100}:(?!\d+\b)[^\n@]{0,100}@[^\s\"'<>`]*"  # a password with blanks or quotes in it
+    r"[^\s/@:\"'<>]{1,100}:(?!(?:\d+|port)\b)[^\n@]{0,100}@[^\s\"'<>`]*"  # a password with blanks or quotes in it
     r"|(?:(?!\\[nrt\"])[^\s\"'<>`])*)"
-    r"|[a-z][a-z0-9+.-]{0,20}(?:%3A|:)%2F%2F[^\s\"'<>`&]*",
+    r"|[a-z][a-z0-9+.-]{0,20}(?:%(?:25)*3A|:)%(?:25)*2F%(?:25)*2F[^\s\"'<>`&]*",
     re.I,
 )
-_WITHOUT_SCHEME = re.compile(
-    r"(?<![\w/@.+%*-])(?!(?:e?mail(?:to)?|to|from|cc|git|ssh):)[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]{1,200}@(?!sha\d+:)(?=[\w\[])",
+_WITHOUT_SCHEME = re.compile(  # no mail address after a word, no path of Windows, no time, no version
+    r"(?<![\w@.+%*-])(?<!\w/)(?!(?:e?mail(?:to)?|(?:reply-)?to|from|b?cc|recipients?|contact|sips?|xmpp|acct|git|ssh|unit):)"
+    r"(?!\d+:\d+\b|[a-z]:[\\/])[\w.+%-]+:(?!\\?/\\?/)[^\s\"'<>]{1,200}@(?!sha\d+(?::|%3A)|v?\d+(?:\.\d+){0,2}(?![\w.:]))(?=[\w\[])",
     re.I,
 )
 _ASSIGNED = re.compile(
-    r"(?<![\w.-])([\w.-]+)(\\?[\"']?\s?=\s?|\\?[\"']\s*:\s*)(\\\"[^\"]*\\\"|\"[^\"]*\"|'[^']*'|[^\s\"'&;,\\]+)"
+    r"(?<![\w.-])([\w.-]+)(\\?[\"']?\s?:?=>?\s?|\\?[\"']\s*:\s*|:\s*(?=[\"']))"
+    r"(\\\"[^\"]*\\\"|b?\"(?:[^\"\\]|\\.)*\"|b?'(?:[^'\\]|\\.)*'"
+    r"|(?:(?:Bearer|Basic|Digest)\s)?(?:[^\s\"'&;,\\]|[&;,](?![\w.-]*[=\s\"']|$))+)",
 )
-_HEADER = re.compile(
-    r"\b((?:proxy-)?authorization|(?:set-)?cookie|[\w-]{1,40}-(?:key|token|secret))(\s*:\s*)[^\n\"']+", re.I
+_HEADER = re.compile(  # up to the quotation mark that closes it, or to the end of the line
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie|(?:x-[\w-]{1,40}|api|auth|access)-key|[\w-]{1,40}-(?:token|secret))(\s*:\s*)"
+    r"((?:[^\n\"']|(?<==)\"[^\n\"]*\")+)",
+    re.I,
 )
-_OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+)([^\s\"'-][^\s\"']*)")
-_BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)[A-Za-z0-9._~+/=-]{6,}")
+_OPTION = re.compile(r"(?<![\w-])(--?[A-Za-z][\w-]*)(\s+|=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'-][^\s\"']*)")
+_BEARER = re.compile(r"\b(Bearer|Basic)\s+(?!\*)(?![a-z]+(?![\w~+/=-]))[A-Za-z0-9._~+/=-]{6,}")
+_QUERY = re.compile(r"(?<![\w/:%])(/[\w./%-]*\?)([^\s\"'<>`]+)")  # of a path, as in a line of an access log
+_ELEMENT = re.compile(r"(<(?:\w+:)?(?:password|token|secret)\w*(?:\s[^<>]*)?>)[^<>]+(?=</)", re.I)  # of XML
 _TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
     r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA\w{16}"
     r"|AIza[\w-]{35}|pypi-[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
-_LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]+)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
-_SIGN = re.compile(r"^(?:[…$<{(*\[]|(?:null|none|true|false)\b)", re.I)  # how a value begins that only stands for one
+_LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]*)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
+_SIGN = re.compile(  # what stands for a value, or says how it is with one
+    r"\*+|…|\.{2,3}|:[a-z_]+|[\[\](){}`]+|<[A-Za-z_ -]*>?|\$[A-Z][A-Z0-9_]*|\$[({]+[A-Za-z_. /:-]*[)}]*|\{[a-z_]*\}?"
+    r"|(?i:null|none|true|false|yes|no|on|off|ok|un?set|is|was|to|or|and|enabled|disabled|missing|required|needed|invalid"
+    r"|expired|wrong|hidden)|FILE|PATH|NAME|VALUE|VARIABLE|TOKEN|PASSWORD|SECRET|KEY"
+)
+_SEVERAL = re.compile(r"(?:tokens|secrets|passwords|credentials|webhooks)(?![a-z])", re.I)  # numbers count them
 _STRONG = re.compile(
     r"passw(?:or)?d|passphrase|secret|token(?!i[sz])|credential|cookie|authorization"
-    r"|(?:api|access|account|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook",
+    r"|(?:api|access|account|auth|ssh|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook"
+    r"|(?:require|admin|root|user|login|auth|mail|smtp|ftp|http|proxy|rtsp|cam|camera|web|db|key|store)(?:pass|pwd?)(?![a-z])",
     re.I,
 )
 _WORD = re.compile(
-    r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
+    r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd?|login|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
     re.I,
 )
 _HARMLESS_NAME = re.compile(
     r"^(?:PWD|OLDPWD|GPG_KEY|Sandbox_?Key)$|public|(?:max|min|num|total|new)[_.-](?:\w+[_.-])?tokens$"
-    r"|(?:^|[_.-])(?:file|path|dir|folder|sock|socket|method|type|timeout|ttl|length|size|count|limit|enabled|variable"
+    r"|(?:^|[_.-])(?:file|path|dir|folder|jar|name|sock|socket|method|type|timeout|ttl|length|size|count|limit|enabled|variable"
     r"|parallelism|algorithm|expiry|expires|hours|minutes|seconds|days)$",
     re.I,
 )
@@ -58,6 +71,8 @@ _HARMLESS_VALUE = re.compile(  # of a variable of `.env` whose name says nothing
 )
 _PASSWORD = re.compile(r"://[^\s/:@]*:([^\s/@]{6,})@")  # of an address
 _FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt|conf)")
+
+_LOGINS = ("-u", "--user", "--proxy-user")  # options whose value may be name:password
 
 _known: set[str] = set()  # the secrets of the site that was opened, or of the service
 _pattern: re.Pattern[str] | None = None
@@ -76,7 +91,11 @@ def redact_text(value: str, also: re.Pattern[str] | None = None) -> str:
         value = _WITHOUT_SCHEME.sub(f"{HIDDEN}@", value)
     if "=" in value or ":" in value:
         value = _LINE.sub(_assigned, _ASSIGNED.sub(_assigned, value))
-        value = _HEADER.sub(rf"\1\2{HIDDEN}", value)
+        value = _HEADER.sub(_header, value)
+    if "?" in value:
+        value = _QUERY.sub(lambda match: match[1] + shown_query(match[2]), value)
+    if "</" in value:
+        value = _ELEMENT.sub(rf"\1{HIDDEN}", value)
     if "-" in value:
         value = _OPTION.sub(_optional, value)
     return _BEARER.sub(rf"\1 {HIDDEN}", _TOKEN.sub(HIDDEN, value))
@@ -84,7 +103,7 @@ def redact_text(value: str, also: re.Pattern[str] | None = None) -> str:
 
 def _in_text(found: str) -> str:
     if "://" not in found.replace("\\/", "/"):
-        return f"{re.split('%3A|:', found, maxsplit=1, flags=re.I)[0]}%3A%2F%2F{HIDDEN}"
+        return f"{re.split('%|:', found, maxsplit=1)[0]}%3A%2F%2F{HIDDEN}"
     whole = found.rstrip(").,;:]}!\\")
     shown = redact_address(whole)
     if "\\/" in whole:
@@ -95,16 +114,37 @@ def _in_text(found: str) -> str:
 def _assigned(match: re.Match[str]) -> str:
     name, sign, value = match.groups()
     bare = value.strip("\\\"'")
-    if not _STRONG.search(name) or not is_secret_name(name) or not bare or _SIGN.match(bare):
+    if not bare or not _holds_secret(name, bare):
         return match[0]
     return f"{name}{sign}{value.replace(bare, HIDDEN)}"
 
 
+def _holds_secret(name: str, value: str) -> bool:
+    """Whether a text that says `name=value` tells a secret by it."""
+    if _SIGN.fullmatch(value.rstrip(")]}.:`") or value):
+        return False
+    if name.lower() in ("pass", "pwd"):  # else a count, or a folder
+        return not re.fullmatch(r"\d+|[/~].*", value)
+    count = _SEVERAL.search(name) and re.fullmatch(r"[\d.,]+", value)
+    return not count and bool(_STRONG.search(name)) and is_secret_name(name)
+
+
+def _header(match: re.Match[str]) -> str:
+    value = re.sub("^(?:Bearer|Basic|Digest) ", "", match[3]).strip()
+    return match[0] if _SIGN.fullmatch(value) else f"{match[1]}{match[2]}{HIDDEN}"
+
+
 def _optional(match: re.Match[str]) -> str:
     option, blank, value = match.groups()
-    login = option in ("-u", "--user", "--proxy-user") and ":" in value
-    secret = option.startswith("--") and _STRONG.search(option) and is_secret_name(option)
-    return f"{option}{blank}{HIDDEN}" if (login or secret) and not _SIGN.match(value) else match[0]
+    bare = value.strip("\"'")
+    if _is_login(option, bare) or (option.startswith("--") and bare and _holds_secret(option.lstrip("-"), bare)):
+        return f"{option}{blank}{value.replace(bare, HIDDEN)}"
+    return f"{option}{blank}{value if value == bare else _OPTION.sub(_optional, value)}"
+
+
+def _is_login(option: str, value: str) -> bool:
+    """Whether an option is given name:password; two numbers are a user and a group."""
+    return option in _LOGINS and bool(re.fullmatch(r"(?!\d+:\d+$)[^:]*:.+", value))
 
 
 def is_secret_name(name: str) -> bool:
@@ -177,13 +217,15 @@ def redact_arguments(words: Sequence[str], also: re.Pattern[str] | None = None) 
     for word in words:
         name, equals, value = word.partition("=")
         if option and not word.startswith("-"):
-            login = option in ("u", "user", "proxy-user") and ":" in word
-            shown.append(HIDDEN if login else redact_variable(option, word, also))
+            login = _is_login(option, word)
+            shown.append(HIDDEN if login else redact_variable(option.lstrip("-"), word, also))
+        elif equals and _is_login(name, value):
+            shown.append(f"{name}={HIDDEN}")
         elif equals and re.fullmatch(r"-{0,2}[A-Za-z_][\w.-]*", name):
             shown.append(f"{name}={redact_variable(name.lstrip('-'), value, also)}")
         else:
             shown.append(redact_text(word, also))
-        option = word.lstrip("-") if word.startswith("-") and not equals else ""
+        option = word if word.startswith("-") and not equals else ""
     return shown
 
 
@@ -199,11 +241,14 @@ def _document(data: Any, name: str, also: re.Pattern[str] | None) -> Any:
     if isinstance(data, str):
         return redact_variable(name, data, also)
     if isinstance(data, Mapping):
-        return {key: _document(value, str(key), also) for key, value in data.items()}
+        within = name if is_secret_name(name) else ""
+        return {redact_text(str(key), also): _document(value, within or str(key), also) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         if all(isinstance(one, str) for one in data):
             return [HIDDEN] * len(data) if is_secret_name(name) else redact_arguments(data, also)
         return [_document(one, name, also) for one in data]
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and not _SEVERAL.search(name):
+        return HIDDEN if is_secret_name(name) else data
     return data
 
 

@@ -155,7 +155,7 @@ def channels(words: Iterable[str]) -> tuple[Channel, ...]:
     for word in words:
         if word.startswith("secret="):
             if not out:
-                raise InputError("Channel", "secret= stands before any channel", CHANNEL_FORM)
+                raise InputError("Channel", "secret=… stands before any channel", CHANNEL_FORM)
             out[-1]["secret_variable"] = word.removeprefix("secret=")
         else:
             out.append(_channel(word))

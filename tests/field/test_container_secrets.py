@@ -62,6 +62,11 @@ SECRET_NAMES = [
     "SMTP_PASSWD",
     "ENCRYPTION_KEY",
     "ACCESS_TOKENS",
+    "ADMINPASS",
+    "requirepass",
+    "X_PW",
+    "SNMP_AUTHKEY",
+    "CAMERA_LOGIN",
 ]
 HARMLESS_NAMES = [
     "PATH",
@@ -81,6 +86,8 @@ HARMLESS_NAMES = [
     "NVIDIA_REQUIRE_CUDA",
     "SSH_PUBLIC_KEY",
     "COMPASS",
+    "BYPASS",
+    "SecretName",
 ]
 
 
@@ -137,12 +144,20 @@ def test_known_secrets_are_hidden_wherever_they_occur(known: None, value: str, e
         {"Mounts": [{"Options": {"o": "username=me,password=hunter2hunter2"}}]},
         {"Healthcheck": {"Test": ["CMD-SHELL", "curl -u me:hunter2hunter2 http://h/"]}},
         {"API_KEYS": ["hunter2hunter2"]},
+        {"Password": {"value": "hunter2hunter2"}},
+        {"Secret": [{"value": "hunter2hunter2"}]},
+        {"Entrypoint": ["serve", "--user=me:hunter2hunter2"]},
+        {"Command": ["TOKEN=hunter2hunter2"], "Volumes": {"/srv/hunter2hunter2": {}}},
     ],
     ids=lambda data: "-".join(data),
 )
 def test_a_document_holds_none_of_its_secrets(data: dict[str, Any]) -> None:
     assert "hunter2" not in json.dumps(redact_document(data))
     assert set(redact_document(data)) == set(data)
+
+
+def test_a_number_under_a_secret_name_is_hidden_and_a_count_is_not() -> None:
+    assert redact_document({"pin": 4711, "tokens": 12}) == {"pin": "***", "tokens": 12}
 
 
 def test_secrets_of_a_container_are_hidden_in_its_log() -> None:

@@ -88,7 +88,7 @@ ELSEWHERE = {
     "engine": ("tcp://user:tlJwpbo6@engine:2375", "tcp://***@engine:2375"),
     "engine-over-ssh": ("ssh://carol@engine", "ssh://carol@engine"),
     "git": ("git+https://tlJwpbo6@git.example/x/y.git", "git+https://***@git.example/x/y.git"),
-    "git-with-ref": ("git+https://a:tlJwpbo6@git.example/x/y.git@v1.0", "git+https://***@git.example/x/***"),
+    "git-with-ref": ("git+https://a:tlJwpbo6@git.example/x/y.git@v1.0", "git+https://***@git.example/x/y.git@v1.0"),
     "wheel": (
         "https://files.example/torch-2.8.0+cu128-cp311-cp311-manylinux_2_28_x86_64.whl",
         "https://files.example/torch-2.8.0+cu128-cp311-cp311-manylinux_2_28_x86_64.whl",
@@ -99,20 +99,79 @@ TEXTS = {
     "json-escaped": ('{"source":"rtsp:\\/\\/a:tlJwpbo6@h\\/x"}', '{"source":"rtsp:\\/\\/***@h\\/x"}'),
     "in-a-query": (
         "GET /test?url=rtsp%3A%2F%2Fa%3AtlJwpbo6%40h%2Fx HTTP/1.1",
-        "GET /test?url=rtsp%3A%2F%2F*** HTTP/1.1",
+        "GET /test?url=*** HTTP/1.1",
     ),
+    "in-a-body": ("url=rtsp%3A%2F%2Fa%3AtlJwpbo6%40h%2Fx", "url=rtsp%3A%2F%2F***"),
+    "in-a-body-twice-encoded": ("url=rtsp%253A%252F%252Fa%253AtlJwpbo6%2540h", "url=rtsp%3A%2F%2F***"),
+    "access-log": ('"GET /x?u=admin&p=tlJwpbo6&channel=2 HTTP/1.1"', '"GET /x?u=***&p=***&channel=2 HTTP/1.1"'),
+    "access-log-harmless": ("GET /events?limit=50&camera=gate 200", "GET /events?limit=50&camera=gate 200"),
     "lines": ("one rtsp://a:tlJwpbo6@h/x\ntwo rtsp://b:tlJwpbo6@i/x", "one rtsp://***@h/x\ntwo rtsp://***@i/x"),
     "list": ("http://a:tlJwpbo6@h/x,http://b:tlJwpbo6@i/y", "http://***@i/y"),
     "sentence": ("see (https://a:tlJwpbo6@h/x), or ask.", "see (https://***@h/x), or ask."),
     "password": ("host=h user=u password='a tlJwpbo6'", "host=h user=u password='***'"),
+    "password-after-$": ("password=$tlJwpbo6", "password=***"),
+    "password-after-*": ("--password *tlJwpbo6", "--password ***"),
+    "password-in-brackets": ("password=[tlJwpbo6]", "password=***"),
+    "password-after-a-word": ("password=none-tlJwpbo6", "password=***"),
+    "password-with-signs": ("token=a,tlJwpbo6;b, user=u", "token=***, user=u"),
+    "password-with-a-quote": (r"password='it\'s tlJwpbo6'", "password='***'"),
+    "password-of-yaml": ('PASSWORD: "tlJwpbo6"', 'PASSWORD: "***"'),
+    "password-of-bytes": ("{'password': b'tlJwpbo6'}", "{'password': ***'}"),
+    "password-by-arrow": ("password => tlJwpbo6", "password => ***"),
+    "password-of-odbc": ("Server=h;Uid=a;Pwd=tlJwpbo6;", "Server=h;Uid=a;Pwd=***;"),
+    "password-of-xml": ("<a:Password Type='x'>tlJwpbo6</a:Password>", "<a:Password Type='x'>***</a:Password>"),
     "option": ("pull --password tlJwpbo6 --all", "pull --password *** --all"),
     "curl": ("curl -u admin:tlJwpbo6 http://h/x", "curl -u *** http://h/x"),
+    "curl-in-quotes": ('curl -u "admin:tl Jwpbo6" h', 'curl -u "***" h'),
+    "curl-with-=": ("curl --user=admin:tlJwpbo6 h", "curl --user=*** h"),
+    "option-in-quotes": ("login --password 'tlJwpbo6'", "login --password '***'"),
+    "header-with-quotes": ('Authorization: Digest username="a", response="tlJwpbo6"', "Authorization: ***"),
+    "header-as-a-value": ("authorization=Bearer tlJwpbo6", "authorization=***"),
     "header": ("Authorization: Basic tlJwpbo6", "Authorization: ***"),
     "yaml": ("name: x\n  password: tlJwpbo6\n", "name: x\n  password: ***\n"),
     "json-without": ('{"password": null, "tokens": []}', '{"password": null, "tokens": []}'),
     "image": ("python:3.11@sha256:abcdef at 10:31:22", "python:3.11@sha256:abcdef at 10:31:22"),
     "mail": ("Mail address ops@example.org", "Mail address ops@example.org"),
 }
+HARMLESS = [  # as it is written
+    "Reply-To:ops@example.org",
+    "[10:30:00]bob@example.org",
+    r"D:\clips\gate@2.mp4",
+    "C:/Users/me/x@2.png",
+    "npm:@scope/pkg@1.2.3 and pkg:pypi/six@1.16.0",
+    "h264:1920x1080@25",
+    "Started unit:getty@tty1.service",
+    "prompt_tokens=12 completion_tokens=50 tokens_per_second=12.5",
+    '{"tokens": 12, "password": false}',
+    "token: invalid",
+    "  password: wrong",
+    "webhook=on",
+    "api-key: unset",
+    "HTTP 401: token=missing",
+    "--token is required, use --password to give one",
+    "--password FILE",
+    "set XAIVA_SERVICE_TOKEN=... in .env",
+    "webhook:https://host/path secret=VARIABLE",
+    "PASSWORD=${PASSWORD}",
+    "WHERE id = :id AND token = :token",
+    "pass=12 fail=0",
+    "pwd=/srv/site",
+    "Basic authentication, Bearer authentication",
+    "Authorization: Bearer TOKEN",
+    "cache-key: python-3.11-linux",
+    "docker run -u 1000:1000 --user 1000:1000 image",
+    "udp://host:port, udp://@group:port or tcp://host:port",
+    "write tcp://host:port or ssh://[user@]host[:port]",
+    "tgram://…, ntfy://…",
+    "file:///srv/a/b@c",
+    "docker-image://docker.io/library/python:3.11@sha256:abcdef",
+    "git+https://git.example/x/y.git@v1.2.3#egg=y",
+    "https://registry.example/v2/x/blobs/sha256:abcdef",
+    "https://files.example/libgcc-s1_12.3.0-1ubuntu1~22.04_amd64.deb",
+    "https://files.example/v8.3.0/yolo11n.onnx",
+    "rtsp://10.0.0.7/h264Preview_01_main",
+    "https://docs.example/topics/#dealing-with-dependency-conflicts",
+]
 
 
 def rows(table: dict[str, tuple[str, str]]) -> list[object]:
@@ -165,6 +224,15 @@ def test_any_other_address_is_shown_without_its_secrets(url: str, expected: str)
 @pytest.mark.parametrize(("value", "expected"), rows(TEXTS))
 def test_a_text_is_shown_without_the_secrets_in_it(value: str, expected: str) -> None:
     assert redact_text(value) == expected
+
+
+@pytest.mark.parametrize("value", HARMLESS)
+def test_a_text_without_a_secret_stays_as_it_is(value: str) -> None:
+    assert redact_text(value) == value
+
+
+def test_an_address_without_an_end_is_not_read() -> None:
+    assert redact_text("rtsp://10.0.0.7" + "/x" * 500_000) == "rtsp://***"
 
 
 @pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy", "ntfy-at-home"])
