@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -200,9 +201,17 @@ def _secrets(variables: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 def _matching(values: set[str]) -> re.Pattern[str] | None:
     lines = {line.strip() for value in values for line in value.splitlines() if len(line.strip()) >= SHORTEST}
-    lines |= {quote(line, safe="") for line in lines}
+    lines |= {written for line in lines for written in _written(line)}
     found = "|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True))
     return re.compile(found) if found else None
+
+
+def _written(value: str) -> set[str]:
+    """A value as it stands in an address and in a JSON document."""
+    encoded = {quote(value, safe=""), quote(value)}
+    lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), one) for one in encoded}
+    escaped = json.dumps(value)[1:-1]
+    return encoded | lower | {escaped, escaped.replace("/", "\\/")}
 
 
 def redact_variable(name: str, value: str, also: re.Pattern[str] | None = None) -> str:

@@ -160,6 +160,15 @@ def test_a_number_under_a_secret_name_is_hidden_and_a_count_is_not() -> None:
     assert redact_document({"pin": 4711, "tokens": 12}) == {"pin": "***", "tokens": 12}
 
 
+@pytest.mark.parametrize(
+    "written",
+    ['a/b+"c=é', "a%2Fb%2B%22c%3D%C3%A9", "a%2fb%2b%22c%3d%c3%a9", "a/b%2B%22c%3D%C3%A9", r"a\/b+\"c=\u00e9"],
+    ids=["as-it-is", "encoded", "encoded-small", "encoded-in-a-path", "in-json"],
+)
+def test_a_secret_is_known_however_it_is_written(written: str) -> None:
+    assert redact_text(f"x {written} y", secrets_of({"token": 'a/b+"c=é'})) == "x *** y"
+
+
 def test_secrets_of_a_container_are_hidden_in_its_log() -> None:
     assert redact_text("login with abcdefgh", secrets_of({"Env": ["PASSWORD=abcdefgh"]})) == "login with ***"
 
