@@ -189,7 +189,9 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 def _settings(path: Path) -> SiteSettings:
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = tomllib.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # some editors write a mark before the first line
         return SiteSettings.model_validate(data)
     except FileNotFoundError as error:
         return _absent(path, error, SiteSettings())
@@ -213,4 +215,4 @@ def _absent(path: Path, error: FileNotFoundError, default: _Default) -> _Default
 
 def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
     why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
-    return InputError(f"{path}", why, "mend the file, or its permissions")
+    return InputError(f"{path}", why, "correct the file, or its permissions")
