@@ -17,6 +17,7 @@ from textual.widgets import Input
 
 from core.operations.ledger import Ledger
 from core.site import Site
+from tests.field.test_type_ahead import burst, handled
 from tests.support.service import TOKEN, running_service
 from tests.tui.conftest import bare_site as bare_site
 from tests.tui.conftest import preset_site as preset_site
@@ -141,6 +142,18 @@ async def test_a_preset_that_was_made_is_the_one_that_is_deleted(
         assert f"Delete preset {name}?" in text(pilot)
         await pilot.press("escape", "3")
         await on_list(pilot, "artifacts", "#choices", name)
+
+
+@pytest.mark.parametrize(("key", "left"), [("d", {"cpu-debian12"}), ("r", set())])
+async def test_what_is_typed_after_it_was_made_is_for_its_row(preset_site: Site, key: str, left: set[str]) -> None:
+    app = XaivaApp(preset_site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("2")
+        await shows(pilot, "cpu-debian12")
+        burst(pilot, "/cpu-debian12", "enter", key, "\x15zebra", "enter", "X", "y", "/all")  # ctrl+u
+        await handled(pilot)
+        paths = {name: preset_site.presets / f"{name}.json" for name in ("cpu-debian12", "zebra")}
+        await until(pilot, lambda: {name for name, path in paths.items() if path.exists()} == left)
 
 
 async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_site: Site) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.site import Site
 
 T = TypeVar("T")
+NEW_SECONDS = 3.0  # that keys wait for the row of what was made
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +57,7 @@ class ConsoleScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
+    _release: Callable[[], None] | None = None  # the keys that wait for a row
 
     @property
     def console(self) -> ConsoleApp:
@@ -100,6 +102,23 @@ class ConsoleScreen(Screen[None]):
         self.console.store.watch((*self.SOURCES, "settings"))
         self.update_now()
 
+    def on_screen_suspend(self) -> None:
+        """Keys are for what is in view now."""
+        self._release_keys()
+
+    def _hold_for_new(self) -> None:
+        """What is typed after something was made is for its row: keys wait until that is there."""
+        if not any(choices.awaits_new for choices in self.query(ChoiceList)):
+            self._release_keys()
+        elif self._release is None and self.is_current:
+            self._release = self.console.hold_keys(None)
+            self.set_timer(NEW_SECONDS, self._release)
+
+    def _release_keys(self) -> None:
+        if self._release is not None:
+            self._release()
+            self._release = None
+
     def on_mount(self) -> None:
         """Everything is there now: show what is known. Tab brings the keys to the panels, which then scroll."""
         for panel in self.query(Panel):
@@ -112,6 +131,7 @@ class ConsoleScreen(Screen[None]):
             return
         try:
             self.feed()
+            self._hold_for_new()
             self._look_for_login()
         except Exception as error:
             if self.app.is_headless:

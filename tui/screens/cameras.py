@@ -129,6 +129,7 @@ class CamerasScreen(PictureListScreen):
             if camera is not None:
                 self.choices.point_at_new(camera)
                 self._ask()
+                self.update_now()
 
         self.app.push_screen(CameraForm(self.site, settings), done)
 

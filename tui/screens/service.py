@@ -197,6 +197,7 @@ class ServiceScreen(ConsoleScreen):
         if name is not None:
             choices.point_at_new(name)
             self._again()
+            self.update_now()
 
     def _again(self, _result: object = None) -> None:
         self.console.store.ask_now("service")

@@ -92,6 +92,7 @@ class ChoiceList(ScrollView, can_focus=True):
         self._rows: list[Row] = []
         self._key = ""  # of the row that was last told
         self._awaited = ""  # of a row that the cursor goes to once it is there
+        self._new = ""  # of the row that was made last
         self._cursor = 0
         self._order: list[str] = []  # the keys of the rows, and the one under the cursor, when there were any
         self._at = ""
@@ -153,8 +154,13 @@ class ChoiceList(ScrollView, can_focus=True):
     def point_at_new(self, key: str) -> None:
         """Put the cursor on a row that was just made: a filter that would hide it goes."""
         self.wanted = ""
-        self._awaited = key
+        self._awaited = self._new = key
         self._apply()
+
+    @property
+    def awaits_new(self) -> bool:
+        """Whether what was just made has no row yet."""
+        return bool(self._awaited) and self._awaited == self._new
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
