@@ -221,7 +221,7 @@ def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: I
         mirror.faults = {"b-1.whl": [Fault(), *[Fault(status=404)] * 7]}
         settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
         run(with_settings(quick, settings))
-    assert len(index.gets("b-1.whl")) == 8
+    assert 8 <= len(index.gets("b-1.whl")) < 16  # a busy machine may ask twice for a piece; asked twice for all is 16
     assert verify.verify(quick, NAME) == []
 
 
