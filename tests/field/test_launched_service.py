@@ -284,6 +284,7 @@ def test_one_that_is_somewhere_else_now_is_found_again(site: Site, monkeypatch: 
     ("name", "before", "after"),
     [
         pytest.param("site.toml", "", TOML, id="site.toml-new"),
+        pytest.param("site.toml", "", f"\ufeff{TOML}", id="site.toml-with-a-byte-order-mark"),
         pytest.param("site.toml", TOML.replace("9", "8"), TOML, id="site.toml"),
         pytest.param(".env", "", ENV, id="env-new"),
         pytest.param(".env", ENV.replace("9", "8"), ENV, id="env"),
