@@ -189,9 +189,8 @@ def _dotenv(path: Path) -> dict[str, str]:
 
 def _settings(path: Path) -> SiteSettings:
     try:
-        data: dict[str, Any] = tomllib.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # some editors write a mark before the first line
+        text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
+        data: dict[str, Any] = tomllib.loads(text)
         return SiteSettings.model_validate(data)
     except FileNotFoundError as error:
         return _absent(path, error, SiteSettings())
