@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from core.artifacts.lockfile import Unlocked
+from core.findings import Finding, Level
 from core.inference.schemas import ServiceStatus
 from core.presets.model import Preset
 from core.telemetry.gpus import GpuSample, GpuState
 from tests.tui import sample
-from tui.present import builds, cameras, containers, machine, operations, overview, presets
+from tui.present import builds, cameras, containers, findings, machine, operations, overview, presets
 from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
 from tui.present.figures import bar, coarse, duration, size
 from tui.present.preset_form import apply, parse, problems, values
@@ -223,3 +224,19 @@ def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
     assert plain(presets.lock_state(partly)) == "! partial"
     assert "✓" not in said
     assert "no build" in said
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ("", "✓ fine"),
+        ("note", "· 1 note"),
+        ("note note", "· 2 notes"),
+        ("note hint", "? hint"),
+        ("note hint warning", "! 1 warning"),
+        ("warning error error", "✗ 2 errors"),
+    ],
+)
+def test_the_worst_finding_counts_and_a_note_is_not_fine(levels: str, said: str) -> None:
+    found = [Finding(level=Level(level), code="some", what="some") for level in levels.split()]
+    assert plain(findings.summary(found)) == said

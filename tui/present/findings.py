@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from core.findings import Finding, Level
@@ -33,12 +34,12 @@ def lines(findings: Sequence[Finding], width: int, none: str = "nothing to say a
 
 
 def summary(findings: Sequence[Finding]) -> Line:
-    """`2 errors, 1 warning`, or that it is fine."""
-    errors = sum(finding.level is Level.ERROR for finding in findings)
-    warnings = sum(finding.level is Level.WARNING for finding in findings)
-    if errors:
-        return line(Span(f"✗ {errors} {'error' if errors == 1 else 'errors'}", "error"))
-    if warnings:
-        return line(Span(f"! {warnings} {'warning' if warnings == 1 else 'warnings'}", "warn"))
-    unknown = [finding.level.word for finding in findings if not finding.level.known]
-    return line(Span(f"? {unknown[0]}")) if unknown else line(Span("✓ fine", "ok"))
+    """`2 errors`, `1 warning` or `1 note`; fine only where nothing was found, for a note may say what is not known."""
+    counts = Counter(finding.level for finding in findings)
+    if not counts:
+        return line(Span("✓ fine", "ok"))
+    worst = min(counts, key=lambda level: (ORDER.get(level, 1), not level.known))
+    if not worst.known:
+        return line(Span(f"? {worst.word}"))
+    mark, count = MARKS[worst], counts[worst]
+    return line(Span(f"{mark.text}{count} {worst.value}{'' if count == 1 else 's'}", mark.role))
