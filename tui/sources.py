@@ -299,7 +299,7 @@ def nothing() -> None:
 
 
 def _service_view(client: ServiceClient) -> ServiceView:
-    """Rules, users and the newest messages, as far as whoever asks may see them."""
+    """The rules, users and newest messages that the caller may see."""
     from core.service_client import Forbidden
 
     try:

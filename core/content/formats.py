@@ -51,6 +51,10 @@ def check_format(path: Path, size: int, name: str) -> StandIn | None:
         return StandIn(f"it is no valid {noun}: {misfit}")
     except _HoldsPointer as archive:
         return StandIn(str(archive), archive.pulled_by)
+    except (
+        NotImplementedError
+    ):  # zipfile's word for a version or a method that it does not know: not known is not wrong
+        return None
     return None
 
 
@@ -180,7 +184,7 @@ def _zip(file: BinaryIO, _size: int, _name: str) -> zipfile.ZipFile:
     head = _head(file)
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError):
         if head.startswith(b"PK\x03\x04"):
             raise _Misfit("it is cut short: its table of contents is missing") from None
         raise _Misfit(f"it looks like {looks_like(head)}") from None
@@ -197,7 +201,9 @@ def _zip_of_files(file: BinaryIO, size: int, name: str) -> None:
                 continue  # what is encrypted cannot be read
             try:
                 content = archive.read(entry)
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
+            except NotImplementedError:
+                continue  # what is packed in a way that zipfile does not know cannot be read, either
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
                 raise _Misfit(f"{entry.filename} in it cannot be read: it is damaged") from None
             _refuse_pointer(entry.filename, content)
 

@@ -152,6 +152,15 @@ def wheel(name: str = "demo", version: str = "1.0") -> bytes:
     return zipped(**{f"{name}-{version}.dist-info/METADATA": metadata, "demo.py": "x = 1\n" * 500})
 
 
+def packed_unknown(content: bytes, what: str) -> bytes:
+    """A zip archive of a method, or a version, that no zip library of today knows."""
+    local, central = content.index(b"PK\3\4"), content.index(b"PK\1\2")
+    out = bytearray(content)
+    for at in (local + 8, central + 10) if what == "method" else (local + 4, central + 6):
+        out[at : at + 2] = struct.pack("<H", 250)
+    return bytes(out)
+
+
 def deb() -> bytes:
     def member(name: str, content: bytes) -> bytes:
         header = f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode()
@@ -203,6 +212,9 @@ GOOD: dict[str, tuple[str, bytes]] = {
     "tar.xz": ("a.tar.xz", archive("xz")),
     "tar.bz2": ("a.tar.bz2", archive("bz2")),
     "zip": ("a.zip", zipped(a="1" * 500)),
+    "zip-of-an-unknown-method": ("a.zip", packed_unknown(zipped(a="1" * 500), "method")),
+    "zip-of-a-newer-version": ("a.zip", packed_unknown(zipped(a="1" * 500), "version")),
+    "wheel-of-an-unknown-method": ("demo-1.0-py3-none-any.whl", packed_unknown(wheel(), "method")),
     "gguf": ("a.gguf", b"GGUF\3\0\0\0" + bytes(100)),
     "tflite": ("a.tflite", b"\x1c\0\0\0TFL3" + bytes(100)),
     "engine": ("a.engine", random.Random(1).randbytes(500)),
