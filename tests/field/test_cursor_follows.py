@@ -18,7 +18,7 @@ from textual.widgets import Input
 from core.operations.ledger import Ledger
 from core.site import Site
 from tests.field.test_type_ahead import burst, handled
-from tests.support.service import TOKEN, running_service
+from tests.support.service import running_service, site_of
 from tests.tui.conftest import bare_site as bare_site
 from tests.tui.conftest import preset_site as preset_site
 from tests.tui.support import shows, text, until
@@ -178,12 +178,7 @@ async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_
 
 async def test_cameras_rules_and_users_that_were_made_are_under_the_cursor(bare_site: Site, tmp_path: Path) -> None:
     with running_service(tmp_path) as service:
-        settings = bare_site.settings.service.model_copy(update={"url": service.client.url})
-        site = Site(
-            bare_site.root,
-            bare_site.settings.model_copy(update={"service": settings}),
-            {**bare_site.env, "XAIVA_SERVICE_TOKEN": TOKEN},
-        )
+        site = site_of(service, bare_site)
         app = XaivaApp(site)
         async with app.run_test(size=(140, 45)) as pilot:
             for screen, key, letter, choices, fields in (

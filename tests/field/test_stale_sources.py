@@ -27,7 +27,7 @@ from core.errors import XaivaError
 from core.site import Site
 from core.telemetry.gpus import GpuState
 from tests.support.engine import BASE_IMAGE, TestEngine, start_engine
-from tests.support.service import TOKEN, running_service
+from tests.support.service import running_service, site_of
 from tests.tui import sample
 from tests.tui.conftest import bare_site as bare_site
 from tests.tui.support import shows, text, until
@@ -322,12 +322,7 @@ def killed(engine: TestEngine) -> None:
 @pytest.mark.parametrize("how", ["frozen", "killed"])
 async def test_a_real_service_that_goes_away(bare_site: Site, tmp_path: Any, how: str) -> None:
     with running_service(tmp_path) as service:
-        settings = bare_site.settings.service.model_copy(update={"url": service.client.url})
-        site = Site(
-            bare_site.root,
-            bare_site.settings.model_copy(update={"service": settings}),
-            {**bare_site.env, "XAIVA_SERVICE_TOKEN": TOKEN},
-        )
+        site = site_of(service, bare_site)
         app = XaivaApp(site)
         async with app.run_test(size=(160, 45)) as pilot:
             for key in "6890":

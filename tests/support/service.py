@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.errors import XaivaError
 from core.service_client import ServiceClient
+from core.site import Site
 from tests.support import until
 from tests.support.ports import HeldPort
 
@@ -114,3 +115,10 @@ def _serve(words: Sequence[str], environment: Mapping[str, str], folder: Path, l
     os.environ.clear()
     os.environ.update(environment)
     sys.exit(main(words))
+
+
+def site_of(service: ServiceProcess, site: Site) -> Site:
+    """`site`, with this service named in its settings and its token in its environment."""
+    named = site.settings.service.model_copy(update={"url": service.client.url})
+    settings = site.settings.model_copy(update={"service": named})
+    return Site(site.root, settings, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN})
