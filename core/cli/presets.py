@@ -182,7 +182,9 @@ def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json
         output.print_json({"target": target, "suggestions": suggestions})
         return
     if not suggestions:
-        raise XaivaError("Nothing to suggest", "no PyTorch wheels known here run on it", "see docs/presets.md")
+        raise XaivaError(
+            "Nothing to suggest", f"no PyTorch wheels in the tables run on {target}", "see docs/presets.md"
+        )
     for suggestion in suggestions:
         for name, value in output.plain(suggestion).items():
             if name not in ("preset", "reasons") and value:

@@ -193,7 +193,8 @@ def _torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Findin
     cubins, ptx = (_architectures(flags, kind) for kind in ("sm", "compute"))
     for gpu in machine.gpus if flags else ():
         if gpu.sm and not runs(gpu.sm, cubins, ptx):
-            remedy = f'see which versions do: xaiva preset suggest --gpu "{gpu.name}"; or name the right `target`'
+            sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be one that only the driver knows
+            remedy = f"see which versions do: xaiva preset suggest --gpu {sm}; or name the right `target`"
             why = f"it was compiled for {' '.join(flags)}"
             yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from core.errors import InputError
 from core.findings import has_errors
 from core.presets import store
 from core.presets.compat import check, choices, load_facts, named_target, suggest
@@ -13,7 +14,9 @@ from core.site import Site
 FACTS = load_facts()
 DRIVERS = ["470.57.02", "525.60.13", "535.183.01", "550.54.14", "560.35.05", "570.124.06", "580.65.06", "595.58.03", ""]
 # The checks look at no more of a GPU than this, apart from its memory.
-ONE_OF_EACH_KIND = {(row.sm, row.brand, row.nvenc): name for name, row in FACTS.gpus.items()}.values()
+X86 = {name: row for name, row in FACTS.gpus.items() if not row.aarch64}
+GATES = {row.brand: tuple(row.brand in gate.brands for gate in FACTS.require_cuda.values()) for row in X86.values()}
+ONE_OF_EACH_KIND = {(row.sm, row.nvenc, GATES[row.brand]): name for name, row in X86.items()}.values()
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -28,8 +31,8 @@ def test_every_suggestion_passes_its_own_check(driver: str, site: Site) -> None:
 
 def test_nothing_is_left_out_that_would_work() -> None:
     """For each GPU some wheels have code for and a new driver, there is a suggestion."""
-    for name, row in FACTS.gpus.items():
-        assert bool(suggest(named_target([name], "595.58.03"))) == (row.brand != "jetson" and not row.aarch64), name
+    for name in ONE_OF_EACH_KIND:
+        assert suggest(named_target([name], "595.58.03")), name
 
 
 @pytest.mark.parametrize(
@@ -55,9 +58,19 @@ def test_two_gpus_get_what_runs_on_both() -> None:
     assert suggest(named_target(["GTX 1060", "RTX 5090"], "580.65.06")) == []
 
 
-def test_nothing_for_nothing() -> None:
-    assert suggest(TargetMachine()) == []
-    assert suggest(named_target(["Voodoo 2"], "580.65.06")) == []
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (TargetMachine(), "no GPU is named"),
+        (named_target(["Voodoo 2"], "580.65.06"), "architecture is not known"),
+        (named_target(["RTX 4090", "Voodoo 2"], "580.65.06"), "architecture is not known"),
+        (named_target(["Jetson AGX Orin"], "580.65.06"), "aarch64"),
+    ],
+    ids=["no-gpu", "unknown", "one-unknown", "arm"],
+)
+def test_where_nobody_can_say_nothing_is_suggested(target: TargetMachine, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        suggest(target)
 
 
 def test_choices_fit_together() -> None:

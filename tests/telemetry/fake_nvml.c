@@ -5,6 +5,7 @@
  *   driver 550.54.15        driver version
  *   cuda 12040              CUDA version of the driver
  *   gpu rtx4090|gtx1060|a100|h100-mig    one more GPU
+ *   name N TEXT, capability N MAJOR MINOR, memory N BYTES    what GPU N says of itself instead; 0 is not supported
  *   lost N                  GPU N fell off the bus
  *   fail N CODE             every question about GPU N is answered with that NVML error
  *   hang FUNCTION|all       block in that function for as long as the directive is there
@@ -42,9 +43,10 @@ static const struct model MODELS[] = {
 
 struct gpu {
     const struct model *model;
+    char name[96];
     int lost;
-    unsigned util;
-    unsigned long long used, throttle;
+    unsigned util, major, minor;
+    unsigned long long memory, used, throttle;
 };
 
 struct process { unsigned gpu, pid; unsigned long long memory; };
@@ -66,7 +68,7 @@ static void read_directives(void) {
     if (!file) return;
     char line[256], key[80];
     while (fgets(line, sizeof line, file)) {
-        unsigned n = 0, pid = 0;
+        unsigned n = 0, pid = 0, minor = 0;
         unsigned long long value = 0;
         if (sscanf(line, "init %d", &now.init) == 1 || sscanf(line, "cuda %d", &now.cuda) == 1 ||
             sscanf(line, "driver %79s", now.driver) == 1 || sscanf(line, "hang %79s", now.hang) == 1)
@@ -74,10 +76,20 @@ static void read_directives(void) {
         if (sscanf(line, "gpu %79s", key) == 1 && now.gpus < MAX_GPUS) {
             for (size_t i = 0; i < sizeof MODELS / sizeof *MODELS; i++)
                 if (!strcmp(MODELS[i].key, key)) {
-                    now.gpu[now.gpus].model = &MODELS[i];
-                    now.gpu[now.gpus++].used = 512ULL << 20;
+                    struct gpu *gpu = &now.gpu[now.gpus++];
+                    gpu->model = &MODELS[i];
+                    snprintf(gpu->name, sizeof gpu->name, "%s", MODELS[i].name);
+                    gpu->major = MODELS[i].major;
+                    gpu->minor = MODELS[i].minor;
+                    gpu->memory = MODELS[i].memory;
+                    gpu->used = 512ULL << 20;
                 }
-        } else if (sscanf(line, "lost %u", &n) == 1 && n < MAX_GPUS) now.gpu[n].lost = LOST;
+        } else if (sscanf(line, "name %u %79[^\n]", &n, key) == 2 && n < MAX_GPUS) strcpy(now.gpu[n].name, key);
+        else if (sscanf(line, "capability %u %u %u", &n, &pid, &minor) == 3 && n < MAX_GPUS) {
+            now.gpu[n].major = pid;
+            now.gpu[n].minor = minor;
+        } else if (sscanf(line, "memory %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].memory = value;
+        else if (sscanf(line, "lost %u", &n) == 1 && n < MAX_GPUS) now.gpu[n].lost = LOST;
         else if (sscanf(line, "fail %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].lost = (int)value;
         else if (sscanf(line, "util %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].util = (unsigned)value;
         else if (sscanf(line, "used %u %llu", &n, &value) == 2 && n < MAX_GPUS) now.gpu[n].used = value;
@@ -140,7 +152,7 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, device *to) {
 }
 
 int nvmlDeviceGetIndex(device handle, unsigned *to) { DEVICE(handle); *to = (unsigned)(gpu - now.gpu); return OK; }
-int nvmlDeviceGetName(device handle, char *to, unsigned length) { DEVICE(handle); return text(to, length, gpu->model->name); }
+int nvmlDeviceGetName(device handle, char *to, unsigned length) { DEVICE(handle); return text(to, length, gpu->name); }
 
 int nvmlDeviceGetUUID(device handle, char *to, unsigned length) {
     DEVICE(handle);
@@ -152,9 +164,9 @@ int nvmlDeviceGetArchitecture(device handle, unsigned *to) { DEVICE(handle); *to
 
 int nvmlDeviceGetCudaComputeCapability(device handle, int *major, int *minor) {
     DEVICE(handle);
-    *major = (int)gpu->model->major;
-    *minor = (int)gpu->model->minor;
-    return OK;
+    *major = (int)gpu->major;
+    *minor = (int)gpu->minor;
+    return gpu->major ? OK : NOT_SUPPORTED;
 }
 
 static unsigned long long used(const struct gpu *gpu) {
@@ -168,8 +180,9 @@ struct memory { unsigned long long total, free, used; };
 
 int nvmlDeviceGetMemoryInfo(device handle, struct memory *to) {
     DEVICE(handle);
+    if (!gpu->memory) return NOT_SUPPORTED;
     /* version 1 counts what the driver reserves as used */
-    to->total = gpu->model->memory;
+    to->total = gpu->memory;
     to->used = used(gpu) + (300ULL << 20);
     to->free = to->total - to->used;
     return OK;
@@ -180,8 +193,9 @@ struct memory_v2 { unsigned version; unsigned long long total, reserved, free, u
 int nvmlDeviceGetMemoryInfo_v2(device handle, struct memory_v2 *to) {
     DEVICE(handle);
     if (now.old) return FUNCTION_NOT_FOUND;
+    if (!gpu->memory) return NOT_SUPPORTED;
     if (to->version != (sizeof *to | 2u << 24)) return 25; /* argument version mismatch */
-    to->total = gpu->model->memory;
+    to->total = gpu->memory;
     to->reserved = 300ULL << 20;
     to->used = used(gpu);
     to->free = to->total - to->used - to->reserved;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,33 +12,16 @@ from packaging.version import Version
 
 from core.errors import InputError
 from core.presets.compat.facts import Facts, load_facts
-from core.presets.compat.rows import GpuRow
+from core.presets.compat.gpu_names import Gpu, find_gpu
 from core.presets.model import Preset
+from core.telemetry.gpus import Gpu as SampledGpu
 from core.telemetry.gpus import GpuSampler
 
-_MAKER = re.compile(r"\b(nvidia|geforce|tesla)\b", re.IGNORECASE)
-_FORM = re.compile(r"\b(laptop|mobile|gpu|with|max-?q|pcie|sxm\d?|hbm\w*|\d+ ?gi?b)\b", re.IGNORECASE)
-_MEMORY = re.compile(r"(\d+) ?gi?b\b", re.IGNORECASE)
-_SM = re.compile(r"^(?:sm[_ ]?)?(\d{1,2})\.?(\d)$", re.IGNORECASE)
-# Architectures and names of GPUs that sit in one chip or module with an Arm processor.
-_ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
-_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb\d+|grace|t4g|dgx spark)\b", re.IGNORECASE)
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _GIB = 1 << 30
+_ARM = ("aarch64", "arm64")
+_SILENT = "NVML, which tells it, does not answer"
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU. `sm` is its compute capability, `8.6`; empty, like None elsewhere, means unknown."""
-
-    name: str
-    sm: str = ""
-    vram_gib: float | None = None
-    brand: str = ""
-    nvenc: bool | None = None
-    note: str = ""
-    aarch64: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,27 +42,6 @@ class TargetMachine:
         return f"{gpus}, driver {self.driver or 'unknown'}"
 
 
-def find_gpu(name: str, facts: Facts) -> Gpu:
-    """The GPU of that name: as people say it, as NVML does, or an architecture such as `sm_86`.
-
-    An unknown name gives a Gpu without `sm`.
-    """
-    if match := _SM.match(name.strip()):
-        sm = f"{match[1]}.{match[2]}"
-        return Gpu(name.strip(), sm=sm, aarch64=sm in _ONLY_ON_ARM)
-    by_name: dict[str, GpuRow] = {}
-    for row in facts.gpus.values():
-        for known in (row.key, *row.aliases):
-            by_name.setdefault(_plain(known), row)
-    found = by_name.get(_plain(name)) or by_name.get(_plain(_FORM.sub(" ", name.replace("-", " "))))
-    if found is None:
-        return Gpu(name.strip(), aarch64=bool(_ARM_NAMES.search(name)))
-    memory = _MEMORY.search(name)
-    vram = float(memory[1]) if memory else found.vram_gib
-    arm = found.aarch64 or found.brand == "jetson"
-    return Gpu(found.key, found.sm, vram, found.brand, found.nvenc, found.note, arm)
-
-
 def named_target(
     gpus: Sequence[str], driver: str = "", vram_gib: float | None = None, facts: Facts | None = None
 ) -> TargetMachine:
@@ -92,7 +55,9 @@ def named_target(
         )
     tables = facts or load_facts()
     found = (find_gpu(name, tables) for name in gpus)
-    return TargetMachine(tuple(replace(gpu, vram_gib=vram_gib or gpu.vram_gib) for gpu in found), driver)
+    if vram_gib:
+        found = (replace(gpu, vram_gib=vram_gib, vram_choices=()) for gpu in found)
+    return TargetMachine(tuple(found), driver)
 
 
 def preset_target(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -109,7 +74,7 @@ def host_target(facts: Facts | None = None) -> TargetMachine | None:
     if not driver:
         return None
     facts = facts or load_facts()
-    return TargetMachine(_nvml_gpus(facts) or tuple(find_gpu(name, facts) for name in _model_names()), driver)
+    return TargetMachine(_nvml_gpus(facts) or tuple(Gpu(name, note=_SILENT) for name in _model_names()), driver)
 
 
 def runs(sm: str, cubins: list[str], ptx: list[str]) -> bool:
@@ -138,10 +103,6 @@ def _parts(sm: str) -> tuple[int, int]:
     return int(major), int(minor or 0)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", _MAKER.sub("", name).lower())
-
-
 def _driver() -> str:
     for path in _VERSION_FILES:
         try:
@@ -166,16 +127,21 @@ def _model_names() -> list[str]:
 
 
 def _nvml_gpus(facts: Facts) -> tuple[Gpu, ...]:
-    """The GPUs as NVML tells them, which knows those that the tables do not; empty when it does not answer."""
+    """The GPUs as NVML tells them; empty when it does not answer."""
     with GpuSampler() as sampler:
         sample = sampler.sample()
-    return tuple(
-        replace(
-            find_gpu(gpu.name, facts),
-            name=gpu.name,
-            sm=gpu.compute_capability,
-            vram_gib=round(gpu.memory_total / _GIB, 1) if gpu.memory_total else None,
-        )
-        for gpu in sample.gpus
-        if gpu.name and gpu.compute_capability
-    )
+    return tuple(_nvml_gpu(gpu, facts) for gpu in sample.gpus)
+
+
+def _nvml_gpu(gpu: SampledGpu, facts: Facts) -> Gpu:
+    """Architecture and memory are the driver's; the table adds what NVML does not tell, where it means this GPU."""
+    name = gpu.name or f"GPU {gpu.index}"
+    aarch64 = platform.machine() in _ARM
+    if not gpu.compute_capability:
+        return Gpu(name, note=gpu.detail or _SILENT, aarch64=aarch64)
+    vram = round(gpu.memory_total / _GIB, 1) if gpu.memory_total and not gpu.mig else None  # a slice has less
+    named = find_gpu(gpu.name, facts)
+    if named.sm != gpu.compute_capability:
+        named = Gpu(name)
+    note = named.note if aarch64 else ""
+    return Gpu(name, gpu.compute_capability, vram, named.brand, named.nvenc, note, aarch64)

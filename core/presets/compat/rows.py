@@ -7,7 +7,7 @@ from typing import Annotated
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _version(text: str) -> str:
@@ -33,6 +33,10 @@ def _specifier(text: str) -> str:
 def _requirement(text: str) -> str:
     Requirement(text)
     return text
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
 
 
 # A site's own rows go through the same validators: a check must not stumble over a misprint.
@@ -141,16 +145,19 @@ class OnnxRuntimeRow(VersionedRow):
 
 
 class GpuRow(Row):
-    """A GPU: compute capability, memory in GiB, brand as the driver tells it, and whether it has NVENC.
+    """A GPU: compute capability, memory, brand as the driver tells it, and whether it has NVENC (None: not known).
 
-    `aarch64`: it comes only with an Arm processor.
+    `vram_gib`: every size that is sold under the name, `vram_source` says where that is from, `source` the rest.
+    `vgpu`: what its vGPU profiles are called before the `-`. `aarch64`: it comes only with an Arm processor.
     """
 
     sm: Sm
-    vram_gib: float
+    vram_gib: Annotated[list[float], BeforeValidator(_as_list), Field(min_length=1)]
+    vram_source: str = ""
     brand: str
-    nvenc: bool
+    nvenc: bool | None = None
     aliases: list[str] = []
+    vgpu: list[str] = []
     note: str = ""
     aarch64: bool = False
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from packaging.version import Version
 
+from core.errors import InputError
 from core.findings import has_errors
 from core.presets.compat.checking import evaluate, site_facts
 from core.presets.compat.checks.gpu import tags_for
@@ -13,7 +15,8 @@ from core.presets.compat.checks.media import newest_headers
 from core.presets.compat.checks.onnxruntime import onnxruntime_range
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
-from core.presets.compat.machine import Gpu, TargetMachine, at_least, driver_cuda, runs
+from core.presets.compat.gpu_names import Gpu, explain_platform, explain_unknown, find_gpu
+from core.presets.compat.machine import TargetMachine, at_least, driver_cuda, runs
 from core.presets.compat.rows import BaseImageRow, TensorRTRow
 from core.presets.compat.service_layer import ON_CPU, engine_choices
 from core.presets.model import BuildOptions, Layer, Metadata, Preset, PyTorch, Run, Target, TensorRT
@@ -40,14 +43,18 @@ class Suggestion:
 
 
 def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) -> list[Suggestion]:
-    """The newest working combinations for a machine, newest torch first; none when no known wheels run on it.
+    """The newest working combinations for a machine, newest torch first. With several GPUs, what runs on all of them.
 
-    With several GPUs, what runs on all of them.
+    None where no known wheels run on it. Raises InputError where nobody can say: without a GPU, or for one that is
+    unknown or beside an Arm processor.
     """
     facts = site_facts(site)
-    gpus = [gpu for gpu in target.gpus if gpu.sm]
-    if not gpus or any(gpu.aarch64 for gpu in target.gpus):
-        return []
+    gpus = target.gpus
+    if not gpus:
+        raise InputError("Nothing to suggest", "no GPU is named", 'name one, as "GTX 1060"')
+    for gpu in gpus:
+        if gpu.aarch64 or not gpu.sm:
+            raise InputError(*(explain_platform(gpu) if gpu.aarch64 else explain_unknown(gpu, facts)))
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
     found = [_first_that_works(tag, target, oldest, facts) for tag in tags]
@@ -72,7 +79,7 @@ def _newness(suggestion: Suggestion) -> tuple[Version, str]:
     return Version(release), tag
 
 
-def _runs_on_all(tag: str, gpus: list[Gpu], facts: Facts) -> bool:
+def _runs_on_all(tag: str, gpus: Sequence[Gpu], facts: Facts) -> bool:
     row = facts.wheel_tags[tag]
     return all(runs(gpu.sm, row.sm, row.ptx) for gpu in gpus)
 
@@ -104,7 +111,7 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
         pytorch=PyTorch(version=f"{release}+{tag}", components=["torch", "torchvision"]),
         tensorrt=TensorRT(enabled=bool(trt), version=trt.newest if trt else ""),
         build_options=BuildOptions(nv_codec_headers_version=headers),
-        target=Target(gpu=oldest.name, driver=target.driver, vram_gib=target.vram_gib),
+        target=_target(target, oldest, facts),
         run=Run(gpus="all"),
     )
     preset = _with_engine(preset, onnx, target, facts)
@@ -120,6 +127,14 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
         reasons=_reasons(tag, image, target, oldest, facts, trt),
         preset=preset,
     )
+
+
+def _target(machine: TargetMachine, oldest: Gpu, facts: Facts) -> Target:
+    """The machine as a preset names it: by architecture where the tables do not know the name that its driver gives."""
+    known = find_gpu(oldest.name, facts).sm == oldest.sm
+    name = oldest.name if known else f"sm_{oldest.sm.replace('.', '')}"
+    open_memory = any(gpu.vram_choices for gpu in machine.gpus)
+    return Target(gpu=name, driver=machine.driver, vram_gib=None if open_memory else machine.vram_gib)
 
 
 def _with_engine(preset: Preset, onnx: str, target: TargetMachine, facts: Facts) -> Preset:

@@ -74,6 +74,7 @@ CODES: dict[str, str] = {
     "tensorrt-origin": "where the TensorRT wheels come from is not said",
     "gpu-none": "no machine is named: GPU and driver were not checked",
     "gpu-unknown": "this GPU is not in the tables",
+    "gpu-memory": "the name of the GPU leaves its memory open",
     "gpu-architecture": "the wheels hold no code for that GPU",
     "cuda-gpu": "that CUDA's libraries do not know that GPU",
     "gpu-platform": "this GPU belongs to another kind of machine",

@@ -8,7 +8,8 @@ from packaging.version import Version
 
 from core.findings import Finding
 from core.presets.compat.facts import minor
-from core.presets.compat.machine import Gpu, TargetMachine, driver_cuda
+from core.presets.compat.gpu_names import Gpu
+from core.presets.compat.machine import TargetMachine, driver_cuda
 from core.presets.compat.rows import CudaRow
 from core.presets.compat.subject import Subject, error, note, warning
 from core.presets.model import cuda_of

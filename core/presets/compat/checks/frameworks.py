@@ -8,8 +8,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.gpu_names import Gpu
 from core.presets.compat.installed import EXTRAS, PINS, Package
-from core.presets.compat.machine import Gpu, at_least
+from core.presets.compat.machine import at_least
 from core.presets.compat.rows import ReleaseRow, TensorflowRow
 from core.presets.compat.subject import Subject, error, listed, warning
 

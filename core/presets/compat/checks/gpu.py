@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-
 from packaging.version import Version
 
 from core.findings import Finding
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
-from core.presets.compat.machine import Gpu, TargetMachine, at_least, runs
+from core.presets.compat.gpu_names import Gpu, explain_platform, explain_unknown
+from core.presets.compat.machine import TargetMachine, at_least, runs
 from core.presets.compat.subject import Subject, error, listed, note, warning
 from core.presets.compat.wheels import FIELD
 
@@ -25,16 +24,9 @@ def gpu_known(subject: Subject) -> list[Finding]:
     found = []
     for gpu in target.gpus:
         if gpu.aarch64:
-            why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
-            remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
-            found.append(error("gpu-platform", f"{gpu.name} is not an x86_64 machine", why, remedy, "target.gpu"))
+            found.append(error("gpu-platform", *explain_platform(gpu), "target.gpu"))
         elif not gpu.sm:
-            close = difflib.get_close_matches(gpu.name.upper(), list(subject.facts.gpus), n=3, cutoff=0.5)
-            remedy = f"did you mean {listed(close)}? " if close else ""
-            remedy += f"{'Or give' if close else 'give'} its architecture, as sm_86"
-            found.append(
-                warning("gpu-unknown", f"{gpu.name} is not in the tables", "its architecture is not known", remedy)
-            )
+            found.append(warning("gpu-unknown", *explain_unknown(gpu, subject.facts), "target.gpu"))
     return found
 
 
@@ -121,21 +113,34 @@ def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
 
 def vram(subject: Subject) -> list[Finding]:
     """Add up what is known to need memory on the GPU; a hint, not a measurement."""
-    target = subject.target
-    if target is None or target.vram_gib is None or not (subject.cuda or subject.package("onnxruntime-gpu")):
+    known = [gpu for gpu in subject.target.gpus if gpu.vram_gib] if subject.target else []
+    if not known or not (subject.cuda or subject.package("onnxruntime-gpu")):
         return []
+    least = min(known, key=lambda gpu: gpu.vram_gib or 0)
+    memory = least.vram_gib or 0
+    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices]
     needs = [row for row in subject.facts.vram.values() if not row.package or subject.package(row.package)]
     if subject.preset.tensorrt.enabled:
         needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
     total = sum(row.gib for row in needs)
-    if total <= target.vram_gib * _COMFORTABLE:
-        return []
-    parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
-    what = f"about {total:.1f} GiB are needed at once, the GPU has {target.vram_gib:g} GiB"
-    remedy = "take smaller models or int8, or run the parts one after another"
-    if total > target.vram_gib:
-        return [warning("vram", what, parts, remedy, "target", needs[-1].source)]
-    return [note("vram", what, parts, remedy, "target", needs[-1].source)]
+    if total > memory * _COMFORTABLE:
+        level = warning if total > memory else note
+        parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
+        what = f"about {total:.1f} GiB are needed at once, the GPU has {_sizes(least)}"
+        remedy = "take smaller models or int8, or run the parts one after another"
+        found.append(level("vram", what, parts, remedy, "target", needs[-1].source))
+    return found
+
+
+def _open_memory(gpu: Gpu) -> Finding:
+    what = f"{gpu.name} comes with {_sizes(gpu)}: judged by {gpu.vram_gib:g} GiB"
+    remedy = f'write it behind the name, as "{gpu.name} {gpu.vram_choices[-1]:g}GB", or give `target.vram_gib`'
+    return note("gpu-memory", what, gpu.note or "the name does not say which", remedy, "target.gpu")
+
+
+def _sizes(gpu: Gpu) -> str:
+    *others, last = (f"{gib:g}" for gib in gpu.vram_choices or (gpu.vram_gib or 0,))
+    return f"{', '.join(others)} or {last} GiB" if others else f"{last} GiB"
 
 
 _COMFORTABLE = 0.8  # beyond this share of the memory, fragmentation and the desktop decide

@@ -6,8 +6,9 @@ from packaging.version import Version
 
 from core.findings import Finding
 from core.presets.compat.facts import Facts
+from core.presets.compat.gpu_names import Gpu
 from core.presets.compat.installed import PINS, Package
-from core.presets.compat.machine import Gpu, TargetMachine, runs
+from core.presets.compat.machine import TargetMachine, runs
 from core.presets.compat.rows import OnnxRuntimeRow
 from core.presets.compat.subject import Subject, error, listed, note, warning
 

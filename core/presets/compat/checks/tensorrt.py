@@ -9,8 +9,9 @@ from packaging.version import Version
 
 from core.findings import Finding
 from core.presets.compat.facts import Facts
+from core.presets.compat.gpu_names import Gpu
 from core.presets.compat.installed import Package
-from core.presets.compat.machine import Gpu, at_least
+from core.presets.compat.machine import at_least
 from core.presets.compat.rows import TensorRTRow
 from core.presets.compat.subject import Subject, error, listed, note, warning
 

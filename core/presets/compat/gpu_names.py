@@ -1,0 +1,194 @@
+"""GPU names, as nvidia-smi prints them or people write them: found in the table of GPUs, or said to be unknown.
+
+What a name leaves open stays open: a model sold with 8 or 12 GiB has both. Nothing is taken from a GPU with a similar
+name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from core.presets.compat.facts import Facts
+from core.presets.compat.rows import GpuRow
+
+_ARCHITECTURE = re.compile(r"(?:(?:sm|compute)[_ ]?(\d{1,2})\.?(\d)[af]?|(\d{1,2})\.(\d))", re.IGNORECASE)
+# `NVIDIA A100-SXM4-40GB MIG 3g.20gb`; `1c.3g.20gb` is a part of its compute, `1g.10gb+me` has media engines.
+_MIG = re.compile(r"(?P<gpu>.*?)[\s-]*\b(?:MIG[\s-]+)?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b.*", re.IGNORECASE)
+# `GRID V100D-8C`; `A100-1-5CME` and `DC-2-24Q` are profiles inside a MIG slice.
+_VGPU = re.compile(r"(?P<gpu>.+?)-(?:\d-)?(?P<gib>\d+)(?P<series>[ABCQ]?)(?:4|ME)?", re.IGNORECASE)
+_VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws", "": "cloudgaming"}
+_SMALLEST_VGPU = 0.5  # GiB, of the profiles that are called 0
+_ABOVE_NOMINAL = 1.05  # the largest profile of a GPU may be named a little above its nominal memory
+_MEMORY = re.compile(r"\b(\d+) ?gi?b?\b", re.IGNORECASE)
+_BOARD = re.compile(r"\b(pcie?|sxm\d?|hbm\w*|fhhl|dgxs|active|passive|lc|ls|h)\b", re.IGNORECASE)
+# Words that people leave out.
+_FILLING = ("nvidia", "geforce", "tesla", "grid", "gpu", "graphics", "with", "design", "generation", "edition")
+# Architectures and names of GPUs that sit in one chip or module with an Arm processor.
+_ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
+_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb\d+|grace|t4g|dgx spark)\b", re.IGNORECASE)
+_ALIKE = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
+_BY_HAND = (
+    'give its architecture and memory instead: "gpu": "sm_86", "vram_gib": 8 in `target`, or --gpu sm_86;'
+    " on its machine, `nvidia-smi --query-gpu=compute_cap,memory.total --format=csv` shows both"
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU. `sm` is its compute capability, `8.6`; empty, like None elsewhere, means unknown.
+
+    Where the name leaves the memory open, `vram_choices` has all that it may be, and `vram_gib` is the smallest.
+    """
+
+    name: str
+    sm: str = ""
+    vram_gib: float | None = None
+    brand: str = ""
+    nvenc: bool | None = None
+    note: str = ""
+    aarch64: bool = False
+    vram_choices: tuple[float, ...] = ()
+
+
+def find_gpu(name: str, facts: Facts) -> Gpu:
+    """The GPU of that name, or of an architecture such as `sm_86`. An unknown name gives a Gpu without `sm`."""
+    name = name.strip()
+    if match := _ARCHITECTURE.fullmatch(name):
+        sm = ".".join(part for part in match.groups() if part)
+        return Gpu(name, sm=sm, aarch64=sm in _ONLY_ON_ARM)
+    if match := _MIG.fullmatch(name):
+        return _slice(name, find_gpu(match["gpu"], facts), float(match["gib"]))
+    if match := _VGPU.fullmatch(name):
+        rows = [row for row in facts.gpus.values() if _plain(match["gpu"]) in map(_plain, row.vgpu)]
+        if rows:
+            brand = _VGPU_BRANDS[match["series"].upper()]
+            return _slice(name, _gpu(name, rows), float(match["gib"]) or _SMALLEST_VGPU, brand)
+    rows, memory = _rows_of(name, facts)
+    if len({row.sm for row in rows}) == 1:
+        return _gpu(name, rows, memory)
+    return Gpu(name, aarch64=bool(_ARM_NAMES.search(name)))
+
+
+def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
+    """What, why and what to do about a GPU whose architecture is not known."""
+    if gpu.note:
+        return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_BY_HAND}"
+    rows, _ = _rows_of(gpu.name, facts)
+    if rows:
+        them = ", ".join(f"{row.key} (sm_{row.sm.replace('.', '')})" for row in rows)
+        return f"{gpu.name} is the name of different GPUs", them, f"write which of them it is; or {_BY_HAND}"
+    meant = _misspelt(gpu.name, facts)
+    offer = f"did you mean {' or '.join(meant)}? Or " if meant else ""
+    return f"{gpu.name} is not in the tables", "its architecture is not known", offer + _BY_HAND
+
+
+def explain_platform(gpu: Gpu) -> tuple[str, str, str]:
+    """What, why and what to do about a GPU beside an Arm processor."""
+    why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
+    remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
+    return f"{gpu.name} is not an x86_64 machine", why, remedy
+
+
+def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
+    row = rows[0]
+    choices = tuple(sorted({gib for row in rows for gib in row.vram_gib}))
+    note = row.note
+    if memory in choices:
+        choices = (memory,)
+    elif memory:
+        note = note or f"none with {memory:g} GiB is in the tables"
+    return Gpu(
+        name=row.key if len(rows) == 1 else name,
+        sm=row.sm,
+        vram_gib=choices[0],
+        brand=row.brand,
+        nvenc=row.nvenc,
+        note=note,
+        aarch64=row.aarch64,
+        vram_choices=choices if len(choices) > 1 else (),
+    )
+
+
+def _slice(name: str, whole: Gpu, gib: float, brand: str = "") -> Gpu:
+    """A part of a GPU: its architecture, with the memory that the profile's name tells."""
+    if not whole.sm or (whole.vram_gib and gib > max(whole.vram_choices, default=whole.vram_gib) * _ABOVE_NOMINAL):
+        return Gpu(name, aarch64=whole.aarch64)
+    note = whole.note if whole.aarch64 else ""
+    return replace(whole, name=name, vram_gib=gib, vram_choices=(), brand=brand or whole.brand, note=note)
+
+
+def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
+    """The rows that a name may mean, and the memory that it tells beside them.
+
+    A row's own names win over short forms of others; the kind of board (PCIe, SXM) changes no architecture.
+    """
+    printed, short = _index(facts.gpus.values())
+    memory = _MEMORY.search(name)
+    without = _MEMORY.sub(" ", name)
+    for spelling in (name, without, _BOARD.sub(" ", without.replace("-", " "))):
+        plain = _plain(spelling)
+        if rows := printed.get(plain) or short.get(plain):
+            return rows, float(memory[1]) if memory and spelling is not name else None
+    return [], None
+
+
+def _index(rows: Iterable[GpuRow]) -> tuple[dict[str, list[GpuRow]], dict[str, list[GpuRow]]]:
+    """The rows by their names, and by short forms of these."""
+    printed: dict[str, list[GpuRow]] = {}
+    short: dict[str, list[GpuRow]] = {}
+    for row in rows:
+        names = {row.key, *row.aliases}
+        for plain in set(map(_plain, names)):
+            printed.setdefault(plain, []).append(row)
+        for plain in {_plain(form) for name in names for form in _short_forms(name, row.brand)}:
+            short.setdefault(plain, []).append(row)
+    return printed, short
+
+
+def _short_forms(name: str, brand: str) -> Iterator[str]:
+    """How people shorten a name: `P2000` for Quadro P2000, `1060` for GTX 1060, `RTX 6000` for RTX 6000 Ada."""
+    for form in {name, *(name.replace(word, "") for word in ("Quadro ", " Ada", " Blackwell", " (Pascal)", "Jetson "))}:
+        yield form
+        family, _, rest = form.partition(" ")
+        if family in ("GT", "GTX", "RTX") and (brand.startswith("geforce") or re.match(r"[A-Z]|\d+ Ada", rest)):
+            yield rest
+        if form.startswith("RTX A"):
+            yield f"Quadro {form}"
+
+
+def _misspelt(name: str, facts: Facts) -> list[str]:
+    """The names of which one word is misspelt: the same numbers, and of one architecture; else none."""
+    numbers, words = _words(_MEMORY.sub(" ", name))
+    words = [word for word in words if not difflib.get_close_matches(word, _FILLING, cutoff=0.8)]
+    rows = [row for row in facts.gpus.values() if numbers and _one_word_misspelt((numbers, words), _words(row.key))]
+    return [row.key for row in rows] if len({row.sm for row in rows}) == 1 else []
+
+
+def _one_word_misspelt(name: tuple[list[str], list[str]], right: tuple[list[str], list[str]]) -> bool:
+    if name[0] != right[0] or len(name[1]) != len(right[1]):
+        return False
+    differing = [pair for pair in zip(name[1], right[1], strict=True) if pair[0] != pair[1]]
+    return len(differing) <= 1 and all(difflib.SequenceMatcher(None, *pair).ratio() >= _ALIKE for pair in differing)
+
+
+def _words(name: str) -> tuple[list[str], list[str]]:
+    """The words of a name with digits in them, and those without."""
+    apart = re.sub(r"([a-z]{2,})(\d{3,})", r"\1 \2", _normal(name))
+    words = [word for word in re.findall(r"[a-z0-9]+", apart) if word not in _FILLING]
+    numbers = [word.replace("o", "0") for word in words if re.search(r"\d", word)]
+    return numbers, [word for word in words if not re.search(r"\d", word)]
+
+
+@lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    """A name without what people leave out or write differently: case, blanks, the maker, `GPU`."""
+    return "".join(word for word in re.findall(r"[a-z0-9]+", _normal(name)) if word not in _FILLING)
+
+
+def _normal(name: str) -> str:
+    lower = re.sub(r"\((r|tm)\)|[®™]", "", name.lower())
+    return re.sub(r"\b(mobile|notebook)\b", "laptop", re.sub(r"\bmax-?\s?q\b", "maxq", lower).replace("_", " "))
