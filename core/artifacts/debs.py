@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.lockfile import Kind, LockedFile
-from core.errors import XaivaError
+from core.errors import InputError, XaivaError
 from core.presets.model import Preset
 from core.progress import Progress
 
@@ -40,8 +40,30 @@ NO_SOURCES = (
     "or take a base image that has one"
 )
 
+WRONG_REMEDY = "correct these names and versions under debs and build_debs; without a version apt takes the newest"
+
+# One line for each package that apt cannot install: `missing NAME` with the packages that provide it, or
+# `version NAME=VERSION` with the versions there are.
+WRONG_PACKAGES = r"""
+known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+versions() { apt-cache policy "$1" | sed -nE '/Version table:/,$s/^ (\*\*\*|   ) ([^ ]+) .*/\2/p'; }
+providers() { apt-cache showpkg "$1" 2>/dev/null | sed -n '/^Reverse Provides:/,$p' | sed '1d; s/ .*//' | sort -u; }
+wrong() {
+    for name in "$@"; do
+        package="${name%%=*}"
+        if ! known "$package"; then
+            echo missing "$name" $(providers "$package")
+        elif [ "$name" != "$package" ] && ! versions "$package" | grep -qxF -e "${name#*=}"; then
+            echo version "$name" $(versions "$package")
+        fi
+    done
+}
+"""
+
 # Sections of the output begin with @@. apt's own words go to the error output, which is the log.
-SCRIPT = r"""
+SCRIPT = (
+    WRONG_PACKAGES
+    + r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 updated=yes
 apt-get update -q -o APT::Update::Error-Mode=any >/tmp/update 2>&1 || updated=''
@@ -53,7 +75,6 @@ if [ -z "$updated" ]; then
     echo "@@failing" $failing
     exit 0
 fi
-known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 python=''
 if [ -n "$PYTHON" ] && known "python$PYTHON" && known "python$PYTHON-venv"; then
     python="python$PYTHON python$PYTHON-venv"
@@ -61,11 +82,10 @@ if [ -n "$PYTHON" ] && known "python$PYTHON" && known "python$PYTHON-venv"; then
 fi
 build="$BUILD"
 if [ -n "$build" ] && [ -n "$python" ]; then build="$build python$PYTHON-dev"; fi
-missing=''
-for name in $DEBS $build; do known "${name%%=*}" || missing="$missing $name"; done
-if [ -n "$missing" ]; then echo "@@missing$missing"; exit 0; fi
+wrong $DEBS $build > /tmp/wrong
+if [ -s /tmp/wrong ]; then echo "@@wrong"; cat /tmp/wrong; exit 0; fi
 ask() {
-    apt-get install -y --no-install-recommends --print-uris -qq "$@" > /tmp/answer
+    apt-get install -y --no-install-recommends --print-uris -qq "$@" > /tmp/answer || { cat /tmp/answer >&2; exit 100; }
     { grep "^'" /tmp/answer || true; } > /tmp/lines
     cat /tmp/lines
     cat /tmp/lines >> /tmp/uris
@@ -80,6 +100,7 @@ cut -d' ' -f2 /tmp/uris | sort -u | while IFS=_ read -r name version rest; do
     echo "$name=$(echo "$version" | sed 's/%3a/:/g')"
 done | xargs -r apt-cache show
 """
+)
 
 
 @dataclass(frozen=True)
@@ -134,12 +155,12 @@ def _read_answer(image: str, output: str) -> Closure:
         named = ", ".join(sections["failing"][0].split()) or "one of its package sources"
         why = f"{named} could not be reached, and it is not known what is there"
         raise HelperFailed(what, why, f"{remedy}; or take it out of the sources of the base image")
-    if "missing" in sections:
-        names = ", ".join(sections["missing"][0].split())
+    if "wrong" in sections:
+        lines = sections["wrong"]
         if nothing:
-            why = f"the image names no package sources, so that {names} cannot be looked up"
+            why = f"the image names no package sources, so that {_listed(lines)} cannot be looked up"
             raise XaivaError(what, why, NO_SOURCES)
-        raise XaivaError(what, f"its package sources have no {names}", "correct the names under debs")
+        raise InputError(what, wrong_packages("\n".join(lines)), WRONG_REMEDY)
     stanzas = _stanzas("\n".join(sections.get("stanzas", [])))
     result = Closure(python="python" in sections)
     runtime = {line for line in sections.get("debs", []) if line}
@@ -153,6 +174,23 @@ def _read_answer(image: str, output: str) -> Closure:
         else:
             _add(result, result.build_debs, "build-debs", line, stanzas)
     return result
+
+
+def wrong_packages(output: str) -> str:
+    """All that `wrong` of the script found, in one sentence; "" for nothing."""
+    rows = [line.split() for line in output.splitlines()]
+    missing = [f"{name} ({_provided(others)})" if others else name for kind, name, *others in rows if kind == "missing"]
+    versions = [f"{name} (it has {', '.join(others)})" for kind, name, *others in rows if kind == "version"]
+    named = ", ".join([*missing, *versions])
+    return f"its package sources have no {named}" if named else ""
+
+
+def _provided(others: Sequence[str]) -> str:
+    return f"a virtual package: take {' or '.join(others)}"
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return ", ".join(line.split()[1] for line in lines)
 
 
 def _sections(output: str) -> dict[str, list[str]]:

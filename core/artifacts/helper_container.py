@@ -5,25 +5,30 @@ from __future__ import annotations
 import io
 import tarfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.artifacts.build_failures import explain
 from core.artifacts.indexes import PROXY_VARIABLES
 from core.engine import engine_errors
 from core.errors import Cancelled, XaivaError
-from core.progress import Progress
+from core.files import CHUNK
+from core.progress import Progress, stop_if_cancelled
 
 if TYPE_CHECKING:
     import docker
 
 POLL_SECONDS = 0.2
 OWNER_LABEL = "org.xaiva.helper"  # lets a person find what a killed engine left behind
-LAST_LINES = 12
 
 
 class HelperFailed(XaivaError):
-    """The script ran and ended with an error."""
+    """The script ran and ended with an error; `lines` are what it wrote to its error output."""
+
+    def __init__(self, what: str, why: str, remedy: str, lines: Sequence[str] = ()) -> None:
+        super().__init__(what, why, remedy)
+        self.lines = lines
 
 
 class HelperContainer:
@@ -71,6 +76,12 @@ class HelperContainer:
         with engine_errors(f"Writing into the helper container of {self._image}"):
             self._container.put_archive(folder, buffer.getvalue())
 
+    def put_files(self, folder: str, files: Sequence[Path], progress: Progress) -> None:
+        """Copy files of any size into a new `folder` of the container, before it runs. Raises Cancelled, OSError."""
+        parent, _, name = folder.rpartition("/")
+        with engine_errors(f"Writing into the helper container of {self._image}"):
+            self._container.put_archive(parent or "/", _tar(name, files, progress))
+
     def run(self, progress: Progress, what: str, stage: str = "") -> str:
         """Run the script to its end; its standard output. Its error output goes to the log, line by line.
 
@@ -89,11 +100,7 @@ class HelperContainer:
                     raise Cancelled()
             code = self._container.wait(timeout=10)["StatusCode"]
         if code:
-            raise HelperFailed(
-                what,
-                " ".join(errors[-LAST_LINES:]) or f"it ended with status {code}",
-                "check the network of the engine's machine, and the package sources of the base image",
-            )
+            raise HelperFailed(what, *explain(errors, code), errors)
         return b"".join(self._output).decode(errors="replace")
 
     def fetch(self, folder: str) -> dict[str, bytes]:
@@ -122,3 +129,20 @@ class HelperContainer:
                     line = raw.decode(errors="replace").rstrip()
                     errors.append(line)
                     progress.log(line, stage)
+
+
+def _tar(name: str, files: Sequence[Path], progress: Progress) -> Iterator[bytes]:
+    """A tar of a folder `name` with these files, piece by piece."""
+    folder = tarfile.TarInfo(name)
+    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+    yield folder.tobuf()
+    for path in files:
+        entry = tarfile.TarInfo(f"{name}/{path.name}")
+        entry.size = path.stat().st_size
+        yield entry.tobuf()
+        with open(path, "rb") as file:
+            while data := file.read(CHUNK):
+                stop_if_cancelled(progress)
+                yield data
+        yield bytes(-entry.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)

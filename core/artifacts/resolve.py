@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from core.artifacts.build_failures import missing_module
 from core.artifacts.index_binding import LOCAL, asked_packages, local_packages
 from core.artifacts.index_failures import IndexFailure, failure_in, missing_login
 from core.artifacts.index_pages import IndexPages, shared_packages
@@ -303,8 +304,10 @@ class _Resolver:
             return True
         self.uv.sdists |= found
         unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
+        module = missing_module(err.splitlines())
         for name in sorted(set(map(canonicalize_name, unbuilt)) & self.uv.sdists - self.uv.excluded):
-            self.unlocked.append(self._left_out(name, NO_WHEEL, self._wheel_remedy(name)))
+            why = f"{NO_WHEEL}; its build needs the module {module}, which it does not declare" if module else NO_WHEEL
+            self.unlocked.append(self._left_out(name, why, self._wheel_remedy(name, module)))
             found.add(name)
         return bool(found)
 
@@ -332,7 +335,13 @@ class _Resolver:
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
         return Unlocked(what=what, why=why, remedy=remedy)
 
-    def _wheel_remedy(self, package: str) -> str:
+    def _wheel_remedy(self, package: str, module: str = "") -> str:
+        preset = self.wanted.preset
+        if module:
+            return (
+                f"build a wheel of it with the locked packages in sight: xaiva sync {preset}, "
+                f"then xaiva wheel {preset} {package} --no-build-isolation; then lock again: xaiva lock {preset}"
+            )
         return (
             f"build a wheel of it in the base image: xaiva wheel {self.wanted.preset} {package}, "
             f"or put one into artifacts/{self.wanted.preset}/local-wheels; then lock again"

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from pydantic import JsonValue
 
-from core.artifacts.helper_container import HelperContainer
+from core.artifacts.build_failures import missing_module
+from core.artifacts.debs import WRONG_PACKAGES, WRONG_REMEDY, wrong_packages
+from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.index_failures import missing_login
 from core.artifacts.index_pages import IndexPages
 from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
+from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.stages import stage
-from core.artifacts.store import LOCAL_WHEELS, folder
+from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
 from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.presets.model import Index, Preset
-from core.presets.package_binding import index_for
+from core.presets.package_binding import index_for, is_named
 from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
@@ -31,10 +38,14 @@ _PIP_CONFIG = "pip.conf"
 
 # pip is asked with the machine's own index settings and the preset's indexes; they come as a file, as they may hold
 # tokens, which an environment would show to whoever inspects the container.
-SCRIPT = r"""
+SCRIPT = (
+    WRONG_PACKAGES
+    + r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-exec >&2
+exec 3>&1 >&2
 apt-get update -q
+wrong $DEBS > /tmp/wrong
+if [ -s /tmp/wrong ]; then cat /tmp/wrong >&3; exit 0; fi
 apt-get install -y -q --no-install-recommends build-essential ca-certificates git pkg-config $DEBS
 if ! command -v "python$PYTHON" >/dev/null; then
     apt-get install -y -q --no-install-recommends "python$PYTHON" "python$PYTHON-venv" "python$PYTHON-dev"
@@ -46,12 +57,27 @@ mkdir /tmp/wheels
 if [ -s /tmp/authorities.pem ]; then export PIP_CERT=/tmp/authorities.pem SSL_CERT_FILE=/tmp/authorities.pem; fi
 /tmp/build/bin/pip install --quiet --upgrade pip setuptools wheel
 printf '%s\n' "$REQUIREMENT" > /tmp/requirement.txt
-/tmp/build/bin/pip wheel --no-deps --wheel-dir /tmp/wheels -r /tmp/requirement.txt
+build() { /tmp/build/bin/pip wheel --no-deps --wheel-dir /tmp/wheels -r /tmp/requirement.txt "$@"; }
+if [ ! -s /tmp/locked.txt ]; then
+    build
+    exit 0
+fi
+/tmp/build/bin/pip install --quiet --no-index --no-deps --require-hashes --find-links /tmp/locked -r /tmp/locked.txt
+build --no-build-isolation --check-build-dependencies 2>&1 | tee /tmp/first
+if ls /tmp/wheels/*.whl >/dev/null 2>&1; then exit 0; fi
+# Without isolation pip installs nothing of what the package itself declares; it only names it.
+sed -nE "s/^.*Some build dependencies for .* are missing: (.*)\.$/\1/p" /tmp/first > /tmp/named
+sed "s/', '/\n/g; s/'//g" /tmp/named > /tmp/declared
+if [ ! -s /tmp/declared ]; then exit 1; fi
+/tmp/build/bin/pip install --quiet -r /tmp/declared
+build --no-build-isolation
 """
+)
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
-    """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name` or `name==version`.
+    """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name` or `name==version`; option
+    `no_build_isolation`: with the packages of the lock in sight, as for those that the preset names so.
 
     The wheel goes to `local-wheels/` of the artifacts; the next lock takes it from there. The outcome has `wheel`
     (its path in the artifacts) and `seconds`. Raises XaivaError when it does not build.
@@ -60,7 +86,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preset = load_named(site, subject)
     requirement = _requirement(site, preset, str(options.get("requirement", "")))
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
-        built = _build(site, preset, requirement, progress)
+        built = _Build(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
     paths = []
     for name, content in sorted(built.items()):
         write_atomic(folder(site, subject) / LOCAL_WHEELS / name, content)
@@ -87,20 +113,88 @@ def _requirement(site: Site, preset: Preset, text: str) -> str:
     return str(wanted)
 
 
-def _build(site: Site, preset: Preset, requirement: str, progress: Progress) -> dict[str, bytes]:
-    indexes = expanded_layers(site, preset).indexes
-    _check_logins(site, indexes, requirement)
-    env = {
-        "PYTHON": preset.python_version,
-        "DEBS": " ".join([*preset.debs, *preset.build_debs]),
-        "REQUIREMENT": _exact(site, indexes, requirement),
-        "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
-    }
-    with HelperContainer(connect_patiently(site), preset.base_image, SCRIPT, env, site.env) as container:
-        container.put("/tmp", "authorities.pem", _authorities(ca_file(site.env)))
-        container.put("/tmp", _PIP_CONFIG, pip_config(site.env, indexes).encode(), 0o600)
-        container.run(progress, f"A wheel of {requirement}", "wheel")
-        return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
+class _Build:
+    """One build of a wheel, in a container of the base image."""
+
+    def __init__(self, site: Site, name: str, preset: Preset, requirement: str, progress: Progress) -> None:
+        self.site = site
+        self.name = name
+        self.preset = preset
+        self.requirement = requirement
+        self.progress = progress
+
+    def run(self, no_build_isolation: bool) -> dict[str, bytes]:
+        """The wheels by name. Raises XaivaError, Cancelled."""
+        package = Requirement(self.requirement).name
+        locked = no_build_isolation or is_named(package, self.preset.no_build_isolation)
+        wheels = self._locked_wheels() if locked else []
+        indexes = expanded_layers(self.site, self.preset).indexes
+        _check_logins(self.site, indexes, self.requirement)
+        env = {
+            "PYTHON": self.preset.python_version,
+            "DEBS": " ".join([*self.preset.debs, *self.preset.build_debs]),
+            "REQUIREMENT": _exact(self.site, indexes, self.requirement),
+            "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
+        }
+        image, what = self.preset.base_image, f"A wheel of {self.requirement}"
+        with HelperContainer(connect_patiently(self.site), image, SCRIPT, env, self.site.env) as container:
+            container.put("/tmp", "authorities.pem", _authorities(ca_file(self.site.env)))
+            container.put("/tmp", _PIP_CONFIG, pip_config(self.site.env, indexes).encode(), 0o600)
+            if wheels:
+                lines = [f"{file.name}=={file.version} --hash=sha256:{file.sha256}\n" for file in wheels]
+                container.put("/tmp", "locked.txt", "".join(lines).encode())
+                self.progress.log(f"copying the {len(wheels)} wheels of the lock into the container", "wheel")
+                artifacts = folder(self.site, self.name)
+                container.put_files("/tmp/locked", [file.under(artifacts) for file in wheels], self.progress)
+            try:
+                wrong = wrong_packages(container.run(self.progress, what, "wheel"))
+            except HelperFailed as error:
+                module = missing_module(error.lines)
+                raise self._lacks(module, isolated=not locked) if module else error from error
+            if wrong:
+                raise InputError(f"Debian packages of {image}", wrong, WRONG_REMEDY)
+            return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
+
+    def _locked_wheels(self) -> list[LockedFile]:
+        """The wheels of the lock, all on disk. Raises XaivaError."""
+        artifacts = folder(self.site, self.name)
+        wheels = read_lock(self.site, self.name).of_kind(Kind.WHEEL)
+        absent = [file.name for file in wheels if not file.under(artifacts).is_file()]
+        if absent:
+            why = f"{len(absent)} of its {len(wheels)} wheels are not in {artifacts}, among them {absent[0]}"
+            raise XaivaError(f"The lock of {self.name}", why, f"bring them in: xaiva sync {self.name}; {self._again()}")
+        return wheels
+
+    def _lacks(self, module: str, isolated: bool) -> XaivaError:
+        """A build that ended for lack of a module."""
+        owner = self._owner(module) if isolated else ""
+        if owner:
+            remedy = f"the lock has {owner}, so build with the locked packages in sight: xaiva sync {self.name}"
+        else:
+            remedy = f"add the package that has {module} to a layer: xaiva lock {self.name}, xaiva sync {self.name}"
+        why = f"its build needs the module {module}, which it does not declare"
+        return XaivaError(f"A wheel of {self.requirement}", why, f"{remedy}, {self._again()}")
+
+    def _owner(self, module: str) -> str:
+        """The locked package that has a module; "" when none has it, or when that is not known."""
+        lock = find_lock(self.site, self.name)
+        for file in lock.of_kind(Kind.WHEEL) if lock else ():
+            path = file.under(folder(self.site, self.name))
+            if file.name == canonicalize_name(module) or (path.is_file() and module in _modules(path)):
+                return file.name
+        return ""
+
+    def _again(self) -> str:
+        return f"then: xaiva wheel {self.name} {shlex.quote(self.requirement)} --no-build-isolation"
+
+
+def _modules(wheel: Path) -> set[str]:
+    """The top-level modules of a wheel; none of one that cannot be read: sync and verify say so."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return {re.split(r"[/.]", name)[0] for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return set()
 
 
 def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:

@@ -88,11 +88,17 @@ def verify_command(session: Session, preset: str, detach: bool, as_json: bool) -
 @click.command("wheel")
 @preset_argument
 @click.argument("requirement")
+@click.option(
+    "--no-build-isolation", is_flag=True, help="Install the wheels of the lock before: the build may use them."
+)
 @operation_options
 @click.pass_obj
-def wheel_command(session: Session, preset: str, requirement: str, detach: bool, as_json: bool) -> None:
+def wheel_command(
+    session: Session, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
+) -> None:
     """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
     from core.presets.store import load_named
 
     load_named(session.site, preset)
-    run_operation(session, "wheel", preset, {"requirement": requirement}, detach=detach, as_json=as_json)
+    options = {"requirement": requirement, "no_build_isolation": no_build_isolation}
+    run_operation(session, "wheel", preset, options, detach=detach, as_json=as_json)

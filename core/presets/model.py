@@ -288,6 +288,7 @@ class Preset(Part):
     indexes: Annotated[list[Index], _unique_name["index"], AfterValidator(_bound_once)] = []
     debs: Annotated[list[DebName], _unique_text] = []
     build_debs: Annotated[list[DebName], _unique_text] = []
+    no_build_isolation: Annotated[list[PackagePattern], _unique_text] = []  # built with the locked packages in sight
     build_secrets: Annotated[list[EnvironmentName], _unique_text] = []  # variables of .env for the Xaiva Media build
     sources: Annotated[list[Source], _unique_name["source"]] = []
     models: Annotated[

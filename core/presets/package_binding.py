@@ -1,4 +1,4 @@
-"""Which index a package must come from: a preset binds names, or patterns with `*`, to an index."""
+"""Packages that a preset names, one by one or by a pattern with `*`; and the index that such a name is bound to."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ def index_for(package: str, indexes: Iterable[Index]) -> Index | None:
 
     Where several patterns fit, a whole name counts before a pattern, and a longer pattern before a shorter one.
     """
-    name = canonicalize_name(package)
     fitting = [
         ("*" not in pattern, len(pattern), index)
         for index in indexes
-        for pattern in map(canonicalize_name, index.packages)
-        if fnmatchcase(name, pattern)
+        for pattern in index.packages
+        if is_named(package, [pattern])
     ]
     return max(fitting, key=lambda row: row[:2])[2] if fitting else None
+
+
+def is_named(package: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns stands for the package."""
+    name = canonicalize_name(package)
+    return any(fnmatchcase(name, canonicalize_name(pattern)) for pattern in patterns)

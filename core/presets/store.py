@@ -35,7 +35,7 @@ STARTER = """{
 """
 
 # What a preset says for people, for its machine and for its containers: the image is the same without it.
-_NOT_IN_THE_IMAGE = frozenset({"$schema", "metadata", "target", "overrides", "run"})
+_NOT_IN_THE_IMAGE = frozenset({"$schema", "metadata", "no_build_isolation", "target", "overrides", "run"})
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _changing(path: Path) -> Iterator[None]:
 
 
 def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
-    """SHA-256 of what affects the image: canonical JSON without metadata, target, overrides and run settings.
+    """SHA-256 of what affects the image: canonical JSON without metadata, target, overrides, run and the like.
 
     `folder` is the folder of the preset file: requirement files count by their content. A preset without them
     needs no folder. Raises InputError when a requirement file cannot be read.
