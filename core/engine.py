@@ -7,14 +7,16 @@ order of the docker client itself.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 PATIENT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
-_SCHEMES = ("unix", "tcp", "http", "https", "ssh")
+_SCHEMES = ("unix", "tcp", "ssh")  # of the docker client, too
+_ADDRESSES = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
+_TABLES = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")  # of the client's configuration
+_TABLES_OF_TABLES = ("auths", "proxies", "plugins")
+_TEXTS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
 NO_SOCKET = "there is no such socket; the engine is not running or not installed"
 SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
@@ -53,7 +59,16 @@ class Endpoint:
 
 
 def endpoint(site: Site) -> Endpoint:
-    """The engine the site works with. Raises EngineError when the context it names does not exist or is broken."""
+    """The engine the site works with.
+
+    Raises EngineError when the context it names does not exist or is broken, InputError for an address that is none
+    and for a configuration of the docker client that cannot be used.
+    """
+    chosen = _chosen(site, str(_client_settings(site).get("currentContext") or "default"))
+    return replace(chosen, host=_checked_address(chosen))
+
+
+def _chosen(site: Site, current_context: str) -> Endpoint:
     chosen = site.settings.engine
     if chosen.host:
         return Endpoint(chosen.host, "site.toml, [engine] host", *_environment_tls(site))
@@ -63,7 +78,7 @@ def endpoint(site: Site) -> Endpoint:
         return Endpoint(host, "DOCKER_HOST", *_environment_tls(site))
     if name := site.env.get("DOCKER_CONTEXT", ""):
         return _context(site, name, "DOCKER_CONTEXT")
-    return _context(site, _current_context(site), "the docker client's current context")
+    return _context(site, current_context, "the docker client's current context")
 
 
 def docker_environment(site: Site) -> dict[str, str]:
@@ -88,7 +103,6 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
     """
     target = endpoint(site)
     what = f"Docker engine at {target.host} (named by {target.named_by})"
-    _check_address(what, target.host)
     if target.local:
         try:
             os.stat(target.host.removeprefix("unix://"))
@@ -148,16 +162,50 @@ def refused(error: BaseException) -> bool:
     return isinstance(error, EngineError) and isinstance(error.__cause__, docker.errors.APIError)
 
 
-def _check_address(what: str, host: str) -> None:
-    """The SDK's own checks end in errors of any kind."""
-    scheme, named, rest = host.rpartition("://")
+def _checked_address(target: Endpoint) -> str:
+    """The address, with the port that the docker client adds. Raises InputError for one that the client does not take
+    or takes for another than is meant; the SDK's own checks end in errors of any kind."""
+    host = target.host.strip()
+    scheme, named, rest = host.partition("://")
+    login, at, place = rest.rpartition("@")
+    remedy = _ADDRESSES
+    if not named:
+        why, remedy = "it has no scheme", f"write {_meant(host)}" if _meant(host) else _ADDRESSES
+    elif scheme not in _SCHEMES:
+        why = f"{scheme}:// is not supported by the docker client on Linux"
+    elif scheme == "unix":
+        why = "" if rest.startswith("/") else "it names no socket by its whole path"
+    elif scheme == "ssh" and ":" in login:
+        why = "it holds a password, which the docker client does not take"
+        remedy = "write ssh://user@host, and log in with a key: ssh-copy-id user@host"
+    else:
+        why = _wrong_place(place)
+    if why:
+        raise InputError(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
+    where = urlsplit(f"//{place}")
+    if scheme == "tcp" and where.port is None:
+        port = 2376 if target.tls and target.tls_verify else 2375
+        return f"tcp://{login}{at}{where.netloc}:{port}{where.path}"
+    return host
+
+
+def _wrong_place(place: str) -> str:
+    """What is wrong with `host:port`; "" for nothing."""
     try:
-        if named and scheme not in _SCHEMES:
-            raise ValueError(f"{scheme}:// is not supported")
-        _ = urlsplit(f"//{rest}").port
+        parts = urlsplit(f"//{place}")
+        _ = parts.port
     except ValueError as error:
-        remedy = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
-        raise InputError(what, str(error), remedy) from error
+        return str(error)
+    return "" if parts.hostname else "it names no host"
+
+
+def _meant(host: str) -> str:
+    """The address that a text without a scheme most likely stands for; "" when that is not certain."""
+    if host.startswith("/"):
+        return f"unix://{host}"
+    if re.fullmatch(r"[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+", host):
+        return f"tcp://{host}"
+    return f"ssh://{host}" if re.fullmatch(r"[\w.-]+@[\w.-]+", host) else ""
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
@@ -182,15 +230,20 @@ def _explain(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, (TimeoutError, ReadTimeoutError)):
             return "it does not answer in time", SLOW_REMEDY
         if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-            return "the connection was cut", START_REMEDY
+            return "the connection was cut", SLOW_REMEDY
         if isinstance(cause, socket.gaierror):
-            return f"the host's name is not known ({cause.strerror})", "mend the name, or write the host's IP address"
+            return (
+                f"the host's name is not known ({cause.strerror})",
+                "correct the name, or write the host's IP address",
+            )
         if isinstance(cause, ssl.SSLError):
             remedy = "look at the context's certificates, or at DOCKER_CERT_PATH and DOCKER_TLS_VERIFY"
             return f"no TLS with it: {cause.reason or cause}", remedy
         if isinstance(cause, APIError):
-            return f"something answers there that is no Docker engine (HTTP {cause.status_code})", START_REMEDY
-    return str(error), START_REMEDY
+            return f"something answers there that is no Docker engine (HTTP {cause.status_code})", "correct the address"
+        if isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+            return f"there is no way to it ({cause.strerror})", "check the address, and the network between the two"
+    return str(error), "try the docker client itself: docker version"
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -212,13 +265,42 @@ def _configuration(site: Site) -> Path:
     return Path(site.env.get("DOCKER_CONFIG", "") or Path(home) / ".docker")
 
 
-def _current_context(site: Site) -> str:
+def _client_settings(site: Site) -> dict[str, Any]:
+    """The docker client's configuration; empty without its file. Raises InputError for one that cannot be used.
+
+    The client itself warns and goes on without: with another engine, and without logins and proxies. The SDK breaks.
+    """
+    path = _configuration(site) / "config.json"
+    remedy = f"correct it, or move it away: mv {path} {path}.broken"
     try:
-        settings = json.loads((_configuration(site) / "config.json").read_text())
-    except (OSError, ValueError):
-        return "default"  # the docker client, too, works without its configuration file
-    name = settings.get("currentContext", "") if isinstance(settings, dict) else ""
-    return name if isinstance(name, str) and name else "default"
+        text = path.read_text()
+        settings: Any = json.loads(text) if text.strip() else {}
+        why = _wrong_settings(settings)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        why, remedy = error.strerror or str(error), "make it a file that you may read, or set DOCKER_CONFIG"
+    except ValueError as error:
+        why = f"it is not valid JSON: {error}"
+    if why:
+        raise InputError(f"The docker client's configuration {path}", why, remedy)
+    return dict(settings)
+
+
+def _wrong_settings(settings: Any) -> str:
+    """What in the configuration is of another type than the docker client takes; "" for nothing."""
+    if not isinstance(settings, dict):
+        return "it is not a JSON object"
+    for name, value in settings.items():
+        if value is None:
+            continue
+        if name in _TEXTS and not isinstance(value, str):
+            return f"{name} is not a text"
+        if name in _TABLES and not isinstance(value, dict):
+            return f"{name} is not an object"
+        if name in _TABLES_OF_TABLES and not all(isinstance(inner, dict) for inner in value.values()):
+            return f"an entry of {name} is not an object"
+    return ""
 
 
 def _context(site: Site, name: str, named_by: str) -> Endpoint:

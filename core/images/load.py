@@ -15,10 +15,10 @@ from pydantic import JsonValue
 from core.artifacts import store
 from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
-from core.content import describe
 from core.engine import EngineError, docker_environment
-from core.errors import Cancelled, InputError, XaivaError
+from core.errors import Cancelled, XaivaError
 from core.files import CHUNK
+from core.images.archive import SAVE_REMEDY, check_image_archive
 from core.images.client import client_errors, docker
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
@@ -34,12 +34,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     env = docker_environment(site)
     if file := options.get("file"):
         path = site.root / str(file)
-        if not path.is_file():
-            raise InputError(
-                f"Image archive {path}", "there is no such file", "give the path of a `docker save` archive"
-            )
-        if found := describe(path):
-            raise InputError(f"Image archive {path}", found.words, found.remedy())
+        check_image_archive(path)
         return {"loaded": list(_docker_load(path.name, path.stat().st_size, _chunks(path), env, progress))}
     return {"loaded": list(load_bases(site, subject, store.read_lock(site, subject), env, progress))}
 
@@ -59,7 +54,7 @@ def image_id(reference: str, env: Mapping[str, str]) -> str:
     """The engine's id of an image; empty when it has none. Raises EngineError when it does not answer."""
     done = docker("image", "inspect", "--format", "{{.Id}}", reference, env=env)
     if done.returncode and "no such image" not in done.stderr.lower():
-        raise EngineError("Docker engine", done.stderr.strip(), "start it, or name another in site.toml")
+        raise EngineError("Docker engine", done.stderr.strip(), "see what is wrong with it: xaiva doctor")
     return done.stdout.strip()
 
 
@@ -109,7 +104,7 @@ def _docker_load(
             said.seek(0)
             text = said.read().decode(errors="replace")
             if code:
-                raise EngineError(f"Loading {what}", text.strip()[-500:], "look at the engine's disk, verify the file")
+                raise EngineError(f"Loading {what}", *_refusal(text.strip()))
             state = StageState.DONE
         except Cancelled:
             state = StageState.CANCELLED
@@ -122,6 +117,19 @@ def _docker_load(
     for line in text.splitlines():
         progress.log(line, stage.id)
     return re.findall(r"Loaded image(?: ID)?: (\S+)", text)
+
+
+def _refusal(text: str) -> tuple[str, str]:
+    """Why the engine refused an archive, and the remedy; `text` is what it said."""
+    if "manifest.json" in text or "/docker-import-" in text:
+        why = "it is an OCI layout without a manifest.json, which this engine's image store does not read"
+        return why, f"{SAVE_REMEDY}; or convert it: skopeo copy oci-archive:FILE docker-archive:NEW:NAME:TAG"
+    why = text[-500:]
+    if "no space left" in text.lower():
+        return why, "make room on the engine's disk: docker system df"
+    if re.search(r"unexpected EOF|invalid tar header|checksum|digest|flate|corrupt", text):
+        return why, "the file is damaged: get it again; of a preset's own artifacts, xaiva verify names it"
+    return why, "see what is wrong with the engine: xaiva doctor"
 
 
 def _feed(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progress: Progress) -> None:

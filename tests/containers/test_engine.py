@@ -172,7 +172,7 @@ def test_no_permission(engine: TestEngine) -> None:
         "from pathlib import Path\n"
         "import docker.errors, requests, urllib3, urllib3.exceptions, core.engine_ssh\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try:\n    connect(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1]}))\n"
+        "try:\n    connect(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1], 'HOME': '/'}))\n"
         "except EngineError as error:\n    print(error)\n"
     )
     # the tests' engine lies in a folder of root's; its socket alone is to say no

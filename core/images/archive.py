@@ -1,0 +1,83 @@
+"""Looks at a file as an archive of `docker save`, before the engine is given it: what else it is, is named."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from pathlib import Path
+
+from core.content import describe
+from core.errors import InputError
+
+_COMPRESSED = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
+_ZSTD = b"\x28\xb5\x2f\xfd"  # the engine reads it, Python does not
+_OF_AN_IMAGE = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|blobs(/.*)?|[0-9a-f]{64}(\W.*)?)")
+_OF_A_SYSTEM = frozenset(
+    ("bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
+)
+_ENOUGH = 3  # folders of a system: fewer may be in any archive
+_LONGEST = 2000  # entries that are looked at
+_SHOWN = 3
+
+SAVE_REMEDY = "save the image where it is: docker save IMAGE -o FILE"
+
+
+def check_image_archive(path: Path) -> None:
+    """Raise InputError, with the way that works, for a file that is not an image archive. What is not known passes."""
+    if path.is_dir():
+        raise _wrong(path, "it is a folder", f"pack what it holds: tar -C {path} -cf image.tar .")
+    if not path.is_file():
+        raise _wrong(path, "there is no such file", "give the path of a `docker save` archive")
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head.startswith(_ZSTD):
+        return
+    suffix = next((suffix for magic, suffix in _COMPRESSED.items() if head.startswith(magic)), ".tar")
+    if found := describe(path, f"image{suffix}"):
+        raise _wrong(path, found.words, found.remedy())
+    names = _names(path)
+    if not any(_OF_AN_IMAGE.fullmatch(name) for name in names):
+        raise _wrong(path, *_other_archive(path, names))
+
+
+def _wrong(path: Path, why: str, remedy: str) -> InputError:
+    return InputError(f"Image archive {path}", why, remedy)
+
+
+def _names(path: Path) -> list[str]:
+    """The names of its entries, up to the first one that only an image has, or that shows it to be a system."""
+    names: list[str] = []
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            for entry in archive:
+                names.append(entry.name.removeprefix("./"))
+                if _OF_AN_IMAGE.fullmatch(names[-1]) or _is_system(names) or len(names) > _LONGEST:
+                    break
+    except (tarfile.TarError, EOFError, OSError):
+        pass  # what came before it is enough to know what it is; the engine says what is wrong with the rest
+    return names
+
+
+def _is_system(names: list[str]) -> bool:
+    return ".dockerenv" in names or len({name.partition("/")[0] for name in names} & _OF_A_SYSTEM) >= _ENOUGH
+
+
+def _other_archive(path: Path, names: list[str]) -> tuple[str, str]:
+    """What an archive without an image is, and the way that works."""
+    if _is_system(names):
+        why = "it is the root file system of a container, as `docker export` writes it, and not an image"
+        return why, f"{SAVE_REMEDY}; or make one of it, without command and environment: docker import {path} NAME:TAG"
+    if "Dockerfile" in names:
+        return "it is a build context with a Dockerfile, and not an image", f"build it, then {SAVE_REMEDY}"
+    inner = [name for name in names if re.search(r"/(manifest\.json|oci-layout)$", name)]
+    if inner:
+        folder = inner[0].rpartition("/")[0]
+        return (
+            f"its image lies in the folder {folder} of it",
+            f"unpack it, and pack that: tar -C {folder} -cf image.tar .",
+        )
+    archives = [name for name in names if re.search(r"\.(tar|tgz|tar\.\w+)$", name)]
+    if archives:
+        return f"it is an archive with {', '.join(archives[:_SHOWN])} in it", f"unpack it, and load {archives[0]}"
+    shown = ", ".join(names[:_SHOWN]) or "nothing"
+    return f"it has no manifest.json, so it is not an image; it holds {shown}", SAVE_REMEDY
