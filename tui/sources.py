@@ -289,7 +289,8 @@ class Sources:
             assert entry.preset is not None
             target = target_for(entry.preset, site_facts(self._site))
             resolved = of_lock(lock, folder(self._site, entry.name)) if lock else None
-            known = ((entry.preset, lock), check(entry.preset, target, site=self._site, resolved=resolved), target)
+            findings = check(entry.preset, target, site=self._site, resolved=resolved, name=entry.name)
+            known = ((entry.preset, lock), findings, target)
             self._checked[entry.name] = known
         return known[1], known[2]
 

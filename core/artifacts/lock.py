@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -94,7 +95,7 @@ def expanded_layers(site: Site, preset: Preset) -> Expanded:
     if not preset.inference_service:
         return expanded
     layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]
-    return Expanded(layers, expanded.indexes, expanded.pins)
+    return replace(expanded, layers=layers)
 
 
 def with_engine(expanded: Expanded, choice: list[str]) -> Expanded:
@@ -102,7 +103,7 @@ def with_engine(expanded: Expanded, choice: list[str]) -> Expanded:
     if not choice:
         return expanded
     *below, (name, lines) = expanded.layers
-    return Expanded([*below, (name, [*lines, *choice])], expanded.indexes, expanded.pins)
+    return replace(expanded, layers=[*below, (name, [*lines, *choice])])
 
 
 class _Locking:
@@ -307,6 +308,8 @@ class _Locking:
         places = places_of(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
         asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]
+        if expanded.addressed or expanded.hashes:
+            asked += [[entry.addressed.requirement for _, entry in expanded.addressed], expanded.hashes]
         digest = _digest(asked)
         self.inputs[ORIGINS] = origins_digest(places, self.preset.python_version, platform)
         if self.kept is not None and self.kept.inputs.get("wheels") == digest:

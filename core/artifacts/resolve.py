@@ -200,7 +200,8 @@ class _Resolver:
                 continue
             index = index_for(name, self.wanted.indexes)
             failed = [one for one in ([index] if index else self.wanted.unbound) if one.name in self.failures]
-            if name in self.local and (index or failed):  # made for this preset by hand: it comes from no index
+            is_bound = index or failed or name in self.wanted.local_only
+            if name in self.local and is_bound:  # made for this preset by hand: it comes from no index
                 self.uv.bound[name] = Index.model_construct(name=LOCAL, url=str(self.wanted.find_links))
             elif failed:
                 self._exclude_for(name, failed)
@@ -355,7 +356,7 @@ class _Resolver:
         exact = [f"{name}=={table['version']}" for name, table in sorted(tables.items()) if table.get("version")]
         self.origins = self._origins(self.wanted.layers, exact)
         for name in sorted(needed(self.origins) & tables.keys()):
-            wheel = wheel_of(tables[name], ranks)
+            wheel = wheel_of(tables[name], ranks, self.wanted.hashes.get(name, ()))
             if wheel is None:
                 self.unlocked.append(self._left_out(name, NO_WHEEL, self._wheel_remedy(name)))
             else:

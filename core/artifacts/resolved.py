@@ -18,7 +18,7 @@ from core.site import Site
 
 def check_preset(site: Site, name: str, preset: Preset, target: TargetMachine | None = None) -> list[Finding]:
     """Check a preset of a site with what its lock holds, where the lock is that of the preset as it stands."""
-    return check(preset, target, site=site, resolved=current(site, name, preset))
+    return check(preset, target, site=site, resolved=current(site, name, preset), name=name)
 
 
 def current(site: Site, name: str, preset: Preset) -> Resolved | None:
@@ -61,5 +61,6 @@ def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
 def check_locked(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
     """Errors and warnings of what a lock holds, for the machine that the preset names: this host may be another."""
     target = preset_target(preset, site_facts(site)) or TargetMachine()
-    findings = check(preset, target, site=site, resolved=of_lock(lock, folder(site, name)))
-    return [finding for finding in findings if finding.level is not Level.NOTE]
+    findings = check(preset, target, site=site, resolved=of_lock(lock, folder(site, name)), name=name)
+    # What a lock lacks because no index has it is among its `unlocked`.
+    return [one for one in findings if one.level is not Level.NOTE and one.code != "layer-source"]

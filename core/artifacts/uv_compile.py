@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -19,7 +19,10 @@ from core.progress import Progress
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be resolved: `layers` in build order as (name, requirements)."""
+    """What is to be resolved: `layers` in build order as (name, requirements).
+
+    Packages of `local_only` come from the folder `find_links` alone; of those in `hashes`, files with these SHA-256.
+    """
 
     preset: str
     layers: Sequence[tuple[str, Sequence[str]]]
@@ -28,6 +31,8 @@ class Wanted:
     python_version: str
     platform: str
     find_links: Path | None = None
+    local_only: frozenset[str] = frozenset()
+    hashes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def unbound(self) -> list[Index]:

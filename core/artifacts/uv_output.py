@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -47,12 +47,14 @@ def packages_of(pylock: str) -> dict[str, Mapping[str, Any]]:
     return {canonicalize_name(package["name"]): package for package in tomllib.loads(pylock).get("packages", [])}
 
 
-def wheel_of(package: Mapping[str, Any], ranks: dict[Tag, int]) -> Wheel | None:
-    """The wheel of a package that suits best; None when it has none."""
+def wheel_of(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Collection[str] = ()) -> Wheel | None:
+    """The wheel of a package that suits best, of those with one of some SHA-256 if there are such; None when it has
+    none."""
     entries = list(package.get("wheels", []))
     archive = package.get("archive")
     if archive:
         entries.append(archive)
+    entries = [entry for entry in entries if entry.get("hashes", {}).get("sha256") in hashes] or entries
     names = [_filename(entry) for entry in entries]
     at = best_wheel(names, ranks)
     if at is None:

@@ -28,8 +28,11 @@ from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
 from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
+from core.presets.addressed import is_built_in_image, shown, way_to_wheel
+from core.presets.layer_file import AddressedRequirement
 from core.presets.model import Index, Preset
 from core.presets.package_binding import index_for, is_named
+from core.presets.requirement_text import Addressed
 from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
@@ -84,7 +87,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     started = time.monotonic()
     preset = load_named(site, subject)
-    requirement = _requirement(site, preset, str(options.get("requirement", "")))
+    requirement = requirement_to_build(site, subject, preset, str(options.get("requirement", "")))
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
         built = _Build(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
     paths = []
@@ -97,20 +100,32 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     return {"wheel": paths[0], "seconds": round(time.monotonic() - started, 1)}
 
 
-def _requirement(site: Site, preset: Preset, text: str) -> str:
-    """The requirement as given; a bare name takes what layers and pins ask of its version."""
+def requirement_to_build(site: Site, subject: str, preset: Preset, text: str) -> str:
+    """The requirement as given; a bare name takes its address in a layer, or its version of layers and pins."""
     try:
         wanted = Requirement(text)
     except InvalidRequirement as error:
-        raise InputError(f"Requirement {text!r}", "it cannot be read", "give name or name==version") from error
+        remedy = "give name, name==version or name @ address"
+        raise InputError(f"Requirement {text!r}", "it cannot be read", remedy) from error
     if wanted.specifier or wanted.url:
         return str(wanted)
     expanded = expanded_layers(site, preset)
+    for _, entry in expanded.addressed:
+        if entry.addressed.name == canonicalize_name(wanted.name):
+            return _buildable(entry, subject, preset.python_version)
     for line in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
         known = Requirement(line)
         if canonicalize_name(known.name) == canonicalize_name(wanted.name):
             wanted.specifier &= known.specifier
     return str(wanted)
+
+
+def _buildable(entry: AddressedRequirement, subject: str, python: str) -> str:
+    """The requirement of an address. Raises InputError for one that no container of the base image can reach."""
+    if not is_built_in_image(entry.addressed):
+        remedy = way_to_wheel(entry, subject, python)
+        raise InputError(shown(entry), "a container of the base image cannot reach it", remedy)
+    return Addressed(entry.addressed.address, entry.addressed.name).requirement
 
 
 class _Build:

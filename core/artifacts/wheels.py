@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from core.artifacts.index_pages import IndexPages
+from core.artifacts.local_wheels import check_hashes, with_local_wheels
 from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
 from core.artifacts.remote import fetch_unknown, local_path, measured, with_sizes
@@ -54,10 +55,12 @@ def lock_wheels(
     network: Network,
     progress: Progress,
 ) -> LockedWheels:
-    """Resolve all layers together; versions of `kept` stay where they still fit. Raises XaivaError, Cancelled."""
+    """Resolve all layers together; versions of `kept` stay where they still fit. What no index has comes from
+    `local-wheels`, or is not locked. Raises XaivaError, Cancelled."""
     artifacts = folder(site, preset)
     for path in sorted((artifacts / LOCAL_WHEELS).glob("*.whl")):
         check(path, f"{LOCAL_WHEELS}/{path.name}")  # uv would say less of it
+    expanded, local_only, missing = with_local_wheels(expanded, artifacts / LOCAL_WHEELS, preset, python_version)
     wanted = Wanted(
         preset=preset,
         layers=expanded.layers,
@@ -66,12 +69,16 @@ def lock_wheels(
         python_version=python_version,
         platform=platform,
         find_links=artifacts / LOCAL_WHEELS,
+        local_only=local_only,
+        hashes=expanded.hashes,
     )
     before = {file.name: file for file in kept.of_kind(Kind.WHEEL)} if kept else {}
     versions = {name: file.version for name, file in before.items() if not file.url.startswith("wheel:")}
     resolution = resolve(wanted, site.env, versions, progress, IndexPages(network, expanded.indexes))
     known = {file.sha256: file.size for file in before.values()}
     result = _complete(resolution, artifacts, expanded.indexes, known, network, progress, site)
+    check_hashes(result.files, expanded.hashes)
+    result.unlocked += missing
     result.asked = {name: list(lines) for name, lines in wanted.layers}
     result.index_failed = bool(resolution.lost)
     if (

@@ -14,6 +14,9 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from core.presets.requirement_remedies import remedy_of
+from core.presets.requirement_text import BUILD_OPTIONS, UnreadableLine, parse_line
+
 NAME = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$"
 _LAYER = r"^[a-z][a-z0-9]*((\.|_|__|-+)[a-z0-9]+)*$"
 PACKAGES = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name, in which * stands for any text
@@ -131,35 +134,32 @@ def _check_optional_version(text: str) -> None:
         _check_version(text)
 
 
-def requirement_problem(text: str) -> tuple[str, str] | None:
-    """What is wrong with one requirement line and what would be right; None when it is good."""
-    if text.startswith("-"):
-        return f"{text!r} is an option of pip", "list packages only; indexes go into `indexes`, versions into `pins`"
-    if "--hash" in text:
-        return f"{text!r} carries a hash", "leave the hash out: the lock records the SHA-256 of every file"
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        return f"{text!r} is not a requirement ({_first_line(error)})", 'write it as in "numpy>=1.26.4,<2" (PEP 508)'
-    if requirement.url and urlsplit(requirement.url).scheme not in ("http", "https"):
-        return f"{text!r} points to something other than http(s)", "give an https address, or a `path` in `sources`"
-    if requirement.url and urlsplit(requirement.url).username:
-        return "a requirement's address carries a user or token", "put the token into .env and name it in `indexes`"
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(". ")
-
-
 def _check_requirement(text: str) -> None:
-    if problem := requirement_problem(text):
-        raise wrong(*problem)
+    try:
+        line = parse_line(text)
+    except UnreadableLine as error:
+        raise wrong(error.what, error.remedy) from None
+    if line.addressed and urlsplit(line.addressed.address).password:
+        raise wrong(
+            "a requirement's address carries a password or token",
+            "leave it out; where it is needed, build the wheel and put it into local-wheels of the artifacts",
+        )
+    for option, _ in line.options:
+        if option not in BUILD_OPTIONS:
+            raise wrong(
+                f"{text!r} has the option {option} of pip",
+                "list packages only; indexes go into `indexes`, versions into `pins`, other files into layers of "
+                "their own",
+            )
 
 
 def _check_pin(text: str) -> None:
-    _check_requirement(text)
-    requirement = Requirement(text)
+    if text.startswith("-"):
+        raise wrong(f"{text!r} is an option of pip", "list names with their version ranges only")
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise wrong(f"{text!r} is not a pin", f"a pin is a name and a version range: {remedy_of(text)}") from None
     if requirement.extras or requirement.url or requirement.specifier == SpecifierSet():
         raise wrong(f"{text!r} pins nothing", 'a pin is a name and a version range, as in "numpy>=1.26.4,<2"')
 

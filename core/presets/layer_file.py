@@ -1,42 +1,201 @@
-"""Parses a layer's requirement file and explains its errors."""
+"""Reads a layer's requirement file as pip does, with the files that it names, and explains what cannot be used."""
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.presets.fields import requirement_problem
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from core.presets.requirement_text import Addressed, Line, UnreadableLine, parse_line
+
+_MARKS = [
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+]
+_CODING = re.compile(rb"^\s*#.*?coding[:=]\s*([-\w.]+)", re.M)
+_COMMENT = re.compile(r"(^|\s)#.*$")
+
+
+@dataclass(frozen=True)
+class AddressedRequirement:
+    """A requirement that no index has, where it stands: `layers/common.txt line 3`."""
+
+    place: str
+    addressed: Addressed
+
+
+@dataclass(frozen=True)
+class FileOption:
+    """An option of pip in a requirement file, where it stands."""
+
+    place: str
+    name: str
+    value: str
 
 
 @dataclass
 class LayerFile:
-    """`requirements` in the order of the file, without comments; `problems` as (what, remedy)."""
+    """What a layer asks for: `requirements` that an index may have, in their order, and what else the file holds.
+
+    `hashes` are the SHA-256 that a package's file may have; `constraints` hold for what is asked for elsewhere.
+    `problems` are what pip does not read either, as (what, remedy).
+    """
 
     requirements: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    hashes: dict[str, list[str]] = field(default_factory=dict)
+    addressed: list[AddressedRequirement] = field(default_factory=list)
+    options: list[FileOption] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing."""
+        return not (self.requirements or self.addressed)
 
 
 def read_layer_file(folder: Path, name: str) -> LayerFile:
     """Read the requirement file `name` of the preset folder. Never raises: what is wrong is in `problems`."""
-    path = folder / name
-    found = LayerFile()
-    if not path.resolve().is_relative_to(folder.resolve()):
-        found.problems.append((f"{name} leads out of the folder of presets", "put the file itself there, not a link"))
-        return found
+    reader = _Reader(folder)
+    reader.read(name, "", [])
+    return reader.layer
+
+
+def layer_of_lines(lines: Iterable[str], place: str) -> LayerFile:
+    """A layer whose requirements stand in the preset itself, at `place`."""
+    reader = _Reader(None)
+    for line in lines:
+        reader.take(place, line, place, [], constrains=False)
+    return reader.layer
+
+
+def carried_files(folder: Path, name: str) -> list[str]:
+    """A requirement file and those that it names, as paths in `folder`. Raises nothing: what is wrong is left out."""
+    reader = _Reader(folder)
+    reader.read(name, "", [])
+    return list(reader.files)
+
+
+class _Reader:
+    """Reads one file and those that it names."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.layer = LayerFile()
+        self.files: dict[str, None] = {}
+
+    def read(self, name: str, place: str, within: list[str], constrains: bool = False) -> None:
+        """Read a file that `place` names; `within` are the files that are being read, outermost first."""
+        folder = self.folder or Path()
+        path = folder / name
+        before = f"{place}: " if place else ""
+        if name in within:
+            self._problem(f"{before}{name} leads back to itself ({' → '.join([*within, name])})", "remove this line")
+        elif not path.resolve().is_relative_to(folder.resolve()):
+            remedy = "put a copy of the file into that folder and name it here" if place else ""
+            remedy = remedy or "put the file itself there, not a link"
+            self._problem(f"{before}{name} leads out of the folder of presets", remedy)
+        else:
+            try:
+                text = decode(path.read_bytes())
+            except OSError as error:
+                remedy = "put the requirement file there, or correct the name"
+                self._problem(f"{before}{path} cannot be read: {error.strerror or error}", remedy)
+            except UnicodeError as error:
+                self._problem(f"{before}{path} cannot be read: {error}", "save it as UTF-8 text")
+            else:
+                self.files[name] = None
+                for number, line in requirement_lines(text):
+                    self.take(f"{name} line {number}", line, name, [*within, name], constrains)
+
+    def take(self, place: str, text: str, file: str, within: list[str], constrains: bool) -> None:
+        """One line."""
+        try:
+            line = parse_line(text)
+        except UnreadableLine as error:
+            self._problem(f"{place}: {error.what}", error.remedy)
+            return
+        for option, value in line.options:
+            if option in ("--requirement", "--constraint"):
+                self._include(place, option, value, file, within, constrains)
+            else:
+                self.layer.options.append(FileOption(place, option, value))
+        self._requirement(place, line, constrains)
+
+    def _include(self, place: str, option: str, value: str, file: str, within: list[str], constrains: bool) -> None:
+        if "://" in value:
+            self.layer.addressed.append(AddressedRequirement(place, Addressed(f"{option} {value}")))
+            return
+        name = os.path.normpath(Path(file).parent / value.removeprefix("file:"))
+        self.read(name, place, within, constrains or option == "--constraint")
+
+    def _requirement(self, place: str, line: Line, constrains: bool) -> None:
+        if line.addressed and not constrains:
+            self.layer.addressed.append(AddressedRequirement(place, line.addressed))
+        elif line.requirement:
+            requirement = Requirement(line.requirement)
+            self._keep_hashes(requirement.name, line.hashes)
+            if not constrains:
+                self.layer.requirements.append(line.requirement)
+            elif requirement.specifier:
+                requirement.extras = set()
+                self.layer.constraints.append(str(requirement))
+        if line.addressed and line.addressed.file.endswith(".whl"):
+            self._keep_hashes(line.addressed.name, line.hashes)
+
+    def _keep_hashes(self, package: str, hashes: Iterable[str]) -> None:
+        if hashes:
+            self.layer.hashes.setdefault(canonicalize_name(package), []).extend(hashes)
+
+    def _problem(self, what: str, remedy: str) -> None:
+        self.layer.problems.append((what, remedy))
+
+
+def decode(data: bytes) -> str:
+    """The text of a requirement file: by its byte order mark, by a `coding` comment, else UTF-8.
+
+    Bytes of an unknown encoding stand in comments mostly: they are read as Latin-1, and a requirement that holds one is
+    refused by its line. Raises UnicodeError for what is no text.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding).removeprefix("\ufeff")
+    if b"\0" in data:
+        raise UnicodeError("it is not text, or UTF-16 without a byte order mark")
+    coding = _CODING.search(b"\n".join(data.splitlines()[:2]))
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        found.problems.append((f"{path} cannot be read: {why}", "put the requirement file there, or correct the name"))
-        return found
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
-        if not line:
+        return data.decode(coding[1].decode() if coding else "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return data.decode("latin-1")
+
+
+def requirement_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, without comments: the number of the first, and all that `\\` joins to it."""
+    begun: list[str] = []
+    first = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        is_comment = line.lstrip().startswith("#")
+        first = first if begun else number
+        begun.append(" " + line if is_comment else line)  # a comment ends what was begun, as for pip
+        if line.endswith("\\") and not is_comment:
+            begun[-1] = line.strip("\\")
             continue
-        found.requirements.append(line)
-        if problem := requirement_problem(line):
-            found.problems.append((f"{name} line {number}: {problem[0]}", problem[1]))
-    if not found.requirements:
-        found.problems.append((f"{name} has no requirement in it", "list at least one package, or remove the layer"))
-    return found
+        yield from _without_comment(first, "".join(begun))
+        begun = []
+    if begun:
+        yield from _without_comment(first, "".join(begun))
+
+
+def _without_comment(number: int, line: str) -> Iterator[tuple[int, str]]:
+    line = _COMMENT.sub("", line).strip()
+    if line:
+        yield number, line

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.presets.compat.facts import Facts
 from core.presets.compat.wheels import pytorch_requirements, tensorrt_requirement
+from core.presets.index_entries import PYTORCH, indexes_of
+from core.presets.index_entries import PYTORCH_INDEX as PYTORCH_INDEX
+from core.presets.index_entries import PYTORCH_PACKAGES as PYTORCH_PACKAGES
+from core.presets.layer_file import AddressedRequirement
 from core.presets.model import Index, Preset
-from core.presets.store import layer_requirements
+from core.presets.store import read_layer
 
-PYTORCH = "pytorch"
 TENSORRT = "tensorrt"
-PYTORCH_INDEX = "https://download.pytorch.org/whl/{tag}"
-# What only PyTorch's index has with that tag. It also holds old copies of much that the default index has newer (numpy,
-# pillow, requests), and NVIDIA's libraries, which the default index has in the same versions: none of that is bound.
-PYTORCH_PACKAGES = ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
 
 
 @dataclass(frozen=True)
 class Expanded:
-    """Layers in build order with their requirement lines, the indexes to ask, and the pins that hold for all."""
+    """Layers in build order with their requirement lines, the indexes to ask, and the pins that hold for all.
+
+    `addressed` are requirements that no index has, each with its layer; `hashes` the SHA-256 that a package may have.
+    """
 
     layers: list[tuple[str, list[str]]]
     indexes: list[Index]
     pins: list[str]
+    addressed: list[tuple[str, AddressedRequirement]] = field(default_factory=list)
+    hashes: dict[str, list[str]] = field(default_factory=dict)
 
 
 def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
@@ -37,24 +41,15 @@ def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
     layers = []
     if preset.pytorch:
         layers.append((PYTORCH, pytorch_requirements(preset, facts)))
-    own = [(layer.name, layer_requirements(preset, folder, layer.name)) for layer in preset.layers]
+    files = [(layer.name, read_layer(preset, folder, layer.name)) for layer in preset.layers]
+    own = [(name, file.requirements) for name, file in files]
     if preset.tensorrt.enabled and not preset.source(TENSORRT):
         layers.append((TENSORRT, [tensorrt_requirement(preset, facts, own)]))
     layers += own
-    return Expanded(layers, _indexes(preset), list(preset.pins))
-
-
-def _indexes(preset: Preset) -> list[Index]:
-    """The preset's indexes and the one that its PyTorch comes from: PyTorch's own, or the preset's index in its place,
-    which has the same address or is named `pytorch` (a mirror)."""
-    tag = preset.pytorch.tag if preset.pytorch else ""
-    if not tag:
-        return list(preset.indexes)
-    implicit = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=tag), packages=PYTORCH_PACKAGES)
-    taken = [index for index in preset.indexes if index.name == PYTORCH or index.url.rstrip("/") == implicit.url]
-    if not taken:
-        return [*preset.indexes, implicit]
-    bound = {"packages": PYTORCH_PACKAGES}
-    return [
-        index.model_copy(update=bound) if index in taken and not index.packages else index for index in preset.indexes
-    ]
+    pins = [*preset.pins, *(line for _, file in files for line in file.constraints)]
+    addressed = [(name, entry) for name, file in files for entry in file.addressed]
+    hashes: dict[str, list[str]] = {}
+    for _, file in files:
+        for package, allowed in file.hashes.items():
+            hashes.setdefault(package, []).extend(allowed)
+    return Expanded(layers, indexes_of(preset), pins, addressed, hashes)

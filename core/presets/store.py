@@ -14,7 +14,7 @@ from core import labels
 from core.errors import InputError, XaivaError
 from core.files import files_of, fsync_folder, sha256_bytes, write_atomic
 from core.presets.fields import NAME
-from core.presets.layer_file import read_layer_file
+from core.presets.layer_file import LayerFile, layer_of_lines, read_layer_file
 from core.presets.model import Preset
 from core.presets.validation import PresetError, Problem, preset_from_text
 from core.presets.writing import dump
@@ -177,25 +177,35 @@ def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
     data = {key: value for key, value in data.items() if key not in _NOT_IN_THE_IMAGE}
     for layer, said in zip(preset.layers, data.get("layers", []), strict=False):
         if layer.file:
-            said["requirements"] = layer_requirements(preset, folder, layer.name)
+            said |= _content(read_layer(preset, folder, layer.name))
             del said["file"]
     return sha256_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def layer_requirements(preset: Preset, folder: Path | None, name: str) -> list[str]:
-    """The requirement lines of the layer `name`, read from its file if it has one.
+def _content(layer: LayerFile) -> dict[str, Any]:
+    """All that decides what a requirement file brings into the image."""
+    more = {
+        "constraints": layer.constraints,
+        "hashes": layer.hashes,
+        "addressed": [entry.addressed.requirement for entry in layer.addressed],
+    }
+    return {"requirements": layer.requirements, **{key: value for key, value in more.items() if value}}
+
+
+def read_layer(preset: Preset, folder: Path | None, name: str) -> LayerFile:
+    """What the layer `name` asks for, read from its file if it has one.
 
     Raises InputError when that file cannot be used.
     """
     layer = next(layer for layer in preset.layers if layer.name == name)
     if not layer.file:
-        return list(layer.requirements)
+        return layer_of_lines(layer.requirements, f"layers: {name}")
     if folder is None:
         raise InputError(f"Layer {name}", "its file cannot be looked up", "give the folder of the preset")
     found = read_layer_file(folder, layer.file)
     if found.problems:
         raise InputError(f"Layer {name}", *found.problems[0])
-    return found.requirements
+    return found
 
 
 def _entry(site: Site, path: Path) -> PresetEntry:

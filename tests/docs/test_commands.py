@@ -21,7 +21,7 @@ from tests.docs.shell import PLACEHOLDER, command_lines, of_span
 CLI = "docs/cli.md"
 FOREIGN_OPTIONS = {  # of programs that the pages speak of: docker, pip, uv, llama-server, FFmpeg's configure, pytest
     "--network", "--no-index", "--find-links", "--require-hashes", "--python-version", "--mmproj", "--enable-…",
-    "--snapshot-update",
+    "--snapshot-update", "--hash", "--index-url", "--extra-index-url", "--pre", "--no-binary", "--trusted-host",
 }  # fmt: skip
 PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "python", "sudo")
 

@@ -133,7 +133,7 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"layers": [{"name": "a", "file": "../x.txt"}]}, "layers[0].file", "out of the folder"),
         ({"layers": [{"name": "a", "file": "/etc/passwd"}]}, "layers[0].file", "out of the folder"),
         ({"layers": [{"name": "a", "file": "none.txt"}]}, "layers[0].file", "No such file"),
-        ({"layers": [{"name": "a", "requirements": ["x @ file:///x.whl"]}]}, "layers[0].requirements[0]", "http"),
+        ({"layers": [{"name": "a", "requirements": ["-r x.txt"]}]}, "layers[0].requirements[0]", "layers"),
         ({"layers": [{"name": "a\n", "requirements": ["x"]}]}, "layers[0].name", "small letter"),
         ({"target": {"driver": "535.1\n"}}, "target.driver", "535.183.01"),
         ({"debs": ["Bad_Name"]}, "debs[0]", "Debian package"),
@@ -231,11 +231,12 @@ def test_image_names(tmp_path: Path, image: str, said: str) -> None:
 
 
 def test_a_bad_line_of_a_requirement_file_is_named_with_its_number(site: Site) -> None:
-    (site.presets / "common.txt").write_text("# ours\nnumpy<2  # old\n\n--index-url x\n")
+    (site.presets / "common.txt").write_text("# ours\nnumpy<2  # old\n\nnumpy=1.26\n")
     (found,) = problems(
         site.presets, json.dumps({**GOOD, "layers": [{"name": "common", "file": "common.txt"}]}, indent=1)
     )
     assert "common.txt line 4" in found.what
+    assert "numpy==1.26" in found.remedy
     assert found.field == "layers[0].file"
 
 

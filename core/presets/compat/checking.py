@@ -10,10 +10,11 @@ from core.findings import Finding, Level
 from core.presets.compat.checks import CHECKS, CODES
 from core.presets.compat.facts import OVERLAY, Facts, load_facts
 from core.presets.compat.installed import Layers, Resolved
+from core.presets.compat.layer_findings import PRESET, layer_findings
 from core.presets.compat.machine import TargetMachine, host_target, preset_target
 from core.presets.compat.subject import error, subject_of, warning
 from core.presets.model import MEDIA_SOURCE, MEDIA_VARIABLE, Preset
-from core.presets.store import layer_requirements
+from core.presets.store import read_layer
 from core.site import Site
 
 _ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
@@ -25,16 +26,18 @@ def check(
     *,
     site: Site | None = None,
     resolved: Resolved | None = None,
+    name: str = PRESET,
 ) -> list[Finding]:
-    """Check a preset for `target`; without one, for the machine that the preset names, else for this host.
+    """Check the preset `name` for `target`; without one, for the machine that the preset names, else for this host.
 
     `site` gives the overlay of the tables (`docker/compat/`) and the requirement files of layers; `resolved` is what
     the preset's current lock holds.
     """
     facts = site_facts(site)
-    layers, unreadable = _layers(preset, site.presets if site else None)
-    already = [*unreadable, *_media_source(preset, site)]
-    return evaluate(preset, layers, target or target_for(preset, facts), facts, already, resolved)
+    layers, constraints, found = _layers(preset, site.presets if site else None, resolved, name)
+    already = [*found, *_media_source(preset, site)]
+    constrained = preset.model_copy(update={"pins": [*preset.pins, *constraints]})
+    return evaluate(constrained, layers, target or target_for(preset, facts), facts, already, resolved)
 
 
 def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -64,14 +67,22 @@ def site_facts(site: Site | None) -> Facts:
     return load_facts(site.docker / OVERLAY if site else None)
 
 
-def _layers(preset: Preset, folder: Path | None) -> tuple[list[tuple[str, list[str]]], list[Finding]]:
-    layers, found = [], []
+def _layers(
+    preset: Preset, folder: Path | None, resolved: Resolved | None, name: str
+) -> tuple[list[tuple[str, list[str]]], list[str], list[Finding]]:
+    """The layers with their requirements, the constraints that their files name, and findings on the files."""
+    layers, constraints, found = [], [], []
     for layer in preset.layers:
         try:
-            layers.append((layer.name, layer_requirements(preset, folder, layer.name)))
+            content = read_layer(preset, folder, layer.name)
         except InputError as problem:
             found.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
-    return layers, found
+            continue
+        named = [entry.addressed.requirement for entry in content.addressed if entry.addressed.name]
+        layers.append((layer.name, [*content.requirements, *named]))
+        constraints += content.constraints
+        found += layer_findings(preset, layer.name, content, resolved, name)
+    return layers, constraints, found
 
 
 def _media_source(preset: Preset, site: Site | None) -> list[Finding]:

@@ -146,7 +146,7 @@ def parse_wishes(layers: Layers, pins: Sequence[str], python: str) -> tuple[Wish
                 requirement = Requirement(line)
             except InvalidRequirement:
                 continue
-            if requirement.marker is None or requirement.marker.evaluate(_environment(python)):
+            if requirement.marker is None or requirement.marker.evaluate(image_environment(python)):
                 wishes.append(Wish(requirement, where))
     return tuple(wishes)
 
@@ -242,7 +242,7 @@ def is_version(text: str) -> bool:
     return True
 
 
-def _environment(python: str) -> dict[str, str]:
+def image_environment(python: str) -> dict[str, str]:
     """The markers' variables as they are in an image."""
     return {
         "implementation_name": "cpython",

@@ -7,7 +7,7 @@ from core.presets.compat.checks.conflicts import known_conflicts, numpy_one, sam
 from core.presets.compat.checks.driver import driver_floor, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
 from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu_known, vram
-from core.presets.compat.checks.indexes import index_unbound
+from core.presets.compat.checks.indexes import index_missing, index_unbound
 from core.presets.compat.checks.media import ffmpeg, nvenc, opencv, python_debs
 from core.presets.compat.checks.onnxruntime import onnxruntime
 from core.presets.compat.checks.tensorrt import tensorrt
@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     known_conflicts,
     wheel_files,
     index_unbound,
+    index_missing,
     nvenc,
     ffmpeg,
     opencv,
@@ -98,6 +99,11 @@ CODES: dict[str, str] = {
     "not-locked": "without a current lock, only what the preset names was checked",
     "package-conflict": "a package asks for versions that the preset excludes",
     "index-unbound": "an index is asked for every package",
+    "index-missing": "a version lies in an index that the preset does not have",
+    "layer-index": "a requirement file names an index that the preset does not have",
+    "layer-option": "an option in a requirement file has no effect",
+    "layer-source": "a requirement comes from an address or a path, and no lock can take it so",
+    "layer-empty": "a layer asks for nothing",
     "nvenc-driver": "NVENC of these headers needs a newer driver",
     "nvenc-gpu": "this GPU has no NVENC",
     "nvenc-headers": "NVENC is wanted without fixed headers",

@@ -1,0 +1,63 @@
+"""Wheels in `local-wheels`, in place of requirements that no index has: built with `xaiva wheel`, or copied there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
+
+from core.artifacts.lockfile import LockedFile, Unlocked
+from core.errors import XaivaError
+from core.files import files_of
+from core.presets.addressed import shown, way_to_wheel, why_not_locked
+from core.presets.compat.layer_findings import holds_in_image
+from core.presets.layers import Expanded
+
+
+def with_local_wheels(
+    expanded: Expanded, folder: Path, preset: str, python: str
+) -> tuple[Expanded, frozenset[str], list[Unlocked]]:
+    """The layers with a version of `folder` for each requirement that no index has, the packages that come from there
+    alone, and what has no wheel there."""
+    versions = local_versions(folder)
+    layers = {name: list(lines) for name, lines in expanded.layers}
+    local, unlocked = set(), []
+    for layer, entry in expanded.addressed:
+        wanted = entry.addressed
+        if not holds_in_image(entry, python):
+            continue
+        if wanted.name in versions:
+            marker = f" ; {wanted.marker}" if wanted.marker else ""
+            layers[layer].append(f"{wanted.name}{wanted.extras}=={versions[wanted.name]}{marker}")
+            local.add(wanted.name)
+        else:
+            remedy = way_to_wheel(entry, preset, python)
+            unlocked.append(Unlocked(what=f"{shown(entry)} (layer {layer})", why=why_not_locked(entry), remedy=remedy))
+    return replace(expanded, layers=[(name, layers[name]) for name, _ in expanded.layers]), frozenset(local), unlocked
+
+
+def local_versions(folder: Path) -> dict[str, Version]:
+    """Package → its newest version among the wheels of a folder. Raises InputError when it cannot be read."""
+    versions: dict[str, Version] = {}
+    for path in files_of(folder, ".whl"):
+        try:
+            name, version = parse_wheel_filename(path.name)[:2]
+        except InvalidWheelFilename:
+            continue  # uv leaves it aside, too
+        versions[name] = max(version, versions.get(name, version))
+    return versions
+
+
+def check_hashes(files: Sequence[LockedFile], hashes: dict[str, list[str]]) -> None:
+    """Raises XaivaError for a file that is none of those that a layer's `--hash` names."""
+    for file in files:
+        allowed = hashes.get(file.name)
+        if allowed and file.sha256 not in allowed:
+            raise XaivaError(
+                f"{file.path.rpartition('/')[2]} is not a file that its layer names by --hash",
+                f"its SHA-256 is {file.sha256}; allowed are {', '.join(dict.fromkeys(allowed))}",
+                f"ask whoever wrote the hashes; if this file is right, add --hash=sha256:{file.sha256} to {file.name}",
+            )

@@ -1,0 +1,96 @@
+"""Requirements that come from an address instead of an index: why a lock cannot take them, and the way that works."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from core.presets.layer_file import AddressedRequirement
+from core.presets.requirement_text import VARIABLE, Addressed
+from core.redaction import redact_text
+
+_OF_THE_WEB = re.compile(r"(?:git\+)?https?", re.I)  # what a container of the base image can fetch
+
+
+def shown(entry: AddressedRequirement) -> str:
+    """The requirement with its place, without a login."""
+    return f"{entry.place}: {redact_text(entry.addressed.requirement)}"
+
+
+def why_not_locked(entry: AddressedRequirement) -> str:
+    """Why no lock can name its file."""
+    wanted = entry.addressed
+    if wanted.address.startswith("-"):
+        return "a file that may change on the web is not read"
+    if _is_variable(wanted):
+        return "the text of a requirement must be the same on every machine"
+    if wanted.file.endswith(".whl"):
+        return "a wheel is taken from an index, from an http(s) address without a login, or from local-wheels"
+    if _scheme(wanted) in ("", "file"):
+        return "that path is of the machine on which the file was written"
+    return "an image is built from wheels, and this is source code"
+
+
+def way_to_wheel(entry: AddressedRequirement, preset: str, python: str) -> str:
+    """What to do so that a lock takes it."""
+    wanted = entry.addressed
+    folder = f"artifacts/{preset}/local-wheels"
+    if wanted.address.startswith("-"):
+        option, _, url = wanted.address.partition(" ")
+        name = wanted.file or "requirements.txt"
+        return f"fetch it beside the file that names it (curl -fL -o {name} {url}), and write {option} {name}"
+    if _is_variable(wanted):
+        return f"write the value in place of {VARIABLE.findall(wanted.address)[0]}"
+    if wanted.file.endswith(".whl"):
+        return f"copy that wheel into {folder}; then lock again: xaiva lock {preset}"
+    if wanted.name and _scheme(wanted) == "file":
+        return (
+            f"write {wanted.name}==VERSION in its place, with the version that `pip list` shows there (`pip list "
+            f"--format=freeze` prints every line so); a project of your own: {_by_hand(wanted, folder, python)}"
+        )
+    if _is_of_the_web(wanted) and not wanted.name:
+        example = f"{_likely_name(wanted)} @ {wanted.address}"
+        return f"write its name before it, as in `{example}`, and then: xaiva wheel {preset} NAME"
+    if _is_of_the_web(wanted):
+        return f"build its wheel: xaiva wheel {preset} {wanted.name}; then lock again: xaiva lock {preset}"
+    rest = "lock again" if wanted.name else "write the name of that wheel in place of this line, and lock again"
+    return f"{_by_hand(wanted, folder, python)}; then {rest}: xaiva lock {preset}"
+
+
+def is_built_in_image(wanted: Addressed) -> bool:
+    """Whether `xaiva wheel` can build it: by its name, from the web and without a login."""
+    return bool(wanted.name) and _is_of_the_web(wanted)
+
+
+def _by_hand(wanted: Addressed, folder: str, python: str) -> str:
+    address = wanted.address  # without its name: pip knows some addresses alone only
+    login = urlsplit(wanted.address).netloc.rpartition("@")[0]
+    if _has_login(wanted) and not VARIABLE.fullmatch(login.rpartition(":")[2]):
+        address = redact_text(address)
+    return (
+        f"build its wheel where it can be reached, with Python {python} on x86_64 Linux: "
+        f'pip wheel --no-deps --wheel-dir {folder} "{address}"'
+    )
+
+
+def _is_variable(wanted: Addressed) -> bool:
+    return bool(VARIABLE.search(wanted.address)) and not _has_login(wanted)
+
+
+def _scheme(wanted: Addressed) -> str:
+    return urlsplit(wanted.address).scheme.lower()
+
+
+def _is_of_the_web(wanted: Addressed) -> bool:
+    return _OF_THE_WEB.fullmatch(_scheme(wanted)) is not None and not _has_login(wanted)
+
+
+def _has_login(wanted: Addressed) -> bool:
+    return _OF_THE_WEB.fullmatch(_scheme(wanted)) is not None and "@" in urlsplit(wanted.address).netloc
+
+
+def _likely_name(wanted: Addressed) -> str:
+    """The name of a repository is often the name of its package."""
+    last = wanted.file.partition("@")[0].removesuffix(".git")
+    archive = re.search(r"/([\w.-]+)/archive/", wanted.address)
+    return (archive[1] if archive else last).lower() or "name"

@@ -1,0 +1,110 @@
+"""What the check says of a layer's file: what no index has, and options of pip that have another place here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from packaging.markers import Marker
+
+from core.findings import Finding
+from core.presets.addressed import shown, way_to_wheel, why_not_locked
+from core.presets.compat.installed import Resolved, image_environment
+from core.presets.compat.subject import note, warning
+from core.presets.index_entries import as_text, entries_for_index, entries_for_page, indexes_of
+from core.presets.layer_file import AddressedRequirement, FileOption, LayerFile
+from core.presets.model import Index, Preset
+from core.redaction import redact_text
+
+PRESET = "PRESET"  # where the preset's name is not known
+_NO_EFFECT = {
+    "--prefer-binary": "an image is built from wheels alone",
+    "--only-binary": "an image is built from wheels alone",
+    "--require-hashes": "the SHA-256 of every file is locked and checked anyway",
+    "--use-feature": "it is a switch of pip alone",
+    "--config-settings": "it is for a build from source code, and a wheel is taken as it is",
+    "--global-option": "it is for a build from source code, and a wheel is taken as it is",
+    "--build-option": "it is for a build from source code, and a wheel is taken as it is",
+    "--install-option": "it is for a build from source code, and a wheel is taken as it is",
+}
+
+
+def layer_findings(
+    preset: Preset, layer: str, content: LayerFile, resolved: Resolved | None, name: str
+) -> list[Finding]:
+    """The findings on one layer of the preset `name`."""
+    where = f"layers: {layer}"
+    found = []
+    if content.is_empty and not content.options:
+        found.append(note("layer-empty", f"layer {layer} asks for nothing", where=where))
+    locked = {package.name for package in resolved.packages} if resolved else set()
+    for entry in content.addressed:
+        if holds_in_image(entry, preset.python_version) and entry.addressed.name not in locked:
+            remedy = way_to_wheel(entry, name, preset.python_version)
+            what = f"{shown(entry)} comes from no index"
+            found.append(warning("layer-source", what, why_not_locked(entry), remedy, where))
+    for option in content.options:
+        found += _option(option, preset, content.requirements, where, name)
+    return found
+
+
+def holds_in_image(entry: AddressedRequirement, python: str) -> bool:
+    """Whether the requirement's marker holds in an image with that Python."""
+    return not entry.addressed.marker or Marker(entry.addressed.marker).evaluate(image_environment(python))
+
+
+def _option(
+    option: FileOption, preset: Preset, requirements: Sequence[str], where: str, name: str
+) -> Iterator[Finding]:
+    text = f"{option.place}: {option.name} {redact_text(option.value)}".rstrip()
+    if option.name in ("--index-url", "--extra-index-url", "--find-links"):
+        page = option.name == "--find-links"
+        entries = (entries_for_page if page else entries_for_index)(option.value, requirements)
+        yield from _index(text, entries, preset, where, name)
+    elif option.name in _NO_EFFECT:
+        yield note("layer-option", f"{text} changes nothing", _NO_EFFECT[option.name], where=where)
+    else:
+        yield warning("layer-option", f"{text} has no effect", *_WAYS[option.name](option.value, name), where)
+
+
+def _index(text: str, entries: list[Index], preset: Preset, where: str, name: str) -> Iterator[Finding]:
+    known = {index.url.rstrip("/") for index in indexes_of(preset)}
+    missing = [entry for entry in entries if entry.url.rstrip("/") not in known]
+    if entries and not missing:
+        return
+    why = "which index is asked for which package stands in the preset, and only a lock asks it"
+    if not entries:
+        why = "it is a page or a folder of files and no index"
+        remedy = f"put its wheels into artifacts/{name}/local-wheels, or name each by its address: NAME @ URL"
+        yield warning("layer-index", f"{text} is not asked", why, remedy, where)
+        return
+    remedy = f'add to "indexes" of the preset: {", ".join(map(as_text, missing))}'
+    if not all(entry.packages for entry in missing):
+        remedy += '; and bind to it what it alone has, as in "packages": ["ours-*"]'
+    variables = sorted({entry.token_variable for entry in missing if entry.token_variable})
+    if variables:
+        remedy += f"; and put the token into .env as {', '.join(variables)}"
+    yield warning("layer-index", f"{text} is not asked", why, remedy, where)
+
+
+def _pre(_: str, __: str) -> tuple[str, str]:
+    why = "a release before the final one is taken where its requirement names one"
+    return why, "name it in the requirement, as in NAME>=2.6.0.dev0"
+
+
+def _no_index(_: str, name: str) -> tuple[str, str]:
+    why = "the indexes of the preset and of this machine are asked all the same"
+    return why, f"put the wheels into artifacts/{name}/local-wheels, and name their versions: NAME==VERSION"
+
+
+def _no_binary(value: str, name: str) -> tuple[str, str]:
+    why = "where an index has a wheel, that is taken"
+    by_hand = f"pip wheel --no-deps --no-binary {value} --wheel-dir artifacts/{name}/local-wheels NAME==VERSION"
+    return why, f"build it: {by_hand}; then lock again: xaiva lock {name}"
+
+
+def _trusted_host(value: str, _: str) -> tuple[str, str]:
+    why = "certificates are always checked"
+    return why, f"name the file with the authority of {value} in SSL_CERT_FILE (in .env); http:// needs nothing"
+
+
+_WAYS = {"--pre": _pre, "--no-index": _no_index, "--no-binary": _no_binary, "--trusted-host": _trusted_host}

@@ -1,0 +1,114 @@
+"""The indexes of a preset, and the entry of `indexes` for an index that a requirement file names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from core.presets.model import Index, Preset
+from core.presets.requirement_text import VARIABLE
+
+PYTORCH = "pytorch"
+PYTORCH_INDEX = "https://download.pytorch.org/whl/{tag}"
+# What only PyTorch's index has with that tag. It also holds old copies of much that the default index has newer (numpy,
+# pillow, requests), and NVIDIA's libraries, which the default index has in the same versions: none of that is bound.
+PYTORCH_PACKAGES = ["torch", "torchvision", "torchaudio", "pytorch-triton*"]
+PYTORCH_TAG = re.compile(r"cu\d{2,3}|cpu|xpu|rocm\d[\d.]*")
+
+
+def indexes_of(preset: Preset) -> list[Index]:
+    """The preset's indexes and the one that its PyTorch comes from: PyTorch's own, or the preset's index in its place,
+    which has the same address or is named `pytorch` (a mirror)."""
+    tag = preset.pytorch.tag if preset.pytorch else ""
+    if not tag:
+        return list(preset.indexes)
+    implicit = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=tag), packages=PYTORCH_PACKAGES)
+    taken = [index for index in preset.indexes if index.name == PYTORCH or index.url.rstrip("/") == implicit.url]
+    if not taken:
+        return [*preset.indexes, implicit]
+    bound = {"packages": PYTORCH_PACKAGES}
+    return [
+        index.model_copy(update=bound) if index in taken and not index.packages else index for index in preset.indexes
+    ]
+
+
+def pytorch_entry(tag: str) -> Index:
+    """PyTorch's index of a wheel tag, `cu118`."""
+    name = f"{PYTORCH}-{tag.replace('.', '-')}"
+    return Index(name=name, url=PYTORCH_INDEX.format(tag=tag), packages=PYTORCH_PACKAGES)
+
+
+def entries_for_index(url: str, requirements: Sequence[str]) -> list[Index]:
+    """The entry for an index that a requirement file names beside `requirements`; none for what is no address."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return []
+    host = parts.netloc.rpartition("@")[2]
+    name = re.sub(r"[^a-z0-9]+", "-", parts.hostname.lower()).strip("-")[:60].strip("-")
+    plain = urlunsplit(parts._replace(netloc=host, fragment="")).rstrip("/")
+    if tag := _pytorch_tag(plain):
+        return [pytorch_entry(tag)]
+    own = [*PYTORCH_PACKAGES] if _is_pytorch(plain) else _with_local_version(requirements)
+    return [Index(name=name, url=plain, packages=own, **_login(parts.username, parts.password, name))]
+
+
+def entries_for_page(url: str, requirements: Sequence[str]) -> list[Index]:
+    """The entries for a page of links (`--find-links`): PyTorch's wheels are in its indexes, too. Else none."""
+    if not _is_pytorch(url):
+        return []
+    tag = _pytorch_tag(url)
+    tags = {tag} if tag else {found for line in requirements if (found := pytorch_tag_of(line))}
+    return [pytorch_entry(tag) for tag in sorted(tags)]
+
+
+def pytorch_tag_of(line: str) -> str:
+    """The tag of a requirement such as `torch==2.1.0+cu118`; empty for any other."""
+    match = re.match(r"(?:torch|torchvision|torchaudio)\b(?:\[[^\]]*\])?\s*===?[^+;]*\+([\w.]+)", line, re.I)
+    return match[1] if match and PYTORCH_TAG.fullmatch(match[1]) else ""
+
+
+def as_text(entry: Index) -> str:
+    """The entry as it is written into a preset."""
+    return json.dumps(entry.model_dump(exclude_defaults=True, exclude_none=True))
+
+
+def _is_pytorch(url: str) -> bool:
+    root = PYTORCH_INDEX.format(tag="").rstrip("/")
+    return url.rstrip("/") == root or url.startswith(f"{root}/")
+
+
+def _pytorch_tag(url: str) -> str:
+    """The tag at the beginning of an address of PyTorch's index."""
+    tag = url.removeprefix(PYTORCH_INDEX.format(tag="")).partition("/")[0] if _is_pytorch(url) else ""
+    return tag if PYTORCH_TAG.fullmatch(tag) else ""
+
+
+def _with_local_version(requirements: Sequence[str]) -> list[str]:
+    """The packages asked for in a version with a `+`, as the default index has none; PyTorch's have their own."""
+    names = []
+    for line in requirements:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        if any("+" in one.version for one in requirement.specifier) and not pytorch_tag_of(line):
+            names.append(canonicalize_name(requirement.name))
+    return list(dict.fromkeys(names))
+
+
+def _login(user: str | None, password: str | None, name: str) -> dict[str, str]:
+    """The variables of `.env` that hold the login of an address: those that it names, else new ones."""
+    if user is None:
+        return {}
+    new = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    token = VARIABLE.fullmatch(unquote(password or user))
+    found = {"token_variable": token[0][2:-1] if token else f"{new}_TOKEN"}
+    if password is not None and user != "__token__":
+        variable = VARIABLE.fullmatch(unquote(user))
+        found["username_variable"] = variable[0][2:-1] if variable else f"{new}_USERNAME"
+    return found

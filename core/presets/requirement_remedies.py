@@ -1,0 +1,66 @@
+"""What would be right in place of a requirement line that neither pip nor uv reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+_NAME = r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?:\[[^\]]*\])?)"
+_VERSION = r"v?(\d[\w.!+-]*?)"
+
+# What a line looks like, and how it is written right. The first that fits and gives a requirement is offered.
+_CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+    (r"(?:[!%]?\s*)?(?:python\S* -m )?(?:uv )?pip3? install (?:-\S+ )*(.+)", r"\1"),
+    (r"[-*]\s+(.+)", r"\1"),  # a list of YAML or Markdown
+    (r"""["'](.+)["'],?""", r"\1"),  # a list of TOML, JSON or Python
+    (r"(.+?)\s*[,;]", r"\1"),
+    (rf"{_NAME}\s*=\s*{_VERSION}=\S+", r"\1==\2"),  # conda list --export
+    (rf"{_NAME}\s*=\s*{_VERSION}", r"\1==\2"),
+    (rf"{_NAME}\s*===?=?\s*{_VERSION}-(\d+)", r"\1==\2.post\3"),
+    (rf"{_NAME}\s+{_VERSION}", r"\1==\2"),
+    (rf"{_NAME}\s*@\s*{_VERSION}", r"\1==\2"),
+    (rf"{_NAME}\s*\^\s*(\d+(?:\.\d+)*)", lambda match: f"{match[1]}>={match[2]},<{_next_major(match[2])}"),
+    (rf"{_NAME}\s*~\s*{_VERSION}", r"\1~=\2"),
+    (rf"{_NAME}\s*(?:=>|≥)\s*{_VERSION}", r"\1>=\2"),
+    (rf"{_NAME}\s*(?:=<|≤)\s*{_VERSION}", r"\1<=\2"),
+    (rf"{_NAME}\s*(>=|<=|>|<|~=)\s*(\d[\d.]*)\.\*", r"\1\2\3"),
+    (rf"{_NAME}\s*==\s*(\d+(?:\.\d+)*)\.?[x*]", r"\1==\2.*"),
+    (rf"{_NAME}\s*(==|>=|<=|>|<|~=|!=)\s*v(\d[\w.]*)", r"\1\2\3"),
+    (rf"{_NAME}\s*(==|>=|<=|>|<|~=|!=)\s*", r"\1"),
+    (rf"{_NAME}\s*\((\d[\w.]*)\)", r"\1==\2"),
+    (r"(\S+?)((?:[<>=!~]=?\S+\s*)+)(?:and|&&?)\s*([<>=!~].+)", r"\1\2,\3"),
+    (r"([^<>=!~]+)((?:\s*[<>=!~]=?[^,\s]+)(?:\s+[<>=!~]=?[^,\s]+)+)", lambda match: _with_commas(match)),
+    (r"(.*(?:python_version|python_full_version)\s*[<>=!~]+\s*)(\d[\d.]*)(.*)", r'\1"\2"\3'),
+]
+
+
+def remedy_of(line: str) -> str:
+    """The way to write a line that cannot be read."""
+    if line.startswith("@EXPLICIT") or re.match(r"_\w+=", line):
+        return "remove it: it is of conda alone; `pip list --format=freeze` writes a file of Python packages"
+    for pattern, right in _CORRECTIONS:
+        match = re.fullmatch(pattern, line.strip())
+        if match is None:
+            continue
+        corrected = match.expand(right) if isinstance(right, str) else right(match)
+        if corrected and corrected != line and _is_requirement(corrected):
+            return f"write {corrected}"
+    return 'write it as in "numpy>=1.26.4,<2" (PEP 508), or remove it'
+
+
+def _is_requirement(text: str) -> bool:
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True
+
+
+def _next_major(version: str) -> str:
+    return str(int(version.partition(".")[0]) + 1)
+
+
+def _with_commas(match: re.Match[str]) -> str:
+    return match[1].strip() + ",".join(match[2].split())

@@ -1,0 +1,215 @@
+"""One line of a requirement file, taken apart as pip does: a requirement, or an address, and options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from core.presets.requirement_remedies import remedy_of
+
+# Options of a requirement file: those with a value, and switches.
+_SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
+_SAME = {"--pypi-url": "--index-url", "--requirements": "--requirement", "--constraints": "--constraint"}
+_SAME |= {"--config-setting": "--config-settings"}
+_WITH_VALUE = frozenset(
+    [
+        *("--index-url", "--extra-index-url", "--find-links", "--requirement", "--constraint", "--editable"),
+        *("--no-binary", "--only-binary", "--trusted-host", "--use-feature"),
+        *("--hash", "--config-settings", "--global-option", "--build-option", "--install-option"),
+    ]
+)
+_SWITCHES = frozenset(["--no-index", "--pre", "--prefer-binary", "--require-hashes"])
+BUILD_OPTIONS = frozenset(["--config-settings", "--global-option", "--build-option", "--install-option"])
+_LONG = sorted({*_WITH_VALUE, *_SWITCHES, *_SAME})
+
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<address>\S.*)")
+_SCHEME = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*:", re.I)
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.(?:gz|bz2|xz|lz|lzma))$", re.I)
+_PATH = re.compile(r"\.{1,2}[/\\]|[/~]|[\w.-]+/[\w./-]+$")
+_EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
+_EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
+_SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
+VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+
+
+class UnreadableLine(ValueError):
+    """A line that pip does not read either: what is wrong with it, and what would be right."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """A requirement that comes from an address. `name` is empty where nothing tells it; `marker` as it is written."""
+
+    address: str
+    name: str = ""
+    extras: str = ""
+    marker: str = ""
+
+    @property
+    def file(self) -> str:
+        """The last part of the address."""
+        return unquote(urlsplit(self.address).path).rpartition("/")[2]
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether it is a wheel that can be fetched by whoever has the address: over HTTP and without a login."""
+        parts = urlsplit(self.address)
+        return parts.scheme in ("http", "https") and "@" not in parts.netloc and self.file.endswith(".whl")
+
+    @property
+    def requirement(self) -> str:
+        """The requirement as PEP 508 has it; the address alone where the name is not known."""
+        marker = f" ; {self.marker}" if self.marker else ""
+        return f"{self.name}{self.extras} @ {self.address}{marker}" if self.name else self.address
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line taken apart. `requirement` is a PEP 508 requirement; `addressed` one that is no wheel of the web.
+
+    `hashes` are SHA-256; `options` what else stands there, as (option, value).
+    """
+
+    requirement: str = ""
+    addressed: Addressed | None = None
+    hashes: tuple[str, ...] = ()
+    options: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse_line(text: str) -> Line:
+    """Take one line without comments apart. Raises UnreadableLine."""
+    head, options = _split_options(text)
+    hashes = [_sha256(value) for option, value in options if option == "--hash"]
+    editable = [value for option, value in options if option == "--editable"]
+    options = [(option, value) for option, value in options if option not in ("--hash", "--editable")]
+    wanted = head or "".join(editable[:1])
+    if not wanted:
+        return Line(options=options)
+    addressed = _addressed(wanted, bool(editable))
+    if addressed is None and VARIABLE.search(wanted):
+        return Line(addressed=Addressed(wanted), options=options)
+    if addressed is None:
+        return Line(_plain(wanted), hashes=tuple(hashes), options=options)
+    hashes += [match.lower() for match in _SHA256.findall(urlsplit(addressed.address).fragment)]
+    if addressed.is_wheel and addressed.name and not VARIABLE.search(wanted):
+        whole = Addressed(addressed.address.partition("#")[0], addressed.name, addressed.extras, addressed.marker)
+        return Line(_plain(whole.requirement), hashes=tuple(hashes), options=options)
+    return Line(addressed=addressed, hashes=tuple(hashes), options=options)
+
+
+def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """What stands before the first option, and the options."""
+    start = re.search(r"(?:^|\s)(?=-)", text)
+    if start is None:
+        return text.strip(), []
+    try:
+        words = shlex.split(text[start.end() :])
+    except ValueError as error:
+        raise UnreadableLine(f"{text!r} has options that cannot be read ({error})", "close the quotes") from None
+    return text[: start.start()].strip(), list(_options(text, iter(words)))
+
+
+def _options(text: str, words: Iterator[str]) -> Iterator[tuple[str, str]]:
+    for word in words:
+        if not word.startswith("-"):
+            remedy = "write the requirement before its options, each requirement on a line of its own"
+            raise UnreadableLine(f"{text!r} has {word!r} after an option", remedy)
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            name, value = word[:2], word[2:].removeprefix("=")
+            equals = value
+        option = _option_named(name, text)
+        if option in _WITH_VALUE and not equals:
+            value = next(words, "")
+        if option in _WITH_VALUE and not value:
+            raise UnreadableLine(f"{text!r}: the option {name} has no value", "write its value behind it, or remove it")
+        yield option, value
+
+
+def _option_named(name: str, text: str) -> str:
+    """The option that a word means; a beginning that only one has is enough, as for pip."""
+    meant = [_SHORT[name]] if name in _SHORT else [name] if name in _LONG else []
+    meant = meant or [option for option in _LONG if len(name) > 2 and option.startswith(name)]
+    named = {_SAME.get(option, option) for option in meant}
+    if len(named) != 1 and name == "-":
+        raise UnreadableLine(f"{text!r} is not a requirement", remedy_of(text))
+    if len(named) != 1:
+        remedy = "remove it: pip and uv do not read it in a requirement file either"
+        raise UnreadableLine(f"{text!r}: there is no option {name}", remedy)
+    return named.pop()
+
+
+def _sha256(value: str) -> str:
+    kind, _, digest = value.partition(":")
+    if kind != "sha256" or not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
+        remedy = "write --hash=sha256:… with what `pip hash FILE` prints: a lock knows files by their SHA-256 alone"
+        raise UnreadableLine(f"the hash {value!r} is not a SHA-256", remedy)
+    return digest.lower()
+
+
+def _addressed(text: str, editable: bool) -> Addressed | None:
+    """The requirement of an address or a path; None for one that an index has."""
+    named = _NAMED.fullmatch(text)
+    if named and (_SCHEME.match(named["address"]) or _is_path(named["address"].partition(";")[0].strip())):
+        address, _, marker = named["address"].partition(";")
+        extras = re.sub(r"\s", "", named["extras"] or "")
+        return Addressed(address.strip(), canonicalize_name(named["name"]), extras, _marker(marker, text))
+    is_address = re.match(rf"{_SCHEME.pattern}//", text, re.I) or re.match(r"(?:git|hg|svn|bzr)\+", text, re.I)
+    address, _, marker = text.partition("; " if is_address else ";")
+    address = address.strip()
+    path = _EXTRAS.fullmatch(address)
+    bare = path["address"] if path else address
+    if not (is_address or _is_path(bare) or (editable and address)):
+        return None
+    if "#egg=" in address.lower() and path:
+        bare, path = address, None
+    return _with_name(Addressed(bare, extras=path["extras"] if path else "", marker=_marker(marker, text)))
+
+
+def _is_path(text: str) -> bool:
+    return bool(text in (".", "..") or _PATH.match(text) or _ARCHIVE.search(text))
+
+
+def _with_name(addressed: Addressed) -> Addressed:
+    """The same with the name that the fragment or the name of a wheel tells."""
+    parts = urlsplit(addressed.address)
+    if egg := _EGG.search(parts.fragment):
+        left = "&".join(part for part in parts.fragment.split("&") if not part.lower().startswith("egg="))
+        address = addressed.address.partition("#")[0] + (f"#{left}" if left else "")
+        extras = egg[2] or egg[3] or ""
+        return Addressed(address, canonicalize_name(egg[1]), f"[{extras}]" if extras else "", addressed.marker)
+    try:
+        name = str(parse_wheel_filename(addressed.file)[0])
+    except InvalidWheelFilename:
+        return addressed
+    return Addressed(addressed.address, name, addressed.extras, addressed.marker)
+
+
+def _marker(text: str, line: str) -> str:
+    text = text.strip()
+    try:
+        return str(Marker(text)) if text else ""
+    except InvalidMarker as error:
+        first = str(error).splitlines()[0].rstrip(". ")
+        raise UnreadableLine(f"{line!r} has a marker that cannot be read ({first})", remedy_of(line)) from None
+
+
+def _plain(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        first = str(error).splitlines()[0].rstrip(". ")
+        raise UnreadableLine(f"{text!r} is not a requirement ({first})", remedy_of(text)) from None
+    return text

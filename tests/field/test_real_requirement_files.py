@@ -1,0 +1,624 @@
+"""Kind: a requirement file that pip or uv reads is refused, or is read as something else than what is locked.
+
+It applies wherever a layer is read: from its file and those that it names, inline in the preset, by the check, the
+lock, `xaiva wheel` and the hash of a preset. What cannot go offline is a finding with its line and the way that works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.artifacts import lock, store, wheel
+from core.artifacts.network import Network
+from core.artifacts.resolved import check_preset
+from core.artifacts.wheels import LockedWheels, lock_wheels
+from core.errors import InputError, XaivaError
+from core.findings import Finding
+from core.presets.index_entries import PYTORCH_INDEX
+from core.presets.layer_file import LayerFile, read_layer_file
+from core.presets.model import Preset
+from core.presets.requirement_text import UnreadableLine, parse_line
+from core.presets.store import load_named, preset_sha256
+from core.presets.validation import validate_text
+from core.site import Site
+from tests.support.artifacts import Recorder, wheel_file
+from tests.support.index import Index, serve
+
+NAME = "site"
+FILE = "layers/model.txt"
+WHEEL = "https://files.example.org/six-1.16.0-py2.py3-none-any.whl"
+SHA = "ab" * 32
+CUDA = PYTORCH_INDEX.format(tag="cu118")
+STABLE = PYTORCH_INDEX.format(tag="torch_stable.html")
+PLAIN = ["numpy==1.26.4", "tqdm"]
+
+
+def preset_text(**fields: object) -> str:
+    layers = [{"name": "model", "file": FILE}]
+    return json.dumps({"base_image": "ubuntu:22.04", "python_version": "3.10", "layers": layers, **fields})
+
+
+def write(site: Site, body: str | bytes, name: str = FILE) -> None:
+    path = site.presets / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body if isinstance(body, bytes) else body.encode())
+
+
+def read(site: Site, body: str | bytes) -> LayerFile:
+    write(site, body)
+    return read_layer_file(site.presets, FILE)
+
+
+def findings(site: Site, **fields: object) -> list[Finding]:
+    """What the check says of the layer's file."""
+    (site.presets / f"{NAME}.json").write_text(preset_text(**fields))
+    found = check_preset(site, NAME, load_named(site, NAME))
+    return [one for one in found if one.code.startswith("layer-") or one.code == "index-missing"]
+
+
+# A file's body; what an index is asked for; and of each finding: its line, its code, and words of its remedy.
+Told = tuple[int, str, str]
+BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
+    # how the text is written
+    "comments and blanks": ("# vision\n\nnumpy==1.26.4  # the last of 1\n  tqdm\n\n", PLAIN, []),
+    "no newline at the end": ("numpy==1.26.4\ntqdm", PLAIN, []),
+    "UTF-8 mark": (b"\xef\xbb\xbfnumpy==1.26.4\ntqdm\n", PLAIN, []),
+    "UTF-16 of PowerShell": ("\ufeffnumpy==1.26.4\r\ntqdm\r\n".encode("utf-16-le"), PLAIN, []),
+    "UTF-16 big-endian": ("\ufeffnumpy==1.26.4\ntqdm\n".encode("utf-16-be"), PLAIN, []),
+    "UTF-32": ("\ufeffnumpy==1.26.4\ntqdm\n".encode("utf-32-le"), PLAIN, []),
+    "Windows lines": (b"numpy==1.26.4\r\ntqdm\r\n", PLAIN, []),
+    "old Macintosh lines": (b"numpy==1.26.4\rtqdm\r", PLAIN, []),
+    "a coding line": ("# -*- coding: gbk -*-\n# \u89c6\u9891\nnumpy==1.26.4\ntqdm\n".encode("gbk"), PLAIN, []),
+    "Latin-1 in a comment": ("# pr\u00e9-traitement\nnumpy==1.26.4\ntqdm\n".encode("latin-1"), PLAIN, []),
+    "continued lines": ("numpy \\\n  ==1.26.4\ntqdm \\\n\n", ["numpy   ==1.26.4", "tqdm"], []),
+    "a comment after a continuation": ("numpy==1.26.4 \\\n  # why\ntqdm\n", PLAIN, []),
+    "a backslash in a comment": ("# see a\\\nnumpy==1.26.4\ntqdm\n", PLAIN, []),
+    "a backslash at the end": ("numpy==1.26.4\ntqdm \\", PLAIN, []),
+    "tabs": ("numpy==1.26.4\t# pinned\n\ttqdm\t\n", PLAIN, []),
+    "an empty file": ("", [], [(0, "layer-empty", "")]),
+    "comments only": ("# numpy\n#tqdm\n", [], [(0, "layer-empty", "")]),
+    # how versions and names are written
+    "capitals and underscores": (
+        "PyYAML>=5.3\nopencv_python_headless\n",
+        ["PyYAML>=5.3", "opencv_python_headless"],
+        [],
+    ),
+    "blanks around the operator": ("ray >= 2.9\ntorch == 2.3.1\n", ["ray >= 2.9", "torch == 2.3.1"], []),
+    "extras": (
+        "uvicorn[standard]\ndiffusers[ torch , training ]>=0.20\n",
+        ["uvicorn[standard]", "diffusers[ torch , training ]>=0.20"],
+        [],
+    ),
+    "wildcards": ("peft==0.5.*\naccelerate!=0.21.*\n", ["peft==0.5.*", "accelerate!=0.21.*"], []),
+    "compatible and exact": ("scipy~=1.10\nlibrosa===0.9.2\n", ["scipy~=1.10", "librosa===0.9.2"], []),
+    "a range with a comment": ("timm>=0.6,<2 # not 2\n", ["timm>=0.6,<2"], []),
+    "a range in brackets": ("numpy (>=1.24,<2)\n", ["numpy (>=1.24,<2)"], []),
+    "the same line twice": ("torchvision\nclean-fid\ntorchvision\n", ["torchvision", "clean-fid", "torchvision"], []),
+    "markers": (
+        "deepspeed==0.15.1; sys_platform == 'linux'\ntriton-windows; sys_platform=='win32'\n",
+        ["deepspeed==0.15.1; sys_platform == 'linux'", "triton-windows; sys_platform=='win32'"],
+        [],
+    ),
+    "a comma at the end": ("transformers>=4.30,\n", ["transformers>=4.30,"], []),
+    # indexes
+    "an extra index": (f"--extra-index-url {CUDA}\ntorch==2.1.0\n", ["torch==2.1.0"], [(1, "layer-index", CUDA)]),
+    "an extra index with =": (f"--extra-index-url={CUDA}\ntqdm\n", ["tqdm"], [(1, "layer-index", '"torch"')]),
+    "an index": ("--index-url https://w.example.org/simple\ntqdm\n", ["tqdm"], [(1, "layer-index", "w-example-org")]),
+    "a short index": ("-i https://w.example.org/simple/\ntqdm\n", ["tqdm"], [(1, "layer-index", "ours-*")]),
+    "an index without a blank": ("-ihttps://w.example.org/simple\ntqdm\n", ["tqdm"], [(1, "layer-index", "indexes")]),
+    "two indexes with a comment": (
+        f"--extra-index-url {CUDA}\n--extra-index-url https://w.example.org/ort/ # issue 21684\nconformer\n",
+        ["conformer"],
+        [(1, "layer-index", CUDA), (2, "layer-index", "https://w.example.org/ort")],
+    ),
+    "an index behind a requirement": (
+        f"torch==2.0.1+cu118 --extra-index-url {CUDA}\n",
+        ["torch==2.0.1+cu118"],
+        [(1, "layer-index", CUDA), (0, "index-missing", CUDA)],
+    ),
+    "a page of links with tags": (
+        f"-f {STABLE}\ntorch===1.7.1+cu110\n",
+        ["torch===1.7.1+cu110"],
+        [
+            (1, "layer-index", PYTORCH_INDEX.format(tag="cu110")),
+            (0, "index-missing", PYTORCH_INDEX.format(tag="cu110")),
+        ],
+    ),
+    "a page of links of one tag": (
+        f"--find-links {PYTORCH_INDEX.format(tag='cu111')}/torch_stable.html\ntqdm\n",
+        ["tqdm"],
+        [(1, "layer-index", PYTORCH_INDEX.format(tag="cu111"))],
+    ),
+    "a page of links elsewhere": (
+        "-f https://w.example.org/torch-2.1.0+cu118.html\ntorch-scatter\n",
+        ["torch-scatter"],
+        [(1, "layer-index", "artifacts/site/local-wheels")],
+    ),
+    "a folder of wheels": (
+        "--find-links ./wheels\n--no-index\ntqdm\n",
+        ["tqdm"],
+        [(1, "layer-index", "local-wheels"), (2, "layer-option", "local-wheels")],
+    ),
+    "an index with a login": (
+        "--extra-index-url https://__token__:${GITLAB_TOKEN}@g.example.org/simple\nours\n",
+        ["ours"],
+        [(1, "layer-index", '"token_variable": "GITLAB_TOKEN"')],
+    ),
+    "a tag without an index": (
+        "torch==1.12.1+cu102\ntorchvision==0.13.1+cu102\n",
+        ["torch==1.12.1+cu102", "torchvision==0.13.1+cu102"],
+        [(0, "index-missing", PYTORCH_INDEX.format(tag="cu102"))],
+    ),
+    "the CPU's build": (
+        "torch==2.1.0+cpu\n",
+        ["torch==2.1.0+cpu"],
+        [(0, "index-missing", PYTORCH_INDEX.format(tag="cpu"))],
+    ),
+    # other options
+    "pre-releases": ("--pre\ntorch\n", ["torch"], [(1, "layer-option", ">=2.6.0.dev0")]),
+    "options that change nothing": (
+        "--prefer-binary\n--only-binary=:all:\n--use-feature=fast-deps\ntqdm\n",
+        ["tqdm"],
+        [(1, "layer-option", ""), (2, "layer-option", ""), (3, "layer-option", "")],
+    ),
+    "no binary": ("--no-binary av\nav\n", ["av"], [(1, "layer-option", "pip wheel --no-deps --no-binary av")]),
+    "a trusted host": ("--trusted-host w.example.org\ntqdm\n", ["tqdm"], [(1, "layer-option", "SSL_CERT_FILE")]),
+    "options of a build": (
+        'apex==0.1 --global-option="--cuda_ext" --config-settings=--build-option=x\n',
+        ["apex==0.1"],
+        [(1, "layer-option", ""), (1, "layer-option", "")],
+    ),
+    "hashes": (
+        f"--require-hashes\nsix==1.16.0 \\\n    --hash=sha256:{SHA} \\\n    --hash=sha256:{'cd' * 32}\n",
+        ["six==1.16.0"],
+        [(1, "layer-option", "")],
+    ),
+    # addresses
+    "git without a name": (
+        "git+https://github.com/openai/CLIP.git\n",
+        [],
+        [(1, "layer-source", "clip @ git+https://github.com/openai/CLIP.git")],
+    ),
+    "git with egg": (
+        "git+https://github.com/facebookresearch/detectron2.git@v0.6#egg=detectron2\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site detectron2")],
+    ),
+    "git with a name": (
+        "tqdm\nunsloth_zoo @ git+https://github.com/unslothai/unsloth-zoo.git@8b312c0\n",
+        ["tqdm"],
+        [(2, "layer-source", "xaiva wheel site unsloth-zoo")],
+    ),
+    "git in a folder": (
+        "pycocotools @ git+https://github.com/philferriere/cocoapi.git@main#subdirectory=PythonAPI\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site pycocotools")],
+    ),
+    "git by ssh": (
+        "git+ssh://git@git.example.org/vision/ours.git#egg=ours\n",
+        [],
+        [(1, "layer-source", 'pip wheel --no-deps --wheel-dir artifacts/site/local-wheels "git+ssh://')],
+    ),
+    "git for another system": ("x @ git+https://github.com/a/x ; sys_platform == 'win32'\ntqdm\n", ["tqdm"], []),
+    "hg": ("hg+https://h.example.org/ours#egg=ours\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
+    "an editable repository": (
+        "-e git+https://github.com/facebookresearch/audiocraft@0c75a46#egg=audiocraft\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site audiocraft")],
+    ),
+    "an editable part of a repository": (
+        "-e git+https://github.com/a/b.git#egg=b&subdirectory=x\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site b;")],
+    ),
+    "the project itself": ("-e .\ntqdm\n", ["tqdm"], [(1, "layer-source", "pip wheel --no-deps")]),
+    "the project with extras": (".[dev]\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
+    "a folder": ("./third_party/Matcha-TTS\n", [], [(1, "layer-source", "the name of that wheel")]),
+    "a wheel beside it": ("./six-1.16.0-py2.py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
+    "a wheel's address": (f"{WHEEL}\n", [f"six @ {WHEEL}"], []),
+    "a wheel's address with its hash": (f"{WHEEL}#sha256={SHA}\n", [f"six @ {WHEEL}"], []),
+    "a wheel's address and a marker": (
+        f'{WHEEL}; platform_system == "Linux" and platform_machine == "x86_64"\n',
+        [f'six @ {WHEEL} ; platform_system == "Linux" and platform_machine == "x86_64"'],
+        [],
+    ),
+    "no blank before the marker": (
+        f"six @ {WHEEL}; python_version<'3.11'\n",
+        [f'six @ {WHEEL} ; python_version < "3.11"'],
+        [],
+    ),
+    "no blanks at all": (f"six@{WHEEL};python_version<'3.11'\n", [f'six @ {WHEEL} ; python_version < "3.11"'], []),
+    "a wheel behind a login": (
+        "https://${TOKEN}@h.example.org/ours-1.0-py3-none-any.whl\n",
+        [],
+        [(1, "layer-source", "local-wheels")],
+    ),
+    "an archive": (
+        "https://github.com/a/kenlm/archive/master.zip\n",
+        [],
+        [(1, "layer-source", "kenlm @ https://github.com/a/kenlm/archive/master.zip")],
+    ),
+    "an archive with a name": (
+        "kenlm @ https://github.com/a/kenlm/archive/master.zip\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site kenlm")],
+    ),
+    "conda's freeze": (
+        "absl-py==2.0.0\ncertifi @ file:///croot/certifi_1671487769961/work/certifi\n"
+        "win-inet-pton @ file:///D:/bld/win_inet_pton_1667051142467/work\n",
+        ["absl-py==2.0.0"],
+        [(2, "layer-source", "certifi==VERSION"), (3, "layer-source", "win-inet-pton==VERSION")],
+    ),
+    "a variable": ("six==${SIX_VERSION}\ntqdm\n", ["tqdm"], [(1, "layer-source", "in place of ${SIX_VERSION}")]),
+    "a file on the web": (
+        "-r https://h.example.org/base.txt\ntqdm\n",
+        ["tqdm"],
+        [(1, "layer-source", "curl -fL -o base.txt https://h.example.org/base.txt")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_file_that_pip_or_uv_reads_is_read(site: Site, name: str) -> None:
+    body, requirements, told = BODIES[name]
+    layer = read(site, body)
+    assert not layer.problems
+    assert layer.requirements == requirements
+    found = findings(site)
+    assert len(found) == len(told), found
+    for line, code, words in told:
+        place = f"{FILE} line {line}" if line else ""
+        assert any(one.code == code and place in one.what and words in one.remedy for one in found), (words, found)
+
+
+# What pip does not read either, and the line that it is told to be.
+REFUSED: dict[str, tuple[str, str]] = {
+    "one equals sign": ("numpy=1.26.4", "numpy==1.26.4"),
+    "conda list --export": ("numpy=1.26.4=py310h5f9d8c6_0", "numpy==1.26.4"),
+    "no operator": ("numpy 1.26.4", "numpy==1.26.4"),
+    "a wildcard with >=": ("numpy>=1.26.*", "numpy>=1.26"),
+    "x for a number": ("numpy==1.26.x", "numpy==1.26.*"),
+    "Poetry's caret": ("numpy^1.26", "numpy>=1.26,<2"),
+    "turned operator": ("numpy=>1.26", "numpy>=1.26"),
+    "no comma": ("numpy>=1.26 <2", "numpy>=1.26,<2"),
+    "quoted": ('"numpy>=1.26",', "numpy>=1.26"),
+    "a list of YAML": ("- numpy>=1.26", "numpy>=1.26"),
+    "a command": ("pip install numpy", "numpy"),
+    "an operator without a version": ("numpy==", "numpy"),
+    "a marker without quotes": ("numpy; python_version<3.11", 'numpy; python_version<"3.11"'),
+    "a marker that ends": ("numpy;", "numpy"),
+}
+
+
+@pytest.mark.parametrize(("line", "right"), REFUSED.values(), ids=REFUSED)
+def test_a_line_that_pip_refuses_is_told_right(site: Site, line: str, right: str) -> None:
+    ((what, remedy),) = read(site, f"# ours\n{line}\n").problems
+    assert what.startswith(f"{FILE} line 2: ")
+    assert remedy == f"write {right}"
+    assert parse_line(right).requirement == right
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("_libgcc_mutex=0.1=main", "pip list --format=freeze"),
+        ("@EXPLICIT", "pip list --format=freeze"),
+        ("--process-dependency-links", "remove it"),
+        ("six==1.16.0 --hash=md5:abc", "sha256"),
+        ("--index-url", "value"),
+        ("numpy >= banana", "PEP 508"),
+    ],
+)
+def test_other_lines_that_pip_refuses(site: Site, line: str, remedy: str) -> None:
+    ((_, way),) = read(site, f"{line}\n").problems
+    assert remedy in way
+
+
+# Files that files name: their texts; what is asked for, what constrains it; or words of the one problem.
+INCLUDED: dict[str, tuple[dict[str, str], list[str], list[str], str]] = {
+    "beside it": ({FILE: "-r base.txt\ntqdm", "layers/base.txt": "numpy"}, ["numpy", "tqdm"], [], ""),
+    "the long name": ({FILE: "--requirement=base.txt", "layers/base.txt": "numpy"}, ["numpy"], [], ""),
+    "no blank": ({FILE: "-rbase.txt", "layers/base.txt": "numpy"}, ["numpy"], [], ""),
+    "nested, each relative to its file": (
+        {FILE: "-r common/all.txt", "layers/common/all.txt": "-r one.txt", "layers/common/one.txt": "numpy"},
+        ["numpy"],
+        [],
+        "",
+    ),
+    "above it": ({FILE: "-r ../base.txt", "base.txt": "numpy"}, ["numpy"], [], ""),
+    "constraints": (
+        {FILE: "-c limits.txt\nnumpy", "layers/limits.txt": "numpy<2\nscipy==1.10"},
+        ["numpy"],
+        ["numpy<2", "scipy==1.10"],
+        "",
+    ),
+    "constraints that name a file": (
+        {FILE: "--constraint limits.txt\nnumpy", "layers/limits.txt": "-r more.txt", "layers/more.txt": "numpy<2"},
+        ["numpy"],
+        ["numpy<2"],
+        "",
+    ),
+    "twice": ({FILE: "-r a.txt\n-r a.txt", "layers/a.txt": "numpy"}, ["numpy", "numpy"], [], ""),
+    "a circle": ({FILE: "-r a.txt", "layers/a.txt": "numpy\n-r model.txt"}, ["numpy"], [], "layers/a.txt line 2"),
+    "missing": ({FILE: "numpy\n-r none.txt"}, ["numpy"], [], f"{FILE} line 2"),
+    "out of the folder": ({FILE: "-r ../../secret.txt"}, [], [], "out of the folder"),
+    "a bad line in it": ({FILE: "-r a.txt", "layers/a.txt": "\nnumpy=1"}, [], [], "layers/a.txt line 2"),
+}
+
+
+@pytest.mark.parametrize(("files", "asked", "limits", "problem"), INCLUDED.values(), ids=INCLUDED)
+def test_files_that_a_file_names(
+    site: Site, files: dict[str, str], asked: list[str], limits: list[str], problem: str
+) -> None:
+    for name, body in files.items():
+        write(site, body, name)
+    layer = read_layer_file(site.presets, FILE)
+    assert (layer.requirements, layer.constraints) == (asked, limits)
+    assert [problem in what for what, _ in layer.problems] == ([True] if problem else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("six", "six --hash=sha256:" + SHA),
+        ("six", "six\nx @ git+https://h.example.org/x"),
+        ("six\nx @ git+https://h.example.org/x@1", "six\nx @ git+https://h.example.org/x@2"),
+        ("six", "-c limits.txt\nsix"),
+    ],
+)
+def test_what_changes_the_image_changes_the_presets_hash(site: Site, before: str, after: str) -> None:
+    write(site, "six<2", "layers/limits.txt")
+    preset = Preset.model_validate(json.loads(preset_text()))
+    hashes = []
+    for body in (before, after, f"# a comment\n{after}"):
+        write(site, body)
+        hashes.append(preset_sha256(preset, site.presets))
+    assert hashes[0] != hashes[1] == hashes[2]
+
+
+def test_an_index_that_the_preset_has_is_no_finding(site: Site) -> None:
+    """The remedy of an index is walked: its entry is put into the preset as it is printed."""
+    write(site, f"--extra-index-url {CUDA}\n-i https://w.example.org/simple\ntorch==2.0.1+cu118\n")
+    entries = [re.search(r"\{.*?\}", one.remedy) for one in findings(site) if one.code == "layer-index"]
+    found = findings(site, indexes=[json.loads(entry[0]) for entry in entries if entry])
+    assert found == []
+
+
+def test_an_inline_requirement_is_read_as_one_of_a_file(site: Site) -> None:
+    lines = ["clip @ git+https://github.com/openai/CLIP.git", f"six==1.16.0 --hash=sha256:{SHA}"]
+    layers = [{"name": "model", "requirements": lines}]
+    (found,) = findings(site, layers=layers)
+    assert (found.code, found.where) == ("layer-source", "layers: model")
+    assert "xaiva wheel site clip" in found.remedy
+
+
+def test_a_token_is_in_no_finding(site: Site) -> None:
+    write(site, "-i https://me:hunter22@h.example.org/simple\nx @ git+https://hunter22:x@h.example.org/x\n")
+    assert "hunter22" not in json.dumps([one.model_dump(mode="json") for one in findings(site)])
+    text = preset_text(layers=[{"name": "a", "requirements": ["x @ https://me:hunter22@h.example.org/x.zip"]}])
+    (problem,) = validate_text(text, site.presets / "x.json")
+    assert "hunter22" not in str(problem)
+
+
+def test_a_bad_file_is_refused_with_its_line_by_whoever_loads_the_preset(site: Site) -> None:
+    write(site, "tqdm\nnumpy=1.26\n")
+    (site.presets / f"{NAME}.json").write_text(preset_text())
+    with pytest.raises(InputError, match=r"layers/model.txt line 2"):
+        load_named(site, NAME)
+    with pytest.raises(UnreadableLine):
+        parse_line("numpy=1.26")
+
+
+@pytest.fixture
+def ground(site: Site, tmp_path: Path) -> Iterator[tuple[Site, Index]]:
+    """The site with an index on the loopback as its machine's only one, and no engine."""
+    files = tmp_path / "index"
+    wheel_file(files / "six-1.16.0-py3-none-any.whl", "six", "1.16.0")
+    wheel_file(files / "six-1.17.0-py3-none-any.whl", "six", "1.17.0")
+    wheel_file(files / "six-1.17.0-1-py3-none-any.whl", "six", "1.17.0", "# built again")
+    wheel_file(files / "ours-2.0-py3-none-any.whl", "ours", "2.0", "# another's of that name")
+    with serve(files) as index:
+        yield Site(site.root, site.settings, {**site.env, "UV_DEFAULT_INDEX": f"{index.url}/simple"}), index
+
+
+def lock_layer(site: Site, body: str) -> LockedWheels:
+    """What a lock of the layer's file takes from indexes and local-wheels, by real uv."""
+    write(site, body)
+    (site.presets / f"{NAME}.json").write_text(preset_text(inference_service=False))
+    expanded = lock.expanded_layers(site, load_named(site, NAME))
+    network = Network(site)
+    try:
+        return lock_wheels(site, NAME, expanded, "3.10", "x86_64-manylinux_2_28", None, network, Recorder())
+    finally:
+        network.close()
+
+
+def wheels(locked: LockedWheels) -> list[str]:
+    return sorted(file.path.rpartition("/")[2] for file in locked.files)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# A layer's file, with the address of the index for {url} and the hash of a file of it for {its name}; what is locked.
+LOCKED: dict[str, tuple[str, list[str]]] = {
+    "UTF-8 mark and Windows lines": ("\ufeffsix==1.16.0\r\n", ["six-1.16.0-py3-none-any.whl"]),
+    "a continued line": ("six \\\n  <1.17\n", ["six-1.16.0-py3-none-any.whl"]),
+    "a constraint": ("-c limits.txt\nsix\n", ["six-1.16.0-py3-none-any.whl"]),
+    "a constraint on what is not asked for": ("-c limits.txt\nours\n", ["ours-2.0-py3-none-any.whl"]),
+    "a file that it names": ("-r more.txt\n", ["ours-2.0-py3-none-any.whl", "six-1.17.0-1-py3-none-any.whl"]),
+    "an address": ("{url}/files/six-1.16.0-py3-none-any.whl\n", ["six-1.16.0-py3-none-any.whl"]),
+    "an address without a blank before its marker": (
+        "six @ {url}/files/six-1.16.0-py3-none-any.whl;python_version>'3'\n",
+        ["six-1.16.0-py3-none-any.whl"],
+    ),
+    "a hash": ("six==1.16.0 --hash=sha256:{six-1.16.0-py3-none-any.whl}\n", ["six-1.16.0-py3-none-any.whl"]),
+    "the hash of one of two files": (
+        "six==1.17.0 \\\n --hash=sha256:{six-1.17.0-py3-none-any.whl}\n",
+        ["six-1.17.0-py3-none-any.whl"],
+    ),
+    "an option of an index behind it": (
+        "six==1.16.0 --extra-index-url {url}/simple\n",
+        ["six-1.16.0-py3-none-any.whl"],
+    ),
+    "comments only": ("# six\n", []),
+}
+
+
+@pytest.mark.parametrize(("body", "names"), LOCKED.values(), ids=LOCKED)
+def test_what_the_file_says_is_what_is_locked(ground: tuple[Site, Index], body: str, names: list[str]) -> None:
+    site, index = ground
+    write(site, "six<1.17\n", "layers/limits.txt")
+    write(site, "six\n-r ../ours.txt\n", "layers/more.txt")
+    write(site, "ours\n", "ours.txt")
+    body = body.replace("{url}", index.url)
+    body = re.sub(r"\{([^}]+\.whl)\}", lambda match: digest(index.folder / match[1]), body)
+    locked = lock_layer(site, body)
+    assert wheels(locked) == names
+    assert locked.unlocked == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"six==1.16.0 --hash=sha256:{SHA}\n",
+        f"{{url}}/files/six-1.16.0-py3-none-any.whl#sha256={SHA}\n",
+        "-c limits.txt\nsix==1.16.0\n",
+    ],
+)
+def test_a_file_with_another_hash_ends_the_lock(ground: tuple[Site, Index], body: str) -> None:
+    site, index = ground
+    write(site, f"six==1.16.0 --hash=sha256:{SHA}\n", "layers/limits.txt")
+    with pytest.raises(XaivaError) as raised:
+        lock_layer(site, body.replace("{url}", index.url))
+    actual = digest(index.folder / "six-1.16.0-py3-none-any.whl")
+    assert actual in f"{raised.value.why} {raised.value.remedy}"
+    # The remedy, walked.
+    (right,) = re.findall(r"--hash=sha256:\w+", raised.value.remedy)
+    assert wheels(lock_layer(site, f"six==1.16.0 {right}\n")) == ["six-1.16.0-py3-none-any.whl"]
+
+
+BACKEND = """
+import zipfile
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    name, info = "ours-1.0-py3-none-any.whl", "ours-1.0.dist-info"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        wheel.writestr("ours.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: ours\\nVersion: 1.0\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+
+def repository(folder: Path) -> Path:
+    """A git repository of a project that `pip wheel` builds without any other package."""
+    folder.mkdir()
+    (folder / "backend.py").write_text(BACKEND)
+    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    (folder / "pyproject.toml").write_text(f'{build}[project]\nname = "ours"\nversion = "1.0"\n')
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *words]
+        subprocess.run(git, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+# A requirement whose wheel is built elsewhere, as the remedy says; and the line after it, where that changes.
+BY_HAND: dict[str, tuple[str, str]] = {
+    "an editable one": ("-e git+file://{path}#egg=ours", ""),
+    "one without a name": ("git+file://{path}", "ours==1.0"),
+    "a folder": ("-e {path}", "ours==1.0"),
+}
+
+
+@pytest.mark.parametrize(("line", "after"), BY_HAND.values(), ids=BY_HAND)
+def test_the_way_to_a_wheel_is_walked(ground: tuple[Site, Index], tmp_path: Path, line: str, after: str) -> None:
+    site, _ = ground
+    line = line.replace("{path}", str(repository(tmp_path / "ours")))
+    (part,) = lock_layer(site, f"six==1.16.0\n{line}\n").unlocked
+    assert f"{FILE} line 2" in part.what
+    (command,) = re.findall(r"pip wheel .*?\"(?=;|$)", part.remedy)
+    words = [sys.executable, "-m", *shlex.split(command)]
+    subprocess.run(words, cwd=site.root, check=True, capture_output=True)
+    locked = lock_layer(site, f"six==1.16.0\n{after or line}\n")
+    assert locked.unlocked == []
+    assert wheels(locked) == ["ours-1.0-py3-none-any.whl", "six-1.16.0-py3-none-any.whl"]
+    assert [file.url for file in locked.files if file.name == "ours"] == ["file:local-wheels/ours-1.0-py3-none-any.whl"]
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("./ours-1.0-py3-none-any.whl", "ours"),
+        ("ours @ file:///croot/ours/ours-1.0-py3-none-any.whl", "ours"),
+        ("https://me:pw123456@h.example.org/ours-1.0-py3-none-any.whl", "ours"),
+        ("ours[fast] @ git+https://h.example.org/ours.git@v1 ; python_version < '4'", "ours"),
+        ("git+ssh://git@h.example.org/ours.git#egg=ours[fast]", "ours"),
+    ],
+)
+def test_a_wheel_in_local_wheels_stands_for_an_address(ground: tuple[Site, Index], line: str, name: str) -> None:
+    """Also where an index has a newer package of that name."""
+    site, _ = ground
+    before = lock_layer(site, f"{line}\n")
+    (part,) = before.unlocked
+    assert "pw123456" not in part.model_dump_json()
+    wheel_file(store.folder(site, NAME) / store.LOCAL_WHEELS / f"{name}-1.0-py3-none-any.whl", name, "1.0")
+    locked = lock_layer(site, f"{line}\n")
+    assert locked.unlocked == []
+    assert wheels(locked) == [f"{name}-1.0-py3-none-any.whl"]
+
+
+def test_the_pin_of_a_freeze_is_walked(ground: tuple[Site, Index]) -> None:
+    site, _ = ground
+    (part,) = lock_layer(site, "six @ file:///croot/six_1671487769961/work\n").unlocked
+    (pin,) = re.findall(r"write (\S+==)VERSION", part.remedy)
+    assert wheels(lock_layer(site, f"{pin}1.16.0\n")) == ["six-1.16.0-py3-none-any.whl"]
+
+
+def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Index]) -> None:
+    site, index = ground
+    (index.folder / "base.txt").write_text("six==1.16.0\n")
+    (part,) = lock_layer(site, f"-r {index.file_url('base.txt')}\n").unlocked
+    (command, line) = re.findall(r"\((curl .*?)\), and write (.*)$", part.remedy)[0]
+    subprocess.run(shlex.split(command), cwd=site.presets / "layers", check=True, capture_output=True)
+    locked = lock_layer(site, f"{line}\n")
+    assert (wheels(locked), locked.unlocked) == (["six-1.16.0-py3-none-any.whl"], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "built"),
+    [
+        ("ours", "ours @ git+https://h.example.org/ours.git@v1#subdirectory=python"),
+        ("Ours", "ours @ git+https://h.example.org/ours.git@v1#subdirectory=python"),
+        ("ours==3.0", "ours==3.0"),
+        ("kenlm", "kenlm @ https://h.example.org/kenlm.zip"),
+        ("six", "six<2"),
+    ],
+)
+def test_xaiva_wheel_builds_a_package_from_its_address(site: Site, text: str, built: str) -> None:
+    write(
+        site,
+        "-e git+https://h.example.org/ours.git@v1#egg=ours&subdirectory=python\n"
+        "kenlm @ https://h.example.org/kenlm.zip\nsix<2\n",
+    )
+    (site.presets / f"{NAME}.json").write_text(preset_text())
+    assert wheel.requirement_to_build(site, NAME, load_named(site, NAME), text) == built
+
+
+def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site) -> None:
+    write(site, "ours @ git+ssh://git@h.example.org/ours.git\n")
+    (site.presets / f"{NAME}.json").write_text(preset_text())
+    with pytest.raises(InputError, match="cannot reach") as raised:
+        wheel.requirement_to_build(site, NAME, load_named(site, NAME), "ours")
+    assert "pip wheel --no-deps" in raised.value.remedy
