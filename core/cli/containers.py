@@ -22,7 +22,7 @@ WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
 @click.command("launch")
 @preset_argument
 @click.option("--name", default="", help="The container's name (default: xaiva-PRESET).")
-@click.option("--replace", is_flag=True, help="Take the place of a stopped container of that name.")
+@click.option("--replace", is_flag=True, help="Take the place of a container of that name, also of a running one.")
 @click.option("--create-folders", is_flag=True, help="Make missing folders of its volumes.")
 @click.option(
     "--dev/--no-dev", default=None, help="With the source mounted and automatic reload (default: as the preset has it)."

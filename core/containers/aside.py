@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.containers.listing import list_containers
+from core import labels
+from core.containers.listing import inspect, list_containers
 from core.containers.model import Container, State
 from core.engine import EngineError, engine_errors
 from core.findings import Finding, Level
@@ -12,6 +13,7 @@ from core.findings import Finding, Level
 if TYPE_CHECKING:
     import docker
 
+STOP_SECONDS = 10  # between SIGTERM and SIGKILL
 _SUFFIX = "-before"
 
 
@@ -23,8 +25,9 @@ def name_of(name: str) -> str:
 def recover(client: docker.DockerClient, name: str) -> None:
     """Put right what a launch of `name` that was cut off has left. Raises EngineError.
 
-    A new one that was never started goes, and the old one gets its name back; one that was started has taken the place
-    already, so that the old one goes. Nothing is done about one in a state that is not known.
+    A new one that was never started goes; the old one gets its name back, and runs again if it did before. One that
+    was started has taken the place already, so that the old one goes. Nothing is done about one in a state that is not
+    known.
     """
     ours = {one.name: one for one in list_containers(client) if one.ours}
     old, new = ours.get(name_of(name)), ours.get(name)
@@ -34,21 +37,62 @@ def recover(client: docker.DockerClient, name: str) -> None:
         if new is not None and new.state is not State.CREATED:
             client.api.remove_container(old.id, force=True)
             return
+        before = old.state
         if new is not None:
+            found = inspect(client, new.id)["Config"].get("Labels") or {}
+            before = State(found.get(labels.BEFORE) or old.state.word)
             client.api.remove_container(new.id)
+        client.api.rename(old.id, name)
+        _run_again(client, old.id, before)
+
+
+def stop(client: docker.DockerClient, old: Container) -> None:
+    """Stop the container that is to be replaced, in whatever way it runs: only then are its ports and GPUs free."""
+    if not old.running:
+        return
+    if old.state is State.PAUSED:
+        client.api.unpause(old.id)  # a paused one cannot end by itself
+    client.api.stop(old.id, timeout=STOP_SECONDS)
+
+
+def rename(client: docker.DockerClient, old: Container, name: str) -> None:
+    """Give the container another name, if it has not got it; one that just ends or restarts is stopped for that."""
+    import docker.errors
+
+    if inspect(client, old.id)["Name"].lstrip("/") == name:
+        return
+    try:
+        client.api.rename(old.id, name)
+    except docker.errors.APIError:
+        stop(client, old)
         client.api.rename(old.id, name)
 
 
-def put_back(client: docker.DockerClient, name: str, created: str, old: str) -> None:
-    """After a failed launch: remove the new container's id `created`, and give `old` its name back; "" for none."""
+def put_back(client: docker.DockerClient, name: str, created: str, old: Container | None) -> str:
+    """After a failed launch: remove the new container's id `created` ("" for none), and have `old` as it was.
+
+    Returns what to add to the launch's own failure when that fails, too; "" when all is well.
+    """
     try:
         with engine_errors(f"Clean-up after the failed launch of {name}"):
             if created:
                 client.api.remove_container(created, force=True)
-            if old:
-                client.api.rename(old, name)
-    except EngineError:
-        pass  # the launch's own failure is what the reader needs
+            if old is not None:
+                rename(client, old, name)
+                _run_again(client, old.id, old.state)
+    except EngineError as error:
+        return f"; and the container of before could not be brought back: {error.why} (see: xaiva ps)"
+    return ""
+
+
+def _run_again(client: docker.DockerClient, identity: str, before: State) -> None:
+    """Start a container that was stopped to be replaced, as far as it ran before."""
+    if before not in (State.RUNNING, State.PAUSED, State.RESTARTING):
+        return
+    if not inspect(client, identity)["State"].get("Paused"):
+        client.api.start(identity)  # of one that runs nothing changes
+        if before is State.PAUSED:
+            client.api.pause(identity)
 
 
 def leftover(container: Container) -> Finding | None:

@@ -89,8 +89,9 @@ def launch(
 ) -> Container:
     """Start the preset's container and return it as it stands a second later.
 
-    `replace` takes the place of a stopped container of that name: the old one is kept until the new one runs. What a
-    launch that was cut off has left is put right first. A site without a token for the inference service gets one in
+    `replace` takes the place of a container of that name. The old one is kept until the new one runs, and goes on
+    running until that one has been created; if the new one does not start, the old one runs again. What a launch that
+    was cut off has left is put right first. A site without a token for the inference service gets one in
     its `.env`. `create_folders` makes missing volume folders. `dev` overrides the preset's dev mode: the source is
     mounted at /src, the working folder, and the command gets `--reload`; a checkout of this project also takes the
     place of the service that is installed in the image.
@@ -156,7 +157,8 @@ def _body(
         "ExposedPorts": {inside: {} for inside in bindings},
         "HostConfig": {
             "PortBindings": bindings,
-            "Mounts": [_mount(mount) for mount in settings.mounts],
+            "Mounts": [_mount(mount) for mount in settings.mounts if not mount.options],
+            "Binds": [_bind(mount) for mount in settings.mounts if mount.options],
             "RestartPolicy": {"Name": run.restart},
             "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
             "Devices": [_device(path) for path in run.devices],
@@ -177,6 +179,12 @@ def _mount(mount: Mount) -> dict[str, Any]:
     """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
     kind = "volume" if mount.named else "bind"
     return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+
+
+def _bind(mount: Mount) -> str:
+    """The older form, which alone takes the engine's options (`Z` of SELinux, `rshared`, …)."""
+    options = ("ro" if mount.read_only else "rw", *mount.options)
+    return f"{mount.source}:{mount.target}:{','.join(options)}"
 
 
 def _device(path: str) -> dict[str, str]:
@@ -202,22 +210,26 @@ def _health_check(check: HealthCheck) -> dict[str, Any]:
 
 
 def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Container | None) -> Container:
-    """Create and start; whatever fails, the container of before is back under its name."""
+    """Create and start; whatever fails, the container of before is back under its name, and as it was."""
     what = f"Launch of container {name}"
     if old is not None:
-        with engine_errors(what):
-            client.api.rename(old.id, aside.name_of(name))
+        body["Labels"][labels.BEFORE] = old.state.word
     created = ""
     api: Any = client.api  # the SDK's types leave the first call out
     try:
         with engine_errors(what):
+            if old is not None:
+                aside.rename(client, old, aside.name_of(name))
             created = api.create_container_from_config(body, name)["Id"]
+            if old is not None:
+                aside.stop(client, old)
             api.start(created)
         watch_start(client, created)
     except BaseException as error:
-        aside.put_back(client, name, created, old.id if old else "")
+        trouble = aside.put_back(client, name, created, old)
         if isinstance(error, EngineError):
-            raise explained(error) from error
+            known = explained(error)
+            raise EngineError(known.what, known.why + trouble, known.remedy) from error
         raise
     if old is not None:
         with engine_errors(f"Removal of the container {name} of before"):

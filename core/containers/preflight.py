@@ -11,7 +11,7 @@ from core import labels
 from core.containers.conflicts import container_words, port_holders
 from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
 from core.containers.listing import list_containers
-from core.containers.model import Container, host_port_words
+from core.containers.model import Container, State, host_port_words
 from core.containers.settings import Settings
 from core.containers.users import unwritable
 from core.engine import engine_errors
@@ -60,7 +60,7 @@ def findings(
         found.append(_image_missing(preset_name, around.image_tag))
     if settings.gpus and around.gpus is GpuAccess.NONE:
         found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
-    found += _name_taken(name, around.containers, replace)
+    found += _name_taken(preset_name, name, around.containers, replace)
     found += _ports_taken(preset_name, name, settings, around)
     found += _folders_missing(preset_name, settings, around, create_folders)
     found += _folders_unwritable(preset_name, settings, around)
@@ -95,28 +95,37 @@ def _image_missing(preset_name: str, tag: str) -> Finding:
     return _error("image-missing", f"Image {tag}", "the engine does not have it", remedy)
 
 
-def _name_taken(name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
+def _name_taken(preset_name: str, name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
     holder = next((container for container in containers if container.name == name), None)
     if holder is None:
         return []
     what = f"Container {name}"
     if not holder.ours:
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
-    if holder.running:
-        return [_error("already-running", what, f"it is running already ({holder.status})", f"xaiva stop {name}")]
     if not holder.state.known:
         why = f"it is in a state that this xaiva does not know: {holder.state.word}"
         return [_error("name-taken", what, why, f"see: xaiva inspect {name}; stop or remove it first: xaiva rm {name}")]
-    if not replace:
-        remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
-        return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
-    return []
+    if holder.state is State.REMOVING:
+        return [_error("name-taken", what, "the engine is removing it", "launch again when it is gone: xaiva ps")]
+    if replace:
+        return _replaced(what, preset_name, holder)
+    if holder.running:
+        remedy = f"launch again with --replace, or stop it: xaiva stop {name}"
+        return [_error("already-running", what, f"it is running already ({holder.status})", remedy)]
+    remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
+    return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
+
+
+def _replaced(what: str, preset_name: str, holder: Container) -> list[Finding]:
+    other = "" if holder.preset == preset_name else f"; it is one of preset {holder.preset}"
+    why = f"the launch takes its place ({holder.status}){other}"
+    return [Finding(level=Level.NOTE, code="replaced", what=what, why=why)]
 
 
 def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surroundings) -> list[Finding]:
     found: list[Finding] = []
     for holder, ports in port_holders(settings.ports, around.containers, local=around.local).items():
-        if holder != container_words(name):  # that it runs already has been said
+        if holder != container_words(name):  # it gives them up when it is replaced; else it has been named already
             remedy = "stop that, or change run.ports of the preset"
             what = f"Port {host_port_words(ports)}"
             found.append(

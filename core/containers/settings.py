@@ -23,12 +23,16 @@ _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 @dataclass(frozen=True)
 class Mount:
-    """One mount. `source` is an absolute path, or the name of one of the engine's volumes when `named`."""
+    """One mount. `source` is an absolute path, or the name of one of the engine's volumes when `named`.
+
+    `options` are the engine's own, such as `Z`.
+    """
 
     source: str
     target: str
     read_only: bool = False
     named: bool = False
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def _ports(text: str) -> list[Port]:
 def _mount(site: Site, text: str) -> Mount:
     volume = parse_volume(text)
     source = volume.host if volume.is_named else _path(site, volume.host)
-    return Mount(source, volume.container, volume.read_only, volume.is_named)
+    return Mount(source, volume.container, volume.read_only, volume.is_named, volume.options)
 
 
 def _dev_mounts(site: Site, preset: Preset) -> list[Mount]:

@@ -21,6 +21,7 @@ _PORT = re.compile(
 )
 _DEVICE = r"^/dev/[A-Za-z0-9][A-Za-z0-9/_.:-]*$"
 _SHM = r"^([1-9]\d*(\.\d+)?([bB]|[kKmMgG][bB]?)?)?$"
+_VOLUME_OPTION = r"[A-Za-z][\w.=/-]*"
 _GPUS = (
     r"^(all|none|\d+(,\d+)*|(GPU|MIG)-[0-9A-Za-z-]+(,(GPU|MIG)-[0-9A-Za-z-]+)*"
     r"|[a-z0-9.-]+/[a-z0-9.-]+=[\w.:-]+)?$"
@@ -39,11 +40,15 @@ class Port:
 
 @dataclass(frozen=True)
 class Volume:
-    """One mount: `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume."""
+    """One mount: `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume.
+
+    `options` are those of the engine beside `ro` and `rw`, as they are written: `Z`, `rshared`, …
+    """
 
     host: str
     container: str
     read_only: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def is_named(self) -> bool:
@@ -109,10 +114,16 @@ def _same_address(one: str, other: str) -> bool:
 
 
 def parse_volume(text: str) -> Volume:
-    """Read `HOST:CONTAINER[:ro|:rw]`. Raises a validation error that says what would be right."""
+    """Read `HOST:CONTAINER[:OPTIONS]`, where the options are the engine's own, separated by commas.
+
+    Raises a validation error that says what would be right.
+    """
     parts = text.split(":")
-    if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in ("ro", "rw")):
-        raise wrong(f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro"')
+    options = tuple(parts[2].split(",")) if len(parts) == 3 else ()
+    if len(parts) not in (2, 3) or not all(re.fullmatch(_VOLUME_OPTION, option) for option in options):
+        raise wrong(f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro,Z"')
+    if {"ro", "rw"} <= set(options):
+        raise wrong(f"{text!r} is both read-only and writable", 'write "ro" or "rw"')
     host, container = parts[0], parts[1]
     if not re.fullmatch(r"^(\./|/|\.$)[^\x00-\x1f$`~]*$|^[A-Za-z0-9][A-Za-z0-9_.-]+$", host):
         raise wrong(f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name')
@@ -121,7 +132,8 @@ def parse_volume(text: str) -> Volume:
     target = PurePosixPath(container)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
         raise wrong(f"{container!r} is not an absolute path in the container", 'write, for example, "/data"')
-    return Volume(host, container, len(parts) == 3 and parts[2] == "ro")
+    others = tuple(option for option in options if option not in ("ro", "rw"))
+    return Volume(host, container, "ro" in options, others)
 
 
 def _check_port(text: str) -> str:

@@ -1,0 +1,192 @@
+"""A launch that takes the place of another container, on a real engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker
+from core import labels
+from core.containers.launch import LaunchError, launch, preflight
+from core.containers.listing import list_containers
+from core.containers.manage import diagnose, stop
+from core.containers.model import Container, State
+from core.engine import EngineError
+from core.findings import Level
+from core.presets.model import Preset
+from core.site import Site
+from tests.containers.conftest import NAME, preset
+from tests.support import until
+from tests.support.engine import BASE_IMAGE, TestEngine
+
+pytestmark = pytest.mark.engine
+
+
+ENDS_AT_ONCE = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"]  # when it is told to, unlike a bare sleep
+
+
+def quick(**run: Any) -> Preset:
+    return preset(**{"command": ENDS_AT_ONCE, **run})
+
+
+def codes(site: Site, **run: object) -> list[str]:
+    return [finding.code for finding in preflight(site, NAME, quick(**run))]
+
+
+def test_a_container_is_replaced_only_when_asked(
+    engine_site: Site, client: docker.DockerClient, image: str, port: int
+) -> None:
+    ports = [f"127.0.0.1:{port}:80"]
+    first = launch(engine_site, NAME, quick(ports=ports))
+    assert codes(engine_site, ports=ports) == ["already-running"]
+    with pytest.raises(LaunchError, match="running already"):
+        launch(engine_site, NAME, quick())
+    stop(client, first.name, seconds=0)
+    until(lambda: codes(engine_site), lambda found: found == ["name-taken"])  # a busy engine notes the end later
+
+    second = launch(engine_site, NAME, quick(), replace=True)
+
+    assert second.id != first.id
+    assert [container.id for container in list_containers(client)] == [second.id]
+
+
+def test_failed_replacement_leaves_the_old_container(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    first = launch(engine_site, NAME, quick())
+    stop(client, first.name, seconds=0)
+    with pytest.raises(EngineError, match="no program /no/such") as caught:
+        launch(engine_site, NAME, quick(command=["/no/such"]), replace=True)
+    assert "run.command" in caught.value.remedy
+    (left,) = list_containers(client)
+    assert (left.id, left.name) == (first.id, first.name)
+
+
+def test_a_replacement_cut_off_before_the_new_one_is_there(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, quick())
+    stop(client, old.name, seconds=0)
+    client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
+
+    assert diagnose(client, f"{old.name}-before")[0].code == "set-aside"
+    with pytest.raises(LaunchError, match="there is a stopped one"):
+        launch(engine_site, NAME, quick())
+    assert [(one.id, one.name) for one in list_containers(client)] == [(old.id, old.name)]
+
+
+def put_into(engine: TestEngine, name: str, state: str) -> None:
+    """Bring a running container into another state, for as long as nobody changes it."""
+    if state == "paused":
+        engine.docker("pause", name)
+    elif state == "exited":
+        engine.docker("stop", "-t", "0", name)
+    until(lambda: engine.docker("inspect", "-f", "{{.State.Status}}", name).strip(), lambda now: now == state)
+
+
+STATES = ["running", "paused", "restarting", "exited"]
+
+
+def old_one(site: Site, engine: TestEngine, state: str, port: int) -> Container:
+    """A launched container in a state; it publishes the port."""
+    run: dict[str, Any] = {"ports": [f"127.0.0.1:{port}:80"]}
+    if state == "restarting":  # its first second goes well
+        run |= {"restart": "always", "command": ["sh", "-c", "sleep 1.5; exit 3"]}
+    container = launch(site, NAME, quick(**run))
+    put_into(engine, container.name, state)
+    return container
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_replace_takes_the_place_in_every_state(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int, state: str
+) -> None:
+    old = old_one(engine_site, engine, state, port)
+    new = launch(engine_site, NAME, quick(ports=[f"127.0.0.1:{port}:80"]), replace=True)
+    assert [(one.id, one.name, one.state) for one in list_containers(client)] == [(new.id, old.name, State.RUNNING)]
+    assert new.id != old.id
+    assert new.ports[0].host_port == port
+
+
+@pytest.mark.parametrize("fault", ["no-program", "ends-in-error"])
+@pytest.mark.parametrize("state", STATES)
+def test_a_failed_replacement_leaves_the_old_one_as_it_was(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int, state: str, fault: str
+) -> None:
+    old = old_one(engine_site, engine, state, port)
+    command = ["/no/such"] if fault == "no-program" else ["sh", "-c", "exit 3"]
+    with pytest.raises(EngineError):
+        launch(engine_site, NAME, quick(command=command, ports=[f"127.0.0.1:{port}:80"]), replace=True)
+    (left,) = list_containers(client)
+    assert (left.id, left.name) == (old.id, old.name)
+    assert left.running == (state != "exited")
+    assert (left.state is State.PAUSED) == (state == "paused")
+
+
+def test_a_container_that_cannot_be_created_disturbs_nobody(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, quick())
+    began = engine.docker("inspect", "-f", "{{.State.StartedAt}}", old.name)
+    with pytest.raises(EngineError):
+        launch(engine_site, NAME, quick(volumes=["/:/a:nonsense"]), replace=True)
+    assert engine.docker("inspect", "-f", "{{.State.StartedAt}}", old.name) == began
+
+
+def test_an_old_one_that_cannot_come_back_is_named(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    old = launch(engine_site, NAME, quick(volumes=[f"{folder}:/here"]))
+    folder.rmdir()
+    with pytest.raises(EngineError, match="the container of before could not be brought back"):
+        launch(engine_site, NAME, quick(command=["/no/such"]), replace=True)
+    (left,) = list_containers(client)
+    assert (left.id, left.name) == (old.id, old.name)
+
+
+def test_the_preview_says_what_is_replaced(engine_site: Site, client: docker.DockerClient, image: str) -> None:
+    launch(engine_site, NAME, quick(), name="gate")
+    (said,) = preflight(engine_site, "other", quick(), name="gate", replace=True)[1:]
+    assert (said.level, said.code) == (Level.NOTE, "replaced")
+    assert "preset plain" in said.why
+
+
+def test_a_replacement_cut_off_after_the_stop_runs_again(
+    engine_site: Site, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, quick())
+    client.api.rename(old.id, f"{old.name}-before")
+    _created(client, old.name, before="running")
+    stop(client, old.id, seconds=0)
+    with pytest.raises(LaunchError, match="running already"):
+        launch(engine_site, NAME, quick())
+    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, State.RUNNING)]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_replacement_cut_off_with_the_new_one_there(
+    engine_site: Site, client: docker.DockerClient, image: str, started: bool
+) -> None:
+    old = launch(engine_site, NAME, quick())
+    stop(client, old.name, seconds=0)
+    client.api.rename(old.id, f"{old.name}-before")
+    new = _created(client, old.name)
+    if started:
+        client.api.start(new)
+        with pytest.raises(LaunchError, match="running already"):
+            launch(engine_site, NAME, quick())
+        assert [one.id for one in list_containers(client)] == [new]
+    else:
+        third = launch(engine_site, NAME, quick(), replace=True)
+        assert third.id not in (old.id, new)
+        assert [(one.id, one.name) for one in list_containers(client)] == [(third.id, old.name)]
+
+
+def _created(client: docker.DockerClient, name: str, before: str = "exited") -> str:
+    """A container of ours that is made but not started."""
+    marks = {labels.PRESET: NAME, labels.SITE: "/anywhere", labels.BEFORE: before}
+    return str(client.api.create_container(BASE_IMAGE, ["sleep", "1000"], name=name, labels=marks)["Id"])
