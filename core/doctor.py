@@ -113,13 +113,15 @@ def _clock(_: Site) -> Iterator[Finding]:
 
 def _engine(site: Site) -> Iterator[Finding]:
     from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
-    from core.engine import connect, docker_environment, endpoint, engine_errors
+    from core.engine import check_version, connect, docker_environment, endpoint, engine_errors
 
     with closing(connect(site)) as client, engine_errors("Engine's description"):
         info = client.info()
+        version = check_version(client)
     local = endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
+    yield from version
     yield from _buildx(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):

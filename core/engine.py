@@ -15,13 +15,15 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from core.engine_version import judge_version
 from core.errors import InputError, XaivaError
+from core.findings import Finding, Level
 
 if TYPE_CHECKING:
     import docker
@@ -122,9 +124,23 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
 
 
 def connect_patiently(site: Site) -> docker.DockerClient:
-    """A client for work that takes long. Raises EngineError, soon when there is no engine; InputError."""
-    connect(site).close()
+    """A client for work that takes long. Raises EngineError, soon when there is no engine or an old one; InputError."""
+    require_version(site)
     return connect(site, PATIENT_SECONDS)
+
+
+def check_version(client: docker.DockerClient) -> list[Finding]:
+    """Whether the engine is new enough: an error, a warning where that is not known, or nothing. Raises EngineError."""
+    with engine_errors("Engine's version"):
+        return judge_version(client.version())
+
+
+def require_version(site: Site) -> None:
+    """Raises EngineError when there is no engine, or one that is too old; InputError."""
+    with closing(connect(site)) as client:
+        for finding in check_version(client):
+            if finding.level is Level.ERROR:
+                raise EngineError(finding.what, finding.why, finding.remedy)
 
 
 def engine_root(site: Site, client: docker.DockerClient) -> Path | None:

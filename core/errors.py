@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from core.redaction import redact_text
+from core.terminal_text import harmless
 
 
 class XaivaError(Exception):
     """A failure a user can act on.
 
     `what` names the thing that failed (with its file or host), `why` the cause, `remedy` the next step. Secrets in
-    `what` and `why` are hidden, for both may repeat an address or somebody else's message.
+    `what` and `why` are hidden, and what a terminal would obey is taken out, for both may repeat somebody else's words.
     `exit_code` is what the CLI ends with.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
-        self.what = redact_text(what)
-        self.why = redact_text(why)
+        self.what = redact_text(harmless(what))
+        self.why = redact_text(harmless(why))
         super().__init__(self.what, self.why, remedy)
         self.remedy = remedy
 

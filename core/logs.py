@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from core.terminal_text import is_harmless, marked, without_escapes
+
 BLOCK = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
 _PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
 STEP = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
 LINE_LIMIT = 1 << 14  # characters shown of one line; the rest is counted at its end
 _READ_LIMIT = 1 << 22  # bytes split into lines at once; of a longer line no more is read
 _BATCH = 4096  # lines searched between two looks at whether to stop
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_UNCLEAN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_CONTROLS = dict.fromkeys((*range(9), *range(10, 32), 127), "·")
 
 
 class Lines(Protocol):
@@ -58,21 +57,19 @@ class Lines(Protocol):
 
 def settled(text: str) -> str:
     """A line as a terminal would leave it: no escape sequences, and only what no carriage return overwrote."""
-    text = text.rstrip("\r\n")
-    if "\x1b" in text:
-        text = _ESCAPES.sub("", text)
+    text = without_escapes(text.rstrip("\r\n"))
     return text.rpartition("\r")[2] if "\r" in text else text
 
 
 def clean(text: str, limit: int = LINE_LIMIT) -> str:
     """A line as it is shown: settled, `limit` characters at most, and with a mark for each control character."""
-    return _cut(settled(text).translate(_CONTROLS), limit)
+    return _cut(marked(settled(text)), limit)
 
 
 def _split(data: bytes) -> list[str]:
     text = data.decode("utf-8", "replace")
     lines = text.split("\n")
-    return [clean(line) for line in lines] if _UNCLEAN.search(text) else [_cut(line) for line in lines]
+    return [_cut(line) for line in lines] if is_harmless(text) else [clean(line) for line in lines]
 
 
 def _cut(text: str, limit: int = LINE_LIMIT) -> str:

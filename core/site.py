@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
 
@@ -86,7 +86,7 @@ class Site:
         self.root = root
         self.settings = settings
         self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
-        set_secrets(env, _dotenv(root / ".env"))
+        set_secrets(env, _dotenv(root / ".env", env))
         self.service: tuple[str, str] | None = None  # the service that this run was told to use, and by what
         self.generation = 0  # how often the files were read again
         self._environ = env
@@ -102,7 +102,7 @@ class Site:
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
         own = os.environ if environ is None else environ
-        site = cls(folder, _settings(folder / "site.toml"), {**_dotenv(folder / ".env"), **own})
+        site = cls(folder, _settings(folder / "site.toml"), {**_dotenv(folder / ".env", own), **own})
         site._environ = own
         return site
 
@@ -113,7 +113,7 @@ class Site:
         """
         if (now := self._signature()) != self._read:
             settings = _settings(self.root / "site.toml")
-            dotenv = _dotenv(self.root / ".env")
+            dotenv = _dotenv(self.root / ".env", self._environ)
             self.env = {**dotenv, **self._environ}
             set_secrets(self.env, dotenv)
             self.settings, self._read = settings, now
@@ -136,7 +136,7 @@ class Site:
 
         Raises InputError when `.env` is broken.
         """
-        return self.env.get(name) or _dotenv(self.root / ".env").get(name, "")
+        return self.env.get(name) or _dotenv(self.root / ".env", self._environ).get(name, "")
 
     def keep_secret(self, name: str, value: str) -> None:
         """Add a variable to `.env`, which only its owner can read afterwards. Raises XaivaError when it cannot be."""
@@ -154,7 +154,7 @@ class Site:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
             raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
         self.env, self._read = {**self.env, name: value}, self._signature()
-        set_secrets(self.env, _dotenv(dotenv))
+        set_secrets(self.env, _dotenv(dotenv, self._environ))
 
     @property
     def presets(self) -> Path:
@@ -177,10 +177,9 @@ class Site:
         return self.root / ".xaiva"
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _dotenv(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     try:
-        with open(path, encoding="utf-8") as file:
-            return {k: v for k, v in dotenv_values(stream=file).items() if v is not None}
+        return read_env_file(path, environ)
     except FileNotFoundError as error:
         return _absent(path, error, {})
     except (OSError, UnicodeDecodeError) as error:

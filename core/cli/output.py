@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +15,10 @@ from typing import Any
 import click
 
 from core.errors import XaivaError
+from core.terminal_text import harmless
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+_ESCAPED = re.compile("[\x7f-\x9f]")  # control characters that JSON leaves as they are
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -41,7 +44,8 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
     """Print one document; `one_line` where documents follow each other."""
-    click.echo(json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False))
+    text = json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False)
+    click.echo(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def print_error(error: XaivaError, as_json: bool) -> None:
@@ -74,7 +78,7 @@ def print_findings(findings: Iterable[Any]) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their content; the last one is cut at the edge of a terminal."""
-    cells = [list(head), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(head), *([" ".join(harmless(str(cell)).splitlines()) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     room = _terminal_width()
     for number, row in enumerate(cells):

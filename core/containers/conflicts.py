@@ -28,22 +28,18 @@ def port_holders(ports: Iterable[Port], containers: Iterable[Container], *, loca
 
 def _container_holder(port: Port, holding: Iterable[Container]) -> str | None:
     for container in holding:
-        if any(_collide(port, taken) for taken in container.ports if taken.host_port):
-            return container_words(container.name)
+        if any(collide(port, taken) for taken in container.ports if taken.host_port):
+            return f"container {container.name}"
     return None
 
 
-def container_words(name: str) -> str:
-    """How a container that holds a port is called."""
-    return f"container {name}"
-
-
-def _collide(one: Port, other: Port) -> bool:
+def collide(one: Port, other: Port) -> bool:
+    """Whether both cannot be published at once."""
     same = (one.host_port, one.protocol) == (other.host_port, other.protocol)
-    return same and _addresses_collide(one.host_ip, other.host_ip)
+    return same and _addressescollide(one.host_ip, other.host_ip)
 
 
-def _addresses_collide(one: str, other: str) -> bool:
+def _addressescollide(one: str, other: str) -> bool:
     return one == other or one in _ANY or other in _ANY
 
 
@@ -65,7 +61,7 @@ def _process_holder(port: Port, sockets: Iterable[Any]) -> str | None:
         listens = connection.status == psutil.CONN_LISTEN or wanted == socket.SOCK_DGRAM
         if connection.type != wanted or not listens or not connection.laddr:
             continue
-        if connection.laddr.port == port.host_port and _addresses_collide(port.host_ip, connection.laddr.ip):
+        if connection.laddr.port == port.host_port and _addressescollide(port.host_ip, connection.laddr.ip):
             return _process_name(connection.pid)
     return None
 

@@ -65,15 +65,15 @@ def preflight(
 
     An engine that cannot be reached and run settings that cannot be read are findings, too. Changes nothing.
     """
+    name = name or container_name(preset_name)
     try:
         dev_mode = preset.run.dev.enabled if dev is None else dev
         settings = read(site, preset_name, preset, dev=dev_mode)
         with closing(connect(site)) as client:
-            around = _look_around(client, site, preset_name, settings, dev_mode)
+            around = _look_around(client, site, preset_name, name, settings, dev_mode)
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
-    name = name or container_name(preset_name)
     return checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
 
 
@@ -108,7 +108,7 @@ def launch(
         settings = read(site, preset_name, preset, dev=dev_mode)
     with closing(connect(site)) as client:
         aside.recover(client, name)
-        around = _look_around(client, site, preset_name, settings, dev_mode)
+        around = _look_around(client, site, preset_name, name, settings, dev_mode)
         found = checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
         if has_errors(found) or around.image is None:
             raise LaunchError(f"Launch of {preset_name}", found)
@@ -125,10 +125,10 @@ def launch(
 
 
 def _look_around(
-    client: docker.DockerClient, site: Site, preset_name: str, settings: Settings, dev: bool
+    client: docker.DockerClient, site: Site, preset_name: str, name: str, settings: Settings, dev: bool
 ) -> checks.Surroundings:
     local = endpoint(site).local
-    return checks.look_around(client, preset_name, dev=dev, gpus=bool(settings.gpus), local=local)
+    return checks.look_around(client, preset_name, name, dev=dev, gpus=bool(settings.gpus), local=local)
 
 
 def _create_folders(settings: Settings, image: dict[str, Any] | None) -> None:

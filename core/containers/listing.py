@@ -180,6 +180,12 @@ def _inspected_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[Port
     return sorted(found, key=str)
 
 
+def bound_ports(data: dict[str, Any]) -> list[Port]:
+    """The published ports that the container was made with; one that restarts has no others."""
+    bindings = _inspected_ports((data.get("HostConfig") or {}).get("PortBindings") or {})
+    return [port for port in bindings if port.host_port]
+
+
 def _unix_time(text: str) -> float:
     """Unix seconds of the engine's RFC 3339 time, which has up to nine digits where Python 3.10 reads six."""
     from datetime import datetime

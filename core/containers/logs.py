@@ -1,4 +1,7 @@
-"""A container's log: a part of it, or everything as it comes, with a search. No line is dropped; secrets are hidden."""
+"""A container's log: a part of it, or everything as it comes, with a search.
+
+No line is dropped. Secrets are hidden, and nothing is left that a terminal would obey.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from core.containers.model import LogLine
 from core.containers.streams import Cut, Idle, Stream
 from core.engine import EngineError, refused
 from core.errors import InputError
-from core.logs import pattern
+from core.logs import pattern, settled
 from core.redaction import redact_text, secrets_of
+from core.terminal_text import harmless
 
 if TYPE_CHECKING:
     import docker
@@ -132,7 +136,8 @@ class LogStream:
             try:
                 for line in self._lines():
                     lost_since = None
-                    shown = line.model_copy(update={"text": redact_text(line.text, self._secrets)})
+                    text = harmless(settled(line.text))  # first: an escape sequence would hide a secret
+                    shown = line.model_copy(update={"text": redact_text(text, self._secrets)})
                     if self._wanted.search(shown.text):
                         yield shown
                 if not self._goes_on():

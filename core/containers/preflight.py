@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers.conflicts import container_words, port_holders
+from core.containers.conflicts import collide, port_holders
 from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
-from core.containers.listing import list_containers
-from core.containers.model import Container, State, host_port_words
+from core.containers.listing import bound_ports, inspect, list_containers
+from core.containers.model import Container, Port, State, host_port_words
 from core.containers.settings import Settings
 from core.containers.users import unwritable
-from core.engine import engine_errors
+from core.engine import check_version, engine_errors
 from core.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -23,23 +23,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the engine holds at the moment. `image` is its full description, None when it is missing."""
+    """What the engine holds at the moment. `image` is its full description, None when it is missing.
+
+    `own_ports` are those of a running container of the name that is to be launched; `version` says what is wrong with
+    the engine's own version.
+    """
 
     containers: Sequence[Container]
     image: dict[str, Any] | None
     image_tag: str
     gpus: GpuAccess
     local: bool
+    own_ports: Sequence[Port]
+    version: Sequence[Finding]
 
 
-def look_around(client: docker.DockerClient, preset_name: str, *, dev: bool, gpus: bool, local: bool) -> Surroundings:
+def look_around(
+    client: docker.DockerClient, preset_name: str, name: str, *, dev: bool, gpus: bool, local: bool
+) -> Surroundings:
     """Ask the engine for all that the checks need. Raises EngineError."""
     tag, image = _image(client, preset_name, dev)
     access = GpuAccess.NONE
     if gpus:
         with engine_errors("Engine's description"):
             access = gpu_access(client.info(), local=local)
-    return Surroundings(list_containers(client), image, tag, access, local)
+    containers = list_containers(client)
+    holder = next((one for one in containers if one.name == name and one.running), None)
+    own_ports = bound_ports(inspect(client, holder.id)) if holder else []
+    return Surroundings(containers, image, tag, access, local, own_ports, check_version(client))
 
 
 def findings(
@@ -55,13 +66,13 @@ def findings(
 
     With `create_folders` a missing folder is a note: the launch makes it.
     """
-    found: list[Finding] = []
+    found = [*around.version]
     if around.image is None:
         found.append(_image_missing(preset_name, around.image_tag))
     if settings.gpus and around.gpus is GpuAccess.NONE:
         found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
     found += _name_taken(preset_name, name, around.containers, replace)
-    found += _ports_taken(preset_name, name, settings, around)
+    found += _ports_taken(preset_name, settings, around)
     found += _folders_missing(preset_name, settings, around, create_folders)
     found += _folders_unwritable(preset_name, settings, around)
     return found
@@ -122,16 +133,14 @@ def _replaced(what: str, preset_name: str, holder: Container) -> list[Finding]:
     return [Finding(level=Level.NOTE, code="replaced", what=what, why=why)]
 
 
-def _ports_taken(preset_name: str, name: str, settings: Settings, around: Surroundings) -> list[Finding]:
-    found: list[Finding] = []
-    for holder, ports in port_holders(settings.ports, around.containers, local=around.local).items():
-        if holder != container_words(name):  # it gives them up when it is replaced; else it has been named already
-            remedy = "stop that, or change run.ports of the preset"
-            what = f"Port {host_port_words(ports)}"
-            found.append(
-                _error("port-taken", what, f"it is taken by {holder}", remedy, f"preset {preset_name}: run.ports")
-            )
-    return found
+def _ports_taken(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+    # A container of this name gives its ports up when it is replaced; else it has been named already.
+    asked = [port for port in settings.ports if not any(collide(port, own) for own in around.own_ports)]
+    remedy, where = "stop that, or change run.ports of the preset", f"preset {preset_name}: run.ports"
+    return [
+        _error("port-taken", f"Port {host_port_words(ports)}", f"it is taken by {holder}", remedy, where)
+        for holder, ports in port_holders(asked, around.containers, local=around.local).items()
+    ]
 
 
 def _folders_missing(preset_name: str, settings: Settings, around: Surroundings, create_folders: bool) -> list[Finding]:

@@ -77,6 +77,12 @@ REFUSALS = (
         "create it there, or mend run.volumes of the preset",
     ),
     _row(
+        "volume-option",
+        r"invalid (?:volume specification|mode): [^\n]*",
+        "the engine does not know an option of a volume",
+        "mend run.volumes of the preset: ro, rw, z and Z go with every engine",
+    ),
+    _row(
         "command-missing",
         r'exec: "?([^":]+)"?: (?:executable file not found|stat|no such file)',
         "the image has no program {1}",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.containers.model import Port
+from core.env_file import read_env_file
 from core.errors import InputError
 from core.presets.model import Preset
 from core.presets.run_fields import parse_ports, parse_volume
@@ -18,7 +18,6 @@ from core.site import Site
 
 DATA_FOLDER = "/data"  # where the service keeps all that it writes
 DEV_FOLDER = "/src"  # where dev mode puts the source in the container
-_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 @dataclass(frozen=True)
@@ -115,23 +114,9 @@ def _path(site: Site, text: str) -> str:
 
 
 def _env_file(site: Site, field: str, name: str) -> dict[str, str]:
-    """Docker's own format: `NAME=value` as it stands, `NAME` alone takes the site's value, `#` begins a comment."""
     path = site.root / name
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return read_env_file(path, site.env)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(field, f"{path}: {reason}", "create the file, or take it out of the preset") from error
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        variable, equals, value = text.partition("=")
-        if not _VARIABLE.match(variable):
-            raise InputError(f"{path}, line {number}", f"{variable!r} is no variable name", "write NAME=value")
-        if equals:
-            found[variable] = value
-        elif variable in site.env:
-            found[variable] = site.env[variable]
-    return found

@@ -16,7 +16,7 @@ from core import labels, redaction
 from core.artifacts import store
 from core.artifacts.lockfile import Lock
 from core.artifacts.stages import stage
-from core.engine import docker_environment, endpoint
+from core.engine import docker_environment, endpoint, require_version
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.images import buildx, history, preflight
@@ -93,6 +93,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     preflight.check_models(site, folder, subject, lock)
     preflight.check_secrets(preset, env)
     doubts = preflight.check_compatibility(site, subject, preset, lock)
+    require_version(site)
     text = write_context(site, folder, subject, preset, lock)
     record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
     secrets = [env[name] for name in preset.build_secrets]

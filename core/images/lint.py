@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from core.download_commands import downloads
 from core.findings import Finding, Level
 
 _REMOTE = re.compile(r"(?i)^(https?|ftp|git|ssh)://|^git@|\.git(#|$)")
@@ -18,41 +19,8 @@ _HEREDOC = re.compile(r"<<-?\s*([\"']?)(\w+)\1")
 _VARIABLE = re.compile(r"\$\{?(\w+)(?::-([^}]*))?\}?")
 _ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
 _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)")
-# One command of a shell line that fetches, with what makes it harmless (None: nothing does).
-_PIP = re.compile(r"\b(?:pip[0-9.]*|uv\s+pip)\s+(?:-\S+\s+)*(?:install|download|wheel|sync)\b")
-_FETCHERS: tuple[tuple[re.Pattern[str], re.Pattern[str] | None, str, str], ...] = (
-    (_PIP, re.compile(r"--no-index\b"), "pip without --no-index asks a package index", "add --no-index --find-links"),
-    (
-        re.compile(r"\bapt(?:-get)?\b[^;&|]*\b(?:update|install|upgrade|dist-upgrade)\b"),
-        re.compile(r"(?=.*Dir::Etc::SourceList=/dev/null\b)(?=.*Dir::Etc::SourceParts=/dev/null\b)", re.I),
-        "apt asks the base image's package sources",
-        "install files from debs/ with -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null",
-    ),
-    (
-        re.compile(r"\b(?:apk\s+add|dnf|yum|microdnf)\b"),
-        None,
-        "a package manager asks its mirrors",
-        "lock the packages",
-    ),
-    (
-        re.compile(r"(?:^|[\s;&|(])(?:curl|wget|aria2c)\s+(?!--version)"),
-        None,
-        "it downloads",
-        "name the file as a source of the preset; it then comes from sources/",
-    ),
-    (
-        re.compile(r"\bgit\s+(?:\S+\s+){0,4}?(?:clone|fetch|pull|submodule|ls-remote)\b"),
-        None,
-        "it asks a git server",
-        "name the repository as a source of the preset; its snapshot then comes from sources/",
-    ),
-    (
-        re.compile(r"\b(?:npm|yarn|pnpm|conda|mamba|cargo|gem)\s+(?:i|ci|install|add|create|fetch)\b"),
-        None,
-        "it asks a package index",
-        "lock what it brings as a source or a wheel",
-    ),
-)
+# What runs in the container and not in the build: the build goes well, and the container waits for a network.
+_AT_RUN_TIME = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 
 
 @dataclass
@@ -66,7 +34,7 @@ class Instruction:
 
 
 def lint(text: str, *, present: Callable[[str], bool] | None = None, where: str = "Dockerfile") -> list[Finding]:
-    """Findings about the Dockerfile `text`; an error is a step that needs a network.
+    """Findings about the Dockerfile `text`; an error is a step that needs a network, a warning a container that does.
 
     `present` says whether the engine has an image; without it every `FROM` of an image counts as present.
     """
@@ -76,9 +44,8 @@ def lint(text: str, *, present: Callable[[str], bool] | None = None, where: str 
     for step in instructions(text):
         for what, why, remedy in _check(step, stages, arguments, present or (lambda _: True)):
             place = f"{where}:{step.line}"
-            found.append(
-                Finding(level=Level.ERROR, code="lint-network", what=what, why=why, remedy=remedy, where=place)
-            )
+            level = Level.WARNING if step.word in _AT_RUN_TIME else Level.ERROR
+            found.append(Finding(level=level, code="lint-network", what=what, why=why, remedy=remedy, where=place))
     return found
 
 
@@ -168,7 +135,9 @@ def _check(
                 yield from _image(source, f"RUN --mount from={source}", stages, arguments, present)
         if step.flags.get("network", "none") not in ("none", "default"):
             yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
-        yield from _shell(step.text)
+    if step.word in ("RUN", *_AT_RUN_TIME):
+        for command, why, remedy in downloads(step.text):
+            yield f"{step.word} {command}", why, remedy
 
 
 def _image(
@@ -185,13 +154,3 @@ def _image(
 
 def _expand(text: str, arguments: dict[str, str]) -> str:
     return _VARIABLE.sub(lambda m: arguments.get(m[1]) or m[2] or m[0], text)
-
-
-def _shell(text: str) -> Iterator[Problem]:
-    if text.startswith("["):  # the form without a shell: a list of words
-        text = " ".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
-    commands = re.split(r"&&|\|\||[;|\n]", text)
-    for command in commands:
-        for pattern, harmless, why, remedy in _FETCHERS:
-            if pattern.search(command) and not (harmless and harmless.search(command)):
-                yield f"RUN {' '.join(command.split())[:80]}", why, remedy

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from core.artifacts import store
 from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
-from core.engine import EngineError, docker_environment
+from core.engine import EngineError, docker_environment, require_version
 from core.errors import Cancelled, XaivaError
 from core.files import CHUNK
 from core.images.archive import SAVE_REMEDY, check_image_archive
@@ -35,8 +35,11 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     if file := options.get("file"):
         path = site.root / str(file)
         check_image_archive(path)
+        require_version(site)
         return {"loaded": list(_docker_load(path.name, path.stat().st_size, _chunks(path), env, progress))}
-    return {"loaded": list(load_bases(site, subject, store.read_lock(site, subject), env, progress))}
+    lock = store.read_lock(site, subject)
+    require_version(site)
+    return {"loaded": list(load_bases(site, subject, lock, env, progress))}
 
 
 def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], progress: Progress) -> list[str]:

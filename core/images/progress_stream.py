@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from core.logs import settled
 from core.open_enum import describe_misfit
+from core.terminal_text import harmless
 
 # Past this a JSON object that does not end is not one; the text is passed on as it is.
 _OBJECT_LIMIT = 8 << 20
@@ -214,12 +215,9 @@ class Plain:
         return vertex
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-
 def clean(line: str) -> str:
     """A line as a log shows it: as a terminal would leave it, without control characters."""
-    return _CONTROL.sub("", settled(line))
+    return harmless(settled(line))
 
 
 def unix_time(text: str | None) -> float:

@@ -160,7 +160,7 @@ def test_text_that_is_not_json(tmp_path: Path, text: str, line: int, remedy: str
         ({"run": {"volumes": ["../x:/data"]}}, "run.volumes[0]", "./data"),
         ({"run": {"volumes": ["./a/../../x:/data"]}}, "run.volumes[0]", "absolute path instead"),
         ({"run": {"volumes": ["./data:data"]}}, "run.volumes[0]", '"/data"'),
-        ({"run": {"volumes": ["./data:/data:rx"]}}, "run.volumes[0]", ":ro"),
+        ({"run": {"volumes": ["./data:/data:ro,"]}}, "run.volumes[0]", ":ro"),
         ({"run": {"volumes": ["./a:/data", "./b:/data"]}}, "run.volumes[1]", "already there"),
         ({"run": {"shm_size": "lots"}}, "run.shm_size", "512m"),
         ({"run": {"gpus": "first"}}, "run.gpus", "all"),

@@ -107,13 +107,13 @@ class Subject:
             if found := _CUDA_DEB.match(deb):
                 users[f"{found[1]}.{found[2]}"] = f"the deb {deb}"
         for package in self.packages.values():
-            if package.where != PINS and (cuda := self._cuda_of(package)):
+            if package.where != PINS and (cuda := self.cuda_of(package)):
                 users.setdefault(cuda, package.text)
         if self.wheel_cuda and self.torch:
             users[self.wheel_cuda] = self.torch.text
         return users
 
-    def _cuda_of(self, package: Package) -> str:
+    def cuda_of(self, package: Package) -> str:
         """The CUDA version that a package brings or was built with, as its name, its version or the tables tell."""
         release = Version(package.version).release if package.version else ()
         if _CUDA_VERSIONED.fullmatch(package.name) and release:

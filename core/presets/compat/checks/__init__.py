@@ -10,6 +10,7 @@ from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu
 from core.presets.compat.checks.indexes import index_missing, index_unbound
 from core.presets.compat.checks.media import ffmpeg, nvenc, opencv, python_debs
 from core.presets.compat.checks.onnxruntime import onnxruntime
+from core.presets.compat.checks.run import run_downloads, run_gpus
 from core.presets.compat.checks.tensorrt import tensorrt
 from core.presets.compat.checks.torch import torch_pairs, torch_python, torch_tag, torch_twice
 from core.presets.compat.checks.unlocked import unlocked, wheel_files
@@ -45,6 +46,8 @@ CHECKS: tuple[Check, ...] = (
     opencv,
     python_debs,
     vram,
+    run_gpus,
+    run_downloads,
     unlocked,
 )
 
@@ -116,6 +119,8 @@ CODES: dict[str, str] = {
     "opencv-five": "OpenCV 5 has no HOGDescriptor and no CascadeClassifier",
     "python-deb": "a deb of a Python package does not reach the image's Python",
     "vram": "the GPU's memory may not do",
+    "run-gpus": "the container gets no GPU",
+    "run-downloads": "a command of the container downloads",
     "overlay-unusable": "a file of the site's tables cannot be used",
     "override-unknown": "an override names no code",
     "preset-layers": "a requirement file cannot be read",

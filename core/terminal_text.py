@@ -1,0 +1,39 @@
+"""Takes out of other people's text what a terminal would obey: escape sequences and control characters.
+
+A container's output, an engine's words, a build's log may hold any of them: they set the terminal's title, write its
+clipboard (OSC 52), leave its colours changed or reset it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_C1 = "\x80-\x9f"
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    rf"|(?:\x1b\]|\x9d)[^\x07\x1b{_C1}]*(?:\x07|\x1b\\|\x9c)"  # OSC: title, clipboard, links
+    rf"|(?:\x1b[PX^_]|[\x90\x98\x9e\x9f])[^\x1b{_C1}]*(?:\x1b\\|\x9c)"  # DCS, SOS, PM, APC: pictures, settings
+    r"|\x1b[ -/]*[0-~]"  # the rest: character sets, keypad, reset; and the beginning of a string that never ends
+)
+_CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f{_C1}]")
+_LINE_CONTROLS = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f{_C1}]")
+
+
+def without_escapes(text: str) -> str:
+    """The text without escape sequences, in their 7-bit and their 8-bit form."""
+    return _ESCAPES.sub("", text) if _CONTROLS.search(text) else text
+
+
+def harmless(text: str) -> str:
+    """The text without escape sequences and control characters; tabs and line ends stay."""
+    return _CONTROLS.sub("", without_escapes(text)) if _CONTROLS.search(text) else text
+
+
+def is_harmless(text: str) -> bool:
+    """Whether a terminal obeys nothing in it but tabs and line ends."""
+    return _CONTROLS.search(text) is None
+
+
+def marked(text: str) -> str:
+    """A line with a mark for each control character but tabs."""
+    return _LINE_CONTROLS.sub("·", text)

@@ -1,0 +1,168 @@
+"""Kind: a command that downloads is known by a few names only, and the build or the start then waits for a network.
+
+It applies to every command of an image: the steps of the Dockerfile, what the container starts with, its health check,
+and the run settings of the preset. A command that stays on the machine is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from core.download_commands import downloads
+from core.findings import Level
+from core.images.lint import lint
+from core.presets.compat import check
+from core.presets.model import Preset
+
+DOWNLOADS = [
+    "huggingface-cli download org/model",
+    "hf download org/model --local-dir /models",
+    "/opt/xaiva/bin/huggingface-cli download org/model",
+    "HF_HUB_ENABLE_HF_TRANSFER=1 hf download org/model",
+    "python -c \"import torch; torch.hub.load('org/repo', 'm')\"",
+    "python -c \"from torch import hub; hub.load('org/repo', 'm')\"",
+    "python3 -c 'from huggingface_hub import snapshot_download; snapshot_download(\"org/model\")'",
+    "python -c \"AutoModel.from_pretrained('org/model')\"",
+    "python -c 'from datasets import load_dataset; load_dataset(\"squad\")'",
+    "python -c \"import nltk; nltk.download('punkt')\"",
+    "python -m nltk.downloader punkt",
+    "python -m spacy download en_core_web_sm",
+    "python -c \"import whisper; whisper.load_model('base')\"",
+    "python -c 'import torchvision; torchvision.models.resnet18(pretrained=True)'",
+    "python -c \"import urllib.request as r; r.urlretrieve('https://example.org/a')\"",
+    "poetry install",
+    "poetry --no-interaction install --no-root",
+    "pdm sync",
+    "pipenv install --deploy",
+    "uv sync --frozen",
+    "uv run app.py",
+    "uv pip install numpy",
+    "uv pip sync requirements.txt",
+    "uv tool install ruff",
+    "uv python install 3.12",
+    "uvx ruff",
+    "pipx install poetry",
+    "pip install -r requirements.txt",
+    "/opt/xaiva/bin/pip3.11 install numpy",
+    "python -m pip download numpy",
+    "conda install -y numpy",
+    "mamba env create -f environment.yml",
+    "micromamba create -n a",
+    "npm ci",
+    "npx serve",
+    "yarn install",
+    "pnpm i",
+    "cargo install ripgrep",
+    "go install example.org/a@latest",
+    "go mod download",
+    "gem install bundler",
+    "git clone https://example.org/a.git",
+    "git clone --depth 1 https://example.org/a.git /src/a",
+    "git lfs pull",
+    "dvc pull",
+    "svn checkout https://example.org/a",
+    "wget -q https://example.org/a",
+    "curl -fsSL https://example.org/install.sh | sh",
+    "/usr/bin/curl https://example.org/a",
+    "sh -c 'curl https://example.org/a'",
+    "gdown 1abc",
+    "rsync -a host:/a /a",
+    "apt-get update",
+    "apt-get -y install gcc",
+    "apk add --no-cache gcc",
+    "dnf -y install gcc",
+    "microdnf install gcc",
+    "zypper in gcc",
+    "add-apt-repository ppa:a/b",
+    "gpg --keyserver keys.example.org --recv-keys 1",
+    "aws s3 cp s3://a/b /b",
+    "gsutil -m cp gs://a/b /b",
+    "rclone copy a:b /b",
+    "ollama pull llama3",
+    "modelscope download --model a/b",
+    "kaggle datasets download a/b",
+    "docker pull debian",
+    "skopeo copy docker://a oci:b",
+]
+STAYS = [
+    "pip install --no-index --find-links /w numpy",
+    "uv pip install --offline numpy",
+    "uv sync --offline",
+    "conda install --offline numpy",
+    "npm ci --offline",
+    "git clone /src/repo /dst",
+    "git clone --depth 1 file:///src/repo",
+    "git --version",
+    "curl -f http://localhost:8600/health",
+    "curl -f http://127.0.0.1:8600/health",
+    "curl --version",
+    "wget -qO- http://[::1]:8600/health",
+    "python -c \"import urllib.request as r; r.urlopen('http://localhost:8600')\"",
+    "python -c \"AutoModel.from_pretrained('/models/a')\"",
+    "python -c 'AutoModel.from_pretrained(\"./a\", local_files_only=True)'",
+    "python -c 'AutoModel.from_pretrained(path)'",
+    "python -c \"import torch; torch.hub.load('/src/repo', 'm', source='local')\"",
+    "huggingface-cli scan-cache",
+    "hf env",
+    "poetry --version",
+    "poetry build",
+    "dnf clean all",
+    "apt-get clean",
+    "rsync -a /a /b",
+    "uvicorn app:app",
+    "npm run build",
+    "cargo build --release --offline",
+    "ls /usr/share/curl /etc/wgetrc",
+    "rm -rf /root/.cache/pip /root/.conda",
+    "/opt/xaiva/bin/xaiva-inference serve",
+]
+
+
+@pytest.mark.parametrize("command", DOWNLOADS)
+def test_what_downloads_is_found(command: str) -> None:
+    assert list(downloads(command))
+    assert list(downloads(json.dumps(command.split())))  # the form without a shell
+    (finding,) = lint(f"FROM scratch\nRUN true && {command.partition(' | ')[0]} && true\n")
+    assert (finding.level, finding.code) == (Level.ERROR, "lint-network")
+    assert finding.remedy
+
+
+@pytest.mark.parametrize("command", STAYS)
+def test_what_stays_on_the_machine_is_left_alone(command: str) -> None:
+    assert list(downloads(command)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "CMD hf download org/model && exec serve",
+        'CMD ["sh", "-c", "pip install -r /app/r.txt && exec serve"]',
+        'ENTRYPOINT ["uv", "run", "app.py"]',
+        "HEALTHCHECK CMD curl -f https://status.example.org",
+    ],
+)
+def test_what_the_container_starts_with_is_a_warning(line: str) -> None:
+    (finding,) = lint(f"FROM scratch\n{line}\n")
+    assert finding.level is Level.WARNING
+
+
+RUN_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "command": ({"command": ["sh", "-c", "hf download a/b /models && exec serve"]}, ["run.command"]),
+    "program": ({"command": ["uv", "run", "app.py"]}, ["run.command"]),
+    "health-check": ({"health_check": {"command": ["curl", "https://status.example.org"]}}, ["run.health_check"]),
+    "local-health-check": ({"health_check": {"command": ["curl", "-f", "http://localhost:8600/health"]}}, []),
+    "service": ({"command": ["/opt/xaiva/bin/xaiva-inference", "serve"]}, []),
+    "nothing": ({}, []),
+}
+
+
+@pytest.mark.parametrize("case", RUN_SETTINGS)
+def test_run_settings_of_a_preset(case: str) -> None:
+    run, expected = RUN_SETTINGS[case]
+    preset = Preset.model_validate({"base_image": "debian:12", "python_version": "3.11", "run": run})
+    found = [one for one in check(preset) if one.code == "run-downloads"]
+    assert [one.where for one in found] == expected
+    assert all(one.level is Level.WARNING and one.remedy for one in found)
