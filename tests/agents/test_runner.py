@@ -77,7 +77,7 @@ def outcomes(event: Event) -> list[tuple[str, str]]:
 
 def test_steps_run_in_order_and_see_what_the_ones_before_did(site: Site) -> None:
     told = RuleRequest(name="ops", priority=Priority.CRITICAL, channels=(Channel(kind=ChannelKind.EMAIL, to="a@b"),))
-    site.rules.put(told)
+    site.rules.add(told)
     steps = [
         {"kind": "notify", "name": "too-early"},
         {"kind": "raise_priority", "to": "critical"},
@@ -215,7 +215,7 @@ def test_a_flow_that_is_not_there_is_told_and_the_default_runs(site: Site) -> No
 def test_an_outbox_that_cannot_be_written_stops_the_flow_to_be_run_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.rules.put(RuleRequest(name="ops", channels=(Channel(kind=ChannelKind.EMAIL, to="a@b"),)))
+    site.rules.add(RuleRequest(name="ops", channels=(Channel(kind=ChannelKind.EMAIL, to="a@b"),)))
     steps = [{"kind": "keep_clip"}, {"kind": "notify"}]
     one = event()
     before = Database.write

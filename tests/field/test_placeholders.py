@@ -265,7 +265,7 @@ def test_a_rule_sent_back_as_it_is_shown_is_not_changed(service: Running) -> Non
         {"kind": "email", "to": "a@b.example"},
     ]
     rule = RuleRequest.model_validate({"name": "ops", "channels": channels})
-    service.service.rules.put(rule)
+    service.service.rules.add(rule)
     assert ask(service, "PUT", "/rules/ops", ask(service, "GET", "/rules/ops").json()).status_code == 200
     assert service.service.rules.one("ops") == rule
     ask(service, "DELETE", "/rules/ops")

@@ -414,8 +414,8 @@ def test_a_webhook_that_refuses_the_login_is_left_alone(
     status: int, rules: RuleStore, start: Callable[..., Notifier], impatient: None
 ) -> None:
     with HttpReceiver(lambda _: Answer(status)) as refusing, HttpReceiver(lambda _: Answer(503)) as down:
-        rules.put(rule("refusing", webhook(refusing.url), within=0))
-        rules.put(rule("down", webhook(down.url), within=0))
+        rules.add(rule("refusing", webhook(refusing.url), within=0))
+        rules.add(rule("down", webhook(down.url), within=0))
         notifier = start()
         for _ in range(3):
             notifier.notify(event())
@@ -430,8 +430,8 @@ def test_a_mail_server_that_refuses_the_login_is_left_alone_by_all_recipients(
     server = MailReceiver(login=("xaiva", "right"))
     with server, HttpReceiver(lambda _: Answer(503)) as down:
         for name in ("a", "b", "c"):
-            rules.put(rule(name, mail(f"{name}@example.org"), within=0))
-        rules.put(rule("down", webhook(down.url), within=0))
+            rules.add(rule(name, mail(f"{name}@example.org"), within=0))
+        rules.add(rule("down", webhook(down.url), within=0))
         wrong = start(smtp_url=f"smtp://xaiva:wrong@127.0.0.1:{server.port}?tls=none")
         for _ in range(3):
             wrong.notify(event())

@@ -46,7 +46,7 @@ def finished(event: Event) -> bool:
 def test_all_the_way(run: Make) -> None:
     with HttpReceiver(lambda _: verdict("intrusion")) as model, HttpReceiver() as hook:
         one = run(analyser="openai", analyser_url=model.url).start()
-        one.rules.put(told(hook.url, types=("intrusion",)))
+        one.rules.add(told(hook.url, types=("intrusion",)))
         ident = one.decide(zone="fence")
         (received,) = hook.wait(1)
         said = received.json["event"]
@@ -72,7 +72,7 @@ def test_a_slow_analyser_delays_neither_event_nor_message_and_is_taken_when_it_c
     flows = json.dumps({"default": {"wait": 0.1, "steps": [{"kind": "notify"}]}})
     with HttpReceiver(slow) as model, HttpReceiver() as hook:
         one = run(flows=flows, analyser="openai", analyser_url=model.url).start()
-        one.rules.put(told(hook.url, within=0))
+        one.rules.add(told(hook.url, within=0))
         ids = [one.decide() for _ in range(5)]
         assert sorted(received.json["event"]["id"] for received in hook.wait(5)) == ids
         for ident in ids:
@@ -186,7 +186,7 @@ def test_what_the_camera_tells_later_is_on_the_event(run: Make) -> None:
 def test_a_camera_that_ails_is_an_event_of_its_own_until_it_is_well(run: Make) -> None:
     with HttpReceiver() as hook:
         one = run().start()
-        one.rules.put(told(hook.url, within=0))
+        one.rules.add(told(hook.url, within=0))
         alert = CameraAlert(kind=AlertKind.FROZEN, since=time.time() - 3, reason="the picture has stood still for 3 s")
         for active in (True, True, False, False):
             one.incidents.alert(one.camera, alert, active)
@@ -208,7 +208,7 @@ def test_a_full_disk_loses_no_event_and_people_are_told(
         one = run()
         for part in (one.notifier, one.analyser, one.incidents):  # nobody empties the spool meanwhile
             part.start()
-        one.rules.put(told(hook.url, within=0))
+        one.rules.add(told(hook.url, within=0))
         hog = fill(disk)
         ids: list[str] = []
         while one.logger.status().state != "failing":
@@ -235,7 +235,7 @@ def test_a_database_that_is_down_delays_the_message_and_loses_nothing(
     monkeypatch.setattr(incidents_module, "FLOW_RETRY", 0.1)
     with HttpReceiver() as hook:
         one = run(database_url=postgres.new_database()).start()
-        one.rules.put(told(hook.url, within=0))
+        one.rules.add(told(hook.url, within=0))
         postgres.stop()
         try:
             ids = [one.decide() for _ in range(3)]
@@ -273,7 +273,7 @@ def test_urgent_events_go_first(run: Make) -> None:
 def test_sixteen_cameras_at_once_are_told_of_each_event_once(run: Make) -> None:
     with HttpReceiver(lambda _: verdict("person")) as model, HttpReceiver() as hook:
         one = run(analyser="openai", analyser_url=model.url).start()
-        one.rules.put(told(hook.url, within=1))
+        one.rules.add(told(hook.url, within=1))
         ids: list[str] = []
 
         def decide(number: int) -> None:

@@ -68,7 +68,7 @@ def test_killed_in_the_middle_of_everything(run: Callable[..., Run], tmp_path: P
         }
         ops = RuleRequest(name="ops", within=0, channels=(Channel(kind=ChannelKind.WEBHOOK, to=hook.url),))
         first = run(**settings)
-        first.rules.put(ops)
+        first.rules.add(ops)
         first.stop()
         cut_off = half_a_clip(tmp_path)
         command = [sys.executable, "-c", _VICTIM, str(tmp_path), json.dumps(settings), str(cut_off)]

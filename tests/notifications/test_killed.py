@@ -59,7 +59,7 @@ def test_killed_while_sending(database_url: str, tmp_path: Path) -> None:
         assert parent.stdin
         assert parent.stdout
         ops = rule("ops", webhook(receiver.url), within=0)
-        RuleStore(database).put(ops)
+        RuleStore(database).add(ops)
         events = [event() for _ in range(3)]
         for one in events:
             outbox.put(one, [ops])

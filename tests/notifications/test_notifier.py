@@ -33,11 +33,11 @@ def states(notifier: Notifier) -> list[str]:
 
 def test_an_event_reaches_every_channel_of_every_rule_it_fits(rules: RuleStore, start: Start) -> None:
     with HttpReceiver() as receiver, MailReceiver() as server:
-        rules.put(rule("ops", webhook(f"{receiver.url}/ops"), mail("ops@example.org")))
-        rules.put(rule("urgent", webhook(f"{receiver.url}/urgent"), priority=Priority.HIGH))
-        rules.put(RuleRequest(name="yard", cameras=("yard",), channels=(webhook(f"{receiver.url}/yard"),)))
-        rules.put(RuleRequest(name="fire", types=("fire",), channels=(webhook(f"{receiver.url}/fire"),)))
-        rules.put(RuleRequest(name="off", enabled=False, channels=(webhook(f"{receiver.url}/off"),)))
+        rules.add(rule("ops", webhook(f"{receiver.url}/ops"), mail("ops@example.org")))
+        rules.add(rule("urgent", webhook(f"{receiver.url}/urgent"), priority=Priority.HIGH))
+        rules.add(RuleRequest(name="yard", cameras=("yard",), channels=(webhook(f"{receiver.url}/yard"),)))
+        rules.add(RuleRequest(name="fire", types=("fire",), channels=(webhook(f"{receiver.url}/fire"),)))
+        rules.add(RuleRequest(name="off", enabled=False, channels=(webhook(f"{receiver.url}/off"),)))
         notifier = start(smtp_url=f"smtp://127.0.0.1:{server.port}")
         assert notifier.notify(event()).rules == ("ops",)
         assert notifier.notify(event("yard", "fire", Priority.CRITICAL)).rules == ("ops", "urgent", "yard", "fire")
@@ -53,7 +53,7 @@ def test_an_event_reaches_every_channel_of_every_rule_it_fits(rules: RuleStore, 
 
 def test_schedules_are_read_in_the_zone_of_the_service(rules: RuleStore, start: Start) -> None:
     night = Window(start=time(22), end=time(6))
-    rules.put(RuleRequest(name="night", schedule=(night,), channels=(mail("a@example.org"),)))
+    rules.add(RuleRequest(name="night", schedule=(night,), channels=(mail("a@example.org"),)))
     one = event()
     at = datetime(2026, 7, 1, 20, 30, tzinfo=timezone.utc)  # 22:30 in Berlin
     for moment, fits in ((at, True), (at - timedelta(hours=1), False)):
@@ -73,9 +73,9 @@ def test_a_dead_mail_server_and_a_hanging_webhook_delay_nobody_else(rules: RuleS
         HttpReceiver(hang) as hanging,
         HttpReceiver() as receiver,
     ):
-        rules.put(rule("mail", mail("ops@example.org"), within=0))
-        rules.put(rule("hang", webhook(hanging.url), within=0))
-        rules.put(rule("good", webhook(receiver.url), within=0))
+        rules.add(rule("mail", mail("ops@example.org"), within=0))
+        rules.add(rule("hang", webhook(hanging.url), within=0))
+        rules.add(rule("good", webhook(receiver.url), within=0))
         notifier = start(smtp_url=f"smtp://127.0.0.1:{silent.getsockname()[1]}")
         for _ in range(20):
             notifier.notify(event())
@@ -90,7 +90,7 @@ def test_what_fails_is_tried_again_under_the_same_key_until_it_is_taken(
 ) -> None:
     answers = iter([Answer(503), Answer(500), Answer(200)])
     with HttpReceiver(lambda _: next(answers)) as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         notifier = start()
         notifier.notify(event())
         received = receiver.wait(3)
@@ -103,7 +103,7 @@ def test_what_fails_is_tried_again_under_the_same_key_until_it_is_taken(
 def test_an_outage_ends_in_two_messages_and_not_in_a_flood(rules: RuleStore, start: Start, impatient: None) -> None:
     down = True
     with HttpReceiver(lambda _: Answer(503 if down else 200)) as receiver:
-        rules.put(rule("ops", webhook(receiver.url), within=15))
+        rules.add(rule("ops", webhook(receiver.url), within=15))
         notifier = start()
         notifier.notify(event())
         receiver.wait(1)
@@ -121,7 +121,7 @@ def test_a_message_that_always_fails_starves_no_other_of_its_channel(
         return Answer(500 if received.json["event"]["camera"] == "gate" else 200)
 
     with HttpReceiver(choosy) as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         notifier = start()
         notifier.notify(event("gate", priority=Priority.CRITICAL))
         receiver.wait(1)
@@ -135,7 +135,7 @@ def test_a_message_that_cannot_be_read_is_given_up(
     rules: RuleStore, start: Start, database: Database, tmp_path: Path
 ) -> None:
     with HttpReceiver() as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         Notifier(database, rules, ServiceSettings(data=tmp_path)).notify(event("gate"))
         database.write(lambda session: session.execute(update(OutboxRow).values(body={"secret_variable": ""})))
         notifier = start()
@@ -147,7 +147,7 @@ def test_a_message_that_cannot_be_read_is_given_up(
 def test_what_is_refused_for_good_is_given_up_and_holds_up_nothing(rules: RuleStore, start: Start) -> None:
     refuse = {"gone@example.org": "550 no such user"}
     with MailReceiver(refuse=refuse) as server:
-        rules.put(rule("ops", mail("gone@example.org"), mail("ops@example.org"), within=0))
+        rules.add(rule("ops", mail("gone@example.org"), mail("ops@example.org"), within=0))
         notifier = start(smtp_url=f"smtp://127.0.0.1:{server.port}")
         for _ in range(3):
             notifier.notify(event())
@@ -159,7 +159,7 @@ def test_what_is_refused_for_good_is_given_up_and_holds_up_nothing(rules: RuleSt
 def test_a_message_nobody_took_for_a_day_is_given_up_with_the_reason(
     rules: RuleStore, start: Start, database: Database
 ) -> None:
-    rules.put(rule("ops", webhook("http://127.0.0.1:9/nobody")))
+    rules.add(rule("ops", webhook("http://127.0.0.1:9/nobody")))
     notifier = start()
     notifier.notify(event())
     failed = until(lambda: notifier.deliveries(1), lambda found: found[0].why)
@@ -177,7 +177,7 @@ def test_what_waits_goes_out_after_a_restart(
     rules: RuleStore, start: Start, database: Database, tmp_path: Path
 ) -> None:
     with HttpReceiver() as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         never_started = Notifier(database, rules, ServiceSettings(data=tmp_path))
         told = event()
         never_started.notify(told)
@@ -191,7 +191,7 @@ def test_a_clock_that_was_set_back_holds_up_nothing(
     rules: RuleStore, start: Start, database: Database, tmp_path: Path
 ) -> None:
     with HttpReceiver() as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         told = event()
         Notifier(database, rules, ServiceSettings(data=tmp_path)).notify(told)
         then = datetime.now(timezone.utc) + timedelta(minutes=30)
@@ -205,7 +205,7 @@ def test_of_a_suspended_camera_nobody_is_told_until_it_ends(
     rules: RuleStore, start: Start, database: Database, tmp_path: Path
 ) -> None:
     with HttpReceiver() as receiver:
-        rules.put(rule("ops", webhook(receiver.url), within=0))
+        rules.add(rule("ops", webhook(receiver.url), within=0))
         notifier = start()
         notifier.suspend("gate", 60)
         assert notifier.notify(event("gate")).suspended is not None
@@ -224,20 +224,20 @@ def test_of_a_suspended_camera_nobody_is_told_until_it_ends(
 
 def test_a_rule_that_is_gone_or_off_sends_nothing_more(rules: RuleStore, start: Start, impatient: None) -> None:
     with HttpReceiver(lambda _: Answer(503)) as receiver:
-        rules.put(rule("gone", webhook(f"{receiver.url}/gone")))
-        rules.put(rule("off", webhook(f"{receiver.url}/off")))
+        rules.add(rule("gone", webhook(f"{receiver.url}/gone")))
+        rules.add(rule("off", webhook(f"{receiver.url}/off")))
         notifier = start()
         notifier.notify(event())
         receiver.wait(2)
         rules.drop("gone")
-        rules.put(rules.one("off").model_copy(update={"enabled": False}))
+        rules.change(rules.one("off").model_copy(update={"enabled": False}))
         found = until(lambda: notifier.deliveries(5), lambda all_: all(one.state == "given_up" for one in all_))
         assert {one.rule: one.why for one in found} == {"gone": "the rule is gone", "off": "the rule is switched off"}
 
 
 def test_a_test_send_goes_past_everything_and_says_each_channel(rules: RuleStore, start: Start) -> None:
     with HttpReceiver() as receiver:
-        rules.put(
+        rules.add(
             RuleRequest(
                 name="ops",
                 enabled=False,
@@ -257,7 +257,7 @@ def test_nothing_that_is_shown_or_logged_holds_a_secret(
 ) -> None:
     caplog.set_level("INFO", "core")
     with HttpReceiver(lambda _: Answer(500)) as receiver:
-        rules.put(rule("ops", webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/x?token=hunter2")))
+        rules.add(rule("ops", webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/x?token=hunter2")))
         notifier = start(smtp_url="smtp://u:hunter2@127.0.0.1:9")
         notifier.notify(event())
         receiver.wait(2)
@@ -275,7 +275,7 @@ def test_a_database_that_is_gone_for_a_while_is_waited_for(
     rules = RuleStore(database)
     notifier = Notifier(database, rules, ServiceSettings(data=tmp_path))
     with HttpReceiver() as receiver:
-        rules.put(rule("ops", webhook(receiver.url)))
+        rules.add(rule("ops", webhook(receiver.url)))
         told = event()
         notifier.notify(told)
         postgres.stop()

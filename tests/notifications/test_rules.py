@@ -22,8 +22,8 @@ def apprise(url: str) -> Channel:
 def test_rules_stay_in_their_order_over_a_restart_with_their_secrets(either: Database) -> None:
     store = RuleStore(either)
     for name in ("zulu", "alpha", "mike"):
-        store.put(rule(name, webhook(HOOK)))
-    store.put(rule("alpha", webhook(HOOK), mail("ops@example.org")))
+        store.add(rule(name, webhook(HOOK)))
+    store.change(rule("alpha", webhook(HOOK), mail("ops@example.org")))
     store.drop("mike")
     again = RuleStore(either)
     assert [one.name for one in again.list()] == ["zulu", "alpha"]
@@ -31,30 +31,30 @@ def test_rules_stay_in_their_order_over_a_restart_with_their_secrets(either: Dat
 
 
 def test_no_secret_of_an_address_is_shown(rules: RuleStore) -> None:
-    shown = rules.put(rule("ops", webhook(HOOK), apprise("tgram://123456789:abcdefg_hijklmnop/12315544/")))
+    shown = rules.add(rule("ops", webhook(HOOK), apprise("tgram://123456789:abcdefg_hijklmnop/12315544/")))
     assert [channel.to for channel in shown.channels] == [HOOK_SHOWN, "tgram://***"]
     for secret in ("hunter2", "s3cret", "9f8e7d6c5b4a39281716", "abcdefg"):
         assert secret not in shown.model_dump_json() + rules.get("ops").model_dump_json()
 
 
 def test_an_address_given_as_it_is_shown_stays_as_it_was(rules: RuleStore) -> None:
-    rules.put(rule("ops", webhook(HOOK), mail("ops@example.org")))
+    rules.add(rule("ops", webhook(HOOK), mail("ops@example.org")))
     shown = rules.get("ops")
     changed = RuleRequest(name="ops", within=60, channels=(mail("night@example.org"), shown.channels[0]))
-    rules.put(changed)
+    rules.change(changed)
     assert [channel.to for channel in rules.one("ops").channels] == ["night@example.org", HOOK]
     assert rules.one("ops").within == 60
 
 
 def test_addresses_that_look_alike_are_not_guessed(rules: RuleStore) -> None:
     first, second = HOOK, HOOK.replace("hunter2", "other")
-    rules.put(rule("ops", webhook(first), webhook(second)))
-    rules.put(rule("ops", webhook(HOOK_SHOWN), webhook(HOOK_SHOWN)))
+    rules.add(rule("ops", webhook(first), webhook(second)))
+    rules.change(rule("ops", webhook(HOOK_SHOWN), webhook(HOOK_SHOWN)))
     assert [channel.to for channel in rules.one("ops").channels] == [first, second]
     with pytest.raises(InputError, match="2 addresses"):
-        rules.put(rule("ops", webhook(HOOK_SHOWN)))
+        rules.change(rule("ops", webhook(HOOK_SHOWN)))
     with pytest.raises(InputError, match="not known"):
-        rules.put(rule("new", webhook(HOOK_SHOWN)))
+        rules.add(rule("new", webhook(HOOK_SHOWN)))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_addresses_that_look_alike_are_not_guessed(rules: RuleStore) -> None:
 )
 def test_what_cannot_or_must_not_be_told_is_refused_without_its_secret(rules: RuleStore, channel: Channel) -> None:
     with pytest.raises(InputError) as refused:
-        rules.put(rule("ops", channel))
+        rules.add(rule("ops", channel))
     assert "hunter2" not in str(refused.value)
     assert rules.list() == []
 
@@ -89,9 +89,9 @@ def test_what_cannot_or_must_not_be_told_is_refused_without_its_secret(rules: Ru
 def test_what_waits_goes_to_the_corrected_address(either: Database) -> None:
     rules, outbox = RuleStore(either), Outbox(either)
     wrong = rule("ops", webhook("http://127.0.0.1:1/typo"), mail("ops@example.org"))
-    rules.put(wrong)
+    rules.add(wrong)
     outbox.put(event(), [wrong])
-    rules.put(rule("ops", webhook("http://127.0.0.1:1/right", "HOOK_SECRET"), mail("ops@example.org")))
+    rules.change(rule("ops", webhook("http://127.0.0.1:1/right", "HOOK_SECRET"), mail("ops@example.org")))
     assert sorted(one.to for one in outbox.waiting()) == ["http://127.0.0.1:1/right", "ops@example.org"]
     (hook,) = [one for one in outbox.waiting() if one.kind == "webhook"]
     message = outbox.claim(hook.id)

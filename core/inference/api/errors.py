@@ -24,7 +24,7 @@ from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.models.bank import BrokenBank, NotLearned
-from core.inference.notifications.rules import UnknownRule
+from core.inference.notifications.rules import RuleExists, UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
 
@@ -41,10 +41,6 @@ class NotThere(InputError):
 
 class NotYet(XaivaError):
     """It is there, but not in a state in which this can be done."""
-
-
-class RuleExists(InputError):
-    """There is a rule of that name already."""
 
 
 class WrongRange(InputError):

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query
 
 from core.errors import InputError
 from core.inference.api.access import Service, at_least
-from core.inference.api.errors import RuleExists
 from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Delivery, Name, Role, Rule, RuleRequest, TestResult
 
@@ -24,9 +23,7 @@ def rules(service: Service) -> list[Rule]:
 @router.post("/rules", status_code=201, **at_least(Role.ADMIN, 409))
 def add(service: Service, body: RuleRequest) -> Rule:
     """Add a rule: 409 when the name is taken."""
-    if any(rule.name == body.name for rule in service.rules.list()):
-        raise RuleExists(f"Rule {body.name}", "there is one with that name", "change it, or take another name")
-    return service.rules.put(body)
+    return service.rules.add(body)
 
 
 @router.get("/rules/{name}", **at_least(Role.ADMIN, 404))
@@ -40,8 +37,7 @@ def update(service: Service, name: Name, body: RuleRequest) -> Rule:
     """Set a rule anew, as a whole. An address that is sent as it is shown keeps its secrets."""
     if body.name != name:
         raise InputError(f"Rule {name}", f"the settings are of rule {body.name}", "a rule keeps its name")
-    service.rules.get(name)
-    return service.rules.put(body)
+    return service.rules.change(body)
 
 
 @router.delete("/rules/{name}", status_code=204, **at_least(Role.ADMIN, 404))

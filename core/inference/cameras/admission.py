@@ -16,14 +16,22 @@ class NoCores(XaivaError):
     """Decoding one more camera would starve those that run."""
 
 
-def admit(camera: str, loads: Sequence[float], cores: float) -> None:
-    """Raise NoCores when the running cameras, each taking that many cores, leave too little for one more like them."""
-    if not loads:
+def admit(camera: str, loads: Sequence[float | None], cores: float) -> None:
+    """Raise NoCores when the running cameras, each taking that many cores, leave too little for one more like them.
+
+    None: it was let in and is not measured yet. It is expected to take what the others do.
+    """
+    measured = [load for load in loads if load is not None]
+    if not measured:
         return
-    used, expected, limit = sum(loads), median(loads), SHARE * cores
+    expected, limit = median(measured), SHARE * cores
+    unmeasured = len(loads) - len(measured)
+    used = sum(measured) + unmeasured * expected
     if used + expected > limit:
         why = (
-            f"decoding {len(loads)} cameras takes {used:.2f} cores and one more about {expected:.2f}; "
+            f"decoding {len(loads)} cameras takes {used:.2f} cores"
+            + (f" ({unmeasured} of them not measured yet)" if unmeasured else "")
+            + f" and one more about {expected:.2f}; "
             f"{limit:.2f} of {cores:g} are for decoding"
         )
         raise NoCores(f"Camera {camera}", why, "remove a camera, or give a smaller stream of each (its sub-stream)")

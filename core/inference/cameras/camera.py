@@ -90,6 +90,14 @@ class Camera:
         pipeline = self._pipeline
         return pipeline is None or pipeline.ended
 
+    @property
+    def runs(self) -> bool:
+        """Whether it reads its source, or will by itself: also one that is lost, and one that waits for a restart."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return self._restart_at is not None
+        return pipeline.source.status().life.state is not CameraState.STOPPED
+
     def update(self, request: CameraRequest) -> None:
         """Take other settings: without a reconnection, unless the source itself changed.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as Expired
+from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
@@ -70,9 +72,10 @@ class MultiCameraManager:
         self._maximum = maximum
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
-        self._lock = threading.Lock()
-        self._tests = Bulkhead("Connection tests", TESTS_AT_ONCE, retry_after=5)
+        self._starting: Counter[str] = Counter()  # ids of those that were admitted and do not run yet
         self._running = False
+        self._lock = threading.Lock()  # guards the three above: who is admitted and who runs change together
+        self._tests = Bulkhead("Connection tests", TESTS_AT_ONCE, retry_after=5)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-cameras", daemon=True)
 
@@ -90,6 +93,7 @@ class MultiCameraManager:
         with self._lock:
             self._running = True
             waiting = [camera for camera in self._cameras.values() if camera.request.enabled]
+            self._starting.update(camera.request.id for camera in waiting)
         self._watcher.start()
         threading.Thread(target=self._start_all, args=(waiting,), name="start-cameras", daemon=True).start()
 
@@ -138,6 +142,8 @@ class MultiCameraManager:
                 self._admit(request.id)
             self._cameras[request.id] = camera
             start = self._running and request.enabled
+            if start:
+                self._starting[request.id] += 1
         if start:
             try:
                 camera.start()
@@ -145,6 +151,8 @@ class MultiCameraManager:
                 with self._lock:
                     self._cameras.pop(request.id, None)
                 raise
+            finally:
+                self._started(request.id)
         return camera.status()
 
     def update(self, request: CameraRequest) -> CameraStatus:
@@ -154,8 +162,10 @@ class MultiCameraManager:
         """
         camera = self.get(request.id)
         if request.enabled and not camera.request.enabled:
-            self._admit(request.id)
-        camera.update(request)
+            with self._admitted(request.id):
+                camera.update(request)
+        else:
+            camera.update(request)
         return camera.status()
 
     def remove(self, camera: str) -> None:
@@ -168,9 +178,8 @@ class MultiCameraManager:
 
     def start_camera(self, camera: str) -> CameraStatus:
         """Start one that is stopped or failed. Raises UnknownCamera, NoCores, and what leasing raises."""
-        found = self.get(camera)
-        self._admit(camera)
-        found.start()
+        with self._admitted(camera) as found:
+            found.start()
         return found.status()
 
     def stop_camera(self, camera: str) -> CameraStatus:
@@ -184,9 +193,11 @@ class MultiCameraManager:
 
         Raises as `start_camera`.
         """
-        self.stop_camera(camera)
-        self._tools.logins.forget(parse(self.get(camera).request.source))
-        return self.start_camera(camera)
+        with self._admitted(camera) as found:
+            found.stop()
+            self._tools.logins.forget(parse(found.request.source))
+            found.start()
+        return found.status()
 
     def test(self, request: CameraRequest) -> ConnectionTest:
         """Try one connection and tell what came of it; the camera need not be known.
@@ -243,15 +254,39 @@ class MultiCameraManager:
             raise TooManyCameras(f"Camera {camera}", why, "remove one first, or raise XAIVA_MAX_CAMERAS")
 
     def _admit(self, camera: str) -> None:
-        """Raise NoCores when decoding it beside the others would take too much."""
-        loads = [one.load() for name, one in list(self._cameras.items()) if name != camera]
-        admit(camera, [load for load in loads if load is not None], self._cores)
+        """Raise NoCores when decoding it beside the others would take too much. The caller holds the lock."""
+        others = [one for name, one in self._cameras.items() if name != camera and (one.runs or self._starting[name])]
+        admit(camera, [one.load() for one in others], self._cores)
+
+    @contextmanager
+    def _admitted(self, camera: str) -> Iterator[Camera]:
+        """A camera that is started within; whoever asks meanwhile finds it counted. One that runs was admitted before.
+
+        Raises UnknownCamera, and NoCores.
+        """
+        with self._lock:
+            found = self._cameras.get(camera)
+            if found is None:
+                raise unknown(camera)
+            if not found.runs:
+                self._admit(camera)
+            self._starting[camera] += 1
+        try:
+            yield found
+        finally:
+            self._started(camera)
+
+    def _started(self, camera: str) -> None:
+        """Its start has come to an end: from here on it counts as long as it runs."""
+        with self._lock:
+            self._starting -= Counter([camera])
 
     def _start_all(self, cameras: list[Camera]) -> None:
         for camera in cameras:
             if self._stop.is_set():
                 return
             camera.start(insist=True)
+            self._started(camera.request.id)
 
     def _watch(self) -> None:
         tidy_at = time.monotonic() + TIDY_SECONDS

@@ -49,7 +49,9 @@ class EventLogger:
         self._remembered: int | None = None  # how far the database says it has come
         self._json_log = JsonLog(json_log) if json_log else None
         self._json_position = 0  # how far the JSON log has come in this run
-        self._wake = threading.Condition()  # guards everything below
+        self._wake = (
+            threading.Condition()
+        )  # guards everything below, but that the writing thread may read what it alone writes
         self._subscribers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
         self._position = self._spool.first  # how far the database has come
@@ -82,7 +84,8 @@ class EventLogger:
 
     def get(self, event: str) -> Event | None:
         """An event as it is now, also what the database does not have yet. Raises DatabaseError."""
-        known = self._position
+        with self._wake:
+            known = self._position
         waiting = [one for one in self._spool.records(known, event.encode()) if one[0].event == event]
         try:
             with self._database.read() as session:
@@ -123,7 +126,9 @@ class EventLogger:
         return self._database.write(logged, self._publish)
 
     def _publish(self, events: list[Event]) -> None:
-        for callback in self._subscribers:
+        with self._wake:
+            subscribers = self._subscribers
+        for callback in subscribers:
             for event in events:
                 try:
                     callback(event)
@@ -188,7 +193,6 @@ class EventLogger:
                 more = self._write_batch()
                 retry = FIRST_RETRY
             except Exception as error:  # whatever it is, the next try may succeed, and events come on
-                self._sure = False
                 if not self._wait_out(error, retry):
                     return
                 retry = min(LAST_RETRY, retry * 2)
@@ -207,6 +211,7 @@ class EventLogger:
             if why != self._behind:
                 log.error("events wait on disk: %s", why, exc_info=None if known else error)
             self._behind = why
+            self._sure = False
             self._wake.wait_for(lambda: self._retry_now or self._stopping, seconds)
             return not self._stopping
 
@@ -279,14 +284,16 @@ class EventLogger:
         """Before the database commits: killed in between, the lines come again, and are never missing."""
         if self._json_log is None or not events:
             return
-        why = ""
+        why, name = "", None
         try:
             self._json_log.append(events)
         except OSError as error:
             why = f"lines are missing in the JSON log: {error.strerror or error}"
-            if why != self._json_why:
-                log.error("%s (%s)", why, error.filename)
-        self._json_why = why
+            name = error.filename
+        with self._wake:
+            before, self._json_why = self._json_why, why
+        if why and why != before:
+            log.error("%s (%s)", why, name)
 
     def _find_position(self) -> None:
         """Ask how far the database has come. What lies before it in the spool does not wait."""
@@ -306,7 +313,9 @@ class EventLogger:
 
     def _check_disk(self) -> None:
         """A disk that refused counts as well again once it takes something."""
-        if self._failing:
+        with self._wake:
+            failing = self._failing
+        if failing:
             with suppress(SpoolError):
                 self._spool.probe()
                 with self._wake:

@@ -20,7 +20,8 @@ class Part(Enum):
 class Case:
     """`due`: when the flow begins whatever the analyser does, in monotonic seconds; None once it has begun.
 
-    `asked` is when the analyser was asked. `picture` is held only until the analyser has it.
+    `asked` is when the analyser was asked. `picture` is held only until the analyser has it. `parts` belong to the
+    coordinator, which changes them together with its table of cases.
     """
 
     event: Event
@@ -29,21 +30,31 @@ class Case:
     due: float | None = float("inf")
     asked: float = 0.0
     parts: set[Part] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # guards `event` and `due`
 
     def change(self, **fields: object) -> None:
         """Know more of the event."""
-        with self.lock:
+        with self._lock:
             self.event = self.event.model_copy(update=fields)
 
     def wait_until(self, due: float) -> None:
         """The flow begins then, unless it has begun already."""
-        with self.lock:
+        with self._lock:
             if self.due is not None:
                 self.due = due
 
+    def run_again_at(self, due: float) -> None:
+        """The flow that has begun could not be run; it begins again then."""
+        with self._lock:
+            self.due = due
+
+    def is_due(self, now: float) -> bool:
+        """Whether the flow has waited long enough."""
+        with self._lock:
+            return self.due is not None and self.due <= now
+
     def begin_flow(self) -> bool:
         """True for the one who may begin the flow: whoever comes first."""
-        with self.lock:
+        with self._lock:
             first, self.due = self.due is not None, None
             return first

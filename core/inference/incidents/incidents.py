@@ -62,7 +62,7 @@ class Incidents:
         self._acting = Workers("incident-act", 8)
         self._cases: dict[str, Case] = {}
         self._alerts: dict[tuple[str, str], str] = {}
-        self._lock = threading.Lock()  # guards the two above
+        self._lock = threading.Lock()  # guards the two above, and what parts of its way a case has ahead
         self._stopping = False
 
     def start(self) -> None:
@@ -156,12 +156,13 @@ class Incidents:
         with self._lock:
             cases = list(self._cases.values())
         for case in cases:
-            if case.due is not None and case.due <= now:
+            if case.is_due(now):
                 self._begin_flow(case)
 
     def under_way(self, event: str) -> bool:
         """Whether something is still to come of this event in this run."""
-        return event in self._cases
+        with self._lock:
+            return event in self._cases
 
     def run_flow_late(self, event: Event, flow: str) -> None:
         """Run the flow of an event of an earlier run, from where it stopped."""
@@ -282,8 +283,7 @@ class Incidents:
             self._flows.run(case.flow, case.event, partial(self._change, case))
         except DatabaseError as error:
             logger.error("event %s waits for the database: %s", case.event.id, error.why)
-            with case.lock:
-                case.due = time.monotonic() + FLOW_RETRY
+            case.run_again_at(time.monotonic() + FLOW_RETRY)
             return
         response = (datetime.now(timezone.utc) - case.event.decided).total_seconds()
         self._change(case, response_time=max(0.0, round(response, 3)))

@@ -20,7 +20,7 @@ class Saver:
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()  # guards what waits
+        self._changed = threading.Condition()  # guards what waits, and the two flags
         self._working = threading.Lock()  # held while one piece is done, so that they keep their order
         self._stopping = False
         self._refused = False
@@ -57,7 +57,8 @@ class Saver:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
-        return not self._waiting
+        with self._changed:
+            return not self._waiting
 
     def _run(self) -> None:
         while True:

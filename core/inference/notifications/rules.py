@@ -22,6 +22,10 @@ class UnknownRule(InputError):
     """There is no rule of that name."""
 
 
+class RuleExists(InputError):
+    """There is a rule of that name already."""
+
+
 class RuleStore:
     """Rules in the order in which they came, held in memory too: telling an event reads no database.
 
@@ -30,7 +34,7 @@ class RuleStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = threading.Lock()  # file and memory change together
+        self._lock = threading.Lock()  # one change at a time: database and memory change together
         self._rules = {rule.name: rule for rule in load_requests(database, NotificationRuleRow, RuleRequest, "rule")}
 
     def list(self) -> list[Rule]:
@@ -41,22 +45,23 @@ class RuleStore:
         """One rule, as it is shown. Raises UnknownRule."""
         return _shown(self.one(name))
 
-    def put(self, request: RuleRequest) -> Rule:
-        """Keep a rule, in the place of one with its name or as the last.
+    def add(self, request: RuleRequest) -> Rule:
+        """Keep a rule as the last. Raises RuleExists, and InputError for an address that cannot work."""
+        with self._lock:
+            if request.name in self._rules:
+                raise RuleExists(
+                    f"Rule {request.name}", "there is one with that name", "change it, or take another name"
+                )
+            return self._keep(request, None)
+
+    def change(self, request: RuleRequest) -> Rule:
+        """Keep a rule in the place of the one with its name.
 
         What is hidden in an address that is given stands for what is kept. What waits for a channel whose address was
-        corrected goes to the new one. Raises InputError for an address that cannot work.
+        corrected goes to the new one. Raises UnknownRule, and InputError for an address that cannot work.
         """
         with self._lock:
-            before = self._rules.get(request.name)
-            rule = request.model_copy(
-                update={"channels": _completed(request.channels, before.channels if before else ())}
-            )
-            for channel in rule.channels:
-                check(channel)
-            self._database.write(lambda session: _put(session, rule, before))
-            self._rules[rule.name] = rule
-        return _shown(rule)
+            return self._keep(request, self.one(request.name))
 
     def drop(self, name: str) -> None:
         """Keep it no longer; what waits for it is given up. Raises UnknownRule."""
@@ -76,6 +81,15 @@ class RuleStore:
         if rule is None:
             raise UnknownRule(f"Rule {name}", "there is no rule of that name", "list them: xaiva rule list")
         return rule
+
+    def _keep(self, request: RuleRequest, before: RuleRequest | None) -> Rule:
+        """The caller holds the lock."""
+        rule = request.model_copy(update={"channels": _completed(request.channels, before.channels if before else ())})
+        for channel in rule.channels:
+            check(channel)
+        self._database.write(lambda session: _put(session, rule, before))
+        self._rules[rule.name] = rule
+        return _shown(rule)
 
 
 def _completed(given: tuple[Channel, ...], kept: tuple[Channel, ...]) -> tuple[Channel, ...]:
