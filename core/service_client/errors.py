@@ -10,6 +10,10 @@ class ServiceError(XaivaError):
     """The service cannot be reached, is not ours, or refuses."""
 
 
+class BrokenConnection(ServiceError):
+    """The connection broke before the whole answer was there: the service may have done what it was asked, or not."""
+
+
 class NoService(ServiceError):
     """No service was named, none of this site's containers runs, and nothing answers at the usual address."""
 

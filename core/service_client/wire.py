@@ -18,6 +18,7 @@ from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, R
 from core.inference.schemas.base import NOTHING, READING, VERSION_HEADER, Asked, Said
 from core.service_client.address import ServiceAddress
 from core.service_client.errors import (
+    BrokenConnection,
     Forbidden,
     NotLoggedIn,
     OtherVersion,
@@ -195,7 +196,7 @@ class Wire:
                 raise _untrusted(what, cause) from error
             if isinstance(error, httpx.ConnectError):
                 raise absent(self.address) from error
-            raise ServiceError(what, "the connection broke", f"try again; see its log: {self._log}") from error
+            raise BrokenConnection(what, "the connection broke", f"try again; see its log: {self._log}") from error
 
     @property
     def _log(self) -> str:
@@ -283,7 +284,11 @@ class Wire:
                 raise not_logged_in(self.address, f"the login of {old.user} has ended")
             if login.access != old.access:
                 return login  # another process was faster
-            response = self._once("POST", "/auth/refresh", "", Refresh(refresh=login.tokens.refresh))
+            wish = Refresh(refresh=login.tokens.refresh)
+            try:
+                response = self._once("POST", "/auth/refresh", "", wish)
+            except BrokenConnection:  # the service may have renewed it, and answers the same for a while
+                response = self._once("POST", "/auth/refresh", "", wish)
             if response.status_code == 401:
                 self.session.end(login.user)
                 raise not_logged_in(self.address, f"the login of {old.user} has ended")

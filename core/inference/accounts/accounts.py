@@ -44,7 +44,8 @@ class Accounts:
         self._database = database
         self._passwords = Passwords()
         self._limiter = Limiter()
-        self._signed = AccessTokens(secret_of(data / SIGNING_FILE))
+        self._secret = secret_of(data / SIGNING_FILE)
+        self._signed = AccessTokens(self._secret)
         self._service_token = _checked(service_token).encode() or secret_of(data / SERVICE_FILE).encode()
         self.users = Users(database, self._passwords)
         if not service_token:
@@ -64,12 +65,15 @@ class Accounts:
         return self._passwords.submit(work)
 
     def refresh(self, token: str) -> Tokens:
-        """New tokens for a refresh token, which is used up. Raises Unauthorised; a second use ends the login."""
+        """New tokens for a refresh token, which is used up. Raises Unauthorised.
+
+        A second use ends the login, but where the answer to the first may have been lost: see `logins`.
+        """
         if self._family_of(token) is None:
             raise refused("the login has ended")
 
         def work(session: Session) -> Tokens | None:
-            rotated = logins.rotate(session, token)
+            rotated = logins.rotate(session, token, self._secret)
             if rotated is None:
                 return None  # not an error yet: that would undo the end of the login
             name, family, following = rotated

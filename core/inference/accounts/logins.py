@@ -1,8 +1,14 @@
-"""Logins: families of refresh tokens. Each token is good for one use; a second use ends the whole family."""
+"""Logins: families of refresh tokens. Each token is good for one use; a second use ends the whole family.
+
+The answer to a use may get lost on its way, though: for `REUSE_SECONDS`, and only as long as nobody has used the token
+that was answered, the same use gets the same answer again.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import secrets
 from datetime import datetime, timedelta, timezone
 
@@ -12,28 +18,34 @@ from sqlalchemy.orm import Session
 from core.inference.database.models import RefreshTokenRow
 
 LIFETIME = timedelta(days=30)  # of a login that is not used
+REUSE_SECONDS = 60.0  # after the first use of a token: a person tries again, and a line comes back
 
 
 def begin(session: Session, user: str) -> tuple[str, str]:
     """A new login; returns its family and its first refresh token. Tokens that are over are swept out."""
     session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expires < _now()))
-    family = secrets.token_hex(16)
-    return family, _add(session, user, family)
+    family, token = secrets.token_hex(16), secrets.token_urlsafe(32)
+    _add(session, user, family, token)
+    return family, token
 
 
-def rotate(session: Session, token: str) -> tuple[str, str, str] | None:
+def rotate(session: Session, token: str, secret: str) -> tuple[str, str, str] | None:
     """Use a refresh token up; returns user, family and the next token, None when it is not good.
 
-    One that was used before is in two hands: its whole family ends, the next token with it.
+    One that was used before is in two hands: its whole family ends, the next token with it. `secret` is what the next
+    token is made from, so that a use whose answer was lost gives the same one again and none needs to be kept.
     """
     row = session.get(RefreshTokenRow, _hashed(token))
     if row is None or row.revoked is not None or row.expires <= _now():
         return None
-    if row.used is not None:
+    following = _following(token, secret)
+    if row.used is None:
+        row.used = _now()
+        _add(session, row.user, row.family, following)
+    elif not _answer_may_be_lost(session, row.used, following):
         end(session, row.family)
         return None
-    row.used = _now()
-    return row.user, row.family, _add(session, row.user, row.family)
+    return row.user, row.family, following
 
 
 def family_of(session: Session, token: str) -> str | None:
@@ -60,11 +72,21 @@ def lasts(session: Session, family: str) -> bool:
     return session.scalar(live.limit(1)) is not None
 
 
-def _add(session: Session, user: str, family: str) -> str:
-    token = secrets.token_urlsafe(32)
+def _answer_may_be_lost(session: Session, used: datetime, following: str) -> bool:
+    """Whether a token that was used a moment ago may come again from the same hand, which has not got the next one."""
+    row = session.get(RefreshTokenRow, _hashed(following))
+    return row is not None and row.used is None and _now() - used <= timedelta(seconds=REUSE_SECONDS)
+
+
+def _following(token: str, secret: str) -> str:
+    """Nobody without the secret can tell the next token from this one."""
+    digest = hmac.new(secret.encode(), b"refresh " + token.encode(errors="replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _add(session: Session, user: str, family: str, token: str) -> None:
     now = _now()
     session.add(RefreshTokenRow(id=_hashed(token), user=user, family=family, created=now, expires=now + LIFETIME))
-    return token
 
 
 def _revoke(session: Session, which: ColumnElement[bool]) -> None:

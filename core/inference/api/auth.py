@@ -24,7 +24,11 @@ async def login(request: Request, service: Service, body: Login) -> Tokens:
 
 @router.post("/refresh", **everybody(401))
 def refresh(service: Service, body: Refresh) -> Tokens:
-    """New tokens for a refresh token, which is good for one use: a second one ends the login."""
+    """New tokens for a refresh token, which is good for one use: a second one ends the login.
+
+    Within a minute, and as long as the new refresh token was not used, the same use gets the same one again: an answer
+    may be lost on its way.
+    """
     return service.accounts.refresh(body.refresh)
 
 
