@@ -23,6 +23,7 @@ FOREIGN_OPTIONS = {  # of programs that the pages speak of: docker, pip, uv, lla
     "--network", "--no-index", "--find-links", "--require-hashes", "--python-version", "--mmproj", "--enable-…",
     "--snapshot-update", "--hash", "--index-url", "--extra-index-url", "--pre", "--no-binary", "--trusted-host",
 }  # fmt: skip
+LAUNCHER_OPTIONS = (["--setup"], ["--wheelhouse"])  # those of the script `./xaiva` itself
 PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "python", "sudo")
 
 
@@ -95,7 +96,7 @@ def _wrong(words: list[str], *, whole: bool) -> str:
     """What is wrong with a command line; empty for a good one, and for one of another program."""
     program, *rest = words
     if program in ("xaiva", "./xaiva"):
-        return "" if rest[:1] == ["--setup"] else _problem(rest, whole=whole)[1]
+        return "" if rest[:1] in LAUNCHER_OPTIONS else _problem(rest, whole=whole)[1]
     if program == "xaiva-inference":
         said = _inference(*(word for word in rest if not PLACEHOLDER.fullmatch(word)))
         return said.splitlines()[-1] if "error: " in said else ""
@@ -146,7 +147,10 @@ def test_every_option_exists() -> None:
         for one in command.params
         for word in (*one.opts, *one.secondary_opts)
     }
-    known |= {word for option in root.params for word in option.opts} | {"--help", "--setup"}
+    known |= {word for option in root.params for word in option.opts} | {
+        "--help",
+        *(word for (word,) in LAUNCHER_OPTIONS),
+    }
     known |= set(re.findall(r"--[a-z-]+", _inference("serve") + _inference("health")))
     check(
         f"{span.place}: {option}: nothing has this option"

@@ -1,15 +1,13 @@
-"""The whole line through the command line alone: lock and sync online, then a site without a route.
+"""The whole line: the build guide's commands as they stand there, then a camera, at a site without a route.
 
 The office's engine makes the base image known; the site's engine lives in a network namespace with no way out, knows
-no image, and gets nothing but the copied artifacts folder.
+no image, and gets nothing but what the guide puts on the stick.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,31 +16,42 @@ from typing import Any
 
 import pytest
 
+from tests.docs.pages import page
 from tests.support import require, rtsp
+from tests.support.checkout import checkout, stick
 from tests.support.engine import TestEngine, start_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.index, pytest.mark.camera, pytest.mark.slow]
 
-ROOT = Path(__file__).parent.parent.parent
 PRESET = "cpu-debian12"
+MOUNT_POINT = "/media/stick"  # in the guide; here it is another folder
 LIVE_SECONDS = 60.0
+OFFICE, SITE = (
+    block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick in hand"
+)
 
 
 @dataclass
 class Place:
-    """A site folder and the engine it talks to."""
+    """A folder of xaiva and the engine that it talks to; `home` is where `~` leads, if not to the tests' own."""
 
     folder: Path
     engine: TestEngine
+    home: Path | None = None
 
-    def xaiva(self, *arguments: str, code: int = 0) -> str:
-        """Run one command as a user would, in the engine's own network; returns what it printed."""
-        command = [sys.executable, "-m", "core.cli", "--site", str(self.folder), *arguments]
+    def run(self, command: list[str], folder: Path) -> str:
+        """Run a command in the engine's own network; returns what it printed."""
+        env = {name: value for name, value in self.engine.env.items() if not name.startswith("XAIVA_")}
+        env |= {"HOME": str(self.home)} if self.home else {}
         done = subprocess.run(
-            self.engine.inside(command), cwd=ROOT, env=self.engine.env, capture_output=True, text=True, timeout=900
+            self.engine.inside(command), cwd=folder, env=env, capture_output=True, text=True, timeout=900
         )
-        assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def xaiva(self, *arguments: str) -> str:
+        """Run `./xaiva` in its folder."""
+        return self.run(["./xaiva", *arguments], self.folder)
 
     def json(self, *arguments: str) -> Any:
         """The JSON document a command prints."""
@@ -51,45 +60,29 @@ class Place:
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory, engine: TestEngine) -> Place:
-    """The office: the shipped preset, a network, and an engine that knows the base image."""
+    """The office: a fresh checkout, a network, and an engine that knows the base image."""
     require(rtsp.available(), "GStreamer's RTSP server")
-    folder = tmp_path_factory.mktemp("office")
-    (folder / "presets").mkdir()
-    shutil.copy(ROOT / "presets" / f"{PRESET}.json", folder / "presets")
-    return Place(folder, engine)
+    return Place(checkout(tmp_path_factory.mktemp("office")), engine)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The site: an engine without a route and without an image."""
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "presets").mkdir()
+    """The site: an empty home, and an engine without a route and without an image."""
+    home = tmp_path_factory.mktemp("home")
     with start_engine(offline=True, bridge=True, base=False) as engine:
-        yield Place(folder, engine)
+        yield Place(home / "xaiva", engine, home)
 
 
-def test_the_whole_line(office: Place, site: Place) -> None:
-    office.xaiva("preset", "check", PRESET)
-    office.xaiva("lock", PRESET)
-    artifacts = office.folder / "artifacts" / PRESET
-    first = (artifacts / "lock.json").read_bytes(), (artifacts / "pylock.toml").read_bytes()
-    office.xaiva("lock", PRESET)
-    assert ((artifacts / "lock.json").read_bytes(), (artifacts / "pylock.toml").read_bytes()) == first
-    assert json.loads(first[0]).get("unlocked", []) == []
-    office.xaiva("sync", PRESET, "--plan")
-    office.xaiva("sync", PRESET)
-    office.xaiva("verify", PRESET)
+def test_the_whole_line(office: Place, site: Place, tmp_path: Path) -> None:
+    image, mount_point = tmp_path / "stick.img", tmp_path / "stick"
+    with stick(image, mount_point):
+        office.run(["sh", "-euc", OFFICE.replace(MOUNT_POINT, str(mount_point))], office.folder)
+    with stick(image, mount_point):
+        assert site.home is not None
+        site.run(["sh", "-euc", SITE.replace(MOUNT_POINT, str(mount_point))], site.home)
 
-    # The stick: two folders are all that is carried.
-    shutil.copy(office.folder / "presets" / f"{PRESET}.json", site.folder / "presets")
-    shutil.copytree(artifacts, site.folder / "artifacts" / PRESET)
-
-    site.xaiva("verify", PRESET)
-    site.xaiva("build", PRESET)
     build = site.json("builds", "list")["builds"][0]
     assert build["outcome"] == "done"
-
-    site.xaiva("launch", "--create-folders", PRESET)
     ours = [one for one in site.json("ps")["containers"] if one["preset"] == PRESET]
     assert [one["state"] for one in ours] == ["running"]
 

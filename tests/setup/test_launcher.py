@@ -11,19 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import require
+from tests.support.checkout import checkout
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def _checkout(folder: Path) -> Path:
-    """A copy of what a person gets: this project's tracked files."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if name.split("/")[0] in ("core", "tui", "requirements", "presets", "docker", "pyproject.toml", "xaiva"):
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
-    return folder
 
 
 def _fetch_wheels(folder: Path) -> None:
@@ -40,55 +30,55 @@ def _fetch_wheels(folder: Path) -> None:
     require(done.returncode == 0, f"a reachable Python package index:\n{done.stderr}")
 
 
-def _run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the launcher in a network namespace without a route."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "XAIVA_"))}
     env["PIP_CONFIG_FILE"] = os.devnull
     return subprocess.run(
-        ["unshare", "--net", str(checkout / "xaiva"), *arguments], env=env, capture_output=True, text=True, check=False
+        ["unshare", "--net", str(folder / "xaiva"), *arguments], env=env, capture_output=True, text=True, check=False
     )
 
 
 @pytest.mark.index
 def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Path) -> None:
     require(os.geteuid() == 0, "root, for a network namespace")
-    checkout = _checkout(tmp_path / "stick with a space")
-    _fetch_wheels(checkout / "wheelhouse")
+    folder = checkout(tmp_path / "stick with a space")
+    _fetch_wheels(folder / "wheelhouse")
 
-    victim = next((checkout / "wheelhouse").glob("click-*.whl"))
+    victim = next((folder / "wheelhouse").glob("click-*.whl"))
     wheel = victim.read_bytes()
     victim.write_bytes(wheel + b"x")
-    refused = _run(checkout, "--help")
+    refused = _run(folder, "--help")
     assert refused.returncode == 1
     assert "copy it again" in refused.stderr
     assert refused.stdout == ""
 
     victim.write_bytes(wheel)
-    first = _run(checkout, "--help")
+    first = _run(folder, "--help")
     assert first.returncode == 0, first.stderr
     assert "Usage" in first.stdout
     assert "setting up" in first.stderr
 
-    second = _run(checkout, "--help")
+    second = _run(folder, "--help")
     assert second.returncode == 0
     assert second.stderr == ""
 
-    for link in (checkout / ".venv/bin").glob("python*"):  # as after an upgrade of the system's Python
+    for link in (folder / ".venv/bin").glob("python*"):  # as after an upgrade of the system's Python
         link.unlink()
         link.symlink_to("/nowhere/python3")
-    third = _run(checkout, "--help")
+    third = _run(folder, "--help")
     assert third.returncode == 0, third.stderr
     assert "setting up" in third.stderr
 
 
 def test_says_what_to_do_without_python(tmp_path: Path) -> None:
-    checkout = _checkout(tmp_path / "stick")
+    folder = checkout(tmp_path / "stick")
     empty = tmp_path / "bin"
     empty.mkdir()
     for tool in ("dirname", "cat", "cksum", "grep"):
         (empty / tool).symlink_to(shutil.which(tool) or "")
     done = subprocess.run(
-        ["/bin/sh", str(checkout / "xaiva")], env={"PATH": str(empty)}, capture_output=True, text=True, check=False
+        ["/bin/sh", str(folder / "xaiva")], env={"PATH": str(empty)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "no Python 3.10" in done.stderr

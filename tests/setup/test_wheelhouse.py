@@ -1,0 +1,196 @@
+"""`./xaiva --wheelhouse` makes, whole or not at all, what the launcher at a site without a network is set up from.
+
+The launcher, pip and the wheels are real; the wheels are small, and lie in a folder instead of an index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.artifacts import wheel_file
+
+ROOT = Path(__file__).parent.parent.parent
+PYTHONS = ("310", "311", "312", "313", "314")
+OWN = f"{sys.version_info.major}{sys.version_info.minor}"
+OTHER = "312" if OWN != "312" else "313"
+MACHINE = platform.machine()
+
+
+def _compiled(python: str, machine: str = MACHINE) -> str:
+    return f"fast-1.0-cp{python}-cp{python}-manylinux_2_17_{machine}.manylinux2014_{machine}.whl"
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Path:
+    """A folder of xaiva that is set up: its pip is that of the tests. What it requires lies in `index/` beside it."""
+    folder, index = tmp_path / "office", tmp_path / "index"
+    (folder / "requirements").mkdir(parents=True)
+    (folder / ".venv/bin").mkdir(parents=True)
+    shutil.copy(ROOT / "xaiva", folder)
+    (folder / "pyproject.toml").touch()
+    wheels = {
+        "fast==1.0": [_compiled(python) for python in PYTHONS],
+        "tool==1.0 ; python_full_version < '3.11'": ["tool-1.0-py3-none-any.whl"],
+        "tool==2.0 ; python_full_version >= '3.11'": ["tool-2.0-py3-none-any.whl"],
+        "other==1.0 ; sys_platform == 'win32'": [],
+    }
+    with open(folder / "requirements/console.txt", "w") as requirements:
+        for requirement, names in wheels.items():
+            for name in names:
+                wheel_file(index / name, *name.split("-")[:2])
+            hashes = [hashlib.sha256((index / name).read_bytes()).hexdigest() for name in names] or ["0" * 64]
+            requirements.write(" \\\n    ".join([requirement, *(f"--hash=sha256:{value}" for value in hashes)]) + "\n")
+    _set_up(folder)
+    return folder
+
+
+def _set_up(folder: Path) -> None:
+    """As the launcher leaves a set-up that stands."""
+    python = folder / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    (folder / ".venv/bin/xaiva").write_text("#!/bin/sh\necho started\n")
+    (folder / ".venv/bin/xaiva").chmod(0o755)
+    wanted = b"".join(path.read_bytes() for path in (folder / "requirements").iterdir())
+    wanted += f"console {folder}\n".encode()
+    checksum = subprocess.run(["cksum"], input=wanted, capture_output=True, check=True).stdout.decode().strip()
+    (folder / ".venv/.xaiva-installed").write_text(f"console {checksum}")
+
+
+def _start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XAIVA_"))}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.parent / "index")} | more
+    return subprocess.Popen(
+        [folder / "xaiva", *arguments], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def _run(folder: Path, *arguments: str, **more: str) -> tuple[int, str]:
+    process = _start(folder, *arguments, **more)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_holds_exactly_the_wheels_of_every_python(office: Path) -> None:
+    made = office / "of another name"
+    code, errors = _run(office, "--wheelhouse", f"{made}/")
+    assert code == 0, errors
+    assert _names(made) == _names(office.parent / "index")
+    assert f"7 wheels, for Python 3.10 to 3.14 on {MACHINE}" in errors
+
+
+def _one_is_missing(index: Path) -> None:
+    (index / _compiled("311")).unlink()
+
+
+def _one_is_changed(index: Path) -> None:
+    wheel_file(index / _compiled("311"), "fast", "1.0", content="changed = True")
+
+
+@pytest.mark.parametrize(
+    ("fault", "before"),
+    [(_one_is_missing, {"old-1.0-py3-none-any.whl"}), (_one_is_changed, set())],
+    ids=["one is missing, again", "one is changed, first"],
+)
+def test_a_failure_changes_nothing(office: Path, fault: Callable[[Path], None], before: set[str]) -> None:
+    for name in before:
+        wheel_file(office / "wheelhouse" / name, "old", "1.0")
+    names = _names(office)
+    fault(office.parent / "index")
+    code, errors = _run(office, "--wheelhouse")
+    assert code == 1
+    assert "fast" in errors  # pip says what is wrong with it
+    assert "the wheelhouse was not made" in errors
+    assert _names(office) == names
+    assert not before or _names(office / "wheelhouse") == before
+
+
+@pytest.fixture
+def silent_index() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield server
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
+def test_an_interrupted_one_leaves_nothing(office: Path, silent_index: socket.socket, kind: signal.Signals) -> None:
+    address = f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple"
+    process = _start(office, "--wheelhouse", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
+    connection, _ = silent_index.accept()  # pip waits for an answer
+    with connection:
+        os.killpg(process.pid, kind)
+        process.communicate(timeout=60)
+    assert process.returncode
+    assert not (office / "wheelhouse").exists()
+    if kind == signal.SIGKILL:
+        assert _run(office, "--wheelhouse")[0] == 0
+    assert "wheelhouse.part" not in _names(office)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder/notes.whl", ".hidden"])
+def test_a_folder_with_other_files_stays(office: Path, name: str) -> None:
+    (office / "mine" / name).parent.mkdir(parents=True)
+    (office / "mine" / name).write_text("mine")
+    code, errors = _run(office, "--wheelhouse", str(office / "mine"))
+    assert code == 1
+    assert "holds something else than wheels" in errors
+    assert (office / "mine" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("wheels", "served"),
+    [
+        ([_compiled(OTHER)], f"3.{OTHER[1:]} ({MACHINE})"),
+        ([_compiled(OWN, "riscv64")], f"3.{OWN[1:]} (riscv64)"),
+        ([_compiled("38"), _compiled("39"), "any-1.0-py3-none-any.whl"], f"3.8 ({MACHINE}) 3.9 ({MACHINE})"),
+    ],
+    ids=["another Python", "another machine", "older Pythons"],
+)
+def test_one_for_another_python_is_named_as_such(office: Path, wheels: list[str], served: str) -> None:
+    shutil.rmtree(office / ".venv")
+    for name in wheels:
+        wheel_file(office / "wheelhouse" / name, "fast", "1.0")
+    code, errors = _run(office, "--help", XAIVA_PYTHON=sys.executable, PATH=_only_tools(office.parent / "bin"))
+    assert code == 1
+    first, second = errors.splitlines()
+    assert f"is for Python {served}; this machine has Python 3.{OWN[1:]}." in first
+    assert f"({MACHINE})" in first
+    assert "./xaiva --wheelhouse" in second
+
+
+def test_a_python_that_the_wheelhouse_serves_is_taken_before_a_newer_one(office: Path) -> None:
+    shutil.rmtree(office / ".venv")
+    shutil.copytree(office.parent / "index", office / "wheelhouse")
+    for python in set(PYTHONS) - {OWN}:
+        (office / "wheelhouse" / _compiled(python)).unlink()
+    newer = office.parent / "newer-python"
+    newer.write_text("#!/bin/sh\necho cp399\n")
+    newer.chmod(0o755)
+    own = sys.executable if sys.prefix == sys.base_prefix else f"{sysconfig.get_config_var('BINDIR')}/python3"
+    code, errors = _run(office, "--setup", XAIVA_PYTHON=f"{newer} {own}")
+    assert code == 0, errors
+    assert f"(Python 3.{OWN[1:]}." in errors
+
+
+def _only_tools(folder: Path) -> str:
+    """A PATH without any Python."""
+    folder.mkdir()
+    for tool in ("dirname", "cat", "cksum", "grep", "ls", "sed", "sort", "tr", "uname", "head", "find"):
+        (folder / tool).symlink_to(shutil.which(tool) or "")
+    return str(folder)

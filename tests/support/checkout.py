@@ -1,0 +1,48 @@
+"""A copy of what a person gets, and the USB stick that it travels on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import require
+
+ROOT = Path(__file__).parent.parent.parent
+STICK_SIZE = "4G"  # of a sparse file
+
+
+def checkout(folder: Path) -> Path:
+    """The files of this project that are under version control, but its tests."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if not name.startswith(("tests/", ".")) and (ROOT / name).is_file():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    return folder
+
+
+@contextmanager
+def stick(image: Path, place: Path) -> Iterator[Path]:
+    """An exFAT stick at `place`: no modes, no links. What was written stays in `image` for the next time."""
+    require(shutil.which("mkfs.exfat") and shutil.which("mount.exfat-fuse"), "exfatprogs and exfat-fuse")
+    place.mkdir(parents=True, exist_ok=True)
+    if not image.exists():
+        subprocess.run(["truncate", "--size", STICK_SIZE, image], check=True)
+        subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
+    found = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
+    require(found.returncode == 0, f"a loop device: {found.stderr}")
+    device = found.stdout.strip()
+    try:
+        mounted = subprocess.run(["mount.exfat-fuse", device, place], capture_output=True, text=True, check=False)
+        require(mounted.returncode == 0, f"the right to mount over FUSE: {mounted.stderr}")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", place], check=True)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
