@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import sys
-
 
 def main() -> int:
     """Entry point of the command `xaiva`; returns its exit code."""
     from core.cli.app import run
+    from core.cli.output import print_error
+    from core.cli.streams import prepare
+    from core.errors import XaivaError
 
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show, or a name that is no text, is no error
-        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        prepare()
+    except XaivaError as error:
+        print_error(error, as_json=False)
+        return error.exit_code
     return run()

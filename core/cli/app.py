@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import click
 
 from core.cli.output import print_error
 from core.cli.session import Session
+from core.cli.streams import OutputFailed, silence_output
 from core.errors import Cancelled, InputError, XaivaError
 
 # Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
@@ -97,6 +97,20 @@ def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandw
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. Nothing but words reaches the user."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(words)
+        sys.stdout.flush()  # here, where what goes wrong can still be said
+    except OutputFailed as error:
+        silence_output()
+        print_error(error.error(), as_json=False)
+        return 1
+    except BrokenPipeError:
+        silence_output()
+        return 1
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     try:
         return _exit_code(root.main(words, prog_name="xaiva", standalone_mode=False))
@@ -116,9 +130,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except XaivaError as error:
         print_error(error, as_json)
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
-        return 1
+    except (BrokenPipeError, OutputFailed):
+        raise
     except Exception as error:
         print_error(_unexpected(error, words), as_json)
         return 1

@@ -14,6 +14,7 @@ import click
 
 from core.cli import output
 from core.cli.session import Command, Session, json_option
+from core.cli.streams import OutputFailed
 from core.errors import XaivaError
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def run_operation(
         return
     try:
         operation = watch(session, operation.id, as_json=as_json)
+    except (BrokenPipeError, OutputFailed):
+        click.echo(f"operation {operation.id} goes on; follow it with: xaiva ops follow {operation.id}", err=True)
+        raise
     except KeyboardInterrupt:
         click.echo("cancelling …", err=True)
         session.ledger.cancel(operation.id)

@@ -113,7 +113,7 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
         found.append(_unknown(container))
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
-        remedy = "give it more memory, or a smaller model or batch; xaiva stats shows what containers use"
+        remedy = "give it more memory, or a smaller model or batch; what containers use: xaiva stats"
         found.append(_finding(container, "oom", why, remedy))
     if container.health is Health.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"

@@ -1,0 +1,69 @@
+"""The standard streams of the command line: a full disk or a closed stream behind them is an error like any other."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from typing import Any
+
+from core.errors import XaivaError
+
+_FAILED = "The output cannot be written"
+
+
+class OutputFailed(OSError):
+    """The standard output does not take what is written. A reader that has left is a BrokenPipeError instead."""
+
+    def error(self) -> XaivaError:
+        """The same for people."""
+        full = self.errno in (errno.ENOSPC, errno.EDQUOT)
+        return XaivaError(_FAILED, self.strerror or "", "free space there, or write it elsewhere" if full else "")
+
+
+class _Output(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputFailed(error.errno, error.strerror) from error
+
+
+class _ErrorOutput(io.FileIO):
+    """What cannot be said is dropped: the exit code says it, too."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(memoryview(data).cast("B"))
+
+
+def prepare() -> None:
+    """Make the streams of this process so. Raises XaivaError when there is no standard output."""
+    # What is opened later must not get the number of a stream that is closed, and then be written to as that stream.
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    closed = sys.stdout is None
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stdout, sys.stderr = _text(_Output, 1, sys.stdout), _text(_ErrorOutput, 2, sys.stderr)
+    if closed:
+        raise XaivaError(_FAILED, "the standard output is closed", "send it to /dev/null instead")
+
+
+def silence_output() -> None:
+    """Drop what is still to be written, else the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _text(kind: type[io.FileIO], number: int, before: object) -> io.TextIOWrapper:
+    """The stream; what a terminal cannot show, or a name that is no text, is no error."""
+    raw = kind(number, "w", closefd=False)
+    encoding = before.encoding if isinstance(before, io.TextIOWrapper) else "utf-8"
+    lines = kind is _ErrorOutput or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=lines)
