@@ -87,8 +87,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by its name"),
     Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, the terminal's own colours"),
     Action("app.bandwidth", "f3", "Low bandwidth on or off", help="Fewer updates, for a thin line"),
-    Action("app.login", "f4", "Log in to the service", help="As another user; the login is kept in the site"),
-    Action("app.logout", "f6", "Log out of the service", help="The service's token from .env counts again"),
+    Action("app.login", "f4", "Log in to the service", help="In this console alone, or for the site"),
+    Action("app.logout", "f6", "Log out of the service", help="In this console; the token from .env counts again"),
     Action(
         "app.password", "f7", "Change my password", help="Of who is logged in; ends their other logins", changes=True
     ),

@@ -27,7 +27,7 @@ from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
-    from core.service_client import ServiceAddress, ServiceClient
+    from core.service_client import ConsoleSession, ServiceAddress, ServiceClient, Who
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
@@ -66,6 +66,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         super().__init__()
         self._first_screen = start
         self._login_offered = False
+        self._site_user: str | None = None  # whose login the site had when that was last said; None: not known yet
         self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
         self._sources = Sources(site)
         self._sources.found = self._service_found
@@ -105,6 +106,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         if not (self.is_running and self._screen_stack):
             return
         self._look_at_settings()
+        self._look_at_login()
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             self.screen.update_now()
 
@@ -131,12 +133,35 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
             self.notify("site.toml and .env were read again", title="Settings")
             self.store.ask_now(*self._sources.table())
 
+    def _look_at_login(self) -> None:
+        """Say that the site's login became another's; this console stays who it is until it is asked."""
+        who = self.who
+        before, self._site_user = self._site_user, who.site_user if who else self._site_user
+        if who is None or before is None or before == who.site_user or who.site_user == who.user:
+            return
+        ended = f"The site's login ({before}) has ended"
+        words = f"The site's login is {who.site_user} now" if who.site_user else ended
+        stays = f"This console stays {who.user}" if who.user else "Nobody is logged in in this console"
+        offer = f"; F4 offers {who.site_user}." if who.offered else "."
+        self.notify(f"{words}. {stays}{offer}", title="Login", timeout=15, markup=False)
+
     # -- what screens use ----------------------------------------------------------------------------------------------
 
     @property
     def service(self) -> ServiceClient:
         """The client of the inference service that is shown, for what is done by hand. Its calls block."""
         return self._sources.services.current(SERVICE_SECONDS)
+
+    @property
+    def session(self) -> ConsoleSession:
+        """This console's login at the service that is shown. What it does with the site's login blocks."""
+        return self._sources.services.session
+
+    @property
+    def who(self) -> Who | None:
+        """Who this console is, as far as that is known already."""
+        who: Who | None = self.store.reading("login").value
+        return who
 
     @property
     def preset(self) -> str:
@@ -165,6 +190,14 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         """How this console is limited, in words."""
         words = [("read-only", self.read_only), ("low bandwidth", self.low_bandwidth)]
         return " · ".join(word for word, on in words if on)
+
+    @property
+    def user(self) -> str:
+        """Who is logged in here, and for whom that counts; "" for nobody."""
+        who = self.who
+        if who is None or not who.user:
+            return ""
+        return who.user if who.shared else f"{who.user} (this console)"
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
@@ -334,18 +367,24 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         return not (named is not None and named.changes and self.read_only) and super().check_action(action, parameters)
 
     def action_logout(self) -> None:
-        """End the login; the service's token, if the site has one, counts again."""
+        """End this console's login; the service's token, if the site has one, counts again."""
 
-        def done(name: str) -> None:
-            self.notify(f"{name} is logged out" if name else "nobody was logged in")
-            self.store.ask_now("cameras", "events", "statistics", "service")
+        def done(before: Who) -> None:
+            words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
+            stays = f". The site's login is still {before.site_user}: xaiva logout ends it" if before.site_user else ""
+            self.notify(words + stays, markup=False)
+            self.login_changed()
 
         self.background(self._logout, done)
 
-    def _logout(self) -> str:
-        name = self.service.logged_in()
+    def _logout(self) -> Who:
+        before = self.session.who()
         self.service.logout()
-        return name
+        return before
+
+    def login_changed(self) -> None:
+        """Somebody else asks from now on."""
+        self.store.ask_now("login", "cameras", "events", "statistics", "service")
 
     def action_help(self) -> None:
         """The keys in view."""

@@ -12,7 +12,7 @@ from tui.store import Store
 
 if TYPE_CHECKING:
     from core.errors import XaivaError
-    from core.service_client import ServiceAddress, ServiceClient
+    from core.service_client import ConsoleSession, ServiceAddress, ServiceClient, Who
 
 T = TypeVar("T")
 
@@ -32,6 +32,21 @@ class ConsoleApp(Protocol):
     @property
     def service(self) -> ServiceClient:
         """The client of the inference service that is shown, for what is done by hand. Its calls block."""
+
+    @property
+    def session(self) -> ConsoleSession:
+        """This console's login at the service that is shown. What it does with the site's login blocks."""
+
+    @property
+    def who(self) -> Who | None:
+        """Who this console is, as far as that is known already."""
+
+    @property
+    def user(self) -> str:
+        """Who is logged in here, and for whom that counts; "" for nobody."""
+
+    def login_changed(self) -> None:
+        """Somebody else asks from now on."""
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
         """What the service says, from a source's thread: it is looked for where it is now."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry
-    from core.service_client import ServiceAddress, ServiceClient
+    from core.service_client import ServiceAddress, ServiceClient, Who
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
@@ -51,6 +51,7 @@ TITLES = {  # source → what it asks, in words
     "build": "Build history",
     "plan": "Artifacts folder",
     "settings": "Settings",
+    "login": "Login of the site",
 }
 SLOWER = 4  # low bandwidth looks this many times less often
 OPERATIONS_SHOWN = 300
@@ -139,6 +140,7 @@ class Sources:
             "container": (nothing, CALM),
             "build": (nothing, CALM),
             "plan": (nothing, CALM),
+            "login": (self.login, CALM),
         }
 
     def close(self) -> None:
@@ -218,6 +220,10 @@ class Sources:
     def service(self) -> ServiceView:
         """Rules, users and the newest messages. Raises XaivaError."""
         return self.ask_service(_service_view)
+
+    def login(self) -> Who:
+        """Who this console is at the service, and whose login the site has; nobody is asked over the network."""
+        return self.services.session.who()
 
     @property
     def services(self) -> Services:

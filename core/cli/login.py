@@ -1,4 +1,4 @@
-"""`xaiva login`, `logout` and `password`: the login that the console and the command line use."""
+"""`xaiva login`, `logout` and `password`: the site's login, which the command line and new consoles use."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ from core.cli.service import ask_password, client
 from core.cli.session import Session, json_option
 from core.errors import InputError
 
+RUNNING = "a console that runs already stays who it is, and F4 offers this login there"
+
 
 @click.command("login")
 @click.argument("name")
 @json_option
 @click.pass_obj
 def login_command(session: Session, name: str, as_json: bool) -> None:
-    """Log in to the inference service. The login is kept in the site and used by the console, too."""
+    """Log in to the inference service, for this site: for the command line and for consoles that start later.
+
+    A console that runs already stays who it is, and offers the new login.
+    """
     tokens = client(session).login(name, ask_password(f"Password of {name}"))
     if as_json:
         output.print_json({"user": tokens.user, "role": tokens.role})
     else:
-        click.echo(f"logged in as {tokens.user} ({tokens.role.word})")
+        click.echo(f"logged in as {tokens.user} ({tokens.role.word}) for this site; {RUNNING}")
 
 
 @click.command("logout")
 @json_option
 @click.pass_obj
 def logout_command(session: Session, as_json: bool) -> None:
-    """End the login, here and at the service."""
+    """End the site's login, here and at the service. A console that shares it asks for a login."""
     service = client(session)
     name = service.logged_in()
     service.logout()
     if as_json:
         output.print_json({"user": name, "state": "logged out" if name else "not logged in"})
     else:
-        click.echo(f"{name} is logged out" if name else "nobody was logged in")
+        click.echo(f"{name} is logged out of this site" if name else "nobody was logged in")
 
 
 @click.command("password")

@@ -15,7 +15,8 @@ from core.containers.model import Container, Port
 from core.engine import Endpoint, EngineError, connect, docker_environment, endpoint
 from core.errors import InputError, XaivaError
 from core.service_client.address import SERVICE_PORT, ServiceAddress, assumed, is_url, named
-from core.service_client.client import ServiceClient
+from core.service_client.client import ServiceClient, site_session
+from core.service_client.console_session import ConsoleSession
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Services:
         self._lost = True
         self._error: XaivaError | None = None  # why it could not be found
         self._clients: dict[float, ServiceClient] = {}
+        self._sessions: dict[str, ConsoleSession] = {}  # by address: each service has its own logins
+        self._opening = threading.Lock()  # guards the sessions
         self.address: ServiceAddress | None = None  # where it was found last
         self.preset = ""  # the one at hand: its container comes first
 
@@ -117,8 +120,21 @@ class Services:
         """A client of the service that was found last; no engine is asked."""
         clients, address = self._clients, self.address
         if timeout not in clients:
-            clients[timeout] = ServiceClient.of(self._site, timeout, address)
+            clients[timeout] = ServiceClient.of(self._site, timeout, address, self._session(address))
         return clients[timeout]
+
+    @property
+    def session(self) -> ConsoleSession:
+        """This program's login at the service that was found last."""
+        return self._session(self.address)
+
+    def _session(self, address: ServiceAddress | None) -> ConsoleSession:
+        """One for all clients of an address, however often the service is looked for."""
+        site = site_session(self._site, address or assumed(self._site))
+        with self._opening:
+            if site.url not in self._sessions:
+                self._sessions[site.url] = ConsoleSession(site)
+            return self._sessions[site.url]
 
     def lost(self) -> None:
         """It does not answer: a later call looks for it again, in case it is somewhere else now."""

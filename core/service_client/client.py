@@ -58,6 +58,11 @@ _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 _EVENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+def site_session(site: Site, address: ServiceAddress) -> Session:
+    """The login that is kept in the site for the service at that address."""
+    return Session(site.state / SESSION_FILE, address.url)
+
+
 def _at(*parts: str) -> str:
     """A path of these parts. Raises InputError for a name that would be more than one of them."""
     for part in parts:
@@ -94,14 +99,21 @@ class ServiceClient:
         self._wire = Wire(address, timeout, token, session, ca)
 
     @classmethod
-    def of(cls, site: Site, timeout: float = 3.0, address: ServiceAddress | None = None) -> ServiceClient:
-        """The client of the site's service: the login kept in the site, else the token of `.env` or the environment.
+    def of(
+        cls,
+        site: Site,
+        timeout: float = 3.0,
+        address: ServiceAddress | None = None,
+        session: Session | None = None,
+    ) -> ServiceClient:
+        """The client of the site's service: the session's login, else the token of `.env` or the environment.
 
         Without an address it is the one that was named, else the usual one; `core.containers.service` finds it.
+        Without a session it is the login kept in the site.
         """
         settings = site.settings.service
         address = address or assumed(site)
-        session = Session(site.state / SESSION_FILE, address.url)
+        session = session or site_session(site, address)
         ca = str(site.root / settings.ca) if settings.ca else ""
         return cls(address, timeout, token=site.secret(TOKEN_VARIABLE), session=session, ca=ca)
 
@@ -130,7 +142,7 @@ class ServiceClient:
             Tokens,
         )
         if self._wire.session:
-            self._wire.session.keep(tokens)
+            self._wire.session.begin(tokens)
         return tokens
 
     def change_password(self, current: str, new: str) -> None:
@@ -139,13 +151,13 @@ class ServiceClient:
         self._wire.send_for_login("/auth/password", body)
 
     def logout(self) -> None:
-        """End the login at the service and forget it here; the latter happens even if the service is away."""
+        """Forget the login here, also if the service is away; end it there if nobody else goes on with it."""
         session = self._wire.session
         login = session.load() if session else None
         if session is None or login is None:
             return
         try:
-            if login.tokens is not None:
+            if login.tokens is not None and session.owns:
                 self._wire.open_send("POST", "/auth/logout", Refresh(refresh=login.tokens.refresh))
         finally:
             session.forget()

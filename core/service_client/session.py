@@ -1,4 +1,4 @@
-"""A person's login at one service, kept in a file that only its owner can read."""
+"""The site's login at one service, kept in a file that only its owner can read: for the command line and consoles."""
 
 from __future__ import annotations
 
@@ -42,37 +42,47 @@ class Session:
     """The login in one file; several processes may share it."""
 
     def __init__(self, path: Path, url: str) -> None:
-        self._path = path
-        self._url = url.rstrip("/")
+        self.path = path
+        self.url = url.rstrip("/")
 
     def load(self) -> KeptLogin | None:
         """The kept login; None when there is none, or only one at another service: tokens go to their own alone."""
         try:
-            login = KeptLogin.model_validate_json(self._path.read_bytes())
+            login = KeptLogin.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
             return None
-        return login if login.url == self._url else None
+        return login if login.url == self.url else None
+
+    def begin(self, tokens: Tokens) -> KeptLogin:
+        """Keep the tokens of a new login. Raises XaivaError when they cannot be written."""
+        with self.alone():
+            return self.keep(tokens)
 
     def keep(self, tokens: Tokens) -> KeptLogin:
-        """Keep fresh tokens. Raises XaivaError when they cannot be written."""
-        login = KeptLogin(url=self._url, user=tokens.user, expires=time.time() + tokens.expires_in, tokens=tokens)
-        self._write(login)
+        """Keep fresh tokens of the login. Raises XaivaError when they cannot be written."""
+        login = self._of(tokens)
+        self.write(login)
         return login
 
     def end(self, user: str) -> None:
         """Note that the login is over: until the next one, nobody else's token is used in its place unasked."""
-        self._write(KeptLogin(url=self._url, user=user))
+        self.write(KeptLogin(url=self.url, user=user))
 
     def forget(self) -> None:
         """Remove the file."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    @property
+    def owns(self) -> bool:
+        """Whether leaving the login may end it at the service: nobody else goes on with it."""
+        return True
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Renewing is for one process at a time: a refresh token is good for one use. Raises as `keep`."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         except OSError as error:
             raise self._refused(error) from error
         try:
@@ -81,12 +91,17 @@ class Session:
         finally:
             os.close(handle)
 
-    def _write(self, login: KeptLogin) -> None:
+    def _of(self, tokens: Tokens) -> KeptLogin:
+        expires = time.time() + tokens.expires_in
+        return KeptLogin(url=self.url, user=tokens.user, expires=expires, tokens=tokens)
+
+    def write(self, login: KeptLogin) -> None:
+        """Replace the file. Raises XaivaError."""
         try:
-            write_atomic(self._path, login.model_dump_json(), mode=PRIVATE)
+            write_atomic(self.path, login.model_dump_json(), mode=PRIVATE)
         except OSError as error:
             raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> XaivaError:
         why = f"it cannot be written: {error.strerror or type(error).__name__}"
-        return XaivaError(f"{self._path}", why, "free space, or mend the folder's permissions")
+        return XaivaError(f"{self.path}", why, "free space, or correct the folder's permissions")

@@ -223,6 +223,7 @@ def test_a_place_that_cannot_be_written_is_said(running: Running, tmp_path: Path
     file = tmp_path / "session.json"
     person(running, file).login("viewer", PASSWORD)
     aged(file)
+    (tmp_path / "session.lock").unlink()
     (tmp_path / "session.lock").mkdir()
     with pytest.raises(XaivaError, match="cannot be written"):
         person(running, file).status()

@@ -99,7 +99,7 @@ class ConsoleScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """In view: ask for what is shown."""
-        self.console.store.watch((*self.SOURCES, "settings"))
+        self.console.store.watch((*self.SOURCES, "settings", "login"))
         self.update_now()
 
     def on_screen_suspend(self) -> None:
@@ -130,6 +130,7 @@ class ConsoleScreen(Screen[None]):
         if not self.is_mounted:
             return
         try:
+            self.query_one(TabBar).user = self.query_one(KeyBar).user = self.console.user
             self.feed()
             self._hold_for_new()
             self._look_for_login()
@@ -201,7 +202,7 @@ class ConsoleScreen(Screen[None]):
 
     def action_refresh(self) -> None:
         """Ask again now."""
-        self.console.store.ask_now(*self.SOURCES, "settings")
+        self.console.store.ask_now(*self.SOURCES, "settings", "login")
 
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
         """Ask with a preview, then start an operation; say so or say who is busy. It goes on without us."""

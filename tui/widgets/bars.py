@@ -24,6 +24,7 @@ class Bar(Widget):
     """One line of parts, some of which do something when clicked."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {*ROLE_CLASSES, "line--cursor", "line--cursor-idle"}
+    user = reactive("")  # who is logged in: another one is drawn at once
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,8 +57,6 @@ class Bar(Widget):
 class TabBar(Bar):
     """The screens with their keys, the one in view marked, and what the whole console should know: the site's name."""
 
-    note = reactive("")
-
     def __init__(self, current: str) -> None:
         super().__init__()
         self._current = current
@@ -74,7 +73,7 @@ class TabBar(Bar):
         used = sum(cell_len(span.text) for part, _ in out for span in part)
         room = self.size.width - used - 1
         console = console_of(self)
-        flags = " · ".join(word for word in (self.note, console.flags, console.site_name) if word)
+        flags = " · ".join(word for word in (console.flags, console.user, console.site_name) if word)
         if room > len(flags):
             out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "dim")), ""))
         elif (flags := console.flags) and room > len(flags):
