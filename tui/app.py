@@ -296,13 +296,13 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
     # -- actions -------------------------------------------------------------------------------------------------------
 
     async def action_quit(self) -> None:
-        """Leave; what an editor has not saved is asked about first, on whichever screen it is open."""
+        """Leave; what was typed and not saved is asked about first, on whichever screen it stands."""
         from tui.screens.confirm import Confirm
 
         if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):
             self.exit()
         elif not isinstance(self.screen, Confirm):
-            question = Confirm("Leave without saving?", "What was typed in the preset editor is lost.", "Leave")
+            question = Confirm("Leave without saving?", "What was typed is lost.", "Leave")
             self.push_screen(question, lambda yes: self.exit() if yes else None)
 
     async def action_go(self, name: str) -> None:

@@ -105,14 +105,26 @@ def list_presets(site: Site) -> list[PresetEntry]:
     return [_entry(site, path) for path in _files(site.presets)]
 
 
-def save(site: Site, name: str, content: Preset | str) -> Path:
+class ChangedMeanwhile(InputError):
+    """The file is not the one any more that a change was made from. `text` is what it says now, "" when it is gone."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.text = text
+        why = "somebody else changed it meanwhile" if text else "somebody else removed or renamed it meanwhile"
+        super().__init__(f"{path}", why, "compare the two, then save again to overwrite it")
+
+
+def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None = None) -> Path:
     """Write the preset `name`, whole or not at all, and return its path.
 
     A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
-    Raises PresetError when the text cannot be used, XaivaError when the folder cannot be written to: the file then
-    stays as it was.
+    `instead_of` is the text that the change was made from. Raises PresetError when the text cannot be used,
+    ChangedMeanwhile when the file is not `instead_of` any more, XaivaError when the folder cannot be written to: the
+    file then stays as it was.
     """
     path = preset_path(site, name)
+    if instead_of is not None and (now := read_text(path) if path.is_file() else "") != instead_of:
+        raise ChangedMeanwhile(path, now)
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
     with _changing(path):

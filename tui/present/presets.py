@@ -34,6 +34,7 @@ ARTIFACT_COLUMNS = (
 )
 LABEL = 12
 SHORT_HASH = 12
+FEW_LINES = 6  # of a difference, in a question
 
 
 def lock_state(view: PresetView) -> Span:
@@ -208,6 +209,13 @@ def suggestions(found: Sequence[Suggestion], width: int) -> list[Line]:
             out += wrap(reason, width, "dim", indent="  ")
         out.append(line())
     return out[:-1]
+
+
+def changed_lines(before: str, after: str) -> str:
+    """The first changed lines, for a question."""
+    changed = [span.text for (span, *_) in json_difference(before, after, "") if span.text[:1] in "+-"]
+    more = len(changed) - FEW_LINES
+    return "\n".join([*changed[:FEW_LINES], *([f"… and {more} more lines"] if more > 0 else [])])
 
 
 def json_difference(before: str, after: str, name: str) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from textual.widget import Widget
 from core.errors import InputError
 from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Transport
 from core.service_client import notation
+from core.service_client.edits import only_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.present.cells import Line, wrap
@@ -33,7 +35,15 @@ class CameraForm(FieldForm[str]):
     def __init__(self, site: Site, settings: CameraRequest | None = None) -> None:
         super().__init__(f"Camera {settings.id}" if settings else "Add a camera", site)
         self._before = settings
+        self._as_opened = settings  # what the fields say before anything is typed
         self.VERB = "Save" if settings else "Add"  # type: ignore[misc]
+
+    def on_mount(self) -> None:
+        """Remember what the fields say."""
+        super().on_mount()
+        if self._before:
+            with suppress(InputError):  # a setting that these fields cannot hold is changed as a whole
+                self._as_opened = self.request()
 
     def lines(self) -> Sequence[Field]:
         """Every setting of a camera."""
@@ -90,9 +100,17 @@ class CameraForm(FieldForm[str]):
 
     def send(self) -> None:
         """Add or change it."""
-        request, service = self.request(), console_of(self).service
-        work = service.update_camera if self._before else service.add_camera
-        self.attempt(partial(work, request), lambda _: self.dismiss(request.id))
+        request = self.request()
+        service, opened, untouched = console_of(self).service, self._before, self._as_opened
+
+        def work() -> object:
+            if opened is None or untouched is None:
+                return service.add_camera(request)
+            now = service.camera_settings(opened.id)
+            what = f"Camera {opened.id}"
+            return service.update_camera(only_changes(what, opened, untouched, request, now, self.overwrite))
+
+        self.attempt(work, lambda _: self.dismiss(request.id))
 
     @on(Button.Pressed, "#test")
     def action_test(self) -> None:

@@ -21,7 +21,7 @@ from core.artifacts.resolved import check_preset
 from core.errors import XaivaError
 from core.findings import Finding
 from core.presets.compat import Choices, choices, site_facts, target_for
-from core.presets.store import preset_path, read_text, save
+from core.presets.store import ChangedMeanwhile, preset_path, read_text, save
 from core.presets.validation import Problem, preset_from_text
 from core.site import Site
 from tui.console_app import console_of
@@ -252,13 +252,19 @@ class EditorScreen(Screen[None]):
 
     def action_save(self) -> None:
         """Check once more what stands there now, and write it whole or not at all. Keys wait until it is written."""
+        self._save(self._saved)
+
+    def _save(self, instead_of: str) -> None:
         text = self._text_now()
         release = console_of(self).hold_keys(None)
         self.set_timer(SAVE_SECONDS, release)  # also where a disk hangs
 
         def failed(error: XaivaError) -> None:
             release()
-            console_of(self).show_error(error)
+            if isinstance(error, ChangedMeanwhile):
+                self._ask_to_overwrite(error)
+            else:
+                console_of(self).show_error(error)
 
         def done(_: Any) -> None:
             release()
@@ -269,7 +275,20 @@ class EditorScreen(Screen[None]):
                 self._check_soon()
             self.notify(f"{self._path.name} saved")
 
-        console_of(self).background(partial(save, self.site, self._preset_name, text), done, failed)
+        work = partial(save, self.site, self._preset_name, text, instead_of=instead_of)
+        console_of(self).background(work, done, failed)
+
+    def _ask_to_overwrite(self, error: ChangedMeanwhile) -> None:
+        """Show what somebody else did to the file; what they wrote is replaced only when that is asked for."""
+        self.query_one("#difference", Panel).show(
+            partial(_difference, self._saved, error.text, self._path.name), "changed by somebody else"
+        )
+        if error.text:
+            changed = present.changed_lines(self._saved, error.text)
+            text = f"{error.why}:\n{changed}\n\nOverwrite it with what stands here? Otherwise Ctrl+R takes theirs."
+        else:
+            text = f"{error.why}. Write it again?"
+        self._ask(f"{self._path.name} is another file now", text, "Overwrite", lambda: self._save(error.text))
 
     def _text_now(self) -> str:
         """What the view in front says; what was typed last may not have been checked yet."""
@@ -281,11 +300,18 @@ class EditorScreen(Screen[None]):
         return apply(self._basis, changed) if changed else self._basis
 
     def action_revert(self) -> None:
-        """Ask, then back to the saved file."""
+        """Ask, then back to the saved file, as it is now."""
         if self.unsaved:
-            self._ask(
-                "Revert?", "What was typed since the last save is lost.", "Revert", lambda: self._take(self._saved)
-            )
+            self._ask("Revert?", "What was typed since the last save is lost.", "Revert", self._read_again)
+        else:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        def show(text: str) -> None:
+            self._saved = text
+            self._take(text)
+
+        console_of(self).background(partial(read_text, self._path), show)
 
     def action_leave(self) -> None:
         """Ask when something is not saved."""

@@ -66,6 +66,16 @@ class FieldForm(Form[T]):
                 box.cursor_blink = False
                 yield box
 
+    overwrite: frozenset[str] = frozenset()  # fields that somebody else changed, too: said once, then overwritten
+
+    def explain(self, error: XaivaError) -> None:
+        """What is wrong; what somebody else changed meanwhile is overwritten by the next try."""
+        from core.service_client.edits import ChangedMeanwhile
+
+        if isinstance(error, ChangedMeanwhile):
+            self.overwrite |= error.fields
+        super().explain(error)
+
     def on_mount(self) -> None:
         """Type at once, in the first field that can be changed."""
         next(box for box in self.query(Input) if not box.disabled).focus()

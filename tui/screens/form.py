@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Input, Label
+from textual.widgets import Checkbox, Input, Label
 
 from core.errors import Cancelled, XaivaError
 from tui.console_app import console_of
@@ -39,7 +39,10 @@ def field(label: str, name: str, value: str = "", hint: str = "") -> Iterable[Wi
 
 
 class Form(ModalScreen[T]):
-    """A dialog with fields. Enter in a field or the button submits; Esc leaves everything as it was."""
+    """A dialog with fields. Enter in a field or the button submits; Esc leaves everything as it was.
+
+    With something typed Esc asks first: what was typed would be lost.
+    """
 
     VERB: ClassVar[str] = "OK"
     WIDE: ClassVar[bool] = False
@@ -73,6 +76,19 @@ class Form(ModalScreen[T]):
                 yield Button("Cancel", id="leave")
                 yield from self.more_buttons()
                 yield Button(self.VERB, id="submit", variant="primary")
+
+    def on_mount(self) -> None:
+        """Remember what stands in the fields before anything is typed."""
+        self._untouched = self._written()
+
+    def _written(self) -> dict[str, str | bool]:
+        texts = {str(box.id): box.value for box in self.query(Input)}
+        return {**texts, **{str(box.id): box.value for box in self.query(Checkbox)}}
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether leaving would lose what was typed; what is being sent is not lost."""
+        return self.is_mounted and not self.busy and self._written() != self._untouched
 
     def value(self, name: str) -> str:
         """What stands in a field."""
@@ -134,5 +150,15 @@ class Form(ModalScreen[T]):
 
     @on(Button.Pressed, "#leave")
     def action_leave(self) -> None:
-        """Nothing happens."""
+        """Nothing happens; what was typed is asked about first."""
+        from tui.screens.confirm import Confirm
+
+        if self.unsaved:
+            question = Confirm("Leave the form?", "What was typed is lost.", "Leave")
+            self.app.push_screen(question, lambda yes: self.leave() if yes else None)
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """Close it."""
         self.dismiss(None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
 
+from core.errors import InputError
 from core.inference.schemas import Priority, Rule, RuleRequest
 from core.service_client import notation
+from core.service_client.edits import only_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
@@ -20,6 +22,7 @@ class RuleForm(FieldForm[str]):
     def __init__(self, site: Site, rule: Rule | None = None) -> None:
         super().__init__(f"Rule {rule.name}" if rule else "Add a rule", site)
         self._rule = rule
+        self._as_opened = _settings(rule) if rule else None  # what the fields say before anything is typed
 
     def lines(self) -> Sequence[Field]:
         """Which events, and over which channels."""
@@ -46,8 +49,15 @@ class RuleForm(FieldForm[str]):
             Field("enabled", "Switched on", yes_no(now.enabled), choices=(YES, NO)),
         )
 
-    def send(self) -> None:
-        """Add or change it."""
+    def on_mount(self) -> None:
+        """Remember what the fields say."""
+        super().on_mount()
+        if self._rule:
+            with suppress(InputError):  # a setting that these fields cannot hold is changed as a whole
+                self._as_opened = self.request()
+
+    def request(self) -> RuleRequest:
+        """What stands in the fields. Raises InputError."""
         fields: dict[str, object] = {
             "name": self.value("name"),
             "enabled": self.yes("enabled"),
@@ -60,6 +70,23 @@ class RuleForm(FieldForm[str]):
             fields["priority"] = priority
         if (within := self.number("within")) is not None:
             fields["within"] = within
-        request, service = notation.build(RuleRequest, fields), console_of(self).service
-        work = service.update_rule if self._rule else service.add_rule
-        self.attempt(partial(work, request), lambda _: self.dismiss(request.name))
+        return notation.build(RuleRequest, fields)
+
+    def send(self) -> None:
+        """Add or change it."""
+        request = self.request()
+        service, opened, untouched = console_of(self).service, self._rule, self._as_opened
+
+        def work() -> object:
+            if opened is None or untouched is None:
+                return service.add_rule(request)
+            what, now = f"Rule {opened.name}", service.rule(opened.name)
+            changed = only_changes(what, _settings(opened), untouched, request, _settings(now), self.overwrite)
+            return service.update_rule(changed)
+
+        self.attempt(work, lambda _: self.dismiss(request.name))
+
+
+def _settings(rule: Rule) -> RuleRequest:
+    """What of a rule is set."""
+    return RuleRequest.model_construct(**{name: getattr(rule, name) for name in RuleRequest.model_fields})

@@ -83,7 +83,7 @@ class SaveFile(FieldForm[Path]):
         shown = [line(Span(self._words(done, total)))]
         return [*shown, bar(done / total, width, "accent")] if total else shown
 
-    def action_leave(self) -> None:
+    def leave(self) -> None:
         """What was begun is given up; nothing of it stays."""
         self._stop = True
         self.dismiss(None)

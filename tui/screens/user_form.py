@@ -41,15 +41,20 @@ class UserForm(FieldForm[str]):
         password = self.secret("password")
         if password != self.secret("again"):
             raise InputError("Password", "the two are not the same", "type it twice")
-        fields: dict[str, object] = {"role": self.value("role") or Role.VIEWER.value}
-        if password or self._user is None:
-            fields["password"] = password
         cameras = self.value("cameras").replace(",", " ").split()
+        role = self.value("role") or Role.VIEWER.value
         service, name = console_of(self).service, self.value("name")
         if self._user is None:
-            request = notation.build(UserRequest, {**fields, "name": name, "cameras": cameras or None})
+            fields = {"name": name, "password": password, "role": role, "cameras": cameras or None}
+            request = notation.build(UserRequest, fields)
             self.attempt(partial(service.add_user, request), lambda _: self.dismiss(name))
             return
-        fields |= {"active": self.yes("active"), **({"cameras": cameras} if cameras else {"all_cameras": True})}
-        update = notation.build(UserUpdate, fields)
+        changed: dict[str, object] = {"password": password} if password else {}  # what is not sent stays
+        if role != self._user.role.value:
+            changed["role"] = role
+        if (active := self.yes("active")) != self._user.active:
+            changed["active"] = active
+        if cameras != (self._user.cameras or []):
+            changed |= {"cameras": cameras} if cameras else {"all_cameras": True}
+        update = notation.build(UserUpdate, changed)
         self.attempt(partial(service.update_user, name, update), lambda _: self.dismiss(name))
