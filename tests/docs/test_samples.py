@@ -17,7 +17,7 @@ from core.inference.agents.flow_file import read_flows
 from core.inference.given import CameraList
 from core.inference.models.onnx import Description
 from core.inference.schemas import CameraRequest
-from core.presets.compat.rows import WheelTagRow
+from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run
 from core.service_client import notation
 from core.site import SiteSettings
@@ -45,7 +45,7 @@ NOTATIONS: dict[str, Callable[[str], object]] = {
 class Rows(BaseModel):
     """A site's own rows of the compatibility tables."""
 
-    rows: list[WheelTagRow]
+    rows: list[WheelTagRow | GpuRow]
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -141,12 +141,19 @@ def _index(rows: Iterable[GpuRow]) -> tuple[dict[str, list[GpuRow]], dict[str, l
     printed: dict[str, list[GpuRow]] = {}
     short: dict[str, list[GpuRow]] = {}
     for row in rows:
-        names = {row.key, *row.aliases}
-        for plain in set(map(_plain, names)):
+        own, shorter = _spellings((row.key, *row.aliases), row.brand)
+        for plain in own:
             printed.setdefault(plain, []).append(row)
-        for plain in {_plain(form) for name in names for form in _short_forms(name, row.brand)}:
+        for plain in shorter:
             short.setdefault(plain, []).append(row)
     return printed, short
+
+
+@lru_cache(maxsize=1024)
+def _spellings(names: tuple[str, ...], brand: str) -> tuple[frozenset[str], frozenset[str]]:
+    """A row's names and their short forms, plain."""
+    shorter = frozenset(_plain(form) for name in names for form in _short_forms(name, brand))
+    return frozenset(map(_plain, names)), shorter
 
 
 def _short_forms(name: str, brand: str) -> Iterator[str]:
@@ -183,7 +190,6 @@ def _words(name: str) -> tuple[list[str], list[str]]:
     return numbers, [word for word in words if not re.search(r"\d", word)]
 
 
-@lru_cache(maxsize=4096)
 def _plain(name: str) -> str:
     """A name without what people leave out or write differently: case, blanks, the maker, `GPU`."""
     return "".join(word for word in re.findall(r"[a-z0-9]+", _normal(name)) if word not in _FILLING)
