@@ -13,7 +13,7 @@ from core.cli.session import Session, confirm, json_option, preset_argument, yes
 from core.errors import InputError, XaivaError
 
 if TYPE_CHECKING:
-    from core.presets.compat import TargetMachine
+    from core.presets.compat import Facts, TargetMachine
     from core.presets.store import PresetEntry, Remains
 
 
@@ -130,11 +130,11 @@ def _say_remains(remains: Remains, as_json: bool) -> None:
         click.echo(f"its artifacts stay in {remains.artifacts}")
 
 
-def _target(gpu: tuple[str, ...], driver: str) -> TargetMachine | None:
+def _target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMachine | None:
     """The machine given by hand, or None for the one the preset names or this one."""
     from core.presets.compat import named_target
 
-    return named_target(list(gpu), driver) if gpu or driver else None
+    return named_target(list(gpu), driver, facts=facts) if gpu or driver else None
 
 
 def target_options(command: Any) -> Any:
@@ -152,11 +152,12 @@ def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: s
     """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
     from core.artifacts.resolved import check_preset
     from core.findings import has_errors
-    from core.presets.compat import target_for
+    from core.presets.compat import site_facts, target_for
     from core.presets.store import load_named
 
     loaded = load_named(session.site, preset)
-    target = _target(gpu, driver) or target_for(loaded)
+    facts = site_facts(session.site)
+    target = _target(gpu, driver, facts) or target_for(loaded, facts)
     findings = check_preset(session.site, preset, loaded, target)
     if as_json:
         output.print_json({"preset": preset, "target": target, "findings": findings})
@@ -172,9 +173,10 @@ def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: s
 @click.pass_obj
 def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
     """The newest combinations that work with a GPU and driver (default: this machine's)."""
-    from core.presets.compat import host_target, suggest
+    from core.presets.compat import host_target, site_facts, suggest
 
-    target = _target(gpu, driver) or host_target()
+    facts = site_facts(session.site)
+    target = _target(gpu, driver, facts) or host_target(facts)
     if target is None:
         raise InputError("No GPU to suggest for", "this machine has none that answers", 'name one: --gpu "GTX 1060"')
     suggestions = suggest(target, site=session.site)

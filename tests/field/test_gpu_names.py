@@ -244,6 +244,7 @@ NOT_KNOWN = [
     ("RTX B2000", BY_HAND),
     ("RTX 9090", BY_HAND),
     ("RTX 4090 Ti", BY_HAND),
+    ("NVIDIA GB202-400", BY_HAND),
     ("RTX 4095", BY_HAND),
     ("GTX 1090", BY_HAND),
     ("NVIDIA RTX 6000 Rubin", BY_HAND),
@@ -334,6 +335,7 @@ def test_a_suggested_preset_does_not_settle_the_memory() -> None:
 
 WHEELS = [
     ("Quadro P2000", "cu126", "cu130"),
+    ("Quadro P2000", "cu118", "cu128"),
     ("Quadro M4000", "cu126", "cu128"),
     ("Tesla V100-SXM2-32GB", "cu126", "cu130"),
     ("NVIDIA GeForce RTX 5090 Laptop GPU", "cu128", "cu126"),
@@ -342,7 +344,7 @@ WHEELS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "runs", "does_not"), WHEELS, ids=[row[0] for row in WHEELS])
+@pytest.mark.parametrize(("name", "runs", "does_not"), WHEELS, ids=[f"{row[0]} {row[1]}" for row in WHEELS])
 def test_wheels_follow_the_architecture(name: str, runs: str, does_not: str) -> None:
     assert runs in {suggestion.torch.partition("+")[2] for suggestion in suggest(named_target([name]), limit=10)}
     assert _findings(cuda_preset(f"2.9.1+{runs}"), "gpu-architecture", Target(gpu=name)) == []
@@ -432,13 +434,15 @@ def test_no_name_of_the_table_means_another_row() -> None:
             assert (gpu.name, gpu.sm, gpu.vram_gib) == (row.key, row.sm, row.vram_gib[0]), name
 
 
-def test_a_sites_row_with_one_size_is_read_as_before(site: Site) -> None:
-    row = {"key": "RTX 9090", "sm": "14.0", "vram_gib": 64, "brand": "geforcertx", "nvenc": True}
+def test_a_sites_own_row_counts(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"key": "RTX 9090", "sm": "8.6", "vram_gib": 64, "brand": "geforcertx", "nvenc": True}
     (site.docker / "compat").mkdir(parents=True)
     rows = {"rows": [{**row, "source": "ours", "verified_on": "2026-11-29"}]}
     (site.docker / "compat" / "gpus.json").write_text(json.dumps(rows))
     gpu = find_gpu("rtx9090", load_facts(site.docker / "compat"))
-    assert (gpu.sm, gpu.vram_gib, gpu.vram_choices) == ("14.0", 64, ())
+    assert (gpu.sm, gpu.vram_gib, gpu.vram_choices) == ("8.6", 64, ())
+    assert run(["--site", str(site.root), "preset", "suggest", "--gpu", "RTX 9090"]) == 0
+    assert "RTX 9090 (sm_86)" in capsys.readouterr().out
 
 
 def cuda_preset(torch: str, **fields: object) -> Preset:

@@ -47,13 +47,14 @@ class TargetForm(Form[T]):
 
     def target(self) -> Callable[[], TargetMachine]:
         """What finds the machine that was named, which may block: InputError when there is none to speak of."""
-        return partial(_target, self.value("gpu"), self.value("driver"))
+        return partial(_target, self.site, self.value("gpu"), self.value("driver"))
 
 
-def _target(gpu: str, driver: str) -> TargetMachine:
-    from core.presets.compat import host_target, named_target
+def _target(site: Site, gpu: str, driver: str) -> TargetMachine:
+    from core.presets.compat import host_target, named_target, site_facts
 
-    target = named_target([gpu] if gpu else [], driver) if gpu or driver else host_target()
+    facts = site_facts(site)
+    target = named_target([gpu] if gpu else [], driver, facts=facts) if gpu or driver else host_target(facts)
     if target is None:
         raise InputError("No GPU", "this machine has none that can be seen", "name one")
     return target

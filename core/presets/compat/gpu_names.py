@@ -20,7 +20,7 @@ _ARCHITECTURE = re.compile(r"(?:(?:sm|compute)[_ ]?(\d{1,2})\.?(\d)[af]?|(\d{1,2
 _MIG = re.compile(r"(?P<gpu>.*?)[\s-]*\b(?:MIG[\s-]+)?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b.*", re.IGNORECASE)
 # `GRID V100D-8C`; `A100-1-5CME` and `DC-2-24Q` are profiles inside a MIG slice.
 _VGPU = re.compile(r"(?P<gpu>.+?)-(?:\d-)?(?P<gib>\d+)(?P<series>[ABCQ]?)(?:4|ME)?", re.IGNORECASE)
-_VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws", "": "cloudgaming"}
+_VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws"}  # as NVML calls them
 _SMALLEST_VGPU = 0.5  # GiB, of the profiles that are called 0
 _ABOVE_NOMINAL = 1.05  # the largest profile of a GPU may be named a little above its nominal memory
 _MEMORY = re.compile(r"\b(\d+) ?gi?b?\b", re.IGNORECASE)
@@ -29,7 +29,9 @@ _BOARD = re.compile(r"\b(pcie?|sxm\d?|hbm\w*|fhhl|dgxs|active|passive|lc|ls|h)\b
 _FILLING = ("nvidia", "geforce", "tesla", "grid", "gpu", "graphics", "with", "design", "generation", "edition")
 # Architectures and names of GPUs that sit in one chip or module with an Arm processor.
 _ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
-_ARM_NAMES = re.compile(r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb\d+|grace|t4g|dgx spark)\b", re.IGNORECASE)
+_ARM_NAMES = re.compile(
+    r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb[23]00|grace|t4g|dgx spark)\b", re.IGNORECASE
+)
 _ALIKE = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
 _BY_HAND = (
     'give its architecture and memory instead: "gpu": "sm_86", "vram_gib": 8 in `target`, or --gpu sm_86;'
@@ -65,7 +67,7 @@ def find_gpu(name: str, facts: Facts) -> Gpu:
     if match := _VGPU.fullmatch(name):
         rows = [row for row in facts.gpus.values() if _plain(match["gpu"]) in map(_plain, row.vgpu)]
         if rows:
-            brand = _VGPU_BRANDS[match["series"].upper()]
+            brand = _VGPU_BRANDS.get(match["series"].upper(), "")
             return _slice(name, _gpu(name, rows), float(match["gib"]) or _SMALLEST_VGPU, brand)
     rows, memory = _rows_of(name, facts)
     if len({row.sm for row in rows}) == 1:

@@ -118,7 +118,7 @@ def vram(subject: Subject) -> list[Finding]:
         return []
     least = min(known, key=lambda gpu: gpu.vram_gib or 0)
     memory = least.vram_gib or 0
-    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices]
+    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices and not gpu.aarch64]
     needs = [row for row in subject.facts.vram.values() if not row.package or subject.package(row.package)]
     if subject.preset.tensorrt.enabled:
         needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
