@@ -253,7 +253,7 @@ NOT_KNOWN = [
     ("GeForce RTX", BY_HAND),
     ("Radeon RX 7900", BY_HAND),
     ("Voodoo 2", BY_HAND),
-    ("MIG 1g.10gb", BY_HAND),
+    ("MIG 1g.10gb", 'write the GPU before it, as "A100 MIG 1g.10gb"; or give'),
     ("T4-32Q", BY_HAND),
     ("A100-SXM4-40GB MIG 7g.80gb", BY_HAND),
     ("RXT 4090", "did you mean RTX 4090? Or give"),
@@ -283,7 +283,7 @@ def test_an_unknown_name_is_said_to_be_unknown(name: str, remedy: str) -> None:
     assert (refused.value.what, refused.value.remedy) == (found.what, found.remedy)
 
 
-def test_what_the_remedy_says_works() -> None:
+def test_the_way_by_hand_works() -> None:
     by_hand = Target(gpu="sm_61", vram_gib=5, driver="580.65.06")
     assert _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", by_hand) == []
     assert has_errors(_findings(cuda_preset("2.9.1+cu130"), "gpu-architecture", by_hand))

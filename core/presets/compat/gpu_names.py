@@ -79,6 +79,9 @@ def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
     """What, why and what to do about a GPU whose architecture is not known."""
     if gpu.note:
         return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_BY_HAND}"
+    if (match := _MIG.fullmatch(gpu.name)) and not match["gpu"]:
+        why = "the slice may be one of different GPUs"
+        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {gpu.name}"; or {_BY_HAND}'
     rows, _ = _rows_of(gpu.name, facts)
     if rows:
         them = ", ".join(f"{row.key} (sm_{row.sm.replace('.', '')})" for row in rows)
@@ -110,7 +113,7 @@ def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
         brand=row.brand,
         nvenc=row.nvenc,
         note=note,
-        aarch64=row.aarch64,
+        aarch64=row.aarch64 or row.sm in _ONLY_ON_ARM,
         vram_choices=choices if len(choices) > 1 else (),
     )
 
