@@ -45,6 +45,10 @@ class EngineError(XaivaError):
     """The Docker engine is not there, does not let us in, does not answer, or refuses."""
 
 
+class WrongEngineSettings(EngineError, InputError):
+    """The address of the engine, or the docker client's configuration, cannot be used."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """An engine's address. `named_by` says what chose it; `tls` is the folder with ca.pem, cert.pem and key.pem."""
@@ -63,8 +67,7 @@ class Endpoint:
 def endpoint(site: Site) -> Endpoint:
     """The engine the site works with.
 
-    Raises EngineError when the context it names does not exist or is broken, InputError for an address that is none
-    and for a configuration of the docker client that cannot be used.
+    Raises EngineError when the context it names does not exist or is broken, WrongEngineSettings.
     """
     chosen = _chosen(site, str(_client_settings(site).get("currentContext") or "default"))
     return replace(chosen, host=_checked_address(chosen))
@@ -100,7 +103,7 @@ def docker_environment(site: Site) -> dict[str, str]:
 def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
     """A client of the site's engine, which has answered once; each of its calls gives up after `timeout` seconds.
 
-    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time; InputError for an address
+    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time, an address
     that is none. Calls on the client raise the SDK's own errors; wrap them in `engine_errors`.
     """
     target = endpoint(site)
@@ -179,8 +182,8 @@ def refused(error: BaseException) -> bool:
 
 
 def _checked_address(target: Endpoint) -> str:
-    """The address, with the port that the docker client adds. Raises InputError for one that the client does not take
-    or takes for another than is meant; the SDK's own checks end in errors of any kind."""
+    """The address, with the port that the docker client adds. Raises WrongEngineSettings for one that the client does
+    not take, or takes for another than is meant; the SDK's own checks end in errors of any kind."""
     host = target.host.strip()
     scheme, named, rest = host.partition("://")
     login, at, place = rest.rpartition("@")
@@ -197,7 +200,7 @@ def _checked_address(target: Endpoint) -> str:
     else:
         why = _wrong_place(place)
     if why:
-        raise InputError(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
+        raise WrongEngineSettings(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
     where = urlsplit(f"//{place}")
     if scheme == "tcp" and where.port is None:
         port = 2376 if target.tls and target.tls_verify else 2375
@@ -282,9 +285,10 @@ def _configuration(site: Site) -> Path:
 
 
 def _client_settings(site: Site) -> dict[str, Any]:
-    """The docker client's configuration; empty without its file. Raises InputError for one that cannot be used.
+    """The docker client's configuration; empty without its file. Raises WrongEngineSettings.
 
-    The client itself warns and goes on without: with another engine, and without logins and proxies. The SDK breaks.
+    The client itself warns of one that is broken and goes on without: with another engine, without logins and proxies.
+    The SDK breaks.
     """
     path = _configuration(site) / "config.json"
     remedy = f"correct it, or move it away: mv {path} {path}.broken"
@@ -299,7 +303,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
     except ValueError as error:
         why = f"it is not valid JSON: {error}"
     if why:
-        raise InputError(f"The docker client's configuration {path}", why, remedy)
+        raise WrongEngineSettings(f"The docker client's configuration {path}", why, remedy)
     return dict(settings)
 
 

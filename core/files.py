@@ -114,6 +114,17 @@ def disk_error(error: OSError) -> XaivaError | None:
     return None
 
 
+def write_remedy(error: OSError, make_room: str = "make room on that disk") -> str:
+    """What to do about a file that could not be written, by the cause that the system gives."""
+    if error.errno in _FULL:
+        return make_room
+    if error.errno == errno.EROFS:
+        return "mount that disk writable"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "change the owner or the permissions of its folder"
+    return "see whether its folder is there and may be written to"
+
+
 def sha256_bytes(data: bytes) -> str:
     """SHA-256 of `data`, lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -172,7 +172,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("statistics.later", "right", "Later", "Later", "The days after"),
     Action("statistics.camera", "c", "Of one camera", "Camera", "Or of all again"),
     # service
-    Action("service.rule", "n", "New rule", "Rule", "Who is told of which events", changes=True),
+    Action("service.rule", "n", "New rule", "Rule", "Who is notified of which events", changes=True),
     Action("service.user", "u", "New user", "User", "Who may log in, and as what", changes=True),
     Action("service.edit", "e", "Edit", "Edit", "The rule or user under the cursor", changes=True),
     Action("service.test", "t", "Send a test message", "Test", "Over every channel of the rule", changes=True),

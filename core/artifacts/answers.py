@@ -7,27 +7,33 @@ import re
 import urllib3
 
 LONGEST_WAIT = 30.0  # seconds: no server may hold an operation up for longer between two tries
+NETWORK_REMEDY = "check the network and proxy"
 
 
-def why_silent(error: BaseException) -> str:
-    """Why there was no answer."""
+def why_silent(error: BaseException) -> tuple[str, str]:
+    """Why there was no answer, and what to do about that cause."""
     if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "the host name cannot be resolved"
+        return "the host name cannot be resolved", "check the address, and the name server of this machine"
     if isinstance(error, urllib3.exceptions.SSLError):
-        return f"the secure connection failed ({error}); check SSL_CERT_FILE"
+        why = f"the secure connection failed ({error})"
+        return why, "check https in the address, and name its certificate authority in SSL_CERT_FILE"
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return "the proxy does not let us through", "check the proxy in http_proxy, https_proxy and no_proxy"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "the host does not let us connect"
+        return "the host does not let us connect", NETWORK_REMEDY
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return "the host does not answer"
+        return "the host does not answer", NETWORK_REMEDY
     if isinstance(error, (urllib3.exceptions.TimeoutError, TimeoutError)):
-        return "no bytes came for too long"
-    return "the connection broke"
+        return "no bytes came for too long", NETWORK_REMEDY
+    return "the connection broke", NETWORK_REMEDY
 
 
 def remedy_for(status: int) -> str:
     """What to do about a refusal."""
     if status in (401, 403, 407):
         return "check the token in .env that the preset's token_variable names, and the proxy"
+    if status in (408, 429) or status >= 500:
+        return "wait until its server works again, or set a mirror in site.toml, [sync.mirrors]"
     if status in (404, 410):
         return "it is gone from its origin; lock again with --upgrade, or set a mirror that still has it"
     return "look at the address in a browser"

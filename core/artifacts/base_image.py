@@ -92,7 +92,7 @@ def save(
 
 
 def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
-    """The image as one tar for `docker load`, made anew from its blobs; the same blobs give the same bytes.
+    """The image as one tar for `docker load`, made again from its blobs; the same blobs give the same bytes.
 
     Raises XaivaError when a file is missing.
     """
@@ -109,7 +109,9 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
                     yield data
         except FileNotFoundError as error:
             raise XaivaError(
-                f"Base image {image.reference}", f"{folder / name} is missing", "bring it in: xaiva sync"
+                f"Base image {image.reference}",
+                f"{folder / name} is missing",
+                f"bring it in: xaiva sync {artifacts.name}",
             ) from error
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)

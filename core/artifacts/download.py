@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import urllib3
 
-from core.artifacts.answers import LONGEST_WAIT, remedy_for, retry_after, total_size, why_silent
+from core.artifacts.answers import LONGEST_WAIT, NETWORK_REMEDY, remedy_for, retry_after, total_size, why_silent
 from core.artifacts.network import Network
 from core.artifacts.partial import Partial, Piece, whole
 from core.content import HEAD, WrongContent, recognise
@@ -52,8 +52,9 @@ class _Refused(Exception):
 class _Passing(Exception):
     """It failed this time; `wait` is what the server asks for, in seconds."""
 
-    def __init__(self, why: str, wait: float = 0) -> None:
+    def __init__(self, why: str, remedy: str = NETWORK_REMEDY, wait: float = 0) -> None:
         super().__init__(why)
+        self.remedy = remedy
         self.wait = wait
 
 
@@ -186,8 +187,8 @@ class Downloader:
         except _Refused as refused:
             self._next_address(task.partial, task.generation, str(refused), refused.remedy)
         except (_Passing, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            why, wait = (str(error), error.wait) if isinstance(error, _Passing) else (why_silent(error), 0.0)
-            self._again(task, why, wait, task.piece.done - (before if task.piece is piece else 0))
+            passing = error if isinstance(error, _Passing) else _Passing(*why_silent(error))
+            self._again(task, passing, task.piece.done - (before if task.piece is piece else 0))
         except OSError as error:
             self._abort(error.with_traceback(None))  # which would hold the file open
         else:
@@ -229,7 +230,7 @@ class Downloader:
         if task.generation != partial.generation:
             raise _Superseded()
         if status in TRY_AGAIN:
-            raise _Passing(f"the server answers {status}", retry_after(response))
+            raise _Passing(f"the server answers {status}", remedy_for(status), retry_after(response))
         if status == 416:
             self._start_over(task, whole(partial.file.size))
         if status not in (200, 206):
@@ -370,16 +371,16 @@ class Downloader:
             self.failures.append(failure)
             self._ready.notify_all()
 
-    def _again(self, task: _Task, why: str, wait: float, gained: int) -> None:
+    def _again(self, task: _Task, failed: _Passing, gained: int) -> None:
         if self._stopping or task.generation != task.partial.generation:
             return
         attempt = 0 if gained >= ENOUGH_BYTES else task.attempt + 1
         if attempt > self._settings.retries:
-            remedy = "check the network and proxy; what came is kept, the next sync goes on from there"
-            self._next_address(task.partial, task.generation, f"{why}, {attempt} times", remedy)
+            remedy = f"{failed.remedy}; what came is kept, the next sync goes on from there"
+            self._next_address(task.partial, task.generation, f"{failed}, {attempt} times", remedy)
             return
-        pause = max(wait, min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0))
-        self._progress.log(f"{task.partial.file.path}: {why}; again in {pause:.1f} s")
+        pause = max(failed.wait, min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0))
+        self._progress.log(f"{task.partial.file.path}: {failed}; again in {pause:.1f} s")
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))

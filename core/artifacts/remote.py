@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from core.artifacts.answers import total_size, why_silent
+from core.artifacts.answers import remedy_for, total_size, why_silent
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.content import HEAD, check, recognise, wrong_content
@@ -59,7 +59,7 @@ def size_of(file: LockedFile, network: Network) -> int:
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
     headers = network.credentials(file, file.url)
-    failure, there = "", False
+    failure, there = ("", ""), False
     for _ in range(ATTEMPTS):
         for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             try:
@@ -71,11 +71,11 @@ def size_of(file: LockedFile, network: Network) -> int:
             network.done(response, method == "HEAD")
             if size is not None:
                 return size
-            failure = f"the server answers {status}"
+            failure = f"the server answers {status}", remedy_for(status)
             there = there or (method == "GET" and status in (200, 206))
         if there:
             return 0
-    raise _unreachable(file.url, failure)
+    raise Unreachable(redact_address(file.url), *failure)
 
 
 def measured(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
@@ -154,18 +154,20 @@ def _download(
     try:
         response = network.request("GET", file.url, network.credentials(file, file.url))
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _unreachable(file.url, why_silent(error)) from error
+        raise Unreachable(redact_address(file.url), *why_silent(error)) from error
     whole = False
     try:
         if response.status != 200:
-            raise _unreachable(file.url, f"the server answers {response.status}")
+            raise Unreachable(
+                redact_address(file.url), f"the server answers {response.status}", remedy_for(response.status)
+            )
         for data in response.stream(READ, decode_content=False):
             stop_if_cancelled(progress)
             write(data)
             update(data)
         whole = True
     except urllib3.exceptions.HTTPError as error:
-        raise _unreachable(file.url, why_silent(error)) from error
+        raise Unreachable(redact_address(file.url), *why_silent(error)) from error
     finally:
         network.done(response, whole)
 
@@ -173,7 +175,3 @@ def _download(
 def local_path(url: str) -> Path:
     """The path of a `file://` URL."""
     return Path(unquote(urlsplit(url).path))
-
-
-def _unreachable(url: str, why: str) -> Unreachable:
-    return Unreachable(redact_address(url), why, "check the network")

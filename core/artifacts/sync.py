@@ -36,7 +36,7 @@ NAMED_IN_ERROR = 10
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
     """Sync the preset `subject`. Option `plan`: only say what would be done.
 
-    The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `mended`,
+    The outcome: the numbers of the plan, and after the work `fetched_bytes`, `linked_files`, `removed`, `repaired`,
     `seconds` and, as `findings`, what the lock itself lacks: with that, nothing can be built. Raises XaivaError when
     the disk will not do or some file cannot be had: all others are there then; OSError when the disk fills up all the
     same.
@@ -59,7 +59,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         "fetched_bytes": syncing.fetched,
         "linked_files": syncing.linked,
         "removed": [*work.survey.extra],
-        "mended": [*sorted(work.survey.problems)],
+        "repaired": [*sorted(work.survey.problems)],
         "seconds": round(time.monotonic() - started, 3),
         "findings": [finding.model_dump(mode="json") for finding in lock_findings(site, subject, work.lock)],
     }

@@ -95,8 +95,26 @@ def _git(arguments: list[str], progress: Progress, env: dict[str, str] | None = 
     except FileNotFoundError as error:
         raise XaivaError("git", "it is not installed", "install git, or give the source as an archive") from error
     if done.code:
-        raise XaivaError(what, " ".join(done.err.split()), "check the address, the ref and the token in .env")
+        raise XaivaError(what, " ".join(done.err.split()), _git_remedy(done.err))
     return done.out.decode(errors="surrogateescape")
+
+
+def _git_remedy(words: str) -> str:
+    """What to do about a failure of git, by what it said."""
+    for pattern, remedy in (
+        (r"couldn't find remote ref|not our ref|no such remote ref", "correct the ref"),
+        (r"Authentication failed|could not read Username|HTTP 40[13]|error: 40[13]", "check the token in .env"),
+        (
+            r"not found|does not exist|does not appear to be a git repo",
+            "correct the address; a private one needs a token",
+        ),
+        (r"certificate", "name your network's certificate authority in SSL_CERT_FILE"),
+        (r"[Rr]esolve|timed out|refused|unreachable|Failed to connect", "check the address, the network and the proxy"),
+        (r"No space left", "make room on the disk of the temporary files (TMPDIR)"),
+    ):
+        if re.search(pattern, words):
+            return remedy
+    return "try it by hand: git fetch"
 
 
 def _other_branch(tree: Path, branch: str, progress: Progress) -> bool:

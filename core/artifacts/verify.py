@@ -47,7 +47,7 @@ def run(
         named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:NAMED_IN_ERROR])
         more = f" and {len(errors) - NAMED_IN_ERROR} more" if len(errors) > NAMED_IN_ERROR else ""
         raise ChecksFailed(
-            f"Artifacts of {subject} are not as locked", named + more, f"mend them: xaiva sync {subject}"
+            f"Artifacts of {subject} are not as locked", named + more, f"repair them: xaiva sync {subject}"
         )
     return {
         "files": len(lock.files),
@@ -95,7 +95,7 @@ def wrong_contents(folder: Path, files: Iterable[LockedFile], *, whole: bool = F
 
 
 def _file_findings(preset: str, result: Survey) -> list[Finding]:
-    remedy = f"mend it: xaiva sync {preset}"
+    remedy = f"repair it: xaiva sync {preset}"
     rows = [("artifact-missing", file.path, "is not there") for file in result.missing]
     rows += [("artifact-corrupt", path, problem) for path, problem in sorted(result.problems.items())]
     rows += [("artifact-derived", path, "is not what the lock gives") for path in result.derived]

@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "service": ("status", "The inference service: its parts, its models."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "What the cameras found: list, acknowledge, export, watch."),
-    "rule": ("rules", "Who is told of which events."),
+    "rule": ("rules", "Who is notified of which events."),
     "user": ("users", "Who may log in to the inference service."),
     "login": ("login", "Log in to the inference service."),
     "logout": ("login", "End that login."),

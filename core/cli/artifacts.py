@@ -33,7 +33,7 @@ def lock_command(session: Session, preset: str, upgrade: bool, detach: bool, as_
 @operation_options
 @click.pass_obj
 def sync_command(session: Session, preset: str, only_plan: bool, detach: bool, as_json: bool) -> None:
-    """Bring the artifacts in line with the lock: fetch, resume, mend, touch nothing else."""
+    """Bring the artifacts in line with the lock: fetch, resume, repair, touch nothing else."""
     if not only_plan:
         from core.artifacts.store import read_lock
 
@@ -62,7 +62,7 @@ def print_plan(plan: SyncPlan) -> None:
         click.echo(f"{what:<28}{files:>6} files  {output.size(size):>10}")
     if plan.resumed_bytes:
         click.echo(f"{'left of a stopped sync':<28}{'':>14}{output.size(plan.resumed_bytes):>10}")
-    for what, names in (("to mend", plan.corrupt), ("to remove", plan.extra)):
+    for what, names in (("to repair", plan.corrupt), ("to remove", plan.extra)):
         for name in names:
             click.echo(f"{what}: {name}")
     room = "" if plan.fits else ": it does not fit, make room first"

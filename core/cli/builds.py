@@ -14,7 +14,7 @@ from core.cli.session import PresetName, Session, json_option, preset_argument
 @click.command("build")
 @preset_argument
 @click.option("--target", default="runtime", show_default=True, help="The stage: runtime, dev or a layer's name.")
-@click.option("--no-cache", is_flag=True, help="Build every step anew.")
+@click.option("--no-cache", is_flag=True, help="Build every step again.")
 @click.option("--no-smoke", is_flag=True, help="Leave out the smoke test in the new image.")
 @operation_options
 @click.pass_obj

@@ -111,7 +111,7 @@ def stop(session: Session, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restart(session: Session, identifier: str, as_json: bool) -> None:
-    """Connect anew."""
+    """Connect again."""
     _said(client(session).restart_camera(identifier), "restarted", as_json)
 
 

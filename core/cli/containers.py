@@ -46,7 +46,8 @@ def launch_command(
 ) -> None:
     """Start a container from a preset's image with its run settings.
 
-    With --wait, exit code 1 and what ails it when it does not become well in time; it is left as it is then.
+    With --wait, it ends with code 1 and says what is wrong when the container does not become well in time; the
+    container stays as it is then.
     """
     from core.containers.launch import launch
     from core.presets.store import load_named
@@ -62,7 +63,7 @@ def launch_command(
 
 
 def _wait(session: Session, container: Container, timeout: float, as_json: bool) -> Container:
-    """The container once it is well. Exits with 1 after telling all that ails it."""
+    """The container once it is well. Exits with 1 after saying all that is wrong with it."""
     from core.containers.listing import get
     from core.containers.manage import diagnose, wait_healthy
     from core.engine import EngineError
@@ -84,7 +85,7 @@ def _wait(session: Session, container: Container, timeout: float, as_json: bool)
 @json_option
 @click.pass_obj
 def ps_command(session: Session, as_json: bool) -> None:
-    """All containers of the engine; ours are marked, and what ails them is told."""
+    """All containers of the engine, with those that xaiva launched marked, and what is wrong with them."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)

@@ -45,7 +45,7 @@ def _request(given: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]
 
 @click.group("rule")
 def rule_command() -> None:
-    """Who is told of which events: mail, webhooks, and everything Apprise knows."""
+    """Who is notified of which events: mail, webhooks, and everything Apprise knows."""
 
 
 @rule_command.command("list")

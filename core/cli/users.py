@@ -84,7 +84,7 @@ def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: boo
     if password:
         fields["password"] = ask_password(f"New password for {name}", twice=True)
     if not fields:
-        raise InputError(f"User {name}", "nothing to change was named", "see: xaiva user edit --help")
+        raise InputError(f"User {name}", "nothing to change was named", f"see: xaiva user edit {name} --help")
     _said(client(session).update_user(name, notation.build(UserUpdate, fields)), "changed", as_json)
 
 

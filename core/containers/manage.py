@@ -96,7 +96,7 @@ def watch_start(client: docker.DockerClient, reference: str) -> None:
         data = inspect(client, reference)
         if data.get("RestartCount") or _has_ended(from_inspect(data)):
             if found := diagnose(client, reference):
-                raise EngineError(found[0].what, found[0].why, "mend that, and launch again")
+                raise EngineError(found[0].what, found[0].why, "fix that, and launch again")
             return
         time.sleep(_POLL_SECONDS)
 
@@ -117,7 +117,7 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
         found.append(_finding(container, "oom", why, remedy))
     if container.health is Health.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
-        remedy = f"xaiva logs {container.name}; then mend it, or run.health_check of the preset"
+        remedy = f"xaiva logs {container.name}; then fix it, or run.health_check of the preset"
         found.append(_finding(container, "unhealthy", why, remedy))
     if container.exit_code and not container.oom_killed:
         why = f"it ended with code {container.exit_code}{_meaning(container.exit_code)}"

@@ -50,13 +50,13 @@ REFUSALS = (
         "gpu-missing",
         r"unknown device|device error: ([^\n]+)",
         "there is no such GPU on the engine's machine",
-        "list them with: xaiva gpu; then mend run.gpus of the preset",
+        "list them with: xaiva gpu; then correct run.gpus of the preset",
     ),
     _row(
         "device-missing",
         r"(?:gathering device information[^\n]*?|no such device[^\n]*?)\"?(/dev/[^\s\":]+)",
         "there is no device {1} on the engine's machine",
-        "plug it in (ls /dev/video*), or mend run.devices of the preset",
+        "plug it in (ls /dev/video*), or correct run.devices of the preset",
     ),
     _row(
         "port-taken",
@@ -74,7 +74,7 @@ REFUSALS = (
         "volume-missing",
         r"bind source path does not exist: (\S+)",
         "there is no folder {1} on the engine's machine",
-        "create it there, or mend run.volumes of the preset",
+        "create it there, or correct run.volumes of the preset",
     ),
     _row(
         "volume-option",
@@ -86,7 +86,7 @@ REFUSALS = (
         "command-missing",
         r'exec: "?([^":]+)"?: (?:executable file not found|stat|no such file)',
         "the image has no program {1}",
-        "mend run.command of the preset, or rebuild the image",
+        "correct run.command of the preset, or rebuild the image",
     ),
     _row("image-missing", r"No such image: (\S+)", "there is no image {1}", "build it: xaiva build PRESET"),
     _row("disk-full", r"no space left on device", "the engine's disk is full", "docker system df; docker image prune"),

@@ -273,7 +273,7 @@ def _failure(name: str, tree: StageTree, redact: Callable[[str], str]) -> XaivaE
             f"Build of {name}", redact(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/"
         )
     where = {CONTEXT: "reading the artifacts", EXPORT: "writing the image"}.get(step.stage, f"stage {step.stage}")
-    remedy = f"the log of {step.stage} says more; mend it and build again: the stages before it come from the cache"
+    remedy = f"the log of {step.stage} says more; fix it and build again: the stages before it come from the cache"
     exit_code = _EXIT.search(step.vertex.error)
     said = [line.strip() for line in step.last]
     why = f"{exit_code[0]}: {' / '.join(said)}" if exit_code and said else step.vertex.error

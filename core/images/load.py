@@ -131,7 +131,7 @@ def _refusal(text: str) -> tuple[str, str]:
     if "no space left" in text.lower():
         return why, "make room on the engine's disk: docker system df"
     if re.search(r"unexpected EOF|invalid tar header|checksum|digest|flate|corrupt", text):
-        return why, "the file is damaged: get it again; of a preset's own artifacts, xaiva verify names it"
+        return why, "the file is damaged: get it again; for the artifacts of a preset: xaiva verify PRESET"
     return why, "see what is wrong with the engine: xaiva doctor"
 
 

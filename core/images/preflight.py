@@ -71,7 +71,7 @@ def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
         path = model.under(folder)
         if not seen.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
             why = "its content is not the locked one"
-            raise XaivaError(f"Model {model.path} in {folder}", why, f"mend it, online: xaiva sync {preset}")
+            raise XaivaError(f"Model {model.path} in {folder}", why, f"repair it, online: xaiva sync {preset}")
 
 
 def check_compatibility(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:

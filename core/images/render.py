@@ -81,7 +81,7 @@ def render(preset_name: str, preset: Preset, lock: Lock, template: str | None = 
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
         where = f"docker/Dockerfile.j2{f', line {line}' if line else ''}"
-        raise InputError(where, str(error), "mend the template, or remove it to use the shipped one") from error
+        raise InputError(where, str(error), "correct the template, or remove it to use the shipped one") from error
     return text
 
 
@@ -113,7 +113,7 @@ def _template_of(site: Site) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else None
         raise InputError(
-            f"{path}", why or "it is not UTF-8 text", "mend it, or remove it to use the shipped one"
+            f"{path}", why or "it is not UTF-8 text", "correct it, or remove it to use the shipped one"
         ) from error
 
 

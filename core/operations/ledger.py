@@ -6,6 +6,7 @@ Any process may read it; a supervisor writes what its operation does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import json
 import os
@@ -20,6 +21,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from core.errors import InputError
+from core.files import write_remedy
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
 from core.operations.database import connect_read_only, explained, shared_connection, transaction
@@ -226,7 +228,7 @@ class Ledger:
             failure = Failure(
                 what=f"{row['kind']} {row['subject']} could not be started",
                 why=error.strerror or str(error),
-                remedy="free memory, processes or disk space, then start it again",
+                remedy=_spawn_remedy(error),
             )
             self._finish(row, State.FAILED, failure)
             raise failure.error() from error
@@ -314,6 +316,12 @@ def _stage(identifier: str, body: str) -> Stage:
     except ValueError as error:
         title = f"{identifier}: this stage cannot be read: {describe_misfit(error)}"
         return Stage(id=identifier, title=title, state=StageState(""))
+
+
+def _spawn_remedy(error: OSError) -> str:
+    if error.errno in (errno.EAGAIN, errno.ENOMEM):
+        return "end other programs: this machine has no memory or no processes left for one more"
+    return write_remedy(error)
 
 
 def operation_file(site: Site, identifier: int, suffix: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 
 from core import labels
 from core.errors import InputError, XaivaError
-from core.files import files_of, fsync_folder, sha256_bytes, write_atomic
+from core.files import files_of, fsync_folder, sha256_bytes, write_atomic, write_remedy
 from core.presets.fields import NAME
 from core.presets.layer_file import LayerFile, layer_of_lines, read_layer_file
 from core.presets.model import Preset
@@ -175,8 +175,7 @@ def _changing(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}", "there is no such preset", _known(path)) from error
     except OSError as error:
-        remedy = "see whether its folder may be written to and its disk has room"
-        raise XaivaError(f"{path}", error.strerror or str(error), remedy) from error
+        raise XaivaError(f"{path}", error.strerror or str(error), write_remedy(error)) from error
 
 
 def preset_sha256(preset: Preset, folder: Path | None = None) -> str:

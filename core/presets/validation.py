@@ -62,7 +62,7 @@ class PresetError(InputError):
             super().__init__(str(path), why, problems[0].remedy)
         else:
             listed = "".join(f"\n  {problem}" for problem in problems)
-            remedy = "mend these lines; docs/presets.md explains every field"
+            remedy = "correct these lines; docs/presets.md explains every field"
             super().__init__(str(path), f"{len(problems)} problems{listed}", remedy)
         self.path = path
         self.problems = problems

@@ -384,5 +384,7 @@ class ServiceClient:
                         yield line[5:].strip()
             if not self._wire.aged():
                 raise ServiceError(
-                    f"Inference service {self.url}", "it ended the stream", "see its log: xaiva logs; then try again"
+                    f"Inference service {self.url}",
+                    "it ended the stream",
+                    "see its log: xaiva logs CONTAINER; then try again",
                 )

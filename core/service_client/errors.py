@@ -65,5 +65,5 @@ def not_logged_in(
 ) -> NotLoggedIn:
     """Who asked has to log in."""
     return NotLoggedIn(
-        str(address), why, "log in with `xaiva login`, or put the service's XAIVA_SERVICE_TOKEN into .env"
+        str(address), why, "log in with `xaiva login NAME`, or put the service's XAIVA_SERVICE_TOKEN into .env"
     )

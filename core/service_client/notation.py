@@ -31,7 +31,7 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or kind.__name__
-        raise InputError(field.replace("_", " "), _why(first), "mend it and try again") from None
+        raise InputError(field.replace("_", " "), _why(first), "correct it and try again") from None
 
 
 def _why(error: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from core.errors import XaivaError
-from core.files import write_atomic
+from core.files import write_atomic, write_remedy
 from core.inference.schemas import Tokens
 
 PRIVATE = 0o600
@@ -104,4 +104,4 @@ class Session:
 
     def _refused(self, error: OSError) -> XaivaError:
         why = f"it cannot be written: {error.strerror or type(error).__name__}"
-        return XaivaError(f"{self.path}", why, "free space, or correct the folder's permissions")
+        return XaivaError(f"{self.path}", why, write_remedy(error))

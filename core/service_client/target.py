@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import InputError
-from core.files import replacing
+from core.files import replacing, write_remedy
 
 
 @contextlib.contextmanager
@@ -19,4 +19,6 @@ def opened(target: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise InputError(f"{target}", f"it cannot be written: {why}", "name another file, or free space") from error
+        raise InputError(
+            f"{target}", f"it cannot be written: {why}", f"{write_remedy(error)}, or name another file"
+        ) from error

@@ -331,7 +331,7 @@ def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[
         verify.run(quick, NAME, {}, Recorder())
     progress = Recorder()
     outcome = run(quick, progress)
-    assert outcome["mended"] == ["layers/common/wheels/a-1.whl"]
+    assert outcome["repaired"] == ["layers/common/wheels/a-1.whl"]
     assert said in progress.text()
     assert outcome["fetched_bytes"] in (0, SMALL)
     assert verify.verify(quick, NAME) == []

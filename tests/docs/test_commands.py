@@ -32,7 +32,7 @@ SENTENCE_WORDS = {  # behind the name in a sentence: none of them is a command
 PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "python", "sudo")
 
 
-def _problem(words: list[str], *, whole: bool) -> tuple[tuple[str, ...], str]:
+def command_problem(words: list[str], *, whole: bool) -> tuple[tuple[str, ...], str]:
     """Which command of `xaiva` the words name, and what click has against them. `whole`: no argument may be missing."""
     command: click.Command = root
     context = click.Context(root, info_name="xaiva")
@@ -101,7 +101,7 @@ def _wrong(words: list[str], *, whole: bool) -> str:
     """What is wrong with a command line; empty for a good one, and for one of another program."""
     program, *rest = words
     if program in ("xaiva", "./xaiva"):
-        return "" if rest[:1] in LAUNCHER_OPTIONS else _problem(rest, whole=whole)[1]
+        return "" if rest[:1] in LAUNCHER_OPTIONS else command_problem(rest, whole=whole)[1]
     if program == "xaiva-inference":
         said = _inference(*(word for word in rest if not PLACEHOLDER.fullmatch(word)))
         return said.splitlines()[-1] if "error: " in said else ""
@@ -209,10 +209,14 @@ def _named_on_the_page(spans: list[Piece]) -> Iterator[tuple[Piece, list[str]]]:
 
 
 def test_the_page_of_the_command_line_names_no_command_that_is_not_there() -> None:
-    named = [(span, words, _problem(words, whole=False)[1]) for span, words in _named_on_the_page(page(CLI).spans)]
+    named = [
+        (span, words, command_problem(words, whole=False)[1]) for span, words in _named_on_the_page(page(CLI).spans)
+    ]
     check(f"{span.place}: {' '.join(words)}: {problem}" for span, words, problem in named if problem)
 
 
 def test_the_table_of_the_command_line_has_every_command() -> None:
     named = _named_on_the_page(page(CLI).table("The command line").column(0))
-    assert {path for path, _ in _all_commands(root)} - {_problem(words, whole=False)[0] for _, words in named} == set()
+    assert {path for path, _ in _all_commands(root)} - {
+        command_problem(words, whole=False)[0] for _, words in named
+    } == set()

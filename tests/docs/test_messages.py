@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from functools import cache
 
-from tests.docs.pages import ROOT, check, page
+from tests.docs.pages import check, page
+from tests.docs.texts import texts
 
 PAGE = "docs/troubleshooting.md"
 SHORTEST = 5  # what is left of a message between its names and numbers, to be looked for
@@ -26,19 +26,8 @@ FOREIGN = {  # what the page quotes of the kernel, NVIDIA's driver, PyTorch and 
 
 @cache
 def _texts() -> str:
-    """All texts of the code but docstrings, a line each, with `…` for what is filled in."""
-    texts = []
-    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "tui").rglob("*.py")]:
-        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-        for node in nodes:
-            if isinstance(node, ast.JoinedStr):
-                texts.append(
-                    "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
-                )
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                texts.append(node.value)
-    return "\n".join(texts).replace("`", "")
+    """All texts of the code, a line each."""
+    return "\n".join(piece.text for piece in texts()).replace("`", "")
 
 
 def _pieces(message: str) -> list[str]:

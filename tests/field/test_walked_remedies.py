@@ -23,6 +23,7 @@ import pytest
 from core.artifacts import store
 from core.artifacts.build_failures import explain, missing_module
 from core.artifacts.debs import Request, closure
+from core.containers.service import find_service
 from core.doctor import examine
 from core.engine import connect, endpoint
 from core.errors import InputError
@@ -456,3 +457,10 @@ def write_configuration(root: Path, content: str | None) -> Path:
 def site_of_configuration(root: Path, named_by: str) -> Site:
     env = {"DOCKER_CONFIG": str(root / "docker")}
     return Site(root, SiteSettings(), {**env, "DOCKER_HOST": "tcp://127.0.0.1:9"} if named_by == "DOCKER_HOST" else env)
+
+
+def test_the_service_is_still_found_while_the_engine_is_named_wrongly(tmp_path: Path) -> None:
+    write_configuration(tmp_path, "{")
+    address = find_service(site_of_configuration(tmp_path, "default"))
+    assert address.url == "http://127.0.0.1:8600"
+    assert "it is not valid JSON" in address.named_by

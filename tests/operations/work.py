@@ -135,7 +135,7 @@ def refused(site: Site, subject: str, options: Options, progress: Progress) -> R
     """Fails in words, one of which is a secret."""
     token = site.env.get("PRIVATE_TOKEN", "")
     progress.log(f"fetching https://user:{token}@example.invalid/simple with {token}")
-    raise InputError("Preset x", f"{token} is wrong", "mend it")
+    raise InputError("Preset x", f"{token} is wrong", "fix it")
 
 
 def checked(site: Site, subject: str, options: Options, progress: Progress) -> Result:

@@ -190,7 +190,7 @@ async def test_rules_and_users_are_set_in_the_console(site_of: SiteOf, service: 
     app = XaivaApp(site_of(service.client.url))
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("0")
-        await shows(pilot, "nobody is told of anything")
+        await shows(pilot, "nobody is notified")
         await pilot.press("n")
         await shows(pilot, "Add a rule")
         fill(app, name="night", to="http://127.0.0.1:9/hook", schedule="mo-fr 18:00-06:00")

@@ -93,7 +93,7 @@ def detail(container: Container, stats: Stats | None, ailments: list[Finding] | 
     """Everything about one container but its log."""
     facts: list[tuple[str, Cell]] = [
         ("state", line(state(container), Span(f"  {container.status}", "dim"))),
-        ("preset", Span(container.preset, "accent") if container.ours else Span("not one of ours", "dim")),
+        ("preset", Span(container.preset, "accent") if container.ours else Span("not launched by xaiva", "dim")),
         ("image", container.image),
         ("id", container.id[:12]),
         ("unreadable", Span(container.unreadable, "warn") if container.unreadable else ""),

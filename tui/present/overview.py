@@ -241,14 +241,14 @@ def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
 
 
 def _of_operations(found: Sequence[Operation]) -> Iterator[tuple[str, str]]:
-    """Failures of the last day that nothing newer of the same kind has mended."""
-    mended: set[tuple[str, str]] = set()
+    """Failures of the last day that nothing newer of the same kind has made good."""
+    later: set[tuple[str, str]] = set()
     for one in found:
         title = (one.kind, one.subject)
-        if one.state in (State.FAILED, State.CRASHED) and title not in mended and time.time() - one.ended < RECENT:
+        if one.state in (State.FAILED, State.CRASHED) and title not in later and time.time() - one.ended < RECENT:
             why = one.failure.why.splitlines() if one.failure else []
             yield "error", f"{one.title()} {one.state.value}: {why[0] if why else 'see its log'}"
-        mended.add(title)
+        later.add(title)
 
 
 def _of_presets(found: Sequence[PresetView]) -> Iterator[tuple[str, str]]:

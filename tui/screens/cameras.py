@@ -171,7 +171,7 @@ class CamerasScreen(PictureListScreen):
         camera = self._one()
         if camera is None:
             return
-        text = "Nobody is told of this camera's events for that long; they are kept all the same. 0 ends it."
+        text = "Nobody is notified of this camera's events for that long; they are kept all the same. 0 ends it."
         title = f"No notifications of {camera.name or camera.id}"
         self._ask_minutes(title, SUSPEND_MINUTES, text, self.console.service.suspend)
 

@@ -168,7 +168,7 @@ class ContainersScreen(ListScreen):
         if (container := self.selected()) is None:
             self.notify("no container here")
             return
-        whose = "" if container.ours else "\n\nIt is not one of ours."
+        whose = "" if container.ours else "\n\nxaiva did not launch it."
 
         def done(_: None) -> None:
             self.console.store.ask_now("containers", "container")

@@ -71,7 +71,7 @@ class ServiceScreen(ConsoleScreen):
     def feed(self) -> None:
         """Lists and panels."""
         reading, view = self.reading("service"), self._view
-        self._fill(self._rules, None if view is None else view.rules, "no rule: nobody is told of anything; n adds one")
+        self._fill(self._rules, None if view is None else view.rules, "no rule: nobody is notified; n adds one")
         self._fill(self._users, None if view is None else view.users, "no user: u adds one")
         status, gpus = self.reading("cameras"), self.reading("gpus")
         summary = self.query_one("#summary", Panel)

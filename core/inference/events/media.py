@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import XaivaError
-from core.files import write_atomic
+from core.files import write_atomic, write_remedy
 from core.inference.events.ids import is_id, moment_of
 from core.inference.schemas import Event, StorageStatus
 
@@ -113,7 +113,9 @@ class MediaStore:
         why = error.strerror or str(error)
         self._refused = f"{path.name} was refused: {why}"
         self._surveyed = 0.0
-        return XaivaError(f"{path}", why, "make room on its disk, or keep less with XAIVA_CLIPS_GB")
+        return XaivaError(
+            f"{path}", why, write_remedy(error, "make room on that disk, or keep less with XAIVA_CLIPS_GB")
+        )
 
 
 def existing(folder: Path) -> Path:

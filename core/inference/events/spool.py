@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import XaivaError
-from core.files import fsync_folder, read_regular, write_atomic
+from core.files import fsync_folder, read_regular, write_atomic, write_remedy
 from core.inference.events.records import Record, decoded
 
 logger = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ class Spool:
 
     def _refusal(self, error: OSError) -> SpoolError:
         why = error.strerror or str(error)
-        remedy = "make room on its disk, or make the folder writable: events cannot be kept until then"
+        remedy = f"{write_remedy(error)}: events cannot be kept until then"
         return SpoolError(f"Event spool {self._folder}", why, remedy)
 
 

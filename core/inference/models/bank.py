@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import XaivaError
-from core.files import read_regular, write_atomic
+from core.files import read_regular, write_atomic, write_remedy
 from core.inference.models.features import Features
 
 VERSION = 1  # of the file; raised when an older one can no longer be read
@@ -108,7 +108,7 @@ class BankStore:
             write_atomic(path, file.getvalue())
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise XaivaError(f"{path}", f"it cannot be written: {why}", "free space in the data folder") from error
+            raise XaivaError(f"{path}", f"it cannot be written: {why}", write_remedy(error)) from error
 
     def load(self, camera: str) -> Bank:
         """The camera's bank. Raises NotLearned, and BrokenBank saying why."""
