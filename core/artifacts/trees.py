@@ -95,11 +95,11 @@ def _git(arguments: list[str], progress: Progress, env: dict[str, str] | None = 
     except FileNotFoundError as error:
         raise XaivaError("git", "it is not installed", "install git, or give the source as an archive") from error
     if done.code:
-        raise XaivaError(what, " ".join(done.err.split()), _git_remedy(done.err))
+        raise XaivaError(what, " ".join(done.err.split()), git_remedy(done.err))
     return done.out.decode(errors="surrogateescape")
 
 
-def _git_remedy(words: str) -> str:
+def git_remedy(words: str) -> str:
     """What to do about a failure of git, by what it said."""
     for pattern, remedy in (
         (r"couldn't find remote ref|not our ref|no such remote ref", "correct the ref"),

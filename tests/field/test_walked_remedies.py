@@ -7,9 +7,11 @@ builds of wheels, to system packages, to image archives, and to the address of t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -20,19 +22,22 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import store
+from core.artifacts import remote, store, trees
 from core.artifacts.build_failures import explain, missing_module
 from core.artifacts.debs import Request, closure
+from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts.network import Network
 from core.containers.service import find_service
 from core.doctor import examine
 from core.engine import connect, endpoint
 from core.errors import InputError
+from core.files import write_remedy
 from core.images.archive import check_image_archive
 from core.progress import NullProgress
 from core.site import EngineSettings, Site, SiteSettings
 from tests.support.artifacts import wheel_file
 from tests.support.engine import BASE_IMAGE, TestEngine
-from tests.support.index import Index, serve
+from tests.support.index import Fault, Index, serve
 
 NAME = "walked"
 BUILDER = "with-compiler:1"
@@ -464,3 +469,57 @@ def test_the_service_is_still_found_while_the_engine_is_named_wrongly(tmp_path: 
     address = find_service(site_of_configuration(tmp_path, "default"))
     assert address.url == "http://127.0.0.1:8600"
     assert "it is not valid JSON" in address.named_by
+
+
+# -- causes decide ----------------------------------------------------------------------------------------------------
+
+WRITES: dict[str, tuple[int, str]] = {
+    "full": (errno.ENOSPC, "make room"),
+    "quota": (errno.EDQUOT, "make room"),
+    "read-only": (errno.EROFS, "mount that disk writable"),
+    "permission": (errno.EACCES, "owner or the permissions"),
+    "no-folder": (errno.ENOENT, "whether its folder is there"),
+}
+
+
+@pytest.mark.parametrize("case", WRITES)
+def test_a_file_that_cannot_be_written_has_the_remedy_of_its_cause(case: str) -> None:
+    number, words = WRITES[case]
+    remedy = write_remedy(OSError(number, os.strerror(number)))
+    assert words in remedy
+    assert ("room" in remedy) is (words == "make room")
+
+
+GIT: dict[str, tuple[str, str]] = {  # what git said → words of the remedy
+    "ref": ("fatal: couldn't find remote ref v9", "correct the ref"),
+    "login": ("fatal: could not read Username for 'https://h': terminal prompts disabled", "check the token"),
+    "address": ("fatal: repository 'https://h/x/' not found", "correct the address"),
+    "name": ("fatal: unable to access 'https://h/': Could not resolve host: h", "the network"),
+    "certificate": ("fatal: unable to access 'https://h/': server certificate verification failed", "SSL_CERT_FILE"),
+    "unknown": ("fatal: early EOF", "try it by hand"),
+}
+
+
+@pytest.mark.parametrize("case", GIT)
+def test_a_repository_that_cannot_be_had_has_the_remedy_of_its_cause(case: str) -> None:
+    words, remedy = GIT[case]
+    assert remedy in trees.git_remedy(words)
+
+
+STATUSES = {401: "check the token", 404: "gone from its origin", 429: "wait until", 503: "wait until", 418: "browser"}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_server_that_refuses_is_no_network_that_fails(status: int, site: Site, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"x")
+    with serve(tmp_path) as running:
+        running.always["model.onnx"] = Fault(status=status)
+        file = LockedFile(path="m", size=0, sha256="", kind=Kind.MODEL, url=running.file_url("model.onnx"))
+        network = Network(site)
+        try:
+            with pytest.raises(remote.Unreachable) as caught:
+                remote.fetch_unknown(file, lambda _: tmp_path / "out", network, NullProgress())
+        finally:
+            network.close()
+    assert f"the server answers {status}" in caught.value.why
+    assert STATUSES[status] in caught.value.remedy
