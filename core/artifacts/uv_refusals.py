@@ -9,7 +9,9 @@ from core.artifacts.index_binding import LOCAL, PROJECT
 from core.artifacts.uv_compile import Wanted, name_of
 from core.artifacts.uv_output import named_words, refused_index
 from core.errors import XaivaError
+from core.presets.index_entries import as_text, pytorch_entry, pytorch_tag_of
 from core.presets.model import Index
+from core.presets.package_binding import index_for
 
 PINS = "pins"
 
@@ -38,6 +40,10 @@ def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaE
         return XaivaError(f"The requirements of {wanted.preset} cannot be resolved", head, "correct what it names")
     text = text.partition("\n\nhint: ")[0].strip().replace(f"{PROJECT} depends on", "you require")
     named = named_words(text)
+    if tagged := _in_no_index(wanted, named):
+        tag = pytorch_tag_of(tagged)
+        why = f"no index of this lock has a release with +{tag}: they lie in PyTorch's index for {tag}"
+        return XaivaError(tagged, why, f'add to "indexes" of the preset: {as_text(pytorch_entry(tag))}')
     asked = _asked_for(wanted, named)
     homes = {name: f"from {described(bound[name])} alone" for name in sorted(named & bound.keys())}
     rows = [*asked.items(), *homes.items()]
@@ -61,6 +67,13 @@ def machine_index_fails(url: str, why: str) -> XaivaError:
 def described(index: Index) -> str:
     """An index by its name and address."""
     return f"index {index.name} ({index.url})" if index.name != LOCAL else "local-wheels"
+
+
+def _in_no_index(wanted: Wanted, named: set[str]) -> str:
+    """A requirement such as `torch==2.1.0+cu118` among these packages, while no index of the preset is asked for it."""
+    lines = [line for _, lines in [*wanted.layers, (PINS, wanted.pins)] for line in lines]
+    tagged = (line for line in lines if name_of(line) in named and pytorch_tag_of(line))
+    return next((line for line in tagged if not (index_for(name_of(line), wanted.indexes) or wanted.unbound)), "")
 
 
 def _asked_for(wanted: Wanted, named: set[str]) -> dict[str, str]:

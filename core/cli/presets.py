@@ -69,14 +69,36 @@ def show(session: Session, preset: str, as_json: bool) -> None:
 @click.option(
     "--file", "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="Its text (-: input)."
 )
+@click.option(
+    "--from", "requirements", type=click.Path(exists=True, dir_okay=False), help="A requirement file of pip or uv."
+)
 @json_option
 @click.pass_obj
-def new(session: Session, name: str, source: str | None, as_json: bool) -> None:
-    """Make a preset from a file, or a small one to edit."""
+def new(session: Session, name: str, source: str | None, requirements: str | None, as_json: bool) -> None:
+    """Make a preset from a file or a requirement file, or a small one to edit."""
     from core.presets.store import STARTER, create, read_text
 
+    if requirements is not None:
+        if source is not None:
+            raise click.UsageError("--file and --from exclude each other")
+        _new_from_requirements(session, name, Path(requirements), as_json)
+        return
     text = STARTER if source is None else sys.stdin.read() if source == "-" else read_text(Path(source))
     _say_path(create(session.site, name, text), as_json)
+
+
+def _new_from_requirements(session: Session, name: str, source: Path, as_json: bool) -> None:
+    from core.presets.from_requirements import create_from_requirements
+
+    made = create_from_requirements(session.site, name, source)
+    if as_json:
+        output.print_json({"path": made.path, "copied": made.copied, "findings": made.findings})
+        return
+    click.echo(made.path)
+    for path in made.copied:
+        click.echo(path)
+    if made.findings:
+        output.print_findings(made.findings)
 
 
 @preset_command.command("duplicate")

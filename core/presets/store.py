@@ -127,22 +127,22 @@ def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None
         raise ChangedMeanwhile(path, now)
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
-    with _changing(path):
+    with changing(path):
         write_atomic(path, text)
     return path
 
 
 def create(site: Site, name: str, text: str = STARTER) -> Path:
     """Write a new preset and return its path. Raises InputError when the name is taken or the text cannot be used."""
-    _free(site, name)
+    refuse_taken(site, name)
     return save(site, name, text)
 
 
 def duplicate(site: Site, name: str, new_name: str) -> Path:
     """Copy a preset file, byte for byte, under a new name. Raises InputError when that name is taken."""
     text = read_text(preset_path(site, name))
-    target = _free(site, new_name)
-    with _changing(target):
+    target = refuse_taken(site, new_name)
+    with changing(target):
         write_atomic(target, text)
     return target
 
@@ -151,8 +151,8 @@ def rename(site: Site, name: str, new_name: str) -> Remains:
     """Rename a preset file; what else carries the old name stays and is returned."""
     source = preset_path(site, name)
     read_text(source)
-    target = _free(site, new_name)
-    with _changing(source):
+    target = refuse_taken(site, new_name)
+    with changing(source):
         source.rename(target)
         fsync_folder(target.parent)
     return _remains(site, name)
@@ -161,14 +161,14 @@ def rename(site: Site, name: str, new_name: str) -> Remains:
 def delete(site: Site, name: str) -> Remains:
     """Delete a preset file; its artifacts and images stay and are returned."""
     path = preset_path(site, name)
-    with _changing(path):
+    with changing(path):
         path.unlink()
         fsync_folder(path.parent)
     return _remains(site, name)
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[None]:
+def changing(path: Path) -> Iterator[None]:
     """What keeps a preset file from being changed, in words."""
     try:
         yield
@@ -232,7 +232,8 @@ def _entry(site: Site, path: Path) -> PresetEntry:
         return PresetEntry(path.stem, path, error=unreadable)
 
 
-def _free(site: Site, name: str) -> Path:
+def refuse_taken(site: Site, name: str) -> Path:
+    """The file of a new preset. Raises InputError when there is one of that name."""
     path = preset_path(site, name)
     if path.exists() or path.is_symlink():
         raise InputError(f"{path}", "there is a preset of that name already", "choose another name, or delete that one")

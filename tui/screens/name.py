@@ -39,3 +39,19 @@ class AskName(Form[str]):
             self.say(lambda width: wrap(text, width, "error"))
         else:
             self.dismiss(name)
+
+
+class AskNewPreset(AskName):
+    """The name of a new preset, and in `source` the requirement file that it is made of."""
+
+    source = ""
+
+    def fields(self) -> Iterable[Widget]:
+        """The name and the file."""
+        yield from super().fields()
+        yield from field("Of a requirement file", "source", hint="requirements.txt; empty: a small one to edit")
+
+    def submit(self) -> None:
+        """Keep the file's path."""
+        self.source = self.value("source")
+        super().submit()

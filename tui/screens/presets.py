@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui.actions import bindings
 from tui.present import presets as present
@@ -11,6 +12,9 @@ from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import Row
 from tui.widgets.panel import Formatter, nothing
+
+if TYPE_CHECKING:
+    from tui.screens.name import AskName
 
 
 class PresetsScreen(PresetListScreen):
@@ -112,29 +116,42 @@ class PresetsScreen(PresetListScreen):
         self.app.push_screen(EditorScreen(self.site, name), left)
 
     def action_new(self) -> None:
-        """A name, then the editor."""
-        from core.presets.store import create
+        """A name and perhaps a requirement file, then the editor."""
+        from tui.screens.name import AskNewPreset
 
-        self._ask_name("New preset", "", partial(create, self.site), self._edit)
+        form = AskNewPreset("New preset", self.site)
+
+        def create(name: str) -> object:
+            from core.presets.from_requirements import create_from_requirements
+            from core.presets.store import create
+
+            source = Path(form.source).expanduser()
+            return create_from_requirements(self.site, name, source) if form.source else create(self.site, name)
+
+        self._ask_name("New preset", form, create, self._edit)
 
     def action_duplicate(self) -> None:
         """Under another name."""
         from core.presets.store import duplicate
+        from tui.screens.name import AskName
 
         if (view := self.selected()) is not None:
             name = view.entry.name
-            self._ask_name(f"Duplicate {name}", f"{name}-copy", partial(duplicate, self.site, name))
+            title = f"Duplicate {name}"
+            form = AskName(title, self.site, f"{name}-copy")
+            self._ask_name(title, form, partial(duplicate, self.site, name))
 
     def action_rename(self) -> None:
         """To another name; what carries the old one is said."""
         from core.presets.store import rename
-
-        if (view := self.selected()) is not None:
-            self._ask_name(f"Rename {view.entry.name}", view.entry.name, partial(rename, self.site, view.entry.name))
-
-    def _ask_name(self, title: str, value: str, work: Any, then: Any = None) -> None:
         from tui.screens.name import AskName
 
+        if (view := self.selected()) is not None:
+            name = view.entry.name
+            title = f"Rename {name}"
+            self._ask_name(title, AskName(title, self.site, name), partial(rename, self.site, name))
+
+    def _ask_name(self, title: str, form: AskName, work: Any, then: Any = None) -> None:
         def named(name: str | None) -> None:
             if not name:
                 return
@@ -146,7 +163,7 @@ class PresetsScreen(PresetListScreen):
 
             self.console.prepare(partial(work, name), done)  # what follows is for the editor, or for the new row
 
-        self.app.push_screen(AskName(title, self.site, value), named)
+        self.app.push_screen(form, named)
 
     def action_delete(self) -> None:
         """Ask, then delete the file."""

@@ -1,0 +1,125 @@
+"""Makes a preset of a requirement file: copies it with the files that it names, and writes the indexes it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+from core.errors import InputError
+from core.files import write_atomic
+from core.findings import Finding, Level
+from core.presets.compat import check
+from core.presets.index_entries import entries_for_index, entries_for_page, pytorch_entry, pytorch_tag_of
+from core.presets.layer_file import LayerFile, carried_files, read_layer_file
+from core.presets.model import Index
+from core.presets.requirement_text import VARIABLE
+from core.presets.store import STARTER, changing, create, load, refuse_taken
+from core.site import Site
+
+LAYERS = "layers"  # the folder beside the presets
+LAYER = "requirements"
+
+
+@dataclass(frozen=True)
+class MadePreset:
+    """A new preset, the files that were copied for it, and `findings` on what could not be carried over."""
+
+    path: Path
+    copied: list[Path]
+    findings: list[Finding]
+
+
+def create_from_requirements(site: Site, name: str, source: Path) -> MadePreset:
+    """Write the preset `name` with one layer of the requirement file `source`.
+
+    Raises InputError for a name that is taken and for a file that pip does not read either; nothing is then written.
+    """
+    refuse_taken(site, name)
+    root, files, content = _read(source)
+    folder = site.presets / LAYERS / name
+    if folder.exists():
+        raise InputError(f"{folder}", "there is such a folder already", "choose another name, or remove it")
+    layer = {"name": LAYER, "file": f"{LAYERS}/{name}/{files[0]}"}
+    entries = [entry.model_dump(exclude_defaults=True, exclude_none=True) for entry in _indexes(content)]
+    preset = {**json.loads(STARTER), "layers": [layer], **({"indexes": entries} if entries else {})}
+    copied = [folder / file for file in files]
+    try:
+        for file, target in zip(files, copied, strict=True):
+            with changing(target):
+                write_atomic(target, (root / file).read_bytes())
+        path = create(site, name, json.dumps(preset, indent=2) + "\n")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return MadePreset(path, copied, _not_carried(site, name, path))
+
+
+def _read(source: Path) -> tuple[Path, list[str], LayerFile]:
+    """The folder that holds a file and all that it names, these files in it, and what they ask for."""
+    root = Path(source.absolute().anchor)
+    paths = [root / file for file in carried_files(root, str(source.resolve().relative_to(root)))] or [source.resolve()]
+    folder = Path(os.path.commonpath([path.parent for path in paths]))
+    files = [str(path.relative_to(folder)) for path in paths]
+    content = read_layer_file(folder, files[0])
+    addresses = [(option.place, option.value) for option in content.options]
+    addresses += [(entry.place, entry.addressed.address) for entry in content.addressed]
+    problems = content.problems + [_login(place) for place, address in addresses if _has_login(address)]
+    if problems:
+        what = "".join(f"\n  {what} → {remedy}" for what, remedy in problems)
+        raise InputError(f"{source}", f"{len(problems)} problems{what}", "correct these lines in a copy of the file")
+    return folder, files, content
+
+
+def _has_login(address: str) -> bool:
+    parts = urlsplit(address)
+    secret = parts.password or ("" if "ssh" in parts.scheme else parts.username)
+    return not VARIABLE.fullmatch(unquote(secret)) if secret else False
+
+
+def _login(place: str) -> tuple[str, str]:
+    remedy = "write ${WHEELS_TOKEN} in its place, and the token into .env as WHEELS_TOKEN"
+    return f"{place}: the address holds a password or token, and a preset holds none", remedy
+
+
+def _indexes(content: LayerFile) -> list[Index]:
+    """The indexes that the file names, each package bound to the first that it is bound to."""
+    wanted: list[Index] = []
+    for option in content.options:
+        if option.name in ("--index-url", "--extra-index-url"):
+            wanted += entries_for_index(option.value, content.requirements)
+        elif option.name == "--find-links":
+            wanted += entries_for_page(option.value, content.requirements)
+    tags = dict.fromkeys(filter(None, map(pytorch_tag_of, content.requirements)))
+    return list(_merged([*wanted, *map(pytorch_entry, tags)]))
+
+
+def _merged(wanted: Iterable[Index]) -> Iterable[Index]:
+    urls: set[str] = set()
+    names: set[str] = set()
+    bound: set[str] = set()
+    for entry in wanted:
+        packages = [package for package in entry.packages if canonicalize_name(package) not in bound]
+        if entry.url in urls or (entry.packages and not packages):
+            continue
+        name = next(name for number in range(1, 99) if (name := _numbered(entry.name, number)) not in names)
+        urls.add(entry.url)
+        names.add(name)
+        bound.update(map(canonicalize_name, packages))
+        yield entry.model_copy(update={"name": name, "packages": packages})
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}-{number}"
+
+
+def _not_carried(site: Site, name: str, path: Path) -> list[Finding]:
+    codes = ("layer-index", "layer-option", "layer-source", "index-missing")
+    findings = check(load(path), site=site, name=name)
+    return [one for one in findings if one.code in codes and one.level is not Level.NOTE]
