@@ -29,6 +29,7 @@ from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.presets.addressed import is_built_in_image, shown, way_to_wheel
+from core.presets.compat.layer_findings import PRESET
 from core.presets.layer_file import AddressedRequirement
 from core.presets.model import Index, Preset
 from core.presets.package_binding import index_for, is_named
@@ -87,7 +88,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     started = time.monotonic()
     preset = load_named(site, subject)
-    requirement = requirement_to_build(site, subject, preset, str(options.get("requirement", "")))
+    requirement = _requirement(site, preset, str(options.get("requirement", "")), subject)
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
         built = _Build(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
     paths = []
@@ -100,7 +101,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     return {"wheel": paths[0], "seconds": round(time.monotonic() - started, 1)}
 
 
-def requirement_to_build(site: Site, subject: str, preset: Preset, text: str) -> str:
+def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
     """The requirement as given; a bare name takes its address in a layer, or its version of layers and pins."""
     try:
         wanted = Requirement(text)

@@ -633,14 +633,14 @@ def test_xaiva_wheel_builds_a_package_from_its_address(site: Site, text: str, bu
         "kenlm @ https://h.example.org/kenlm.zip\nsix<2\n",
     )
     (site.presets / f"{NAME}.json").write_text(preset_text())
-    assert wheel.requirement_to_build(site, NAME, load_named(site, NAME), text) == built
+    assert wheel._requirement(site, load_named(site, NAME), text) == built
 
 
 def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site) -> None:
     write(site, "ours @ git+ssh://git@h.example.org/ours.git\n")
     (site.presets / f"{NAME}.json").write_text(preset_text())
     with pytest.raises(InputError, match="cannot reach") as raised:
-        wheel.requirement_to_build(site, NAME, load_named(site, NAME), "ours")
+        wheel._requirement(site, load_named(site, NAME), "ours", NAME)
     assert "pip wheel --no-deps" in raised.value.remedy
 
 
