@@ -108,7 +108,9 @@ def _asked_for(site: Site, preset: Preset) -> set[str]:
     from core.presets.layers import expand
 
     names: set[str] = set()
-    for _, lines in expand(preset, site.presets, site_facts(site)).layers:
+    expanded = expand(preset, site.presets, site_facts(site))
+    names |= {entry.addressed.name for _, entry in expanded.addressed if entry.addressed.name}
+    for _, lines in expanded.layers:
         for line in lines:
             try:
                 names.add(Requirement(line).name)

@@ -139,14 +139,16 @@ class _Reader:
         self.read(name, place, within, constrains or option == "--constraint")
 
     def _requirement(self, place: str, line: Line, constrains: bool) -> None:
-        if line.addressed and not constrains:
+        if line.addressed and constrains:
+            self.layer.options.append(FileOption(place, "--constraint", line.addressed.requirement))
+        elif line.addressed:
             self.layer.addressed.append(AddressedRequirement(place, line.addressed))
         elif line.requirement:
             requirement = Requirement(line.requirement)
             self._keep_hashes(requirement.name, line.hashes)
             if not constrains:
                 self.layer.requirements.append(line.requirement)
-            elif requirement.specifier:
+            elif requirement.specifier or requirement.url:
                 requirement.extras = set()
                 self.layer.constraints.append(str(requirement))
         if line.addressed and line.addressed.file.endswith(".whl"):

@@ -249,6 +249,16 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
         [],
         [(1, "layer-source", "local-wheels")],
     ),
+    "a path with a name": ("ours @ ./ours-1.0-py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
+    "an editable folder with extras": ("-e ./third_party/x[cuda]\n", [], [(1, "layer-source", "third_party/x")]),
+    "a folder without a dot": ("third_party/x\n", [], [(1, "layer-source", "third_party/x")]),
+    "git as ssh writes it": ("-e git+git@h.example.org:a/DPR.git#egg=DPR\n", [], [(1, "layer-source", "pip wheel")]),
+    "git with a token": (
+        "git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git#egg=ours\n",
+        [],
+        [(1, "layer-source", '"git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git"')],
+    ),
+    "an address of a constraint": ("-c limits.txt\ntqdm\n", ["tqdm"], [(0, "layer-option", "write this line")]),
     "an archive": (
         "https://github.com/a/kenlm/archive/master.zip\n",
         [],
@@ -277,6 +287,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
 @pytest.mark.parametrize("name", BODIES)
 def test_a_file_that_pip_or_uv_reads_is_read(site: Site, name: str) -> None:
     body, requirements, told = BODIES[name]
+    write(site, "x @ git+https://h.example.org/x\n", "layers/limits.txt")
     layer = read(site, body)
     assert not layer.problems
     assert layer.requirements == requirements
@@ -346,6 +357,12 @@ INCLUDED: dict[str, tuple[dict[str, str], list[str], list[str], str]] = {
         {FILE: "-c limits.txt\nnumpy", "layers/limits.txt": "numpy<2\nscipy==1.10"},
         ["numpy"],
         ["numpy<2", "scipy==1.10"],
+        "",
+    ),
+    "a wheel as a constraint": (
+        {FILE: "-c limits.txt\nsix", "layers/limits.txt": f"{WHEEL}\nx @ git+https://h.example.org/x"},
+        ["six"],
+        [f"six @ {WHEEL}"],
         "",
     ),
     "constraints that name a file": (
@@ -462,6 +479,7 @@ LOCKED: dict[str, tuple[str, list[str]]] = {
     "UTF-8 mark and Windows lines": ("\ufeffsix==1.16.0\r\n", ["six-1.16.0-py3-none-any.whl"]),
     "a continued line": ("six \\\n  <1.17\n", ["six-1.16.0-py3-none-any.whl"]),
     "a constraint": ("-c limits.txt\nsix\n", ["six-1.16.0-py3-none-any.whl"]),
+    "a wheel as a constraint": ("-c wheel.txt\nsix\n", ["six-1.16.0-py3-none-any.whl"]),
     "a constraint on what is not asked for": ("-c limits.txt\nours\n", ["ours-2.0-py3-none-any.whl"]),
     "a file that it names": ("-r more.txt\n", ["ours-2.0-py3-none-any.whl", "six-1.17.0-1-py3-none-any.whl"]),
     "an address": ("{url}/files/six-1.16.0-py3-none-any.whl\n", ["six-1.16.0-py3-none-any.whl"]),
@@ -486,6 +504,7 @@ LOCKED: dict[str, tuple[str, list[str]]] = {
 def test_what_the_file_says_is_what_is_locked(ground: tuple[Site, Index], body: str, names: list[str]) -> None:
     site, index = ground
     write(site, "six<1.17\n", "layers/limits.txt")
+    write(site, f"{index.file_url('six-1.16.0-py3-none-any.whl')}\n", "layers/wheel.txt")
     write(site, "six\n-r ../ours.txt\n", "layers/more.txt")
     write(site, "ours\n", "ours.txt")
     body = body.replace("{url}", index.url)
@@ -789,3 +808,11 @@ async def test_the_console_makes_one(site: Site, tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
     (index,) = load_named(site, NAME).indexes
     assert index.name == "pytorch-cu118"
+
+
+def test_a_wheel_built_by_hand_comes_before_that_of_an_index(ground: tuple[Site, Index]) -> None:
+    """The remedies of `--no-binary` and of a page of links, walked: the wheel in local-wheels is locked."""
+    site, _ = ground
+    wheel_file(store.folder(site, NAME) / store.LOCAL_WHEELS / "six-1.16.0-py3-none-any.whl", "six", "1.16.0", "# mine")
+    locked = lock_layer(site, "--no-binary six\nsix==1.16.0\n")
+    assert [file.url for file in locked.files] == ["file:local-wheels/six-1.16.0-py3-none-any.whl"]

@@ -107,4 +107,15 @@ def _trusted_host(value: str, _: str) -> tuple[str, str]:
     return why, f"name the file with the authority of {value} in SSL_CERT_FILE (in .env); http:// needs nothing"
 
 
-_WAYS = {"--pre": _pre, "--no-index": _no_index, "--no-binary": _no_binary, "--trusted-host": _trusted_host}
+def _constraint(_: str, __: str) -> tuple[str, str]:
+    why = "a constraint names versions, or a wheel by its http(s) address"
+    return why, "if the package is needed, write this line into the file that asks for it"
+
+
+_WAYS = {
+    "--constraint": _constraint,
+    "--pre": _pre,
+    "--no-index": _no_index,
+    "--no-binary": _no_binary,
+    "--trusted-host": _trusted_host,
+}
