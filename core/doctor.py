@@ -112,16 +112,21 @@ def _clock(_: Site) -> Iterator[Finding]:
 
 
 def _engine(site: Site) -> Iterator[Finding]:
+    from core.artifacts.orphans import orphans
     from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
     from core.engine import check_version, connect, docker_environment, endpoint, engine_errors
 
     with closing(connect(site)) as client, engine_errors("Engine's description"):
         info = client.info()
-        version = check_version(client)
+        version, left = check_version(client), orphans(client)
     local = endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
     yield from version
+    if left:
+        why = f"whoever made them was killed: {', '.join(left)}"
+        remedy = f"the next lock removes them, or: docker rm -f {' '.join(left)}"
+        yield _warning("helpers", "Helper containers are left", why, remedy)
     yield from _buildx(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):

@@ -8,6 +8,7 @@ LOCK_SHA256 = "org.xaiva.lock.sha256"
 TARGET = "org.xaiva.target"  # the build stage: runtime, dev or a layer
 SITE = "org.xaiva.site"  # the site folder a container was launched from
 BEFORE = "org.xaiva.before"  # the state of the container whose place another takes, as it was when that one was made
+HELPER = "org.xaiva.helper"  # the process that removes the container before it ends
 BUILD = "org.xaiva.build"  # the id of the build that made the image
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from core.artifacts.lockfile import Kind, LockedFile, LockedImage
+from core.artifacts.orphans import helper_label
 from core.engine import SLOW_REMEDY, EngineError, engine_errors
 from core.errors import XaivaError
 from core.files import CHUNK, TEMPORARY_PREFIX, put_in_place, sha256_bytes, write_atomic
@@ -325,7 +326,7 @@ def _file(path: str, size: int, sha256: str, reference: str, config: str) -> Loc
 def _look_inside(client: docker.DockerClient, image: str) -> tuple[str, str]:
     """The image's distribution (`debian 12`) and the version of its `/usr/bin/python3`, as far as it has them."""
     with engine_errors(f"Looking into {image}"):
-        container = client.containers.create(image, command=["true"], network_disabled=True)
+        container = client.containers.create(image, command=["true"], network_disabled=True, labels=helper_label())
         try:
             release = _read(container, "/usr/lib/os-release") or _read(container, "/etc/os-release")
             target = _link(container, "/usr/bin/python3")

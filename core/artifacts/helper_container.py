@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.artifacts.build_failures import explain
 from core.artifacts.indexes import PROXY_VARIABLES
+from core.artifacts.orphans import helper_label
 from core.engine import engine_errors
 from core.errors import Cancelled, XaivaError
 from core.files import CHUNK
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import docker
 
 POLL_SECONDS = 0.2
-OWNER_LABEL = "org.xaiva.helper"  # lets a person find what a killed engine left behind
 
 
 class HelperFailed(XaivaError):
@@ -54,7 +54,7 @@ class HelperContainer:
                 user="0:0",
                 network_mode="host",
                 environment={**proxies, **env},
-                labels={OWNER_LABEL: "1"},
+                labels=helper_label(),
             )
         self._image = image
         self._output: list[bytes] = []

@@ -17,6 +17,7 @@ from core.artifacts.distributions import guess, platform_of
 from core.artifacts.helper_container import HelperFailed
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
+from core.artifacts.orphans import remove_orphans
 from core.artifacts.resolve import way_out
 from core.artifacts.resolved import check_locked
 from core.artifacts.stages import stage
@@ -230,6 +231,7 @@ class _Locking:
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
             self._client = connect_patiently(self.site)
+            remove_orphans(self._client)
         return self._client
 
     def _image(self, reference: str) -> LockedImage:

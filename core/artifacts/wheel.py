@@ -23,6 +23,7 @@ from core.artifacts.indexes import ca_file, pip_config
 from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
+from core.artifacts.orphans import remove_orphans
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
 from core.engine import connect_patiently
@@ -153,7 +154,9 @@ class _Build:
             "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
         }
         image, what = self.preset.base_image, f"A wheel of {self.requirement}"
-        with HelperContainer(connect_patiently(self.site), image, SCRIPT, env, self.site.env) as container:
+        client = connect_patiently(self.site)
+        remove_orphans(client)
+        with HelperContainer(client, image, SCRIPT, env, self.site.env) as container:
             container.put("/tmp", "authorities.pem", _authorities(ca_file(self.site.env)))
             container.put("/tmp", _PIP_CONFIG, pip_config(self.site.env, indexes).encode(), 0o600)
             if wheels:

@@ -21,7 +21,7 @@ from core.files import TEMPORARY_PREFIX
 from core.operations import processes
 from core.operations.claim import LEASE_SECONDS, Claim, claim
 from core.operations.ledger import operation_file
-from core.operations.leftovers import remove_leftovers
+from core.operations.leftovers import remove_containers, remove_leftovers
 from core.operations.log import LogWriter
 from core.operations.model import Failure, State
 from core.operations.spawn import interpreter
@@ -253,6 +253,8 @@ class Supervisor:
         ours = self._claim.key if self._claim.renew() else ""
         remove_leftovers(self._site, ours, self._claim.temporary)
         self._claim.finish(end.state, end.result, end.failure)
+        if self._end is None:  # last, for an engine may keep us waiting
+            remove_containers(self._site)
 
     def _outcome(self) -> End:
         # What work says whose children we have ended is worth nothing: it may not have noticed.

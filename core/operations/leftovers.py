@@ -7,6 +7,9 @@ import os
 import shutil
 from pathlib import Path
 
+from core.artifacts.orphans import remove_orphans
+from core.engine import connect
+from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.site import Site
 
@@ -34,3 +37,9 @@ def remove_leftovers(site: Site, key: str, temporary: str) -> int:
                 removed += 1
         names[:] = [name for name in names if not name.startswith(TEMPORARY_PREFIX)]
     return removed
+
+
+def remove_containers(site: Site) -> None:
+    """Remove the helper containers of workers that were killed. Where that fails, the next lock does it."""
+    with contextlib.suppress(XaivaError), contextlib.closing(connect(site)) as client:
+        remove_orphans(client)

@@ -12,30 +12,24 @@ import signal
 import time
 from pathlib import Path
 
+from core.process_identity import alive, boot_id, pid_namespace, start_time, stat_fields
+
+__all__ = [
+    "TOKEN_VARIABLE",
+    "alive",
+    "become_subreaper",
+    "boot_id",
+    "descendants",
+    "holders",
+    "kill_holders",
+    "pid_namespace",
+    "send",
+    "start_time",
+]
+
 TOKEN_VARIABLE = "XAIVA_OPERATION"  # names the operation (and attempt) that a process works for
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")
-
-
-def boot_id() -> str:
-    """The id of this boot of this machine: pids and monotonic seconds mean nothing beyond it."""
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-
-
-def pid_namespace() -> str:
-    """The pid namespace in which our pids hold; another one when xaiva runs in a container."""
-    return os.readlink("/proc/self/ns/pid")
-
-
-def start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot; 0 when it is gone or only a zombie."""
-    fields = _stat(pid)
-    return int(fields[19]) if fields and fields[0] not in "ZX" else 0
-
-
-def alive(pid: int, started: int) -> bool:
-    """Whether that very process still runs: the pid may have been given to another one since."""
-    return started > 0 and start_time(pid) == started
 
 
 def become_subreaper() -> None:
@@ -47,7 +41,7 @@ def descendants(pid: int) -> set[int]:
     """All living processes below `pid`, without itself."""
     children: dict[int, list[int]] = {}
     for other in _pids():
-        fields = _stat(other)
+        fields = stat_fields(other)
         if fields and fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(other)
     found: set[int] = set()
@@ -87,12 +81,3 @@ def kill_holders(token: str, within: float = 2.0) -> None:
 
 def _pids() -> list[int]:
     return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third (state) on; the second may hold spaces and brackets."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-    except OSError:
-        return []
-    return text[text.rindex(")") + 2 :].split()

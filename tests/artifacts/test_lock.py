@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from core.artifacts import base_image, helper_container, lock, own_wheel, store, sync, verify, wheel
+from core import labels
+from core.artifacts import base_image, lock, own_wheel, store, sync, verify, wheel
 from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
@@ -266,10 +267,10 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         built = wheel.run(site, NAME, {"requirement": "privatedemo"}, looker)
     assert built["wheel"] == "local-wheels/privatedemo-1.0-py3-none-any.whl"
     assert "privatedemo" in looker.text()
-    assert helper_container.OWNER_LABEL in looker.inspected
+    assert labels.HELPER in looker.inspected
     for secret in (token, quote(token, safe="")):
         assert secret not in looker.text() + looker.inspected
-    assert engine.docker("ps", "-aq", "--filter", f"label={helper_container.OWNER_LABEL}") == ""
+    assert engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER}") == ""
     assert run_lock(site)["state"] == "complete"
     sync.run(site, NAME, {}, Recorder())
     assert verify.verify(site, NAME) == []
@@ -286,7 +287,7 @@ class Looker(Recorder):
     def log(self, line: str, stage: str = "") -> None:
         super().log(line, stage)
         if not self.inspected:
-            name = self.engine.docker("ps", "-q", "--filter", f"label={helper_container.OWNER_LABEL}").strip()
+            name = self.engine.docker("ps", "-q", "--filter", f"label={labels.HELPER}").strip()
             self.inspected = self.engine.docker("inspect", name) if name else ""
 
 

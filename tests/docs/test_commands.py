@@ -195,7 +195,7 @@ def test_every_command_in_help_and_messages_is_one() -> None:
     check(
         f"{place}: xaiva {text}: {problem}"
         for place, text in named
-        if (problem := _problem(shlex.split(text.rstrip(".")), whole=False)[1])
+        if (problem := command_problem(shlex.split(text.rstrip(".")), whole=False)[1])
     )
 
 

@@ -116,7 +116,7 @@ STAYS = [
     "npm run build",
     "cargo build --release --offline",
     "ls /usr/share/curl /etc/wgetrc",
-    "rm -rf /root/.cache/pip /root/.conda",
+    "rm -rf /var/cache/pip /opt/.conda",
     "/opt/xaiva/bin/xaiva-inference serve",
 ]
 

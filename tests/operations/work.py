@@ -37,6 +37,7 @@ KINDS = {
         "die",
         "strays",
         "full",
+        "helper",
     )
 }
 
@@ -159,4 +160,19 @@ def die(site: Site, subject: str, options: Options, progress: Progress) -> Resul
     progress.stage(Stage(id="last", title="Last", state=StageState.RUNNING))
     print("my last words", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def helper(site: Site, subject: str, options: Options, progress: Progress) -> Result:
+    """Runs a helper container, which does not end by itself unless it is to be quick."""
+    from core.artifacts.helper_container import HelperContainer
+    from core.artifacts.orphans import remove_orphans
+    from core.engine import connect
+
+    client = connect(site)
+    remove_orphans(client)
+    script = f"echo helping >&2; {'exit 0' if options.get('quick') else 'exec sleep 1000'}"
+    with HelperContainer(client, subject, script, {}, {}) as container:
+        progress.log(f"pid {os.getpid()}")
+        container.run(progress, "helper")
     return {}
