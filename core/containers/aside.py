@@ -37,13 +37,11 @@ def recover(client: docker.DockerClient, name: str) -> None:
         if new is not None and new.state is not State.CREATED:
             client.api.remove_container(old.id, force=True)
             return
-        before = old.state
         if new is not None:
             found = inspect(client, new.id)["Config"].get("Labels") or {}
-            before = State(found.get(labels.BEFORE) or old.state.word)
+            _run_again(client, old.id, State(found.get(labels.BEFORE)))  # first: the label goes with the new one
             client.api.remove_container(new.id)
         client.api.rename(old.id, name)
-        _run_again(client, old.id, before)
 
 
 def stop(client: docker.DockerClient, old: Container) -> None:

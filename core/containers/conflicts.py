@@ -36,10 +36,10 @@ def _container_holder(port: Port, holding: Iterable[Container]) -> str | None:
 def collide(one: Port, other: Port) -> bool:
     """Whether both cannot be published at once."""
     same = (one.host_port, one.protocol) == (other.host_port, other.protocol)
-    return same and _addressescollide(one.host_ip, other.host_ip)
+    return same and _addresses_collide(one.host_ip, other.host_ip)
 
 
-def _addressescollide(one: str, other: str) -> bool:
+def _addresses_collide(one: str, other: str) -> bool:
     return one == other or one in _ANY or other in _ANY
 
 
@@ -61,7 +61,7 @@ def _process_holder(port: Port, sockets: Iterable[Any]) -> str | None:
         listens = connection.status == psutil.CONN_LISTEN or wanted == socket.SOCK_DGRAM
         if connection.type != wanted or not listens or not connection.laddr:
             continue
-        if connection.laddr.port == port.host_port and _addressescollide(port.host_ip, connection.laddr.ip):
+        if connection.laddr.port == port.host_port and _addresses_collide(port.host_ip, connection.laddr.ip):
             return _process_name(connection.pid)
     return None
 

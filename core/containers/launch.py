@@ -182,7 +182,10 @@ def _mount(mount: Mount) -> dict[str, Any]:
 
 
 def _bind(mount: Mount) -> str:
-    """The older form, which alone takes the engine's options (`Z` of SELinux, `rshared`, …)."""
+    """The older form, which alone takes the engine's options (`Z` of SELinux, `rshared`, …).
+
+    A folder that is missing on a remote engine's machine is made there, owned by root.
+    """
     options = ("ro" if mount.read_only else "rw", *mount.options)
     return f"{mount.source}:{mount.target}:{','.join(options)}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from core.containers.aside import leftover
+from core.containers.aside import STOP_SECONDS, leftover
 from core.containers.listing import from_inspect, inspect
 from core.containers.logs import tail_text
 from core.containers.model import Container, Health, State
@@ -16,7 +16,6 @@ from core.findings import Finding, Level
 if TYPE_CHECKING:
     import docker
 
-STOP_SECONDS = 10  # between SIGTERM and SIGKILL
 _POLL_SECONDS = 0.1
 _FIRST_SECONDS = 1.0  # what is wrongly set up mostly ends at once
 _LAST_WORDS = 20  # lines: a Python traceback and what led to it
