@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from core.errors import Cancelled
 from core.progress import Progress
 
 POLL_SECONDS = 0.2
+_READ = 1 << 16
 GRACE_SECONDS = 0.5  # between asking a child to end and killing it
 
 
@@ -31,25 +32,40 @@ def run_child(
     progress: Progress,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    hear: Callable[[str], None] | None = None,
 ) -> Finished:
-    """Run `argv` to its end without input. Raises Cancelled, with the child and its children dead."""
+    """Run `argv` to its end without input; `hear` is called with each line of its error output as it comes.
+
+    Raises Cancelled, with the child and its children dead.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
         )
         try:
+            heard = 0
             while process.poll() is None:
                 if progress.cancelled():
                     raise Cancelled()
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
+                heard = _hear_from(heard, err.fileno(), hear)
+            _hear_from(heard, err.fileno(), hear)
         finally:
             _end(process)
         out.seek(0)
         err.seek(0)
         return Finished(process.returncode, out.read(), err.read().decode(errors="replace"))
+
+
+def _hear_from(position: int, output: int, hear: Callable[[str], None] | None) -> int:
+    """Hand over the whole lines from that position on; the position behind them."""
+    if hear is None:
+        return position
+    *lines, _ = os.pread(output, _READ, position).split(b"\n")
+    for line in lines:
+        hear(line.decode(errors="replace"))
+    return position + sum(len(line) + 1 for line in lines)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from pydantic import JsonValue
 
@@ -23,58 +21,18 @@ from core.images import buildx, history, preflight
 from core.images.client import docker
 from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord
 from core.images.load import image_id, load_bases
+from core.images.recorder import AFTER, BEFORE, Recorder
 from core.images.render import stage_names, write_context
 from core.images.smoke import WHOLE, smoke
 from core.images.stages import CONTEXT, EXPORT, StageTree, Step
 from core.presets.model import Preset
 from core.presets.store import load_named
 from core.progress import Progress, Stage, StageState
-from core.redaction import HIDDEN
 from core.site import Site
 
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
-_LAST_LINES = 40
 _EXIT = re.compile(r"exit code: \d+$")  # how BuildKit ends the error of a RUN; before it stands the whole command
 _KNOWN = {"target", "no_cache", "smoke"}
-_BEFORE, _AFTER = "load", "smoke"  # stages of ours around those of BuildKit
-
-
-class _Recorder:
-    """A `Progress` that also keeps the log, with secrets hidden, and passes everything on.
-
-    `own` are the stages that are no steps of BuildKit's, by their ids; one that is begun again counts from the first.
-    """
-
-    def __init__(self, listener: Progress, log: TextIO, secrets: list[str]) -> None:
-        self._listener = listener
-        self._log = log
-        self._secrets = [line for secret in secrets for line in secret.splitlines() if line.strip()]
-        self.last: deque[str] = deque(maxlen=_LAST_LINES)
-        self.own: dict[str, Stage] = {}
-
-    def stage(self, stage: Stage) -> None:
-        """Pass it on."""
-        if stage.id in (_BEFORE, _AFTER):
-            begun = self.own.get(stage.id, stage).started
-            self.own[stage.id] = stage.model_copy(update={"started": begun})
-        self._listener.stage(stage.model_copy(update={"detail": self.redact(stage.detail)}))
-
-    def log(self, line: str, stage: str = "") -> None:
-        """Keep it and pass it on."""
-        shown = self.redact(line)
-        self._log.write(f"[{stage}] {shown}\n" if stage else f"{shown}\n")
-        self.last.append(shown)
-        self._listener.log(shown, stage)
-
-    def cancelled(self) -> bool:
-        """As the listener says."""
-        return self._listener.cancelled()
-
-    def redact(self, text: str) -> str:
-        """The text without secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return redaction.redact_text(text)
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -98,11 +56,12 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     record, log = history.new_build(site, subject, lock, store.lock_text(lock), wanted.target)
     secrets = [env[name] for name in preset.build_secrets]
     with log:
-        recorder = _Recorder(progress, log, secrets)
+        recorder = Recorder(progress, log, secrets)
         work = _Build(site, subject, preset, lock, folder, wanted, env, recorder, record)
         try:
             history.keep_sbom(site, record.id, (folder / "sbom.json").read_bytes())
-            work.all(text, doubts)
+            with recorder.filling_silence():
+                work.all(text, doubts)
         except XaivaError as error:
             cancelled = isinstance(error, Cancelled)
             work.ended(Outcome.CANCELLED if cancelled else Outcome.FAILED, str(error), list(recorder.last))
@@ -153,7 +112,7 @@ class _Build:
     folder: Path
     options: _Options
     env: dict[str, str]
-    progress: _Recorder
+    progress: Recorder
     record: BuildRecord
 
     def all(self, dockerfile: str, doubts: list[Finding]) -> None:
@@ -179,9 +138,7 @@ class _Build:
 
     def ended(self, outcome: Outcome, error: str = "", last_lines: list[str] | None = None) -> None:
         """The record's end, with the stages of ours around those of BuildKit: they take their time, too."""
-        before, after = (
-            [_own_record(self.progress.own[i])] if i in self.progress.own else [] for i in (_BEFORE, _AFTER)
-        )
+        before, after = ([_own_record(self.progress.own[i])] if i in self.progress.own else [] for i in (BEFORE, AFTER))
         self._update(stages=[*before, *self.record.stages, *after])
         self._update(outcome=outcome, ended=time.time(), error=error, last_lines=last_lines or [])
 
@@ -215,7 +172,7 @@ class _Build:
         )
 
     def _smoke(self, image: str) -> None:
-        with stage(self.progress, _AFTER, "smoke test"):
+        with stage(self.progress, AFTER, "smoke test"):
             findings = smoke(self.site, image, self.preset, self.lock, self.options.target, self.progress)
             self._found(findings)
             if has_errors(findings):

@@ -14,10 +14,12 @@ from packaging.version import InvalidVersion, Version
 
 from core.artifacts.child import run_child
 from core.artifacts.lockfile import Kind, Lock
+from core.artifacts.orphans import helper_label
 from core.engine import docker_environment
 from core.errors import Cancelled
 from core.findings import Finding, Level
 from core.images.client import client_errors, docker
+from core.images.recorder import AFTER
 from core.images.render import service_layer
 from core.images.smoke_probe import MARK
 from core.presets.model import Preset
@@ -46,10 +48,11 @@ def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str, progr
     docker(*remove, env=env)  # left by a run that was killed
     question = json.dumps(_question(preset, lock, target, _asked_for(site, preset)))
     words = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
+    words += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
     words += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text(), question]
     try:
         with client_errors():
-            done = run_child(words, progress, env)
+            done = run_child(words, progress, env, hear=lambda line: progress.log(line, AFTER))
     except Cancelled:
         docker(*remove, env=env)
         raise

@@ -25,8 +25,10 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def run(words: List[str]) -> Dict[str, Any]:  # noqa: UP006
+def run(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: UP006
     """Exit status and the end of the output of one command; a child, because a broken extension may crash."""
+    sys.stderr.write((title or " ".join(words)) + "\n")
+    sys.stderr.flush()
     try:
         done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -34,9 +36,9 @@ def run(words: List[str]) -> Dict[str, Any]:  # noqa: UP006
     return {"code": done.returncode, "output": done.stdout.decode("utf-8", "replace")[-2000:]}
 
 
-def run_python(*words: str) -> Dict[str, Any]:  # noqa: UP006
-    """A child of the same Python, closed to what lies around."""
-    return run([sys.executable, "-I", "-c", *words])
+def run_python(title: str, *words: str) -> Dict[str, Any]:  # noqa: UP006
+    """A child of the same Python, closed to what lies around; its title is said at its start."""
+    return run([sys.executable, "-I", "-c", *words], title)
 
 
 def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
@@ -54,16 +56,20 @@ def main() -> None:
     """Look, and say."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a container's first process ends by no signal it ignores
     asked = json.loads(sys.argv[1])
+    sys.stderr.write("list what is installed\n")
     found = {plain(d.metadata["Name"]): d for d in importlib.metadata.distributions() if d.metadata["Name"]}
     modules = [module for name in asked["imports"] if name in found for module in modules_of(found[name])]
     answer = {
         "python": sys.version.split()[0],
         "versions": {name: d.version for name, d in found.items()},
-        "imports": {module: run_python(IMPORT, module) for module in dict.fromkeys(modules + asked["modules"])},
+        "imports": {
+            module: run_python("import " + module, IMPORT, module)
+            for module in dict.fromkeys(modules + asked["modules"])
+        },
         "commands": [run(words) for words in asked["commands"]],
     }
     if "torch" in found:
-        answer["torch"] = run_python(TORCH)
+        answer["torch"] = run_python("the architectures of torch", TORCH)
     sys.stdout.write("\n" + MARK + "\n" + json.dumps(answer) + "\n")
 
 

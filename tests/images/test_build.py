@@ -17,6 +17,7 @@ from core import labels
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.images import build, load
 from core.images.history import LOG, Outcome, builds_folder, compare, list_builds
+from core.images.template import read_template
 from core.progress import StageState
 from tests.images import support
 from tests.images.conftest import DESCRIPTION, NAME, Demo
@@ -44,6 +45,27 @@ def test_reports_stages_with_times_and_logs(demo: Demo) -> None:
     assert demo.progress.stages["python/2"].parent == "python"
     assert any(stage == "python" and "Setting up python3.11" in line for stage, line in demo.progress.lines)
     assert demo.progress.stages["smoke"].state is StageState.DONE
+
+
+def test_what_is_installed_and_imported_is_said(demo: Demo) -> None:
+    said = {stage: [line for at, line in demo.progress.lines if at == stage] for stage, _ in demo.progress.lines}
+    for layer, package in (("common", "click-8"), ("extra", "idna-3.10"), ("service", "numpy-")):
+        assert any(line.startswith("Processing") and f"/{package}" in line for line in said[layer]), said[layer]
+        assert any(line.startswith("Successfully installed") and package in line for line in said[layer])
+    assert {"import click", "import idna", "import core.inference.server"} <= set(said["smoke"])
+    assert "[common] Successfully installed" in (builds_folder(demo.site) / demo.first.id / LOG).read_text()
+
+
+def test_a_step_that_says_nothing_is_said_to_be_at_work(demo: Demo) -> None:
+    template = demo.site.docker / "Dockerfile.j2"
+    shipped = read_template()
+    template.write_text(shipped.replace(" AS base\n", " AS base\nRUN sleep 5\n", 1))
+    try:
+        _, recorder = demo.build(target="base")
+    finally:
+        template.unlink()
+    lines = [line for stage, line in recorder.lines if stage == "base"]
+    assert any("still at work for" in line and line.endswith("RUN sleep 5") for line in lines)
 
 
 def test_the_record_tells_all(demo: Demo) -> None:
