@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from core.files import CHUNK
-from core.service_client.errors import ServiceError
+from core.service_client.errors import BrokenConnection, ServiceError
 from core.service_client.target import opened
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _fill(wire: Wire, path: str, file: BinaryIO, told: Told) -> None:
                 _append(response, file, told)
                 return
         except ServiceError as error:
-            if type(error) is not ServiceError or not tag:
+            if type(error) not in (ServiceError, BrokenConnection) or not tag:
                 raise  # refused, not broken
             broken = 0 if file.tell() > before else broken + 1
             if broken >= TRIES:

@@ -1,7 +1,7 @@
 """Health checks, open to everybody: for engines, load balancers and consoles.
 
 The event loop answers them itself: no thread, no file and no database is asked, for an engine ends a service that does
-not answer.
+not answer. Some who ask add a query of their own, such as the time, so that no cache answers: it changes nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from core.inference.api.threads import REQUESTS, routes_in
 from core.inference.schemas import Health
 from core.inference.service import InferenceService
 
-router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS))
+router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS, any_key=True))
 
 _WAITING = "it does not answer; events wait on disk"
 _UNWELL: Content = {503: {"model": Health, "description": "Not well; the body says why"}}

@@ -12,8 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from fastapi.routing import APIRoute
-
+from core.inference.api.given_once import GivenOnceRoute
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 
 Result = TypeVar("Result")
@@ -48,10 +47,15 @@ def slow(bulkhead: Bulkhead) -> Callable[[Endpoint], Endpoint]:
     return mark
 
 
-def routes_in(bulkhead: Bulkhead) -> type[APIRoute]:
-    """The class of a router's routes: their endpoints run in `bulkhead`, unless they are async or marked as `slow`."""
+def routes_in(bulkhead: Bulkhead, *, any_key: bool = False) -> type[GivenOnceRoute]:
+    """The class of a router's routes: their endpoints run in `bulkhead`, unless they are async or marked as `slow`.
 
-    class Route(APIRoute):
+    `any_key`: query keys that they do not know are no error.
+    """
+
+    class Route(GivenOnceRoute):
+        own_keys_only = not any_key
+
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
             super().__init__(path, _threaded(endpoint, getattr(endpoint, _BULKHEAD, bulkhead)), **options)
 
