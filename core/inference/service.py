@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -57,8 +57,14 @@ logger = logging.getLogger(__name__)
 
 DATABASE_PATIENCE = 60.0  # seconds that a database server may need to come up after this service
 DATABASE_RETRY = 2.0
-STOP_SECONDS = 7.0  # for all parts; with the server's GRACE_SECONDS under the 10 s after which an engine kills
-SAVING_SECONDS = 2.0  # of these, for the logger: what hangs before must not take its time
+# What the parts have to end in, those of a step side by side. What is left of a step is the next one's, and nothing of
+# a later step is taken by a part that hangs. With the server's GRACE_SECONDS they stay under the 10 s after which an
+# engine kills.
+CAMERAS_SECONDS = 3.5  # all that brings work, or only sends it
+EVENTS_SECONDS = 1.5  # what follows from it
+SAVING_SECONDS = 1.5  # the logger
+CLOSING_SECONDS = 0.5
+STOP_SECONDS = CAMERAS_SECONDS + EVENTS_SECONDS + SAVING_SECONDS + CLOSING_SECONDS
 OLD_CAMERAS = "cameras.json"  # where earlier versions kept them
 
 
@@ -111,20 +117,31 @@ class InferenceService:
         self._ready = True
 
     def stop(self) -> list[str]:
-        """Stop the cameras, then what follows from them, within seconds; what was decided is on disk when this returns.
+        """Stop the cameras, then what follows from them, within `STOP_SECONDS`; what was decided is on disk then.
 
         Returns the ids of the cameras that hang in native code.
         """
         self._ready = False
-        end = time.monotonic() + STOP_SECONDS
         hanging: list[str] = []
-        _stop_until(end - SAVING_SECONDS, "the learning", self.learning.stop)
-        _stop_until(end - SAVING_SECONDS, "the cameras", lambda: hanging.extend(self.cameras.stop()))
-        for room in (self._aftercare, self._incidents, self.analyser, self.notifier, self.retention):
-            _stop_until(end - SAVING_SECONDS, type(room).__name__, room.stop)
-        for what, stop in (("the logger", self.logger.stop), ("the models", self.pool.close)):
-            _stop_until(end, what, stop)
-        _stop_until(end, "the database", self.database.close)
+        steps: tuple[tuple[float, dict[str, Callable[[], object]]], ...] = (
+            (
+                CAMERAS_SECONDS,
+                {
+                    "the cameras": lambda: hanging.extend(self.cameras.stop()),
+                    "the learning": self.learning.stop,
+                    "the recovery of events": self._aftercare.stop,
+                    "the notifications": self.notifier.stop,
+                    "the retention": self.retention.stop,
+                },
+            ),
+            (EVENTS_SECONDS, {"the events under way": lambda: self._incidents.stop(until - time.monotonic())}),
+            (SAVING_SECONDS, {"the logger": self.logger.stop, "the analyser": self.analyser.stop}),
+            (CLOSING_SECONDS, {"the models": self.pool.close, "the database": self.database.close}),
+        )
+        until = time.monotonic()
+        for seconds, parts in steps:
+            until += seconds
+            _stop_together(until, parts)
         return hanging
 
     # -- what it says of itself -------------------------------------------------------------------------------------
@@ -264,13 +281,15 @@ class InferenceService:
             return None
 
 
-def _stop_until(end: float, what: str, stop: Callable[[], object]) -> None:
-    """Stop a part, and leave it behind where it hangs: all of them together have one deadline."""
-    thread = threading.Thread(target=stop, name="stop", daemon=True)
-    thread.start()
-    thread.join(max(0.0, end - time.monotonic()))
-    if thread.is_alive():
-        logger.warning("%s did not end in time", what)
+def _stop_together(until: float, parts: Mapping[str, Callable[[], object]]) -> None:
+    """Stop some parts side by side, and leave behind those that hang."""
+    threads = {what: threading.Thread(target=stop, name="stop", daemon=True) for what, stop in parts.items()}
+    for thread in threads.values():
+        thread.start()
+    for what, thread in threads.items():
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            logger.warning("%s did not end in time", what)
 
 
 def open_database(url: str) -> Database:

@@ -16,7 +16,6 @@ import socket
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from starlette._utils import is_async_callable
 
 from core.errors import InputError
 from core.files import read_regular
-from core.inference import server, service, tls
+from core.inference import server, tls
 from core.inference.accounts import passwords
 from core.inference.accounts.passwords import Passwords
 from core.inference.accounts.secret_file import secret_of
@@ -233,18 +232,6 @@ def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
     bulkheads = sum(one.at_once + one.waiting for one in threads.BULKHEADS)
     logins = passwords.AT_ONCE + passwords.WAITING
     assert bulkheads + logins + sse.OPEN.most + api_media.OPEN.most < server.MOST_CONNECTIONS
-
-
-def test_all_that_may_be_waited_for_at_the_end_fits_into_what_an_engine_grants() -> None:
-    assert server.GRACE_SECONDS + service.STOP_SECONDS < 10
-    assert service.SAVING_SECONDS < service.STOP_SECONDS
-
-
-def test_what_hangs_at_the_end_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
-    release = threading.Event()
-    service._stop_until(time.monotonic(), "the cameras", lambda: release.wait(60))
-    release.set()
-    assert "the cameras did not end in time" in caplog.text
 
 
 def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> None:

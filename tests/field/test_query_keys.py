@@ -137,7 +137,7 @@ BODIES = {
         '{"name": "r", "channels": [{"kind": "email", "to": "a@b.c", "to": "d@e.f"}]}',
         "body.to",
     ),
-    "a role": ("POST", "/users", '{"name": "a", "password": "secret-one", "role": "viewer", "role": "admin"}', "body.role"),
+    "a role": ("POST", "/users", '{"password": "secret-one", "role": "viewer", "role": "admin"}', "body.role"),
     "written otherwise": ("POST", "/auth/login", '{"name": "a", "password": "x", "n\\u0061me": "b"}', "body.name"),
 }  # fmt: skip
 

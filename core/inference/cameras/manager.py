@@ -29,7 +29,7 @@ from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
-STOP_SECONDS = 4.0
+STOP_SECONDS = 3.0
 TIDY_SECONDS = 60.0
 TESTS_AT_ONCE = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
 TEST_TIMEOUTS = 3  # time-outs that a test may take: two to open the source, one for its first frame
@@ -98,7 +98,7 @@ class MultiCameraManager:
         threading.Thread(target=self._start_all, args=(waiting,), name="start-cameras", daemon=True).start()
 
     def stop(self) -> list[str]:
-        """Stop all of them at the same time, within 5 s; returns the ids of those that hang in native code."""
+        """Stop all of them at the same time, within 3 s; returns the ids of those that hang in native code."""
         self._stop.set()
         with self._lock:
             self._running = False

@@ -29,6 +29,7 @@ from core.inference.settings import ServiceSettings
 logger = logging.getLogger(__name__)
 
 PERIOD = 60.0
+STOP_SECONDS = 3.0
 GB = 10**9
 FRESH_SECONDS = 60.0  # a file that changed within these may still be written
 STEP = 200  # events whose files go at once
@@ -65,7 +66,7 @@ class Retention:
         """End after the step under way."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(5)
+            self._thread.join(STOP_SECONDS)
 
     def run_once(self) -> Removed:
         """One run. Raises DatabaseError, without which nobody knows what is protected, and XaivaError for the disk."""

@@ -34,7 +34,7 @@ from core.inference.schemas import Analysis, AnalysisState, CameraAlert, CameraR
 logger = logging.getLogger(__name__)
 
 FLOW_RETRY = 5.0  # seconds before a flow is run again that the database stopped
-STOP_SECONDS = 3.0
+STOP_SECONDS = 4.0
 CAMERA_ITSELF = "camera"  # the detector of what is wrong with the camera itself
 
 
@@ -71,14 +71,16 @@ class Incidents:
         self._looking.start()
         self._acting.start()
 
-    def stop(self) -> None:
-        """Save what waits; flows under way get seconds to end, the others are run after the next start."""
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Save what waits; flows under way get half of the time to end, the others are run after the next start."""
         self._stopping = True
-        until = time.monotonic() + STOP_SECONDS
-        looked = self._looking.stop(STOP_SECONDS)
-        if not self._acting.stop(max(0.0, until - time.monotonic())) or not looked:
+        end = time.monotonic() + seconds
+        until = end - seconds / 2
+        looked = self._looking.stop(until - time.monotonic())
+        acted = self._acting.stop(until - time.monotonic())
+        if not (looked and acted):
             logger.warning("some events' flows did not end in time; they go on after the next start")
-        if not self._saver.stop():
+        if not self._saver.stop(end - time.monotonic()):
             logger.error("the disk did not take every change of the newest events")
 
     # -- what the cameras tell ------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from core.errors import InputError, XaivaError
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-STOP_SECONDS = 2.0
 
 
 class Saver:
@@ -50,13 +49,13 @@ class Saver:
             self._waiting.append(work)
             self._changed.notify()
 
-    def stop(self) -> bool:
-        """Do what waits and end, within seconds; False when the disk did not take all of it."""
+    def stop(self, seconds: float) -> bool:
+        """Do what waits and end, within `seconds`; False when the disk did not take all of it."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
+            self._thread.join(max(0.0, seconds))
         with self._changed:
             return not self._waiting
 
