@@ -116,7 +116,7 @@ def test_where_nvml_names_no_processes(tmp_path: Path, monkeypatch: pytest.Monke
     pool = ResourcePool(Budget(GpuMemory(), reserve=0), costs=costs)
     with pool.lease("a", ModelSpec(lambda: Model(gpu, 900), 100 * MIB)):
         status = pool.status()
-        assert (status.ours, status.others, status.drift) == (900 * MIB, 300 * MIB, 0)
+        assert (status.ours, status.others, status.drift) == (900 * MIB, 300 * MIB, None)
     pool.close()
 
 

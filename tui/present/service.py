@@ -86,13 +86,12 @@ def parts(status: ServiceStatus, width: int) -> list[Line]:
 def ledger(found: LedgerStatus, width: int) -> list[Line]:
     """The memory: who has how much of it, then model by model."""
     free = max(found.total - found.ours - found.others, 0)
-    drift = f", {size(found.drift)} unexplained" if found.drift else ""
     out: list[Line] = [
         line(Span(f"{found.device}", "title"), Span(f"  {size(found.total)}", "dim")),
         _shares(found, min(width, BAR)),
         *wrap(
             f"models {size(found.ours)}, others {size(found.others)}, kept free {size(found.reserve)}, "
-            f"free {size(found.free or free)}{drift}",
+            f"free {size(found.free or free)}{_unexplained(found.drift)}",
             width,
             "dim",
         ),
@@ -114,6 +113,12 @@ def ledger(found: LedgerStatus, width: int) -> list[Line]:
         if model.why:
             out += wrap(f"{model.key}: {model.why}", width, "error")
     return out
+
+
+def _unexplained(drift: int | None) -> str:
+    if drift is None:
+        return ", unexplained unknown"
+    return f", {size(drift)} unexplained" if drift else ""
 
 
 def _shares(found: LedgerStatus, width: int) -> Line:

@@ -140,7 +140,7 @@ class Ledger:
                 ours=ours,
                 others=max(0, reading.used - (ours if reading.own is None else reading.own)),
                 free=max(0, self._room(reading)),
-                drift=0 if own is None or loading else own - ours,
+                drift=None if own is None or loading or not reading.fresh else own - ours,
                 models=[self._with_cost(model) for model in models],
             )
 

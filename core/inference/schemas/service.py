@@ -32,7 +32,7 @@ class LedgerStatus(Said):
     """The memory the models share, in bytes. `device` is `cuda:0 <name>` or `memory`.
 
     `ours` is what the models were measured to cost, `others` what else NVML sees in use, `drift` how much more this
-    process uses than its models explain.
+    process uses than its models explain; None where that cannot be told, as where NVML names no processes.
     """
 
     device: str
@@ -41,7 +41,7 @@ class LedgerStatus(Said):
     ours: int
     others: int = 0
     free: int = 0
-    drift: int = 0
+    drift: int | None = None
     models: list[ModelStatus] = []
 
 

@@ -1,0 +1,70 @@
+"""Unknown memory shown as none: where NVML names no processes, nothing is known of what this process leaks.
+
+It applies to the ledger of the service, its API, and every screen that shows what models do not explain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.inference.resources.devices import Budget, Reading
+from core.inference.resources.ledger import Ledger
+from core.inference.schemas import LedgerStatus
+from tests.resources.parts import Costs
+from tui.present.service import ledger
+
+MIB = 1024 * 1024
+TELLS = Reading(total=6000 * MIB, used=1000 * MIB, free=5000 * MIB, own=400 * MIB)
+
+
+class Device:
+    """A GPU that says what it is given to say."""
+
+    name = "cuda:0 NVIDIA"
+
+    def __init__(self) -> None:
+        self.reading = replace(TELLS, own=0)
+
+    def read(self) -> Reading:
+        return self.reading
+
+    def close(self) -> None:
+        pass
+
+
+CASES: dict[str, tuple[Reading, int | None, str]] = {
+    "it names this process": (TELLS, 400 * MIB, "400 MiB unexplained"),
+    "nothing is left over": (replace(TELLS, own=0), 0, ""),
+    "it names nobody": (replace(TELLS, own=None), None, "unexplained unknown"),
+    "it does not answer any more": (replace(TELLS, fresh=False), None, "unexplained unknown"),
+    "neither": (replace(TELLS, own=None, fresh=False), None, "unexplained unknown"),
+}
+
+
+@pytest.mark.parametrize(("reading", "drift", "words"), CASES.values(), ids=CASES.keys())
+def test_what_is_not_known_is_not_zero(reading: Reading, drift: int | None, words: str) -> None:
+    device = Device()
+    book = Ledger(Budget(device, 0), Costs())
+    device.reading = reading
+    status = book.status([])
+    assert status.drift == drift
+    shown = " ".join(span.text for one in ledger(status, 200) for span in one)
+    assert ("unexplained" in shown) == bool(words)
+    assert words in shown
+    assert LedgerStatus.model_validate_json(status.model_dump_json()).drift == drift
+
+
+def test_while_a_model_loads_nothing_is_known() -> None:
+    book = Ledger(Budget(Device(), 0), Costs())
+    assert book.charge("a", 10 * MIB) is None
+    book.loading("a")
+    assert book.status([]).drift is None
+    book.loaded("a")
+    assert book.status([]).drift == 0
+
+
+def test_a_service_that_does_not_say_is_unknown() -> None:
+    old = {"device": "cuda:0", "total": 1, "reserve": 0, "ours": 0}
+    assert LedgerStatus.model_validate(old).drift is None
