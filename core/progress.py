@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from core.errors import Cancelled
 from core.open_enum import OpenEnum
 
+OUTCOME = "outcome"  # the stage of log lines that the outcome holds, too: who follows is shown them once, at the end
+
 
 class StageState(OpenEnum):
     """The states of a stage; CACHED is done without work."""

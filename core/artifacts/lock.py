@@ -32,7 +32,7 @@ from core.presets.compat.service_layer import engine_choices, engines
 from core.presets.layers import Expanded, expand
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
-from core.progress import Progress
+from core.progress import OUTCOME, Progress
 from core.site import Site
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     changed = write_lock(site, subject, lock)
     locking.write_around(lock)
     for line in changes:
-        progress.log(line)
+        progress.log(line, OUTCOME)
     for part in lock.unlocked:
-        progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}")
+        progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}", OUTCOME)
     findings = [*shared_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
     for finding in findings:
-        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}")
+        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}", OUTCOME)
     return {
         "state": "partial" if lock.unlocked else "complete",
         "changed": changed,

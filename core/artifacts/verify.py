@@ -19,7 +19,7 @@ from core.content import WrongContent, describe, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.store import load_named, preset_path, preset_sha256
-from core.progress import NullProgress, Progress, Stage, StageState
+from core.progress import OUTCOME, NullProgress, Progress, Stage, StageState
 from core.site import Site
 
 REPORT_SECONDS = 0.2
@@ -41,7 +41,7 @@ def run(
     lock = read_lock(site, subject)
     findings = verify(site, subject, progress)
     for finding in findings:
-        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}")
+        progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", OUTCOME)
     if has_errors(findings):
         errors = [finding for finding in findings if finding.level is Level.ERROR]
         named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:NAMED_IN_ERROR])

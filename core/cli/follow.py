@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from core.progress import Stage
 
 _LAST_LINES = 15  # of the log, shown when the work failed and its lines were not shown
+_MOST_LINES = 20  # of one list of an outcome
+_LABELS = {"unlocked": "not locked", "diff": "change"}
+_BAR_WIDTH = 24
+_STATE_AND_TIME = 9 + 7 + 4  # columns of a bar's line that are never cut: the state, the time, the blanks between
 _FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
 
 
@@ -62,7 +66,11 @@ def watch(session: Session, identifier: int, *, as_json: bool) -> Operation:
     if sys.stdout.isatty() and sys.stderr.isatty():
         return _bars(updates)
     printed: dict[str, str] = {}
-    return _last(updates, lambda update: _print_lines(update, printed))
+    held: list[str] = []
+    operation = _last(updates, lambda update: _print_lines(update, printed, held))
+    if operation.result is None:
+        click.echo("\n".join(held), nl=bool(held))  # there is no outcome that would say them
+    return operation
 
 
 def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
@@ -81,7 +89,7 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
             click.echo(f"  {line}", err=True)
         click.echo(f"  (the whole log: {operation.log})", err=True)
     raise_for(operation)
-    print_result(operation)
+    print_result(operation, _MOST_LINES)
     if found_errors(operation):
         raise click.exceptions.Exit(3)
 
@@ -95,29 +103,45 @@ def found_errors(operation: Operation) -> bool:
     return isinstance(findings, list) and any(isinstance(f, dict) and f.get("level") == "error" for f in findings)
 
 
-def print_result(operation: Operation) -> None:
-    """The outcome in words."""
+def print_result(operation: Operation, most: int = sys.maxsize) -> None:
+    """The outcome in words, with at most so many lines of a list."""
     from core.findings import read_finding
+    from core.operations.outcome import outcome
 
-    click.echo(f"{operation.title()}: {operation.state.value} in {output.seconds(operation.seconds)}")
+    summary = f"; {outcome(operation)}" if operation.result and outcome(operation) else ""
+    click.echo(f"{operation.title()}: {operation.state.word} in {output.seconds(operation.seconds)}{summary}")
     for name, value in (operation.result or {}).items():
+        label = _LABELS.get(name, name.replace("_", " "))
         if name == "findings" and isinstance(value, list):
             output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
-            for item in value:
-                click.echo(f"  {name}: {_in_words(item)}")
+            for item in value[:most]:
+                click.echo(f"  {label}: {_in_words(item)}")
+            if len(value) > most:
+                click.echo(f"  {label}: … and {len(value) - most} more; see all with: xaiva ops show {operation.id}")
         elif value not in (None, "", {}):
-            click.echo(f"  {name}: {_in_words(value)}")
+            click.echo(f"  {label}: {_amount(name, value)}")
 
 
 def _in_words(value: object) -> str:
-    if isinstance(value, dict) and value.keys() == {"what", "why", "remedy"}:
-        return str(XaivaError(value["what"], value["why"], value["remedy"])).replace("\n", "\n  ")
+    if isinstance(value, dict) and isinstance(value.get("what"), str):
+        error = XaivaError(value["what"], str(value.get("why") or ""), str(value.get("remedy") or ""))
+        return str(error).replace("\n", "\n  ")
     if isinstance(value, dict):
         return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items() if item not in (None, "", [], {}))
     if isinstance(value, list):
         return ", ".join(_in_words(item) for item in value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _amount(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)) and name.endswith("bytes"):
+        return output.size(value)
+    if isinstance(value, (int, float)) and name.endswith("seconds"):
+        return output.seconds(value)
+    return _in_words(value)
 
 
 def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:
@@ -129,11 +153,14 @@ def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operatio
     return operation
 
 
-def _print_lines(update: Update, printed: dict[str, str]) -> None:
+def _print_lines(update: Update, printed: dict[str, str], held: list[str]) -> None:
     from core.operations.model import TRACEBACK
+    from core.progress import OUTCOME
 
     for line in update.lines:
-        if line.stage != TRACEBACK:
+        if line.stage == OUTCOME:
+            held.append(line.text)
+        elif line.stage != TRACEBACK:
             click.echo(f"{line.stage}: {line.text}" if line.stage else line.text)
     for stage in update.stages:
         if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
@@ -149,11 +176,14 @@ def _bars(updates: Iterable[Update]) -> Operation:
     columns = (
         TextColumn("{task.fields[state]:>9}"),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_BAR_WIDTH),
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
+    console = Console(stderr=True)
+    room = console.width - _STATE_AND_TIME - _BAR_WIDTH
+    title, amount = room // 2, room - room // 2
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(update: Update) -> None:
@@ -162,15 +192,15 @@ def _bars(updates: Iterable[Update]) -> Operation:
             folded = set(over[:-_FINISHED_SHOWN])
             for stage in started:
                 if stage.id not in tasks:
-                    tasks[stage.id] = progress.add_task(stage.title, total=None, state="", amount="")
+                    tasks[stage.id] = progress.add_task("", total=None, state="", amount="")
                 task = tasks[stage.id]
                 progress.update(
                     task,
-                    description=stage.title.replace("[", "\\["),
+                    description=output.cut(stage.title, title).replace("[", "\\["),
                     completed=_completed(stage),
                     total=stage.total or (1 if stage.id in over else None),
                     state=stage.state.value,
-                    amount=_amount(stage),
+                    amount=output.cut(_done(stage), amount).replace("[", "\\["),
                     visible=stage.id not in folded,
                 )
                 if stage.id in over:
@@ -183,11 +213,11 @@ def _completed(stage: Stage) -> float:
     return (stage.total or 1) if stage.state.value in ("done", "cached") else stage.done
 
 
-def _amount(stage: Stage) -> str:
+def _done(stage: Stage) -> str:
     if stage.unit == "bytes":
         amount = f"{output.size(stage.done)} of {output.size(stage.total)}" if stage.total else output.size(stage.done)
     elif stage.total:
         amount = f"{stage.done:.0f} of {stage.total:.0f} {stage.unit}"
     else:
         amount = ""
-    return f"{amount} {stage.detail}".strip().replace("[", "\\[")
+    return f"{amount} {stage.detail}".strip()

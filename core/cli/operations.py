@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from core.cli import output
 from core.cli.follow import finish, print_result, watch
 from core.cli.session import Session, json_option
+
+if TYPE_CHECKING:
+    from core.operations.model import Operation
 
 
 @click.group("ops")
@@ -21,17 +26,20 @@ def ops_command() -> None:
 @click.pass_obj
 def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> None:
     """Operations, newest first."""
+    from core.operations.outcome import outcome
+
     operations = session.ledger.list(limit, live_only=live)
     if as_json:
         output.print_json({"operations": operations})
         return
     output.print_table(
-        ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY"),
-        (
-            (o.id, o.state.word, o.title(), output.moment(o.started or o.created), output.seconds(o.seconds), o.by)
-            for o in operations
-        ),
+        ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY", "RESULT"),
+        ((o.id, o.state.word, o.title(), _started(o), output.seconds(o.seconds), o.by, outcome(o)) for o in operations),
     )
+
+
+def _started(operation: Operation) -> str:
+    return output.moment(operation.started or operation.created)
 
 
 @ops_command.command("show")

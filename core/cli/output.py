@@ -19,6 +19,8 @@ from core.terminal_text import harmless
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _ESCAPED = re.compile("[\x7f-\x9f]")  # control characters that JSON leaves as they are
+_KEPT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns of one word that says how it is
+_NARROWEST = 4  # cells of a column that gives room
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -77,14 +79,29 @@ def print_findings(findings: Iterable[Any]) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their content; the last one is cut at the edge of a terminal."""
+    """Columns as wide as their content. On a terminal that is too narrow the widest are cut, but no state."""
     cells = [list(head), *([" ".join(harmless(str(cell)).splitlines()) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
-    room = _terminal_width()
+    if room := _terminal_width():
+        widths = _narrowed(head, widths, room)
     for number, row in enumerate(cells):
-        line = "  ".join(cell + " " * (widths[column] - width(cell)) for column, cell in enumerate(row)).rstrip()
+        texts = [cut(cell, widths[column]) for column, cell in enumerate(row)]
+        line = "  ".join(text + " " * (widths[column] - width(text)) for column, text in enumerate(texts)).rstrip()
         line = cut(line, room) if room else line
         click.echo(click.style(line, bold=True) if number == 0 else line, color=_colour(sys.stdout.isatty()))
+
+
+def _narrowed(head: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
+    """The widths for so much room: the widest column gives first; what names a row gives last, a state never."""
+    narrowed = list(widths)
+    others = [column for column, title in enumerate(head) if title not in _KEPT]
+    for columns in (others[1:] if len(others) > 1 else others, others):
+        while sum(narrowed) + 2 * (len(head) - 1) > room:
+            widest = max(columns, key=lambda column: narrowed[column])
+            if narrowed[widest] <= _NARROWEST:
+                break
+            narrowed[widest] -= 1
+    return narrowed
 
 
 def width(text: str) -> int:

@@ -27,7 +27,7 @@ from core.images.smoke import WHOLE, smoke
 from core.images.stages import CONTEXT, EXPORT, StageTree, Step
 from core.presets.model import Preset
 from core.presets.store import load_named
-from core.progress import Progress, Stage, StageState
+from core.progress import OUTCOME, Progress, Stage, StageState
 from core.site import Site
 
 CANDIDATE = "candidate"  # the tag a new image has until it has passed; a failed one keeps it, for a look inside
@@ -182,7 +182,7 @@ class _Build:
 
     def _found(self, findings: list[Finding]) -> None:
         for finding in findings:
-            self.progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", "")
+            self.progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", OUTCOME)
         self._update(findings=[*self.record.findings, *findings])
 
     def _engine_root(self) -> str:

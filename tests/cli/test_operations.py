@@ -108,7 +108,7 @@ def test_a_lock_that_lacks_something_is_no_success(xaiva: Xaiva, site: Site) -> 
     env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
     said = xaiva("lock", "small", env=env)
     assert said.code == 3
-    assert "  unlocked: base image debian:bookworm-slim: " in said.out
+    assert "  not locked: base image debian:bookworm-slim: " in said.out
     assert "\n    → " in said.out
     asked = xaiva("lock", "small", "--json", env=env)
     assert asked.code == 3
