@@ -239,6 +239,7 @@ def _why(camera: CameraStatus) -> str:
     if camera.retry_in is not None:
         again = f"; next try in {camera.retry_in:.0f} s, at once with: xaiva camera restart {camera.id}"
     words = [
+        "" if camera.scheduled else "off schedule",
         f"{camera.reason}{again}",
         camera.error,
         *(f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts),

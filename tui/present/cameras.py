@@ -10,14 +10,15 @@ from tui.present.figures import clock, coarse, size
 STATES: dict[CameraState, Span] = {
     CameraState.CONNECTING: Span("◌ connecting", "accent"),
     CameraState.LIVE: Span("● live", "ok"),
-    CameraState.DISCONNECTED: Span("✗ lost", "error"),
+    CameraState.DISCONNECTED: Span("✗ disconnected", "error"),
     CameraState.STOPPED: Span("■ stopped", "dim"),
     CameraState.FAILED: Span("✗ failed", "error"),
 }
 SPARK = 15  # columns of the score in the list
+STATE_WIDTH = 14  # of the longest, `✗ disconnected`
 COLUMNS = (
     Column("camera", minimum=12),
-    Column("state", 12),
+    Column("state", STATE_WIDTH),
     Column("in/decided", 10, right=True),
     Column("age", 7, right=True, rank=4),
     Column("drops", 6, right=True, rank=6),
@@ -62,7 +63,7 @@ def state(camera: CameraStatus) -> Span:
         return Span("▲ anomaly", "warn")
     if camera.learning is not None and not camera.learning.error:
         return Span(f"◐ learns {_learned(camera):.0%}", "accent")
-    return word(STATES, camera.state) if camera.scheduled else Span("○ resting", "dim")
+    return word(STATES, camera.state) if camera.scheduled else Span("○ off schedule", "dim")
 
 
 def _learned(camera: CameraStatus) -> float:
@@ -140,7 +141,7 @@ def short(status: ServiceStatus | None, width: int) -> list[Line]:
         return []
     if not status.cameras:
         return [line(Span("the service runs and has no camera", "dim"))]
-    columns = (Column("", minimum=10), Column("", 12), Column("", 5, right=True), Column("", 24, rank=1))
+    columns = (Column("", minimum=10), Column("", STATE_WIDTH), Column("", 5, right=True), Column("", 24, rank=1))
     rows: list[tuple[Cell, ...]] = []
     for camera in sorted(status.cameras, key=lambda one: (one.state is CameraState.LIVE, not one.alerts, one.id)):
         last: Cell = score_spark(camera.scores, camera.threshold, 24, 5) if camera.scores else ""

@@ -49,9 +49,8 @@ def words(event: Event) -> str:
         return " ".join(event.analysis.description.split())
     if event.facts:
         return ", ".join(sorted({fact.label for fact in event.facts}))
-    return {AnalysisState.PENDING: "is being analysed", AnalysisState.FAILED: "no analysis"}.get(
-        event.analysis.state, ""
-    )
+    state = event.analysis.state
+    return f"analysis {state.word}" if state in (AnalysisState.PENDING, AnalysisState.FAILED) else ""
 
 
 def row(event: Event) -> tuple[Cell, ...]:
@@ -125,8 +124,8 @@ def _clip(event: Event) -> Cell:
         return f"{clip.seconds:.0f} s, {size(clip.bytes)}"
     if clip.state == "failed":
         return Span(f"failed: {clip.why}", "error")
-    words = {"recording": "is being recorded", "none": "none"}
-    return Span(words.get(clip.state, f"? {clip.state or 'unknown'}"), "dim")
+    known = clip.state in ("recording", "none")
+    return Span(clip.state if known else f"? {clip.state or 'unknown'}", "dim")
 
 
 def _acknowledged(event: Event) -> Cell:

@@ -16,6 +16,7 @@ MODEL_STATES = {
     "ready": Span("● ready", "ok"),
     "idle": Span("○ idle", "dim"),
     "loading": Span("◌ loading", "accent"),
+    "closing": Span("◌ closing", "dim"),
     "failed": Span("✗ failed", "error"),
 }
 TROUBLE = ("behind", "failing", "broken", "waiting", "full")  # of a part of the service
@@ -203,7 +204,7 @@ def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[
     for one in own:
         role = {"sent": "ok", "given_up": "error"}.get(one.state, "accent" if one.state == "waiting" else "")
         events = f", {one.count} events" if one.count > 1 else ""
-        state = Span(one.state.replace("_", " ") or "unknown", role)
+        state = Span(one.state or "unknown", role)
         out.append(fit(line(f"{when(one.created)}  ", state, f"  {one.to}{events}"), width))
         why = wrap(one.why, max(width - 2, 1), "warn") if one.why and one.state != "sent" else []
         out += [(Span("  "), *text) for text in why]
