@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import InputError, XaivaError
+from core.natural_order import natural
 
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
@@ -28,12 +29,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def files_of(folder: Path, suffix: str) -> list[Path]:
-    """The files with this suffix in a folder, sorted; none when there is no such folder.
+    """The files with this suffix in a folder, by name; none when there is no such folder.
 
     Raises InputError for a folder that cannot be read, or a link that leads nowhere: neither is an empty folder.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+        found = [path for path in folder.iterdir() if path.suffix == suffix]
+        return sorted(found, key=lambda path: natural(path.stem))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []

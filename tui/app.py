@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
 UNEXPLAINED = 0.7  # seconds that keys may wait for an answer before the console says so
+TALL = 36  # lines from which a toast has room for a title of its own
 TICK = 1.0  # seconds between two feeds of the screen in view
 log = logging.getLogger(__name__)
 
@@ -276,6 +277,12 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
     def login_found(self) -> None:
         """The service answers whoever asks now."""
         self._login_offered = False
+
+    def notify(self, message: str, *, title: str = "", **how: Any) -> None:
+        """A toast; where lines are few its title stands before the words. A form leaves it the last line alone."""
+        if title and self.size.height < TALL:
+            message, title = f"{title}: {message}", ""
+        super().notify(message, title=title, **how)
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""

@@ -13,6 +13,7 @@ from core.cli import output
 from core.cli.camera_options import camera_options, camera_request
 from core.cli.service import client, number, say
 from core.cli.session import Session, confirm, json_option, yes_option
+from core.service_client import notation
 
 if TYPE_CHECKING:
     from core.inference.schemas import CameraStatus, ConnectionTest
@@ -121,8 +122,11 @@ def restart(session: Session, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def learn(session: Session, identifier: str, minutes: float, as_json: bool) -> None:
-    """Learn the camera's normal pictures, then score with what was learned."""
-    said = f"learns for {minutes:g} min" if minutes else "is not learned any more"
+    """Learn the camera's normal pictures, then score with what was learned.
+
+    The detector is “memory” from then on and its threshold 0.5, whatever is set now; `camera edit` sets both.
+    """
+    said = f"learns for {minutes:g} min; {notation.LEARNED}" if minutes else "is not learned any more"
     _said(client(session).learn(identifier, minutes), said, as_json)
 
 

@@ -12,6 +12,7 @@ from core.cli import output
 from core.cli.service import client, number, say, zoned
 from core.cli.session import Command, Session, confirm, json_option, yes_option
 from core.errors import InputError
+from core.service_client import notation
 
 if TYPE_CHECKING:
     from core.inference.schemas import Event, EventQuery
@@ -114,7 +115,10 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         ("analysis", f"{event.analysis.state.word}{f': {analysis}' if analysis else ''}"),
         ("clip", f"{clip.state or 'unknown'} {f'{clip.seconds:.0f} s' if clip.seconds else clip.why}"),
         ("protected", "yes" if event.protected else ""),
-        ("acknowledged", f"{zoned(event.acknowledged)} by {event.acknowledged_by}" if event.acknowledged else "no"),
+        (
+            "acknowledged",
+            f"{zoned(event.acknowledged)} by {notation.acknowledged_by(event)}" if event.acknowledged else "no",
+        ),
         ("note", event.note),
         ("unreadable", event.unreadable),
     )

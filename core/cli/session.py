@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from core.natural_order import natural
+
 if TYPE_CHECKING:
     import docker
     from core.operations.ledger import Ledger
@@ -63,7 +65,8 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         from pathlib import Path
 
         folder = Path(ctx.find_root().params.get("root") or ".") / "presets"
-        names = sorted(path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
+        found = (path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
+        names = sorted(found, key=natural)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

@@ -38,6 +38,7 @@ from core.inference.schemas import (
     UserRequest,
     UserUpdate,
 )
+from core.natural_order import natural
 from core.service_client import notation
 from core.service_client.address import ServiceAddress, assumed
 from core.service_client.download import Told, save
@@ -61,6 +62,11 @@ _EVENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def site_session(site: Site, address: ServiceAddress) -> Session:
     """The login that is kept in the site for the service at that address."""
     return Session(site.state / SESSION_FILE, address.url)
+
+
+def _in_order(status: ServiceStatus) -> ServiceStatus:
+    """With its cameras by id, as people look for them."""
+    return status.model_copy(update={"cameras": sorted(status.cameras, key=lambda camera: natural(camera.id))})
 
 
 def _at(*parts: str) -> str:
@@ -179,18 +185,18 @@ class ServiceClient:
 
     def status(self) -> ServiceStatus:
         """The service and all its cameras as they are now."""
-        return self._get("/status", ServiceStatus)
+        return _in_order(self._get("/status", ServiceStatus))
 
     def stream(self, interval: float = 1.0) -> Iterator[ServiceStatus]:
         """A status every `interval` seconds until the caller stops. Its end is an error, as a broken line is."""
         for text in self._stream("/status/stream", {"interval": interval}):
-            yield self._wire.read_leniently(text, ServiceStatus)
+            yield _in_order(self._wire.read_leniently(text, ServiceStatus))
 
     # -- cameras -------------------------------------------------------------------------------------------------------
 
     def cameras(self) -> list[CameraStatus]:
         """Every camera as it is now."""
-        return self._get("/cameras", list[CameraStatus])
+        return sorted(self._get("/cameras", list[CameraStatus]), key=lambda camera: natural(camera.id))
 
     def camera(self, camera: str) -> CameraStatus:
         """One camera as it is now."""
@@ -312,7 +318,7 @@ class ServiceClient:
 
     def users(self) -> list[User]:
         """Everybody who may log in."""
-        return self._get("/users", list[User])
+        return sorted(self._get("/users", list[User]), key=lambda user: natural(user.name))
 
     def user(self, name: str) -> User:
         """One user."""

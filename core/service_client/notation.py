@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, time, timedelta
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from core.errors import InputError
-from core.inference.schemas import Channel, ChannelKind, Window, Zone
+from core.inference.schemas import Channel, ChannelKind, Event, Window, Zone
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
@@ -172,11 +173,33 @@ def _channel(word: str) -> dict[str, str]:
     kind, _, to = word.partition(":")
     if kind in {one.value for one in ChannelKind}:
         return {"kind": kind, "to": to}
+    if "://" in to:  # webhok:https://…: what stands before the colon is no kind
+        kinds = [one.value for one in ChannelKind]
+        close = difflib.get_close_matches(kind, kinds, n=1)
+        remedy = f"did you mean {close[0]}:?" if close else f"kinds are {', '.join(kinds)}"
+        raise InputError(f"Channel {kind}:", "there is no such kind of channel", remedy)
     if "://" not in word:
         if "@" not in word:
             raise InputError(f"Channel {word}", "it is neither a mail address nor a URL", CHANNEL_FORM)
         return {"kind": ChannelKind.EMAIL.value, "to": word}
     return {"kind": (ChannelKind.WEBHOOK if kind in ("http", "https") else ChannelKind.APPRISE).value, "to": word}
+
+
+# -- people ---------------------------------------------------------------------------------------
+
+BY_TOKEN = "service"  # what the service writes for whoever holds its token; no user may have that name
+
+
+def acknowledged_by(event: Event) -> str:
+    """Who acknowledged an event: a user by name. The service's token is nobody's, and is said to be used."""
+    if event.acknowledged_by == BY_TOKEN:
+        return "the holder of the service's token"
+    return event.acknowledged_by or "somebody whose name is not known"
+
+
+# -- learning -------------------------------------------------------------------------------------
+
+LEARNED = "then the detector is “memory” and its threshold 0.5, whatever is set now"
 
 
 # -- moments ------------------------------------------------------------------------------------

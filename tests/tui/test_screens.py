@@ -416,9 +416,9 @@ async def test_what_is_typed_while_the_editor_saves_stays(preset_site: Site, mon
     go_on = threading.Event()
     really_save = editor.save
 
-    def slow(*given: Any) -> None:
+    def slow(*given: Any, **more: Any) -> None:
         go_on.wait(20)
-        really_save(*given)
+        really_save(*given, **more)
 
     monkeypatch.setattr(editor, "save", slow)
     path = preset_site.presets / "cpu-debian12.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
+from core.natural_order import natural
 from tui.present.cells import Cell, Column, Line, Span, cut, fit, labelled, line, table, word, wrap
 from tui.present.charts import score_graph, score_spark
 from tui.present.figures import clock, coarse, size
@@ -143,7 +144,9 @@ def short(status: ServiceStatus | None, width: int) -> list[Line]:
         return [line(Span("the service runs and has no camera", "dim"))]
     columns = (Column("", minimum=10), Column("", STATE_WIDTH), Column("", 5, right=True), Column("", 24, rank=1))
     rows: list[tuple[Cell, ...]] = []
-    for camera in sorted(status.cameras, key=lambda one: (one.state is CameraState.LIVE, not one.alerts, one.id)):
+    for camera in sorted(
+        status.cameras, key=lambda one: (one.state is CameraState.LIVE, not one.alerts, natural(one.id))
+    ):
         last: Cell = score_spark(camera.scores, camera.threshold, 24, 5) if camera.scores else ""
         if found := troubles(camera):
             last = Span(found[0], "dim")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.containers.model import Container, Health, State, Stats, port_words
 from core.findings import Finding
+from core.natural_order import natural
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import clock, rate, size
@@ -70,7 +71,7 @@ def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
 
 def ordered(found: Containers) -> list[Container]:
     """Ours first, those that run before those that do not."""
-    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, one.name))
+    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, natural(one.name)))
 
 
 def short(found: Containers | None, width: int) -> list[Line]:

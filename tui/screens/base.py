@@ -316,6 +316,7 @@ class ListScreen(ConsoleScreen):
         reading = self.reading(self.SOURCE)
         self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
         if reading.value is None and reading.error is not None:
+            self.choices.empty = f"not known: {reading.error.why or reading.error.what}"
             self.choices.show([], *reading.state)
             self.query_one("#detail", Panel).show(partial(trouble, reading.error))
             return

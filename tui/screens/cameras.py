@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from textual import on
 
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
+from core.service_client import notation
 from tui.actions import bindings
 from tui.present import cameras as present
 from tui.present import previews
@@ -160,9 +161,8 @@ class CamerasScreen(PictureListScreen):
         if camera is None:
             return
         text = (
-            "The camera's pictures of that time count as normal: let nothing unusual happen. Then the detector scores "
-            "with what it learned; until then it scores as before. 0 ends a learning. "
-            + previews.learning(camera, LEARN_MINUTES)
+            "The camera's pictures of that time count as normal: let nothing unusual happen. Until it has learned it "
+            f"scores as before; {notation.LEARNED}. 0 ends a learning. " + previews.learning(camera, LEARN_MINUTES)
         )
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 

@@ -192,7 +192,7 @@ class EditorScreen(Screen[None]):
             return
         self._text = found.text
         state = "" if not self._dirty else "not saved"
-        self.query_one("#findings", Panel).show(partial(_findings, found), f"checked for {found.target}"[:40])
+        self.query_one("#findings", Panel).show(partial(_findings, found), _state(found))
         self.query_one("#difference", Panel).show(partial(_difference, self._saved, found.text, self._path.name), state)
         self._suggest()
 
@@ -324,6 +324,10 @@ class EditorScreen(Screen[None]):
         from tui.screens.confirm import Confirm
 
         self.app.push_screen(Confirm(title, text, verb), lambda yes: then() if yes else None)
+
+
+def _state(found: Checked) -> str:
+    return f"checked for {found.target}"[:40] if found.target else "not checked: it is no preset yet"
 
 
 def _findings(found: Checked, width: int) -> list[Line]:

@@ -42,7 +42,6 @@ class FieldForm(Form[T]):
     """Makes something of its fields and sends it; what is wrong with them stands below."""
 
     WIDE = True
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+o", "list_known", "Known values", show=False)]
 
     @abstractmethod

@@ -22,10 +22,6 @@ from tui.widgets.panel import Panel
 if TYPE_CHECKING:
     from core.site import Site
 
-YES_NO: list[BindingType] = [  # of dialogs that are a question and have nothing to type in
-    Binding("y", "submit", "Yes", show=False),
-    Binding("n", "leave", "No", show=False),
-]
 T = TypeVar("T")
 W = TypeVar("W")
 
@@ -46,7 +42,12 @@ class Form(ModalScreen[T]):
 
     VERB: ClassVar[str] = "OK"
     WIDE: ClassVar[bool] = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Cancel"),
+        Binding("y", "submit", "Yes", show=False),  # while a button or a tick has the keys: a field takes letters
+        Binding("n", "leave", "No", show=False),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
 
     def __init__(self, title: str, site: Site) -> None:
         super().__init__()

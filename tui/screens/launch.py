@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Checkbox, Label
 
@@ -16,7 +15,7 @@ from core.site import Site
 from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
-from tui.screens.form import YES_NO, Form, T
+from tui.screens.form import Form, T
 from tui.widgets.tick import Tick
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ class Launch(Form[None]):
 
     VERB = "Launch"
     WIDE = True
-    BINDINGS: ClassVar[list[BindingType]] = YES_NO
 
     def __init__(self, site: Site, name: str, preset: Preset) -> None:
         super().__init__(f"Launch {name}", site)

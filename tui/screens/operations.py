@@ -38,6 +38,8 @@ class OperationsScreen(ListScreen):
     def rows(self, value: list[Operation]) -> list[Row]:
         """One row an operation."""
         shown = [operation for operation in value if operation.state.live or not self._only_live]
+        if value and not shown:
+            self.choices.empty = "no operation runs: o shows those that are over"
         return [Row(str(operation.id), present.row(operation)) for operation in shown]
 
     def aim(self) -> None:
@@ -69,6 +71,7 @@ class OperationsScreen(ListScreen):
     def action_only_live(self) -> None:
         """Hide or show what is over."""
         self._only_live = not self._only_live
+        self.choices.border_title = "Operations · running" if self._only_live else self.TITLE
         self.feed()
 
     def action_cancel(self) -> None:

@@ -91,7 +91,9 @@ class ServiceScreen(ConsoleScreen):
 
     def _fill(self, choices: ChoiceList, items: list[Any] | None, empty: str) -> None:
         reading = self.reading("service")
-        choices.empty = "" if reading.value is None else empty if items is not None else NOT_SEEN
+        choices.empty = empty if items is not None else NOT_SEEN
+        if reading.value is None:
+            choices.empty = f"not known: {reading.error.why or reading.error.what}" if reading.error else ""
         row = present.rule_row if choices.id == "rules" else present.user_row
         rows = [Row(item.name, row(item)) for item in items or ()]
         if reading.lost:

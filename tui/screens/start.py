@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, ClassVar
-
-from textual.binding import BindingType
+from typing import Any
 
 from core.errors import XaivaError
 from core.site import Site
 from tui.console_app import console_of
 from tui.present import previews
 from tui.present.cells import Span, line
-from tui.screens.form import YES_NO, Form
+from tui.screens.form import Form
 from tui.widgets.panel import Formatter
 
 Preview = Callable[[Site, str, Mapping[str, Any]], Formatter]  # blocks; raises XaivaError for what is in the way
@@ -23,7 +21,6 @@ class Start(Form[bool]):
     """Gives back True at Enter, None when it was left. Enter does not wait for the preview."""
 
     WIDE = True
-    BINDINGS: ClassVar[list[BindingType]] = YES_NO
 
     def __init__(self, title: str, site: Site, verb: str, preview: Callable[[], Formatter]) -> None:
         super().__init__(title, site)

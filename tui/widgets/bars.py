@@ -74,11 +74,16 @@ class TabBar(Bar):
         room = self.size.width - used - 1
         console = console_of(self)
         flags = " · ".join(word for word in (console.flags, console.user, console.site_name) if word)
-        if room > len(flags):
+        if room > cell_len(flags):
             out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "dim")), ""))
-        elif (flags := console.flags) and room > len(flags):
+        elif (flags := console.flags) and room > cell_len(flags):
             out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "warn")), ""))
         return out
+
+    @property
+    def room(self) -> bool:
+        """Whether how the console is limited stands here."""
+        return any(console_of(self).flags in span.text for part, _ in self.parts() for span in part)
 
     @staticmethod
     def _tab(key: str, title: str, chosen: bool) -> Line:
@@ -98,17 +103,29 @@ class KeyBar(Bar):
         self.refresh()
 
     def parts(self) -> list[tuple[Line, str]]:
-        """Help and quit always; then this screen's own, as far as they fit."""
+        """Help and quit always, then the keys of the log that has the focus and this screen's own, as far as they fit.
+
+        How the console is limited stands here where the line on top has no room for it.
+        """
+        focused = self._focused_keys()
         own = self._keys("screen", self.screen)
         general = self._keys("app", self.app)
-        room = self.size.width - sum(cell_len(span.text) for part, _ in general.values() for span in part)
+        flags = "" if self.screen.query_one(TabBar).room else console_of(self).flags
+        last = [*general.values(), *([((Span(f" {flags}", "warn"),), "")] if flags else [])]
+        room = self.size.width - sum(cell_len(span.text) for part, _ in last for span in part)
         shown: list[tuple[Line, str]] = []
-        for part, action in own.values():
+        for part, action in [*focused, *own.values()]:
             room -= sum(cell_len(span.text) for span in part)
             if room < 0:
                 break
             shown.append((part, action))
-        return shown + list(general.values())
+        return shown + last
+
+    def _focused_keys(self) -> list[tuple[Line, str]]:
+        """The keys of what has the focus, or holds it; a click does nothing, as they are not the screen's."""
+        focused = self.screen.focused
+        nodes = [node for node in focused.ancestors_with_self if node is not self.screen] if focused else []
+        return [(part, "") for node in nodes if isinstance(node, Widget) for part, _ in self._keys("", node).values()]
 
     def _keys(self, namespace: str, node: DOMNode) -> dict[str, tuple[Line, str]]:
         """The actions of the screen or the application, each with the shortest of its keys that works just now."""

@@ -187,7 +187,9 @@ class ChoiceList(ScrollView, can_focus=True):
             return ()
         return (
             Span("  "),
-            Span(f"nothing matches “{self.wanted}”" if self._all and self.wanted else self._empty, "dim"),
+            Span(
+                f"nothing matches “{self.wanted}”: Esc shows all" if self._all and self.wanted else self._empty, "dim"
+            ),
         )
 
     def notify_style_update(self) -> None:

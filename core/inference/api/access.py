@@ -72,7 +72,7 @@ class _AtLeast:
 
     async def __call__(self, caller: Asking) -> None:
         if caller.role.rank < self.role.rank:
-            why = f"{caller.name} is a {caller.role.value}, and it takes a role of {self.role.value}"
+            why = f"{caller.name} has the role {caller.role.value}, and this takes the role {self.role.value}"
             raise Forbidden("Access", why, "ask an administrator")
 
 

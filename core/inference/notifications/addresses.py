@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from urllib.parse import unquote
 
@@ -11,6 +12,7 @@ from core.inference.outgoing import check_url
 from core.inference.schemas import Channel, ChannelKind
 from core.redaction import HIDDEN, has_placeholder, redact_address
 
+TYPO = 0.75  # how alike two schemes are at least for one to be the other, mistyped
 _MAIL = re.compile(r"^[^\s@,;<>\"\x00-\x1f]+@[^\s@,;<>\"\x00-\x1f]+$")
 _SCHEME = re.compile(r"^([a-z0-9]+)://", re.I)
 # Apprise schemas that speak to the machine the service runs on, not to people.
@@ -60,9 +62,12 @@ def _check_apprise(url: str) -> None:
             raise InputError(what, "it names a file of the service's own machine", "leave that option out")
     import apprise  # a quarter of a second; only where one is used
 
+    known: list[str] = apprise.manager_plugins.NotificationManager().schemas()  # type: ignore[no-untyped-call]
+    if scheme[1].lower() not in known:
+        close = difflib.get_close_matches(scheme[1].lower(), sorted(known), n=1, cutoff=TYPO)
+        remedy = f"did you mean {close[0]}://?" if close else "see the list of services in Apprise's documentation"
+        raise InputError(what, f"Apprise knows no service {scheme[1]}://", remedy)
     plugin = apprise.Apprise.instantiate(url)
     if plugin is None:
-        raise InputError(
-            what, "Apprise knows no such service, or a part is missing", "see Apprise's page of the service"
-        )
+        raise InputError(what, "a part of it is missing or wrong", "see Apprise's page of the service")
     check_host(str(plugin.host or ""), what)

@@ -1,0 +1,15 @@
+"""The order in which people look for names: `cam2` before `cam10`, `site-1060` before `site-1060-b`."""
+
+from __future__ import annotations
+
+import re
+
+_DIGITS = re.compile(r"(\d+)")
+
+NaturalKey = tuple[tuple[tuple[bool, int, str], ...], str]
+
+
+def natural(name: str) -> NaturalKey:
+    """The sort key of a name: its numbers count as numbers, capitals as small letters."""
+    parts = ((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in _DIGITS.split(name.lower()))
+    return tuple(part for part in parts if part[2]), name
