@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from core.presets.json_edit import JsonEdit
 from core.presets.model import Preset
 from core.presets.positions import Document, Malformed, parse
-from core.presets.positions import Path as FieldPath
 
 _WIDTH = 100  # a list or object that fits stays on one line
-_INDENT = "  "
 SCHEMA_REFERENCE = "./preset.schema.json"
 
 
@@ -23,7 +22,7 @@ def dump(preset: Preset, like: str | None = None) -> str:
     document = _document(like)
     if document is None:
         fresh = {"$schema": SCHEMA_REFERENCE, **_plain(preset)}
-        return _render(fresh, (), None, 0) + "\n"
+        return _render(fresh, 0) + "\n"
     value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), document.value)
     return _written(value, document)
 
@@ -31,14 +30,14 @@ def dump(preset: Preset, like: str | None = None) -> str:
 def dump_as_it_is(value: dict[str, Any], like: str) -> str:
     """A document that is no valid preset (yet) as JSON text; what it has in common with `like` keeps its layout."""
     document = _document(like)
-    return _render(value, (), None, 0) + "\n" if document is None else _written(value, document)
+    return _render(value, 0) + "\n" if document is None else _written(value, document)
 
 
 def _written(value: Any, document: Document) -> str:
-    if value == document.value:
-        return document.text
-    tail = document.text[document.spans[()].end :]
-    return document.text[: document.spans[()].start] + _render(value, (), document, 0) + (tail or "\n")
+    """The document with another value: only what changed is written again, in the layout of its neighbours."""
+    if document.duplicates:  # which of the two was meant is not known
+        return _render(value, 0) + "\n"
+    return JsonEdit(document, _render).text(value)
 
 
 def _document(like: str | None) -> Document | None:
@@ -89,10 +88,8 @@ def _same_number(new: Any, old: Any) -> bool:
     return numbers and not isinstance(new, bool) and not isinstance(old, bool) and new == old
 
 
-def _render(value: Any, path: FieldPath, document: Document | None, depth: int) -> str:
-    """`value` as text at `depth`; parts that `document` has unchanged at the same path are taken as they stand."""
-    if document is not None and path in document.spans and _at(document.value, path) == value:
-        return document.source(path)
+def _render(value: Any, depth: int, indent: str = "  ") -> str:
+    """`value` as text at `depth`."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # 10 seconds, not 10.0
     if not isinstance(value, (dict, list)) or not value:
@@ -100,17 +97,11 @@ def _render(value: Any, path: FieldPath, document: Document | None, depth: int) 
     children = value.items() if isinstance(value, dict) else enumerate(value)
     parts = []
     for key, child in children:
-        text = _render(child, (*path, key), document, depth + 1)
+        text = _render(child, depth + 1, indent)
         parts.append(f"{json.dumps(key, ensure_ascii=False)}: {text}" if isinstance(value, dict) else text)
     opening, closing = ("{", "}") if isinstance(value, dict) else ("[", "]")
     one_line = opening + ", ".join(parts) + closing
-    if "\n" not in one_line and len(one_line) + len(_INDENT) * depth <= _WIDTH and depth > 0:
+    if "\n" not in one_line and len(one_line) + len(indent) * depth <= _WIDTH and depth > 0:
         return one_line
-    inner = ",\n".join(_INDENT * (depth + 1) + part for part in parts)
-    return f"{opening}\n{inner}\n{_INDENT * depth}{closing}"
-
-
-def _at(value: Any, path: FieldPath) -> Any:
-    for part in path:
-        value = value[part]
-    return value
+    inner = ",\n".join(indent * (depth + 1) + part for part in parts)
+    return f"{opening}\n{inner}\n{indent * depth}{closing}"

@@ -1,0 +1,102 @@
+"""Changes values inside a JSON text: what did not change keeps every byte, and what is new looks like what is near."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.presets.positions import Document
+from core.presets.positions import Path as FieldPath
+
+Fresh = Callable[[Any, int, str], str]  # a value that was not there before, at a depth, with an indent
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry of a container's new text. `gap`: what stands before it, None for one that was not there before."""
+
+    text: str
+    gap: str | None = None
+
+
+class JsonEdit:
+    """The text of `document` with another value."""
+
+    def __init__(self, document: Document, fresh: Fresh) -> None:
+        self._document = document
+        self._text = document.text
+        self._fresh = fresh
+        self.newline = "\r\n" if "\r\n" in document.text else "\n"
+        first = re.match(r"\s*[{\[][^\S\r\n]*\r?\n([ \t]+)", document.text)
+        self.indent = first[1] if first else "  "
+        colon = re.search(r'^\s*\{\s*"(?:[^"\\]|\\.)*"(\s*:\s*)', document.text)
+        self._colon = colon[1] if colon else ": "
+
+    def text(self, value: Any) -> str:
+        """The whole text with this value."""
+        root = self._document.spans[()]
+        return self._text[: root.start] + self._value(value, (), self._document.value) + self._text[root.end :]
+
+    def _value(self, new: Any, path: FieldPath, old: Any) -> str:
+        if new == old and isinstance(new, bool) == isinstance(old, bool):
+            return self._document.source(path)
+        if isinstance(new, dict) and isinstance(old, dict) and new and old:
+            return self._container(path, list(old), [self._item(key, value, path, old) for key, value in new.items()])
+        if isinstance(new, list) and isinstance(old, list) and new and old:
+            return self._container(path, range(len(old)), self._elements(new, path, old))
+        return self._new(new, len(path))
+
+    def _item(self, key: str, value: Any, path: FieldPath, old: dict[str, Any]) -> _Entry:
+        if key not in old:
+            return _Entry(f"{json.dumps(key, ensure_ascii=False)}{self._colon}{self._new(value, len(path) + 1)}")
+        span = self._document.spans[(*path, key)]
+        changed = self._value(value, (*path, key), old[key])
+        return _Entry(self._text[span.key : span.start] + changed, self._gap(path, key, list(old)))
+
+    def _elements(self, new: list[Any], path: FieldPath, old: list[Any]) -> list[_Entry]:
+        """The new elements; those that stood there before keep their text, one in the place of another its layout."""
+        out: list[_Entry] = []
+        matcher = difflib.SequenceMatcher(None, list(map(_key, old)), list(map(_key, new)), autojunk=False)
+        for what, start, end, first, last in matcher.get_opcodes():
+            if what == "equal" or (what == "replace" and end - start == last - first):
+                for at, value in zip(range(start, end), new[first:last], strict=True):
+                    text = self._value(value, (*path, at), old[at])
+                    out.append(_Entry(text, self._gap(path, at, range(len(old)))))
+            else:
+                out += [_Entry(self._new(value, len(path) + 1)) for value in new[first:last]]
+        return out
+
+    def _gap(self, path: FieldPath, key: str | int, keys: Sequence[str | int]) -> str:
+        """What stands before an entry: blanks after the opening bracket, or a comma with its blanks."""
+        at, spans = keys.index(key), self._document.spans
+        if at == 0:
+            return self._text[spans[path].start + 1 : spans[(*path, key)].key]
+        return self._text[spans[(*path, keys[at - 1])].end : spans[(*path, key)].key]
+
+    def _container(self, path: FieldPath, keys: Sequence[str | int], entries: list[_Entry]) -> str:
+        span = self._document.spans[path]
+        opening, closing = self._text[span.start], self._text[span.end - 1]
+        first = self._gap(path, keys[0], keys)
+        between = self._gap(path, keys[1], keys) if len(keys) > 1 else f",{first if first.strip(' ') else self._blank}"
+        tail = self._text[self._document.spans[(*path, keys[-1])].end : span.end - 1]
+        parts = [f"{first}{entries[0].text}"]
+        parts += [f"{between if one.gap in (None, first) else one.gap}{one.text}" for one in entries[1:]]
+        return opening + "".join(parts) + tail + closing
+
+    @property
+    def _blank(self) -> str:
+        """What stands after a comma on one line: as after a colon."""
+        return " " if self._colon.endswith(" ") else ""
+
+    def _new(self, value: Any, depth: int) -> str:
+        if "\n" not in self._text.strip():  # a document of one line stays one
+            return json.dumps(value, ensure_ascii=False, separators=(f",{self._blank}", self._colon))
+        return self._fresh(value, depth, self.indent).replace("\n", self.newline)
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
