@@ -166,6 +166,9 @@ def test_words(found: ConnectionTest) -> str:
     """What a connection test found, as a sentence."""
     if not found.ok:
         return f"it does not work ({found.cause}): {found.reason}"
+    if found.snapshot:
+        picture = f"{found.width}x{found.height} {found.codec}"
+        return f"it works: one picture at a time, {picture}, the first after {found.seconds:.1f} s"
     rate = f"{found.fps:.1f} frames a second" if found.fps else "its rate could not be measured"
     return f"it works: {found.width}x{found.height} {found.codec}, {rate}, the first frame after {found.seconds:.1f} s"
 

@@ -49,15 +49,10 @@ def check_addresses(found: Sequence[Any], what: str) -> list[str]:
     return list(dict.fromkeys(addresses))
 
 
-def check_resolved(host: str, what: str) -> None:
-    """Raise InputError when one of a host's addresses is forbidden, and socket.gaierror when it has none."""
-    check_addresses(socket.getaddrinfo(lookup_name(host), None, type=socket.SOCK_STREAM), what)
-
-
 def connect(host: str, port: int, seconds: float, what: str) -> socket.socket:
     """A connection to the first address of a host that answers within `seconds`.
 
-    Raises OSError, and InputError as `check_resolved`.
+    Raises OSError, and InputError as `check_addresses`.
     """
     found = socket.getaddrinfo(lookup_name(host), port, type=socket.SOCK_STREAM)
     check_addresses(found, what)

@@ -44,7 +44,7 @@ def parse_cameras(entries: Iterable[str], where: str) -> list[CameraRequest]:
         if not separator:
             raise InputError(f"{where}: {shown}", "not of the form id=source", "say gate=rtsp://…")
         try:
-            cameras.append(CameraRequest(id=name, source=source))
+            cameras.append(CameraRequest(id=name.strip(), source=source))
         except ValidationError as error:
             raise InputError(f"{where}: {shown}", _why(error), "an id is letters, digits, . _ and -") from None
     return cameras
@@ -60,7 +60,10 @@ def merged(*sources: Iterable[CameraRequest]) -> list[CameraRequest]:
 
 def from_environment(env: Mapping[str, str]) -> list[CameraRequest]:
     """The cameras of XAIVA_CAMERAS: `id=source` entries with white space between them."""
-    return parse_cameras(env.get("XAIVA_CAMERAS", "").split(), "XAIVA_CAMERAS")
+    text = env.get("XAIVA_CAMERAS", "").strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":  # engines keep the quotes of an env file
+        text = text[1:-1]
+    return parse_cameras(text.split(), "XAIVA_CAMERAS")
 
 
 def _why(error: ValueError) -> str:

@@ -43,6 +43,7 @@ WAITS_BY_CAUSE = {
     Cause.REFUSED: [1, 1, 1, 1, 1, 5],
     Cause.UNREACHABLE: [1, 1, 1, 1, 1, 5],
     Cause.TIMEOUT: [1, 1, 1, 1, 1, 5],
+    Cause.NO_KEY_FRAME: [1, 1, 1, 1, 1, 5],  # it was waited for already
     Cause.END: [1, 1, 1, 1, 1, 5],
     Cause.TLS: [1, 1, 1, 1, 1, 5],
     Cause.ERROR: [1, 1, 1, 1, 1, 5],

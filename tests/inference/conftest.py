@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -99,6 +99,17 @@ def manager(witness: Witness, lease: Lease) -> Iterator[MultiCameraManager]:
     running.start()
     yield running
     until(running.stop, lambda hanging: hanging == [])
+
+
+@contextmanager
+def running_manager(witness: Witness) -> Iterator[MultiCameraManager]:
+    """The same for a module, with a detector of its own."""
+    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as pool:
+        spec = ModelSpec(MotionDetector, 0)
+        running = MultiCameraManager(witness, lambda _: pool.lease("motion", spec), zone=UTC, backoff=QUICK, cores=64)
+        running.start()
+        yield running
+        until(running.stop, lambda hanging: hanging == [])
 
 
 Add = Callable[..., Callable[[], CameraStatus]]

@@ -22,7 +22,7 @@ from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
 from tui.widgets.button import Button
 
 DETECTORS = ("motion", "memory", "onnx")
-_FIGURES = ("fps", "timeout", "pre_roll", "post_roll", "longest_clip")
+_FIGURES = ("fps", "timeout", "poll_interval", "pre_roll", "post_roll", "longest_clip")
 _DETECTION_FIGURES = ("threshold", "minimum_seconds", "cooldown")
 _WORDS = ("source", "transport", "priority", "flow")
 
@@ -58,6 +58,7 @@ class CameraForm(FieldForm[str]):
             Field("transport", "RTSP over", now.transport.value, choices=tuple(one.value for one in Transport)),
             Field("fps", "Decided a second", f"{now.fps:g}", "5"),
             Field("timeout", "Time-out, s", f"{now.timeout:g}", "5"),
+            Field("poll_interval", "Picture every, s", f"{now.poll_interval:g}", "1; of a snapshot camera"),
             Field("loop", "File again and again", yes_no(now.loop), choices=(YES, NO)),
             Field("detector", "Detector", seen.detector, choices=DETECTORS),
             Field("model", "Model file", seen.model, "of the detector onnx, under the models folder"),
@@ -131,6 +132,7 @@ def _found(found: ConnectionTest, width: int) -> list[Line]:
     if not found.ok:
         return wrap(f"✗ it does not work ({found.cause}): {found.reason}", width, "error")
     fps = f", {found.fps:.1f} frames a second" if found.fps else ""
+    fps = ", one picture at a time" if found.snapshot else fps
     text = f"✓ it works: {found.width}×{found.height} {found.codec}{fps}, the first after {found.seconds:.1f} s"
     return wrap(text, width, "ok")
 

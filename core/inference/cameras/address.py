@@ -9,10 +9,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import InputError
+from core.inference.schemas.sources import normalised_source
 from core.redaction import has_placeholder, host_of, redact_address, restored
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
+_OF_WINDOWS = re.compile(r"/?[A-Za-z]:[\\/]|\\\\")  # C:\… and \\server\…
+_NO_SCHEME = re.compile(  # a login, a host with its port, an IP address or a scheme without its colon, where no file is
+    r"(?://)?(?:[^/\s]*@)?(?:[\w.-]+:\d+|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:.]+\](?::\d+)?)(?:[/?].*)?"
+    r"|(?://)?[^/\s:]+:[^/\s@]*@[^/\s]+.*|(?:rtsps?|https?|udp|tcp)[:;]?/.*",
+    re.I | re.S,
+)
 
 
 class SourceKind(str, Enum):
@@ -34,6 +41,8 @@ SCHEMES = {
     "tcp": SourceKind.STREAM,
 }
 ENCRYPTED = ("rtsps", "https")
+_ANY_KIND = "give an address, a device such as /dev/video0 or the path of a file"
+_KNOWN = ", ".join(f"{scheme}://" for scheme in SCHEMES)
 HINTS = {
     SourceKind.RTSP: "rtsp://user:password@host:554/path",
     SourceKind.HTTP: "http://user:password@host/stream.ts",
@@ -75,6 +84,7 @@ def completed(source: str, kept: str, camera: str) -> str:
 
     Raises InputError where scheme, host or port differ, or nothing is kept in that place.
     """
+    source = normalised_source(source)
     if not has_placeholder(source):
         return source
     if (whole := restored(source, kept)) is None:
@@ -87,19 +97,33 @@ def parse(source: str) -> Address:
 
     Raises InputError; its text never holds the source itself, which may carry a password.
     """
+    source = normalised_source(source)
+    if not source or "\0" in source:
+        raise _refused("it is empty, or holds a NUL character", _ANY_KIND)
+    if _OF_WINDOWS.match(source):
+        raise _refused("it is a path of Windows", "give the path as the service sees it, such as /media/clip.mp4")
     scheme = _SCHEME.match(source)
-    name = scheme[1].lower() if scheme else "file"
-    if name in SCHEMES:
+    name = scheme[1].lower() if scheme else ""
+    if name in SCHEMES and source[len(name) :].startswith("://"):
         return _parse_url(source, SCHEMES[name], name)
-    if name != "file":
-        known = ", ".join(f"{one}://" for one in SCHEMES)
-        raise _refused(f"{name}: is not supported", f"use {known}, a device such as /dev/video0 or the path of a file")
-    if "\0" in source:
-        raise _refused("a path cannot hold a NUL character", "give the path of a video file")
-    path = Path(urlsplit(source).path if scheme else source).absolute()
+    if _NO_SCHEME.fullmatch(source):
+        raise _refused("the address names no scheme", f"write one of {_KNOWN} before the host, or a file's whole path")
+    if name == "file":
+        raise _refused("the file's URL names another host", "mount its folder, and give the path")
+    if name:
+        raise _refused(f"{name}: is not supported", f"use {_KNOWN}, a device such as /dev/video0 or the path of a file")
+    path = Path(_of_home(source)).absolute()
     if _DEVICE.match(str(path)):
         return Address(url=str(path), shown=str(path), kind=SourceKind.DEVICE)
     return Address(url=f"file:{path}", shown=str(path), kind=SourceKind.FILE)
+
+
+def _of_home(path: str) -> str:
+    """A path that begins with ~ in the home of the service's own user."""
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # it has none
+        return path
 
 
 def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
@@ -108,6 +132,10 @@ def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
         raise _still_hidden("Camera source")
     if re.search(r"[\s\x00-\x1f\x7f]", source):
         raise _refused("the URL holds a space or a control character", hint)
+    if re.match(r"\w+://(?:[^/]*@)?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9]+(?:/|$)", source):
+        raise _refused(
+            "where an IPv6 address ends and its port begins is not clear", "write it as rtsp://[2001:db8::5]:554/path"
+        )
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port

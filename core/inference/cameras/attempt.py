@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
+from av.error import ExitError
+from av.video.frame import VideoFrame
+
 from core.inference.cameras.address import parse
-from core.inference.cameras.decoder import Connection
-from core.inference.cameras.failures import StreamEnded, classify
+from core.inference.cameras.connecting import AnyConnection, connect
+from core.inference.cameras.failures import NoFrames, StreamEnded, classify
+from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.schemas import CameraRequest, ConnectionTest
 
 MEASURE_SECONDS = 1.0  # of frames, from which their rate is told
@@ -22,7 +27,15 @@ def attempt(request: CameraRequest) -> ConnectionTest:
     began = time.monotonic()
     opening = True
     try:
-        connection = Connection(address, request.timeout, request.transport)
+        connection = connect(
+            address,
+            request.timeout,
+            request.transport,
+            threading.Event(),
+            silence=request.timeout,
+            poll_interval=request.poll_interval,
+            key_frame=request.timeout,
+        )
         opening = False
         try:
             return _measured(connection, began)
@@ -34,7 +47,7 @@ def attempt(request: CameraRequest) -> ConnectionTest:
         return ConnectionTest(ok=False, cause=failure.cause.value, reason=failure.reason, seconds=round(elapsed, 2))
 
 
-def _measured(connection: Connection, began: float) -> ConnectionTest:
+def _measured(connection: AnyConnection, began: float) -> ConnectionTest:
     stamps: list[float] = []
     width = height = 0
     first: float | None = None
@@ -42,6 +55,8 @@ def _measured(connection: Connection, began: float) -> ConnectionTest:
         for packet in connection.packets():
             for image in connection.decode(packet):
                 first = first or time.monotonic()
+                if isinstance(connection, SnapshotConnection):
+                    return _snapshot(connection, image, first - began)
                 upright = connection.upright(image)
                 width, height = upright.width, upright.height
                 now = time.monotonic()
@@ -53,8 +68,8 @@ def _measured(connection: Connection, began: float) -> ConnectionTest:
                 break
             if len(stamps) > 1 and stamps[-1] - stamps[0] > MEASURE_SECONDS:
                 break  # a file is read faster than it plays
-    except StreamEnded:
-        if first is None:
+    except (StreamEnded, NoFrames, TimeoutError, ExitError):
+        if first is None:  # else it works, if slowly
             raise
     span = stamps[-1] - stamps[0] if len(stamps) > 1 else 0.0
     return ConnectionTest(
@@ -64,4 +79,16 @@ def _measured(connection: Connection, began: float) -> ConnectionTest:
         codec=connection.codec,
         fps=round((len(stamps) - 1) / span, 2) if span > 0 else 0,
         seconds=round((first or began) - began, 2),
+    )
+
+
+def _snapshot(connection: SnapshotConnection, image: VideoFrame, seconds: float) -> ConnectionTest:
+    upright = connection.upright(image)
+    return ConnectionTest(
+        ok=True,
+        snapshot=True,
+        width=upright.width,
+        height=upright.height,
+        codec=connection.codec,
+        seconds=round(seconds, 2),
     )

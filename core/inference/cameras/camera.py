@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 Lease = Callable[[CameraRequest], Scorer]
 
-OF_THE_SOURCE = ("source", "timeout", "transport", "loop")  # a change of these needs a new connection
+OF_THE_SOURCE = ("source", "timeout", "transport", "loop", "poll_interval")  # a change of these needs a new connection
 RESTARTS = (1.0, 5.0, 15.0, 30.0, 60.0)  # seconds to wait before each; one more failure is FAILED
 FORGIVEN = 600.0  # seconds after which a restart no longer counts
 PATIENCE = 2.0  # seconds that a stop waits for a change under way (a model may be loading) before it goes without

@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
+from statistics import median
 
 import av.error
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from core.inference.cameras.address import Address
-from core.inference.cameras.failures import NoFrames, NoVideo, StreamEnded
+from core.inference.cameras.failures import Cause, Failure, NoFrames, NoVideo, Refused, StreamEnded
 from core.inference.cameras.opening import open_source
 from core.inference.cameras.orientation import Upright
 from core.inference.events.clip_times import VideoPacket
@@ -19,7 +22,11 @@ from core.inference.events.clips import Footage, footage_of
 from core.inference.schemas import Transport
 
 PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
-LONGEST_GAP = 2.0  # seconds between two frames of a file; more, or less than the shortest, is a stamp that is wrong
+KEY_FRAME_SECONDS = 120.0  # that a first picture is waited for while packets arrive: some cameras send a key a minute
+KEY_FRAME_REMEDY = "set the camera's key frame interval (GOP, I-frame interval) to 2 s"
+LONGEST_GAP = 2.0  # seconds between two frames of a file, or twice the usual; more, or less than the shortest, is wrong
+LONGEST_PAUSE = 60.0  # seconds: a time-lapse with rarer pictures is played faster than it was made
+SHORTEST_PASS = 1.0  # seconds: a file of a picture or two is not opened more often
 SHORTEST_GAP = 1 / 240  # seconds: slow motion of phones is recorded at 240 frames a second
 
 
@@ -29,22 +36,37 @@ class Connection:
     Raises what `failures.classify` knows, while opening and from `packets()`, which never ends otherwise.
     """
 
-    def __init__(self, address: Address, timeout: float, transport: Transport = Transport.TCP) -> None:
-        self._timeout = timeout
+    def __init__(
+        self,
+        address: Address,
+        timeout: float,
+        transport: Transport = Transport.TCP,
+        *,
+        silence: float | None = None,
+        key_frame: float = KEY_FRAME_SECONDS,
+    ) -> None:
         self.live = address.live
+        self.silence = silence or timeout  # seconds: the longest that is normal between two frames
+        self._timeout = timeout
+        self._key_frame = key_frame
+        self._opened = time.monotonic()
         self._shown = False  # whether the newest packet gave a frame
-        self._container = open_source(address, timeout, transport)
+        self._any_shown = self._refuses = False
+        self._key: float | None = None  # when the first key frame came
+        self._container = open_source(address, timeout, self.silence, transport)
+        self.format = self._container.format.name
         self._taint = _Taint()
         self.upright = Upright()
         self.damaged = 0
         self.codec = ""
         try:
-            if not self._container.streams.video:
-                raise NoVideo
-            self._stream = self._container.streams.video[0]
+            self._stream = self._video()
             self._stream.thread_type = "NONE"  # frame threads add latency; a thread a camera is parallel enough
             self.codec = self._stream.codec_context.name
             self.footage: Footage = footage_of(self._stream)
+            self.pace = None if self.live else self._pace()
+            if self.pace is not None:
+                self.silence += longest_gap(self.pace)
         except BaseException:
             self.close()
             raise
@@ -58,24 +80,63 @@ class Connection:
         newest = time.monotonic()
         for packet in self._container.demux(self._stream):
             self._shown = False
+            if packet.is_keyframe and packet.size and self._key is None:
+                self._key, self._refuses = time.monotonic(), False
             yield packet
             now = time.monotonic()
             if self._shown:
                 newest = now  # what the reader took its time for, such as a file's pace, is no silence
-            elif now - newest > self._timeout:
-                raise NoFrames
+            elif self.waiting is not None:
+                if now - newest > self._key_frame:
+                    raise Refused(Cause.NO_KEY_FRAME, self.waiting.reason)
+            elif now - max(newest, self._key or newest) > self._timeout:
+                raise self._nothing_decoded()
         raise StreamEnded
+
+    @property
+    def waiting(self) -> Failure | None:
+        """What is waited for while packets arrive and no picture was there yet; None when it is not normal any more."""
+        if self._any_shown or (self._key is not None and self._refuses):
+            return None
+        seconds = time.monotonic() - self._opened
+        came = "a key frame came, but no whole picture" if self._key is not None else "packets arrive, but no key frame"
+        return Failure(Cause.NO_KEY_FRAME, f"{came} for {seconds:.0f} s: {KEY_FRAME_REMEDY}")
+
+    def _pace(self) -> Fraction:
+        """Frames a second of a file: by the usual distance of its stamps where the file lists them all."""
+        entries = self._stream.index_entries
+        if self._stream.time_base and 1 < len(entries) == self._stream.frames:
+            stamps = sorted(entry.timestamp for entry in entries)
+            usual = median(after - before for before, after in pairwise(stamps)) * self._stream.time_base
+            if usual > 0:
+                return 1 / Fraction(usual)
+        return self.footage.rate
+
+    def _video(self) -> VideoStream:
+        streams = self._container.streams
+        if not streams.video:
+            raise Refused(Cause.CODEC, "what answers there sends sound alone") if streams.audio else NoVideo
+        stream = streams.video[0]
+        if getattr(stream, "codec_context", None) is None:
+            raise Refused(Cause.CODEC, "there is no decoder for the codec of its video")
+        return stream
+
+    def _nothing_decoded(self) -> Exception:
+        if self._any_shown:
+            return NoFrames(f"packets arrive, but no frame could be decoded for {self._timeout:g} s")
+        return Refused(Cause.CODEC, f"key frames arrive, but the decoder of {self.codec} refuses them")
 
     def decode(self, packet: VideoPacket) -> list[VideoFrame]:
         """The frames in a packet; what cannot be decoded, or only in part, is counted in `damaged`."""
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            self.damaged += 1
+            self.damaged += self._key is not None  # before the first key frame nothing is damaged
+            self._refuses = True
             self._taint.spoil()
             return []
         if frames:
-            self._shown = True
+            self._shown = self._any_shown = True
             self.damaged += sum(frame.is_corrupt for frame in frames)
         return frames
 
@@ -102,6 +163,11 @@ class _Taint:
         return not self._spoilt or now - self._clean > PATIENCE
 
 
+def longest_gap(rate: Fraction) -> float:
+    """Seconds between two frames of such a file that are no wrong stamp."""
+    return min(max(LONGEST_GAP, 2 / float(rate)), LONGEST_PAUSE)
+
+
 class Pacer:
     """Holds back a file's frames so that they come at their own speed; wrong stamps neither hold them up nor rush them.
 
@@ -110,20 +176,28 @@ class Pacer:
 
     def __init__(self, stop: threading.Event, rate: Fraction) -> None:
         self._stop = stop
-        self._usual = min(max(1 / float(rate), SHORTEST_GAP), LONGEST_GAP)
+        self._usual = min(max(1 / float(rate), SHORTEST_GAP), LONGEST_PAUSE)
+        self._longest = longest_gap(rate)
         self._stamp: float | None = None
         self._due: float | None = None
 
     def wait(self, frame: VideoFrame) -> bool:
         """Wait until the frame is due; False when stopped in the meantime."""
         now = time.monotonic()
-        if self._due is None or now - self._due > LONGEST_GAP:  # the first one, or decoding fell behind
+        if self._due is None or now - self._due > self._longest:  # the first one, or decoding fell behind
             self._due = now
         else:
             self._due += self._gap(frame.time)
         self._stamp = frame.time
         return not self._stop.wait(max(0.0, self._due - now))
 
+    def begin_again(self, began: float) -> bool:
+        """Wait until a file that began then may begin again; False when stopped in the meantime."""
+        left = began + SHORTEST_PASS - time.monotonic()
+        if left > 0:
+            self._due = None  # else what follows would come at once, to make up for this wait
+        return not self._stop.wait(max(0.0, left))
+
     def _gap(self, stamp: float | None) -> float:
         gap = 0.0 if stamp is None or self._stamp is None else stamp - self._stamp
-        return gap if SHORTEST_GAP <= gap <= LONGEST_GAP else self._usual
+        return gap if SHORTEST_GAP <= gap <= self._longest else self._usual

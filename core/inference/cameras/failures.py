@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import socket
 from dataclasses import dataclass
 from enum import Enum
 
 import av.error
 
 from core.inference.cameras.address import Address, SourceKind
+from core.redaction import login_in
 
 
 class Cause(str, Enum):
@@ -22,6 +22,7 @@ class Cause(str, Enum):
     UNREACHABLE = "unreachable"
     CODEC = "codec"
     TIMEOUT = "timeout"
+    NO_KEY_FRAME = "no_key_frame"
     TLS = "tls"
     REDIRECT = "redirect"
     END = "end"
@@ -37,7 +38,7 @@ class Failure:
 
 
 class Refused(Exception):
-    """It is not opened at all, or not where it leads."""
+    """It is not opened, or not read on, for a cause that was found."""
 
     def __init__(self, cause: Cause, reason: str) -> None:
         super().__init__(reason)
@@ -53,7 +54,7 @@ class NoFrames(Exception):
 
 
 class NoVideo(Exception):
-    """The source holds no video that can be decoded."""
+    """The source holds no video."""
 
 
 SENTENCES = {
@@ -61,13 +62,19 @@ SENTENCES = {
     Cause.REFUSED: "nothing listens at that host and port",
     Cause.NOT_FOUND: "there is no such stream or file",
     Cause.REJECTED: "the camera answers, and rejects the request",
-    Cause.UNREACHABLE: "the host's name is unknown or there is no way to it",
+    Cause.UNREACHABLE: "there is no way to the host",
     Cause.CODEC: "what answers there sends no video that can be decoded",
-    Cause.TLS: "the encrypted connection cannot be set up: what answers there speaks no TLS, or none that fits",
     Cause.END: "the stream ended",
 }
-REFUSED_LOGIN = f"{SENTENCES[Cause.AUTH]}; it is tried minutes apart, because cameras lock out after a few wrong logins"
-FILE_SENTENCES = {Cause.AUTH: "this user may not read the file"}
+ASKS_FOR_LOGIN = "the camera asks for a user name and password, and the address has none"
+FORBIDDEN = "the camera forbids it (status 403): this user or this machine may not see the stream"
+TRIED_APART = "it is tried minutes apart, because cameras lock out after a few wrong logins"
+REFUSED_LOGIN = f"{SENTENCES[Cause.AUTH]}; {TRIED_APART}"
+FILE_SENTENCES = {
+    Cause.AUTH: "this user may not read the file",
+    Cause.NOT_FOUND: "there is no such file",
+    Cause.CODEC: "the file holds no video that can be decoded",
+}
 DEVICE_SENTENCES = {
     Cause.AUTH: "this user may not open the device",
     Cause.REFUSED: "another program uses the device",
@@ -94,16 +101,20 @@ _DEVICE = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errno.ENODE
 def classify(error: Exception, address: Address, *, opening: bool, elapsed: float, timeout: float) -> Failure:
     """The cause of `error`, raised `elapsed` seconds into opening the source, or into reading it.
 
-    libav's own text is shown only where no cause fits; it is taken without the address. May look up the host's name.
+    libav's own text is shown only where no cause fits; it is taken without the address.
     """
     if isinstance(error, Refused):
         return error.failure
     cause = _cause(error, address, opening=opening, late=elapsed >= 0.9 * timeout)
+    if isinstance(error, NoFrames) and str(error):
+        return Failure(cause, str(error))
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")
     if cause is Cause.ERROR:
         told = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
         return Failure(cause, told)
+    if isinstance(error, av.error.HTTPUnauthorizedError) and not login_in(address.url):
+        return Failure(cause, ASKS_FOR_LOGIN)
     return Failure(cause, OWN_SENTENCES.get(address.kind, SENTENCES).get(cause, SENTENCES[cause]))
 
 
@@ -123,20 +134,6 @@ def _cause(error: Exception, address: Address, *, opening: bool, late: bool) -> 
         return Cause.NOT_FOUND
     if number in _UNREACHABLE:
         return Cause.UNREACHABLE
-    if number == errno.EIO and opening:
-        return _cause_of_io_error(address, late)
+    if number == errno.EIO and opening and late:
+        return Cause.TIMEOUT  # libav says so of silence, too
     return Cause.ERROR
-
-
-def _cause_of_io_error(address: Address, late: bool) -> Cause:
-    """libav says EIO for silence, for an unknown host name and for a TLS handshake that failed."""
-    if late:
-        return Cause.TIMEOUT
-    return Cause.TLS if address.encrypted and _known(address.host) else Cause.UNREACHABLE
-
-
-def _known(host: str) -> bool:
-    try:
-        return bool(socket.getaddrinfo(host, None))
-    except OSError:
-        return False

@@ -17,12 +17,14 @@ class Frame:
     """A decoded frame, not yet converted. `arrived` is on the monotonic clock, in seconds.
 
     All that is measured about a camera goes by arrival: its own clock may drift, jump or stand still.
-    `connection` counts the connections of its camera: a new one may show another view.
+    `connection` counts the connections of its camera: a new one may show another view. `snapshot`: it was asked for as
+    a single picture, which the camera may renew more rarely than it is asked.
     """
 
     image: VideoFrame
     arrived: float
     connection: int
+    snapshot: bool = False
 
 
 class ClockRate:
@@ -94,10 +96,43 @@ class LatestFrame:
             self._ready.notify_all()
 
 
+class Silence:
+    """How long a camera may be silent: its time-out, and longer for one whose frames come rarely by nature."""
+
+    USUAL = 3  # times the usual distance of two frames
+    LONGEST = 60.0  # seconds
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self.limit = timeout
+        self._first: float | None = None
+        self._count = 0
+
+    def connected(self) -> None:
+        """The frames of a new connection follow."""
+        self._first, self._count = None, 0
+
+    def mark(self, arrived: float) -> None:
+        """One frame."""
+        if self._first is None:
+            self._first = arrived
+        elif arrived > self._first:
+            usual = self.USUAL * (arrived - self._first) / self._count
+            self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
+        self._count += 1
+
+    def stalled(self) -> None:
+        """Nothing came for `limit`. After a single frame that may be its rate: the next time it waits longer."""
+        if self._count == 1:
+            self.limit = min(2 * self.limit, max(self._timeout, self.LONGEST))
+
+
 class Rate:
-    """Events a second over the last few seconds."""
+    """Events a second over the last few seconds, or over the last few events where they are rarer."""
 
     WINDOW = 5.0  # seconds: steady to look at, and quick to show a change
+    FEWEST = 4  # events that are kept however old they are
+    LATE = 3  # times the usual distance without an event: nothing comes any more
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
@@ -117,10 +152,14 @@ class Rate:
             self._forget(now)
             if len(self._times) < 2:
                 return 0.0
-            return (len(self._times) - 1) / max(now - self._times[0], 1.0)
+            span, silent = self._times[-1] - self._times[0], now - self._times[-1]
+            usual = span / (len(self._times) - 1)
+            if silent > max(self.WINDOW, self.LATE * usual):
+                return 0.0
+            return (len(self._times) - 1) / max(span if silent < 2 * usual else now - self._times[0], 1.0)
 
     def _forget(self, now: float) -> None:
-        while self._times and now - self._times[0] > self.WINDOW:
+        while len(self._times) > self.FEWEST and now - self._times[0] > self.WINDOW:
             self._times.popleft()
 
 

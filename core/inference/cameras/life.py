@@ -93,6 +93,12 @@ class Life:
             connections = self._now.connections + 1
             return self.current(generation) and self._move(CameraState.LIVE, connections=connections)
 
+    def waits_for(self, generation: int, failure: Failure) -> None:
+        """Something comes, and no picture yet: CONNECTING goes on, and says what it waits for."""
+        with self._lock:
+            if self.current(generation) and self._now.state is CameraState.CONNECTING:
+                self._now = replace(self._now, failure=failure)
+
     def late(self, seen: Moment, failure: Failure) -> None:
         """Somebody watching from outside found the reader stuck in that moment, if it still lasts: DISCONNECTED."""
         with self._lock:

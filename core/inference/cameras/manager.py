@@ -32,7 +32,7 @@ WATCH_SECONDS = 0.25
 STOP_SECONDS = 3.0
 TIDY_SECONDS = 60.0
 TESTS_AT_ONCE = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
-TEST_TIMEOUTS = 3  # time-outs that a test may take: two to open the source, one for its first frame
+TEST_TIMEOUTS = 5  # time-outs that a test may take: four to look up and open the source, one for its first frame
 TEST_GRACE = 5.0  # seconds more, to measure and for a slow name server
 
 

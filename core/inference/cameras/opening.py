@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 
 import av
+import av.error
 from av.container import InputContainer
 
 from core.errors import InputError
 from core.files import not_a_file
-from core.inference.address_guard import check_resolved
+from core.inference.address_guard import check_addresses
 from core.inference.cameras.address import Address, SourceKind
+from core.inference.cameras.diagnosis import diagnosed
 from core.inference.cameras.failures import Cause, Refused
-from core.inference.cameras.redirects import redirect_status
+from core.inference.cameras.names import look_up
 from core.inference.schemas import Transport
 
 ANALYSE_MICROSECONDS = 500_000  # libav's own 5 s delay every first frame; what is missing then comes with the first key
+PROBING = 3.0  # times the time-out: libav reads 30 frames of a transport stream that has not shown its key frame yet
 LAST_RESORT = 2.0  # times the time-out: PyAV's own limit on one read, where a protocol of libav forgets its option
 
 
-def open_source(address: Address, timeout: float, transport: Transport) -> InputContainer:
-    """Open it, waiting `timeout` seconds at most for each answer. Raises what `failures.classify` knows."""
+def open_source(address: Address, timeout: float, silence: float, transport: Transport) -> InputContainer:
+    """Open it; `timeout` seconds bound each answer, later `silence` seconds. Raises what `classify` knows."""
     if address.kind is SourceKind.FILE:
         if kind := not_a_file(os.stat(address.url.removeprefix("file:")).st_mode):
             # libav would wait for a pipe's writer, and nothing could end that.
             raise Refused(Cause.NOT_FOUND, f"the path is {kind}, not a video file")
         return av.open(address.url, mode="r", options={"protocol_whitelist": "file"})
     # PyAV's own limit bounds opening as a whole, against a camera that answers in drops.
-    limits = (timeout, LAST_RESORT * timeout)
+    limits = (opening_limit(address, timeout), LAST_RESORT * silence)
     if address.kind is SourceKind.DEVICE:
         return av.open(address.url, mode="r", format="v4l2", timeout=limits)
-    if address.kind is SourceKind.HTTP:
-        return _open_http(address, _options(address, timeout, transport), limits)
-    return av.open(address.url, mode="r", options=_options(address, timeout, transport), timeout=limits)
-
-
-def _open_http(address: Address, options: dict[str, str], limits: tuple[float, float]) -> InputContainer:
-    """Guarded, for a cloud's metadata speaks HTTP. Others are not: a camera without DHCP has a link-local address."""
-    try:
-        check_resolved(address.host, "Camera source")
-    except InputError as error:
-        raise Refused(Cause.UNREACHABLE, error.why) from None
-    except OSError:
-        pass  # libav says so
+    addresses = addresses_of(address, timeout)
     began = time.monotonic()
     try:
-        return av.open(address.url, mode="r", options=options, timeout=limits)
-    except OSError as error:
-        silent = time.monotonic() - began > limits[0] / 2  # libav says EIO for that, too
-        if error.errno == errno.EIO and not silent and (status := redirect_status(address.url, limits[0])):
-            why = f"it answers with status {status}: redirects are not followed"
-            raise Refused(Cause.REDIRECT, why) from None
+        return av.open(address.url, mode="r", options=_options(address, silence, transport), timeout=limits)
+    except av.error.FFmpegError as error:
+        early = time.monotonic() - began < timeout / 2 or address.url.startswith("tcp:")
+        if early and (failure := diagnosed(error, address, addresses, timeout)):
+            raise Refused(failure.cause, failure.reason) from error
         raise
 
 
-def _options(address: Address, timeout: float, transport: Transport) -> dict[str, str]:
-    microseconds = str(int(timeout * 1e6))
+def opening_limit(address: Address, timeout: float) -> float:
+    """Seconds that opening may take as a whole."""
+    return PROBING * timeout if address.kind in (SourceKind.HTTP, SourceKind.STREAM) else timeout
+
+
+def addresses_of(address: Address, timeout: float) -> list[str]:
+    """Those of its host. Raises Refused for an unknown name, and for a web camera at an address that is nobody's.
+
+    Only web cameras are guarded, for a cloud's metadata speaks HTTP: a camera without DHCP has a link-local address.
+    """
+    found = look_up(address.host, timeout)
+    try:
+        if address.kind is SourceKind.HTTP:
+            return check_addresses(found, "Camera source")
+    except InputError as error:
+        raise Refused(Cause.UNREACHABLE, error.why) from None
+    return [str(place[0]) for *_, place in found]
+
+
+def _options(address: Address, silence: float, transport: Transport) -> dict[str, str]:
+    microseconds = str(int(silence * 1e6))
     # `timeout` bounds each wait for the network; without it a stalled camera blocks for ever.
     common = {"timeout": microseconds, "analyzeduration": str(ANALYSE_MICROSECONDS)}
     if address.kind is SourceKind.RTSP:

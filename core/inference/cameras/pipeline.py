@@ -17,6 +17,7 @@ from core.errors import XaivaError
 from core.inference.cameras.address import parse
 from core.inference.cameras.anomalies import MARGIN, Anomalies
 from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.failures import Cause
 from core.inference.cameras.frames import Frame, LatestFrame, Rate, Sampler
 from core.inference.cameras.logins import Logins
 from core.inference.cameras.observer import Observer
@@ -96,6 +97,7 @@ class CameraPipeline:
             timeout=request.timeout,
             transport=request.transport,
             loop=request.loop,
+            poll_interval=request.poll_interval,
             backoff=tools.backoff,
             logins=tools.logins,
         )
@@ -127,7 +129,7 @@ class CameraPipeline:
     def update(self, request: CameraRequest, scorer: Scorer) -> None:
         """Go on under other settings, from the next frame on, without touching the connection.
 
-        The settings of the source itself (`source`, `timeout`, `transport`, `loop`) do not change by it.
+        The settings of the source itself (OF_THE_SOURCE in camera.py) do not change by it.
         """
         if request.fps != self._plan.request.fps:
             self._sampler = Sampler(request.fps)
@@ -288,7 +290,9 @@ class CameraPipeline:
         if newest is not None and not self._anomalies.idle:
             self._anomalies.end(newest.arrived, self.request)
         seconds = time.monotonic() - (newest.arrived if newest is not None else self._began)
-        told = self._lost is not None or life.state is CameraState.STOPPED
+        waiting = life.failure is not None and life.failure.cause is Cause.NO_KEY_FRAME
+        waiting = waiting and life.state is CameraState.CONNECTING  # its packets arrive
+        told = self._lost is not None or life.state is CameraState.STOPPED or waiting
         if not told and life.failure is not None and seconds > LOST_SECONDS:
             kind, since = AlertKind.DISCONNECTED, time.time() - seconds
             self._lost = CameraAlert(kind=kind, since=since, reason=life.failure.reason)

@@ -14,12 +14,15 @@ from av.video.frame import VideoFrame
 
 from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.decoder import LONGEST_GAP, Connection, Pacer
-from core.inference.cameras.failures import REFUSED_LOGIN, Cause, Failure, NoFrames, StreamEnded, classify
-from core.inference.cameras.frames import ClockRate, Frame, Load, Rate
+from core.inference.cameras.connecting import AnyConnection, connect
+from core.inference.cameras.decoder import Pacer
+from core.inference.cameras.failures import REFUSED_LOGIN, TRIED_APART, Cause, Failure, NoFrames, StreamEnded, classify
+from core.inference.cameras.frames import ClockRate, Frame, Load, Rate, Silence
 from core.inference.cameras.life import Life, Moment
 from core.inference.cameras.logins import Logins
+from core.inference.cameras.opening import opening_limit
 from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.events.clip_times import VideoPacket
 from core.inference.schemas import CameraState, Transport
 
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
 LOOK_SECONDS = 0.5  # how often a login that waits is looked at: it may be tried at once all the same
+SAY_SECONDS = 2.0  # after that long it is said what is waited for
 STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is left to its time-outs
 
 
@@ -75,6 +79,7 @@ class CameraSource:
         timeout: float = 5.0,
         transport: Transport = Transport.TCP,
         loop: bool = True,
+        poll_interval: float = 1.0,
         backoff: Backoff | None = None,
         logins: Logins | None = None,
     ) -> None:
@@ -85,6 +90,7 @@ class CameraSource:
         self._timeout = timeout
         self._transport = transport
         self._loop = loop
+        self._poll_interval = poll_interval
         self._life = Life(backoff or Backoff())
         self._logins = logins or Logins()
         self._stop = threading.Event()
@@ -92,11 +98,14 @@ class CameraSource:
         self._rate = Rate()
         self._load = Load()
         self._clock = ClockRate()
+        self._silence = Silence(timeout)
         self._size = (0, 0)
         self._codec = ""
         self._frames = 0
         self._damaged = 0
         self._arrived: float | None = None  # the newest frame, monotonic
+        self._packet: float | None = None  # the newest packet
+        self._longest = timeout  # seconds without a frame that are normal
 
     def start(self) -> None:
         """Begin reading; nothing happens when it has begun already."""
@@ -128,11 +137,14 @@ class CameraSource:
     def watch(self) -> None:
         """Call a few times a second: sees a stall that the reader cannot tell of while it waits inside libav."""
         moment, now = self._life.now, time.monotonic()
-        if moment.state is CameraState.CONNECTING and now - moment.entered > 2 * self._timeout + WATCH_GRACE:
+        newest = max(self._packet or 0.0, moment.entered)
+        hanging = opening_limit(self.address, self._timeout) + self._timeout + WATCH_GRACE
+        if moment.state is CameraState.CONNECTING and now - newest > hanging:
             self._life.late(moment, Failure(Cause.TIMEOUT, "connecting hangs"))
-        limit = self._timeout + WATCH_GRACE + (0.0 if self.address.live else LONGEST_GAP)
-        if moment.state is CameraState.LIVE and now - max(self._arrived or 0.0, moment.entered) > limit:
-            self._life.late(moment, Failure(Cause.TIMEOUT, f"no frame within {self._timeout:g} s"))
+        longest = max(self._longest, self._silence.limit)
+        if moment.state is CameraState.LIVE and now - max(self._arrived or 0.0, moment.entered) > longest + WATCH_GRACE:
+            self._silence.stalled()
+            self._life.late(moment, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
 
     def status(self) -> SourceStatus:
         """A snapshot."""
@@ -151,7 +163,7 @@ class CameraSource:
             delay = self._life.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
-            login = failure.reason == REFUSED_LOGIN  # waits with those of the other cameras at that host
+            login = failure.reason.endswith(TRIED_APART)  # waits with those of the other cameras at that host
             delay = self._logins.wait(self.address)[0] if login else delay
             news = (failure, self._life.now.connections)
             level = logging.DEBUG if news == told else logging.WARNING  # said once, not for days
@@ -174,7 +186,7 @@ class CameraSource:
         """Connect and read until it fails; None when the generation is over."""
         opening, began = True, time.monotonic()
         try:
-            connection = self._connect()
+            connection = self._connect(stop)
             opening, began = False, time.monotonic()
             self._read(connection, generation, stop)
         except _Stale:
@@ -184,10 +196,13 @@ class CameraSource:
             return None
         except Exception as error:
             elapsed = time.monotonic() - began
-            failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=self._timeout)
+            limit = self._timeout if opening else self._longest
+            failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=limit)
             failure = self._of_login(failure)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
                 logger.exception("camera %s: a fault in reading", self.name)
+            if failure.cause is Cause.TIMEOUT and self._life.now.state is CameraState.LIVE:
+                self._silence.stalled()
             return failure
         finally:
             self._recorder.lost()
@@ -198,49 +213,72 @@ class CameraSource:
             self._logins.unknown(self.address)
             return failure
         self._logins.refused(self.address)
-        return Failure(Cause.AUTH, REFUSED_LOGIN) if self._logins.wait(self.address)[1] else failure
+        waits = self._logins.wait(self.address)[1]
+        return Failure(Cause.AUTH, f"{failure.reason}; {TRIED_APART}") if waits else failure
 
-    def _connect(self) -> Connection:
-        connection = Connection(self.address, self._timeout, self._transport)
+    def _connect(self, stop: threading.Event) -> AnyConnection:
+        silence = self._silence.limit if self.address.live else self._timeout
+        connection = connect(
+            self.address, self._timeout, self._transport, stop, silence=silence, poll_interval=self._poll_interval
+        )
         self._logins.accepted(self.address)
-        self._codec = connection.codec
+        self._codec, self._longest = connection.codec, connection.silence
         return connection
 
-    def _read(self, connection: Connection, generation: int, stop: threading.Event) -> NoReturn:
-        pacer = None if self.address.live else Pacer(stop, connection.footage.rate)
+    def _read(self, connection: AnyConnection, generation: int, stop: threading.Event) -> NoReturn:
+        pacer = None if connection.pace is None else Pacer(stop, connection.pace)
         self._clock, self._load = ClockRate(), Load()
+        self._silence.connected()
         try:
             while True:
-                before = self._frames
+                before, began = self._frames, time.monotonic()
                 self._recorder.connected(connection.footage)
                 try:
                     for packet in connection.packets():
                         self._take(packet, connection, generation, pacer)
                 except StreamEnded:
-                    if self.address.live or self._frames == before:
+                    if pacer is None or self._frames == before:
                         raise
+                if pacer is None:
+                    raise _Stale  # it was stopped between two pictures
                 if not self._loop:
                     raise _PlayedOnce
                 connection.close()  # a file is played again from its beginning
-                connection = self._connect()
+                if not pacer.begin_again(began):
+                    raise _Stale
+                connection = self._connect(stop)
         finally:
             connection.close()
 
-    def _take(self, packet: VideoPacket, connection: Connection, generation: int, pacer: Pacer | None) -> None:
+    def _take(self, packet: VideoPacket, connection: AnyConnection, generation: int, pacer: Pacer | None) -> None:
         if not self._life.current(generation):
             raise _Stale
-        arrived = time.monotonic()
-        self._recorder.keep(packet, arrived)
+        arrived = self._packet = time.monotonic()
+        if pacer is None:
+            self._recorder.keep(packet, arrived)
         images = connection.decode(packet)
+        if pacer is not None:  # a file's packet comes when its picture is due
+            if images and not pacer.wait(images[0]):
+                raise _Stale
+            arrived = time.monotonic()
+            self._recorder.keep(packet, arrived)
         self._damaged, connection.damaged = self._damaged + connection.damaged, 0
         size = (images[0].width, images[0].height) if images else None
         self._recorder.decoded(arrived, size)
-        for image in images:
-            if pacer is not None and not pacer.wait(image):
+        if not images:
+            self._wait(connection, generation)
+        for number, image in enumerate(images):
+            if number and pacer is not None and not pacer.wait(image):
                 raise _Stale
             self._accept(image, arrived if pacer is None else time.monotonic(), generation, connection)
 
-    def _accept(self, image: VideoFrame, arrived: float, generation: int, connection: Connection) -> None:
+    def _wait(self, connection: AnyConnection, generation: int) -> None:
+        """Packets arrive, and no picture yet: say what it waits for."""
+        waiting = connection.waiting
+        if waiting is not None and time.monotonic() - self._life.now.entered > SAY_SECONDS:
+            self._life.waits_for(generation, waiting)
+
+    def _accept(self, image: VideoFrame, arrived: float, generation: int, connection: AnyConnection) -> None:
         moment = self._life.now
         if not self._life.current(generation):
             raise _Stale
@@ -251,6 +289,7 @@ class CameraSource:
         elif moment.state is not CameraState.LIVE:
             raise NoFrames  # the watch gave this connection up; begin a new one
         self._arrived = arrived
+        self._silence.mark(arrived)
         if self.address.live and connection.footage.stamped:
             self._clock.mark(image.time, arrived)
         trusted, image = connection.trusted(image), connection.upright(image)
@@ -259,4 +298,5 @@ class CameraSource:
         self._rate.tick()
         self._load.mark(arrived, self._frames)
         if trusted:  # a smeared picture would look like an anomaly
-            self._deliver(Frame(image, arrived, self._life.now.connections))
+            snapshot = isinstance(connection, SnapshotConnection)
+            self._deliver(Frame(image, arrived, self._life.now.connections, snapshot))

@@ -27,6 +27,7 @@ SAME = 0.005  # share of pixels that may differ in a frozen picture: a clock tha
 STRUCTURE = 6.0  # mean gradient, in grey levels, from which on a block has something to recognise
 ENOUGH_BLOCKS = 12  # that have structure: a view of fog or of a white wall cannot be told from another
 ALIKE = 0.35  # correlation of a block's gradients below which it shows something else
+FEWEST = 5  # pictures in a row that must show a condition, however rarely they come
 FLAT = 0.5  # mean gradient below which nothing can be recognised: the view is covered there
 FADED = 0.15  # of the contrast that the clearest blocks kept: what is fainter is covered, or a trace of what was there
 # Of the blocks with structure. On the street of tests/support/street.py passers-by reach 0.04, shadows 0.13, any light
@@ -43,9 +44,13 @@ REASONS = {
 
 @dataclass(frozen=True)
 class ViewTimes:
-    """Seconds: how long each must last, how fast `now` and the reference follow, and when a new view is accepted."""
+    """Seconds: how long each must last, how fast `now` and the reference follow, and when a new view is accepted.
+
+    `frozen_snapshot`: the same for a camera that is asked for pictures, and may renew its picture once a minute.
+    """
 
     frozen: float = 30
+    frozen_snapshot: float = 300
     black: float = 10
     moved: float = 15
     now: float = 4
@@ -60,12 +65,12 @@ class ViewWatch:
     def __init__(self, times: ViewTimes | None = None) -> None:
         self._times = times or ViewTimes()
         self._sampler = Sampler(PER_SECOND)
-        self._since: dict[AlertKind, float] = {}  # when each condition began, monotonic
+        self._since: dict[AlertKind, tuple[float, int]] = {}  # when each condition began, and its pictures
         self._alerts: dict[AlertKind, CameraAlert] = {}
         self._still: Picture | None = None
         self._structure = _Structure(self._times)
-        self._newest: Picture | None = None
         self._usual: NDArray[np.float32] | None = None
+        self._difference = np.zeros((HEIGHT, WIDTH), dtype=np.float32)
         self._before = 0.0
 
     @property
@@ -78,28 +83,32 @@ class ViewWatch:
         if not self._sampler.due(frame.arrived):
             return []
         picture = convert(frame.image, WIDTH, HEIGHT, "gray")
-        return self.judge(picture, frame.arrived)
+        return self.judge(picture, frame.arrived, snapshot=frame.snapshot)
 
-    def judge(self, picture: Picture, at: float) -> list[tuple[CameraAlert, bool]]:
+    def judge(self, picture: Picture, at: float, *, snapshot: bool = False) -> list[tuple[CameraAlert, bool]]:
         """One small grey picture, HEIGHT x WIDTH, that arrived at `at`; as `look`."""
         share = 1.0 if self._usual is None else 1 - math.exp(-max(0.0, at - self._before) / self._times.now)
         if self._usual is None:
             self._usual = picture.astype(np.float32)
         else:
-            self._usual += np.float32(share) * (picture - self._usual)
-        self._newest, self._before = picture, at
+            self._difference = picture - self._usual
+            self._usual += np.float32(share) * self._difference
+        self._before = at
         middle = picture[MIDDLE]
         black = bool(np.count_nonzero(middle >= DARK) <= BRIGHT * middle.size)
         frozen = not black and self._is_same(picture)
         moved = not black and self._structure.differs(self._usual, at)
         found = {AlertKind.BLACK: black, AlertKind.FROZEN: frozen, AlertKind.MOVED: moved}
-        return [change for kind, active in found.items() if (change := self._settle(kind, active, at))]
+        limits = {
+            AlertKind.FROZEN: self._times.frozen_snapshot if snapshot else self._times.frozen,
+            AlertKind.BLACK: self._times.black,
+            AlertKind.MOVED: self._times.moved,
+        }
+        return [change for kind, active in found.items() if (change := self._settle(kind, active, at, limits[kind]))]
 
     def difference(self) -> NDArray[np.float32]:
-        """How much each pixel of the newest small picture differs from the mean of the last seconds."""
-        if self._newest is None or self._usual is None:
-            return np.zeros((HEIGHT, WIDTH), dtype=np.float32)
-        difference: NDArray[np.float32] = np.abs(self._newest - self._usual)
+        """How much each pixel of the newest small picture differs from the mean of the last seconds before it."""
+        difference: NDArray[np.float32] = np.abs(self._difference)
         return difference
 
     def _is_same(self, picture: Picture) -> bool:
@@ -109,18 +118,14 @@ class ViewWatch:
         self._still = picture
         return False
 
-    def _settle(self, kind: AlertKind, active: bool, at: float) -> tuple[CameraAlert, bool] | None:
+    def _settle(self, kind: AlertKind, active: bool, at: float, limit: float) -> tuple[CameraAlert, bool] | None:
         if not active:
             self._since.pop(kind, None)
             alert = self._alerts.pop(kind, None)
             return (alert, False) if alert else None
-        since = self._since.setdefault(kind, at)
-        limit = {
-            AlertKind.FROZEN: self._times.frozen,
-            AlertKind.BLACK: self._times.black,
-            AlertKind.MOVED: self._times.moved,
-        }
-        if kind in self._alerts or at - since < limit[kind]:
+        since, pictures = self._since.get(kind, (at, 0))
+        self._since[kind] = (since, pictures + 1)
+        if kind in self._alerts or at - since < limit or pictures + 1 < FEWEST:
             return None
         self._alerts[kind] = CameraAlert(kind=kind, since=time.time() - (at - since), reason=REASONS[kind])
         return self._alerts[kind], True

@@ -32,7 +32,7 @@ OPTIONS = {
 }
 BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
 DEFAULT_RATE = Fraction(25)
-SLOWEST, FASTEST = Fraction(1, 10), Fraction(240)  # frames a second that a stream may say of itself
+SLOWEST, FASTEST = Fraction(1, 60), Fraction(240)  # frames a second that a stream may say of itself
 NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264; the stamps there are are invented
 LONGEST_LEADING = 1.0  # seconds that a picture may be shown before the key frame it came after
 CLOSE_SECONDS = 2.0
@@ -71,7 +71,8 @@ def footage_of(stream: VideoStream) -> Footage:
     except (ValueError, av.error.FFmpegError):  # nothing that fits into an MP4: the clip will say so
         template = None
     rates = (stream.guessed_rate, stream.average_rate)  # made from time stamps: nonsense where those are
-    rate = next((rate for rate in rates if rate and SLOWEST <= rate <= FASTEST), DEFAULT_RATE)
+    slow = all(rate and 0 < rate < SLOWEST for rate in rates)  # a time-lapse, when both agree
+    rate = next((rate for rate in rates if rate and SLOWEST <= rate <= FASTEST), SLOWEST if slow else DEFAULT_RATE)
     usable = template if context.extradata and context.width else None
     stamped = not stream.container.format.flags & NO_TIMESTAMPS
     return Footage(context.name, context.width, context.height, rate, context.extradata, usable, stamped)
@@ -219,7 +220,7 @@ def _add_stream(container: OutputContainer, footage: Footage) -> Stream:
         stream = container.add_stream_from_template(footage.template, opaque=True)
     else:
         stream = container.add_mux_stream(footage.codec, footage.rate, width=footage.width, height=footage.height)
-    if footage.codec == "hevc":
+    if footage.codec == "hevc" and stream.codec_context is not None:  # one without parameters has none
         stream.codec_context.codec_tag = "hvc1"  # libav's own choice, hev1, is not played by Apple's players
     return stream
 

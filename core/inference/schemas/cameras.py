@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
 from core.inference.schemas.events import Priority
+from core.inference.schemas.sources import normalised_source
 from core.open_enum import OpenEnum
 
 Point = tuple[Share, Share]  # x, y from the upper left corner, in shares of the picture's width and height
+Source = Annotated[
+    str,
+    BeforeValidator(lambda given: normalised_source(given) if isinstance(given, str) else given),
+    Field(min_length=1, max_length=2048),
+]
 Polygon = Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
 
 
@@ -62,19 +68,21 @@ class CameraRequest(Asked):
     """A camera as it is set. `source`: an RTSP or HTTP URL, a V4L2 device or a file; `name` defaults to the id.
 
     `fps` is how many frames a second are scored at most; `timeout`, in seconds, bounds connecting and waiting for a
-    frame. `loop`: a file is played again and again, else once. Scored is what lies in a zone (none: everywhere) and in
-    no mask, while a window of `schedule` is open. `pre_roll` and `post_roll` are the clip's seconds around the anomaly,
+    frame. `loop`: a file is played again and again, else once. `poll_interval`: an address that answers with one
+    picture is asked for the next after so many seconds. Scored is what lies in a zone (none: everywhere) and in no
+    mask, while a window of `schedule` is open. `pre_roll` and `post_roll` are the clip's seconds around the anomaly,
     `longest_clip` bounds it as a whole. `flow` names what is done about an event; `analyse`: ask the analyser.
     """
 
     id: CameraId
-    source: Annotated[str, Field(min_length=1, max_length=2048)]
+    source: Source
     name: Annotated[str, Field(max_length=200)] = ""
     enabled: YesNo = True
     fps: Annotated[float, Field(gt=0, le=60, strict=True)] = 5
     timeout: Annotated[float, Field(ge=1, le=60, strict=True)] = 5
     transport: Transport = Transport.TCP
     loop: YesNo = True
+    poll_interval: Annotated[float, Field(ge=0.1, le=3600, strict=True)] = 1
     detection: Detection = Detection()
     zones: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
     masks: Annotated[tuple[Polygon, ...], Field(max_length=16)] = ()
@@ -123,14 +131,15 @@ class CameraStatus(Said):
     """One camera as it is now. Rates per second, ages and latencies in seconds (None: no frame yet).
 
     `score` is 0 to 1 (None when not live); `scores` its newest values, oldest first. For DISCONNECTED, `cause` is a
-    stable word (auth, refused, not_found, unreachable, codec, timeout, tls, redirect, end, error), `reason` the same as
-    a sentence and `retry_in` seconds until the next connection attempt. `source` has its secrets hidden; for viewers it
-    is kind and host. `fps` counts decoded frames, `processed_fps` scored ones; `dropped` are frames due for scoring
-    that a newer one replaced, `damaged` packets that could not be decoded; `error` says why the newest scoring failed.
-    `latency` is the median from arrival to decision, `latency_p99` its 99th percentile. `clock_rate`: the seconds of
-    the camera's own clock in a real one; nothing goes by it (None: no time stamps, or not measured yet). `since` is
-    the Unix time at which the state began; of a camera without a picture, when that began, however often it was tried
-    since. `anomaly` is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes
+    stable word (auth, refused, not_found, rejected, unreachable, codec, timeout, no_key_frame, tls, redirect, end,
+    error), `reason` the same as a sentence and `retry_in` seconds until the next connection attempt. CONNECTING has
+    both for what it waits for, or of the attempt before. `source` has its secrets hidden; for viewers it is kind and
+    host. `fps` counts decoded frames, `processed_fps` scored ones; `dropped` are frames due for scoring that a newer
+    one replaced, `damaged` packets that could not be decoded; `error` says why the newest scoring failed. `latency` is
+    the median from arrival to decision, `latency_p99` its 99th percentile. `clock_rate`: the seconds of the camera's
+    own clock in a real one; nothing goes by it (None: no time stamps, or not measured yet). `since` is the Unix time
+    at which the state began; of a camera without a picture, when that began, however often it was tried since.
+    `anomaly` is the id of the event under way. `model` is the key of the model that scores, `vram` its bytes
     there.
     """
 
@@ -183,9 +192,10 @@ class SuspendRequest(Asked):
 
 
 class ConnectionTest(Said):
-    """What one attempt to connect found; `seconds` until the first frame."""
+    """What one attempt to connect found; `seconds` until the first frame. `snapshot`: it sends single pictures."""
 
     ok: bool
+    snapshot: bool = False
     cause: str = ""
     reason: str = ""
     width: int = 0

@@ -1,0 +1,36 @@
+"""Connects to a source the way it wants to be read: as a stream, or picture by picture."""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeAlias
+
+from core.inference.cameras.address import Address, SourceKind
+from core.inference.cameras.decoder import KEY_FRAME_SECONDS, Connection
+from core.inference.cameras.opening import addresses_of
+from core.inference.cameras.snapshots import SnapshotConnection, is_picture
+from core.inference.cameras.web import Endless
+from core.inference.schemas import Transport
+
+AnyConnection: TypeAlias = Connection | SnapshotConnection
+
+
+def connect(
+    address: Address,
+    timeout: float,
+    transport: Transport,
+    stop: threading.Event,
+    *,
+    silence: float,
+    poll_interval: float,
+    key_frame: float = KEY_FRAME_SECONDS,
+) -> AnyConnection:
+    """An open source. What a web address answers with decides, not how the address is written."""
+    connection = Connection(address, timeout, transport, silence=silence, key_frame=key_frame)
+    if address.kind is not SourceKind.HTTP or not is_picture(connection.format):
+        return connection
+    connection.close()
+    try:
+        return SnapshotConnection(address, addresses_of(address, timeout), timeout, poll_interval, stop)
+    except Endless:  # pictures without an end, one behind the other
+        return Connection(address, timeout, transport, silence=silence, key_frame=key_frame)

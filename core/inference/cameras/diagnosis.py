@@ -1,0 +1,171 @@
+"""What answers where libav could not read anything: the address is asked once more, and the answer is looked at.
+
+libav says "invalid data" or "input/output error" for a web page, another protocol, a redirect and a broken stream.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import av.error
+import httpx
+
+from core.inference.cameras.address import Address, SourceKind
+from core.inference.cameras.failures import FORBIDDEN, SENTENCES, Cause, Failure
+from core.inference.cameras.web import WebAddress, any_certificate
+
+SECONDS = 3.0  # for the second question
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_GREETING = 200  # bytes of a first answer that are looked at
+_TLS_RECORD = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
+_MEANS_ITSELF = (  # nothing is to be found out, and a wrong login would be tried once more
+    av.error.HTTPUnauthorizedError,
+    av.error.HTTPNotFoundError,
+    ConnectionRefusedError,
+    TimeoutError,
+    av.error.ExitError,
+    PermissionError,
+)
+
+
+def diagnosed(error: Exception, address: Address, addresses: Sequence[str], timeout: float) -> Failure | None:
+    """Why `error` came, as far as a second question to the host's `addresses` can tell; None where it cannot."""
+    if isinstance(error, av.error.HTTPForbiddenError):
+        return Failure(Cause.AUTH, FORBIDDEN)
+    silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
+    if (
+        isinstance(error, _MEANS_ITSELF) and not silent
+    ):  # libav reads whatever comes over TCP, and waits for video in it
+        return None
+    seconds = min(timeout, SECONDS)
+    try:
+        if address.kind is SourceKind.HTTP:
+            return _of_web(address, addresses, seconds)
+        return _of_stream(error, address, addresses, seconds)
+    except ssl.SSLError as ssl_error:
+        return _of_tls(ssl_error)
+    except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL):
+        return None
+
+
+def _of_web(address: Address, addresses: Sequence[str], seconds: float) -> Failure | None:
+    web = WebAddress(address.url, addresses, seconds)
+    try:
+        with web.ask() as answer:
+            return of_answer(answer) or _of_type(_type_of(answer))
+    except httpx.RemoteProtocolError:
+        return _of_greeting(_greeting(address, addresses, seconds, b"GET / HTTP/1.0\r\n\r\n"), "HTTP")
+    except httpx.ConnectError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLError):
+            cause = cause.__cause__ or cause.__context__
+        return None if cause is None else _of_tls(cause)
+    finally:
+        web.close()
+
+
+def of_answer(answer: httpx.Response) -> Failure | None:
+    """What keeps an answer over HTTP from being a video or a picture; None for one that may be such."""
+    status = answer.status_code
+    words = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
+    if 300 <= status < 400:
+        return Failure(Cause.REDIRECT, f"it answers with status {status}: redirects are not followed")
+    if status == httpx.codes.UNAUTHORIZED:
+        return Failure(Cause.AUTH, SENTENCES[Cause.AUTH])
+    if status == httpx.codes.FORBIDDEN:
+        return Failure(Cause.AUTH, FORBIDDEN)
+    if status == httpx.codes.NOT_FOUND:
+        return Failure(Cause.NOT_FOUND, SENTENCES[Cause.NOT_FOUND])
+    if 400 <= status < 500:
+        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}")
+    if status >= 500:
+        return Failure(Cause.ERROR, f"the camera answers with {words}")
+    kind = _type_of(answer)
+    if kind in ("text/html", "application/xhtml+xml"):
+        return Failure(Cause.CODEC, f"the address answers with a web page ({kind}), not with video")
+    if kind and (kind.startswith("text/") or kind.endswith(("json", "xml"))):
+        return Failure(Cause.CODEC, f"the address answers with {kind}, not with video")
+    return None
+
+
+def _type_of(answer: httpx.Response) -> str:
+    return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+
+
+def _of_type(kind: str) -> Failure | None:
+    return Failure(Cause.CODEC, f"the address answers with {kind}, in which no video is found") if kind else None
+
+
+def _of_stream(error: Exception, address: Address, addresses: Sequence[str], seconds: float) -> Failure | None:
+    """RTSP, or MPEG-TS over TCP, which says nothing first and is asked nothing."""
+    url = urlsplit(address.url)
+    if address.kind is not SourceKind.RTSP:
+        return _of_greeting(_greeting(address, addresses, seconds, b""), "") if url.scheme == "tcp" else None
+    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}{'?' if url.query else ''}{url.query}"
+    question = f"DESCRIBE {place} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
+    greeting = _greeting(address, addresses, seconds, question.encode())
+    match = re.match(rb"RTSP/[\d.]+ (\d{3}) ?([^\r\n]*)", greeting)
+    if match is None:
+        return _of_greeting(greeting, "RTSP")
+    status, rejected = int(match[1]), isinstance(error, av.error.HTTPClientError)
+    if 300 <= status < 400:
+        return Failure(Cause.REDIRECT, f"it answers with status {status}: redirects are not followed")
+    words = f"status {status} ({_printable(match[2]) or 'unknown'})"
+    if status >= 500:
+        return Failure(Cause.ERROR, f"the camera answers with {words}")
+    if status >= 400 and status != httpx.codes.UNAUTHORIZED:
+        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}") if rejected else None
+    if rejected and status < 300:
+        why = "the camera describes its stream, and rejects to send it that way: try the other transport (tcp, udp)"
+        return Failure(Cause.REJECTED, why)
+    return None
+
+
+def _greeting(address: Address, addresses: Sequence[str], seconds: float, question: bytes) -> bytes:
+    """The first bytes that come from there, asked or not. Raises OSError, TimeoutError when none come in time."""
+    url = urlsplit(address.url)
+    port = url.port or _PORTS[url.scheme]
+    with socket.create_connection((addresses[0], port), seconds) as connection:
+        if address.encrypted:
+            connection = any_certificate().wrap_socket(connection, server_hostname=address.host)
+        connection.sendall(question)
+        try:
+            return connection.recv(_GREETING)
+        except ConnectionResetError:
+            return b""
+
+
+def _of_greeting(greeting: bytes, wanted: str) -> Failure | None:
+    """What the first bytes say of a protocol that is not the one that was `wanted`."""
+    if not wanted and not greeting.isascii():
+        return None
+    no = f"speaks no {wanted}" if wanted else "sends no video"
+    if not greeting:
+        return Failure(Cause.CODEC, f"what answers there {no}: it closes the connection without a word")
+    if greeting.startswith(_TLS_RECORD):
+        return Failure(
+            Cause.CODEC, f"what answers there {no}, but TLS: write {'https' if wanted == 'HTTP' else 'rtsps'}://"
+        )
+    for name in (b"HTTP", b"RTSP"):
+        if greeting.startswith(name + b"/") and name.decode() != wanted:
+            scheme = name.decode().lower()
+            return Failure(Cause.CODEC, f"what answers there {no}, but {name.decode()}: write {scheme}://")
+    line = _printable(greeting.splitlines()[0])
+    return Failure(Cause.CODEC, f'what answers there {no}: it says "{line}"' if line else f"what answers there {no}")
+
+
+def _printable(text: bytes) -> str:
+    return re.sub(r"[^ -~]+", " ", text.decode("ascii", "replace"))[:60].strip()
+
+
+def _of_tls(error: ssl.SSLError) -> Failure:
+    if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER" in str(error):
+        return Failure(Cause.TLS, "the encrypted connection cannot be set up: what answers there speaks no TLS")
+    return Failure(
+        Cause.TLS,
+        f"the encrypted connection cannot be set up: {(error.reason or 'no reason').lower().replace('_', ' ')}",
+    )

@@ -1,0 +1,148 @@
+"""Snapshot cameras: an address that answers with one picture (image/jpeg), asked for the next one at a set rate."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import cast
+
+import av
+import av.error
+import httpx
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from core.inference.cameras.address import Address
+from core.inference.cameras.diagnosis import of_answer
+from core.inference.cameras.failures import Cause, Refused
+from core.inference.cameras.orientation import Upright
+from core.inference.cameras.web import Endless, WebAddress
+from core.inference.events.clip_times import VideoPacket
+from core.inference.events.clips import footage_of
+
+PICTURE_FORMATS = ("image2", "_pipe", "gif")  # how libav names what it takes for one picture: jpeg_pipe, png_pipe, …
+PASSING = (Cause.ERROR, Cause.CODEC, Cause.NOT_FOUND, Cause.REJECTED)  # may be over with the next picture
+TOLERATED = 2  # time-outs without a picture, after which the camera counts as lost; one request may fail
+
+
+def is_picture(format_name: str) -> bool:
+    """Whether libav found a single picture, by the name of its format."""
+    return format_name.endswith(PICTURE_FORMATS)
+
+
+class SnapshotConnection:
+    """Asks for pictures over one connection that is kept open; in place of a `Connection`, and raises the same.
+
+    A picture that did not change (status 304, or the same bytes) is shown again without being decoded.
+    """
+
+    live, pace, waiting = True, None, None
+
+    def __init__(
+        self, address: Address, addresses: Sequence[str], timeout: float, interval: float, stop: threading.Event
+    ) -> None:
+        self.silence = interval + TOLERATED * timeout
+        self.damaged = 0
+        self.upright = Upright()
+        self._interval = interval
+        self._step = Fraction(interval).limit_denominator(1000)  # of the stamps
+        self._number = 0
+        self._stop = stop
+        self._unchanged: dict[str, str] = {}  # headers that ask for a picture only if it is another one
+        self._digest = b""
+        self._frames: list[VideoFrame] = []
+        self._web = WebAddress(address.url, addresses, timeout)
+        try:
+            self._first()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._web.close()
+
+    def packets(self) -> Iterator[VideoPacket]:
+        """Every picture when it came, until the camera refuses or was silent for too long."""
+        newest = due = time.monotonic()
+        yield self._stamped()
+        while True:
+            due = max(due + self._interval, time.monotonic())  # a slow camera is asked again at once, and no sooner
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            try:
+                self._ask()
+            except (httpx.HTTPError, Endless, av.error.FFmpegError, Refused) as error:
+                lasting = isinstance(error, Refused) and error.failure.cause not in PASSING
+                if lasting or time.monotonic() - newest > self.silence - self._interval:
+                    raise _refused(error) from error
+                continue
+            newest = time.monotonic()
+            yield self._stamped()
+
+    def decode(self, _packet: VideoPacket) -> list[VideoFrame]:
+        """The picture in the newest packet."""
+        return self._frames
+
+    def trusted(self, frame: VideoFrame) -> bool:
+        """Whether the frame shows what the camera saw: a picture comes whole or not at all."""
+        return not frame.is_corrupt
+
+    def _stamped(self) -> VideoPacket:
+        """The newest picture with the next stamp: each picture comes out of a file of its own, and begins at 0."""
+        self._number += 1
+        packet = cast("VideoPacket", Packet(bytes(self._packet)))
+        packet.is_keyframe = True
+        packet.time_base, packet.pts, packet.dts = self._step, self._number, self._number
+        return packet
+
+    def _first(self) -> None:
+        try:
+            self._ask()
+        except (httpx.HTTPError, av.error.FFmpegError) as error:
+            raise _refused(error) from error
+
+    def _ask(self) -> None:
+        """Ask for the next picture. Raises Refused, Endless, and errors of httpx and libav."""
+        with self._web.ask(self._unchanged) as answer:
+            if answer.status_code == httpx.codes.NOT_MODIFIED and self._frames:
+                return
+            if failure := of_answer(answer):
+                raise Refused(failure.cause, failure.reason)
+            picture = self._web.body(answer)
+            self._unchanged = {
+                asks: answer.headers[says]
+                for says, asks in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
+                if says in answer.headers
+            }
+        digest = hashlib.sha256(picture).digest()
+        if digest != self._digest:
+            self._decode(picture)
+            self._digest = digest
+
+    def _decode(self, picture: bytes) -> None:
+        with av.open(io.BytesIO(picture), mode="r") as container:
+            stream = container.streams.video[0]
+            footage = replace(footage_of(stream), rate=1 / self._step, stamped=False)
+            packet = next(container.demux(stream))
+            frames = [*packet.decode(), *stream.decode(None)]
+        if not frames:
+            raise Refused(Cause.CODEC, "the address answers with a picture that cannot be decoded")
+        self.codec, self.footage, self._packet, self._frames = footage.codec, footage, packet, frames[:1]
+
+
+def _refused(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, httpx.TimeoutException):
+        return Refused(Cause.TIMEOUT, "no picture within the time-out")
+    if isinstance(error, Endless):
+        return Refused(Cause.CODEC, "the address answers with a picture that does not end")
+    if isinstance(error, av.error.FFmpegError):
+        return Refused(Cause.CODEC, "the address answers with a picture that cannot be decoded")
+    return Refused(Cause.END, f"the connection broke ({type(error).__name__})")

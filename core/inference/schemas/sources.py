@@ -1,0 +1,97 @@
+"""The source of a camera as people paste it, made the address that was meant; what is not certain stays as it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import unquote
+
+_QUOTES = (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("<", ">"))
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_NETWORK = re.compile(r"(rtsps?|https?|udp|tcp):[/\\]{2}(.*)", re.I | re.S)
+_FILE = re.compile(r"file:(.*)", re.I | re.S)
+_SPECIAL = {" ": "%20", "/": "%2F", "\\": "%5C", "?": "%3F", "#": "%23", "@": "%40"}  # in a login
+_HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:@\s]*)(?::\d*)?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[\w.-]+)(?::\d+)?")
+_IPV6_AND_PORT = re.compile(r"(.+):(554|80|443|8080|8554|\d{5})")  # a group of an address has four digits at most
+
+
+def normalised_source(text: str) -> str:
+    """The source without what came along with it: blanks and quotes around it, capitals in its scheme, a file's URL.
+
+    In a network address a login with special characters is percent-encoded, and an IPv6 address gets its brackets.
+    What was normalised stays the same when it is normalised again.
+    """
+    text = _bare(text)
+    if match := _NETWORK.match(text):
+        return f"{match[1].lower()}://{_network_part(match[2])}"
+    if match := _FILE.match(text):
+        return _file_path(match[1])
+    return text
+
+
+def _bare(text: str) -> str:
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_INVISIBLE)
+        for left, right in _QUOTES:
+            if len(text) > 1 and text[0] == left and text[-1] == right:
+                text = text[1:-1]
+    return text
+
+
+def _network_part(rest: str) -> str:
+    login, place = _split_login(rest)
+    end = re.search(r"[/\\?#]", place)
+    host, after = (place[: end.start()], place[end.start() :]) if end else (place, "")
+    path = re.match(r"[^?#]*", after)
+    assert path is not None
+    after = path[0].replace("\\", "/") + after[path.end() :]
+    return login + _bracketed(host) + after.replace(" ", "%20")
+
+
+def _split_login(rest: str) -> tuple[str, str]:
+    """The login with its @, encoded, and what follows it; an @ that may belong to the path stays where it is."""
+    end = re.search(r"[/?#]", rest)
+    authority = rest[: end.start()] if end else rest
+    if "@" in authority:
+        at = authority.rindex("@")
+    elif "@" in rest and not _HOST_AND_PORT.fullmatch(authority):
+        at = rest.rindex("@")  # no host is written so: a / or ? or # of the password ended it early
+        if not _HOST.fullmatch(re.split(r"[/?#]", rest[at + 1 :])[0]):
+            return "", rest
+    else:
+        return "", rest
+    login = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", rest[:at])
+    return "".join(_SPECIAL.get(letter, letter) for letter in login) + "@", rest[at + 1 :]
+
+
+def _bracketed(host: str) -> str:
+    """An IPv6 address in brackets, unless its last part may as well be a port."""
+    if host.startswith("[") or host.count(":") < 2:
+        return host
+    port = _IPV6_AND_PORT.fullmatch(host)
+    if port and _is_ipv6(port[1]):
+        return host if _is_ipv6(host) else f"[{port[1]}]:{port[2]}"
+    return f"[{host}]" if _is_ipv6(host) else host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _file_path(rest: str) -> str:
+    """The path of a `file:` URL; one that names another host stays as it is, to be refused."""
+    rest = rest.replace("\\", "/")
+    if rest.lower().startswith("//localhost/"):
+        rest = rest[len("//localhost") :]
+    elif rest.startswith(("///", "//~/")):
+        rest = rest[2:]
+    elif rest.startswith("//"):
+        return f"file:{rest}"
+    path = unquote(rest)
+    return path[1:] if path.startswith("/~/") else path
