@@ -9,7 +9,6 @@ from core.inference.cameras.address import Address, SourceKind
 from core.inference.cameras.decoder import KEY_FRAME_SECONDS, Connection
 from core.inference.cameras.opening import addresses_of
 from core.inference.cameras.snapshots import SnapshotConnection, is_picture
-from core.inference.cameras.web import Endless
 from core.inference.schemas import Transport
 
 AnyConnection: TypeAlias = Connection | SnapshotConnection
@@ -30,7 +29,4 @@ def connect(
     if address.kind is not SourceKind.HTTP or not is_picture(connection.format):
         return connection
     connection.close()
-    try:
-        return SnapshotConnection(address, addresses_of(address, timeout), timeout, poll_interval, stop)
-    except Endless:  # pictures without an end, one behind the other
-        return Connection(address, timeout, transport, silence=silence, key_frame=key_frame)
+    return SnapshotConnection(address, addresses_of(address, timeout), timeout, poll_interval, stop)

@@ -104,7 +104,7 @@ class SnapshotConnection:
     def _first(self) -> None:
         try:
             self._ask()
-        except (httpx.HTTPError, av.error.FFmpegError) as error:
+        except (httpx.HTTPError, Endless, av.error.FFmpegError) as error:
             raise _refused(error) from error
 
     def _ask(self) -> None:
@@ -112,9 +112,9 @@ class SnapshotConnection:
         with self._web.ask(self._unchanged) as answer:
             if answer.status_code == httpx.codes.NOT_MODIFIED and self._frames:
                 return
+            picture = self._web.body(answer)  # of a refusal, too: else the connection could not be kept
             if failure := of_answer(answer):
                 raise Refused(failure.cause, failure.reason)
-            picture = self._web.body(answer)
             self._unchanged = {
                 asks: answer.headers[says]
                 for says, asks in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))

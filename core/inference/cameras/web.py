@@ -31,8 +31,13 @@ class CameraLogin(httpx.Auth):
             asks = answer.headers.get("WWW-Authenticate", "").lower()
             if answer.status_code != httpx.codes.UNAUTHORIZED or not asks:
                 return
-            kind = httpx.DigestAuth if "digest" in asks else httpx.BasicAuth
-            self._chosen = kind(self._user, self._password)
+            if "digest" in asks:
+                self._chosen = httpx.DigestAuth(self._user, self._password)
+                flow = self._chosen.auth_flow(request)
+                next(flow)  # the request without a login, which was answered already
+                yield flow.send(answer)
+                return
+            self._chosen = httpx.BasicAuth(self._user, self._password)
         yield from self._chosen.auth_flow(request)
 
 

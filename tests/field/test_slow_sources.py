@@ -1,0 +1,328 @@
+"""A rule that catches normal input, a loop without a floor: a slow source is hurried, or taken for a broken one.
+
+Applies to files at their end, pictures that are asked for one by one, and every rule over time: paces, time-outs,
+rates, tamper detection, the times of clips.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+
+from core.cli.cameras import test_words as connection_test_words
+from core.inference.cameras import decoder, source
+from core.inference.cameras.address import parse
+from core.inference.cameras.decoder import SHORTEST_PASS, Connection, Pacer
+from core.inference.cameras.frames import Rate, Silence
+from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.view import FEWEST, HEIGHT, WIDTH, ViewTimes, ViewWatch
+from core.inference.events.clips import length_of
+from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus
+from tests.inference.conftest import Add, Witness
+from tests.support import require, rtsp, until
+from tests.support.clock_camera import ClockCamera, mpeg_ts
+from tests.support.snapshot_camera import SnapshotCamera
+
+pytestmark = pytest.mark.media
+
+H264 = ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-threads", "1")
+
+
+def encode(path: Path, rate: str, frames: int, *options: str) -> Path:
+    require(rtsp.has_ffmpeg(), "ffmpeg")
+    picture = ["-f", "lavfi", "-i", f"testsrc2=size=320x180:rate={rate}", "-frames:v", str(frames)]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *picture, *options, str(path)], check=True)
+    return path
+
+
+# -- files ---
+
+# name: (the file's ending, its rate, what else ffmpeg is told, seconds from one picture to the next as it is played)
+LAPSES: dict[str, tuple[str, str, tuple[str, ...], float]] = {
+    "a picture in 5 s": ("mp4", "1/5", H264, 5),
+    "a picture in 5 s, with b-frames": ("mp4", "1/5", (*H264, "-bf", "2"), 5),
+    "a picture in 5 s, Matroska": ("mkv", "1/5", H264, 5),
+    "a picture in 5 s, AVI": ("avi", "1/5", ("-c:v", "mjpeg"), 5),
+    "a picture in 5 s, its encoder says 25 a second": (
+        "mp4", "25", (*H264, "-vf", "setpts=N*5/TB", "-fps_mode", "passthrough"), 5,
+    ),
+    "a picture in 30 s": ("mp4", "1/30", H264, 30),
+    "a picture in a minute": ("mp4", "1/60", H264, 60),
+    "a picture in an hour": ("mp4", "1/3600", H264, 60),
+    "a picture in 2.5 s": ("mp4", "2/5", H264, 2.5),
+    "25 a second": ("mp4", "25", H264, 0.04),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAPSES)
+def test_a_file_is_played_at_its_own_pace(name: str, tmp_path: Path) -> None:
+    ending, rate, options, gap = LAPSES[name]
+    film = encode(tmp_path / f"film.{ending}", rate, 6, *options)
+    waits: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waits.append(timeout)
+            return False
+
+    connection = Connection(parse(str(film)), 5)
+    assert connection.pace is not None
+    pacer = Pacer(Stop(), connection.pace)
+    frames = [image for packet in packets(connection) for image in connection.decode(packet)]
+    assert all(pacer.wait(frame) for frame in frames)
+    # Nobody waited: each wait is the time until a frame is due, from the first one on.
+    assert [after - before for before, after in pairwise(waits)] == pytest.approx([gap] * 5, abs=0.05)
+    assert connection.silence > gap
+    connection.close()
+
+
+def packets(connection: Connection) -> Iterator[decoder.VideoPacket]:
+    try:
+        yield from connection.packets()
+    except source.StreamEnded:
+        pass
+
+
+PICTURES = {  # of a file: how ffmpeg makes it
+    "one-frame.mp4": H264,
+    "one-frame.mkv": H264,
+    "picture.jpg": (),
+    "picture.png": (),
+    "picture.gif": (),
+    "picture.bmp": (),
+    "picture.webp": (),
+    "three-frames.mp4": H264,
+}
+
+
+def test_a_file_of_a_picture_begins_once_a_second_at_most(
+    tmp_path: Path, manager: MultiCameraManager, monkeypatch: pytest.MonkeyPatch, witness: Witness
+) -> None:
+    opened: list[str] = []
+
+    def counted(address: source.Address, *rest: object, **named: object) -> source.AnyConnection:
+        opened.append(Path(address.shown).name)
+        return connect(address, *rest, **named)  # type: ignore[arg-type]
+
+    connect = source.connect
+    monkeypatch.setattr(source, "connect", counted)
+    for name, options in PICTURES.items():
+        encode(tmp_path / name, "25", 3 if "three" in name else 1, *options)
+    for name in PICTURES:
+        manager.add(CameraRequest(id=name, source=str(tmp_path / name), timeout=30))
+    statuses = until(manager.statuses, lambda found: all(status.frames >= 3 for status in found))
+    for status in statuses:
+        assert (status.state, status.reason, status.reconnects) == (CameraState.LIVE, "", 0)
+        passes = status.frames // (3 if "three" in status.id else 1)
+        assert opened.count(status.id) <= passes + 2
+    assert all(opened.count(name) < 60 / SHORTEST_PASS for name in PICTURES)  # the test's own longest time
+
+
+# -- live ---
+
+
+def test_a_camera_whose_frames_are_rarer_than_its_time_out_stays_live(tmp_path: Path, add: Add) -> None:
+    clip = encode(tmp_path / "clip.mp4", "2/3", 20, *H264, "-tune", "zerolatency", "-g", "1")
+    streams = {"cam": partial(mpeg_ts, clip, lambda number: number * 1.5)}
+    with ClockCamera(streams, 1.5) as camera:
+        probe = add(camera.url("cam"), timeout=1)
+        until(probe, lambda one: one.frames >= 5)
+        assert camera.callers["cam"] <= 5, "it is learned after a connection or two that it is slow"
+        assert probe().state is CameraState.LIVE
+
+
+def test_how_long_a_silence_is_normal() -> None:
+    silence = Silence(5)
+    for number in range(100):
+        silence.mark(number / 25)
+    assert silence.limit == 5
+    silence.stalled()
+    assert silence.limit == 5, "a camera of 25 frames a second that stalls is lost as soon as before"
+    silence.connected()
+    silence.mark(0)
+    silence.stalled()
+    assert silence.limit == 10, "after a single frame nobody knows"
+    silence.connected()
+    for number in range(4):
+        silence.mark(number * 8.0)
+    assert silence.limit == 24
+    silence.connected()
+    for number in range(4):
+        silence.mark(number * 300.0)
+    assert silence.limit == 60
+
+
+@pytest.mark.parametrize("gap", [0.04, 1.0, 5.0, 60.0])
+def test_a_rate_is_counted_however_rare_the_frames_are(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("core.inference.cameras.frames.time.monotonic", lambda: now)
+    rate = Rate()
+    for _ in range(200):
+        now += gap
+        rate.tick()
+    assert rate.value() == pytest.approx(1 / gap, rel=0.02)
+    now += gap * 0.9
+    assert rate.value() == pytest.approx(1 / gap, rel=0.02)
+    now += max(5.0, 3 * gap)
+    assert rate.value() == 0
+
+
+# -- tamper detection ---
+
+STILL = np.tile(np.linspace(60, 200, WIDTH).astype(np.uint8), (HEIGHT, 1))
+BLACK = np.zeros((HEIGHT, WIDTH), np.uint8)
+
+# name: (seconds from one picture to the next, how many show the same, whether one at a time, raised after how many)
+TAMPER = {
+    "frozen, 25 a second": (STILL, AlertKind.FROZEN, 1.0, False, 32),
+    "frozen, a picture in 5 s": (STILL, AlertKind.FROZEN, 5.0, False, 8),
+    "frozen, a picture in a minute": (STILL, AlertKind.FROZEN, 60.0, False, FEWEST + 1),
+    "frozen, asked every second": (STILL, AlertKind.FROZEN, 1.0, True, 302),
+    "frozen, asked every minute": (STILL, AlertKind.FROZEN, 60.0, True, 7),
+    "frozen, asked every hour": (STILL, AlertKind.FROZEN, 3600.0, True, FEWEST + 1),
+    "black, a picture in a minute": (BLACK, AlertKind.BLACK, 60.0, False, FEWEST),
+    "black, 25 a second": (BLACK, AlertKind.BLACK, 1.0, False, 11),
+}
+
+
+@pytest.mark.parametrize("name", TAMPER)
+def test_an_alert_needs_time_and_pictures(name: str) -> None:
+    picture, kind, gap, snapshot, raised = TAMPER[name]
+    watch = ViewWatch()
+    for number in range(1, raised + 1):
+        assert kind not in [alert.kind for alert in watch.alerts], number
+        watch.judge(picture, number * gap, snapshot=snapshot)
+    assert kind in [alert.kind for alert in watch.alerts]
+
+
+def test_a_camera_that_renews_its_picture_once_a_minute_is_not_frozen() -> None:
+    watch = ViewWatch()
+    for second in range(1800):
+        watch.judge(np.roll(STILL, second // 60 * 7, axis=1), float(second), snapshot=True)
+        assert AlertKind.FROZEN not in [alert.kind for alert in watch.alerts]
+
+
+def test_the_zone_of_a_change_is_found_however_rare_the_pictures_are() -> None:
+    for gap in (1.0, 60.0):
+        watch = ViewWatch(ViewTimes())
+        changed = STILL.copy()
+        changed[:, :40] = 0
+        for number in range(4):
+            watch.judge(STILL, number * gap)
+        watch.judge(changed, 4 * gap)
+        assert watch.difference()[:, :40].mean() > 10 * (watch.difference()[:, 40:].mean() + 0.1)
+
+
+# -- snapshot cameras ---
+
+
+def still(number: int, format: str = "mjpeg") -> bytes:
+    """A picture, another one for each number."""
+    grey = np.full((180, 320), 60, np.uint8)
+    grey[:, number * 20 % 300 : number * 20 % 300 + 20] = 220
+    file = io.BytesIO()
+    with av.open(file, "w", format="image2pipe") as output:
+        stream = output.add_stream(format, 1)
+        stream.width, stream.height = 320, 180
+        stream.pix_fmt = "yuvj420p" if format == "mjpeg" else "rgb24"
+        output.mux(stream.encode(VideoFrame.from_ndarray(grey, format="gray").reformat(format=stream.pix_fmt)))
+        output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+# name: (the camera's settings, the format of its pictures)
+SNAPSHOTS: dict[str, tuple[dict[str, object], str]] = {
+    "jpeg": ({}, "mjpeg"),
+    "basic": ({"login": ("Basic", "admin", "right")}, "mjpeg"),
+    "digest": ({"login": ("Digest", "admin", "right")}, "mjpeg"),
+    "png": ({"kind": "image/png"}, "png"),
+    "type with a parameter": ({"kind": "Image/JPEG; charset=binary"}, "mjpeg"),
+    "no type": ({"kind": "application/octet-stream"}, "mjpeg"),
+    "one that fails": ({"statuses": {4: 503, 6: 404}}, "mjpeg"),
+}
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_pictures_are_asked_for_one_by_one(name: str, add: Add, witness: Witness) -> None:
+    settings, format = SNAPSHOTS[name]
+    pictures = [still(number, format) for number in range(16)]
+    with SnapshotCamera(lambda number: pictures[number % 16], **settings) as camera:  # type: ignore[arg-type]
+        probe = add(camera.url(), poll_interval=0.1)
+        status = until(probe, lambda one: one.frames >= 8)
+        assert (status.state, status.cause, status.reason, status.reconnects) == (CameraState.LIVE, "", "", 0)
+        assert (status.width, status.height, status.codec, status.damaged) == (320, 180, format, 0)
+        assert camera.connections <= 3, "libav looks once, and one connection is kept"
+        assert camera.requests - camera.pictures <= 2, "a login is asked for once"
+    assert witness.alerts == []
+
+
+def test_between_two_pictures_a_camera_is_live(add: Add) -> None:
+    """However long that is, and however short the time-out."""
+    with SnapshotCamera(still) as camera:
+        probe = add(camera.url("snapshot.jpg"), poll_interval=3, timeout=1)
+        seen: list[CameraStatus] = []
+
+        def look() -> int:
+            seen.append(probe())
+            return seen[-1].frames
+
+        until(look, lambda frames: frames >= 3)
+        live = [status for status in seen if status.frames]
+        assert {status.state for status in live} == {CameraState.LIVE}
+        assert seen[-1].reconnects == 0
+
+
+def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: Witness) -> None:
+    picture = still(1)
+    for etag in (True, False):
+        with SnapshotCamera(lambda _: picture, etag=etag) as camera:
+            status = until(add(camera.url(), f"cam-{etag}", poll_interval=0.1), lambda one: one.frames >= 6)
+            assert (status.state, status.reconnects) == (CameraState.LIVE, 0)
+            assert camera.unchanged >= (3 if etag else 0)
+
+
+def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: Witness) -> None:
+    always = {"threshold": 0.0, "minimum_seconds": 0.0, "cooldown": 0.0}
+    with SnapshotCamera(still) as camera:
+        settings = {"detection": always, "longest_clip": 2.0, "pre_roll": 0.0}
+        add(camera.url(), poll_interval=0.25, **settings)
+        (event,) = until(lambda: list(witness.clips), bool)
+    seconds, _, why = witness.clips[event]
+    assert why == ""
+    assert seconds == pytest.approx(2.0, abs=0.6)
+    assert length_of(witness.clip_path(event)) == pytest.approx(seconds, abs=0.05)
+
+
+def test_a_refused_login_waits_and_an_unanswered_camera_is_lost(add: Add) -> None:
+    with SnapshotCamera(still, login=("Digest", "admin", "right")) as camera:
+        status = until(add(camera.url(password="wrong"), "login"), lambda one: bool(one.cause))
+        assert status.cause == "auth"
+        probe = add(camera.url(), "gone", timeout=1, poll_interval=0.1)
+        until(probe, lambda one: one.frames > 2)
+    status = until(probe, lambda one: one.state is not CameraState.LIVE)
+    assert status.cause in ("end", "refused", "timeout")
+
+
+def test_a_connection_test_says_what_kind_it_is(manager: MultiCameraManager) -> None:
+    with SnapshotCamera(still) as camera:
+        found = manager.test(CameraRequest(id="x", source=camera.url()))
+    assert (found.ok, found.snapshot, found.width, found.height, found.codec) == (True, True, 320, 180, "mjpeg")
+    assert connection_test_words(found).startswith("it works: one picture at a time, 320x180 mjpeg")
+
+
+def test_a_stop_does_not_wait_for_the_next_picture(add: Add, manager: MultiCameraManager) -> None:
+    with SnapshotCamera(still) as camera:
+        until(add(camera.url(), poll_interval=3600), lambda one: one.frames == 1)
+        manager.stop_camera("a")
+        assert manager.get("a").ended
