@@ -168,8 +168,9 @@ class _Build:
             try:
                 wrong = wrong_packages(container.run(self.progress, what, "wheel"))
             except HelperFailed as error:
-                module = missing_module(error.lines)
-                raise self._lacks(module, isolated=not locked) if module else error from error
+                if module := missing_module(error.lines):
+                    raise self._lacks(module, isolated=not locked) from error
+                raise
             if wrong:
                 raise InputError(f"Debian packages of {image}", wrong, WRONG_REMEDY)
             return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
