@@ -67,6 +67,9 @@ def _by_hand(wanted: Addressed, folder: str, python: str) -> str:
     login = urlsplit(wanted.address).netloc.rpartition("@")[0]
     if _has_login(wanted) and not VARIABLE.fullmatch(login.rpartition(":")[2]):
         address = redact_text(address)
+    if not _scheme(wanted) and not address.startswith(("/", "~")):
+        command = f"pip wheel --no-deps --wheel-dir {folder} FOLDER (where {address} lies)"
+        return f"build its wheel with Python {python}: {command}"
     return (
         f"build its wheel where it can be reached, with Python {python} on x86_64 Linux: "
         f'pip wheel --no-deps --wheel-dir {folder} "{address}"'

@@ -33,6 +33,7 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>
 _SCHEME = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*:", re.I)
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.(?:gz|bz2|xz|lz|lzma))$", re.I)
 _PATH = re.compile(r"\.{1,2}[/\\]|[/~]|[\w.-]+/[\w./-]+$")
+_SCP = re.compile(r"(?<![\w+])git\+([\w.-]+@[\w.-]+):(?!//)")
 _EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
 _EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
@@ -161,6 +162,7 @@ def _sha256(value: str) -> str:
 
 def _addressed(text: str, editable: bool) -> Addressed | None:
     """The requirement of an address or a path; None for one that an index has."""
+    text = _SCP.sub(r"git+ssh://\1/", text)
     named = _NAMED.fullmatch(text)
     if named and (_SCHEME.match(named["address"]) or _is_path(named["address"].partition(";")[0].strip())):
         address, _, marker = named["address"].partition(";")

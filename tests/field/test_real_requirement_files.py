@@ -227,7 +227,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
         [],
         [(1, "layer-source", "xaiva wheel site b;")],
     ),
-    "the project itself": ("-e .\ntqdm\n", ["tqdm"], [(1, "layer-source", "pip wheel --no-deps")]),
+    "the project itself": ("-e .\ntqdm\n", ["tqdm"], [(1, "layer-source", "FOLDER (where . lies)")]),
     "the project with extras": (".[dev]\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
     "a folder": ("./third_party/Matcha-TTS\n", [], [(1, "layer-source", "the name of that wheel")]),
     "a wheel beside it": ("./six-1.16.0-py2.py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
@@ -252,7 +252,11 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
     "a path with a name": ("ours @ ./ours-1.0-py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
     "an editable folder with extras": ("-e ./third_party/x[cuda]\n", [], [(1, "layer-source", "third_party/x")]),
     "a folder without a dot": ("third_party/x\n", [], [(1, "layer-source", "third_party/x")]),
-    "git as ssh writes it": ("-e git+git@h.example.org:a/DPR.git#egg=DPR\n", [], [(1, "layer-source", "pip wheel")]),
+    "git as ssh writes it": (
+        "-e git+git@h.example.org:a/DPR.git#egg=DPR\n",
+        [],
+        [(1, "layer-source", "git+ssh://git@h.example.org/a/DPR.git")],
+    ),
     "git with a token": (
         "git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git#egg=ours\n",
         [],
