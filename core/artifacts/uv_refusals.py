@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from core.artifacts.index_binding import LOCAL, PROJECT
 from core.artifacts.uv_compile import Wanted, name_of
-from core.artifacts.uv_output import named_words, refused_index
+from core.artifacts.uv_output import named_words, not_found, refused_index
 from core.errors import XaivaError
 from core.presets.index_entries import as_text, pytorch_entry, pytorch_tag_of
 from core.presets.model import Index
@@ -40,7 +40,7 @@ def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaE
         return XaivaError(f"The requirements of {wanted.preset} cannot be resolved", head, "correct what it names")
     text = text.partition("\n\nhint: ")[0].strip().replace(f"{PROJECT} depends on", "you require")
     named = named_words(text)
-    if tagged := _in_no_index(wanted, named):
+    if tagged := _in_no_index(wanted, set(not_found(refusal))):
         tag = pytorch_tag_of(tagged)
         why = f"no index of this lock has a release with +{tag}: they lie in PyTorch's index for {tag}"
         return XaivaError(tagged, why, f'add to "indexes" of the preset: {as_text(pytorch_entry(tag))}')
@@ -69,10 +69,10 @@ def described(index: Index) -> str:
     return f"index {index.name} ({index.url})" if index.name != LOCAL else "local-wheels"
 
 
-def _in_no_index(wanted: Wanted, named: set[str]) -> str:
-    """A requirement such as `torch==2.1.0+cu118` among these packages, while no index of the preset is asked for it."""
+def _in_no_index(wanted: Wanted, missing: set[str]) -> str:
+    """A requirement such as `torch==2.1.0+cu118` of a missing package, while no index of the preset is asked for it."""
     lines = [line for _, lines in [*wanted.layers, (PINS, wanted.pins)] for line in lines]
-    tagged = (line for line in lines if name_of(line) in named and pytorch_tag_of(line))
+    tagged = (line for line in lines if name_of(line) in missing and pytorch_tag_of(line))
     return next((line for line in tagged if not (index_for(name_of(line), wanted.indexes) or wanted.unbound)), "")
 
 

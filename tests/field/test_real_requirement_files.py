@@ -73,8 +73,8 @@ def findings(site: Site, **fields: object) -> list[Finding]:
 
 
 # A file's body; what an index is asked for; and of each finding: its line, its code, and words of its remedy.
-Told = tuple[int, str, str]
-BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
+Expected = tuple[int, str, str]
+BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
     # how the text is written
     "comments and blanks": ("# vision\n\nnumpy==1.26.4  # the last of 1\n  tqdm\n\n", PLAIN, []),
     "no newline at the end": ("numpy==1.26.4\ntqdm", PLAIN, []),
@@ -274,7 +274,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
         [(1, "layer-source", "xaiva wheel site kenlm")],
     ),
     "conda's freeze": (
-        "absl-py==2.0.0\ncertifi @ file:///croot/certifi_1671487769961/work/certifi\n"
+        "absl-py==2.0.0\ncertifi @ file:///croot/certifi_1671487769961/certifi\n"
         "win-inet-pton @ file:///D:/bld/win_inet_pton_1667051142467/work\n",
         ["absl-py==2.0.0"],
         [(2, "layer-source", "certifi==VERSION"), (3, "layer-source", "win-inet-pton==VERSION")],
@@ -290,19 +290,19 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Told]]] = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_file_that_pip_or_uv_reads_is_read(site: Site, name: str) -> None:
-    body, requirements, told = BODIES[name]
+    body, requirements, expected = BODIES[name]
     write(site, "x @ git+https://h.example.org/x\n", "layers/limits.txt")
     layer = read(site, body)
     assert not layer.problems
     assert layer.requirements == requirements
     found = findings(site)
-    assert len(found) == len(told), found
-    for line, code, words in told:
+    assert len(found) == len(expected), found
+    for line, code, words in expected:
         place = f"{FILE} line {line}" if line else ""
         assert any(one.code == code and place in one.what and words in one.remedy for one in found), (words, found)
 
 
-# What pip does not read either, and the line that it is told to be.
+# What pip does not read either, and how it is written right.
 REFUSED: dict[str, tuple[str, str]] = {
     "one equals sign": ("numpy=1.26.4", "numpy==1.26.4"),
     "conda list --export": ("numpy=1.26.4=py310h5f9d8c6_0", "numpy==1.26.4"),
@@ -322,7 +322,7 @@ REFUSED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("line", "right"), REFUSED.values(), ids=REFUSED)
-def test_a_line_that_pip_refuses_is_told_right(site: Site, line: str, right: str) -> None:
+def test_a_line_that_pip_refuses_gets_the_right_remedy(site: Site, line: str, right: str) -> None:
     ((what, remedy),) = read(site, f"# ours\n{line}\n").problems
     assert what.startswith(f"{FILE} line 2: ")
     assert remedy == f"write {right}"
