@@ -80,7 +80,7 @@ REFUSALS = (
         "volume-option",
         r"invalid (?:volume specification|mode): [^\n]*",
         "the engine does not know an option of a volume",
-        "mend run.volumes of the preset: ro, rw, z and Z go with every engine",
+        "correct run.volumes of the preset: ro, rw, z and Z go with every engine",
     ),
     _row(
         "command-missing",

@@ -13,10 +13,11 @@ from core import redaction
 from core.progress import Progress, Stage, StageState
 from core.redaction import HIDDEN
 
-BEFORE, AFTER = "load", "smoke"  # stages of ours around those of BuildKit
+BEFORE, AFTER = "load", "smoke"  # our own stages around those of BuildKit
 SILENCE_SECONDS = 3.0  # after so long without a line, a line says what is at work
 _LAST_LINES = 40
 _MIB = 1 << 20
+_TITLE = 80  # characters: a step's whole command has been said
 
 
 class Recorder:
@@ -30,7 +31,7 @@ class Recorder:
         self._log = log
         self._secrets = [line for secret in secrets for line in secret.splitlines() if line.strip()]
         self._lock = threading.Lock()  # guards the log and all below
-        self._running: dict[str, Stage] = {}  # steps, and stages of ours
+        self._running: dict[str, Stage] = {}  # steps, and our own stages
         self._said = time.monotonic()
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
         self.own: dict[str, Stage] = {}
@@ -85,7 +86,8 @@ class Recorder:
             with self._lock:
                 running = list(self._running.values())
             for stage in running:
-                self.log(f"still at work{_for_how_long(stage)}: {stage.title}", stage.parent or stage.id)
+                title = stage.title if len(stage.title) <= _TITLE else f"{stage.title[:_TITLE]}…"
+                self.log(f"still at work{_for_how_long(stage)}: {title}", stage.parent or stage.id)
             if not running:
                 self.log("still at work: the engine prepares the next step")
 
