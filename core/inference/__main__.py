@@ -50,7 +50,6 @@ def _serve(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from core.inference import given
     from core.inference.server import serve
-    from core.inference.service import InferenceService
     from core.inference.settings import read_settings
 
     settings = read_settings(os.environ, options.data)
@@ -59,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
         given.from_environment(os.environ),
         given.parse_cameras(options.camera, "--camera"),
     )
-    serve(InferenceService(settings, cameras), options.host, options.port)
+    serve(settings, cameras, options.host, options.port)
     return 0
 
 

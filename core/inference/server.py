@@ -7,15 +7,22 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Iterable
 from types import FrameType
+from typing import Literal
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from core.errors import InputError, XaivaError
 from core.inference import tls
 from core.inference.api.app import create_app
+from core.inference.database.engine import Database
+from core.inference.late_database import LateDatabase
+from core.inference.schemas import CameraRequest
 from core.inference.service import InferenceService
+from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +66,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, service: InferenceService) -> None:
         self.app = create_app(service)
-        config = uvicorn.Config(
-            self.app,
-            http=_Connection,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # an address that a caller may claim would be no limit to logins
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            ssl_certfile=service.settings.tls_certificate,
-            ssl_keyfile=service.settings.tls_key,
-        )
-        super().__init__(config)
+        super().__init__(_config(self.app, service.settings))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called with the signal."""
@@ -84,13 +79,29 @@ class Server(uvicorn.Server):
             self.app.state.loop.call_soon_threadsafe(self.app.state.closing.set)
 
 
-def serve(service: InferenceService, host: str, port: int) -> None:
+def _config(app: ASGIApp, settings: ServiceSettings, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=_Connection,
+        ws="none",
+        lifespan=lifespan,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # an address that a caller may claim would be no limit to logins
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def serve(settings: ServiceSettings, given: Iterable[CameraRequest], host: str, port: int) -> None:
     """Listen and serve until SIGTERM or SIGINT, which reach the handlers set before once all is shut down.
 
-    With a certificate in the settings it speaks TLS. Raises XaivaError when the address cannot be had, InputError for a
-    certificate or key that cannot be used. `port` 0 takes a free one; the log names it.
+    With a certificate in the settings it speaks TLS. `port` 0 takes a free one; the log names it. Raises XaivaError
+    when the address cannot be had, InputError for a certificate or key that cannot be used, and as InferenceService.
     """
-    certificate, key = service.settings.tls_certificate, service.settings.tls_key
+    certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is not None:
         raise InputError("XAIVA_TLS_KEY", "a key alone is of no use", "set XAIVA_TLS_CERTIFICATE as well")
     if certificate is not None and (warning := tls.check(certificate, key)):
@@ -102,10 +113,26 @@ def serve(service: InferenceService, host: str, port: int) -> None:
     logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown, address[1])
     if not loopback and not certificate:
         logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
-    _run(Server(service), listener)
+    _run(Server(InferenceService(settings, given, _database(settings, listener))), listener)
 
 
-def _run(server: Server, listener: socket.socket) -> None:
+def _database(settings: ServiceSettings, listener: socket.socket) -> Database:
+    """The open database; while a server is waited for, health checks are answered. Raises as `Database`."""
+    if settings.database.startswith("sqlite"):
+        return Database(settings.database)
+    late = LateDatabase(settings.database)
+    server = uvicorn.Server(_config(late, settings, lifespan="off"))
+
+    def end() -> None:
+        server.should_exit = True
+
+    with listener.dup() as socket_of_its_own:  # which it closes at its end
+        late.start(end)
+        _run(server, socket_of_its_own)
+    return late.opened()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
     """As asyncio.run, which would wait at its end for every thread that hangs; what must be kept is kept by then."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -55,8 +55,6 @@ from core.inference.settings import MIB, ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-DATABASE_PATIENCE = 60.0  # seconds that a database server may need to come up after this service
-DATABASE_RETRY = 2.0
 # What the parts have to end in, those of a step side by side. What is left of a step is the next one's, and nothing of
 # a later step is taken by a part that hangs. With the server's GRACE_SECONDS they stay under the 10 s after which an
 # engine kills.
@@ -72,12 +70,15 @@ class InferenceService:
     """What the API speaks to; knows nothing of HTTP. Every method may be called from any thread.
 
     `given` are the cameras of the command line and the environment: each starts as it was changed over the API since,
-    but with the source it is given now. Raises what its rooms raise for settings and folders they cannot use.
+    but with the source it is given now. `database` is the one of the settings, when it is open
+    already. Raises what its rooms raise for settings and folders they cannot use.
     """
 
-    def __init__(self, settings: ServiceSettings, given: Iterable[CameraRequest] = ()) -> None:
+    def __init__(
+        self, settings: ServiceSettings, given: Iterable[CameraRequest] = (), database: Database | None = None
+    ) -> None:
         self.settings = settings
-        self.database = open_database(settings.database)
+        self.database = database or Database(settings.database)
         self.camera_store = CameraStore(self.database)
         self.accounts = Accounts(self.database, settings.data, settings.service_token)
         self.logger = EventLogger(self.database, settings.data / "spool", json_log=settings.event_log)
@@ -290,19 +291,6 @@ def _stop_together(until: float, parts: Mapping[str, Callable[[], object]]) -> N
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
             logger.warning("%s did not end in time", what)
-
-
-def open_database(url: str) -> Database:
-    """The open database; a server that is still coming up is waited for. Raises as `Database`."""
-    until = time.monotonic() + DATABASE_PATIENCE
-    while True:
-        try:
-            return Database(url)
-        except DatabaseError as error:
-            if url.startswith("sqlite") or time.monotonic() >= until:
-                raise
-            logger.warning("%s; it is tried again", error)
-            time.sleep(DATABASE_RETRY)
 
 
 def _has_onnx() -> bool:

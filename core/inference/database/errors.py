@@ -9,6 +9,7 @@ from sqlalchemy import exc
 
 from core.errors import XaivaError
 
+_CHECK = "see that the database runs and can be reached"
 _HANGS = "see whether the server, its disk or the network hangs"
 # (found in the driver's text, why, remedy); the first that fits
 _KNOWN = (
@@ -25,13 +26,21 @@ _KNOWN = (
     ("Connection refused", "nothing listens there", "start the database, or correct XAIVA_DATABASE_URL"),
     ("does not answer", "it does not answer", _HANGS),
     ("timeout expired", "it does not answer", _HANGS),
+    ("starting up", "it is starting up", _CHECK),
+    ("shutting down", "it is shutting down", _CHECK),
     ("does not exist", "no such database, user or table", "create it, or correct XAIVA_DATABASE_URL"),
 )
-_CHECK = "see that the database runs and can be reached"
+
+PLAIN = frozenset(why for _, why, _ in _KNOWN)  # these name no host, no file and no user
+LASTING = frozenset({"user or password is refused", "no such database, user or table"})  # until somebody changes it
 
 
 class DatabaseError(XaivaError):
     """The database does not answer, is locked, full or damaged. Nothing was written; a later try may succeed."""
+
+
+class DriverError(DatabaseError):
+    """What the driver says: of the server, the line to it, the file, or what it is asked for."""
 
 
 @contextlib.contextmanager
@@ -47,9 +56,9 @@ def explained(shown: str) -> Iterator[None]:
         raise DatabaseError(f"Database {shown}", "all of its connections are in use", _CHECK) from error
 
 
-def in_words(shown: str, text: str) -> DatabaseError:
+def in_words(shown: str, text: str) -> DriverError:
     """The driver's text as an error for the reader; `shown` is the database without its password."""
     for mark, why, remedy in _KNOWN:
         if mark in text:
-            return DatabaseError(f"Database {shown}", why, remedy)
-    return DatabaseError(f"Database {shown}", text.strip().partition("\n")[0], _CHECK)
+            return DriverError(f"Database {shown}", why, remedy)
+    return DriverError(f"Database {shown}", text.strip().partition("\n")[0], _CHECK)
