@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from core.cli.names import complete, containers
 from core.cli.output import print_error
 from core.cli.session import Session
 from core.cli.streams import OutputFailed, silence_output
@@ -80,6 +81,7 @@ class LazyGroup(click.Group):
     "--service",
     metavar="NAME",
     default="",
+    shell_complete=complete(containers),
     help="The inference service: the name of its container or preset, or its address (default: found by itself).",
 )
 @click.option("--read-only", is_flag=True, help="Console: look, change nothing.")

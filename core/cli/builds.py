@@ -8,12 +8,19 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
+from core.cli.names import build_ids, complete, stages
 from core.cli.session import PresetName, Session, json_option, preset_argument
 
 
 @click.command("build")
 @preset_argument
-@click.option("--target", default="runtime", show_default=True, help="The stage: runtime, dev or a layer's name.")
+@click.option(
+    "--target",
+    default="runtime",
+    show_default=True,
+    shell_complete=complete(stages),
+    help="The stage: runtime, dev or a layer's name.",
+)
 @click.option("--no-cache", is_flag=True, help="Build every step again.")
 @click.option("--no-smoke", is_flag=True, help="Leave out the smoke test in the new image.")
 @operation_options
@@ -69,7 +76,7 @@ def list_command(session: Session, preset: str | None, as_json: bool) -> None:
 
 
 @builds_command.command("show")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(build_ids))
 @json_option
 @click.pass_obj
 def show(session: Session, identifier: str, as_json: bool) -> None:
@@ -89,8 +96,8 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
 
 
 @builds_command.command("compare")
-@click.argument("before", metavar="ID")
-@click.argument("after", metavar="ID")
+@click.argument("before", metavar="ID", shell_complete=complete(build_ids))
+@click.argument("after", metavar="ID", shell_complete=complete(build_ids))
 @json_option
 @click.pass_obj
 def compare_command(session: Session, before: str, after: str, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import click
 
 from core.cli import output
 from core.cli.camera_options import camera_options, camera_request
+from core.cli.names import cameras, complete
 from core.cli.service import client, number, say
 from core.cli.session import Session, confirm, json_option, yes_option
 from core.service_client import notation
@@ -38,7 +39,7 @@ def list_command(session: Session, as_json: bool) -> None:
 
 
 @camera_command.command("show")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
 def show(session: Session, identifier: str, as_json: bool) -> None:
@@ -65,7 +66,7 @@ def add(session: Session, /, identifier: str, source: str, as_json: bool, **give
 
 
 @camera_command.command("edit")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @click.option("--source", help="Another address; *** in it keeps what is hidden, for the same host.")
 @camera_options
 @json_option
@@ -78,7 +79,7 @@ def edit(session: Session, /, identifier: str, as_json: bool, **given: Any) -> N
 
 
 @camera_command.command("remove")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @yes_option
 @json_option
 @click.pass_obj
@@ -90,7 +91,7 @@ def remove(session: Session, identifier: str, yes: bool, as_json: bool) -> None:
 
 
 @camera_command.command("start")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
 def start(session: Session, identifier: str, as_json: bool) -> None:
@@ -99,7 +100,7 @@ def start(session: Session, identifier: str, as_json: bool) -> None:
 
 
 @camera_command.command("stop")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
 def stop(session: Session, identifier: str, as_json: bool) -> None:
@@ -108,7 +109,7 @@ def stop(session: Session, identifier: str, as_json: bool) -> None:
 
 
 @camera_command.command("restart")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
 def restart(session: Session, identifier: str, as_json: bool) -> None:
@@ -117,7 +118,7 @@ def restart(session: Session, identifier: str, as_json: bool) -> None:
 
 
 @camera_command.command("learn")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @click.option("--minutes", type=float, default=10, show_default=True, help="Of normal pictures; 0 ends it.")
 @json_option
 @click.pass_obj
@@ -131,7 +132,7 @@ def learn(session: Session, identifier: str, minutes: float, as_json: bool) -> N
 
 
 @camera_command.command("suspend")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @click.option("--minutes", type=float, default=60, show_default=True, help="0 ends it.")
 @json_option
 @click.pass_obj
@@ -142,7 +143,7 @@ def suspend(session: Session, identifier: str, minutes: float, as_json: bool) ->
 
 
 @camera_command.command("test")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @click.argument("source", required=False)
 @camera_options
 @json_option
@@ -174,7 +175,7 @@ def test_words(found: ConnectionTest) -> str:
 
 
 @camera_command.command("snapshot")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj

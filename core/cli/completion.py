@@ -1,4 +1,4 @@
-"""`xaiva completion`: the script that completes commands, options and preset names in a shell."""
+"""`xaiva completion`: the script that completes commands, options and names in a shell."""
 
 from __future__ import annotations
 

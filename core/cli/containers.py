@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
+from core.cli.names import complete, containers
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
 from core.errors import InputError
 
@@ -137,7 +138,7 @@ def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding
 
 
 @click.command("logs")
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @click.option("--follow", "-f", is_flag=True, help="Go on with the lines that come.")
 @click.option("--since", default="", help="From then on: 10m, 2h, or a time as 2026-01-31T12:00.")
 @click.option("--grep", "pattern", default="", help="Only lines that match this regular expression.")
@@ -161,7 +162,7 @@ def logs_command(
 
 
 @click.command("stop")
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
 def stop_command(session: Session, container: str, as_json: bool) -> None:
@@ -174,7 +175,7 @@ def stop_command(session: Session, container: str, as_json: bool) -> None:
 
 
 @click.command("restart")
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
 def restart_command(session: Session, container: str, as_json: bool) -> None:
@@ -187,7 +188,7 @@ def restart_command(session: Session, container: str, as_json: bool) -> None:
 
 
 @click.command("rm")
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @click.option("--force", is_flag=True, help="Also when it runs.")
 @yes_option
 @json_option
@@ -206,7 +207,7 @@ def rm_command(session: Session, container: str, force: bool, yes: bool, as_json
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_command(session: Session, container: str, command: tuple[str, ...]) -> None:
@@ -223,7 +224,7 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
 
 
 @click.command("inspect")
-@click.argument("container")
+@click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
 def inspect_command(session: Session, container: str, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.names import cameras, complete
 from core.cli.service import client, number, say, zoned
 from core.cli.session import Command, Session, confirm, json_option, yes_option
 from core.errors import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _ALL_AT_ONCE = 1000  # the service acknowledges so many with one request
 
 _FILTERS = (
-    click.option("--camera", metavar="ID", help="Of this camera."),
+    click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera."),
     click.option("--type", "type_", metavar="WORD", help="Of this type."),
     click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Of this priority."),
     click.option("--since", metavar="MOMENT", help="From then on: 2h, today, 2026-01-31, 2026-01-31 12:00."),
@@ -240,7 +241,7 @@ def watch(session: Session, as_json: bool) -> None:
 @event_command.command("statistics")
 @click.option("--first", metavar="DAY", help="2026-01-25 (default: six days before the last).")
 @click.option("--last", metavar="DAY", help="2026-01-31 (default: today).")
-@click.option("--camera", metavar="ID", help="Of this camera.")
+@click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera.")
 @json_option
 @click.pass_obj
 def statistics(session: Session, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from core.cli import output
 from core.cli.follow import finish, print_result, watch
+from core.cli.names import complete, operations
 from core.cli.session import Session, json_option
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _started(operation: Operation) -> str:
 
 
 @ops_command.command("show")
-@click.argument("identifier", metavar="ID", type=int)
+@click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
 def show(session: Session, identifier: int, as_json: bool) -> None:
@@ -66,7 +67,7 @@ def show(session: Session, identifier: int, as_json: bool) -> None:
 
 
 @ops_command.command("follow")
-@click.argument("identifier", metavar="ID", type=int)
+@click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @click.option("--offset", default=0, help="Go on at this offset of the log (from an earlier --json line).")
 @json_option
 @click.pass_obj
@@ -88,7 +89,7 @@ def follow(session: Session, identifier: int, offset: int, as_json: bool) -> Non
 
 
 @ops_command.command("cancel")
-@click.argument("identifier", metavar="ID", type=int)
+@click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
 def cancel(session: Session, identifier: int, as_json: bool) -> None:
@@ -105,7 +106,7 @@ def cancel(session: Session, identifier: int, as_json: bool) -> None:
 
 
 @ops_command.command("retry")
-@click.argument("identifier", metavar="ID", type=int)
+@click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
 def retry(session: Session, identifier: int, as_json: bool) -> None:

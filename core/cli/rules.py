@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.names import cameras, complete, rules
 from core.cli.service import client, say, zoned
 from core.cli.session import Command, Session, confirm, json_option, yes_option
 
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--enabled/--disabled", default=None, help="Whether it counts."),
-    click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only of this one (may be repeated)."),
+    click.option(
+        "--camera",
+        "cameras",
+        multiple=True,
+        metavar="ID",
+        shell_complete=complete(cameras),
+        help="Only of this one (may be repeated).",
+    ),
     click.option("--type", "types", multiple=True, metavar="WORD", help="Only of this type (may be repeated)."),
     click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="From this one on."),
     click.option("--schedule", metavar="WINDOWS", help='When: "mo-fr 18:00-06:00; sa,su", "" for always.'),
@@ -88,7 +96,7 @@ def add(session: Session, /, name: str, to: tuple[str, ...], as_json: bool, **gi
 
 
 @rule_command.command("edit")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(rules))
 @click.option("--to", multiple=True, metavar="CHANNEL", help="Instead of all channels there are (may be repeated).")
 @click.option("--all-cameras", is_flag=True, help="Of all cameras again.")
 @click.option("--all-types", is_flag=True, help="Of all types again.")
@@ -114,7 +122,7 @@ def edit(
 
 
 @rule_command.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(rules))
 @yes_option
 @json_option
 @click.pass_obj
@@ -126,7 +134,7 @@ def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
 
 
 @rule_command.command("test")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(rules))
 @json_option
 @click.pass_obj
 def test(session: Session, name: str, as_json: bool) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.names import cameras, complete, users
 from core.cli.service import ask_password, client, say, zoned
 from core.cli.session import Session, confirm, json_option, yes_option
 from core.errors import InputError
@@ -49,7 +50,14 @@ def list_command(session: Session, as_json: bool) -> None:
 @user_command.command("add")
 @click.argument("name")
 @click.option("--role", type=ROLES, default="viewer", show_default=True, help="What they may do.")
-@click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only this one (may be repeated).")
+@click.option(
+    "--camera",
+    "cameras",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete(cameras),
+    help="Only this one (may be repeated).",
+)
 @json_option
 @click.pass_obj
 def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
@@ -63,10 +71,17 @@ def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_jso
 
 
 @user_command.command("edit")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(users))
 @click.option("--role", type=ROLES, help="Another role.")
 @click.option("--active/--inactive", default=None, help="Whether they may log in.")
-@click.option("--camera", "cameras", multiple=True, metavar="ID", help="Only this one (may be repeated).")
+@click.option(
+    "--camera",
+    "cameras",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete(cameras),
+    help="Only this one (may be repeated).",
+)
 @click.option("--all-cameras", is_flag=True, help="No limit to some cameras any more.")
 @click.option("--password", is_flag=True, help="Ask for a new one; it ends all logins.")
 @json_option
@@ -89,7 +104,7 @@ def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: boo
 
 
 @user_command.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete(users))
 @yes_option
 @json_option
 @click.pass_obj
