@@ -125,7 +125,7 @@ FROZEN = CameraAlert(kind=AlertKind.FROZEN, since=0, reason="the picture stands 
         ({"anomaly": "e1", "alerts": [FROZEN]}, "! frozen"),
         ({"learning": Learning(done=30, wanted=60)}, "◐ learns 50%"),
         ({"learning": Learning(done=30, wanted=60, error="too few")}, "● live"),
-        ({"scheduled": False}, "○ resting"),
+        ({"scheduled": False}, "○ off schedule"),
         ({"state": CameraState.FAILED, "alerts": [FROZEN]}, "✗ failed"),
     ],
 )
