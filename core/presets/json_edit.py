@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.presets.positions import Document
+from core.presets.positions import Document, Span
 from core.presets.positions import Path as FieldPath
 
 Fresh = Callable[[Any, int, str], str]  # a value that was not there before, at a depth, with an indent
@@ -53,7 +53,7 @@ class JsonEdit:
     def _item(self, key: str, value: Any, path: FieldPath, old: dict[str, Any]) -> _Entry:
         if key not in old:
             return _Entry(f"{json.dumps(key, ensure_ascii=False)}{self._colon}{self._new(value, len(path) + 1)}")
-        span = self._document.spans[(*path, key)]
+        span = self._span(path, key)
         changed = self._value(value, (*path, key), old[key])
         return _Entry(self._text[span.key : span.start] + changed, self._gap(path, key, list(old)))
 
@@ -70,19 +70,23 @@ class JsonEdit:
                 out += [_Entry(self._new(value, len(path) + 1)) for value in new[first:last]]
         return out
 
+    def _span(self, path: FieldPath, key: str | int) -> Span:
+        entry = (*path, key)
+        return self._document.spans[entry]
+
     def _gap(self, path: FieldPath, key: str | int, keys: Sequence[str | int]) -> str:
         """What stands before an entry: blanks after the opening bracket, or a comma with its blanks."""
-        at, spans = keys.index(key), self._document.spans
+        at = keys.index(key)
         if at == 0:
-            return self._text[spans[path].start + 1 : spans[(*path, key)].key]
-        return self._text[spans[(*path, keys[at - 1])].end : spans[(*path, key)].key]
+            return self._text[self._document.spans[path].start + 1 : self._span(path, key).key]
+        return self._text[self._span(path, keys[at - 1]).end : self._span(path, key).key]
 
     def _container(self, path: FieldPath, keys: Sequence[str | int], entries: list[_Entry]) -> str:
         span = self._document.spans[path]
         opening, closing = self._text[span.start], self._text[span.end - 1]
         first = self._gap(path, keys[0], keys)
         between = self._gap(path, keys[1], keys) if len(keys) > 1 else f",{first if first.strip(' ') else self._blank}"
-        tail = self._text[self._document.spans[(*path, keys[-1])].end : span.end - 1]
+        tail = self._text[self._span(path, keys[-1]).end : span.end - 1]
         parts = [f"{first}{entries[0].text}"]
         parts += [f"{between if one.gap in (None, first) else one.gap}{one.text}" for one in entries[1:]]
         return opening + "".join(parts) + tail + closing
