@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
+from core.validation import first_problem
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -198,9 +199,7 @@ def _settings(path: Path) -> SiteSettings:
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        why = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+        field, why = first_problem(error)
         raise InputError(f"{path}: {field}", why, "see docs/architecture.md for the keys") from error
 
 

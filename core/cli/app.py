@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
+_CLICKS_KINDS = {"integer": "a whole number", "float": "a number", "boolean": "true or false"}  # click's word → ours
+
 
 class LazyGroup(click.Group):
     """Imports a command's module when the command is used."""
@@ -121,7 +123,7 @@ def _run(words: Sequence[str]) -> int:
         return 2
     except click.UsageError as error:
         usage = error.ctx.command_path if error.ctx else "xaiva"
-        print_error(InputError(usage, error.format_message(), f"see: {usage} --help"), as_json)
+        print_error(InputError(usage, _in_words(error.format_message()), f"see: {usage} --help"), as_json)
         return 2
     except click.ClickException as error:
         print_error(XaivaError("xaiva", error.format_message()), as_json)
@@ -137,6 +139,13 @@ def _run(words: Sequence[str]) -> int:
     except Exception as error:
         print_error(_unexpected(error, words), as_json)
         return 1
+
+
+def _in_words(message: str) -> str:
+    """What click says of an option, as everything else here says it (core/validation.py)."""
+    for theirs, words in _CLICKS_KINDS.items():
+        message = message.replace(f"is not a valid {theirs}", f"is not {words}")
+    return message
 
 
 def _exit_code(result: object) -> int:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import InputError
 from core.files import read_regular
 from core.inference.schemas import CameraRequest
+from core.validation import first_problem
 
 
 class BrokenCameras(InputError):
@@ -68,8 +69,7 @@ def from_environment(env: Mapping[str, str]) -> list[CameraRequest]:
 
 def _why(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return ": ".join(first_problem(error))
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}: not valid JSON: {error.msg}"
     return "not UTF-8 text"

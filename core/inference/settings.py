@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from core.errors import InputError
 from core.redaction import has_placeholder
+from core.validation import first_problem
 
 PREFIX = "XAIVA_"
 MIB = 1024 * 1024
@@ -81,6 +82,5 @@ def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings
     try:
         return ServiceSettings(data=data, **given)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        variable = PREFIX + str(first["loc"][0]).upper()
-        raise InputError(variable, str(first["msg"]), "env.template explains it") from None
+        field, why = first_problem(error)
+        raise InputError(PREFIX + field.partition(".")[0].upper(), why, "env.template explains it") from None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import InputError
 from core.inference.schemas import Channel, ChannelKind, Event, Window, Zone
+from core.validation import problem_words
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
@@ -30,17 +31,9 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or kind.__name__
-        raise InputError(field.replace("_", " "), _why(first), "correct it and try again") from None
-
-
-def _why(error: Mapping[str, Any]) -> str:
-    """What pydantic says, for people; what was given is never repeated, for it may be a password."""
-    if "min_length" in error.get("ctx", {}) and error["loc"][0] in ("password", "new"):
-        return f"it is shorter than {error['ctx']['min_length']} characters"
-    why = str(error["msg"]).removeprefix("Value error, ")
-    return why[:1].lower() + why[1:]
+        raise InputError(field.replace("_", " "), problem_words(first), "correct it and try again") from None
 
 
 # -- schedules ------------------------------------------------------------------------------------

@@ -72,7 +72,10 @@ for _ in range(4):
         ('{"night": {"steps": [{"kind": "notfy"}]}}', r"night\.steps\[1\]: .*'notify', 'keep_clip'"),
         ('{"night": {"steps": [{"kind": "notify"}, {}]}}', r"night\.steps\[2\]: "),
         ('{"night": {"steps": [{"kind": "raise_priority"}]}}', r"night\.steps\[1\]\.to: Field required"),
-        ('{"night": {"steps": [{"kind": "raise_priority", "to": "soon"}]}}', r"night\.steps\[1\]\.to: Input should be"),
+        (
+            '{"night": {"steps": [{"kind": "raise_priority", "to": "soon"}]}}',
+            r"night\.steps\[1\]\.to: “soon” is none of",
+        ),
         ('{"night": {"steps": [{"kind": "notify", "wen": {}}]}}', r"night\.steps\[1\]\.wen: "),
         ('{"night": {"steps": [{"kind": "notify", "when": {"score": 2}}]}}', r"night\.steps\[1\]\.when\.score: "),
         ('{"night": {"wait": 1}}', r"night\.steps: Field required"),

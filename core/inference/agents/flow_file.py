@@ -13,6 +13,7 @@ from core.files import read_regular
 from core.inference.agents.flow import DEFAULT, ChooseStep, Flow, Step, WebhookStep
 from core.inference.outgoing import check_url
 from core.inference.schemas import Name
+from core.validation import problem_words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -57,7 +58,7 @@ def _parsed(file: Path, text: str) -> object:
 def _problems(error: ValidationError) -> str:
     """Every problem with its place: `night.steps[2].to: …`. Values are not shown: a URL may hold a password."""
     return "; ".join(
-        f"{_place(one['loc'])}: {one['msg']}" for one in error.errors(include_input=False, include_url=False)
+        f"{_place(one['loc'])}: {problem_words(one)}" for one in error.errors(include_input=False, include_url=False)
     )
 
 

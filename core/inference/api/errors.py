@@ -27,6 +27,7 @@ from core.inference.models.bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import RuleExists, UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
+from core.validation import problem_words
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
-    return _answer(422, Problem(what=field, why=str(first["msg"]), remedy="see /openapi.json for the form"))
+    return _answer(422, Problem(what=field, why=problem_words(first), remedy="see /openapi.json for the form"))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

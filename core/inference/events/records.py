@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from core.errors import InputError
 from core.inference.schemas import Event
+from core.validation import first_problem
 
 _CHECKSUM = 8  # hexadecimal digits of the CRC-32 over the JSON text, then a space
 _BLANK = Event(
@@ -86,8 +87,8 @@ def _checked(event: Event | dict[str, Any]) -> Event:
     try:
         event = Event.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        raise InputError(f"Event field {'.'.join(map(str, first['loc']))}", str(first["msg"])) from error
+        field, why = first_problem(error)
+        raise InputError(f"Event field {field}", why) from error
     for name, word in (("priority", event.priority), ("analysis.state", event.analysis.state)):
         if not word.known:
             raise InputError(f"Event field {name}", f"{word.word!r} is none of its words")

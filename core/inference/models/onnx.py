@@ -17,6 +17,7 @@ from core.files import read_regular
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.engine_onnx import OnnxEngine, Tensor
 from core.inference.models.providers import Choice
+from core.validation import first_problem
 
 BATCH = 8  # pictures at once, at most, of a model whose first axis is free
 SUFFIX = ".onnx"
@@ -215,9 +216,8 @@ def read_description(path: Path) -> Description:
     except FileNotFoundError:
         raise InputError(f"{path}", "there is no such file beside the model", HELP) from None
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {field}", str(first["msg"]).removeprefix("Value error, "), HELP) from None
+        field, why = first_problem(error)
+        raise InputError(f"{path}: {field}", why, HELP) from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}", f"not valid JSON: {error.msg}", HELP) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -38,6 +38,7 @@ from core.presets.compat.rows import (
     VramRow,
     WheelTagRow,
 )
+from core.validation import first_problem
 
 DATA = Path(__file__).parent / "data"
 OVERLAY = "compat"  # the folder in `<site>/docker/`
@@ -165,6 +166,5 @@ def _read(path: Path, kind: type[Row]) -> dict[str, Row]:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return ": ".join(first_problem(error))
     return str(error).splitlines()[0]
