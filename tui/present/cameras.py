@@ -31,7 +31,7 @@ COLUMNS = (
     Column("why", rank=2, minimum=14, weight=4),
 )
 LONG_WAIT = 10.0  # seconds until the next try, from which on a person may not want to wait
-LATE_FRAME = 2.0  # seconds; an older frame of a live camera is not live any more
+LATE_FRAME = 2.0  # seconds, or twice the usual distance of two frames; an older one of a live camera is not live
 EXACT = 0.02  # seconds up to which every millisecond is told; more would change without end
 WRONG_CLOCK = 0.05  # less is what a network's delays make of a clock that is right
 LABEL = 11
@@ -50,7 +50,8 @@ def seconds(value: float | None) -> str:
 
 def frame_age(camera: CameraStatus) -> Span:
     """The newest frame's age."""
-    late = camera.last_frame_age is not None and camera.last_frame_age > LATE_FRAME
+    usual = 1 / camera.fps if camera.fps else 0.0
+    late = camera.last_frame_age is not None and camera.last_frame_age > max(LATE_FRAME, 2 * usual)
     return Span(seconds(camera.last_frame_age), "stale" if late else "")
 
 
