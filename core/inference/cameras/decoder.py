@@ -46,14 +46,16 @@ class Connection:
         key_frame: float = KEY_FRAME_SECONDS,
     ) -> None:
         self.live = address.live
-        self.silence = silence or timeout  # seconds: the longest that is normal between two frames
+        self.silence = (
+            0.0  # seconds between two frames that are normal by the source's nature; of a camera nobody knows
+        )
         self._timeout = timeout
         self._key_frame = key_frame
         self._opened = time.monotonic()
         self._shown = False  # whether the newest packet gave a frame
         self._any_shown = self._refuses = False
         self._key: float | None = None  # when the first key frame came
-        self._container = open_source(address, timeout, self.silence, transport)
+        self._container = open_source(address, timeout, silence or timeout, transport)
         self.format = self._container.format.name
         self._taint = _Taint()
         self.upright = Upright()
@@ -66,7 +68,7 @@ class Connection:
             self.footage: Footage = footage_of(self._stream)
             self.pace = None if self.live else self._pace()
             if self.pace is not None:
-                self.silence += longest_gap(self.pace)
+                self.silence = timeout + longest_gap(self.pace)
         except BaseException:
             self.close()
             raise

@@ -105,7 +105,7 @@ class CameraSource:
         self._damaged = 0
         self._arrived: float | None = None  # the newest frame, monotonic
         self._packet: float | None = None  # the newest packet
-        self._longest = timeout  # seconds without a frame that are normal
+        self._longest = 0.0  # seconds without a frame that are normal for this kind of source
 
     def start(self) -> None:
         """Begin reading; nothing happens when it has begun already."""
@@ -196,7 +196,7 @@ class CameraSource:
             return None
         except Exception as error:
             elapsed = time.monotonic() - began
-            limit = self._timeout if opening else self._longest
+            limit = self._timeout if opening else max(self._longest, self._silence.limit)
             failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=limit)
             failure = self._of_login(failure)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
