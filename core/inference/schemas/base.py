@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timezone
 from typing import Annotated, Any, TypeVar
@@ -34,6 +35,36 @@ VERSION_HEADER = "X-Xaiva-Api"  # every answer carries the service's API_VERSION
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule, an agent flow
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]  # of an event's type
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions and zero widths, half characters, line separators
+_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them; between ASCII letters they hide something
+
+
+def _visible(value: object) -> object:
+    """A label in one form (NFC), without blanks around it, and with what nobody would see written as `\\u202e`.
+
+    It is printed in terminals, logs, file names and the subjects of mails: none of them shall do what it says.
+    """
+    if not isinstance(value, str):
+        return value
+    text = unicodedata.normalize("NFC", value).strip()
+    return "".join(
+        character if _harmless(character, text[at - 1 : at], text[at + 1 : at + 2]) else _escaped(character)
+        for at, character in enumerate(text)
+    )
+
+
+def _harmless(character: str, before: str, after: str) -> bool:
+    if character in _JOINERS:
+        return bool(before) and not before.isascii() and bool(after) and not after.isascii()
+    return unicodedata.category(character) not in _INVISIBLE
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+
+
+LABEL = BeforeValidator(_visible)  # of free text that names something
 
 
 def _no_truth(value: object) -> object:

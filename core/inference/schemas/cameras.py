@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
+from core.inference.schemas.base import LABEL, Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
 from core.inference.schemas.events import Priority
 from core.inference.schemas.sources import normalised_source
 from core.open_enum import OpenEnum
@@ -44,7 +44,7 @@ class Transport(OpenEnum):
 class Zone(Asked):
     """A named part of the picture that alone is watched."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Annotated[str, Field(min_length=1, max_length=60), LABEL]
     polygon: Polygon
 
 
@@ -76,7 +76,7 @@ class CameraRequest(Asked):
 
     id: CameraId
     source: Source
-    name: Annotated[str, Field(max_length=200)] = ""
+    name: Annotated[str, Field(max_length=200), LABEL] = ""
     enabled: YesNo = True
     fps: Annotated[float, Field(gt=0, le=60, strict=True)] = 5
     timeout: Annotated[float, Field(ge=1, le=60, strict=True)] = 5

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import Asked, CameraId, Day, Moment, Said, Word, YesNo
+from core.inference.schemas.base import LABEL, Asked, CameraId, Day, Moment, Said, Word, YesNo
 from core.open_enum import OpenEnum
 
 LONGEST_STATISTICS = 400  # days in one answer
@@ -90,7 +90,7 @@ class Event(Said):
 
     id: str
     camera: str
-    camera_name: str = ""
+    camera_name: Annotated[str, LABEL] = ""
     type: str
     priority: Priority = Priority.NORMAL
     started: Moment
