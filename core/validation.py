@@ -86,7 +86,9 @@ def problem_words(detail: ErrorDetails | Mapping[str, Any]) -> str:
 
 def _given(detail: ErrorDetails | Mapping[str, Any]) -> str:
     """The value, when it is short and cannot be a secret."""
-    value = detail.get("input")
+    if "input" not in detail:
+        return "it"
+    value = detail["input"]
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, (int, float)):

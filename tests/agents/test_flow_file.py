@@ -71,14 +71,14 @@ for _ in range(4):
         ('{"night": {"steps": [\n  {"kind": "notify"},,\n]}}', r"flows.json: not valid JSON: line 2, column 22"),
         ('{"night": {"steps": [{"kind": "notfy"}]}}', r"night\.steps\[1\]: .*'notify', 'keep_clip'"),
         ('{"night": {"steps": [{"kind": "notify"}, {}]}}', r"night\.steps\[2\]: "),
-        ('{"night": {"steps": [{"kind": "raise_priority"}]}}', r"night\.steps\[1\]\.to: Field required"),
+        ('{"night": {"steps": [{"kind": "raise_priority"}]}}', r"night\.steps\[1\]\.to: it is missing"),
         (
             '{"night": {"steps": [{"kind": "raise_priority", "to": "soon"}]}}',
-            r"night\.steps\[1\]\.to: “soon” is none of",
+            r"night\.steps\[1\]\.to: it is none of low",
         ),
         ('{"night": {"steps": [{"kind": "notify", "wen": {}}]}}', r"night\.steps\[1\]\.wen: "),
         ('{"night": {"steps": [{"kind": "notify", "when": {"score": 2}}]}}', r"night\.steps\[1\]\.when\.score: "),
-        ('{"night": {"wait": 1}}', r"night\.steps: Field required"),
+        ('{"night": {"wait": 1}}', r"night\.steps: it is missing"),
         ('{"bad name": {"steps": []}}', r"bad name"),
         ("[]", r"the file: "),
         (
