@@ -225,7 +225,7 @@ def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
 def test_refusals_are_told_apart(people: dict[str, ServiceClient]) -> None:
     with pytest.raises(NotLoggedIn, match="xaiva login"):
         people["nobody"].status()
-    with pytest.raises(Forbidden, match="viewer is a viewer"):
+    with pytest.raises(Forbidden, match="viewer has the role viewer"):
         people["viewer"].users()
     with pytest.raises(InputError):
         people["viewer"].camera("nothing")

@@ -146,7 +146,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
         choices.point(event.id)
         await until(pilot, lambda: "not yet: a" in text(pilot))
         await pilot.press("a")
-        await shows(pilot, "by service")
+        await shows(pilot, "by the holder of")
         assert service.client.event(event.id).acknowledged
         await pilot.press("p")
         await shows(pilot, "protected")
