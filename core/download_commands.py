@@ -5,9 +5,12 @@ Works on the text of a command alone; what a script inside of it does is not loo
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from core.shell_commands import Call, calls, calls_of_words
 
 
 class Download(NamedTuple):
@@ -19,147 +22,292 @@ class Download(NamedTuple):
 
 
 class _Fetcher(NamedTuple):
-    pattern: re.Pattern[str]
+    names: re.Pattern[str]  # of the program
+    arguments: re.Pattern[str]  # how they begin, options before them left aside
     harmless: re.Pattern[str] | None  # what makes it stay on this machine
     why: str
     remedy: str
 
 
-_LOCAL = r"(?:file://|(?:https?://)?(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?![\w.-]))"
+_HOST = r"(?:[^\s/@]*@)?(?:localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\]|\$\{?HOSTNAME\}?)(?![\w.-])"
+_LOCAL = rf"(?!.*(?<!file)://(?!{_HOST}))(?=.*(?:file://|(?:^|[\s/'\"]){_HOST}))"  # an address here, and no other one
+_REMOTE = r"(?=\s).*(?:(?<!file)://|\s[\w.@-]+:(?!//)\S)"  # then an address, or HOST:PATH
+_SAYS_ITSELF = r"^(?:-V|-h|--version)$"
+_ASKS_NOTHING = rf"{_SAYS_ITSELF}|^$"
 _AS_SOURCE = "name the file as a source of the preset; it then comes from sources/"
 _AS_MODEL = "name it as a model of the preset; it then comes from models/"
 _AS_LAYER = "name the packages in a layer of the preset; their wheels are then locked"
-_OPTIONS = r"(?:\s+-\S+(?:\s+(?=-))?)*"  # between a program and its command
+_AN_INDEX, _A_STORE = "it asks a package index", "it downloads from a hub or a store"
+_OFFLINE = r"--offline\b|--no-index\b|\b(?:UV_OFFLINE|UV_NO_INDEX|PIP_NO_INDEX)=(?:1|true|yes|on)\b"
+_FILES_ALONE = (
+    r"^(?:pip\s+)?install(?=.*\s--no-deps\b)(?=.*(?:\s--no-build-isolation\b|\.whl))"
+    r"(?:\s+(?:-\S+|\.{0,2}/\S*|\.|\S+\.whl))*$"
+)
+_HUB_OFFLINE = r"\b(?:HF_HUB|TRANSFORMERS|HF_DATASETS)_OFFLINE=(?:1|true|yes|on)\b"
 
 
-def _programs(names: str, commands: str) -> str:
-    """A pattern for `NAME [OPTIONS] COMMAND`; a program may be named by its path."""
-    return rf"(?<![\w.-])(?:{names}){_OPTIONS}\s+(?:{commands})(?![\w-])"
+def _fetcher(names: str, arguments: str, harmless: str, why: str, remedy: str) -> _Fetcher:
+    stays = re.compile(harmless, re.IGNORECASE | re.DOTALL) if harmless else None
+    return _Fetcher(re.compile(names), re.compile(arguments, re.DOTALL), stays, why, remedy)
 
 
-def _fetcher(pattern: str, harmless: str, why: str, remedy: str) -> _Fetcher:
-    return _Fetcher(re.compile(pattern), re.compile(harmless, re.IGNORECASE) if harmless else None, why, remedy)
+def _verbs(*words: str) -> str:
+    return rf"(?:{'|'.join(words)})(?:\s|$)"
 
 
 _FETCHERS = (
     _fetcher(
-        _programs(r"pip[0-9.]*|uv\s+pip", "install|download|wheel|sync|compile"),
-        r"--no-index\b|--offline\b",
+        r"pip[0-9.]*",
+        _verbs("install", "download", "wheel", "lock"),
+        f"{_OFFLINE}|{_FILES_ALONE}",
         "pip without --no-index asks a package index",
         "add --no-index --find-links",
     ),
     _fetcher(
-        "|".join(
-            (
-                _programs("uv", r"sync|lock|add|run|tool|python\s+install"),
-                r"(?<![\w.-])uvx\s",
-                _programs("poetry|pdm|pipenv|rye|pixi|hatch", r"install|add|update|upgrade|sync|lock|self|run|env"),
-                _programs("pipx", "install|run|upgrade|inject"),
-                r"(?<![\w.-])(?:pip-sync|easy_install)(?![\w-])",
-            )
-        ),
-        r"--offline\b|--no-index\b|UV_OFFLINE=1|UV_NO_INDEX=1",
-        "it asks a package index",
+        "uv",
+        _verbs(r"pip\s+(?:install|sync|compile)", "sync", "lock", "add", "run", "tool", r"python\s+install"),
+        f"{_OFFLINE}|{_FILES_ALONE}",
+        _AN_INDEX,
         _AS_LAYER,
     ),
+    _fetcher(r"uvx|pip-sync|easy_install", r"\S", f"{_OFFLINE}|{_ASKS_NOTHING}", _AN_INDEX, _AS_LAYER),
     _fetcher(
-        _programs("conda|mamba|micromamba", r"install|create|update|upgrade|env\s+(?:create|update)"),
+        "poetry|pdm|pipenv|rye|pixi|hatch|pipx",
+        _verbs("install", "add", "update", "upgrade", "sync", "lock", r"self\s+(?:add|update)", r"env\s+create"),
+        _OFFLINE,
+        _AN_INDEX,
+        _AS_LAYER,
+    ),
+    _fetcher("pixi|hatch|pipx", _verbs("run", "inject"), _OFFLINE, _AN_INDEX, _AS_LAYER),
+    _fetcher(
+        "conda|mamba|micromamba|conda-lock",
+        _verbs("install", "create", "update", "upgrade", r"env\s+(?:create|update)"),
         r"--offline\b",
         "it asks a package channel",
         _AS_LAYER,
     ),
     _fetcher(
-        r"\b(?:apt(?:-get)?|aptitude)\b[^;&|]*"
-        r"\b(?:update|install|upgrade|dist-upgrade|full-upgrade|download|source|build-dep)\b",
-        r"(?=.*Dir::Etc::SourceList=/dev/null\b)(?=.*Dir::Etc::SourceParts=/dev/null\b)",
+        "apt|apt-get|aptitude",
+        _verbs(
+            "update", "install", "upgrade", "dist-upgrade", "full-upgrade", "download", "source", "build-dep", "satisfy"
+        ),
+        r"(?=.*Dir::Etc::SourceList=/dev/null\b)(?=.*Dir::Etc::SourceParts=/dev/null\b)|--no-download\b",
         "apt asks the base image's package sources",
         "install files from debs/ with -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null",
     ),
-    _fetcher(
-        r"(?<![\w./-])(?:apk\s+(?:\S+\s+)*?(?:add|update|upgrade|fetch)|(?:dnf|yum|microdnf|tdnf|zypper)\s+(?!clean)"
-        r"|pacman\s+-S|snap\s+install|flatpak\s+install|brew\s+install|add-apt-repository)",
-        r"--no-network\b|--cacheonly\b",
-        "a package manager asks its mirrors",
-        "lock the packages",
+    *(
+        _fetcher(
+            names, arguments, r"--no-network\b|--cacheonly\b", "a package manager asks its mirrors", "lock the packages"
+        )
+        for names, arguments in {
+            "apk": _verbs("add", "update", "upgrade", "fetch"),
+            "dnf|dnf5|yum|microdnf|tdnf|zypper": _verbs(
+                "install",
+                "in",
+                "update",
+                "up",
+                "upgrade",
+                "dup",
+                "reinstall",
+                "download",
+                "refresh",
+                "ref",
+                "makecache",
+                "builddep",
+                "distro-sync",
+                "swap",
+                r"group\s?install",
+                r"module\s+\w+",
+                "source-install",
+            ),
+            "pacman": r".*(?:^|\s)(?:-S(?!c)\w*|--sync)(?:\s|$)",
+            "snap|flatpak|brew": _verbs("install", "update", "upgrade", "refresh", "tap"),
+            "add-apt-repository": r"\S",
+            "rpm": ".*://",
+        }.items()
     ),
     _fetcher(
-        r"(?:(?:^|[\s;&|(\"'`])|^\s*/\S*/)(?:curl|wget|aria2c|axel|lftp|gdown)\s+(?!--version)"
-        r"|(?<![\w.-])(?:scp|rsync|sftp)\s[^;&|]*\w:[^\s]"
-        r"|--(?:keyserver|recv-keys?)\b",
-        _LOCAL,
+        "curl|wget|aria2c|axel|lftp|gdown|sftp|ftp|https?",
+        r"\S",
+        rf"^{_LOCAL}|--unix-socket\b|{_ASKS_NOTHING}",
         "it downloads",
         _AS_SOURCE,
     ),
-    _fetcher(
-        r"\bgit\s+(?:\S+\s+){0,4}?(?:clone|fetch|pull|submodule|ls-remote)\b"
-        r"|" + _programs("svn|hg", "checkout|co|clone|update|pull") + "|" + _programs("dvc", "pull|fetch|get|import"),
-        r"\bclone(?:\s+-\S+(?:\s+\d+)?)*\s+(?:file://|\.{0,2}/)\S",
-        "it asks a git server",
-        "name the repository as a source of the preset; its snapshot then comes from sources/",
+    _fetcher("scp|rsync", r"(?:.*\s)?[\w.@-]+:(?!//)\S|.*://", "", "it downloads", _AS_SOURCE),
+    _fetcher("gpg2?|apt-key", r".*--(?:keyserver|recv-keys?)\b", "", "it downloads", _AS_SOURCE),
+    *(
+        _fetcher(
+            names,
+            arguments,
+            "",
+            "it asks a git server" if names.startswith("g") else "it asks a server of sources",
+            "name the repository as a source of the preset; its snapshot then comes from sources/",
+        )
+        for names, arguments in {
+            "git": rf"clone{_REMOTE}|clone\s.*\$|"
+            + _verbs(
+                "fetch",
+                "pull",
+                "ls-remote",
+                r"remote\s+update",
+                r"submodule\s+(?:update|add)",
+                r"lfs\s+(?:pull|fetch|clone)",
+            ),
+            "git-lfs": _verbs("pull", "fetch", "clone"),
+            "gh": _verbs(r"repo\s+clone", r"release\s+download"),
+            "svn": _verbs("checkout", "co", "update", "up", "export"),
+            "hg": rf"clone{_REMOTE}|" + _verbs("pull"),
+            "dvc": _verbs("pull", "fetch", "get", "import"),
+        }.items()
     ),
-    _fetcher(
-        "|".join(
-            (
-                _programs("npm|yarn|pnpm|bun", "i|ci|install|add|create|exec|dlx|update"),
-                r"(?<![\w.-])(?:npx|bunx)\s",
-                _programs("cargo", "install|fetch|add|update"),
-                _programs("go", r"get|install|mod\s+download"),
-                _programs("gem|bundle|composer|luarocks|cpan|cpanm", "i|install|update|require"),
-                _programs("rustup", r"toolchain|update|target|component|default"),
-                r"\binstall\.packages\(",
-                r"\bPkg\.add\(",
-            )
-        ),
-        r"--offline\b|--local\b|--frozen\b",
-        "it asks a package index",
-        "lock what it brings as a source or a wheel",
+    *(
+        _fetcher(
+            names,
+            arguments,
+            rf"--offline\b|--local\b|--no-install\b|\s-o\b|{_SAYS_ITSELF}",
+            _AN_INDEX,
+            "lock what it brings as a source or a wheel",
+        )
+        for names, arguments in {
+            "npm": _verbs("i", "ci", "install", "add", "create", "exec", "update", "init"),
+            "pnpm|bun": _verbs("i", "install", "add", "create", "dlx", "update", "x"),
+            "yarn": r"$|--(?!version|help)|" + _verbs("install", "add", "create", "dlx", "up", "upgrade"),
+            "npx|bunx|cpanm?": r"\S",
+            "deno": rf"{_verbs('cache', 'install')}|run\s.*://",
+            "cargo": _verbs("install", "fetch", "add", "update"),
+            "go": _verbs("get", "install", r"mod\s+(?:download|tidy)") + r"|run\s.*@",
+            "gem|composer|luarocks": _verbs("install", "update", "require", "create-project"),
+            "bundle|bundler": r"$|" + _verbs("install", "update"),
+            "rustup": _verbs("install", "update", "default", r"(?:toolchain|target|component)\s+(?:install|add)"),
+            "nvm|pyenv|asdf|sdk|mise": _verbs("install"),
+            "mvnw?|gradlew?": r"(?!--?v)\S",
+        }.items()
     ),
-    _fetcher(
-        "|".join(
-            (
-                _programs("huggingface-cli|hf", "download|sync"),
-                _programs("modelscope|kaggle|ngc|wandb", r"download|(?:\w+\s+)+(?:download\S*|get|pull)"),
-                _programs("ollama", "pull|run"),
-                _programs("spacy", "download"),
-                r"(?<![\w.-])aws\s+(?:\S+\s+)*?s3\s+(?:cp|sync|mv)(?![\w-])",
-                r"(?<![\w.-])(?:gsutil|gcloud\s+storage|rclone|mc)\s+(?:-\S+\s+)*(?:cp|copy|sync|rsync|mirror)(?![\w-])",
-                r"(?<![\w.-])az\s+storage\s",
-                r"\bnltk\.downloader\b",
-            )
-        ),
-        "",
-        "it downloads from a hub or a store",
-        _AS_MODEL,
+    *(
+        _fetcher(names, arguments, _HUB_OFFLINE, _A_STORE, _AS_MODEL)
+        for names, arguments in {
+            "huggingface-cli|hf": _verbs("download", "sync"),
+            "modelscope|kaggle|ngc|wandb": _verbs(r"(?:[\w-]+\s+)*(?:download\S*|get|pull)"),
+            "ollama": _verbs("pull", "run"),
+            "spacy": _verbs("download"),
+            r"nltk\.downloader": r"\S",
+            r"vllm(?:\.\S+)?|sglang(?:\.\S+)?|text-generation-launcher": (
+                r"(?:serve\s+|.*--model(?:-id|-path)?[\s=])(?!models?/)[\w-][\w.-]*/[\w.-]+(?:\s|$)"
+            ),
+            "llama-server|llama-cli": r".*(?:-hf|--hf-repo)(?:\s|=)",
+            "tritonserver": r".*(?:s3|gs|as)://",
+            "aws": r".*\bs3\s+(?:cp|sync|mv)(?:\s|$)|.*\bs3api\s+get-object(?:\s|$)",
+            "gsutil|gcloud|s5cmd|s3cmd|azcopy": (rf"(?:storage\s+)?(?:cp|copy|sync|rsync|get){_REMOTE}"),
+            "az": _verbs(r"storage\s+\S+\s+(?:download\S*|copy|sync)"),
+            "rclone": rf"(?:copy|sync|copyto|copyurl){_REMOTE}",
+            "mc": r"(?:cp|mirror|get)\s(?:.*\s)?[\w-]+/",
+        }.items()
     ),
-    _fetcher(
-        _programs("docker|podman|skopeo|crane|oras|helm", "pull|copy"),
-        "",
-        "it asks a registry",
-        _AS_SOURCE,
-    ),
-    _fetcher(
-        r"\b(?:torch\.hub|hub)\.(?:load|help|list)\s*\(|\b(?:load_state_dict_from_url|download_url_to_file|snapshot_download"
-        r"|hf_hub_download|cached_download|load_dataset|get_file|nltk\.download|gdown\.download"
-        r"|spacy\.cli\.download|whisper\.load_model|SentenceTransformer|WhisperModel)\s*\(|\bfrom_pretrained\s*\(\s*r?\\?['\"]|\bpretrained\s*=\s*True\b",
-        r"local_files_only\s*=\s*True|source\s*=\s*['\"]local|\(\s*r?\\?['\"]?\.{0,2}/|\(\s*\)",
-        "it fetches a model or data from a hub",
-        _AS_MODEL,
-    ),
-    _fetcher(
-        r"\b(?:urlretrieve|urlopen|(?:requests|httpx)\.(?:get|post|request|stream))\s*\(|\bwget\.download\s*\(",
-        _LOCAL,
-        "it downloads",
-        _AS_SOURCE,
+    *(
+        _fetcher(names, arguments, "", "it asks a registry", _AS_SOURCE)
+        for names, arguments in {
+            "docker|podman|nerdctl|buildah|crane|oras|helm": _verbs("pull", r"compose\s+pull"),
+            "ctr": _verbs(r"images?\s+pull"),
+            "skopeo": r"copy\s.*docker://",
+        }.items()
     ),
 )
 
 
+class _Fetch(NamedTuple):
+    """A call in code that downloads, whatever the language."""
+
+    pattern: re.Pattern[str]
+    harmless: re.Pattern[str]
+    why: str
+    remedy: str
+
+
+_NAMED = r"\s*\(\s*(?:\w+\s*=\s*)?[rf]?\\?['\"](?!\.{0,2}/|~)"  # a call with a name that is no path
+_CODE = (
+    _Fetch(
+        re.compile(
+            r"\b(?:torch\.hub|hub)\.(?:load|help|list)\s*\("
+            r"|\b(?:load_state_dict_from_url|download_url_to_file|(?:nltk|gdown|stanza|spacy\.cli)\.download"
+            r"|utils\.get_file)\s*\("
+            rf"|\b(?:snapshot_download|hf_hub_download|cached_download|from_pretrained|whisper\.load_model"
+            rf"|SentenceTransformer|WhisperModel){_NAMED}|\bpipeline{_NAMED}\w+-"
+            rf"|\bload_dataset{_NAMED}(?!(?:json|csv|parquet|text|arrow|imagefolder|audiofolder|webdataset)\\?['\"])"
+            r"|[(,]\s*pretrained\s*=\s*True\b"
+            r"|\bweights\s*=\s*(?:\\?['\"](?:DEFAULT|IMAGENET)|\w+_Weights\.)"
+        ),
+        re.compile(
+            r"local_files_only\s*=\s*True|source\s*=\s*\\?['\"]local|model\s*=\s*\\?['\"]\.{0,2}/"
+            rf"|hub\.\w+\s*\(\s*r?\\?['\"]\.{{0,2}}/|{_HUB_OFFLINE}"
+        ),
+        "it fetches a model or data from a hub",
+        _AS_MODEL,
+    ),
+    _Fetch(
+        re.compile(
+            r"\b(?:urlretrieve|urlopen|(?:requests|httpx)\.(?:get|post|request|stream))\s*\(|\bwget\.download\s*\("
+        ),
+        re.compile(_LOCAL),
+        "it downloads",
+        _AS_SOURCE,
+    ),
+    _Fetch(
+        re.compile(r"\binstall\.packages\(|\bPkg\.add\("),
+        re.compile(r"\brepos\s*=\s*NULL"),
+        _AN_INDEX,
+        "lock what it brings as a source or a wheel",
+    ),
+)
+_NO_CODE = frozenset({"echo", "printf", "grep", "sed", "awk", "cat", "rm", "ls", "test"})  # its words are not run
+
+
 def downloads(text: str) -> Iterator[Download]:
     """The commands of a shell line, or of a JSON list of words, that download; one entry a command."""
+    found: dict[str, Download] = {}
+    for call in _calls(text):
+        shown = " ".join(call.text.split())[:80]
+        fetcher = _by_program(call) or _by_code(call)
+        if fetcher:
+            found.setdefault(shown, Download(shown, fetcher.why, fetcher.remedy))
+    yield from found.values()
+
+
+def _calls(text: str) -> Iterator[Call]:
     if text.startswith("["):  # the form without a shell
-        text = " ".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text))
-    for command in re.split(r"&&|\|\||[;|\n]", text):
-        for fetcher in _FETCHERS:
-            if fetcher.pattern.search(command) and not (fetcher.harmless and fetcher.harmless.search(command)):
-                yield Download(" ".join(command.split())[:80], fetcher.why, fetcher.remedy)
-                break
+        try:
+            return calls_of_words([str(word) for word in json.loads(text)])
+        except ValueError:
+            pass  # an engine takes it for shell text, too
+    return calls(text)
+
+
+def _by_program(call: Call) -> _Fetcher | None:
+    if "--help" in call.arguments:
+        return None
+    starts = list(_starts(call.arguments))
+    for fetcher in _FETCHERS:
+        if fetcher.names.fullmatch(call.name) and any(fetcher.arguments.match(start) for start in starts):
+            arguments = " ".join(call.arguments)
+            if not (fetcher.harmless and (fetcher.harmless.search(call.text) or fetcher.harmless.search(arguments))):
+                return fetcher
+    return None
+
+
+def _starts(arguments: list[str]) -> Iterator[str]:
+    """The arguments from each word on that may be the program's command: options and a value of theirs come before."""
+    yield " ".join(arguments)
+    for at, word in enumerate(arguments):
+        if not word.startswith("-"):
+            yield " ".join(arguments[at:])
+            if at == 0 or not arguments[at - 1].startswith("-"):
+                return
+
+
+def _by_code(call: Call) -> _Fetch | None:
+    if call.name in _NO_CODE:
+        return None
+    for part in re.split(r"[;\n]", call.text):
+        for fetch in _CODE:
+            if fetch.pattern.search(part) and not fetch.harmless.search(part):
+                return fetch
+    return None

@@ -21,11 +21,11 @@ def judge_version(answer: Mapping[str, Any]) -> list[Finding]:
     numbers, api_numbers = _numbers(version), _numbers(api)
     if name or not numbers or not numbers[0]:  # somebody else's numbers; or 0.0.0 of a development build
         if name or not api_numbers or api_numbers >= MINIMUM_API:
-            why = f"it is not known whether it does all that Docker Engine {MINIMUM} does, which xaiva needs"
+            why = f"it is not known whether it does all that is needed, which Docker Engine {MINIMUM} does"
             return [_finding(Level.WARNING, said, why, "what it does not understand, it will refuse by itself")]
     elif numbers[0] >= MINIMUM:
         return []
-    why = f"it is too old: xaiva needs Docker Engine {MINIMUM} (API {'.'.join(map(str, MINIMUM_API))}) or newer"
+    why = f"it is too old: Docker Engine {MINIMUM} (API {'.'.join(map(str, MINIMUM_API))}) or newer is needed"
     return [_finding(Level.ERROR, said, why, f"install Docker Engine {MINIMUM} or newer on that machine")]
 
 

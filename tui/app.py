@@ -378,7 +378,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
         def done(before: Who) -> None:
             words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
-            stays = f". The site's login is still {before.site_user}: xaiva logout ends it" if before.site_user else ""
+            stays = f". The site's login is still {before.site_user}; to end it: xaiva logout" if before.site_user else ""
             self.notify(words + stays, markup=False)
             self.login_changed()
 

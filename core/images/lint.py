@@ -95,7 +95,7 @@ def instructions(text: str) -> Iterator[Instruction]:
 def _instruction(line: int, word: str, rest: str) -> Instruction:
     flags: dict[str, str] = {}
     mounts: list[str] = []
-    while match := re.match(r"--([a-z]+)(?:=(\S+))?\s+", rest):
+    while match := re.match(r"--([a-z-]+)(?:=(\S+))?\s+", rest):
         name, value = match[1], match[2] or ""
         mounts.append(value) if name == "mount" else flags.update({name: value})
         rest = rest[match.end() :]
@@ -136,7 +136,8 @@ def _check(
         if step.flags.get("network", "none") not in ("none", "default"):
             yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
     if step.word in ("RUN", *_AT_RUN_TIME):
-        for command, why, remedy in downloads(step.text):
+        text = step.text.removeprefix("CMD").strip() if step.word == "HEALTHCHECK" else step.text
+        for command, why, remedy in downloads(text):
             yield f"{step.word} {command}", why, remedy
 
 

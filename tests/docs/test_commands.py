@@ -27,7 +27,7 @@ FOREIGN_OPTIONS = {  # of programs that the pages speak of: docker, pip, uv, lla
 }  # fmt: skip
 LAUNCHER_OPTIONS = (["--setup"], ["--wheelhouse"])  # those of the script `./xaiva` itself
 SENTENCE_WORDS = {  # behind the name in a sentence: none of them is a command
-    "does", "inference", "met", "on", "smoke", "that", "version", "was", "wrote",
+    "did", "does", "inference", "launched", "met", "on", "smoke", "that", "version", "was", "wrote",
 }  # fmt: skip
 PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "python", "sudo")
 

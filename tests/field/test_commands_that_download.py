@@ -7,6 +7,7 @@ and the run settings of the preset. A command that stays on the machine is left 
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -86,6 +87,37 @@ DOWNLOADS = [
     "kaggle datasets download a/b",
     "docker pull debian",
     "skopeo copy docker://a oci:b",
+    "pip --timeout 60 install numpy",
+    '"pip" install numpy',
+    "sudo -E apt-get install gcc",
+    "sudo -u app git clone https://example.org/a",
+    "PIP_CACHE_DIR=/c pip install numpy",
+    "timeout 60 curl https://example.org/a",
+    "xargs -n 1 wget",
+    "find . -exec curl https://example.org/a +",
+    "poetry run pip install numpy",
+    "poetry -C /app install",
+    "uv --directory /app sync",
+    "npm --prefix /app ci",
+    "yarn --frozen-lockfile",
+    "go run example.org/a@latest",
+    "git -C /src pull",
+    "git remote update",
+    "git submodule update --init",
+    "git clone git@example.org:a/b",
+    "scp user@host:/a /b",
+    "curl -F a=@http://localhost https://example.org/a",
+    "docker compose pull",
+    "aws --endpoint-url http://store:9000 s3 cp s3://a /b",
+    "rclone sync a:b /c",
+    "pacman --noconfirm -Sy gcc",
+    "rpm -i https://example.org/a.rpm",
+    "vllm serve org/model",
+    "python -m vllm.entrypoints.openai.api_server --model org/model",
+    "llama-server -hf org/model",
+    "python -c \"AutoModel.from_pretrained(pretrained_model_name_or_path='org/model')\"",
+    "python -c \"pipeline('text-classification')\"",
+    "python -c \"resnet18(weights='DEFAULT')\"",
 ]
 STAYS = [
     "pip install --no-index --find-links /w numpy",
@@ -118,13 +150,55 @@ STAYS = [
     "ls /usr/share/curl /etc/wgetrc",
     "rm -rf /var/cache/pip /opt/.conda",
     "/opt/xaiva/bin/xaiva-inference serve",
+    "# pip install numpy",
+    "true # pip install numpy",
+    'echo "pip install"',
+    "echo curl https://example.org",
+    "printf 'pip install %s' numpy",
+    'sudo echo "apt-get update"',
+    'grep -r "apt install" /docs',
+    "which curl wget git",
+    "command -v wget",
+    "cp wget /usr/bin",
+    "/app/pip install.sh",
+    "apt-get remove curl",
+    "pip install --help",
+    "curl --help",
+    "wget -V",
+    "curl -s http://0.0.0.0:8600/health",
+    "curl http://user:word@localhost:8600/health",
+    "curl --unix-socket /run/docker.sock http://engine/info",
+    "git clone repo /dst",
+    "git clone --bare /srv/a.git",
+    "git commit -m 'pull, fetch and clone'",
+    "git checkout -b pull",
+    "git submodule foreach ls",
+    "git -C /src submodule status",
+    "dnf remove gcc",
+    "yum list installed",
+    "poetry run python app.py",
+    "poetry env info",
+    "PIP_NO_INDEX=1 pip install -f /w numpy",
+    "pip install --no-deps ./a.whl",
+    "pip install --no-deps --no-build-isolation -e .",
+    "hg update",
+    "rclone copy /a /b",
+    "mc cp /a /b",
+    "skopeo copy oci:/a oci:/b",
+    "R -e \"install.packages('/src/a.tar.gz', repos=NULL)\"",
+    "python train.py --pretrained=True",
+    "python -c \"load_dataset('json', data_files='/data/a.json')\"",
+    'python -c "SentenceTransformer(folder)"',
+    "HF_HUB_OFFLINE=1 python -c \"AutoModel.from_pretrained('org/model')\"",
+    "vllm serve /models/llama",
+    "python -m http.server",
 ]
 
 
 @pytest.mark.parametrize("command", DOWNLOADS)
 def test_what_downloads_is_found(command: str) -> None:
     assert list(downloads(command))
-    assert list(downloads(json.dumps(command.split())))  # the form without a shell
+    assert list(downloads(json.dumps(shlex.split(command))))  # the form without a shell
     (finding,) = lint(f"FROM scratch\nRUN true && {command.partition(' | ')[0]} && true\n")
     assert (finding.level, finding.code) == (Level.ERROR, "lint-network")
     assert finding.remedy
@@ -133,6 +207,31 @@ def test_what_downloads_is_found(command: str) -> None:
 @pytest.mark.parametrize("command", STAYS)
 def test_what_stays_on_the_machine_is_left_alone(command: str) -> None:
     assert list(downloads(command)) == []
+
+
+TEXTS: dict[str, tuple[str, list[str]]] = {
+    "here-document": ("RUN <<EOF\napt-get update\nEOF", ["RUN apt-get update"]),
+    "here-document-of-bash": ("RUN bash <<'EOF'\nset -e\nwget https://a.b/c\nEOF", ["RUN wget https://a.b/c"]),
+    "here-document-of-python": ("RUN python3 - <<EOF\nimport x\nx.urlopen('https://a')\nEOF", ["RUN import x"]),
+    "here-document-of-data": ("RUN cat >/a.py <<EOF\nurlopen('https://a')\nEOF\nRUN pip check", []),
+    "behind-data": ("RUN cat <<E >/a && pip install x\nwget https://a\nE", ["RUN pip install x"]),
+    "substitution": ('RUN echo "$(curl -s https://a)"', ["RUN curl -s https://a"]),
+    "condition": ("RUN if ! command -v gcc; then apt-get install gcc; fi", ["RUN apt-get install gcc"]),
+    "test": ("RUN [ -f /a ] || wget https://a", ["RUN wget https://a"]),
+    "shell-in-a-shell": ("RUN sh -ec \"bash -lc 'pip install x'\"", ["RUN pip install x"]),
+    "quoted-separator": ("RUN echo 'a; pip install x && b'", []),
+    "comment-in-the-middle": ("RUN true; \\\n  # pip install x\n  echo y", []),
+    "health-check-with-options": ("HEALTHCHECK --start-period=5s CMD curl https://a", ["HEALTHCHECK curl https://a"]),
+    "health-check-as-words": ('HEALTHCHECK CMD ["curl", "https://a"]', ["HEALTHCHECK curl https://a"]),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_text_is_read_as_a_shell_reads_it(case: str) -> None:
+    text, expected = TEXTS[case]
+    found = lint(f"FROM scratch\n{text}\n")
+    assert len(found) == len(expected)
+    assert all(one.what.startswith(words) for one, words in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize(
