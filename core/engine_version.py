@@ -25,7 +25,7 @@ def judge_version(answer: Mapping[str, Any]) -> list[Finding]:
             return [_finding(Level.WARNING, said, why, "what it does not understand, it will refuse by itself")]
     elif numbers[0] >= MINIMUM:
         return []
-    why = f"it is too old: Docker Engine {MINIMUM} (API {'.'.join(map(str, MINIMUM_API))}) or newer is needed"
+    why = f"it is too old; xaiva needs Docker Engine {MINIMUM} (API {'.'.join(map(str, MINIMUM_API))}) or newer"
     return [_finding(Level.ERROR, said, why, f"install Docker Engine {MINIMUM} or newer on that machine")]
 
 

@@ -378,7 +378,8 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
         def done(before: Who) -> None:
             words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
-            stays = f". The site's login is still {before.site_user}; to end it: xaiva logout" if before.site_user else ""
+            site = before.site_user
+            stays = f". The site's login is still {site}; `xaiva logout` ends it" if site else ""
             self.notify(words + stays, markup=False)
             self.login_changed()
 

@@ -1,4 +1,4 @@
-"""What the messages of xaiva name exists: commands with their options, fields of a preset and of a site, pages."""
+"""What messages and help name exists: commands with their options, fields of a preset and of a site, pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.docs.test_commands import command_problem
 from tests.docs.texts import help_texts, texts
 
 INTERNAL = {"XAIVA_GIT_TOKEN"}  # of a child process
-COMMAND = re.compile(r"(?P<before>^|.)(?:\./)?\bxaiva (?P<words>[^,;:()`\n]+)", re.DOTALL)
+COMMAND = re.compile(r"(?P<before>^|.)(?:\./)?\bxaiva (?P<words>[^,;:()`\n>|]+)", re.DOTALL)
 PROSE = re.compile(r" (?:and|or|then|shows|names|before|in|to|for)\b.*")  # what goes on after a command
 # Words that only the authors of the code use. A message is read at 3 a.m.
 BANNED = re.compile(
@@ -26,10 +26,10 @@ BANNED = re.compile(
 
 
 def _commands() -> Iterator[tuple[Piece, list[str]]]:
-    """Each command line in a message. Behind a colon or a backquote stands nothing else; elsewhere a command's name may
-    be the subject of a sentence."""
+    """Each command line in a message or in the help. Behind a colon or a backquote stands nothing else; elsewhere a
+    command's name may be the subject of a sentence."""
     names = set(root.list_commands(click.Context(root)))
-    for piece in texts():
+    for piece in (*texts(), *help_texts()):
         for found in COMMAND.finditer(piece.text):
             before = piece.text[: found.start("words") - len("xaiva ")].removesuffix("./")
             text = PROSE.sub("", found["words"]).strip().rstrip(".")
