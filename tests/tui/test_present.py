@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from tui.present import builds, cameras, containers, findings, machine, operatio
 from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
 from tui.present.figures import bar, coarse, duration, size
 from tui.present.preset_form import apply, parse, problems, values
+from tui.present.service import MODEL_STATES
 from tui.sources import Containers, Live
 from tui.widgets.choice_list import matches
 
@@ -41,6 +43,25 @@ def test_wrap_keeps_every_word_within_the_width() -> None:
     lines = wrap("one two three " + "x" * 30, 12)
     assert all(width_of(one) <= 12 for one in lines)
     assert "".join(plain(one).replace(" ", "") for one in lines) == "onetwothree" + "x" * 30
+
+
+@pytest.mark.parametrize("amount", ["8 s", "15 min", "2 h", "5 d", "1.4 GiB", "1.4 MiB/s", "92 %", "512 MB", "10 ms"])
+def test_wrap_keeps_a_number_with_its_unit(amount: str) -> None:
+    for width in range(len(amount) + 8, 40):
+        lines = [plain(one) for one in wrap(f"the oldest for {amount}, seconds come", width)]
+        assert any(amount in one for one in lines), lines
+
+
+def test_wrap_breaks_behind_a_number_that_has_no_unit() -> None:
+    assert [plain(one) for one in wrap("of 8 seconds", 6)] == ["of 8", "second", "s"]
+
+
+def test_every_state_of_a_model_that_the_documentation_has_is_shown_as_known() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    table = page.partition("| state of a model |")[2].partition("\n\n")[0]
+    states = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
+    assert "closing" in states
+    assert states == set(MODEL_STATES)
 
 
 def test_narrow_tables_drop_the_columns_of_the_highest_rank() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from core.open_enum import OpenEnum
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
 GAP = 2  # blanks between two columns
 ELLIPSIS = "…"
+_BREAK = re.compile(r"(?<!\d) | (?!(?:s|min|h|d|ms|B|[KMGTP]iB|[KMG]B|%)(?![\w%]))")  # no blank between number and unit
 
 
 class Span(NamedTuple):
@@ -82,11 +84,14 @@ def fit(cell: Cell, width: int, right: bool = False) -> Line:
 
 
 def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
-    """The text over as many lines as it needs, each at most `width` columns; lines after the first are indented."""
+    """The text over as many lines as it needs, each at most `width` columns; lines after the first are indented.
+
+    A number and its unit stay on one line.
+    """
     out: list[Line] = []
     for paragraph in text.splitlines() or [""]:
         current = ""
-        for word in paragraph.split(" "):
+        for word in _BREAK.split(paragraph):
             candidate = f"{current} {word}" if current.strip() else current + word
             if cell_len(candidate) <= width or not current.strip():
                 current = candidate
