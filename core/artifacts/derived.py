@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedLayer
 
 PYLOCK_NAME = "pylock.toml"
@@ -43,7 +45,8 @@ def pylock_text(lock: Lock) -> str:
 
 
 def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A basic string of TOML: one of JSON, in which DEL is escaped, too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def packages_text(lock: Lock, debs: list[LockedFile]) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from core.artifacts import base_image, diff, own_wheel
 from core.artifacts.child import run_child
+from core.artifacts.derived import pylock_text
 from core.artifacts.distributions import guess, platform_of
 from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
@@ -27,6 +28,11 @@ from core.presets.compat.service_layer import engine_choices
 from core.presets.model import Preset
 from core.site import Site
 from tests.support.artifacts import Recorder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 IMAGE = LockedImage(reference="debian:12", tag="xaiva-base/debian:0", config_digest="sha256:0")
 
@@ -229,3 +235,14 @@ def test_a_lock_follows_the_tables_of_the_site(site: Site) -> None:
     overlay.mkdir(parents=True)
     (overlay / "torch.json").write_text(json.dumps({"rows": [row]}))
     assert expanded_layers(site, preset).layers == [("pytorch", ["torch==9.0.0", "torchvision==0.99.0"])]
+
+
+@pytest.mark.parametrize("version", ['1.0"', "1\\0", "1\n0", "1\t\x00\x1f\x7f0", "1.0é"], ids=range(5))
+def test_any_text_of_a_lock_is_good_toml(version: str) -> None:
+    path = f"wheels/a-{version}.whl"
+    wheel = LockedFile(kind=Kind.WHEEL, path=path, size=1, sha256="0" * 64, url="", name="a", version=version)
+    image = LockedImage(reference="debian:12", tag="x", config_digest="y")
+    text = pylock_text(Lock(preset="p", preset_sha256="0", python_version="3.11", base_image=image, files=[wheel]))
+    (package,) = tomllib.loads(text)["packages"]
+    assert package["version"] == version
+    assert package["wheels"][0]["path"] == wheel.path
