@@ -147,7 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "cameras.start_stop", "s", "Start or stop", "Start/stop", "A stopped camera stays in the list", changes=True
     ),
-    Action("cameras.restart", "r", "Restart", "Restart", "Connect again", changes=True),
+    Action("cameras.restart", "r", "Restart", "Restart", "Cut it off and connect again; asks first", changes=True),
     Action("cameras.suspend", "z", "Suspend notifications", "Suspend", "For a while; events are kept", changes=True),
     Action("cameras.events", "o", "Its events", "Events", "The screen Events, of this camera alone"),
     Action("cameras.remove", "X", "Remove the camera", "Remove", "The service forgets it; events stay", changes=True),
@@ -175,7 +175,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("service.rule", "n", "New rule", "Rule", "Who is notified of which events", changes=True),
     Action("service.user", "u", "New user", "User", "Who may log in, and as what", changes=True),
     Action("service.edit", "e", "Edit", "Edit", "The rule or user under the cursor", changes=True),
-    Action("service.test", "t", "Send a test message", "Test", "Over every channel of the rule", changes=True),
+    Action(
+        "service.test", "t", "Send a test message", "Test", "Over every channel of the rule; asks first", changes=True
+    ),
     Action("service.remove", "X", "Remove", "Remove", "The rule or user under the cursor", changes=True),
     # operations
     Action(

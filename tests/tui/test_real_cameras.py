@@ -198,6 +198,8 @@ async def test_rules_and_users_are_set_in_the_console(site_of: SiteOf, service: 
         await until(pilot, lambda: len(app.screen_stack) == 1)
         await shows(pilot, "mo-fr 18:00-06:00")
         await pilot.press("t")
+        await shows(pilot, "webhook:http://127.0.0.1:9/hook.")  # it asks, and says who gets the message
+        await pilot.press("y")
         await shows(pilot, "Test of night", PATIENCE)
         await pilot.press("escape", "u")
         await shows(pilot, "Add a user")

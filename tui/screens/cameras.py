@@ -151,9 +151,16 @@ class CamerasScreen(PictureListScreen):
         )
 
     def action_restart(self) -> None:
-        """Connect again."""
-        if (camera := self._one()) is not None:
-            self.background(partial(self.console.service.restart_camera, camera.id), self._ask)
+        """Ask, then connect again."""
+        camera = self._one()
+        if camera is None:
+            return
+        self.confirm(
+            f"Restart camera {camera.name or camera.id}?",
+            "It is cut off and connected again. Nothing is seen there in the meantime, and an event that goes on ends.",
+            "Restart",
+            lambda: self.background(partial(self.console.service.restart_camera, camera.id), self._ask),
+        )
 
     def action_learn(self) -> None:
         """Asks for how long."""

@@ -12,6 +12,7 @@ from textual.events import DescendantFocus
 from textual.widget import Widget
 
 from core.inference.schemas import Rule, TestResult, User
+from core.service_client.notation import channel_words
 from tui.actions import bindings
 from tui.present import service as present
 from tui.present.cells import Span
@@ -167,13 +168,21 @@ class ServiceScreen(ConsoleScreen):
             self.app.push_screen(form, self._again)
 
     def action_test(self) -> None:
-        """A message over every channel of the rule."""
+        """Ask, then send a message over every channel of the rule."""
         chosen = self._chosen()
         if not isinstance(chosen, Rule):
             self.notify("no rule here")
             return
-        self.notify(f"sending over {len(chosen.channels)} channels…", title=chosen.name)
-        self.background(partial(self.console.service.test_rule, chosen.name), partial(self._tested, chosen.name))
+        self.confirm(
+            f"Send a test message by the rule {chosen.name}?",
+            "It goes at once to " + ", ".join(map(channel_words, chosen.channels)) + ".",
+            "Send",
+            partial(self._send_test, chosen.name, len(chosen.channels)),
+        )
+
+    def _send_test(self, name: str, channels: int) -> None:
+        self.notify(f"sending over {channels} channel{'' if channels == 1 else 's'}…", title=name)
+        self.background(partial(self.console.service.test_rule, name), partial(self._tested, name))
 
     def _tested(self, name: str, result: TestResult) -> None:
         from tui.screens.message import TextDialog
