@@ -10,7 +10,7 @@ import click
 
 from core.cli import output
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
-from core.errors import InputError, XaivaError
+from core.errors import InputError
 
 if TYPE_CHECKING:
     from core.presets.compat import Facts, TargetMachine
@@ -205,10 +205,6 @@ def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json
     if as_json:
         output.print_json({"target": target, "suggestions": suggestions})
         return
-    if not suggestions:
-        raise XaivaError(
-            "Nothing to suggest", f"no PyTorch wheels in the tables run on {target}", "see docs/presets.md"
-        )
     for suggestion in suggestions:
         for name, value in output.plain(suggestion).items():
             if name not in ("preset", "reasons") and value:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.cli.app import run
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.findings import Finding, has_errors
 from core.presets.compat import check, find_gpu, host_target, load_facts, named_target, suggest
 from core.presets.compat.facts import DATA
@@ -26,6 +26,9 @@ FACTS = load_facts()
 
 PRINTED = [
     # GeForce: desktop, laptop, Max-Q
+    ("GeForce GTX 680", "3.0", "2"),
+    ("GeForce GTX TITAN Black", "3.5", "6"),
+    ("GeForce GTX 780", "3.5", "3 6"),
     ("NVIDIA GeForce 940MX", "5.0", "1 2 4"),
     ("NVIDIA GeForce GTX 750 Ti", "5.0", "2"),
     ("NVIDIA GeForce GTX 960", "5.2", "2 3 4"),
@@ -108,6 +111,8 @@ PRINTED = [
     ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "12.0", "96"),
     ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "12.0", "96"),
     ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "12.0", "96"),
+    ("NVIDIA RTX PRO 4500 Blackwell Server Edition", "12.0", "32"),
+    ("Quadro K4200", "3.0", "4"),
     # Servers
     ("Tesla M10", "5.0", "8"),
     ("Tesla M40 24GB", "5.2", "24"),
@@ -137,6 +142,12 @@ PRINTED = [
     ("NVIDIA H200", "9.0", "141"),
     ("NVIDIA B200", "10.0", "180"),
     ("NVIDIA B300 SXM6 AC", "10.3", "269"),
+    ("Tesla K80", "3.7", "12"),
+    ("Tesla K40m", "3.5", "12"),
+    ("Tesla T40 24GB", "7.5", "24"),
+    ("Tesla PG503-216", "7.0", "32"),
+    ("NVIDIA A100-PG509-200", "8.0", "40"),
+    ("NVIDIA CMP 100-210", "7.0", "16"),
     # Beside an Arm processor
     ("NVIDIA GH200 480GB", "9.0", "96"),
     ("NVIDIA GH200 144G HBM3e", "9.0", "144"),
@@ -145,6 +156,15 @@ PRINTED = [
     ("Orin (nvgpu)", "8.7", "4 8 16 32 64"),
     ("NVIDIA Jetson AGX Orin", "8.7", "32 64"),
     ("NVIDIA Thor", "11.0", "64 128"),
+    # in /proc/device-tree/model
+    ("NVIDIA Jetson Nano 2GB Developer Kit", "5.3", "2"),
+    ("NVIDIA Jetson TX2 NX Developer Kit", "6.2", "4 8"),
+    ("Jetson-AGX", "7.2", "16 32"),
+    ("NVIDIA Jetson Xavier NX Developer Kit (SD-card)", "7.2", "8 16"),
+    ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super", "8.7", "4 8"),
+    ("NVIDIA Orin NX Developer Kit", "8.7", "8 16"),
+    ("NVIDIA Jetson AGX Orin Developer Kit", "8.7", "32 64"),
+    ("NVIDIA Jetson AGX Thor Developer Kit", "11.0", "128"),
     # MIG slices
     ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", "8.0", "20"),
     ("NVIDIA A100-SXM4-40GB MIG 1c.3g.20gb", "8.0", "20"),
@@ -176,6 +196,61 @@ PRINTED = [
 @pytest.mark.parametrize(("name", "sm", "vram"), PRINTED, ids=[row[0] for row in PRINTED])
 def test_as_nvidia_smi_prints_it(name: str, sm: str, vram: str) -> None:
     _is(name, sm, vram)
+
+
+# -- lines that people paste: nvidia-smi, lspci (its names and chips are a second source), glxinfo, /proc, Kubernetes
+
+PASTED = [
+    ("GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-b1028956-cfa2-0990-bf4a-5da9abb51763)", "8.0", "40"),
+    ("GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d)\n  MIG 3g.20gb     Device  0: (UUID: MIG-c7)", "8.0", "20"),
+    ("GPU 1: NVIDIA GeForce RTX 4090 Laptop GPU (UUID: GPU-fef8089b)", "8.9", "16"),
+    ("GPU 0: GRID T4-16Q (UUID: GPU-fef8089b)", "7.5", "16"),
+    ("GPU 0: Orin (nvgpu) (UUID: 54b1a3a2)", "8.7", "4 8 16 32 64"),
+    ("|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0 Off |                  Off |", "8.9", "24"),
+    ("NVIDIA GeForce RTX 4090, 8.9, 24564 MiB", "8.9", "24"),
+    ("0, GPU-5d2c, NVIDIA GeForce RTX 4090, 49140 MiB", "8.9", "48"),
+    ("NVIDIA GB10, 12.1, [N/A]", "12.1", "128"),
+    ("NVIDIA Next 9000, 14.0, 65536 MiB", "14.0", "64"),
+    ("NVIDIA GeForce GTX 1060, 8.9", "8.9", ""),
+    ("8.6, 12288 MiB", "8.6", "12"),
+    ("Product Name                          : NVIDIA A10", "8.6", "24"),
+    ("Model: \t\t NVIDIA GeForce GTX 1060 6GB", "6.1", "6"),
+    ("01:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)", "8.9", "24"),
+    ("01:00.0 3D controller [0302]: NVIDIA Corporation GA100 [A100 SXM4 80GB] [10de:20b2] (rev a1)", "8.0", "80"),
+    ("GA106M [GeForce RTX 3060 Mobile / Max-Q]", "8.6", "6"),
+    ("GA104M [GeForce RTX 3080 Mobile / Max-Q 8GB/16GB]", "8.6", "8 16"),
+    ("GB206M [GeForce RTX 5070 Max-Q / Mobile]", "12.0", "8"),
+    ("TU102GL [Quadro RTX 6000/8000]", "7.5", "24 48"),
+    ("TU102 [GeForce RTX 2080 Ti Rev. A]", "7.5", "11"),
+    ("GA104 [GeForce RTX 3060 Ti Lite Hash Rate]", "8.6", "8"),
+    ("GV100GL [Tesla V100 SXM2 32GB]", "7.0", "32"),
+    ("GK104M [GeForce GTX 860M]", "", ""),
+    ("GK107 [GeForce GT 1030]", "", ""),
+    ("AD102 [GeForce RTX 9090]", "", ""),
+    ("NVIDIA Corporation Device 2684 (rev a1)", "", ""),
+    ("NVIDIA GeForce RTX 3060 Laptop GPU/PCIe/SSE2", "8.6", "6"),
+    ("NVIDIA-GeForce-RTX-4090", "8.9", "24"),
+    ("Tesla-T4-SHARED", "7.5", "16"),
+    ("nvidia-h100-mega-80gb", "9.0", "80"),
+    ("4x NVIDIA L40S", "8.9", "48"),
+    ("RTX 4090, RTX 3060", "", ""),
+]
+
+
+@pytest.mark.parametrize(("line", "sm", "vram"), PASTED, ids=[row[0] for row in PASTED])
+def test_a_pasted_line_is_read_to_the_name(line: str, sm: str, vram: str) -> None:
+    _is(line, sm, vram)
+
+
+def test_what_is_made_of_a_pasted_line_holds_when_it_is_checked() -> None:
+    for line, sm, vram in PASTED[::4]:
+        target = named_target([line], "595.58.03")
+        if not sm or target.gpus[0].aarch64:
+            continue
+        preset = suggest(target)[0].preset
+        assert preset.target is not None
+        assert find_gpu(preset.target.gpu, FACTS).sm == sm, line
+        assert preset.target.vram_gib == (float(vram) if vram and " " not in vram else None), line
 
 
 # -- how people write them
@@ -217,7 +292,26 @@ WRITTEN = [
     ("A100 MIG 3g.20gb", "8.0", "20"),
     ("H100 1g.10gb", "9.0", "10"),
     ("T4-8Q", "7.5", "8"),
+    ("RTX 2080S", "7.5", "8"),
+    ("4070 Ti Super", "8.9", "16"),
+    ("RTX 4060M", "8.9", "8"),
+    ("GTX 980M", "5.2", "8"),
+    ("RTX 3060 12G", "8.6", "12"),
+    ("RTX 3060 (12288 MiB)", "8.6", "12"),
+    ("NVIDIA_A100_SXM4_80GB", "8.0", "80"),
+    ("NVIDIA(R) GeForce(R) RTX 4090 24 GB GDDR6X", "8.9", "24"),
+    ("RTX 4090 graphics card", "8.9", "24"),
+    ("RTX 6000 Ada Lovelace", "8.9", "48"),
+    ("RTX 6000 Pro Blackwell", "12.0", "96"),
+    ("RTX 6000 Blackwell", "12.0", "96"),
+    ("Quadro T600", "7.5", "4"),
+    ("NVIDIA GB200 NVL72", "10.0", "186"),
+    ("tegra x1", "5.3", "2 4"),
     ("sm_86", "8.6", ""),
+    ("compute capability 8.6", "8.6", ""),
+    ("cc 8.6", "8.6", ""),
+    ("sm-86", "8.6", ""),
+    ("sm_140", "14.0", ""),
     ("sm86", "8.6", ""),
     ("compute_90a", "9.0", ""),
     ("12.0", "12.0", ""),
@@ -249,10 +343,15 @@ NOT_KNOWN = [
     ("GTX 1090", BY_HAND),
     ("NVIDIA RTX 6000 Rubin", BY_HAND),
     ("A101", BY_HAND),
-    ("Tesla K80", BY_HAND),
+    ("Tesla C2050", BY_HAND),
+    ("GeForce GT 710", BY_HAND),
+    ("sm_85", "correct it, or give"),
+    ("12.6", "correct it, or give"),
+    ("NVIDIA GeForce RTX 30...", "write it as `nvidia-smi -L` shows it; or give"),
+    ("NVIDIA A100-SXM...", "write it as `nvidia-smi -L` shows it; or give"),
     ("GeForce RTX", BY_HAND),
-    ("Radeon RX 7900", BY_HAND),
     ("Voodoo 2", BY_HAND),
+    ("  MIG 1g.5gb     Device  0: (UUID: MIG-3cf9e2dd)", 'write the GPU before it, as "A100 MIG 1g.5gb"; or give'),
     ("MIG 1g.10gb", 'write the GPU before it, as "A100 MIG 1g.10gb"; or give'),
     ("T4-32Q", BY_HAND),
     ("A100-SXM4-40GB MIG 7g.80gb", BY_HAND),
@@ -275,12 +374,43 @@ def test_an_unknown_name_is_said_to_be_unknown(name: str, remedy: str) -> None:
     target = named_target([name], "580.65.06")
     assert (target.gpus[0].sm, target.vram_gib) == ("", None)
     (found,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
-    assert name in found.what
+    assert target.gpus[0].name in found.what
     assert found.remedy.startswith(remedy)
     assert '"gpu": "sm_86", "vram_gib": 8' in found.remedy
     with pytest.raises(InputError) as refused:
         suggest(target)
     assert (refused.value.what, refused.value.remedy) == (found.what, found.remedy)
+
+
+@pytest.mark.parametrize("name", ["Radeon RX 7900", "AMD Instinct MI300X", "Intel Arc A770", "Apple M4", "gfx1030"])
+def test_another_makers_gpu_gets_no_architecture_to_write(name: str) -> None:
+    (found,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
+    assert found.what == f"{name} is no NVIDIA GPU"
+    assert "sm_" not in found.remedy
+
+
+# -- too old: known as such, with ways that exist
+
+TOO_OLD = [
+    ("Tesla K80", "2.7.1+cu126", "what works on it with Python 3.12", "cu117"),
+    ("Tesla K40m", "2.7.1+cu126", "no known wheels run on this GPU; take builds for the CPU, or another GPU", ""),
+    ("GTX TITAN Black", "2.9.1+cu130", "no known wheels run on this GPU; take builds for the CPU, or another GPU", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "torch", "remedy", "tag"), TOO_OLD, ids=[row[0] for row in TOO_OLD])
+def test_a_gpu_that_is_too_old_is_known_as_such(name: str, torch: str, remedy: str, tag: str) -> None:
+    tensorrt = {"tensorrt": {"enabled": True, "version": "8.6.1"}}
+    (found,) = _findings(cuda_preset(torch), "gpu-architecture", Target(gpu=name))
+    assert found.remedy.startswith(remedy if not tag else f"wheels with {tag} run on it")
+    (no_tensorrt,) = _findings(cuda_preset("2.1.0+cu118", **tensorrt), "tensorrt-gpu", Target(gpu=name))
+    assert no_tensorrt.remedy == "leave TensorRT out" + (": PyTorch runs on it" if tag else "")
+    if tag:
+        assert suggest(named_target([name]))[0].torch.endswith(f"+{tag}")
+        return
+    with pytest.raises(XaivaError) as refused:
+        suggest(named_target([name], "470.256.02"))
+    assert refused.value.remedy == "take builds for the CPU, or another GPU"
 
 
 def test_the_way_by_hand_works() -> None:
@@ -298,12 +428,14 @@ def test_the_command_does_not_say_that_no_wheels_run_on_it(site: Site, capsys: p
     assert "wheels" not in shown
 
 
-# -- memory that the name leaves open: the least is judged, all are said, and any way to say it closes it
+# -- memory that the name leaves open: the least is judged, all are said where it matters, any way to say it closes it
 
 OPEN = [
     (Target(gpu="RTX 3060"), "RTX 3060 comes with 8 or 12 GiB: judged by 8 GiB"),
     (Target(gpu="GTX 1060"), "GTX 1060 comes with 3, 5 or 6 GiB: judged by 3 GiB"),
     (Target(gpu="RTX 3060 24GB"), "RTX 3060 comes with 8 or 12 GiB: judged by 8 GiB"),
+    (Target(gpu="RTX 4090 48GB"), "RTX 4090 comes with 24 GiB: judged by 24 GiB"),
+    (Target(gpu="A100"), ""),
     (Target(gpu="RTX 3060 12GB"), ""),
     (Target(gpu="RTX 3060", vram_gib=12), ""),
     (Target(gpu="RTX 3060 24GB", vram_gib=24), ""),
@@ -314,13 +446,18 @@ OPEN = [
 
 @pytest.mark.parametrize(("target", "what"), OPEN, ids=[f"{row[0].gpu} {row[0].vram_gib or ''}" for row in OPEN])
 def test_open_memory_is_said_to_be_open(target: Target, what: str) -> None:
-    found = _findings(cuda_preset("2.7.1+cu126"), "gpu-memory", target)
+    found = _findings(_speech(), "gpu-memory", target)
     assert [finding.what for finding in found] == ([what] if what else [])
 
 
+@pytest.mark.parametrize(("gpu", "said"), [("RTX 3060", False), ("RTX 3060 24GB", True), ("RTX 4090 48GB", True)])
+def test_open_memory_is_not_said_where_all_fits_into_the_least(gpu: str, said: bool) -> None:
+    found = _findings(cuda_preset("2.7.1+cu126"), "gpu-memory", Target(gpu=gpu))
+    assert [finding.remedy for finding in found] == ["correct it, or give `target.vram_gib`"] * said
+
+
 def test_a_need_between_the_sizes_names_them_all() -> None:
-    layers = [{"name": "speech", "requirements": ["faster-whisper", "whisperx"]}]
-    (found,) = _findings(cuda_preset("2.7.1+cu126", layers=layers), "vram", Target(gpu="RTX 3060"))
+    (found,) = _findings(_speech(), "vram", Target(gpu="RTX 3060"))
     assert found.what.endswith("the GPU has 8 or 12 GiB")
 
 
@@ -424,7 +561,7 @@ def test_every_row_says_where_architecture_and_memory_are_from() -> None:
         assert row.source, row.key
         assert row.vram_source, row.key
     named = json.loads((DATA / "gpus.json").read_text())["sources"]
-    assert set(named) == {"driver", "TechPowerUp"}
+    assert set(named) == {"driver", "TechPowerUp", "pci.ids"}
 
 
 def test_no_name_of_the_table_means_another_row() -> None:
@@ -443,6 +580,11 @@ def test_a_sites_own_row_counts(site: Site, capsys: pytest.CaptureFixture[str]) 
     assert (gpu.sm, gpu.vram_gib, gpu.vram_choices) == ("8.6", 64, ())
     assert run(["--site", str(site.root), "preset", "suggest", "--gpu", "RTX 9090"]) == 0
     assert "RTX 9090 (sm_86)" in capsys.readouterr().out
+
+
+def _speech() -> Preset:
+    """A preset that needs more than 8 GiB."""
+    return cuda_preset("2.7.1+cu126", layers=[{"name": "speech", "requirements": ["faster-whisper", "whisperx"]}])
 
 
 def cuda_preset(torch: str, **fields: object) -> Preset:

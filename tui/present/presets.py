@@ -198,8 +198,6 @@ def _amount(files: int, count: int) -> str:
 
 def suggestions(found: Sequence[Suggestion], width: int) -> list[Line]:
     """What would work, newest first."""
-    if not found:
-        return wrap("no combination in the tables works on that machine", width, "warn")
     out: list[Line] = []
     for one in found:
         parts = [f"torch {one.torch}", f"Python {one.python}", f"TensorRT {one.tensorrt}" if one.tensorrt else ""]

@@ -107,7 +107,7 @@ class Suggest(TargetForm[str]):
             from core.presets.store import preset_path, save
 
             found = suggest(target(), site=self.site)
-            if name and found:
+            if name:
                 if preset_path(self.site, name).exists():
                     raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
                 save(self.site, name, found[0].preset)
@@ -115,7 +115,7 @@ class Suggest(TargetForm[str]):
 
         def show(found: list[Suggestion]) -> None:
             self.say(partial(present.suggestions, found))
-            if name and found:
+            if name:
                 self.dismiss(name)
 
         self.attempt(work, show, "looking…")

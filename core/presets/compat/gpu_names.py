@@ -12,26 +12,43 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from packaging.version import Version
+
 from core.presets.compat.facts import Facts
+from core.presets.compat.gpu_lines import read_line
 from core.presets.compat.rows import GpuRow
 
-_ARCHITECTURE = re.compile(r"(?:(?:sm|compute)[_ ]?(\d{1,2})\.?(\d)[af]?|(\d{1,2})\.(\d))", re.IGNORECASE)
+_ARCHITECTURE = re.compile(
+    r"(?:(?:sm|cc|compute([ _]cap(ability)?)?)[-_ ]?(?P<major>\d{1,2})\.?(?P<minor>\d)[af]?|(?P<number>\d{1,2}\.\d))",
+    re.IGNORECASE,
+)
+_CUT_OFF = re.compile(r"(\.\.\.|…)$")  # nvidia-smi's table shortens names
 # `NVIDIA A100-SXM4-40GB MIG 3g.20gb`; `1c.3g.20gb` is a part of its compute, `1g.10gb+me` has media engines.
-_MIG = re.compile(r"(?P<gpu>.*?)[\s-]*\b(?:MIG[\s-]+)?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b.*", re.IGNORECASE)
+_MIG = re.compile(r"(?P<gpu>.*?)[\s_-]*(?:\b|_)(?:MIG[\s_-]+)?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b.*", re.IGNORECASE)
 # `GRID V100D-8C`; `A100-1-5CME` and `DC-2-24Q` are profiles inside a MIG slice.
 _VGPU = re.compile(r"(?P<gpu>.+?)-(?:\d-)?(?P<gib>\d+)(?P<series>[ABCQ]?)(?:4|ME)?", re.IGNORECASE)
 _VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws"}  # as NVML calls them
 _SMALLEST_VGPU = 0.5  # GiB, of the profiles that are called 0
 _ABOVE_NOMINAL = 1.05  # the largest profile of a GPU may be named a little above its nominal memory
 _MEMORY = re.compile(r"\b(\d+) ?gi?b?\b", re.IGNORECASE)
-_BOARD = re.compile(r"\b(pcie?|sxm\d?|hbm\w*|fhhl|dgxs|active|passive|lc|ls|h)\b", re.IGNORECASE)
+_BOARD = re.compile(
+    r"\b(pcie?|sxm\d?|nvl\d+|hbm\w*|gddr\w*|fhhl|dgxs|active|passive|lc|ls|h|mega"
+    r"|lhr|lite hash rate|refresh|rev\.? \w)\b",
+    re.IGNORECASE,
+)
 # Words that people leave out.
-_FILLING = ("nvidia", "geforce", "tesla", "grid", "gpu", "graphics", "with", "design", "generation", "edition")
+_FILLING = (
+    *("nvidia", "corporation", "geforce", "tesla", "grid", "gpu", "graphics", "card", "with", "design", "edition"),
+    *("generation", "gen", "lovelace", "engineering", "reference", "developer", "kit", "nvgpu", "shared"),
+)
+# How chips begin, and the major architectures that they have.
+_CHIPS = {"GK": "3", "GM": "5", "GP": "6", "GV": "7", "TU": "7", "GA": "8", "AD": "8", "GH": "9", "GB": "10 11 12"}
 # Architectures and names of GPUs that sit in one chip or module with an Arm processor.
 _ONLY_ON_ARM = frozenset(("5.3", "6.2", "7.2", "8.7", "10.1", "11.0", "12.1"))
 _ARM_NAMES = re.compile(
     r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb[23]00|grace|t4g|dgx spark)\b", re.IGNORECASE
 )
+_OTHER_MAKERS = re.compile(r"\b(amd|radeon|instinct|intel|arc|apple|adreno|mali|ascend|gfx\d+)\b", re.IGNORECASE)
 _ALIKE = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
 _BY_HAND = (
     'give its architecture and memory instead: "gpu": "sm_86", "vram_gib": 8 in `target`, or --gpu sm_86;'
@@ -43,7 +60,8 @@ _BY_HAND = (
 class Gpu:
     """One GPU. `sm` is its compute capability, `8.6`; empty, like None elsewhere, means unknown.
 
-    Where the name leaves the memory open, `vram_choices` has all that it may be, and `vram_gib` is the smallest.
+    Where the name leaves the memory open, or tells one that the tables lack, `vram_choices` has all that they know, and
+    `vram_gib` is the smallest.
     """
 
     name: str
@@ -55,15 +73,39 @@ class Gpu:
     aarch64: bool = False
     vram_choices: tuple[float, ...] = ()
 
+    def __str__(self) -> str:
+        """The name with the architecture, where the name is not that already."""
+        sm = _sm_name(self.sm)
+        return self.name if not self.sm or self.name == sm else f"{self.name} ({sm})"
+
 
 def find_gpu(name: str, facts: Facts) -> Gpu:
-    """The GPU of that name, or of an architecture such as `sm_86`. An unknown name gives a Gpu without `sm`."""
-    name = name.strip()
+    """The GPU of that name, or of an architecture such as `sm_86`. An unknown name gives a Gpu without `sm`.
+
+    A pasted line of nvidia-smi or lspci is read to the name; what the driver printed beside it counts, not the table.
+    """
+    line = read_line(name)
+    gpu = _named(line.name, facts)
+    if line.chip and gpu.sm and gpu.sm.partition(".")[0] not in _CHIPS.get(line.chip[:2], "").split():
+        return Gpu(f"{line.chip} [{line.name}]")  # an older or newer GPU of the same name
+    if line.sm and line.sm != gpu.sm:
+        gpu = Gpu(line.name or _sm_name(line.sm), line.sm, aarch64=gpu.aarch64 or line.sm in _ONLY_ON_ARM)
+    if line.vram_gib and gpu.sm:
+        gpu = replace(gpu, vram_gib=line.vram_gib, vram_choices=())
+    return gpu
+
+
+def _named(name: str, facts: Facts) -> Gpu:
     if match := _ARCHITECTURE.fullmatch(name):
-        sm = ".".join(part for part in match.groups() if part)
-        return Gpu(name, sm=sm, aarch64=sm in _ONLY_ON_ARM)
+        sm = match["number"] or f"{match['major']}.{match['minor']}"
+        known = _architectures(facts)
+        # A newer one than the tables know is taken at its word, but not where a bare number may be a CUDA version.
+        right = sm in known or (not match["number"] and Version(sm) > Version(known[-1]))
+        return Gpu(name, sm if right else "", aarch64=sm in _ONLY_ON_ARM)
+    if _CUT_OFF.search(name):
+        return Gpu(name)
     if match := _MIG.fullmatch(name):
-        return _slice(name, find_gpu(match["gpu"], facts), float(match["gib"]))
+        return _slice(name, _named(match["gpu"], facts), float(match["gib"]))
     if match := _VGPU.fullmatch(name):
         rows = [row for row in facts.gpus.values() if _plain(match["gpu"]) in map(_plain, row.vgpu)]
         if rows:
@@ -79,12 +121,21 @@ def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
     """What, why and what to do about a GPU whose architecture is not known."""
     if gpu.note:
         return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_BY_HAND}"
+    if _ARCHITECTURE.fullmatch(gpu.name):
+        why = f"the tables know {', '.join(map(_sm_name, _architectures(facts)))}"
+        return f"{gpu.name} is no known architecture", why, f"correct it, or {_BY_HAND}"
+    if _OTHER_MAKERS.search(gpu.name):
+        why = "the wheels for GPUs need CUDA"
+        return f"{gpu.name} is no NVIDIA GPU", why, "name an NVIDIA GPU, or take builds for the CPU"
+    if _CUT_OFF.search(gpu.name):
+        why = "nvidia-smi shortens long names in its table"
+        return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_BY_HAND}"
     if (match := _MIG.fullmatch(gpu.name)) and not match["gpu"]:
         why = "the slice may be one of different GPUs"
         return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {gpu.name}"; or {_BY_HAND}'
     rows, _ = _rows_of(gpu.name, facts)
     if rows:
-        them = ", ".join(f"{row.key} (sm_{row.sm.replace('.', '')})" for row in rows)
+        them = ", ".join(f"{row.key} ({_sm_name(row.sm)})" for row in rows)
         return f"{gpu.name} is the name of different GPUs", them, f"write which of them it is; or {_BY_HAND}"
     meant = _misspelt(gpu.name, facts)
     offer = f"did you mean {' or '.join(meant)}? Or " if meant else ""
@@ -98,23 +149,29 @@ def explain_platform(gpu: Gpu) -> tuple[str, str, str]:
     return f"{gpu.name} is not an x86_64 machine", why, remedy
 
 
+def _architectures(facts: Facts) -> list[str]:
+    return sorted({row.sm for row in facts.gpus.values()}, key=Version)
+
+
+def _sm_name(sm: str) -> str:
+    return f"sm_{sm.replace('.', '')}"
+
+
 def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
     row = rows[0]
     choices = tuple(sorted({gib for row in rows for gib in row.vram_gib}))
-    note = row.note
-    if memory in choices:
+    other = memory is not None and memory not in choices
+    if memory is not None and not other:
         choices = (memory,)
-    elif memory:
-        note = note or f"none with {memory:g} GiB is in the tables"
     return Gpu(
         name=row.key if len(rows) == 1 else name,
         sm=row.sm,
         vram_gib=choices[0],
         brand=row.brand,
         nvenc=row.nvenc,
-        note=note,
+        note=row.note or (f"none with {memory:g} GiB is in the tables" if other else ""),
         aarch64=row.aarch64 or row.sm in _ONLY_ON_ARM,
-        vram_choices=choices if len(choices) > 1 else (),
+        vram_choices=choices if len(choices) > 1 or other else (),
     )
 
 
@@ -129,8 +186,27 @@ def _slice(name: str, whole: Gpu, gib: float, brand: str = "") -> Gpu:
 def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
     """The rows that a name may mean, and the memory that it tells beside them.
 
-    A row's own names win over short forms of others; the kind of board (PCIe, SXM) changes no architecture.
+    `GeForce RTX 3060 Mobile / Max-Q` and `Quadro RTX 6000/8000`, as lspci writes, are two names of which the second
+    lacks its beginning.
     """
+    first, *others = (part.strip() for part in name.replace("_", " ").split("/"))
+    rows, memory = _rows_of_one(first, facts)
+    for other in others:
+        if _MEMORY.fullmatch(other):  # `8GB/16GB`
+            memory = None
+            continue
+        more, its_memory = _rows_of_one(f"{first.rpartition(' ')[0]} {other}", facts)
+        if not more:
+            more, its_memory = _rows_of_one(other, facts)
+        if not rows or not more:
+            return [], None
+        rows = [*rows, *(row for row in more if row not in rows)]
+        memory = memory if its_memory == memory else None
+    return rows, memory
+
+
+def _rows_of_one(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
+    """A row's own names win over short forms of others; the kind of board (PCIe, SXM) changes no architecture."""
     printed, short = _index(facts.gpus.values())
     memory = _MEMORY.search(name)
     without = _MEMORY.sub(" ", name)
@@ -168,8 +244,17 @@ def _short_forms(name: str, brand: str) -> Iterator[str]:
         family, _, rest = form.partition(" ")
         if family in ("GT", "GTX", "RTX") and (brand.startswith("geforce") or re.match(r"[A-Z]|\d+ Ada", rest)):
             yield rest
-        if form.startswith("RTX A"):
+        if form.startswith("RTX A") or re.match(r"T\d+\b", form):
             yield f"Quadro {form}"
+        if form.startswith("RTX PRO "):  # `RTX 6000 Pro Blackwell`, `RTX 6000 Blackwell`
+            yield re.sub(r"^RTX PRO (\w+)", r"RTX \1 PRO", form)
+            if "Blackwell" in form:
+                yield form.replace("PRO ", "")
+    if brand.startswith("geforce"):  # `2080S`, `RTX 3060M`
+        for long, letter in ((" SUPER", "S"), (" Laptop", "M")):
+            if long in name:
+                yield name.replace(long, letter)
+                yield name.partition(" ")[2].replace(long, letter)
 
 
 def _misspelt(name: str, facts: Facts) -> list[str]:

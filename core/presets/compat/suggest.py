@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from packaging.version import Version
 
-from core.errors import InputError
+from core.errors import InputError, XaivaError
 from core.findings import has_errors
 from core.presets.compat.checking import evaluate, site_facts
 from core.presets.compat.checks.gpu import tags_for
@@ -45,8 +45,8 @@ class Suggestion:
 def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) -> list[Suggestion]:
     """The newest working combinations for a machine, newest torch first. With several GPUs, what runs on all of them.
 
-    None where no known wheels run on it. Raises InputError where nobody can say: without a GPU, or for one that is
-    unknown or beside an Arm processor.
+    Raises XaivaError where no known wheels run on it; InputError where nobody can say: without a GPU, or for one that
+    is unknown or beside an Arm processor.
     """
     facts = site_facts(site)
     gpus = target.gpus
@@ -58,7 +58,19 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
     found = [_first_that_works(tag, target, oldest, facts) for tag in tags]
+    if not any(found):
+        why = f"no PyTorch wheels in the tables run on {target}"
+        raise XaivaError("Nothing to suggest", why, _other_ways(target, oldest, facts))
     return sorted((one for one in found if one), key=_newness, reverse=True)[:limit]
+
+
+def _other_ways(target: TargetMachine, oldest: Gpu, facts: Facts) -> str:
+    """What to do where nothing works: only what the tables show to be the cause is named."""
+    if any(_runs_on_all(tag, target.gpus, facts) for tag in tags_for(oldest.sm, "", facts)):
+        return "install a newer driver; or take builds for the CPU"
+    if all(tags_for(gpu.sm, target.driver, facts) for gpu in target.gpus):
+        return "make a preset for each GPU: no wheels hold code for all of them"
+    return "take builds for the CPU, or another GPU"
 
 
 def _first_that_works(tag: str, target: TargetMachine, oldest: Gpu, facts: Facts) -> Suggestion | None:
@@ -160,7 +172,7 @@ def _reasons(
     tag: str, image: BaseImageRow, target: TargetMachine, gpu: Gpu, facts: Facts, trt: TensorRTRow | None
 ) -> list[str]:
     row = facts.wheel_tags[tag]
-    reasons = [f"{tag} wheels hold code for {gpu.name} (sm_{gpu.sm.replace('.', '')}): {', '.join(row.sm)}"]
+    reasons = [f"{tag} wheels hold code for {gpu}: {', '.join(row.sm)}"]
     cuda = facts.cuda.get(row.cuda)
     if cuda and target.driver:
         full = Version(target.driver) >= Version(cuda.native_driver)

@@ -69,7 +69,7 @@ def _gpus(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list
             continue
         older = [other.key for other in subject.facts.tensorflow.values() if _knows(other, gpu)]
         level = warning if any(_knows(other, gpu) for other in rows) else error
-        what = f"TensorFlow {row.key} holds no code for {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+        what = f"TensorFlow {row.key} holds no code for {gpu}"
         remedy = f"take TensorFlow {older[-1]}, the last that has it" if older else "use the CPU"
         why = f"its wheels begin with {row.min_sm}"
         found.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
@@ -159,7 +159,7 @@ def _release_gpus(subject: Subject, package: Package, rows: list[ReleaseRow]) ->
     return [
         error(
             "package-gpu",
-            f"{package.text} does not run on {gpu.name} (sm_{gpu.sm.replace('.', '')})",
+            f"{package.text} does not run on {gpu}",
             f"with CUDA {row.cuda.partition('.')[0]} it needs an architecture of {row.min_sm} or newer",
             "take the build for an older CUDA",
             package.where,

@@ -46,7 +46,7 @@ def gpu_architecture(subject: Subject) -> list[Finding]:
         found.append(
             level(
                 "gpu-architecture",
-                f"{gpu.name} (sm_{gpu.sm.replace('.', '')}) cannot run torch wheels with {subject.tag}",
+                f"{gpu} cannot run torch wheels with {subject.tag}",
                 f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
                 f' "no kernel image is available"{_which(subject)}',
                 f"{f'torch {fitting[0]} has code for it; ' if fitting else ''}{_what_works(gpu, target, subject)}",
@@ -65,7 +65,7 @@ def cuda_libraries(subject: Subject) -> list[Finding]:
             row = subject.facts.cuda.get(cuda) if cuda != subject.wheel_cuda else None  # `gpu_architecture` judges that
             if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or at_least(gpu.sm, row.min_sm):
                 continue
-            what = f"CUDA {cuda} ({user}) does not know {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+            what = f"CUDA {cuda} ({user}) does not know {gpu}"
             why = f"its libraries and compilers begin with {row.min_sm}"
             remedy = "take an older CUDA for what runs on the GPU"
             found.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
@@ -94,7 +94,8 @@ def _what_works(gpu: Gpu, target: TargetMachine, subject: Subject) -> str:
     if offers:
         return f"what works on it with Python {python}: {listed(offers[:3])}"
     if not tags:
-        return "no known wheels run on this GPU with this driver; see `xaiva preset suggest`"
+        with_driver = " with this driver" if tags_for(gpu.sm, "", subject.facts) else ""
+        return f"no known wheels run on this GPU{with_driver}; take builds for the CPU, or another GPU"
     return f"wheels with {listed(tags)} run on it, but not for Python {python}"
 
 
@@ -118,12 +119,14 @@ def vram(subject: Subject) -> list[Finding]:
         return []
     least = min(known, key=lambda gpu: gpu.vram_gib or 0)
     memory = least.vram_gib or 0
-    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices and not gpu.aarch64]
     needs = [row for row in subject.facts.vram.values() if not row.package or subject.package(row.package)]
     if subject.preset.tensorrt.enabled:
         needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
     total = sum(row.gib for row in needs)
-    if total > memory * _COMFORTABLE:
+    tight = total > memory * _COMFORTABLE
+    # Where all fits into the smallest, it does not matter which it is.
+    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices and not gpu.aarch64 and (tight or gpu.note)]
+    if tight:
         level = warning if total > memory else note
         parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
         what = f"about {total:.1f} GiB are needed at once, the GPU has {_sizes(least)}"
@@ -134,8 +137,10 @@ def vram(subject: Subject) -> list[Finding]:
 
 def _open_memory(gpu: Gpu) -> Finding:
     what = f"{gpu.name} comes with {_sizes(gpu)}: judged by {gpu.vram_gib:g} GiB"
+    if gpu.note:
+        return note("gpu-memory", what, gpu.note, "correct it, or give `target.vram_gib`", "target.gpu")
     remedy = f'write it behind the name, as "{gpu.name} {gpu.vram_choices[-1]:g}GB", or give `target.vram_gib`'
-    return note("gpu-memory", what, gpu.note or "the name does not say which", remedy, "target.gpu")
+    return note("gpu-memory", what, "the name does not say which", remedy, "target.gpu")
 
 
 def _sizes(gpu: Gpu) -> str:

@@ -140,6 +140,6 @@ def _opencv_cuda(subject: Subject, target: TargetMachine | None) -> list[Finding
         if gpu.sm and not at_least(row.max_sm, gpu.sm):
             fit = [other.key for other in newest if at_least(other.max_sm, gpu.sm)]
             remedy = f"take OpenCV {listed(fit)}" if fit else "build it without CUDA"
-            what = f"OpenCV {row.key} does not know {gpu.name} (sm_{gpu.sm.replace('.', '')})"
+            what = f"OpenCV {row.key} does not know {gpu}"
             found.append(warning("opencv-cuda", what, f"it knows up to {row.max_sm}", remedy, where, row.source))
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.facts import Facts
 from core.presets.compat.gpu_names import Gpu
 from core.presets.compat.installed import Package
@@ -122,14 +123,14 @@ def _gpu(subject: Subject, trt: _TensorRT, row: TensorRTRow, gpu: Gpu) -> list[F
     cuda = _image_cuda(subject, trt)
     others = [other for other in subject.facts.tensorrt.values() if at_least(gpu.sm, other.min_sm)]
     fitting = [other for other in others if not cuda or _has_major(other, cuda)] or others
-    remedy = "leave TensorRT out: onnxruntime-gpu and PyTorch run on it"
+    remedy = "leave TensorRT out" + (": PyTorch runs on it" if tags_for(gpu.sm, "", subject.facts) else "")
     if fitting:
         last = fitting[-1]
         remedy = f"TensorRT {last.newest} (CUDA {listed(last.cuda)}) is the last that works on it; or {remedy}"
     return [
         error(
             "tensorrt-gpu",
-            f"TensorRT {trt.version} does not run on {gpu.name} (sm_{gpu.sm.replace('.', '')})",
+            f"TensorRT {trt.version} does not run on {gpu}",
             f"it needs an architecture of {row.min_sm} or newer",
             remedy,
             trt.where,

@@ -1,0 +1,51 @@
+"""Lines in which other programs name a GPU, as people paste them: nvidia-smi, lspci, glxinfo, /proc."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_MIB_PER_GIB = 1024
+# Around a name: `GPU 0: … (UUID: GPU-…)`, `MIG 1g.5gb Device 0: (UUID: …)`, `Product Name : …`, `2x …`, `…/PCIe/SSE2`.
+_AROUND = re.compile(
+    r"\(UUID:[^)]*\)?|\bDevice +\d+:|/(PCIe/)?SSE2$|\(rev \w+\)"
+    r"|^(GPU( \d+)?|Product Name|Model( name)?) *: +|^\d+ ?[x×] +|(?<=\d)[ (]+[x×] ?\d{1,2}\)?$",
+    re.IGNORECASE,
+)
+# `NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)`: chip and name.
+_LSPCI = re.compile(r"\b(?P<chip>[A-Z]{2}\d\w{1,5}) \[(?P<name>[^\]]+)\]", re.IGNORECASE)
+# `|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0 Off | …`: a row of nvidia-smi's table.
+_TABLE = re.compile(r"\| +\d+ +(?P<name>\S.*?) +(?:On|Off|N/A|WDDM|TCC|MCDM) *\|.*")
+_MIB = re.compile(r"[,( ]*\b(?P<mib>\d{3,7}) ?MiB\b\)?", re.IGNORECASE)
+_CAPABILITY = re.compile(r"\d{1,2}\.\d")
+# Index, UUID and driver, which are no names.
+_BESIDE = re.compile(r"|\d{1,2}|GPU-[\w-]+|\d{3}\.\d+(\.\d+)?|\[?(N/A|Not Supported)\]?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class GpuLine:
+    """What a line says: a name, and beside it the chip (lspci), or compute capability and memory (the driver)."""
+
+    name: str
+    chip: str = ""
+    sm: str = ""
+    vram_gib: float | None = None
+
+
+def read_line(text: str) -> GpuLine:
+    """A pasted line without what stands around the GPU's name. Any other text is a name as it is."""
+    line = " ".join(text.split())
+    if match := _LSPCI.search(line):
+        return GpuLine(match["name"], match["chip"].upper())
+    if match := _TABLE.fullmatch(line):
+        line = match["name"]
+    line = _AROUND.sub(" ", line).strip()
+    memory = _MIB.search(line)
+    # `NVIDIA GeForce RTX 4090, 8.9, 24564 MiB`: what `nvidia-smi --query-gpu` prints.
+    fields = [field.strip() for field in _MIB.sub("", line, count=1).split(",")]
+    capability = [field for field in fields if _CAPABILITY.fullmatch(field)]
+    names = [field for field in fields if field not in capability and not _BESIDE.fullmatch(field)]
+    if len(names) > 1 or len(capability) > 1 or not (names or (capability and memory)):
+        return GpuLine(line)
+    gib = round(int(memory["mib"]) / _MIB_PER_GIB, 1) if memory else None
+    return GpuLine(" ".join(" ".join(names).split()), "", "".join(capability), gib)
