@@ -24,7 +24,7 @@ _ARCHITECTURE = re.compile(
 )
 _CUT_OFF = re.compile(r"(\.\.\.|…)$")  # nvidia-smi's table shortens names
 # `NVIDIA A100-SXM4-40GB MIG 3g.20gb`; `1c.3g.20gb` is a part of its compute, `1g.10gb+me` has media engines.
-_MIG = re.compile(r"(?P<gpu>.*?)[\s_-]*(?:\b|_)(?:MIG[\s_-]+)?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b.*", re.IGNORECASE)
+_MIG = re.compile(r"(?:\b|_)(?:MIG[\s_-])?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b", re.IGNORECASE)
 # `GRID V100D-8C`; `A100-1-5CME` and `DC-2-24Q` are profiles inside a MIG slice.
 _VGPU = re.compile(r"(?P<gpu>.+?)-(?:\d-)?(?P<gib>\d+)(?P<series>[ABCQ]?)(?:4|ME)?", re.IGNORECASE)
 _VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws"}  # as NVML calls them
@@ -39,7 +39,8 @@ _BOARD = re.compile(
 # Words that people leave out.
 _FILLING = (
     *("nvidia", "corporation", "geforce", "tesla", "grid", "gpu", "graphics", "card", "with", "design", "edition"),
-    *("generation", "gen", "lovelace", "engineering", "reference", "developer", "kit", "nvgpu", "shared"),
+    *("generation", "gen", "lovelace", "founders", "engineering", "reference", "developer", "kit", "nvgpu", "shared"),
+    *("dgx", "hgx"),
 )
 # How chips begin, and the major architectures that they have.
 _CHIPS = {"GK": "3", "GM": "5", "GP": "6", "GV": "7", "TU": "7", "GA": "8", "AD": "8", "GH": "9", "GB": "10 11 12"}
@@ -104,8 +105,8 @@ def _named(name: str, facts: Facts) -> Gpu:
         return Gpu(name, sm if right else "", aarch64=sm in _ONLY_ON_ARM)
     if _CUT_OFF.search(name):
         return Gpu(name)
-    if match := _MIG.fullmatch(name):
-        return _slice(name, _named(match["gpu"], facts), float(match["gib"]))
+    if match := _MIG.search(name):
+        return _slice(name, _named(name[: match.start()].strip(), facts), float(match["gib"]))
     if match := _VGPU.fullmatch(name):
         rows = [row for row in facts.gpus.values() if _plain(match["gpu"]) in map(_plain, row.vgpu)]
         if rows:
@@ -130,7 +131,7 @@ def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
     if _CUT_OFF.search(gpu.name):
         why = "nvidia-smi shortens long names in its table"
         return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_BY_HAND}"
-    if (match := _MIG.fullmatch(gpu.name)) and not match["gpu"]:
+    if (match := _MIG.search(gpu.name)) and match.start() == 0:
         why = "the slice may be one of different GPUs"
         return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {gpu.name}"; or {_BY_HAND}'
     rows, _ = _rows_of(gpu.name, facts)
