@@ -1,7 +1,8 @@
 """Reads a file of variables: the site's `.env` and the env files of run settings, both in the same way.
 
-The format is the one of compose's and python-dotenv's env files. `docker run --env-file` reads another one, in which
-quotes are a part of the value and nothing is expanded.
+The format is python-dotenv's, which agrees with compose's but for `$NAME` and `$$`: these stay as they are written. A
+`${NAME}` that cannot be filled in is an error, as it may be a part of a password. `docker run --env-file` reads another
+format, in which quotes are a part of the value and nothing is expanded.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
-from dotenv.variables import parse_variables
 
 from core.errors import InputError
 
-_LITERAL = re.compile(r"\s*(?:export\s+)?[^=]*=\s*'")
+_NAME = re.compile(r"[\w.-]+")
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?'?[\w.-]+'?[^\S\n]*=\s*(?P<literal>')?")
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_FILLED_IN = re.compile(r"(\w+)(?:(:?)-([^$]*))?")
 
 
 def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
@@ -26,26 +29,48 @@ def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))):  # editors write byte order marks
-        if binding.error:
+        if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
             raise _unreadable(path, binding)
         known = {**outer, **found}
         if binding.key is None:
             continue
+        assignment = _ASSIGNMENT.match(binding.original.string)
         if binding.value is None:
             if binding.key in known:
                 found[binding.key] = known[binding.key]
-        elif _LITERAL.match(binding.original.string):
+        elif assignment and assignment["literal"]:
             found[binding.key] = binding.value
         else:
-            found[binding.key] = "".join(part.resolve(known) for part in parse_variables(binding.value))
+            found[binding.key] = _expanded(binding.value, known, f"{path}, line {_line(binding)}")
     return found
+
+
+def _expanded(value: str, known: Mapping[str, str], place: str) -> str:
+    """The value with each `${NAME}` and `${NAME:-default}` filled in."""
+
+    def fill_in(match: re.Match[str]) -> str:
+        reference = _FILLED_IN.fullmatch(match[1])
+        text = known.get(reference[1]) if reference else None
+        if reference and (text is None or (reference[2] and not text)):
+            text = reference[3] if reference[3] is not None else text
+        if text is None:
+            why = "a ${…} in it names a variable that is not set, or is another form than ${NAME} and ${NAME:-default}"
+            remedy = "where it is a part of the value, write NAME='value'; where it may be empty, write ${NAME:-}"
+            raise InputError(place, why, remedy)
+        return text
+
+    return _REFERENCE.sub(fill_in, value)
+
+
+def _line(binding: Binding) -> int:
+    text = binding.original.string
+    return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _unreadable(path: Path, binding: Binding) -> InputError:
     """Names the line by its number alone: it may hold a secret."""
-    text = binding.original.string
-    line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-    if "=" in text:
+    place = f"{path}, line {_line(binding)}"
+    if _ASSIGNMENT.match(binding.original.string):
         why = "a quote is not closed, or something stands behind the closing one"
-        return InputError(f"{path}, line {line}", why, "write NAME='value'; inside of single quotes, \\' is a quote")
-    return InputError(f"{path}, line {line}", "it is no variable and no comment", "write NAME=value, or # before it")
+        return InputError(place, why, "write NAME='value'; inside of single quotes, \\' is a quote")
+    return InputError(place, "it is no variable and no comment", "write NAME=value, or # before it")
