@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 
 from core.images.recorder import Recorder as BuildRecorder
 from core.progress import Stage, StageState
@@ -43,3 +44,15 @@ def test_silence_is_filled_with_what_is_at_work() -> None:
     count = len(told.lines)
     assert [thread.name for thread in threading.enumerate() if thread.name == "silence"] == []
     assert len(told.lines) == count
+
+
+def test_a_long_silence_does_not_fill_the_log() -> None:
+    told = Recorder()
+    recorder = BuildRecorder(told, io.StringIO(), [])
+    recorder.log("the last words")
+    recorder.stage(Stage(id="common/2", title="RUN make", state=StageState.RUNNING, parent="common"))
+    with recorder.filling_silence(0.001):
+        began = time.monotonic()
+        until(lambda: len(told.lines) > 7)
+        assert time.monotonic() - began >= 0.001 * (2 + 4 + 8 + 16 + 32)  # each pause is twice the one before
+    assert list(recorder.last) == ["the last words"]  # the end of a failed build's output is not pushed out
