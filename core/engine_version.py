@@ -10,8 +10,8 @@ from core.findings import Finding, Level
 
 MINIMUM = 23  # the first that builds with BuildKit by default
 MINIMUM_API = (1, 42)  # its API
-_NUMBERS = re.compile(r"v?(\d+)\.(\d+)")
-_OWN_NAMES = ("", "Engine")  # what Docker's own engine calls itself among its components
+_NUMBERS = re.compile(r"v?(\d+)(?:\.(\d+))?(?!\w)")
+_OWN_NAME = "Engine"  # what Docker's own engine calls itself among its components
 
 
 def judge_version(answer: Mapping[str, Any]) -> list[Finding]:
@@ -32,15 +32,15 @@ def judge_version(answer: Mapping[str, Any]) -> list[Finding]:
 def _words(answer: Mapping[str, Any]) -> tuple[str, str, str]:
     """The engine's name if it is not Docker's own, its version and its API's."""
     components = answer.get("Components")
-    first = components[0] if isinstance(components, list) and components else {}
-    name = str(first.get("Name") or "") if isinstance(first, dict) else ""
-    return "" if name in _OWN_NAMES else name, str(answer.get("Version") or ""), str(answer.get("ApiVersion") or "")
+    listed = components if isinstance(components, list) else []
+    names = [str(one.get("Name") or "") for one in listed if isinstance(one, dict)]
+    return "" if not names or _OWN_NAME in names else names[0], str(answer.get("Version") or ""), str(answer.get("ApiVersion") or "")
 
 
 def _numbers(text: str) -> tuple[int, int] | None:
     """The first two numbers of a version, however it goes on: `20.10.24+dfsg1`, `v23.0.1-rc.1`."""
     match = _NUMBERS.match(text)
-    return (int(match[1]), int(match[2])) if match else None
+    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def _finding(level: Level, said: str, why: str, remedy: str) -> Finding:
