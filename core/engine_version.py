@@ -34,7 +34,8 @@ def _words(answer: Mapping[str, Any]) -> tuple[str, str, str]:
     components = answer.get("Components")
     listed = components if isinstance(components, list) else []
     names = [str(one.get("Name") or "") for one in listed if isinstance(one, dict)]
-    return "" if not names or _OWN_NAME in names else names[0], str(answer.get("Version") or ""), str(answer.get("ApiVersion") or "")
+    name = "" if not names or _OWN_NAME in names else names[0]
+    return name, str(answer.get("Version") or ""), str(answer.get("ApiVersion") or "")
 
 
 def _numbers(text: str) -> tuple[int, int] | None:

@@ -51,7 +51,7 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         return
     _table([status])
     for name, value in output.plain(settings).items():
-        click.echo(f"  {name}: {value}")
+        output.print_text(f"  {name}: {value}")
 
 
 @camera_command.command("add")
@@ -159,7 +159,7 @@ def test(session: Session, /, identifier: str, source: str | None, as_json: bool
     if as_json:
         output.print_json({"test": found})
     else:
-        click.echo(test_words(found))
+        output.print_text(test_words(found))
     return 0 if found.ok else 3
 
 

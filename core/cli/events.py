@@ -125,11 +125,11 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
     )
     for name, value in said:
         if value:
-            click.echo(f"{name + ':':<14}{value}")
+            output.print_text(f"{name + ':':<14}{value}")
     for fact in event.facts:
-        click.echo(f"  seen: {fact.label} ({fact.score:.2f})")
+        output.print_text(f"  seen: {fact.label} ({fact.score:.2f})")
     for action in event.actions:
-        click.echo(f"  {action.step}: {action.state}{f', {action.detail}' if action.detail else ''}")
+        output.print_text(f"  {action.step}: {action.state}{f', {action.detail}' if action.detail else ''}")
 
 
 @event_command.command("ack")
@@ -235,7 +235,7 @@ def watch(session: Session, as_json: bool) -> None:
         if as_json:
             output.print_json(event, one_line=True)
         else:
-            click.echo("  ".join(str(cell) for cell in _row(event)))
+            output.print_text("  ".join(str(cell) for cell in _row(event)))
 
 
 @event_command.command("statistics")

@@ -69,7 +69,7 @@ def watch(session: Session, identifier: int, *, as_json: bool) -> Operation:
     held: list[str] = []
     operation = _last(updates, lambda update: _print_lines(update, printed, held))
     if operation.result is None:
-        click.echo("\n".join(held), nl=bool(held))  # there is no outcome that would say them
+        output.print_text("\n".join(held), nl=bool(held))  # there is no outcome that would say them
     return operation
 
 
@@ -86,7 +86,7 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
         from core.operations.log import tail
 
         for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):
-            click.echo(f"  {line}", err=True)
+            output.print_text(f"  {line}", err=True)
         click.echo(f"  (the whole log: {operation.log})", err=True)
     raise_for(operation)
     print_result(operation, _MOST_LINES)
@@ -116,11 +116,11 @@ def print_result(operation: Operation, most: int = sys.maxsize) -> None:
             output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
             for item in value[:most]:
-                click.echo(f"  {label}: {_in_words(item)}")
+                output.print_text(f"  {label}: {_in_words(item)}")
             if len(value) > most:
                 click.echo(f"  {label}: … and {len(value) - most} more; see all with: xaiva ops show {operation.id}")
         elif value not in (None, "", {}):
-            click.echo(f"  {label}: {_amount(name, value)}")
+            output.print_text(f"  {label}: {_amount(name, value)}")
 
 
 def _in_words(value: object) -> str:
@@ -161,11 +161,11 @@ def _print_lines(update: Update, printed: dict[str, str], held: list[str]) -> No
         if line.stage == OUTCOME:
             held.append(line.text)
         elif line.stage != TRACEBACK:
-            click.echo(f"{line.stage}: {line.text}" if line.stage else line.text)
+            output.print_text(f"{line.stage}: {line.text}" if line.stage else line.text)
     for stage in update.stages:
         if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
             detail = f" ({stage.detail})" if stage.detail else ""
-            click.echo(f"[{stage.state.word}] {stage.title}{detail}")
+            output.print_text(f"[{stage.state.word}] {stage.title}{detail}")
         printed[stage.id] = stage.state.value
 
 

@@ -45,7 +45,7 @@ def gpu_command(session: Session, as_json: bool) -> None:
             _print("gpus", sample, as_json=False)
             _print_holders(held)
         if found := trouble(sample):
-            click.echo(str(XaivaError(*found)))
+            output.print_text(str(XaivaError(*found)))
 
 
 def _print_holders(held: list[Holder]) -> None:
@@ -139,7 +139,7 @@ def _print(name: str, sample: object, as_json: bool) -> None:
         output.print_json({name: sample})
         return
     for line in _lines(output.plain(sample), ""):
-        click.echo(line)
+        output.print_text(line)
 
 
 def _lines(value: object, indent: str) -> Iterator[str]:

@@ -56,13 +56,13 @@ def show(session: Session, identifier: int, as_json: bool) -> None:
         return
     print_result(operation)
     if operation.failure:
-        click.echo(f"  {operation.failure.error()}")
+        output.print_text(f"  {operation.failure.error()}")
     for stage in stages:
         took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
-        click.echo(f"  [{stage.state.word}] {stage.title} {took}".rstrip())
+        output.print_text(f"  [{stage.state.word}] {stage.title} {took}".rstrip())
     for event in events:
         by = f" by {event.by}" if event.by else ""
-        click.echo(f"  {output.moment(event.time)} {event.what}{by}")
+        output.print_text(f"  {output.moment(event.time)} {event.what}{by}")
     click.echo(f"  log: {operation.log}")
 
 

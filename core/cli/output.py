@@ -44,6 +44,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def print_text(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text that holds words of others: of an engine, a service, a model or a build."""
+    click.echo(harmless(text), err=err, nl=nl)
+
+
 def print_json(value: Any, *, one_line: bool = False) -> None:
     """Print one document; `one_line` where documents follow each other."""
     text = json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False)

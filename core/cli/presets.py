@@ -208,9 +208,9 @@ def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json
     for suggestion in suggestions:
         for name, value in output.plain(suggestion).items():
             if name not in ("preset", "reasons") and value:
-                click.echo(f"{name}: {value}")
+                output.print_text(f"{name}: {value}")
         for reason in suggestion.reasons:
-            click.echo(f"  {reason}")
+            output.print_text(f"  {reason}")
         click.echo()
 
 

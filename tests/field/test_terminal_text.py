@@ -10,16 +10,23 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
+from pydantic import JsonValue
 
 from core.cli import output
+from core.cli.events import event_command
+from core.cli.follow import print_result
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.images.progress_stream import clean as build_line
+from core.inference.schemas.events import Event
 from core.labels import image_tag
 from core.logs import clean as log_line
 from core.operations.log import LogWriter
+from core.operations.model import Operation
 from core.site import Site
 from core.terminal_text import harmless
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
@@ -103,6 +110,37 @@ def test_tables_and_documents(case: str, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     assert not _obeyed(printed)
     assert json.loads(printed.partition("\n")[2].partition("\n")[2])["name"] == f"a{SEQUENCES[case]}b"
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_an_outcome_of_an_operation(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"a{SEQUENCES[case]}b"
+    result: dict[str, JsonValue] = {"image": text, "packages": [text, {"what": text, "why": text}]}
+    numbers = {"id": 1, "attempt": 1, "created": 1, "started": 1, "ended": 2, "seconds": 1, "pid": 1}
+    words = {"kind": "build", "subject": "p", "key": "", "by": "", "log": ""}
+    print_result(
+        Operation.model_validate(
+            {**numbers, **words, "options": {}, "state": "succeeded", "cancel_requested": False, "result": result}
+        )
+    )
+    printed = capsys.readouterr().out
+    assert "packages: a" in printed
+    assert not _obeyed(printed)
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_an_event_that_a_model_described(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"a{SEQUENCES[case]}b"
+    words = {"camera": "gate", "camera_name": text, "type": text, "note": text, "analysis": {"description": text}}
+    moments = dict.fromkeys(("started", "decided"), "2026-01-01T00:00:00Z")
+    facts = [{"label": text, "score": 1, "box": [0, 0, 1, 1]}]
+    event = Event.model_validate({"id": "1", "score": 1, "facts": facts, **words, **moments})
+    service = SimpleNamespace(event=lambda _: event, event_stream=lambda: [event])
+    monkeypatch.setattr("core.cli.events.client", lambda _: service)  # the answers alone matter
+    for arguments in (["show", "1"], ["watch"]):
+        printed = CliRunner().invoke(event_command, arguments, obj=service, catch_exceptions=False).output
+        assert "gate" in printed
+        assert not _obeyed(printed)
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
