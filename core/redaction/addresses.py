@@ -44,7 +44,11 @@ _CHUNK = re.compile(
     r"[A-Za-z]?[a-z]{0,18}|[A-Z]{1,12}|(?:[A-Z]?[a-z]{1,12}){1,3}|[A-Za-z]{1,12}\d{1,4}|\d{1,8}|\d{1,5}x\d{1,5}|\w{1,6}"
     r"|\d{0,3}[a-z]{1,8}\d{1,4}[a-z]?|[hH]26[45]\w{0,10}"
 )
-_HEADING = re.compile(r"[a-z]{2,}(?:-[a-z\d.]{1,14})+|egg=[A-Za-z][\w.-]*")  # of a page, as in the remedies of tools
+_HEADING = re.compile(  # of a page, as in the remedies of tools; and what pip reads behind the address of a repository
+    r"[a-z]{2,}(?:-[a-z\d.]{1,14})+|(?:(?:^|&)(?:egg=[A-Za-z][\w.\[\],-]*|subdirectory=[\w./-]+))+"
+)
+_CLONE = re.compile(r"(?:git|hg|svn|bzr)\+\w+", re.I)  # repositories take a login, or keys: their paths hold no secret
+_REPOSITORY = re.compile(r"[\w./~+-]+(?:@[\w./+-]+)?")  # with a ref
 _DIGEST = re.compile(r"sha\d+:[0-9a-f]+")
 _PAIR = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)=(.*?)(?=[_&;,][A-Za-z][A-Za-z0-9.-]*=|$)", re.S)
 _BEFORE_A_SECRET = re.compile(r"(?:user|usr|username|login|pass|passwd|password|pwd|token|key|api_?key|secret)", re.I)
@@ -93,7 +97,8 @@ def redact_address(url: str) -> str:
     login = parts.login
     if login and (":" in login or parts.scheme.lower().rpartition("+")[2] not in _USER_ALONE):
         login = HIDDEN
-    path = parts.path if parts.path in ("", "/") else _shown_path(parts.path, parts.host)
+    is_repository = parts.login is None and _CLONE.fullmatch(parts.scheme) and _REPOSITORY.fullmatch(parts.path)
+    path = parts.path if parts.path in ("", "/") or is_repository else _shown_path(parts.path, parts.host)
     query = None if parts.query is None else shown_query(parts.query)
     fragment = HIDDEN if parts.fragment and not _HEADING.fullmatch(parts.fragment) else parts.fragment
     return parts._replace(login=login, path=path, query=query, fragment=fragment).text

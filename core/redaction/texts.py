@@ -41,7 +41,7 @@ _QUERY = re.compile(r"(?<![\w/:%])(/[\w./%-]*\?)([^\s\"'<>`]+)")  # of a path, a
 _ELEMENT = re.compile(r"(<(?:\w+:)?(?:password|token|secret)\w*(?:\s[^<>]*)?>)[^<>]+(?=</)", re.I)  # of XML
 _TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
     r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA\w{16}"
-    r"|AIza[\w-]{35}|pypi-[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
+    r"|AIza[\w-]{35}|pypi-AgE[\w-]{20,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
 _LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]*)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML

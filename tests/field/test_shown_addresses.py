@@ -167,6 +167,8 @@ HARMLESS = [  # as it is written
     "file:///srv/a/b@c",
     "docker-image://docker.io/library/python:3.11@sha256:abcdef",
     "git+https://git.example/x/y.git@v1.2.3#egg=y",
+    "git+https://git.example/IDEA-Research/GroundingDINO.git@856dde20aee659246248e20734ef9ba5214f5e44",
+    "git+https://git.example/Ascend/FSDPTurbo@d878dff#subdirectory=python/x&egg=x",
     "https://registry.example/v2/x/blobs/sha256:abcdef",
     "https://files.example/libgcc-s1_12.3.0-1ubuntu1~22.04_amd64.deb",
     "https://files.example/v8.3.0/yolo11n.onnx",
