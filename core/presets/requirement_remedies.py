@@ -10,9 +10,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 _NAME = r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?:\[[^\]]*\])?)"
 _VERSION = r"v?(\d[\w.!+-]*?)"
 
+_COMMAND = r"(?:[!%]?\s*)?(?:python\S* -m )?(?:uv )?pip3? install (?:-\S+ )*"
+_VERSION_ALONE = re.compile(_VERSION)
+_REPOSITORY = re.compile(rf"(?P<name>{_NAME}\s*@\s*)?(?:(?P<scheme>git|ssh)://|(?=[\w.-]+@[\w.-]+:))(?P<place>\S+)")
+
 # What a line looks like, and how it is written right. The first that fits and gives a requirement is offered.
 _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
-    (r"(?:[!%]?\s*)?(?:python\S* -m )?(?:uv )?pip3? install (?:-\S+ )*(.+)", r"\1"),
+    (rf"{_COMMAND}(.+)", r"\1"),
     (r"[-*]\s+(.+)", r"\1"),  # a list of YAML or Markdown
     (r"""["'](.+)["'],?""", r"\1"),  # a list of TOML, JSON or Python
     (r"(.+?)\s*[,;]", r"\1"),
@@ -30,6 +34,7 @@ _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (rf"{_NAME}\s*(==|>=|<=|>|<|~=|!=)\s*v(\d[\w.]*)", r"\1\2\3"),
     (rf"{_NAME}\s*(==|>=|<=|>|<|~=|!=)\s*", r"\1"),
     (rf"{_NAME}\s*\((\d[\w.]*)\)", r"\1==\2"),
+    (r"([\w.-]+)\s*([<>=!~]+[^\[\]]+?)\s*(\[[^\]]+\])", r"\1\3\2"),
     (r"(\S+?)((?:[<>=!~]=?\S+\s*)+)(?:and|&&?)\s*([<>=!~].+)", r"\1\2,\3"),
     (r"([^<>=!~]+)((?:\s*[<>=!~]=?[^,\s]+)(?:\s+[<>=!~]=?[^,\s]+)+)", lambda match: _with_commas(match)),
     (r"(.*(?:python_version|python_full_version)\s*[<>=!~]+\s*)(\d[\d.]*)(.*)", r'\1"\2"\3'),
@@ -40,6 +45,10 @@ def remedy_of(line: str) -> str:
     """The way to write a line that cannot be read."""
     if line.startswith("@EXPLICIT") or re.match(r"_\w+=", line):
         return "remove it: it is of conda alone; `pip list --format=freeze` writes a file of Python packages"
+    if re.match(r"<{7}|={7}|>{7}|\|{7}", line):
+        return "resolve the merge conflict of which this line is left"
+    if repository := _REPOSITORY.fullmatch(line.strip()):
+        return f"write {repository['name'] or ''}{_with_scheme(repository)}"
     for pattern, right in _CORRECTIONS:
         match = re.fullmatch(pattern, line.strip())
         if match is None:
@@ -47,7 +56,24 @@ def remedy_of(line: str) -> str:
         corrected = match.expand(right) if isinstance(right, str) else right(match)
         if corrected and corrected != line and _is_requirement(corrected):
             return f"write {corrected}"
+    if several := _several(re.sub(_COMMAND, "", line)):
+        return f"write each on a line of its own: {', '.join(several)}"
     return 'write it as in "numpy>=1.26.4,<2" (PEP 508), or remove it'
+
+
+def _several(line: str) -> list[str]:
+    """The requirements of a line that has several and nothing else: `torch==2.0.0 torchvision==0.15.1`."""
+    words = line.replace(",", " ").split()
+    several = len(words) > 1 and all(re.match(_NAME, word) and _is_requirement(word) for word in words)
+    return words if several and not _VERSION_ALONE.fullmatch(words[1]) else []
+
+
+def _with_scheme(repository: re.Match[str]) -> str:
+    """The address of a repository as pip reads it: of `git@host:path` the colon becomes a slash."""
+    if repository["scheme"] == "git":
+        return f"git+https://{repository['place']}"  # most hosts have given `git://` up
+    place = repository["place"] if repository["scheme"] else repository["place"].replace(":", "/", 1)
+    return f"git+ssh://{place}"
 
 
 def _is_requirement(text: str) -> bool:

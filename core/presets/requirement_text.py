@@ -29,11 +29,17 @@ _SWITCHES = frozenset(["--no-index", "--pre", "--prefer-binary", "--require-hash
 BUILD_OPTIONS = frozenset(["--config-settings", "--global-option", "--build-option", "--install-option"])
 _LONG = sorted({*_WITH_VALUE, *_SWITCHES, *_SAME})
 
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<address>\S.*)")
+_NAMED_BEFORE = r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>\[[^\]]*\])?\s*@\s*"
+_NAMED = re.compile(rf"{_NAMED_BEFORE}(?P<address>\S.*)")
 _SCHEME = re.compile(r"(?:(?:git|hg|svn|bzr)\+)?[a-z][a-z0-9+.-]*:", re.I)
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.(?:gz|bz2|xz|lz|lzma))$", re.I)
-_PATH = re.compile(r"\.{1,2}[/\\]|[/~]|[\w.-]+/[\w./-]+$")
+_PATH = re.compile(r"\.{1,2}[/\\]|[/~]|[A-Za-z]:[/\\]|[\w.-]+/[\w./-]+(?:#\S*)?$")
 _SCP = re.compile(r"(?<![\w+])git\+([\w.-]+@[\w.-]+):(?!//)")
+_SSH_PORT = re.compile(r"(git\+ssh://[\w.@-]+):(?=[^\d/])")  # a path, as in `git@host:path`, and no port
+_WITH_SCHEME = re.compile(
+    rf"(?:{_NAMED_BEFORE})?(?:(?P<scheme>[a-z][a-z0-9+.-]+)://|[\w.-]+@[\w.-]+\.\w+:[^/\d])", re.I
+)
+_READ_SCHEME = re.compile(r"https?|ftp|file|(?:git|hg|svn|bzr)\+[a-z+-]+", re.I)
 _EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
 _EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
@@ -61,7 +67,7 @@ class Addressed:
     @property
     def file(self) -> str:
         """The last part of the address."""
-        return unquote(urlsplit(self.address).path).rpartition("/")[2]
+        return re.split(r"[/\\]", unquote(urlsplit(self.address).path))[-1]
 
     @property
     def is_wheel(self) -> bool:
@@ -162,7 +168,12 @@ def _sha256(value: str) -> str:
 
 def _addressed(text: str, editable: bool) -> Addressed | None:
     """The requirement of an address or a path; None for one that an index has."""
-    text = _SCP.sub(r"git+ssh://\1/", text)
+    text = _SSH_PORT.sub(r"\1/", _SCP.sub(r"git+ssh://\1/", text))
+    if editable and re.match(r"(?:git|hg|svn|bzr)://", text, re.I):
+        text = f"{text.partition(':')[0]}+{text}"  # as pip reads it there, and nowhere else
+    scheme = _WITH_SCHEME.match(text)
+    if scheme and not _READ_SCHEME.fullmatch(scheme["scheme"] or ""):
+        raise UnreadableLine(f"{text!r} has an address that pip does not read", remedy_of(text))
     named = _NAMED.fullmatch(text)
     if named and (_SCHEME.match(named["address"]) or _is_path(named["address"].partition(";")[0].strip())):
         address, _, marker = named["address"].partition(";")
