@@ -11,10 +11,14 @@ from packaging.version import Version
 
 from core.artifacts.lockfile import LockedFile, Unlocked
 from core.errors import XaivaError
-from core.files import files_of
-from core.presets.addressed import shown, way_to_wheel, why_not_locked
+from core.files import files_of, write_atomic
+from core.presets.addressed import not_locked
 from core.presets.compat.layer_findings import holds_in_image
+from core.presets.layer_file import AddressedRequirement, read_layer_file
 from core.presets.layers import Expanded
+
+# Beside the wheels: `NAME @ ADDRESS` for each that was built from an address which does not name its package.
+ADDRESSES = "addresses.txt"
 
 
 def with_local_wheels(
@@ -22,20 +26,26 @@ def with_local_wheels(
 ) -> tuple[Expanded, frozenset[str], list[Unlocked]]:
     """The layers with a version of `folder` for each requirement that no index has, the packages that come from there
     alone, and what has no wheel there."""
-    versions = local_versions(folder)
+    versions, names = local_versions(folder), names_by_address(folder)
     layers = {name: list(lines) for name, lines in expanded.layers}
-    local, unlocked = set(), []
+    local: set[str] = set()
+    missing: dict[str, list[AddressedRequirement]] = {}
     for layer, entry in expanded.addressed:
         wanted = entry.addressed
         if not holds_in_image(entry, python):
             continue
-        if wanted.name in versions:
+        package = wanted.name or names.get(wanted.address, "")
+        if package in versions:
             marker = f" ; {wanted.marker}" if wanted.marker else ""
-            layers[layer].append(f"{wanted.name}{wanted.extras}=={versions[wanted.name]}{marker}")
-            local.add(wanted.name)
+            layers[layer].append(f"{package}{wanted.extras}=={versions[package]}{marker}")
+            local.add(package)
         else:
-            remedy = way_to_wheel(entry, preset, python)
-            unlocked.append(Unlocked(what=f"{shown(entry)} (layer {layer})", why=why_not_locked(entry), remedy=remedy))
+            missing.setdefault(layer, []).append(entry)
+    unlocked = [
+        Unlocked(what=f"{one.what} (layer {layer})", why=one.why, remedy=one.remedy)
+        for layer, entries in missing.items()
+        for one in not_locked(entries, preset, python)
+    ]
     return replace(expanded, layers=[(name, layers[name]) for name, _ in expanded.layers]), frozenset(local), unlocked
 
 
@@ -49,6 +59,20 @@ def local_versions(folder: Path) -> dict[str, Version]:
             continue  # uv leaves it aside, too
         versions[name] = max(version, versions.get(name, version))
     return versions
+
+
+def names_by_address(folder: Path) -> dict[str, str]:
+    """The addresses that `addresses.txt` of a folder names, each with its package."""
+    if not (folder / ADDRESSES).is_file():
+        return {}
+    entries = read_layer_file(folder, ADDRESSES).addressed
+    return {entry.addressed.address: entry.addressed.name for entry in entries}
+
+
+def name_address(folder: Path, address: str, package: str) -> None:
+    """Write down which package an address gave, so that a layer's line of that address alone finds its wheel."""
+    names = {**names_by_address(folder), address: package}
+    write_atomic(folder / ADDRESSES, "".join(f"{name} @ {address}\n" for address, name in sorted(names.items())))
 
 
 def check_hashes(files: Sequence[LockedFile], hashes: dict[str, list[str]]) -> None:

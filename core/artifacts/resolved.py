@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from core.artifacts.local_wheels import names_by_address
 from core.artifacts.lockfile import Kind, Lock, LockedImage
-from core.artifacts.store import find_lock, folder
+from core.artifacts.store import LOCAL_WHEELS, find_lock, folder
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.presets.compat import LockedPackage, Resolved, TargetMachine, check, site_facts
@@ -45,7 +46,8 @@ def of_lock(lock: Lock, artifacts: Path) -> Resolved:
     base = _environment(lock.base_image, artifacts)
     runtime = _environment(lock.runtime_base_image, artifacts) if lock.runtime_base_image else base
     cuda = None if base is None else base.get("CUDA_VERSION", "")
-    return Resolved(packages, os_release, runtime, cuda, complete=not lock.unlocked)
+    built = names_by_address(artifacts / LOCAL_WHEELS)
+    return Resolved(packages, os_release, runtime, cuda, complete=not lock.unlocked, built=built)
 
 
 def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from pydantic import JsonValue
 
 from core.artifacts.build_failures import missing_module
@@ -20,21 +20,24 @@ from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.index_failures import missing_login
 from core.artifacts.index_pages import IndexPages
 from core.artifacts.indexes import ca_file, pip_config
+from core.artifacts.local_wheels import name_address
 from core.artifacts.lock import expanded_layers
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.orphans import remove_orphans
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
+from core.artifacts.uv_compile import name_of
 from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
-from core.presets.addressed import is_built_in_image, shown, way_to_wheel
+from core.presets.addressed import is_built_in_image, likely_name, shown, way_to_wheel
 from core.presets.compat.layer_findings import PRESET
 from core.presets.layer_file import AddressedRequirement
+from core.presets.layers import Expanded
 from core.presets.model import Index, Preset
 from core.presets.package_binding import index_for, is_named
-from core.presets.requirement_text import Addressed
+from core.presets.requirement_text import Addressed, UnreadableLine, parse_line
 from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
@@ -81,42 +84,53 @@ build --no-build-isolation
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
-    """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name` or `name==version`; option
-    `no_build_isolation`: with the packages of the lock in sight, as for those that the preset names so.
+    """Build a wheel for the preset `subject`. Option `requirement`: what to build, `name`, `name==version` or an
+    address; option `no_build_isolation`: with the packages of the lock in sight, as for those that the preset names so.
 
     The wheel goes to `local-wheels/` of the artifacts; the next lock takes it from there. The outcome has `wheel`
-    (its path in the artifacts) and `seconds`. Raises XaivaError when it does not build.
+    (its path in the artifacts), `package`, `seconds`, and what to do `next`. Raises XaivaError when it does not build.
     """
     started = time.monotonic()
     preset = load_named(site, subject)
     requirement = _requirement(site, preset, str(options.get("requirement", "")), subject)
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
         built = _Build(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
-    paths = []
-    for name, content in sorted(built.items()):
-        write_atomic(folder(site, subject) / LOCAL_WHEELS / name, content)
-        paths.append(f"{LOCAL_WHEELS}/{name}")
-        progress.log(f"built {name}")
-    if not paths:
+    if not built:
         raise XaivaError(f"A wheel of {requirement}", "pip made none", "look at the log of this operation")
-    return {"wheel": paths[0], "seconds": round(time.monotonic() - started, 1)}
+    (name, content), *_ = built.items()  # one, as pip is asked for no dependencies
+    local, package = folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
+    write_atomic(local / name, content)
+    if not _package(requirement):
+        name_address(local, requirement, package)
+    return {
+        "wheel": f"{LOCAL_WHEELS}/{name}",
+        "package": package,
+        "seconds": round(time.monotonic() - started, 1),
+        "next": _next(expanded_layers(site, preset), requirement, package, subject),
+    }
 
 
 def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
-    """The requirement as given; a bare name takes its address in a layer, or its version of layers and pins."""
+    """The requirement as given, or an address alone; a bare name takes its address in a layer, or its version of
+    layers and pins."""
+    remedy = "give name, name==version, an address, or name @ address"
     try:
-        wanted = Requirement(text)
-    except InvalidRequirement as error:
-        remedy = "give name, name==version or name @ address"
-        raise InputError(f"Requirement {text!r}", "it cannot be read", remedy) from error
+        line = parse_line(text)
+    except UnreadableLine as error:
+        raise InputError(f"Requirement {text!r}", error.what, remedy) from error
+    if line.addressed:
+        return _buildable(AddressedRequirement("what to build", line.addressed), subject, preset.python_version)
+    if not line.requirement or line.options or line.hashes:
+        raise InputError(f"Requirement {text!r}", "it has options, or asks for nothing", remedy)
+    wanted = Requirement(line.requirement)
     if wanted.specifier or wanted.url:
         return str(wanted)
     expanded = expanded_layers(site, preset)
     for _, entry in expanded.addressed:
-        if entry.addressed.name == canonicalize_name(wanted.name):
+        if likely_name(entry.addressed) == canonicalize_name(wanted.name):
             return _buildable(entry, subject, preset.python_version)
-    for line in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
-        known = Requirement(line)
+    for asked in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
+        known = Requirement(asked)
         if canonicalize_name(known.name) == canonicalize_name(wanted.name):
             wanted.specifier &= known.specifier
     return str(wanted)
@@ -128,6 +142,25 @@ def _buildable(entry: AddressedRequirement, subject: str, python: str) -> str:
         remedy = way_to_wheel(entry, subject, python)
         raise InputError(shown(entry), "a container of the base image cannot reach it", remedy)
     return Addressed(entry.addressed.address, entry.addressed.name).requirement
+
+
+def _package(requirement: str) -> str:
+    """The name of the package; "" for an address alone."""
+    try:
+        return Requirement(requirement).name
+    except InvalidRequirement:
+        return ""
+
+
+def _next(expanded: Expanded, requirement: str, package: str, subject: str) -> str:
+    """What to do with the wheel: a lock takes it where a layer asks for its package or has that address alone."""
+    entries = [entry.addressed for _, entry in expanded.addressed]
+    asked = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
+    if _package(requirement) or package in asked or requirement in [entry.address for entry in entries]:
+        return f"lock again: xaiva lock {subject}"
+    return (
+        f"no layer asks for {package}: write `{package} @ {requirement}` into one, and lock again: xaiva lock {subject}"
+    )
 
 
 class _Build:
@@ -142,7 +175,7 @@ class _Build:
 
     def run(self, no_build_isolation: bool) -> dict[str, bytes]:
         """The wheels by name. Raises XaivaError, Cancelled."""
-        package = Requirement(self.requirement).name
+        package = _package(self.requirement)
         locked = no_build_isolation or is_named(package, self.preset.no_build_isolation)
         wheels = self._locked_wheels() if locked else []
         indexes = expanded_layers(self.site, self.preset).indexes
@@ -219,7 +252,8 @@ def _modules(wheel: Path) -> set[str]:
 
 def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:
     """pip takes an index that refuses for an empty one, and another's package of that name. Raises XaivaError."""
-    home = index_for(Requirement(requirement).name, indexes)
+    package = _package(requirement)
+    home = index_for(package, indexes) if package else None
     for index in [home] if home else [index for index in indexes if not index.packages]:
         if failure := missing_login(index, site.env):
             raise XaivaError(f"index {index.name} ({index.url}) cannot be used", failure.why, failure.remedy)
@@ -228,9 +262,9 @@ def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> Non
 def _exact(site: Site, indexes: Sequence[Index], requirement: str) -> str:
     """What pip is to build. pip asks all indexes, for what a build needs; so a bound package is named with the SHA-256
     that its own index gives. Raises XaivaError when that gives none."""
-    wanted = Requirement(requirement)
-    index = index_for(wanted.name, indexes)
-    if index is None or wanted.url:
+    package = _package(requirement)
+    index = index_for(package, indexes) if package else None
+    if index is None or (wanted := Requirement(requirement)).url:
         return requirement
     network = Network(site)
     try:

@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 from core.artifacts.child import run_child
 from core.artifacts.lockfile import Kind, Lock
 from core.artifacts.orphans import helper_label
+from core.artifacts.store import LOCAL_WHEELS, folder
 from core.engine import docker_environment
 from core.errors import Cancelled
 from core.findings import Finding, Level
@@ -46,7 +47,7 @@ def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str, progr
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     remove = ("rm", "--force", name)
     docker(*remove, env=env)  # left by a run that was killed
-    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset)))
+    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset, lock)))
     words = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
     words += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
     words += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text(), question]
@@ -105,14 +106,17 @@ def _question(preset: Preset, lock: Lock, target: str, asked_for: set[str]) -> d
     return {"imports": imports, "modules": modules, "commands": commands}
 
 
-def _asked_for(site: Site, preset: Preset) -> set[str]:
+def _asked_for(site: Site, preset: Preset, lock: Lock) -> set[str]:
     """The distributions a preset names itself; their dependencies need not import on their own."""
+    from core.artifacts.local_wheels import names_by_address
     from core.presets.compat import site_facts
     from core.presets.layers import expand
 
     names: set[str] = set()
     expanded = expand(preset, site.presets, site_facts(site))
-    names |= {entry.addressed.name for _, entry in expanded.addressed if entry.addressed.name}
+    built = names_by_address(folder(site, lock.preset) / LOCAL_WHEELS)
+    addressed = [entry.addressed for _, entry in expanded.addressed]
+    names |= {name for entry in addressed if (name := entry.name or built.get(entry.address, ""))}
     for _, lines in expanded.layers:
         for line in lines:
             try:

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from core.presets.layer_file import AddressedRequirement
+from packaging.utils import canonicalize_name
+
+from core.presets.layer_file import AddressedRequirement, common_place
 from core.presets.requirement_text import VARIABLE, Addressed
 from core.redaction import redact_text
 
 _OF_THE_WEB = re.compile(r"(?:git\+)?https?", re.I)  # what a container of the base image can fetch
+_NAMED_FIRST = 3  # of requirements that have one remedy
+
+
+@dataclass(frozen=True)
+class NotLocked:
+    """Requirements that no lock can take, and the one way that works for all of them."""
+
+    what: str
+    why: str
+    remedy: str
+
+
+def not_locked(entries: Iterable[AddressedRequirement], preset: str, python: str) -> list[NotLocked]:
+    """What to say of these requirements of a layer: those with the same reason and remedy are one."""
+    alike: dict[tuple[str, str], list[AddressedRequirement]] = {}
+    for entry in entries:
+        alike.setdefault((why_not_locked(entry), way_to_wheel(entry, preset, python)), []).append(entry)
+    return [NotLocked(_shown_together(same), why, remedy) for (why, remedy), same in alike.items()]
+
+
+def _shown_together(entries: list[AddressedRequirement]) -> str:
+    first = [redact_text(entry.addressed.requirement) for entry in entries[:_NAMED_FIRST]]
+    place = common_place(entry.place for entry in entries)
+    if len(entries) == 1:
+        return f"{place}: {first[0]} comes from no index"
+    rest = f" and {len(entries) - len(first)} more" if len(entries) > len(first) else ""
+    return f"{place}: {len(entries)} requirements come from no index: {', '.join(first)}{rest}"
 
 
 def shown(entry: AddressedRequirement) -> str:
@@ -45,21 +77,27 @@ def way_to_wheel(entry: AddressedRequirement, preset: str, python: str) -> str:
         return f"copy that wheel into {folder}; then lock again: xaiva lock {preset}"
     if wanted.name and _scheme(wanted) == "file":
         return (
-            f"write {wanted.name}==VERSION in its place, with the version that `pip list` shows there (`pip list "
-            f"--format=freeze` prints every line so); a project of your own: {_by_hand(wanted, folder, python)}"
+            "write NAME==VERSION in its place, with the version that `pip list` shows there (`pip list "
+            f"--format=freeze` prints every line so); a project of your own: build its wheel with Python {python} on "
+            f"x86_64 Linux (pip wheel --no-deps --wheel-dir {folder} FOLDER)"
         )
-    if _is_of_the_web(wanted) and not wanted.name:
-        example = f"{_likely_name(wanted)} @ {wanted.address}"
-        return f"write its name before it, as in `{example}`, and then: xaiva wheel {preset} NAME"
-    if _is_of_the_web(wanted):
-        return f"build its wheel: xaiva wheel {preset} {wanted.name}; then lock again: xaiva lock {preset}"
+    if is_built_in_image(wanted):
+        text = wanted.name or shlex.quote(wanted.address)
+        return f"build its wheel: xaiva wheel {preset} {text}; then lock again: xaiva lock {preset}"
     rest = "lock again" if wanted.name else "write the name of that wheel in place of this line, and lock again"
     return f"{_by_hand(wanted, folder, python)}; then {rest}: xaiva lock {preset}"
 
 
 def is_built_in_image(wanted: Addressed) -> bool:
-    """Whether `xaiva wheel` can build it: by its name, from the web and without a login."""
-    return bool(wanted.name) and _is_of_the_web(wanted)
+    """Whether `xaiva wheel` can build it: from the web and without a login."""
+    return _OF_THE_WEB.fullmatch(_scheme(wanted)) is not None and not _has_login(wanted)
+
+
+def likely_name(wanted: Addressed) -> str:
+    """Its name; where it has none, that of its repository, which is often that of the package."""
+    last = wanted.file.partition("@")[0].removesuffix(".git")
+    archive = re.search(r"/([\w.-]+)/archive/", wanted.address)
+    return wanted.name or canonicalize_name(archive[1] if archive else last)
 
 
 def _by_hand(wanted: Addressed, folder: str, python: str) -> str:
@@ -81,19 +119,9 @@ def _is_variable(wanted: Addressed) -> bool:
 
 
 def _scheme(wanted: Addressed) -> str:
-    return urlsplit(wanted.address).scheme.lower()
-
-
-def _is_of_the_web(wanted: Addressed) -> bool:
-    return _OF_THE_WEB.fullmatch(_scheme(wanted)) is not None and not _has_login(wanted)
+    scheme = urlsplit(wanted.address).scheme.lower()
+    return scheme if len(scheme) > 1 else ""  # `C:` is a drive
 
 
 def _has_login(wanted: Addressed) -> bool:
     return _OF_THE_WEB.fullmatch(_scheme(wanted)) is not None and "@" in urlsplit(wanted.address).netloc
-
-
-def _likely_name(wanted: Addressed) -> str:
-    """The name of a repository is often the name of its package."""
-    last = wanted.file.partition("@")[0].removesuffix(".git")
-    archive = re.search(r"/([\w.-]+)/archive/", wanted.address)
-    return (archive[1] if archive else last).lower() or "name"

@@ -85,6 +85,27 @@ def carried_files(folder: Path, name: str) -> list[str]:
     return list(reader.files)
 
 
+def common_place(places: Iterable[str]) -> str:
+    """Several places as one: `layers/common.txt lines 2, 5-7`."""
+    lines: dict[str, list[int]] = {}
+    for place in places:
+        file, _, number = place.rpartition(" line ")
+        lines.setdefault(file or place, []).extend([int(number)] if file else [])
+    return "; ".join(f"{file} {_in_ranges(numbers)}".rstrip() for file, numbers in lines.items())
+
+
+def _in_ranges(numbers: Iterable[int]) -> str:
+    ranges: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    texts = [f"{first}-{last}" if last > first else f"{first}" for first, last in ranges]
+    word = "line" if len(texts) == 1 and "-" not in texts[0] else "lines"
+    return f"{word} {', '.join(texts)}" if texts else ""
+
+
 class _Reader:
     """Reads one file and those that it names."""
 

@@ -193,7 +193,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
     "git without a name": (
         "git+https://github.com/openai/CLIP.git\n",
         [],
-        [(1, "layer-source", "clip @ git+https://github.com/openai/CLIP.git")],
+        [(1, "layer-source", "xaiva wheel site git+https://github.com/openai/CLIP.git; then lock again")],
     ),
     "git with egg": (
         "git+https://github.com/facebookresearch/detectron2.git@v0.6#egg=detectron2\n",
@@ -262,11 +262,38 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [],
         [(1, "layer-source", '"git+https://${GITHUB_TOKEN}@h.example.org/a/ours.git"')],
     ),
+    "an editable repository of git's own protocol": (
+        "-e git://h.example.org/ours.git#egg=ours\n",
+        [],
+        [(1, "layer-source", '"git+git://h.example.org/ours.git"')],
+    ),
+    "ssh with a colon": (
+        "git+ssh://git@h.example.org:a/ours.git\n",
+        [],
+        [(1, "layer-source", '"git+ssh://git@h.example.org/a/ours.git"')],
+    ),
+    "a path with a fragment": ("third_party/x#egg=x\n", [], [(1, "layer-source", "where third_party/x lies")]),
+    "a wheel on a drive": (
+        "C:\\wheels\\six-1.16.0-py2.py3-none-any.whl\n",
+        [],
+        [(1, "layer-source", "copy that wheel into artifacts/site/local-wheels")],
+    ),
+    "a folder on a drive": ("-e C:/work/ours\n", [], [(1, "layer-source", "FOLDER (where C:/work/ours lies)")]),
+    "git with a tag": (
+        "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site 'git+https://h.example.org/ours.git@v1.2#subdirectory=a/b'; then")],
+    ),
+    "a source archive": (
+        "https://h.example.org/ours-1.0.tar.gz\n",
+        [],
+        [(1, "layer-source", "xaiva wheel site https://h.example.org/ours-1.0.tar.gz; then lock again")],
+    ),
     "an address of a constraint": ("-c limits.txt\ntqdm\n", ["tqdm"], [(0, "layer-option", "write this line")]),
     "an archive": (
         "https://github.com/a/kenlm/archive/master.zip\n",
         [],
-        [(1, "layer-source", "kenlm @ https://github.com/a/kenlm/archive/master.zip")],
+        [(1, "layer-source", "xaiva wheel site https://github.com/a/kenlm/archive/master.zip; then")],
     ),
     "an archive with a name": (
         "kenlm @ https://github.com/a/kenlm/archive/master.zip\n",
@@ -277,7 +304,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         "absl-py==2.0.0\ncertifi @ file:///croot/certifi_1671487769961/certifi\n"
         "win-inet-pton @ file:///D:/bld/win_inet_pton_1667051142467/work\n",
         ["absl-py==2.0.0"],
-        [(2, "layer-source", "certifi==VERSION"), (3, "layer-source", "win-inet-pton==VERSION")],
+        [(0, "layer-source", "NAME==VERSION")],
     ),
     "a variable": ("six==${SIX_VERSION}\ntqdm\n", ["tqdm"], [(1, "layer-source", "in place of ${SIX_VERSION}")]),
     "a file on the web": (
@@ -302,6 +329,52 @@ def test_a_file_that_pip_or_uv_reads_is_read(site: Site, name: str) -> None:
         assert any(one.code == code and place in one.what and words in one.remedy for one in found), (words, found)
 
 
+FREEZE = "".join(f"p{number} @ file:///croot/p{number}_167/work\nq{number}==1.0\n" for number in range(94))
+GIT = "git+https://h.example.org/ours.git"
+# A file's body, and how its findings begin: what one remedy serves is said once, with every line.
+TOGETHER: dict[str, tuple[str, list[str]]] = {
+    "a freeze": (
+        FREEZE,
+        [
+            f"{FILE} lines {', '.join(str(line) for line in range(1, 188, 2))}: 94 requirements come from no index: "
+            "p0 @ file:///croot/p0_167/work, p1 @ file:///croot/p1_167/work, p2 @ file:///croot/p2_167/work and 91 more"
+        ],
+    ),
+    "lines that follow one another": (
+        "a @ file:///a\nb @ file:///b\nc @ file:///c\n\nd @ file:///d\n",
+        [f"{FILE} lines 1-3, 5: 4 requirements"],
+    ),
+    "two files": (
+        "a @ file:///a\n-r more.txt\n",
+        [f"{FILE} line 1; layers/more.txt lines 2-3: 3 requirements"],
+    ),
+    "wheels beside it": (
+        "./a-1.0-py3-none-any.whl\n./b-1.0-py3-none-any.whl\n",
+        [f"{FILE} lines 1-2: 2 requirements come from no index: a @ ./a"],
+    ),
+    "one address twice": (f"{GIT}\ntqdm\n{GIT}\n", [f"{FILE} lines 1, 3: 2 requirements"]),
+    "two addresses": (f"{GIT}\nx @ {GIT}\n", [f"{FILE} line 1: ", f"{FILE} line 2: "]),
+    "one index behind many": (
+        f"torch --extra-index-url {CUDA}\ntorchvision --extra-index-url {CUDA}\n",
+        [f"{FILE} lines 1-2: --extra-index-url {CUDA} is not asked"],
+    ),
+    "an option behind many": (
+        'a --global-option="--x"\nb --global-option="--x"\nc --global-option="--y"\n',
+        [f"{FILE} lines 1-2: --global-option --x changes", f"{FILE} line 3: --global-option --y"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "beginnings"), TOGETHER.values(), ids=TOGETHER)
+def test_what_one_remedy_serves_is_one_finding(site: Site, body: str, beginnings: list[str]) -> None:
+    write(site, "tqdm\nx @ file:///x\ny @ file:///y\n", "layers/more.txt")
+    write(site, body)
+    found = findings(site)
+    assert len(found) == len(beginnings), found
+    for one, beginning in zip(found, beginnings, strict=True):
+        assert one.what.startswith(beginning)
+
+
 # What pip does not read either, and how it is written right.
 REFUSED: dict[str, tuple[str, str]] = {
     "one equals sign": ("numpy=1.26.4", "numpy==1.26.4"),
@@ -318,6 +391,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     "an operator without a version": ("numpy==", "numpy"),
     "a marker without quotes": ("numpy; python_version<3.11", 'numpy; python_version<"3.11"'),
     "a marker that ends": ("numpy;", "numpy"),
+    "extras behind the version": ("pytest >=2.0 [tests]", "pytest[tests]>=2.0"),
+    "git without git+": ("git://h.example.org/a/x.git", "git+https://h.example.org/a/x.git"),
+    "git behind a name": ("x @ git://h.example.org/a/x.git", "x @ git+https://h.example.org/a/x.git"),
+    "what git clone takes": ("git@h.example.org:a/x.git#egg=x", "git+ssh://git@h.example.org/a/x.git#egg=x"),
+    "an address of ssh": ("ssh://git@h.example.org/a/x.git", "git+ssh://git@h.example.org/a/x.git"),
 }
 
 
@@ -326,7 +404,8 @@ def test_a_line_that_pip_refuses_gets_the_right_remedy(site: Site, line: str, ri
     ((what, remedy),) = read(site, f"# ours\n{line}\n").problems
     assert what.startswith(f"{FILE} line 2: ")
     assert remedy == f"write {right}"
-    assert parse_line(right).requirement == right
+    corrected = parse_line(right)
+    assert corrected.addressed or corrected.requirement == right
 
 
 @pytest.mark.parametrize(
@@ -338,6 +417,14 @@ def test_a_line_that_pip_refuses_gets_the_right_remedy(site: Site, line: str, ri
         ("six==1.16.0 --hash=md5:abc", "sha256"),
         ("--index-url", "value"),
         ("numpy >= banana", "PEP 508"),
+        ("torch==2.0.0 torchvision==0.15.1", "each on a line of its own: torch==2.0.0, torchvision==0.15.1"),
+        ("xformers bitsandbytes>=0.43", "each on a line of its own: xformers, bitsandbytes>=0.43"),
+        ("torch torchaudio --pre", "each on a line of its own: torch, torchaudio"),
+        ("pip install numpy scipy", "each on a line of its own: numpy, scipy"),
+        ("numpy, scipy", "each on a line of its own: numpy, scipy"),
+        ("<<<<<<< HEAD", "merge conflict"),
+        ("=======", "merge conflict"),
+        ("novcs+http://h.example.org/x", "PEP 508"),
     ],
 )
 def test_other_lines_that_pip_refuses(site: Site, line: str, remedy: str) -> None:
@@ -565,13 +652,14 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def repository(folder: Path) -> Path:
-    """A git repository of a project that `pip wheel` builds without any other package."""
-    folder.mkdir()
-    (folder / "backend.py").write_text(BACKEND)
+def repository(folder: Path, within: str = "") -> Path:
+    """A git repository, with the tag v1, of a project that `pip wheel` builds without any other package."""
+    project = folder / within
+    project.mkdir(parents=True)
+    (project / "backend.py").write_text(BACKEND)
     build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (folder / "pyproject.toml").write_text(f'{build}[project]\nname = "ours"\nversion = "1.0"\n')
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+    (project / "pyproject.toml").write_text(f'{build}[project]\nname = "ours"\nversion = "1.0"\n')
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"], ["tag", "v1"], ["update-server-info"]):
         git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *words]
         subprocess.run(git, cwd=folder, check=True, capture_output=True)
     return folder
@@ -622,11 +710,24 @@ def test_a_wheel_in_local_wheels_stands_for_an_address(ground: tuple[Site, Index
     assert wheels(locked) == [f"{name}-1.0-py3-none-any.whl"]
 
 
+@pytest.mark.parametrize(
+    "line", ["git+https://h.example.org/a.git", "git+https://h.example.org/a.git@v1 ; python_version > '3'", "/home/a"]
+)
+def test_a_wheel_stands_for_the_address_that_it_was_built_from(ground: tuple[Site, Index], line: str) -> None:
+    site, _ = ground
+    folder = store.folder(site, NAME) / store.LOCAL_WHEELS
+    wheel_file(folder / "ours-1.0-py3-none-any.whl", "ours", "1.0")
+    (folder / "addresses.txt").write_text(f"# by hand\nours @ {line.partition(' ;')[0]}\n")
+    locked = lock_layer(site, f"{line}\n")
+    assert (wheels(locked), locked.unlocked) == (["ours-1.0-py3-none-any.whl"], [])
+
+
 def test_the_pin_of_a_freeze_is_walked(ground: tuple[Site, Index]) -> None:
     site, _ = ground
     (part,) = lock_layer(site, "six @ file:///croot/six_1671487769961/work\n").unlocked
-    (pin,) = re.findall(r"write (\S+==)VERSION", part.remedy)
-    assert wheels(lock_layer(site, f"{pin}1.16.0\n")) == ["six-1.16.0-py3-none-any.whl"]
+    (pin,) = re.findall(r"write (NAME==VERSION)", part.remedy)
+    pin = pin.replace("NAME", "six").replace("VERSION", "1.16.0")
+    assert wheels(lock_layer(site, f"{pin}\n")) == ["six-1.16.0-py3-none-any.whl"]
 
 
 def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Index]) -> None:
@@ -647,24 +748,57 @@ def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Ind
         ("ours==3.0", "ours==3.0"),
         ("kenlm", "kenlm @ https://h.example.org/kenlm.zip"),
         ("six", "six<2"),
+        ("clip", "git+https://h.example.org/CLIP.git"),  # the name of its repository
+        ("git+https://h.example.org/CLIP.git", "git+https://h.example.org/CLIP.git"),
+        ("git+https://h.example.org/b.git@v2", "git+https://h.example.org/b.git@v2"),
+        ("git+https://h.example.org/b.git#subdirectory=x", "git+https://h.example.org/b.git#subdirectory=x"),
+        ("git+https://h.example.org/b#egg=b&subdirectory=x", "b @ git+https://h.example.org/b#subdirectory=x"),
+        ("https://h.example.org/b-1.0.tar.gz", "https://h.example.org/b-1.0.tar.gz"),
+        ("b@git+https://h.example.org/b", "b @ git+https://h.example.org/b"),
+        ("b @ https://h.example.org/b.zip ; python_version > '3'", "b @ https://h.example.org/b.zip"),
     ],
 )
 def test_xaiva_wheel_builds_a_package_from_its_address(site: Site, text: str, built: str) -> None:
     write(
         site,
         "-e git+https://h.example.org/ours.git@v1#egg=ours&subdirectory=python\n"
-        "kenlm @ https://h.example.org/kenlm.zip\nsix<2\n",
+        "kenlm @ https://h.example.org/kenlm.zip\nsix<2\ngit+https://h.example.org/CLIP.git\n",
     )
     (site.presets / f"{NAME}.json").write_text(preset_text())
     assert wheel._requirement(site, load_named(site, NAME), text) == built
 
 
-def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site) -> None:
+@pytest.mark.parametrize(
+    "text", ["ours", "git+ssh://git@h.example.org/ours.git", "git+https://hunter22@h.example.org/x", "-e .", "./ours"]
+)
+def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site, text: str) -> None:
     write(site, "ours @ git+ssh://git@h.example.org/ours.git\n")
     (site.presets / f"{NAME}.json").write_text(preset_text())
     with pytest.raises(InputError, match="cannot reach") as raised:
-        wheel._requirement(site, load_named(site, NAME), "ours", NAME)
+        wheel._requirement(site, load_named(site, NAME), text, NAME)
     assert "pip wheel --no-deps" in raised.value.remedy
+    assert "hunter22" not in f"{raised.value} {raised.value.remedy}"
+
+
+@pytest.mark.index
+@pytest.mark.engine
+@pytest.mark.slow
+def test_the_wheel_of_a_bare_address_serves_its_line(engine_site: Site, builder: str, tmp_path: Path) -> None:
+    """The remedy of the lock is walked, in a container of the base image, from a git server on the loopback."""
+    site = engine_site
+    preset = {"base_image": builder, "python_version": "3.11"}
+    served = repository(tmp_path / "ours", within="python").parent
+    with serve(served) as index:
+        line = f"git+{index.file_url('ours/.git')}@v1#subdirectory=python"
+        (part,) = lock_layer(site, f"six\n{line}\n", **preset).unlocked
+        (command,) = re.findall(r"xaiva (wheel .*?);", part.remedy)
+        words = [sys.executable, "-m", "core.cli", "--site", str(site.root), *shlex.split(command)]
+        done = subprocess.run(words, env=dict(site.env), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    assert "package: ours" in done.stdout
+    locked = lock_layer(site, f"six\n{line}\n", **preset)
+    assert locked.unlocked == []
+    assert "ours-1.0-py3-none-any.whl" in wheels(locked)
 
 
 # Files of a project; the preset's indexes, by name; the copied files; codes of what was not carried over.

@@ -40,7 +40,6 @@ from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.index import Fault, Index, serve
 
 NAME = "walked"
-BUILDER = "with-compiler:1"
 
 # -- builds of wheels -------------------------------------------------------------------------------------------------
 
@@ -163,19 +162,6 @@ def lock_without_engine(site: Site) -> store.Lock:
     away = Site(site.root, site.settings, {**site.env, "DOCKER_HOST": "unix:///nowhere/docker.sock"})
     xaiva(away, "lock", NAME)
     return store.read_lock(site, NAME)
-
-
-@pytest.fixture(scope="module")
-def builder(engine: TestEngine) -> str:
-    """A base image that has what every build of a wheel installs: each build is then quick."""
-    script = (
-        "apt-get update -q && apt-get install -y -q --no-install-recommends build-essential ca-certificates git "
-        "pkg-config python3.11 python3.11-venv python3.11-dev"
-    )
-    engine.docker("run", "--name", "builder", "--network", "host", BASE_IMAGE, "sh", "-c", script)
-    engine.docker("commit", "builder", BUILDER)
-    engine.docker("rm", "builder")
-    return BUILDER
 
 
 @pytest.mark.index

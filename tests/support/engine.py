@@ -94,6 +94,21 @@ def base_tar() -> Path:
     return cached("base", f"{mirror}{sources}", make) / "base.tar"
 
 
+def import_builder(engine: TestEngine, tag: str) -> None:
+    """Make a Debian known to the engine in which all is installed that a build of a wheel installs."""
+    script = (
+        "apt-get update -q && apt-get install -y -q --no-install-recommends build-essential ca-certificates git "
+        "pkg-config python3.11 python3.11-venv python3.11-dev"
+    )
+
+    def make(folder: Path) -> None:
+        engine.docker("run", "--name", "builder", "--network", "host", BASE_IMAGE, "sh", "-c", script)
+        engine.docker("export", "--output", str(folder / "builder.tar"), "builder")
+        engine.docker("rm", "builder")
+
+    engine.docker("import", str(cached("builder", f"{base_tar()}{script}", make) / "builder.tar"), tag)
+
+
 @contextmanager
 def start_engine(
     *,

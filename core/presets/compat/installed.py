@@ -38,6 +38,7 @@ class Resolved:
 
     `environment` are the variables of the image that containers start from, `cuda` is the CUDA_VERSION of the base
     image; both None when the images are not there. `complete`: nothing is missing that could not be locked.
+    `built` has the package of each address whose wheel was built, though the address does not name it.
     """
 
     packages: tuple[LockedPackage, ...] = ()
@@ -45,6 +46,7 @@ class Resolved:
     environment: Mapping[str, str] | None = None
     cuda: str | None = None
     complete: bool = True
+    built: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from packaging.markers import Marker
 
 from core.findings import Finding
-from core.presets.addressed import shown, way_to_wheel, why_not_locked
+from core.presets.addressed import not_locked
 from core.presets.compat.installed import Resolved, image_environment
 from core.presets.compat.subject import note, warning
 from core.presets.index_entries import as_text, entries_for_index, entries_for_page, indexes_of
-from core.presets.layer_file import AddressedRequirement, FileOption, LayerFile
+from core.presets.layer_file import AddressedRequirement, FileOption, LayerFile, common_place
 from core.presets.model import Index, Preset
 from core.redaction import redact_text
 
@@ -37,14 +37,26 @@ def layer_findings(
     if content.is_empty and not content.options:
         found.append(note("layer-empty", f"layer {layer} asks for nothing", where=where))
     locked = {package.name for package in resolved.packages} if resolved else set()
-    for entry in content.addressed:
-        if holds_in_image(entry, preset.python_version) and entry.addressed.name not in locked:
-            remedy = way_to_wheel(entry, name, preset.python_version)
-            what = f"{shown(entry)} comes from no index"
-            found.append(warning("layer-source", what, why_not_locked(entry), remedy, where))
-    for option in content.options:
+    built = resolved.built if resolved else {}
+    missing = [
+        entry
+        for entry in content.addressed
+        if holds_in_image(entry, preset.python_version)
+        and (entry.addressed.name or built.get(entry.addressed.address)) not in locked
+    ]
+    for one in not_locked(missing, name, preset.python_version):
+        found.append(warning("layer-source", one.what, one.why, one.remedy, where))
+    for option in _same_together(content.options):
         found += _option(option, preset, content.requirements, where, name)
     return found
+
+
+def _same_together(options: Sequence[FileOption]) -> list[FileOption]:
+    """An option that stands on several lines, once."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for option in options:
+        places.setdefault((option.name, option.value), []).append(option.place)
+    return [FileOption(common_place(same), name, value) for (name, value), same in places.items()]
 
 
 def holds_in_image(entry: AddressedRequirement, python: str) -> bool:
