@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
+from core.terminal_text import visible
 from core.validation import first_problem
 
 if sys.version_info >= (3, 11):
@@ -73,7 +74,9 @@ class OperationSettings(_Section):
 class SiteSettings(_Section):
     """The content of `site.toml`; every key has a default, so the file may be absent."""
 
-    name: str = Field(default="", description="shown in the console's title; empty: the folder's name")
+    name: Annotated[str, AfterValidator(visible)] = Field(
+        default="", description="shown in the console's title; empty: the folder's name"
+    )
     engine: EngineSettings = EngineSettings()
     service: ServiceSettings = ServiceSettings()
     sync: SyncSettings = SyncSettings()

@@ -1,12 +1,15 @@
-"""Takes out of other people's text what a terminal would obey: escape sequences and control characters.
+"""Takes out of other people's text what a terminal would obey, and writes out what nobody would see.
 
-A container's output, an engine's words, a build's log may hold any of them: they set the terminal's title, write its
-clipboard (OSC 52), leave its colours changed or reset it.
+A container's output, an engine's words, a build's log may hold escape sequences and control characters: they set the
+terminal's title, write its clipboard (OSC 52), leave its colours changed or reset it. A name may hold characters that
+turn its letters around or have no width: it then looks like another name.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache
 
 _C1 = "\x80-\x9f"
 _ESCAPES = re.compile(
@@ -37,3 +40,32 @@ def is_harmless(text: str) -> bool:
 def marked(text: str) -> str:
     """A line with a mark for each control character but tabs."""
     return _LINE_CONTROLS.sub("·", text)
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions and zero widths, half characters, line separators
+_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them; between ASCII letters they hide something
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with what nobody would see written as `\\u202e`, but the characters in `keep`."""
+    return text if text.isprintable() else _written_out(text, keep)
+
+
+@lru_cache(1024)  # a console draws the same names again and again
+def _written_out(text: str, keep: str) -> str:
+    return "".join(
+        character
+        if character in keep or _is_visible(character, text[at - 1 : at], text[at + 1 : at + 2])
+        else _escaped(character)
+        for at, character in enumerate(text)
+    )
+
+
+def _is_visible(character: str, before: str, after: str) -> bool:
+    if character in _JOINERS:
+        return bool(before) and not before.isascii() and bool(after) and not after.isascii()
+    return unicodedata.category(character) not in _INVISIBLE
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"

@@ -64,7 +64,7 @@ def print_plan(plan: SyncPlan) -> None:
         click.echo(f"{'left of a stopped sync':<28}{'':>14}{output.size(plan.resumed_bytes):>10}")
     for what, names in (("to repair", plan.corrupt), ("to remove", plan.extra)):
         for name in names:
-            output.print_text(f"{what}: {name}")
+            output.print_line(f"{what}: {name}")
     room = "" if plan.fits else ": it does not fit, make room first"
     click.echo(f"needs {output.size(plan.needed_bytes)} of {output.size(plan.free_bytes)} free{room}")
     if plan.seconds is not None:

@@ -89,11 +89,10 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         return
     for name, value in output.plain(build).items():
         if name not in ("stages", "findings") and value not in (None, "", [], {}):
-            output.print_text(f"{name}: {value}")
+            output.print_line(f"{name}: {value}")
     for stage in build.stages:
-        output.print_text(
-            f"  [{'cached' if stage.cached else stage.state}] {stage.name} {output.seconds(stage.seconds)}"
-        )
+        state = "cached" if stage.cached else stage.state
+        output.print_line(f"  [{state}] {stage.name} {output.seconds(stage.seconds)}")
     output.print_findings(build.findings)
 
 
@@ -113,7 +112,7 @@ def compare_command(session: Session, before: str, after: str, as_json: bool) ->
     sign = "slower" if comparison.seconds > 0 else "faster"
     click.echo(f"{after} was {output.seconds(abs(comparison.seconds))} {sign} than {before}")
     for line in (*comparison.reasons, *comparison.lock_changes):
-        output.print_text(f"  {line}")
+        output.print_line(f"  {line}")
     output.print_table(
         ("STAGE", "BEFORE", "AFTER"),
         (

@@ -51,7 +51,7 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         return
     _table([status])
     for name, value in output.plain(settings).items():
-        output.print_text(f"  {name}: {value}")
+        output.print_line(f"  {name}: {value}")
 
 
 @camera_command.command("add")

@@ -60,7 +60,7 @@ def launch_command(
     if as_json:
         output.print_json({"container": container})
     else:
-        click.echo(f"{container.name}: {container.status}")
+        output.print_line(f"{container.name}: {container.status}")
 
 
 def _wait(session: Session, container: Container, timeout: float, as_json: bool) -> Container:
@@ -203,7 +203,7 @@ def rm_command(session: Session, container: str, force: bool, yes: bool, as_json
     if as_json:
         output.print_json({"removed": name})
     else:
-        click.echo(f"{name}: removed")
+        output.print_line(f"{name}: removed")
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -292,4 +292,4 @@ def _say(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json({"container": container})
     else:
-        click.echo(f"{container.name}: {container.status}")
+        output.print_line(f"{container.name}: {container.status}")

@@ -124,12 +124,14 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         ("unreadable", event.unreadable),
     )
     for name, value in said:
-        if value:
-            output.print_text(f"{name + ':':<14}{value}")
+        head = f"{name}:"
+        for text in value.splitlines():  # a note may be several: none looks like another field
+            output.print_line(f"{head:<14}{text}")
+            head = ""
     for fact in event.facts:
-        output.print_text(f"  seen: {fact.label} ({fact.score:.2f})")
+        output.print_line(f"  seen: {fact.label} ({fact.score:.2f})")
     for action in event.actions:
-        output.print_text(f"  {action.step}: {action.state}{f', {action.detail}' if action.detail else ''}")
+        output.print_line(f"  {action.step}: {action.state}{f', {action.detail}' if action.detail else ''}")
 
 
 @event_command.command("ack")
@@ -235,7 +237,7 @@ def watch(session: Session, as_json: bool) -> None:
         if as_json:
             output.print_json(event, one_line=True)
         else:
-            output.print_text("  ".join(str(cell) for cell in _row(event)))
+            output.print_line("  ".join(str(cell) for cell in _row(event)))
 
 
 @event_command.command("statistics")

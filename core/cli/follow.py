@@ -86,7 +86,7 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
         from core.operations.log import tail
 
         for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):
-            output.print_text(f"  {line}", err=True)
+            output.print_line(f"  {line}", err=True)
         click.echo(f"  (the whole log: {operation.log})", err=True)
     raise_for(operation)
     print_result(operation, _MOST_LINES)
@@ -109,18 +109,18 @@ def print_result(operation: Operation, most: int = sys.maxsize) -> None:
     from core.operations.outcome import outcome
 
     summary = f"; {outcome(operation)}" if operation.result and outcome(operation) else ""
-    click.echo(f"{operation.title()}: {operation.state.word} in {output.seconds(operation.seconds)}{summary}")
+    output.print_line(f"{operation.title()}: {operation.state.word} in {output.seconds(operation.seconds)}{summary}")
     for name, value in (operation.result or {}).items():
         label = _LABELS.get(name, name.replace("_", " "))
         if name == "findings" and isinstance(value, list):
             output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
             for item in value[:most]:
-                output.print_text(f"  {label}: {_in_words(item)}")
+                output.print_line(f"  {label}: {_in_words(item)}")
             if len(value) > most:
                 click.echo(f"  {label}: … and {len(value) - most} more; see all with: xaiva ops show {operation.id}")
         elif value not in (None, "", {}):
-            output.print_text(f"  {label}: {_amount(name, value)}")
+            output.print_line(f"  {label}: {_amount(name, value)}")
 
 
 def _in_words(value: object) -> str:
@@ -161,11 +161,11 @@ def _print_lines(update: Update, printed: dict[str, str], held: list[str]) -> No
         if line.stage == OUTCOME:
             held.append(line.text)
         elif line.stage != TRACEBACK:
-            output.print_text(f"{line.stage}: {line.text}" if line.stage else line.text)
+            output.print_line(f"{line.stage}: {line.text}" if line.stage else line.text)
     for stage in update.stages:
         if printed.get(stage.id) != stage.state.value and stage.state.value != "waiting":
             detail = f" ({stage.detail})" if stage.detail else ""
-            output.print_text(f"[{stage.state.word}] {stage.title}{detail}")
+            output.print_line(f"[{stage.state.word}] {stage.title}{detail}")
         printed[stage.id] = stage.state.value
 
 

@@ -139,7 +139,7 @@ def _print(name: str, sample: object, as_json: bool) -> None:
         output.print_json({name: sample})
         return
     for line in _lines(output.plain(sample), ""):
-        output.print_text(line)
+        output.print_line(line)
 
 
 def _lines(value: object, indent: str) -> Iterator[str]:

@@ -59,10 +59,10 @@ def show(session: Session, identifier: int, as_json: bool) -> None:
         output.print_text(f"  {operation.failure.error()}")
     for stage in stages:
         took = output.seconds(stage.ended - stage.started) if stage.ended and stage.started else ""
-        output.print_text(f"  [{stage.state.word}] {stage.title} {took}".rstrip())
+        output.print_line(f"  [{stage.state.word}] {stage.title} {took}".rstrip())
     for event in events:
         by = f" by {event.by}" if event.by else ""
-        output.print_text(f"  {output.moment(event.time)} {event.what}{by}")
+        output.print_line(f"  {output.moment(event.time)} {event.what}{by}")
     click.echo(f"  log: {operation.log}")
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import click
 
 from core.errors import XaivaError
-from core.terminal_text import harmless
+from core.terminal_text import harmless, visible
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
-_ESCAPED = re.compile("[\x7f-\x9f]")  # control characters that JSON leaves as they are
+_NOT_ASCII = re.compile("[\x7f-\U0010ffff]")  # JSON leaves these as they are, also what nobody would see
 _KEPT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns of one word that says how it is
 _NARROWEST = 4  # cells of a column that gives room
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
@@ -44,15 +44,20 @@ def plain(value: Any) -> Any:
     return value
 
 
-def print_text(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print text that holds words of others: of an engine, a service, a model or a build."""
-    click.echo(harmless(text), err=err, nl=nl)
+def print_line(text: str, *, err: bool = False) -> None:
+    """Print one line that holds names and words of others: of an engine, a service, a model or a build."""
+    click.echo(visible(harmless(text)), err=err)
+
+
+def print_text(text: str, *, nl: bool = True) -> None:
+    """Print several such lines."""
+    click.echo(visible(harmless(text), keep="\n\t"), nl=nl)
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
     """Print one document; `one_line` where documents follow each other."""
     text = json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False)
-    click.echo(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    click.echo(_NOT_ASCII.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text))
 
 
 def print_error(error: XaivaError, as_json: bool) -> None:
@@ -85,7 +90,7 @@ def print_findings(findings: Iterable[Any]) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their content. On a terminal that is too narrow the widest are cut, but no state."""
-    cells = [list(head), *([" ".join(harmless(str(cell)).splitlines()) for cell in row] for row in rows)]
+    cells = [list(head), *([visible(harmless(" ".join(str(cell).splitlines()))) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     if room := _terminal_width():
         widths = _narrowed(head, widths, room)

@@ -208,9 +208,9 @@ def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json
     for suggestion in suggestions:
         for name, value in output.plain(suggestion).items():
             if name not in ("preset", "reasons") and value:
-                output.print_text(f"{name}: {value}")
+                output.print_line(f"{name}: {value}")
         for reason in suggestion.reasons:
-            output.print_text(f"  {reason}")
+            output.print_line(f"  {reason}")
         click.echo()
 
 

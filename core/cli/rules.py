@@ -144,9 +144,9 @@ def test(session: Session, name: str, as_json: bool) -> int:
         output.print_json({"test": result})
     else:
         for to in result.sent:
-            output.print_text(f"{to}: sent")
+            output.print_line(f"{to}: sent")
         for to, why in result.failed.items():
-            output.print_text(f"{to}: {why}")
+            output.print_line(f"{to}: {why}")
     return 3 if result.failed else 0
 
 

@@ -43,7 +43,7 @@ def say(name: str, state: str, as_json: bool, **more: Any) -> None:
     if as_json:
         output.print_json(more or {"name": name, "state": state})
     else:
-        output.print_text(f"{name}: {state}")
+        output.print_line(f"{name}: {state}")
 
 
 def number(value: float | None, unit: str = "", digits: int = 2) -> str:

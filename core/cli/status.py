@@ -26,12 +26,12 @@ def service_command(session: Session, as_json: bool) -> None:
         return
     cameras = status.cameras
     live = sum(camera.state.value == "live" for camera in cameras)
-    output.print_text(
+    output.print_line(
         f"version {status.version}, up for {output.seconds(status.uptime)}, {output.size(status.rss)} resident"
     )
     click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events wait to be acknowledged\n")
     if status.unreadable:
-        output.print_text(f"the service's answer cannot be read: {status.unreadable}", err=True)
+        output.print_line(f"the service's answer cannot be read: {status.unreadable}", err=True)
     output.print_table(("PART", "STATE", "WHAT", "WHY"), _parts(status))
     if status.ledger is not None:
         click.echo()
@@ -49,7 +49,7 @@ def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _print_models(ledger: LedgerStatus) -> None:
-    output.print_text(f"{ledger.device}: {output.size(ledger.ours)} models, {output.size(ledger.free)} free for more")
+    output.print_line(f"{ledger.device}: {output.size(ledger.ours)} models, {output.size(ledger.free)} free for more")
     output.print_table(
         ("MODEL", "STATE", "PROVIDER", "MEMORY", "CAMERAS", "A SECOND", "WHY"),
         (

@@ -1,18 +1,32 @@
 """A name that does what it says: colours a terminal, turns the line around, ends a mail's subject, leaves a folder.
 
-It applies to every name that somebody may give over the API: ids of cameras, names of users and rules are of a few
-ASCII characters; labels of cameras and zones are free text, in which what nobody would see is written out.
+It applies to every name that somebody may give over the API or in a file: ids of cameras, names of users, rules,
+presets and layers are of a few ASCII characters; labels, notes and descriptions are free text, in which what nobody
+would see is written out. The command line and the console do so with whatever they print.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from datetime import datetime, timezone
+from io import StringIO
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Event, RuleRequest, UserRequest
+from core.cli import output
+from core.errors import XaivaError
+from core.findings import Finding, Level
+from core.inference.notifications.message import Message
+from core.inference.schemas import Acknowledge, CameraRequest, Channel, ChannelKind, Event, RuleRequest, UserRequest
+from core.presets.validation import validate_text
+from core.site import Site
+from tui.present.cells import Span, fit, plain, width_of
+from tui.terminal.frame import cells_of
 
 SOURCE = "rtsp://127.0.0.1:1/none"
 PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
@@ -102,3 +116,94 @@ REFUSED = {
 def test_an_id_is_of_a_few_characters(name: str, named: Callable[[str], BaseModel]) -> None:
     with pytest.raises(ValidationError):
         named(name)
+
+
+# -- where names and words of others are shown ---
+
+
+def event(**fields: object) -> Event:
+    now = datetime.now(timezone.utc)
+    told = {"id": "e", "camera": "a", "type": "motion", "started": now, "decided": now, "score": 1.0}
+    return Event.model_validate({**told, **fields})
+
+
+def site_name(text: str, folder: Path) -> str:
+    (folder / "site.toml").write_text(f"name = '{text}'\n", encoding="utf-8")
+    return Site.open(folder, {}).settings.name
+
+
+def printed(text: str, print_it: Callable[[str], None]) -> str:
+    with redirect_stdout(StringIO()) as out:
+        print_it(text)
+    return out.getvalue()
+
+
+def cell(text: str, _: Path) -> str:
+    return printed(text, lambda one: output.print_table(("NAME",), [(one,)]))
+
+
+DOORS: dict[str, Callable[[str, Path], str]] = {
+    "an error": lambda text, _: str(XaivaError(text, text)),
+    "a finding": lambda text, _: Finding(level=Level.NOTE, code="a", what=text, where=text).what,
+    "a table": cell,
+    "a line": lambda text, _: printed(text, output.print_line),
+    "JSON": lambda text, _: printed(text, output.print_json),
+    "the console": lambda text, _: plain(fit(Span(text, "title"), 60)) + plain(fit(text, 60)),
+    "the site's name": site_name,
+    "a description": lambda text, _: event(analysis={"state": "done", "description": text}).analysis.description,
+    "a fact": lambda text, _: event(facts=[{"label": text, "score": 1, "box": (0, 0, 1, 1)}]).facts[0].label,
+    "a note": lambda text, _: event(note=text).note,
+    "a note that is given": lambda text, _: Acknowledge(ids=["e"], note=text).note,
+    "a mail's subject": lambda text, _: Message("k", "r", MAIL, event(camera_name=text)).subject(),
+    "a mail's text": lambda text, _: Message("k", "r", MAIL, event(camera_name=text)).text(ZoneInfo("UTC")),
+}
+MAIL = Channel(kind=ChannelKind.EMAIL, to="a@example.org")
+HIDDEN = {
+    "turned around": "gate\u202egpj.exe",
+    "isolated": "gate\u2066b\u2069",
+    "a direction mark": "gate\u200f",
+    "an Arabic mark": "gate\u061c",
+    "no width": "ga\u200bte",
+    "a joiner": "ga\u200dte",
+    "a word joiner": "ga\u2060te",
+    "a byte order mark": "\ufeffgate",
+    "a soft hyphen": "ga\u00adte",
+    "a tag": "gate\U000e0041",
+}
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
+@pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN.keys())
+def test_no_name_looks_like_another(text: str, door: Callable[[str, Path], str], tmp_path: Path) -> None:
+    shown = door(text, tmp_path)
+    assert not any(character in shown for character in text if not character.isprintable())
+    assert "\\u" in shown or "\\U" in shown
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
+@pytest.mark.parametrize("text", ["Tor S\u00fcd \u9580", PERSIAN, "\U0001f468\u200d\U0001f4bb"], ids=ascii)
+def test_what_a_language_needs_is_left_alone(text: str, door: Callable[[str, Path], str], tmp_path: Path) -> None:
+    shown = door(text, tmp_path)
+    assert text in (json.loads(shown) if door is DOORS["JSON"] else shown)
+
+
+def test_json_means_the_same() -> None:
+    for text in (*HIDDEN.values(), "a\x1b\x85\u2028b\nc"):
+        assert json.loads(printed(text, output.print_json)) == text
+
+
+def test_a_written_out_name_keeps_its_column() -> None:
+    assert width_of(fit("ga\u202ete", 20)) == 20
+    assert plain(fit("ga\u202ete", 20)) == "ga\\u202ete          "
+
+
+def test_nothing_turns_the_screen_around_where_a_text_is_no_span() -> None:
+    shown = "".join(text for text, _ in cells_of("a\u202eb\u2066c\u200f\u2028", ""))
+    assert shown == "abc"
+
+
+@pytest.mark.parametrize("field", ["name", "layers"])
+@pytest.mark.parametrize("name", [*HIDDEN.values(), "g\u0430te", "gate\n"], ids=ascii)
+def test_presets_and_layers_are_of_a_few_characters(name: str, field: str, tmp_path: Path) -> None:
+    given = {"name": "a", "base": {"image": "python:3.11-slim"}, field: [name] if field == "layers" else name}
+    assert [one for one in validate_text(json.dumps(given), tmp_path / "a.json") if one.field.startswith(field)]

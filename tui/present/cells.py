@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
+from typing_extensions import Self
 
 from core.open_enum import OpenEnum
+from core.terminal_text import visible
 
 # What a part of a line means; the theme decides how it looks. Colour never says anything alone.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
@@ -18,11 +20,19 @@ ELLIPSIS = "…"
 _BREAK = re.compile(r"(?<!\d) | (?!(?:s|min|h|d|ms|B|[KMGTP]iB|[KMG]B|%)(?![\w%]))")  # no blank between number and unit
 
 
-class Span(NamedTuple):
-    """Some text and its role ("" for plain)."""
-
+class _Span(NamedTuple):
     text: str
     role: str = ""
+
+
+class Span(_Span):
+    """Some text and its role ("" for plain). What nobody would see of a text is written out."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str, role: str = "") -> Self:
+        """As a tuple."""
+        return super().__new__(cls, visible(text), role)
 
 
 Line: TypeAlias = tuple[Span, ...]

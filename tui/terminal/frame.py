@@ -26,7 +26,9 @@ _SORTED_CELLS = 400  # a larger frame is seen coming in on a thin line: from top
 _SAVE = "\x1b7"
 _RESTORE = "\x1b8\x1b7"
 _NO_WAY = 1 << 10
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # they take no cell, and must never reach a terminal
+# They take no cell, and must never reach a terminal: controls, and what turns the rest of its line around.
+_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *_DIRECTIONS))
 _ERASE_FROM = 9  # a run of blanks this long is cheaper erased (ECH and a move) than written
 _SHIFT_SAVES = 12  # so many cells must be saved for moving part of a row sideways to be worth it
 _EMOJI = 0x1F000  # from here on, and for graphemes of several code points, terminals disagree on the width

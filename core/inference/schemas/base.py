@@ -27,6 +27,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from core.open_enum import OpenEnum
+from core.terminal_text import visible
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
@@ -36,35 +37,21 @@ CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule, an agent flow
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]  # of an event's type
 
-_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions and zero widths, half characters, line separators
-_JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them; between ASCII letters they hide something
-
 
 def _visible(value: object) -> object:
     """A label in one form (NFC), without blanks around it, and with what nobody would see written as `\\u202e`.
 
     It is printed in terminals, logs, file names and the subjects of mails: none of them shall do what it says.
     """
-    if not isinstance(value, str):
-        return value
-    text = unicodedata.normalize("NFC", value).strip()
-    return "".join(
-        character if _harmless(character, text[at - 1 : at], text[at + 1 : at + 2]) else _escaped(character)
-        for at, character in enumerate(text)
-    )
+    return visible(unicodedata.normalize("NFC", value).strip()) if isinstance(value, str) else value
 
 
-def _harmless(character: str, before: str, after: str) -> bool:
-    if character in _JOINERS:
-        return bool(before) and not before.isascii() and bool(after) and not after.isascii()
-    return unicodedata.category(character) not in _INVISIBLE
-
-
-def _escaped(character: str) -> str:
-    return f"\\u{ord(character):04x}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08x}"
+def _visible_lines(value: object) -> object:
+    return visible(value, keep="\n\t") if isinstance(value, str) else value
 
 
 LABEL = BeforeValidator(_visible)  # of free text that names something
+LINES = BeforeValidator(_visible_lines)  # of free text that may be several lines
 
 
 def _no_truth(value: object) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import LABEL, Asked, CameraId, Day, Moment, Said, Word, YesNo
+from core.inference.schemas.base import LABEL, LINES, Asked, CameraId, Day, Moment, Said, Word, YesNo
 from core.open_enum import OpenEnum
 
 LONGEST_STATISTICS = 400  # days in one answer
@@ -46,7 +46,7 @@ class Analysis(Said):
     """What the analyser says. `backend` names what answered, `why` why there is no answer; `seconds` it took."""
 
     state: AnalysisState = AnalysisState.NONE
-    description: str = ""
+    description: Annotated[str, LINES] = ""
     confidence: float | None = None
     backend: str = ""
     seconds: float | None = None
@@ -56,7 +56,7 @@ class Analysis(Said):
 class Fact(Said):
     """One thing a detector found in the snapshot: `box` is x1, y1, x2, y2 in shares of the picture."""
 
-    label: str
+    label: Annotated[str, LABEL]
     score: float
     box: tuple[float, float, float, float]
 
@@ -109,7 +109,7 @@ class Event(Said):
     protected: bool = False
     acknowledged: Moment | None = None
     acknowledged_by: str = ""
-    note: str = ""
+    note: Annotated[str, LINES] = ""
 
 
 class EventQuery(Asked):
@@ -144,7 +144,7 @@ class Acknowledge(Asked):
     """Acknowledge these events."""
 
     ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
-    note: Annotated[str, Field(max_length=2000)] = ""
+    note: Annotated[str, LINES, Field(max_length=2000)] = ""
 
 
 class Acknowledged(Said):
