@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -46,6 +47,20 @@ _LIMITS = {  # pydantic's error type → words with its limit
 }
 _SHOWN = 40  # characters of a value that are repeated
 _SECRET = re.compile(r"password|secret|token|current|new|refresh|source|^to$|url|key", re.I)  # fields never repeated
+
+
+class RepeatedKey(ValueError):
+    """A key that stands twice in one JSON object."""
+
+
+def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, as an `object_pairs_hook`: of two values `json` would drop the first. Raises RepeatedKey."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RepeatedKey(f"the key {json.dumps(key[:_SHOWN])} is given twice in one object")
+        found[key] = value
+    return found
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

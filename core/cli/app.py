@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from core.cli.given_once import Group
 from core.cli.names import complete, containers
 from core.cli.output import print_error
 from core.cli.session import Session
@@ -51,7 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 _CLICKS_KINDS = {"integer": "a whole number", "float": "a number", "boolean": "true or false"}  # click's word → ours
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -8,13 +8,14 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
+from core.cli.given_once import Command
 from core.cli.session import Session, preset_argument
 
 if TYPE_CHECKING:
     from core.artifacts.plan import SyncPlan
 
 
-@click.command("lock")
+@click.command("lock", cls=Command)
 @preset_argument
 @click.option("--upgrade", is_flag=True, help="Take the newest versions instead of those locked before.")
 @operation_options
@@ -27,7 +28,7 @@ def lock_command(session: Session, preset: str, upgrade: bool, detach: bool, as_
     run_operation(session, "lock", preset, {"upgrade": upgrade}, detach=detach, as_json=as_json)
 
 
-@click.command("sync")
+@click.command("sync", cls=Command)
 @preset_argument
 @click.option("--plan", "only_plan", is_flag=True, help="Only say what would be done.")
 @operation_options
@@ -73,7 +74,7 @@ def print_plan(plan: SyncPlan) -> None:
         click.echo(f"{plan.unlocked} things could not be locked; see: xaiva lock {plan.preset}")
 
 
-@click.command("verify")
+@click.command("verify", cls=Command)
 @preset_argument
 @operation_options
 @click.pass_obj
@@ -85,7 +86,7 @@ def verify_command(session: Session, preset: str, detach: bool, as_json: bool) -
     run_operation(session, "verify", preset, {}, detach=detach, as_json=as_json)
 
 
-@click.command("wheel")
+@click.command("wheel", cls=Command)
 @preset_argument
 @click.argument("requirement")
 @click.option(

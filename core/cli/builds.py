@@ -8,11 +8,12 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
+from core.cli.given_once import Command, Group
 from core.cli.names import build_ids, complete, stages
 from core.cli.session import PresetName, Session, json_option, preset_argument
 
 
-@click.command("build")
+@click.command("build", cls=Command)
 @preset_argument
 @click.option(
     "--target",
@@ -38,7 +39,7 @@ def build_command(
     run_operation(session, "build", preset, options, detach=detach, as_json=as_json)
 
 
-@click.command("load")
+@click.command("load", cls=Command)
 @preset_argument
 @click.option("--file", type=click.Path(exists=True, dir_okay=False), help="An archive made by `docker save` instead.")
 @operation_options
@@ -49,7 +50,7 @@ def load_command(session: Session, preset: str, file: str | None, detach: bool, 
     run_operation(session, "load", preset, options, detach=detach, as_json=as_json)
 
 
-@click.group("builds")
+@click.group("builds", cls=Group)
 def builds_command() -> None:
     """Every build is kept: stages, times, log and outcome."""
 

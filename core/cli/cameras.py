@@ -11,6 +11,7 @@ import click
 
 from core.cli import output
 from core.cli.camera_options import camera_options, camera_request
+from core.cli.given_once import Group
 from core.cli.names import cameras, complete
 from core.cli.service import client, number, say
 from core.cli.session import Session, confirm, json_option, yes_option
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from core.service_client import ServiceClient
 
 
-@click.group("camera")
+@click.group("camera", cls=Group)
 def camera_command() -> None:
     """The inference service's cameras (which service: xaiva --service NAME)."""
 

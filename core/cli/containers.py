@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
+from core.cli.given_once import Command
 from core.cli.names import complete, containers
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
 from core.errors import InputError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
 
 
-@click.command("launch")
+@click.command("launch", cls=Command)
 @preset_argument
 @click.option("--name", default="", help="The container's name (default: xaiva-PRESET).")
 @click.option("--replace", is_flag=True, help="Take the place of a container of that name, also of a running one.")
@@ -82,7 +83,7 @@ def _wait(session: Session, container: Container, timeout: float, as_json: bool)
         raise click.exceptions.Exit(1) from None
 
 
-@click.command("ps")
+@click.command("ps", cls=Command)
 @json_option
 @click.pass_obj
 def ps_command(session: Session, as_json: bool) -> None:
@@ -137,7 +138,7 @@ def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding
     return found
 
 
-@click.command("logs")
+@click.command("logs", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @click.option("--follow", "-f", is_flag=True, help="Go on with the lines that come.")
 @click.option("--since", default="", help="From then on: 10m, 2h, or a time as 2026-01-31T12:00.")
@@ -161,7 +162,7 @@ def logs_command(
             click.echo(line.text, err=line.stream == "stderr")
 
 
-@click.command("stop")
+@click.command("stop", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
@@ -174,7 +175,7 @@ def stop_command(session: Session, container: str, as_json: bool) -> None:
     _say(session, name, as_json)
 
 
-@click.command("restart")
+@click.command("restart", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
@@ -187,7 +188,7 @@ def restart_command(session: Session, container: str, as_json: bool) -> None:
     _say(session, name, as_json)
 
 
-@click.command("rm")
+@click.command("rm", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @click.option("--force", is_flag=True, help="Also when it runs.")
 @yes_option
@@ -206,7 +207,7 @@ def rm_command(session: Session, container: str, force: bool, yes: bool, as_json
         output.print_line(f"{name}: removed")
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", cls=Command, context_settings={"ignore_unknown_options": True})
 @click.argument("container", shell_complete=complete(containers))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -223,7 +224,7 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
     raise click.exceptions.Exit(done.returncode)
 
 
-@click.command("inspect")
+@click.command("inspect", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
@@ -235,7 +236,7 @@ def inspect_command(session: Session, container: str, as_json: bool) -> None:
     output.print_json({"container": data} if as_json else data)
 
 
-@click.command("stats")
+@click.command("stats", cls=Command)
 @json_option
 @click.pass_obj
 def stats_command(session: Session, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.given_once import Group
 from core.cli.names import cameras, complete
 from core.cli.service import client, number, say, zoned
 from core.cli.session import Command, Session, confirm, json_option, yes_option
@@ -52,7 +53,7 @@ def _query(given: dict[str, Any], **more: Any) -> EventQuery:
     return notation.build(EventQuery, {**fields, **more})
 
 
-@click.group("event")
+@click.group("event", cls=Group)
 def event_command() -> None:
     """What the inference service found: list, look, acknowledge, keep, take home."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from core.cli import output
+from core.cli.given_once import Command
 from core.cli.service import ask_password, client
 from core.cli.session import Session, json_option
 from core.errors import InputError
@@ -12,7 +13,7 @@ from core.errors import InputError
 RUNNING = "a console that runs already stays who it is, and F4 offers this login there"
 
 
-@click.command("login")
+@click.command("login", cls=Command)
 @click.argument("name")
 @json_option
 @click.pass_obj
@@ -28,7 +29,7 @@ def login_command(session: Session, name: str, as_json: bool) -> None:
         click.echo(f"logged in as {tokens.user} ({tokens.role.word}) for this site; {RUNNING}")
 
 
-@click.command("logout")
+@click.command("logout", cls=Command)
 @json_option
 @click.pass_obj
 def logout_command(session: Session, as_json: bool) -> None:
@@ -42,7 +43,7 @@ def logout_command(session: Session, as_json: bool) -> None:
         click.echo(f"{name} is logged out of this site" if name else "nobody was logged in")
 
 
-@click.command("password")
+@click.command("password", cls=Command)
 @json_option
 @click.pass_obj
 def password_command(session: Session, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
+from core.cli.given_once import Command
 from core.cli.session import Session, json_option
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ENGINE_SECONDS = 3.0  # the names of containers, and what the service says, are 
 BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 
 
-@click.command("gpu")
+@click.command("gpu", cls=Command)
 @json_option
 @click.pass_obj
 def gpu_command(session: Session, as_json: bool) -> None:
@@ -64,7 +65,7 @@ def _bytes(count: int | None) -> str:
     return "-" if count is None else f"-{output.size(-count)}" if count < 0 else output.size(count)
 
 
-@click.command("host")
+@click.command("host", cls=Command)
 @json_option
 @click.pass_obj
 def host_command(session: Session, as_json: bool) -> None:
@@ -78,7 +79,7 @@ def host_command(session: Session, as_json: bool) -> None:
     sampler.close()
 
 
-@click.command("doctor")
+@click.command("doctor", cls=Command)
 @json_option
 @click.pass_obj
 def doctor_command(session: Session, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from core.cli import output
 from core.cli.follow import finish, print_result, watch
+from core.cli.given_once import Group
 from core.cli.names import complete, operations
 from core.cli.session import Session, json_option
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from core.operations.model import Operation
 
 
-@click.group("ops")
+@click.group("ops", cls=Group)
 def ops_command() -> None:
     """Long work: it outlives the terminal that started it."""
 

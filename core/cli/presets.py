@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.given_once import Group
 from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
 from core.errors import InputError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from core.presets.store import PresetEntry, Remains
 
 
-@click.group("preset")
+@click.group("preset", cls=Group)
 def preset_command() -> None:
     """The presets of the site: what images are made of."""
 

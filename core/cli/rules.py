@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.given_once import Group
 from core.cli.names import cameras, complete, rules
 from core.cli.service import client, say, zoned
 from core.cli.session import Command, Session, confirm, json_option, yes_option
@@ -51,7 +52,7 @@ def _request(given: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]
     return notation.build(RuleRequest, fields)
 
 
-@click.group("rule")
+@click.group("rule", cls=Group)
 def rule_command() -> None:
     """Who is notified of which events: mail, webhooks, and everything Apprise knows."""
 

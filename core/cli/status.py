@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
+from core.cli.given_once import Command
 from core.cli.service import client, number
 from core.cli.session import Session, json_option
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from core.inference.schemas import LedgerStatus, ServiceStatus
 
 
-@click.command("service")
+@click.command("service", cls=Command)
 @json_option
 @click.pass_obj
 def service_command(session: Session, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
+from core.cli.given_once import Group
 from core.cli.names import cameras, complete, users
 from core.cli.service import ask_password, client, say, zoned
 from core.cli.session import Session, confirm, json_option, yes_option
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 ROLES = click.Choice(["viewer", "operator", "admin"])
 
 
-@click.group("user")
+@click.group("user", cls=Group)
 def user_command() -> None:
     """Who may log in to the inference service, and what they may see and do."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import InputError
 from core.files import read_regular
 from core.inference.schemas import CameraRequest
-from core.validation import first_problem
+from core.validation import RepeatedKey, first_problem, unique_keys
 
 
 class BrokenCameras(InputError):
@@ -29,7 +30,8 @@ class CameraList(BaseModel):
 def read_cameras(path: Path) -> list[CameraRequest]:
     """Read a `--config` file. Raises InputError naming file and field, never the value, which may hold a password."""
     try:
-        return CameraList.model_validate(json.loads(read_regular(path))).cameras
+        text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
+        return _each_once(CameraList.model_validate(text).cameras, f"{path}")
     except OSError as error:
         raise InputError(f"{path}", error.strerror or "cannot be read", "give another one with --config") from error
     except ValueError as error:
@@ -37,7 +39,7 @@ def read_cameras(path: Path) -> list[CameraRequest]:
 
 
 def parse_cameras(entries: Iterable[str], where: str) -> list[CameraRequest]:
-    """Read `id=source` entries. Raises InputError naming `where` they stand."""
+    """Read `id=source` entries, each id once. Raises InputError naming `where` they stand."""
     cameras = []
     for entry in entries:
         name, separator, source = entry.partition("=")
@@ -48,6 +50,14 @@ def parse_cameras(entries: Iterable[str], where: str) -> list[CameraRequest]:
             cameras.append(CameraRequest(id=name.strip(), source=source))
         except ValidationError as error:
             raise InputError(f"{where}: {shown}", _why(error), "an id is letters, digits, . _ and -") from None
+    return _each_once(cameras, where)
+
+
+def _each_once(cameras: list[CameraRequest], where: str) -> list[CameraRequest]:
+    """Of two cameras with one id it is not known which was meant."""
+    for camera, count in Counter(one.id for one in cameras).items():
+        if count > 1:
+            raise InputError(f"{where}: {camera}", f"this camera is given {count} times", "give each camera its own id")
     return cameras
 
 
@@ -72,4 +82,4 @@ def _why(error: ValueError) -> str:
         return ": ".join(first_problem(error))
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}: not valid JSON: {error.msg}"
-    return "not UTF-8 text"
+    return str(error) if isinstance(error, RepeatedKey) else "not UTF-8 text"

@@ -13,7 +13,7 @@ from core.files import read_regular
 from core.inference.agents.flow import DEFAULT, ChooseStep, Flow, Step, WebhookStep
 from core.inference.outgoing import check_url
 from core.inference.schemas import Name
-from core.validation import problem_words
+from core.validation import RepeatedKey, problem_words, unique_keys
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +47,11 @@ def read_flows(file: Path | None) -> dict[str, Flow]:
 
 def _parsed(file: Path, text: str) -> object:
     try:
-        return tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
+        if file.suffix == ".toml":
+            return tomllib.loads(text)
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RepeatedKey as error:
+        raise InputError(f"{file}", str(error), "remove one of the two") from None
     except json.JSONDecodeError as error:
         why = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise InputError(f"{file}", f"not valid JSON: {why}", _REMEDY) from None

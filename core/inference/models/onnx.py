@@ -17,7 +17,7 @@ from core.files import read_regular
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.engine_onnx import OnnxEngine, Tensor
 from core.inference.models.providers import Choice
-from core.validation import first_problem
+from core.validation import RepeatedKey, first_problem, unique_keys
 
 BATCH = 8  # pictures at once, at most, of a model whose first axis is free
 SUFFIX = ".onnx"
@@ -212,7 +212,7 @@ def relative_name(name: str) -> PurePosixPath:
 def read_description(path: Path) -> Description:
     """Read the JSON file beside a model. Raises InputError naming file and field."""
     try:
-        return Description.model_validate(json.loads(read_regular(path)))
+        return Description.model_validate(json.loads(read_regular(path), object_pairs_hook=unique_keys))
     except FileNotFoundError:
         raise InputError(f"{path}", "there is no such file beside the model", HELP) from None
     except ValidationError as error:
@@ -220,6 +220,8 @@ def read_description(path: Path) -> Description:
         raise InputError(f"{path}: {field}", why, HELP) from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}", f"not valid JSON: {error.msg}", HELP) from None
+    except RepeatedKey as error:
+        raise InputError(f"{path}", str(error), "remove one of the two") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}", f"cannot be read: {error}", HELP) from error
 
