@@ -80,7 +80,11 @@ class Look:
 
 
 class CameraPipeline:
-    """Owns a source and a thread that decides. Raises InputError for a source that cannot be one."""
+    """Owns a source and a thread that decides. Raises InputError for a source that cannot be one.
+
+    What the deciding thread knows it alone writes, each field as a whole and never in place, so that a status needs no
+    lock; scores and latencies are copied in one step. `update` replaces the plan and the sampler in the same way.
+    """
 
     def __init__(self, request: CameraRequest, scorer: Scorer, tools: Tools, taps: list[Tap] | None = None) -> None:
         self._plan = _Plan(request, scorer, Scene(request))

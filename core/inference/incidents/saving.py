@@ -68,9 +68,9 @@ class Saver:
             with self._working:
                 done = self._first()
             if not done:
-                if self._stopping:
-                    return
                 with self._changed:
+                    if self._stopping:
+                        return
                     self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
 
     def _first(self) -> bool:
@@ -85,10 +85,11 @@ class Saver:
             logger.exception("a change of an event is lost")
         with self._changed:
             self._waiting.popleft()
-        self._refused = False
+            self._refused = False
         return True
 
     def _tell(self, error: XaivaError) -> None:
-        if not self._refused:
+        with self._changed:
+            again, self._refused = self._refused, True
+        if not again:
             logger.error("an event waits in memory: %s: %s", error.what, error.why)
-        self._refused = True

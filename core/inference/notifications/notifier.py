@@ -54,7 +54,7 @@ class Told:
 
 @dataclass
 class _Lane:
-    """One channel's address: one message at a time, and a rest after each failure."""
+    """One channel's address: one message at a time, and a rest after each failure. Guarded by the notifier's lock."""
 
     busy: bool = False
     failures: int = 0
@@ -85,7 +85,7 @@ class Notifier:
         self._mail_login = _Lane()  # all mail goes through one server, with one login
         self._unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
         self._tests = Bulkhead("Tests of rules", TESTS_AT_ONCE, retry_after=10)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the lanes, what is not marked yet and the threads that send
         self._changed = threading.Event()
         self._stopping = False
         self._sending: set[threading.Thread] = set()
@@ -254,7 +254,8 @@ class Notifier:
             self._attempt(lane, message)
         except DatabaseError as error:
             logger.warning("a notification's outcome cannot be written: %s", error.why)
-            lane.failed(BACK_OFF)
+            with self._lock:
+                lane.failed(BACK_OFF)
         except Exception as error:  # it cannot even be read
             logger.exception("message %s is given up", message)
             self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); the log says more")
@@ -273,22 +274,22 @@ class Notifier:
             return
         why, error = self._send(message)
         login = self._mail_login if message.channel.kind is ChannelKind.EMAIL else lane
-        if not why:
-            lane.worked()
-            login.worked()
-            with self._lock:
+        with self._lock:
+            if not why:
                 self._unmarked[ident] = datetime.now(timezone.utc)
+            if not why or isinstance(error, Refused):
+                lane.worked()
+                login.worked()
+            elif isinstance(error, LoginRefused):
+                login.failed(LOGIN_BACK_OFF)
+            else:
+                login.rests_until = 0.0  # the login was not at fault: the next one may try it
+                lane.failed(BACK_OFF)
+        if not why:
             self._mark_sent()
         elif isinstance(error, Refused):
-            lane.worked()
-            login.worked()
             self._outbox.give_up(ident, why)
-        elif isinstance(error, LoginRefused):
-            login.failed(LOGIN_BACK_OFF)
-            self._outbox.mark_failed(ident, why)
         else:
-            login.rests_until = 0.0  # the login was not at fault: the next one may try it
-            lane.failed(BACK_OFF)
             self._outbox.mark_failed(ident, why)
 
     def _send(self, message: Message) -> tuple[str, Exception | None]:
