@@ -22,7 +22,7 @@ from core.inference.events.spool import Spool
 from core.inference.incidents.case import Case
 from core.inference.incidents.saving import Saver
 from core.inference.notifications import notifier as notifier_module
-from core.inference.notifications.notifier import Notifier, _Lane
+from core.inference.notifications.notifier import _Lane
 from core.inference.schemas import Channel, ChannelKind, RuleRequest
 from tests.analyser.servers import verdict
 from tests.incidents.conftest import Run
@@ -124,6 +124,10 @@ def test_nobody_takes_the_lock_of_another_object() -> None:
     taken = []
     for file in Path("core").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Attribute) and node.attr in LOCKS and ast.unparse(node.value) not in ("self", "cls"):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in LOCKS
+                and ast.unparse(node.value) not in ("self", "cls")
+            ):
                 taken.append(f"{file}:{node.lineno}")
     assert taken == []
