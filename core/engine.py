@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import ssl
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 PATIENT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 _SCHEMES = ("unix", "tcp", "ssh")  # of the docker client, too
+_PATH = re.compile(r"[/.~]|[a-z]+:/")  # a socket's path, or a scheme with a slash too few
 _ADDRESSES = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
 _TABLES = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")  # of the client's configuration
 _TABLES_OF_TABLES = ("auths", "proxies", "plugins")
 _TEXTS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
+LISTEN_REMEDY = "correct the address, or let the engine there listen on it (dockerd --host), or take ssh://user@host"
+PATH_REMEDY = "correct the path, or start the engine that listens there"
 NO_SOCKET = "there is no such socket; the engine is not running or not installed"
 SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
 
@@ -79,7 +83,7 @@ def _chosen(site: Site, current_context: str) -> Endpoint:
         return Endpoint(chosen.host, "site.toml, [engine] host", *_environment_tls(site))
     if chosen.context:
         return _context(site, chosen.context, "site.toml, [engine] context")
-    if host := site.env.get("DOCKER_HOST", ""):
+    if host := site.env.get("DOCKER_HOST", "").strip():
         return Endpoint(host, "DOCKER_HOST", *_environment_tls(site))
     if name := site.env.get("DOCKER_CONTEXT", ""):
         return _context(site, name, "DOCKER_CONTEXT")
@@ -109,12 +113,7 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
     target = endpoint(site)
     what = f"Docker engine at {target.host} (named by {target.named_by})"
     if target.local:
-        try:
-            os.stat(target.host.removeprefix("unix://"))
-        except FileNotFoundError as error:  # so much is known without the SDK, which takes 0.1 s to load
-            raise EngineError(what, NO_SOCKET, START_REMEDY) from error
-        except OSError:
-            pass  # told in words below
+        _check_socket(target.host, what)
     import docker
 
     with engine_errors(what):
@@ -124,6 +123,18 @@ def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
             return ssh_client(target.host, timeout, docker_environment(site))
         # the SDK's type says int, its sockets take any number of seconds
         return docker.DockerClient(base_url=target.host, timeout=timeout, tls=_tls(target))  # type: ignore[arg-type]
+
+
+def _check_socket(host: str, what: str) -> None:
+    """Raises EngineError for a path where no socket is: so much is known without the SDK, which takes 0.1 s to load."""
+    try:
+        mode = os.stat(host.removeprefix("unix://")).st_mode
+    except FileNotFoundError as error:
+        raise EngineError(what, NO_SOCKET, START_REMEDY if host == DEFAULT_HOST else PATH_REMEDY) from error
+    except OSError:
+        return  # said in words by whoever connects
+    if not stat.S_ISSOCK(mode):
+        raise EngineError(what, f"it is a {'folder' if stat.S_ISDIR(mode) else 'file'}, and no socket", PATH_REMEDY)
 
 
 def connect_patiently(site: Site) -> docker.DockerClient:
@@ -182,59 +193,70 @@ def refused(error: BaseException) -> bool:
 
 
 def _checked_address(target: Endpoint) -> str:
-    """The address, with the port that the docker client adds. Raises WrongEngineSettings for one that the client does
-    not take, or takes for another than is meant; the SDK's own checks end in errors of any kind."""
+    """The address as the docker client completes it: without a scheme it is tcp://, without a host this machine.
+
+    Raises WrongEngineSettings for one that the client does not take, or takes for another than is meant; the SDK's own
+    checks end in errors of any kind.
+    """
     host = target.host.strip()
     scheme, named, rest = host.partition("://")
-    login, at, place = rest.rpartition("@")
-    remedy = _ADDRESSES
     if not named:
+        scheme, rest = "tcp", host
+    login, at, place = rest.rpartition("@")
+    why, remedy = "", _ADDRESSES
+    if not named and (at or _PATH.match(host)):
         why, remedy = "it has no scheme", f"write {_meant(host)}" if _meant(host) else _ADDRESSES
     elif scheme not in _SCHEMES:
         why = f"{scheme}:// is not supported by the docker client on Linux"
     elif scheme == "unix":
-        why = "" if rest.startswith("/") else "it names no socket by its whole path"
+        why = "" if rest.startswith("/") or not rest else "it names no socket by its whole path"
     elif scheme == "ssh" and ":" in login:
         why = "it holds a password, which the docker client does not take"
         remedy = "write ssh://user@host, and log in with a key: ssh-copy-id user@host"
     else:
-        why = _wrong_place(place)
+        why = _wrong_place(place, scheme)
     if why:
         raise WrongEngineSettings(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
+    if scheme == "unix":
+        return host if rest else DEFAULT_HOST
+    return f"tcp://{_with_port(place, target)}" if scheme == "tcp" else host  # a login is for ssh alone
+
+
+def _with_port(place: str, target: Endpoint) -> str:
+    """`host:port/path`, with the host and the port that the docker client adds."""
     where = urlsplit(f"//{place}")
-    if scheme == "tcp" and where.port is None:
-        port = 2376 if target.tls and target.tls_verify else 2375
-        return f"tcp://{login}{at}{where.netloc}:{port}{where.path}"
-    return host
+    name, _, port = where.netloc.rpartition(":") if where.port is not None else (where.netloc.rstrip(":"), "", "")
+    port = port or ("2376" if target.tls and target.tls_verify else "2375")
+    return f"{name or 'localhost'}:{port}{where.path}"
 
 
-def _wrong_place(place: str) -> str:
+def _wrong_place(place: str, scheme: str) -> str:
     """What is wrong with `host:port`; "" for nothing."""
     try:
         parts = urlsplit(f"//{place}")
         _ = parts.port
     except ValueError as error:
         return str(error)
-    return "" if parts.hostname else "it names no host"
+    return "it names no host" if scheme == "ssh" and not parts.hostname else ""
 
 
 def _meant(host: str) -> str:
     """The address that a text without a scheme most likely stands for; "" when that is not certain."""
     if host.startswith("/"):
         return f"unix://{host}"
-    if re.fullmatch(r"[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+", host):
-        return f"tcp://{host}"
     return f"ssh://{host}" if re.fullmatch(r"[\w.-]+@[\w.-]+", host) else ""
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
     """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
     from docker.errors import APIError
-    from urllib3.exceptions import ReadTimeoutError
+    from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
     from core.engine_ssh import SshFailed
 
-    for cause in _chain(error):
+    causes = _chain(error)
+    over_tcp = any(isinstance(cause, NewConnectionError) for cause in causes)  # a socket's path fails without it
+    for cause in causes:
         if isinstance(cause, SshFailed):
             return str(cause), f"try it by hand: {cause.by_hand} (keys by ssh-agent; passwords are not asked for)"
         if isinstance(cause, FileNotFoundError):
@@ -244,6 +266,8 @@ def _explain(error: BaseException) -> tuple[str, str]:
                 "this user may not use the engine's socket",
                 "add the user to the group docker (sudo usermod -aG docker $USER) and log in again",
             )
+        if isinstance(cause, ConnectionRefusedError) and over_tcp:
+            return "nobody listens on that port", LISTEN_REMEDY
         if isinstance(cause, ConnectionRefusedError):
             return "nobody listens there; the engine is not running", START_REMEDY
         if isinstance(cause, (TimeoutError, ReadTimeoutError)):

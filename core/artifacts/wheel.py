@@ -49,7 +49,7 @@ _PIP_CONFIG = "pip.conf"
 SCRIPT = (
     WRONG_PACKAGES
     + r"""
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C PIP_NO_COMPILE=1
 exec 3>&1 >&2
 apt-get update -q
 wrong $DEBS > /tmp/wrong

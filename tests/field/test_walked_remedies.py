@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tarfile
@@ -29,7 +30,7 @@ from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
 from core.containers.service import find_service
 from core.doctor import examine
-from core.engine import connect, endpoint
+from core.engine import EngineError, connect, endpoint
 from core.errors import InputError
 from core.files import write_remedy
 from core.images.archive import check_image_archive
@@ -114,10 +115,10 @@ def index(tmp_path: Path) -> Iterator[Index]:
     served.mkdir()
     wheel_file(served / "torchdemo-1.0-py3-none-any.whl", "torchdemo", "1.0", "there = True")
     wheel_file(served / "backenddemo-1.0-py3-none-any.whl", "backenddemo", "1.0", "from setuptools.build_meta import *")
-    source_archive(served, "flashdemo", setup_py("flashdemo", "torchdemo"))
+    wheel_file(served / "ninjademo-1.0-py3-none-any.whl", "ninjademo", "1.0", "there = True")
+    source_archive(served, "flashdemo", setup_py("flashdemo", "torchdemo", "ninjademo"))
     declares = '[build-system]\nrequires = ["setuptools", "backenddemo>=1.0"]\nbuild-backend = "backenddemo"\n'
     source_archive(served, "declaring", setup_py("declaring", "torchdemo"), **{"pyproject.toml": declares})
-    source_archive(served, "hopeless", setup_py("hopeless", "nobodyhasit"))
     with serve(served) as running:
         yield running
 
@@ -141,11 +142,11 @@ def xaiva(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def walk(site: Site, remedy: str) -> subprocess.CompletedProcess[str]:
-    """Do what a remedy says: each `xaiva …` in it, in its order. The last one's outcome."""
+    """Do what a remedy says: each `xaiva …` in it, in its order. The last one's outcome; a lock may stay partial (3)."""
     commands = [shlex.split(text) for text in re.findall(r"xaiva ([^,;()]+)", remedy)]
     assert commands
     done = [xaiva(site, *words) for words in commands]
-    assert [one.returncode for one in done[:-1]] == [0] * (len(done) - 1), done
+    assert {one.returncode for one in done[:-1]} <= {0, 3}, done
     return done[-1]
 
 
@@ -168,8 +169,8 @@ def lock_without_engine(site: Site) -> store.Lock:
 @pytest.mark.engine
 @pytest.mark.slow
 def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, builder: str, index: Index) -> None:
-    site = engine_site
-    write_preset(site, index, "flashdemo", "declaring", base_image=builder)
+    site, fields = engine_site, {"base_image": builder, "no_build_isolation": ["declar*"]}
+    write_preset(site, index, "flashdemo", "declaring", **fields)
     xaiva(site, "lock", NAME)
     lock = store.read_lock(site, NAME)
     remedies = {re.split(r"\W", one.what)[0]: one.remedy for one in lock.unlocked}
@@ -177,15 +178,15 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     isolated = xaiva(site, "wheel", NAME, "flashdemo==1.0")
     assert "its build needs the module torchdemo, which it does not declare" in isolated.stderr, isolated
     assert "network" not in isolated.stderr.partition("→")[2]
-    again = walk(site, isolated.stderr.partition("→")[2])
-    assert again.returncode == 0, again
-    write_preset(site, index, "flashdemo", "declaring", base_image=builder, no_build_isolation=["declar*"])
+    in_no_layer = walk(site, isolated.stderr.partition("→")[2])
+    assert "its build needs the module ninjademo, which it does not declare" in in_no_layer.stderr, in_no_layer
+    assert "add the package that has ninjademo to a layer" in in_no_layer.stderr
+    write_preset(site, index, "flashdemo", "declaring", "ninjademo", **fields)
+    built = walk(site, in_no_layer.stderr.partition("→")[2])
+    assert built.returncode == 0, built
     by_field = walk(site, remedies["declaring"].replace(" --no-build-isolation", ""))  # the preset says so, too
     assert by_field.returncode == 0, by_field
     assert store.read_lock(site, NAME).unlocked == []
-    hopeless = walk(site, xaiva(site, "wheel", NAME, "hopeless", "--no-build-isolation").stderr)
-    assert "needs the module nobodyhasit" in hopeless.stderr
-    assert "add the package that has nobodyhasit to a layer" in hopeless.stderr
     write_preset(site, index, base_image=builder, debs=["nosuchdeb"])
     wrong = xaiva(site, "wheel", NAME, "flashdemo")
     assert "its package sources have no nosuchdeb" in wrong.stderr
@@ -316,24 +317,22 @@ def unpack_without_manifest(saved: Path, file: Path) -> None:
 
 SECRET = "h0rse/b@ttery#1"
 ADDRESSES: dict[str, tuple[str, str, str]] = {  # DOCKER_HOST → words of the cause, words of the remedy
-    "no-scheme": ("10.0.0.5:2375", "it has no scheme", "write tcp://10.0.0.5:2375"),
-    "no-scheme-name": ("gpu-box:2375", "it has no scheme", "write tcp://gpu-box:2375"),
-    "no-scheme-ipv6": ("[::1]:2375", "it has no scheme", "write tcp://[::1]:2375"),
     "path": ("/var/run/docker.sock", "it has no scheme", "write unix:///var/run/docker.sock"),
     "user-at-host": ("me@gpu-box", "it has no scheme", "write ssh://me@gpu-box"),
     "one-slash": ("unix:/var/run/docker.sock", "it has no scheme", "unix:///path"),
-    "word": ("docker", "it has no scheme", "tcp://host:port"),
+    "one-slash-tcp": ("tcp:/10.0.0.5:2375", "it has no scheme", "tcp://host:port"),
+    "path-of-home": ("~/docker.sock", "it has no scheme", "unix:///path"),
+    "path-from-here": ("./docker.sock", "it has no scheme", "unix:///path"),
     "http": ("http://10.0.0.5:2375", "http:// is not supported", "tcp://host:port"),
     "capitals": ("TCP://10.0.0.5:2375", "TCP:// is not supported", "tcp://host:port"),
     "unknown": ("podman://x", "podman:// is not supported", "unix:///path"),
     "pipe": ("npipe:////./pipe/docker_engine", "npipe:// is not supported", "unix:///path"),
-    "tcp-alone": ("tcp://", "it names no host", "tcp://host:port"),
-    "tcp-port-alone": ("tcp://:2375", "it names no host", "tcp://host:port"),
     "ssh-alone": ("ssh://", "it names no host", "ssh://"),
     "ssh-user-alone": ("ssh://me@", "it names no host", "ssh://"),
-    "unix-alone": ("unix://", "no socket by its whole path", "unix:///path"),
     "unix-two-slashes": ("unix://var/run/docker.sock", "no socket by its whole path", "unix:///path"),
     "port": ("tcp://10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
+    "port-no-scheme": ("10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
+    "port-too-high": ("10.0.0.5:99999", "Port out of range", "tcp://host:port"),
     "password": (f"ssh://me:{SECRET}@gpu-box", "it holds a password", "ssh-copy-id"),
     "password-port": (f"ssh://me:{SECRET}@gpu-box:22/run/docker.sock", "it holds a password", "ssh-copy-id"),
     "password-no-scheme": (f"me:{SECRET}@gpu-box", "it has no scheme", "ssh://"),
@@ -370,6 +369,15 @@ def site_of(root: Path, host: str, named_by: str) -> Site:
 @pytest.mark.parametrize(
     ("given", "used"),
     [
+        ("10.0.0.5:2375", "tcp://10.0.0.5:2375"),
+        ("gpu-box", "tcp://gpu-box:2375"),
+        ("[::1]:2376", "tcp://[::1]:2376"),
+        (":2375", "tcp://localhost:2375"),
+        ("tcp://", "tcp://localhost:2375"),
+        ("tcp://gpu-box:", "tcp://gpu-box:2375"),
+        ("tcp://me:secret@gpu-box:1", "tcp://gpu-box:1"),  # a login is for ssh alone
+        ("unix://", "unix:///var/run/docker.sock"),
+        (" ", "unix:///var/run/docker.sock"),  # as if it were not set
         ("tcp://10.0.0.5", "tcp://10.0.0.5:2375"),
         ("tcp://[::1]", "tcp://[::1]:2375"),
         (" tcp://10.0.0.5:1 ", "tcp://10.0.0.5:1"),
@@ -379,6 +387,30 @@ def site_of(root: Path, host: str, named_by: str) -> Site:
 )
 def test_an_address_as_the_docker_client_takes_it_is_used(given: str, used: str, tmp_path: Path) -> None:
     assert endpoint(site_of(tmp_path, given, "DOCKER_HOST")).host == used
+
+
+NOBODY: dict[str, tuple[str, str, str, bool]] = {  # where nobody answers → cause, remedy, whether it names systemctl
+    "port": ("127.0.0.1:{port}", "tcp://127.0.0.1:{port} (named by DOCKER_HOST): nobody", "dockerd --host", False),
+    "left-over": ("unix://{root}/old.sock", "nobody listens there", "systemctl start docker", True),
+    "other-path": ("unix://{root}/none.sock", "there is no such socket", "correct the path", False),
+    "folder": ("unix://{root}", "it is a folder, and no socket", "correct the path", False),
+    "file": ("unix://{root}/file", "it is a file, and no socket", "correct the path", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOBODY)
+def test_starting_the_engine_is_the_remedy_where_it_is_found_not_to_run(case: str, tmp_path: Path) -> None:
+    host, words, remedy, start = NOBODY[case]
+    (tmp_path / "file").touch()
+    with socket.socket() as silent, socket.socket(socket.AF_UNIX) as left_over:
+        silent.bind(("127.0.0.1", 0))
+        left_over.bind(f"{tmp_path}/old.sock")
+        place = {"root": str(tmp_path), "port": str(silent.getsockname()[1])}
+        with pytest.raises(EngineError) as caught:
+            connect(site_of(tmp_path, host.format_map(place), "DOCKER_HOST"))
+    assert words.format_map(place) in str(caught.value)
+    assert remedy in caught.value.remedy
+    assert ("systemctl start" in caught.value.remedy) is start
 
 
 @pytest.mark.parametrize("words", [["ps"], ["doctor"], ["status"], ["load", NAME], ["launch", NAME]])
