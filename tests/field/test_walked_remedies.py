@@ -142,7 +142,7 @@ def xaiva(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def walk(site: Site, remedy: str) -> subprocess.CompletedProcess[str]:
-    """Do what a remedy says: each `xaiva …` in it, in its order. The last one's outcome; a lock may stay partial (3)."""
+    """Do what a remedy says: each `xaiva …` in it, in its order. The last outcome; a lock may stay partial (3)."""
     commands = [shlex.split(text) for text in re.findall(r"xaiva ([^,;()]+)", remedy)]
     assert commands
     done = [xaiva(site, *words) for words in commands]
