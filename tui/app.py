@@ -16,6 +16,7 @@ from textual.screen import Screen
 from core.errors import XaivaError
 from core.site import Site
 from tui.actions import BY_ID, SCREENS, bindings
+from tui.console_app import HERE
 from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
 from tui.sources import CALM, QUICK, SLOWER, TITLES, Sources
@@ -198,7 +199,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         who = self.who
         if who is None or not who.user:
             return ""
-        return who.user if who.shared else f"{who.user} (this console)"
+        return who.user if who.shared else who.user + HERE
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+HERE = " (this console)"  # stands after a user whose login counts nowhere else
+
+
 class ConsoleApp(Protocol):
     """The application of `tui.app`, as its parts see it."""
 

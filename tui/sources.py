@@ -148,6 +148,8 @@ class Sources:
         for sampler in (self._gpus, self._host):
             if sampler is not None:
                 sampler.close()
+        if self._services is not None:
+            self._services.close()
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 

@@ -239,6 +239,7 @@ def _table(cameras: list[CameraStatus]) -> None:
             )
             for camera in cameras
         ),
+        "no camera that you may see",
     )
 
 

@@ -102,7 +102,7 @@ def ps_command(session: Session, as_json: bool) -> None:
             (
                 "*" if c.ours else "",
                 c.name,
-                c.state.word,
+                c.condition,
                 c.health.word,
                 _ports(c),
                 c.image.removeprefix("sha256:")[:12] if c.image.startswith("sha256:") else c.image,
@@ -110,6 +110,7 @@ def ps_command(session: Session, as_json: bool) -> None:
             )
             for c in containers
         ),
+        "no container on this engine: xaiva launch PRESET starts one",
     )
     if findings:
         click.echo()
@@ -269,6 +270,7 @@ def stats_command(session: Session, as_json: bool) -> None:
             for c in running
             if (s := samples.get(c.id))
         ),
+        "no container runs" if not running else "what the running containers use is not known: they ended meanwhile",
     )
 
 

@@ -74,7 +74,10 @@ def list_command(
     if as_json:
         output.print_json(page)
         return
-    output.print_table(("ID", "STARTED", "CAMERA", "TYPE", "PRIORITY", "SCORE", "ACK", "WHAT"), map(_row, page.events))
+    filtered = any(value not in (None, "") for value in given.values())
+    empty = "no event fits these options" if filtered or cursor else "no event yet"
+    head = ("ID", "STARTED", "CAMERA", "TYPE", "PRIORITY", "SCORE", "ACK", "WHAT")
+    output.print_table(head, map(_row, page.events), empty)
     if page.next:
         click.echo("there are more: --limit shows them", err=True)
 
@@ -272,6 +275,7 @@ def statistics(session: Session, first: str | None, last: str | None, camera: st
             )
             for day in found.days
         ),
+        "no event in these days",
     )
 
 

@@ -15,7 +15,6 @@ import click
 from core.cli import output
 from core.cli.session import Command, Session, json_option
 from core.cli.streams import OutputFailed
-from core.errors import XaivaError
 
 if TYPE_CHECKING:
     from core.operations.model import Operation, Update
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 15  # of the log, shown when the work failed and its lines were not shown
 _MOST_LINES = 20  # of one list of an outcome
-_LABELS = {"unlocked": "not locked", "diff": "change"}
 _BAR_WIDTH = 24
 _STATE_AND_TIME = 9 + 7 + 4  # columns of a bar's line that are never cut: the state, the time, the blanks between
 _FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
@@ -106,42 +104,33 @@ def found_errors(operation: Operation) -> bool:
 def print_result(operation: Operation, most: int = sys.maxsize) -> None:
     """The outcome in words, with at most so many lines of a list."""
     from core.findings import read_finding
-    from core.operations.outcome import outcome
+    from core.operations.outcome import in_words, label, outcome
 
     summary = f"; {outcome(operation)}" if operation.result and outcome(operation) else ""
     output.print_line(f"{operation.title()}: {operation.state.word} in {output.seconds(operation.seconds)}{summary}")
     for name, value in (operation.result or {}).items():
-        label = _LABELS.get(name, name.replace("_", " "))
         if name == "findings" and isinstance(value, list):
             output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
             for item in value[:most]:
-                output.print_line(f"  {label}: {_in_words(item)}")
+                output.print_text(f"  {label(name)}: " + in_words(item).replace("\n", "\n  "))
             if len(value) > most:
-                click.echo(f"  {label}: … and {len(value) - most} more; see all with: xaiva ops show {operation.id}")
+                rest = f"… and {len(value) - most} more; see all with: xaiva ops show {operation.id}"
+                click.echo(f"  {label(name)}: {rest}")
         elif value not in (None, "", {}):
-            output.print_line(f"  {label}: {_amount(name, value)}")
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, dict) and isinstance(value.get("what"), str):
-        error = XaivaError(value["what"], str(value.get("why") or ""), str(value.get("remedy") or ""))
-        return str(error).replace("\n", "\n  ")
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items() if item not in (None, "", [], {}))
-    if isinstance(value, list):
-        return ", ".join(_in_words(item) for item in value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+            output.print_line(f"  {label(name)}: {_amount(name, value)}")
 
 
 def _amount(name: str, value: object) -> str:
+    from core.operations.outcome import in_words
+
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)) and name.endswith("bytes"):
         return output.size(value)
     if isinstance(value, (int, float)) and name.endswith("seconds"):
         return output.seconds(value)
-    return _in_words(value)
+    return in_words(value)
 
 
 def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:

@@ -37,6 +37,7 @@ def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> 
     output.print_table(
         ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY", "RESULT"),
         ((o.id, o.state.word, o.title(), _started(o), output.seconds(o.seconds), o.by, outcome(o)) for o in operations),
+        "no operation runs: without --live those that are over are listed" if live else "no operation yet",
     )
 
 

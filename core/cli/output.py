@@ -88,8 +88,11 @@ def print_findings(findings: Iterable[Any]) -> None:
     )
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns as wide as their content. On a terminal that is too narrow the widest are cut, but no state."""
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
+    """Columns as wide as their content. On a terminal that is too narrow the widest are cut, but no state.
+
+    `empty`: what it means that there are no rows, said on the error output: a program reads the table.
+    """
     cells = [list(head), *([visible(harmless(" ".join(str(cell).splitlines()))) for cell in row] for row in rows)]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     if room := _terminal_width():
@@ -99,6 +102,8 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         line = "  ".join(text + " " * (widths[column] - width(text)) for column, text in enumerate(texts)).rstrip()
         line = cut(line, room) if room else line
         click.echo(click.style(line, bold=True) if number == 0 else line, color=_colour(sys.stdout.isatty()))
+    if empty and len(cells) == 1:
+        click.echo(empty, err=True)
 
 
 def _narrowed(head: Sequence[str], widths: Sequence[int], room: int) -> list[int]:

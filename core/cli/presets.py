@@ -36,7 +36,8 @@ def list_command(session: Session, as_json: bool) -> None:
             {"presets": [{"name": e.name, "path": e.path, "preset": e.preset, "error": e.error} for e in entries]}
         )
         return
-    output.print_table(("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), map(_row, entries))
+    empty = f"no preset in {session.site.presets} yet: xaiva preset new NAME"
+    output.print_table(("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), map(_row, entries), empty)
     for entry in entries:
         if entry.error:
             output.print_error(entry.error, False)

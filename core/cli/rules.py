@@ -82,6 +82,7 @@ def list_command(session: Session, as_json: bool) -> None:
             )
             for rule in rules
         ),
+        "no rule yet, so nobody is notified: xaiva rule add NAME",
     )
 
 
@@ -164,6 +165,7 @@ def deliveries(session: Session, limit: int, as_json: bool) -> None:
     output.print_table(
         ("CREATED", "RULE", "TO", "STATE", "EVENTS", "TRIES", "WHY"),
         ((zoned(d.created), d.rule, d.to, d.state, d.count, d.attempts, d.why) for d in found),
+        "no message yet",
     )
 
 

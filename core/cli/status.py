@@ -65,4 +65,5 @@ def _print_models(ledger: LedgerStatus) -> None:
             )
             for one in ledger.models
         ),
+        "no model is loaded",
     )

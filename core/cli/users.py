@@ -45,6 +45,7 @@ def list_command(session: Session, as_json: bool) -> None:
             )
             for user in users
         ),
+        "no user yet: xaiva user add NAME",
     )
 
 

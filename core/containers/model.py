@@ -42,6 +42,9 @@ class Health(OpenEnum):
     UNHEALTHY = "unhealthy"
 
 
+OUT_OF_MEMORY = "out of memory"  # the kernel killed it
+
+
 class Port(Known):
     """One port of a container; `host_port` 0 means not published."""
 
@@ -119,6 +122,11 @@ class Container(Known):
     def ours(self) -> bool:
         """Whether xaiva launched it."""
         return bool(self.preset)
+
+    @property
+    def condition(self) -> str:
+        """The word for its state in every list; that it ran out of memory comes before how it ended."""
+        return OUT_OF_MEMORY if self.oom_killed else self.state.word
 
     @property
     def running(self) -> bool:

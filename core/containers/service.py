@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import docker
 
 ENGINE_SECONDS = 3.0  # an engine that takes longer is not waited for: a service may be found without it
+LEAVE_SECONDS = 1.0  # for ending logins when a program ends: nobody waits longer for that
 AGAIN_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
 EVERYWHERE = ("", "0.0.0.0", "::")
 LOOPBACK = ("127.0.0.1", "::1")
@@ -139,6 +140,23 @@ class Services:
             if site.url not in self._sessions:
                 self._sessions[site.url] = ConsoleSession(site)
             return self._sessions[site.url]
+
+    def close(self) -> None:
+        """End this program's own logins at their services: nobody could use them any more.
+
+        It takes a second at most; what cannot be reached is left, and such a login ends by itself.
+        """
+        with self._opening:
+            own = [session for session in self._sessions.values() if session.owns]
+        if own:
+            thread = threading.Thread(target=self._end, args=(own,), name="logout", daemon=True)
+            thread.start()
+            thread.join(LEAVE_SECONDS)
+
+    def _end(self, sessions: Sequence[ConsoleSession]) -> None:
+        for session in sessions:
+            with suppress(XaivaError):
+                ServiceClient.of(self._site, LEAVE_SECONDS, ServiceAddress(session.url), session).logout()
 
     def lost(self) -> None:
         """It does not answer: a later call looks for it again, in case it is somewhere else now."""

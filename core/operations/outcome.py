@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from core.errors import XaivaError
 from core.operations.model import Operation
 
+LABELS = {"unlocked": "not locked", "diff": "change"}  # the lists of an outcome whose items have another name
 _COUNTED = ("error", "warning")  # levels of findings; notes are not worth a word here
 
 
@@ -20,6 +22,22 @@ def outcome(operation: Operation) -> str:
     said += [_number(levels[level], level) for level in _COUNTED if levels[level]]
     said += [_number(len(changes), "change")] if changes else []
     return ", ".join(said)
+
+
+def label(name: str) -> str:
+    """The words before a part of an outcome."""
+    return LABELS.get(name, name.replace("_", " "))
+
+
+def in_words(value: object) -> str:
+    """A part of an outcome, or one item of its lists, in words."""
+    if isinstance(value, dict) and isinstance(value.get("what"), str):
+        return str(XaivaError(value["what"], str(value.get("why") or ""), str(value.get("remedy") or "")))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {in_words(item)}" for key, item in value.items() if item not in (None, "", [], {}))
+    if isinstance(value, list):
+        return ", ".join(map(in_words, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _number(count: int, noun: str) -> str:

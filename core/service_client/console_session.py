@@ -38,9 +38,10 @@ class ConsoleSession(Session):
     def __init__(self, site: Session) -> None:
         super().__init__(site.path, site.url)
         self._site = site
-        self._changing = threading.RLock()  # guards the two below
+        self._changing = threading.RLock()  # guards the three below
         self._login = site.load()
         self._shared = self._login is not None
+        self._begun_here = False  # and no other program has ever had this login
         self._renewing = threading.Lock()  # a login of the console's own is renewed by one thread at a time
 
     def load(self) -> KeptLogin | None:
@@ -55,7 +56,7 @@ class ConsoleSession(Session):
     def begin(self, tokens: Tokens) -> KeptLogin:
         """Log in here alone; the site's login stays as it is."""
         with self._changing:
-            self._login, self._shared = self._of(tokens), False
+            self._login, self._shared, self._begun_here = self._of(tokens), False, True
             return self._login
 
     def keep(self, tokens: Tokens) -> KeptLogin:
@@ -76,7 +77,7 @@ class ConsoleSession(Session):
     def forget(self) -> None:
         """Nobody is logged in here any more; the site's login stays."""
         with self._changing:
-            self._login, self._shared = None, False
+            self._login, self._shared, self._begun_here = None, False, False
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -100,17 +101,19 @@ class ConsoleSession(Session):
         with self._site.alone(), self._changing:
             if self._login is not None and self._login.tokens is not None:
                 self._site.write(self._login)
-                self._shared = True
+                self._shared, self._begun_here = True, False
 
     def take(self) -> str:
         """Use the site's login from now on, "" when there is none; returns whose it is."""
         with self._changing:
             self._login = self._site.load()
-            self._shared = self._login is not None
+            self._shared, self._begun_here = self._login is not None, False
             return self._login.user if self._login else ""
 
     @property
     def owns(self) -> bool:
-        """Whether the login belongs to this console alone, so that leaving it may end it at the service."""
-        self.load()
-        return not self._shared
+        """Whether the login belongs to this console alone, so that leaving it may end it at the service.
+
+        One that was the site's may be another console's as well, also when the site's is another's now.
+        """
+        return self._begun_here

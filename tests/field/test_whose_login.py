@@ -20,6 +20,7 @@ from core.containers.service import Services
 from core.inference.accounts import passwords
 from core.inference.schemas import Role, UserRequest
 from core.service_client import NotLoggedIn, ServiceClient, Who
+from core.service_client.session import KeptLogin
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
@@ -136,6 +137,56 @@ def test_a_logout_in_a_console_ends_nobody_elses_login(site_at: Site, before: st
         assert at.other.me().name == site_user
 
 
+def lasts(running: Running, login: KeptLogin | None) -> bool:
+    """Whether the service still takes the access token of a login."""
+    assert login is not None
+    try:
+        return bool(ServiceClient(running.url, token=login.access).me())
+    except NotLoggedIn:
+        return False
+
+
+QUITS = [  # the console's login, what happens meanwhile, and whether it lasts when the console has quit
+    ("own", "nothing", False),
+    ("own", "logs in", False),
+    ("own", "logs out", False),
+    ("site", "nothing", True),
+    ("site", "logs in", True),  # another console may go on with it
+    ("made for the site", "nothing", True),
+    ("made for the site", "logs in", True),
+]
+
+
+@pytest.mark.parametrize(("before", "meanwhile", "stays"), QUITS)
+def test_a_console_that_quits_ends_its_own_login(
+    site_at: Site, running: Running, before: str, meanwhile: str, stays: bool
+) -> None:
+    at = Terminals(site_at)
+    BEFORE[before](at)
+    login = at.console.session.load()
+    assert lasts(running, login)
+    MEANWHILE[meanwhile](at)
+    at.console.close()
+    assert lasts(running, login) is stays
+
+
+def test_two_consoles_share_a_login_that_is_the_sites_no_more(site_at: Site) -> None:
+    first, second = Terminals(site_at), Terminals(site_at)
+    BEFORE["site"](first)
+    second.console.session.take()
+    MEANWHILE["logs in"](first)
+    first.console.current(10).logout()
+    assert (first.asks_as(), second.asks_as()) == ("", "anna")
+
+
+def test_a_service_that_is_away_holds_no_console_up(site_at: Site) -> None:
+    at = Terminals(site_at)
+    at.log_in("anna")
+    at.console.session.url = "http://127.0.0.1:9"
+    at.console.close()
+    assert at.console.session.who() == Who("", "", False)
+
+
 @pytest.mark.parametrize("owner", ["console", "other terminal"])
 def test_a_shared_login_is_renewed_together(site_at: Site, owner: str) -> None:
     at = Terminals(site_at)
@@ -214,6 +265,9 @@ async def test_a_login_for_the_site_is_chosen(site_at: Site) -> None:
         app.screen.query_one("#for_site").focus()
         await pilot.press("space", "shift+tab", "enter")
         await says(app, pilot, "logged in as cleo (operator) for this site")
+        await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
+        await pilot.press("7")
+        await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
         assert ServiceClient.of(site_at).me().name == "cleo"
         path: Path = site_at.state / "service-session.json"
         assert PASSWORD not in path.read_text()

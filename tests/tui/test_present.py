@@ -218,17 +218,19 @@ def test_layers_keep_their_order_and_files() -> None:
 
 
 def test_an_outcome_is_told_in_words() -> None:
-    found = operations.result_lines(
-        {"fetch_bytes": 135604020, "seconds": 2.867, "changed": True, "unlocked": [], "files": 51, "made_files": 0}, 60
-    )
+    result = {"fetch_bytes": 135604020, "seconds": 2.867, "changed": True, "unlocked": [], "files": 51, "made_files": 0}
+    found = operations.result_lines(result, 60, "")
     assert [" ".join(plain(one).split()) for one in found] == [
         "fetch bytes 129 MiB",
         "seconds 2 s",
         "changed yes",
         "files 51",
     ]
-    lacking = {"level": "warning", "what": "base image x", "why": "no registry", "remedy": "get it"}
-    assert plain(operations.result_lines({"findings": [lacking]}, 60)[0]).split("  ")[1] == "base image x: no registry"
+    lacking = {"level": "warning", "code": "lock", "what": "base image x", "why": "no registry", "remedy": "get it"}
+    said = [plain(one).strip() for one in operations.result_lines({"findings": [lacking]}, 60, "")]
+    assert said == ["! base image x", "no registry", "→ get it"]
+    many = operations.result_lines({"diff": [f"six 1.{at}" for at in range(25)]}, 60, "xaiva ops show 4")
+    assert [plain(one).strip() for one in many[-2:]] == ["change  six 1.19", "change  … and 5 more: xaiva ops show 4"]
 
 
 def test_a_lock_that_lacks_something_is_never_called_whole() -> None:

@@ -17,7 +17,8 @@ from core.terminal_text import visible
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
 GAP = 2  # blanks between two columns
 ELLIPSIS = "…"
-_BREAK = re.compile(r"(?<!\d) | (?!(?:s|min|h|d|ms|B|[KMGTP]iB|[KMG]B|%)(?![\w%]))")  # no blank between number and unit
+# A blank where a line may end: not between a number and its unit (`8 s`), whoever wrote the sentence.
+_BREAK = re.compile(r"(?<!\d) | (?!(?:ms|s|min|h|d|fps|%|°C|W|B|[KMGTP]i?B)(?!\w))")
 
 
 class _Span(NamedTuple):

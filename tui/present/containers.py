@@ -22,7 +22,7 @@ STATES: dict[State, Span] = {
 }
 COLUMNS = (
     Column("name", minimum=18, weight=2),
-    Column("state", 12),
+    Column("state", 15),
     Column("CPU", 7, right=True, rank=1),
     Column("memory", 9, right=True, rank=2),
     Column("preset", minimum=12, rank=4),
@@ -35,7 +35,7 @@ def state(container: Container) -> Span:
     if container.unreadable:
         return Span(f"? {container.state.word}")
     if container.oom_killed:
-        return Span("✗ no memory", "error")
+        return Span(f"✗ {container.condition}", "error")
     if container.running and container.health is Health.UNHEALTHY:
         return Span("✗ unhealthy", "error")
     if container.running and container.health is Health.STARTING:
@@ -82,7 +82,7 @@ def short(found: Containers | None, width: int) -> list[Line]:
         return [line(Span("no container", "dim"))]
     columns = (
         Column("", minimum=14),
-        Column("", 12),
+        Column("", 15),
         Column("", 7, right=True, rank=1),
         Column("", 9, right=True, rank=2),
     )

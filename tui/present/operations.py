@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.findings import read_finding
 from core.operations.model import Operation, State
+from core.operations.outcome import in_words, label, outcome
 from core.progress import Stage, StageState
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
+from tui.present import findings as present_findings
+from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, table, word, wrap
 from tui.present.figures import bar, clock, duration, size
 
 STATES: dict[State, Span] = {
@@ -31,10 +34,12 @@ COLUMNS = (
     Column("what", minimum=18),
     Column("state", 11),
     Column("took", 8, right=True),
+    Column("result", minimum=16, rank=1),
     Column("started", 16, rank=2),
     Column("by", 14, rank=3),
 )
 BAR_WIDTH = 12
+MOST_ITEMS = 20  # of one list of an outcome
 
 
 def row(operation: Operation) -> tuple[Cell, ...]:
@@ -44,6 +49,7 @@ def row(operation: Operation) -> tuple[Cell, ...]:
         operation.title(),
         word(STATES, operation.state),
         duration(operation.seconds),
+        outcome(operation),
         Span(clock(operation.started or operation.created), "dim"),
         Span(operation.by, "dim"),
     )
@@ -123,14 +129,14 @@ def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int
     began = f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}"
     facts = [fit(head, width), *wrap(began, width, "dim")]
     if operation.options:
-        options = ", ".join(f"{name}={_short(value)}" for name, value in operation.options.items())
+        options = ", ".join(f"{name}={in_words(value)}" for name, value in operation.options.items())
         facts += wrap(options, width, "dim")
     if operation.cancel_requested and operation.state.live:
         facts.append(line(Span("it was asked to end", "warn")))
     if operation.failure is not None:
         facts += failure_lines(operation, width)
     if operation.result:
-        facts += [line(), *result_lines(operation.result, width)]
+        facts += [line(), *result_lines(operation.result, width, f"xaiva ops show {operation.id}")]
     if stages:
         facts += [line(), *stage_lines(stages, now, width)]
     return facts
@@ -149,29 +155,27 @@ def failure_lines(operation: Operation, width: int) -> list[Line]:
     return lines
 
 
-def result_lines(result: dict[str, Any], width: int) -> list[Line]:
-    """The outcome as names and values in words; what is nothing is left out."""
-    told = {name.replace("_", " "): _told(name, value) for name, value in result.items() if value}
-    label = min(max((len(name) for name in told), default=0), 20)
-    return [(*fit(Span(name, "dim"), label), *fit(f"  {text}", max(width - label, 4))) for name, text in told.items()]
+def result_lines(result: dict[str, Any], width: int, whole: str) -> list[Line]:
+    """The outcome as names and values in words; what is nothing is left out. `whole` is the command that shows all."""
+    out: list[Line] = []
+    size_of = min(max((len(label(name)) for name, value in result.items() if value), default=0), 20) + 2
+    for name, value in result.items():
+        if name == "findings" and isinstance(value, list):
+            out += present_findings.lines([read_finding(one) for one in value], width) if value else []
+        elif isinstance(value, list):
+            for item in value[:MOST_ITEMS]:
+                out += labelled(label(name), in_words(item), size_of, width)
+            if len(value) > MOST_ITEMS:
+                out += labelled(label(name), f"… and {len(value) - MOST_ITEMS} more: {whole}", size_of, width)
+        elif value:
+            out += labelled(label(name), _value(name, value), size_of, width)
+    return out
 
 
-def _told(name: str, value: Any) -> str:
+def _value(name: str, value: Any) -> str:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and name.endswith("bytes"):
         return size(value)
     if number and name.endswith("seconds"):
         return duration(value)
-    return "yes" if value is True else _short(value)
-
-
-def _item(value: Any) -> str:
-    """A finding, or what could not be locked, in words."""
-    told = isinstance(value, dict) and "what" in value and "why" in value
-    return f"{value['what']}: {value['why']}" if told else str(value)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return f"{len(value)} items" if len(value) > 3 else ", ".join(_item(item) for item in value)
-    return f"{len(value)} entries" if isinstance(value, dict) else str(value)
+    return "yes" if value is True else in_words(value)

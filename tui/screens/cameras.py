@@ -32,7 +32,7 @@ class CamerasScreen(PictureListScreen):
     LOGIN = "cameras"
     TITLE = "Cameras"
     COLUMNS = present.COLUMNS
-    EMPTY = "the service has no camera: a adds one"
+    EMPTY = "no camera that you may see: administrators add one (a)"
     BINDINGS: ClassVar[list[Any]] = bindings("cameras", "list")
 
     def __init__(self) -> None:

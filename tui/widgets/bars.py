@@ -15,9 +15,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.actions import SCREENS, SHORT
-from tui.console_app import console_of
-from tui.present.cells import Line, Span
+from tui.console_app import HERE, console_of
+from tui.present.cells import Line, Span, cut
 from tui.widgets.lines import ROLE_CLASSES, Brush
+
+LONGEST_USER = 16  # columns of a user's name where lines are narrow
 
 
 class Bar(Widget):
@@ -73,17 +75,29 @@ class TabBar(Bar):
         used = sum(cell_len(span.text) for part, _ in out for span in part)
         room = self.size.width - used - 1
         console = console_of(self)
-        flags = " · ".join(word for word in (console.flags, console.user, console.site_name) if word)
-        if room > cell_len(flags):
-            out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "dim")), ""))
-        elif (flags := console.flags) and room > cell_len(flags):
-            out.append(((Span(" " * (room - cell_len(flags))), Span(flags, "warn")), ""))
+        limited = "warn" if console.flags else "dim"
+        for words, role in (
+            (self._joined(console.flags, console.user, console.site_name), "dim"),
+            (self.must, limited),
+        ):
+            if room > cell_len(words):
+                return [*out, ((Span(" " * (room - cell_len(words))), Span(words, role)), "")]
         return out
 
     @property
+    def must(self) -> str:
+        """What has to stand somewhere on every screen: how the console is limited, and who is logged in."""
+        console = console_of(self)
+        return self._joined(console.flags, cut(console.user.removesuffix(HERE), LONGEST_USER))
+
+    @property
     def room(self) -> bool:
-        """Whether how the console is limited stands here."""
-        return any(console_of(self).flags in span.text for part, _ in self.parts() for span in part)
+        """Whether that stands here."""
+        return any(self.must in span.text for part, _ in self.parts() for span in part)
+
+    @staticmethod
+    def _joined(*words: str) -> str:
+        return " · ".join(word for word in words if word)
 
     @staticmethod
     def _tab(key: str, title: str, chosen: bool) -> Line:
@@ -105,13 +119,15 @@ class KeyBar(Bar):
     def parts(self) -> list[tuple[Line, str]]:
         """Help and quit always, then the keys of the log that has the focus and this screen's own, as far as they fit.
 
-        How the console is limited stands here where the line on top has no room for it.
+        How the console is limited, and who is logged in, stand here where the line on top has no room for them.
         """
         focused = self._focused_keys()
         own = self._keys("screen", self.screen)
         general = self._keys("app", self.app)
-        flags = "" if self.screen.query_one(TabBar).room else console_of(self).flags
-        last = [*general.values(), *([((Span(f" {flags}", "warn"),), "")] if flags else [])]
+        top = self.screen.query_one(TabBar)
+        last = [*general.values()]
+        if not top.room:
+            last.append(((Span(f" {top.must}", "warn" if console_of(self).flags else "accent"),), ""))
         room = self.size.width - sum(cell_len(span.text) for part, _ in last for span in part)
         shown: list[tuple[Line, str]] = []
         for part, action in [*focused, *own.values()]:
