@@ -5,13 +5,16 @@ It applies to every list of the console, whatever narrows it; and to what 80 col
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from textual.pilot import Pilot
 
 from core.operations.ledger import Ledger
-from core.service_client import notation
+from core.service_client import Who, notation
 from core.site import Site
-from tests.field.test_type_ahead import LISTS, console
+from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
+from tests.field.test_type_ahead import LISTS, console, open_screen
 from tests.tui import sample
 from tests.tui.conftest import bare_site, preset_site  # noqa: F401 - fixtures
 from tests.tui.support import shows, text, until
@@ -22,11 +25,12 @@ from tui.widgets.choice_list import ChoiceList
 from tui.widgets.log_view import LogView
 
 
-@pytest.mark.parametrize("screen", [one for one in LISTS if one != "overview"])
-async def test_a_search_that_hides_all_says_how_to_show_it(site: Site, screen: str) -> None:
-    async with console(site, screen, (80, 24)) as pilot:
-        await pilot.press("/", "q", "q", "enter")
-        await shows(pilot, "nothing matches “qq”: Esc shows all")
+async def test_a_search_that_hides_all_says_how_to_show_it(site: Site) -> None:
+    async with console(site, "overview", (80, 24)) as pilot:
+        for screen in [one for one in LISTS if one != "overview"]:
+            await open_screen(pilot, screen)
+            await pilot.press("/", "q", "q", "enter")
+            await shows(pilot, "nothing matches “qq”: Esc shows all")
 
 
 async def test_only_running_operations(preset_site: Site) -> None:  # noqa: F811
@@ -50,13 +54,37 @@ NOT_KNOWN = [  # screen whose source fails on a site with nothing, and the words
 ]
 
 
-@pytest.mark.parametrize(("screen", "words"), NOT_KNOWN)
-async def test_a_source_that_fails_is_no_empty_list(bare_site: Site, screen: str, words: str) -> None:  # noqa: F811
+async def test_a_source_that_fails_is_no_empty_list(bare_site: Site) -> None:  # noqa: F811
     app = XaivaApp(bare_site)
     async with app.run_test(size=(160, 45)) as pilot:
-        await pilot.press(SCREENS[screen][0])
-        await until(pilot, lambda: app.current_mode == screen)
-        await until(pilot, lambda: words in app.screen.query(ChoiceList).first().empty)
+        for screen, words in NOT_KNOWN:
+            await pilot.press(SCREENS[screen][0])
+            await until(pilot, lambda screen=screen: app.current_mode == screen)  # type: ignore[misc]
+            await until(pilot, lambda words=words: words in app.screen.query(ChoiceList).first().empty)  # type: ignore[misc]
+
+
+CLI = [  # what lists nothing on an empty site or asks a source that is not there, and the words
+    (("ops", "list"), 0, "no operation yet"),
+    (("ops", "list", "--live"), 0, "no operation runs: without --live"),
+    (("builds", "list"), 0, "no build yet: xaiva build PRESET makes one"),
+    (("builds", "list", "small"), 0, "no build of small yet"),
+    (("ps",), 1, "there is no such socket"),
+    (("camera", "list"), 1, "nothing answers there"),
+    (("event", "list", "--camera", "gate"), 1, "nothing answers there"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), CLI, ids=[" ".join(words) for words, _, _ in CLI])
+def test_the_command_line_says_why_a_list_is_empty(
+    xaiva: Xaiva,  # noqa: F811
+    tmp_path: Path,
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    run = xaiva(*words, env={"DOCKER_HOST": f"unix://{tmp_path}/no.sock", "XAIVA_SERVICE": "http://127.0.0.1:9"})
+    assert (run.code, said in run.err) == (code, True), run
+    assert code or run.out.count("\n") == 1  # a program finds the head of the table alone
 
 
 # -- what 80 columns have no room for ----------------------------------------------------------------------------------
@@ -66,21 +94,25 @@ def last_line(pilot: Pilot[int]) -> str:
     return text(pilot).splitlines()[-1]
 
 
-@pytest.mark.parametrize("screen", SCREENS)
-async def test_a_read_only_console_says_so_on_every_screen(site: Site, screen: str) -> None:
+async def test_a_read_only_console_says_so_on_every_screen_and_who_is_logged_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(XaivaApp, "who", Who("ana-maria-of-the-night-shift", "", False))
     async with console(site, "overview", (80, 24)) as pilot:
         pilot.app.read_only = True  # type: ignore[attr-defined]
-        await pilot.press(SCREENS[screen][0])
-        await until(pilot, lambda: pilot.app.current_mode == screen and pilot.app.screen.is_mounted)
-        pilot.app.screen.query_one(KeyBar).refresh()
-        await shows(pilot, "read-only")
+        for screen in SCREENS:
+            await pilot.press(SCREENS[screen][0])
+            await until(pilot, lambda screen=screen: pilot.app.current_mode == screen and pilot.app.screen.is_mounted)  # type: ignore[misc]
+            pilot.app.screen.query_one(KeyBar).refresh()
+            await shows(pilot, "read-only · ana-maria-of-th…")
 
 
-@pytest.mark.parametrize("screen", ["builds", "containers", "operations"])
-async def test_the_keys_of_a_log_stand_first_while_it_has_the_focus(site: Site, screen: str) -> None:
-    async with console(site, screen, (80, 24)) as pilot:
-        pilot.app.screen.query_one(LogView).focus()
-        await until(pilot, lambda: last_line(pilot).startswith(" / Search  & Filter"))
+async def test_the_keys_of_a_log_stand_first_while_it_has_the_focus(site: Site) -> None:
+    async with console(site, "overview", (80, 24)) as pilot:
+        for screen in ("builds", "containers", "operations"):
+            await open_screen(pilot, screen)
+            pilot.app.screen.query_one(LogView).focus()
+            await until(pilot, lambda: last_line(pilot).startswith(" / Search  & Filter"))
 
 
 @pytest.mark.parametrize(

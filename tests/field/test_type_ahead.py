@@ -78,11 +78,17 @@ async def console(site: Site, screen: str, size: tuple[int, int] = (160, 45)) ->
     with sample_world(site):
         app = XaivaApp(site)
         async with app.run_test(size=size) as pilot:
-            await pilot.press(SCREENS[screen][0])
-            await until(pilot, lambda: app.current_mode == screen and app.screen.is_mounted)
-            app.tick()
-            await shows(pilot, LISTS[screen])
+            await open_screen(pilot, screen)
             yield pilot
+
+
+async def open_screen(pilot: Pilot[int], screen: str) -> None:
+    """Show a screen of the sample, and wait until its list is there."""
+    app: Any = pilot.app
+    await pilot.press(SCREENS[screen][0])
+    await until(pilot, lambda: app.current_mode == screen and app.screen.is_mounted)
+    app.tick()
+    await shows(pilot, LISTS[screen])
 
 
 def focused_value(pilot: Pilot[int]) -> str:
