@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from core.cli.app import run
 from core.errors import InputError, XaivaError
@@ -19,6 +20,9 @@ from core.presets.compat.facts import DATA
 from core.presets.model import Preset, Target
 from core.site import Site
 from tests.support.fake_nvml import FakeNvml
+from tests.tui.support import shows, until
+from tui.app import XaivaApp
+from tui.screens.target import Suggest
 
 FACTS = load_facts()
 
@@ -304,6 +308,7 @@ WRITTEN = [
     ("GTX 980M", "5.2", "8"),
     ("RTX 3060 12G", "8.6", "12"),
     ("RTX 3060 (12288 MiB)", "8.6", "12"),
+    ("RTX 3060 12288MB", "8.6", "12"),
     ("NVIDIA_A100_SXM4_80GB", "8.0", "80"),
     ("NVIDIA(R) GeForce(R) RTX 4090 24 GB GDDR6X", "8.9", "24"),
     ("RTX 4090 graphics card", "8.9", "24"),
@@ -358,6 +363,7 @@ NOT_KNOWN = [
     ("GeForce RTX", BY_HAND),
     ("Voodoo 2", BY_HAND),
     ("  MIG 1g.5gb     Device  0: (UUID: MIG-3cf9e2dd)", 'write the GPU before it, as "A100 MIG 1g.5gb"; or give'),
+    ("MIG 3g.20gb A100", 'write the GPU before it, as "A100 MIG 3g.20gb"; or give'),
     ("MIG 1g.10gb", 'write the GPU before it, as "A100 MIG 1g.10gb"; or give'),
     ("T4-32Q", BY_HAND),
     ("A100-SXM4-40GB MIG 7g.80gb", BY_HAND),
@@ -432,6 +438,26 @@ def test_the_command_does_not_say_that_no_wheels_run_on_it(site: Site, capsys: p
     assert code == InputError.exit_code
     assert "Quadro P2100 is not in the tables" in shown
     assert "wheels" not in shown
+
+
+# -- in the console's form
+
+FORM = [
+    ("AD102 [GeForce RTX 4090]", "wheels hold code for RTX 4090 (sm_89)"),
+    ("GK104M [GeForce GTX 860M]", "GK104M [GeForce GTX 860M] is not in the tables"),
+    ("Tesla K40m", "take builds for the CPU, or another GPU"),
+]
+
+
+@pytest.mark.parametrize(("gpu", "words"), FORM, ids=[row[0] for row in FORM])
+async def test_the_form_says_the_same(gpu: str, words: str, site: Site) -> None:
+    app = XaivaApp(site)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.push_screen(Suggest(site, read_only=True))
+        await until(pilot, lambda: isinstance(app.screen, Suggest))
+        app.screen.query_one("#gpu", Input).value = gpu
+        await pilot.press("enter")
+        await shows(pilot, words)
 
 
 # -- memory that the name leaves open: the least is judged, all are said where it matters, any way to say it closes it

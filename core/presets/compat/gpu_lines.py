@@ -16,7 +16,7 @@ _AROUND = re.compile(
 _LSPCI = re.compile(r"\b(?P<chip>[A-Z]{2}\d\w{1,5})(?: / [\w-]+)? \[(?P<name>[^\]]+)\]", re.IGNORECASE)
 # `|   0  NVIDIA GeForce RTX 4090        Off |   00000000:01:00.0 Off | …`: a row of nvidia-smi's table.
 _TABLE = re.compile(r"\| +\d+ +(?P<name>\S.*?) +(?:On|Off|N/A|WDDM|TCC|MCDM) *\|.*")
-_MIB = re.compile(r"[,( ]{0,3}\b(?P<mib>\d{3,7}) ?MiB\b\)?", re.IGNORECASE)
+_MIB = re.compile(r"[,( ]{0,3}\b(?P<mib>\d{4,7}) ?Mi?B\b\)?", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d")
 # Index, UUID and driver, which are no names.
 _BESIDE = re.compile(r"|\d{1,2}|GPU-[\w-]+|\d{3}\.\d+(\.\d+)?|\[?(N/A|Not Supported)\]?", re.IGNORECASE)

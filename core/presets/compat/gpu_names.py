@@ -133,7 +133,7 @@ def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
         return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_BY_HAND}"
     if (match := _MIG.search(gpu.name)) and match.start() == 0:
         why = "the slice may be one of different GPUs"
-        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {gpu.name}"; or {_BY_HAND}'
+        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {match[0]}"; or {_BY_HAND}'
     rows, _ = _rows_of(gpu.name, facts)
     if rows:
         them = ", ".join(f"{row.key} ({_sm_name(row.sm)})" for row in rows)
@@ -169,7 +169,7 @@ def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
         sm=row.sm,
         vram_gib=choices[0],
         brand=row.brand,
-        nvenc=row.nvenc,
+        nvenc=row.nvenc if len({row.nvenc for row in rows}) == 1 else None,
         note=row.note or (f"none with {memory:g} GiB is in the tables" if other else ""),
         aarch64=row.aarch64 or row.sm in _ONLY_ON_ARM,
         vram_choices=choices if len(choices) > 1 or other else (),
