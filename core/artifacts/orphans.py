@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def orphans(client: docker.DockerClient) -> list[str]:
         rows = client.api.containers(all=True, filters={"label": labels.HELPER})
     long_ago = time.time() - _LONG
     return [
-        row["Names"][0].lstrip("/")
+        (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")  # one that just goes may have lost its name
         for row in rows
         if is_gone(row["Labels"][labels.HELPER]) or (row["State"] != "running" and row["Created"] < long_ago)
     ]
@@ -42,5 +41,9 @@ def remove_orphans(client: docker.DockerClient) -> None:
     import docker.errors
 
     for name in orphans(client):
-        with engine_errors(f"Removal of the helper container {name}"), contextlib.suppress(docker.errors.NotFound):
-            client.api.remove_container(name, force=True, v=True)
+        with engine_errors(f"Removal of the helper container {name}"):
+            try:
+                client.api.remove_container(name, force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code not in (404, 409):  # somebody else has removed it, or is about to
+                    raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,13 @@ def test_containers_of_others_are_left_alone(client: docker.DockerClient, engine
     remove_orphans(client)
     assert len(helpers(engine)) == len(identities)
     assert engine.docker("ps", "-aq", "--filter", "name=^gone$") == ""
+
+
+def test_several_may_remove_the_same_ones(client: docker.DockerClient, engine: TestEngine) -> None:
+    boot, namespace, pid, _ = own_identity().split("/")
+    for number in range(4):
+        label = f"{labels.HELPER}={boot}/{namespace}/{pid}/1"
+        engine.docker("run", "-d", "--name", f"gone-{number}", "--label", label, BASE_IMAGE, "sleep", "1000")
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(remove_orphans, [client] * 4)) == [None] * 4
+    until(lambda: engine.docker("ps", "-aq", "--filter", "name=^gone-") == "", "the removals")
