@@ -15,3 +15,8 @@ BUILD = "org.xaiva.build"  # the id of the build that made the image
 def image_tag(preset: str, target: str = "runtime") -> str:
     """The tag of a preset's newest image: `xaiva/<preset>:latest`, or `:<target>` for another stage."""
     return f"xaiva/{preset}:{'latest' if target == 'runtime' else target}"
+
+
+def container_name(preset: str) -> str:
+    """The name under which a preset's container is launched, unless another one is given."""
+    return f"xaiva-{preset}"

@@ -22,6 +22,17 @@ def name_of(name: str) -> str:
     return name + _SUFFIX
 
 
+def is_set_aside(container: Container) -> bool:
+    """Whether a launch has left it under the name of `name_of`; one of a preset `…-before` has such a name by right."""
+    by_right = container.name == labels.container_name(container.preset)
+    return container.ours and container.name.endswith(_SUFFIX) and not by_right
+
+
+def is_kept_name(name: str, preset_name: str) -> bool:
+    """Whether nobody may launch a container of the preset as `name`: it would look as if it had been set aside."""
+    return name.endswith(_SUFFIX) and name != labels.container_name(preset_name)
+
+
 def recover(client: docker.DockerClient, name: str) -> None:
     """Put right what a launch of `name` that was cut off has left. Raises EngineError.
 
@@ -31,7 +42,7 @@ def recover(client: docker.DockerClient, name: str) -> None:
     """
     ours = {one.name: one for one in list_containers(client) if one.ours}
     old, new = ours.get(name_of(name)), ours.get(name)
-    if old is None or (new is not None and not new.state.known):
+    if old is None or not is_set_aside(old) or (new is not None and not new.state.known):
         return
     with engine_errors(f"Clean-up after the launch of {name} that was cut off"):
         if new is not None and new.state is not State.CREATED:
@@ -39,6 +50,7 @@ def recover(client: docker.DockerClient, name: str) -> None:
             return
         if new is not None:
             found = inspect(client, new.id)["Config"].get("Labels") or {}
+            stop(client, old)  # the launch had asked for that, and the engine may still be at it
             _run_again(client, old.id, State(found.get(labels.BEFORE)))  # first: the label goes with the new one
             client.api.remove_container(new.id)
         client.api.rename(old.id, name)
@@ -95,10 +107,10 @@ def _run_again(client: docker.DockerClient, identity: str, before: State) -> Non
 
 def leftover(container: Container) -> Finding | None:
     """Says that a container was set aside by a launch that was cut off, and what to do about it."""
-    if not container.ours or not container.name.endswith(_SUFFIX):
+    if not is_set_aside(container):
         return None
     name = container.name.removesuffix(_SUFFIX)
-    named = "" if name == f"xaiva-{container.preset}" else f" --name {name}"
+    named = "" if name == labels.container_name(container.preset) else f" --name {name}"
     return Finding(
         level=Level.WARNING,
         code="set-aside",

@@ -46,11 +46,6 @@ class LaunchError(XaivaError):
             super().__init__(what, f"{len(errors)} things are in the way{''.join(lines)}")
 
 
-def container_name(preset_name: str) -> str:
-    """The name under which a preset's container is launched."""
-    return f"xaiva-{preset_name}"
-
-
 def preflight(
     site: Site,
     preset_name: str,
@@ -65,7 +60,7 @@ def preflight(
 
     An engine that cannot be reached and run settings that cannot be read are findings, too. Changes nothing.
     """
-    name = name or container_name(preset_name)
+    name = name or labels.container_name(preset_name)
     try:
         dev_mode = preset.run.dev.enabled if dev is None else dev
         settings = read(site, preset_name, preset, dev=dev_mode)
@@ -100,7 +95,7 @@ def launch(
     at once (nothing is left of it then but its last words), InputError for an env file that cannot be read.
     `core.containers.manage.wait_healthy` then waits until it is well.
     """
-    name = name or container_name(preset_name)
+    name = name or labels.container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
     settings = read(site, preset_name, preset, dev=dev_mode)
     if preset.inference_service and not settings.environment.get(TOKEN_VARIABLE):

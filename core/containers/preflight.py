@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
+from core.containers import aside
 from core.containers.conflicts import collide, port_holders
 from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
 from core.containers.listing import bound_ports, inspect, list_containers
@@ -107,10 +108,13 @@ def _image_missing(preset_name: str, tag: str) -> Finding:
 
 
 def _name_taken(preset_name: str, name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
+    what = f"Container {name}"
+    if aside.is_kept_name(name, preset_name):
+        why = "names of that end are kept for containers that are replaced"
+        return [_error("name-kept", what, why, "give another --name")]
     holder = next((container for container in containers if container.name == name), None)
     if holder is None:
         return []
-    what = f"Container {name}"
     if not holder.ours:
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
     if not holder.state.known:
@@ -119,7 +123,7 @@ def _name_taken(preset_name: str, name: str, containers: Sequence[Container], re
     if holder.state is State.REMOVING:
         return [_error("name-taken", what, "the engine is removing it", "launch again when it is gone: xaiva ps")]
     if replace:
-        return _replaced(what, preset_name, holder)
+        return _replaced(preset_name, holder, containers)
     if holder.running:
         remedy = f"launch again with --replace, or stop it: xaiva stop {name}"
         return [_error("already-running", what, f"it is running already ({holder.status})", remedy)]
@@ -127,10 +131,14 @@ def _name_taken(preset_name: str, name: str, containers: Sequence[Container], re
     return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
 
 
-def _replaced(what: str, preset_name: str, holder: Container) -> list[Finding]:
+def _replaced(preset_name: str, holder: Container, containers: Sequence[Container]) -> list[Finding]:
+    meanwhile = aside.name_of(holder.name)
+    if any(one.name == meanwhile and not aside.is_set_aside(one) for one in containers):
+        why = f"another container has the name that {holder.name} gets while the new one starts"
+        return [_error("name-taken", f"Container {meanwhile}", why, "rename it, or remove it")]
     other = "" if holder.preset == preset_name else f"; it is one of preset {holder.preset}"
     why = f"the launch takes its place ({holder.status}){other}"
-    return [Finding(level=Level.NOTE, code="replaced", what=what, why=why)]
+    return [Finding(level=Level.NOTE, code="replaced", what=f"Container {holder.name}", why=why)]
 
 
 def _ports_taken(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:

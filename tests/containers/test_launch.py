@@ -12,7 +12,7 @@ import pytest
 
 import docker
 from core import labels
-from core.containers.launch import LaunchError, container_name, launch, preflight
+from core.containers.launch import LaunchError, launch, preflight
 from core.containers.listing import get, inspect, list_containers
 from core.containers.logs import logs
 from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
@@ -50,7 +50,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
 
     container = launch(engine_site, NAME, chosen)
 
-    assert container.name == container_name(NAME) == "xaiva-plain"
+    assert container.name == labels.container_name(NAME) == "xaiva-plain"
     assert container.ours
     assert (container.preset, container.site) == (NAME, str(engine_site.root))
     assert {str(one) for one in container.ports} == {f"127.0.0.1:{port}→5000/udp", f"127.0.0.1:{port}→8600/tcp"}
@@ -127,7 +127,7 @@ def test_dev_mode_takes_the_dev_image_where_there_is_one(
         container = launch(engine_site, NAME, preset(command=["sh", "-c", "sleep 1000", "serve"]), dev=True)
         assert container.image == dev
     finally:
-        engine.docker("rm", "-f", container_name(NAME), check=False)
+        engine.docker("rm", "-f", labels.container_name(NAME), check=False)
         engine.docker("rmi", dev)
 
 
@@ -384,11 +384,11 @@ def test_a_site_without_a_token_gets_one_with_its_first_launch(
     (given,) = [one for one in _environment(client) if one.startswith("XAIVA_SERVICE_TOKEN=")]
     assert given in (engine_site.root / ".env").read_text().splitlines()
     assert len(given) > 50
-    client.containers.get(container_name(NAME)).remove(force=True)
+    client.containers.get(labels.container_name(NAME)).remove(force=True)
     launch(engine_site, NAME, chosen)
     assert given in _environment(client)
 
 
 def _environment(client: docker.DockerClient) -> list[str]:
-    found: list[str] = inspect(client, container_name(NAME))["Config"]["Env"]
+    found: list[str] = inspect(client, labels.container_name(NAME))["Config"]["Env"]
     return found

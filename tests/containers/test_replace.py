@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,45 @@ def test_a_replacement_cut_off_with_the_new_one_there(
         third = launch(engine_site, NAME, quick(), replace=True)
         assert third.id not in (old.id, new)
         assert [(one.id, one.name) for one in list_containers(client)] == [(third.id, old.name)]
+
+
+def test_a_name_that_is_not_free_disturbs_nobody(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, quick())
+    engine.docker("create", "--name", f"{old.name}-before", BASE_IMAGE, "true")
+    began = engine.docker("inspect", "-f", "{{.State.StartedAt}}", old.name)
+    with pytest.raises(LaunchError, match=f"{old.name}-before: another container has the name"):
+        launch(engine_site, NAME, quick(), replace=True)
+    assert engine.docker("inspect", "-f", "{{.State.StartedAt}}", old.name) == began
+
+
+def test_a_name_that_ends_like_one_set_aside(
+    engine_site: Site, client: docker.DockerClient, image: str, engine: TestEngine
+) -> None:
+    with pytest.raises(LaunchError, match="are kept for containers that are replaced"):
+        launch(engine_site, NAME, quick(), name="gate-before")
+    engine.docker("tag", BASE_IMAGE, labels.image_tag("plain-before"))
+    other = launch(engine_site, "plain-before", quick())  # its own name: nobody has set it aside
+    assert diagnose(client, other.name) == []
+    first = launch(engine_site, NAME, quick())
+    with pytest.raises(LaunchError, match="xaiva-plain-before: another container has the name"):
+        launch(engine_site, NAME, quick(), replace=True)
+    assert {one.id for one in list_containers(client)} == {first.id, other.id}
+
+
+def test_a_replacement_cut_off_while_the_engine_stops_the_old_one(
+    engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str
+) -> None:
+    old = launch(engine_site, NAME, preset())  # it does not listen to SIGTERM
+    client.api.rename(old.id, f"{old.name}-before")
+    _created(client, old.name, before="running")
+    stopping = subprocess.Popen(["docker", "stop", "-t", "3", old.id], env=engine.env, stdout=subprocess.DEVNULL)
+    until(lambda: engine.docker("events", "--since", "1m", "--until", "0s", "--filter", "event=kill"), bool)
+    with pytest.raises(LaunchError, match="running already"):
+        launch(engine_site, NAME, quick())
+    assert stopping.wait() == 0
+    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, State.RUNNING)]
 
 
 def _created(client: docker.DockerClient, name: str, before: str = "exited") -> str:
