@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from core.validation_errors import every_problem
+
 _LONGEST = 60  # characters of a word that is shown
 
 
@@ -39,6 +41,5 @@ def describe_misfit(error: Exception) -> str:
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
-        found = error.errors(include_url=False, include_input=False)
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])
+        return "; ".join(every_problem(error)[:3])
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)

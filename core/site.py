@@ -14,7 +14,7 @@ from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
 from core.terminal_text import visible
-from core.validation import first_problem
+from core.validation_errors import first_problem
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,7 +13,7 @@ from core.artifacts.lockfile import Lock
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes, write_atomic
 from core.site import Site
-from core.validation import first_problem
+from core.validation_errors import first_problem
 
 LOCK_NAME = "lock.json"
 PARTIAL = ".partial"  # unfinished downloads, resumed by the next sync
@@ -38,8 +38,8 @@ def read_lock(site: Site, preset: str) -> Lock:
             ) from error
         raise XaivaError(f"Preset {preset} has no lock", f"{path} does not exist", remedy) from error
     except ValidationError as error:
-        where, why = first_problem(error)
-        raise InputError(f"{path}: {where or 'content'}", why, f"restore the file, or {remedy}") from error
+        field, why = first_problem(error)
+        raise InputError(f"{path}: {field or 'content'}", why, f"restore the file, or {remedy}") from error
     except OSError as error:
         raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
 

@@ -13,7 +13,8 @@ from core.cli.names import complete, containers
 from core.cli.output import print_error
 from core.cli.session import Session
 from core.cli.streams import OutputFailed, silence_output
-from core.errors import Cancelled, InputError, XaivaError
+from core.cli.usage_words import usage_problem
+from core.errors import Cancelled, XaivaError
 
 # Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -48,8 +49,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("machine", "What this machine can and cannot do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
-
-_CLICKS_KINDS = {"integer": "a whole number", "float": "a number", "boolean": "true or false"}  # click's word → ours
 
 
 class LazyGroup(Group):
@@ -123,8 +122,7 @@ def _run(words: Sequence[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        usage = error.ctx.command_path if error.ctx else "xaiva"
-        print_error(InputError(usage, _in_words(error.format_message()), f"see: {usage} --help"), as_json)
+        print_error(usage_problem(error), as_json)
         return 2
     except click.ClickException as error:
         print_error(XaivaError("xaiva", error.format_message()), as_json)
@@ -140,13 +138,6 @@ def _run(words: Sequence[str]) -> int:
     except Exception as error:
         print_error(_unexpected(error, words), as_json)
         return 1
-
-
-def _in_words(message: str) -> str:
-    """What click says of an option, as everything else here says it (core/validation.py)."""
-    for theirs, words in _CLICKS_KINDS.items():
-        message = message.replace(f"is not a valid {theirs}", f"is not {words}")
-    return message
 
 
 def _exit_code(result: object) -> int:

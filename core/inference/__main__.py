@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import NoReturn
 from core.errors import XaivaError
 from core.inference.log import set_up
 from core.redaction import set_secrets
+from core.validation_errors import given_words
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +85,20 @@ def _end(clean: bool) -> int:
     return code
 
 
+def _port(text: str) -> int:
+    found = re.fullmatch("[0-9]{1,5}", text)
+    if found is None or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{given_words(text, ())} is not a port: write a number from 0 to 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xaiva-inference", description="Watch cameras and score their pictures.")
     commands = parser.add_subparsers(dest="command", required=True)
     address = argparse.ArgumentParser(add_help=False)
     default_host = os.environ.get("XAIVA_HOST", "127.0.0.1")
     address.add_argument("--host", default=default_host, help="address it listens on (XAIVA_HOST; %(default)s)")
-    address.add_argument("--port", type=int, default=8600, help="port it listens on (%(default)s); 0: a free one")
+    address.add_argument("--port", type=_port, default=8600, help="port it listens on (%(default)s); 0: a free one")
     serve = commands.add_parser("serve", parents=[address], help="run the service until SIGTERM")
     serve.set_defaults(run=_serve)
     health = commands.add_parser(

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import InputError
 from core.files import read_regular
 from core.inference.schemas import CameraRequest
-from core.validation import RepeatedKey, first_problem, unique_keys
+from core.strict_json import RepeatedKey, unique_keys
+from core.validation_errors import every_problem
 
 
 class BrokenCameras(InputError):
@@ -28,7 +29,7 @@ class CameraList(BaseModel):
 
 
 def read_cameras(path: Path) -> list[CameraRequest]:
-    """Read a `--config` file. Raises InputError naming file and field, never the value, which may hold a password."""
+    """Read a `--config` file. Raises InputError naming file and field; no password is shown."""
     try:
         text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
         return _each_once(CameraList.model_validate(text).cameras, f"{path}")
@@ -79,7 +80,7 @@ def from_environment(env: Mapping[str, str]) -> list[CameraRequest]:
 
 def _why(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return ": ".join(first_problem(error))
+        return every_problem(error)[0]
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}: not valid JSON: {error.msg}"
     return str(error) if isinstance(error, RepeatedKey) else "not UTF-8 text"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from core.errors import InputError
 from core.redaction import has_placeholder
-from core.validation import first_problem
+from core.validation_errors import first_problem
 
 PREFIX = "XAIVA_"
 MIB = 1024 * 1024
@@ -21,7 +21,7 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError("no such time zone; write one as Europe/Berlin") from error
+        raise ValueError("write a known time zone, such as Europe/Berlin") from error
     return name
 
 
@@ -69,7 +69,7 @@ class ServiceSettings(BaseModel):
 
 
 def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings:
-    """Settings from `environment`. Raises InputError naming the variable, never its value: some are secrets."""
+    """Settings from `environment`. Raises InputError naming the variable; the value of a secret is never shown."""
     given = {
         field: environment[name]
         for field in ServiceSettings.model_fields
@@ -83,4 +83,4 @@ def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings
         return ServiceSettings(data=data, **given)
     except ValidationError as error:
         field, why = first_problem(error)
-        raise InputError(PREFIX + field.partition(".")[0].upper(), why, "env.template explains it") from None
+        raise InputError(PREFIX + field.upper(), why, "env.template explains it") from None

@@ -17,6 +17,7 @@ from core.presets.layer_file import read_layer_file
 from core.presets.model import Preset
 from core.presets.positions import Document, Malformed, parse
 from core.presets.positions import Path as FieldPath
+from core.validation_errors import explain
 
 _KINDS = {
     "string_type": "a text",
@@ -138,13 +139,13 @@ def _translate(detail: dict[str, Any], document: Document) -> Problem:
     context = detail.get("ctx", {})
     path: FieldPath = tuple(part for part in detail["loc"] if part != "[key]")
     path = (*path, *context.get("field", ()))
-    kind = detail["type"]
     written = document.source(path) if path in document.spans else ""
-    what, remedy = _explain(kind, path, detail["input"], context, written)
+    what, remedy = _explain(detail, path, context, written)
     return Problem(document.line(path), field_name(path), what, remedy)
 
 
-def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any], written: str) -> tuple[str, str]:
+def _explain(detail: dict[str, Any], path: FieldPath, context: dict[str, Any], written: str) -> tuple[str, str]:
+    kind, value = detail["type"], detail["input"]
     if kind == "preset":
         return str(context["what"]), str(context["remedy"])
     if kind == "extra_forbidden":
@@ -158,6 +159,8 @@ def _explain(kind: str, path: FieldPath, value: object, context: dict[str, Any],
     if kind == "too_short":
         return "is empty", "give at least one entry"
     limit = context.get("gt", context.get("ge"))
+    if limit is None:
+        return explain(detail), "docs/presets.md explains every field"
     return f"{json.dumps(value)} is too small", f"give a number {'over' if 'gt' in context else 'from'} {limit}"
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.errors import InputError
 from core.inference.schemas import Channel, ChannelKind, Event, Window, Zone
-from core.validation import problem_words
+from core.validation_errors import first_problem
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
@@ -31,9 +31,8 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"] if not isinstance(part, int)) or kind.__name__
-        raise InputError(field.replace("_", " "), problem_words(first), "correct it and try again") from None
+        field, why = first_problem(error)
+        raise InputError((field or kind.__name__).replace("_", " "), why, "correct it and try again") from None
 
 
 # -- schedules ------------------------------------------------------------------------------------
@@ -210,4 +209,4 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             return datetime.combine(day, time(0, 0)).astimezone()
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
-        raise InputError(f"Moment {text}", "it is none that is known", MOMENT_FORM) from None
+        raise InputError(f"Moment {text}", "it is no age, no day and no time", MOMENT_FORM) from None

@@ -69,12 +69,15 @@ for _ in range(4):
     ("text", "said"),
     [
         ('{"night": {"steps": [\n  {"kind": "notify"},,\n]}}', r"flows.json: not valid JSON: line 2, column 22"),
-        ('{"night": {"steps": [{"kind": "notfy"}]}}', r"night\.steps\[1\]: .*'notify', 'keep_clip'"),
+        (
+            '{"night": {"steps": [{"kind": "notfy"}]}}',
+            r"night\.steps\[1\]: .notfy. is no kind: write notify",
+        ),
         ('{"night": {"steps": [{"kind": "notify"}, {}]}}', r"night\.steps\[2\]: "),
         ('{"night": {"steps": [{"kind": "raise_priority"}]}}', r"night\.steps\[1\]\.to: it is missing"),
         (
             '{"night": {"steps": [{"kind": "raise_priority", "to": "soon"}]}}',
-            r"night\.steps\[1\]\.to: it is none of low",
+            r"night\.steps\[1\]\.to: .soon. is not",
         ),
         ('{"night": {"steps": [{"kind": "notify", "wen": {}}]}}', r"night\.steps\[1\]\.wen: "),
         ('{"night": {"steps": [{"kind": "notify", "when": {"score": 2}}]}}', r"night\.steps\[1\]\.when\.score: "),

@@ -97,7 +97,7 @@ def test_moments() -> None:
     assert notation.moment("2026-01-31 12:00", NOW).strftime("%Y-%m-%d %H:%M") == "2026-01-31 12:00"
     assert notation.moment("2026-01-31", NOW).tzinfo is not None
     for none in ("soon", "999999w", "0001-01-01"):
-        with pytest.raises(InputError, match="none that is known"):
+        with pytest.raises(InputError, match="no age, no day"):
             notation.moment(none, NOW)
 
 

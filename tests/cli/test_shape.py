@@ -138,7 +138,7 @@ def test_what_a_terminal_cannot_show_and_names_that_are_no_text_are_no_error(
     assert said.code in (0, 3)
     strange = os.fsdecode(b"\xff")
     assert xaiva_process("preset", "show", strange, "--json").document["error"]["what"]
-    assert xaiva(strange, "--json").document["error"]["why"] == f"No such command {strange!r}."
+    assert xaiva(strange, "--json").document["error"]["why"] == f"no such command {strange!r}"
     assert crash.record(ValueError(strange), ["--site", str(tmp_path), strange])
 
 

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from core.errors import InputError, XaivaError
+from core.validation_errors import explain
 from tui.screens.form import Form
 
 T = TypeVar("T")
@@ -112,7 +113,8 @@ class FieldForm(Form[T]):
         try:
             return float(said)
         except ValueError:
-            raise InputError(name.replace("_", " "), f"“{said}” is no number", "write a number") from None
+            why = explain({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
+            raise InputError(name.replace("_", " "), why, "write a number") from None
 
     def action_list_known(self) -> None:
         """Pick one of the values that are known for the field."""

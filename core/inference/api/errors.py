@@ -1,6 +1,6 @@
 """Errors as HTTP responses: a status code and a `Problem`.
 
-Nothing of a request is echoed, for it may hold a password.
+Of a request only what `core.validation_errors` shows is repeated, for it may hold a password.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.inference.models.bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import RuleExists, UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
-from core.validation import problem_words
+from core.validation_errors import describe
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +128,8 @@ def _headers(error: XaivaError) -> dict[str, str] | None:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
-    return _answer(422, Problem(what=field, why=problem_words(first), remedy="see /openapi.json for the form"))
+    field, why = describe(error.errors()[0])
+    return _answer(422, Problem(what=field, why=why, remedy="see /openapi.json for the form"))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.inference.database.engine import Database
 from core.inference.database.models import RequestRow
+from core.validation_errors import every_problem
 
 logger = logging.getLogger(__name__)
 Request = TypeVar("Request", bound=BaseModel)
@@ -25,8 +26,8 @@ def load_requests(database: Database, table: type[RequestRow], kind: type[Reques
         try:
             requests.append(kind.model_validate(request))
         except ValidationError as error:
-            fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
-            logger.error("%s %s is left out: its settings are not understood: %s", what, key, fields)
+            why = "; ".join(every_problem(error))
+            logger.error("%s %s is left out: its settings are not understood: %s", what, key, why)
     return requests
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from core.errors import InputError
 from core.inference.schemas import Event
-from core.validation import first_problem
+from core.validation_errors import first_problem
 
 _CHECKSUM = 8  # hexadecimal digits of the CRC-32 over the JSON text, then a space
 _BLANK = Event(

@@ -17,7 +17,8 @@ from core.files import read_regular
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.engine_onnx import OnnxEngine, Tensor
 from core.inference.models.providers import Choice
-from core.validation import RepeatedKey, first_problem, unique_keys
+from core.strict_json import RepeatedKey, unique_keys
+from core.validation_errors import first_problem
 
 BATCH = 8  # pictures at once, at most, of a model whose first axis is free
 SUFFIX = ".onnx"
@@ -217,7 +218,7 @@ def read_description(path: Path) -> Description:
         raise InputError(f"{path}", "there is no such file beside the model", HELP) from None
     except ValidationError as error:
         field, why = first_problem(error)
-        raise InputError(f"{path}: {field}", why, HELP) from None
+        raise InputError(f"{path}: {field or 'content'}", why, HELP) from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {error.lineno}", f"not valid JSON: {error.msg}", HELP) from None
     except RepeatedKey as error:

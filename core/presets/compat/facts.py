@@ -38,7 +38,7 @@ from core.presets.compat.rows import (
     VramRow,
     WheelTagRow,
 )
-from core.validation import first_problem
+from core.validation_errors import every_problem
 
 DATA = Path(__file__).parent / "data"
 OVERLAY = "compat"  # the folder in `<site>/docker/`
@@ -166,5 +166,5 @@ def _read(path: Path, kind: type[Row]) -> dict[str, Row]:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return ": ".join(first_problem(error))
+        return every_problem(error)[0]
     return str(error).splitlines()[0]

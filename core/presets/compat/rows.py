@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from packaging.requirements import Requirement
@@ -35,6 +36,16 @@ def _requirement(text: str) -> str:
     return text
 
 
+def _sm(text: str) -> str:
+    if not re.fullmatch(r"\d{1,2}\.\d", text, re.ASCII):
+        raise ValueError("write it as 8.6")
+    return text
+
+
+def _sm_or_nothing(text: str) -> str:
+    return _sm(text) if text else text
+
+
 def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
@@ -45,8 +56,8 @@ OptionalVersion = Annotated[str, AfterValidator(_version_or_nothing)]
 SpecifierText = Annotated[str, AfterValidator(_specifier)]
 RangeText = Annotated[str, AfterValidator(_range_from)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
-OptionalSm = Annotated[str, Field(pattern=r"^(\d{1,2}\.\d)?$")]
-Sm = Annotated[str, Field(pattern=r"^\d{1,2}\.\d$")]
+OptionalSm = Annotated[str, AfterValidator(_sm_or_nothing)]
+Sm = Annotated[str, AfterValidator(_sm)]
 
 
 class Row(BaseModel):

@@ -1,0 +1,70 @@
+"""Wrong words of a command line in plain English: the option or argument, what was given, and what is expected."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from core.errors import InputError
+from core.validation_errors import explain
+
+_GIVEN = re.compile(r"(?P<quote>'?)(?P<given>.*)(?P=quote) is not (?:a valid|in the range|one of)", re.DOTALL)
+
+
+def usage_problem(error: click.UsageError) -> InputError:
+    """What click refuses. A refusal of a kind that is not known here keeps its own words."""
+    command = error.ctx.command_path if error.ctx else "xaiva"
+    subject, why = _described(error)
+    return InputError(f"{command} {subject}".strip(), why, f"see: {command} --help")
+
+
+def _described(error: click.UsageError) -> tuple[str, str]:
+    if isinstance(error, click.NoSuchOption):
+        close = f"; did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else ""
+        return error.option_name, f"there is no such option{close}"
+    if isinstance(error, click.BadParameter):
+        subject = _subject(error)
+        if isinstance(error, click.MissingParameter):
+            return subject, "it is missing"
+        return subject, _refused_value(error)
+    return "", _own_words(error.format_message())
+
+
+def _subject(error: click.BadParameter) -> str:
+    """An option or argument as it is written in the help."""
+    if error.param is None:
+        return str(error.param_hint or "").strip("'")
+    return error.param.get_error_hint(error.ctx).replace("'", "")
+
+
+def _refused_value(error: click.BadParameter) -> str:
+    found = _GIVEN.match(error.message)
+    detail = _as_validation(error.param.type, found["given"]) if found and error.param else None
+    if detail is None:
+        return _own_words(error.message)
+    return explain({"loc": (error.param.name,) if error.param else (), "msg": error.message, **detail})
+
+
+def _as_validation(kind: click.ParamType[Any], given: str) -> dict[str, Any] | None:
+    """The same refusal as the validator of settings would give it."""
+    if isinstance(kind, click.Choice):
+        *most, last = (str(getattr(choice, "value", choice)) for choice in kind.choices)
+        expected = f"{', '.join(most)} or {last}" if most else last
+        return {"type": "literal_error", "input": given, "ctx": {"expected": expected}}
+    whole = isinstance(kind, type(click.INT))
+    if not whole and not isinstance(kind, type(click.FLOAT)):
+        return None
+    try:
+        number = int(given) if whole else float(given)
+    except ValueError:
+        return {"type": "int_parsing" if whole else "float_parsing", "input": given}
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    if low is not None and number < low:
+        return {"type": "greater_than_equal", "input": number, "ctx": {"ge": low}}
+    return {"type": "less_than_equal", "input": number, "ctx": {"le": high}} if high is not None else None
+
+
+def _own_words(message: str) -> str:
+    return message[:1].lower() + message[1:].removesuffix(".")

@@ -1,0 +1,192 @@
+"""What is wrong with a value, in plain English: the field, what was given, and what is expected."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.redaction import is_secret_name, redact_text
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LONGEST = 60  # characters of a value, or of a key, that is shown
+_TYPES = {  # the begin of an error's type → what is expected
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "string": "a text",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "dict": "an object",
+    "mapping": "an object",
+    "model": "an object",
+    "date_": "a day: write it as 2026-12-31",
+    "datetime": "a moment: write it as 2026-12-31T23:59:59Z",
+    "timezone": "a moment with a time zone: write it as 2026-12-31T23:59:59Z",
+    "time_": "a time of day: write it as 23:59",
+    "path": "a path",
+    "none": "null",
+}
+_UNREADABLE = re.compile("_(type|parsing|from_float|aware|inexact|object_invalid)|finite_number")
+_CLASS = re.compile(r"\^\(?\[([^]]+)\]\[([^]]+)\](?:\*|\{0,(\d+)\})(?:\)\?)?\$")
+_RANGES = {"A-Za-z": "letters", "A-Z": "capital letters", "a-z": "small letters", "0-9": "digits"}
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The first field that is wrong, as `place` writes it, and why."""
+    return describe(error.errors(include_url=False)[0])
+
+
+def every_problem(error: ValidationError) -> list[str]:
+    """All fields that are wrong, each as `field: why`."""
+    return [": ".join(filter(None, describe(one))) for one in error.errors(include_url=False)]
+
+
+def describe(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """The field and why it cannot be used, of one of the errors that pydantic and FastAPI list."""
+    path = detail["loc"]
+    if detail["type"] == "json_invalid" and path and isinstance(path[-1], int):  # FastAPI: the character
+        return place(path[:-1]), f"{explain(detail)} at character {path[-1] + 1}"
+    return place(path), explain(detail)
+
+
+def place(path: tuple[int | str, ...]) -> str:
+    """A field as people write it: `layers[0].requirements[2]`. What pydantic says of its own validators is left out."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not re.search(r"[][()]", part):
+            text += f".{_key(part)}" if text else _key(part)
+    return text
+
+
+def explain(detail: Mapping[str, Any]) -> str:
+    """Why one value cannot be used. An error of a type that is not known here keeps its own words."""
+    kind, context, value = str(detail["type"]), detail.get("ctx") or {}, detail.get("input")
+    given = given_words(value, detail["loc"])
+    if words := _of_structure(kind, context):
+        return words
+    if words := _of_choice(kind, context, given):
+        return words
+    if words := _of_extent(kind, context, value, given):
+        return words
+    if kind == "value_error":
+        return _own_words(context, str(detail["msg"]), given)
+    if kind == "string_pattern_mismatch":
+        return f"{given} is not possible here: {_form(str(context['pattern']))}"
+    expected = next((words for begin, words in _TYPES.items() if kind.startswith(begin)), "")
+    if expected and kind.endswith("_type"):
+        return f"it is {kind_of(value)}, not {expected}"
+    if expected and _UNREADABLE.search(kind):
+        return f"{given} is not {expected}"
+    message = redact_text(str(detail["msg"]))
+    return message[:1].lower() + message[1:]
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words."""
+    if value is None:
+        return "null"
+    names: dict[type, str] = {bool: "true or false", str: "a text", list: "a list", tuple: "a list", dict: "an object"}
+    names[bytes] = "not sent as JSON"
+    return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
+
+
+def _key(part: str) -> str:
+    return part if len(part) <= _LONGEST and "//" not in part and "@" not in part else "…"
+
+
+def given_words(value: object, path: tuple[int | str, ...]) -> str:
+    """A value as it is shown: no secret, no address, which may hold one, and nothing long."""
+    names = [part for part in path if isinstance(part, str)]
+    if (names and is_secret_name(names[-1])) or isinstance(value, (Mapping, list, tuple, set)):
+        return "it"
+    if isinstance(value, str):
+        if not value.strip():
+            return "an empty text"
+        hidden = "//" in value or "@" in value or len(value) > _LONGEST or redact_text(value) != value
+        return "it" if hidden else json.dumps(value, ensure_ascii=False)
+    return _number(value) if isinstance(value, (int, float)) else "null" if value is None else "it"
+
+
+def _of_structure(kind: str, context: Mapping[str, Any]) -> str:
+    if kind in ("missing", "union_tag_not_found"):
+        return f"its {str(context['discriminator']).strip(chr(39))} is missing" if context else "it is missing"
+    if kind == "extra_forbidden":
+        return "there is no such key"
+    return f"it is not valid JSON: {context['error']}" if kind == "json_invalid" else ""
+
+
+def _of_choice(kind: str, context: Mapping[str, Any], given: str) -> str:
+    """The words of a closed list; pydantic gives them as `'a', 'b' or 'c'`."""
+    if kind in ("literal_error", "enum"):
+        return f"{given} is not possible here: write {str(context['expected']).replace(chr(39), '')}"
+    if kind == "union_tag_invalid":
+        tag = json.dumps(str(context["tag"])[:_LONGEST], ensure_ascii=False)
+        *most, last = str(context["expected_tags"]).replace("'", "").split(", ")
+        name = str(context["discriminator"]).strip("'")
+        return f"{redact_text(tag)} is no {name}: write {' or '.join(filter(None, (', '.join(most), last)))}"
+    return ""
+
+
+def _of_extent(kind: str, context: Mapping[str, Any], value: object, given: str) -> str:
+    """Numbers out of their range, texts and lists of a wrong length."""
+    for bound, words, size in (
+        ("ge", "at least", "small"),
+        ("gt", "more than", "small"),
+        ("le", "at most", "large"),
+        ("lt", "less than", "large"),
+    ):
+        if kind.startswith(("greater_than", "less_than")) and bound in context:
+            if str(value).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+                return f"{given} is not a finite number"
+            return f"{given} is too {size}: it must be {words} {_number(context[bound])}"
+    few, many = context.get("min_length"), context.get("max_length")
+    text = isinstance(value, str)
+    if kind.endswith("too_short"):
+        if few == 1:
+            return "it is empty"
+        return f"it is shorter than {few} characters" if text else f"it has fewer than {few} items"
+    if kind.endswith("too_long"):
+        return f"it is longer than {many} characters" if text else f"it has more than {many} items"
+    return ""
+
+
+def _number(value: Any) -> str:
+    """A number or a truth value as JSON has it, without a fraction of nothing."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return str(int(value)) if whole else json.dumps(value, default=str)
+
+
+def _own_words(context: Mapping[str, Any], message: str, given: str) -> str:
+    """What a validator of this project says; one that only says what to write is given its beginning."""
+    words = redact_text(str(context.get("error", message.removeprefix("Value error, "))))
+    return f"{given} cannot be used: {words}" if words.startswith("write ") else words
+
+
+def _form(pattern: str) -> str:
+    """A pattern in words: of names and identifiers; any other as it is."""
+    found = _CLASS.fullmatch(pattern)
+    if found is None:
+        alternatives = re.fullmatch(r"\^\(([\w|]+)\)\$", pattern)
+        return f"write {alternatives[1].replace('|', ' or ')}" if alternatives else f"its form is {pattern}"
+    first, others, most = found.groups()
+    length = f"at most {int(most) + 1} characters: " if most else ""
+    beginning = " or ".join(words.removesuffix("s") for words in _characters(first))
+    return f"write {length}{', '.join(_characters(others))}; the first is a {beginning}"
+
+
+def _characters(members: str) -> list[str]:
+    """The members of a character class: `A-Za-z0-9_.-` as `letters`, `digits`, `_ . -`."""
+    found = []
+    for run, words in _RANGES.items():
+        if run in members:
+            found.append(words)
+            members = members.replace(run, "")
+    return [*found, *([" ".join(members)] if members else [])]
