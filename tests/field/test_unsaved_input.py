@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest
+from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest, UserRequest
+from core.inference.schemas.users import Role, UserUpdate
 from core.presets.store import ChangedMeanwhile, read_text, save
 from core.service_client import ServiceClient
 from core.service_client.edits import ChangedMeanwhile as SettingsChanged
@@ -197,6 +198,78 @@ def service_site(site: Site, running: Running) -> Iterator[Site]:
     service = site.settings.service.model_copy(update={"url": running.url})
     settings = site.settings.model_copy(update={"service": service})
     yield Site(site.root, settings, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN})
+
+
+PASSWORD = "a-long-password-1"
+
+
+def their_camera(client: ServiceClient) -> None:
+    """Another address with another login: the form never has more than the masked one."""
+    client.update_camera(CameraRequest(id="gate", source="rtsp://v:other-secret@127.0.0.1:9/b", enabled=False, fps=9))
+
+
+def their_rule(client: ServiceClient) -> None:
+    channel = Channel(kind=ChannelKind.WEBHOOK, to="https://127.0.0.1:9/other?token=other-secret")
+    client.update_rule(RuleRequest(name="night", channels=(channel,), types=("person",)))
+
+
+def their_user(client: ServiceClient) -> None:
+    client.update_user("ana", UserUpdate(role=Role.OPERATOR))
+
+
+def their_same_field(client: ServiceClient) -> None:
+    client.update_user("ana", UserUpdate(cameras=["door"]))
+
+
+@pytest.mark.parametrize(
+    ("screen", "field", "mine", "theirs", "clash"),
+    [
+        ("cameras", "name", "Mine", their_camera, ""),
+        ("service", "within", "99", their_rule, ""),
+        ("users", "cameras", "gate", their_user, ""),
+        ("users", "cameras", "gate", their_same_field, "cameras is another one now"),
+    ],
+    ids=["camera", "rule", "user", "user-same-field"],
+)
+async def test_what_another_person_changed_stays(
+    bare_site: Site,  # noqa: F811
+    tmp_path: Path,
+    screen: str,
+    field: str,
+    mine: str,
+    theirs: Any,
+    clash: str,
+) -> None:
+    with served(tmp_path / "service") as running, service_site(bare_site, running) as at:
+        service, client = running.service, running.client()
+        service.add_camera(CameraRequest(id="gate", source="rtsp://u:secret@127.0.0.1:9/a", enabled=False))
+        channel = Channel(kind=ChannelKind.WEBHOOK, to="https://127.0.0.1:9/hook?token=secret")
+        client.add_rule(RuleRequest(name="night", channels=(channel,)))
+        client.add_user(UserRequest(name="ana", password=PASSWORD))
+        app = XaivaApp(at)
+        async with app.run_test(size=(160, 45)) as pilot:
+            await pilot.press("6" if screen == "cameras" else "0")
+            await shows(pilot, "gate" if screen == "cameras" else "ana")
+            if screen == "users":
+                app.screen.query_one("#users").focus()
+            await pilot.pause()
+            form = await form_of(pilot, "e")
+            form.query_one(f"#{field}", Input).value = mine
+            theirs(client)
+            await pilot.press("enter")
+            if clash:
+                await shows(pilot, clash)
+                assert client.users()[0].cameras == ["door"]
+                await pilot.press("enter")
+            await until(pilot, lambda: len(app.screen_stack) == 1)
+        camera, rule, user = service.cameras.get("gate").request, service.rules.one("night"), client.users()[0]
+        if screen == "cameras":
+            assert (camera.name, camera.fps, camera.source) == ("Mine", 9, "rtsp://v:other-secret@127.0.0.1:9/b")
+        elif screen == "service":
+            to = "https://127.0.0.1:9/other?token=other-secret"
+            assert (rule.within, rule.types, rule.channels[0].to) == (99, ("person",), to)
+        else:
+            assert (user.role, user.cameras) == (Role.VIEWER if clash else Role.OPERATOR, ["gate"])
 
 
 async def test_two_people_edit_one_camera(bare_site: Site, tmp_path: Path) -> None:  # noqa: F811

@@ -8,6 +8,7 @@ from functools import partial
 from core.errors import InputError
 from core.inference.schemas import Role, User, UserRequest, UserUpdate
 from core.service_client import notation
+from core.service_client.edits import only_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
@@ -57,4 +58,20 @@ class UserForm(FieldForm[str]):
         if cameras != (self._user.cameras or []):
             changed |= {"cameras": cameras} if cameras else {"all_cameras": True}
         update = notation.build(UserUpdate, changed)
-        self.attempt(partial(service.update_user, name, update), lambda _: self.dismiss(name))
+        opened = _settings(self._user)
+        wanted = opened.model_copy(
+            update={"role": Role(role), "active": self.yes("active"), "cameras": cameras or None},
+        )
+
+        def work() -> object:
+            for now in service.users():
+                if now.name == name:  # raises where somebody else changed the same
+                    only_changes(f"User {name}", opened, opened, wanted, _settings(now), self.overwrite)
+            return service.update_user(name, update)
+
+        self.attempt(work, lambda _: self.dismiss(name))
+
+
+def _settings(user: User) -> UserUpdate:
+    """What of a user is set, without the password, which nobody can see."""
+    return UserUpdate.model_construct(role=user.role, active=user.active, cameras=user.cameras or None)
