@@ -81,6 +81,8 @@ def explain(detail: Mapping[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return f"{given} is not possible here: {_form(str(context['pattern']))}"
     expected = next((words for begin, words in _TYPES.items() if kind.startswith(begin)), "")
+    if isinstance(value, bytes):
+        return "it is not sent as JSON: set the header Content-Type: application/json"
     if expected and kind.endswith("_type"):
         return f"it is {kind_of(value)}, not {expected}"
     if expected and _UNREADABLE.search(kind):
@@ -93,13 +95,17 @@ def kind_of(value: object) -> str:
     """What a JSON value is, in words."""
     if value is None:
         return "null"
-    names: dict[type, str] = {bool: "true or false", str: "a text", list: "a list", tuple: "a list", dict: "an object"}
-    names[bytes] = "not sent as JSON"
+    names = {bool: "true or false", str: "a text", list: "a list", tuple: "a list", dict: "an object"}
     return names.get(type(value), "a number" if isinstance(value, (int, float)) else "something else")
 
 
 def _key(part: str) -> str:
-    return part if len(part) <= _LONGEST and "//" not in part and "@" not in part else "…"
+    plain = len(part) <= _LONGEST and part.isprintable() and "//" not in part and "@" not in part
+    return part if plain else "…"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def given_words(value: object, path: tuple[int | str, ...]) -> str:
@@ -111,8 +117,9 @@ def given_words(value: object, path: tuple[int | str, ...]) -> str:
         if not value.strip():
             return "an empty text"
         hidden = "//" in value or "@" in value or len(value) > _LONGEST or redact_text(value) != value
-        return "it" if hidden else json.dumps(value, ensure_ascii=False)
-    return _number(value) if isinstance(value, (int, float)) else "null" if value is None else "it"
+        return "it" if hidden else _quoted(value)
+    number = _number(value) if isinstance(value, (int, float)) else "it"
+    return "null" if value is None else number if len(number) <= _LONGEST else "it"
 
 
 def _of_structure(kind: str, context: Mapping[str, Any]) -> str:
@@ -120,6 +127,8 @@ def _of_structure(kind: str, context: Mapping[str, Any]) -> str:
         return f"its {str(context['discriminator']).strip(chr(39))} is missing" if context else "it is missing"
     if kind == "extra_forbidden":
         return "there is no such key"
+    if kind == "string_unicode":
+        return "it is not valid Unicode text"
     return f"it is not valid JSON: {context['error']}" if kind == "json_invalid" else ""
 
 
@@ -128,7 +137,7 @@ def _of_choice(kind: str, context: Mapping[str, Any], given: str) -> str:
     if kind in ("literal_error", "enum"):
         return f"{given} is not possible here: write {str(context['expected']).replace(chr(39), '')}"
     if kind == "union_tag_invalid":
-        tag = json.dumps(str(context["tag"])[:_LONGEST], ensure_ascii=False)
+        tag = _quoted(str(context["tag"])[:_LONGEST])
         *most, last = str(context["expected_tags"]).replace("'", "").split(", ")
         name = str(context["discriminator"]).strip("'")
         return f"{redact_text(tag)} is no {name}: write {' or '.join(filter(None, (', '.join(most), last)))}"

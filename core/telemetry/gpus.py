@@ -17,8 +17,9 @@ from collections.abc import Collection, Mapping
 from enum import Enum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from core.open_enum import describe_misfit
 from core.telemetry.processes import container_id, process_name
 
 DEADLINE_SECONDS = 2.0
@@ -214,9 +215,11 @@ class GpuSampler:
     def _answer(self, line: bytes) -> GpuSample:
         try:
             sample = GpuSample.model_validate({**json.loads(line), "taken": time.time()})
-        except (ValueError, ValidationError) as error:
+        except ValueError as error:
             self._end()
-            self._last = GpuSample(state=GpuState.ERROR, detail=f"the reader's answer cannot be read: {error}")
+            self._last = GpuSample(
+                state=GpuState.ERROR, detail=f"the reader's answer cannot be read: {describe_misfit(error)}"
+            )
             return self._last
         self._answered = time.monotonic()
         self._last = _with_processes(sample)

@@ -64,6 +64,11 @@ API: list[tuple[str, str, object, str, str]] = [  # method, path, body, field, w
     ("POST", "/cameras", {**CAMERA, "fps": 0}, "body.fps", "0 is too small: it must be more than 0"),
     ("POST", "/cameras", {**CAMERA, "loop": 1}, "body.loop", "it is a number, not true or false"),
     ("POST", "/cameras", {**CAMERA, "frob": 1}, "body.frob", "there is no such key"),
+    ("POST", "/cameras", {**CAMERA, "\ud800": 1}, "body", "it is not valid Unicode text"),
+    ("POST", "/cameras", {**CAMERA, f"rtsp://u:{SECRET}@h": 1}, "body.…", "there is no such key"),
+    ("POST", "/cameras", {**CAMERA, "id": "\ud800"}, "body.id", "it is not valid Unicode text"),
+    ("POST", "/cameras", {**CAMERA, "id": "a\x1b[31m"}, "body.id", "is not possible here"),
+    ("POST", "/cameras", {**CAMERA, "fps": 10**100}, "body.fps", "it is too large: it must be at most 60"),
     ("POST", "/cameras", {"id": "gate"}, "body.source", "it is missing"),
     ("POST", "/cameras", {**CAMERA, "name": "x" * 300}, "body.name", "it is longer than 200 characters"),
     ("POST", "/cameras", {**CAMERA, "masks": [[[0, 0]]]}, "body.masks[0]", "it has fewer than 3 items"),
@@ -110,7 +115,7 @@ def test_the_api_says_it(running: Running, method: str, path: str, body: object,
 def test_a_header_and_a_body_of_another_kind(running: Running) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     answer = httpx.post(f"{running.url}/cameras", content=b"id=gate", headers=headers, timeout=30)
-    fitting("it is not sent as JSON, not an object", answer.json()["why"])
+    fitting("it is not sent as JSON: set the header Content-Type: application/json", answer.json()["why"])
 
 
 # -- command lines -----------------------------------------------------------------------------------------------------
