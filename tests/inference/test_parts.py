@@ -188,7 +188,7 @@ def test_a_file_of_cameras_is_read_and_a_later_source_wins(tmp_path: Path) -> No
     file.write_text(json.dumps({"cameras": [{"id": "a", "source": "/x.mp4"}, {"id": "b", "source": "/y.mp4"}]}))
     cameras = merged(read_cameras(file), [CameraRequest(id="b", source="/z.mp4")])
     assert [(camera.id, camera.source) for camera in cameras] == [("a", "/x.mp4"), ("b", "/z.mp4")]
-    for text, field in (('{"cameras": [{"id": "a", "url": "hidden"}]}', r"cameras\.0\."), ("{", "line 1")):
+    for text, field in (('{"cameras": [{"id": "a", "url": "hidden"}]}', r"cameras\[0\]\."), ("{", "line 1")):
         file.write_text(text)
         with pytest.raises(InputError, match=field) as caught:
             read_cameras(file)
