@@ -28,7 +28,7 @@ in_a_checkout = pytest.mark.skipif(
     [
         ("site.toml", b"name = ", "not valid TOML"),
         ("site.toml", b"[sync]\nconnections = 0\n", r"sync\.connections"),
-        ("site.toml", b"[engine]\nhots = 'x'\n", r"engine\.hots: there is no such field"),
+        ("site.toml", b"[engine]\nhots = 'x'\n", r"engine\.hots: there is no such key"),
         ("site.toml", b'name = "W\xfcrzburg"', "not UTF-8"),
         (".env", b"NAME=W\xfcrzburg", "not UTF-8"),
     ],

@@ -110,7 +110,7 @@ def ps_command(session: Session, as_json: bool) -> None:
             )
             for c in containers
         ),
-        "no container on this engine: xaiva launch PRESET starts one",
+        "no container on this engine; to start one: xaiva launch PRESET",
     )
     if findings:
         click.echo()

@@ -82,7 +82,7 @@ def list_command(session: Session, as_json: bool) -> None:
             )
             for rule in rules
         ),
-        "no rule yet, so nobody is notified: xaiva rule add NAME",
+        "no rule yet, so nobody is notified; to add one: xaiva rule add NAME CHANNEL",
     )
 
 

@@ -66,7 +66,7 @@ async def test_a_source_that_fails_is_no_empty_list(bare_site: Site) -> None:  #
 CLI = [  # what lists nothing on an empty site or asks a source that is not there, and the words
     (("ops", "list"), 0, "no operation yet"),
     (("ops", "list", "--live"), 0, "no operation runs: without --live"),
-    (("builds", "list"), 0, "no build yet: xaiva build PRESET makes one"),
+    (("builds", "list"), 0, "no build yet; to make one: xaiva build PRESET"),
     (("builds", "list", "small"), 0, "no build of small yet"),
     (("ps",), 1, "there is no such socket"),
     (("camera", "list"), 1, "nothing answers there"),

@@ -165,7 +165,7 @@ def test_no_route_drops_one_in_silence(running: Running) -> None:
         assert (status, problem["what"]) == (422, "query.x"), (method, path)
         if not path.startswith("/health"):
             status, problem = ask(running, method, f"{path}?x=1", BEARER)
-            assert (status, problem["why"]) == (422, "this address knows no such key"), (method, path)
+            assert (status, problem["why"]) == (422, "there is no such key"), (method, path)
 
 
 def test_what_the_document_names_is_known(running: Running, events: Events) -> None:
@@ -176,4 +176,4 @@ def test_what_the_document_names_is_known(running: Running, events: Events) -> N
             if one["in"] == "query":
                 where = path.replace("{camera}", "gate")
                 status, problem = ask(running, "GET", f"{where}?{one['name']}={values.get(one['name'], '')}", BEARER)
-                assert status != 422 or problem["why"] != "this address knows no such key", (path, one["name"])
+                assert status != 422 or problem["why"] != "there is no such key", (path, one["name"])

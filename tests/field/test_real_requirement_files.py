@@ -278,7 +278,7 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [],
         [(1, "layer-source", "copy that wheel into artifacts/site/local-wheels")],
     ),
-    "a folder on a drive": ("-e C:/work/ours\n", [], [(1, "layer-source", "FOLDER (where C:/work/ours lies)")]),
+    "a folder on a drive": ("-e C:/projects/ours\n", [], [(1, "layer-source", "FOLDER (where C:/projects/ours lies)")]),
     "git with a tag": (
         "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b\n",
         [],

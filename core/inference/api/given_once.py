@@ -67,7 +67,7 @@ def _check_query(keys: Iterable[str], known: list[str] | None) -> None:
     for key in keys:
         if known is not None and key not in known:
             remedy = f"it may have: {', '.join(known)}" if known else "leave it out: it takes none"
-            raise InputError(_named("query", key), "this address knows no such key", remedy)
+            raise InputError(_named("query", key), "there is no such key", remedy)
 
 
 def _check_once(place: str, names: Iterable[str]) -> None:
