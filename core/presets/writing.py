@@ -13,17 +13,19 @@ _WIDTH = 100  # a list or object that fits stays on one line
 SCHEMA_REFERENCE = "./preset.schema.json"
 
 
-def dump(preset: Preset, like: str | None = None) -> str:
+def dump(preset: Preset, like: str | None = None, edited: dict[str, Any] | None = None) -> str:
     """The preset as JSON text.
 
     `like` is the text it came from: keys keep their order, untouched values their layout, and an untouched preset
-    its every byte. Fields at their default are written only where `like` has them.
+    its every byte. Fields at their default are written only where `like` has them, or `edited`: what became of the
+    document of `like`, where keys were taken out of it.
     """
     document = _document(like)
     if document is None:
         fresh = {"$schema": SCHEMA_REFERENCE, **_plain(preset)}
         return _render(fresh, 0) + "\n"
-    value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), document.value)
+    written_out = document.value if edited is None else edited
+    value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), written_out)
     return _written(value, document)
 
 

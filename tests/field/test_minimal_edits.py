@@ -16,7 +16,7 @@ import pytest
 from core.presets.model import Preset
 from core.presets.positions import parse
 from core.presets.writing import dump
-from tui.present.preset_form import apply
+from tui.present.preset_form import FIELDS, apply, values
 
 PRETTY = """{
   "base_image": "debian:bookworm-slim",
@@ -95,6 +95,16 @@ def test_a_field_changes_its_own_place(layout: str, changed: Mapping[str, str], 
     root, changed_root = parse(before).spans[()], parse(after).spans[()]
     assert after[changed_root.end :] == before[root.end :]
     assert ("\n" in after.strip()) == ("\n" in before.strip())
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS])
+def test_a_field_that_is_set_and_cleared_leaves_nothing(name: str) -> None:
+    """In two edits, each saved. What the author wrote stays, also at its default."""
+    for before in (PRETTY, ONE_LINE, PRETTY.replace('"gpus"', '"shm_size": "", "gpus"')):
+        was = values(json.loads(before))[name]
+        after = json.loads(apply(apply(before, {name: "3"}), {name: was}))
+        assert after == json.loads(before)
+    assert "devices" not in apply(PRETTY.replace('"gpus"', '"devices": ["/dev/a"], "gpus"'), {"devices": ""})
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -170,7 +170,7 @@ def apply(text: str, changed: Mapping[str, str]) -> str:
             _set(document, field.path, _read(field, changed[field.name], _at(document, field.path)))
     _complete(document)
     try:
-        return dump(Preset.model_validate(document), text)
+        return dump(Preset.model_validate(document), text, document)
     except ValueError:  # something in it is wrong: show it all the same, the problems stand beside it
         return dump_as_it_is(document, text)
 
