@@ -35,7 +35,7 @@ def field(label: str, name: str, value: str = "", hint: str = "") -> Iterable[Wi
 
 
 class Form(ModalScreen[T]):
-    """A dialog with fields. Enter in a field or the button submits; Esc leaves everything as it was.
+    """A dialog with fields. Enter in a field, on a tick or on the button submits; Esc leaves everything as it was.
 
     With something typed Esc asks first: what was typed would be lost.
     """
@@ -44,6 +44,7 @@ class Form(ModalScreen[T]):
     WIDE: ClassVar[bool] = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Cancel"),
+        Binding("enter", "submit", "Submit", show=False),  # while a tick has the keys
         Binding("y", "submit", "Yes", show=False),  # while a button or a tick has the keys: a field takes letters
         Binding("n", "leave", "No", show=False),
     ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
 from textual.widgets import Checkbox
 
 
-class Tick(Checkbox):
-    """`[✓] words` or `[ ] words`."""
+class Tick(Checkbox, inherit_bindings=False):
+    """`[✓] words` or `[ ] words`. The blank ticks it; Enter is the form's, as in a field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Toggle", show=False)]
 
     BUTTON_LEFT = ""  # drawn in the colour of the ground: brackets there would not be seen
     BUTTON_RIGHT = ""
