@@ -68,7 +68,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         super().__init__()
         self._first_screen = start
         self._login_offered = False
-        self._site_user: str | None = None  # whose login the site had when that was last said; None: not known yet
+        self._who_before: Who | None = None  # at the last look; None: not known yet
         self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
         self._sources = Sources(site)
         self._sources.found = self._service_found
@@ -138,13 +138,15 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
     def _look_at_login(self) -> None:
         """Say that the site's login became another's; this console stays who it is until it is asked."""
         who = self.who
-        before, self._site_user = self._site_user, who.site_user if who else self._site_user
-        if who is None or before is None or before == who.site_user or who.site_user == who.user:
+        before, self._who_before = self._who_before, who or self._who_before
+        if who is None or before is None or before.site_user == who.site_user or who.site_user == who.user:
             return
-        ended = f"The site's login ({before}) has ended"
+        ended = f"The site's login ({before.site_user}) has ended"
         words = f"The site's login is {who.site_user} now" if who.site_user else ended
         stays = f"This console stays {who.user}" if who.user else "Nobody is logged in in this console"
         offer = f"; F4 offers {who.site_user}." if who.offered else "."
+        if before.shared and not who.site_user:
+            stays, offer = "It was this console's as well: F4 logs in again", "."
         self.notify(f"{words}. {stays}{offer}", title="Login", timeout=15, markup=False)
 
     # -- what screens use ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 from core import labels
 from core.errors import InputError, XaivaError
-from core.files import files_of, fsync_folder, sha256_bytes, write_atomic, write_remedy
+from core.files import files_of, fsync_folder, not_a_file, sha256_bytes, write_atomic, write_remedy
 from core.presets.fields import NAME
 from core.presets.layer_file import LayerFile, layer_of_lines, read_layer_file
 from core.presets.model import Preset
@@ -21,6 +22,8 @@ from core.presets.writing import dump
 from core.site import Site
 
 SCHEMA_FILE = "preset.schema.json"
+_NEW_FILE = 0o644  # the permissions of one
+_WRITABLE = 0o222  # for anybody
 MAX_BYTES = 1 << 20  # a preset is a few kilobytes; more is another file under a wrong name
 
 # What a new preset begins with: it builds as it is and has the sections that are edited first.
@@ -119,8 +122,8 @@ def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None
 
     A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
     `instead_of` is the text that the change was made from. Raises PresetError when the text cannot be used,
-    ChangedMeanwhile when the file is not `instead_of` any more, XaivaError when the folder cannot be written to: the
-    file then stays as it was.
+    ChangedMeanwhile when the file is not `instead_of` any more, XaivaError when the file or its folder cannot be
+    written to: the file then stays as it was. A link stays a link, and the file keeps its permissions.
     """
     path = preset_path(site, name)
     if instead_of is not None and (now := read_text(path) if path.is_file() else "") != instead_of:
@@ -128,7 +131,8 @@ def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
     with changing(path):
-        write_atomic(path, text)
+        target, mode = _written_to(path)
+        write_atomic(target, text, mode)
     return path
 
 
@@ -165,6 +169,23 @@ def delete(site: Site, name: str) -> Remains:
         path.unlink()
         fsync_folder(path.parent)
     return _remains(site, name)
+
+
+def _written_to(path: Path) -> tuple[Path, int]:
+    """Where the text of a preset goes, through links, and its permissions. Raises XaivaError where it may not."""
+    try:
+        target = path.resolve(strict=True)
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            why = f"it is a link to {path.readlink()}, which is not there"
+            raise XaivaError(f"{path}", why, "bring back what it leads to, or remove the link") from error
+        return path, _NEW_FILE
+    state = target.stat()
+    if kind := not_a_file(state.st_mode):
+        raise XaivaError(f"{path}", f"it is {kind}, not a file", "move it away, or save under another name")
+    if not state.st_mode & _WRITABLE or not os.access(target, os.W_OK):
+        raise XaivaError(f"{path}", "it is write-protected", f"if it may be changed: chmod u+w {target}")
+    return target, state.st_mode & 0o777
 
 
 @contextmanager

@@ -6,7 +6,7 @@ changed while they were edited, and to settings of the service that another pers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from core.errors import XaivaError
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest, UserRequest
 from core.inference.schemas.users import Role, UserUpdate
 from core.presets.store import ChangedMeanwhile, read_text, save
@@ -113,6 +114,52 @@ def test_a_preset_is_not_overwritten_unasked(preset_site: Site, theirs: Any, why
     assert (path.read_text() if path.exists() else None) == now
     save(preset_site, NAME, mine, instead_of=refused.value.text)  # seen, and overwritten on purpose
     assert path.read_text() == mine
+
+
+def link(path: Path) -> None:
+    """Put the preset elsewhere, as people do who share presets of several sites."""
+    path.rename(path.with_suffix(".shared"))
+    path.symlink_to(path.with_suffix(".shared").name)
+
+
+def dangle(path: Path) -> None:
+    link(path)
+    path.with_suffix(".shared").unlink()
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+PUT_IN_ITS_PLACE: list[tuple[str, Callable[[Path], object], str]] = [  # and why it is not written
+    ("a link", link, ""),
+    ("private", lambda path: path.chmod(0o600), ""),
+    ("of a group", lambda path: path.chmod(0o664), ""),
+    ("write-protected", lambda path: path.chmod(0o444), "it is write-protected"),
+    ("a link to a protected one", lambda path: (link(path), path.chmod(0o444)), "it is write-protected"),
+    ("a link to nothing", dangle, "which is not there"),
+    ("a folder", folder, "it is a folder"),
+]
+
+
+@pytest.mark.parametrize(
+    ("put", "why"), [row[1:] for row in PUT_IN_ITS_PLACE], ids=[row[0] for row in PUT_IN_ITS_PLACE]
+)
+def test_saving_keeps_what_kind_of_file_a_preset_is(preset_site: Site, put: Any, why: str) -> None:  # noqa: F811
+    path = preset_site.presets / f"{NAME}.json"
+    before = read_text(path)
+    put(path)
+    is_link, mode = path.is_symlink(), path.stat().st_mode if path.exists() else 0
+    if why:
+        with pytest.raises(XaivaError, match=why):
+            save(preset_site, NAME, before + "\n")
+        assert not path.is_file() or path.read_text() == before
+    else:
+        save(preset_site, NAME, before + "\n", instead_of=before)
+        assert path.read_text() == before + "\n"
+    assert path.is_symlink() is is_link
+    assert not path.exists() or path.stat().st_mode == mode
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

@@ -250,6 +250,10 @@ async def test_another_terminals_login_is_said_and_offered(site_at: Site) -> Non
         await until(pilot, lambda: app.user == "ben")
         assert "ben (this console)" not in text(pilot)
 
+        ServiceClient.of(site_at).logout()
+        await says(app, pilot, "The site's login (ben) has ended. It was this console's as well: F4 logs in again.")
+        ServiceClient.of(site_at).login("ben", PASSWORD)
+        await until(pilot, lambda: app.who and app.who.site_user == "ben")
         await pilot.press("f6")
         await says(app, pilot, "ben is logged out of this console. The site's login is still ben")
         assert ServiceClient.of(site_at).me().name == "ben"
