@@ -249,7 +249,7 @@ def test_a_pasted_line_is_read_to_the_name(line: str, sm: str, vram: str) -> Non
 
 def test_what_is_made_of_a_pasted_line_holds_when_it_is_checked() -> None:
     for line, sm, vram in PASTED[::4]:
-        target = named_target([line], "595.58.03")
+        target = named_target([line], "580.65.06")
         if not sm or target.gpus[0].aarch64:
             continue
         preset = suggest(target)[0].preset
@@ -423,6 +423,29 @@ def test_a_gpu_that_is_too_old_is_known_as_such(name: str, torch: str, remedy: s
     with pytest.raises(XaivaError) as refused:
         suggest(named_target([name], "470.256.02"))
     assert refused.value.remedy == "take builds for the CPU, or another GPU"
+
+
+TOO_NEW = [
+    ("Tesla K80", "535.183.01", 470),
+    ("GTX 1060", "595.58.03", 580),
+    ("Tesla V100-SXM2-32GB", "590.44.01", 580),
+    ("GTX 1060", "580.65.06", None),
+    ("Tesla T4", "595.58.03", None),
+]
+
+
+@pytest.mark.parametrize(("name", "driver", "branch"), TOO_NEW, ids=[f"{row[0]} {row[1]}" for row in TOO_NEW])
+def test_a_driver_that_no_longer_knows_the_gpu_is_no_driver_for_it(name: str, driver: str, branch: int | None) -> None:
+    found = _findings(cuda_preset("2.0.1+cu117"), "driver-gpu", Target(gpu=name, driver=driver))
+    way = f"install a driver of branch {branch}"
+    assert [finding.remedy.startswith(way) for finding in found] == ([True] if branch else [])
+    if branch is None:
+        assert suggest(named_target([name], driver))
+        return
+    assert has_errors(found)
+    with pytest.raises(XaivaError) as refused:
+        suggest(named_target([name], driver))
+    assert refused.value.remedy.startswith(way)
 
 
 def test_the_way_by_hand_works() -> None:

@@ -10,6 +10,7 @@ from packaging.version import Version
 from core.errors import InputError, XaivaError
 from core.findings import has_errors
 from core.presets.compat.checking import evaluate, site_facts
+from core.presets.compat.checks.driver import last_branch
 from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.checks.media import newest_headers
 from core.presets.compat.checks.onnxruntime import onnxruntime_range
@@ -66,6 +67,9 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
 
 def _other_ways(target: TargetMachine, oldest: Gpu, facts: Facts) -> str:
     """What to do where nothing works: only what the tables show to be the cause is named."""
+    branch = last_branch(oldest)
+    if branch and target.driver and Version(target.driver).major > branch and tags_for(oldest.sm, "", facts):
+        return f"install a driver of branch {branch}: it is the last for {oldest}"
     if any(_runs_on_all(tag, target.gpus, facts) for tag in tags_for(oldest.sm, "", facts)):
         return "install a newer driver; or take builds for the CPU"
     if all(tags_for(gpu.sm, target.driver, facts) for gpu in target.gpus):

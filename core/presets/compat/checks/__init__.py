@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.presets.compat.checks.base import base_cuda, base_python, base_system, base_tag, service_python
 from core.presets.compat.checks.conflicts import known_conflicts, numpy_one, same_import
-from core.presets.compat.checks.driver import driver_floor, require_cuda
+from core.presets.compat.checks.driver import driver_floor, driver_gpu, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
 from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu_known, vram
 from core.presets.compat.checks.indexes import index_missing, index_unbound
@@ -31,6 +31,7 @@ CHECKS: tuple[Check, ...] = (
     gpu_architecture,
     cuda_libraries,
     driver_floor,
+    driver_gpu,
     require_cuda,
     tensorflow,
     onnxruntime,
@@ -84,6 +85,7 @@ CODES: dict[str, str] = {
     "gpu-platform": "this GPU belongs to another kind of machine",
     "driver-unknown": "the driver was not checked",
     "driver-floor": "the driver is too old for that CUDA",
+    "driver-gpu": "the driver is newer than the last one for that GPU",
     "driver-minor": "the driver is older than that CUDA, with limits",
     "require-cuda": "the base image refuses to start with that driver",
     "tensorflow-unknown": "this TensorFlow release is not in the tables",

@@ -9,10 +9,14 @@ from packaging.version import Version
 from core.findings import Finding
 from core.presets.compat.facts import minor
 from core.presets.compat.gpu_names import Gpu
-from core.presets.compat.machine import TargetMachine, driver_cuda
+from core.presets.compat.machine import TargetMachine, at_least, driver_cuda
 from core.presets.compat.rows import CudaRow
 from core.presets.compat.subject import Subject, error, note, warning
 from core.presets.model import cuda_of
+
+# The architecture that the next branch begins with, and the last branch for older ones.
+_LAST_BRANCHES = (("5.0", 470), ("7.5", 580))
+_LAST_BRANCHES_SOURCE = "NVIDIA, current graphics driver releases (470: Kepler); wiki.nixos.org/wiki/NVIDIA (580: Volta)"
 
 
 def driver_floor(subject: Subject) -> list[Finding]:
@@ -39,6 +43,29 @@ def driver_floor(subject: Subject) -> list[Finding]:
         why = f"the driver made for it is {row.native_driver}: PTX of that CUDA is not compiled at run time (error 222)"
         return [note("driver-minor", what, why, "use wheels that hold code for this very GPU", "target", row.source)]
     return []
+
+
+def driver_gpu(subject: Subject) -> list[Finding]:
+    """Whether the driver is newer than the last one for the GPU."""
+    target = subject.target
+    if not subject.cuda or target is None or not target.driver:
+        return []
+    found = []
+    for gpu in target.gpus:
+        branch = last_branch(gpu)
+        if branch and Version(target.driver).major > branch:
+            what = f"driver {target.driver} does not know {gpu}"
+            why = f"{branch} is the last driver branch for its architecture"
+            remedy = f"install a driver of branch {branch}, or take another GPU"
+            found.append(error("driver-gpu", what, why, remedy, "target.driver", _LAST_BRANCHES_SOURCE))
+    return found
+
+
+def last_branch(gpu: Gpu) -> int | None:
+    """The last driver branch for a GPU; None where the newest knows it, or nobody can say."""
+    if not gpu.sm or gpu.aarch64:
+        return None
+    return next((branch for sm, branch in _LAST_BRANCHES if not at_least(gpu.sm, sm)), None)
 
 
 def _too_old(subject: Subject, target: TargetMachine, row: CudaRow) -> Finding:
