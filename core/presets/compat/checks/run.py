@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from core.download_commands import downloads
 from core.findings import Finding
@@ -29,18 +30,26 @@ def run_gpus(subject: Subject) -> list[Finding]:
 def _gpu_packages(subject: Subject) -> list[str]:
     """What the image brings that is of use with a GPU alone."""
     found = ["TensorRT"] if subject.preset.tensorrt.enabled else []
-    if subject.wheel_cuda and subject.torch:
+    if subject.torch and (subject.wheel_cuda or _CUDA_TAG.search(subject.torch.version)):
         found.append(subject.torch.text)
     for package in subject.packages.values():
         if package.where != PINS and (
-            package.name in _FOR_GPUS or package.name.endswith("-gpu") or subject.cuda_of(package)
+            package.name in _FOR_GPUS
+            or package.name.endswith("-gpu")
+            or subject.cuda_of(package)
+            or _CUDA_EXTRA.search(package.text)
         ):
             found.append(package.text)
     return list(dict.fromkeys(found))
 
 
 # Builds for GPUs whose names do not say so.
-_FOR_GPUS = ("cupy", "tensorflow", "tensorrt", "tensorrt-llm", "torch-tensorrt", "vllm")
+_FOR_GPUS = (
+    "cupy", "flash-attn", "numba-cuda", "pycuda", "pynvvideocodec", "tensorflow", "tensorrt", "tensorrt-dispatch",
+    "tensorrt-lean", "tensorrt-llm", "torch-tensorrt", "vllm", "xformers",
+)  # fmt: skip
+_CUDA_TAG = re.compile(r"\+cu\d")
+_CUDA_EXTRA = re.compile(r"\[[^\]]*cuda")
 
 
 def run_downloads(subject: Subject) -> list[Finding]:
