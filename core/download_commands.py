@@ -261,12 +261,23 @@ _CODE = (
 _NO_CODE = frozenset({"echo", "printf", "grep", "sed", "awk", "cat", "rm", "ls", "test"})  # its words are not run
 
 
-def downloads(text: str) -> Iterator[Download]:
-    """The commands of a shell line, or of a JSON list of words, that download; one entry a command."""
+# Addresses in the site's own network: private ones, names without a dot, and domains that are local by their name.
+_ON_SITE = re.compile(
+    r"(?<=://)(?:[^\s/@]*@)?(?:10(?:\.\d+){3}|192\.168(?:\.\d+){2}|172\.(?:1[6-9]|2\d|3[01])(?:\.\d+){2}"
+    r"|[A-Za-z][\w-]*(?:\.(?:local|lan|internal|home\.arpa))?)(?=[:/\s'\"]|$)"
+)
+
+
+def downloads(text: str, *, on_site: bool = False) -> Iterator[Download]:
+    """The commands of a shell line, or of a JSON list of words, that download; one entry a command.
+
+    `on_site` is for what runs at the site: it may ask the machines there, while a build has no network at all.
+    """
     found: dict[str, Download] = {}
     for call in _calls(text):
         shown = " ".join(call.text.split())[:80]
-        fetcher = _by_program(call) or _by_code(call)
+        asks = _with_the_site_as_localhost(call) if on_site else call
+        fetcher = _by_program(asks) or _by_code(asks)
         if fetcher:
             found.setdefault(shown, Download(shown, fetcher.why, fetcher.remedy))
     yield from found.values()
@@ -279,6 +290,11 @@ def _calls(text: str) -> Iterator[Call]:
         except ValueError:
             pass  # an engine takes it for shell text, too
     return calls(text)
+
+
+def _with_the_site_as_localhost(call: Call) -> Call:
+    text, *arguments = (_ON_SITE.sub("localhost", word) for word in (call.text, *call.arguments))
+    return Call(call.name, arguments, text)
 
 
 def _by_program(call: Call) -> _Fetcher | None:

@@ -30,7 +30,7 @@ _TOKENS = re.compile(
 )
 _QUOTING = re.compile(rf"{_QUOTED}|\\.", re.DOTALL)
 _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)|`([^`]*)`")
-_HERE_DOCUMENT = re.compile(r"(?<!<)<<-?\s*([\"']?)(\w+)\1")
+_HERE_DOCUMENT = re.compile(r"(?<!<)<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 _ASSIGNMENT = re.compile(r"\w+=")
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "time"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "su", "runuser"})

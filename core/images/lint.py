@@ -137,7 +137,7 @@ def _check(
             yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
     if step.word in ("RUN", *_AT_RUN_TIME):
         text = step.text.removeprefix("CMD").strip() if step.word == "HEALTHCHECK" else step.text
-        for command, why, remedy in downloads(text):
+        for command, why, remedy in downloads(text, on_site=step.word in _AT_RUN_TIME):
             yield f"{step.word} {command}", why, remedy
 
 

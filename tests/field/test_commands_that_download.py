@@ -219,10 +219,15 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
     "condition": ("RUN if ! command -v gcc; then apt-get install gcc; fi", ["RUN apt-get install gcc"]),
     "test": ("RUN [ -f /a ] || wget https://a", ["RUN wget https://a"]),
     "shell-in-a-shell": ("RUN sh -ec \"bash -lc 'pip install x'\"", ["RUN pip install x"]),
+    "neighbour-in-a-build": ("RUN curl http://database:8080/a", ["RUN curl http://database"]),
+    "shift-and-not-a-here-document": ("RUN <<EOF\na=$((1 << 3))\nwget https://a\nEOF", ["RUN wget https://a"]),
     "quoted-separator": ("RUN echo 'a; pip install x && b'", []),
     "comment-in-the-middle": ("RUN true; \\\n  # pip install x\n  echo y", []),
-    "health-check-with-options": ("HEALTHCHECK --start-period=5s CMD curl https://a", ["HEALTHCHECK curl https://a"]),
-    "health-check-as-words": ('HEALTHCHECK CMD ["curl", "https://a"]', ["HEALTHCHECK curl https://a"]),
+    "health-check-with-options": (
+        "HEALTHCHECK --start-period=5s CMD curl https://a.example",
+        ["HEALTHCHECK curl https://a.example"],
+    ),
+    "health-check-as-words": ('HEALTHCHECK CMD ["curl", "https://a.example"]', ["HEALTHCHECK curl https://a.example"]),
 }
 
 
@@ -253,6 +258,11 @@ RUN_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "program": ({"command": ["uv", "run", "app.py"]}, ["run.command"]),
     "health-check": ({"health_check": {"command": ["curl", "https://status.example.org"]}}, ["run.health_check"]),
     "local-health-check": ({"health_check": {"command": ["curl", "-f", "http://localhost:8600/health"]}}, []),
+    "neighbour": ({"health_check": {"command": ["curl", "-f", "http://database:8080/health"]}}, []),
+    "machine-at-the-site": ({"command": ["sh", "-c", "wget http://192.168.1.9/a && exec serve"]}, []),
+    "server-by-its-local-name": ({"command": ["python", "-c", "requests.get('http://nas.local/a')"]}, []),
+    "machine-elsewhere": ({"command": ["sh", "-c", "wget http://172.99.1.9/a"]}, ["run.command"]),
+    "echoed": ({"command": ["sh", "-c", "echo 'pip install x'; exec serve"]}, []),
     "service": ({"command": ["/opt/xaiva/bin/xaiva-inference", "serve"]}, []),
     "nothing": ({}, []),
 }

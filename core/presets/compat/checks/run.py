@@ -59,5 +59,5 @@ def run_downloads(subject: Subject) -> list[Finding]:
     return [
         warning("run-downloads", f"{where} downloads: {command}", f"{why}; the site has no network", remedy, where)
         for where, words in (("run.command", run.command), ("run.health_check", check))
-        for command, why, remedy in downloads(json.dumps(words))
+        for command, why, remedy in downloads(json.dumps(words), on_site=True)
     ]
