@@ -2,67 +2,43 @@
 
 It applies wherever a layer is read: from its file and those that it names, inline in the preset, by the check, the
 lock, `xaiva wheel` and the hash of a preset. What cannot go offline is a finding with its line and the way that works.
+Locks of such files are in `test_locked_requirement_files.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from textual.events import Paste
 from textual.widgets import Input
 
-from core.artifacts import lock, store, wheel
-from core.artifacts.network import Network
+from core.artifacts import wheel
 from core.artifacts.resolved import check_preset
-from core.artifacts.wheels import LockedWheels, lock_wheels
 from core.cli.app import root
-from core.errors import InputError, XaivaError
+from core.errors import InputError
 from core.findings import Finding
 from core.presets.from_requirements import create_from_requirements
 from core.presets.index_entries import PYTORCH_INDEX, PYTORCH_PACKAGES
-from core.presets.layer_file import LayerFile, read_layer_file
+from core.presets.layer_file import read_layer_file
 from core.presets.model import Preset
 from core.presets.requirement_text import UnreadableLine, parse_line
 from core.presets.store import load_named, preset_sha256, read_layer
 from core.presets.validation import validate_text
 from core.site import Site
-from tests.support.artifacts import Recorder, wheel_file
-from tests.support.index import Index, serve
+from tests.support.requirement_files import FILE, NAME, preset_text, read, write
 from tests.tui.support import until
 from tui.app import XaivaApp
 from tui.screens.editor import EditorScreen
 
-NAME = "site"
-FILE = "layers/model.txt"
 WHEEL = "https://files.example.org/six-1.16.0-py2.py3-none-any.whl"
 SHA = "ab" * 32
 CUDA = PYTORCH_INDEX.format(tag="cu118")
 STABLE = PYTORCH_INDEX.format(tag="torch_stable.html")
 PLAIN = ["numpy==1.26.4", "tqdm"]
-
-
-def preset_text(**fields: object) -> str:
-    layers = [{"name": "model", "file": FILE}]
-    return json.dumps({"base_image": "ubuntu:22.04", "python_version": "3.10", "layers": layers, **fields})
-
-
-def write(site: Site, body: str | bytes, name: str = FILE) -> None:
-    path = site.presets / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(body if isinstance(body, bytes) else body.encode())
-
-
-def read(site: Site, body: str | bytes) -> LayerFile:
-    write(site, body)
-    return read_layer_file(site.presets, FILE)
 
 
 def findings(site: Site, **fields: object) -> list[Finding]:
@@ -533,213 +509,6 @@ def test_a_bad_file_is_refused_with_its_line_by_whoever_loads_the_preset(site: S
         parse_line("numpy=1.26")
 
 
-@pytest.fixture
-def ground(site: Site, tmp_path: Path) -> Iterator[tuple[Site, Index]]:
-    """The site with an index on the loopback as its machine's only one, and no engine."""
-    files = tmp_path / "index"
-    wheel_file(files / "six-1.16.0-py3-none-any.whl", "six", "1.16.0")
-    wheel_file(files / "six-1.17.0-py3-none-any.whl", "six", "1.17.0")
-    wheel_file(files / "six-1.17.0-1-py3-none-any.whl", "six", "1.17.0", "# built again")
-    wheel_file(files / "ours-2.0-py3-none-any.whl", "ours", "2.0", "# another's of that name")
-    with serve(files) as index:
-        yield Site(site.root, site.settings, {**site.env, "UV_DEFAULT_INDEX": f"{index.url}/simple"}), index
-
-
-def lock_layer(site: Site, body: str, **fields: object) -> LockedWheels:
-    """What a lock of the layer's file takes from indexes and local-wheels, by real uv."""
-    write(site, body)
-    (site.presets / f"{NAME}.json").write_text(preset_text(inference_service=False, **fields))
-    expanded = lock.expanded_layers(site, load_named(site, NAME))
-    network = Network(site)
-    try:
-        return lock_wheels(site, NAME, expanded, "3.10", "x86_64-manylinux_2_28", None, network, Recorder())
-    finally:
-        network.close()
-
-
-def wheels(locked: LockedWheels) -> list[str]:
-    return sorted(file.path.rpartition("/")[2] for file in locked.files)
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# A layer's file, with the address of the index for {url} and the hash of a file of it for {its name}; what is locked.
-LOCKED: dict[str, tuple[str, list[str]]] = {
-    "UTF-8 mark and Windows lines": ("\ufeffsix==1.16.0\r\n", ["six-1.16.0-py3-none-any.whl"]),
-    "a continued line": ("six \\\n  <1.17\n", ["six-1.16.0-py3-none-any.whl"]),
-    "a constraint": ("-c limits.txt\nsix\n", ["six-1.16.0-py3-none-any.whl"]),
-    "a wheel as a constraint": ("-c wheel.txt\nsix\n", ["six-1.16.0-py3-none-any.whl"]),
-    "a constraint on what is not asked for": ("-c limits.txt\nours\n", ["ours-2.0-py3-none-any.whl"]),
-    "a file that it names": ("-r more.txt\n", ["ours-2.0-py3-none-any.whl", "six-1.17.0-1-py3-none-any.whl"]),
-    "an address": ("{url}/files/six-1.16.0-py3-none-any.whl\n", ["six-1.16.0-py3-none-any.whl"]),
-    "an address without a blank before its marker": (
-        "six @ {url}/files/six-1.16.0-py3-none-any.whl;python_version>'3'\n",
-        ["six-1.16.0-py3-none-any.whl"],
-    ),
-    "a hash": ("six==1.16.0 --hash=sha256:{six-1.16.0-py3-none-any.whl}\n", ["six-1.16.0-py3-none-any.whl"]),
-    "the hash of one of two files": (
-        "six==1.17.0 \\\n --hash=sha256:{six-1.17.0-py3-none-any.whl}\n",
-        ["six-1.17.0-py3-none-any.whl"],
-    ),
-    "an option of an index behind it": (
-        "six==1.16.0 --extra-index-url {url}/simple\n",
-        ["six-1.16.0-py3-none-any.whl"],
-    ),
-    "comments only": ("# six\n", []),
-}
-
-
-@pytest.mark.parametrize(("body", "names"), LOCKED.values(), ids=LOCKED)
-def test_what_the_file_says_is_what_is_locked(ground: tuple[Site, Index], body: str, names: list[str]) -> None:
-    site, index = ground
-    write(site, "six<1.17\n", "layers/limits.txt")
-    write(site, f"{index.file_url('six-1.16.0-py3-none-any.whl')}\n", "layers/wheel.txt")
-    write(site, "six\n-r ../ours.txt\n", "layers/more.txt")
-    write(site, "ours\n", "ours.txt")
-    body = body.replace("{url}", index.url)
-    body = re.sub(r"\{([^}]+\.whl)\}", lambda match: digest(index.folder / match[1]), body)
-    locked = lock_layer(site, body)
-    assert wheels(locked) == names
-    assert locked.unlocked == []
-
-
-def test_a_lock_says_in_which_index_a_tag_lies(ground: tuple[Site, Index]) -> None:
-    site, index = ground
-    wheel_file(index.folder / "torch-1.13.1-py3-none-any.whl", "torch", "1.13.1")
-    with pytest.raises(XaivaError) as raised:
-        lock_layer(site, "torch==1.13.1+cu117\n")
-    assert PYTORCH_INDEX.format(tag="cu117") in raised.value.remedy
-    # The remedy, walked, with a copy of that index.
-    (entry,) = re.findall(r"\{.*\}", raised.value.remedy)
-    wheel_file(index.folder / "torch-1.13.1+cu117-py3-none-any.whl", "torch", "1.13.1+cu117")
-    copy = {**json.loads(entry), "url": f"{index.url}/simple"}
-    assert wheels(lock_layer(site, "torch==1.13.1+cu117\n", indexes=[copy])) == ["torch-1.13.1+cu117-py3-none-any.whl"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        f"six==1.16.0 --hash=sha256:{SHA}\n",
-        f"{{url}}/files/six-1.16.0-py3-none-any.whl#sha256={SHA}\n",
-        "-c limits.txt\nsix==1.16.0\n",
-    ],
-)
-def test_a_file_with_another_hash_ends_the_lock(ground: tuple[Site, Index], body: str) -> None:
-    site, index = ground
-    write(site, f"six==1.16.0 --hash=sha256:{SHA}\n", "layers/limits.txt")
-    with pytest.raises(XaivaError) as raised:
-        lock_layer(site, body.replace("{url}", index.url))
-    actual = digest(index.folder / "six-1.16.0-py3-none-any.whl")
-    assert actual in f"{raised.value.why} {raised.value.remedy}"
-    # The remedy, walked.
-    (right,) = re.findall(r"--hash=sha256:\w+", raised.value.remedy)
-    assert wheels(lock_layer(site, f"six==1.16.0 {right}\n")) == ["six-1.16.0-py3-none-any.whl"]
-
-
-BACKEND = """
-import zipfile
-
-def build_wheel(folder, config_settings=None, metadata_directory=None):
-    name, info = "ours-1.0-py3-none-any.whl", "ours-1.0.dist-info"
-    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
-        wheel.writestr("ours.py", "")
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: ours\\nVersion: 1.0\\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    return name
-"""
-
-
-def repository(folder: Path, within: str = "") -> Path:
-    """A git repository, with the tag v1, of a project that `pip wheel` builds without any other package."""
-    project = folder / within
-    project.mkdir(parents=True)
-    (project / "backend.py").write_text(BACKEND)
-    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    (project / "pyproject.toml").write_text(f'{build}[project]\nname = "ours"\nversion = "1.0"\n')
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"], ["tag", "v1"], ["update-server-info"]):
-        git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", *words]
-        subprocess.run(git, cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-# A requirement whose wheel is built elsewhere, as the remedy says; and the line after it, where that changes.
-BY_HAND: dict[str, tuple[str, str]] = {
-    "an editable one": ("-e git+file://{path}#egg=ours", ""),
-    "one without a name": ("git+file://{path}", "ours==1.0"),
-    "a folder": ("-e {path}", "ours==1.0"),
-}
-
-
-@pytest.mark.parametrize(("line", "after"), BY_HAND.values(), ids=BY_HAND)
-def test_the_way_to_a_wheel_is_walked(ground: tuple[Site, Index], tmp_path: Path, line: str, after: str) -> None:
-    site, _ = ground
-    line = line.replace("{path}", str(repository(tmp_path / "ours")))
-    (part,) = lock_layer(site, f"six==1.16.0\n{line}\n").unlocked
-    assert f"{FILE} line 2" in part.what
-    (command,) = re.findall(r"pip wheel .*?\"(?=;|$)", part.remedy)
-    words = [sys.executable, "-m", *shlex.split(command)]
-    subprocess.run(words, cwd=site.root, check=True, capture_output=True)
-    locked = lock_layer(site, f"six==1.16.0\n{after or line}\n")
-    assert locked.unlocked == []
-    assert wheels(locked) == ["ours-1.0-py3-none-any.whl", "six-1.16.0-py3-none-any.whl"]
-    assert [file.url for file in locked.files if file.name == "ours"] == ["file:local-wheels/ours-1.0-py3-none-any.whl"]
-
-
-@pytest.mark.parametrize(
-    ("line", "name"),
-    [
-        ("./ours-1.0-py3-none-any.whl", "ours"),
-        ("ours @ file:///croot/ours/ours-1.0-py3-none-any.whl", "ours"),
-        ("https://me:pw123456@h.example.org/ours-1.0-py3-none-any.whl", "ours"),
-        ("ours[fast] @ git+https://h.example.org/ours.git@v1 ; python_version < '4'", "ours"),
-        ("git+ssh://git@h.example.org/ours.git#egg=ours[fast]", "ours"),
-    ],
-)
-def test_a_wheel_in_local_wheels_stands_for_an_address(ground: tuple[Site, Index], line: str, name: str) -> None:
-    """Also where an index has a newer package of that name."""
-    site, _ = ground
-    before = lock_layer(site, f"{line}\n")
-    (part,) = before.unlocked
-    assert "pw123456" not in part.model_dump_json()
-    wheel_file(store.folder(site, NAME) / store.LOCAL_WHEELS / f"{name}-1.0-py3-none-any.whl", name, "1.0")
-    locked = lock_layer(site, f"{line}\n")
-    assert locked.unlocked == []
-    assert wheels(locked) == [f"{name}-1.0-py3-none-any.whl"]
-
-
-@pytest.mark.parametrize(
-    "line", ["git+https://h.example.org/a.git", "git+https://h.example.org/a.git@v1 ; python_version > '3'", "/home/a"]
-)
-def test_a_wheel_stands_for_the_address_that_it_was_built_from(ground: tuple[Site, Index], line: str) -> None:
-    site, _ = ground
-    folder = store.folder(site, NAME) / store.LOCAL_WHEELS
-    wheel_file(folder / "ours-1.0-py3-none-any.whl", "ours", "1.0")
-    (folder / "addresses.txt").write_text(f"# by hand\nours @ {line.partition(' ;')[0]}\n")
-    locked = lock_layer(site, f"{line}\n")
-    assert (wheels(locked), locked.unlocked) == (["ours-1.0-py3-none-any.whl"], [])
-
-
-def test_the_pin_of_a_freeze_is_walked(ground: tuple[Site, Index]) -> None:
-    site, _ = ground
-    (part,) = lock_layer(site, "six @ file:///croot/six_1671487769961/work\n").unlocked
-    (pin,) = re.findall(r"write (NAME==VERSION)", part.remedy)
-    pin = pin.replace("NAME", "six").replace("VERSION", "1.16.0")
-    assert wheels(lock_layer(site, f"{pin}\n")) == ["six-1.16.0-py3-none-any.whl"]
-
-
-def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Index]) -> None:
-    site, index = ground
-    (index.folder / "base.txt").write_text("six==1.16.0\n")
-    (part,) = lock_layer(site, f"-r {index.file_url('base.txt')}\n").unlocked
-    (command, line) = re.findall(r"\((curl .*?)\), and write (.*)$", part.remedy)[0]
-    subprocess.run(shlex.split(command), cwd=site.presets / "layers", check=True, capture_output=True)
-    locked = lock_layer(site, f"{line}\n")
-    assert (wheels(locked), locked.unlocked) == (["six-1.16.0-py3-none-any.whl"], [])
-
-
 @pytest.mark.parametrize(
     ("text", "built"),
     [
@@ -778,27 +547,6 @@ def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site, text: str)
         wheel._requirement(site, load_named(site, NAME), text, NAME)
     assert "pip wheel --no-deps" in raised.value.remedy
     assert "hunter22" not in f"{raised.value} {raised.value.remedy}"
-
-
-@pytest.mark.index
-@pytest.mark.engine
-@pytest.mark.slow
-def test_the_wheel_of_a_bare_address_serves_its_line(engine_site: Site, builder: str, tmp_path: Path) -> None:
-    """The remedy of the lock is walked, in a container of the base image, from a git server on the loopback."""
-    site = engine_site
-    preset = {"base_image": builder, "python_version": "3.11"}
-    served = repository(tmp_path / "ours", within="python").parent
-    with serve(served) as index:
-        line = f"git+{index.file_url('ours/.git')}@v1#subdirectory=python"
-        (part,) = lock_layer(site, f"six\n{line}\n", **preset).unlocked
-        (command,) = re.findall(r"xaiva (wheel .*?);", part.remedy)
-        words = [sys.executable, "-m", "core.cli", "--site", str(site.root), *shlex.split(command)]
-        done = subprocess.run(words, env=dict(site.env), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done
-    assert "package: ours" in done.stdout
-    locked = lock_layer(site, f"six\n{line}\n", **preset)
-    assert locked.unlocked == []
-    assert "ours-1.0-py3-none-any.whl" in wheels(locked)
 
 
 # Files of a project; the preset's indexes, by name; the copied files; codes of what was not carried over.
@@ -942,15 +690,9 @@ async def test_the_console_makes_one(site: Site, tmp_path: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("2", "n")
         await until(pilot, lambda: isinstance(app.focused, Input))
-        await pilot.press(*NAME, "tab", *str(tmp_path / "r.txt"), "enter")
+        await pilot.press(*NAME, "tab")
+        app.screen.post_message(Paste(str(tmp_path / "r.txt")))
+        await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
     (index,) = load_named(site, NAME).indexes
     assert index.name == "pytorch-cu118"
-
-
-def test_a_wheel_built_by_hand_comes_before_that_of_an_index(ground: tuple[Site, Index]) -> None:
-    """The remedies of `--no-binary` and of a page of links, walked: the wheel in local-wheels is locked."""
-    site, _ = ground
-    wheel_file(store.folder(site, NAME) / store.LOCAL_WHEELS / "six-1.16.0-py3-none-any.whl", "six", "1.16.0", "# mine")
-    locked = lock_layer(site, "--no-binary six\nsix==1.16.0\n")
-    assert [file.url for file in locked.files] == ["file:local-wheels/six-1.16.0-py3-none-any.whl"]
