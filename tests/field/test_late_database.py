@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 import httpx
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 
+from core.errors import InputError
 from core.inference import late_database
+from core.inference.database.errors import PLAIN, in_words
 from core.inference.late_database import LateDatabase
 from tests.inference.conftest import serve as serve
 from tests.support import until
@@ -68,20 +72,84 @@ def test_a_service_that_waits_ends_when_it_is_told_to(own_server: Postgres, serv
     assert service.stop() == 0
 
 
-def password(url: str) -> tuple[str, str]:
-    return url.replace("not-to-be-shown", "a-wrong-one"), "user or password is refused"
+def run(url: str, sql: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.replace("DATABASE_OF_IT", f'"{url.rpartition("/")[2]}"').encode())
 
 
-def missing(url: str) -> tuple[str, str]:
-    return url + "_later", "no such database, user or table"
+def as_guest(url: str) -> str:
+    """The same database, for a user who may do little."""
+    run(url, "DROP ROLE IF EXISTS guest")
+    run(url, "CREATE ROLE guest LOGIN PASSWORD 'not-to-be-shown'")
+    return url.replace("//xaiva:", "//guest:")
 
 
-@pytest.mark.parametrize("wrong", [password, missing])
-def test_a_wrong_setting_says_itself_and_is_tried_again(
-    wrong: Callable[[str], tuple[str, str]], own_server: Postgres
+Repair = Callable[[], object]
+
+
+def password(url: str) -> tuple[str, str, Repair | None]:
+    return url.replace("not-to-be-shown", "a-wrong-one"), "user or password is refused", None
+
+
+def missing(url: str) -> tuple[str, str, Repair | None]:
+    later = url + "_later"
+    create = f'CREATE DATABASE "{later.rpartition("/")[2]}"'
+    return later, "no such database, user or table", lambda: run(url, create)
+
+
+def no_login(url: str) -> tuple[str, str, Repair | None]:
+    guest = as_guest(url)
+    run(url, "ALTER ROLE guest NOLOGIN")
+    return guest, "user or password is refused", None
+
+
+def no_rights(url: str) -> tuple[str, str, Repair | None]:
+    guest = as_guest(url)
+    run(url, "REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    return guest, "its user may not do that", None
+
+
+def no_tables(url: str) -> tuple[str, str, Repair | None]:
+    guest = as_guest(url)
+    run(url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    return guest, "its user may not do that", None
+
+
+def no_tls(url: str) -> tuple[str, str, Repair | None]:
+    return f"{url}?sslmode=require", "it does not speak TLS", None
+
+
+def standby(url: str) -> tuple[str, str, Repair | None]:
+    run(url, "ALTER DATABASE DATABASE_OF_IT SET default_transaction_read_only = on")
+    server, _, name = url.rpartition("/")
+    back = f'ALTER DATABASE "{name}" RESET default_transaction_read_only'
+    return url, "it takes no writes now", lambda: run(f"{server}/postgres", back)
+
+
+def crowded(url: str) -> tuple[str, str, Repair | None]:
+    guest = as_guest(url)
+    run(url, "ALTER ROLE guest CONNECTION LIMIT 0")
+    return guest, "all of its connections are in use", None
+
+
+def unknown_host(url: str) -> tuple[str, str, Repair | None]:
+    return url.replace("127.0.0.1", "no-such-host.invalid"), "the name of its host is not known", None
+
+
+def no_socket(_: str) -> tuple[str, str, Repair | None]:
+    return "postgresql:///none?host=/none", "nothing listens there", None
+
+
+PERSON = (password, missing, no_login, no_rights, no_tables, no_tls)  # somebody must change something
+TIME = (standby, crowded, unknown_host, no_socket)  # it may come right by itself
+
+
+@pytest.mark.parametrize("wrong", [*PERSON, *TIME])
+def test_what_is_wrong_says_itself_and_is_tried_again(
+    wrong: Callable[[str], tuple[str, str, Repair | None]], own_server: Postgres
 ) -> None:
     right = own_server.new_database()
-    url, why = wrong(right)
+    url, why, repair = wrong(right)
     ended: list[bool] = []
     pauses: list[float] = []
 
@@ -89,18 +157,74 @@ def test_a_wrong_setting_says_itself_and_is_tried_again(
         pauses.append(seconds)
         if len(pauses) < 3:
             return
-        with psycopg.connect(right, autocommit=True) as connection:
-            if wrong is missing:
-                connection.execute(f'CREATE DATABASE "{url.rpartition("/")[2]}"'.encode())
-            else:
-                late._url = right
+        if repair is None:
+            late._url = right
+        else:
+            repair()
 
     late = LateDatabase(url, correct)
     late._run(lambda: ended.append(True))
     late.opened().close()
     assert ended == [True]
     assert late._why == why
-    assert pauses == [late_database.PAUSES[-1]] * 3
+    assert pauses == ([late_database.PAUSES[-1]] * 3 if wrong in PERSON else list(late_database.PAUSES[:3]))
+
+
+WORDS = {  # what a server or libpq says that cannot be had here: why
+    'root certificate file "/root/.postgresql/root.crt" does not exist': "its certificate cannot be checked",
+    "SSL error: certificate verify failed": "its certificate cannot be checked",
+    'FATAL:  no pg_hba.conf entry for host "10.0.0.7", user "x"': "it lets this machine or user in nowhere",
+    "FATAL:  remaining connection slots are reserved for superusers": "all of its connections are in use",
+    'FATAL:  too many connections for database "x"': "all of its connections are in use",
+    "FATAL:  the database system is not yet accepting connections": "it is starting up",
+    "FATAL:  the database system is in recovery mode": "it is starting up",
+    "server closed the connection unexpectedly": "it ended the connection",
+    "connection failed: No route to host": "its machine cannot be reached",
+    "No such file or directory": "No such file or directory",  # a file's, not a server's
+}
+
+
+@pytest.mark.parametrize(("text", "why"), WORDS.items(), ids=WORDS.keys())
+def test_what_a_server_says_has_a_cause_and_a_remedy_of_its_own(text: str, why: str) -> None:
+    error = in_words("postgresql://***@10.0.0.1:5432/x", text)
+    assert error.why == why
+    assert (why in PLAIN) == (why != text)
+
+
+def test_a_connection_that_dies_in_a_migration_is_tried_again(
+    own_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = own_server.new_database()
+    upgrade, dying = command.upgrade, iter([True, False])
+
+    def dies(config: Config, revision: str) -> None:
+        if next(dying):
+            connection = config.attributes["connection"]
+            process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            run(url, f"SELECT pg_terminate_backend({process})")
+        upgrade(config, revision)
+
+    monkeypatch.setattr(command, "upgrade", dies)
+    late = LateDatabase(url, lambda _: None)
+    late._run(lambda: None)
+    late.opened().close()
+    assert late._why == "it ended the connection"
+
+
+BROKEN = {
+    "a port that is none": "postgresql://xaiva:x@127.0.0.1:port/none",
+    "an option that is none": "postgresql://xaiva:x@127.0.0.1:1/none?nonsense=1",
+    "another database": "mysql://xaiva:x@127.0.0.1:1/none",
+    "no URL": "database",
+}
+
+
+@pytest.mark.parametrize("url", BROKEN.values(), ids=BROKEN.keys())
+def test_a_url_that_is_none_is_not_waited_for(url: str) -> None:
+    late = LateDatabase(url, pytest.fail)
+    late._run(lambda: None)
+    with pytest.raises(InputError):
+        late.opened()
 
 
 def test_pauses_grow_and_patience_does_not_end(own_server: Postgres) -> None:

@@ -123,7 +123,7 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the port is no number
         raise InputError(
             "XAIVA_DATABASE_URL", "it is no URL of a database", "say sqlite:///FILE or postgresql://…"
         ) from None
@@ -157,6 +157,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         from core.inference.database import postgres
 
+        postgres.check_options(url.query)
         engine = create_engine(url, connect_args=postgres.OPTIONS, pool_pre_ping=True, pool_size=8, max_overflow=8)
         event.listen(engine, "do_connect", postgres.connect)
         return engine

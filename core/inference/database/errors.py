@@ -11,6 +11,16 @@ from core.errors import XaivaError
 
 _CHECK = "see that the database runs and can be reached"
 _HANGS = "see whether the server, its disk or the network hangs"
+_START = "start the database, or correct XAIVA_DATABASE_URL"
+_NO_ROOM = "all of its connections are in use"
+_ROOM = "end other programs that use it, or raise max_connections or the limit of the user or database"
+_REFUSED = "user or password is refused"
+_MAY_NOT = "its user may not do that"
+_GRANT = "grant the user USAGE and CREATE on the database's schema, or give another user"
+_NOT_LET_IN = "it lets this machine or user in nowhere"
+_NO_TLS = "it does not speak TLS"
+_CERTIFICATE = "its certificate cannot be checked"
+_NOTHING_THERE = "no such database, user or table"
 # (found in the driver's text, why, remedy); the first that fits
 _KNOWN = (
     ("database is locked", "another process holds its lock", "stop the other program that has it open"),
@@ -22,17 +32,37 @@ _KNOWN = (
     ("not a database", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
     ("malformed", "the file is damaged", "stop the service and put the newest backup beside it in its place"),
     ("disk I/O error", "its disk fails", "look at the disk's room and health; what was decided waits in the spool"),
-    ("password authentication failed", "user or password is refused", "put the right ones into XAIVA_DATABASE_URL"),
-    ("Connection refused", "nothing listens there", "start the database, or correct XAIVA_DATABASE_URL"),
+    ("password authentication failed", _REFUSED, "put the right ones into XAIVA_DATABASE_URL"),
+    ("not permitted to log in", _REFUSED, "let the user log in, or give another one in XAIVA_DATABASE_URL"),
+    ("no pg_hba.conf entry", _NOT_LET_IN, "add a line for it to the server's pg_hba.conf"),
+    ("does not support SSL", _NO_TLS, "turn ssl on there, or take sslmode out of XAIVA_DATABASE_URL"),
+    ("certificate", _CERTIFICATE, "name its authority's file with sslrootcert=FILE in XAIVA_DATABASE_URL"),
+    ("too many clients", _NO_ROOM, _ROOM),
+    ("too many connections", _NO_ROOM, _ROOM),
+    ("remaining connection slots", _NO_ROOM, _ROOM),
+    ("permission denied", _MAY_NOT, _GRANT),
+    ("no schema has been selected", _MAY_NOT, _GRANT),
+    ("failed to resolve host", "the name of its host is not known", "correct the host in XAIVA_DATABASE_URL"),
+    ("No route to host", "its machine cannot be reached", "see that the machine and the network are up"),
+    ("Network is unreachable", "its machine cannot be reached", "see that the machine and the network are up"),
+    ("Connection refused", "nothing listens there", _START),
+    ("server on socket", "nothing listens there", _START),
     ("does not answer", "it does not answer", _HANGS),
     ("timeout expired", "it does not answer", _HANGS),
+    ("Connection timed out", "it does not answer", _HANGS),
     ("starting up", "it is starting up", _CHECK),
+    ("not yet accepting connections", "it is starting up", _CHECK),
+    ("in recovery mode", "it is starting up", _CHECK),
     ("shutting down", "it is shutting down", _CHECK),
-    ("does not exist", "no such database, user or table", "create it, or correct XAIVA_DATABASE_URL"),
+    ("terminating connection", "it ended the connection", _CHECK),
+    ("closed the connection", "it ended the connection", _CHECK),
+    ("does not exist", _NOTHING_THERE, "create it, or correct XAIVA_DATABASE_URL"),
 )
 
 PLAIN = frozenset(why for _, why, _ in _KNOWN)  # these name no host, no file and no user
-LASTING = frozenset({"user or password is refused", "no such database, user or table"})  # until somebody changes it
+LASTING = frozenset({_REFUSED, _NOT_LET_IN, _NO_TLS, _CERTIFICATE, _MAY_NOT, _NOTHING_THERE})  # until it is changed
+# SQLSTATEs, or their classes, of what a statement is not to blame for: connection, standby, rights, room, locks, an end
+_OF_THE_SERVER = ("08", "25", "3F", "40", "42501", "53", "55", "57", "58")
 
 
 class DatabaseError(XaivaError):
@@ -54,6 +84,12 @@ def explained(shown: str) -> Iterator[None]:
         raise in_words(shown, str(error.orig)) from error
     except exc.TimeoutError as error:
         raise DatabaseError(f"Database {shown}", "all of its connections are in use", _CHECK) from error
+
+
+def is_of_the_server(error: exc.DBAPIError) -> bool:
+    """Whether PostgreSQL or the line to it fails, not the statement: the same one may succeed later."""
+    state: str | None = getattr(error.orig, "sqlstate", "")
+    return state is None or state.startswith(_OF_THE_SERVER)  # None: there is no answer
 
 
 def in_words(shown: str, text: str) -> DriverError:

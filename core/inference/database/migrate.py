@@ -14,11 +14,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, exc, inspect, text
 
 from core.errors import XaivaError
 from core.inference.database import migrations
-from core.inference.database.errors import DatabaseError
+from core.inference.database.errors import DatabaseError, is_of_the_server
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ def _migrate(connection: Connection, shown: str, file: Path | None) -> None:
     try:
         command.upgrade(config, "head")
     except Exception as error:
+        if isinstance(error, exc.DBAPIError) and is_of_the_server(error):
+            raise
         why = f"its migration to {migrations.HEAD} failed: {error}".partition("\n")[0]
         raise DatabaseError(f"Database {shown}", why, "it is as it was before; report this with the log") from error
 

@@ -7,10 +7,13 @@ acknowledges every packet: only a clock on this side sees that.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import psycopg
+from psycopg import conninfo
+
+from core.errors import InputError
 
 ANSWER_SECONDS = 35.0  # more than the server itself gives a statement
 OPTIONS: dict[str, Any] = {
@@ -43,6 +46,14 @@ class BoundedConnection(psycopg.Connection[Any]):
                 state = work.send(ready)
         except StopIteration as done:
             return done.value
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises InputError for options behind the URL's `?` that are none."""
+    try:
+        conninfo.make_conninfo(**options)
+    except psycopg.ProgrammingError as error:
+        raise InputError("XAIVA_DATABASE_URL", str(error).strip(), "take that option out of the URL") from None
 
 
 def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:
