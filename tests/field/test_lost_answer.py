@@ -13,6 +13,7 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,27 @@ def next_one_in_use_long_ago(accounts: Accounts, first: Tokens, patch: object) -
     return accounts.refresh(accounts.refresh(third.refresh).refresh)
 
 
-STOLEN = {"too late": late, "the next one is in use": next_one_in_use, "far behind": next_one_in_use_long_ago}
+def clock_set_back(accounts: Accounts, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
+    second = accounts.refresh(first.refresh)
+    patch.setattr(logins, "_now", lambda: datetime.now(timezone.utc) - timedelta(hours=1))
+    return second
+
+
+def a_thief_in_step_who_falls_behind(accounts: Accounts, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
+    owner, thief = accounts.refresh(first.refresh), accounts.refresh(first.refresh)
+    assert owner.refresh == thief.refresh  # not a login of his own
+    newest = accounts.refresh(owner.refresh)
+    patch.setattr(logins, "REUSE_SECONDS", -1)
+    return newest
+
+
+STOLEN = {
+    "the clock was set back": clock_set_back,
+    "a thief in step who falls behind": a_thief_in_step_who_falls_behind,
+    "too late": late,
+    "the next one is in use": next_one_in_use,
+    "far behind": next_one_in_use_long_ago,
+}
 
 
 @pytest.mark.parametrize("use", STOLEN.values(), ids=STOLEN.keys())
