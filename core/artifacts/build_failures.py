@@ -7,6 +7,16 @@ from collections.abc import Callable, Sequence
 
 LAST_LINES = 6  # of the output that are quoted where no cause was found in it
 _END_LINES = 30  # of a build: what it lacked and did without stands further up
+_RETRIED = re.compile(r"Retry\(total=[1-9]")  # pip tries again, and fails only with total=0
+_TOOLS = {  # Debian package of a program that builds call, where its name is another
+    "cargo": "cargo, rustc",
+    "mysql_config": "default-libmysqlclient-dev",
+    "pg_config": "libpq-dev",
+    "rustc": "cargo, rustc",
+}
+_REMOVED = re.compile(  # from the standard library, in 3.12 and 3.13
+    "asynchat|asyncore|audioop|cgi|cgitb|crypt|distutils|imghdr|imp|lib2to3|pipes|smtpd|sndhdr|telnetlib"
+)
 NETWORK_REMEDY = "check the network of the engine's machine, and the proxies in .env"
 
 Explained = tuple[str, str]  # why, and the remedy
@@ -20,11 +30,24 @@ def missing_module(lines: Sequence[str]) -> str:
     return named[-1].partition(".")[0] if named else ""
 
 
+def provider_of(module: str) -> str:
+    """What gives a module to a build, in words for a remedy."""
+    if module == "pkg_resources":
+        return "add setuptools<81 (it has pkg_resources) to a layer"
+    return f"add the package that has {module} to a layer"
+
+
+def is_removed(module: str) -> bool:
+    """Whether newer versions of Python have the module no more, so that no package brings it."""
+    return bool(_REMOVED.fullmatch(module))
+
+
 def explain(lines: Sequence[str], code: int) -> Explained:
     """Why the script that wrote `lines` ended with status `code`, and the remedy. An unknown cause is quoted."""
-    text = "\n".join(lines)
+    lines = [line for line in lines if not _RETRIED.search(line)]
+    whole, end = "\n".join(lines), "\n".join(lines[-_END_LINES:])
     for pattern, cause in _CAUSES:
-        if found := re.search(pattern, text, re.MULTILINE):
+        if found := re.search(pattern, end if cause in _TRIED else whole, re.MULTILINE):
             return cause(found)
     words = " ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
     return words or f"it ended with status {code}", "read the log of this operation: it has all that the tools wrote"
@@ -32,6 +55,44 @@ def explain(lines: Sequence[str], code: int) -> Explained:
 
 def _header(found: re.Match[str]) -> Explained:
     return f"the header {found[1]} is missing", "add the Debian package that has it to build_debs, and build again"
+
+
+def _library(found: re.Match[str]) -> Explained:
+    name = next(group for group in found.groups() if group)
+    why = f"the library {name} is missing"
+    return why, "add the Debian package with its files for development (lib…-dev) to build_debs, and build again"
+
+
+def _tool(found: re.Match[str]) -> Explained:
+    name = next(group for group in found.groups() if group).rpartition("/")[2].lower()
+    package = _TOOLS.get(name, name)
+    return f"the program {name} is missing", f"add its Debian package to build_debs ({package}), and build again"
+
+
+def _rust(_: re.Match[str]) -> Explained:
+    return "the Rust compiler is missing", f"add its Debian packages to build_debs ({_TOOLS['cargo']}), and build again"
+
+
+def _compiler(found: re.Match[str]) -> Explained:
+    why = f"the compiler refuses its source: {found[0].strip()}"
+    return why, "take a version of it that fits this Python and the locked packages; the log has all errors"
+
+
+def _no_apt(_: re.Match[str]) -> Explained:
+    return "the base image has no apt-get", "take a base image of Debian or Ubuntu"
+
+
+def _other_python(found: re.Match[str]) -> Explained:
+    pythons = next(group for group in found.groups()[1:] if group)
+    return (
+        f"it is for Python {pythons}",
+        "take a version of it for this Python, or another python_version in the preset",
+    )
+
+
+def _other_cuda(found: re.Match[str]) -> Explained:
+    why = f"the base image has CUDA {found[1]}, and the locked PyTorch is for {found[2]}"
+    return why, f"take a base image with CUDA {found[2]}, or PyTorch for {found[1]}"
 
 
 def _cuda(_: re.Match[str]) -> Explained:
@@ -68,12 +129,47 @@ def _no_distribution(found: re.Match[str]) -> Explained:
     )
 
 
+# A build looks for these and may get on without: only at the end of the output they are the cause.
+_TRIED = (_tool, _library, _network)
 # In this order: what a build says of itself is nearer to the cause than what a tool tried on the way.
 _CAUSES: tuple[tuple[str, _Cause], ...] = (
-    (r"No space left on device", _disk),
-    (r"^.*(?:Killed signal terminated program|out of memory allocating|virtual memory exhausted).*$", _memory),
-    (r"fatal error: (\S+?\.(?:h|hpp|hh|cuh)): No such file", _header),
-    (r"CUDA_HOME environment variable is not set|nvcc: (?:command )?not found|No such file.*nvcc", _cuda),
+    (r"No space left on device|Disk quota exceeded", _disk),
+    (
+        r"^.*(?:Killed signal terminated program|out of memory allocating|virtual memory exhausted|failed: Killed"
+        r"|died due to signal 9|\bMemoryError\b).*$",
+        _memory,
+    ),
+    (
+        r"detected CUDA version \(([\d.]+)\) mismatches the version that was used to compile\s+PyTorch \(([\d.]+)\)",
+        _other_cuda,
+    ),
+    (
+        r"CUDA_HOME environment variable is not set|KeyError: 'CUDA_HOME'|nvcc: (?:command )?not found"
+        r"|No such file.*nvcc|fatal error: cuda\w*\.h: No such file",
+        _cuda,
+    ),
+    (r"fatal error: (\S+): No such file", _header),
+    (r"apt-(?:get|cache): (?:command )?not found", _no_apt),
+    (r"can't find Rust compiler|Cargo, the Rust package manager, is not installed", _rust),
+    (
+        r"No such file or directory: '([\w.+/-]+)'\s*(?:error: subprocess-exited|$)"
+        r"|command '([\w.+/-]+)' failed: No such|sh: (?:\d+: )?([\w.+-]+): (?:command )?not found"
+        r"|(\w+) executable not found|(CMake|pkg-config) (?:must be installed|is required for)"
+        r"|Unknown compiler\(s\): \[\['([\w.+-]+)'",
+        _tool,
+    ),
+    (
+        r"No package '([\w.+-]+)' found|Package '?([\w.+-]+)'?(?:, required by .*,| was) not found"
+        r"|Dependency \"([\w.+-]+)\" not found|configuration file provided by\s+\"(\w+)\""
+        r"|CMake Error.*\n\s*Could NOT find (\w+)|ld: cannot find -l([\w.+-]+)",
+        _library,
+    ),
+    (
+        r"different python version: (?:.*; )?(\S+) Requires-Python ([^;\n]+)(?:;.*)?\n.*requirement [\w.-]+==\1 "
+        r"|requires a different Python: \S+ not in '([^']+)'|Cannot install on Python version .*versions (\S+) are",
+        _other_python,
+    ),
+    (r"^\S+:\d+(?::\d+)?: (?:fatal )?error: .*$", _compiler),
     (r"unmet dependencies:\n((?: .*\n?)+)", _unmet),
     (r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|Certificate verification failed", _authority),
     (

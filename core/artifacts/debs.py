@@ -42,9 +42,10 @@ NO_SOURCES = (
 
 WRONG_REMEDY = "correct these names and versions under debs and build_debs; without a version apt takes the newest"
 
-# One line for each package that apt cannot install: `missing NAME` with the packages that provide it, or
-# `version NAME=VERSION` with the versions there are.
+# Ends where there is no apt. One line for each package that apt cannot install: `missing NAME` with the packages that
+# provide it, or `version NAME=VERSION` with the versions there are.
 WRONG_PACKAGES = r"""
+command -v apt-get >/dev/null || { echo "apt-get: not found" >&2; exit 1; }
 known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 versions() { apt-cache policy "$1" | sed -nE '/Version table:/,$s/^ (\*\*\*|   ) ([^ ]+) .*/\2/p'; }
 providers() { apt-cache showpkg "$1" 2>/dev/null | sed -n '/^Reverse Provides:/,$p' | sed '1d; s/ .*//' | sort -u; }

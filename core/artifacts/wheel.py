@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from pydantic import JsonValue
 
-from core.artifacts.build_failures import missing_module
+from core.artifacts.build_failures import is_removed, missing_module, provider_of
 from core.artifacts.debs import WRONG_PACKAGES, WRONG_REMEDY, wrong_packages
 from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.index_failures import missing_login
@@ -113,15 +113,19 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
 def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
     """The requirement as given, or an address alone; a bare name takes its address in a layer, or its version of
     layers and pins."""
+    what = f"Requirement {text!r}"
+    if text.endswith(".whl"):
+        remedy = f"copy that wheel into artifacts/{subject}/{LOCAL_WHEELS}; then lock again: xaiva lock {subject}"
+        raise InputError(what, "it is a wheel and needs no build", remedy)
     remedy = "give name, name==version, an address, or name @ address"
     try:
         line = parse_line(text)
     except UnreadableLine as error:
-        raise InputError(f"Requirement {text!r}", error.what, remedy) from error
+        raise InputError(what, error.what, remedy) from error
     if line.addressed:
         return _buildable(AddressedRequirement("what to build", line.addressed), subject, preset.python_version)
     if not line.requirement or line.options or line.hashes:
-        raise InputError(f"Requirement {text!r}", "it has options, or asks for nothing", remedy)
+        raise InputError(what, "it has options, or asks for nothing", remedy)
     wanted = Requirement(line.requirement)
     if wanted.specifier or wanted.url:
         return str(wanted)
@@ -220,13 +224,17 @@ class _Build:
 
     def _lacks(self, module: str, isolated: bool) -> XaivaError:
         """A build that ended for lack of a module."""
+        what = f"A wheel of {self.requirement}"
+        if is_removed(module):
+            why = f"its build needs the module {module}, which newer versions of Python have no more"
+            return XaivaError(what, why, "take a newer version of the package, or another python_version in the preset")
         owner = self._owner(module) if isolated else ""
         if owner:
             remedy = f"the lock has {owner}, so build with the locked packages in sight: xaiva sync {self.name}"
         else:
-            remedy = f"add the package that has {module} to a layer: xaiva lock {self.name}, xaiva sync {self.name}"
+            remedy = f"{provider_of(module)}: xaiva lock {self.name}, xaiva sync {self.name}"
         why = f"its build needs the module {module}, which it does not declare"
-        return XaivaError(f"A wheel of {self.requirement}", why, f"{remedy}, {self._again()}")
+        return XaivaError(what, why, f"{remedy}, {self._again()}")
 
     def _owner(self, module: str) -> str:
         """The locked package that has a module; "" when none has it, or when that is not known."""

@@ -6,7 +6,7 @@ import re
 import tarfile
 from pathlib import Path
 
-from core.content import describe
+from core.content import StandIn, describe
 from core.errors import InputError
 
 _COMPRESSED = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
@@ -15,6 +15,7 @@ _OF_AN_IMAGE = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|
 _OF_A_SYSTEM = frozenset(
     ("bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
 )
+_PART = re.compile(r"(.+[._-](?:part[._-]?)?)(?!gz|xz)(?:[a-z]{2}|\d{1,3})")  # as `split` names them
 _ENOUGH = 3  # folders of a system: fewer may be in any archive
 _LONGEST = 2000  # entries that are looked at
 _SHOWN = 3
@@ -27,14 +28,15 @@ def check_image_archive(path: Path) -> None:
     if path.is_dir():
         raise _wrong(path, "it is a folder", f"pack what it holds: tar -C {path} -cf image.tar .")
     if not path.is_file():
-        raise _wrong(path, "there is no such file", "give the path of a `docker save` archive")
+        why = "it is no regular file" if path.exists() else "there is no such file"
+        raise _wrong(path, why, "give the path of a `docker save` archive")
     with open(path, "rb") as file:
         head = file.read(8)
     if head.startswith(_ZSTD):
         return
     suffix = next((suffix for magic, suffix in _COMPRESSED.items() if head.startswith(magic)), ".tar")
     if found := describe(path, f"image{suffix}"):
-        raise _wrong(path, found.words, found.remedy())
+        raise _wrong(path, found.words, _remedy(path, found))
     names = _names(path)
     if not any(_OF_AN_IMAGE.fullmatch(name) for name in names):
         raise _wrong(path, *_other_archive(path, names))
@@ -42,6 +44,14 @@ def check_image_archive(path: Path) -> None:
 
 def _wrong(path: Path, why: str, remedy: str) -> InputError:
     return InputError(f"Image archive {path}", why, remedy)
+
+
+def _remedy(path: Path, found: StandIn) -> str:
+    """To get a file again helps where it came in part; what is something else was never an image."""
+    if part := _PART.fullmatch(path.name):
+        return f"put its parts together first: cat {path.parent / part[1]}* > image.tar"
+    whole = found.pulled_by or "cut short" in found.words or "is empty" in found.words
+    return found.remedy() if whole else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
 
 
 def _names(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ builds of wheels, to system packages, to image archives, and to the address of t
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -24,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from core.artifacts import remote, store, trees
-from core.artifacts.build_failures import explain, missing_module
+from core.artifacts.build_failures import explain, is_removed, missing_module, provider_of
 from core.artifacts.debs import Request, closure
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
@@ -62,6 +63,40 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
     "unmet": ("The following packages have unmet dependencies:\n libssl-dev : Depends: libssl3 (= 3.0.15-1) but"
               " 3.0.17-1 is to be installed\nE: Unable to correct problems, you have held broken packages.",
               "libssl-dev : Depends: libssl3 (= 3.0.15-1) but 3.0.17-1 is to be installed", "leave out the version"),
+    "tried-again": ("WARNING: Retrying (Retry(total=4)) after connection broken by 'ReadTimeoutError(1)': /simple/\n"
+                    "ERROR: the backend says no", "the backend says no", "read the log"),
+    "given-up": ("WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError(1)': /simple/\n"
+                 "ERROR: No matching distribution found for setuptools", "ReadTimeoutError", "check the network"),
+    "compiler": ("connection broken by 'ReadTimeoutError(1)'\nsrc/x.c:12:5: error: unknown type name 'T'\n"
+                 "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "a version of"),
+    "header-without-suffix": ("a.c:1:1: fatal error: Eigen/Core: No such file", "Eigen/Core", "build_debs"),
+    "cuda-header": ("a.cu:1:1: fatal error: cuda_runtime.h: No such file or directory", "no nvcc", "devel"),
+    "other-cuda": ("The detected CUDA version (12.4) mismatches the version that was used to compile\nPyTorch (11.8).",
+                   "CUDA 12.4, and the locked PyTorch is for 11.8", "CUDA 11.8, or PyTorch for 12.4"),
+    "rust": ("error: can't find Rust compiler\nerror: metadata-generation-failed", "Rust compiler", "cargo, rustc"),
+    "cmake": ("RuntimeError: CMake must be installed to build: dlib", "the program cmake is missing", "(cmake)"),
+    "cmake-not-found": ("FileNotFoundError: [Errno 2] No such file or directory: 'cmake'", "program cmake", "(cmake)"),
+    "pg_config": ("Error: pg_config executable not found.", "the program pg_config is missing", "libpq-dev"),
+    "shell": ("/bin/sh: 1: mysql_config: not found", "program mysql_config", "default-libmysqlclient-dev"),
+    "fortran": ("meson.build:1:0: ERROR: Unknown compiler(s): [['gfortran'], ['flang']]", "gfortran", "(gfortran)"),
+    "pkg-config": ("No package 'libavformat' found", "the library libavformat is missing", "build_debs"),
+    "meson": ('meson.build:3:0: ERROR: Dependency "openblas" not found, tried pkgconfig', "openblas", "build_debs"),
+    "cmake-package": ("CMake Error at a.cmake:2 (message):\n  Could NOT find OpenSSL, try", "OpenSSL", "build_debs"),
+    "linker": ("/usr/bin/ld: cannot find -lcuda: No such file or directory", "the library cuda", "build_debs"),
+    "optional": ("No package 'x' found\nsh: 1: git: not found\n" + "compiling\n" * 40 + "ERROR: the backend says no",
+                 "the backend says no", "read the log"),
+    "killed": ("error: command '/usr/bin/gcc' failed: Killed", "ran out of memory", "end other work"),
+    "nvcc-killed": ("nvcc error   : 'cicc' died due to signal 9 (Kill signal)", "ran out of memory", "end other work"),
+    "quota": ("OSError: [Errno 122] Disk quota exceeded", "the disk of the engine is full", "docker system df"),
+    "python": ("ERROR: Ignored the following versions that require a different python version: 1.0 Requires-Python <3; "
+               "0.5 Requires-Python >=3.7,<3.11\nERROR: Could not find a version that satisfies the requirement x==0.5 "
+               "(from versions: 2.0)", "it is for Python >=3.7,<3.11", "python_version"),
+    "version-of-no-python": ("ERROR: Ignored the following versions that require a different python version: 1.0 "
+                             "Requires-Python <3\nERROR: Could not find a version that satisfies the requirement x==9 "
+                             "(from versions: 2.0)", "there is 2.0", "correct the name"),
+    "python-of-setup": ("RuntimeError: Cannot install on Python version 3.12.1; only versions >=3.7,<3.11 are good",
+                        "it is for Python >=3.7,<3.11", "python_version"),
+    "no-apt": ("apt-get: not found", "the base image has no apt-get", "Debian or Ubuntu"),
     "unknown": ("something\nERROR: the backend says no", "the backend says no", "read the log"),
 }  # fmt: skip
 
@@ -89,6 +124,15 @@ MODULES: dict[str, tuple[str, str]] = {
 def test_the_module_that_a_build_lacks_is_named(case: str) -> None:
     text, module = MODULES[case]
     assert missing_module(text.splitlines()) == module
+
+
+PROVIDERS = {"packaging": "has packaging", "pkg_resources": "setuptools<81", "imp": "", "distutils": "", "cgi": ""}
+
+
+@pytest.mark.parametrize("module", PROVIDERS)
+def test_what_gives_a_module_to_a_build_is_named(module: str) -> None:
+    assert is_removed(module) is not bool(PROVIDERS[module])  # no package brings what Python has no more
+    assert PROVIDERS[module] in provider_of(module)
 
 
 def source_archive(folder: Path, name: str, setup: str, **files: str) -> None:
@@ -192,6 +236,27 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     assert "its package sources have no nosuchdeb" in wrong.stderr
 
 
+REQUIREMENTS: dict[str, tuple[str, str, str]] = {  # what is typed → words of the cause, words of the remedy
+    "git": ("git+https://h/flash.git@v2", "cannot be read", f"xaiva wheel {NAME} 'NAME @ ADDRESS'"),
+    "archive": ("https://h/a-1.tar.gz", "cannot be read", f"xaiva wheel {NAME} 'NAME @ ADDRESS'"),
+    "wheel": ("a-1.0-py3-none-any.whl", "needs no build", f"artifacts/{NAME}/local-wheels"),
+    "wheel-of-the-web": ("https://h/a-1.0-py3-none-any.whl", "needs no build", f"artifacts/{NAME}/local-wheels"),
+    "file": ("a @ file:///home/me/a", "cannot reach it", "pip wheel --no-deps"),
+    "git-over-ssh": ("a @ git+ssh://git@h/a", "cannot reach it", "pip wheel --no-deps"),
+    "folder": ("./a", "cannot be read", "name==version"),
+    "nothing": ("", "cannot be read", "name==version"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REQUIREMENTS)
+def test_a_requirement_that_no_container_can_build_has_the_way_that_works(case: str, site: Site, index: Index) -> None:
+    text, words, remedy = REQUIREMENTS[case]
+    write_preset(site, index)
+    done = xaiva(site, "wheel", NAME, text)
+    assert words in done.stderr
+    assert remedy in done.stderr.partition("→")[2]
+
+
 @pytest.mark.index
 def test_wheels_that_are_not_synced_are_asked_for(site: Site, index: Index) -> None:
     write_preset(site, index)
@@ -226,6 +291,29 @@ def test_every_wrong_package_is_named_in_one_sentence(case: str, engine_site: Si
 
 
 # -- image archives ---------------------------------------------------------------------------------------------------
+
+OTHER_FILES: dict[str, tuple[str, bytes, str]] = {  # file, content → words of the remedy
+    "zip": ("image.zip", b"PK\3\4" + bytes(600), "docker save IMAGE"),
+    "text": ("Dockerfile", b"FROM debian\n", "docker save IMAGE"),
+    "disk": ("box.qcow2", b"QFI\xfb" + bytes(600), "docker save IMAGE"),
+    "compressed-text": ("notes.gz", gzip.compress(b"hello"), "docker save IMAGE"),
+    "cut": ("image.tar.gz", gzip.compress(bytes(9999))[:-9], "get the file again"),
+    "empty": ("image.tar", b"", "get the file again"),
+    "part": ("image.tar.ab", b"\1" * 600, "cat {root}/image.tar.* > image.tar"),
+    "first-part": ("image.tar.gz.00", gzip.compress(bytes(9999))[:-9], "cat {root}/image.tar.gz.* > image.tar"),
+    "part-of-name": ("image.part-1", b"\1" * 600, "cat {root}/image.part-* > image.tar"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHER_FILES)
+def test_a_file_is_got_again_only_where_it_came_in_part(case: str, tmp_path: Path) -> None:
+    name, content, remedy = OTHER_FILES[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        check_image_archive(tmp_path / name)
+    assert remedy.format(root=tmp_path) in caught.value.remedy
+    assert ("file again" in caught.value.remedy) is (remedy == "get the file again")
+
 
 SYSTEM = ("bin/", "dev/", "etc/", "etc/hosts", "usr/")
 ARCHIVES: dict[str, tuple[str, tuple[str, ...], str, str]] = {  # file, entries → words of the cause, of the remedy

@@ -16,7 +16,7 @@ from core.presets.model import cuda_of
 
 # The architecture that the next branch begins with, and the last branch for older ones.
 _LAST_BRANCHES = (("5.0", 470), ("7.5", 580))
-_LAST_BRANCHES_SOURCE = "NVIDIA, current graphics driver releases (470: Kepler); wiki.nixos.org/wiki/NVIDIA (580: Volta)"
+_LAST_BRANCHES_SOURCE = "NVIDIA, graphics driver releases (470: Kepler); wiki.nixos.org/wiki/NVIDIA (580: Volta)"
 
 
 def driver_floor(subject: Subject) -> list[Finding]:
