@@ -18,7 +18,7 @@ from tests.docs.texts import help_texts, texts
 
 INTERNAL = {"XAIVA_GIT_TOKEN"}  # of a child process
 COMMAND = re.compile(r"(?P<before>^|.)(?:\./)?\bxaiva (?P<words>[^,;:()`\n>|]+)", re.DOTALL)
-PROSE = re.compile(r" (?:and|or|then|shows|names|before|in|to|for)\b.*")  # what goes on after a command
+PROSE = re.compile(r" (?:and|or|then|shows|names|ends|before|in|to|for)\b.*")  # what goes on after a command
 # Words that only the authors of the code use. A message is read at 3 a.m.
 BANNED = re.compile(
     r"\b(mend(s|ed|ing)?|anew|ails?|quarrels?|lest|blot(s|ted)?|told of|of ours|for ever)\b", re.IGNORECASE
