@@ -324,7 +324,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
         return {}
     except OSError as error:
         why, remedy = error.strerror or str(error), "make it a file that you may read, or set DOCKER_CONFIG"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         why = f"it is not valid JSON: {error}"
     if why:
         raise WrongEngineSettings(f"The docker client's configuration {path}", why, remedy)
@@ -352,17 +352,18 @@ def _context(site: Site, name: str, named_by: str) -> Endpoint:
         return Endpoint(DEFAULT_HOST, "default")
     contexts = _configuration(site) / "contexts"
     identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client names a context's folders so
-    what = f"Docker context {name} (named by {named_by})"
+    what, remedy = f"Docker context {name} (named by {named_by})", f"look at it with: docker context inspect {name}"
     try:
         data: Any = json.loads((contexts / "meta" / identity / "meta.json").read_text())
         docker_endpoint = data["Endpoints"]["docker"]
-        host = str(docker_endpoint["Host"])
+        host = str(docker_endpoint.get("Host") or DEFAULT_HOST)
         skip_verify = bool(docker_endpoint.get("SkipTLSVerify", False))
     except FileNotFoundError as error:
         raise EngineError(what, "there is no such context", "list them with: docker context ls") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"look at it with: docker context inspect {name}"
-        raise EngineError(what, f"its description cannot be used ({error!r})", remedy) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise EngineError(what, f"its description cannot be read: {error}", remedy) from error
+    except (LookupError, TypeError, AttributeError) as error:
+        raise EngineError(what, "its description names no Docker engine", remedy) from error
     tls = contexts / "tls" / identity / "docker"
     return Endpoint(host, f"context {name}", tls if tls.is_dir() else None, not skip_verify)
 

@@ -74,7 +74,7 @@ def test_docker_client_itself_agrees(tmp_path: Path, configuration: Path) -> Non
     assert shown.stdout.strip() == "tls"
 
 
-@pytest.mark.parametrize(("name", "said"), [("absent", "no such context"), ("broken", "cannot be used")])
+@pytest.mark.parametrize(("name", "said"), [("absent", "no such context"), ("broken", "names no Docker engine")])
 def test_context_that_cannot_be_used(tmp_path: Path, configuration: Path, name: str, said: str) -> None:
     meta = configuration / "contexts/meta" / hashlib.sha256(b"broken").hexdigest()
     meta.mkdir()

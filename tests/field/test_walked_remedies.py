@@ -441,6 +441,28 @@ def test_an_address_of_an_engine_that_is_none_is_named_as_that(case: str, named_
     assert not any(part in text for part in (SECRET, "h0rse", "ttery"))
 
 
+CONTEXTS: dict[str, tuple[str, str]] = {  # meta.json of a context → its engine, or words of the cause
+    "no-host": ('{"Endpoints": {"docker": {}}}', "unix:///var/run/docker.sock"),  # as the docker client has it
+    "host-null": ('{"Endpoints": {"docker": {"Host": null}}}', "unix:///var/run/docker.sock"),
+    "host-port": ('{"Endpoints": {"docker": {"Host": "10.0.0.5:1"}}}', "tcp://10.0.0.5:1"),
+    "other-endpoint": ('{"Endpoints": {"kubernetes": {}}}', "its description names no Docker engine"),
+    "list": ("[]", "its description names no Docker engine"),
+    "endpoint-text": ('{"Endpoints": {"docker": "x"}}', "its description names no Docker engine"),
+    "cut": ("{", "its description cannot be read: Expecting property name"),
+}
+
+
+@pytest.mark.parametrize("case", CONTEXTS)
+def test_a_context_is_used_as_the_docker_client_does_or_said_to_be_broken(case: str, tmp_path: Path) -> None:
+    text, result = CONTEXTS[case]
+    site = site_of(tmp_path, "", "context")
+    next(tmp_path.rglob("meta.json")).write_text(text)
+    try:
+        assert endpoint(site).host == result
+    except EngineError as error:
+        assert result in error.why  # noqa: PT017 - both outcomes stand in the table
+
+
 def site_of(root: Path, host: str, named_by: str) -> Site:
     """A site whose engine is named in one of the ways there are."""
     env = {"DOCKER_CONFIG": str(root / "docker")}
@@ -512,6 +534,7 @@ def test_a_password_of_the_engine_is_printed_nowhere(words: list[str], site: Sit
 
 BROKEN: dict[str, tuple[str | None, str]] = {  # config.json of the docker client → words of the cause; None: a folder
     "cut": ('{"currentContext": "far"', "it is not valid JSON"),
+    "deep": ("[" * 100_000, "it is not valid JSON"),
     "comma": ('{"auths": {},}', "it is not valid JSON"),
     "not-text": ("\udcff\udcfe", "it is not valid JSON"),
     "list": ("[]", "it is not a JSON object"),
