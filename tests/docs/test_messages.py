@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from tests.docs.pages import check, page
+from tests.docs.pages import ROOT, check, page
 from tests.docs.texts import texts
 
 PAGE = "docs/troubleshooting.md"
 SHORTEST = 5  # what is left of a message between its names and numbers, to be looked for
-FOREIGN = {  # what the page quotes of the kernel, NVIDIA's driver, PyTorch and SQLite
+FOREIGN = {  # what the page quotes of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
     "no kernel image is available for execution on the device",
     "the provided PTX was compiled with an unsupported toolchain",
     "Driver does not support the required nvenc API version",
@@ -21,13 +21,15 @@ FOREIGN = {  # what the page quotes of the kernel, NVIDIA's driver, PyTorch and 
     "… cannot be written: … File too large",
     "database disk image is malformed",
     "disk I/O error",
+    "No space left on device",
 }
 
 
 @cache
 def _texts() -> str:
-    """All texts of the code, a line each."""
-    return "\n".join(piece.text for piece in texts()).replace("`", "")
+    """All texts of the code, a line each, and the script that sets it up."""
+    script = (ROOT / "xaiva").read_text(encoding="utf-8").replace("\\`", "")
+    return "\n".join(piece.text for piece in texts()).replace("`", "") + script
 
 
 def _pieces(message: str) -> list[str]:

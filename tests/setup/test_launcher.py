@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import require
-from tests.support.checkout import checkout
+from tests.support.checkout import checkout, stick
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -50,7 +50,7 @@ def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Pat
     victim.write_bytes(wheel + b"x")
     refused = _run(folder, "--help")
     assert refused.returncode == 1
-    assert "copy it again" in refused.stderr
+    assert "holds a changed one" in refused.stderr
     assert refused.stdout == ""
 
     victim.write_bytes(wheel)
@@ -69,6 +69,16 @@ def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Pat
     third = _run(folder, "--help")
     assert third.returncode == 0, third.stderr
     assert "setting up" in third.stderr
+
+
+def test_a_stick_without_links_is_named_as_such(tmp_path: Path) -> None:
+    with stick(tmp_path / "stick.img", tmp_path / "stick") as place:
+        folder = checkout(place / "xaiva")
+        (folder / "wheelhouse").mkdir()
+        done = _run(folder, "--setup")
+    assert done.returncode == 1
+    assert "lies on a file system without links" in done.stderr
+    assert "setting up" not in done.stderr
 
 
 def test_says_what_to_do_without_python(tmp_path: Path) -> None:

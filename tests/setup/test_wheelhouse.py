@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import require
 from tests.support.artifacts import wheel_file
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +27,7 @@ PYTHONS = ("310", "311", "312", "313", "314")
 OWN = f"{sys.version_info.major}{sys.version_info.minor}"
 OTHER = "312" if OWN != "312" else "313"
 MACHINE = platform.machine()
+PYTHON = sys.executable if sys.prefix == sys.base_prefix else f"{sysconfig.get_config_var('BINDIR')}/python3"
 
 
 def _compiled(python: str, machine: str = MACHINE) -> str:
@@ -140,7 +142,7 @@ def test_an_interrupted_one_leaves_nothing(office: Path, silent_index: socket.so
     assert not (office / "wheelhouse").exists()
     if kind == signal.SIGKILL:
         assert _run(office, "--wheelhouse")[0] == 0
-    assert "wheelhouse.part" not in _names(office)
+    assert not [name for name in _names(office) if ".part" in name]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "folder/notes.whl", ".hidden"])
@@ -154,23 +156,23 @@ def test_a_folder_with_other_files_stays(office: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wheels", "served"),
+    ("wheels", "said"),
     [
-        ([_compiled(OTHER)], f"3.{OTHER[1:]} ({MACHINE})"),
-        ([_compiled(OWN, "riscv64")], f"3.{OWN[1:]} (riscv64)"),
-        ([_compiled("38"), _compiled("39"), "any-1.0-py3-none-any.whl"], f"3.8 ({MACHINE}) 3.9 ({MACHINE})"),
+        ([_compiled(OTHER)], f"is for Python 3.{OTHER[1:]} on {MACHINE}; this machine has Python 3.{OWN[1:]}."),
+        ([_compiled(OWN, "riscv64")], f"has no wheels for {MACHINE}"),
+        ([_compiled("38"), _compiled("39"), "any-1.0-py3-none-any.whl"], f"is for Python 3.8 3.9 on {MACHINE}"),
+        ([_compiled(OTHER), _compiled(OWN, "riscv64")], f"is for Python 3.{OTHER[1:]} on {MACHINE}"),
     ],
-    ids=["another Python", "another machine", "older Pythons"],
+    ids=["another Python", "another machine", "older Pythons", "another of both"],
 )
-def test_one_for_another_python_is_named_as_such(office: Path, wheels: list[str], served: str) -> None:
+def test_one_for_another_python_is_named_as_such(office: Path, wheels: list[str], said: str) -> None:
     shutil.rmtree(office / ".venv")
     for name in wheels:
         wheel_file(office / "wheelhouse" / name, "fast", "1.0")
     code, errors = _run(office, "--help", XAIVA_PYTHON=sys.executable, PATH=_only_tools(office.parent / "bin"))
     assert code == 1
     first, second = errors.splitlines()
-    assert f"is for Python {served}; this machine has Python 3.{OWN[1:]}." in first
-    assert f"({MACHINE})" in first
+    assert said in first
     assert "./xaiva --wheelhouse" in second
 
 
@@ -182,8 +184,7 @@ def test_a_python_that_the_wheelhouse_serves_is_taken_before_a_newer_one(office:
     newer = office.parent / "newer-python"
     newer.write_text("#!/bin/sh\necho cp399\n")
     newer.chmod(0o755)
-    own = sys.executable if sys.prefix == sys.base_prefix else f"{sysconfig.get_config_var('BINDIR')}/python3"
-    code, errors = _run(office, "--setup", XAIVA_PYTHON=f"{newer} {own}")
+    code, errors = _run(office, "--setup", XAIVA_PYTHON=f"{newer} {PYTHON}")
     assert code == 0, errors
     assert f"(Python 3.{OWN[1:]}." in errors
 
@@ -194,3 +195,79 @@ def _only_tools(folder: Path) -> str:
     for tool in ("dirname", "cat", "cksum", "grep", "ls", "sed", "sort", "tr", "uname", "head", "find"):
         (folder / tool).symlink_to(shutil.which(tool) or "")
     return str(folder)
+
+
+def _of_the_machine(folder: Path) -> dict[str, str]:
+    """Settings of a machine that other software made: none of them may change what is set up, or whether."""
+    wheel_file(folder / "site/fast-1.0-py3-none-any.whl", "fast", "1.0")
+    shutil.unpack_archive(folder / "site/fast-1.0-py3-none-any.whl", folder / "site", "zip")
+    (folder / "constraints.txt").write_text("fast<1\n")
+    return {
+        "LC_ALL": "C",
+        "PYTHONPATH": str(folder / "site"),
+        "PIP_USER": "1",
+        "PIP_CONSTRAINT": str(folder / "constraints.txt"),
+        "PIP_NO_INDEX": "0",
+    }
+
+
+def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(office: Path) -> None:
+    shutil.rmtree(office / ".venv")
+    site = office.rename(office.parent / "Prüf stand")
+    shutil.copytree(office.parent / "index", site / "wheelhouse")
+    (site / "core").mkdir()
+    (site / "core/cli.py").write_text("import fast; print(fast.__file__)")
+    (office.parent / "bin").mkdir()
+    link = office.parent / "bin/xaiva"
+    link.symlink_to(site / "xaiva")
+    environment = os.environ | _of_the_machine(office.parent) | {"XAIVA_PYTHON": PYTHON}
+    for launcher in (link, site / "xaiva"):
+        done = subprocess.run([launcher], cwd="/", env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{site}/.venv/")
+    assert done.stderr == ""  # set up once
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("noexec", "is mounted noexec."),
+        ("ro", "nothing can be written to"),
+        ("size=1m", "look at the lines above"),  # what is full is not the wheelhouse's fault
+    ],
+)
+def test_a_file_system_that_takes_no_set_up_is_named_as_such(office: Path, options: str, said: str) -> None:
+    """`sh xaiva` is what a person types where `./xaiva` is refused."""
+    place = office.parent / "mounted"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False)
+    require(mounted.returncode == 0, "the right to mount")
+    try:
+        shutil.copytree(office, place / "xaiva", ignore=shutil.ignore_patterns(".venv"))
+        shutil.copytree(office.parent / "index", place / "xaiva/wheelhouse")
+        subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+        done = subprocess.run(
+            ["sh", place / "xaiva/xaiva", "--setup"],
+            env=os.environ | {"XAIVA_PYTHON": PYTHON},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["umount", place], check=True)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "copy it" not in done.stderr
+
+
+def test_two_at_once_do_not_meet(office: Path, silent_index: socket.socket) -> None:
+    address = f"http://127.0.0.1:{silent_index.getsockname()[1]}/simple"
+    first = _start(office, "--wheelhouse", PIP_NO_INDEX="0", PIP_INDEX_URL=address)
+    connection, _ = silent_index.accept()  # the first waits for an answer
+    with connection:
+        code, errors = _run(office, "--wheelhouse")
+        assert code == 0, errors
+        os.killpg(first.pid, signal.SIGTERM)
+        first.communicate(timeout=60)
+    assert _names(office / "wheelhouse") == _names(office.parent / "index")
+    assert not [name for name in _names(office) if ".part" in name]
