@@ -217,6 +217,20 @@ def test_layers_keep_their_order_and_files() -> None:
     assert after["layers"] == [{"name": "common", "requirements": ["numpy"]}, {"name": "stt", "file": "stt.txt"}]
 
 
+@pytest.mark.parametrize(
+    ("words", "width", "lines"),
+    [
+        ("3 wait, the oldest for 8 s", 24, ["3 wait, the oldest for", "8 s"]),
+        ("no frame for 10 s; next try in 8 s", 14, ["no frame for", "10 s; next try", "in 8 s"]),
+        ("1.4 GiB of 4.0 GiB free", 12, ["1.4 GiB of", "4.0 GiB free"]),
+        ("up 5 d 3 h", 7, ["up 5 d", "3 h"]),
+        ("for 7 sunny days", 6, ["for 7", "sunny", "days"]),
+    ],
+)
+def test_a_number_and_its_unit_stand_on_one_line(words: str, width: int, lines: list[str]) -> None:
+    assert [plain(one) for one in wrap(words, width)] == lines
+
+
 def test_an_outcome_is_told_in_words() -> None:
     result = {"fetch_bytes": 135604020, "seconds": 2.867, "changed": True, "unlocked": [], "files": 51, "made_files": 0}
     found = operations.result_lines(result, 60, "")
