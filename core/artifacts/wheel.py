@@ -100,8 +100,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     (name, content), *_ = built.items()  # one, as pip is asked for no dependencies
     local, package = folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
     write_atomic(local / name, content)
-    if not _package(requirement):
-        name_address(local, requirement, package)
+    if address := _address(requirement):
+        name_address(local, address, package)
     return {
         "wheel": f"{LOCAL_WHEELS}/{name}",
         "package": package,
@@ -110,9 +110,11 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     }
 
 
-def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
-    """The requirement as given, or an address alone; a bare name takes its address in a layer, or its version of
-    layers and pins."""
+def read_requirement(preset: Preset, text: str, subject: str) -> str:
+    """What is to be built, as given: a requirement, or an address alone.
+
+    Raises InputError for what cannot be read or reached, such as an address with a login: that is in no ledger.
+    """
     what = f"Requirement {text!r}"
     if text.endswith(".whl"):
         remedy = f"copy that wheel into artifacts/{subject}/{LOCAL_WHEELS}; then lock again: xaiva lock {subject}"
@@ -126,9 +128,17 @@ def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -
         return _buildable(AddressedRequirement("what to build", line.addressed), subject, preset.python_version)
     if not line.requirement or line.options or line.hashes:
         raise InputError(what, "it has options, or asks for nothing", remedy)
-    wanted = Requirement(line.requirement)
+    return str(Requirement(line.requirement))
+
+
+def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
+    """What is to be built; a bare name takes its address in a layer, or its version of layers and pins."""
+    requirement = read_requirement(preset, text, subject)
+    if not _package(requirement):
+        return requirement
+    wanted = Requirement(requirement)
     if wanted.specifier or wanted.url:
-        return str(wanted)
+        return requirement
     expanded = expanded_layers(site, preset)
     for _, entry in expanded.addressed:
         if likely_name(entry.addressed) == canonicalize_name(wanted.name):
@@ -156,15 +166,18 @@ def _package(requirement: str) -> str:
         return ""
 
 
+def _address(requirement: str) -> str:
+    """Where its source comes from; "" for an index."""
+    return (Requirement(requirement).url or "") if _package(requirement) else requirement
+
+
 def _next(expanded: Expanded, requirement: str, package: str, subject: str) -> str:
     """What to do with the wheel: a lock takes it where a layer asks for its package or has that address alone."""
-    entries = [entry.addressed for _, entry in expanded.addressed]
+    address, entries = _address(requirement), [entry.addressed for _, entry in expanded.addressed]
     asked = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
-    if _package(requirement) or package in asked or requirement in [entry.address for entry in entries]:
+    if not address or package in asked or address in [entry.address for entry in entries]:
         return f"lock again: xaiva lock {subject}"
-    return (
-        f"no layer asks for {package}: write `{package} @ {requirement}` into one, and lock again: xaiva lock {subject}"
-    )
+    return f"no layer asks for {package}: write `{package} @ {address}` into one, and lock again: xaiva lock {subject}"
 
 
 class _Build:

@@ -98,8 +98,9 @@ def wheel_command(
     session: Session, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
 ) -> None:
     """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
+    from core.artifacts.wheel import read_requirement
     from core.presets.store import load_named
 
-    load_named(session.site, preset)
+    read_requirement(load_named(session.site, preset), requirement, preset)
     options = {"requirement": requirement, "no_build_isolation": no_build_isolation}
     run_operation(session, "wheel", preset, options, detach=detach, as_json=as_json)

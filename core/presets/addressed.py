@@ -32,16 +32,20 @@ def not_locked(entries: Iterable[AddressedRequirement], preset: str, python: str
     alike: dict[tuple[str, str], list[AddressedRequirement]] = {}
     for entry in entries:
         alike.setdefault((why_not_locked(entry), way_to_wheel(entry, preset, python)), []).append(entry)
-    return [NotLocked(_shown_together(same), why, remedy) for (why, remedy), same in alike.items()]
+    return [_together(same, why, remedy) for (why, remedy), same in alike.items()]
 
 
-def _shown_together(entries: list[AddressedRequirement]) -> str:
-    first = [redact_text(entry.addressed.requirement) for entry in entries[:_NAMED_FIRST]]
-    place = common_place(entry.place for entry in entries)
+def _together(entries: list[AddressedRequirement], why: str, remedy: str) -> NotLocked:
+    """Requirements with one remedy: the first ones by name, and the lines of all."""
     if len(entries) == 1:
-        return f"{place}: {first[0]} comes from no index"
-    rest = f" and {len(entries) - len(first)} more" if len(entries) > len(first) else ""
-    return f"{place}: {len(entries)} requirements come from no index: {', '.join(first)}{rest}"
+        return NotLocked(f"{shown(entries[0])} comes from no index", why, remedy)
+    first, more = entries[:_NAMED_FIRST], len(entries) - _NAMED_FIRST
+    place = common_place(entry.place for entry in first)
+    named = ", ".join(redact_text(entry.addressed.requirement) for entry in first)
+    if more > 0:
+        place, named = f"{place} and {more} more", f"{named}, …"
+        why = f"{why}; all of them: {common_place(entry.place for entry in entries)}"
+    return NotLocked(f"{place}: {len(entries)} requirements come from no index: {named}", why, remedy)
 
 
 def shown(entry: AddressedRequirement) -> str:
@@ -56,6 +60,8 @@ def why_not_locked(entry: AddressedRequirement) -> str:
         return "a file that may change on the web is not read"
     if _is_variable(wanted):
         return "the text of a requirement must be the same on every machine"
+    if wanted.file.endswith(".whl") and not wanted.name:
+        return "the name of that file tells no version"
     if wanted.file.endswith(".whl"):
         return "a wheel is taken from an index, from an http(s) address without a login, or from local-wheels"
     if _scheme(wanted) in ("", "file"):
@@ -73,8 +79,12 @@ def way_to_wheel(entry: AddressedRequirement, preset: str, python: str) -> str:
         return f"fetch it beside the file that names it (curl -fL -o {name} {url}), and write {option} {name}"
     if _is_variable(wanted):
         return f"write the value in place of {VARIABLE.findall(wanted.address)[0]}"
+    if wanted.file.endswith(".whl") and not wanted.name:
+        proper = "NAME-VERSION-py3-none-any.whl, with what its METADATA says"
+        return f"put it into {folder} as {proper}, and write NAME in its place; then lock again: xaiva lock {preset}"
     if wanted.file.endswith(".whl"):
-        return f"copy that wheel into {folder}; then lock again: xaiva lock {preset}"
+        fitting = f"one for Python {python} on x86_64 Linux"
+        return f"copy that wheel into {folder} ({fitting}); then lock again: xaiva lock {preset}"
     if wanted.name and _scheme(wanted) == "file":
         return (
             "write NAME==VERSION in its place, with the version that `pip list` shows there (`pip list "

@@ -40,6 +40,7 @@ _WITH_SCHEME = re.compile(
     rf"(?:{_NAMED_BEFORE})?(?:(?P<scheme>[a-z][a-z0-9+.-]+)://|[\w.-]+@[\w.-]+\.\w+:[^/\d])", re.I
 )
 _READ_SCHEME = re.compile(r"https?|ftp|file|(?:git|hg|svn|bzr)\+[a-z+-]+", re.I)
+_BACKSLASH = re.compile(r"\\(?=[\w.])")  # of a path of Windows; elsewhere it quotes
 _EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
 _EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
@@ -122,7 +123,7 @@ def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
     if start is None:
         return text.strip(), []
     try:
-        words = shlex.split(text[start.end() :])
+        words = shlex.split(_BACKSLASH.sub(r"\\\\", text[start.end() :]))
     except ValueError as error:
         raise UnreadableLine(f"{text!r} has options that cannot be read ({error})", "close the quotes") from None
     return text[: start.start()].strip(), list(_options(text, iter(words)))
@@ -179,7 +180,7 @@ def _addressed(text: str, editable: bool) -> Addressed | None:
         address, _, marker = named["address"].partition(";")
         extras = re.sub(r"\s", "", named["extras"] or "")
         return Addressed(address.strip(), canonicalize_name(named["name"]), extras, _marker(marker, text))
-    is_address = re.match(rf"{_SCHEME.pattern}//", text, re.I) or re.match(r"(?:git|hg|svn|bzr)\+", text, re.I)
+    is_address = re.match(rf"{_SCHEME.pattern}//|file:|(?:git|hg|svn|bzr)\+", text, re.I)
     address, _, marker = text.partition("; " if is_address else ";")
     address = address.strip()
     path = _EXTRAS.fullmatch(address)

@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from core.artifacts import lock, store
 from core.artifacts.local_wheels import with_local_wheels
 from core.artifacts.lockfile import Unlocked
 from core.artifacts.network import Network
 from core.artifacts.wheels import LockedWheels, lock_wheels
-from core.errors import XaivaError
+from core.cli.app import root
+from core.errors import InputError, XaivaError
 from core.presets.compat import LockedPackage, Resolved, check
 from core.presets.index_entries import PYTORCH_INDEX
 from core.presets.layers import Expanded
@@ -249,6 +251,15 @@ def test_a_wheel_in_local_wheels_stands_for_an_address(site: Site, line: str, se
     wheel_file(local_wheels(site) / "ours-1.0-py3-none-any.whl", "ours", "1.0")
     (local_wheels(site) / "addresses.txt").write_text(BUILT)
     assert served_locally(site, f"{line}\n") == ([served] if served else [], [])
+
+
+def test_a_login_comes_into_no_ledger(site: Site) -> None:
+    expanded_layer(site, "six\n")
+    words = ["--site", str(site.root), "wheel", NAME, "git+https://hunter22:x@h.example.org/a.git"]
+    result = CliRunner().invoke(root, words)
+    assert isinstance(result.exception, InputError)
+    assert "hunter22" not in f"{result.output} {result.exception}"
+    assert not [path for path in site.root.rglob("*") if path.is_file() and b"hunter22" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("line", ["ours @ git+https://h.example.org/a.git", "git+https://h.example.org/a.git"])

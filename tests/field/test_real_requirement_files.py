@@ -225,6 +225,11 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [],
         [(1, "layer-source", "local-wheels")],
     ),
+    "a wheel whose name has no version": (
+        "https://h.example.org/main/en_core_web_lg-any-py3-none-any.whl\n",
+        [],
+        [(1, "layer-source", "as NAME-VERSION-py3-none-any.whl")],
+    ),
     "a path with a name": ("ours @ ./ours-1.0-py3-none-any.whl\n", [], [(1, "layer-source", "copy that wheel")]),
     "an editable folder with extras": ("-e ./third_party/x[cuda]\n", [], [(1, "layer-source", "third_party/x")]),
     "a folder without a dot": ("third_party/x\n", [], [(1, "layer-source", "third_party/x")]),
@@ -255,6 +260,9 @@ BODIES: dict[str, tuple[str | bytes, list[str], list[Expected]]] = {
         [(1, "layer-source", "copy that wheel into artifacts/site/local-wheels")],
     ),
     "a folder on a drive": ("-e C:/projects/ours\n", [], [(1, "layer-source", "FOLDER (where C:/projects/ours lies)")]),
+    "a folder of Windows": ("-e c:\\work\\ours\n", [], [(1, "layer-source", "FOLDER (where c:\\work\\ours lies)")]),
+    "file: without slashes": ("file:./libs/x\n", [], [(1, "layer-source", "pip wheel --no-deps")]),
+    "a blank in a path": ("-e ./my\\ folder\n", [], [(1, "layer-source", "FOLDER (where ./my folder lies)")]),
     "git with a tag": (
         "git+https://h.example.org/ours.git@v1.2#subdirectory=a/b\n",
         [],
@@ -312,13 +320,13 @@ TOGETHER: dict[str, tuple[str, list[str]]] = {
     "a freeze": (
         FREEZE,
         [
-            f"{FILE} lines {', '.join(str(line) for line in range(1, 188, 2))}: 94 requirements come from no index: "
-            "p0 @ file:///croot/p0_167/work, p1 @ file:///croot/p1_167/work, p2 @ file:///croot/p2_167/work and 91 more"
+            f"{FILE} lines 1, 3, 5 and 91 more: 94 requirements come from no index: p0 @ file:///croot/p0_167/work, "
+            "p1 @ file:///croot/p1_167/work, p2 @ file:///croot/p2_167/work, …"
         ],
     ),
     "lines that follow one another": (
         "a @ file:///a\nb @ file:///b\nc @ file:///c\n\nd @ file:///d\n",
-        [f"{FILE} lines 1-3, 5: 4 requirements"],
+        [f"{FILE} lines 1-3 and 1 more: 4 requirements"],
     ),
     "two files": (
         "a @ file:///a\n-r more.txt\n",
@@ -349,6 +357,8 @@ def test_what_one_remedy_serves_is_one_finding(site: Site, body: str, beginnings
     assert len(found) == len(beginnings), found
     for one, beginning in zip(found, beginnings, strict=True):
         assert one.what.startswith(beginning)
+        if " more: " in one.what:
+            assert re.search(rf"all of them: {FILE} lines 1[-,]", one.why)
 
 
 # What pip does not read either, and how it is written right.

@@ -49,7 +49,7 @@ class AskNewPreset(AskName):
     def fields(self) -> Iterable[Widget]:
         """The name and the file."""
         yield from super().fields()
-        yield from field("Of a requirement file", "source", hint="requirements.txt; empty: a small one to edit")
+        yield from field("From a requirement file", "source", hint="requirements.txt; empty: a small one to edit")
 
     def submit(self) -> None:
         """Keep the file's path."""

@@ -74,6 +74,8 @@ def _option(
         yield from _index(text, entries, preset, where, name)
     elif option.name in _NO_EFFECT:
         yield note("layer-option", f"{text} changes nothing", _NO_EFFECT[option.name], where=where)
+    elif option.name == "--trusted-host":
+        yield note("layer-option", f"{text} has no effect", *_trusted_host(option.value), where)
     else:
         yield warning("layer-option", f"{text} has no effect", *_WAYS[option.name](option.value, name), where)
 
@@ -114,9 +116,9 @@ def _no_binary(value: str, name: str) -> tuple[str, str]:
     return why, f"build it: {by_hand}; then lock again: xaiva lock {name}"
 
 
-def _trusted_host(value: str, _: str) -> tuple[str, str]:
+def _trusted_host(value: str) -> tuple[str, str]:
     why = "certificates are always checked"
-    return why, f"name the file with the authority of {value} in SSL_CERT_FILE (in .env); http:// needs nothing"
+    return why, f"if {value} has one of your own, name the file with its authority in SSL_CERT_FILE (in .env)"
 
 
 def _constraint(_: str, __: str) -> tuple[str, str]:
@@ -129,5 +131,4 @@ _WAYS = {
     "--pre": _pre,
     "--no-index": _no_index,
     "--no-binary": _no_binary,
-    "--trusted-host": _trusted_host,
 }
