@@ -17,7 +17,7 @@ from core.presets.compat.layer_findings import holds_in_image
 from core.presets.layer_file import AddressedRequirement, read_layer_file
 from core.presets.layers import Expanded
 
-# Beside the wheels: `NAME @ ADDRESS` for each that was built from an address which does not name its package.
+# Beside the wheels: `NAME @ ADDRESS` for each that was built from an address, as a layer's line may not have the name.
 ADDRESSES = "addresses.txt"
 
 
