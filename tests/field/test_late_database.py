@@ -21,7 +21,7 @@ from core.inference.late_database import LateDatabase
 from tests.inference.conftest import serve as serve
 from tests.support import until
 from tests.support.postgres import Postgres, postgres_server
-from tests.support.service import ServiceProcess
+from tests.support.service import TOKEN, ServiceProcess
 
 Serve = Callable[..., ServiceProcess]
 
@@ -64,6 +64,29 @@ def test_a_server_that_comes_late_starts_the_service(own_server: Postgres, serve
     service.ready()
     assert service.client.status().logger is not None
     assert own_server.password not in service.log.read_text()
+
+
+STRANGERS = {
+    "/auth/login": {"name": "eve", "password": "some long password"},
+    "/auth/refresh": {"refresh": "some token"},
+    "/auth/logout": {"refresh": "some token"},
+}
+
+
+def test_strangers_learn_nowhere_where_the_database_is(own_server: Postgres, serve: Serve) -> None:
+    url = own_server.new_database()
+    service = serve(XAIVA_DATABASE_URL=url).ready()
+    own_server.stop()
+    try:
+        for path, body in STRANGERS.items():
+            told = httpx.post(service.client.url + path, json=body, timeout=60)
+            assert (told.status_code, told.json()["what"]) == (503, "The database")
+            assert "127.0.0.1" not in told.text
+        own = {"Authorization": f"Bearer {TOKEN}"}
+        told = httpx.get(f"{service.client.url}/users", headers=own, timeout=60)
+        assert (told.status_code, told.json()["why"]) == (503, "nothing listens there")
+    finally:
+        own_server.start()
 
 
 def test_a_service_that_waits_ends_when_it_is_told_to(own_server: Postgres, serve: Serve) -> None:

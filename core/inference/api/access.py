@@ -42,8 +42,11 @@ async def current(request: Request, service: Service, _shown: Annotated[object, 
     """Who asks. Raises Unauthorised."""
     bearer = bearer_of(request)
     if service.accounts.is_service(bearer):  # it needs no database, and so none that answers
-        return THE_SERVICE
-    return await run_in(DATABASE, lambda: service.accounts.caller(bearer))
+        caller = THE_SERVICE
+    else:
+        caller = await run_in(DATABASE, lambda: service.accounts.caller(bearer))
+    request.state.caller = caller
+    return caller
 
 
 Asking = Annotated[Caller, Depends(current)]

@@ -112,11 +112,15 @@ def _answer(code: int, problem: Problem, headers: dict[str, str] | None = None) 
     return JSONResponse(problem.model_dump(), status_code=code, headers=headers)
 
 
-async def _xaiva(_request: Request, error: Exception) -> JSONResponse:
+async def _xaiva(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, XaivaError)
     code = next(code for kind, code in _CODES if isinstance(error, kind))
     if code == 500:
         logger.error("%s", error)
+    if isinstance(error, DatabaseError) and not hasattr(request.state, "caller"):  # as strangers learn it of /health
+        logger.warning("%s", error)
+        problem = Problem(what="The database", why="it does not answer", remedy="ask again later; the log says more")
+        return _answer(code, problem)
     return _answer(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
 
 
