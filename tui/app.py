@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from core.errors import XaivaError
 from core.site import Site
+from core.terminal_text import visible
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.console_app import HERE
 from tui.messages import SourceChanged
@@ -130,7 +131,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         self._settings = state
         if reading.error is not None:
             words = f"{reading.error}\nThe settings of before stay."
-            self.notify(words, title="Settings", severity="error", timeout=15, markup=False)
+            self.notify(words, title="Settings", severity="error", timeout=15)
         else:
             self.notify("site.toml and .env were read again", title="Settings")
             self.store.ask_now(*self._sources.table())
@@ -147,7 +148,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         offer = f"; F4 offers {who.site_user}." if who.offered else "."
         if before.shared and not who.site_user:
             stays, offer = "It was this console's as well: F4 logs in again", "."
-        self.notify(f"{words}. {stays}{offer}", title="Login", timeout=15, markup=False)
+        self.notify(f"{words}. {stays}{offer}", title="Login", timeout=15)
 
     # -- what screens use ----------------------------------------------------------------------------------------------
 
@@ -282,10 +283,13 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         self._login_offered = False
 
     def notify(self, message: str, *, title: str = "", **how: Any) -> None:
-        """A toast; where lines are few its title stands before the words. A form leaves it the last line alone."""
+        """A toast; where lines are few its title stands before the words. A form leaves it the last line alone.
+
+        Its words are never markup: a file's or a camera's name may hold brackets.
+        """
         if title and self.size.height < TALL:
             message, title = f"{title}: {message}", ""
-        super().notify(message, title=title, **how)
+        super().notify(visible(message, keep="\n"), title=visible(title), **{**how, "markup": False})
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""
@@ -383,7 +387,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
             words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
             site = before.site_user
             stays = f". The site's login is still {site}; `xaiva logout` ends it" if site else ""
-            self.notify(words + stays, markup=False)
+            self.notify(words + stays)
             self.login_changed()
 
         self.background(self._logout, done)

@@ -25,6 +25,8 @@ from core.inference.notifications.message import Message
 from core.inference.schemas import Acknowledge, CameraRequest, Channel, ChannelKind, Event, RuleRequest, UserRequest
 from core.presets.validation import validate_text
 from core.site import Site
+from tests.tui.support import shows
+from tui.app import XaivaApp
 from tui.present.cells import Span, fit, plain, width_of
 from tui.terminal.frame import cells_of
 
@@ -207,3 +209,14 @@ def test_nothing_turns_the_screen_around_where_a_text_is_no_span() -> None:
 def test_presets_and_layers_are_of_a_few_characters(name: str, field: str, tmp_path: Path) -> None:
     given = {"name": "a", "base": {"image": "python:3.11-slim"}, field: [name] if field == "layers" else name}
     assert [one for one in validate_text(json.dumps(given), tmp_path / "a.json") if one.field.startswith(field)]
+
+
+TOASTS = ("a[/b]c", "[red]gate[/red]", "[Errno 28] No space left", "ga\u202ete", "[@click=app.quit]x[/]")
+
+
+@pytest.mark.parametrize("text", TOASTS, ids=ascii)
+async def test_a_toast_shows_words_as_they_are(text: str, tmp_path: Path) -> None:
+    app = XaivaApp(Site.open(tmp_path, {}))
+    async with app.run_test(size=(160, 45), notifications=True) as pilot:
+        app.screen.notify(text, title="words")
+        await shows(pilot, text.replace("\u202e", "\\u202e"))

@@ -77,5 +77,5 @@ class LoginDialog(FieldForm[str]):
 
     def _done(self, user: str, words: str) -> None:
         console_of(self).login_changed()
-        self.app.notify(f"logged in as {user} {words}", markup=False)
+        self.app.notify(f"logged in as {user} {words}")
         self.dismiss(user)
