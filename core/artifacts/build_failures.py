@@ -118,7 +118,10 @@ def _network(found: re.Match[str]) -> Explained:
 
 def _unmet(found: re.Match[str]) -> Explained:
     needs = "; ".join(" ".join(line.split()) for line in found[1].splitlines())
-    return f"the packages do not go together: {needs}", "leave out the version of one of them under debs and build_debs"
+    return (
+        f"the packages do not go together: {needs}",
+        "leave out one of them, or its version, under debs and build_debs",
+    )
 
 
 def _no_distribution(found: re.Match[str]) -> Explained:

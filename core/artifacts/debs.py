@@ -86,7 +86,10 @@ if [ -n "$build" ] && [ -n "$python" ]; then build="$build python$PYTHON-dev"; f
 wrong $DEBS $build > /tmp/wrong
 if [ -s /tmp/wrong ]; then echo "@@wrong"; cat /tmp/wrong; exit 0; fi
 ask() {
-    apt-get install -y --no-install-recommends --print-uris -qq "$@" > /tmp/answer || { cat /tmp/answer >&2; exit 100; }
+    if ! apt-get install -y --no-install-recommends --print-uris -qq "$@" > /tmp/answer; then
+        apt-get install -s --no-install-recommends -q "$@" >&2 || true  # says which packages exclude each other
+        exit 100
+    fi
     { grep "^'" /tmp/answer || true; } > /tmp/lines
     cat /tmp/lines
     cat /tmp/lines >> /tmp/uris
