@@ -172,7 +172,7 @@ _CAUSES: tuple[tuple[str, _Cause], ...] = (
         r"|requires a different Python: \S+ not in '([^']+)'|Cannot install on Python version .*versions (\S+) are",
         _other_python,
     ),
-    (r"^\S+:\d+(?::\d+)?: (?:fatal )?error: .*$", _compiler),
+    (r"^ *(?!\S*(?:conftest|_configtest|CMake))\S+:\d+(?::\d+)?: (?:fatal )?error: .*$", _compiler),
     (r"unmet dependencies:\n((?: .*\n?)+)", _unmet),
     (r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|Certificate verification failed", _authority),
     (

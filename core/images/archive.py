@@ -15,7 +15,7 @@ _OF_AN_IMAGE = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|
 _OF_A_SYSTEM = frozenset(
     ("bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
 )
-_PART = re.compile(r"(.+[._-](?:part[._-]?)?)(?!gz|xz)(?:[a-z]{2}|\d{1,3})")  # as `split` names them
+_PART = re.compile(r"(.+[._-]part[._-]?)(?:\d+|[a-z]{2})|(.+[._-]|x)(?:a[a-z]|0\d{1,2})")  # as `split` names them
 _ENOUGH = 3  # folders of a system: fewer may be in any archive
 _LONGEST = 2000  # entries that are looked at
 _SHOWN = 3
@@ -49,7 +49,7 @@ def _wrong(path: Path, why: str, remedy: str) -> InputError:
 def _remedy(path: Path, found: StandIn) -> str:
     """To get a file again helps where it came in part; what is something else was never an image."""
     if part := _PART.fullmatch(path.name):
-        return f"put its parts together first: cat {path.parent / part[1]}* > image.tar"
+        return f"put its parts together first: cat {path.parent / (part[1] or part[2])}* > image.tar"
     whole = found.pulled_by or "cut short" in found.words or "is empty" in found.words
     return found.remedy() if whole else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
 

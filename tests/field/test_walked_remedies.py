@@ -67,8 +67,9 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
                     "ERROR: the backend says no", "the backend says no", "read the log"),
     "given-up": ("WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError(1)': /simple/\n"
                  "ERROR: No matching distribution found for setuptools", "ReadTimeoutError", "check the network"),
-    "compiler": ("connection broken by 'ReadTimeoutError(1)'\nsrc/x.c:12:5: error: unknown type name 'T'\n"
+    "compiler": ("connection broken by 'ReadTimeoutError(1)'\n      src/x.c:12:5: error: unknown type name 'T'\n"
                  "error: command '/usr/bin/gcc' failed with exit code 1", "x.c:12:5: error: unknown", "a version of"),
+    "try-of-a-compiler": ("_configtest.c:1:5: error: what\nERROR: the backend says no", "says no", "read the log"),
     "header-without-suffix": ("a.c:1:1: fatal error: Eigen/Core: No such file", "Eigen/Core", "build_debs"),
     "cuda-header": ("a.cu:1:1: fatal error: cuda_runtime.h: No such file or directory", "no nvcc", "devel"),
     "other-cuda": ("The detected CUDA version (12.4) mismatches the version that was used to compile\nPyTorch (11.8).",
@@ -299,10 +300,12 @@ OTHER_FILES: dict[str, tuple[str, bytes, str]] = {  # file, content → words of
     "text": ("Dockerfile", b"FROM debian\n", "docker save IMAGE"),
     "disk": ("box.qcow2", b"QFI\xfb" + bytes(600), "docker save IMAGE"),
     "compressed-text": ("notes.gz", gzip.compress(b"hello"), "docker save IMAGE"),
+    "version": ("image-1.12", b"\1" * 600, "docker save IMAGE"),
     "cut": ("image.tar.gz", gzip.compress(bytes(9999))[:-9], "get the file again"),
     "empty": ("image.tar", b"", "get the file again"),
     "part": ("image.tar.ab", b"\1" * 600, "cat {root}/image.tar.* > image.tar"),
     "first-part": ("image.tar.gz.00", gzip.compress(bytes(9999))[:-9], "cat {root}/image.tar.gz.* > image.tar"),
+    "part-without-prefix": ("xab", b"\1" * 600, "cat {root}/x* > image.tar"),
     "part-of-name": ("image.part-1", b"\1" * 600, "cat {root}/image.part-* > image.tar"),
 }  # fmt: skip
 
