@@ -7,6 +7,10 @@ from click.shell_completion import get_completion_class
 
 from core.cli.given_once import Command
 
+# click's script for bash puts `night shift` into the line as two words; bash quotes what it takes for names of files.
+_QUOTED = """COMPREPLY+=("$value")
+            [[ $value != *[!A-Za-z0-9_./:=@%+,-]* ]] || compopt -o filenames 2>/dev/null"""
+
 
 @click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -19,4 +23,5 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None  # one of the choices
-    click.echo(kind(ctx.find_root().command, {}, "xaiva", "_XAIVA_COMPLETE").source())
+    script = kind(ctx.find_root().command, {}, "xaiva", "_XAIVA_COMPLETE").source()
+    click.echo(script.replace("COMPREPLY+=($value)", _QUOTED))

@@ -20,6 +20,7 @@ from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequ
 from core.operations.ledger import Ledger
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.pty_session import PtySession
 from tests.support.service import TOKEN, ServiceProcess, running_service
 
 PRESET = """{"base_image": "debian:bookworm-slim", "python_version": "3.11",
@@ -96,6 +97,32 @@ def test_names_of_the_engine(site: Site, engine: TestEngine, monkeypatch: pytest
     if "named-by-a-person" not in engine.docker("ps", "-a", "--format", "{{.Names}}").split():
         engine.docker("create", "--name", "named-by-a-person", BASE_IMAGE, "true")
     assert _complete(site, words, "named") == ["named-by-a-person"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("lock nig", r"lock night\ shift"),
+        ('lock "nig', 'lock "night shift"'),
+        ("lock 'nig", "lock 'night shift'"),
+        ("lock it", r"lock it\'s"),
+        ("lock sm", "lock small"),
+    ],
+)
+def test_bash_gets_a_name_as_one_word(site: Site, tmp_path: Path, typed: str, line: str) -> None:
+    """zsh and fish quote what they get; bash is asked to."""
+    for name in ("night shift", "it's", "small"):
+        (site.presets / f"{name}.json").write_text(PRESET)
+    command, root_folder = tmp_path / "xaiva", Path(__file__).parents[2]
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="{root_folder}" exec "{sys.executable}" -m core.cli "$@"\n')
+    command.chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PS1": "ready "}
+    with PtySession(["bash", "--norc", "--noprofile", "-i"], env=env, cwd=site.root) as bash:
+        bash.wait_for("ready")
+        bash.press('eval "$(xaiva completion bash)"; clear; echo "set up"', "enter")
+        bash.wait_for(lambda screen: screen.startswith("set up"))
+        bash.press(f"xaiva {typed}", "tab")
+        bash.wait_for(f"xaiva {line} ")
 
 
 NOBODY, SILENT = "nobody listens", "nobody answers"

@@ -267,6 +267,7 @@ def test_two_at_once_do_not_meet(office: Path, silent_index: socket.socket) -> N
     with connection:
         code, errors = _run(office, "--wheelhouse")
         assert code == 0, errors
+        assert [name for name in _names(office) if ".part" in name]  # what the first has so far
         os.killpg(first.pid, signal.SIGTERM)
         first.communicate(timeout=60)
     assert _names(office / "wheelhouse") == _names(office.parent / "index")
