@@ -163,4 +163,4 @@ def _terminal_width() -> int:
 
 
 def _colour(terminal: bool) -> bool:
-    return terminal and "NO_COLOR" not in os.environ
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

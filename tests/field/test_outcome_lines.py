@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
 
 from core.cli import follow, output
+from core.errors import XaivaError
 from core.operations.model import Failure, Operation, State, Update
 from core.operations.outcome import outcome
 from core.progress import Stage, StageState
@@ -126,3 +128,28 @@ def test_a_bar_keeps_its_state_at_80_columns(
     assert [line.split()[0] for line in lines] == [state.value]
     assert output.width(lines[0].rstrip()) <= COLUMNS
     assert "1.0 GiB of 4.0" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "coloured"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),  # as the convention has it: set, but to nothing
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_colour_is_for_a_terminal_that_shows_it(
+    terminal: bool,
+    environment: dict[str, str],
+    coloured: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    output.print_error(XaivaError("it failed", "", ""), as_json=False)
+    assert ("\x1b[31m" in capsys.readouterr().err) is coloured
