@@ -28,11 +28,7 @@ def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaE
     """The error that a refusal stands for; `bound` are the packages that come from one index alone."""
     text = re.sub(r"(?m)^(error|\s*cause):\s*", "", refusal).strip()
     if "Failed to fetch" in refusal or "dns error" in refusal:
-        return XaivaError(
-            "The package index does not answer",
-            " ".join(text.split()),
-            "check the network, proxy and index settings (UV_DEFAULT_INDEX or PIP_INDEX_URL), then lock again",
-        )
+        return _not_fetched(" ".join(text.split()))
     if refused := refused_index(refusal):
         return machine_index_fails(refused[0], f"it answers {refused[1]}")
     head, unsolvable, text = text.partition("No solution found when resolving dependencies")
@@ -53,6 +49,18 @@ def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaE
         "loosen one of the versions named above, in its layer or in pins",
         wanted,
     )
+
+
+def _not_fetched(why: str) -> XaivaError:
+    """An index that gave nothing: the network is to be checked only where no server answered."""
+    if "HTTP status" in why:
+        remedy = "look at that address in a browser: its server answers, and refuses; then lock again"
+        return XaivaError("The package index refuses", why, remedy)
+    if "certificate" in why:
+        remedy = "set SSL_CERT_FILE in .env to the file with your network's certificate authority, then lock again"
+        return XaivaError("The package index is not trusted", why, remedy)
+    remedy = "check the network, proxy and index settings (UV_DEFAULT_INDEX or PIP_INDEX_URL), then lock again"
+    return XaivaError("The package index does not answer", why, remedy)
 
 
 def machine_index_fails(url: str, why: str) -> XaivaError:

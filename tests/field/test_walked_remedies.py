@@ -29,6 +29,8 @@ from core.artifacts.build_failures import explain, is_removed, missing_module, p
 from core.artifacts.debs import Request, closure
 from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
+from core.artifacts.uv_compile import Wanted
+from core.artifacts.uv_refusals import error_of
 from core.containers.service import find_service
 from core.doctor import examine
 from core.engine import EngineError, connect, endpoint
@@ -265,6 +267,24 @@ def test_wheels_that_are_not_synced_are_asked_for(site: Site, index: Index) -> N
     done = xaiva(site, "wheel", NAME, "flashdemo", "--no-build-isolation")
     assert "1 of its 1 wheels are not in" in done.stderr
     assert f"xaiva sync {NAME}" in done.stderr
+
+
+FETCHES: dict[str, tuple[str, str, str]] = {  # what uv says of an index → what xaiva says of it, words of the remedy
+    "status": ("HTTP status server error (503 Service Unavailable) for url (https://i/x/)", "refuses", "browser"),
+    "certificate": ("invalid peer certificate: UnknownIssuer", "is not trusted", "SSL_CERT_FILE"),
+    "refused": ("tcp connect error: Connection refused (os error 111)", "does not answer", "check the network"),
+    "name": ("dns error: failed to lookup address information", "does not answer", "check the network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FETCHES)
+def test_an_index_that_refuses_is_no_network_that_fails(case: str) -> None:
+    words, said, remedy = FETCHES[case]
+    refusal = f"error: Failed to fetch: `https://i/simple/x/`\n  Caused by: {words}"
+    error = error_of(refusal, Wanted(NAME, [("common", ["x"])], [], [], "3.11", "linux"), {})
+    assert said in error.what
+    assert remedy in error.remedy
+    assert ("network," in error.remedy) is (remedy == "check the network")
 
 
 # -- system packages --------------------------------------------------------------------------------------------------
