@@ -6,6 +6,7 @@ changed while they were edited, and to settings of the service that another pers
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from core.service_client.edits import only_changes
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.field.test_type_ahead import console, open_screen
+from tests.tui import sample
 from tests.tui.conftest import bare_site, preset_site  # noqa: F401 - fixtures
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
@@ -70,6 +72,41 @@ async def test_a_form_with_something_typed_asks(site: Site) -> None:
                 await until(pilot, lambda form=form: app.screen is form)  # type: ignore[misc]
                 await pilot.press("escape", "y")
                 await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "succeeds"])
+@pytest.mark.parametrize("answer", ["y", "n"])
+async def test_what_is_being_sent_is_asked_about(
+    site: Site, monkeypatch: pytest.MonkeyPatch, answer: str, fails: bool
+) -> None:
+    """The answer comes while the question stands."""
+    answered = threading.Event()
+
+    def add_user(*_: object) -> object:
+        answered.wait(30)
+        if fails:
+            raise XaivaError("Inference service", "it does not answer within 10 s", "see its log")
+        return sample.service().users[0]  # type: ignore[index]
+
+    monkeypatch.setattr(sample.SampleService, "add_user", add_user, raising=False)
+    async with console(site, "service") as pilot:
+        app = pilot.app
+        form = await form_of(pilot, "u")
+        for name in ("password", "again"):
+            form.query_one(f"#{name}", Input).value = "correct horse battery"
+        await pilot.press("z", "enter")
+        await until(pilot, lambda: form.busy)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await shows(pilot, "It is being sent")
+        answered.set()
+        await until(pilot, lambda: not form.busy)
+        await pilot.press(answer)
+        if fails and answer == "n":
+            await shows(pilot, "it does not answer within 10 s")
+            assert form.value("name") == "z"
+        else:
+            await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
 async def test_what_is_taken_back_is_nothing_typed(site: Site) -> None:

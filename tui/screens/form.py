@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import on
@@ -55,6 +56,8 @@ class Form(ModalScreen[T]):
         self._title = title
         self.site = site
         self.busy = False  # while `attempt` works
+        self._asking = False  # whether to leave
+        self._after_question: Callable[[], object] | None = None  # what succeeded meanwhile
 
     def fields(self) -> Iterable[Widget]:
         """The fields."""
@@ -89,8 +92,8 @@ class Form(ModalScreen[T]):
 
     @property
     def unsaved(self) -> bool:
-        """Whether leaving would lose what was typed; what is being sent is not lost."""
-        return self.is_mounted and not self.busy and self._written() != self._untouched
+        """Whether leaving would lose what was typed; what is being sent would be lost if that fails."""
+        return self.is_mounted and self._written() != self._untouched
 
     def value(self, name: str) -> str:
         """What stands in a field."""
@@ -120,7 +123,9 @@ class Form(ModalScreen[T]):
 
         def succeeded(result: W) -> None:
             self.busy = False
-            if self.is_attached:
+            if self.is_attached and self._asking:
+                self._after_question = partial(done, result)
+            elif self.is_attached:
                 done(result)
             release()
 
@@ -155,10 +160,18 @@ class Form(ModalScreen[T]):
         """Nothing happens; what was typed is asked about first."""
         from tui.screens.confirm import Confirm
 
+        words = "It is being sent. If that fails, what was typed is lost." if self.busy else "What was typed is lost."
         if self.unsaved:
-            question = Confirm("Leave the form?", "What was typed is lost.", "Leave")
-            self.app.push_screen(question, lambda yes: self.leave() if yes else None)
+            self._asking = True
+            self.app.push_screen(Confirm("Leave the form?", words, "Leave"), self._answered)
         else:
+            self.leave()
+
+    def _answered(self, leave: bool | None) -> None:
+        self._asking = False
+        if self._after_question is not None:
+            self._after_question()
+        elif leave:
             self.leave()
 
     def leave(self) -> None:
