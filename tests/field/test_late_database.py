@@ -194,7 +194,7 @@ def test_what_is_wrong_says_itself_and_is_tried_again(
 
 
 WORDS = {  # what a server or libpq says that cannot be had here: why
-    'root certificate file "/root/.postgresql/root.crt" does not exist': "its certificate cannot be checked",
+    'root certificate file "/home/xaiva/.postgresql/root.crt" does not exist': "its certificate cannot be checked",
     "SSL error: certificate verify failed": "its certificate cannot be checked",
     'FATAL:  no pg_hba.conf entry for host "10.0.0.7", user "x"': "it lets this machine or user in nowhere",
     "FATAL:  remaining connection slots are reserved for superusers": "all of its connections are in use",

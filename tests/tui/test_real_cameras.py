@@ -76,7 +76,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
     app = XaivaApp(site_of(service.client.url))
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
-        await shows(pilot, "the service has no camera")
+        await shows(pilot, "no camera that you may see")
         await pilot.press("a")
         await opened(pilot, CameraForm)
         fill(app, id="gate-1", source="rtsp://127.0.0.1:9/none", timeout="2")
@@ -118,7 +118,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await shows(pilot, "■ stopped", PATIENCE)
         await until(pilot, lambda: "▀▀" not in text(pilot))
         await pilot.press("X", "tab", "enter")
-        await shows(pilot, "the service has no camera", PATIENCE)
+        await shows(pilot, "no camera that you may see", PATIENCE)
 
 
 async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
@@ -229,7 +229,7 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
         await opened(pilot, LoginDialog)
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1)
-        assert "the service has no camera" not in text(pilot)
+        assert "no camera that you may see" not in text(pilot)
         await shows(pilot, "log in with")
         await pilot.press("f4")
         await opened(pilot, LoginDialog)
@@ -239,7 +239,7 @@ async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteO
         fill(app, password=PASSWORD)
         await pilot.press("enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, PATIENCE)
-        await shows(pilot, "the service has no camera", PATIENCE)
+        await shows(pilot, "no camera that you may see", PATIENCE)
         await pilot.press("f7")
         await opened(pilot, PasswordDialog)
         fill(app, current="not his password", new="another password", again="another passwort")
@@ -266,7 +266,7 @@ async def test_a_service_that_dies_is_told_with_what_was_known(site_of: SiteOf, 
         app = XaivaApp(site_of(own.ready().client.url))
         async with app.run_test(size=(120, 40)) as pilot:
             await pilot.press("6")
-            await shows(pilot, "the service has no camera", PATIENCE)
+            await shows(pilot, "no camera that you may see", PATIENCE)
             own.process.kill()
             await shows(pilot, "stale", PATIENCE)
     finally:
