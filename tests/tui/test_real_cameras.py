@@ -107,7 +107,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await pilot.press("enter")
         await shows(pilot, "The gate", PATIENCE)
         await pilot.press("z")
-        await shows(pilot, "Nobody is told")
+        await shows(pilot, "Nobody is notified")
         await pilot.press("enter")
         await shows(pilot, "no notifications until")
         await pilot.press("l")

@@ -199,7 +199,7 @@ class ServiceScreen(ConsoleScreen):
             return
         rule = isinstance(chosen, Rule)
         work = partial(service.remove_rule if rule else service.remove_user, chosen.name)
-        text = "Nobody is told by it any more." if rule else "They cannot log in any more; their logins end."
+        text = "It notifies nobody any more." if rule else "They cannot log in any more; their logins end."
         kind = "rule" if rule else "user"
         self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._again))
 
