@@ -224,12 +224,27 @@ WEB = {
     "json": (200, "application/json", b'{"error": "no"}', "codec", "answers with application/json, not with video"),
     "text": (200, "text/plain", b"busy", "codec", "the address answers with text/plain, not with video"),
     "xml": (200, "application/xml", b"<a/>", "codec", "the address answers with application/xml, not with video"),
-    "empty": (200, "video/mp2t", b"", "codec", "the address answers with video/mp2t, in which no video is found"),
+    "empty": (200, "video/mp2t", b"", "codec", "the address answers with nothing: the answer is empty"),
+    "no-content": (204, "", b"", "error", "the camera answers with status 204 (No Content)"),
+    "not-modified": (304, "", b"", "error", "the camera answers with status 304 (Not Modified)"),
+    "too-large": (200, "image/jpeg", bytes(33 << 20), "codec", "in which no video is found"),
     "playlist": (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n", "codec", "in which no video is found"),
     "broken-picture": (200, "image/jpeg", b"\xff\xd8\xff\xe0" * 99, "codec", "a picture that cannot be decoded"),
     "no-type": (200, "", b"abc", "codec", "what answers there sends no video that can be decoded"),
-    "moved": (301, "text/html", b"", "redirect", "it answers with status 301: redirects are not followed"),
-    "to-login": (302, "text/html", b"", "redirect", "it answers with status 302: redirects are not followed"),
+    "moved": (
+        301,
+        "text/html",
+        b"",
+        "redirect",
+        "it answers with status 301 and leads to /login: redirects are not followed",
+    ),
+    "to-login": (
+        302,
+        "text/html",
+        b"",
+        "redirect",
+        "it answers with status 302 and leads to /login: redirects are not followed",
+    ),
     "bad-request": (400, "text/html", b"", "rejected", "rejects the request: status 400 (Bad Request)"),
     "login": (401, "text/html", b"", "auth", "the camera asks for a user name and password, and the address has none"),
     "forbidden": (403, "text/html", b"", "auth", "the camera forbids it (status 403)"),
@@ -363,6 +378,10 @@ def test_another_service_at_that_port_is_named(name: str) -> None:
 
 def test_a_file_that_is_none_or_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "sound.ts").write_bytes(sound(tmp_path))
+    assert tried(str(tmp_path / "empty.mp4")).reason == "the file is empty"
+    assert tried(str(tmp_path / "sound.ts")).reason == "the file holds sound alone"
     assert tried(str(tmp_path / "none.mp4")).reason == "there is no such file"
     assert tried(str(tmp_path / "notes.mp4")).reason == "the file holds no video that can be decoded"
 

@@ -342,7 +342,10 @@ def web_camera() -> Iterator[tuple[str, list[str]]]:
 def test_a_web_camera_that_redirects_is_not_followed(web_camera: tuple[str, list[str]]) -> None:
     url, asked = web_camera
     tried = attempt(CameraRequest(id="new", source=f"{url.replace('://', '://u:p@')}/leads", timeout=5))
-    assert (tried.cause, tried.reason) == ("redirect", "it answers with status 302: redirects are not followed")
+    assert (tried.cause, tried.reason) == (
+        "redirect",
+        "it answers with status 302 and leads to /video: redirects are not followed",
+    )
     assert set(asked) == {"/leads"}
 
 

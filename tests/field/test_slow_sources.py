@@ -9,9 +9,9 @@ from __future__ import annotations
 import io
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import av
@@ -22,15 +22,18 @@ from av.video.frame import VideoFrame
 from core.cli.cameras import test_words as connection_test_words
 from core.inference.cameras import decoder, source
 from core.inference.cameras.address import parse
+from core.inference.cameras.connecting import connect
 from core.inference.cameras.decoder import SHORTEST_PASS, Connection, Pacer
+from core.inference.cameras.failures import Refused
 from core.inference.cameras.frames import Rate, Silence
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.view import FEWEST, HEIGHT, WIDTH, ViewTimes, ViewWatch
 from core.inference.events.clips import length_of
-from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus
+from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus, Transport
 from tests.inference.conftest import Add, Witness
 from tests.support import require, rtsp, until
-from tests.support.clock_camera import ClockCamera, mpeg_ts
+from tests.support.clock_camera import ClockCamera, bare_jpegs, mpeg_ts
 from tests.support.snapshot_camera import SnapshotCamera
 
 pytestmark = pytest.mark.media
@@ -102,6 +105,7 @@ PICTURES = {  # of a file: how ffmpeg makes it
     "picture.gif": (),
     "picture.bmp": (),
     "picture.webp": (),
+    "picture.tiff": (),
     "three-frames.mp4": H264,
 }
 
@@ -115,7 +119,6 @@ def test_a_file_of_a_picture_begins_once_a_second_at_most(
         opened.append(Path(address.shown).name)
         return connect(address, *rest, **named)  # type: ignore[arg-type]
 
-    connect = source.connect
     monkeypatch.setattr(source, "connect", counted)
     for name, options in PICTURES.items():
         encode(tmp_path / name, "25", 3 if "three" in name else 1, *options)
@@ -241,23 +244,39 @@ def still(number: int, format: str = "mjpeg") -> bytes:
     return file.getvalue()
 
 
-# name: (the camera's settings, the format of its pictures)
-SNAPSHOTS: dict[str, tuple[dict[str, object], str]] = {
-    "jpeg": ({}, "mjpeg"),
-    "basic": ({"login": ("Basic", "admin", "right")}, "mjpeg"),
-    "digest": ({"login": ("Digest", "admin", "right")}, "mjpeg"),
-    "png": ({"kind": "image/png"}, "png"),
-    "type with a parameter": ({"kind": "Image/JPEG; charset=binary"}, "mjpeg"),
-    "no type": ({"kind": "application/octet-stream"}, "mjpeg"),
-    "one that fails": ({"statuses": {4: 503, 6: 404}}, "mjpeg"),
+def same(picture: bytes) -> bytes:
+    return picture
+
+
+def with_exif(picture: bytes) -> bytes:
+    """As cameras and phones write them: the direction of the picture among other notes."""
+    note = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x01\0\0\0\0\0\0\0"
+    return picture[:2] + b"\xff\xe1" + (len(note) + 2).to_bytes(2, "big") + note + picture[2:]
+
+
+# name: (the camera's settings, the format of its pictures, what the camera makes of each)
+SNAPSHOTS: dict[str, tuple[dict[str, object], str, Callable[[bytes], bytes]]] = {
+    "jpeg": ({}, "mjpeg", same),
+    "basic": ({"login": ("Basic", "admin", "right")}, "mjpeg", same),
+    "digest": ({"login": ("Digest", "admin", "right")}, "mjpeg", same),
+    "png": ({"kind": "image/png"}, "png", same),
+    "type with a parameter": ({"kind": "Image/JPEG; charset=binary"}, "mjpeg", same),
+    "no type": ({"kind": "application/octet-stream"}, "mjpeg", same),
+    "declared as text": ({"kind": "text/plain"}, "mjpeg", same),
+    "declared as a web page": ({"kind": "text/html; charset=utf-8"}, "mjpeg", same),
+    "with exif": ({}, "mjpeg", with_exif),
+    "behind an empty line": ({}, "mjpeg", lambda picture: b"\r\n" + picture),
+    "before an empty line": ({}, "mjpeg", lambda picture: picture + b"\r\n"),
+    "large": ({}, "mjpeg", lambda picture: picture + bytes(8 << 20)),
+    "one that fails": ({"statuses": {4: 503, 6: 404}}, "mjpeg", same),
 }
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
 def test_pictures_are_asked_for_one_by_one(name: str, add: Add, witness: Witness) -> None:
-    settings, format = SNAPSHOTS[name]
+    settings, format, made = SNAPSHOTS[name]
     pictures = [still(number, format) for number in range(16)]
-    with SnapshotCamera(lambda number: pictures[number % 16], **settings) as camera:  # type: ignore[arg-type]
+    with SnapshotCamera(lambda number: made(pictures[number % 16]), **settings) as camera:  # type: ignore[arg-type]
         probe = add(camera.url(), poll_interval=0.1)
         status = until(probe, lambda one: one.frames >= 8)
         assert (status.state, status.cause, status.reason, status.reconnects) == (CameraState.LIVE, "", "", 0)
@@ -290,18 +309,66 @@ def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: Witness
             status = until(add(camera.url(), f"cam-{etag}", poll_interval=0.1), lambda one: one.frames >= 6)
             assert (status.state, status.reconnects) == (CameraState.LIVE, 0)
             assert camera.unchanged >= (3 if etag else 0)
+            assert camera.connections <= 3
+
+
+def test_a_picture_that_is_cut_short_is_not_judged() -> None:
+    with SnapshotCamera(lambda number: still(number)[: 1000 if number % 2 else None]) as camera:
+        address = parse(camera.url())
+        connection = connect(address, 30, Transport.TCP, threading.Event(), silence=30, poll_interval=0.1)
+        assert isinstance(connection, SnapshotConnection)
+        trusted = [connection.trusted(connection.decode(packet)[0]) for packet in islice(connection.packets(), 4)]
+        connection.close()
+    assert (trusted, connection.damaged) == ([True, False] * 2, 2)
+
+
+def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witness: Witness) -> None:
+    clip = encode(tmp_path / "clip.avi", "10", 20, "-c:v", "mjpeg")
+    with ClockCamera({"jpeg": partial(bare_jpegs, clip)}, 0.1) as camera:
+        status = until(add(camera.url("jpeg")), lambda one: one.frames > 20)
+    assert (status.state, status.reason, status.reconnects, status.damaged) == (CameraState.LIVE, "", 0, 0)
+    assert camera.callers["jpeg"] == 2, "the first one looks whether more than one comes"
+
+
+def test_a_picture_leads_to_no_other_address(manager: MultiCameraManager) -> None:
+    with SnapshotCamera(still) as other:
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other.url()}\n#EXT-X-ENDLIST\n".encode()
+        with SnapshotCamera(lambda number: still(number) if number < 3 else playlist) as camera:
+            connection = connect(parse(camera.url()), 1, Transport.TCP, threading.Event(), silence=1, poll_interval=0.1)
+            with pytest.raises(Refused, match="a picture that cannot be decoded"):
+                list(connection.packets())
+            connection.close()
+        assert other.requests == 0
 
 
 def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: Witness) -> None:
     always = {"threshold": 0.0, "minimum_seconds": 0.0, "cooldown": 0.0}
-    with SnapshotCamera(still) as camera:
-        settings = {"detection": always, "longest_clip": 2.0, "pre_roll": 0.0}
+    late = 6
+
+    def picture(number: int) -> bytes:
+        if number == late:
+            threading.Event().wait(1)  # the camera takes its time
+        return still(number)
+
+    with SnapshotCamera(picture) as camera:
+        settings = {"detection": always, "longest_clip": 3.0, "pre_roll": 0.0}
         add(camera.url(), poll_interval=0.25, **settings)
         (event,) = until(lambda: list(witness.clips), bool)
     seconds, _, why = witness.clips[event]
     assert why == ""
-    assert seconds == pytest.approx(2.0, abs=0.6)
+    assert seconds == pytest.approx(3.0, abs=0.6)
     assert length_of(witness.clip_path(event)) == pytest.approx(seconds, abs=0.05)
+    with av.open(str(witness.clip_path(event))) as clip:
+        stamps = {number_of(frame): frame.time for frame in clip.decode(video=0)}
+    gaps = {number: stamps[number] - stamps[number - 1] for number in stamps if number - 1 in stamps}  # type: ignore[operator]
+    assert gaps[late] >= 0.9
+    assert gaps[late] == max(gaps.values())
+    assert all(gap > 0 for gap in gaps.values())
+
+
+def number_of(frame: VideoFrame) -> int:
+    """Which `still` it shows."""
+    return int(frame.to_ndarray(format="gray")[90].argmax()) // 20
 
 
 def test_a_refused_login_waits_and_an_unanswered_camera_is_lost(add: Add) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,13 @@ def mjpeg(clip: Path, stamp: Stamp) -> Iterator[bytes]:
                     yield head.encode() + bytes(packet) + b"\r\n"
 
 
+def bare_jpegs(clip: Path) -> Iterator[bytes]:
+    """The frames of a clip, again and again, as JPEG files one behind the other."""
+    while True:
+        with av.open(str(clip)) as container:
+            yield from (bytes(packet) for packet in container.demux(container.streams.video[0]) if packet.size)
+
+
 def _muxed(stream: VideoStream, packet: Packet[VideoStream], stamp: float) -> bytes:
     """One frame as a transport stream of its own: a muxer takes no stamps that stand still or go back."""
     file = io.BytesIO()
@@ -90,15 +98,17 @@ class ClockCamera:
                 name = self.path[1:]
                 camera.callers[name] += 1
                 self.send_response(200)
-                kind = "multipart/x-mixed-replace;boundary=frame" if "mjpeg" in name else "video/mp2t"
-                self.send_header("Content-Type", kind)
+                kinds = {"mjpeg": "multipart/x-mixed-replace;boundary=frame", "jpeg": "image/jpeg", "": "video/mp2t"}
+                self.send_header("Content-Type", next(kinds[part] for part in kinds if part in name))
                 self.end_headers()
                 try:
+                    due = time.monotonic()
                     for part in streams[name]():
                         self.wfile.write(part)
                         self.wfile.flush()
                         camera.sent[name] += 1
-                        if camera._over.wait(period):
+                        due += period  # a machine under load makes no camera slower than its clock
+                        if camera._over.wait(max(0.0, due - time.monotonic())):
                             return
                 except OSError:
                     pass

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from core.inference.cameras.address import Address, SourceKind
 from core.inference.cameras.decoder import KEY_FRAME_SECONDS, Connection
 from core.inference.cameras.opening import addresses_of
-from core.inference.cameras.snapshots import SnapshotConnection, is_picture
+from core.inference.cameras.snapshots import JPEG_FORMATS, SnapshotConnection, is_picture
 from core.inference.schemas import Transport
 
 AnyConnection: TypeAlias = Connection | SnapshotConnection
@@ -26,7 +26,13 @@ def connect(
 ) -> AnyConnection:
     """An open source. What a web address answers with decides, not how the address is written."""
     connection = Connection(address, timeout, transport, silence=silence, key_frame=key_frame)
-    if address.kind is not SourceKind.HTTP or not is_picture(connection.format):
+    found = connection.format
+    if address.kind is not SourceKind.HTTP or not (is_picture(found) or found in JPEG_FORMATS):
         return connection
-    connection.close()
+    try:
+        goes_on = found in JPEG_FORMATS and connection.goes_on()
+    finally:
+        connection.close()
+    if goes_on:
+        return Connection(address, timeout, transport, silence=silence, key_frame=key_frame, format="mjpeg")
     return SnapshotConnection(address, addresses_of(address, timeout), timeout, poll_interval, stop)

@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 
 import av.error
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -44,6 +45,7 @@ class Connection:
         *,
         silence: float | None = None,
         key_frame: float = KEY_FRAME_SECONDS,
+        format: str | None = None,
     ) -> None:
         self.live = address.live
         self.silence = (
@@ -55,7 +57,7 @@ class Connection:
         self._shown = False  # whether the newest packet gave a frame
         self._any_shown = self._refuses = False
         self._key: float | None = None  # when the first key frame came
-        self._container = open_source(address, timeout, silence or timeout, transport)
+        self._container = open_source(address, timeout, silence or timeout, transport, format)
         self.format = self._container.format.name
         self._taint = _Taint()
         self.upright = Upright()
@@ -77,6 +79,13 @@ class Connection:
         """Let go of the source."""
         self._container.close()
 
+    def goes_on(self) -> bool:
+        """Whether a second packet follows the first one, both of which are lost."""
+        try:
+            return sum(bool(packet.size) for packet in islice(self._container.demux(self._stream), 2)) > 1
+        except av.error.FFmpegError:
+            return False
+
     def packets(self) -> Iterator[VideoPacket]:
         """Every packet of the video; the empty one at the end flushes the decoder."""
         newest = time.monotonic()
@@ -93,6 +102,8 @@ class Connection:
                     raise Refused(Cause.NO_KEY_FRAME, self.waiting.reason)
             elif now - max(newest, self._key or newest) > self._timeout:
                 raise self._nothing_decoded()
+        if not (self.live or self._any_shown):
+            raise NoVideo
         raise StreamEnded
 
     @property
@@ -116,9 +127,11 @@ class Connection:
 
     def _video(self) -> VideoStream:
         streams = self._container.streams
-        if not streams.video:
-            raise Refused(Cause.CODEC, "what answers there sends sound alone") if streams.audio else NoVideo
-        stream = streams.video[0]
+        stream = next((video for video in streams.video if not video.disposition & Disposition.attached_pic), None)
+        if stream is None and streams.audio:
+            raise Refused(Cause.CODEC, f"{'what answers there sends' if self.live else 'the file holds'} sound alone")
+        if stream is None:
+            raise NoVideo
         if getattr(stream, "codec_context", None) is None:
             raise Refused(Cause.CODEC, "there is no decoder for the codec of its video")
         return stream

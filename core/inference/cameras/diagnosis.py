@@ -17,9 +17,11 @@ import httpx
 from core.inference.cameras.address import Address, SourceKind
 from core.inference.cameras.failures import FORBIDDEN, SENTENCES, Cause, Failure
 from core.inference.cameras.web import WebAddress, any_certificate
+from core.redaction import redact_address
 
 SECONDS = 3.0  # for the second question
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+REDIRECTS = (301, 302, 303, 307, 308)
 _GREETING = 200  # bytes of a first answer that are looked at
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
 _MEANS_ITSELF = (  # nothing is to be found out, and a wrong login would be tried once more
@@ -56,7 +58,7 @@ def _of_web(address: Address, addresses: Sequence[str], seconds: float) -> Failu
     web = WebAddress(address.url, addresses, seconds)
     try:
         with web.ask() as answer:
-            return of_answer(answer) or _of_type(_type_of(answer))
+            return of_status(answer) or of_type(answer) or _of_other_type(answer)
     except httpx.RemoteProtocolError:
         return _of_greeting(_greeting(address, addresses, seconds, b"GET / HTTP/1.0\r\n\r\n"), "HTTP")
     except httpx.ConnectError as error:
@@ -68,12 +70,13 @@ def _of_web(address: Address, addresses: Sequence[str], seconds: float) -> Failu
         web.close()
 
 
-def of_answer(answer: httpx.Response) -> Failure | None:
-    """What keeps an answer over HTTP from being a video or a picture; None for one that may be such."""
+def of_status(answer: httpx.Response) -> Failure | None:
+    """What the status of an answer over HTTP says against a video or a picture in it; None for nothing."""
     status = answer.status_code
     words = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
-    if 300 <= status < 400:
-        return Failure(Cause.REDIRECT, f"it answers with status {status}: redirects are not followed")
+    if status in REDIRECTS:
+        leads = f" and leads to {redact_address(place)}" if (place := answer.headers.get("Location", "")) else ""
+        return Failure(Cause.REDIRECT, f"it answers with status {status}{leads}: redirects are not followed")
     if status == httpx.codes.UNAUTHORIZED:
         return Failure(Cause.AUTH, SENTENCES[Cause.AUTH])
     if status == httpx.codes.FORBIDDEN:
@@ -82,13 +85,20 @@ def of_answer(answer: httpx.Response) -> Failure | None:
         return Failure(Cause.NOT_FOUND, SENTENCES[Cause.NOT_FOUND])
     if 400 <= status < 500:
         return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}")
-    if status >= 500:
+    if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
         return Failure(Cause.ERROR, f"the camera answers with {words}")
+    return None
+
+
+def of_type(answer: httpx.Response) -> Failure | None:
+    """What the type of an answer that could not be read says; some cameras declare a picture as text/plain."""
     kind = _type_of(answer)
     if kind in ("text/html", "application/xhtml+xml"):
         return Failure(Cause.CODEC, f"the address answers with a web page ({kind}), not with video")
     if kind and (kind.startswith("text/") or kind.endswith(("json", "xml"))):
         return Failure(Cause.CODEC, f"the address answers with {kind}, not with video")
+    if answer.headers.get("Content-Length") == "0":
+        return Failure(Cause.CODEC, "the address answers with nothing: the answer is empty")
     return None
 
 
@@ -96,7 +106,8 @@ def _type_of(answer: httpx.Response) -> str:
     return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
 
-def _of_type(kind: str) -> Failure | None:
+def _of_other_type(answer: httpx.Response) -> Failure | None:
+    kind = _type_of(answer)
     return Failure(Cause.CODEC, f"the address answers with {kind}, in which no video is found") if kind else None
 
 

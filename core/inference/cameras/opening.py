@@ -19,16 +19,25 @@ from core.inference.cameras.names import look_up
 from core.inference.schemas import Transport
 
 ANALYSE_MICROSECONDS = 500_000  # libav's own 5 s delay every first frame; what is missing then comes with the first key
+PROBE_BYTES = 65536  # that name the format of a web camera; libav's own 1 MiB take a slow one half a minute
 PROBING = 3.0  # times the time-out: libav reads 30 frames of a transport stream that has not shown its key frame yet
 LAST_RESORT = 2.0  # times the time-out: PyAV's own limit on one read, where a protocol of libav forgets its option
 
 
-def open_source(address: Address, timeout: float, silence: float, transport: Transport) -> InputContainer:
-    """Open it; `timeout` seconds bound each answer, later `silence` seconds. Raises what `classify` knows."""
+def open_source(
+    address: Address, timeout: float, silence: float, transport: Transport, format: str | None = None
+) -> InputContainer:
+    """Open it; `timeout` seconds bound each answer, later `silence` seconds. Raises what `classify` knows.
+
+    `format` is libav's name of what comes, where it is known already.
+    """
     if address.kind is SourceKind.FILE:
-        if kind := not_a_file(os.stat(address.url.removeprefix("file:")).st_mode):
+        status = os.stat(address.url.removeprefix("file:"))
+        if kind := not_a_file(status.st_mode):
             # libav would wait for a pipe's writer, and nothing could end that.
             raise Refused(Cause.NOT_FOUND, f"the path is {kind}, not a video file")
+        if not status.st_size:
+            raise Refused(Cause.CODEC, "the file is empty")
         return av.open(address.url, mode="r", options={"protocol_whitelist": "file"})
     # PyAV's own limit bounds opening as a whole, against a camera that answers in drops.
     limits = (opening_limit(address, timeout), LAST_RESORT * silence)
@@ -37,7 +46,8 @@ def open_source(address: Address, timeout: float, silence: float, transport: Tra
     addresses = addresses_of(address, timeout)
     began = time.monotonic()
     try:
-        return av.open(address.url, mode="r", options=_options(address, silence, transport), timeout=limits)
+        options = _options(address, silence, transport)
+        return av.open(address.url, mode="r", format=format, options=options, timeout=limits)
     except av.error.FFmpegError as error:
         early = time.monotonic() - began < timeout / 2 or address.url.startswith("tcp:")
         if early and (failure := diagnosed(error, address, addresses, timeout)):
@@ -73,6 +83,6 @@ def _options(address: Address, silence: float, transport: Transport) -> dict[str
     if address.kind is SourceKind.HTTP:  # a playlist must not lead to local files
         whitelist = "http,https,tcp,tls,crypto"
         # A redirect would lead past the guard, and so would a proxy of the environment.
-        outgoing = {"max_redirects": "0", "http_proxy": ""}
+        outgoing = {"max_redirects": "0", "http_proxy": "", "formatprobesize": str(PROBE_BYTES)}
         return {**common, **outgoing, "rw_timeout": microseconds, "protocol_whitelist": whitelist}
     return {**common, "rw_timeout": microseconds, "protocol_whitelist": "udp,tcp"}

@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 # By the signs of the display matrix: across and down stay so, or change places.
 _STRAIGHT = {(1, 1): (), (-1, 1): ("hflip",), (1, -1): ("vflip",), (-1, -1): ("hflip", "vflip")}
 _TURNED = {(1, 1): "cclock_flip", (1, -1): "clock", (-1, 1): "cclock", (-1, -1): "clock_flip"}
+_BY_ANGLE = {90: (("transpose", "cclock"),), -90: (("transpose", "clock"),), -180: (("hflip", ""), ("vflip", ""))}
 
 
 class Upright:
@@ -36,7 +37,10 @@ class Upright:
 
 def _filters(image: VideoFrame) -> tuple[tuple[str, str], ...]:
     """libav's filters, each with its argument. Angles between the right ones are left as they are."""
-    matrix = image.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub speaks of names
+    try:
+        matrix = image.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub speaks of names
+    except ValueError:  # PyAV lists none at all where libav knows one more kind, such as a picture's Exif
+        return _BY_ANGLE.get(image.rotation, ())  # whether it is mirrored is not known
     if matrix is None:
         return ()
     right_right, right_down, _, down_right, down_down = struct.unpack("5i", bytes(matrix)[:20])

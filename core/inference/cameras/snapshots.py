@@ -18,16 +18,25 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from core.inference.cameras.address import Address
-from core.inference.cameras.diagnosis import of_answer
+from core.inference.cameras.decoder import PATIENCE
+from core.inference.cameras.diagnosis import of_status, of_type
 from core.inference.cameras.failures import Cause, Refused
 from core.inference.cameras.orientation import Upright
-from core.inference.cameras.web import Endless, WebAddress
+from core.inference.cameras.web import LARGEST, TooLarge, WebAddress, origin
 from core.inference.events.clip_times import VideoPacket
 from core.inference.events.clips import footage_of
 
 PICTURE_FORMATS = ("image2", "_pipe", "gif")  # how libav names what it takes for one picture: jpeg_pipe, png_pipe, …
+JPEG_FORMATS = ("jpeg_pipe", "mjpeg")  # one picture, or many, one behind the other
 PASSING = (Cause.ERROR, Cause.CODEC, Cause.NOT_FOUND, Cause.REJECTED)  # may be over with the next picture
+MILLISECOND = Fraction(1, 1000)
+NO_PICTURE = "the address answers with a picture that cannot be decoded"
 TOLERATED = 2  # time-outs without a picture, after which the camera counts as lost; one request may fail
+
+
+def is_cut(picture: bytes) -> bool:
+    """Whether the end of a JPEG is missing, which libav fills with grey; what lies behind an end is no part of it."""
+    return picture[:2] == b"\xff\xd8" and picture.rfind(b"\xff\xd9") < picture.rfind(b"\xff\xda")
 
 
 def is_picture(format_name: str) -> bool:
@@ -50,11 +59,11 @@ class SnapshotConnection:
         self.damaged = 0
         self.upright = Upright()
         self._interval = interval
-        self._step = Fraction(interval).limit_denominator(1000)  # of the stamps
-        self._number = 0
         self._stop = stop
         self._unchanged: dict[str, str] = {}  # headers that ask for a picture only if it is another one
         self._digest = b""
+        self._cut = False
+        self._whole = time.monotonic()  # when the newest whole picture came
         self._frames: list[VideoFrame] = []
         self._web = WebAddress(address.url, addresses, timeout)
         try:
@@ -77,7 +86,7 @@ class SnapshotConnection:
                 return
             try:
                 self._ask()
-            except (httpx.HTTPError, Endless, av.error.FFmpegError, Refused) as error:
+            except (httpx.HTTPError, TooLarge, Refused) as error:
                 lasting = isinstance(error, Refused) and error.failure.cause not in PASSING
                 if lasting or time.monotonic() - newest > self.silence - self._interval:
                     raise _refused(error) from error
@@ -90,59 +99,74 @@ class SnapshotConnection:
         return self._frames
 
     def trusted(self, frame: VideoFrame) -> bool:
-        """Whether the frame shows what the camera saw: a picture comes whole or not at all."""
-        return not frame.is_corrupt
+        """Whether the frame shows what the camera saw, or the camera never sends a whole picture."""
+        now = time.monotonic()
+        if not self._cut and not frame.is_corrupt:
+            self._whole = now
+            return True
+        return now - self._whole > PATIENCE + self._interval
 
     def _stamped(self) -> VideoPacket:
-        """The newest picture with the next stamp: each picture comes out of a file of its own, and begins at 0."""
-        self._number += 1
+        """The newest picture, stamped when it came: out of a file of its own it begins at 0."""
         packet = cast("VideoPacket", Packet(bytes(self._packet)))
         packet.is_keyframe = True
-        packet.time_base, packet.pts, packet.dts = self._step, self._number, self._number
+        packet.time_base = MILLISECOND
+        packet.pts = packet.dts = round(time.monotonic() / MILLISECOND)
         return packet
 
     def _first(self) -> None:
         try:
             self._ask()
-        except (httpx.HTTPError, Endless, av.error.FFmpegError) as error:
+        except (httpx.HTTPError, TooLarge) as error:
             raise _refused(error) from error
 
     def _ask(self) -> None:
-        """Ask for the next picture. Raises Refused, Endless, and errors of httpx and libav."""
+        """Ask for the next picture. Raises Refused, TooLarge, and errors of httpx."""
         with self._web.ask(self._unchanged) as answer:
+            picture = self._web.body(answer)  # of a refusal, too: else the connection could not be kept
             if answer.status_code == httpx.codes.NOT_MODIFIED and self._frames:
                 return
-            picture = self._web.body(answer)  # of a refusal, too: else the connection could not be kept
-            if failure := of_answer(answer):
+            if failure := of_status(answer):
                 raise Refused(failure.cause, failure.reason)
-            self._unchanged = {
-                asks: answer.headers[says]
-                for says, asks in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
-                if says in answer.headers
-            }
         digest = hashlib.sha256(picture).digest()
         if digest != self._digest:
-            self._decode(picture)
+            try:
+                self._decode(picture)
+            except av.error.FFmpegError as error:
+                failure = of_type(answer)
+                raise Refused(Cause.CODEC, failure.reason if failure else NO_PICTURE) from error
             self._digest = digest
+        self._unchanged = {
+            asks: answer.headers[says]
+            for says, asks in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since"))
+            if says in answer.headers
+        }
 
     def _decode(self, picture: bytes) -> None:
-        with av.open(io.BytesIO(picture), mode="r") as container:
+        # What a camera sends must not make libav ask other addresses, as a playlist does.
+        with av.open(io.BytesIO(picture), mode="r", options={"protocol_whitelist": "none"}) as container:
+            if not container.streams.video:
+                raise Refused(Cause.CODEC, NO_PICTURE)
             stream = container.streams.video[0]
-            footage = replace(footage_of(stream), rate=1 / self._step, stamped=False)
+            footage = replace(
+                footage_of(stream), rate=1 / Fraction(self._interval).limit_denominator(1000), stamped=True
+            )
             packet = next(container.demux(stream))
             frames = [*packet.decode(), *stream.decode(None)]
         if not frames:
-            raise Refused(Cause.CODEC, "the address answers with a picture that cannot be decoded")
+            raise Refused(Cause.CODEC, NO_PICTURE)
+        self._cut = is_cut(picture)
+        self.damaged += self._cut
         self.codec, self.footage, self._packet, self._frames = footage.codec, footage, packet, frames[:1]
 
 
-def _refused(error: Exception) -> Refused:
+def _refused(error: Exception) -> Exception:
     if isinstance(error, Refused):
         return error
     if isinstance(error, httpx.TimeoutException):
         return Refused(Cause.TIMEOUT, "no picture within the time-out")
-    if isinstance(error, Endless):
-        return Refused(Cause.CODEC, "the address answers with a picture that does not end")
-    if isinstance(error, av.error.FFmpegError):
-        return Refused(Cause.CODEC, "the address answers with a picture that cannot be decoded")
-    return Refused(Cause.END, f"the connection broke ({type(error).__name__})")
+    if isinstance(error, TooLarge):
+        return Refused(Cause.CODEC, f"the address answers with more than {LARGEST >> 20} MiB, which is no picture")
+    if isinstance(error, httpx.ConnectError) and isinstance(found := origin(error), OSError):
+        return found
+    return Refused(Cause.END, "the camera closes the connection before a whole picture came")

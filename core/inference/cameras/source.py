@@ -290,7 +290,8 @@ class CameraSource:
             raise NoFrames  # the watch gave this connection up; begin a new one
         self._arrived = arrived
         self._silence.mark(arrived)
-        if self.address.live and connection.footage.stamped:
+        snapshot = isinstance(connection, SnapshotConnection)  # which has no clock of its own
+        if self.address.live and connection.footage.stamped and not snapshot:
             self._clock.mark(image.time, arrived)
         trusted, image = connection.trusted(image), connection.upright(image)
         self._size = (image.width, image.height)
@@ -298,5 +299,4 @@ class CameraSource:
         self._rate.tick()
         self._load.mark(arrived, self._frames)
         if trusted:  # a smeared picture would look like an anomaly
-            snapshot = isinstance(connection, SnapshotConnection)
             self._deliver(Frame(image, arrived, self._life.now.connections, snapshot))

@@ -13,8 +13,8 @@ import httpx
 LARGEST = 32 * 1024 * 1024  # bytes of one answer
 
 
-class Endless(Exception):
-    """The answer does not end in time, or is larger than any picture."""
+class TooLarge(Exception):
+    """The answer is larger than any picture."""
 
 
 class CameraLogin(httpx.Auth):
@@ -68,12 +68,14 @@ class WebAddress:
             answer.close()
 
     def body(self, answer: httpx.Response) -> bytes:
-        """All of it, within the time-out. Raises Endless."""
+        """All of it, within the time-out. Raises TooLarge."""
         body, until = bytearray(), time.monotonic() + self._seconds
         for piece in answer.iter_bytes():
             body += piece
-            if len(body) > LARGEST or time.monotonic() > until:
-                raise Endless
+            if len(body) > LARGEST:
+                raise TooLarge
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout("the answer does not end in time")
         return bytes(body)
 
     def _sent(self, headers: dict[str, str]) -> httpx.Response:
@@ -92,6 +94,13 @@ class WebAddress:
                 if len(self._addresses) == 1:
                     raise
                 del self._addresses[0]
+
+
+def origin(error: BaseException) -> BaseException:
+    """What an error of httpx was made of."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
 
 
 def any_certificate() -> ssl.SSLContext:
