@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import socket
+import socketserver
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
@@ -188,11 +190,12 @@ def test_what_comes_from_a_camera_and_is_no_picture(
         "refused": ("codec", "key frames arrive, but the decoder of h264 refuses them"),
         "sound": ("codec", "what answers there sends sound alone"),
     }
-    with ClockCamera(streams, 1 / FPS) as camera:
-        for name, (cause, words) in expected.items():
-            found = manager.test(CameraRequest(id="x", source=camera.url(name), timeout=1))
-            assert (found.ok, found.cause) == (False, cause), name
-            assert found.reason.startswith(words), name
+    with ClockCamera(streams, 1 / FPS) as camera, ThreadPoolExecutor(len(streams)) as at_once:
+        requests = [CameraRequest(id="x", source=camera.url(name), timeout=1) for name in streams]
+        tested = dict(zip(streams, at_once.map(manager.test, requests), strict=True))
+    for name, (cause, words) in expected.items():
+        assert (tested[name].ok, tested[name].cause) == (False, cause), name
+        assert tested[name].reason.startswith(words), name
 
 
 def test_packets_that_end_are_a_silence(tmp_path: Path, add: Add) -> None:
@@ -227,7 +230,6 @@ WEB = {
     "empty": (200, "video/mp2t", b"", "codec", "the address answers with nothing: the answer is empty"),
     "no-content": (204, "", b"", "error", "the camera answers with status 204 (No Content)"),
     "not-modified": (304, "", b"", "error", "the camera answers with status 304 (Not Modified)"),
-    "too-large": (200, "image/jpeg", bytes(33 << 20), "codec", "in which no video is found"),
     "playlist": (200, "application/vnd.apple.mpegurl", b"#EXTM3U\n", "codec", "in which no video is found"),
     "broken-picture": (200, "image/jpeg", b"\xff\xd8\xff\xe0" * 99, "codec", "a picture that cannot be decoded"),
     "no-type": (200, "", b"abc", "codec", "what answers there sends no video that can be decoded"),
@@ -338,6 +340,43 @@ PORTS = {
 }
 
 
+# name: (what the camera answers to each request that it does not take, cause, what is said)
+DIALOGUES = {
+    "transport": ({"SETUP": "461 Unsupported Transport"}, "rejected", "this transport (status 461): set the other one"),
+    "viewers": ({"SETUP": "453 Not Enough Bandwidth"}, "rejected", "describes its stream, and then rejects to send it"),
+    "play": ({"PLAY": "455 Method Not Valid in This State"}, "rejected", "and then rejects to send it (status 4xx)"),
+    "fault": ({"SETUP": "503 Service Unavailable"}, "error", "and then fails to send it (status 5xx)"),
+    "no track": ({"SETUP": "404 Not Found"}, "not_found", "there is no such stream"),
+}
+SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("name", DIALOGUES)
+def test_what_a_camera_rejects_after_it_described_its_stream_is_said(name: str, transport: str) -> None:
+    answers, cause, words = DIALOGUES[name]
+
+    class Camera(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                headers = dict(iter(lambda: tuple(self.rfile.readline().decode().strip().lower().split(": ")), ("",)))
+                method = line.decode().split()[0]
+                body = SDP if method == "DESCRIBE" else ""
+                transport = headers.get("transport", "")
+                self.wfile.write(
+                    f"RTSP/1.0 {answers.get(method, '200 OK')}\r\nCSeq: {headers['cseq']}\r\nSession: 1\r\n"
+                    f"Transport: {transport};server_port=9-10\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+                )
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Camera) as camera:
+        camera.daemon_threads = True
+        threading.Thread(target=camera.serve_forever, args=(0.05,), daemon=True).start()
+        found = tried(f"rtsp://127.0.0.1:{camera.server_address[1]}/1", transport=transport)
+        camera.shutdown()
+    assert found.cause == cause
+    assert words in found.reason
+
+
 @contextmanager
 def listening(first: bytes, answer: bytes) -> Iterator[int]:
     """A port that says `first` to each caller, waits for a question, answers and hangs up."""
@@ -432,6 +471,13 @@ ADDRESSES = {  # what is given: what it is taken for
     "“rtsp://h/1”": "rtsp://h/1",
     "<rtsp://h/1>": "rtsp://h/1",
     "rtsp:\\\\h\\live\\1": "rtsp://h/live/1",
+    "rtsp://192.168\u200b.1.5/1": "rtsp://192.168.1.5/1",
+    "rtsp://h/1?channel=1&amp;subtype=0": "rtsp://h/1?channel=1&subtype=0",
+    "rtsp://h/?url=rtsp://x/1": "rtsp://h/?url=rtsp://x/1",
+    "rtsp://ü.example/1": "rtsp://ü.example/1",
+    "12:30:45.ts": "12:30:45.ts",
+    "./0": "./0",
+    "a.local.mp4": "a.local.mp4",
     "http://h/my camera/1": "http://h/my%20camera/1",
     "rtsp://u:p@ss@h/1": "rtsp://u:p%40ss@h/1",
     "rtsp://u:p/s?s#@h:554/1": "rtsp://u:p%2Fs%3Fs%23@h:554/1",
@@ -483,8 +529,34 @@ REFUSED = {  # what cannot be known for certain: what is said
     "camera.local:554/stream": "names no scheme",
     "[::1]:554/1": "names no scheme",
     "//192.168.1.5/stream": "names no scheme",
-    "rtsp//192.168.1.5/1": "names no scheme",
-    "rtsp:/192.168.1.5/1": "names no scheme",
+    "2001:db8::5": "names no scheme",
+    "fe80::1%eth0/1": "names no scheme",
+    "camera.local/stream": "names no scheme",
+    "rtsp//192.168.1.5/1": "has no :// after its scheme",
+    "rtsp:/192.168.1.5/1": "has no :// after its scheme",
+    "rtsp:h/1": "has no :// after its scheme",
+    "rtsp: //h/1": "has no :// after its scheme",
+    "rtsp;//h/1": "has no :// after its scheme",
+    "rtsp:\\h\\1": "has no :// after its scheme",
+    "rtsp:／／h/1": "has no :// after its scheme",
+    "(rtsp://u:hidden@h/1)": "text stands before the address",
+    '"rtsp://u:hidden@h/1': "text stands before the address",
+    "- rtsp://u:hidden@h/1": "text stands before the address",
+    "ffplay -i rtsp://u:hidden@h/1": "text stands before the address",
+    "URL: http://h/1": "text stands before the address",
+    "rtspsrc location=rtsp://u:hidden@h/1": "text stands before the address",
+    "rtsp :// h/1": "text stands before the address, or its scheme is not in plain letters",
+    "ｒｔｓｐ：//h/1": "its scheme is not in plain letters",
+    "rtsp://h/1 rtsp://u:hidden@h/2": "holds two addresses",
+    "rtsp://192,168,1,5/1": "a character that no name has",
+    "rtsp://<ip>:554/1": "a character that no name has",
+    "rtsp://{ip}/1": "a character that no name has",
+    "rtsp://$CAMERA/1": "a character that no name has",
+    "rtsp://h:0/1": "port is 0",
+    "udp://@:5000": "names no host",
+    "0": "a device is named without its whole path",
+    "video0": "a device is named without its whole path",
+    "dev/video0": "a device is named without its whole path",
     "C:\\videos\\a.mp4": "a path of Windows",
     "\\\\nas\\videos\\a.mp4": "a path of Windows",
     "file:///C:/videos/a.mp4": "a path of Windows",

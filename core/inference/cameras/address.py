@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,11 +16,19 @@ from core.redaction import has_placeholder, host_of, redact_address, restored
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
 _OF_WINDOWS = re.compile(r"/?[A-Za-z]:[\\/]|\\\\")  # C:\… and \\server\…
-_NO_SCHEME = re.compile(  # a login, a host with its port, an IP address or a scheme without its colon, where no file is
+_NO_SCHEME = re.compile(  # a login, a host with its port or an IP address, where no file is
     r"(?://)?(?:[^/\s]*@)?(?:[\w.-]+:\d+|\d+\.\d+\.\d+\.\d+|\[[0-9A-Fa-f:.]+\](?::\d+)?)(?:[/?].*)?"
-    r"|(?://)?[^/\s:]+:[^/\s@]*@[^/\s]+.*|(?:rtsps?|https?|udp|tcp)[:;]?/.*",
+    r"|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%\w+)?(?:[/?].*)?"
+    r"|[\w-]+\.(?:local|lan|internal)(?:[/?].*)?"  # such names are never looked up elsewhere, and files do not end so
+    r"|(?://)?[^/\s:]+:[^/\s@]*@[^/\s]+.*",
     re.I | re.S,
 )
+_ANY_SCHEME = r"(?:rtsps?|https?|udp|tcp)"
+_NO_SLASHES = re.compile(rf"{_ANY_SCHEME}(?:[:;].*|[:;]?/.*)", re.I | re.S)  # of what is no URL
+_LATER = re.compile(rf"{_ANY_SCHEME}\s*:\s*//", re.I)
+_TWO = re.compile(rf"%20{_ANY_SCHEME}://", re.I)
+_BARE_DEVICE = re.compile(r"(?:(?:dev/)?video)?\d+")
+_NOT_IN_HOSTS = re.compile(r"[^\w.:%\u3002\uff61-]")  # two full stops of Chinese and Japanese stand for a dot
 
 
 class SourceKind(str, Enum):
@@ -46,7 +55,7 @@ _KNOWN = ", ".join(f"{scheme}://" for scheme in SCHEMES)
 HINTS = {
     SourceKind.RTSP: "rtsp://user:password@host:554/path",
     SourceKind.HTTP: "http://user:password@host/stream.ts",
-    SourceKind.STREAM: "udp://host:port, udp://@group:port or tcp://host:port",
+    SourceKind.STREAM: "udp://host:port, udp://@group:port, udp://0.0.0.0:port (from anyone) or tcp://host:port",
 }
 
 
@@ -106,8 +115,15 @@ def parse(source: str) -> Address:
     name = scheme[1].lower() if scheme else ""
     if name in SCHEMES and source[len(name) :].startswith("://"):
         return _parse_url(source, SCHEMES[name], name)
+    if _NO_SLASHES.fullmatch(source):
+        raise _refused("the address has no :// after its scheme", f"write one of {_KNOWN} before the host")
+    if _LATER.search(unicodedata.normalize("NFKC", source)):
+        why = "text stands before the address, or its scheme is not in plain letters"
+        raise _refused(why, f"give the address alone, from its {_KNOWN} on")
     if _NO_SCHEME.fullmatch(source):
         raise _refused("the address names no scheme", f"write one of {_KNOWN} before the host, or a file's whole path")
+    if _BARE_DEVICE.fullmatch(source):
+        raise _refused("a device is named without its whole path", "write /dev/video0, or ./0 for a file of that name")
     if name == "file":
         raise _refused("the file's URL names another host", "mount its folder, and give the path")
     if name:
@@ -136,13 +152,19 @@ def _parse_url(source: str, kind: SourceKind, scheme: str) -> Address:
         raise _refused(
             "where an IPv6 address ends and its port begins is not clear", "write it as rtsp://[2001:db8::5]:554/path"
         )
+    if _TWO.search(source):
+        raise _refused("it holds two addresses", "give one; each camera has one source")
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port
     except ValueError:
         raise _refused("the URL's host or port cannot be read", hint) from None
-    if not host or port == 0:
+    if not host:
         raise _refused("the URL names no host", hint)
+    if _NOT_IN_HOSTS.search(host):
+        raise _refused("its host holds a character that no name has", "write the host's name or its IP address there")
+    if port == 0:
+        raise _refused("the URL's port is 0", hint)
     if kind is SourceKind.STREAM and port is None:
         raise _refused("the URL names no port", hint)
     if "@" in parts.path + parts.query + parts.fragment:

@@ -5,6 +5,7 @@ libav says "invalid data" or "input/output error" for a web page, another protoc
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -38,6 +39,8 @@ def diagnosed(error: Exception, address: Address, addresses: Sequence[str], time
     """Why `error` came, as far as a second question to the host's `addresses` can tell; None where it cannot."""
     if isinstance(error, av.error.HTTPForbiddenError):
         return Failure(Cause.AUTH, FORBIDDEN)
+    if address.kind is SourceKind.RTSP and getattr(error, "errno", None) == errno.EPROTONOSUPPORT:  # libav's for 461
+        return Failure(Cause.REJECTED, "the camera rejects this transport (status 461): set the other one (tcp, udp)")
     silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
     if (
         isinstance(error, _MEANS_ITSELF) and not silent
@@ -130,9 +133,12 @@ def _of_stream(error: Exception, address: Address, addresses: Sequence[str], sec
         return Failure(Cause.ERROR, f"the camera answers with {words}")
     if status >= 400 and status != httpx.codes.UNAUTHORIZED:
         return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}") if rejected else None
-    if rejected and status < 300:
-        why = "the camera describes its stream, and rejects to send it that way: try the other transport (tcp, udp)"
-        return Failure(Cause.REJECTED, why)
+    if status >= 300:
+        return None
+    if rejected:
+        return Failure(Cause.REJECTED, "the camera describes its stream, and then rejects to send it (status 4xx)")
+    if isinstance(error, av.error.HTTPServerError):
+        return Failure(Cause.ERROR, "the camera describes its stream, and then fails to send it (status 5xx)")
     return None
 
 

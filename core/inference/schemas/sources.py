@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 _QUOTES = (('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("<", ">"))
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_WITHOUT_INVISIBLE = dict.fromkeys(map(ord, _INVISIBLE))
 _NETWORK = re.compile(r"(rtsps?|https?|udp|tcp):[/\\]{2}(.*)", re.I | re.S)
 _FILE = re.compile(r"file:(.*)", re.I | re.S)
 _SPECIAL = {" ": "%20", "/": "%2F", "\\": "%5C", "?": "%3F", "#": "%23", "@": "%40"}  # in a login
@@ -24,7 +25,7 @@ def normalised_source(text: str) -> str:
     """
     text = _bare(text)
     if match := _NETWORK.match(text):
-        return f"{match[1].lower()}://{_network_part(match[2])}"
+        return f"{match[1].lower()}://{_network_part(match[2].translate(_WITHOUT_INVISIBLE))}"
     if match := _FILE.match(text):
         return _file_path(match[1])
     return text
@@ -47,7 +48,7 @@ def _network_part(rest: str) -> str:
     path = re.match(r"[^?#]*", after)
     assert path is not None
     after = path[0].replace("\\", "/") + after[path.end() :]
-    return login + _bracketed(host) + after.replace(" ", "%20")
+    return login + _bracketed(host) + after.replace(" ", "%20").replace("&amp;", "&")  # out of a web page
 
 
 def _split_login(rest: str) -> tuple[str, str]:
