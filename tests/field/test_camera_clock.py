@@ -165,7 +165,6 @@ FILES: dict[str, list[float | None]] = {
     "set forward by an hour": [n / FPS + (3600 if n >= 10 else 0) for n in range(20)],
     "set back by an hour": [3600 + n / FPS - (3600 if n >= 10 else 0) for n in range(20)],
     "set back at every frame": [100 - n / FPS for n in range(20)],
-    "a frame in five seconds": [n * 5.0 for n in range(20)],
 }
 
 

@@ -10,6 +10,7 @@ import io
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
@@ -88,6 +89,38 @@ def test_a_file_is_played_at_its_own_pace(name: str, tmp_path: Path) -> None:
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([gap] * 5, abs=0.05)
     assert connection.silence > gap
     connection.close()
+
+
+# name: (the stamps of a file's pictures, when each is played); it has ten pictures a second mostly
+MIXED: dict[str, tuple[list[float], list[float]]] = {
+    "rare pictures for a while": ([0, 0.1, 0.2, 5.2, 10.2, 15.2, 15.3], [0, 0.1, 0.2, 0.3, 5.3, 10.3, 10.4]),
+    "a picture in an hour for a while": ([0, 0.1, 3600, 7200, 10800], [0, 0.1, 0.2, 60.2, 120.2]),
+    "rare pictures alone, against its rate": ([0, 5, 10, 15], [0, 0.1, 5.1, 10.1]),
+    "one pause": ([0, 0.1, 8.1, 8.2, 8.3], [0, 0.1, 0.2, 0.3, 0.4]),
+    "a jump and back": ([0, 0.1, 8.1, 0.2, 0.3], [0, 0.1, 0.2, 0.3, 0.4]),
+    "two pauses": ([0, 0.1, 8.1, 8.2, 16.2, 16.3], [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_file_whose_rate_changes_is_played_as_it_was_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps, played = MIXED[name]
+    now = 0.0
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            nonlocal now
+            now += timeout or 0.0
+            return False
+
+    monkeypatch.setattr("core.inference.cameras.decoder.time.monotonic", lambda: now)
+    pacer, times = Pacer(Stop(), Fraction(10)), []
+    for stamp in stamps:
+        frame = VideoFrame(16, 16)
+        frame.time_base, frame.pts = Fraction(1, 1000), round(stamp * 1000)
+        pacer.wait(frame)
+        times.append(now)
+    assert times == pytest.approx(played)
 
 
 def packets(connection: Connection) -> Iterator[decoder.VideoPacket]:

@@ -25,7 +25,7 @@ from core.inference.schemas import Transport
 PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
 KEY_FRAME_SECONDS = 120.0  # that a first picture is waited for while packets arrive: some cameras send a key a minute
 KEY_FRAME_REMEDY = "set the camera's key frame interval (GOP, I-frame interval) to 2 s"
-LONGEST_GAP = 2.0  # seconds between two frames of a file, or twice the usual; more, or less than the shortest, is wrong
+LONGEST_GAP = 2.0  # seconds between two frames of a file, or twice the usual; a single one that is longer is wrong
 LONGEST_PAUSE = 60.0  # seconds: a time-lapse with rarer pictures is played faster than it was made
 SHORTEST_PASS = 1.0  # seconds: a file of a picture or two is not opened more often
 SHORTEST_GAP = 1 / 240  # seconds: slow motion of phones is recorded at 240 frames a second
@@ -70,7 +70,7 @@ class Connection:
             self.footage: Footage = footage_of(self._stream)
             self.pace = None if self.live else self._pace()
             if self.pace is not None:
-                self.silence = timeout + longest_gap(self.pace)
+                self.silence = timeout + LONGEST_PAUSE
         except BaseException:
             self.close()
             raise
@@ -178,11 +178,6 @@ class _Taint:
         return not self._spoilt or now - self._clean > PATIENCE
 
 
-def longest_gap(rate: Fraction) -> float:
-    """Seconds between two frames of such a file that are no wrong stamp."""
-    return min(max(LONGEST_GAP, 2 / float(rate)), LONGEST_PAUSE)
-
-
 class Pacer:
     """Holds back a file's frames so that they come at their own speed; wrong stamps neither hold them up nor rush them.
 
@@ -192,7 +187,8 @@ class Pacer:
     def __init__(self, stop: threading.Event, rate: Fraction) -> None:
         self._stop = stop
         self._usual = min(max(1 / float(rate), SHORTEST_GAP), LONGEST_PAUSE)
-        self._longest = longest_gap(rate)
+        self._longest = min(max(LONGEST_GAP, 2 / float(rate)), LONGEST_PAUSE)
+        self._before = 0.0  # the gap before, as it was stamped
         self._stamp: float | None = None
         self._due: float | None = None
 
@@ -215,4 +211,7 @@ class Pacer:
 
     def _gap(self, stamp: float | None) -> float:
         gap = 0.0 if stamp is None or self._stamp is None else stamp - self._stamp
+        before, self._before = self._before, gap
+        if self._longest < gap <= 2 * before:  # rare pictures for a while; a single long gap is a wrong stamp
+            return min(gap, LONGEST_PAUSE)
         return gap if SHORTEST_GAP <= gap <= self._longest else self._usual
