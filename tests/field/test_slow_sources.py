@@ -299,6 +299,7 @@ SNAPSHOTS: dict[str, tuple[dict[str, object], str, Callable[[bytes], bytes]]] = 
     "declared as a web page": ({"kind": "text/html; charset=utf-8"}, "mjpeg", same),
     "with exif": ({}, "mjpeg", with_exif),
     "behind an empty line": ({}, "mjpeg", lambda picture: b"\r\n" + picture),
+    "with its preview behind it": ({}, "mjpeg", lambda picture: picture + picture),
     "before an empty line": ({}, "mjpeg", lambda picture: picture + b"\r\n"),
     "large": ({}, "mjpeg", lambda picture: picture + bytes(8 << 20)),
     "one that fails": ({"statuses": {4: 503, 6: 404}}, "mjpeg", same),

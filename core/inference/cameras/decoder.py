@@ -80,9 +80,9 @@ class Connection:
         self._container.close()
 
     def goes_on(self) -> bool:
-        """Whether a second packet follows the first one, both of which are lost."""
+        """Whether three packets come, which are lost: two may be a picture and its preview in one file."""
         try:
-            return sum(bool(packet.size) for packet in islice(self._container.demux(self._stream), 2)) > 1
+            return sum(bool(packet.size) for packet in islice(self._container.demux(self._stream), 3)) == 3
         except av.error.FFmpegError:
             return False
 
