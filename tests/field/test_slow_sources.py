@@ -21,7 +21,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from core.cli.cameras import test_words as connection_test_words
-from core.inference.cameras import decoder, source
+from core.inference.cameras import decoder, source, web
 from core.inference.cameras.address import parse
 from core.inference.cameras.connecting import connect
 from core.inference.cameras.decoder import SHORTEST_PASS, Connection, Pacer
@@ -189,6 +189,11 @@ def test_how_long_a_silence_is_normal() -> None:
     silence.mark(0)
     silence.stalled()
     assert silence.limit == 10, "after a single frame nobody knows"
+    silence.connected()
+    for arrived in (0, 0.01, 0.02):
+        silence.mark(arrived)
+    silence.stalled()
+    assert silence.limit == 20, "nor after those that lay in the buffer"
     silence.connected()
     for number in range(4):
         silence.mark(number * 8.0)
@@ -362,6 +367,15 @@ def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witne
         status = until(add(camera.url("jpeg")), lambda one: one.frames > 20)
     assert (status.state, status.reason, status.reconnects, status.damaged) == (CameraState.LIVE, "", 0, 0)
     assert camera.callers["jpeg"] == 2, "the first one looks whether more than one comes"
+
+
+def test_what_is_larger_than_a_picture_is_said_to_be(
+    manager: MultiCameraManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "LARGEST", 1000)
+    with SnapshotCamera(still) as camera:
+        found = manager.test(CameraRequest(id="x", source=camera.url(), timeout=30))
+    assert (found.cause, found.reason) == ("codec", "the address answers with more than 32 MiB, which is no picture")
 
 
 def test_a_picture_leads_to_no_other_address(manager: MultiCameraManager) -> None:

@@ -101,6 +101,7 @@ class Silence:
 
     USUAL = 3  # times the usual distance of two frames
     LONGEST = 60.0  # seconds
+    BUFFERED = 3  # frames that libav may have read while it opened the stream: they come at once, however rare they are
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -116,14 +117,14 @@ class Silence:
         """One frame."""
         if self._first is None:
             self._first = arrived
-        elif arrived > self._first:
+        elif arrived > self._first and self._count >= self.BUFFERED:
             usual = self.USUAL * (arrived - self._first) / self._count
             self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
         self._count += 1
 
     def stalled(self) -> None:
-        """Nothing came for `limit`. After a single frame that may be its rate: the next time it waits longer."""
-        if self._count == 1:
+        """Nothing came for `limit`. After a few frames that may be its rate: the next time it waits longer."""
+        if 0 < self._count <= self.BUFFERED:
             self.limit = min(2 * self.limit, max(self._timeout, self.LONGEST))
 
 
