@@ -8,10 +8,10 @@ from collections.abc import Callable
 from packaging.requirements import InvalidRequirement, Requirement
 
 _NAME = r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?:\[[^\]]*\])?)"
-_VERSION = r"v?(\d[\w.!+-]*?)"
+_NUMBER = r"v?(\d[\w.!+-]*?)"
 
 _COMMAND = r"(?:[!%]?\s*)?(?:python\S* -m )?(?:uv )?pip3? install (?:-\S+ )*"
-_VERSION_ALONE = re.compile(_VERSION)
+_NUMBER_ALONE = re.compile(_NUMBER)
 _REPOSITORY = re.compile(rf"(?P<name>{_NAME}\s*@\s*)?(?:(?P<scheme>git|ssh)://|(?=[\w.-]+@[\w.-]+:))(?P<place>\S+)")
 
 # What a line looks like, and how it is written right. The first that fits and gives a requirement is offered.
@@ -20,15 +20,15 @@ _CORRECTIONS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"[-*]\s+(.+)", r"\1"),  # a list of YAML or Markdown
     (r"""["'](.+)["'],?""", r"\1"),  # a list of TOML, JSON or Python
     (r"(.+?)\s*[,;]", r"\1"),
-    (rf"{_NAME}\s*=\s*{_VERSION}=\S+", r"\1==\2"),  # conda list --export
-    (rf"{_NAME}\s*=\s*{_VERSION}", r"\1==\2"),
-    (rf"{_NAME}\s*===?=?\s*{_VERSION}-(\d+)", r"\1==\2.post\3"),
-    (rf"{_NAME}\s+{_VERSION}", r"\1==\2"),
-    (rf"{_NAME}\s*@\s*{_VERSION}", r"\1==\2"),
+    (rf"{_NAME}\s*=\s*{_NUMBER}=\S+", r"\1==\2"),  # conda list --export
+    (rf"{_NAME}\s*=\s*{_NUMBER}", r"\1==\2"),
+    (rf"{_NAME}\s*===?=?\s*{_NUMBER}-(\d+)", r"\1==\2.post\3"),
+    (rf"{_NAME}\s+{_NUMBER}", r"\1==\2"),
+    (rf"{_NAME}\s*@\s*{_NUMBER}", r"\1==\2"),
     (rf"{_NAME}\s*\^\s*(\d+(?:\.\d+)*)", lambda match: f"{match[1]}>={match[2]},<{_next_major(match[2])}"),
-    (rf"{_NAME}\s*~\s*{_VERSION}", r"\1~=\2"),
-    (rf"{_NAME}\s*(?:=>|≥)\s*{_VERSION}", r"\1>=\2"),
-    (rf"{_NAME}\s*(?:=<|≤)\s*{_VERSION}", r"\1<=\2"),
+    (rf"{_NAME}\s*~\s*{_NUMBER}", r"\1~=\2"),
+    (rf"{_NAME}\s*(?:=>|≥)\s*{_NUMBER}", r"\1>=\2"),
+    (rf"{_NAME}\s*(?:=<|≤)\s*{_NUMBER}", r"\1<=\2"),
     (rf"{_NAME}\s*(>=|<=|>|<|~=)\s*(\d[\d.]*)\.\*", r"\1\2\3"),
     (rf"{_NAME}\s*==\s*(\d+(?:\.\d+)*)\.?[x*]", r"\1==\2.*"),
     (rf"{_NAME}\s*(==|>=|<=|>|<|~=|!=)\s*v(\d[\w.]*)", r"\1\2\3"),
@@ -65,7 +65,7 @@ def _several(line: str) -> list[str]:
     """The requirements of a line that has several and nothing else: `torch==2.0.0 torchvision==0.15.1`."""
     words = line.replace(",", " ").split()
     several = len(words) > 1 and all(re.match(_NAME, word) and _is_requirement(word) for word in words)
-    return words if several and not _VERSION_ALONE.fullmatch(words[1]) else []
+    return words if several and not _NUMBER_ALONE.fullmatch(words[1]) else []
 
 
 def _with_scheme(repository: re.Match[str]) -> str:

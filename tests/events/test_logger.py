@@ -386,7 +386,7 @@ def test_text_that_no_database_holds_does_not_lose_the_event(start: Start, datab
     event = an_event(note="a\0b", analysis=Analysis(description="\0"))
     logger.log(event)
     assert logger.flush(PATIENCE)
-    assert kept(database)[event.id].note == "ab"
+    assert kept(database)[event.id].note == r"a\u0000b"
 
 
 def test_the_writer_survives_what_nobody_thought_of(

@@ -240,14 +240,12 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
 
 
 REQUIREMENTS: dict[str, tuple[str, str, str]] = {  # what is typed → words of the cause, words of the remedy
-    "git": ("git+https://h/flash.git@v2", "cannot be read", f"xaiva wheel {NAME} 'NAME @ ADDRESS'"),
-    "archive": ("https://h/a-1.tar.gz", "cannot be read", f"xaiva wheel {NAME} 'NAME @ ADDRESS'"),
     "wheel": ("a-1.0-py3-none-any.whl", "needs no build", f"artifacts/{NAME}/local-wheels"),
     "wheel-of-the-web": ("https://h/a-1.0-py3-none-any.whl", "needs no build", f"artifacts/{NAME}/local-wheels"),
     "file": ("a @ file:///home/me/a", "cannot reach it", "pip wheel --no-deps"),
     "git-over-ssh": ("a @ git+ssh://git@h/a", "cannot reach it", "pip wheel --no-deps"),
-    "folder": ("./a", "cannot be read", "name==version"),
-    "nothing": ("", "cannot be read", "name==version"),
+    "folder": ("./a", "cannot reach it", "pip wheel --no-deps"),
+    "nothing": ("", "asks for nothing", "name==version"),
 }  # fmt: skip
 
 

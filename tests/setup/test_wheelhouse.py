@@ -74,9 +74,13 @@ def _set_up(folder: Path) -> None:
 def _start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XAIVA_"))}
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.parent / "index")} | more
-    return subprocess.Popen(
-        [folder / "xaiva", *arguments], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    default = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a job in the background ignores stays so
+    try:
+        return subprocess.Popen(
+            [folder / "xaiva", *arguments], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, default)
 
 
 def _run(folder: Path, *arguments: str, **more: str) -> tuple[int, str]:
