@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "load": ("builds", "Load a preset's packed image into the engine."),
     "builds": ("builds", "The builds so far: list, show, compare."),
     "launch": ("containers", "Start a container from a preset's image."),
-    "ps": ("containers", "All containers of the engine; ours are marked."),
+    "ps": ("containers", "All containers of the engine; those of xaiva are marked."),
     "logs": ("containers", "A container's log: follow, since, search."),
     "stop": ("containers", "Stop a container."),
     "restart": ("containers", "Stop and start a container."),
