@@ -1,23 +1,20 @@
 """A remedy that nobody walked: it names a cause that was not found, or a way that leads nowhere.
 
 Every command, option, field and page that a message of xaiva names exists; a cause such as the network, the disk or an
-engine that is down is named only where it was found; and what a remedy says is done here, word for word. It applies to
-builds of wheels, to system packages, to image archives, and to the address of the engine.
+engine that is down is named only where it was found; and what a remedy says is done here, word for word. Here are
+builds of wheels, system packages, files that cannot be written, repositories and servers; `test_image_archives.py` and
+`test_engine_addresses.py` hold the same kind for what is given to `xaiva load` and for how the engine is named.
 """
 
 from __future__ import annotations
 
 import errno
-import gzip
-import hashlib
 import io
 import json
 import os
 import re
 import shlex
-import socket
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +28,14 @@ from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.uv_compile import Wanted
 from core.artifacts.uv_refusals import error_of
-from core.containers.service import find_service
-from core.doctor import examine
-from core.engine import EngineError, connect, endpoint
-from core.errors import InputError, XaivaError
+from core.engine import connect
+from core.errors import XaivaError
 from core.files import write_remedy
-from core.images.archive import check_image_archive
 from core.progress import NullProgress
-from core.site import EngineSettings, Site, SiteSettings
+from core.site import Site
 from tests.support.artifacts import wheel_file
-from tests.support.engine import BASE_IMAGE, TestEngine
+from tests.support.command_line import xaiva
+from tests.support.engine import BASE_IMAGE
 from tests.support.index import Fault, Index, serve
 
 NAME = "walked"
@@ -182,12 +177,6 @@ def write_preset(site: Site, index: Index, *requirements: str, **more: object) -
     (site.presets / f"{NAME}.json").write_text(json.dumps(preset))
 
 
-def xaiva(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as an engineer types it."""
-    argv = [sys.executable, "-m", "core.cli", "--site", str(site.root), *words]
-    return subprocess.run(argv, env=dict(site.env), capture_output=True, text=True, check=False)
-
-
 def walk(site: Site, remedy: str) -> subprocess.CompletedProcess[str]:
     """Do what a remedy says: each `xaiva …` in it, in its order. The last outcome; a lock may stay partial (3)."""
     commands = [shlex.split(text) for text in re.findall(r"xaiva ([^,;()]+)", remedy)]
@@ -309,318 +298,6 @@ def test_every_wrong_package_is_named_in_one_sentence(case: str, engine_site: Si
         assert re.search(pattern, caught.value.why)
     assert len(caught.value.why) < 600
     assert "debs and build_debs" in caught.value.remedy
-
-
-# -- image archives ---------------------------------------------------------------------------------------------------
-
-OTHER_FILES: dict[str, tuple[str, bytes, str]] = {  # file, content → words of the remedy
-    "zip": ("image.zip", b"PK\3\4" + bytes(600), "docker save IMAGE"),
-    "text": ("Dockerfile", b"FROM debian\n", "docker save IMAGE"),
-    "disk": ("box.qcow2", b"QFI\xfb" + bytes(600), "docker save IMAGE"),
-    "compressed-text": ("notes.gz", gzip.compress(b"hello"), "docker save IMAGE"),
-    "version": ("image-1.12", b"\1" * 600, "docker save IMAGE"),
-    "cut": ("image.tar.gz", gzip.compress(bytes(9999))[:-9], "get the file again"),
-    "empty": ("image.tar", b"", "get the file again"),
-    "part": ("image.tar.ab", b"\1" * 600, "cat {root}/image.tar.* > image.tar"),
-    "first-part": ("image.tar.gz.00", gzip.compress(bytes(9999))[:-9], "cat {root}/image.tar.gz.* > image.tar"),
-    "part-without-prefix": ("xab", b"\1" * 600, "cat {root}/x* > image.tar"),
-    "part-of-name": ("image.part-1", b"\1" * 600, "cat {root}/image.part-* > image.tar"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", OTHER_FILES)
-def test_a_file_is_got_again_only_where_it_came_in_part(case: str, tmp_path: Path) -> None:
-    name, content, remedy = OTHER_FILES[case]
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError) as caught:
-        check_image_archive(tmp_path / name)
-    assert remedy.format(root=tmp_path) in caught.value.remedy
-    assert ("file again" in caught.value.remedy) is (remedy == "get the file again")
-
-
-SYSTEM = ("bin/", "dev/", "etc/", "etc/hosts", "usr/")
-ARCHIVES: dict[str, tuple[str, tuple[str, ...], str, str]] = {  # file, entries → words of the cause, of the remedy
-    "export": ("web.tar", (".dockerenv", *SYSTEM), "`docker export` writes it", "docker import"),
-    "export-compressed": ("web.tar.gz", SYSTEM, "`docker export` writes it", "docker save IMAGE"),
-    "export-with-dots": ("web.tar", tuple(f"./{name}" for name in SYSTEM), "`docker export` writes it", "docker save"),
-    "export-without-suffix": ("web", SYSTEM, "`docker export` writes it", "docker save"),
-    "export-of-one-binary": ("web.tar", (".dockerenv", "app"), "`docker export` writes it", "docker import"),
-    "build-context": ("ctx.tar", ("Dockerfile", "app.py"), "a build context with a Dockerfile", "build it"),
-    "in-a-folder": ("i.tar", ("image/", "image/manifest.json"), "in the folder image of it", "tar -C image"),
-    "archive-in-archive": ("i.tar", ("README", "img.tar"), "an archive with img.tar in it", "load img.tar"),
-    "anything": ("i.tar", ("a.txt", "b.txt"), "it holds a.txt, b.txt", "docker save"),
-    "nothing": ("i.tar", (), "it holds nothing", "docker save"),
-}  # fmt: skip
-
-
-def archive(path: Path, names: tuple[str, ...]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
-        for name in names:
-            entry = tarfile.TarInfo(name.rstrip("/"))
-            entry.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
-            tar.addfile(entry)
-    return path
-
-
-@pytest.mark.parametrize("case", ARCHIVES)
-def test_what_is_given_in_the_place_of_an_image_is_named(case: str, tmp_path: Path) -> None:
-    name, entries, words, remedy = ARCHIVES[case]
-    with pytest.raises(InputError) as caught:
-        check_image_archive(archive(tmp_path / name, entries))
-    assert words in caught.value.why
-    assert remedy in caught.value.remedy
-
-
-IMAGES = {
-    "save": ("blobs/", "blobs/sha256/", "index.json", "manifest.json", "oci-layout"),
-    "save-of-an-old-engine": (f"{'a' * 64}/", f"{'a' * 64}/layer.tar", "manifest.json", "repositories"),
-    "podman": (f"{'a' * 64}.tar", f"{'b' * 64}.json", "manifest.json"),
-    "oci": ("blobs/", "blobs/sha256/", "index.json", "oci-layout"),
-    "with-dots": ("./", "./manifest.json"),
-}
-
-
-@pytest.mark.parametrize("name", ["image.tar", "image.tar.gz", "image"])
-@pytest.mark.parametrize("case", IMAGES)
-def test_an_image_passes(case: str, name: str, tmp_path: Path) -> None:
-    check_image_archive(archive(tmp_path / name, IMAGES[case]))
-
-
-def test_a_compressed_image_passes_whatever_its_name_says(tmp_path: Path) -> None:
-    archive(tmp_path / "image.tar.gz", IMAGES["save"]).rename(tmp_path / "image.tar")
-    check_image_archive(tmp_path / "image.tar")
-    (tmp_path / "image.tar").write_bytes((tmp_path / "image.tar").read_bytes()[:-20])
-    with pytest.raises(InputError, match="cut short"):
-        check_image_archive(tmp_path / "image.tar")
-
-
-def test_a_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="it is a folder"):
-        check_image_archive(tmp_path)
-
-
-@pytest.mark.engine
-def test_a_real_export_is_named_and_the_remedy_makes_an_image(engine_site: Site, engine: TestEngine) -> None:
-    site, file = engine_site, engine_site.root / "web.tar"
-    engine.docker("create", "--name", "exported", BASE_IMAGE, "true")
-    engine.docker("export", "-o", str(file), "exported")
-    done = xaiva(site, "load", NAME, "--file", str(file))
-    assert "it is the root file system of a container" in done.stderr
-    (imported,) = re.findall(r"docker (import \S+) NAME:TAG", done.stderr)
-    engine.docker(*imported.split(), "imported:1")
-    engine.docker("save", "-o", str(file), "imported:1")  # the other way of the remedy
-    engine.docker("rm", "exported")
-    assert xaiva(site, "load", NAME, "--file", str(file)).returncode == 0
-    unpack_without_manifest(file, site.root / "oci.tar")
-    oci = xaiva(site, "load", NAME, "--file", str(site.root / "oci.tar"))
-    assert oci.returncode == 0 or "an OCI layout without a manifest.json" in oci.stderr, oci
-
-
-def unpack_without_manifest(saved: Path, file: Path) -> None:
-    """The same image as an OCI layout alone."""
-    with tarfile.open(saved) as source, tarfile.open(file, "w") as target:
-        for entry in source:
-            if entry.name not in ("manifest.json", "repositories"):
-                target.addfile(entry, source.extractfile(entry) if entry.isreg() else None)
-
-
-# -- the engine's address ---------------------------------------------------------------------------------------------
-
-SECRET = "h0rse/b@ttery#1"
-ADDRESSES: dict[str, tuple[str, str, str]] = {  # DOCKER_HOST → words of the cause, words of the remedy
-    "path": ("/var/run/docker.sock", "it has no scheme", "write unix:///var/run/docker.sock"),
-    "user-at-host": ("me@gpu-box", "it has no scheme", "write ssh://me@gpu-box"),
-    "one-slash": ("unix:/var/run/docker.sock", "it has no scheme", "unix:///path"),
-    "one-slash-tcp": ("tcp:/10.0.0.5:2375", "it has no scheme", "tcp://host:port"),
-    "path-of-home": ("~/docker.sock", "it has no scheme", "unix:///path"),
-    "path-from-here": ("./docker.sock", "it has no scheme", "unix:///path"),
-    "http": ("http://10.0.0.5:2375", "http:// is not supported", "tcp://host:port"),
-    "capitals": ("TCP://10.0.0.5:2375", "TCP:// is not supported", "tcp://host:port"),
-    "unknown": ("podman://x", "podman:// is not supported", "unix:///path"),
-    "pipe": ("npipe:////./pipe/docker_engine", "npipe:// is not supported", "unix:///path"),
-    "ssh-alone": ("ssh://", "it names no host", "ssh://"),
-    "ssh-user-alone": ("ssh://me@", "it names no host", "ssh://"),
-    "unix-two-slashes": ("unix://var/run/docker.sock", "no socket by its whole path", "unix:///path"),
-    "port": ("tcp://10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
-    "port-no-scheme": ("10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
-    "port-too-high": ("10.0.0.5:99999", "Port out of range", "tcp://host:port"),
-    "password": (f"ssh://me:{SECRET}@gpu-box", "it holds a password", "ssh-copy-id"),
-    "password-port": (f"ssh://me:{SECRET}@gpu-box:22/run/docker.sock", "it holds a password", "ssh-copy-id"),
-    "password-no-scheme": (f"me:{SECRET}@gpu-box", "it has no scheme", "ssh://"),
-    "password-no-host": (f"ssh://me:{SECRET}@", "it holds a password", "ssh-copy-id"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("named_by", ["DOCKER_HOST", "site.toml", "context"])
-@pytest.mark.parametrize("case", ADDRESSES)
-def test_an_address_of_an_engine_that_is_none_is_named_as_that(case: str, named_by: str, tmp_path: Path) -> None:
-    host, words, remedy = ADDRESSES[case]
-    with pytest.raises(InputError) as caught:
-        connect(site_of(tmp_path, host, named_by))
-    text = str(caught.value)
-    assert words in caught.value.why
-    assert remedy in caught.value.remedy
-    assert "systemctl start" not in text
-    assert not any(part in text for part in (SECRET, "h0rse", "ttery"))
-
-
-CONTEXTS: dict[str, tuple[str, str]] = {  # meta.json of a context → its engine, or words of the cause
-    "no-host": ('{"Endpoints": {"docker": {}}}', "unix:///var/run/docker.sock"),  # as the docker client has it
-    "host-null": ('{"Endpoints": {"docker": {"Host": null}}}', "unix:///var/run/docker.sock"),
-    "host-port": ('{"Endpoints": {"docker": {"Host": "10.0.0.5:1"}}}', "tcp://10.0.0.5:1"),
-    "other-endpoint": ('{"Endpoints": {"kubernetes": {}}}', "its description names no Docker engine"),
-    "list": ("[]", "its description names no Docker engine"),
-    "endpoint-text": ('{"Endpoints": {"docker": "x"}}', "its description names no Docker engine"),
-    "cut": ("{", "its description cannot be read: Expecting property name"),
-}
-
-
-@pytest.mark.parametrize("case", CONTEXTS)
-def test_a_context_is_used_as_the_docker_client_does_or_said_to_be_broken(case: str, tmp_path: Path) -> None:
-    text, result = CONTEXTS[case]
-    site = site_of(tmp_path, "", "context")
-    next(tmp_path.rglob("meta.json")).write_text(text)
-    try:
-        assert endpoint(site).host == result
-    except EngineError as error:
-        assert result in error.why  # noqa: PT017 - both outcomes stand in the table
-
-
-def site_of(root: Path, host: str, named_by: str) -> Site:
-    """A site whose engine is named in one of the ways there are."""
-    env = {"DOCKER_CONFIG": str(root / "docker")}
-    if named_by == "site.toml":
-        return Site(root, SiteSettings(engine=EngineSettings(host=host)), env)
-    if named_by == "DOCKER_HOST":
-        return Site(root, SiteSettings(), {**env, "DOCKER_HOST": host})
-    meta = root / "docker/contexts/meta" / hashlib.sha256(b"far").hexdigest()
-    meta.mkdir(parents=True)
-    (meta / "meta.json").write_text(json.dumps({"Endpoints": {"docker": {"Host": host}}}))
-    return Site(root, SiteSettings(), {**env, "DOCKER_CONTEXT": "far"})
-
-
-@pytest.mark.parametrize(
-    ("given", "used"),
-    [
-        ("10.0.0.5:2375", "tcp://10.0.0.5:2375"),
-        ("gpu-box", "tcp://gpu-box:2375"),
-        ("[::1]:2376", "tcp://[::1]:2376"),
-        (":2375", "tcp://localhost:2375"),
-        ("tcp://", "tcp://localhost:2375"),
-        ("tcp://gpu-box:", "tcp://gpu-box:2375"),
-        ("tcp://me:secret@gpu-box:1", "tcp://gpu-box:1"),  # a login is for ssh alone
-        ("unix://", "unix:///var/run/docker.sock"),
-        (" ", "unix:///var/run/docker.sock"),  # as if it were not set
-        ("tcp://10.0.0.5", "tcp://10.0.0.5:2375"),
-        ("tcp://[::1]", "tcp://[::1]:2375"),
-        (" tcp://10.0.0.5:1 ", "tcp://10.0.0.5:1"),
-        ("ssh://me@gpu-box", "ssh://me@gpu-box"),
-        ("unix:///run/docker.sock", "unix:///run/docker.sock"),
-    ],
-)
-def test_an_address_as_the_docker_client_takes_it_is_used(given: str, used: str, tmp_path: Path) -> None:
-    assert endpoint(site_of(tmp_path, given, "DOCKER_HOST")).host == used
-
-
-NOBODY: dict[str, tuple[str, str, str, bool]] = {  # where nobody answers → cause, remedy, whether it names systemctl
-    "port": ("127.0.0.1:{port}", "tcp://127.0.0.1:{port} (named by DOCKER_HOST): nobody", "dockerd --host", False),
-    "left-over": ("unix://{root}/old.sock", "nobody listens there", "systemctl start docker", True),
-    "other-path": ("unix://{root}/none.sock", "there is no such socket", "correct the path", False),
-    "folder": ("unix://{root}", "it is a folder, and no socket", "correct the path", False),
-    "file": ("unix://{root}/file", "it is a file, and no socket", "correct the path", False),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", NOBODY)
-def test_starting_the_engine_is_the_remedy_where_it_is_found_not_to_run(case: str, tmp_path: Path) -> None:
-    host, words, remedy, start = NOBODY[case]
-    (tmp_path / "file").touch()
-    with socket.socket() as silent, socket.socket(socket.AF_UNIX) as left_over:
-        silent.bind(("127.0.0.1", 0))
-        left_over.bind(f"{tmp_path}/old.sock")
-        place = {"root": str(tmp_path), "port": str(silent.getsockname()[1])}
-        with pytest.raises(EngineError) as caught:
-            connect(site_of(tmp_path, host.format_map(place), "DOCKER_HOST"))
-    assert words.format_map(place) in str(caught.value)
-    assert remedy in caught.value.remedy
-    assert ("systemctl start" in caught.value.remedy) is start
-
-
-@pytest.mark.parametrize("words", [["ps"], ["doctor"], ["status"], ["load", NAME], ["launch", NAME]])
-def test_a_password_of_the_engine_is_printed_nowhere(words: list[str], site: Site, index: Index) -> None:
-    write_preset(site, index)
-    secret = Site(site.root, site.settings, {**site.env, "DOCKER_HOST": f"ssh://me:{SECRET}@gpu-box.invalid"})
-    done = xaiva(secret, *words)
-    logs = [path.read_text(errors="replace") for path in (site.root / ".xaiva").rglob("*.log")]
-    assert not [text for text in (done.stdout, done.stderr, *logs) if "h0rse" in text or "ttery" in text]
-
-
-BROKEN: dict[str, tuple[str | None, str]] = {  # config.json of the docker client → words of the cause; None: a folder
-    "cut": ('{"currentContext": "far"', "it is not valid JSON"),
-    "deep": ("[" * 100_000, "it is not valid JSON"),
-    "comma": ('{"auths": {},}', "it is not valid JSON"),
-    "not-text": ("\udcff\udcfe", "it is not valid JSON"),
-    "list": ("[]", "it is not a JSON object"),
-    "null": ("null", "it is not a JSON object"),
-    "text": ('"x"', "it is not a JSON object"),
-    "context-number": ('{"currentContext": 5}', "currentContext is not a text"),
-    "auths-list": ('{"auths": []}', "auths is not an object"),
-    "proxies-list": ('{"proxies": []}', "proxies is not an object"),
-    "proxies-text": ('{"proxies": {"default": "http://p"}}', "an entry of proxies is not an object"),
-    "helper-number": ('{"credsStore": 1}', "credsStore is not a text"),
-    "folder": (None, "Is a directory"),
-}  # fmt: skip
-FINE = ("", "{}", '{"auths": null, "credsStore": null}', '{"currentContext": ""}', '{"new": 5}')
-
-
-@pytest.mark.parametrize("named_by", ["DOCKER_HOST", "default"])
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_configuration_of_the_docker_client_is_said(case: str, named_by: str, tmp_path: Path) -> None:
-    content, words = BROKEN[case]
-    path = write_configuration(tmp_path, content)
-    with pytest.raises(InputError) as caught:
-        connect(site_of_configuration(tmp_path, named_by))
-    assert str(path) in caught.value.what
-    assert words in caught.value.why
-    assert "DOCKER_CONFIG" in caught.value.remedy or f"mv {path}" in caught.value.remedy
-
-
-@pytest.mark.engine
-@pytest.mark.parametrize("content", FINE)
-def test_a_configuration_that_the_docker_client_takes_is_taken(
-    content: str, tmp_path: Path, engine: TestEngine
-) -> None:
-    write_configuration(tmp_path, content)
-    env = {"DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_HOST": engine.host}
-    assert connect(Site(tmp_path, SiteSettings(), env)).ping()
-
-
-def test_a_broken_configuration_is_a_finding_of_the_doctor(tmp_path: Path) -> None:
-    write_configuration(tmp_path, "{")
-    findings = {finding.code: finding for finding in examine(site_of_configuration(tmp_path, "default"))}
-    assert "it is not valid JSON" in findings["engine"].why
-
-
-def write_configuration(root: Path, content: str | None) -> Path:
-    path = root / "docker/config.json"
-    path.parent.mkdir()
-    if content is None:
-        path.mkdir()
-    else:
-        path.write_bytes(content.encode(errors="surrogateescape"))
-    return path
-
-
-def site_of_configuration(root: Path, named_by: str) -> Site:
-    env = {"DOCKER_CONFIG": str(root / "docker")}
-    return Site(root, SiteSettings(), {**env, "DOCKER_HOST": "tcp://127.0.0.1:9"} if named_by == "DOCKER_HOST" else env)
-
-
-def test_the_service_is_still_found_while_the_engine_is_named_wrongly(tmp_path: Path) -> None:
-    write_configuration(tmp_path, "{")
-    address = find_service(site_of_configuration(tmp_path, "default"))
-    assert address.url == "http://127.0.0.1:8600"
-    assert "it is not valid JSON" in address.named_by
 
 
 # -- causes decide ----------------------------------------------------------------------------------------------------
