@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from core.inference.schemas import User
 
 ROLES = click.Choice(["viewer", "operator", "admin"])
+camera_option = click.option(
+    "--camera",
+    "cameras",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete(cameras),
+    help="Only this one (may be repeated).",
+)
 
 
 @click.group("user", cls=Group)
@@ -52,14 +60,7 @@ def list_command(session: Session, as_json: bool) -> None:
 @user_command.command("add")
 @click.argument("name")
 @click.option("--role", type=ROLES, default="viewer", show_default=True, help="What they may do.")
-@click.option(
-    "--camera",
-    "cameras",
-    multiple=True,
-    metavar="ID",
-    shell_complete=complete(cameras),
-    help="Only this one (may be repeated).",
-)
+@camera_option
 @json_option
 @click.pass_obj
 def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
@@ -76,14 +77,7 @@ def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_jso
 @click.argument("name", shell_complete=complete(users))
 @click.option("--role", type=ROLES, help="Another role.")
 @click.option("--active/--inactive", default=None, help="Whether they may log in.")
-@click.option(
-    "--camera",
-    "cameras",
-    multiple=True,
-    metavar="ID",
-    shell_complete=complete(cameras),
-    help="Only this one (may be repeated).",
-)
+@camera_option
 @click.option("--all-cameras", is_flag=True, help="No limit to some cameras any more.")
 @click.option("--password", is_flag=True, help="Ask for a new one; it ends all logins.")
 @json_option
