@@ -227,6 +227,6 @@ def test_a_replacement_cut_off_while_the_engine_stops_the_old_one(
 
 
 def _created(client: docker.DockerClient, name: str, before: str = "exited") -> str:
-    """A container of ours that is made but not started."""
+    """A container of xaiva's that is made but not started."""
     marks = {labels.PRESET: NAME, labels.SITE: "/anywhere", labels.BEFORE: before}
     return str(client.api.create_container(BASE_IMAGE, ["sleep", "1000"], name=name, labels=marks)["Id"])

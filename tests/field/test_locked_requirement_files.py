@@ -219,7 +219,7 @@ ours @ https://h.example.org/a.tar.gz
 # by hand
 ours @ /home/a
 """
-# A requirement that no index serves, and what a wheel of ours-1.0 in local-wheels makes of it.
+# A requirement that no index serves, and what the wheel ours-1.0 in local-wheels makes of it.
 ADDRESSED: dict[str, tuple[str, str]] = {
     "a wheel beside it": ("./ours-1.0-py3-none-any.whl", "ours==1.0"),
     "a wheel of a freeze": ("ours @ file:///croot/ours/ours-1.0-py3-none-any.whl", "ours==1.0"),

@@ -1,7 +1,7 @@
 """A lost answer: the service did what it was asked, the connection died, and the caller asks again.
 
 It applies to what may be done once only: a refresh token, which is used up by its first use. The answer is lost at
-different places, on the way to a client of ours and to any other; whoever uses a token in earnest twice is a thief.
+different places, on the way to xaiva's client and to any other. A token that is used again later was stolen.
 """
 
 from __future__ import annotations

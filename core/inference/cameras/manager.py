@@ -260,9 +260,9 @@ class MultiCameraManager:
 
     @contextmanager
     def _admitted(self, camera: str) -> Iterator[Camera]:
-        """A camera that is started within; whoever asks meanwhile finds it counted. One that runs was admitted before.
+        """Admit a camera that is started inside the block; other admissions count it meanwhile.
 
-        Raises UnknownCamera, and NoCores.
+        One that runs was admitted before. Raises UnknownCamera, and NoCores.
         """
         with self._lock:
             found = self._cameras.get(camera)
