@@ -19,13 +19,8 @@ from core.inference.service import own_version
 
 logger = logging.getLogger(__name__)
 
-PAUSES = (
-    2.0,
-    4.0,
-    8.0,
-    15.0,
-    30.0,
-)  # seconds before the next tries; the last one stays, and is a wrong setting's
+# Seconds before the next tries; the last one stays, and is a wrong setting's.
+PAUSES = (2.0, 4.0, 8.0, 15.0, 30.0)
 RETRY_AFTER = 5  # seconds, for who asks something else meanwhile
 LIVE = "/health/live"
 

@@ -41,10 +41,9 @@ def diagnosed(error: Exception, address: Address, addresses: Sequence[str], time
         return Failure(Cause.AUTH, FORBIDDEN)
     if address.kind is SourceKind.RTSP and getattr(error, "errno", None) == errno.EPROTONOSUPPORT:  # libav's for 461
         return Failure(Cause.REJECTED, "the camera rejects this transport (status 461): set the other one (tcp, udp)")
+    # libav reads whatever comes over TCP, and waits for video in it
     silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
-    if (
-        isinstance(error, _MEANS_ITSELF) and not silent
-    ):  # libav reads whatever comes over TCP, and waits for video in it
+    if isinstance(error, _MEANS_ITSELF) and not silent:
         return None
     seconds = min(timeout, SECONDS)
     try:
