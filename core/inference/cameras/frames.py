@@ -106,21 +106,21 @@ class Silence:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.limit = timeout
-        self._first: float | None = None
+        self._begun = 0.0  # when the last frame came that may have been read while the stream was opened
         self._count = 0
 
     def connected(self) -> None:
         """The frames of a new connection follow."""
-        self._first, self._count = None, 0
+        self._count = 0
 
     def mark(self, arrived: float) -> None:
         """One frame."""
-        if self._first is None:
-            self._first = arrived
-        elif arrived > self._first and self._count >= self.BUFFERED:
-            usual = self.USUAL * (arrived - self._first) / self._count
-            self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
         self._count += 1
+        if self._count <= self.BUFFERED:
+            self._begun = arrived
+        elif arrived > self._begun:
+            usual = self.USUAL * (arrived - self._begun) / (self._count - self.BUFFERED)
+            self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
 
     def stalled(self) -> None:
         """Nothing came for `limit`. After a few frames that may be its rate: the next time it waits longer."""
