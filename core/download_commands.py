@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from core.shell_commands import Call, calls, calls_of_words
+from core.shell_commands import Call, parse_calls, parse_words
 
 
-class Download(NamedTuple):
+class DownloadCommand(NamedTuple):
     """A command that downloads: its text, why it is one, and what to do instead."""
 
     command: str
@@ -214,7 +214,7 @@ _FETCHERS = (
 )
 
 
-class _Fetch(NamedTuple):
+class _CodeFetcher(NamedTuple):
     """A call in code that downloads, whatever the language."""
 
     pattern: re.Pattern[str]
@@ -225,7 +225,7 @@ class _Fetch(NamedTuple):
 
 _NAMED = r"\s*\(\s*(?:\w+\s*=\s*)?[rf]?\\?['\"](?!\.{0,2}/|~)"  # a call with a name that is no path
 _CODE = (
-    _Fetch(
+    _CodeFetcher(
         re.compile(
             r"\b(?:torch\.hub|hub)\.(?:load|help|list)\s*\("
             r"|\b(?:load_state_dict_from_url|download_url_to_file|(?:nltk|gdown|stanza|spacy\.cli)\.download"
@@ -243,7 +243,7 @@ _CODE = (
         "it fetches a model or data from a hub",
         _AS_MODEL,
     ),
-    _Fetch(
+    _CodeFetcher(
         re.compile(
             r"\b(?:urlretrieve|urlopen|(?:requests|httpx)\.(?:get|post|request|stream))\s*\(|\bwget\.download\s*\("
         ),
@@ -251,14 +251,16 @@ _CODE = (
         "it downloads",
         _AS_SOURCE,
     ),
-    _Fetch(
+    _CodeFetcher(
         re.compile(r"\binstall\.packages\(|\bPkg\.add\("),
         re.compile(r"\brepos\s*=\s*NULL"),
         _AN_INDEX,
         "lock what it brings as a source or a wheel",
     ),
 )
-_NO_CODE = frozenset({"echo", "printf", "grep", "sed", "awk", "cat", "rm", "ls", "test"})  # its words are not run
+_NOT_INTERPRETERS = frozenset(
+    {"echo", "printf", "grep", "sed", "awk", "cat", "rm", "ls", "test"}
+)  # its words are not run
 
 
 # Addresses in the site's own network: private ones, names without a dot, and domains that are local by their name.
@@ -268,28 +270,28 @@ _ON_SITE = re.compile(
 )
 
 
-def downloads(text: str, *, on_site: bool = False) -> Iterator[Download]:
+def find_downloads(text: str, *, on_site: bool = False) -> Iterator[DownloadCommand]:
     """The commands of a shell line, or of a JSON list of words, that download; one entry a command.
 
     `on_site` is for what runs at the site: it may ask the machines there, while a build has no network at all.
     """
-    found: dict[str, Download] = {}
+    by_command: dict[str, DownloadCommand] = {}
     for call in _calls(text):
-        shown = " ".join(call.text.split())[:80]
-        asks = _with_the_site_as_localhost(call) if on_site else call
-        fetcher = _by_program(asks) or _by_code(asks)
+        command = " ".join(call.text.split())[:80]
+        checked_call = _with_the_site_as_localhost(call) if on_site else call
+        fetcher = _by_program(checked_call) or _by_code(checked_call)
         if fetcher:
-            found.setdefault(shown, Download(shown, fetcher.why, fetcher.remedy))
-    yield from found.values()
+            by_command.setdefault(command, DownloadCommand(command, fetcher.why, fetcher.remedy))
+    yield from by_command.values()
 
 
 def _calls(text: str) -> Iterator[Call]:
     if text.startswith("["):  # the form without a shell
         try:
-            return calls_of_words([str(word) for word in json.loads(text)])
+            return parse_words([str(word) for word in json.loads(text)])
         except ValueError:
             pass  # an engine takes it for shell text, too
-    return calls(text)
+    return parse_calls(text)
 
 
 def _with_the_site_as_localhost(call: Call) -> Call:
@@ -312,15 +314,15 @@ def _by_program(call: Call) -> _Fetcher | None:
 def _starts(arguments: list[str]) -> Iterator[str]:
     """The arguments from each word on that may be the program's command: options and a value of theirs come before."""
     yield " ".join(arguments)
-    for at, word in enumerate(arguments):
+    for index, word in enumerate(arguments):
         if not word.startswith("-"):
-            yield " ".join(arguments[at:])
-            if at == 0 or not arguments[at - 1].startswith("-"):
+            yield " ".join(arguments[index:])
+            if index == 0 or not arguments[index - 1].startswith("-"):
                 return
 
 
-def _by_code(call: Call) -> _Fetch | None:
-    if call.name in _NO_CODE:
+def _by_code(call: Call) -> _CodeFetcher | None:
+    if call.name in _NOT_INTERPRETERS:
         return None
     for part in re.split(r"[;\n]", call.text):
         for fetch in _CODE:

@@ -27,30 +27,30 @@ def read_env_file(path: Path, outer: Mapping[str, str]) -> dict[str, str]:
 
     Raises InputError with the line that cannot be read, OSError, and UnicodeDecodeError for what is not UTF-8.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))):  # editors write byte order marks
         if binding.error or (binding.key is not None and not _NAME.fullmatch(binding.key)):
             raise _unreadable(path, binding)
-        known = {**outer, **found}
+        all_variables = {**outer, **variables}
         if binding.key is None:
             continue
         assignment = _ASSIGNMENT.match(binding.original.string)
         if binding.value is None:
-            if binding.key in known:
-                found[binding.key] = known[binding.key]
+            if binding.key in all_variables:
+                variables[binding.key] = all_variables[binding.key]
         elif assignment and assignment["literal"]:
-            found[binding.key] = binding.value
+            variables[binding.key] = binding.value
         else:
-            found[binding.key] = _expanded(binding.value, known, f"{path}, line {_line(binding)}")
-    return found
+            variables[binding.key] = _expand(binding.value, all_variables, f"{path}, line {_line(binding)}")
+    return variables
 
 
-def _expanded(value: str, known: Mapping[str, str], place: str) -> str:
+def _expand(value: str, variables: Mapping[str, str], place: str) -> str:
     """The value with each `${NAME}` and `${NAME:-default}` filled in."""
 
     def fill_in(match: re.Match[str]) -> str:
         reference = _FILLED_IN.fullmatch(match[1])
-        text = known.get(reference[1]) if reference else None
+        text = variables.get(reference[1]) if reference else None
         if reference and (text is None or (reference[2] and not text)):
             text = reference[3] if reference[3] is not None else text
         if text is None:

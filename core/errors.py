@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.redaction import redact_text
-from core.terminal_text import harmless, visible
+from core.terminal_text import escape_invisible, strip_controls
 
 
 class XaivaError(Exception):
@@ -17,8 +17,8 @@ class XaivaError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
-        self.what = redact_text(visible(harmless(what), keep="\n\t"))
-        self.why = redact_text(visible(harmless(why), keep="\n\t"))
+        self.what = redact_text(escape_invisible(strip_controls(what), keep="\n\t"))
+        self.why = redact_text(escape_invisible(strip_controls(why), keep="\n\t"))
         super().__init__(self.what, self.why, remedy)
         self.remedy = remedy
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import InputError, XaivaError
-from core.natural_order import natural
+from core.natural_order import natural_key
 
 CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
@@ -35,7 +35,7 @@ def files_of(folder: Path, suffix: str) -> list[Path]:
     """
     try:
         found = [path for path in folder.iterdir() if path.suffix == suffix]
-        return sorted(found, key=lambda path: natural(path.stem))
+        return sorted(found, key=lambda path: natural_key(path.stem))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from core.open_enum import OpenEnum, describe_misfit
 from core.redaction import redact_text
-from core.terminal_text import harmless, visible
+from core.terminal_text import escape_invisible, strip_controls
 
 
 class Level(OpenEnum):
@@ -38,7 +38,7 @@ class Finding(BaseModel):
     @field_validator("what", "why", "where")
     @classmethod
     def _without_secrets(cls, value: str) -> str:
-        return redact_text(visible(harmless(value), keep="\n\t"))
+        return redact_text(escape_invisible(strip_controls(value), keep="\n\t"))
 
 
 def read_finding(value: object) -> Finding:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from core.terminal_text import is_harmless, marked, without_escapes
+from core.terminal_text import has_no_controls, mark_controls, strip_escapes
 
 BLOCK = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
 _PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
@@ -57,19 +57,19 @@ class Lines(Protocol):
 
 def settled(text: str) -> str:
     """A line as a terminal would leave it: no escape sequences, and only what no carriage return overwrote."""
-    text = without_escapes(text.rstrip("\r\n"))
+    text = strip_escapes(text.rstrip("\r\n"))
     return text.rpartition("\r")[2] if "\r" in text else text
 
 
 def clean(text: str, limit: int = LINE_LIMIT) -> str:
     """A line as it is shown: settled, `limit` characters at most, and with a mark for each control character."""
-    return _cut(marked(settled(text)), limit)
+    return _cut(mark_controls(settled(text)), limit)
 
 
 def _split(data: bytes) -> list[str]:
     text = data.decode("utf-8", "replace")
     lines = text.split("\n")
-    return [_cut(line) for line in lines] if is_harmless(text) else [clean(line) for line in lines]
+    return [_cut(line) for line in lines] if has_no_controls(text) else [clean(line) for line in lines]
 
 
 def _cut(text: str, limit: int = LINE_LIMIT) -> str:

@@ -9,7 +9,7 @@ _DIGITS = re.compile(r"(\d+)")
 NaturalKey = tuple[tuple[tuple[bool, int, str], ...], str]
 
 
-def natural(name: str) -> NaturalKey:
+def natural_key(name: str) -> NaturalKey:
     """The sort key of a name: its numbers count as numbers, capitals as small letters."""
     parts = ((not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in _DIGITS.split(name.lower()))
     return tuple(part for part in parts if part[2]), name

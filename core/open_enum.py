@@ -11,7 +11,7 @@ from typing import Any
 
 from core.validation_errors import every_problem
 
-_LONGEST = 60  # characters of a word that is shown
+_MAX_WORD_LENGTH = 60  # characters of a word that is shown
 
 
 class OpenEnum(str, Enum):
@@ -19,14 +19,14 @@ class OpenEnum(str, Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
-        word = "" if value is None else str(value)[:_LONGEST]
+        word = "" if value is None else str(value)[:_MAX_WORD_LENGTH]
         member = str.__new__(cls, word)
         member._name_ = word  # Enum hashes by the name: equal words are equal keys
         member._value_ = word
         return member
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """Whether it is one of the listed words."""
         return self.value in type(self)._value2member_map_
 

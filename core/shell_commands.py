@@ -43,16 +43,16 @@ _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _ECHOES = frozenset({"echo", "printf"})
 
 
-def calls(text: str) -> Iterator[Call]:
+def parse_calls(text: str) -> Iterator[Call]:
     """The programs that shell text starts; the code of a here-document for Python is a call without arguments."""
     shell, codes = _here_documents(text.replace("\\\n", " "))
     for command, words in _commands(shell):
-        yield from calls_of_words(words, command)
+        yield from parse_words(words, command)
     for code in codes:
         yield Call("python", [], code)
 
 
-def calls_of_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
+def parse_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
     """The programs that one command starts, itself among them; from its words without quotes."""
     text = text or " ".join(words)
     words = list(dropwhile(_ASSIGNMENT.match, words))
@@ -62,16 +62,18 @@ def calls_of_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
     if name in _RUNNERS and arguments[:1] == ["run"]:
         name, arguments = "env", arguments[1:]
     if name in _SHELLS:
-        script = next((at for at, word in enumerate(arguments) if re.fullmatch(r"-[a-z]*c", word)), len(arguments))
-        yield from calls(" ".join(arguments[script + 1 : script + 2]))
+        script = next(
+            (index for index, word in enumerate(arguments) if re.fullmatch(r"-[a-z]*c", word)), len(arguments)
+        )
+        yield from parse_calls(" ".join(arguments[script + 1 : script + 2]))
     elif name == "eval":
-        yield from calls(" ".join(arguments))
+        yield from parse_calls(" ".join(arguments))
     elif name in _STARTERS and not (name == "command" and arguments[:1] in (["-v"], ["-V"])):
-        yield from _started([*arguments, "{}"] if name == "xargs" else arguments, text)
+        yield from _parse_wrapped([*arguments, "{}"] if name == "xargs" else arguments, text)
     elif name == "find":
         for at, word in enumerate(arguments):
             if word in ("-exec", "-execdir", "-ok"):
-                yield from calls_of_words(arguments[at + 1 :], text)
+                yield from parse_words(arguments[at + 1 :], text)
     elif _PYTHON.fullmatch(name) and "-m" in arguments[:-1]:
         at = arguments.index("-m") + 1
         yield Call(arguments[at], arguments[at + 1 :], text)
@@ -79,13 +81,13 @@ def calls_of_words(words: Sequence[str], text: str = "") -> Iterator[Call]:
         yield Call(name, arguments, text)
 
 
-def _started(arguments: list[str], text: str) -> Iterator[Call]:
+def _parse_wrapped(arguments: list[str], text: str) -> Iterator[Call]:
     """What `sudo` and its like start: an option's value, a time, a user or a folder may stand before it."""
-    places = [at for at, word in enumerate(arguments) if not _ASSIGNMENT.match(word) and word[:1] != "-"]
+    places = [index for index, word in enumerate(arguments) if not _ASSIGNMENT.match(word) and word[:1] != "-"]
     while places and _name(arguments[places[0]]) in _STARTERS:
         del places[0]
     for at in places[:2]:
-        yield from calls_of_words(arguments[at:], text)
+        yield from parse_words(arguments[at:], text)
         if _name(arguments[at]) in _ECHOES:
             return
 
@@ -132,8 +134,8 @@ def _here_documents(text: str) -> tuple[str, list[str]]:
             body.extend([line] if end else [])
             continue
         shell.append(line)
-        if found := _HERE_DOCUMENT.search(line):
-            end, body = found[2], []
+        if match := _HERE_DOCUMENT.search(line):
+            end, body = match[2], []
             readers = _readers(line)
             if not readers or readers & _SHELLS:
                 body = shell

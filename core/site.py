@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from core.env_file import read_env_file
 from core.errors import InputError, XaivaError
 from core.redaction import set_secrets
-from core.terminal_text import visible
+from core.terminal_text import escape_invisible
 from core.validation_errors import first_problem
 
 if sys.version_info >= (3, 11):
@@ -74,7 +74,7 @@ class OperationSettings(_Section):
 class SiteSettings(_Section):
     """The content of `site.toml`; every key has a default, so the file may be absent."""
 
-    name: Annotated[str, AfterValidator(visible)] = Field(
+    name: Annotated[str, AfterValidator(escape_invisible)] = Field(
         default="", description="shown in the console's title; empty: the folder's name"
     )
     engine: EngineSettings = EngineSettings()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-_LONGEST = 40  # characters of a key that are repeated
+_MAX_KEY_LENGTH = 40  # characters of a key that are repeated
 
 
 class RepeatedKey(ValueError):
@@ -15,9 +15,9 @@ class RepeatedKey(ValueError):
 
 def unique_keys(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, as an `object_pairs_hook`. Raises RepeatedKey."""
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise RepeatedKey(f"the key {json.dumps(key[:_LONGEST])} is given twice in one object")
-        found[key] = value
-    return found
+        if key in members:
+            raise RepeatedKey(f"the key {json.dumps(key[:_MAX_KEY_LENGTH])} is given twice in one object")
+        members[key] = value
+    return members

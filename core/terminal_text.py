@@ -22,22 +22,22 @@ _CONTROLS = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f{_C1}]")
 _LINE_CONTROLS = re.compile(rf"[\x00-\x08\x0a-\x1f\x7f{_C1}]")
 
 
-def without_escapes(text: str) -> str:
+def strip_escapes(text: str) -> str:
     """The text without escape sequences, in their 7-bit and their 8-bit form."""
     return _ESCAPES.sub("", text) if _CONTROLS.search(text) else text
 
 
-def harmless(text: str) -> str:
+def strip_controls(text: str) -> str:
     """The text without escape sequences and control characters; tabs and line ends stay."""
-    return _CONTROLS.sub("", without_escapes(text)) if _CONTROLS.search(text) else text
+    return _CONTROLS.sub("", strip_escapes(text)) if _CONTROLS.search(text) else text
 
 
-def is_harmless(text: str) -> bool:
+def has_no_controls(text: str) -> bool:
     """Whether a terminal obeys nothing in it but tabs and line ends."""
     return _CONTROLS.search(text) is None
 
 
-def marked(text: str) -> str:
+def mark_controls(text: str) -> str:
     """A line with a mark for each control character but tabs."""
     return _LINE_CONTROLS.sub("·", text)
 
@@ -46,18 +46,18 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions and zero wid
 _JOINERS = "\u200c\u200d"  # Persian, Indic scripts and emoji need them; between ASCII letters they hide something
 
 
-def visible(text: str, keep: str = "") -> str:
+def escape_invisible(text: str, keep: str = "") -> str:
     """The text with what nobody would see written as `\\u202e`, but the characters in `keep`."""
-    return text if text.isprintable() else _written_out(text, keep)
+    return text if text.isprintable() else _escape_characters(text, keep)
 
 
 @lru_cache(1024)  # a console draws the same names again and again
-def _written_out(text: str, keep: str) -> str:
+def _escape_characters(text: str, keep: str) -> str:
     return "".join(
         character
-        if character in keep or _is_visible(character, text[at - 1 : at], text[at + 1 : at + 2])
+        if character in keep or _is_visible(character, text[index - 1 : index], text[index + 1 : index + 2])
         else _escaped(character)
-        for at, character in enumerate(text)
+        for index, character in enumerate(text)
     )
 
 

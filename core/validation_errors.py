@@ -12,7 +12,7 @@ from core.redaction import is_secret_name, redact_text
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_LONGEST = 60  # characters of a value, or of a key, that is shown
+_MAX_VALUE_LENGTH = 60  # characters of a value, or of a key, that is shown
 _TYPES = {  # the begin of an error's type → what is expected
     "bool": "true or false",
     "int": "a whole number",
@@ -39,23 +39,23 @@ _RANGES = {"A-Za-z": "letters", "A-Z": "capital letters", "a-z": "small letters"
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """The first field that is wrong, as `place` writes it, and why."""
-    return describe(error.errors(include_url=False)[0])
+    return describe_error(error.errors(include_url=False)[0])
 
 
 def every_problem(error: ValidationError) -> list[str]:
     """All fields that are wrong, each as `field: why`."""
-    return [": ".join(filter(None, describe(one))) for one in error.errors(include_url=False)]
+    return [": ".join(filter(None, describe_error(detail))) for detail in error.errors(include_url=False)]
 
 
-def describe(detail: Mapping[str, Any]) -> tuple[str, str]:
+def describe_error(detail: Mapping[str, Any]) -> tuple[str, str]:
     """The field and why it cannot be used, of one of the errors that pydantic and FastAPI list."""
     path = detail["loc"]
     if detail["type"] == "json_invalid" and path and isinstance(path[-1], int):  # FastAPI: the character
-        return place(path[:-1]), f"{explain(detail)} at character {path[-1] + 1}"
-    return place(path), explain(detail)
+        return format_path(path[:-1]), f"{explain_error(detail)} at character {path[-1] + 1}"
+    return format_path(path), explain_error(detail)
 
 
-def place(path: tuple[int | str, ...]) -> str:
+def format_path(path: tuple[int | str, ...]) -> str:
     """A field as people write it: `layers[0].requirements[2]`. What pydantic says of its own validators is left out."""
     text = ""
     for part in path:
@@ -66,32 +66,32 @@ def place(path: tuple[int | str, ...]) -> str:
     return text
 
 
-def explain(detail: Mapping[str, Any]) -> str:
+def explain_error(detail: Mapping[str, Any]) -> str:
     """Why one value cannot be used. An error of a type that is not known here keeps its own words."""
     kind, context, value = str(detail["type"]), detail.get("ctx") or {}, detail.get("input")
-    given = given_words(value, detail["loc"])
-    if words := _of_structure(kind, context):
+    value_text = describe_value(value, detail["loc"])
+    if words := _explain_structure(kind, context):
         return words
-    if words := _of_choice(kind, context, given):
+    if words := _explain_choice(kind, context, value_text):
         return words
-    if words := _of_extent(kind, context, value, given):
+    if words := _explain_limit(kind, context, value, value_text):
         return words
     if kind == "value_error":
-        return _own_words(context, str(detail["msg"]), given)
+        return _explain_own(context, str(detail["msg"]), value_text)
     if kind == "string_pattern_mismatch":
-        return f"{given} is not possible here: {_form(str(context['pattern']))}"
+        return f"{value_text} is not possible here: {_describe_pattern(str(context['pattern']))}"
     expected = next((words for begin, words in _TYPES.items() if kind.startswith(begin)), "")
     if isinstance(value, bytes):
         return "it is not sent as JSON: set the header Content-Type: application/json"
     if expected and kind.endswith("_type"):
-        return f"it is {kind_of(value)}, not {expected}"
+        return f"it is {json_type_name(value)}, not {expected}"
     if expected and _UNREADABLE.search(kind):
-        return f"{given} is not {expected}"
+        return f"{value_text} is not {expected}"
     message = redact_text(str(detail["msg"]))
     return message[:1].lower() + message[1:]
 
 
-def kind_of(value: object) -> str:
+def json_type_name(value: object) -> str:
     """What a JSON value is, in words."""
     if value is None:
         return "null"
@@ -100,15 +100,15 @@ def kind_of(value: object) -> str:
 
 
 def _key(part: str) -> str:
-    plain = len(part) <= _LONGEST and part.isprintable() and "//" not in part and "@" not in part
-    return part if plain else "…"
+    is_plain = len(part) <= _MAX_VALUE_LENGTH and part.isprintable() and "//" not in part and "@" not in part
+    return part if is_plain else "…"
 
 
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
-def given_words(value: object, path: tuple[int | str, ...]) -> str:
+def describe_value(value: object, path: tuple[int | str, ...]) -> str:
     """A value as it is shown: no secret, no address, which may hold one, and nothing long."""
     names = [part for part in path if isinstance(part, str)]
     if (names and is_secret_name(names[-1])) or isinstance(value, (Mapping, list, tuple, set)):
@@ -116,13 +116,13 @@ def given_words(value: object, path: tuple[int | str, ...]) -> str:
     if isinstance(value, str):
         if not value.strip():
             return "an empty text"
-        hidden = "//" in value or "@" in value or len(value) > _LONGEST or redact_text(value) != value
+        hidden = "//" in value or "@" in value or len(value) > _MAX_VALUE_LENGTH or redact_text(value) != value
         return "it" if hidden else _quoted(value)
     number = _number(value) if isinstance(value, (int, float)) else "it"
-    return "null" if value is None else number if len(number) <= _LONGEST else "it"
+    return "null" if value is None else number if len(number) <= _MAX_VALUE_LENGTH else "it"
 
 
-def _of_structure(kind: str, context: Mapping[str, Any]) -> str:
+def _explain_structure(kind: str, context: Mapping[str, Any]) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return f"its {str(context['discriminator']).strip(chr(39))} is missing" if context else "it is missing"
     if kind == "extra_forbidden":
@@ -132,19 +132,19 @@ def _of_structure(kind: str, context: Mapping[str, Any]) -> str:
     return f"it is not valid JSON: {context['error']}" if kind == "json_invalid" else ""
 
 
-def _of_choice(kind: str, context: Mapping[str, Any], given: str) -> str:
+def _explain_choice(kind: str, context: Mapping[str, Any], value_text: str) -> str:
     """The words of a closed list; pydantic gives them as `'a', 'b' or 'c'`."""
     if kind in ("literal_error", "enum"):
-        return f"{given} is not possible here: write {str(context['expected']).replace(chr(39), '')}"
+        return f"{value_text} is not possible here: write {str(context['expected']).replace(chr(39), '')}"
     if kind == "union_tag_invalid":
-        tag = _quoted(str(context["tag"])[:_LONGEST])
+        tag = _quoted(str(context["tag"])[:_MAX_VALUE_LENGTH])
         *most, last = str(context["expected_tags"]).replace("'", "").split(", ")
         name = str(context["discriminator"]).strip("'")
         return f"{redact_text(tag)} is no {name}: write {' or '.join(filter(None, (', '.join(most), last)))}"
     return ""
 
 
-def _of_extent(kind: str, context: Mapping[str, Any], value: object, given: str) -> str:
+def _explain_limit(kind: str, context: Mapping[str, Any], value: object, value_text: str) -> str:
     """Numbers out of their range, texts and lists of a wrong length."""
     for bound, words, size in (
         ("ge", "at least", "small"),
@@ -154,8 +154,8 @@ def _of_extent(kind: str, context: Mapping[str, Any], value: object, given: str)
     ):
         if kind.startswith(("greater_than", "less_than")) and bound in context:
             if str(value).strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-                return f"{given} is not a finite number"
-            return f"{given} is too {size}: it must be {words} {_number(context[bound])}"
+                return f"{value_text} is not a finite number"
+            return f"{value_text} is too {size}: it must be {words} {_number(context[bound])}"
     few, many = context.get("min_length"), context.get("max_length")
     text = isinstance(value, str)
     if kind.endswith("too_short"):
@@ -173,19 +173,19 @@ def _number(value: Any) -> str:
     return str(int(value)) if whole else json.dumps(value, default=str)
 
 
-def _own_words(context: Mapping[str, Any], message: str, given: str) -> str:
+def _explain_own(context: Mapping[str, Any], message: str, value_text: str) -> str:
     """What a validator of this project says; one that only says what to write is given its beginning."""
     words = redact_text(str(context.get("error", message.removeprefix("Value error, "))))
-    return f"{given} cannot be used: {words}" if words.startswith("write ") else words
+    return f"{value_text} cannot be used: {words}" if words.startswith("write ") else words
 
 
-def _form(pattern: str) -> str:
+def _describe_pattern(pattern: str) -> str:
     """A pattern in words: of names and identifiers; any other as it is."""
-    found = _CLASS.fullmatch(pattern)
-    if found is None:
+    match = _CLASS.fullmatch(pattern)
+    if match is None:
         alternatives = re.fullmatch(r"\^\(([\w|]+)\)\$", pattern)
         return f"write {alternatives[1].replace('|', ' or ')}" if alternatives else f"its form is {pattern}"
-    first, others, most = found.groups()
+    first, others, most = match.groups()
     length = f"at most {int(most) + 1} characters: " if most else ""
     beginning = " or ".join(words.removesuffix("s") for words in _characters(first))
     return f"write {length}{', '.join(_characters(others))}; the first is a {beginning}"
@@ -193,9 +193,9 @@ def _form(pattern: str) -> str:
 
 def _characters(members: str) -> list[str]:
     """The members of a character class: `A-Za-z0-9_.-` as `letters`, `digits`, `_ . -`."""
-    found = []
+    names = []
     for run, words in _RANGES.items():
         if run in members:
-            found.append(words)
+            names.append(words)
             members = members.replace(run, "")
-    return [*found, *([" ".join(members)] if members else [])]
+    return [*names, *([" ".join(members)] if members else [])]

@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from core.errors import XaivaError
 from core.site import Site
-from core.terminal_text import visible
+from core.terminal_text import escape_invisible
 from tui.actions import BY_ID, SCREENS, bindings
 from tui.console_app import HERE
 from tui.messages import SourceChanged
@@ -289,7 +289,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         """
         if title and self.size.height < TALL:
             message, title = f"{title}: {message}", ""
-        super().notify(visible(message, keep="\n"), title=visible(title), **{**how, "markup": False})
+        super().notify(escape_invisible(message, keep="\n"), title=escape_invisible(title), **{**how, "markup": False})
 
     def copy(self, text: str) -> None:
         """To the clipboard of the terminal, also over SSH."""

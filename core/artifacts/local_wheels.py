@@ -12,26 +12,26 @@ from packaging.version import Version
 from core.artifacts.lockfile import LockedFile, Unlocked
 from core.errors import XaivaError
 from core.files import files_of, write_atomic
-from core.presets.addressed import not_locked
 from core.presets.compat.layer_findings import holds_in_image
-from core.presets.layer_file import AddressedRequirement, read_layer_file
-from core.presets.layers import Expanded
+from core.presets.direct_references import explain_unlockable
+from core.presets.layer_file import LayerReference, read_layer_file
+from core.presets.layers import ExpandedPreset
 
 # Beside the wheels: `NAME @ ADDRESS` for each that was built from an address, as a layer's line may not have the name.
 ADDRESSES = "addresses.txt"
 
 
 def with_local_wheels(
-    expanded: Expanded, folder: Path, preset: str, python: str
-) -> tuple[Expanded, frozenset[str], list[Unlocked]]:
+    expanded: ExpandedPreset, folder: Path, preset: str, python: str
+) -> tuple[ExpandedPreset, frozenset[str], list[Unlocked]]:
     """The layers with a version of `folder` for each requirement that no index has, the packages that come from there
     alone, and what has no wheel there."""
     versions, names = local_versions(folder), names_by_address(folder)
     layers = {name: list(lines) for name, lines in expanded.layers}
     local: set[str] = set()
-    missing: dict[str, list[AddressedRequirement]] = {}
-    for layer, entry in expanded.addressed:
-        wanted = entry.addressed
+    missing: dict[str, list[LayerReference]] = {}
+    for layer, entry in expanded.direct_references:
+        wanted = entry.reference
         if not holds_in_image(entry, python):
             continue
         package = wanted.name or names.get(wanted.address, "")
@@ -44,7 +44,7 @@ def with_local_wheels(
     unlocked = [
         Unlocked(what=f"{one.what} (layer {layer})", why=one.why, remedy=one.remedy)
         for layer, entries in missing.items()
-        for one in not_locked(entries, preset, python)
+        for one in explain_unlockable(entries, preset, python)
     ]
     return replace(expanded, layers=[(name, layers[name]) for name, _ in expanded.layers]), frozenset(local), unlocked
 
@@ -65,8 +65,8 @@ def names_by_address(folder: Path) -> dict[str, str]:
     """The addresses that `addresses.txt` of a folder names, each with its package."""
     if not (folder / ADDRESSES).is_file():
         return {}
-    entries = read_layer_file(folder, ADDRESSES).addressed
-    return {entry.addressed.address: entry.addressed.name for entry in entries}
+    entries = read_layer_file(folder, ADDRESSES).direct_references
+    return {entry.reference.address: entry.reference.name for entry in entries}
 
 
 def name_address(folder: Path, address: str, package: str) -> None:

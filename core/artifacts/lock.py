@@ -29,7 +29,7 @@ from core.errors import XaivaError
 from core.files import files_of, sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
 from core.presets.compat.service_layer import engine_choices, engines
-from core.presets.layers import Expanded, expand
+from core.presets.layers import ExpandedPreset, expand_preset
 from core.presets.model import Preset
 from core.presets.store import load_named, preset_sha256
 from core.progress import OUTCOME, Progress
@@ -89,17 +89,17 @@ def _earlier_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
         return None
 
 
-def expanded_layers(site: Site, preset: Preset) -> Expanded:
+def expanded_layers(site: Site, preset: Preset) -> ExpandedPreset:
     """The preset's layers as they are locked: the implicit last layer `service` is among them, still without the ONNX
     Runtime that is chosen while locking."""
-    expanded = expand(preset, site.presets, site_facts(site))
+    expanded = expand_preset(preset, site.presets, site_facts(site))
     if not preset.inference_service:
         return expanded
     layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]
     return replace(expanded, layers=layers)
 
 
-def with_engine(expanded: Expanded, choice: list[str]) -> Expanded:
+def with_engine(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPreset:
     """The layers, with these requirements added to the last one."""
     if not choice:
         return expanded
@@ -304,14 +304,14 @@ class _Locking:
 
     # -- wheels ---------------------------------------------------------------------------------------------------
 
-    def _wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
+    def _wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
         built = [[path.name, sha256_file(path)] for path in files_of(local, ".whl")]
         places = places_of(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
         asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]
-        if expanded.addressed or expanded.hashes:
-            asked += [[entry.addressed.requirement for _, entry in expanded.addressed], expanded.hashes]
+        if expanded.direct_references or expanded.hashes:
+            asked += [[entry.reference.requirement for _, entry in expanded.direct_references], expanded.hashes]
         digest = _digest(asked)
         self.inputs[ORIGINS] = origins_digest(places, self.preset.python_version, platform)
         if self.kept is not None and self.kept.inputs.get("wheels") == digest:
@@ -322,7 +322,7 @@ class _Locking:
             self.inputs["wheels"] = digest
         return wheels
 
-    def _resolved(self, expanded: Expanded, choices: list[list[str]], platform: str) -> LockedWheels:
+    def _resolved(self, expanded: ExpandedPreset, choices: list[list[str]], platform: str) -> LockedWheels:
         """With the first of the service's ONNX Runtimes that goes with the other layers; the last one always counts."""
         for choice in choices[:-1]:
             try:
@@ -342,7 +342,7 @@ class _Locking:
             error.remedy = way_out(error, self.site.env, self.progress) or error.remedy
             raise
 
-    def _lock_wheels(self, expanded: Expanded, platform: str) -> LockedWheels:
+    def _lock_wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
         return lock_wheels(
             self.site, self.name, expanded, self.preset.python_version, platform, self.kept, self.network, self.progress
         )

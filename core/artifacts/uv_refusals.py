@@ -9,7 +9,7 @@ from core.artifacts.index_binding import LOCAL, PROJECT
 from core.artifacts.uv_compile import Wanted, name_of
 from core.artifacts.uv_output import named_words, not_found, refused_index
 from core.errors import XaivaError
-from core.presets.index_entries import as_text, pytorch_entry, pytorch_tag_of
+from core.presets.index_entries import entry_json, pytorch_entry, pytorch_tag_of
 from core.presets.model import Index
 from core.presets.package_binding import index_for
 
@@ -39,7 +39,7 @@ def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaE
     if tagged := _in_no_index(wanted, set(not_found(refusal))):
         tag = pytorch_tag_of(tagged)
         why = f"no index of this lock has a release with +{tag}: they lie in PyTorch's index for {tag}"
-        return XaivaError(tagged, why, f'add to "indexes" of the preset: {as_text(pytorch_entry(tag))}')
+        return XaivaError(tagged, why, f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}')
     asked = _asked_for(wanted, named)
     homes = {name: f"from {described(bound[name])} alone" for name in sorted(named & bound.keys())}
     rows = [*asked.items(), *homes.items()]

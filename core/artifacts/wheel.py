@@ -31,13 +31,13 @@ from core.artifacts.uv_compile import name_of
 from core.engine import connect_patiently
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
-from core.presets.addressed import is_built_in_image, likely_name, shown, way_to_wheel
-from core.presets.compat.layer_findings import PRESET
-from core.presets.layer_file import AddressedRequirement
-from core.presets.layers import Expanded
+from core.presets.compat.layer_findings import UNNAMED_PRESET
+from core.presets.direct_references import describe_reference, guess_name, is_built_in_image, remedy_for
+from core.presets.layer_file import LayerReference
+from core.presets.layers import ExpandedPreset
 from core.presets.model import Index, Preset
 from core.presets.package_binding import index_for, is_named
-from core.presets.requirement_text import Addressed, UnreadableLine, parse_line
+from core.presets.requirement_text import DirectReference, UnreadableLine, parse_line
 from core.presets.store import load_named
 from core.progress import Progress
 from core.site import Site
@@ -124,14 +124,14 @@ def read_requirement(preset: Preset, text: str, subject: str) -> str:
         line = parse_line(text)
     except UnreadableLine as error:
         raise InputError(what, error.what, remedy) from error
-    if line.addressed:
-        return _buildable(AddressedRequirement("what to build", line.addressed), subject, preset.python_version)
+    if line.reference:
+        return _buildable(LayerReference("what to build", line.reference), subject, preset.python_version)
     if not line.requirement or line.options or line.hashes:
         raise InputError(what, "it has options, or asks for nothing", remedy)
     return str(Requirement(line.requirement))
 
 
-def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -> str:
+def _requirement(site: Site, preset: Preset, text: str, subject: str = UNNAMED_PRESET) -> str:
     """What is to be built; a bare name takes its address in a layer, or its version of layers and pins."""
     requirement = read_requirement(preset, text, subject)
     if not _package(requirement):
@@ -140,8 +140,8 @@ def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -
     if wanted.specifier or wanted.url:
         return requirement
     expanded = expanded_layers(site, preset)
-    for _, entry in expanded.addressed:
-        if likely_name(entry.addressed) == canonicalize_name(wanted.name):
+    for _, entry in expanded.direct_references:
+        if guess_name(entry.reference) == canonicalize_name(wanted.name):
             return _buildable(entry, subject, preset.python_version)
     for asked in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
         known = Requirement(asked)
@@ -150,12 +150,12 @@ def _requirement(site: Site, preset: Preset, text: str, subject: str = PRESET) -
     return str(wanted)
 
 
-def _buildable(entry: AddressedRequirement, subject: str, python: str) -> str:
+def _buildable(entry: LayerReference, subject: str, python: str) -> str:
     """The requirement of an address. Raises InputError for one that no container of the base image can reach."""
-    if not is_built_in_image(entry.addressed):
-        remedy = way_to_wheel(entry, subject, python)
-        raise InputError(shown(entry), "a container of the base image cannot reach it", remedy)
-    return Addressed(entry.addressed.address, entry.addressed.name).requirement
+    if not is_built_in_image(entry.reference):
+        remedy = remedy_for(entry, subject, python)
+        raise InputError(describe_reference(entry), "a container of the base image cannot reach it", remedy)
+    return DirectReference(entry.reference.address, entry.reference.name).requirement
 
 
 def _package(requirement: str) -> str:
@@ -171,9 +171,9 @@ def _address(requirement: str) -> str:
     return (Requirement(requirement).url or "") if _package(requirement) else requirement
 
 
-def _next(expanded: Expanded, requirement: str, package: str, subject: str) -> str:
+def _next(expanded: ExpandedPreset, requirement: str, package: str, subject: str) -> str:
     """What to do with the wheel: a lock takes it where a layer asks for its package or has that address alone."""
-    address, entries = _address(requirement), [entry.addressed for _, entry in expanded.addressed]
+    address, entries = _address(requirement), [entry.reference for _, entry in expanded.direct_references]
     asked = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
     if not address or package in asked or address in [entry.address for entry in entries]:
         return f"lock again: xaiva lock {subject}"

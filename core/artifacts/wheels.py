@@ -22,7 +22,7 @@ from core.artifacts.uv_compile import Wanted, name_of
 from core.artifacts.uv_output import Wheel
 from core.content import check
 from core.files import sha256_bytes, sha256_file
-from core.presets.layers import Expanded
+from core.presets.layers import ExpandedPreset
 from core.presets.model import Index
 from core.progress import Progress
 from core.site import Site
@@ -48,7 +48,7 @@ class LockedWheels:
 def lock_wheels(
     site: Site,
     preset: str,
-    expanded: Expanded,
+    expanded: ExpandedPreset,
     python_version: str,
     platform: str,
     kept: Lock | None,

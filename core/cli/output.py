@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from core.errors import XaivaError
-from core.terminal_text import harmless, visible
+from core.terminal_text import escape_invisible, strip_controls
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _NOT_ASCII = re.compile("[\x7f-\U0010ffff]")  # JSON leaves these as they are, also what nobody would see
@@ -46,12 +46,12 @@ def plain(value: Any) -> Any:
 
 def print_line(text: str, *, err: bool = False) -> None:
     """Print one line that holds names and words of others: of an engine, a service, a model or a build."""
-    click.echo(visible(harmless(text)), err=err)
+    click.echo(escape_invisible(strip_controls(text)), err=err)
 
 
 def print_text(text: str, *, nl: bool = True) -> None:
     """Print several such lines."""
-    click.echo(visible(harmless(text), keep="\n\t"), nl=nl)
+    click.echo(escape_invisible(strip_controls(text), keep="\n\t"), nl=nl)
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
@@ -93,7 +93,10 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: st
 
     `empty`: what it means that there are no rows, said on the error output: a program reads the table.
     """
-    cells = [list(head), *([visible(harmless(" ".join(str(cell).splitlines()))) for cell in row] for row in rows)]
+    cells = [
+        list(head),
+        *([escape_invisible(strip_controls(" ".join(str(cell).splitlines()))) for cell in row] for row in rows),
+    ]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     if room := _terminal_width():
         widths = _narrowed(head, widths, room)

@@ -15,7 +15,7 @@ from core.errors import InputError
 
 if TYPE_CHECKING:
     from core.presets.compat import Facts, TargetMachine
-    from core.presets.store import PresetEntry, Remains
+    from core.presets.store import Leftovers, PresetEntry
 
 
 @click.group("preset", cls=Group)
@@ -147,7 +147,7 @@ def _say_path(path: Path, as_json: bool) -> None:
         click.echo(path)
 
 
-def _say_remains(remains: Remains, as_json: bool) -> None:
+def _say_remains(remains: Leftovers, as_json: bool) -> None:
     if as_json:
         output.print_json({"remains": remains})
     elif remains.artifacts:

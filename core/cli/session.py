@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from core.natural_order import natural
+from core.natural_order import natural_key
 
 if TYPE_CHECKING:
     import docker
@@ -66,7 +66,7 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
         folder = Path(ctx.find_root().params.get("root") or ".") / "presets"
         found = (path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
-        names = sorted(found, key=natural)
+        names = sorted(found, key=natural_key)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 

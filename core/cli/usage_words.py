@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from core.errors import InputError
-from core.validation_errors import explain
+from core.validation_errors import explain_error
 
 _GIVEN = re.compile(r"(?P<quote>'?)(?P<given>.*)(?P=quote) is not (?:a valid|in the range|one of)", re.DOTALL)
 
@@ -44,7 +44,7 @@ def _refused_value(error: click.BadParameter) -> str:
     detail = _as_validation(error.param.type, found["given"]) if found and error.param else None
     if detail is None:
         return _own_words(error.message)
-    return explain({"loc": (error.param.name,) if error.param else (), "msg": error.message, **detail})
+    return explain_error({"loc": (error.param.name,) if error.param else (), "msg": error.message, **detail})
 
 
 def _as_validation(kind: click.ParamType[Any], given: str) -> dict[str, Any] | None:

@@ -42,7 +42,7 @@ def recover(client: docker.DockerClient, name: str) -> None:
     """
     ours = {one.name: one for one in list_containers(client) if one.ours}
     old, new = ours.get(name_of(name)), ours.get(name)
-    if old is None or not is_set_aside(old) or (new is not None and not new.state.known):
+    if old is None or not is_set_aside(old) or (new is not None and not new.state.is_known):
         return
     with engine_errors(f"Clean-up after the launch of {name} that was cut off"):
         if new is not None and new.state is not State.CREATED:

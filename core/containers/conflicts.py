@@ -16,7 +16,7 @@ def port_holders(ports: Iterable[Port], containers: Iterable[Container], *, loca
 
     A container in a state that is not known counts: it may hold its ports.
     """
-    holding = [one for one in containers if one.running or not one.state.known]
+    holding = [one for one in containers if one.running or not one.state.is_known]
     listening = _listening() if local else []
     found: dict[str, list[Port]] = {}
     for port in ports:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core import labels
 from core.containers.model import Container, Health, Port, State
 from core.engine import EngineError, engine_errors
-from core.natural_order import natural
+from core.natural_order import natural_key
 from core.open_enum import describe_misfit
 from core.redaction import redact_document, redact_text, secrets_of
 
@@ -26,7 +26,7 @@ def list_containers(client: docker.DockerClient) -> list[Container]:
     with engine_errors("List of containers"):
         rows: list[dict[str, Any]] = client.api.containers(all=True)
     found = [_with_details(client, _readable(row, _from_row)) for row in rows]
-    return sorted(found, key=lambda one: (not one.ours, natural(one.name)))
+    return sorted(found, key=lambda one: (not one.ours, natural_key(one.name)))
 
 
 def get(client: docker.DockerClient, reference: str) -> Container:

@@ -19,7 +19,7 @@ from core.engine import EngineError, refused
 from core.errors import InputError
 from core.logs import pattern, settled
 from core.redaction import redact_text, secrets_of
-from core.terminal_text import harmless
+from core.terminal_text import strip_controls
 
 if TYPE_CHECKING:
     import docker
@@ -136,7 +136,7 @@ class LogStream:
             try:
                 for line in self._lines():
                     lost_since = None
-                    text = harmless(settled(line.text))  # first: an escape sequence would hide a secret
+                    text = strip_controls(settled(line.text))  # first: an escape sequence would hide a secret
                     shown = line.model_copy(update={"text": redact_text(text, self._secrets)})
                     if self._wanted.search(shown.text):
                         yield shown

@@ -108,7 +108,7 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
     data = inspect(client, reference)
     container = from_inspect(data)
     found: list[Finding] = [one for one in [leftover(container)] if one]
-    if container.unreadable or not container.state.known or not container.health.known:
+    if container.unreadable or not container.state.is_known or not container.health.is_known:
         found.append(_unknown(container))
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
@@ -136,8 +136,8 @@ def _finding(container: Container, code: str, why: str, remedy: str, level: Leve
 def _unknown(container: Container) -> Finding:
     """What the engine says of it and this xaiva does not know: that is not fine, and not known to be an error."""
     words = [
-        "" if container.state.known else f"its state is {container.state.word!r}",
-        "" if container.health.known else f"its health is {container.health.word!r}",
+        "" if container.state.is_known else f"its state is {container.state.word!r}",
+        "" if container.health.is_known else f"its health is {container.health.word!r}",
         container.unreadable,
     ]
     why = f"this xaiva does not know what the engine says of it: {'; '.join(word for word in words if word)}"

@@ -117,7 +117,7 @@ def _name_taken(preset_name: str, name: str, containers: Sequence[Container], re
         return []
     if not holder.ours:
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
-    if not holder.state.known:
+    if not holder.state.is_known:
         why = f"it is in a state that this xaiva does not know: {holder.state.word}"
         return [_error("name-taken", what, why, f"see: xaiva inspect {name}; stop or remove it first: xaiva rm {name}")]
     if holder.state is State.REMOVING:

@@ -14,7 +14,7 @@ from core.containers.listing import inspect, list_containers
 from core.containers.model import Container, Port
 from core.engine import Endpoint, EngineError, connect, docker_environment, endpoint
 from core.errors import InputError, XaivaError
-from core.natural_order import natural
+from core.natural_order import natural_key
 from core.service_client.address import SERVICE_PORT, ServiceAddress, assumed, is_url, named
 from core.service_client.client import ServiceClient, site_session
 from core.service_client.console_session import ConsoleSession
@@ -86,7 +86,7 @@ def running_services(site: Site, preset: str = "") -> list[str]:
         found = [one for one in list_containers(client) if one.ours and one.running and _service_port(one)]
     return [
         one.name
-        for one in sorted(found, key=lambda one: (one.preset != preset, not _is_of(site, one), natural(one.name)))
+        for one in sorted(found, key=lambda one: (one.preset != preset, not _is_of(site, one), natural_key(one.name)))
     ]
 
 
@@ -210,7 +210,7 @@ def _choose(found: list[Container], preset: str, before: str) -> Container | Non
             return fitting[0]
     if len(running) > 1:
         raise SeveralServices(
-            [one.name for one in sorted(running, key=lambda one: (one.preset != preset, natural(one.name)))]
+            [one.name for one in sorted(running, key=lambda one: (one.preset != preset, natural_key(one.name)))]
         )
     return running[0] if running else None
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from core.download_commands import downloads
+from core.download_commands import find_downloads
 from core.findings import Finding, Level
 
 _REMOTE = re.compile(r"(?i)^(https?|ftp|git|ssh)://|^git@|\.git(#|$)")
@@ -137,7 +137,7 @@ def _check(
             yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
     if step.word in ("RUN", *_AT_RUN_TIME):
         text = step.text.removeprefix("CMD").strip() if step.word == "HEALTHCHECK" else step.text
-        for command, why, remedy in downloads(text, on_site=step.word in _AT_RUN_TIME):
+        for command, why, remedy in find_downloads(text, on_site=step.word in _AT_RUN_TIME):
             yield f"{step.word} {command}", why, remedy
 
 

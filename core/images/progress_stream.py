@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from core.logs import settled
 from core.open_enum import describe_misfit
-from core.terminal_text import harmless
+from core.terminal_text import strip_controls
 
 # Past this a JSON object that does not end is not one; the text is passed on as it is.
 _OBJECT_LIMIT = 8 << 20
@@ -217,7 +217,7 @@ class Plain:
 
 def clean(line: str) -> str:
     """A line as a log shows it: as a terminal would leave it, without control characters."""
-    return harmless(settled(line))
+    return strip_controls(settled(line))
 
 
 def unix_time(text: str | None) -> float:

@@ -110,12 +110,12 @@ def _asked_for(site: Site, preset: Preset, lock: Lock) -> set[str]:
     """The distributions a preset names itself; their dependencies need not import on their own."""
     from core.artifacts.local_wheels import names_by_address
     from core.presets.compat import site_facts
-    from core.presets.layers import expand
+    from core.presets.layers import expand_preset
 
     names: set[str] = set()
-    expanded = expand(preset, site.presets, site_facts(site))
+    expanded = expand_preset(preset, site.presets, site_facts(site))
     built = names_by_address(folder(site, lock.preset) / LOCAL_WHEELS)
-    addressed = [entry.addressed for _, entry in expanded.addressed]
+    addressed = [entry.reference for _, entry in expanded.direct_references]
     names |= {name for entry in addressed if (name := entry.name or built.get(entry.address, ""))}
     for _, lines in expanded.layers:
         for line in lines:
@@ -194,14 +194,14 @@ def _matches(found: str, asked: str) -> bool:
 
 def _torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Finding]:
     """An error for each GPU that none of torch's architectures serves."""
-    from core.presets.compat.machine import runs
+    from core.presets.compat.machine import has_code_for
 
     if result["code"]:
         return  # its failed import is a finding already
     flags = str(json.loads(result["output"].strip().splitlines()[-1])["arch"] or "").split()
     cubins, ptx = (_architectures(flags, kind) for kind in ("sm", "compute"))
     for gpu in machine.gpus if flags else ():
-        if gpu.sm and not runs(gpu.sm, cubins, ptx):
+        if gpu.sm and not has_code_for(gpu.sm, cubins, ptx):
             sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be one that only the driver knows
             remedy = f"see which versions do: xaiva preset suggest --gpu {sm}; or name the right `target`"
             why = f"it was compiled for {' '.join(flags)}"

@@ -17,7 +17,7 @@ from typing import NoReturn
 from core.errors import XaivaError
 from core.inference.log import set_up
 from core.redaction import set_secrets
-from core.validation_errors import given_words
+from core.validation_errors import describe_value
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _end(clean: bool) -> int:
 def _port(text: str) -> int:
     found = re.fullmatch("[0-9]{1,5}", text)
     if found is None or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{given_words(text, ())} is not a port: write a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{describe_value(text, ())} is not a port: write a number from 0 to 65535")
     return int(text)
 
 

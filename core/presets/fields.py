@@ -17,11 +17,11 @@ from pydantic_core import PydanticCustomError
 from core.presets.requirement_remedies import remedy_of
 from core.presets.requirement_text import BUILD_OPTIONS, UnreadableLine, parse_line
 
-NAME = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$"
-_LAYER = r"^[a-z][a-z0-9]*((\.|_|__|-+)[a-z0-9]+)*$"
-PACKAGES = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name, in which * stands for any text
-_SHELL = re.compile(r"""[\s;|&$`<>"'(){}\\*?!#]""")
-_IMAGE = (
+NAME_PATTERN = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$"
+_LAYER_NAME_PATTERN = r"^[a-z][a-z0-9]*((\.|_|__|-+)[a-z0-9]+)*$"
+PACKAGE_PATTERN = r"^[A-Za-z0-9*]([A-Za-z0-9._*-]*[A-Za-z0-9*])?$"  # a package's name, in which * stands for any text
+_SHELL_CHARACTERS = re.compile(r"""[\s;|&$`<>"'(){}\\*?!#]""")
+_IMAGE_PATTERN = (
     r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?/)?"
     r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
@@ -54,7 +54,7 @@ RESERVED_LAYERS = frozenset(
 )
 
 
-def wrong(what: str, remedy: str, *field: str | int) -> PydanticCustomError:
+def field_error(what: str, remedy: str, *field: str | int) -> PydanticCustomError:
     """The error a validator raises: `what` is wrong, and the `remedy` that makes it right.
 
     `field` leads from the value under validation to the part that is wrong: `(1, "name")`.
@@ -67,7 +67,7 @@ def _pattern(pattern: str, what: str, remedy: str) -> tuple[AfterValidator, obje
 
     def check(text: str) -> str:
         if not compiled.fullmatch(text):
-            raise wrong(f"{text!r} {what}", remedy)
+            raise field_error(f"{text!r} {what}", remedy)
         return text
 
     return AfterValidator(check), Field(json_schema_extra={"pattern": pattern})
@@ -82,33 +82,33 @@ def _checked(check: Callable[[str], None]) -> AfterValidator:
 
 
 def _check_name(text: str) -> None:
-    if not re.fullmatch(NAME, text) or len(text) > 63:
-        raise wrong(
+    if not re.fullmatch(NAME_PATTERN, text) or len(text) > 63:
+        raise field_error(
             f"{text!r} cannot be a name", "use small letters and digits, with single . _ or - between them, up to 63"
         )
 
 
 def _check_layer_name(text: str) -> None:
     if text in RESERVED_LAYERS:
-        raise wrong(f"{text!r} is the name of a build stage", f"call it something else, for example {text}-extra")
-    if not re.fullmatch(_LAYER, text) or len(text) > 63:
-        raise wrong(
+        raise field_error(f"{text!r} is the name of a build stage", f"call it something else, for example {text}-extra")
+    if not re.fullmatch(_LAYER_NAME_PATTERN, text) or len(text) > 63:
+        raise field_error(
             f"{text!r} cannot be a layer name",
             "begin with a small letter; then small letters and digits, with single . _ or - between them, up to 63",
         )
 
 
 def _check_image(text: str) -> None:
-    if shell := _SHELL.search(text):
-        raise wrong(
+    if shell := _SHELL_CHARACTERS.search(text):
+        raise field_error(
             f"{text!r} holds {shell.group()!r}, which has no place in an image name",
             'give only the image, for example "nvidia/cuda:12.6.3-cudnn-devel-ubuntu22.04"',
         )
-    if re.fullmatch(_IMAGE, text) and len(text) <= 255:
+    if re.fullmatch(_IMAGE_PATTERN, text) and len(text) <= 255:
         return
-    if re.fullmatch(_IMAGE, text.lower()):
-        raise wrong(f"{text!r} has capital letters in its name", f'write "{_lower_repository(text)}"')
-    raise wrong(f"{text!r} is not an image name", 'write [registry/]name:tag, for example "debian:bookworm-slim"')
+    if re.fullmatch(_IMAGE_PATTERN, text.lower()):
+        raise field_error(f"{text!r} has capital letters in its name", f'write "{_lower_repository(text)}"')
+    raise field_error(f"{text!r} is not an image name", 'write [registry/]name:tag, for example "debian:bookworm-slim"')
 
 
 def _lower_repository(text: str) -> str:
@@ -121,12 +121,12 @@ def _check_version(text: str) -> None:
     try:
         Version(text)
     except InvalidVersion:
-        raise wrong(f"{text!r} is not a version", f"write one exact version, {_likely_version(text)}") from None
+        raise field_error(f"{text!r} is not a version", f"write one exact version, {_guess_version(text)}") from None
 
 
-def _likely_version(text: str) -> str:
-    found = re.search(r"\d+(\.\d+)+(\+\w+)?", text)
-    return f'perhaps "{found.group()}"' if found else 'for example "2.7.1"'
+def _guess_version(text: str) -> str:
+    match = re.search(r"\d+(\.\d+)+(\+\w+)?", text)
+    return f'perhaps "{match.group()}"' if match else 'for example "2.7.1"'
 
 
 def _check_optional_version(text: str) -> None:
@@ -138,15 +138,15 @@ def _check_requirement(text: str) -> None:
     try:
         line = parse_line(text)
     except UnreadableLine as error:
-        raise wrong(error.what, error.remedy) from None
-    if line.addressed and urlsplit(line.addressed.address).password:
-        raise wrong(
+        raise field_error(error.what, error.remedy) from None
+    if line.reference and urlsplit(line.reference.address).password:
+        raise field_error(
             "a requirement's address carries a password or token",
             "leave it out; where it is needed, build the wheel and put it into local-wheels of the artifacts",
         )
     for option, _ in line.options:
         if option not in BUILD_OPTIONS:
-            raise wrong(
+            raise field_error(
                 f"{text!r} has the option {option} of pip",
                 "list packages only; indexes go into `indexes`, versions into `pins`, other files into layers of "
                 "their own",
@@ -155,18 +155,18 @@ def _check_requirement(text: str) -> None:
 
 def _check_pin(text: str) -> None:
     if text.startswith("-"):
-        raise wrong(f"{text!r} is an option of pip", "list names with their version ranges only")
+        raise field_error(f"{text!r} is an option of pip", "list names with their version ranges only")
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
-        raise wrong(f"{text!r} is not a pin", f"a pin is a name and a version range: {remedy_of(text)}") from None
+        raise field_error(f"{text!r} is not a pin", f"a pin is a name and a version range: {remedy_of(text)}") from None
     if requirement.extras or requirement.url or requirement.specifier == SpecifierSet():
-        raise wrong(f"{text!r} pins nothing", 'a pin is a name and a version range, as in "numpy>=1.26.4,<2"')
+        raise field_error(f"{text!r} pins nothing", 'a pin is a name and a version range, as in "numpy>=1.26.4,<2"')
 
 
 def _check_package_pattern(text: str) -> None:
-    if not re.fullmatch(PACKAGES, text):
-        raise wrong(
+    if not re.fullmatch(PACKAGE_PATTERN, text):
+        raise field_error(
             f"{text!r} is not the name of a package",
             'write the name alone, or with * for a group: "six", "ours-*"; versions go into `pins`',
         )
@@ -181,9 +181,9 @@ def _check_http(text: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise wrong(f"{text!r} is not an http(s) address", 'write "https://host/path"')
+        raise field_error(f"{text!r} is not an http(s) address", 'write "https://host/path"')
     if parts.username or parts.password:
-        raise wrong(
+        raise field_error(
             "the address carries a user or a token", "put the token into .env and give its name as `token_variable`"
         )
 
@@ -192,19 +192,21 @@ def _check_git(text: str) -> None:
     if not text:
         return
     if re.match(r"^(https?|ssh)://[^\s:@/]+:[^\s@/]+@", text):
-        raise wrong("the address carries a token", "put the token into .env and give its name as `token_variable`")
+        raise field_error(
+            "the address carries a token", "put the token into .env and give its name as `token_variable`"
+        )
     if not re.fullmatch(r"^((https?|ssh|git)://[^\s]+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:[^\s]+)$", text):
-        raise wrong(f"{text!r} is not a git address", 'write "https://host/owner/name.git"')
+        raise field_error(f"{text!r} is not a git address", 'write "https://host/owner/name.git"')
 
 
 def _check_ref(text: str) -> None:
     if text and (not re.fullmatch(r"^[A-Za-z0-9][A-Za-z0-9._/+-]*$", text) or ".." in text):
-        raise wrong(f"{text!r} is not a branch, tag or commit", 'write its name, for example "master" or "v1.2"')
+        raise field_error(f"{text!r} is not a branch, tag or commit", 'write its name, for example "master" or "v1.2"')
 
 
 def _check_no_control(text: str) -> None:
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise wrong(f"{text!r} holds a control character", "leave it out")
+        raise field_error(f"{text!r} holds a control character", "leave it out")
 
 
 def _check_layer_file(text: str) -> None:
@@ -213,7 +215,7 @@ def _check_layer_file(text: str) -> None:
     _check_no_control(text)
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\\" in text:
-        raise wrong(
+        raise field_error(
             f"{text!r} leads out of the folder of presets", 'put the file beside the preset: "layers/common.txt"'
         )
 
@@ -223,35 +225,39 @@ def _check_destination(text: str) -> None:
     path = PurePosixPath(text)
     outside = ".." in path.parts or path.parts[:2] != ("/", "models") or len(path.parts) < 3
     if outside or text.endswith("/") or re.search(r'["\\$]', text):
-        raise wrong(f"{text!r} is not a file under /models", 'write, for example, "/models/detector.onnx"')
+        raise field_error(f"{text!r} is not a file under /models", 'write, for example, "/models/detector.onnx"')
 
 
-def _option(name: str, pattern: str, example: str) -> AfterValidator:
+def _build_option(name: str, pattern: str, example: str) -> AfterValidator:
     """One word for the shell; `;` is allowed, as CMake separates the items of a list with it, and is quoted."""
 
     def check(text: str) -> None:
         if not re.match(pattern, text) or re.search(r"""[\s`$"'\\|&<>]""", text):
-            raise wrong(f"{text!r} is not one {name} option", f'write each option as a text of its own, as "{example}"')
+            raise field_error(
+                f"{text!r} is not one {name} option", f'write each option as a text of its own, as "{example}"'
+            )
 
     return _checked(check)
 
 
-Name = Annotated[str, _checked(_check_name), Field(json_schema_extra={"pattern": NAME, "maxLength": 63})]
-LayerName = Annotated[str, _checked(_check_layer_name), Field(json_schema_extra={"pattern": _LAYER, "maxLength": 63})]
-ImageReference = Annotated[str, _checked(_check_image), Field(json_schema_extra={"pattern": _IMAGE})]
+Name = Annotated[str, _checked(_check_name), Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": 63})]
+LayerName = Annotated[
+    str, _checked(_check_layer_name), Field(json_schema_extra={"pattern": _LAYER_NAME_PATTERN, "maxLength": 63})
+]
+ImageReference = Annotated[str, _checked(_check_image), Field(json_schema_extra={"pattern": _IMAGE_PATTERN})]
 ExactVersion = Annotated[str, _checked(_check_version)]
 OptionalVersion = Annotated[str, _checked(_check_optional_version)]
 RequirementLine = Annotated[str, _checked(_check_requirement)]
 Pin = Annotated[str, _checked(_check_pin)]
-PackagePattern = Annotated[str, _checked(_check_package_pattern), Field(json_schema_extra={"pattern": PACKAGES})]
-Address = Annotated[str, _checked(_check_http)]
+PackagePattern = Annotated[str, _checked(_check_package_pattern), Field(json_schema_extra={"pattern": PACKAGE_PATTERN})]
+HttpAddress = Annotated[str, _checked(_check_http)]
 GitAddress = Annotated[str, _checked(_check_git)]
 GitRef = Annotated[str, _checked(_check_ref)]
 PlainText = Annotated[str, _checked(_check_no_control)]
-LayerFile = Annotated[str, _checked(_check_layer_file)]
+LayerFilePath = Annotated[str, _checked(_check_layer_file)]
 Destination = Annotated[str, _checked(_check_destination)]
-ConfigureOption = Annotated[str, _option("configure", r"^--[A-Za-z0-9]", "--enable-gpl")]
-CmakeOption = Annotated[str, _option("CMake", r"^-D[A-Za-z_]", "-DWITH_CUDA=ON")]
+ConfigureOption = Annotated[str, _build_option("configure", r"^--[A-Za-z0-9]", "--enable-gpl")]
+CmakeOption = Annotated[str, _build_option("CMake", r"^-D[A-Za-z_]", "-DWITH_CUDA=ON")]
 
 _python = _pattern(
     r"^3\.\d{1,2}$", "is not a Python version of the form 3.N", 'write "3.10"; the patch version comes with the image'

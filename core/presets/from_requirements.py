@@ -16,19 +16,19 @@ from core.errors import InputError
 from core.files import write_atomic
 from core.findings import Finding, Level
 from core.presets.compat import check
-from core.presets.index_entries import entries_for_index, entries_for_page, pytorch_entry, pytorch_tag_of
-from core.presets.layer_file import LayerFile, carried_files, read_layer_file
+from core.presets.index_entries import entries_for_find_links, entries_for_index, pytorch_entry, pytorch_tag_of
+from core.presets.layer_file import LayerFile, read_layer_file, referenced_files
 from core.presets.model import Index
-from core.presets.requirement_text import VARIABLE
-from core.presets.store import STARTER, changing, create, load, refuse_taken
+from core.presets.requirement_text import ENV_REFERENCE
+from core.presets.store import STARTER, create, explain_os_errors, load, new_preset_path
 from core.site import Site
 
-LAYERS = "layers"  # the folder beside the presets
-LAYER = "requirements"
+LAYERS_FOLDER = "layers"  # the folder beside the presets
+LAYER_NAME = "requirements"
 
 
 @dataclass(frozen=True)
-class MadePreset:
+class CreatedPreset:
     """A new preset, the files that were copied for it, and `findings` on what could not be carried over."""
 
     path: Path
@@ -36,40 +36,42 @@ class MadePreset:
     findings: list[Finding]
 
 
-def create_from_requirements(site: Site, name: str, source: Path) -> MadePreset:
+def create_from_requirements(site: Site, name: str, source: Path) -> CreatedPreset:
     """Write the preset `name` with one layer of the requirement file `source`.
 
     Raises InputError for a name that is taken and for a file that pip does not read either; nothing is then written.
     """
-    refuse_taken(site, name)
+    new_preset_path(site, name)
     root, files, content = _read(source)
-    folder = site.presets / LAYERS / name
+    folder = site.presets / LAYERS_FOLDER / name
     if folder.exists():
         raise InputError(f"{folder}", "there is such a folder already", "choose another name, or remove it")
-    layer = {"name": LAYER, "file": f"{LAYERS}/{name}/{files[0]}"}
+    layer = {"name": LAYER_NAME, "file": f"{LAYERS_FOLDER}/{name}/{files[0]}"}
     entries = [entry.model_dump(exclude_defaults=True, exclude_none=True) for entry in _indexes(content)]
     preset = {**json.loads(STARTER), "layers": [layer], **({"indexes": entries} if entries else {})}
     copied = [folder / file for file in files]
     try:
         for file, target in zip(files, copied, strict=True):
-            with changing(target):
+            with explain_os_errors(target):
                 write_atomic(target, (root / file).read_bytes())
         path = create(site, name, json.dumps(preset, indent=2) + "\n")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return MadePreset(path, copied, _not_carried(site, name, path))
+    return CreatedPreset(path, copied, _import_findings(site, name, path))
 
 
 def _read(source: Path) -> tuple[Path, list[str], LayerFile]:
     """The folder that holds a file and all that it names, these files in it, and what they ask for."""
     root = Path(source.absolute().anchor)
-    paths = [root / file for file in carried_files(root, str(source.resolve().relative_to(root)))] or [source.resolve()]
+    paths = [root / file for file in referenced_files(root, str(source.resolve().relative_to(root)))] or [
+        source.resolve()
+    ]
     folder = Path(os.path.commonpath([path.parent for path in paths]))
     files = [str(path.relative_to(folder)) for path in paths]
     content = read_layer_file(folder, files[0])
     addresses = [(option.place, option.value) for option in content.options]
-    addresses += [(entry.place, entry.addressed.address) for entry in content.addressed]
+    addresses += [(entry.place, entry.reference.address) for entry in content.direct_references]
     problems = content.problems + [_login(place) for place, address in addresses if _has_login(address)]
     if problems:
         what = "".join(f"\n  {what} → {remedy}" for what, remedy in problems)
@@ -80,7 +82,7 @@ def _read(source: Path) -> tuple[Path, list[str], LayerFile]:
 def _has_login(address: str) -> bool:
     parts = urlsplit(address)
     secret = parts.password or ("" if "ssh" in parts.scheme else parts.username)
-    return not VARIABLE.fullmatch(unquote(secret)) if secret else False
+    return not ENV_REFERENCE.fullmatch(unquote(secret)) if secret else False
 
 
 def _login(place: str) -> tuple[str, str]:
@@ -90,21 +92,21 @@ def _login(place: str) -> tuple[str, str]:
 
 def _indexes(content: LayerFile) -> list[Index]:
     """The indexes that the file names, each package bound to the first that it is bound to."""
-    wanted: list[Index] = []
+    entries: list[Index] = []
     for option in content.options:
         if option.name in ("--index-url", "--extra-index-url"):
-            wanted += entries_for_index(option.value, content.requirements)
+            entries += entries_for_index(option.value, content.requirements)
         elif option.name == "--find-links":
-            wanted += entries_for_page(option.value, content.requirements)
+            entries += entries_for_find_links(option.value, content.requirements)
     tags = dict.fromkeys(filter(None, map(pytorch_tag_of, content.requirements)))
-    return list(_merged([*wanted, *map(pytorch_entry, tags)]))
+    return list(_merge_entries([*entries, *map(pytorch_entry, tags)]))
 
 
-def _merged(wanted: Iterable[Index]) -> Iterable[Index]:
+def _merge_entries(entries: Iterable[Index]) -> Iterable[Index]:
     urls: set[str] = set()
     names: set[str] = set()
     bound: set[str] = set()
-    for entry in wanted:
+    for entry in entries:
         packages = [package for package in entry.packages if canonicalize_name(package) not in bound]
         if entry.url in urls or (entry.packages and not packages):
             continue
@@ -119,7 +121,7 @@ def _numbered(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 
-def _not_carried(site: Site, name: str, path: Path) -> list[Finding]:
+def _import_findings(site: Site, name: str, path: Path) -> list[Finding]:
     codes = ("layer-index", "layer-option", "layer-source", "index-missing")
     findings = check(load(path), site=site, name=name)
-    return [one for one in findings if one.code in codes and one.level is not Level.NOTE]
+    return [finding for finding in findings if finding.code in codes and finding.level is not Level.NOTE]

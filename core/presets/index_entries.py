@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from core.presets.model import Index, Preset
-from core.presets.requirement_text import VARIABLE
+from core.presets.requirement_text import ENV_REFERENCE
 
 PYTORCH = "pytorch"
 PYTORCH_INDEX = "https://download.pytorch.org/whl/{tag}"
@@ -28,12 +28,13 @@ def indexes_of(preset: Preset) -> list[Index]:
     if not tag:
         return list(preset.indexes)
     implicit = Index(name=PYTORCH, url=PYTORCH_INDEX.format(tag=tag), packages=PYTORCH_PACKAGES)
-    taken = [index for index in preset.indexes if index.name == PYTORCH or index.url.rstrip("/") == implicit.url]
-    if not taken:
+    replacements = [index for index in preset.indexes if index.name == PYTORCH or index.url.rstrip("/") == implicit.url]
+    if not replacements:
         return [*preset.indexes, implicit]
     bound = {"packages": PYTORCH_PACKAGES}
     return [
-        index.model_copy(update=bound) if index in taken and not index.packages else index for index in preset.indexes
+        index.model_copy(update=bound) if index in replacements and not index.packages else index
+        for index in preset.indexes
     ]
 
 
@@ -50,19 +51,21 @@ def entries_for_index(url: str, requirements: Sequence[str]) -> list[Index]:
         return []
     host = parts.netloc.rpartition("@")[2]
     name = re.sub(r"[^a-z0-9]+", "-", parts.hostname.lower()).strip("-")[:60].strip("-")
-    plain = urlunsplit(parts._replace(netloc=host, fragment="")).rstrip("/")
-    if tag := _pytorch_tag(plain):
+    clean_url = urlunsplit(parts._replace(netloc=host, fragment="")).rstrip("/")
+    if tag := _pytorch_tag(clean_url):
         return [pytorch_entry(tag)]
-    own = [*PYTORCH_PACKAGES] if _is_pytorch(plain) else _with_local_version(requirements)
-    return [Index(name=name, url=plain, packages=own, **_login(parts.username, parts.password, name))]
+    packages = [*PYTORCH_PACKAGES] if _is_pytorch(clean_url) else _with_local_version(requirements)
+    return [
+        Index(name=name, url=clean_url, packages=packages, **_login_variables(parts.username, parts.password, name))
+    ]
 
 
-def entries_for_page(url: str, requirements: Sequence[str]) -> list[Index]:
+def entries_for_find_links(url: str, requirements: Sequence[str]) -> list[Index]:
     """The entries for a page of links (`--find-links`): PyTorch's wheels are in its indexes, too. Else none."""
     if not _is_pytorch(url):
         return []
     tag = _pytorch_tag(url)
-    tags = {tag} if tag else {found for line in requirements if (found := pytorch_tag_of(line))}
+    tags = {tag} if tag else {line_tag for line in requirements if (line_tag := pytorch_tag_of(line))}
     return [pytorch_entry(tag) for tag in sorted(tags)]
 
 
@@ -72,7 +75,7 @@ def pytorch_tag_of(line: str) -> str:
     return match[1] if match and PYTORCH_TAG.fullmatch(match[1]) else ""
 
 
-def as_text(entry: Index) -> str:
+def entry_json(entry: Index) -> str:
     """The entry as it is written into a preset."""
     return json.dumps(entry.model_dump(exclude_defaults=True, exclude_none=True))
 
@@ -96,19 +99,19 @@ def _with_local_version(requirements: Sequence[str]) -> list[str]:
             requirement = Requirement(line)
         except InvalidRequirement:
             continue
-        if any("+" in one.version for one in requirement.specifier) and not pytorch_tag_of(line):
+        if any("+" in specifier.version for specifier in requirement.specifier) and not pytorch_tag_of(line):
             names.append(canonicalize_name(requirement.name))
     return list(dict.fromkeys(names))
 
 
-def _login(user: str | None, password: str | None, name: str) -> dict[str, str]:
+def _login_variables(user: str | None, password: str | None, name: str) -> dict[str, str]:
     """The variables of `.env` that hold the login of an address: those that it names, else new ones."""
     if user is None:
         return {}
-    new = re.sub(r"[^A-Z0-9]", "_", name.upper())
-    token = VARIABLE.fullmatch(unquote(password or user))
-    found = {"token_variable": token[0][2:-1] if token else f"{new}_TOKEN"}
+    prefix = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    token = ENV_REFERENCE.fullmatch(unquote(password or user))
+    variables = {"token_variable": token[0][2:-1] if token else f"{prefix}_TOKEN"}
     if password is not None and user != "__token__":
-        variable = VARIABLE.fullmatch(unquote(user))
-        found["username_variable"] = variable[0][2:-1] if variable else f"{new}_USERNAME"
-    return found
+        variable = ENV_REFERENCE.fullmatch(unquote(user))
+        variables["username_variable"] = variable[0][2:-1] if variable else f"{prefix}_USERNAME"
+    return variables

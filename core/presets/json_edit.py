@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.presets.positions import Document, Span
-from core.presets.positions import Path as FieldPath
+from core.presets.json_spans import Document, FieldPath, JsonSpan
 
-Fresh = Callable[[Any, int, str], str]  # a value that was not there before, at a depth, with an indent
+RenderValue = Callable[[Any, int, str], str]  # a value that was not there before, at a depth, with an indent
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,10 @@ class _Entry:
 class JsonEdit:
     """The text of `document` with another value."""
 
-    def __init__(self, document: Document, fresh: Fresh) -> None:
+    def __init__(self, document: Document, render_value: RenderValue) -> None:
         self._document = document
         self._text = document.text
-        self._fresh = fresh
+        self._render_value = render_value
         self.newline = "\r\n" if "\r\n" in document.text else "\n"
         first = re.match(r"\s*[{\[][^\S\r\n]*\r?\n([ \t]+)", document.text)
         self.indent = first[1] if first else "  "
@@ -48,38 +47,40 @@ class JsonEdit:
             return self._container(path, list(old), [self._item(key, value, path, old) for key, value in new.items()])
         if isinstance(new, list) and isinstance(old, list) and new and old:
             return self._container(path, range(len(old)), self._elements(new, path, old))
-        return self._new(new, len(path))
+        return self._render(new, len(path))
 
     def _item(self, key: str, value: Any, path: FieldPath, old: dict[str, Any]) -> _Entry:
         if key not in old:
-            return _Entry(f"{json.dumps(key, ensure_ascii=False)}{self._colon}{self._new(value, len(path) + 1)}")
+            return _Entry(f"{json.dumps(key, ensure_ascii=False)}{self._colon}{self._render(value, len(path) + 1)}")
         span = self._span(path, key)
         changed = self._value(value, (*path, key), old[key])
         return _Entry(self._text[span.key : span.start] + changed, self._gap(path, key, list(old)))
 
     def _elements(self, new: list[Any], path: FieldPath, old: list[Any]) -> list[_Entry]:
         """The new elements; those that stood there before keep their text, one in the place of another its layout."""
-        out: list[_Entry] = []
-        matcher = difflib.SequenceMatcher(None, list(map(_key, old)), list(map(_key, new)), autojunk=False)
-        for what, start, end, first, last in matcher.get_opcodes():
-            if what == "equal" or (what == "replace" and end - start == last - first):
-                for at, value in zip(range(start, end), new[first:last], strict=True):
-                    text = self._value(value, (*path, at), old[at])
-                    out.append(_Entry(text, self._gap(path, at, range(len(old)))))
+        entries: list[_Entry] = []
+        matcher = difflib.SequenceMatcher(
+            None, list(map(_comparison_key, old)), list(map(_comparison_key, new)), autojunk=False
+        )
+        for operation, start, end, first, last in matcher.get_opcodes():
+            if operation == "equal" or (operation == "replace" and end - start == last - first):
+                for index, value in zip(range(start, end), new[first:last], strict=True):
+                    text = self._value(value, (*path, index), old[index])
+                    entries.append(_Entry(text, self._gap(path, index, range(len(old)))))
             else:
-                out += [_Entry(self._new(value, len(path) + 1)) for value in new[first:last]]
-        return out
+                entries += [_Entry(self._render(value, len(path) + 1)) for value in new[first:last]]
+        return entries
 
-    def _span(self, path: FieldPath, key: str | int) -> Span:
+    def _span(self, path: FieldPath, key: str | int) -> JsonSpan:
         entry = (*path, key)
         return self._document.spans[entry]
 
     def _gap(self, path: FieldPath, key: str | int, keys: Sequence[str | int]) -> str:
         """What stands before an entry: blanks after the opening bracket, or a comma with its blanks."""
-        at = keys.index(key)
-        if at == 0:
+        index = keys.index(key)
+        if index == 0:
             return self._text[self._document.spans[path].start + 1 : self._span(path, key).key]
-        return self._text[self._span(path, keys[at - 1]).end : self._span(path, key).key]
+        return self._text[self._span(path, keys[index - 1]).end : self._span(path, key).key]
 
     def _container(self, path: FieldPath, keys: Sequence[str | int], entries: list[_Entry]) -> str:
         span = self._document.spans[path]
@@ -88,7 +89,7 @@ class JsonEdit:
         between = self._gap(path, keys[1], keys) if len(keys) > 1 else f",{first if first.strip(' ') else self._blank}"
         tail = self._text[self._span(path, keys[-1]).end : span.end - 1]
         parts = [f"{first}{entries[0].text}"]
-        parts += [f"{between if one.gap in (None, first) else one.gap}{one.text}" for one in entries[1:]]
+        parts += [f"{between if entry.gap in (None, first) else entry.gap}{entry.text}" for entry in entries[1:]]
         return opening + "".join(parts) + tail + closing
 
     @property
@@ -96,11 +97,11 @@ class JsonEdit:
         """What stands after a comma on one line: as after a colon."""
         return " " if self._colon.endswith(" ") else ""
 
-    def _new(self, value: Any, depth: int) -> str:
+    def _render(self, value: Any, depth: int) -> str:
         if "\n" not in self._text.strip():  # a document of one line stays one
             return json.dumps(value, ensure_ascii=False, separators=(f",{self._blank}", self._colon))
-        return self._fresh(value, depth, self.indent).replace("\n", self.newline)
+        return self._render_value(value, depth, self.indent).replace("\n", self.newline)
 
 
-def _key(value: Any) -> str:
+def _comparison_key(value: Any) -> str:
     return json.dumps(value, sort_keys=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from core.presets.requirement_text import Addressed, Line, UnreadableLine, parse_line
+from core.presets.requirement_text import DirectReference, ParsedLine, UnreadableLine, parse_line
 
-_MARKS = [
+_BYTE_ORDER_MARKS = [
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark is the beginning of this one
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -26,11 +26,11 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
 @dataclass(frozen=True)
-class AddressedRequirement:
+class LayerReference:
     """A requirement that no index has, where it stands: `layers/common.txt line 3`."""
 
     place: str
-    addressed: Addressed
+    reference: DirectReference
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class LayerFile:
     requirements: list[str] = field(default_factory=list)
     constraints: list[str] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
-    addressed: list[AddressedRequirement] = field(default_factory=list)
+    direct_references: list[LayerReference] = field(default_factory=list)
     options: list[FileOption] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
         """Whether it asks for nothing."""
-        return not (self.requirements or self.addressed)
+        return not (self.requirements or self.direct_references)
 
 
 def read_layer_file(folder: Path, name: str) -> LayerFile:
@@ -70,7 +70,7 @@ def read_layer_file(folder: Path, name: str) -> LayerFile:
     return reader.layer
 
 
-def layer_of_lines(lines: Iterable[str], place: str) -> LayerFile:
+def layer_from_lines(lines: Iterable[str], place: str) -> LayerFile:
     """A layer whose requirements stand in the preset itself, at `place`."""
     reader = _Reader(None)
     for line in lines:
@@ -78,23 +78,23 @@ def layer_of_lines(lines: Iterable[str], place: str) -> LayerFile:
     return reader.layer
 
 
-def carried_files(folder: Path, name: str) -> list[str]:
+def referenced_files(folder: Path, name: str) -> list[str]:
     """A requirement file and those that it names, as paths in `folder`. Raises nothing: what is wrong is left out."""
     reader = _Reader(folder)
     reader.read(name, "", [])
     return list(reader.files)
 
 
-def common_place(places: Iterable[str]) -> str:
+def format_places(places: Iterable[str]) -> str:
     """Several places as one: `layers/common.txt lines 2, 5-7`."""
     lines: dict[str, list[int]] = {}
     for place in places:
         file, _, number = place.rpartition(" line ")
         lines.setdefault(file or place, []).extend([int(number)] if file else [])
-    return "; ".join(f"{file} {_in_ranges(numbers)}".rstrip() for file, numbers in lines.items())
+    return "; ".join(f"{file} {_format_ranges(numbers)}".rstrip() for file, numbers in lines.items())
 
 
-def _in_ranges(numbers: Iterable[int]) -> str:
+def _format_ranges(numbers: Iterable[int]) -> str:
     ranges: list[list[int]] = []
     for number in sorted(set(numbers)):
         if ranges and number == ranges[-1][1] + 1:
@@ -154,16 +154,16 @@ class _Reader:
 
     def _include(self, place: str, option: str, value: str, file: str, within: list[str], constrains: bool) -> None:
         if "://" in value:
-            self.layer.addressed.append(AddressedRequirement(place, Addressed(f"{option} {value}")))
+            self.layer.direct_references.append(LayerReference(place, DirectReference(f"{option} {value}")))
             return
         name = os.path.normpath(Path(file).parent / value.removeprefix("file:"))
         self.read(name, place, within, constrains or option == "--constraint")
 
-    def _requirement(self, place: str, line: Line, constrains: bool) -> None:
-        if line.addressed and constrains:
-            self.layer.options.append(FileOption(place, "--constraint", line.addressed.requirement))
-        elif line.addressed:
-            self.layer.addressed.append(AddressedRequirement(place, line.addressed))
+    def _requirement(self, place: str, line: ParsedLine, constrains: bool) -> None:
+        if line.reference and constrains:
+            self.layer.options.append(FileOption(place, "--constraint", line.reference.requirement))
+        elif line.reference:
+            self.layer.direct_references.append(LayerReference(place, line.reference))
         elif line.requirement:
             requirement = Requirement(line.requirement)
             self._keep_hashes(requirement.name, line.hashes)
@@ -172,8 +172,8 @@ class _Reader:
             elif requirement.specifier or requirement.url:
                 requirement.extras = set()
                 self.layer.constraints.append(str(requirement))
-        if line.addressed and line.addressed.file.endswith(".whl"):
-            self._keep_hashes(line.addressed.name, line.hashes)
+        if line.reference and line.reference.file.endswith(".whl"):
+            self._keep_hashes(line.reference.name, line.hashes)
 
     def _keep_hashes(self, package: str, hashes: Iterable[str]) -> None:
         if hashes:
@@ -189,7 +189,7 @@ def decode(data: bytes) -> str:
     Bytes of an unknown encoding stand in comments mostly: they are read as Latin-1, and a requirement that holds one is
     refused by its line. Raises UnicodeError for what is no text.
     """
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding).removeprefix("\ufeff")
     if b"\0" in data:

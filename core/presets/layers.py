@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.presets.compat.facts import Facts
-from core.presets.compat.wheels import pytorch_requirements, tensorrt_requirement
+from core.presets.compat.pytorch_wheels import pytorch_requirements, tensorrt_requirement
 from core.presets.index_entries import PYTORCH, indexes_of
 from core.presets.index_entries import PYTORCH_INDEX as PYTORCH_INDEX
 from core.presets.index_entries import PYTORCH_PACKAGES as PYTORCH_PACKAGES
-from core.presets.layer_file import AddressedRequirement
+from core.presets.layer_file import LayerReference
 from core.presets.model import Index, Preset
 from core.presets.store import read_layer
 
@@ -18,20 +18,20 @@ TENSORRT = "tensorrt"
 
 
 @dataclass(frozen=True)
-class Expanded:
+class ExpandedPreset:
     """Layers in build order with their requirement lines, the indexes to ask, and the pins that hold for all.
 
-    `addressed` are requirements that no index has, each with its layer; `hashes` the SHA-256 that a package may have.
+    `direct_references` are those that no index has, each with its layer; `hashes` the SHA-256 that a package may have.
     """
 
     layers: list[tuple[str, list[str]]]
     indexes: list[Index]
     pins: list[str]
-    addressed: list[tuple[str, AddressedRequirement]] = field(default_factory=list)
+    direct_references: list[tuple[str, LayerReference]] = field(default_factory=list)
     hashes: dict[str, list[str]] = field(default_factory=dict)
 
 
-def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
+def expand_preset(preset: Preset, folder: Path, facts: Facts) -> ExpandedPreset:
     """Expand a preset; `folder` is the folder of its file, in which requirement files lie, `facts` the site's tables.
 
     An implicit layer `pytorch` holds the components in versions that were built for each other; an implicit layer
@@ -42,14 +42,14 @@ def expand(preset: Preset, folder: Path, facts: Facts) -> Expanded:
     if preset.pytorch:
         layers.append((PYTORCH, pytorch_requirements(preset, facts)))
     files = [(layer.name, read_layer(preset, folder, layer.name)) for layer in preset.layers]
-    own = [(name, file.requirements) for name, file in files]
+    own_layers = [(name, file.requirements) for name, file in files]
     if preset.tensorrt.enabled and not preset.source(TENSORRT):
-        layers.append((TENSORRT, [tensorrt_requirement(preset, facts, own)]))
-    layers += own
+        layers.append((TENSORRT, [tensorrt_requirement(preset, facts, own_layers)]))
+    layers += own_layers
     pins = [*preset.pins, *(line for _, file in files for line in file.constraints)]
-    addressed = [(name, entry) for name, file in files for entry in file.addressed]
+    references = [(name, entry) for name, file in files for entry in file.direct_references]
     hashes: dict[str, list[str]] = {}
     for _, file in files:
         for package, allowed in file.hashes.items():
             hashes.setdefault(package, []).extend(allowed)
-    return Expanded(layers, indexes_of(preset), pins, addressed, hashes)
+    return ExpandedPreset(layers, indexes_of(preset), pins, references, hashes)

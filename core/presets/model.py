@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from typing_extensions import Self
 
 from core.presets.fields import (
-    Address,
     CmakeOption,
     ConfigureOption,
     DebName,
@@ -24,8 +23,9 @@ from core.presets.fields import (
     GitAddress,
     GitRef,
     HeadersVersion,
+    HttpAddress,
     ImageReference,
-    LayerFile,
+    LayerFilePath,
     LayerName,
     Name,
     OptionalVersion,
@@ -35,7 +35,7 @@ from core.presets.fields import (
     PythonVersion,
     RequirementLine,
     Sha256,
-    wrong,
+    field_error,
 )
 from core.presets.run_fields import (
     DeviceText,
@@ -44,7 +44,7 @@ from core.presets.run_fields import (
     PortText,
     ShmSize,
     VolumeText,
-    check_ports_apart,
+    check_ports_distinct,
     parse_volume,
 )
 
@@ -60,7 +60,7 @@ def _unique(key: Callable[[Any], Hashable], noun: str, *field: str) -> AfterVali
             value = key(item)
             if value in first:
                 what = f"the {noun} {value!r} is already there as number {first[value] + 1} of the list"
-                raise wrong(what, "remove one of the two, or give it another name", index, *field)
+                raise field_error(what, "remove one of the two, or give it another name", index, *field)
             first[value] = index
         return items
 
@@ -71,20 +71,20 @@ _unique_text = _unique(lambda item: item, "entry")
 _unique_name = {noun: _unique(lambda item: item.name, noun, "name") for noun in ("layer", "index", "source", "model")}
 
 
-class Part(BaseModel):
+class PresetModel(BaseModel):
     """Unknown keys are errors, and so is a number for a text: what is misspelt must not be silently ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Metadata(Part):
+class Metadata(PresetModel):
     """For people."""
 
     description: str = ""
     tags: list[str] = []
 
 
-class PyTorch(Part):
+class PyTorch(PresetModel):
     """The PyTorch family. `version` may carry the CUDA tag as local version: `2.7.1+cu126`."""
 
     version: ExactVersion
@@ -103,7 +103,7 @@ class PyTorch(Part):
         return self.version.partition("+")[2]
 
 
-class TensorRT(Part):
+class TensorRT(PresetModel):
     """TensorRT; `version` is required when enabled."""
 
     enabled: bool = False
@@ -112,11 +112,13 @@ class TensorRT(Part):
     @model_validator(mode="after")
     def _version_when_enabled(self) -> Self:
         if self.enabled and not self.version:
-            raise wrong("is missing although TensorRT is enabled", 'add, for example, "version": "10.9.0"', "version")
+            raise field_error(
+                "is missing although TensorRT is enabled", 'add, for example, "version": "10.9.0"', "version"
+            )
         return self
 
 
-class BuildOptions(Part):
+class BuildOptions(PresetModel):
     """What is compiled in the builder stage. An empty version: not built."""
 
     ffmpeg_version: OptionalVersion = ""
@@ -128,22 +130,22 @@ class BuildOptions(Part):
     xaiva_media_cmake: list[CmakeOption] = []
 
 
-class Layer(Part):
+class Layer(PresetModel):
     """One ordered requirement list: inline `requirements`, or a `file` relative to the preset's folder."""
 
     name: LayerName
     requirements: list[RequirementLine] = []
-    file: LayerFile = ""
+    file: LayerFilePath = ""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if bool(self.requirements) == bool(self.file):
             problem = "has both requirements and a file" if self.file else "has neither requirements nor a file"
-            raise wrong(f"layer {self.name!r} {problem}", "give exactly one of `requirements` and `file`")
+            raise field_error(f"layer {self.name!r} {problem}", "give exactly one of `requirements` and `file`")
         return self
 
 
-class Index(Part):
+class Index(PresetModel):
     """An extra Python index. `token_variable` and `username_variable` name variables of `.env`.
 
     `packages` are names, or patterns with `*`, of what comes from this index alone; the index is then asked for nothing
@@ -151,7 +153,7 @@ class Index(Part):
     """
 
     name: Name
-    url: Address
+    url: HttpAddress
     username_variable: EnvironmentName | None = None
     token_variable: EnvironmentName | None = None
     packages: list[PackagePattern] = []
@@ -159,19 +161,21 @@ class Index(Part):
     @model_validator(mode="after")
     def _needs_address(self) -> Self:
         if not self.url:
-            raise wrong("is empty", 'write "https://host/path/simple"', "url")
+            raise field_error("is empty", 'write "https://host/path/simple"', "url")
         return self
 
 
 def _bound_once(indexes: list[Index]) -> list[Index]:
     """Refuse a package pattern that two indexes have, or one index twice."""
     owners: dict[str, str] = {}
-    for at, index in enumerate(indexes):
+    for position, index in enumerate(indexes):
         for place, pattern in enumerate(index.packages):
             owner = owners.setdefault(canonicalize_name(pattern), index.name)
             if owner != index.name or canonicalize_name(pattern) in map(canonicalize_name, index.packages[:place]):
                 remedy = "leave it with one index, once: a package comes from one place"
-                raise wrong(f"{pattern!r} is already bound to index {owner!r}", remedy, at, "packages", place)
+                raise field_error(
+                    f"{pattern!r} is already bound to index {owner!r}", remedy, position, "packages", place
+                )
     return indexes
 
 
@@ -179,7 +183,7 @@ MEDIA_SOURCE = "xaiva-media"
 MEDIA_VARIABLE = "XAIVA_SOURCE_PATH"  # of .env: where its tree lies, unless a source of the preset says so
 
 
-class Source(Part):
+class Source(PresetModel):
     """A source tree or archive: exactly one of `url` (with `sha256`), `git` (with `ref`) or `path`.
 
     Known names are compiled by the builder stage: `ffmpeg`, `opencv`, `opencv_contrib`, `nv-codec-headers`,
@@ -187,7 +191,7 @@ class Source(Part):
     """
 
     name: Name
-    url: Address = ""
+    url: HttpAddress = ""
     sha256: Sha256 | None = None
     git: GitAddress = ""
     ref: GitRef = ""
@@ -196,22 +200,26 @@ class Source(Part):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        given = [name for name in ("url", "git", "path") if getattr(self, name)]
-        if len(given) != 1:
-            there = " and ".join(given) or "no origin"
-            raise wrong(f"source {self.name!r} has {there}", "give exactly one of `url`, `git` and `path`")
+        origins = [name for name in ("url", "git", "path") if getattr(self, name)]
+        if len(origins) != 1:
+            problem = " and ".join(origins) or "no origin"
+            raise field_error(f"source {self.name!r} has {problem}", "give exactly one of `url`, `git` and `path`")
         if self.url and not self.sha256:
-            raise wrong(f"source {self.name!r} has a url without sha256", "add what `sha256sum FILE` prints", "url")
+            raise field_error(
+                f"source {self.name!r} has a url without sha256", "add what `sha256sum FILE` prints", "url"
+            )
         if self.git and not self.ref:
-            raise wrong(f"source {self.name!r} has git without ref", "add a branch, tag or commit as `ref`", "git")
+            raise field_error(
+                f"source {self.name!r} has git without ref", "add a branch, tag or commit as `ref`", "git"
+            )
         return self
 
 
-class Model(Part):
+class Model(PresetModel):
     """A model file: one of `url` or `file`, its SHA-256, and where it lies in the image (under `/models`)."""
 
     name: Name
-    url: Address = ""
+    url: HttpAddress = ""
     file: PlainText = ""
     sha256: Sha256
     destination: Destination
@@ -220,12 +228,12 @@ class Model(Part):
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
         if bool(self.url) == bool(self.file):
-            there = "both url and file" if self.url else "neither url nor file"
-            raise wrong(f"model {self.name!r} has {there}", "give exactly one of `url` and `file`")
+            problem = "both url and file" if self.url else "neither url nor file"
+            raise field_error(f"model {self.name!r} has {problem}", "give exactly one of `url` and `file`")
         return self
 
 
-class Target(Part):
+class Target(PresetModel):
     """The site's machine, as far as it is known."""
 
     gpu: str = ""
@@ -233,7 +241,7 @@ class Target(Part):
     vram_gib: Annotated[float, Field(gt=0)] | None = None
 
 
-class HealthCheck(Part):
+class HealthCheck(PresetModel):
     """How the engine asks whether the container is well, instead of the image's own check. Times in seconds."""
 
     command: Annotated[list[str], Field(min_length=1)]
@@ -243,19 +251,19 @@ class HealthCheck(Part):
     retries: int = Field(default=3, ge=1)
 
 
-class DevMode(Part):
+class DevMode(PresetModel):
     """Source bind-mounted into the container, with automatic reload."""
 
     enabled: bool = False
     source: PlainText = "."
 
 
-class Run(Part):
+class Run(PresetModel):
     """How a container is started from the image."""
 
     ports: Annotated[
         list[PortText],
-        AfterValidator(check_ports_apart),
+        AfterValidator(check_ports_distinct),
     ] = []
     volumes: Annotated[list[VolumeText], _unique(lambda text: parse_volume(text).container, "mount point")] = []
     environment: dict[EnvironmentName, PlainText] = {}
@@ -270,7 +278,7 @@ class Run(Part):
     dev: DevMode = DevMode()
 
 
-class Preset(Part):
+class Preset(PresetModel):
     """One preset file. `name` is the file's stem and is not in the file."""
 
     json_schema: str | None = Field(default=None, alias="$schema")
@@ -304,12 +312,12 @@ class Preset(Part):
         return next((source for source in self.sources if source.name == name), None)
 
     @property
-    def cuda_of_base(self) -> str:
+    def base_image_cuda(self) -> str:
         """The CUDA version that the base image's name tells, `12.6.3`; empty for none."""
-        return cuda_of(self.base_image)
+        return cuda_in_image_name(self.base_image)
 
 
-def cuda_of(image: str) -> str:
+def cuda_in_image_name(image: str) -> str:
     """The CUDA version that an image's name tells, `12.6.3`; empty for none."""
-    found = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", image)
-    return found.group(1) if found else ""
+    match = re.search(r"cuda[:_-]?v?(\d+\.\d+(\.\d+)?)", image)
+    return match.group(1) if match else ""

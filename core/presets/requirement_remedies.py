@@ -56,12 +56,12 @@ def remedy_of(line: str) -> str:
         corrected = match.expand(right) if isinstance(right, str) else right(match)
         if corrected and corrected != line and _is_requirement(corrected):
             return f"write {corrected}"
-    if several := _several(re.sub(_COMMAND, "", line)):
+    if several := _split_requirements(re.sub(_COMMAND, "", line)):
         return f"write each on a line of its own: {', '.join(several)}"
     return 'write it as in "numpy>=1.26.4,<2" (PEP 508), or remove it'
 
 
-def _several(line: str) -> list[str]:
+def _split_requirements(line: str) -> list[str]:
     """The requirements of a line that has several and nothing else: `torch==2.0.0 torchvision==0.15.1`."""
     words = line.replace(",", " ").split()
     several = len(words) > 1 and all(re.match(_NAME, word) and _is_requirement(word) for word in words)

@@ -16,8 +16,8 @@ from core.presets.requirement_remedies import remedy_of
 
 # Options of a requirement file: those with a value, and switches.
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
-_SAME = {"--pypi-url": "--index-url", "--requirements": "--requirement", "--constraints": "--constraint"}
-_SAME |= {"--config-setting": "--config-settings"}
+_OPTION_ALIASES = {"--pypi-url": "--index-url", "--requirements": "--requirement", "--constraints": "--constraint"}
+_OPTION_ALIASES |= {"--config-setting": "--config-settings"}
 _WITH_VALUE = frozenset(
     [
         *("--index-url", "--extra-index-url", "--find-links", "--requirement", "--constraint", "--editable"),
@@ -27,7 +27,7 @@ _WITH_VALUE = frozenset(
 )
 _SWITCHES = frozenset(["--no-index", "--pre", "--prefer-binary", "--require-hashes"])
 BUILD_OPTIONS = frozenset(["--config-settings", "--global-option", "--build-option", "--install-option"])
-_LONG = sorted({*_WITH_VALUE, *_SWITCHES, *_SAME})
+_LONG = sorted({*_WITH_VALUE, *_SWITCHES, *_OPTION_ALIASES})
 
 _NAMED_BEFORE = r"(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?P<extras>\[[^\]]*\])?\s*@\s*"
 _NAMED = re.compile(rf"{_NAMED_BEFORE}(?P<address>\S.*)")
@@ -44,7 +44,7 @@ _BACKSLASH = re.compile(r"\\(?=[\w.])")  # of a path of Windows; elsewhere it qu
 _EXTRAS = re.compile(r"(?P<address>.*[^\]])(?P<extras>\[[^\[\]]+\])")
 _EGG = re.compile(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)(?:\[([^\]]*)\]|%5B([^%]*)%5D)?", re.I)
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})", re.I)
-VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+ENV_REFERENCE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 
 class UnreadableLine(ValueError):
@@ -57,7 +57,7 @@ class UnreadableLine(ValueError):
 
 
 @dataclass(frozen=True)
-class Addressed:
+class DirectReference:
     """A requirement that comes from an address. `name` is empty where nothing tells it; `marker` as it is written."""
 
     address: str
@@ -84,37 +84,37 @@ class Addressed:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line taken apart. `requirement` is a PEP 508 requirement; `addressed` one that is no wheel of the web.
+class ParsedLine:
+    """A line taken apart. `requirement` is a PEP 508 requirement; `reference` one that is no wheel of the web.
 
     `hashes` are SHA-256; `options` what else stands there, as (option, value).
     """
 
     requirement: str = ""
-    addressed: Addressed | None = None
+    reference: DirectReference | None = None
     hashes: tuple[str, ...] = ()
     options: list[tuple[str, str]] = field(default_factory=list)
 
 
-def parse_line(text: str) -> Line:
+def parse_line(text: str) -> ParsedLine:
     """Take one line without comments apart. Raises UnreadableLine."""
     head, options = _split_options(text)
     hashes = [_sha256(value) for option, value in options if option == "--hash"]
     editable = [value for option, value in options if option == "--editable"]
     options = [(option, value) for option, value in options if option not in ("--hash", "--editable")]
-    wanted = head or "".join(editable[:1])
-    if not wanted:
-        return Line(options=options)
-    addressed = _addressed(wanted, bool(editable))
-    if addressed is None and VARIABLE.search(wanted):
-        return Line(addressed=Addressed(wanted), options=options)
-    if addressed is None:
-        return Line(_plain(wanted), hashes=tuple(hashes), options=options)
-    hashes += [match.lower() for match in _SHA256.findall(urlsplit(addressed.address).fragment)]
-    if addressed.is_wheel and addressed.name and not VARIABLE.search(wanted):
-        whole = Addressed(addressed.address.partition("#")[0], addressed.name, addressed.extras, addressed.marker)
-        return Line(_plain(whole.requirement), hashes=tuple(hashes), options=options)
-    return Line(addressed=addressed, hashes=tuple(hashes), options=options)
+    requirement = head or "".join(editable[:1])
+    if not requirement:
+        return ParsedLine(options=options)
+    reference = _parse_reference(requirement, bool(editable))
+    if reference is None and ENV_REFERENCE.search(requirement):
+        return ParsedLine(reference=DirectReference(requirement), options=options)
+    if reference is None:
+        return ParsedLine(_checked_requirement(requirement), hashes=tuple(hashes), options=options)
+    hashes += [match.lower() for match in _SHA256.findall(urlsplit(reference.address).fragment)]
+    if reference.is_wheel and reference.name and not ENV_REFERENCE.search(requirement):
+        wheel = DirectReference(reference.address.partition("#")[0], reference.name, reference.extras, reference.marker)
+        return ParsedLine(_checked_requirement(wheel.requirement), hashes=tuple(hashes), options=options)
+    return ParsedLine(reference=reference, hashes=tuple(hashes), options=options)
 
 
 def _split_options(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -138,7 +138,7 @@ def _options(text: str, words: Iterator[str]) -> Iterator[tuple[str, str]]:
         if not word.startswith("--"):
             name, value = word[:2], word[2:].removeprefix("=")
             equals = value
-        option = _option_named(name, text)
+        option = _find_option(name, text)
         if option in _WITH_VALUE and not equals:
             value = next(words, "")
         if option in _WITH_VALUE and not value:
@@ -146,17 +146,17 @@ def _options(text: str, words: Iterator[str]) -> Iterator[tuple[str, str]]:
         yield option, value
 
 
-def _option_named(name: str, text: str) -> str:
+def _find_option(name: str, text: str) -> str:
     """The option that a word means; a beginning that only one has is enough, as for pip."""
-    meant = [_SHORT[name]] if name in _SHORT else [name] if name in _LONG else []
-    meant = meant or [option for option in _LONG if len(name) > 2 and option.startswith(name)]
-    named = {_SAME.get(option, option) for option in meant}
-    if len(named) != 1 and name == "-":
+    matches = [_SHORT[name]] if name in _SHORT else [name] if name in _LONG else []
+    matches = matches or [option for option in _LONG if len(name) > 2 and option.startswith(name)]
+    options = {_OPTION_ALIASES.get(option, option) for option in matches}
+    if len(options) != 1 and name == "-":
         raise UnreadableLine(f"{text!r} is not a requirement", remedy_of(text))
-    if len(named) != 1:
+    if len(options) != 1:
         remedy = "remove it: pip and uv do not read it in a requirement file either"
         raise UnreadableLine(f"{text!r}: there is no option {name}", remedy)
-    return named.pop()
+    return options.pop()
 
 
 def _sha256(value: str) -> str:
@@ -167,7 +167,7 @@ def _sha256(value: str) -> str:
     return digest.lower()
 
 
-def _addressed(text: str, editable: bool) -> Addressed | None:
+def _parse_reference(text: str, editable: bool) -> DirectReference | None:
     """The requirement of an address or a path; None for one that an index has."""
     text = _SSH_PORT.sub(r"\1/", _SCP.sub(r"git+ssh://\1/", text))
     if editable and re.match(r"(?:git|hg|svn|bzr)://", text, re.I):
@@ -179,36 +179,36 @@ def _addressed(text: str, editable: bool) -> Addressed | None:
     if named and (_SCHEME.match(named["address"]) or _is_path(named["address"].partition(";")[0].strip())):
         address, _, marker = named["address"].partition(";")
         extras = re.sub(r"\s", "", named["extras"] or "")
-        return Addressed(address.strip(), canonicalize_name(named["name"]), extras, _marker(marker, text))
+        return DirectReference(address.strip(), canonicalize_name(named["name"]), extras, _marker(marker, text))
     is_address = re.match(rf"{_SCHEME.pattern}//|file:|(?:git|hg|svn|bzr)\+", text, re.I)
     address, _, marker = text.partition("; " if is_address else ";")
     address = address.strip()
     path = _EXTRAS.fullmatch(address)
-    bare = path["address"] if path else address
-    if not (is_address or _is_path(bare) or (editable and address)):
+    location = path["address"] if path else address
+    if not (is_address or _is_path(location) or (editable and address)):
         return None
     if "#egg=" in address.lower() and path:
-        bare, path = address, None
-    return _with_name(Addressed(bare, extras=path["extras"] if path else "", marker=_marker(marker, text)))
+        location, path = address, None
+    return _with_name(DirectReference(location, extras=path["extras"] if path else "", marker=_marker(marker, text)))
 
 
 def _is_path(text: str) -> bool:
     return bool(text in (".", "..") or _PATH.match(text) or _ARCHIVE.search(text))
 
 
-def _with_name(addressed: Addressed) -> Addressed:
+def _with_name(reference: DirectReference) -> DirectReference:
     """The same with the name that the fragment or the name of a wheel tells."""
-    parts = urlsplit(addressed.address)
+    parts = urlsplit(reference.address)
     if egg := _EGG.search(parts.fragment):
-        left = "&".join(part for part in parts.fragment.split("&") if not part.lower().startswith("egg="))
-        address = addressed.address.partition("#")[0] + (f"#{left}" if left else "")
+        fragment = "&".join(part for part in parts.fragment.split("&") if not part.lower().startswith("egg="))
+        address = reference.address.partition("#")[0] + (f"#{fragment}" if fragment else "")
         extras = egg[2] or egg[3] or ""
-        return Addressed(address, canonicalize_name(egg[1]), f"[{extras}]" if extras else "", addressed.marker)
+        return DirectReference(address, canonicalize_name(egg[1]), f"[{extras}]" if extras else "", reference.marker)
     try:
-        name = str(parse_wheel_filename(addressed.file)[0])
+        name = str(parse_wheel_filename(reference.file)[0])
     except InvalidWheelFilename:
-        return addressed
-    return Addressed(addressed.address, name, addressed.extras, addressed.marker)
+        return reference
+    return DirectReference(reference.address, name, reference.extras, reference.marker)
 
 
 def _marker(text: str, line: str) -> str:
@@ -220,7 +220,7 @@ def _marker(text: str, line: str) -> str:
         raise UnreadableLine(f"{line!r} has a marker that cannot be read ({first})", remedy_of(line)) from None
 
 
-def _plain(text: str) -> str:
+def _checked_requirement(text: str) -> str:
     try:
         Requirement(text)
     except InvalidRequirement as error:

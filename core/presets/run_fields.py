@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from core.presets.fields import wrong
+from core.presets.fields import field_error
 
 _PORT = re.compile(
     r"^((?P<ip>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<host>\d{1,5}(-\d{1,5})?)"
@@ -29,7 +29,7 @@ _GPUS = (
 
 
 @dataclass(frozen=True)
-class Port:
+class PortMapping:
     """One published port. `ip` is empty for all addresses of the host."""
 
     host: int
@@ -39,7 +39,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class Volume:
+class VolumeMount:
     """One mount: `host` is an absolute path, a path relative to the site (`./data`) or the name of a volume.
 
     `options` are those of the engine beside `ro` and `rw`, as they are written: `Z`, `rshared`, …
@@ -56,19 +56,19 @@ class Volume:
         return not self.host.startswith((".", "/"))
 
 
-def parse_ports(text: str) -> list[Port]:
+def parse_ports(text: str) -> list[PortMapping]:
     """Read `[IP:]HOST:CONTAINER[/udp]`, where both may be ranges (`8000-8010:8000-8010`) of one size.
 
     Raises a validation error that says what would be right.
     """
     match = _PORT.fullmatch(text)
     if not match:
-        found = re.search(r"\d+", text)
-        example = f"{found.group()}:{found.group()}" if found else "8600:8600"
-        raise wrong(f"{text!r} is not a port mapping", f'write host:container, as "{example}"')
+        digits = re.search(r"\d+", text)
+        example = f"{digits.group()}:{digits.group()}" if digits else "8600:8600"
+        raise field_error(f"{text!r} is not a port mapping", f'write host:container, as "{example}"')
     host, container = _range(text, match["host"]), _range(text, match["container"])
     if len(host) != len(container):
-        raise wrong(
+        raise field_error(
             f"{text!r} has {len(host)} ports of the host for {len(container)} of the container",
             f'give both ranges the same size, as "{match["host"]}:{match["host"]}"',
         )
@@ -76,32 +76,34 @@ def parse_ports(text: str) -> list[Port]:
     try:
         ipaddress.ip_address(ip or "0.0.0.0")
     except ValueError:
-        raise wrong(f"{ip!r} is not an address", 'write, for example, "127.0.0.1:8600:8600"') from None
-    return [Port(*pair, match["protocol"] or "tcp", ip) for pair in zip(host, container, strict=True)]
+        raise field_error(f"{ip!r} is not an address", 'write, for example, "127.0.0.1:8600:8600"') from None
+    return [PortMapping(*pair, match["protocol"] or "tcp", ip) for pair in zip(host, container, strict=True)]
 
 
 def _range(text: str, span: str) -> range:
     """The ports of `8600` or `8000-8010`."""
     first, _, last = span.partition("-")
-    found = range(int(first), int(last or first) + 1)
-    if not found:
-        raise wrong(f"{text!r} has a range that ends before it begins", f'write the lower port first: "{last}-{first}"')
-    if found[0] < 1 or found[-1] > 65535:
-        raise wrong(f"{text!r} has a port outside 1 to 65535", 'write host:container, as "8600:8600"')
-    return found
+    ports = range(int(first), int(last or first) + 1)
+    if not ports:
+        raise field_error(
+            f"{text!r} has a range that ends before it begins", f'write the lower port first: "{last}-{first}"'
+        )
+    if ports[0] < 1 or ports[-1] > 65535:
+        raise field_error(f"{text!r} has a port outside 1 to 65535", 'write host:container, as "8600:8600"')
+    return ports
 
 
-def check_ports_apart(texts: list[str]) -> list[str]:
+def check_ports_distinct(texts: list[str]) -> list[str]:
     """Refuse a list in which two entries take the same port of the host."""
     taken: dict[tuple[str, int], list[tuple[str, int]]] = {}  # protocol and port → addresses, and whose entry it is
     for index, text in enumerate(texts):
         for port in parse_ports(text):
-            there = taken.setdefault((port.protocol, port.host), [])
-            for ip, other in there:
+            entries = taken.setdefault((port.protocol, port.host), [])
+            for ip, other in entries:
                 if _same_address(ip, port.ip):
                     what = f"host port {port.host}/{port.protocol} is already there in number {other + 1} of the list"
-                    raise wrong(what, "publish one of the two on another port of the host", index)
-            there.append((port.ip, index))
+                    raise field_error(what, "publish one of the two on another port of the host", index)
+            entries.append((port.ip, index))
     return texts
 
 
@@ -113,7 +115,7 @@ def _same_address(one: str, other: str) -> bool:
     return first.version == second.version and (first.is_unspecified or second.is_unspecified)
 
 
-def parse_volume(text: str) -> Volume:
+def parse_volume(text: str) -> VolumeMount:
     """Read `HOST:CONTAINER[:OPTIONS]`, where the options are the engine's own, separated by commas.
 
     Raises a validation error that says what would be right.
@@ -121,19 +123,23 @@ def parse_volume(text: str) -> Volume:
     parts = text.split(":")
     options = tuple(parts[2].split(",")) if len(parts) == 3 else ()
     if len(parts) not in (2, 3) or not all(re.fullmatch(_VOLUME_OPTION, option) for option in options):
-        raise wrong(f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro,Z"')
+        raise field_error(
+            f"{text!r} is not a volume", 'write host:container, as "./data:/data" or "./models:/models:ro,Z"'
+        )
     if {"ro", "rw"} <= set(options):
-        raise wrong(f"{text!r} is both read-only and writable", 'write "ro" or "rw"')
+        raise field_error(f"{text!r} is both read-only and writable", 'write "ro" or "rw"')
     host, container = parts[0], parts[1]
     if not re.fullmatch(r"^(\./|/|\.$)[^\x00-\x1f$`~]*$|^[A-Za-z0-9][A-Za-z0-9_.-]+$", host):
-        raise wrong(f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name')
+        raise field_error(
+            f"{host!r} is not a path or volume name", 'write "./data" (in the site), "/srv/data" or a name'
+        )
     if ".." in PurePosixPath(host).parts:
-        raise wrong(f"{host!r} leads out of the site", "write the absolute path instead")
+        raise field_error(f"{host!r} leads out of the site", "write the absolute path instead")
     target = PurePosixPath(container)
     if not target.is_absolute() or ".." in target.parts or len(target.parts) < 2:
-        raise wrong(f"{container!r} is not an absolute path in the container", 'write, for example, "/data"')
+        raise field_error(f"{container!r} is not an absolute path in the container", 'write, for example, "/data"')
     others = tuple(option for option in options if option not in ("ro", "rw"))
-    return Volume(host, container, "ro" in options, others)
+    return VolumeMount(host, container, "ro" in options, others)
 
 
 def _check_port(text: str) -> str:
@@ -148,25 +154,25 @@ def _check_volume(text: str) -> str:
 
 def _check_env_file(text: str) -> str:
     if not text or ".." in PurePosixPath(text).parts or re.search(r"[\x00-\x1f]", text):
-        raise wrong(f"{text!r} is not a file of the site", 'write, for example, "cameras.env"')
+        raise field_error(f"{text!r} is not a file of the site", 'write, for example, "cameras.env"')
     return text
 
 
 def _check_device(text: str) -> str:
     if not re.fullmatch(_DEVICE, text) or ".." in PurePosixPath(text).parts:
-        raise wrong(f"{text!r} is not a device of the host", 'write, for example, "/dev/video0"')
+        raise field_error(f"{text!r} is not a device of the host", 'write, for example, "/dev/video0"')
     return text
 
 
 def _check_shm(text: str) -> str:
     if not re.fullmatch(_SHM, text):
-        raise wrong(f"{text!r} is not a size", 'write, for example, "512m" or "2g"')
+        raise field_error(f"{text!r} is not a size", 'write, for example, "512m" or "2g"')
     return text
 
 
 def _check_gpus(text: str) -> str:
     if not re.fullmatch(_GPUS, text):
-        raise wrong(
+        raise field_error(
             f"{text!r} names no GPUs",
             'write "all", indexes as "0,1", a UUID as "GPU-…", or a CDI device as "nvidia.com/gpu=all"; "" for none',
         )

@@ -14,15 +14,15 @@ from typing import Any
 from core import labels
 from core.errors import InputError, XaivaError
 from core.files import files_of, fsync_folder, not_a_file, sha256_bytes, write_atomic, write_remedy
-from core.presets.fields import NAME
-from core.presets.layer_file import LayerFile, layer_of_lines, read_layer_file
+from core.presets.fields import NAME_PATTERN
+from core.presets.layer_file import LayerFile, layer_from_lines, read_layer_file
 from core.presets.model import Preset
-from core.presets.validation import PresetError, Problem, preset_from_text
-from core.presets.writing import dump
+from core.presets.serialization import dump
+from core.presets.validation import PresetError, PresetProblem, preset_from_text
 from core.site import Site
 
 SCHEMA_FILE = "preset.schema.json"
-_NEW_FILE = 0o644  # the permissions of one
+_NEW_FILE_MODE = 0o644  # the permissions of one
 _WRITABLE = 0o222  # for anybody
 MAX_BYTES = 1 << 20  # a preset is a few kilobytes; more is another file under a wrong name
 
@@ -38,7 +38,7 @@ STARTER = """{
 """
 
 # What a preset says for people, for its machine and for its containers: the image is the same without it.
-_NOT_IN_THE_IMAGE = frozenset({"$schema", "metadata", "no_build_isolation", "target", "overrides", "run"})
+_NOT_HASHED = frozenset({"$schema", "metadata", "no_build_isolation", "target", "overrides", "run"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PresetEntry:
 
 
 @dataclass(frozen=True)
-class Remains:
+class Leftovers:
     """What else carries a preset's name and stays when the file is renamed or deleted."""
 
     artifacts: Path | None
@@ -62,7 +62,7 @@ class Remains:
 
 def preset_path(site: Site, name: str) -> Path:
     """The file of the preset `name`. Raises InputError for a name that cannot be one."""
-    if not re.fullmatch(NAME, name) or len(name) > 63:
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > 63:
         raise InputError(
             f"Preset name {name!r}",
             "an image could not carry it",
@@ -77,7 +77,7 @@ def read_text(path: Path) -> str:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise InputError(f"{path}", "there is no such preset", _known(path)) from error
+        raise InputError(f"{path}", "there is no such preset", _available_presets(path)) from error
     except OSError as error:
         raise InputError(f"{path}", error.strerror or str(error), "check the file and its permissions") from error
     if len(raw) > MAX_BYTES:
@@ -86,7 +86,7 @@ def read_text(path: Path) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        problem = Problem(line, "", f"byte {raw[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
+        problem = PresetProblem(line, "", f"byte {raw[error.start]:#04x} is not UTF-8", "save the file as UTF-8")
         raise PresetError(path, [problem]) from error
 
 
@@ -105,10 +105,10 @@ def list_presets(site: Site) -> list[PresetEntry]:
 
     Raises InputError when the folder cannot be read.
     """
-    return [_entry(site, path) for path in _files(site.presets)]
+    return [_entry(site, path) for path in _preset_files(site.presets)]
 
 
-class ChangedMeanwhile(InputError):
+class PresetEditConflict(InputError):
     """The file is not the one any more that a change was made from. `text` is what it says now, "" when it is gone."""
 
     def __init__(self, path: Path, text: str) -> None:
@@ -117,7 +117,7 @@ class ChangedMeanwhile(InputError):
         super().__init__(f"{path}", why, "compare the two, then save again to overwrite it")
 
 
-def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None = None) -> Path:
+def save(site: Site, name: str, content: Preset | str, *, expected_text: str | None = None) -> Path:
     """Write the preset `name`, whole or not at all, and return its path.
 
     A text is checked first and written as it is; a Preset keeps the order and layout of the file it replaces.
@@ -126,52 +126,52 @@ def save(site: Site, name: str, content: Preset | str, *, instead_of: str | None
     written to: the file then stays as it was. A link stays a link, and the file keeps its permissions.
     """
     path = preset_path(site, name)
-    if instead_of is not None and (now := read_text(path) if path.is_file() else "") != instead_of:
-        raise ChangedMeanwhile(path, now)
+    if expected_text is not None and (current_text := read_text(path) if path.is_file() else "") != expected_text:
+        raise PresetEditConflict(path, current_text)
     text = content if isinstance(content, str) else dump(content, read_text(path) if path.is_file() else None)
     preset_from_text(text, path)
-    with changing(path):
-        target, mode = _written_to(path)
+    with explain_os_errors(path):
+        target, mode = _write_target(path)
         write_atomic(target, text, mode)
     return path
 
 
 def create(site: Site, name: str, text: str = STARTER) -> Path:
     """Write a new preset and return its path. Raises InputError when the name is taken or the text cannot be used."""
-    refuse_taken(site, name)
+    new_preset_path(site, name)
     return save(site, name, text)
 
 
 def duplicate(site: Site, name: str, new_name: str) -> Path:
     """Copy a preset file, byte for byte, under a new name. Raises InputError when that name is taken."""
     text = read_text(preset_path(site, name))
-    target = refuse_taken(site, new_name)
-    with changing(target):
+    target = new_preset_path(site, new_name)
+    with explain_os_errors(target):
         write_atomic(target, text)
     return target
 
 
-def rename(site: Site, name: str, new_name: str) -> Remains:
+def rename(site: Site, name: str, new_name: str) -> Leftovers:
     """Rename a preset file; what else carries the old name stays and is returned."""
     source = preset_path(site, name)
     read_text(source)
-    target = refuse_taken(site, new_name)
-    with changing(source):
+    target = new_preset_path(site, new_name)
+    with explain_os_errors(source):
         source.rename(target)
         fsync_folder(target.parent)
-    return _remains(site, name)
+    return _leftovers(site, name)
 
 
-def delete(site: Site, name: str) -> Remains:
+def delete(site: Site, name: str) -> Leftovers:
     """Delete a preset file; its artifacts and images stay and are returned."""
     path = preset_path(site, name)
-    with changing(path):
+    with explain_os_errors(path):
         path.unlink()
         fsync_folder(path.parent)
-    return _remains(site, name)
+    return _leftovers(site, name)
 
 
-def _written_to(path: Path) -> tuple[Path, int]:
+def _write_target(path: Path) -> tuple[Path, int]:
     """Where the text of a preset goes, through links, and its permissions. Raises XaivaError where it may not."""
     try:
         target = path.resolve(strict=True)
@@ -179,7 +179,7 @@ def _written_to(path: Path) -> tuple[Path, int]:
         if path.is_symlink():
             why = f"it is a link to {path.readlink()}, which is not there"
             raise XaivaError(f"{path}", why, "bring back what it leads to, or remove the link") from error
-        return path, _NEW_FILE
+        return path, _NEW_FILE_MODE
     state = target.stat()
     if kind := not_a_file(state.st_mode):
         raise XaivaError(f"{path}", f"it is {kind}, not a file", "move it away, or save under another name")
@@ -189,12 +189,12 @@ def _written_to(path: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def changing(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """What keeps a preset file from being changed, in words."""
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"{path}", "there is no such preset", _known(path)) from error
+        raise InputError(f"{path}", "there is no such preset", _available_presets(path)) from error
     except OSError as error:
         raise XaivaError(f"{path}", error.strerror or str(error), write_remedy(error)) from error
 
@@ -206,22 +206,22 @@ def preset_sha256(preset: Preset, folder: Path | None = None) -> str:
     needs no folder. Raises InputError when a requirement file cannot be read.
     """
     data: dict[str, Any] = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    data = {key: value for key, value in data.items() if key not in _NOT_IN_THE_IMAGE}
-    for layer, said in zip(preset.layers, data.get("layers", []), strict=False):
+    data = {key: value for key, value in data.items() if key not in _NOT_HASHED}
+    for layer, layer_data in zip(preset.layers, data.get("layers", []), strict=False):
         if layer.file:
-            said |= _content(read_layer(preset, folder, layer.name))
-            del said["file"]
+            layer_data |= _hashed_content(read_layer(preset, folder, layer.name))
+            del layer_data["file"]
     return sha256_bytes(json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def _content(layer: LayerFile) -> dict[str, Any]:
+def _hashed_content(layer: LayerFile) -> dict[str, Any]:
     """All that decides what a requirement file brings into the image."""
-    more = {
+    optional = {
         "constraints": layer.constraints,
         "hashes": layer.hashes,
-        "addressed": [entry.addressed.requirement for entry in layer.addressed],
+        "addressed": [entry.reference.requirement for entry in layer.direct_references],
     }
-    return {"requirements": layer.requirements, **{key: value for key, value in more.items() if value}}
+    return {"requirements": layer.requirements, **{key: value for key, value in optional.items() if value}}
 
 
 def read_layer(preset: Preset, folder: Path | None, name: str) -> LayerFile:
@@ -231,13 +231,13 @@ def read_layer(preset: Preset, folder: Path | None, name: str) -> LayerFile:
     """
     layer = next(layer for layer in preset.layers if layer.name == name)
     if not layer.file:
-        return layer_of_lines(layer.requirements, f"layers: {name}")
+        return layer_from_lines(layer.requirements, f"layers: {name}")
     if folder is None:
         raise InputError(f"Layer {name}", "its file cannot be looked up", "give the folder of the preset")
-    found = read_layer_file(folder, layer.file)
-    if found.problems:
-        raise InputError(f"Layer {name}", *found.problems[0])
-    return found
+    content = read_layer_file(folder, layer.file)
+    if content.problems:
+        raise InputError(f"Layer {name}", *content.problems[0])
+    return content
 
 
 def _entry(site: Site, path: Path) -> PresetEntry:
@@ -253,7 +253,7 @@ def _entry(site: Site, path: Path) -> PresetEntry:
         return PresetEntry(path.stem, path, error=unreadable)
 
 
-def refuse_taken(site: Site, name: str) -> Path:
+def new_preset_path(site: Site, name: str) -> Path:
     """The file of a new preset. Raises InputError when there is one of that name."""
     path = preset_path(site, name)
     if path.exists() or path.is_symlink():
@@ -261,15 +261,15 @@ def refuse_taken(site: Site, name: str) -> Path:
     return path
 
 
-def _remains(site: Site, name: str) -> Remains:
+def _leftovers(site: Site, name: str) -> Leftovers:
     artifacts = site.artifacts / name
-    return Remains(artifacts if artifacts.is_dir() else None, labels.image_tag(name))
+    return Leftovers(artifacts if artifacts.is_dir() else None, labels.image_tag(name))
 
 
-def _known(path: Path) -> str:
-    names = [file.stem for file in _files(path.parent)]
+def _available_presets(path: Path) -> str:
+    names = [file.stem for file in _preset_files(path.parent)]
     return f"presets here: {', '.join(names)}" if names else f"put one into {path.parent}"
 
 
-def _files(folder: Path) -> list[Path]:
+def _preset_files(folder: Path) -> list[Path]:
     return [path for path in files_of(folder, ".json") if path.name != SCHEMA_FILE and path.name[0] != "."]

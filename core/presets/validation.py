@@ -13,13 +13,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from core.errors import InputError
+from core.presets.json_spans import Document, FieldPath, MalformedJson, parse_json
 from core.presets.layer_file import read_layer_file
 from core.presets.model import Preset
-from core.presets.positions import Document, Malformed, parse
-from core.presets.positions import Path as FieldPath
-from core.validation_errors import explain
+from core.validation_errors import explain_error
 
-_KINDS = {
+_TYPE_NAMES = {
     "string_type": "a text",
     "list_type": "a list",
     "dict_type": "an object",
@@ -41,7 +40,7 @@ _EXAMPLES = {
 
 
 @dataclass(frozen=True)
-class Problem:
+class PresetProblem:
     """One thing that is wrong with a preset file. `line` counts from 1; `field` is written `layers[0].name`."""
 
     line: int
@@ -57,7 +56,7 @@ class Problem:
 class PresetError(InputError):
     """A preset file that cannot be used; `problems` holds all that is wrong with it, in the order of lines."""
 
-    def __init__(self, path: Path, problems: list[Problem]) -> None:
+    def __init__(self, path: Path, problems: list[PresetProblem]) -> None:
         if len(problems) == 1:
             why = f"line {problems[0].line}, {problems[0].field or 'the file'}: {problems[0].what}"
             super().__init__(str(path), why, problems[0].remedy)
@@ -69,17 +68,17 @@ class PresetError(InputError):
         self.problems = problems
 
 
-def validate_text(text: str, path: Path) -> list[Problem]:
+def validate_text(text: str, path: Path) -> list[PresetProblem]:
     """Everything that is wrong with a preset's text, in the order of lines; empty when it can be used.
 
     `path` is where the text is or will be saved: layer files are looked up beside it.
     """
-    return _examine(text, path)[1]
+    return _parse(text, path)[1]
 
 
 def preset_from_text(text: str, path: Path) -> Preset:
     """The preset of a text. Raises PresetError with every problem."""
-    preset, problems = _examine(text, path)
+    preset, problems = _parse(text, path)
     if preset is None or problems:
         raise PresetError(path, problems)
     return preset
@@ -93,26 +92,28 @@ def field_name(path: FieldPath) -> str:
     return text
 
 
-def _examine(text: str, path: Path) -> tuple[Preset | None, list[Problem]]:
+def _parse(text: str, path: Path) -> tuple[Preset | None, list[PresetProblem]]:
     try:
-        document = parse(text.removeprefix("\ufeff"))
-    except Malformed as error:
-        return None, [Problem(error.line, "", error.what, error.remedy)]
+        document = parse_json(text.removeprefix("\ufeff"))
+    except MalformedJson as error:
+        return None, [PresetProblem(error.line, "", error.what, error.remedy)]
     if not isinstance(document.value, dict):
-        return None, [Problem(1, "", f"a preset is an object, this is {_kind(document.value)}", "begin with {")]
+        return None, [
+            PresetProblem(1, "", f"a preset is an object, this is {_type_name(document.value)}", "begin with {")
+        ]
     problems = _duplicates(document)
     preset: Preset | None = None
     try:
         preset = Preset.model_validate(document.value)
-        problems += _layer_files(preset, document, path.parent)
+        problems += _layer_file_problems(preset, document, path.parent)
     except ValidationError as error:
         problems += [_translate(dict(detail), document) for detail in error.errors(include_url=False)]
     return preset, sorted(problems, key=lambda problem: problem.line)
 
 
-def _duplicates(document: Document) -> list[Problem]:
+def _duplicates(document: Document) -> list[PresetProblem]:
     return [
-        Problem(
+        PresetProblem(
             duplicate.line,
             field_name(duplicate.path),
             f"the key {json.dumps(duplicate.path[-1])} is already there on line {duplicate.first_line}",
@@ -122,26 +123,26 @@ def _duplicates(document: Document) -> list[Problem]:
     ]
 
 
-def _layer_files(preset: Preset, document: Document, folder: Path) -> list[Problem]:
+def _layer_file_problems(preset: Preset, document: Document, folder: Path) -> list[PresetProblem]:
     problems = []
     for index, layer in enumerate(preset.layers):
         if layer.file:
             path = ("layers", index, "file")
-            found = read_layer_file(folder, layer.file)
+            content = read_layer_file(folder, layer.file)
             problems += [
-                Problem(document.line(path), field_name(path), what, remedy) for what, remedy in found.problems
+                PresetProblem(document.line(path), field_name(path), what, remedy) for what, remedy in content.problems
             ]
     return problems
 
 
-def _translate(detail: dict[str, Any], document: Document) -> Problem:
+def _translate(detail: dict[str, Any], document: Document) -> PresetProblem:
     """One error of pydantic in our words."""
     context = detail.get("ctx", {})
     path: FieldPath = tuple(part for part in detail["loc"] if part != "[key]")
     path = (*path, *context.get("field", ()))
     written = document.source(path) if path in document.spans else ""
     what, remedy = _explain(detail, path, context, written)
-    return Problem(document.line(path), field_name(path), what, remedy)
+    return PresetProblem(document.line(path), field_name(path), what, remedy)
 
 
 def _explain(detail: dict[str, Any], path: FieldPath, context: dict[str, Any], written: str) -> tuple[str, str]:
@@ -154,46 +155,46 @@ def _explain(detail: dict[str, Any], path: FieldPath, context: dict[str, Any], w
         return "is missing", f"add {_EXAMPLES.get(str(path[-1]), json.dumps(path[-1]))}"
     if kind == "literal_error":
         return _not_one_of(value, path)
-    if kind in _KINDS:
-        return _wrong_kind(_KINDS[kind], value, written)
+    if kind in _TYPE_NAMES:
+        return _wrong_type(_TYPE_NAMES[kind], value, written)
     if kind == "too_short":
         return "is empty", "give at least one entry"
     limit = context.get("gt", context.get("ge"))
     if limit is None:
-        return explain(detail), "docs/presets.md explains every field"
+        return explain_error(detail), "docs/presets.md explains every field"
     return f"{json.dumps(value)} is too small", f"give a number {'over' if 'gt' in context else 'from'} {limit}"
 
 
 def _unknown_key(path: FieldPath) -> tuple[str, str]:
     key = str(path[-1])
-    known = known_keys(path[:-1])
-    close = _closest(key, known)
-    remedy = f'did you mean "{close}"?' if close else f"known here: {', '.join(known)}"
+    keys = known_keys(path[:-1])
+    close = _closest(key, keys)
+    remedy = f'did you mean "{close}"?' if close else f"known here: {', '.join(keys)}"
     return f"there is no key {json.dumps(key)} here", remedy
 
 
 def _not_one_of(value: object, path: FieldPath) -> tuple[str, str]:
     allowed = allowed_values(path)
     close = _closest(str(value), allowed)
-    known = ", ".join(json.dumps(word) for word in allowed)
-    remedy = f'did you mean "{close}"? Possible: {known}' if close else f"write one of {known}"
+    choices = ", ".join(json.dumps(word) for word in allowed)
+    remedy = f'did you mean "{close}"? Possible: {choices}' if close else f"write one of {choices}"
     return f"{json.dumps(value)} is not possible here", remedy
 
 
-def _wrong_kind(wanted: str, value: object, written: str) -> tuple[str, str]:
-    what = f"should be {wanted}, is {_kind(value)}"
-    if wanted == "a text" and isinstance(value, (int, float)) and not isinstance(value, bool):
+def _wrong_type(expected: str, value: object, written: str) -> tuple[str, str]:
+    what = f"should be {expected}, is {_type_name(value)}"
+    if expected == "a text" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"should be a text, is the number {written}", f'put it in quotes: "{written}"'
-    if wanted == "a list" and isinstance(value, str):
+    if expected == "a list" and isinstance(value, str):
         return what, f"put it in brackets: [{json.dumps(value)}]"
-    if wanted == "true or false":
+    if expected == "true or false":
         return what, "write true or false, without quotes"
-    if wanted in ("a number", "a whole number") and isinstance(value, str):
+    if expected in ("a number", "a whole number") and isinstance(value, str):
         return what, "write it without quotes"
-    return what, f"write {wanted}"
+    return what, f"write {expected}"
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     if value is None:
         return "null"
     names = {bool: "true or false", str: "a text", list: "a list", dict: "an object"}
@@ -202,13 +203,13 @@ def _kind(value: object) -> str:
 
 def _closest(word: str, possible: Iterable[str]) -> str:
     lowered = {name.lower(): name for name in possible}
-    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else ""
+    matches = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[matches[0]] if matches else ""
 
 
 def known_keys(path: FieldPath) -> list[str]:
     """The keys that the object at `path` may have, in the order of the documentation."""
-    part = _annotation(path)
+    part = _field_type(path)
     if not (isinstance(part, type) and issubclass(part, BaseModel)):
         return []
     return [field.alias or name for name, field in part.model_fields.items()]
@@ -216,23 +217,23 @@ def known_keys(path: FieldPath) -> list[str]:
 
 def allowed_values(path: FieldPath) -> list[str]:
     """The values that the field at `path` may have, when they are few; else empty."""
-    return [str(value) for value in get_args(_annotation(path))]
+    return [str(value) for value in get_args(_field_type(path))]
 
 
-def _annotation(path: FieldPath) -> Any:
+def _field_type(path: FieldPath) -> Any:
     """The type of the field at `path`, without its optionality and its validators."""
-    found: Any = Preset
+    annotation: Any = Preset
     for part in path:
         if isinstance(part, int):
-            found = _bare(get_args(found)[0])
-        elif isinstance(found, type) and issubclass(found, BaseModel) and part in found.model_fields:
-            found = _bare(found.model_fields[part].annotation)
+            annotation = _strip_wrappers(get_args(annotation)[0])
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and part in annotation.model_fields:
+            annotation = _strip_wrappers(annotation.model_fields[part].annotation)
         else:
             return None
-    return found
+    return annotation
 
 
-def _bare(annotation: Any) -> Any:
+def _strip_wrappers(annotation: Any) -> Any:
     while get_origin(annotation) in (Annotated, Union, UnionType):
         inner = [argument for argument in get_args(annotation) if argument is not type(None)]
         annotation = inner[0]

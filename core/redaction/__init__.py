@@ -4,7 +4,15 @@ What is shown is what is known to be harmless: the host, plain words of a path, 
 It needs only the standard library, for it also runs inside images.
 """
 
-from core.redaction.addresses import HIDDEN, has_placeholder, host_of, is_shown_as, login_in, redact_address, restored
+from core.redaction.addresses import (
+    HIDDEN,
+    has_placeholder,
+    host_of,
+    login_of,
+    matches_redacted,
+    redact_address,
+    restore_secrets,
+)
 from core.redaction.texts import (
     add_secrets,
     is_secret_name,
@@ -21,13 +29,13 @@ __all__ = [
     "has_placeholder",
     "host_of",
     "is_secret_name",
-    "is_shown_as",
-    "login_in",
+    "login_of",
+    "matches_redacted",
     "redact_address",
     "redact_arguments",
     "redact_document",
     "redact_text",
-    "restored",
+    "restore_secrets",
     "secrets_of",
     "set_secrets",
 ]

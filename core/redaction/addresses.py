@@ -91,15 +91,15 @@ def redact_address(url: str) -> str:
     parts = _split(url) if len(url) <= _LONGEST else None
     if parts is None:
         match = _URL.match(url)
-        return f"{match[1].lower()}://{HIDDEN}" if match else _bare(url)
+        return f"{match[1].lower()}://{HIDDEN}" if match else _redact_schemeless(url)
     if parts.login is None and _LOCAL.fullmatch(parts.scheme):
         return url
     login = parts.login
     if login and (":" in login or parts.scheme.lower().rpartition("+")[2] not in _USER_ALONE):
         login = HIDDEN
     is_repository = parts.login is None and _CLONE.fullmatch(parts.scheme) and _REPOSITORY.fullmatch(parts.path)
-    path = parts.path if parts.path in ("", "/") or is_repository else _shown_path(parts.path, parts.host)
-    query = None if parts.query is None else shown_query(parts.query)
+    path = parts.path if parts.path in ("", "/") or is_repository else _redact_path(parts.path, parts.host)
+    query = None if parts.query is None else redact_query(parts.query)
     fragment = HIDDEN if parts.fragment and not _HEADING.fullmatch(parts.fragment) else parts.fragment
     return parts._replace(login=login, path=path, query=query, fragment=fragment).text
 
@@ -113,20 +113,22 @@ def host_of(url: str) -> str:
     return f"{parts.scheme}://{re.sub(r':[0-9]*$', '', parts.host)}"
 
 
-def login_in(url: str) -> tuple[str, ...]:
+def login_of(url: str) -> tuple[str, ...]:
     """What an address logs in with: the same for every channel and however it is written; empty for none.
 
     Where no user, password or token is named, it is all that is hidden.
     """
-    parts, shown = _split(url), redact_address(url)
-    if parts is None or shown == url:
+    parts, redacted_url = _split(url), redact_address(url)
+    if parts is None or redacted_url == url:
         return ()
     if parts.login:
         return tuple(unquote(part) for part in parts.login.partition(":"))
     pairs = [pair for place in re.split(r"[/?#]", url) for pair in _PAIR.findall(place)]
-    if named := sorted((name.lower(), unquote(value)) for name, value in pairs if _LOGIN_PARAMETER.fullmatch(name)):
-        return tuple(text for pair in named for text in pair)
-    before, after = (re.split(r"[/?#&;]", text) for text in (url, shown))
+    if login_pairs := sorted(
+        (name.lower(), unquote(value)) for name, value in pairs if _LOGIN_PARAMETER.fullmatch(name)
+    ):
+        return tuple(text for pair in login_pairs for text in pair)
+    before, after = (re.split(r"[/?#&;]", text) for text in (url, redacted_url))
     if len(before) != len(after):
         return (url,)
     return tuple(text for text, redacted in zip(before, after, strict=True) if text != redacted)
@@ -138,26 +140,26 @@ def has_placeholder(text: str) -> bool:
     return bool(_PLACEHOLDER.search(text) if is_address else _PLACEHOLDER.fullmatch(text))
 
 
-def is_shown_as(sent: str, shown: str) -> bool:
+def matches_redacted(sent: str, redacted: str) -> bool:
     """Whether `sent` is `shown`, in whatever way the hidden parts are written."""
-    return _PLACEHOLDER.sub(HIDDEN, sent) == shown
+    return _PLACEHOLDER.sub(HIDDEN, sent) == redacted
 
 
-def restored(sent: str, kept: str) -> str | None:
+def restore_secrets(sent: str, stored: str) -> str | None:
     """`sent` with its hidden parts filled in from `kept`, an address of the same scheme, host and port.
 
     None where they are not known from it.
     """
     sent = _PLACEHOLDER.sub(HIDDEN, sent)
-    if HIDDEN not in sent or sent == redact_address(kept):
-        return kept if HIDDEN in sent else sent
-    new, old = _split(sent), _split(kept)
-    if new is None or old is None or _place(new) != _place(old):
+    if HIDDEN not in sent or sent == redact_address(stored):
+        return stored if HIDDEN in sent else sent
+    new, old = _split(sent), _split(stored)
+    if new is None or old is None or _endpoint(new) != _endpoint(old):
         return None
     filled = new._replace(
-        login=_restored_login(new.login, old.login),
-        path=_restored_path(new.path, old.path, old.host),
-        query=_restored_query(new.query, old.query),
+        login=_restore_login(new.login, old.login),
+        path=_restore_path(new.path, old.path, old.host),
+        query=_restore_query(new.query, old.query),
         fragment=(old.fragment or HIDDEN) if new.fragment == HIDDEN else new.fragment,
     )
     return None if HIDDEN in filled.text else filled.text
@@ -197,25 +199,25 @@ def _is_known(scheme: str) -> bool:
     return any(_KNOWN_SCHEMES.fullmatch(part) or _CAMERA.fullmatch(part) for part in scheme.split("+"))
 
 
-def _shown_path(path: str, host: str) -> str:
+def _redact_path(path: str, host: str) -> str:
     if _TOKEN_HOSTS.search(host):
         return f"/{HIDDEN}"
-    shown: list[str] = []
+    segments: list[str] = []
     before = ""
     for segment in path.split("/"):
         secret = segment and _BEFORE_A_SECRET.fullmatch(before)
-        shown.append(HIDDEN if secret else _shown_segment(segment))
+        segments.append(HIDDEN if secret else _redact_segment(segment))
         before = segment
-    return "/".join(shown)
+    return "/".join(segments)
 
 
-def _shown_segment(segment: str) -> str:
+def _redact_segment(segment: str) -> str:
     first = _PAIR.search(segment)
     if first is None:
-        plain = is_plain(re.sub(r"(?<=\.git)@", ".", unquote(unquote(segment))))  # x.git@ref of a clone
-        return segment if plain or _DIGEST.fullmatch(segment) else HIDDEN
+        is_harmless = is_plain(re.sub(r"(?<=\.git)@", ".", unquote(unquote(segment))))  # x.git@ref of a clone
+        return segment if is_harmless or _DIGEST.fullmatch(segment) else HIDDEN
     before = segment[: first.start()]
-    pairs = _PAIR.sub(lambda pair: f"{pair[1]}={_shown_value(pair[1], pair[2])}", segment[first.start() :])
+    pairs = _PAIR.sub(lambda pair: f"{pair[1]}={_redact_value(pair[1], pair[2])}", segment[first.start() :])
     return f"{before if is_plain(before.rstrip(';&')) else HIDDEN}{pairs}"
 
 
@@ -226,32 +228,32 @@ def is_plain(text: str) -> bool:
     return all(_CHUNK.fullmatch(chunk) for chunk in re.split(r"[._,+~ -]+", text))
 
 
-def shown_query(query: str) -> str:
+def redact_query(query: str) -> str:
     """A query without the values that are not known to be harmless."""
-    return "".join(_shown_parameter(piece) for piece in re.split(r"([&;])", query))
+    return "".join(_redact_parameter(piece) for piece in re.split(r"([&;])", query))
 
 
-def _shown_parameter(piece: str) -> str:
+def _redact_parameter(piece: str) -> str:
     name, equals, value = piece.partition("=")
     if piece in ("", "&", ";"):
         return piece
     if not equals:
         return name if _HARMLESS_QUERY.fullmatch(name) else HIDDEN
-    return f"{name if is_plain(name) else HIDDEN}={_shown_value(name, value)}"
+    return f"{name if is_plain(name) else HIDDEN}={_redact_value(name, value)}"
 
 
-def _shown_value(name: str, value: str) -> str:
+def _redact_value(name: str, value: str) -> str:
     harmless = _HARMLESS_QUERY.fullmatch(name) and _SHORT_VALUE.fullmatch(value) and is_plain(value.replace(":", "."))
     return value if harmless or not value else HIDDEN
 
 
-def _place(parts: _Parts) -> tuple[str, str, str]:
+def _endpoint(parts: _Parts) -> tuple[str, str, str]:
     scheme, host = parts.scheme.lower(), parts.host.lower()
     port = re.search(r":(\d+)$", host)
     return scheme, re.sub(r":\d*$", "", host), port[1] if port else _PORTS.get(scheme, "")
 
 
-def _restored_login(new: str | None, old: str | None) -> str | None:
+def _restore_login(new: str | None, old: str | None) -> str | None:
     """Name and password are filled in one by one: a new password may go with the name that is kept."""
     if new is None or HIDDEN not in new:
         return new
@@ -266,47 +268,47 @@ def _restored_login(new: str | None, old: str | None) -> str | None:
     return f"{old_name if name == HIDDEN else name}{colon}{old_password if password == HIDDEN else password}"
 
 
-def _restored_path(new: str, old: str, host: str) -> str:
+def _restore_path(new: str, old: str, host: str) -> str:
     """Each part that is hidden, or holds something hidden, from the part that is shown so: at its place, or alone."""
-    if new == _shown_path(old, host) and HIDDEN in new:
+    if new == _redact_path(old, host) and HIDDEN in new:
         return old
     new_parts, old_parts = new.split("/"), old.split("/")
-    shown = _shown_path(old, host).split("/")
-    if len(shown) != len(old_parts):
+    redacted_parts = _redact_path(old, host).split("/")
+    if len(redacted_parts) != len(old_parts):
         return new  # all of it is hidden, and it is not the same
     for place, part in enumerate(new_parts):
         if HIDDEN in part:
-            same = [old_parts[at] for at, one in enumerate(shown) if one == part]
-            if place < len(shown) and shown[place] == part:
+            candidates = [old_parts[index] for index, redacted in enumerate(redacted_parts) if redacted == part]
+            if place < len(redacted_parts) and redacted_parts[place] == part:
                 new_parts[place] = old_parts[place]
-            elif len(same) == 1:
-                new_parts[place] = same[0]
-            elif place < len(shown):
-                new_parts[place] = _restored_pairs(part, old_parts[place])
+            elif len(candidates) == 1:
+                new_parts[place] = candidates[0]
+            elif place < len(redacted_parts):
+                new_parts[place] = _restore_pairs(part, old_parts[place])
     return "/".join(new_parts)
 
 
-def _restored_pairs(new: str, old: str) -> str:
-    known = {match[1]: match[2] for match in _PAIR.finditer(old)}
-    return _PAIR.sub(lambda pair: f"{pair[1]}={known.get(pair[1], HIDDEN) if pair[2] == HIDDEN else pair[2]}", new)
+def _restore_pairs(new: str, old: str) -> str:
+    old_values = {match[1]: match[2] for match in _PAIR.finditer(old)}
+    return _PAIR.sub(lambda pair: f"{pair[1]}={old_values.get(pair[1], HIDDEN) if pair[2] == HIDDEN else pair[2]}", new)
 
 
-def _restored_query(new: str | None, old: str | None) -> str | None:
+def _restore_query(new: str | None, old: str | None) -> str | None:
     if new is None or HIDDEN not in new:
         return new
-    known: dict[str, list[str]] = {}
+    old_pieces: dict[str, list[str]] = {}
     for piece in re.split(r"[&;]", old or ""):
-        known.setdefault(_shown_parameter(piece).partition("=")[0], []).append(piece)
+        old_pieces.setdefault(_redact_parameter(piece).partition("=")[0], []).append(piece)
     pieces = re.split(r"([&;])", new)
     for place, piece in enumerate(pieces):
-        same = known.get(piece.partition("=")[0], [])
+        candidates = old_pieces.get(piece.partition("=")[0], [])
         if piece == HIDDEN or piece.endswith(f"={HIDDEN}"):
-            pieces[place] = same.pop(0) if same else piece
-        elif same:
-            same.pop(0)
+            pieces[place] = candidates.pop(0) if candidates else piece
+        elif candidates:
+            candidates.pop(0)
     return "".join(pieces)
 
 
-def _bare(text: str) -> str:
+def _redact_schemeless(text: str) -> str:
     """An address without a scheme."""
     return f"{HIDDEN}@{text.rpartition('@')[2]}" if re.match(r"[^\s/@]*:.*@", text, re.S) else text

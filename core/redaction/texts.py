@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from core.redaction.addresses import HIDDEN, is_plain, redact_address, shown_query
+from core.redaction.addresses import HIDDEN, is_plain, redact_address, redact_query
 
-SHORTEST = 6  # a shorter value is too common to be hidden wherever it occurs
+MIN_SECRET_LENGTH = 6  # a shorter value is too common to be hidden wherever it occurs
 
 _IN_TEXT = re.compile(
     r"[a-z][a-z0-9+.-]{0,20}:\\?/\\?/(?:"
@@ -45,19 +45,19 @@ _TOKEN = re.compile(  # tokens that say themselves whose they are, and keys
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
 _LINE = re.compile(r"^([ \t-]*[\w.-]+)(:[ \t]*)([^\s\"'{\[]\S*)[ \t]*$", re.M)  # of YAML
-_SIGN = re.compile(  # what stands for a value, or says how it is with one
+_NOT_A_VALUE = re.compile(  # what stands for a value, or says how it is with one
     r"\*+|…|\.{2,3}|:[a-z_]+|[\[\](){}`]+|<[A-Za-z_ -]*>?|\$[A-Z][A-Z0-9_]*|\$[({]+[A-Za-z_. /:-]*[)}]*|\{[a-z_]*\}?"
     r"|(?i:null|none|true|false|yes|no|on|off|ok|un?set|is|was|to|or|and|enabled|disabled|missing|required|needed|invalid"
     r"|expired|wrong|hidden)|FILE|PATH|NAME|VALUE|VARIABLE|TOKEN|PASSWORD|SECRET|KEY"
 )
-_SEVERAL = re.compile(r"(?:tokens|secrets|passwords|credentials|webhooks)(?![a-z])", re.I)  # numbers count them
-_STRONG = re.compile(
+_COUNTED_NAME = re.compile(r"(?:tokens|secrets|passwords|credentials|webhooks)(?![a-z])", re.I)  # numbers count them
+_SECRET_NAME = re.compile(
     r"passw(?:or)?d|passphrase|secret|token(?!i[sz])|credential|cookie|authorization"
     r"|(?:api|access|account|auth|ssh|private|signing|encryption|master|licen[sc]e)[_-]?key|webhook"
     r"|(?:require|admin|root|user|login|auth|mail|smtp|ftp|http|proxy|rtsp|cam|camera|web|db|key|store)(?:pass|pwd?)(?![a-z])",
     re.I,
 )
-_WORD = re.compile(
+_SECRET_WORD = re.compile(
     r"(?:^|[_.\W])(?:keys?|auth|authorization|dsn|pass|pwd?|login|pin|creds?|bearer|jwt|salt|signature|psk|otp|totp|community)(?=$|[_.\W])",
     re.I,
 )
@@ -75,44 +75,44 @@ _FILE = re.compile(r"/run/secrets/[\w.-]+|/[\w./-]+\.(?:pem|key|crt|cer|json|txt
 
 _LOGINS = ("-u", "--user", "--proxy-user")  # options whose value may be name:password
 
-_known: set[str] = set()  # the secrets of the site that was opened, or of the service
-_pattern: re.Pattern[str] | None = None
+_site_secrets: set[str] = set()  # the secrets of the site that was opened, or of the service
+_site_pattern: re.Pattern[str] | None = None
 
 
-def redact_text(value: str, also: re.Pattern[str] | None = None) -> str:
+def redact_text(value: str, extra_secrets: re.Pattern[str] | None = None) -> str:
     """`value` with each address in it shown as `redact_address` does, without known secrets, passwords and tokens.
 
     `also` are further secrets, as `secrets_of` gives them.
     """
-    for known in (_pattern, also):
-        value = known.sub(HIDDEN, value) if known else value
+    for secrets in (_site_pattern, extra_secrets):
+        value = secrets.sub(HIDDEN, value) if secrets else value
     if "/" in value or "%" in value:
-        value = _IN_TEXT.sub(lambda match: _in_text(match[0]), value)
+        value = _IN_TEXT.sub(lambda match: _redact_embedded(match[0]), value)
     if "@" in value:
         value = _WITHOUT_SCHEME.sub(f"{HIDDEN}@", value)
     if "=" in value or ":" in value:
-        value = _LINE.sub(_assigned, _ASSIGNED.sub(_assigned, value))
-        value = _HEADER.sub(_header, value)
+        value = _LINE.sub(_redact_assignment, _ASSIGNED.sub(_redact_assignment, value))
+        value = _HEADER.sub(_redact_header, value)
     if "?" in value:
-        value = _QUERY.sub(lambda match: match[1] + shown_query(match[2]), value)
+        value = _QUERY.sub(lambda match: match[1] + redact_query(match[2]), value)
     if "</" in value:
         value = _ELEMENT.sub(rf"\1{HIDDEN}", value)
     if "-" in value:
-        value = _OPTION.sub(_optional, value)
+        value = _OPTION.sub(_redact_option, value)
     return _BEARER.sub(rf"\1 {HIDDEN}", _TOKEN.sub(HIDDEN, value))
 
 
-def _in_text(found: str) -> str:
-    if "://" not in found.replace("\\/", "/"):
-        return f"{re.split('%|:', found, maxsplit=1)[0]}%3A%2F%2F{HIDDEN}"
-    whole = found.rstrip(").,;:]}!\\")
-    shown = redact_address(whole)
-    if "\\/" in whole:
-        shown = shown.replace("/", "\\/")
-    return shown + found[len(whole) :]
+def _redact_embedded(text: str) -> str:
+    if "://" not in text.replace("\\/", "/"):
+        return f"{re.split('%|:', text, maxsplit=1)[0]}%3A%2F%2F{HIDDEN}"
+    address = text.rstrip(").,;:]}!\\")
+    redacted = redact_address(address)
+    if "\\/" in address:
+        redacted = redacted.replace("/", "\\/")
+    return redacted + text[len(address) :]
 
 
-def _assigned(match: re.Match[str]) -> str:
+def _redact_assignment(match: re.Match[str]) -> str:
     name, sign, value = match.groups()
     bare = value.strip("\\\"'")
     if not bare or not _holds_secret(name, bare):
@@ -122,25 +122,25 @@ def _assigned(match: re.Match[str]) -> str:
 
 def _holds_secret(name: str, value: str) -> bool:
     """Whether a text that says `name=value` tells a secret by it."""
-    if _SIGN.fullmatch(value.rstrip(")]}.:`") or value):
+    if _NOT_A_VALUE.fullmatch(value.rstrip(")]}.:`") or value):
         return False
     if name.lower() in ("pass", "pwd"):  # else a count, or a folder
         return not re.fullmatch(r"\d+|[/~].*", value)
-    count = _SEVERAL.search(name) and re.fullmatch(r"[\d.,]+", value)
-    return not count and bool(_STRONG.search(name)) and is_secret_name(name)
+    count = _COUNTED_NAME.search(name) and re.fullmatch(r"[\d.,]+", value)
+    return not count and bool(_SECRET_NAME.search(name)) and is_secret_name(name)
 
 
-def _header(match: re.Match[str]) -> str:
+def _redact_header(match: re.Match[str]) -> str:
     value = re.sub("^(?:Bearer|Basic|Digest) ", "", match[3]).strip()
-    return match[0] if _SIGN.fullmatch(value) else f"{match[1]}{match[2]}{HIDDEN}"
+    return match[0] if _NOT_A_VALUE.fullmatch(value) else f"{match[1]}{match[2]}{HIDDEN}"
 
 
-def _optional(match: re.Match[str]) -> str:
+def _redact_option(match: re.Match[str]) -> str:
     option, blank, value = match.groups()
     bare = value.strip("\"'")
     if _is_login(option, bare) or (option.startswith("--") and bare and _holds_secret(option.lstrip("-"), bare)):
         return f"{option}{blank}{value.replace(bare, HIDDEN)}"
-    return f"{option}{blank}{value if value == bare else _OPTION.sub(_optional, value)}"
+    return f"{option}{blank}{value if value == bare else _OPTION.sub(_redact_option, value)}"
 
 
 def _is_login(option: str, value: str) -> bool:
@@ -151,7 +151,7 @@ def _is_login(option: str, value: str) -> bool:
 def is_secret_name(name: str) -> bool:
     """Whether a variable, label, option or key of that name holds a secret."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-    return not _HARMLESS_NAME.search(name) and bool(_STRONG.search(name) or _WORD.search(name))
+    return not _HARMLESS_NAME.search(name) and bool(_SECRET_NAME.search(name) or _SECRET_WORD.search(name))
 
 
 def set_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None = None) -> None:
@@ -160,21 +160,21 @@ def set_secrets(environment: Mapping[str, str], dotenv: Mapping[str, str] | None
     Of `environment` that is the values of variables with secret names; of `dotenv`, the site's own file of secrets,
     also those that look like nothing harmless.
     """
-    _known.clear()
-    _known.update(value for name, value in (dotenv or {}).items() if _may_be_secret(name, value))
+    _site_secrets.clear()
+    _site_secrets.update(value for name, value in (dotenv or {}).items() if _may_be_secret(name, value))
     add_secrets(environment)
 
 
 def add_secrets(environment: Mapping[str, str]) -> None:
     """Those of the variables with secret names, too."""
-    global _pattern
-    _known.update(_secrets(environment.items()))
-    _pattern = _matching(_known)
+    global _site_pattern
+    _site_secrets.update(_secrets(environment.items()))
+    _site_pattern = _compile_pattern(_site_secrets)
 
 
 def secrets_of(data: Any) -> re.Pattern[str] | None:
     """What stands in a JSON document under secret names; None for nothing."""
-    return _matching(set(_secrets_in(data)))
+    return _compile_pattern(set(_secrets_in(data)))
 
 
 def _secrets_in(data: Any) -> Iterator[str]:
@@ -193,49 +193,51 @@ def _secrets_in(data: Any) -> Iterator[str]:
 def _secrets(variables: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """The values under secret names, and the passwords of addresses under any name."""
     for name, value in variables:
-        if is_secret_name(name) and len(value) >= SHORTEST and not _FILE.fullmatch(value):
+        if is_secret_name(name) and len(value) >= MIN_SECRET_LENGTH and not _FILE.fullmatch(value):
             yield value
         elif password := _PASSWORD.search(value):
             yield password[1]
 
 
-def _matching(values: set[str]) -> re.Pattern[str] | None:
-    lines = {line.strip() for value in values for line in value.splitlines() if len(line.strip()) >= SHORTEST}
-    lines |= {written for line in lines for written in _written(line)}
-    found = "|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True))
-    return re.compile(found) if found else None
+def _compile_pattern(values: set[str]) -> re.Pattern[str] | None:
+    lines = {line.strip() for value in values for line in value.splitlines() if len(line.strip()) >= MIN_SECRET_LENGTH}
+    lines |= {form for line in lines for form in _encoded_forms(line)}
+    pattern = "|".join(re.escape(line) for line in sorted(lines, key=len, reverse=True))
+    return re.compile(pattern) if pattern else None
 
 
-def _written(value: str) -> set[str]:
+def _encoded_forms(value: str) -> set[str]:
     """A value as it stands in an address and in a JSON document."""
     encoded = {quote(value, safe=""), quote(value)}
-    lower = {re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), one) for one in encoded}
+    lower = {re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), form) for form in encoded}
     escaped = json.dumps(value)[1:-1]
     return encoded | lower | {escaped, escaped.replace("/", "\\/")}
 
 
-def redact_variable(name: str, value: str, also: re.Pattern[str] | None = None) -> str:
+def redact_variable(name: str, value: str, extra_secrets: re.Pattern[str] | None = None) -> str:
     """The value of a variable, a label or a key as it is shown."""
-    return HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else redact_text(value, also)
+    return (
+        HIDDEN if value and is_secret_name(name) and not _FILE.fullmatch(value) else redact_text(value, extra_secrets)
+    )
 
 
-def redact_arguments(words: Sequence[str], also: re.Pattern[str] | None = None) -> list[str]:
+def redact_arguments(words: Sequence[str], extra_secrets: re.Pattern[str] | None = None) -> list[str]:
     """A command line, or the variables of an environment as NAME=value."""
-    shown: list[str] = []
+    redacted: list[str] = []
     option = ""
     for word in words:
         name, equals, value = word.partition("=")
         if option and not word.startswith("-"):
             login = _is_login(option, word)
-            shown.append(HIDDEN if login else redact_variable(option.lstrip("-"), word, also))
+            redacted.append(HIDDEN if login else redact_variable(option.lstrip("-"), word, extra_secrets))
         elif equals and _is_login(name, value):
-            shown.append(f"{name}={HIDDEN}")
+            redacted.append(f"{name}={HIDDEN}")
         elif equals and re.fullmatch(r"-{0,2}[A-Za-z_][\w.-]*", name):
-            shown.append(f"{name}={redact_variable(name.lstrip('-'), value, also)}")
+            redacted.append(f"{name}={redact_variable(name.lstrip('-'), value, extra_secrets)}")
         else:
-            shown.append(redact_text(word, also))
+            redacted.append(redact_text(word, extra_secrets))
         option = word if word.startswith("-") and not equals else ""
-    return shown
+    return redacted
 
 
 def redact_document(data: Any) -> Any:
@@ -243,26 +245,29 @@ def redact_document(data: Any) -> Any:
 
     What stands in it under a secret name is hidden in the rest of it, too.
     """
-    return _document(data, "", secrets_of(data))
+    return _redact_value(data, "", secrets_of(data))
 
 
-def _document(data: Any, name: str, also: re.Pattern[str] | None) -> Any:
+def _redact_value(data: Any, name: str, extra_secrets: re.Pattern[str] | None) -> Any:
     if isinstance(data, str):
-        return redact_variable(name, data, also)
+        return redact_variable(name, data, extra_secrets)
     if isinstance(data, Mapping):
         within = name if is_secret_name(name) else ""
-        return {redact_text(str(key), also): _document(value, within or str(key), also) for key, value in data.items()}
+        return {
+            redact_text(str(key), extra_secrets): _redact_value(value, within or str(key), extra_secrets)
+            for key, value in data.items()
+        }
     if isinstance(data, (list, tuple)):
         if all(isinstance(one, str) for one in data):
-            return [HIDDEN] * len(data) if is_secret_name(name) else redact_arguments(data, also)
-        return [_document(one, name, also) for one in data]
-    if isinstance(data, (int, float)) and not isinstance(data, bool) and not _SEVERAL.search(name):
+            return [HIDDEN] * len(data) if is_secret_name(name) else redact_arguments(data, extra_secrets)
+        return [_redact_value(one, name, extra_secrets) for one in data]
+    if isinstance(data, (int, float)) and not isinstance(data, bool) and not _COUNTED_NAME.search(name):
         return HIDDEN if is_secret_name(name) else data
     return data
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    if len(value) < SHORTEST:
+    if len(value) < MIN_SECRET_LENGTH:
         return False
     if is_secret_name(name):
         return True

@@ -38,7 +38,7 @@ from core.inference.schemas import (
     UserRequest,
     UserUpdate,
 )
-from core.natural_order import natural
+from core.natural_order import natural_key
 from core.service_client import notation
 from core.service_client.address import ServiceAddress, assumed
 from core.service_client.download import Told, save
@@ -66,7 +66,7 @@ def site_session(site: Site, address: ServiceAddress) -> Session:
 
 def _in_order(status: ServiceStatus) -> ServiceStatus:
     """With its cameras by id, as people look for them."""
-    return status.model_copy(update={"cameras": sorted(status.cameras, key=lambda camera: natural(camera.id))})
+    return status.model_copy(update={"cameras": sorted(status.cameras, key=lambda camera: natural_key(camera.id))})
 
 
 def _at(*parts: str) -> str:
@@ -196,7 +196,7 @@ class ServiceClient:
 
     def cameras(self) -> list[CameraStatus]:
         """Every camera as it is now."""
-        return sorted(self._get("/cameras", list[CameraStatus]), key=lambda camera: natural(camera.id))
+        return sorted(self._get("/cameras", list[CameraStatus]), key=lambda camera: natural_key(camera.id))
 
     def camera(self, camera: str) -> CameraStatus:
         """One camera as it is now."""
@@ -318,7 +318,7 @@ class ServiceClient:
 
     def users(self) -> list[User]:
         """Everybody who may log in."""
-        return sorted(self._get("/users", list[User]), key=lambda user: natural(user.name))
+        return sorted(self._get("/users", list[User]), key=lambda user: natural_key(user.name))
 
     def user(self, name: str) -> User:
         """One user."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.download_commands import downloads
+from core.download_commands import find_downloads
 from core.findings import Level
 from core.images.lint import lint
 from core.presets.compat import check
@@ -197,8 +197,8 @@ STAYS = [
 
 @pytest.mark.parametrize("command", DOWNLOADS)
 def test_what_downloads_is_found(command: str) -> None:
-    assert list(downloads(command))
-    assert list(downloads(json.dumps(shlex.split(command))))  # the form without a shell
+    assert list(find_downloads(command))
+    assert list(find_downloads(json.dumps(shlex.split(command))))  # the form without a shell
     (finding,) = lint(f"FROM scratch\nRUN true && {command.partition(' | ')[0]} && true\n")
     assert (finding.level, finding.code) == (Level.ERROR, "lint-network")
     assert finding.remedy
@@ -206,7 +206,7 @@ def test_what_downloads_is_found(command: str) -> None:
 
 @pytest.mark.parametrize("command", STAYS)
 def test_what_stays_on_the_machine_is_left_alone(command: str) -> None:
-    assert list(downloads(command)) == []
+    assert list(find_downloads(command)) == []
 
 
 TEXTS: dict[str, tuple[str, list[str]]] = {
@@ -234,9 +234,9 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("case", TEXTS)
 def test_text_is_read_as_a_shell_reads_it(case: str) -> None:
     text, expected = TEXTS[case]
-    found = lint(f"FROM scratch\n{text}\n")
-    assert len(found) == len(expected)
-    assert all(one.what.startswith(words) for one, words in zip(found, expected, strict=True))
+    findings = lint(f"FROM scratch\n{text}\n")
+    assert len(findings) == len(expected)
+    assert all(finding.what.startswith(words) for finding, words in zip(findings, expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,6 @@ RUN_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
 def test_run_settings_of_a_preset(case: str) -> None:
     run, expected = RUN_SETTINGS[case]
     preset = Preset.model_validate({"base_image": "debian:12", "python_version": "3.11", "run": run})
-    found = [one for one in check(preset) if one.code == "run-downloads"]
-    assert [one.where for one in found] == expected
-    assert all(one.level is Level.WARNING and one.remedy for one in found)
+    findings = [finding for finding in check(preset) if finding.code == "run-downloads"]
+    assert [one.where for one in findings] == expected
+    assert all(one.level is Level.WARNING and one.remedy for one in findings)

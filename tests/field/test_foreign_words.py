@@ -57,9 +57,9 @@ def json_server(answers: dict[str, Any], headers: dict[str, str] | None = None) 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            found = next((key for key in answers if path.endswith(key)), None)
-            body = json.dumps(answers[found] if found else {"message": "no such thing"}).encode()
-            self.send_response(200 if found else 404)
+            route = next((key for key in answers if path.endswith(key)), None)
+            body = json.dumps(answers[route] if route else {"message": "no such thing"}).encode()
+            self.send_response(200 if route else 404)
             for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
@@ -135,23 +135,23 @@ def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) 
         rows = {one.id[0]: one for one in list_containers(client)}
     assert rows["b"].state is State.RUNNING
     assert rows["b"].health is Health.HEALTHY
-    found = rows["a"]
-    assert (found.state.value, found.health.value) == (state, health)
-    assert bool(found.unreadable) is (case in UNREADABLE)
-    shown = present_containers.state(found)
-    assert (shown.role != "ok") is (role != "ok")
-    assert role == shown.role
-    if not found.state.known:
-        assert found.state.word in shown.text
-        assert shown.role == ""
-    assert present_containers.detail(found, None, None, 60)
+    container = rows["a"]
+    assert (container.state.value, container.health.value) == (state, health)
+    assert bool(container.unreadable) is (case in UNREADABLE)
+    state_cell = present_containers.state(container)
+    assert (state_cell.role != "ok") is (role != "ok")
+    assert role == state_cell.role
+    if not container.state.is_known:
+        assert container.state.word in state_cell.text
+        assert state_cell.role == ""
+    assert present_containers.detail(container, None, None, 60)
 
 
 @pytest.mark.parametrize("row", [{}, None, "text", [], {"Id": None}], ids=["empty", "null", "text", "list", "null-id"])
 def test_a_row_that_is_no_container_says_so_and_the_others_stay(row: Any) -> None:
     with engine_client([row, GOOD]) as client:
         rows = list_containers(client)
-    assert [one.name for one in rows if not one.unreadable] == ["good"]
+    assert [row.name for row in rows if not row.unreadable] == ["good"]
     (odd,) = [one for one in rows if one.unreadable]
     assert present_containers.state(odd).role == ""
 
@@ -175,7 +175,7 @@ def test_what_is_not_known_is_said_and_never_fine() -> None:
     from tui.sources import Containers
 
     lines = overview.alerts(None, None, Containers([from_inspect(described)], {}), None, None, None, 100)
-    assert any("hibernating" in plain(one) for one in lines)
+    assert any("hibernating" in plain(line) for line in lines)
 
 
 def test_one_whose_description_cannot_be_read_is_not_healthy() -> None:
@@ -301,16 +301,16 @@ RECORDS = {
 @pytest.mark.parametrize("case", RECORDS)
 def test_a_build_record_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
     site = Site.open(tmp_path)
-    given = RECORDS[case]
+    newer_record = RECORDS[case]
     good = {"id": "1", "preset": "p", "started": 1, "outcome": "done"}
-    for name, record in (("20260101T000000Z-1", good), ("20260102T000000Z-2", given)):
+    for name, record in (("20260101T000000Z-1", good), ("20260102T000000Z-2", newer_record)):
         folder = builds_folder(site) / name
         folder.mkdir(parents=True)
         (folder / "log.txt").touch()
         (folder / "record.json").write_text(record if isinstance(record, str) else json.dumps(record))
     builds = list_builds(site)
     assert len(builds) == 2
-    assert any(one.id == "1" for one in builds)
+    assert any(build.id == "1" for build in builds)
     (odd,) = [one for one in builds if one.id != "1"]
     assert plain(present_builds.row(odd)[1])
     assert present_builds.detail(odd, True, 80)
@@ -337,7 +337,7 @@ def test_a_stage_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
     connection.execute(put, ("good", 1, Stage(id="good", title="good").model_dump_json()))
     connection.execute(put, ("s", 2, BODIES[case]))
     connection.commit()
-    stages = {one.id: one for one in ledger.stages(1)}
+    stages = {stage.id: stage for stage in ledger.stages(1)}
     assert stages["good"].title == "good"
     lines = [plain(one) for one in present_operations.stage_lines([*stages.values()], 1.0, 80)]
     assert any("?" in one for one in lines)
@@ -349,7 +349,7 @@ def test_a_row_of_the_ledger_that_cannot_be_read(column: str, text: str, tmp_pat
     ledger, connection = ledger_with_one(tmp_path)
     connection.execute(f"UPDATE operation SET {column} = ? WHERE id = 1", (text,))
     connection.commit()
-    rows = {one.id: one for one in ledger.list()}
+    rows = {operation.id: operation for operation in ledger.list()}
     assert rows[2].failure is None
     if (column, text) not in (("options", '{"what": 3}'), ("result", '{"what": 3}')):
         assert rows[1].failure is not None
@@ -441,11 +441,11 @@ def test_a_camera_of_a_newer_service(case: str) -> None:
     row = [plain(cell) for cell in present_cameras.row(newer)]
     assert word in " ".join(row)
     state = present_cameras.state(newer)
-    assert state.role != "ok" or newer.state.known
+    assert state.role != "ok" or newer.state.is_known
     assert present_cameras.short(status, 100)
     assert present_cameras.detail(cameras[0], 80)
-    assert present_cameras.no_picture(cameras[0]) or cameras[0].state.known
-    alerts = " ".join(plain(one) for one in overview.alerts(None, None, None, status, None, None, 200))
+    assert present_cameras.no_picture(cameras[0]) or cameras[0].state.is_known
+    alerts = " ".join(plain(alert) for alert in overview.alerts(None, None, None, status, None, None, 200))
     assert word in alerts or case == "more-fields"
 
 
@@ -477,9 +477,9 @@ def test_an_event_of_a_newer_service(case: str) -> None:
         client.close()
     assert good.priority is Priority.HIGH
     assert not good.unreadable
-    shown = [plain(cell) for cell in present_events.row(odd)]
-    shown += [plain(one) for one in present_events.detail(odd, 100)]
-    assert word in " ".join(shown)
+    texts = [plain(cell) for cell in present_events.row(odd)]
+    texts += [plain(line) for line in present_events.detail(odd, 100)]
+    assert word in " ".join(texts)
 
 
 PARTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -534,8 +534,8 @@ def test_a_rule_of_a_newer_service_is_shown_and_not_overwritten(change: Any, wor
                 client.rule("odd")
         client.close()
     assert good.channels[0].to == "a@example.org"
-    shown = [plain(cell) for cell in service.rule_row(odd)] + [plain(one) for one in service.rule_detail(odd, [], 90)]
-    assert word in " ".join(shown)
+    texts = [plain(cell) for cell in service.rule_row(odd)] + [plain(line) for line in service.rule_detail(odd, [], 90)]
+    assert word in " ".join(texts)
 
 
 def test_a_role_that_is_not_known_is_shown_and_allows_nothing() -> None:
@@ -543,18 +543,25 @@ def test_a_role_that_is_not_known_is_shown_and_allows_nothing() -> None:
         client = ServiceClient(f"http://{address}")
         users = client.users()
         client.close()
-    assert [one.role.word for one in users] == ["auditor", "unknown", "viewer"]
+    assert [user.role.word for user in users] == ["auditor", "unknown", "viewer"]
     assert users[0].role.rank < Role.VIEWER.rank
     assert "auditor" in " ".join(plain(one) for one in service.user_detail(users[0], 80))
 
 
 def test_a_delivery_of_a_newer_service() -> None:
-    sent = {"id": "1", "rule": "good", "kind": "pager", "to": "x", "state": "deferred", "created": "2026-01-01T00:00Z"}
-    with client_of(deliveries=[sent, {"id": 1}], rules=[RULE]) as address:
+    delivery = {
+        "id": "1",
+        "rule": "good",
+        "kind": "pager",
+        "to": "x",
+        "state": "deferred",
+        "created": "2026-01-01T00:00Z",
+    }
+    with client_of(deliveries=[delivery, {"id": 1}], rules=[RULE]) as address:
         client = ServiceClient(f"http://{address}")
         (rule,), deliveries = client.rules(), client.deliveries()
         client.close()
-    assert "deferred" in " ".join(plain(one) for one in service.rule_detail(rule, deliveries, 90))
+    assert "deferred" in " ".join(plain(line) for line in service.rule_detail(rule, deliveries, 90))
 
 
 def test_settings_of_a_newer_service_are_not_lost() -> None:
@@ -590,10 +597,10 @@ def test_a_service_is_read_by_the_command_line(tmp_path: Path) -> None:
     odd = [{**CAMERA, "id": "odd", "state": "calibrating"}, {"id": "cut"}, CAMERA]
     with client_of(status={**STATUS, "cameras": odd}, cameras=odd) as address:
         (tmp_path / "site.toml").write_text(f'[service]\nurl = "http://{address}"\n')
-        shown = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list"])
+        result = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list"])
         document = CliRunner().invoke(root, ["--site", str(tmp_path), "camera", "list", "--json"])
-    assert "calibrating" in shown.output, shown.output
-    assert "cannot be read" in shown.output, shown.output
+    assert "calibrating" in result.output, result.output
+    assert "cannot be read" in result.output, result.output
     rows = json.loads(document.output)["cameras"]
     assert {row["id"]: row.get("unreadable", "") for row in rows} == {
         "odd": "",
@@ -604,4 +611,4 @@ def test_a_service_is_read_by_the_command_line(tmp_path: Path) -> None:
 
 def test_a_preset_is_ours_and_stays_closed(tmp_path: Path) -> None:
     text = '{"base_image": "a:1", "python_version": "3.11", "run": {"restart": "never"}}'
-    assert [one.field for one in validate_text(text, tmp_path / "p.json")] == ["run.restart"]
+    assert [problem.field for problem in validate_text(text, tmp_path / "p.json")] == ["run.restart"]

@@ -385,20 +385,20 @@ NOT_KNOWN = [
 def test_an_unknown_name_is_said_to_be_unknown(name: str, remedy: str) -> None:
     target = named_target([name], "580.65.06")
     assert (target.gpus[0].sm, target.vram_gib) == ("", None)
-    (found,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
-    assert target.gpus[0].name in found.what
-    assert found.remedy.startswith(remedy)
-    assert '"gpu": "sm_86", "vram_gib": 8' in found.remedy
+    (finding,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
+    assert target.gpus[0].name in finding.what
+    assert finding.remedy.startswith(remedy)
+    assert '"gpu": "sm_86", "vram_gib": 8' in finding.remedy
     with pytest.raises(InputError) as refused:
         suggest(target)
-    assert (refused.value.what, refused.value.remedy) == (found.what, found.remedy)
+    assert (refused.value.what, refused.value.remedy) == (finding.what, finding.remedy)
 
 
 @pytest.mark.parametrize("name", ["Radeon RX 7900", "AMD Instinct MI300X", "Intel Arc A770", "Apple M4", "gfx1030"])
 def test_another_makers_gpu_gets_no_architecture_to_write(name: str) -> None:
-    (found,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
-    assert found.what == f"{name} is no NVIDIA GPU"
-    assert "sm_" not in found.remedy
+    (finding,) = _findings(cuda_preset("2.7.1+cu126"), "gpu-unknown", Target(gpu=name))
+    assert finding.what == f"{name} is no NVIDIA GPU"
+    assert "sm_" not in finding.remedy
 
 
 # -- too old: known as such, with ways that exist
@@ -413,8 +413,8 @@ TOO_OLD = [
 @pytest.mark.parametrize(("name", "torch", "remedy", "tag"), TOO_OLD, ids=[row[0] for row in TOO_OLD])
 def test_a_gpu_that_is_too_old_is_known_as_such(name: str, torch: str, remedy: str, tag: str) -> None:
     tensorrt = {"tensorrt": {"enabled": True, "version": "8.6.1"}}
-    (found,) = _findings(cuda_preset(torch), "gpu-architecture", Target(gpu=name))
-    assert found.remedy.startswith(remedy if not tag else f"wheels with {tag} run on it")
+    (finding,) = _findings(cuda_preset(torch), "gpu-architecture", Target(gpu=name))
+    assert finding.remedy.startswith(remedy if not tag else f"wheels with {tag} run on it")
     (no_tensorrt,) = _findings(cuda_preset("2.1.0+cu118", **tensorrt), "tensorrt-gpu", Target(gpu=name))
     assert no_tensorrt.remedy == "leave TensorRT out" + (": PyTorch runs on it" if tag else "")
     if tag:
@@ -436,16 +436,16 @@ TOO_NEW = [
 
 @pytest.mark.parametrize(("name", "driver", "branch"), TOO_NEW, ids=[f"{row[0]} {row[1]}" for row in TOO_NEW])
 def test_a_driver_that_no_longer_knows_the_gpu_is_no_driver_for_it(name: str, driver: str, branch: int | None) -> None:
-    found = _findings(cuda_preset("2.0.1+cu117"), "driver-gpu", Target(gpu=name, driver=driver))
-    way = f"install a driver of branch {branch}"
-    assert [finding.remedy.startswith(way) for finding in found] == ([True] if branch else [])
+    findings = _findings(cuda_preset("2.0.1+cu117"), "driver-gpu", Target(gpu=name, driver=driver))
+    remedy_text = f"install a driver of branch {branch}"
+    assert [finding.remedy.startswith(remedy_text) for finding in findings] == ([True] if branch else [])
     if branch is None:
         assert suggest(named_target([name], driver))
         return
-    assert has_errors(found)
+    assert has_errors(findings)
     with pytest.raises(XaivaError) as refused:
         suggest(named_target([name], driver))
-    assert refused.value.remedy.startswith(way)
+    assert refused.value.remedy.startswith(remedy_text)
 
 
 def test_the_way_by_hand_works() -> None:
@@ -457,10 +457,10 @@ def test_the_way_by_hand_works() -> None:
 
 def test_the_command_does_not_say_that_no_wheels_run_on_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     code = run(["--site", str(site.root), "preset", "suggest", "--gpu", "Quadro P2100"])
-    shown = capsys.readouterr().err
+    error_text = capsys.readouterr().err
     assert code == InputError.exit_code
-    assert "Quadro P2100 is not in the tables" in shown
-    assert "wheels" not in shown
+    assert "Quadro P2100 is not in the tables" in error_text
+    assert "wheels" not in error_text
 
 
 # -- in the console's form
@@ -501,19 +501,19 @@ OPEN = [
 
 @pytest.mark.parametrize(("target", "what"), OPEN, ids=[f"{row[0].gpu} {row[0].vram_gib or ''}" for row in OPEN])
 def test_open_memory_is_said_to_be_open(target: Target, what: str) -> None:
-    found = _findings(_speech(), "gpu-memory", target)
-    assert [finding.what for finding in found] == ([what] if what else [])
+    findings = _findings(_speech(), "gpu-memory", target)
+    assert [finding.what for finding in findings] == ([what] if what else [])
 
 
 @pytest.mark.parametrize(("gpu", "said"), [("RTX 3060", False), ("RTX 3060 24GB", True), ("RTX 4090 48GB", True)])
 def test_open_memory_is_not_said_where_all_fits_into_the_least(gpu: str, said: bool) -> None:
-    found = _findings(cuda_preset("2.7.1+cu126"), "gpu-memory", Target(gpu=gpu))
-    assert [finding.remedy for finding in found] == ["correct it, or give `target.vram_gib`"] * said
+    findings = _findings(cuda_preset("2.7.1+cu126"), "gpu-memory", Target(gpu=gpu))
+    assert [finding.remedy for finding in findings] == ["correct it, or give `target.vram_gib`"] * said
 
 
 def test_a_need_between_the_sizes_names_them_all() -> None:
-    (found,) = _findings(_speech(), "vram", Target(gpu="RTX 3060"))
-    assert found.what.endswith("the GPU has 8 or 12 GiB")
+    (finding,) = _findings(_speech(), "vram", Target(gpu="RTX 3060"))
+    assert finding.what.endswith("the GPU has 8 or 12 GiB")
 
 
 def test_a_suggested_preset_does_not_settle_the_memory() -> None:
@@ -617,8 +617,8 @@ def test_every_row_says_where_architecture_and_memory_are_from() -> None:
     for row in FACTS.gpus.values():
         assert row.source, row.key
         assert row.vram_source, row.key
-    named = json.loads((DATA / "gpus.json").read_text())["sources"]
-    assert set(named) == {"driver", "TechPowerUp", "pci.ids"}
+    sources = json.loads((DATA / "gpus.json").read_text())["sources"]
+    assert set(sources) == {"driver", "TechPowerUp", "pci.ids"}
 
 
 def test_no_name_of_the_table_means_another_row() -> None:
@@ -650,5 +650,5 @@ def cuda_preset(torch: str, **fields: object) -> Preset:
 
 
 def _findings(preset: Preset, code: str, target: Target) -> list[Finding]:
-    named = preset.model_copy(update={"target": target})
-    return [finding for finding in check(named) if finding.code == code]
+    with_target = preset.model_copy(update={"target": target})
+    return [finding for finding in check(with_target) if finding.code == code]

@@ -28,7 +28,7 @@ from core.cli.app import root
 from core.errors import InputError, XaivaError
 from core.presets.compat import LockedPackage, Resolved, check
 from core.presets.index_entries import PYTORCH_INDEX
-from core.presets.layers import Expanded
+from core.presets.layers import ExpandedPreset
 from core.presets.store import load_named
 from core.site import Site
 from tests.support.artifacts import Recorder, wheel_file
@@ -51,7 +51,7 @@ def ground(site: Site, tmp_path: Path) -> Iterator[tuple[Site, Index]]:
         yield Site(site.root, site.settings, {**site.env, "UV_DEFAULT_INDEX": f"{index.url}/simple"}), index
 
 
-def expanded_layer(site: Site, body: str, **fields: object) -> Expanded:
+def expanded_layer(site: Site, body: str, **fields: object) -> ExpandedPreset:
     """The layer's file as it is locked."""
     write(site, body)
     (site.presets / f"{NAME}.json").write_text(preset_text(inference_service=False, **fields))

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from core.presets.json_spans import parse_json
 from core.presets.model import Preset
-from core.presets.positions import parse
-from core.presets.writing import dump
+from core.presets.serialization import dump
 from tui.present.preset_form import FIELDS, apply, values
 
 PRETTY = """{
@@ -88,11 +88,11 @@ def pieces(before: str, after: str) -> int:
 def test_a_field_changes_its_own_place(layout: str, changed: Mapping[str, str], places: int) -> None:
     before = LAYOUTS[layout]
     after = apply(before, changed)
-    wanted = apply(PRETTY, changed)
-    assert Preset.model_validate_json(after) == Preset.model_validate_json(wanted)
+    expected = apply(PRETTY, changed)
+    assert Preset.model_validate_json(after) == Preset.model_validate_json(expected)
     assert pieces(before, after) <= places, after
     assert after.count("\r\n") == after.count("\n") or "\r\n" not in before
-    root, changed_root = parse(before).spans[()], parse(after).spans[()]
+    root, changed_root = parse_json(before).spans[()], parse_json(after).spans[()]
     assert after[changed_root.end :] == before[root.end :]
     assert ("\n" in after.strip()) == ("\n" in before.strip())
 
@@ -101,8 +101,8 @@ def test_a_field_changes_its_own_place(layout: str, changed: Mapping[str, str], 
 def test_a_field_that_is_set_and_cleared_leaves_nothing(name: str) -> None:
     """In two edits, each saved. What the author wrote stays, also at its default."""
     for before in (PRETTY, ONE_LINE, PRETTY.replace('"gpus"', '"shm_size": "", "gpus"')):
-        was = values(json.loads(before))[name]
-        after = json.loads(apply(apply(before, {name: "3"}), {name: was}))
+        old_value = values(json.loads(before))[name]
+        after = json.loads(apply(apply(before, {name: "3"}), {name: old_value}))
         assert after == json.loads(before)
     assert "devices" not in apply(PRETTY.replace('"gpus"', '"devices": ["/dev/a"], "gpus"'), {"devices": ""})
 

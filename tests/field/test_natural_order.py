@@ -11,7 +11,7 @@ import pytest
 
 from core.files import files_of
 from core.inference.schemas import CameraStatus, ServiceStatus
-from core.natural_order import natural
+from core.natural_order import natural_key
 from core.presets.store import list_presets
 from core.service_client import ServiceClient
 from core.site import Site
@@ -36,7 +36,7 @@ ORDERS = [  # as people look for them
 def test_names_in_order(names: list[str]) -> None:
     mixed = list(names)
     random.Random(1).shuffle(mixed)
-    assert sorted(mixed, key=natural) == names
+    assert sorted(mixed, key=natural_key) == names
 
 
 @pytest.mark.parametrize("names", [["site-1060", "site-1060-b"], ["cam2", "cam10"]], ids=str)
@@ -55,6 +55,6 @@ def test_cameras_and_users(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"/status": status, "/cameras": cameras, "/users": people}
     monkeypatch.setattr(ServiceClient, "_get", lambda _self, path, _kind: answers[path])
     client = ServiceClient("http://127.0.0.1:9")
-    assert [one.id for one in client.cameras()] == ["cam", "cam2", "cam10"]
+    assert [camera.id for camera in client.cameras()] == ["cam", "cam2", "cam10"]
     assert [one.id for one in client.status().cameras] == ["cam", "cam2", "cam10"]
     assert [one.name for one in client.users()] == ["op9", "op10"]

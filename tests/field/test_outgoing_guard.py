@@ -321,11 +321,11 @@ def test_a_proxy_of_the_environment_is_not_used(way: Callable[[str], None], monk
 @pytest.fixture
 def web_camera() -> Iterator[tuple[str, list[str]]]:
     """Its address, and the paths that it was asked for. `/leads` redirects to `/video` of the same port."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(302 if self.path.startswith("/leads") else 404)
             self.send_header("Location", "/video")
             self.end_headers()
@@ -336,26 +336,26 @@ def web_camera() -> Iterator[tuple[str, list[str]]]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, ExitStack() as stack:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         stack.callback(server.shutdown)
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
 
 
 def test_a_web_camera_that_redirects_is_not_followed(web_camera: tuple[str, list[str]]) -> None:
-    url, asked = web_camera
+    url, requests = web_camera
     tried = attempt(CameraRequest(id="new", source=f"{url.replace('://', '://u:p@')}/leads", timeout=5))
     assert (tried.cause, tried.reason) == (
         "redirect",
         "it answers with status 302 and leads to /video: redirects are not followed",
     )
-    assert set(asked) == {"/leads"}
+    assert set(requests) == {"/leads"}
 
 
 def test_a_web_camera_is_not_reached_over_a_proxy(
     web_camera: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, asked = web_camera
+    url, requests = web_camera
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
     assert attempt(CameraRequest(id="new", source=f"{url}/video", timeout=5)).cause == "not_found"
-    assert asked == ["/video"]
+    assert requests == ["/video"]
 
 
 @pytest.mark.parametrize("host", [METADATA, "2852039166", "0xA9FEA9FE", "[::ffff:a9fe:a9fe]", "0.0.0.0"])
@@ -366,7 +366,9 @@ def test_a_web_camera_at_an_address_that_is_nobodys_is_refused(host: str) -> Non
 
 
 def test_what_waits_in_an_older_database_is_checked_again(tmp_path: Path) -> None:
-    one = event()
+    waiting = event()
     channel = Channel(kind=ChannelKind.APPRISE, to="json://2852039166/x")
     with pytest.raises(InputError, match="no address of a service"):
-        Sender(ServiceSettings(data=tmp_path)).send(Message("key", "ops", channel, one, 1, one.started, (one.id,)))
+        Sender(ServiceSettings(data=tmp_path)).send(
+            Message("key", "ops", channel, waiting, 1, waiting.started, (waiting.id,))
+        )

@@ -24,7 +24,7 @@ from core.inference.schemas import CameraRequest, RuleRequest
 from core.inference.schemas.sources import normalised_source
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
-from core.redaction import redact_address, restored
+from core.redaction import redact_address, restore_secrets
 from core.site import ServiceSettings as ServiceAddress
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
@@ -85,8 +85,8 @@ def rows(table: dict[str, Any]) -> list[Any]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder: Path = tmp_path_factory.mktemp("service")
-    with served(folder) as one:
-        yield one
+    with served(folder) as running:
+        yield running
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def ask(service: Running, method: str, path: str, body: Any = None) -> httpx.Res
 
 @pytest.mark.parametrize(("sent", "expected"), rows(PASSED_ON))
 def test_what_is_hidden_stays_as_it_was(service: Running, camera: CameraRequest, sent: str, expected: str) -> None:
-    shown = ask(service, "GET", "/cameras/gate/settings").json()
-    assert shown["source"] == SHOWN
-    answer = ask(service, "PUT", "/cameras/gate/settings", {**shown, "source": sent, "name": "changed"})
+    settings = ask(service, "GET", "/cameras/gate/settings").json()
+    assert settings["source"] == SHOWN
+    answer = ask(service, "PUT", "/cameras/gate/settings", {**settings, "source": sent, "name": "changed"})
     assert answer.status_code == 200, answer.text
     assert service.service.cameras.get("gate").request.source == expected
     assert service.service.camera_store.load()[0].source == expected
@@ -136,14 +136,14 @@ def test_another_camera_gets_no_login(service: Running, camera: CameraRequest, s
 
 
 def test_a_camera_sent_back_as_it_is_shown_is_not_changed(service: Running, camera: CameraRequest) -> None:
-    shown = ask(service, "GET", "/cameras/gate/settings").json()
-    assert ask(service, "PUT", "/cameras/gate/settings", shown).status_code == 200
+    settings = ask(service, "GET", "/cameras/gate/settings").json()
+    assert ask(service, "PUT", "/cameras/gate/settings", settings).status_code == 200
     assert service.service.cameras.get("gate").request == camera
 
 
 async def test_the_form_of_the_console_keeps_the_login(service: Running, camera: CameraRequest, site: Site) -> None:
-    at = site.settings.model_copy(update={"service": ServiceAddress(url=service.url)})
-    app = XaivaApp(Site(site.root, at, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN}))
+    settings = site.settings.model_copy(update={"service": ServiceAddress(url=service.url)})
+    app = XaivaApp(Site(site.root, settings, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN}))
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
         await shows(pilot, "gate")
@@ -180,8 +180,8 @@ def test_a_start_keeps_a_login_and_refuses_one_that_is_not_known(tmp_path: Path)
         CameraStore(Database(settings.database)).put(CameraRequest(id="gate", source="rtsp://u:p@127.0.0.1:9/old"))
         return InferenceService(settings, [CameraRequest(id=camera, source=source)])
 
-    kept = start("kept", "gate", "rtsp://***@127.0.0.1:9/new")
-    assert kept.cameras.get("gate").request.source == "rtsp://u:p@127.0.0.1:9/new"
+    result = start("kept", "gate", "rtsp://***@127.0.0.1:9/new")
+    assert result.cameras.get("gate").request.source == "rtsp://u:p@127.0.0.1:9/new"
     for folder, camera, source in (
         ("host", "gate", "rtsp://***@127.0.0.2/new"),
         ("id", "fresh", "rtsp://***@127.0.0.1:9/new"),
@@ -210,9 +210,9 @@ def test_a_variable_that_holds_a_placeholder_is_refused(variable: str, value: st
 @pytest.mark.parametrize("value", ["***", "<hidden>", "redis://***@10.0.0.8/0", "postgresql://x:%2A%2A%2A@10.0.0.5/x"])
 def test_a_launch_gives_no_placeholder_to_a_container(site: Site, value: str) -> None:
     (site.root / "site.env").write_text(f"ACME={value}\n")
-    for given in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
+    for run_settings in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
         with pytest.raises(InputError, match="variable ACME: it holds"):
-            read(site, "plain", preset(**given), dev=False)
+            read(site, "plain", preset(**run_settings), dev=False)
     assert read(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"] == "*** 5"
 
 
@@ -245,12 +245,12 @@ def test_a_channel_keeps_its_secrets(
     rule = {"name": "ops", "channels": [{"kind": kind, "to": kept}]}
     assert ask(service, "POST", "/rules", rule).status_code == 201
     try:
-        shown = ask(service, "GET", "/rules/ops").json()
-        sent = change(shown["channels"][0]["to"])
+        stored_rule = ask(service, "GET", "/rules/ops").json()
+        sent = change(stored_rule["channels"][0]["to"])
         other = {"name": "fresh", "channels": [{"kind": kind, "to": sent}]}
         assert ask(service, "POST", "/rules", other).status_code == 422, "another rule gets no secret"
-        shown["channels"][0]["to"] = sent
-        answer = ask(service, "PUT", "/rules/ops", shown)
+        stored_rule["channels"][0]["to"] = sent
+        answer = ask(service, "PUT", "/rules/ops", stored_rule)
         assert answer.status_code == (200 if expected else 422), answer.text
         assert service.service.rules.one("ops").channels[0].to == (expected or kept)
         if not expected:
@@ -282,5 +282,5 @@ def test_a_password_of_asterisks_is_none(service: Running, sent: str) -> None:
 
 @pytest.mark.parametrize(("sent", "expected"), rows(PASSED_ON))
 def test_what_is_filled_in_is_shown_as_it_was_sent(sent: str, expected: str) -> None:
-    assert restored(normalised_source(sent), KEPT) == expected
-    assert restored(redact_address(expected), expected) == expected
+    assert restore_secrets(normalised_source(sent), KEPT) == expected
+    assert restore_secrets(redact_address(expected), expected) == expected

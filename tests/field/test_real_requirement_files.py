@@ -44,8 +44,8 @@ PLAIN = ["numpy==1.26.4", "tqdm"]
 def findings(site: Site, **fields: object) -> list[Finding]:
     """What the check says of the layer's file."""
     (site.presets / f"{NAME}.json").write_text(preset_text(**fields))
-    found = check_preset(site, NAME, load_named(site, NAME))
-    return [one for one in found if one.code.startswith("layer-") or one.code == "index-missing"]
+    everything = check_preset(site, NAME, load_named(site, NAME))
+    return [finding for finding in everything if finding.code.startswith("layer-") or finding.code == "index-missing"]
 
 
 # A file's body; what an index is asked for; and of each finding: its line, its code, and words of its remedy.
@@ -306,11 +306,14 @@ def test_a_file_that_pip_or_uv_reads_is_read(site: Site, name: str) -> None:
     layer = read(site, body)
     assert not layer.problems
     assert layer.requirements == requirements
-    found = findings(site)
-    assert len(found) == len(expected), found
+    results = findings(site)
+    assert len(results) == len(expected), results
     for line, code, words in expected:
         place = f"{FILE} line {line}" if line else ""
-        assert any(one.code == code and place in one.what and words in one.remedy for one in found), (words, found)
+        assert any(finding.code == code and place in finding.what and words in finding.remedy for finding in results), (
+            words,
+            results,
+        )
 
 
 FREEZE = "".join(f"p{number} @ file:///croot/p{number}_167/work\nq{number}==1.0\n" for number in range(94))
@@ -353,12 +356,12 @@ TOGETHER: dict[str, tuple[str, list[str]]] = {
 def test_what_one_remedy_serves_is_one_finding(site: Site, body: str, beginnings: list[str]) -> None:
     write(site, "tqdm\nx @ file:///x\ny @ file:///y\n", "layers/more.txt")
     write(site, body)
-    found = findings(site)
-    assert len(found) == len(beginnings), found
-    for one, beginning in zip(found, beginnings, strict=True):
-        assert one.what.startswith(beginning)
-        if " more: " in one.what:
-            assert re.search(rf"all of them: {FILE} lines 1[-,]", one.why)
+    results = findings(site)
+    assert len(results) == len(beginnings), results
+    for finding, beginning in zip(results, beginnings, strict=True):
+        assert finding.what.startswith(beginning)
+        if " more: " in finding.what:
+            assert re.search(rf"all of them: {FILE} lines 1[-,]", finding.why)
 
 
 # What pip does not read either, and how it is written right.
@@ -391,7 +394,7 @@ def test_a_line_that_pip_refuses_gets_the_right_remedy(site: Site, line: str, ri
     assert what.startswith(f"{FILE} line 2: ")
     assert remedy == f"write {right}"
     corrected = parse_line(right)
-    assert corrected.addressed or corrected.requirement == right
+    assert corrected.reference or corrected.requirement == right
 
 
 @pytest.mark.parametrize(
@@ -489,22 +492,22 @@ def test_what_changes_the_image_changes_the_presets_hash(site: Site, before: str
 def test_an_index_that_the_preset_has_is_no_finding(site: Site) -> None:
     """The remedy of an index is walked: its entry is put into the preset as it is printed."""
     write(site, f"--extra-index-url {CUDA}\n-i https://w.example.org/simple\ntorch==2.0.1+cu118\n")
-    entries = [re.search(r"\{.*?\}", one.remedy) for one in findings(site) if one.code == "layer-index"]
-    found = findings(site, indexes=[json.loads(entry[0]) for entry in entries if entry])
-    assert found == []
+    entries = [re.search(r"\{.*?\}", finding.remedy) for finding in findings(site) if finding.code == "layer-index"]
+    results = findings(site, indexes=[json.loads(entry[0]) for entry in entries if entry])
+    assert results == []
 
 
 def test_an_inline_requirement_is_read_as_one_of_a_file(site: Site) -> None:
     lines = ["clip @ git+https://github.com/openai/CLIP.git", f"six==1.16.0 --hash=sha256:{SHA}"]
     layers = [{"name": "model", "requirements": lines}]
-    (found,) = findings(site, layers=layers)
-    assert (found.code, found.where) == ("layer-source", "layers: model")
-    assert "xaiva wheel site clip" in found.remedy
+    (finding,) = findings(site, layers=layers)
+    assert (finding.code, finding.where) == ("layer-source", "layers: model")
+    assert "xaiva wheel site clip" in finding.remedy
 
 
 def test_a_token_is_in_no_finding(site: Site) -> None:
     write(site, "-i https://me:hunter22@h.example.org/simple\nx @ git+https://hunter22:x@h.example.org/x\n")
-    assert "hunter22" not in json.dumps([one.model_dump(mode="json") for one in findings(site)])
+    assert "hunter22" not in json.dumps([finding.model_dump(mode="json") for finding in findings(site)])
     text = preset_text(layers=[{"name": "a", "requirements": ["x @ https://me:hunter22@h.example.org/x.zip"]}])
     (problem,) = validate_text(text, site.presets / "x.json")
     assert "hunter22" not in str(problem)
@@ -629,11 +632,11 @@ def test_a_preset_is_made_of_a_requirement_file(
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body)
-    made = create_from_requirements(site, NAME, folder / "requirements.txt")
+    created = create_from_requirements(site, NAME, folder / "requirements.txt")
     preset = load_named(site, NAME)
     assert [(index.name, index.packages) for index in preset.indexes] == indexes
-    assert sorted(str(path.relative_to(site.presets / "layers" / NAME)) for path in made.copied) == copied
-    assert sorted(one.code for one in made.findings) == codes
+    assert sorted(str(path.relative_to(site.presets / "layers" / NAME)) for path in created.copied) == copied
+    assert sorted(finding.code for finding in created.findings) == codes
     before = read_layer_file(folder.parent, "project/requirements.txt")
     after = read_layer(preset, site.presets, "requirements")
     assert (after.requirements, after.constraints) == (before.requirements, before.constraints)

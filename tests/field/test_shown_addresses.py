@@ -202,15 +202,15 @@ def test_an_address_that_is_badly_written_is_repeated_nowhere(
     url: str, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        said = parse(url).shown
+        shown = parse(url).shown
     except InputError as error:
-        said = str(error)
+        shown = str(error)
     for words in (("camera", "test", url), ("camera", "show", url), ("camera", "add", "x", "y", url), ("camera", url)):
         assert run(["--site", str(site.root), *words]) != 0
     printed = capsys.readouterr()
     report = crash.record(RuntimeError(url), ["camera", "test", url, "--site", str(site.root)])
     assert report is not None
-    places = (said, printed.out, printed.err, report.read_text(), redact_address(url), host_of(url))
+    places = (shown, printed.out, printed.err, report.read_text(), redact_address(url), host_of(url))
     for place in (*places, redact_text(f"cannot open {url} (gone)"), redact_text(json.dumps({"source": url}))):
         assert SECRET not in place
 
@@ -263,12 +263,12 @@ PASSWORD = "correct horse battery"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with one camera, and somebody of each role."""
     folder: Path = tmp_path_factory.mktemp("service")
-    with served(folder) as one:
-        one.service.add_camera(CameraRequest(id="gate", source=SOURCE, timeout=1))
+    with served(folder) as service:
+        service.service.add_camera(CameraRequest(id="gate", source=SOURCE, timeout=1))
         for role in Role:
             request = UserRequest(name=role.value, password=SecretStr(PASSWORD), role=role)
-            one.service.accounts.users.add(request)
-        yield one
+            service.service.accounts.users.add(request)
+        yield service
 
 
 @pytest.fixture(scope="module")
@@ -287,6 +287,6 @@ def test_each_role_sees_of_an_address_what_it_needs(
     running: Running, tokens: dict[Role, str], path: str, role: Role, expected: str
 ) -> None:
     with httpx.stream("GET", running.url + path, headers={"Authorization": f"Bearer {tokens[role]}"}) as answer:
-        shown = next(line for line in answer.iter_lines() if "source" in line)
-    assert f'"source":"{expected}"' in shown
-    assert SECRET not in shown
+        source_line = next(line for line in answer.iter_lines() if "source" in line)
+    assert f'"source":"{expected}"' in source_line
+    assert SECRET not in source_line

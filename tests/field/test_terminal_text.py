@@ -28,7 +28,7 @@ from core.logs import clean as log_line
 from core.operations.log import LogWriter
 from core.operations.model import Operation
 from core.site import Site
-from core.terminal_text import harmless
+from core.terminal_text import strip_controls
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.pty_session import PtySession
@@ -76,10 +76,10 @@ SEQUENCES = {
 @pytest.mark.parametrize("case", SEQUENCES)
 def test_text_loses_what_a_terminal_obeys(case: str) -> None:
     text = f"before {SEQUENCES[case]}after"
-    for made in (harmless(text), build_line(text), XaivaError(text, text).why):
-        assert "before " in made
-        assert made.endswith("after") or case in ("tmux-passthrough", "lonely-escape")
-        assert not _obeyed(made)
+    for cleaned in (strip_controls(text), build_line(text), XaivaError(text, text).why):
+        assert "before " in cleaned
+        assert cleaned.endswith("after") or case in ("tmux-passthrough", "lonely-escape")
+        assert not _obeyed(cleaned)
     assert not _obeyed(log_line(text))
     assert not _obeyed(Finding(level=Level.NOTE, code="x", what=text, why=text).why)
 
@@ -90,17 +90,17 @@ def _obeyed(text: str) -> bool:
 
 @pytest.mark.parametrize("text", ["tab\there", "Größe 日本 🎥 é", "a\u00a0b", "[31m and ]0;x", "100 % \\x1b"])
 def test_harmless_text_stays_as_it_is(text: str) -> None:
-    assert harmless(text) == build_line(text) == text
+    assert strip_controls(text) == build_line(text) == text
 
 
 def test_a_sequence_without_an_end_hides_nothing() -> None:
-    assert harmless("a \x1b]0;the rest of the line") == "a 0;the rest of the line"
-    assert harmless("a \x9d0;the rest of the line") == "a 0;the rest of the line"
+    assert strip_controls("a \x1b]0;the rest of the line") == "a 0;the rest of the line"
+    assert strip_controls("a \x9d0;the rest of the line") == "a 0;the rest of the line"
 
 
 def test_many_beginnings_take_no_long_time() -> None:
     for piece in ("\x1b]", "\x9d", "\x1bP", "\x9b", "\x1b[", "\x1b(", "\x9d\x1b"):
-        assert not _obeyed(harmless(piece * 200_000))
+        assert not _obeyed(strip_controls(piece * 200_000))
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
@@ -183,6 +183,6 @@ def test_logs_on_a_terminal(shouting: str, engine: TestEngine, engine_site: Site
     words = [sys.executable, "-m", "core.cli", "--site", str(engine_site.root), "logs", shouting]
     with PtySession(words, env={**engine.env, "TERM": "xterm-256color"}) as session:
         assert session.wait_end() == 0
-        shown = b"".join(data for _, data in session.chunks).decode()
-    assert "lonely-escape" in shown
-    assert not _obeyed(shown.replace("\r\n", "\n"))
+        screen = b"".join(data for _, data in session.chunks).decode()
+    assert "lonely-escape" in screen
+    assert not _obeyed(screen.replace("\r\n", "\n"))

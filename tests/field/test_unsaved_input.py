@@ -20,7 +20,7 @@ from textual.widgets import Input
 from core.errors import XaivaError
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest, UserRequest
 from core.inference.schemas.users import Role, UserUpdate
-from core.presets.store import ChangedMeanwhile, read_text, save
+from core.presets.store import PresetEditConflict, read_text, save
 from core.service_client import ServiceClient
 from core.service_client.edits import ChangedMeanwhile as SettingsChanged
 from core.service_client.edits import only_changes
@@ -143,13 +143,13 @@ def test_a_preset_is_not_overwritten_unasked(preset_site: Site, theirs: Any, why
     path.unlink() if theirs is None else path.write_text(theirs(before))
     now = path.read_text() if path.exists() else None
     if not why:
-        save(preset_site, NAME, mine, instead_of=before)
+        save(preset_site, NAME, mine, expected_text=before)
         assert path.read_text() == mine
         return
-    with pytest.raises(ChangedMeanwhile, match=why) as refused:
-        save(preset_site, NAME, mine, instead_of=before)
+    with pytest.raises(PresetEditConflict, match=why) as refused:
+        save(preset_site, NAME, mine, expected_text=before)
     assert (path.read_text() if path.exists() else None) == now
-    save(preset_site, NAME, mine, instead_of=refused.value.text)  # seen, and overwritten on purpose
+    save(preset_site, NAME, mine, expected_text=refused.value.text)  # seen, and overwritten on purpose
     assert path.read_text() == mine
 
 
@@ -193,7 +193,7 @@ def test_saving_keeps_what_kind_of_file_a_preset_is(preset_site: Site, put: Any,
             save(preset_site, NAME, before + "\n")
         assert not path.is_file() or path.read_text() == before
     else:
-        save(preset_site, NAME, before + "\n", instead_of=before)
+        save(preset_site, NAME, before + "\n", expected_text=before)
         assert path.read_text() == before + "\n"
     assert path.is_symlink() is is_link
     assert not path.exists() or path.stat().st_mode == mode

@@ -98,8 +98,8 @@ API: list[tuple[str, str, object, str, str]] = [  # method, path, body, field, w
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with served(tmp_path_factory.mktemp("service")) as one:
-        yield one
+    with served(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 @pytest.mark.parametrize(("method", "path", "body", "field", "why"), API, ids=range(len(API)))
@@ -197,8 +197,8 @@ def lock_file(folder: Path, text: str) -> None:
 
 
 def preset_file(folder: Path, text: str) -> None:
-    found = validate_text('{"base_image": "debian:12", "python_version": "3.11", %s}' % text, folder / "p.json")  # noqa: UP031
-    raise InputError("preset", "; ".join(map(str, found)))
+    problems = validate_text('{"base_image": "debian:12", "python_version": "3.11", %s}' % text, folder / "p.json")  # noqa: UP031
+    raise InputError("preset", "; ".join(map(str, problems)))
 
 
 def table_row(folder: Path, text: str) -> None:

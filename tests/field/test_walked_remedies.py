@@ -102,10 +102,10 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
 @pytest.mark.parametrize("case", CAUSES)
 def test_a_failed_build_names_the_cause_that_was_found_and_no_other(case: str) -> None:
     text, words, remedy = CAUSES[case]
-    why, found = explain(text.splitlines(), 1)
+    why, found_remedy = explain(text.splitlines(), 1)
     assert words in why
-    assert remedy in found
-    assert ("check the network" in found) is (remedy == "check the network")
+    assert remedy in found_remedy
+    assert ("check the network" in found_remedy) is (remedy == "check the network")
 
 
 MODULES: dict[str, tuple[str, str]] = {
@@ -144,7 +144,7 @@ def source_archive(folder: Path, name: str, setup: str, **files: str) -> None:
 
 
 def setup_py(name: str, *imports: str) -> str:
-    lines = [f"import {one}" for one in imports]
+    lines = [f"import {module}" for module in imports]
     return "\n".join(
         [*lines, "from setuptools import setup", f"setup(name={name!r}, version='1.0', py_modules=[{name!r}])"]
     )
@@ -182,7 +182,7 @@ def walk(site: Site, remedy: str) -> subprocess.CompletedProcess[str]:
     commands = [shlex.split(text) for text in re.findall(r"xaiva ([^,;()]+)", remedy)]
     assert commands
     done = [xaiva(site, *words) for words in commands]
-    assert {one.returncode for one in done[:-1]} <= {0, 3}, done
+    assert {process.returncode for process in done[:-1]} <= {0, 3}, done
     return done[-1]
 
 
@@ -190,7 +190,7 @@ def walk(site: Site, remedy: str) -> subprocess.CompletedProcess[str]:
 def test_a_lock_names_the_module_and_the_command_that_works(site: Site, index: Index) -> None:
     write_preset(site, index, "flashdemo")
     locked = lock_without_engine(site)
-    (flash,) = (one for one in locked.unlocked if "flashdemo" in one.what)
+    (flash,) = (entry for entry in locked.unlocked if "flashdemo" in entry.what)
     assert "its build needs the module torchdemo, which it does not declare" in flash.why
     assert f"xaiva sync {NAME}, then xaiva wheel {NAME} flashdemo --no-build-isolation" in flash.remedy
 
@@ -209,7 +209,7 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     write_preset(site, index, "flashdemo", "declaring", **fields)
     xaiva(site, "lock", NAME)
     lock = store.read_lock(site, NAME)
-    remedies = {re.split(r"\W", one.what)[0]: one.remedy for one in lock.unlocked}
+    remedies = {re.split(r"\W", entry.what)[0]: entry.remedy for entry in lock.unlocked}
     assert set(remedies) == {"flashdemo", "declaring"}, lock.unlocked
     isolated = xaiva(site, "wheel", NAME, "flashdemo==1.0")
     assert "its build needs the module torchdemo, which it does not declare" in isolated.stderr, isolated
@@ -218,8 +218,8 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     assert "its build needs the module ninjademo, which it does not declare" in in_no_layer.stderr, in_no_layer
     assert "add the package that has ninjademo to a layer" in in_no_layer.stderr
     write_preset(site, index, "flashdemo", "declaring", "ninjademo", **fields)
-    built = walk(site, in_no_layer.stderr.partition("→")[2])
-    assert built.returncode == 0, built
+    wheel = walk(site, in_no_layer.stderr.partition("→")[2])
+    assert wheel.returncode == 0, wheel
     by_field = walk(site, remedies["declaring"].replace(" --no-build-isolation", ""))  # the preset says so, too
     assert by_field.returncode == 0, by_field
     assert store.read_lock(site, NAME).unlocked == []

@@ -52,12 +52,12 @@ def locked(*packages: str, complete: bool = True, os_release: str = "ubuntu 22.0
     )
 
 
-def said(
+def check_fields(
     fields: dict[str, Any], gpu: str = PASCAL, driver: str = DRIVER, resolved: Resolved | None = None
 ) -> list[Finding]:
-    found = check(preset_of(**fields), named_target([gpu] if gpu else [], driver), resolved=resolved)
-    assert {finding.code for finding in found} <= set(CODES)
-    return found
+    findings = check(preset_of(**fields), named_target([gpu] if gpu else [], driver), resolved=resolved)
+    assert {finding.code for finding in findings} <= set(CODES)
+    return findings
 
 
 # What a preset asks for, on a GTX 1050 unless said; the finding that must come: level, code, and words of it.
@@ -442,10 +442,10 @@ FOUND: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 @pytest.mark.parametrize(("fields", "level", "code", "words"), FOUND.values(), ids=FOUND)
 def test_it_is_found(fields: dict[str, Any], level: str, code: str, words: str) -> None:
-    found = [finding for finding in said(fields) if finding.code == code]
-    assert level in [finding.level.value for finding in found]
-    assert any(words in f"{one.where} {one.what} {one.why} {one.remedy}" for one in found)
-    accepted = said({**fields, "overrides": [code]})
+    findings = [finding for finding in check_fields(fields) if finding.code == code]
+    assert level in [finding.level.value for finding in findings]
+    assert any(words in f"{finding.where} {finding.what} {finding.why} {finding.remedy}" for finding in findings)
+    accepted = check_fields({**fields, "overrides": [code]})
     assert {finding.level for finding in accepted if finding.code == code} == {Level.NOTE}
 
 
@@ -515,7 +515,7 @@ WELL: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize(("fields", "gpu", "codes"), WELL.values(), ids=WELL)
 def test_there_is_no_false_alarm(fields: dict[str, Any], gpu: str, codes: str) -> None:
-    assert [finding for finding in said(fields, gpu) if finding.code in codes.split()] == []
+    assert [finding for finding in check_fields(fields, gpu) if finding.code in codes.split()] == []
 
 
 MACHINES: dict[str, tuple[dict[str, Any], str, str, str]] = {
@@ -562,14 +562,14 @@ MACHINES: dict[str, tuple[dict[str, Any], str, str, str]] = {
 
 @pytest.mark.parametrize(("fields", "gpu", "driver", "code"), MACHINES.values(), ids=MACHINES)
 def test_the_machine_cannot_run_it(fields: dict[str, Any], gpu: str, driver: str, code: str) -> None:
-    assert {finding.level for finding in said(fields, gpu, driver) if finding.code == code} == {Level.ERROR}
+    assert {finding.level for finding in check_fields(fields, gpu, driver) if finding.code == code} == {Level.ERROR}
 
 
 @pytest.mark.parametrize(
     "fields", [{"layers": ["torch"]}, {"pytorch": {"version": "2.8.0"}}, {"layers": ["torch==2.99"]}]
 )
 def test_without_a_machine_that_is_said(fields: dict[str, Any]) -> None:
-    assert {"gpu-none"} <= {finding.code for finding in said(fields, "", "")}
+    assert {"gpu-none"} <= {finding.code for finding in check_fields(fields, "", "")}
 
 
 # What a lock holds beside what the preset names; the finding that must come.
@@ -625,27 +625,35 @@ def test_after_a_lock_what_was_resolved_counts(
     layers: list[str], packages: list[str], level: str, code: str, words: str
 ) -> None:
     resolved = locked(*packages, complete=code != "version-unlocked")
-    found = [finding for finding in said({"layers": layers}, resolved=resolved) if finding.code == code]
-    assert [finding.level.value for finding in found] == [level]
-    assert any(words in f"{one.where} {one.what} {one.why}" for one in found)
+    findings = [finding for finding in check_fields({"layers": layers}, resolved=resolved) if finding.code == code]
+    assert [finding.level.value for finding in findings] == [level]
+    assert any(words in f"{finding.where} {finding.what} {finding.why}" for finding in findings)
 
 
 def test_a_complete_lock_leaves_nothing_open() -> None:
     fields = {"layers": ["torch", "opencv-python"], "base_image": "ours.example.org/app:1"}
-    before = {finding.code for finding in said(fields)}
+    before = {finding.code for finding in check_fields(fields)}
     assert {"version-unlocked", "not-locked", "base-unknown"} <= before
-    after = {finding.code for finding in said(fields, resolved=locked("torch==2.7.1", "opencv-python==4.11.0.86"))}
+    after = {
+        finding.code for finding in check_fields(fields, resolved=locked("torch==2.7.1", "opencv-python==4.11.0.86"))
+    }
     assert not after & {"version-unlocked", "not-locked", "base-unknown", "gpu-architecture"}
 
 
 def test_without_numpy_in_a_complete_lock_nothing_meets_it() -> None:
     fields = {"layers": ["torch==2.2.2"]}
-    assert not [one for one in said(fields, resolved=locked("torch==2.2.2")) if one.code == "numpy-one"]
+    assert not [
+        finding for finding in check_fields(fields, resolved=locked("torch==2.2.2")) if finding.code == "numpy-one"
+    ]
 
 
 def test_a_pin_of_what_is_not_in_the_lock_says_nothing() -> None:
     fields = {"layers": ["six"], "pins": ["torch==2.8.0"]}
-    assert not [one for one in said(fields, resolved=locked("six==1.16.0")) if one.code == "gpu-architecture"]
+    assert not [
+        finding
+        for finding in check_fields(fields, resolved=locked("six==1.16.0"))
+        if finding.code == "gpu-architecture"
+    ]
 
 
 # -- every door, with a lock on disk ---------------------------------------------------------------------------------
@@ -671,7 +679,7 @@ def lock_with(site: Site, *packages: str) -> Lock:
     """Write a lock of these wheels."""
     pairs = [package.split("==") for package in packages]
     paths = {f"layers/speech/wheels/{name}-{version}-py3-none-any.whl": (name, version) for name, version in pairs}
-    found = Lock(
+    lock = Lock(
         preset="vision",
         preset_sha256=preset_sha256(load_named(site, "vision"), site.presets),
         python_version="3.11",
@@ -684,13 +692,13 @@ def lock_with(site: Site, *packages: str) -> Lock:
             for path, (name, version) in sorted(paths.items())
         ],
     )
-    store.write_lock(site, "vision", found)
-    return found
+    store.write_lock(site, "vision", lock)
+    return lock
 
 
 def errors(site: Site) -> list[str]:
-    found = check_preset(site, "vision", load_named(site, "vision"))
-    return [finding.code for finding in found if finding.level is Level.ERROR]
+    findings = check_preset(site, "vision", load_named(site, "vision"))
+    return [finding.code for finding in findings if finding.level is Level.ERROR]
 
 
 def test_the_lock_on_disk_counts_until_the_preset_changes(site: Site) -> None:
@@ -703,20 +711,20 @@ def test_the_lock_on_disk_counts_until_the_preset_changes(site: Site) -> None:
 
 
 def test_a_build_refuses_what_will_not_work_and_takes_what_is_accepted(site: Site) -> None:
-    found = lock_with(site, "ultralytics==8.3.0", "torch==2.8.0")
+    lock = lock_with(site, "ultralytics==8.3.0", "torch==2.8.0")
     preset = load_named(site, "vision")
     with pytest.raises(ChecksFailed, match="GTX 1050") as refused:
-        check_compatibility(site, "vision", preset, found)
+        check_compatibility(site, "vision", preset, lock)
     assert "gpu-architecture" in refused.value.remedy
     accepted = preset.model_copy(update={"overrides": ["gpu-architecture"]})
-    check_compatibility(site, "vision", accepted, found)
+    check_compatibility(site, "vision", accepted, lock)
     anywhere = preset.model_copy(update={"target": None})  # this host is not the site's machine
-    check_compatibility(site, "vision", anywhere, found)
+    check_compatibility(site, "vision", anywhere, lock)
 
 
 def test_the_doctor_names_presets_that_will_not_work(site: Site) -> None:
     lock_with(site, "ultralytics==8.3.0", "torch==2.8.0")
-    assert ["vision" in one.what for one in doctor.examine(site) if one.code == "preset"] == [True]
+    assert ["vision" in finding.what for finding in doctor.examine(site) if finding.code == "preset"] == [True]
 
 
 def test_wheels_are_read_from_a_lock_with_their_layer(site: Site) -> None:
@@ -739,12 +747,12 @@ def test_the_cuda_of_a_base_image_is_that_of_its_variables(site: Site, variables
     target = named_target(["T4"], "535.183.01")
     before = {finding.code for finding in check(preset, target)}
     assert {"base-unknown", "base-cuda-unknown"} <= before
-    found = lock_with(site, "six==1.16.0")
-    image = found.base_image.model_copy(update={"folder": "images/base", "config_digest": "sha256:00"})
+    lock = lock_with(site, "six==1.16.0")
+    image = lock.base_image.model_copy(update={"folder": "images/base", "config_digest": "sha256:00"})
     blobs = store.folder(site, "vision") / image.folder / "blobs/sha256"
     blobs.mkdir(parents=True)
     (blobs / "00").write_text(json.dumps({"config": {"Env": variables}}))
-    resolved = of_lock(found.model_copy(update={"base_image": image}), store.folder(site, "vision"))
+    resolved = of_lock(lock.model_copy(update={"base_image": image}), store.folder(site, "vision"))
     after = {finding.code for finding in check(preset, target, resolved=resolved)}
     assert after & {"driver-floor", "require-cuda", "base-cuda-unknown", "base-unknown"} == codes
 
@@ -767,8 +775,8 @@ def test_a_real_lock_says_what_it_brought(site: Site, tmp_path: Path) -> None:
     with serve(served) as index:
         online = Site(site.root, site.settings, {**site.env, "UV_DEFAULT_INDEX": f"{index.url}/simple"})
         outcome = lock.run(online, "vision", {}, Recorder())
-    found = [Finding.model_validate(one) for one in outcome["findings"]]  # type: ignore[union-attr]
-    (error,) = [one for one in found if one.level is Level.ERROR]
+    findings = [Finding.model_validate(finding) for finding in outcome["findings"]]  # type: ignore[union-attr]
+    (error,) = [finding for finding in findings if finding.level is Level.ERROR]
     assert (error.code, error.where) == ("gpu-architecture", "lock: layer speech, brought by ultralytics")
 
 
@@ -783,5 +791,5 @@ KNOWN = {"dubbing-cuda13.0": {"package-conflict"}, "ubuntu22.04-cuda11.8": {"med
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_presets_give_no_false_alarm(name: str) -> None:
     """docs/presets.md explains what is known of them; anything else would be wrong."""
-    found = check(load(SHIPPED[name]), site=Site.open(SHIPPED[name].parents[1], environ={}))
-    assert {finding.code for finding in found if finding.level is not Level.NOTE} == KNOWN.get(name, set())
+    findings = check(load(SHIPPED[name]), site=Site.open(SHIPPED[name].parents[1], environ={}))
+    assert {finding.code for finding in findings if finding.level is not Level.NOTE} == KNOWN.get(name, set())

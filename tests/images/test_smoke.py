@@ -12,7 +12,7 @@ import pytest
 from core.artifacts.lockfile import Kind
 from core.findings import Level
 from core.images.smoke import MARK, PROBE, SERVICE, judge
-from core.presets.compat.machine import Gpu, TargetMachine
+from core.presets.compat.machine import GpuModel, TargetMachine
 from core.presets.model import Preset
 from tests.images.support import preset_of
 from tests.images.test_render import lock_of, locked
@@ -67,7 +67,7 @@ def test_torch_without_code_for_the_gpu() -> None:
     flags = {"code": 0, "output": json.dumps({"arch": "sm_75 sm_86 compute_90", "cuda": "12.8"})}
     said = answer(torch=flags)
     pascal, ampere, newer = (
-        TargetMachine((Gpu(name, sm),)) for name, sm in (("P", "6.1"), ("A", "8.9"), ("B", "12.0"))
+        TargetMachine((GpuModel(name, sm),)) for name, sm in (("P", "6.1"), ("A", "8.9"), ("B", "12.0"))
     )
     assert codes(preset_of(), said, pascal) == ["smoke-gpu"]
     assert codes(preset_of(), said, ampere) == []

@@ -13,9 +13,9 @@ import pytest
 from core.presets import store
 from core.presets.compat import check, named_target
 from core.presets.compat.facts import load_facts
-from core.presets.layers import expand
+from core.presets.layers import expand_preset
+from core.presets.serialization import dump
 from core.presets.validation import preset_from_text, validate_text
-from core.presets.writing import dump
 
 from .conftest import CHECKOUT
 
@@ -78,7 +78,7 @@ def test_spoilt_presets(seed: int, tmp_path: Path) -> None:
         usable += 1
         preset = preset_from_text(text, tmp_path / "p.json")
         check(preset, named_target(["GTX 1060"], "535.183"))
-        expand(preset, tmp_path, load_facts())
+        expand_preset(preset, tmp_path, load_facts())
         store.preset_sha256(preset)
         assert dump(preset, text) == text
         edited = preset.model_copy(update={"python_version": "3.12"})

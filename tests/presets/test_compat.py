@@ -15,7 +15,7 @@ from core.presets import store
 from core.presets.compat import check, host_target, load_facts, named_target, site_facts
 from core.presets.compat.checks import CODES
 from core.presets.compat.facts import _TABLES, DATA
-from core.presets.compat.machine import TargetMachine, driver_cuda, runs
+from core.presets.compat.machine import TargetMachine, driver_cuda, has_code_for
 from core.presets.compat.rows import VersionedRow
 from core.presets.model import Preset
 from core.site import Site
@@ -47,39 +47,43 @@ def machine(gpu: str = "", driver: str = "") -> TargetMachine:
     return named_target([gpu] if gpu else [], driver)
 
 
-def findings(one: Preset, code: str, target: TargetMachine | None = None) -> list[Finding]:
-    found = [finding for finding in check(one, target or machine("RTX 3090", "580.65.06")) if finding.code == code]
-    assert all(finding.code in CODES for finding in found)
-    return found
+def findings(checked: Preset, code: str, target: TargetMachine | None = None) -> list[Finding]:
+    matching = [
+        finding for finding in check(checked, target or machine("RTX 3090", "580.65.06")) if finding.code == code
+    ]
+    assert all(finding.code in CODES for finding in matching)
+    return matching
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_preset_passes_for_its_own_target(path: Path) -> None:
-    found = check(store.load(path), site=Site.open(CHECKOUT))
-    assert [finding.what for finding in found if finding.level is Level.ERROR] == []
+    results = check(store.load(path), site=Site.open(CHECKOUT))
+    assert [finding.what for finding in results if finding.level is Level.ERROR] == []
 
 
 @pytest.mark.parametrize("tag", ["cu128", "cu130"])
 def test_a_gtx_1060_with_new_wheels_is_an_error_that_names_what_works(tag: str) -> None:
     version = {"cu128": "2.7.1+cu128", "cu130": "2.9.1+cu130"}[tag]
-    (found,) = findings(torch(version), "gpu-architecture", machine("GTX 1060", "580.65.06"))
-    assert found.level is Level.ERROR
-    assert "no kernel image" in found.why
-    assert "cu126 up to torch 2.14.0" in found.remedy
+    (finding,) = findings(torch(version), "gpu-architecture", machine("GTX 1060", "580.65.06"))
+    assert finding.level is Level.ERROR
+    assert "no kernel image" in finding.why
+    assert "cu126 up to torch 2.14.0" in finding.remedy
     assert findings(torch("2.7.1+cu126"), "gpu-architecture", machine("GTX 1060", "580.65.06")) == []
 
 
 def test_what_works_is_named_for_the_presets_python_and_the_sites_driver() -> None:
-    one = torch("2.7.1+cu128", python_version="3.9")
-    (found,) = findings(one, "gpu-architecture", machine("GTX 1060", "470.57.02"))
-    assert "cu118 up to torch 2.7.1" in found.remedy
-    assert "cu126" not in found.remedy
+    python_39 = torch("2.7.1+cu128", python_version="3.9")
+    (finding,) = findings(python_39, "gpu-architecture", machine("GTX 1060", "470.57.02"))
+    assert "cu118 up to torch 2.7.1" in finding.remedy
+    assert "cu126" not in finding.remedy
 
 
 def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
-    (found,) = findings(torch("2.7.1+cu126", tensorrt=trt("10.9.0")), "tensorrt-gpu", machine("GTX 1060", "560.35.05"))
-    assert found.level is Level.ERROR
-    assert "8.6.1" in found.remedy
+    (finding,) = findings(
+        torch("2.7.1+cu126", tensorrt=trt("10.9.0")), "tensorrt-gpu", machine("GTX 1060", "560.35.05")
+    )
+    assert finding.level is Level.ERROR
+    assert "8.6.1" in finding.remedy
     assert findings(torch("2.2.2+cu121", tensorrt=trt("8.6.1")), "tensorrt-gpu", machine("GTX 1060")) == []
 
 
@@ -276,13 +280,13 @@ def test_a_gtx_1060_with_tensorrt_10_is_an_error_that_names_8_6() -> None:
     ],
 )
 def test_one_check(code: str, level: str, bad: Preset, good: Preset, target: TargetMachine | None) -> None:
-    found = findings(bad, code, target)
-    assert found
-    assert found[0].level.value == level
+    results = findings(bad, code, target)
+    assert results
+    assert results[0].level.value == level
     if code != "gpu-unknown":
         assert findings(good, code, target) == []
     else:
-        assert "GTX 1060" in found[0].remedy
+        assert "GTX 1060" in results[0].remedy
 
 
 @pytest.mark.parametrize(
@@ -298,8 +302,8 @@ def test_one_check(code: str, level: str, bad: Preset, good: Preset, target: Tar
     ],
 )
 def test_the_gate_of_the_nvidia_images(gpu: str, driver: str, base: str, refused: bool) -> None:
-    found = findings(torch("2.4.0+cu124", base_image=base), "require-cuda", machine(gpu, driver))
-    assert [finding.level for finding in found] == ([Level.ERROR] if refused else [])
+    results = findings(torch("2.4.0+cu124", base_image=base), "require-cuda", machine(gpu, driver))
+    assert [finding.level for finding in results] == ([Level.ERROR] if refused else [])
 
 
 def test_the_gate_can_be_lifted_by_its_own_variable_or_a_runtime_base() -> None:
@@ -311,9 +315,9 @@ def test_the_gate_can_be_lifted_by_its_own_variable_or_a_runtime_base() -> None:
     older = torch("2.4.0+cu124", base_image=base, runtime_base_image="nvidia/cuda:12.4.1-base-ubuntu22.04")
     assert findings(older, "require-cuda", target) == []
     newer = torch("2.4.0+cu124", base_image="nvidia/cuda:12.4.1-devel-ubuntu22.04", runtime_base_image=base)
-    (found,) = findings(newer, "require-cuda", target)
-    assert found.where == "runtime_base_image"
-    assert "cuda>=12.8" in found.what
+    (finding,) = findings(newer, "require-cuda", target)
+    assert finding.where == "runtime_base_image"
+    assert "cuda>=12.8" in finding.what
 
 
 def test_an_override_makes_an_error_a_note_and_errors_come_first() -> None:
@@ -322,9 +326,9 @@ def test_an_override_makes_an_error_a_note_and_errors_come_first() -> None:
     order = [finding.level for finding in check(bad, target)]
     assert order == sorted(order, key=["error", "warning", "note"].index)
     accepted = torch("2.9.1+cu130", tensorrt=trt("10.14.1"), overrides=["gpu-architecture"])
-    (found,) = findings(accepted, "gpu-architecture", target)
-    assert found.level is Level.NOTE
-    assert "accepted" in found.why
+    (finding,) = findings(accepted, "gpu-architecture", target)
+    assert finding.level is Level.NOTE
+    assert "accepted" in finding.why
     assert has_errors(check(accepted, target))
 
 
@@ -383,8 +387,8 @@ def test_a_broken_overlay_is_named_and_changes_nothing(site: Site, name: str, te
     folder = site.docker / "compat"
     folder.mkdir(parents=True)
     (folder / name).write_text(text)
-    (found,) = [finding for finding in check(preset(), site=site) if finding.code == "overlay-unusable"]
-    assert name in found.what
+    (problem,) = [finding for finding in check(preset(), site=site) if finding.code == "overlay-unusable"]
+    assert name in problem.what
     assert list(site_facts(site).torch) == list(FACTS.torch)
 
 
@@ -408,11 +412,11 @@ def test_tables_agree_with_each_other() -> None:
 
 
 def test_code_runs_on_the_same_major_version_and_not_on_an_older_minor() -> None:
-    assert runs("8.9", ["8.6"], [])
-    assert not runs("8.0", ["8.6"], [])
-    assert not runs("12.0", ["9.0"], [])
-    assert runs("12.0", ["9.0"], ["9.0"])
-    assert not runs("8.0", [], ["9.0"])
+    assert has_code_for("8.9", ["8.6"], [])
+    assert not has_code_for("8.0", ["8.6"], [])
+    assert not has_code_for("12.0", ["9.0"], [])
+    assert has_code_for("12.0", ["9.0"], ["9.0"])
+    assert not has_code_for("8.0", [], ["9.0"])
 
 
 def test_what_cuda_a_driver_knows() -> None:
@@ -431,10 +435,10 @@ def test_this_host_as_the_drivers_files_tell(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("core.presets.compat.machine._VERSION_FILES", (tmp_path / "none", version))
     monkeypatch.setattr("core.presets.compat.machine._GPU_FOLDER", tmp_path / "gpus")
     monkeypatch.setattr("core.presets.compat.machine._nvml_gpus", lambda facts: ())
-    found = host_target(FACTS)
-    assert found is not None
-    assert found.driver == "535.183.01"
-    assert [(gpu.name, gpu.sm) for gpu in found.gpus] == [("NVIDIA GeForce GTX 1060 6GB", "")]
+    host = host_target(FACTS)
+    assert host is not None
+    assert host.driver == "535.183.01"
+    assert [(gpu.name, gpu.sm) for gpu in host.gpus] == [("NVIDIA GeForce GTX 1060 6GB", "")]
 
 
 def test_a_driver_by_hand_has_to_be_a_version() -> None:
@@ -443,20 +447,20 @@ def test_a_driver_by_hand_has_to_be_a_version() -> None:
 
 
 def test_the_source_of_xaiva_media_must_be_named(tmp_path: Path) -> None:
-    wanted = preset(build_options={"xaiva_media_branch": "master"})
+    with_branch = preset(build_options={"xaiva_media_branch": "master"})
 
-    def said(asked: Preset, env: str) -> list[Finding]:
+    def media_findings(checked: Preset, env: str) -> list[Finding]:
         (tmp_path / ".env").write_text(env)
-        return [finding for finding in check(asked, site=Site.open(tmp_path)) if finding.code == "media-source"]
+        return [finding for finding in check(checked, site=Site.open(tmp_path)) if finding.code == "media-source"]
 
-    (found,) = said(wanted, "")
-    assert found.level is Level.WARNING
-    assert "XAIVA_SOURCE_PATH" in found.remedy
-    assert "xaiva-media" in found.remedy
-    (found,) = said(wanted, "XAIVA_SOURCE_PATH=gone\n")
-    assert "gone, which does not exist" in found.why
+    (finding,) = media_findings(with_branch, "")
+    assert finding.level is Level.WARNING
+    assert "XAIVA_SOURCE_PATH" in finding.remedy
+    assert "xaiva-media" in finding.remedy
+    (finding,) = media_findings(with_branch, "XAIVA_SOURCE_PATH=gone\n")
+    assert "gone, which does not exist" in finding.why
     (tmp_path / "media").mkdir()
-    assert not said(wanted, "XAIVA_SOURCE_PATH=media\n")
-    named = {"sources": [{"name": "xaiva-media", "path": "elsewhere"}]}
-    assert not said(preset(build_options={"xaiva_media_branch": "master"}, **named), "")
-    assert not said(preset(build_options={"ffmpeg_version": "7.1", "opencv_version": "4.13.0"}), "")
+    assert not media_findings(with_branch, "XAIVA_SOURCE_PATH=media\n")
+    with_source = {"sources": [{"name": "xaiva-media", "path": "elsewhere"}]}
+    assert not media_findings(preset(build_options={"xaiva_media_branch": "master"}, **with_source), "")
+    assert not media_findings(preset(build_options={"ffmpeg_version": "7.1", "opencv_version": "4.13.0"}), "")

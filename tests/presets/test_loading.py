@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InputError
 from core.presets import store
-from core.presets.validation import PresetError, Problem, validate_text
+from core.presets.validation import PresetError, PresetProblem, validate_text
 from core.site import Site
 
 from .conftest import CHECKOUT
@@ -24,14 +24,14 @@ INDEX = {"name": "x", "url": "https://host/simple"}
 GOOD = {"base_image": "debian:bookworm-slim", "python_version": "3.11"}
 
 
-def problems(tmp_path: Path, text: str) -> list[Problem]:
+def problems(tmp_path: Path, text: str) -> list[PresetProblem]:
     return validate_text(text, tmp_path / "p.json")
 
 
-def only(tmp_path: Path, **fields: object) -> Problem:
-    found = problems(tmp_path, json.dumps({**GOOD, **fields}, indent=1))
-    assert len(found) == 1, [str(problem) for problem in found]
-    return found[0]
+def only(tmp_path: Path, **fields: object) -> PresetProblem:
+    results = problems(tmp_path, json.dumps({**GOOD, **fields}, indent=1))
+    assert len(results) == 1, [str(problem) for problem in results]
+    return results[0]
 
 
 def test_the_users_preset_loads_unchanged_and_is_the_one_we_ship(site: Site) -> None:
@@ -203,8 +203,8 @@ def test_wrong_fields(tmp_path: Path, fields: dict[str, object], field: str, sai
 )
 def test_models_lie_under_models(tmp_path: Path, destination: str, good: bool) -> None:
     model = {"name": "m", "file": "m.onnx", "sha256": "0" * 64, "destination": destination}
-    found = problems(tmp_path, json.dumps({**GOOD, "models": [model]}))
-    assert [problem.field for problem in found] == ([] if good else ["models[0].destination"])
+    results = problems(tmp_path, json.dumps({**GOOD, "models": [model]}))
+    assert [problem.field for problem in results] == ([] if good else ["models[0].destination"])
 
 
 @pytest.mark.parametrize(
@@ -224,27 +224,27 @@ def test_models_lie_under_models(tmp_path: Path, destination: str, good: bool) -
     ],
 )
 def test_image_names(tmp_path: Path, image: str, said: str) -> None:
-    found = problems(tmp_path, json.dumps({**GOOD, "base_image": image}))
-    assert bool(found) == bool(said)
+    results = problems(tmp_path, json.dumps({**GOOD, "base_image": image}))
+    assert bool(results) == bool(said)
     if said:
-        assert said in str(found[0])
+        assert said in str(results[0])
 
 
 def test_a_bad_line_of_a_requirement_file_is_named_with_its_number(site: Site) -> None:
     (site.presets / "common.txt").write_text("# ours\nnumpy<2  # old\n\nnumpy=1.26\n")
-    (found,) = problems(
+    (problem,) = problems(
         site.presets, json.dumps({**GOOD, "layers": [{"name": "common", "file": "common.txt"}]}, indent=1)
     )
-    assert "common.txt line 4" in found.what
-    assert "numpy==1.26" in found.remedy
-    assert found.field == "layers[0].file"
+    assert "common.txt line 4" in problem.what
+    assert "numpy==1.26" in problem.remedy
+    assert problem.field == "layers[0].file"
 
 
 def test_a_requirement_file_that_is_a_link_out_of_the_folder_is_refused(site: Site) -> None:
     (site.root / "outside.txt").write_text("numpy\n")
     (site.presets / "in.txt").symlink_to(site.root / "outside.txt")
-    (found,) = problems(site.presets, json.dumps({**GOOD, "layers": [{"name": "a", "file": "in.txt"}]}))
-    assert "leads out of" in found.what
+    (problem,) = problems(site.presets, json.dumps({**GOOD, "layers": [{"name": "a", "file": "in.txt"}]}))
+    assert "leads out of" in problem.what
 
 
 def test_one_broken_preset_stops_no_other(site: Site) -> None:

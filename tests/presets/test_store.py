@@ -11,9 +11,9 @@ from pydantic import JsonValue
 from core.errors import InputError, XaivaError
 from core.presets import store
 from core.presets.compat.facts import load_facts
-from core.presets.layers import PYTORCH_INDEX, PYTORCH_PACKAGES, expand
+from core.presets.layers import PYTORCH_INDEX, PYTORCH_PACKAGES, expand_preset
 from core.presets.model import Preset
-from core.presets.writing import dump
+from core.presets.serialization import dump
 from core.site import Site
 
 from .conftest import SHIPPED
@@ -160,7 +160,7 @@ def test_expanding_adds_pytorch_and_tensorrt_in_matching_versions(site: Site) ->
         layers=[{"name": "video", "file": "r.txt"}],
         pins=["numpy<2"],
     )
-    expanded = expand(preset, site.presets, load_facts())
+    expanded = expand_preset(preset, site.presets, load_facts())
     assert expanded.layers == [
         ("pytorch", ["torch==2.7.1+cu126", "torchvision==0.22.1+cu126", "torchaudio==2.7.1+cu126"]),
         ("tensorrt", ["tensorrt-cu12==10.9.0.*"]),
@@ -184,7 +184,7 @@ def test_an_index_of_the_preset_takes_the_place_of_pytorchs(
     site: Site, index: dict[str, object], packages: list[str]
 ) -> None:
     preset = changed(ODD, pytorch={"version": "2.7.1+cu126"}, layers=[], indexes=[index])
-    (only,) = expand(preset, site.presets, load_facts()).indexes
+    (only,) = expand_preset(preset, site.presets, load_facts()).indexes
     assert (only.url, only.packages) == (index["url"], packages)
 
 
@@ -196,11 +196,11 @@ def test_expanding_plain_torch_asks_no_other_index_and_a_tensorrt_source_no_whee
         sources=[{"name": "tensorrt", "path": "TensorRT.tar.gz"}],
         layers=[],
     )
-    expanded = expand(preset, site.presets, load_facts())
+    expanded = expand_preset(preset, site.presets, load_facts())
     assert expanded.layers == [("pytorch", ["torch==2.7.1"])]
     assert expanded.indexes == []
 
 
 def test_companions_of_an_unknown_torch_are_left_to_the_resolver(site: Site) -> None:
     preset = changed(ODD, pytorch={"version": "9.0.0", "components": ["torch", "torchvision"]}, layers=[])
-    assert expand(preset, site.presets, load_facts()).layers == [("pytorch", ["torch==9.0.0", "torchvision"])]
+    assert expand_preset(preset, site.presets, load_facts()).layers == [("pytorch", ["torch==9.0.0", "torchvision"])]

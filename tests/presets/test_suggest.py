@@ -9,7 +9,7 @@ from core.findings import has_errors
 from core.presets import store
 from core.presets.compat import check, choices, find_gpu, load_facts, named_target, suggest
 from core.presets.compat.checks.driver import last_branch
-from core.presets.compat.machine import TargetMachine, runs
+from core.presets.compat.machine import TargetMachine, has_code_for
 from core.presets.compat.suggest import Suggestion
 from core.site import Site
 
@@ -34,7 +34,7 @@ def test_every_suggestion_passes_its_own_check(driver: str, site: Site) -> None:
 def test_nothing_is_left_out_that_would_work() -> None:
     """For each GPU some wheels have code for and a new driver, there is a suggestion."""
     for name in ONE_OF_EACH_KIND:
-        some = any(runs(X86[name].sm, row.sm, row.ptx) for row in FACTS.wheel_tags.values())
+        some = any(has_code_for(X86[name].sm, row.sm, row.ptx) for row in FACTS.wheel_tags.values())
         newest = {470: "470.57.02", 580: "580.65.06", None: "595.58.03"}[last_branch(find_gpu(name, FACTS))]
         assert bool(_suggestions(named_target([name], newest))) == some, name
 

@@ -55,7 +55,7 @@ from core.inference.schemas import (
 )
 from core.logs import Spool
 from core.operations.model import Failure, Operation, State
-from core.presets.compat import Gpu as KnownGpu
+from core.presets.compat import GpuModel as KnownGpu
 from core.presets.compat import TargetMachine
 from core.presets.model import Preset
 from core.presets.store import PresetEntry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
-from core.natural_order import natural
+from core.natural_order import natural_key
 from tui.present.cells import Cell, Column, Line, Span, cut, fit, labelled, line, table, word, wrap
 from tui.present.charts import score_graph, score_spark
 from tui.present.figures import clock, coarse, size
@@ -146,7 +146,7 @@ def short(status: ServiceStatus | None, width: int) -> list[Line]:
     columns = (Column("", minimum=10), Column("", STATE_WIDTH), Column("", 5, right=True), Column("", 24, rank=1))
     rows: list[tuple[Cell, ...]] = []
     for camera in sorted(
-        status.cameras, key=lambda one: (one.state is CameraState.LIVE, not one.alerts, natural(one.id))
+        status.cameras, key=lambda one: (one.state is CameraState.LIVE, not one.alerts, natural_key(one.id))
     ):
         last: Cell = score_spark(camera.scores, camera.threshold, 24, 5) if camera.scores else ""
         if found := troubles(camera):

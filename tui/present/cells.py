@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from typing_extensions import Self
 
 from core.open_enum import OpenEnum
-from core.terminal_text import visible
+from core.terminal_text import escape_invisible
 
 # What a part of a line means; the theme decides how it looks. Colour never says anything alone.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
@@ -33,7 +33,7 @@ class Span(_Span):
 
     def __new__(cls, text: str, role: str = "") -> Self:
         """As a tuple."""
-        return super().__new__(cls, visible(text), role)
+        return super().__new__(cls, escape_invisible(text), role)
 
 
 Line: TypeAlias = tuple[Span, ...]

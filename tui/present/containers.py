@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.containers.model import Container, Health, State, Stats, port_words
 from core.findings import Finding
-from core.natural_order import natural
+from core.natural_order import natural_key
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import clock, rate, size
@@ -42,7 +42,7 @@ def state(container: Container) -> Span:
         return Span("▷ starting", "accent")
     if container.state in (State.EXITED, State.STOPPED) and container.exit_code:
         return Span(f"✗ {container.state.value} {container.exit_code}", "error" if container.ours else "warn")
-    if container.running and not container.health.known:
+    if container.running and not container.health.is_known:
         return Span(f"? {container.health.word}")
     return word(STATES, container.state)
 
@@ -71,7 +71,7 @@ def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
 
 def ordered(found: Containers) -> list[Container]:
     """Ours first, those that run before those that do not."""
-    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, natural(one.name)))
+    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, natural_key(one.name)))
 
 
 def short(found: Containers | None, width: int) -> list[Line]:

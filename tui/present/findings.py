@@ -24,7 +24,7 @@ def lines(findings: Sequence[Finding], width: int, none: str = "nothing to say a
     out: list[Line] = []
     for finding in sorted(findings, key=lambda one: ORDER.get(one.level, 1)):
         level = finding.level
-        first, *rest = wrap(finding.what if level.known else f"{level.word}: {finding.what}", width - 2)
+        first, *rest = wrap(finding.what if level.is_known else f"{level.word}: {finding.what}", width - 2)
         out.append((MARKS.get(level, UNKNOWN), *first))
         out += [(Span("  "), *more) for more in rest]
         out += [(Span("  "), *more) for more in wrap(finding.why, width - 2, "dim") if finding.why]
@@ -38,8 +38,8 @@ def summary(findings: Sequence[Finding]) -> Line:
     counts = Counter(finding.level for finding in findings)
     if not counts:
         return line(Span("✓ fine", "ok"))
-    worst = min(counts, key=lambda level: (ORDER.get(level, 1), not level.known))
-    if not worst.known:
+    worst = min(counts, key=lambda level: (ORDER.get(level, 1), not level.is_known))
+    if not worst.is_known:
         return line(Span(f"? {worst.word}"))
     mark, count = MARKS[worst], counts[worst]
     return line(Span(f"{mark.text}{count} {worst.value}{'' if count == 1 else 's'}", mark.role))

@@ -178,7 +178,7 @@ def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
             continue
         if one.oom_killed:
             yield "error", f"{one.name} ran out of memory"
-        elif one.unreadable or not one.state.known or not one.health.known:
+        elif one.unreadable or not one.state.is_known or not one.health.is_known:
             yield "warn", f"{one.name}: {_unknown_container(one)}"
         elif one.health is Health.UNHEALTHY:
             said = one.health_output.splitlines()
@@ -191,7 +191,7 @@ def _unknown_container(container: Container) -> str:
     """What the engine says of it that is not known here: it may be anything."""
     if container.unreadable:
         return f"what the engine says of it cannot be read: {container.unreadable}"
-    if not container.state.known:
+    if not container.state.is_known:
         return f"its state is {container.state.word}, which this xaiva does not know"
     return f"its health is {container.health.word}, which this xaiva does not know"
 
@@ -203,7 +203,7 @@ def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
             yield "error", f"camera {name}: {camera.reason or 'lost'}"
         elif camera.state is CameraState.FAILED:
             yield "error", f"camera {name} has failed{f': {camera.reason}' if camera.reason else ''}; s starts it (6)"
-        elif not camera.state.known:
+        elif not camera.state.is_known:
             yield "warn", f"camera {name}: its state is {camera.state.word}, which this xaiva does not know"
         if camera.unreadable:
             yield "warn", f"camera {name}: the service's answer cannot be read: {camera.unreadable}"

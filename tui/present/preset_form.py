@@ -12,8 +12,8 @@ from typing import Any
 
 from core.presets.compat import Choices
 from core.presets.model import Preset
-from core.presets.validation import Problem, validate_text
-from core.presets.writing import dump, dump_as_it_is
+from core.presets.serialization import dump, dump_unvalidated
+from core.presets.validation import PresetProblem, validate_text
 
 
 class Shape(Enum):
@@ -172,7 +172,7 @@ def apply(text: str, changed: Mapping[str, str]) -> str:
     try:
         return dump(Preset.model_validate(document), text, document)
     except ValueError:  # something in it is wrong: show it all the same, the problems stand beside it
-        return dump_as_it_is(document, text)
+        return dump_unvalidated(document, text)
 
 
 def _read(field: Field, written: str, before: Any) -> Any:
@@ -287,6 +287,6 @@ def _complete(document: dict[str, Any]) -> None:
             del document["tensorrt"]
 
 
-def problems(text: str, path: Path) -> list[Problem]:
+def problems(text: str, path: Path) -> list[PresetProblem]:
     """What keeps the text from being a preset."""
     return validate_text(text, path)

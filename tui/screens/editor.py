@@ -21,8 +21,8 @@ from core.artifacts.resolved import check_preset
 from core.errors import XaivaError
 from core.findings import Finding
 from core.presets.compat import Choices, choices, site_facts, target_for
-from core.presets.store import ChangedMeanwhile, preset_path, read_text, save
-from core.presets.validation import Problem, preset_from_text
+from core.presets.store import PresetEditConflict, preset_path, read_text, save
+from core.presets.validation import PresetProblem, preset_from_text
 from core.site import Site
 from tui.console_app import console_of
 from tui.present import findings as present_findings
@@ -41,7 +41,7 @@ class Checked:
     """What one text is worth. `findings` are empty while there are problems."""
 
     text: str
-    problems: list[Problem]
+    problems: list[PresetProblem]
     findings: list[Finding]
     target: str
 
@@ -261,7 +261,7 @@ class EditorScreen(Screen[None]):
 
         def failed(error: XaivaError) -> None:
             release()
-            if isinstance(error, ChangedMeanwhile):
+            if isinstance(error, PresetEditConflict):
                 self._ask_to_overwrite(error)
             else:
                 console_of(self).show_error(error)
@@ -275,10 +275,10 @@ class EditorScreen(Screen[None]):
                 self._check_soon()
             self.notify(f"{self._path.name} saved")
 
-        work = partial(save, self.site, self._preset_name, text, instead_of=instead_of)
+        work = partial(save, self.site, self._preset_name, text, expected_text=instead_of)
         console_of(self).background(work, done, failed)
 
-    def _ask_to_overwrite(self, error: ChangedMeanwhile) -> None:
+    def _ask_to_overwrite(self, error: PresetEditConflict) -> None:
         """Show what somebody else did to the file; what they wrote is replaced only when that is asked for."""
         self.query_one("#difference", Panel).show(
             partial(_difference, self._saved, error.text, self._path.name), "changed by somebody else"

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from core.errors import InputError, XaivaError
-from core.validation_errors import explain
+from core.validation_errors import explain_error
 from tui.screens.form import Form
 
 T = TypeVar("T")
@@ -113,7 +113,7 @@ class FieldForm(Form[T]):
         try:
             return float(said)
         except ValueError:
-            why = explain({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
+            why = explain_error({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
             raise InputError(name.replace("_", " "), why, "write a number") from None
 
     def action_list_known(self) -> None:

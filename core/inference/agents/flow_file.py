@@ -14,7 +14,7 @@ from core.inference.agents.flow import DEFAULT, ChooseStep, Flow, Step, WebhookS
 from core.inference.outgoing import check_url
 from core.inference.schemas import Name
 from core.strict_json import RepeatedKey, unique_keys
-from core.validation_errors import explain
+from core.validation_errors import explain_error
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,7 +62,7 @@ def _parsed(file: Path, text: str) -> object:
 
 def _problems(error: ValidationError) -> str:
     """Every problem with its place: `night.steps[2].to: …`. Values are not shown: a URL may hold a password."""
-    return "; ".join(f"{_place(one['loc'])}: {explain(one)}" for one in error.errors(include_url=False))
+    return "; ".join(f"{_place(one['loc'])}: {explain_error(one)}" for one in error.errors(include_url=False))
 
 
 def _place(path: tuple[int | str, ...]) -> str:

@@ -27,7 +27,7 @@ from core.inference.models.bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import RuleExists, UnknownRule
 from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
-from core.validation_errors import describe
+from core.validation_errors import describe_error
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _headers(error: XaivaError) -> dict[str, str] | None:
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    field, why = describe(error.errors()[0])
+    field, why = describe_error(error.errors()[0])
     return _answer(422, Problem(what=field, why=why, remedy="see /openapi.json for the form"))
 
 

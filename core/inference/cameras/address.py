@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from core.errors import InputError
 from core.inference.schemas.sources import normalised_source
-from core.redaction import has_placeholder, host_of, redact_address, restored
+from core.redaction import has_placeholder, host_of, redact_address, restore_secrets
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")
 _DEVICE = re.compile(r"^/dev/(video\d+|v4l/.+)$")
@@ -96,7 +96,7 @@ def completed(source: str, kept: str, camera: str) -> str:
     source = normalised_source(source)
     if not has_placeholder(source):
         return source
-    if (whole := restored(source, kept)) is None:
+    if (whole := restore_secrets(source, kept)) is None:
         raise _still_hidden(f"Camera {camera}: source")
     return whole
 

@@ -9,7 +9,7 @@ from enum import Enum
 import av.error
 
 from core.inference.cameras.address import Address, SourceKind
-from core.redaction import login_in
+from core.redaction import login_of
 
 
 class Cause(str, Enum):
@@ -113,7 +113,7 @@ def classify(error: Exception, address: Address, *, opening: bool, elapsed: floa
     if cause is Cause.ERROR:
         told = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
         return Failure(cause, told)
-    if isinstance(error, av.error.HTTPUnauthorizedError) and not login_in(address.url):
+    if isinstance(error, av.error.HTTPUnauthorizedError) and not login_of(address.url):
         return Failure(cause, ASKS_FOR_LOGIN)
     return Failure(cause, OWN_SENTENCES.get(address.kind, SENTENCES).get(cause, SENTENCES[cause]))
 

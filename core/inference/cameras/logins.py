@@ -19,7 +19,7 @@ from pathlib import Path
 from core.files import read_regular, write_atomic
 from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import nth
-from core.redaction import login_in
+from core.redaction import login_of
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Logins:
 
     def _key(self, address: Address) -> str | None:
         """The host with what it is logged in with, as a hash; None for what has no login."""
-        if not address.host or not (login := login_in(address.url)):
+        if not address.host or not (login := login_of(address.url)):
             return None
         return hashlib.sha256("\0".join((self._salt, _plain(address.host), *login)).encode()).hexdigest()
 

@@ -90,6 +90,6 @@ def _checked(event: Event | dict[str, Any]) -> Event:
         field, why = first_problem(error)
         raise InputError(f"Event field {field}", why) from error
     for name, word in (("priority", event.priority), ("analysis.state", event.analysis.state)):
-        if not word.known:
+        if not word.is_known:
             raise InputError(f"Event field {name}", f"{word.word!r} is none of its words")
     return event

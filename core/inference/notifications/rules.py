@@ -15,7 +15,7 @@ from core.inference.database.requests import load_requests, put_request
 from core.inference.notifications.addresses import check, shown
 from core.inference.notifications.outbox import readdress
 from core.inference.schemas import Channel, ChannelKind, Rule, RuleRequest
-from core.redaction import has_placeholder, is_shown_as, restored
+from core.redaction import has_placeholder, matches_redacted, restore_secrets
 
 
 class UnknownRule(InputError):
@@ -114,10 +114,10 @@ def _completed(given: tuple[Channel, ...], kept: tuple[Channel, ...]) -> tuple[C
 def _wholes(channel: Channel, kept: tuple[Channel, ...]) -> list[str]:
     """The addresses that a channel with something hidden may mean: those shown so, else those of the same host."""
     same = [one for one in kept if one.kind is channel.kind]
-    alike = [one.to for one in same if is_shown_as(channel.to, shown(one))]
+    alike = [one.to for one in same if matches_redacted(channel.to, shown(one))]
     if alike or channel.kind is not ChannelKind.WEBHOOK:
         return alike
-    return list(dict.fromkeys(whole for one in same if (whole := restored(channel.to, one.to)) is not None))
+    return list(dict.fromkeys(whole for one in same if (whole := restore_secrets(channel.to, one.to)) is not None))
 
 
 def _put(session: Session, rule: RuleRequest, before: RuleRequest | None) -> None:

@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from core.open_enum import OpenEnum
-from core.terminal_text import visible
+from core.terminal_text import escape_invisible
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
@@ -43,11 +43,11 @@ def _visible(value: object) -> object:
 
     It is printed in terminals, logs, file names and the subjects of mails: none of them shall do what it says.
     """
-    return visible(unicodedata.normalize("NFC", value).strip()) if isinstance(value, str) else value
+    return escape_invisible(unicodedata.normalize("NFC", value).strip()) if isinstance(value, str) else value
 
 
 def _visible_lines(value: object) -> object:
-    return visible(value, keep="\n\t") if isinstance(value, str) else value
+    return escape_invisible(value, keep="\n\t") if isinstance(value, str) else value
 
 
 LABEL = BeforeValidator(_visible)  # of free text that names something
@@ -194,7 +194,7 @@ class Asked(BaseModel):
 
 def known_word(word: AnyWord) -> AnyWord:
     """The word, where it is ours to choose. Raises PydanticCustomError for one that is not listed."""
-    if not word.known:
+    if not word.is_known:
         raise PydanticCustomError("enum", "Input should be {expected}", {"expected": _listed(type(word))})
     return word
 

@@ -25,7 +25,7 @@ class Priority(OpenEnum):
     @property
     def rank(self) -> int:
         """0 for LOW to 3 for CRITICAL; one that is not known comes above them all, so that nothing drops its event."""
-        return list(Priority).index(self) if self.known else len(Priority)
+        return list(Priority).index(self) if self.is_known else len(Priority)
 
     @classmethod
     def of_rank(cls, rank: int) -> Priority:

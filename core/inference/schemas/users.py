@@ -29,7 +29,7 @@ class Role(OpenEnum):
     @property
     def rank(self) -> int:
         """0 for VIEWER to 2 for ADMIN; below them all for one that is not known: it allows nothing."""
-        return list(Role).index(self) if self.known else -1
+        return list(Role).index(self) if self.is_known else -1
 
 
 class User(Said):

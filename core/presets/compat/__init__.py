@@ -3,15 +3,15 @@
 from core.presets.compat.checking import check, evaluate, site_facts, target_for
 from core.presets.compat.choices import Choices, choices
 from core.presets.compat.facts import Facts, load_facts
-from core.presets.compat.gpu_names import Gpu, find_gpu
-from core.presets.compat.installed import LockedPackage, Resolved
+from core.presets.compat.gpu_names import GpuModel, find_gpu
+from core.presets.compat.image_packages import LockedPackage, Resolved
 from core.presets.compat.machine import TargetMachine, host_target, named_target
 from core.presets.compat.suggest import Suggestion, suggest
 
 __all__ = [
     "Choices",
     "Facts",
-    "Gpu",
+    "GpuModel",
     "LockedPackage",
     "Resolved",
     "Suggestion",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.findings import Finding, Level
+from core.presets.compat.check_context import build_context, error, warning
 from core.presets.compat.checks import CHECKS, CODES
 from core.presets.compat.facts import OVERLAY, Facts, load_facts
-from core.presets.compat.installed import Layers, Resolved
-from core.presets.compat.layer_findings import PRESET, layer_findings
+from core.presets.compat.image_packages import Layers, Resolved
+from core.presets.compat.layer_findings import UNNAMED_PRESET, layer_findings
 from core.presets.compat.machine import TargetMachine, host_target, preset_target
-from core.presets.compat.subject import error, subject_of, warning
 from core.presets.model import MEDIA_SOURCE, MEDIA_VARIABLE, Preset
 from core.presets.store import read_layer
 from core.site import Site
@@ -26,7 +26,7 @@ def check(
     *,
     site: Site | None = None,
     resolved: Resolved | None = None,
-    name: str = PRESET,
+    name: str = UNNAMED_PRESET,
 ) -> list[Finding]:
     """Check the preset `name` for `target`; without one, for the machine that the preset names, else for this host.
 
@@ -34,10 +34,10 @@ def check(
     the preset's current lock holds.
     """
     facts = site_facts(site)
-    layers, constraints, found = _layers(preset, site.presets if site else None, resolved, name)
-    already = [*found, *_media_source(preset, site)]
+    layers, constraints, layer_problems = _layers(preset, site.presets if site else None, resolved, name)
+    earlier_findings = [*layer_problems, *_media_source(preset, site)]
     constrained = preset.model_copy(update={"pins": [*preset.pins, *constraints]})
-    return evaluate(constrained, layers, target or target_for(preset, facts), facts, already, resolved)
+    return evaluate(constrained, layers, target or target_for(preset, facts), facts, earlier_findings, resolved)
 
 
 def target_for(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -50,16 +50,16 @@ def evaluate(
     layers: Layers,
     target: TargetMachine | None,
     facts: Facts,
-    already: list[Finding] | None = None,
+    earlier_findings: list[Finding] | None = None,
     resolved: Resolved | None = None,
 ) -> list[Finding]:
     """The check without any reading: `layers` are names and requirement lines, `already` earlier findings."""
-    subject = subject_of(preset, layers, facts, target, resolved)
-    found = [*(already or []), *_overlay_problems(facts)]
-    for one in CHECKS:
-        found += one(subject)
-    found = [*(_accepted(finding, preset) for finding in found), *_unknown_overrides(preset)]
-    return sorted(found, key=lambda finding: _ORDER[finding.level])
+    context = build_context(preset, layers, facts, target, resolved)
+    findings = [*(earlier_findings or []), *_overlay_problems(facts)]
+    for run_check in CHECKS:
+        findings += run_check(context)
+    findings = [*(_apply_override(finding, preset) for finding in findings), *_unknown_overrides(preset)]
+    return sorted(findings, key=lambda finding: _ORDER[finding.level])
 
 
 def site_facts(site: Site | None) -> Facts:
@@ -71,18 +71,18 @@ def _layers(
     preset: Preset, folder: Path | None, resolved: Resolved | None, name: str
 ) -> tuple[list[tuple[str, list[str]]], list[str], list[Finding]]:
     """The layers with their requirements, the constraints that their files name, and findings on the files."""
-    layers, constraints, found = [], [], []
+    layers, constraints, findings = [], [], []
     for layer in preset.layers:
         try:
             content = read_layer(preset, folder, layer.name)
         except InputError as problem:
-            found.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
+            findings.append(error("preset-layers", problem.what, problem.why, problem.remedy, f"layers: {layer.name}"))
             continue
-        named = [entry.addressed.requirement for entry in content.addressed if entry.addressed.name]
-        layers.append((layer.name, [*content.requirements, *named]))
+        references = [entry.reference.requirement for entry in content.direct_references if entry.reference.name]
+        layers.append((layer.name, [*content.requirements, *references]))
         constraints += content.constraints
-        found += layer_findings(preset, layer.name, content, resolved, name)
-    return layers, constraints, found
+        findings += layer_findings(preset, layer.name, content, resolved, name)
+    return layers, constraints, findings
 
 
 def _media_source(preset: Preset, site: Site | None) -> list[Finding]:
@@ -106,7 +106,7 @@ def _overlay_problems(facts: Facts) -> list[Finding]:
     ]
 
 
-def _accepted(finding: Finding, preset: Preset) -> Finding:
+def _apply_override(finding: Finding, preset: Preset) -> Finding:
     """A finding that the preset's overrides accept becomes a note."""
     if finding.code not in preset.overrides or finding.level is Level.NOTE:
         return finding
@@ -115,11 +115,11 @@ def _accepted(finding: Finding, preset: Preset) -> Finding:
 
 
 def _unknown_overrides(preset: Preset) -> list[Finding]:
-    found = []
+    findings = []
     for code in preset.overrides:
         if code not in CODES:
             close = difflib.get_close_matches(code, CODES, n=1)
             remedy = f'did you mean "{close[0]}"?' if close else "copy the code that the check shows"
             what = f"no check gives the code {code}"
-            found.append(warning("override-unknown", what, "the override does nothing", remedy, "overrides"))
-    return found
+            findings.append(warning("override-unknown", what, "the override does nothing", remedy, "overrides"))
+    return findings

@@ -29,11 +29,11 @@ class Choices:
     def torch_versions(self, python: str) -> list[str]:
         """`2.7.1+cu126`, …: every known wheel for a Python ("" for any), newest first."""
         versions = [
-            f"{pair.torch}+{each}"
+            f"{pair.torch}+{tag}"
             for row in self.facts.torch.values()
             if not python or python in (*row.python, *row.experimental_python)
             for pair in row.versions
-            for each in (*row.tags, *row.experimental_tags)
+            for tag in (*row.tags, *row.experimental_tags)
         ]
         return sorted(versions, key=Version, reverse=True)
 

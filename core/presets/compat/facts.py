@@ -109,14 +109,14 @@ class Facts:
     def pair(self, release: str) -> Pair | None:
         """What torchvision and torchaudio go with a torch version."""
         row = self.torch_row(release)
-        wanted = Version(Version(release).public)
-        return next((pair for pair in row.versions if Version(pair.torch) == wanted), None) if row else None
+        public = Version(Version(release).public)
+        return next((pair for pair in row.versions if Version(pair.torch) == public), None) if row else None
 
     def tensorrt_row(self, version: str) -> TensorRTRow | None:
         """The row of the range that a TensorRT version falls into."""
-        wanted = Version(".".join(str(part) for part in (*Version(version).release, 0, 0)[:3]))
+        parsed = Version(".".join(str(part) for part in (*Version(version).release, 0, 0)[:3]))
         rows = self.tensorrt.values()
-        return next((row for row in rows if Version(row.first) <= wanted <= Version(row.last)), None)
+        return next((row for row in rows if Version(row.first) <= parsed <= Version(row.last)), None)
 
 
 def minor(version: str) -> str:
@@ -133,11 +133,11 @@ def load_facts(overlay: Path | None = None) -> Facts:
     tables: dict[str, dict[str, Any]] = {name: dict(rows) for name, rows in _shipped().items()}
     problems: list[OverlayProblem] = []
     try:
-        found = files_of(overlay, ".json") if overlay else []
+        paths = files_of(overlay, ".json") if overlay else []
     except InputError as error:
         problems.append(OverlayProblem(overlay or DATA, error.why, error.remedy))
-        found = []
-    for path in found:
+        paths = []
+    for path in paths:
         if path.stem not in _TABLES:
             problems.append(OverlayProblem(path, "there is no such table", f"tables: {', '.join(_TABLES)}"))
             continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _MIB_PER_GIB = 1024
 # Around a name: `GPU 0: … (UUID: GPU-…)`, `MIG 1g.5gb Device 0: (UUID: …)`, `Product Name : …`, `2x …`, `…/PCIe/SSE2`.
-_AROUND = re.compile(
+_DECORATION = re.compile(
     r"\(UUID:[^)]*\)?|\bDevice +\d+:|/(PCIe/)?SSE2$|\(rev \w+\)"
     r"|^(GPU( \d+)?|Product Name|Model( name)?) *: +|^\d+ ?[x×] +|(?<=\d)[ (]+[x×] ?\d{1,2}\)?$",
     re.IGNORECASE,
@@ -19,7 +19,7 @@ _TABLE = re.compile(r"\| +\d+ +(?P<name>\S.*?) +(?:On|Off|N/A|WDDM|TCC|MCDM) *\|
 _MIB = re.compile(r"[,( ]{0,3}\b(?P<mib>\d{4,7}) ?Mi?B\b\)?", re.IGNORECASE)
 _CAPABILITY = re.compile(r"\d{1,2}\.\d")
 # Index, UUID and driver, which are no names.
-_BESIDE = re.compile(r"|\d{1,2}|GPU-[\w-]+|\d{3}\.\d+(\.\d+)?|\[?(N/A|Not Supported)\]?", re.IGNORECASE)
+_NOT_A_NAME = re.compile(r"|\d{1,2}|GPU-[\w-]+|\d{3}\.\d+(\.\d+)?|\[?(N/A|Not Supported)\]?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ def read_line(text: str) -> GpuLine:
         return GpuLine(match["name"], match["chip"].upper())
     if match := _TABLE.fullmatch(line):
         line = match["name"]
-    line = _AROUND.sub(" ", line).strip()
+    line = _DECORATION.sub(" ", line).strip()
     memory = _MIB.search(line)
     # `NVIDIA GeForce RTX 4090, 8.9, 24564 MiB`: what `nvidia-smi --query-gpu` prints.
     fields = [field.strip() for field in _MIB.sub("", line, count=1).split(",")]
     capability = [field for field in fields if _CAPABILITY.fullmatch(field)]
-    names = [field for field in fields if field not in capability and not _BESIDE.fullmatch(field)]
+    names = [field for field in fields if field not in capability and not _NOT_A_NAME.fullmatch(field)]
     if len(names) > 1 or len(capability) > 1 or not (names or (capability and memory)):
         return GpuLine(line)
     gib = round(int(memory["mib"]) / _MIB_PER_GIB, 1) if memory else None

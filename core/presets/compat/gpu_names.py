@@ -29,7 +29,7 @@ _MIG = re.compile(r"(?:\b|_)(?:MIG[\s_-])?(?:\dc\.)?\dg\.(?P<gib>\d+)gb\b", re.I
 _VGPU = re.compile(r"(?P<gpu>.+?)-(?:\d-)?(?P<gib>\d+)(?P<series>[ABCQ]?)(?:4|ME)?", re.IGNORECASE)
 _VGPU_BRANDS = {"A": "vapps", "B": "vpc", "C": "vcs", "Q": "vws"}  # as NVML calls them
 _SMALLEST_VGPU = 0.5  # GiB, of the profiles that are called 0
-_ABOVE_NOMINAL = 1.05  # the largest profile of a GPU may be named a little above its nominal memory
+_PROFILE_TOLERANCE = 1.05  # the largest profile of a GPU may be named a little above its nominal memory
 _MEMORY = re.compile(r"\b(\d+) ?gi?b?\b", re.IGNORECASE)
 _BOARD = re.compile(
     r"\b(pcie?|sxm\d?|nvl\d+|hbm\w*|gddr\w*|fhhl|dgxs|active|passive|lc|ls|h|mega"
@@ -37,7 +37,7 @@ _BOARD = re.compile(
     re.IGNORECASE,
 )
 # Words that people leave out.
-_FILLING = (
+_FILLER_WORDS = (
     *("nvidia", "corporation", "geforce", "tesla", "grid", "gpu", "graphics", "card", "with", "design", "edition"),
     *("generation", "gen", "lovelace", "founders", "engineering", "reference", "developer", "kit", "nvgpu", "shared"),
     *("dgx", "hgx"),
@@ -50,15 +50,15 @@ _ARM_NAMES = re.compile(
     r"\b(jetson|tegra|orin|xavier|thor|igx|agx|gh200|gb10|gb[23]00|grace|t4g|dgx spark)\b", re.IGNORECASE
 )
 _OTHER_MAKERS = re.compile(r"\b(amd|radeon|instinct|intel|arc|apple|adreno|mali|ascend|gfx\d+)\b", re.IGNORECASE)
-_ALIKE = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
-_BY_HAND = (
+_MIN_SIMILARITY = 0.6  # two words of which one is the other with a letter too many, too few, wrong or in another place
+_GIVE_BY_HAND = (
     'give its architecture and memory instead: "gpu": "sm_86", "vram_gib": 8 in `target`, or --gpu sm_86;'
     " on its machine, `nvidia-smi --query-gpu=compute_cap,memory.total --format=csv` shows both"
 )
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuModel:
     """One GPU. `sm` is its compute capability, `8.6`; empty, like None elsewhere, means unknown.
 
     Where the name leaves the memory open, or tells one that the tables lack, `vram_choices` has all that they know, and
@@ -80,70 +80,72 @@ class Gpu:
         return self.name if not self.sm or self.name == sm else f"{self.name} ({sm})"
 
 
-def find_gpu(name: str, facts: Facts) -> Gpu:
+def find_gpu(name: str, facts: Facts) -> GpuModel:
     """The GPU of that name, or of an architecture such as `sm_86`. An unknown name gives a Gpu without `sm`.
 
     A pasted line of nvidia-smi or lspci is read to the name; what the driver printed beside it counts, not the table.
     """
     line = read_line(name)
-    gpu = _named(line.name, facts)
+    gpu = _find_by_name(line.name, facts)
     if line.chip and gpu.sm and gpu.sm.partition(".")[0] not in _CHIPS.get(line.chip[:2], "").split():
-        return Gpu(f"{line.chip} [{line.name}]")  # an older or newer GPU of the same name
+        return GpuModel(f"{line.chip} [{line.name}]")  # an older or newer GPU of the same name
     if line.sm and line.sm != gpu.sm:
-        gpu = Gpu(line.name or _sm_name(line.sm), line.sm, aarch64=gpu.aarch64 or line.sm in _ONLY_ON_ARM)
+        gpu = GpuModel(line.name or _sm_name(line.sm), line.sm, aarch64=gpu.aarch64 or line.sm in _ONLY_ON_ARM)
     if line.vram_gib and gpu.sm:
         gpu = replace(gpu, vram_gib=line.vram_gib, vram_choices=())
     return gpu
 
 
-def _named(name: str, facts: Facts) -> Gpu:
+def _find_by_name(name: str, facts: Facts) -> GpuModel:
     if match := _ARCHITECTURE.fullmatch(name):
         sm = match["number"] or f"{match['major']}.{match['minor']}"
-        known = _architectures(facts)
+        known_architectures = _architectures(facts)
         # A newer one than the tables know is taken at its word, but not where a bare number may be a CUDA version.
-        right = sm in known or (not match["number"] and Version(sm) > Version(known[-1]))
-        return Gpu(name, sm if right else "", aarch64=sm in _ONLY_ON_ARM)
+        plausible = sm in known_architectures or (
+            not match["number"] and Version(sm) > Version(known_architectures[-1])
+        )
+        return GpuModel(name, sm if plausible else "", aarch64=sm in _ONLY_ON_ARM)
     if _CUT_OFF.search(name):
-        return Gpu(name)
+        return GpuModel(name)
     if match := _MIG.search(name):
-        return _slice(name, _named(name[: match.start()].strip(), facts), float(match["gib"]))
+        return _slice(name, _find_by_name(name[: match.start()].strip(), facts), float(match["gib"]))
     if match := _VGPU.fullmatch(name):
-        rows = [row for row in facts.gpus.values() if _plain(match["gpu"]) in map(_plain, row.vgpu)]
+        rows = [row for row in facts.gpus.values() if _lookup_key(match["gpu"]) in map(_lookup_key, row.vgpu)]
         if rows:
             brand = _VGPU_BRANDS.get(match["series"].upper(), "")
             return _slice(name, _gpu(name, rows), float(match["gib"]) or _SMALLEST_VGPU, brand)
     rows, memory = _rows_of(name, facts)
     if len({row.sm for row in rows}) == 1:
         return _gpu(name, rows, memory)
-    return Gpu(name, aarch64=bool(_ARM_NAMES.search(name)))
+    return GpuModel(name, aarch64=bool(_ARM_NAMES.search(name)))
 
 
-def explain_unknown(gpu: Gpu, facts: Facts) -> tuple[str, str, str]:
+def explain_unknown(gpu: GpuModel, facts: Facts) -> tuple[str, str, str]:
     """What, why and what to do about a GPU whose architecture is not known."""
     if gpu.note:
-        return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_BY_HAND}"
+        return f"{gpu.name}: its architecture is not known", gpu.note, f"see `xaiva gpu`; or {_GIVE_BY_HAND}"
     if _ARCHITECTURE.fullmatch(gpu.name):
         why = f"the tables know {', '.join(map(_sm_name, _architectures(facts)))}"
-        return f"{gpu.name} is no known architecture", why, f"correct it, or {_BY_HAND}"
+        return f"{gpu.name} is no known architecture", why, f"correct it, or {_GIVE_BY_HAND}"
     if _OTHER_MAKERS.search(gpu.name):
         why = "the wheels for GPUs need CUDA"
         return f"{gpu.name} is no NVIDIA GPU", why, "name an NVIDIA GPU, or take builds for the CPU"
     if _CUT_OFF.search(gpu.name):
         why = "nvidia-smi shortens long names in its table"
-        return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_BY_HAND}"
+        return f"{gpu.name} is cut off", why, f"write it as `nvidia-smi -L` shows it; or {_GIVE_BY_HAND}"
     if (match := _MIG.search(gpu.name)) and match.start() == 0:
         why = "the slice may be one of different GPUs"
-        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {match[0]}"; or {_BY_HAND}'
+        return f"{gpu.name} names no GPU", why, f'write the GPU before it, as "A100 {match[0]}"; or {_GIVE_BY_HAND}'
     rows, _ = _rows_of(gpu.name, facts)
     if rows:
-        them = ", ".join(f"{row.key} ({_sm_name(row.sm)})" for row in rows)
-        return f"{gpu.name} is the name of different GPUs", them, f"write which of them it is; or {_BY_HAND}"
-    meant = _misspelt(gpu.name, facts)
-    offer = f"did you mean {' or '.join(meant)}? Or " if meant else ""
-    return f"{gpu.name} is not in the tables", "its architecture is not known", offer + _BY_HAND
+        candidates = ", ".join(f"{row.key} ({_sm_name(row.sm)})" for row in rows)
+        return f"{gpu.name} is the name of different GPUs", candidates, f"write which of them it is; or {_GIVE_BY_HAND}"
+    suggestions = _misspelt(gpu.name, facts)
+    offer = f"did you mean {' or '.join(suggestions)}? Or " if suggestions else ""
+    return f"{gpu.name} is not in the tables", "its architecture is not known", offer + _GIVE_BY_HAND
 
 
-def explain_platform(gpu: Gpu) -> tuple[str, str, str]:
+def explain_platform(gpu: GpuModel) -> tuple[str, str, str]:
     """What, why and what to do about a GPU beside an Arm processor."""
     why = gpu.note or "it sits beside an Arm processor (aarch64); presets are locked for x86_64"
     remedy = "build on the device, from an image for its processor (JetPack on a Jetson)"
@@ -158,13 +160,13 @@ def _sm_name(sm: str) -> str:
     return f"sm_{sm.replace('.', '')}"
 
 
-def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
+def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> GpuModel:
     row = rows[0]
     choices = tuple(sorted({gib for row in rows for gib in row.vram_gib}))
     other = memory is not None and memory not in choices
     if memory is not None and not other:
         choices = (memory,)
-    return Gpu(
+    return GpuModel(
         name=row.key if len(rows) == 1 else name,
         sm=row.sm,
         vram_gib=choices[0],
@@ -176,12 +178,12 @@ def _gpu(name: str, rows: list[GpuRow], memory: float | None = None) -> Gpu:
     )
 
 
-def _slice(name: str, whole: Gpu, gib: float, brand: str = "") -> Gpu:
+def _slice(name: str, gpu: GpuModel, gib: float, brand: str = "") -> GpuModel:
     """A part of a GPU: its architecture, with the memory that the profile's name tells."""
-    if not whole.sm or (whole.vram_gib and gib > max(whole.vram_choices, default=whole.vram_gib) * _ABOVE_NOMINAL):
-        return Gpu(name, aarch64=whole.aarch64)
-    note = whole.note if whole.aarch64 else ""
-    return replace(whole, name=name, vram_gib=gib, vram_choices=(), brand=brand or whole.brand, note=note)
+    if not gpu.sm or (gpu.vram_gib and gib > max(gpu.vram_choices, default=gpu.vram_gib) * _PROFILE_TOLERANCE):
+        return GpuModel(name, aarch64=gpu.aarch64)
+    note = gpu.note if gpu.aarch64 else ""
+    return replace(gpu, name=name, vram_gib=gib, vram_choices=(), brand=brand or gpu.brand, note=note)
 
 
 def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
@@ -191,29 +193,29 @@ def _rows_of(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
     lacks its beginning.
     """
     first, *others = (part.strip() for part in name.replace("_", " ").split("/"))
-    rows, memory = _rows_of_one(first, facts)
+    rows, memory = _rows_of_part(first, facts)
     for other in others:
         if _MEMORY.fullmatch(other):  # `8GB/16GB`
             memory = None
             continue
-        more, its_memory = _rows_of_one(f"{first.rpartition(' ')[0]} {other}", facts)
-        if not more:
-            more, its_memory = _rows_of_one(other, facts)
-        if not rows or not more:
+        other_rows, its_memory = _rows_of_part(f"{first.rpartition(' ')[0]} {other}", facts)
+        if not other_rows:
+            other_rows, its_memory = _rows_of_part(other, facts)
+        if not rows or not other_rows:
             return [], None
-        rows = [*rows, *(row for row in more if row not in rows)]
+        rows = [*rows, *(row for row in other_rows if row not in rows)]
         memory = memory if its_memory == memory else None
     return rows, memory
 
 
-def _rows_of_one(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
+def _rows_of_part(name: str, facts: Facts) -> tuple[list[GpuRow], float | None]:
     """A row's own names win over short forms of others; the kind of board (PCIe, SXM) changes no architecture."""
     printed, short = _index(facts.gpus.values())
     memory = _MEMORY.search(name)
     without = _MEMORY.sub(" ", name)
     for spelling in (name, without, _BOARD.sub(" ", without.replace("-", " "))):
-        plain = _plain(spelling)
-        if rows := printed.get(plain) or short.get(plain):
+        key = _lookup_key(spelling)
+        if rows := printed.get(key) or short.get(key):
             return rows, float(memory[1]) if memory and spelling is not name else None
     return [], None
 
@@ -223,19 +225,19 @@ def _index(rows: Iterable[GpuRow]) -> tuple[dict[str, list[GpuRow]], dict[str, l
     printed: dict[str, list[GpuRow]] = {}
     short: dict[str, list[GpuRow]] = {}
     for row in rows:
-        own, shorter = _spellings((row.key, *row.aliases), row.brand)
-        for plain in own:
-            printed.setdefault(plain, []).append(row)
-        for plain in shorter:
-            short.setdefault(plain, []).append(row)
+        full_names, shorter = _spellings((row.key, *row.aliases), row.brand)
+        for key in full_names:
+            printed.setdefault(key, []).append(row)
+        for key in shorter:
+            short.setdefault(key, []).append(row)
     return printed, short
 
 
 @lru_cache(maxsize=1024)
 def _spellings(names: tuple[str, ...], brand: str) -> tuple[frozenset[str], frozenset[str]]:
     """A row's names and their short forms, plain."""
-    shorter = frozenset(_plain(form) for name in names for form in _short_forms(name, brand))
-    return frozenset(map(_plain, names)), shorter
+    shorter = frozenset(_lookup_key(form) for name in names for form in _short_forms(name, brand))
+    return frozenset(map(_lookup_key, names)), shorter
 
 
 def _short_forms(name: str, brand: str) -> Iterator[str]:
@@ -261,7 +263,7 @@ def _short_forms(name: str, brand: str) -> Iterator[str]:
 def _misspelt(name: str, facts: Facts) -> list[str]:
     """The names of which one word is misspelt: the same numbers, and of one architecture; else none."""
     numbers, words = _words(_MEMORY.sub(" ", name))
-    words = [word for word in words if not difflib.get_close_matches(word, _FILLING, cutoff=0.8)]
+    words = [word for word in words if not difflib.get_close_matches(word, _FILLER_WORDS, cutoff=0.8)]
     rows = [row for row in facts.gpus.values() if numbers and _one_word_misspelt((numbers, words), _words(row.key))]
     return [row.key for row in rows] if len({row.sm for row in rows}) == 1 else []
 
@@ -270,22 +272,24 @@ def _one_word_misspelt(name: tuple[list[str], list[str]], right: tuple[list[str]
     if name[0] != right[0] or len(name[1]) != len(right[1]):
         return False
     differing = [pair for pair in zip(name[1], right[1], strict=True) if pair[0] != pair[1]]
-    return len(differing) <= 1 and all(difflib.SequenceMatcher(None, *pair).ratio() >= _ALIKE for pair in differing)
+    return len(differing) <= 1 and all(
+        difflib.SequenceMatcher(None, *pair).ratio() >= _MIN_SIMILARITY for pair in differing
+    )
 
 
 def _words(name: str) -> tuple[list[str], list[str]]:
     """The words of a name with digits in them, and those without."""
-    apart = re.sub(r"([a-z]{2,})(\d{3,})", r"\1 \2", _normal(name))
-    words = [word for word in re.findall(r"[a-z0-9]+", apart) if word not in _FILLING]
+    apart = re.sub(r"([a-z]{2,})(\d{3,})", r"\1 \2", _normalize(name))
+    words = [word for word in re.findall(r"[a-z0-9]+", apart) if word not in _FILLER_WORDS]
     numbers = [word.replace("o", "0") for word in words if re.search(r"\d", word)]
     return numbers, [word for word in words if not re.search(r"\d", word)]
 
 
-def _plain(name: str) -> str:
+def _lookup_key(name: str) -> str:
     """A name without what people leave out or write differently: case, blanks, the maker, `GPU`."""
-    return "".join(word for word in re.findall(r"[a-z0-9]+", _normal(name)) if word not in _FILLING)
+    return "".join(word for word in re.findall(r"[a-z0-9]+", _normalize(name)) if word not in _FILLER_WORDS)
 
 
-def _normal(name: str) -> str:
+def _normalize(name: str) -> str:
     lower = re.sub(r"\((r|tm)\)|[®™]", "", name.lower())
     return re.sub(r"\b(mobile|notebook)\b", "laptop", re.sub(r"\bmax-?\s?q\b", "maxq", lower).replace("_", " "))

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from packaging.markers import Marker
 
 from core.findings import Finding
-from core.presets.addressed import not_locked
-from core.presets.compat.installed import Resolved, image_environment
-from core.presets.compat.subject import note, warning
-from core.presets.index_entries import as_text, entries_for_index, entries_for_page, indexes_of
-from core.presets.layer_file import AddressedRequirement, FileOption, LayerFile, common_place
+from core.presets.compat.check_context import note, warning
+from core.presets.compat.image_packages import Resolved, image_environment
+from core.presets.direct_references import explain_unlockable
+from core.presets.index_entries import entries_for_find_links, entries_for_index, entry_json, indexes_of
+from core.presets.layer_file import FileOption, LayerFile, LayerReference, format_places
 from core.presets.model import Index, Preset
 from core.redaction import redact_text
 
-PRESET = "PRESET"  # where the preset's name is not known
+UNNAMED_PRESET = "PRESET"  # where the preset's name is not known
 _NO_EFFECT = {
     "--prefer-binary": "an image is built from wheels alone",
     "--only-binary": "an image is built from wheels alone",
@@ -33,35 +33,35 @@ def layer_findings(
 ) -> list[Finding]:
     """The findings on one layer of the preset `name`."""
     where = f"layers: {layer}"
-    found = []
+    findings = []
     if content.is_empty and not content.options:
-        found.append(note("layer-empty", f"layer {layer} asks for nothing", where=where))
+        findings.append(note("layer-empty", f"layer {layer} asks for nothing", where=where))
     locked = {package.name for package in resolved.packages} if resolved else set()
     built = resolved.built if resolved else {}
     missing = [
         entry
-        for entry in content.addressed
+        for entry in content.direct_references
         if holds_in_image(entry, preset.python_version)
-        and (entry.addressed.name or built.get(entry.addressed.address)) not in locked
+        and (entry.reference.name or built.get(entry.reference.address)) not in locked
     ]
-    for one in not_locked(missing, name, preset.python_version):
-        found.append(warning("layer-source", one.what, one.why, one.remedy, where))
-    for option in _same_together(content.options):
-        found += _option(option, preset, content.requirements, where, name)
-    return found
+    for group in explain_unlockable(missing, name, preset.python_version):
+        findings.append(warning("layer-source", group.what, group.why, group.remedy, where))
+    for option in _group_repeated(content.options):
+        findings += _option(option, preset, content.requirements, where, name)
+    return findings
 
 
-def _same_together(options: Sequence[FileOption]) -> list[FileOption]:
+def _group_repeated(options: Sequence[FileOption]) -> list[FileOption]:
     """An option that stands on several lines, once."""
     places: dict[tuple[str, str], list[str]] = {}
     for option in options:
         places.setdefault((option.name, option.value), []).append(option.place)
-    return [FileOption(common_place(same), name, value) for (name, value), same in places.items()]
+    return [FileOption(format_places(positions), name, value) for (name, value), positions in places.items()]
 
 
-def holds_in_image(entry: AddressedRequirement, python: str) -> bool:
+def holds_in_image(entry: LayerReference, python: str) -> bool:
     """Whether the requirement's marker holds in an image with that Python."""
-    return not entry.addressed.marker or Marker(entry.addressed.marker).evaluate(image_environment(python))
+    return not entry.reference.marker or Marker(entry.reference.marker).evaluate(image_environment(python))
 
 
 def _option(
@@ -70,19 +70,19 @@ def _option(
     text = f"{option.place}: {option.name} {redact_text(option.value)}".rstrip()
     if option.name in ("--index-url", "--extra-index-url", "--find-links"):
         page = option.name == "--find-links"
-        entries = (entries_for_page if page else entries_for_index)(option.value, requirements)
+        entries = (entries_for_find_links if page else entries_for_index)(option.value, requirements)
         yield from _index(text, entries, preset, where, name)
     elif option.name in _NO_EFFECT:
         yield note("layer-option", f"{text} changes nothing", _NO_EFFECT[option.name], where=where)
     elif option.name == "--trusted-host":
         yield note("layer-option", f"{text} has no effect", *_trusted_host(option.value), where)
     else:
-        yield warning("layer-option", f"{text} has no effect", *_WAYS[option.name](option.value, name), where)
+        yield warning("layer-option", f"{text} has no effect", *_REMEDIES[option.name](option.value, name), where)
 
 
 def _index(text: str, entries: list[Index], preset: Preset, where: str, name: str) -> Iterator[Finding]:
-    known = {index.url.rstrip("/") for index in indexes_of(preset)}
-    missing = [entry for entry in entries if entry.url.rstrip("/") not in known]
+    known_urls = {index.url.rstrip("/") for index in indexes_of(preset)}
+    missing = [entry for entry in entries if entry.url.rstrip("/") not in known_urls]
     if entries and not missing:
         return
     why = "which index is asked for which package stands in the preset, and only a lock asks it"
@@ -91,7 +91,7 @@ def _index(text: str, entries: list[Index], preset: Preset, where: str, name: st
         remedy = f"put its wheels into artifacts/{name}/local-wheels, or name each by its address: NAME @ URL"
         yield warning("layer-index", f"{text} is not asked", why, remedy, where)
         return
-    remedy = f'add to "indexes" of the preset: {", ".join(map(as_text, missing))}'
+    remedy = f'add to "indexes" of the preset: {", ".join(map(entry_json, missing))}'
     if not all(entry.packages for entry in missing):
         remedy += '; and bind to it what it alone has, as in "packages": ["ours-*"]'
     variables = sorted({entry.token_variable for entry in missing if entry.token_variable})
@@ -126,7 +126,7 @@ def _constraint(_: str, __: str) -> tuple[str, str]:
     return why, "if the package is needed, write this line into the file that asks for it"
 
 
-_WAYS = {
+_REMEDIES = {
     "--constraint": _constraint,
     "--pre": _pre,
     "--no-index": _no_index,

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from core.errors import InputError
 from core.presets.compat.facts import Facts, load_facts
-from core.presets.compat.gpu_names import Gpu, find_gpu
+from core.presets.compat.gpu_names import GpuModel, find_gpu
 from core.presets.model import Preset
 from core.telemetry.gpus import Gpu as SampledGpu
 from core.telemetry.gpus import GpuSampler
@@ -20,7 +20,7 @@ from core.telemetry.gpus import GpuSampler
 _VERSION_FILES = (Path("/sys/module/nvidia/version"), Path("/proc/driver/nvidia/version"))
 _GIB = 1 << 30
 _ARM = ("aarch64", "arm64")
-_SILENT = "NVML, which tells it, does not answer"
+_NVML_SILENT = "NVML, which tells it, does not answer"
 _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 
 
@@ -28,14 +28,14 @@ _GPU_FOLDER = Path("/proc/driver/nvidia/gpus")
 class TargetMachine:
     """What a preset has to run on; `driver` is empty when it is not known."""
 
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[GpuModel, ...] = ()
     driver: str = ""
 
     @property
     def vram_gib(self) -> float | None:
         """The memory of the smallest GPU, in GiB."""
-        known = [gpu.vram_gib for gpu in self.gpus if gpu.vram_gib]
-        return min(known) if known else None
+        sizes = [gpu.vram_gib for gpu in self.gpus if gpu.vram_gib]
+        return min(sizes) if sizes else None
 
     def __str__(self) -> str:
         gpus = ", ".join(gpu.name for gpu in self.gpus) or "no GPU named"
@@ -54,10 +54,10 @@ def named_target(
             f"Driver {driver!r}", "it is not a driver version", 'write it as nvidia-smi does: "535.183.01"'
         )
     tables = facts or load_facts()
-    found = (find_gpu(name, tables) for name in gpus)
+    target_gpus = (find_gpu(name, tables) for name in gpus)
     if vram_gib:
-        found = (replace(gpu, vram_gib=vram_gib, vram_choices=()) for gpu in found)
-    return TargetMachine(tuple(found), driver)
+        target_gpus = (replace(gpu, vram_gib=vram_gib, vram_choices=()) for gpu in target_gpus)
+    return TargetMachine(tuple(target_gpus), driver)
 
 
 def preset_target(preset: Preset, facts: Facts | None = None) -> TargetMachine | None:
@@ -74,28 +74,30 @@ def host_target(facts: Facts | None = None) -> TargetMachine | None:
     if not driver:
         return None
     facts = facts or load_facts()
-    return TargetMachine(_nvml_gpus(facts) or tuple(Gpu(name, note=_SILENT) for name in _model_names()), driver)
+    return TargetMachine(
+        _nvml_gpus(facts) or tuple(GpuModel(name, note=_NVML_SILENT) for name in _model_names()), driver
+    )
 
 
-def runs(sm: str, cubins: list[str], ptx: list[str]) -> bool:
+def has_code_for(sm: str, cubins: list[str], ptx: list[str]) -> bool:
     """Whether code for these architectures runs on `sm`: a cubin of the same major version and not newer, or PTX."""
     major, minor = _parts(sm)
     by_cubin = any(_parts(cubin)[0] == major and _parts(cubin)[1] <= minor for cubin in cubins)
     return by_cubin or any(_parts(version) <= (major, minor) for version in ptx)
 
 
-def at_least(sm: str, floor: str) -> bool:
+def sm_at_least(sm: str, floor: str) -> bool:
     """Whether architecture `sm` is `floor` or newer."""
     return _parts(sm) >= _parts(floor)
 
 
 def driver_cuda(driver: str, facts: Facts) -> str:
     """The newest CUDA version that a driver knows in full, as nvidia-smi shows it; empty for an ancient one."""
-    known = [row for row in facts.cuda.values() if Version(row.native_driver) <= Version(driver)]
+    rows = [row for row in facts.cuda.values() if Version(row.native_driver) <= Version(driver)]
     # Within a driver branch the first release already reports the branch's CUDA version.
     branch = Version(driver).major
-    known += [row for row in facts.cuda.values() if Version(row.native_driver).major == branch]
-    return max((row.key for row in known), key=Version, default="")
+    rows += [row for row in facts.cuda.values() if Version(row.native_driver).major == branch]
+    return max((row.key for row in rows), key=Version, default="")
 
 
 def _parts(sm: str) -> tuple[int, int]:
@@ -106,11 +108,11 @@ def _parts(sm: str) -> tuple[int, int]:
 def _driver() -> str:
     for path in _VERSION_FILES:
         try:
-            found = re.search(r"\b(\d{3}\.\d+(\.\d+)?)\b", path.read_text())
+            match = re.search(r"\b(\d{3}\.\d+(\.\d+)?)\b", path.read_text())
         except OSError:
             continue
-        if found:
-            return found[1]
+        if match:
+            return match[1]
     return ""
 
 
@@ -118,30 +120,30 @@ def _model_names() -> list[str]:
     names = []
     for path in sorted(_GPU_FOLDER.glob("*/information")):
         try:
-            found = re.search(r"^Model:\s*(.+?)\s*$", path.read_text(), re.MULTILINE)
+            match = re.search(r"^Model:\s*(.+?)\s*$", path.read_text(), re.MULTILINE)
         except OSError:
             continue
-        if found:
-            names.append(found[1])
+        if match:
+            names.append(match[1])
     return names
 
 
-def _nvml_gpus(facts: Facts) -> tuple[Gpu, ...]:
+def _nvml_gpus(facts: Facts) -> tuple[GpuModel, ...]:
     """The GPUs as NVML tells them; empty when it does not answer."""
     with GpuSampler() as sampler:
         sample = sampler.sample()
     return tuple(_nvml_gpu(gpu, facts) for gpu in sample.gpus)
 
 
-def _nvml_gpu(gpu: SampledGpu, facts: Facts) -> Gpu:
+def _nvml_gpu(gpu: SampledGpu, facts: Facts) -> GpuModel:
     """Architecture and memory are the driver's; the table adds what NVML does not tell, where it means this GPU."""
     name = gpu.name or f"GPU {gpu.index}"
     aarch64 = platform.machine() in _ARM
     if not gpu.compute_capability:
-        return Gpu(name, note=gpu.detail or _SILENT, aarch64=aarch64)
+        return GpuModel(name, note=gpu.detail or _NVML_SILENT, aarch64=aarch64)
     vram = round(gpu.memory_total / _GIB, 1) if gpu.memory_total and not gpu.mig else None  # a slice has less
-    named = find_gpu(gpu.name, facts)
-    if named.sm != gpu.compute_capability:
-        named = Gpu(name)
-    note = named.note if aarch64 else ""
-    return Gpu(name, gpu.compute_capability, vram, named.brand, named.nvenc, note, aarch64)
+    model = find_gpu(gpu.name, facts)
+    if model.sm != gpu.compute_capability:
+        model = GpuModel(name)
+    note = model.note if aarch64 else ""
+    return GpuModel(name, gpu.compute_capability, vram, model.brand, model.nvenc, note, aarch64)

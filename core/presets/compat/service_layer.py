@@ -12,8 +12,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from core.presets.compat.facts import Facts
-from core.presets.compat.installed import Layers
-from core.presets.compat.wheels import wheel_cuda
+from core.presets.compat.image_packages import Layers
+from core.presets.compat.pytorch_wheels import wheel_cuda
 from core.presets.model import Preset
 
 ENGINES = frozenset(
@@ -26,8 +26,8 @@ ON_CPU = "onnxruntime>=1.20"
 # Builds by CUDA's major version. 1.27 begins to need CUDA 13 and drops what is older than Turing; 1.18 was the last for
 # CUDA 11. Those for 12 and newer bring CUDA's and cuDNN's libraries as extras; those for 11 take the base image's.
 _ON_GPU = {"11": "onnxruntime-gpu>=1.16,<1.19", "12": "onnxruntime-gpu{}>=1.22,<1.27", "13": "onnxruntime-gpu{}>=1.27"}
-_OLD_NUMPY = "numpy<2"  # what ONNX Runtime was compiled for up to 1.18
-_PASCAL = "nvidia-cudnn-cu12<9.11"  # 9.10 is the last cuDNN with kernels for Maxwell, Pascal and Volta
+_NUMPY_1 = "numpy<2"  # what ONNX Runtime was compiled for up to 1.18
+_CUDNN_FOR_PASCAL = "nvidia-cudnn-cu12<9.11"  # 9.10 is the last cuDNN with kernels for Maxwell, Pascal and Volta
 
 
 def engine_choices(preset: Preset, layers: Layers, facts: Facts) -> list[list[str]]:
@@ -36,10 +36,10 @@ def engine_choices(preset: Preset, layers: Layers, facts: Facts) -> list[list[st
     The last choice adds none: it is the only one where the preset's own layers ask for a build, and what is left where
     a dependency brings one that no choice goes with.
     """
-    own = (line for _, lines in layers for line in lines)
-    if not preset.inference_service or any(_name(line) in ENGINES for line in own):
+    own_lines = (line for _, lines in layers for line in lines)
+    if not preset.inference_service or any(_name(line) in ENGINES for line in own_lines):
         return [[]]
-    cuda = (wheel_cuda(preset, facts, layers) or preset.cuda_of_base).partition(".")[0]
+    cuda = (wheel_cuda(preset, facts, layers) or preset.base_image_cuda).partition(".")[0]
     return [*_on_gpu(cuda, preset.runtime_base_image or preset.base_image), [ON_CPU], []]
 
 
@@ -55,9 +55,9 @@ def _on_gpu(cuda: str, base: str) -> list[list[str]]:
     extras = _missing_libraries(base)
     requirement = build.format(f"[{','.join(extras)}]" if extras else "")
     if cuda == "11":
-        return [[requirement, _OLD_NUMPY]]
+        return [[requirement, _NUMPY_1]]
     if cuda == "12" and "cudnn" in extras:
-        return [[requirement, _PASCAL], [requirement]]
+        return [[requirement, _CUDNN_FOR_PASCAL], [requirement]]
     return [[requirement]]
 
 

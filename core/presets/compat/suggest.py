@@ -16,8 +16,8 @@ from core.presets.compat.checks.media import newest_headers
 from core.presets.compat.checks.onnxruntime import onnxruntime_range
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
-from core.presets.compat.gpu_names import Gpu, explain_platform, explain_unknown, find_gpu
-from core.presets.compat.machine import TargetMachine, at_least, driver_cuda, runs
+from core.presets.compat.gpu_names import GpuModel, explain_platform, explain_unknown, find_gpu
+from core.presets.compat.machine import TargetMachine, driver_cuda, has_code_for, sm_at_least
 from core.presets.compat.rows import BaseImageRow, TensorRTRow
 from core.presets.compat.service_layer import ON_CPU, engine_choices
 from core.presets.model import BuildOptions, Layer, Metadata, Preset, PyTorch, Run, Target, TensorRT
@@ -58,14 +58,14 @@ def suggest(target: TargetMachine, *, site: Site | None = None, limit: int = 3) 
             raise InputError(*(explain_platform(gpu) if gpu.aarch64 else explain_unknown(gpu, facts)))
     oldest = min(gpus, key=lambda gpu: Version(gpu.sm))
     tags = [tag for tag in tags_for(oldest.sm, target.driver, facts) if _runs_on_all(tag, gpus, facts)]
-    found = [_first_that_works(tag, target, oldest, facts) for tag in tags]
-    if not any(found):
+    suggestions = [_first_that_works(tag, target, oldest, facts) for tag in tags]
+    if not any(suggestions):
         why = f"no PyTorch wheels in the tables run on {target}"
         raise XaivaError("Nothing to suggest", why, _other_ways(target, oldest, facts))
-    return sorted((one for one in found if one), key=_newness, reverse=True)[:limit]
+    return sorted((suggestion for suggestion in suggestions if suggestion), key=_newness, reverse=True)[:limit]
 
 
-def _other_ways(target: TargetMachine, oldest: Gpu, facts: Facts) -> str:
+def _other_ways(target: TargetMachine, oldest: GpuModel, facts: Facts) -> str:
     """What to do where nothing works: only what the tables show to be the cause is named."""
     branch = last_branch(oldest)
     if branch and target.driver and Version(target.driver).major > branch and tags_for(oldest.sm, "", facts):
@@ -77,10 +77,10 @@ def _other_ways(target: TargetMachine, oldest: Gpu, facts: Facts) -> str:
     return "take builds for the CPU, or another GPU"
 
 
-def _first_that_works(tag: str, target: TargetMachine, oldest: Gpu, facts: Facts) -> Suggestion | None:
+def _first_that_works(tag: str, target: TargetMachine, oldest: GpuModel, facts: Facts) -> Suggestion | None:
     """The combination of a tag on the best base image that makes it work."""
-    made = (_combine(tag, image, target, oldest, facts) for image in _base_images(tag, facts))
-    return next((one for one in made if one and _works(one, target, facts)), None)
+    suggestions = (_combine(tag, image, target, oldest, facts) for image in _base_images(tag, facts))
+    return next((suggestion for suggestion in suggestions if suggestion and _works(suggestion, target, facts)), None)
 
 
 def _works(suggestion: Suggestion, target: TargetMachine, facts: Facts) -> bool:
@@ -95,24 +95,24 @@ def _newness(suggestion: Suggestion) -> tuple[Version, str]:
     return Version(release), tag
 
 
-def _runs_on_all(tag: str, gpus: Sequence[Gpu], facts: Facts) -> bool:
+def _runs_on_all(tag: str, gpus: Sequence[GpuModel], facts: Facts) -> bool:
     row = facts.wheel_tags[tag]
-    return all(runs(gpu.sm, row.sm, row.ptx) for gpu in gpus)
+    return all(has_code_for(gpu.sm, row.sm, row.ptx) for gpu in gpus)
 
 
 def _base_images(tag: str, facts: Facts) -> list[BaseImageRow]:
     """Base images to try, best first: the CUDA of the tag without compilers, then plain ones; newest Python first."""
     cuda = facts.wheel_tags[tag].cuda
-    wanted = [row for row in facts.base_images.values() if f"cuda:{cuda}" in row.key and "-base-" in row.key]
-    plain = [row for row in facts.base_images.values() if "cuda" not in row.key]
-    return [*sorted(wanted, key=_newest_python), *sorted(plain, key=_newest_python)]
+    matching = [row for row in facts.base_images.values() if f"cuda:{cuda}" in row.key and "-base-" in row.key]
+    without_cuda = [row for row in facts.base_images.values() if "cuda" not in row.key]
+    return [*sorted(matching, key=_newest_python), *sorted(without_cuda, key=_newest_python)]
 
 
 def _newest_python(row: BaseImageRow) -> tuple[int, ...]:
     return tuple(-part for part in Version(row.python).release)
 
 
-def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, facts: Facts) -> Suggestion | None:
+def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: GpuModel, facts: Facts) -> Suggestion | None:
     release = newest_torch(tag, facts, image.python)
     if not release:
         return None
@@ -145,10 +145,10 @@ def _combine(tag: str, image: BaseImageRow, target: TargetMachine, oldest: Gpu, 
     )
 
 
-def _target(machine: TargetMachine, oldest: Gpu, facts: Facts) -> Target:
+def _target(machine: TargetMachine, oldest: GpuModel, facts: Facts) -> Target:
     """The machine as a preset names it: by architecture where the tables do not know the name that its driver gives."""
-    known = find_gpu(oldest.name, facts).sm == oldest.sm
-    name = oldest.name if known else f"sm_{oldest.sm.replace('.', '')}"
+    name_is_known = find_gpu(oldest.name, facts).sm == oldest.sm
+    name = oldest.name if name_is_known else f"sm_{oldest.sm.replace('.', '')}"
     open_memory = any(gpu.vram_choices for gpu in machine.gpus)
     return Target(gpu=name, driver=machine.driver, vram_gib=None if open_memory else machine.vram_gib)
 
@@ -166,14 +166,14 @@ def _newest_tensorrt(cuda: str, python: str, sm: str, facts: Facts) -> TensorRTR
         row
         for row in facts.tensorrt.values()
         if python in row.python
-        and at_least(sm, row.min_sm)
-        and any(built.split(".")[0] == cuda.split(".")[0] for built in row.cuda)
+        and sm_at_least(sm, row.min_sm)
+        and any(cuda_build.split(".")[0] == cuda.split(".")[0] for cuda_build in row.cuda)
     ]
     return fitting[-1] if fitting else None
 
 
 def _reasons(
-    tag: str, image: BaseImageRow, target: TargetMachine, gpu: Gpu, facts: Facts, trt: TensorRTRow | None
+    tag: str, image: BaseImageRow, target: TargetMachine, gpu: GpuModel, facts: Facts, trt: TensorRTRow | None
 ) -> list[str]:
     row = facts.wheel_tags[tag]
     reasons = [f"{tag} wheels hold code for {gpu}: {', '.join(row.sm)}"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from core.presets.compat.check_context import Check
 from core.presets.compat.checks.base import base_cuda, base_python, base_system, base_tag, service_python
-from core.presets.compat.checks.conflicts import known_conflicts, numpy_one, same_import
+from core.presets.compat.checks.conflicts import known_conflicts, numpy_1_wheels, same_import
 from core.presets.compat.checks.driver import driver_floor, driver_gpu, require_cuda
 from core.presets.compat.checks.frameworks import releases, tensorflow
 from core.presets.compat.checks.gpu import cuda_libraries, gpu_architecture, gpu_known, vram
@@ -14,7 +15,6 @@ from core.presets.compat.checks.run import run_downloads, run_gpus
 from core.presets.compat.checks.tensorrt import tensorrt
 from core.presets.compat.checks.torch import torch_pairs, torch_python, torch_tag, torch_twice
 from core.presets.compat.checks.unlocked import unlocked, wheel_files
-from core.presets.compat.subject import Check
 
 CHECKS: tuple[Check, ...] = (
     base_tag,
@@ -37,7 +37,7 @@ CHECKS: tuple[Check, ...] = (
     onnxruntime,
     releases,
     same_import,
-    numpy_one,
+    numpy_1_wheels,
     known_conflicts,
     wheel_files,
     index_unbound,

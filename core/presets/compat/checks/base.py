@@ -7,14 +7,14 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, note, warning
 from core.presets.compat.rows import FamilyRow
-from core.presets.compat.subject import Subject, error, note, warning
-from core.presets.model import cuda_of
+from core.presets.model import cuda_in_image_name
 
 
-def base_tag(subject: Subject) -> list[Finding]:
+def base_tag(context: CheckContext) -> list[Finding]:
     """A tag that moves makes another image next month."""
-    image = subject.preset.base_image
+    image = context.preset.base_image
     last = image.rpartition("/")[2]
     if "@" in last or (":" in last and not last.endswith(":latest")):
         return []
@@ -22,75 +22,75 @@ def base_tag(subject: Subject) -> list[Finding]:
     return [warning("base-floating", f"{image} has no fixed tag", why, "write a tag with a version", "base_image")]
 
 
-def base_system(subject: Subject) -> list[Finding]:
+def base_system(context: CheckContext) -> list[Finding]:
     """Debs need apt, wheels need glibc, and both are for x86_64."""
-    preset = subject.preset
+    preset = context.preset
     images = [("base_image", preset.base_image), ("runtime_base_image", preset.runtime_base_image)]
-    return [found for where, image in images if image for found in _system_of(subject, where, image)]
+    return [finding for where, image in images if image for finding in _system_of(context, where, image)]
 
 
-def _system_of(subject: Subject, where: str, image: str) -> list[Finding]:
-    family = subject.family(image)
+def _system_of(context: CheckContext, where: str, image: str) -> list[Finding]:
+    family = context.family(image)
     if family is None:
         why = "its name does not tell whether it has apt, which Debian packages need, and glibc, which wheels need"
         remedy = "the lock looks into it; or name an image whose distribution is known, as debian:bookworm-slim"
         return [warning("base-unknown", f"{image}: its distribution is not known", why, remedy, where)]
-    found = []
+    findings = []
     if family.aarch64:
         why = "it is for Arm processors (aarch64); presets are locked for x86_64"
         remedy = "take an x86_64 image, or build on the device"
-        found.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
+        findings.append(error("base-platform", f"{image} does not run on x86_64", why, remedy, where, family.source))
     if family.libc != "glibc":
         why = f"its C library is {family.libc}" if family.libc else "it holds none that they need"
         remedy = "take an image with glibc and apt, as debian:bookworm-slim"
         what = f"{image} cannot load the wheels, which are built for glibc (manylinux)"
-        found.append(error("base-libc", what, why, remedy, where, family.source))
+        findings.append(error("base-libc", what, why, remedy, where, family.source))
     if not family.apt:
-        found.append(_no_apt(subject, where, image, family))
-    return found
+        findings.append(_no_apt(context, where, image, family))
+    return findings
 
 
-def _no_apt(subject: Subject, where: str, image: str, family: FamilyRow) -> Finding:
-    asked = [*subject.preset.debs, *subject.preset.build_debs]
-    if not asked and subject.compiles:
-        asked = ["the compilers of build_options"]
+def _no_apt(context: CheckContext, where: str, image: str, family: FamilyRow) -> Finding:
+    debs = [*context.preset.debs, *context.preset.build_debs]
+    if not debs and context.compiles:
+        debs = ["the compilers of build_options"]
     remedy = "take a base image of Debian or Ubuntu"
-    if asked:
-        why = f"the preset asks for Debian packages: {', '.join(asked[:3])}{' …' if len(asked) > 3 else ''}"
+    if debs:
+        why = f"the preset asks for Debian packages: {', '.join(debs[:3])}{' …' if len(debs) > 3 else ''}"
         return error("base-apt", f"{image} has no apt", why, remedy, where, family.source)
     why = "the lock asks the base image's apt for Python"
     return warning("base-apt", f"{image} has no apt", why, remedy, where, family.source)
 
 
-def base_python(subject: Subject) -> list[Finding]:
+def base_python(context: CheckContext) -> list[Finding]:
     """Python comes from the base image's own debs, else from a standalone build that the lock finds."""
-    wanted = subject.preset.python_version
-    if subject.preset.source("python"):
+    expected = context.preset.python_version
+    if context.preset.source("python"):
         return []
-    if subject.system is None:
-        family = subject.family(subject.preset.base_image)
+    if context.system is None:
+        family = context.family(context.preset.base_image)
         if family is None or not family.apt or family.aarch64:
             return []  # `base_system` says so
-        why = f"its name does not tell the distribution; where it has no Python {wanted}, {_STANDALONE}"
-        return [note("python-unknown", f"{subject.preset.base_image}: its Python is not known", why, "", "base_image")]
-    if subject.system.python == wanted:
+        why = f"its name does not tell the distribution; where it has no Python {expected}, {_STANDALONE}"
+        return [note("python-unknown", f"{context.preset.base_image}: its Python is not known", why, "", "base_image")]
+    if context.system.python == expected:
         return []
     return [
         note(
             "python-base",
-            f"{subject.system.key} has Python {subject.system.python}, the preset wants {wanted}",
-            f"where its packages have no {wanted}, {_STANDALONE}",
-            f'write "python_version": "{subject.system.python}" for a smaller image',
+            f"{context.system.key} has Python {context.system.python}, the preset wants {expected}",
+            f"where its packages have no {expected}, {_STANDALONE}",
+            f'write "python_version": "{context.system.python}" for a smaller image',
             "python_version",
-            subject.system.source,
+            context.system.source,
         )
     ]
 
 
-def service_python(subject: Subject) -> list[Finding]:
+def service_python(context: CheckContext) -> list[Finding]:
     """The wheel of the inference service has the floor of this project."""
-    python = subject.preset.python_version
-    if not subject.preset.inference_service or Version(python) >= Version(_SERVICE_PYTHON):
+    python = context.preset.python_version
+    if not context.preset.inference_service or Version(python) >= Version(_SERVICE_PYTHON):
         return []
     what = f"the inference service has no wheel for Python {python}"
     remedy = f'take Python {_SERVICE_PYTHON} or newer, or write "inference_service": false'
@@ -101,28 +101,30 @@ _SERVICE_PYTHON = "3.10"  # pyproject.toml, requires-python
 _STANDALONE = "the lock takes a standalone build of it"
 
 
-def base_cuda(subject: Subject) -> list[Finding]:
+def base_cuda(context: CheckContext) -> list[Finding]:
     """The wheels bring their CUDA; the base image's matters for what is compiled and for TensorRT."""
-    if not subject.base_cuda:
-        known = subject.resolved is not None and subject.resolved.cuda is not None
-        return [] if known else _not_named(subject.preset.runtime_base_image or subject.preset.base_image)
-    return [*_differing(subject), *_larger_than_needed(subject)]
+    if not context.base_cuda:
+        cuda_is_known = context.resolved is not None and context.resolved.cuda is not None
+        return [] if cuda_is_known else _unnamed_cuda(context.preset.runtime_base_image or context.preset.base_image)
+    return [*_cuda_mismatch(context), *_larger_than_needed(context)]
 
 
-def _not_named(image: str) -> list[Finding]:
+def _unnamed_cuda(image: str) -> list[Finding]:
     """An image that brings a CUDA of which its name says nothing."""
-    if cuda_of(image) or not re.search(r"nvidia|nvcr\.io|cuda|gpu|pytorch/pytorch|tritonserver|deepstream", image):
+    if cuda_in_image_name(image) or not re.search(
+        r"nvidia|nvcr\.io|cuda|gpu|pytorch/pytorch|tritonserver|deepstream", image
+    ):
         return []
     why = "its name does not tell which; it was compared neither with the wheels nor with the driver"
     remedy = "compare it with `docker image inspect`: CUDA_VERSION and NVIDIA_REQUIRE_CUDA of its environment"
     return [warning("base-cuda-unknown", f"{image} seems to bring a CUDA of its own", why, remedy, "base_image")]
 
 
-def _differing(subject: Subject) -> list[Finding]:
-    base, wheel = subject.base_cuda, subject.wheel_cuda
+def _cuda_mismatch(context: CheckContext) -> list[Finding]:
+    base, wheel = context.base_cuda, context.wheel_cuda
     if not wheel or base == wheel:
         return []
-    where, image = "base_image", subject.preset.base_image
+    where, image = "base_image", context.preset.base_image
     if Version(base).major == Version(wheel).major:
         why = "the wheels carry their own CUDA; within one major version both live in one process"
         return [note("base-cuda", f"{image} has CUDA {base}, the wheels {wheel}", why, "", where)]
@@ -138,9 +140,9 @@ def _differing(subject: Subject) -> list[Finding]:
     ]
 
 
-def _larger_than_needed(subject: Subject) -> list[Finding]:
-    preset = subject.preset
-    if "-devel" not in preset.base_image or subject.compiles or preset.sources or preset.runtime_base_image:
+def _larger_than_needed(context: CheckContext) -> list[Finding]:
+    preset = context.preset
+    if "-devel" not in preset.base_image or context.compiles or preset.sources or preset.runtime_base_image:
         return []
     why = "nothing is compiled here, and the wheels carry their own CUDA: only the driver matters"
     remedy = "take the -base- image of the same version, several gigabytes smaller"

@@ -8,64 +8,64 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.installed import PINS, Package, overlap
+from core.presets.compat.check_context import CheckContext, error, join_words, warning
+from core.presets.compat.image_packages import PINS, Package, ranges_overlap
 from core.presets.compat.rows import NumpyRow, PackageRow, SameImportRow
-from core.presets.compat.subject import Subject, error, listed, warning
 
 
-def same_import(subject: Subject) -> list[Finding]:
+def same_import(context: CheckContext) -> list[Finding]:
     """Two packages that install the same files: the one that is installed last wins, as chance has it."""
-    found = []
-    for row in subject.facts.same_import.values():
-        packages = [package for name in row.packages if (package := subject.package(name)) and package.where != PINS]
+    findings = []
+    for row in context.facts.same_import.values():
+        packages = [package for name in row.packages if (package := context.package(name)) and package.where != PINS]
         names = [f"{package.text} ({package.where})" for package in packages]
-        others = [*_compiled(subject, row), *_brought(subject, row, {package.name for package in packages})]
+        others = [*_compiled(context, row), *_brought(context, row, {package.name for package in packages})]
         if not names or len(names) + len(others) < 2:
             continue
         one_release = row.alike and len({package.version or package.name for package in packages}) == 1
         level = warning if len(names) == 1 or one_release else error
-        what = f"{listed([*names, *others], 'and')} install the same `{row.key}`"
+        what = f"{join_words([*names, *others], 'and')} install the same `{row.key}`"
         why = "they overwrite each other's files: which one answers, and whether it imports, depends on their order"
         remedy = "keep one of them; where a dependency brings the other, give the two a preset each"
-        found.append(level("same-import", what, why, remedy, packages[0].where, row.source))
-    return found
+        findings.append(level("same-import", what, why, remedy, packages[0].where, row.source))
+    return findings
 
 
-def _compiled(subject: Subject, row: SameImportRow) -> list[str]:
+def _compiled(context: CheckContext, row: SameImportRow) -> list[str]:
     """What the builder stage puts over a package of the row."""
-    version = subject.preset.build_options.opencv_version
+    version = context.preset.build_options.opencv_version
     return [f"OpenCV {version} (build_options.opencv_version)"] if row.key == "cv2" and version else []
 
 
-def _brought(subject: Subject, row: SameImportRow, named: set[str]) -> list[str]:
+def _brought(context: CheckContext, row: SameImportRow, packages: set[str]) -> list[str]:
     """Those that others are known to bring, while no lock tells."""
-    if subject.resolved and subject.resolved.complete:
+    if context.resolved and context.resolved.complete:
         return []
     bringers: dict[str, str] = {}
-    for package in subject.packages.values():
-        brings = subject.facts.brings.get(package.name)
+    for package in context.packages.values():
+        brings = context.facts.brings.get(package.name)
         for name in brings.brings if brings else ():
-            if name in row.packages and name not in named:
+            if name in row.packages and name not in packages:
                 bringers.setdefault(name, f"{name} (brought by {package.text}, {package.where})")
     return list(bringers.values())
 
 
-def numpy_one(subject: Subject) -> list[Finding]:
+def numpy_1_wheels(context: CheckContext) -> list[Finding]:
     """Wheels that were compiled for NumPy 1 do not work with NumPy 2, and not all of them say so themselves."""
-    numpy = subject.package("numpy")
-    if numpy is None and subject.resolved and subject.resolved.complete:
+    numpy = context.package("numpy")
+    if numpy is None and context.resolved and context.resolved.complete:
         return []  # there is none
     if numpy is not None and not _may_be_two(numpy):
         return []
-    known = numpy is not None and (bool(numpy.version) or not numpy.specifier.contains("1.26.4"))
-    built = [
+    certain = numpy is not None and (bool(numpy.version) or not numpy.specifier.contains("1.26.4"))
+    affected = [
         (package, row)
-        for row in subject.facts.numpy.values()
-        if (package := subject.package(row.package)) and package.where != PINS and _only_in(package, row)
+        for row in context.facts.numpy.values()
+        if (package := context.package(row.package)) and package.where != PINS and _only_in(package, row)
     ]
-    if not known and any(row.capped for _, row in built):
+    if not certain and any(row.capped for _, row in affected):
         return []  # one of them makes the resolver keep NumPy 1
-    return [_built_for_one(package, numpy, known, row) for package, row in built]
+    return [_numpy_1_finding(package, numpy, certain, row) for package, row in affected]
 
 
 def _may_be_two(numpy: Package) -> bool:
@@ -76,14 +76,14 @@ def _may_be_two(numpy: Package) -> bool:
 
 def _only_in(package: Package, row: NumpyRow) -> bool:
     """Whether every version in which the package may come is one of the row's."""
-    limit = next(one.version for one in SpecifierSet(row.versions) if one.operator == "<")
-    return package.may_be(row.versions) and not package.may_be(f">={limit}")
+    limit = next(specifier.version for specifier in SpecifierSet(row.versions) if specifier.operator == "<")
+    return package.may_match(row.versions) and not package.may_match(f">={limit}")
 
 
-def _built_for_one(package: Package, numpy: Package | None, known: bool, row: NumpyRow) -> Finding:
-    level = error if known else warning
-    has = f"{numpy.text} ({numpy.where}) {'is' if known else 'allows'} NumPy 2" if numpy else _NOT_HELD
-    limit = next(one.version for one in SpecifierSet(row.versions) if one.operator == "<")
+def _numpy_1_finding(package: Package, numpy: Package | None, certain: bool, row: NumpyRow) -> Finding:
+    level = error if certain else warning
+    has = f"{numpy.text} ({numpy.where}) {'is' if certain else 'allows'} NumPy 2" if numpy else _NOT_HELD
+    limit = next(specifier.version for specifier in SpecifierSet(row.versions) if specifier.operator == "<")
     return level(
         "numpy-one",
         f"{package.text} was built for NumPy 1, and {has}",
@@ -97,48 +97,48 @@ def _built_for_one(package: Package, numpy: Package | None, known: bool, row: Nu
 _NOT_HELD = "nothing holds numpy below 2"
 
 
-def known_conflicts(subject: Subject) -> list[Finding]:
+def known_conflicts(context: CheckContext) -> list[Finding]:
     """What packages ask of others, as far as the tables know; the lock finds the rest."""
-    found = []
+    findings = []
     by_package: dict[str, list[PackageRow]] = {}
-    for row in subject.facts.packages.values():
-        wish = subject.wish(row.package)
-        if wish and _ranges_meet(wish.requirement.specifier, SpecifierSet(row.versions)):
+    for row in context.facts.packages.values():
+        entry = context.requirement(row.package)
+        if entry and _ranges_meet(entry.requirement.specifier, SpecifierSet(row.versions)):
             by_package.setdefault(row.package, []).append(row)
     for package, rows in by_package.items():
-        unmet, row = min(((_unmet(subject, row), row) for row in rows), key=lambda one: len(one[0]))
+        unmet, row = min(((_unmet(context, row), row) for row in rows), key=lambda candidate: len(candidate[0]))
         if unmet:  # else some release of the range gets along with everything
-            wish = subject.wish(package)
-            found.append(
+            entry = context.requirement(package)
+            findings.append(
                 warning(
                     "package-conflict",
-                    f"no release allowed by {wish.requirement if wish else package} goes with this preset",
+                    f"no release allowed by {entry.requirement if entry else package} goes with this preset",
                     "; ".join(f"{package} {row.versions} needs {need}, {has}" for need, has, _ in unmet),
                     f"{' and '.join(remedy for _, _, remedy in unmet)}; or give the two a preset each",
-                    wish.where if wish else "",
+                    entry.where if entry else "",
                     row.source,
                 )
             )
-    return found
+    return findings
 
 
-def _ranges_meet(wanted: SpecifierSet, known: SpecifierSet) -> bool:
-    lower = [specifier.version for specifier in known if specifier.operator == ">="]
+def _ranges_meet(requested: SpecifierSet, described: SpecifierSet) -> bool:
+    lower = [specifier.version for specifier in described if specifier.operator == ">="]
     start = Version(lower[0])
     candidates = [f"{start.major}.{start.minor}.{patch}" for patch in range(start.micro, start.micro + 10)]
-    return any(wanted.contains(version) and known.contains(version) for version in candidates)
+    return any(requested.contains(version) and described.contains(version) for version in candidates)
 
 
-def _unmet(subject: Subject, row: PackageRow) -> list[tuple[str, str, str]]:
+def _unmet(context: CheckContext, row: PackageRow) -> list[tuple[str, str, str]]:
     """What a row's needs have against the preset: the need, what the preset has, what to do."""
-    found = []
+    unmet = []
     for need in row.needs:
-        wanted = Requirement(need)
-        if wanted.name in ("torch", "torchaudio") and subject.preset.pytorch:
-            if not wanted.specifier.contains(subject.preset.pytorch.release):
-                found.append((need, f"the preset has {subject.preset.pytorch.version}", f"take {need}"))
+        requirement = Requirement(need)
+        if requirement.name in ("torch", "torchaudio") and context.preset.pytorch:
+            if not requirement.specifier.contains(context.preset.pytorch.release):
+                unmet.append((need, f"the preset has {context.preset.pytorch.version}", f"take {need}"))
             continue
-        for wish in subject.constraints(canonicalize_name(wanted.name)):
-            if not overlap(wanted.specifier, wish.requirement.specifier):
-                found.append((need, f"{wish.where} has {wish.requirement}", f"write {need} into {wish.where}"))
-    return found
+        for entry in context.constraints(canonicalize_name(requirement.name)):
+            if not ranges_overlap(requirement.specifier, entry.requirement.specifier):
+                unmet.append((need, f"{entry.where} has {entry.requirement}", f"write {need} into {entry.where}"))
+    return unmet

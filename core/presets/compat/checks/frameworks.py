@@ -8,29 +8,29 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from core.findings import Finding
-from core.presets.compat.gpu_names import Gpu
-from core.presets.compat.installed import EXTRAS, PINS, Package
-from core.presets.compat.machine import at_least
+from core.presets.compat.check_context import CheckContext, error, join_words, warning
+from core.presets.compat.gpu_names import GpuModel
+from core.presets.compat.image_packages import IMPLIED_BY_EXTRAS, PINS, Package
+from core.presets.compat.machine import sm_at_least
 from core.presets.compat.rows import ReleaseRow, TensorflowRow
-from core.presets.compat.subject import Subject, error, listed, warning
 
 _HOLDS_GPU_CODE = re.compile(
     r"(?!nvidia-|cuda-|tensorrt)(.*-)?(gpu|cuda\d*x?|cu1\d\d?)(-.*)?|cupy|tf-nightly|flash-attn|xformers|vllm"
 )
 
 
-def tensorflow(subject: Subject) -> list[Finding]:
+def tensorflow(context: CheckContext) -> list[Finding]:
     """TensorFlow's Pythons, driver, GPUs and CUDA libraries."""
-    package = subject.package("tensorflow", "tensorflow-cpu")
+    package = context.package("tensorflow", "tensorflow-cpu")
     if package is None or package.where == PINS:
         return []
-    allowed = [row for row in subject.facts.tensorflow.values() if package.may_be(f"=={row.key}.*")]
+    allowed = [row for row in context.facts.tensorflow.values() if package.may_match(f"=={row.key}.*")]
     if not allowed:
-        known = listed(list(subject.facts.tensorflow))
+        releases_known = join_words(list(context.facts.tensorflow))
         what = f"{package.text} is not in the tables"
         why = "its Pythons, its CUDA and its GPU architectures are not known"
-        return [warning("tensorflow-unknown", what, why, f"known releases: {known}", package.where)]
-    python = subject.preset.python_version
+        return [warning("tensorflow-unknown", what, why, f"known releases: {releases_known}", package.where)]
+    python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
     if not fitting and not package.locked:
         row = allowed[-1]
@@ -41,11 +41,11 @@ def tensorflow(subject: Subject) -> list[Finding]:
     if package.name == "tensorflow-cpu":
         return []
     rows = fitting or allowed
-    return [*_driver(subject, package, rows), *_gpus(subject, package, rows), *_libraries(subject, package, rows[-1])]
+    return [*_driver(context, package, rows), *_gpus(context, package, rows), *_libraries(context, package, rows[-1])]
 
 
-def _driver(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
-    driver, row = subject.target.driver if subject.target else "", rows[-1]
+def _driver(context: CheckContext, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
+    driver, row = context.target.driver if context.target else "", rows[-1]
     if not driver or Version(driver) >= Version(row.min_driver):
         return []
     level = warning if any(Version(driver) >= Version(other.min_driver) for other in rows) else error
@@ -61,32 +61,32 @@ def _driver(subject: Subject, package: Package, rows: list[TensorflowRow]) -> li
     ]
 
 
-def _gpus(subject: Subject, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
+def _gpus(context: CheckContext, package: Package, rows: list[TensorflowRow]) -> list[Finding]:
     row = rows[-1]
-    found = []
-    for gpu in subject.target.gpus if subject.target else ():
+    findings = []
+    for gpu in context.target.gpus if context.target else ():
         if not gpu.sm or gpu.aarch64 or _knows(row, gpu):
             continue
-        older = [other.key for other in subject.facts.tensorflow.values() if _knows(other, gpu)]
+        older = [other.key for other in context.facts.tensorflow.values() if _knows(other, gpu)]
         level = warning if any(_knows(other, gpu) for other in rows) else error
         what = f"TensorFlow {row.key} holds no code for {gpu}"
         remedy = f"take TensorFlow {older[-1]}, the last that has it" if older else "use the CPU"
         why = f"its wheels begin with {row.min_sm}"
-        found.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
-    return found
+        findings.append(level("tensorflow-gpu", what, why, remedy, package.where, row.source))
+    return findings
 
 
-def _knows(row: TensorflowRow, gpu: Gpu) -> bool:
-    return not row.min_sm or at_least(gpu.sm, row.min_sm)
+def _knows(row: TensorflowRow, gpu: GpuModel) -> bool:
+    return not row.min_sm or sm_at_least(gpu.sm, row.min_sm)
 
 
-def _libraries(subject: Subject, package: Package, row: TensorflowRow) -> list[Finding]:
+def _libraries(context: CheckContext, package: Package, row: TensorflowRow) -> list[Finding]:
     """Its wheels link to CUDA and cuDNN, which come as wheels of their own or with the base image."""
-    image = subject.preset.runtime_base_image or subject.preset.base_image
-    here = "and-cuda" in package.extras or "and_cuda" in package.extras or "cudnn" in image
-    if here or subject.package("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
+    image = context.preset.runtime_base_image or context.preset.base_image
+    provided = "and-cuda" in package.extras or "and_cuda" in package.extras or "cudnn" in image
+    if provided or context.package("nvidia-cudnn-cu11", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):
         return []
-    if subject.target is None or not subject.target.gpus:
+    if context.target is None or not context.target.gpus:
         return []
     what = f"nothing brings CUDA {row.cuda} and cuDNN {row.cudnn} for {package.text}"
     why = "it does not find its CUDA libraries and falls back to the CPU"
@@ -94,20 +94,22 @@ def _libraries(subject: Subject, package: Package, row: TensorflowRow) -> list[F
     return [warning("tensorflow-cuda", what, why, remedy, package.where, row.source)]
 
 
-def releases(subject: Subject) -> list[Finding]:
+def releases(context: CheckContext) -> list[Finding]:
     """Pythons and GPUs of the packages whose releases the tables know; those for GPUs that they do not know."""
-    found: list[Finding] = []
-    for package in subject.packages.values():
+    findings: list[Finding] = []
+    for package in context.packages.values():
         if package.where == PINS:
             continue
-        rows = [row for row in subject.facts.releases.values() if row.package == package.name]
+        rows = [row for row in context.facts.releases.values() if row.package == package.name]
         if rows:
-            found += _release(subject, package, rows)
+            findings += _release(context, package, rows)
         if package.name not in _CHECKED and (_for_gpus(package, bool(rows)) or _asks_for_gpus(package)):
             why = "which CUDA, driver and GPU its wheels need was not checked"
             remedy = "compare its documentation with the site's machine; or name this code in `overrides`"
-            found.append(warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where))
-    return found
+            findings.append(
+                warning("package-unknown", f"{package.text} is not in the tables", why, remedy, package.where)
+            )
+    return findings
 
 
 # Checked elsewhere, or part of one that is.
@@ -117,29 +119,29 @@ _CHECKED = frozenset(
 _GPU_EXTRA = re.compile(r"(.*-)?(gpu|cuda.*)")
 
 
-def _for_gpus(package: Package, known: bool) -> bool:
+def _for_gpus(package: Package, in_tables: bool) -> bool:
     """Whether a package's name, unless it is `known`, or the tag of its version tells that it holds code for GPUs."""
     local = (Version(package.version).local or "") if package.version else ""
-    return "cu1" in local or "cuda" in local or (not known and bool(_HOLDS_GPU_CODE.fullmatch(package.name)))
+    return "cu1" in local or "cuda" in local or (not in_tables and bool(_HOLDS_GPU_CODE.fullmatch(package.name)))
 
 
 def _asks_for_gpus(package: Package) -> bool:
     """Whether an extra stands for code for GPUs that no row tells of; a lock names what it brought."""
     extras = (canonicalize_name(extra) for extra in package.extras)
-    unknown = (extra for extra in extras if (package.name, extra) not in EXTRAS and extra != "and-cuda")
+    unknown = (extra for extra in extras if (package.name, extra) not in IMPLIED_BY_EXTRAS and extra != "and-cuda")
     return not package.locked and any(_GPU_EXTRA.fullmatch(extra) for extra in unknown)
 
 
-def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
-    allowed = [row for row in rows if package.may_be(f">={row.first},<={row.last}")]
+def _release(context: CheckContext, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
+    allowed = [row for row in rows if package.may_match(f">={row.first},<={row.last}")]
     if not allowed and not any(row.cuda for row in rows):
         return []  # whether it has wheels is all that the tables know of it, and the lock finds that out
     if not allowed:
-        known = f"known are {rows[0].first} to {rows[-1].last}"
+        range_known = f"known are {rows[0].first} to {rows[-1].last}"
         what = f"{package.text} is not in the tables"
         why = "which Pythons and GPUs its wheels are for is not known"
-        return [warning("package-unknown", what, why, known, package.where)]
-    python = subject.preset.python_version
+        return [warning("package-unknown", what, why, range_known, package.where)]
+    python = context.preset.python_version
     fitting = [row for row in allowed if python in row.python]
     if not fitting and not package.locked:
         level = warning if not package.version and package.allows("9999") else error
@@ -149,10 +151,10 @@ def _release(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list
         remedy = f"take Python {row.python[-1]}" + (f"; or {package.name} {others[-1]}" if others else "")
         what = f"{package.text} has no wheels for Python {python}"
         return [level("package-python", what, why, remedy, package.where, row.source)]
-    return _release_gpus(subject, package, fitting or allowed)
+    return _release_gpus(context, package, fitting or allowed)
 
 
-def _release_gpus(subject: Subject, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
+def _release_gpus(context: CheckContext, package: Package, rows: list[ReleaseRow]) -> list[Finding]:
     row = rows[-1]
     if not row.min_sm:
         return []
@@ -165,6 +167,6 @@ def _release_gpus(subject: Subject, package: Package, rows: list[ReleaseRow]) ->
             package.where,
             row.source,
         )
-        for gpu in (subject.target.gpus if subject.target else ())
-        if gpu.sm and not gpu.aarch64 and not at_least(gpu.sm, row.min_sm)
+        for gpu in (context.target.gpus if context.target else ())
+        if gpu.sm and not gpu.aarch64 and not sm_at_least(gpu.sm, row.min_sm)
     ]

@@ -5,98 +5,98 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
 from core.presets.compat.checks.torch import newest_torch
 from core.presets.compat.facts import Facts
-from core.presets.compat.gpu_names import Gpu, explain_platform, explain_unknown
-from core.presets.compat.machine import TargetMachine, at_least, runs
-from core.presets.compat.subject import Subject, error, listed, note, warning
-from core.presets.compat.wheels import FIELD
+from core.presets.compat.gpu_names import GpuModel, explain_platform, explain_unknown
+from core.presets.compat.machine import TargetMachine, has_code_for, sm_at_least
+from core.presets.compat.pytorch_wheels import PYTORCH_FIELD
 
 
-def gpu_known(subject: Subject) -> list[Finding]:
+def gpu_known(context: CheckContext) -> list[Finding]:
     """Say when a GPU could not be checked, and why."""
-    target = subject.target
+    target = context.target
     if target is None or not target.gpus:
-        if not subject.cuda and not subject.torch and not subject.package("onnxruntime-gpu", "tensorflow"):
+        if not context.cuda and not context.torch and not context.package("onnxruntime-gpu", "tensorflow"):
             return []
         what = "no GPU is named: neither GPU nor driver was checked" if target is None else "no GPU is named"
         return [note("gpu-none", what, "", 'add a "target", or ask with --gpu and --driver', "target")]
-    found = []
+    findings = []
     for gpu in target.gpus:
         if gpu.aarch64:
-            found.append(error("gpu-platform", *explain_platform(gpu), "target.gpu"))
+            findings.append(error("gpu-platform", *explain_platform(gpu), "target.gpu"))
         elif not gpu.sm:
-            found.append(warning("gpu-unknown", *explain_unknown(gpu, subject.facts), "target.gpu"))
-    return found
+            findings.append(warning("gpu-unknown", *explain_unknown(gpu, context.facts), "target.gpu"))
+    return findings
 
 
-def gpu_architecture(subject: Subject) -> list[Finding]:
+def gpu_architecture(context: CheckContext) -> list[Finding]:
     """Whether the PyTorch wheels hold code for the GPU; else which do."""
-    target = subject.target
-    row = subject.tag_row
+    target = context.target
+    row = context.tag_row
     if row is None or not row.cuda or target is None:
         return []
-    found = []
+    findings = []
     for gpu in target.gpus:
-        if not gpu.sm or gpu.aarch64 or runs(gpu.sm, row.sm, row.ptx):
+        if not gpu.sm or gpu.aarch64 or has_code_for(gpu.sm, row.sm, row.ptx):
             continue
         # While the version is open, an older one may have the code.
-        fitting = [version for version in subject.torch_versions if _has_code(subject, version, gpu)]
+        fitting = [version for version in context.torch_versions if _has_code(context, version, gpu)]
         level = warning if fitting else error
-        found.append(
+        findings.append(
             level(
                 "gpu-architecture",
-                f"{gpu} cannot run torch wheels with {subject.tag}",
+                f"{gpu} cannot run torch wheels with {context.tag}",
                 f"they hold code for {', '.join(row.sm)}{' and PTX' if row.ptx else ''}: the first kernel ends with"
-                f' "no kernel image is available"{_which(subject)}',
-                f"{f'torch {fitting[0]} has code for it; ' if fitting else ''}{_what_works(gpu, target, subject)}",
-                subject.torch.where if subject.torch else "",
+                f' "no kernel image is available"{_torch_note(context)}',
+                f"{f'torch {fitting[0]} has code for it; ' if fitting else ''}{_working_tags(gpu, target, context)}",
+                context.torch.where if context.torch else "",
                 row.source,
             )
         )
-    return found
+    return findings
 
 
-def cuda_libraries(subject: Subject) -> list[Finding]:
+def cuda_libraries(context: CheckContext) -> list[Finding]:
     """Whether the CUDA libraries of the base image and of `nvidia-*` wheels still know the GPU."""
-    found = []
-    for gpu in subject.target.gpus if subject.target else ():
-        for cuda, user in subject.cuda_users.items():
-            row = subject.facts.cuda.get(cuda) if cuda != subject.wheel_cuda else None  # `gpu_architecture` judges that
-            if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or at_least(gpu.sm, row.min_sm):
+    findings = []
+    for gpu in context.target.gpus if context.target else ():
+        for cuda, user in context.cuda_users.items():
+            row = context.facts.cuda.get(cuda) if cuda != context.wheel_cuda else None  # `gpu_architecture` judges that
+            if not gpu.sm or gpu.aarch64 or row is None or not row.min_sm or sm_at_least(gpu.sm, row.min_sm):
                 continue
             what = f"CUDA {cuda} ({user}) does not know {gpu}"
             why = f"its libraries and compilers begin with {row.min_sm}"
             remedy = "take an older CUDA for what runs on the GPU"
-            found.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
-    return found
+            findings.append(warning("cuda-gpu", what, why, remedy, "target.gpu", row.source))
+    return findings
 
 
-def _has_code(subject: Subject, version: str, gpu: Gpu) -> bool:
-    row = subject.facts.wheel_tags.get(subject.tag_of(version))
-    return row is not None and (not row.cuda or runs(gpu.sm, row.sm, row.ptx))
+def _has_code(context: CheckContext, version: str, gpu: GpuModel) -> bool:
+    row = context.facts.wheel_tags.get(context.tag_of(version))
+    return row is not None and (not row.cuda or has_code_for(gpu.sm, row.sm, row.ptx))
 
 
-def _which(subject: Subject) -> str:
+def _torch_note(context: CheckContext) -> str:
     """Which torch that is, where its wheels were not named by the field itself."""
-    torch = subject.torch
-    if torch is None or torch.where == FIELD:
+    torch = context.torch
+    if torch is None or torch.where == PYTORCH_FIELD:
         return ""
     if torch.version:
         return f"; it is {torch.text}"
-    return f"; {torch.text} may come as {subject.torch_version}, the newest in the tables"
+    return f"; {torch.text} may come as {context.torch_version}, the newest in the tables"
 
 
-def _what_works(gpu: Gpu, target: TargetMachine, subject: Subject) -> str:
-    tags = tags_for(gpu.sm, target.driver, subject.facts)
-    python = subject.preset.python_version
-    offers = [f"{tag} up to torch {newest}" for tag in tags if (newest := newest_torch(tag, subject.facts, python))]
+def _working_tags(gpu: GpuModel, target: TargetMachine, context: CheckContext) -> str:
+    tags = tags_for(gpu.sm, target.driver, context.facts)
+    python = context.preset.python_version
+    offers = [f"{tag} up to torch {newest}" for tag in tags if (newest := newest_torch(tag, context.facts, python))]
     if offers:
-        return f"what works on it with Python {python}: {listed(offers[:3])}"
+        return f"what works on it with Python {python}: {join_words(offers[:3])}"
     if not tags:
-        with_driver = " with this driver" if tags_for(gpu.sm, "", subject.facts) else ""
+        with_driver = " with this driver" if tags_for(gpu.sm, "", context.facts) else ""
         return f"no known wheels run on this GPU{with_driver}; take builds for the CPU, or another GPU"
-    return f"wheels with {listed(tags)} run on it, but not for Python {python}"
+    return f"wheels with {join_words(tags)} run on it, but not for Python {python}"
 
 
 def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
@@ -104,7 +104,7 @@ def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
     fitting = []
     for row in facts.wheel_tags.values():
         cuda = facts.cuda.get(row.cuda)
-        if not row.cuda or not runs(sm, row.sm, row.ptx):
+        if not row.cuda or not has_code_for(sm, row.sm, row.ptx):
             continue
         if driver and cuda and Version(driver) < Version(cuda.min_driver):
             continue
@@ -112,30 +112,30 @@ def tags_for(sm: str, driver: str, facts: Facts) -> list[str]:
     return [row.key for row in sorted(fitting, key=lambda row: Version(row.cuda), reverse=True)]
 
 
-def vram(subject: Subject) -> list[Finding]:
+def vram(context: CheckContext) -> list[Finding]:
     """Add up what is known to need memory on the GPU; a hint, not a measurement."""
-    known = [gpu for gpu in subject.target.gpus if gpu.vram_gib] if subject.target else []
-    if not known or not (subject.cuda or subject.package("onnxruntime-gpu")):
+    gpus = [gpu for gpu in context.target.gpus if gpu.vram_gib] if context.target else []
+    if not gpus or not (context.cuda or context.package("onnxruntime-gpu")):
         return []
-    least = min(known, key=lambda gpu: gpu.vram_gib or 0)
+    least = min(gpus, key=lambda gpu: gpu.vram_gib or 0)
     memory = least.vram_gib or 0
-    needs = [row for row in subject.facts.vram.values() if not row.package or subject.package(row.package)]
-    if subject.preset.tensorrt.enabled:
-        needs += [row for row in subject.facts.vram.values() if row.package == "tensorrt" and row not in needs]
+    needs = [row for row in context.facts.vram.values() if not row.package or context.package(row.package)]
+    if context.preset.tensorrt.enabled:
+        needs += [row for row in context.facts.vram.values() if row.package == "tensorrt" and row not in needs]
     total = sum(row.gib for row in needs)
-    tight = total > memory * _COMFORTABLE
+    tight = total > memory * _COMFORTABLE_SHARE
     # Where all fits into the smallest, it does not matter which it is.
-    found = [_open_memory(gpu) for gpu in known if gpu.vram_choices and not gpu.aarch64 and (tight or gpu.note)]
+    findings = [_open_memory(gpu) for gpu in gpus if gpu.vram_choices and not gpu.aarch64 and (tight or gpu.note)]
     if tight:
         level = warning if total > memory else note
         parts = "; ".join(f"{row.gib:g} GiB: {row.what}" for row in needs)
         what = f"about {total:.1f} GiB are needed at once, the GPU has {_sizes(least)}"
         remedy = "take smaller models or int8, or run the parts one after another"
-        found.append(level("vram", what, parts, remedy, "target", needs[-1].source))
-    return found
+        findings.append(level("vram", what, parts, remedy, "target", needs[-1].source))
+    return findings
 
 
-def _open_memory(gpu: Gpu) -> Finding:
+def _open_memory(gpu: GpuModel) -> Finding:
     what = f"{gpu.name} comes with {_sizes(gpu)}: judged by {gpu.vram_gib:g} GiB"
     if gpu.note:
         return note("gpu-memory", what, gpu.note, "correct it, or give `target.vram_gib`", "target.gpu")
@@ -143,9 +143,9 @@ def _open_memory(gpu: Gpu) -> Finding:
     return note("gpu-memory", what, "the name does not say which", remedy, "target.gpu")
 
 
-def _sizes(gpu: Gpu) -> str:
+def _sizes(gpu: GpuModel) -> str:
     *others, last = (f"{gib:g}" for gib in gpu.vram_choices or (gpu.vram_gib or 0,))
     return f"{', '.join(others)} or {last} GiB" if others else f"{last} GiB"
 
 
-_COMFORTABLE = 0.8  # beyond this share of the memory, fragmentation and the desktop decide
+_COMFORTABLE_SHARE = 0.8  # beyond this share of the memory, fragmentation and the desktop decide

@@ -7,50 +7,50 @@ import re
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
 from core.presets.compat.facts import Facts
-from core.presets.compat.machine import TargetMachine, at_least
+from core.presets.compat.machine import TargetMachine, sm_at_least
 from core.presets.compat.rows import HeadersRow
-from core.presets.compat.subject import Subject, error, listed, note, warning
 
 _NVENC_OPTIONS = ("--enable-nvenc", "--enable-ffnvcodec", "--enable-nvdec", "--enable-cuvid")
 _HEADERS = "build_options.nv_codec_headers_version"
 
 
-def nvenc(subject: Subject) -> list[Finding]:
+def nvenc(context: CheckContext) -> list[Finding]:
     """The headers are picked by the site's driver; else NVENC fails when the first frame is encoded."""
-    target = subject.target
-    options = subject.preset.build_options
-    wanted = [option for option in options.ffmpeg_configure if option in _NVENC_OPTIONS]
+    target = context.target
+    options = context.preset.build_options
+    nvenc_options = [option for option in options.ffmpeg_configure if option in _NVENC_OPTIONS]
     if not options.nv_codec_headers_version:
-        return [_no_headers(subject, target, wanted[0])] if wanted else []
-    found = []
+        return [_no_headers(context, target, nvenc_options[0])] if nvenc_options else []
+    findings = []
     version = options.nv_codec_headers_version.removeprefix("n")
-    row = headers_row(version, subject.facts)
+    row = headers_row(version, context.facts)
     if row is None:
         what = f"nv-codec-headers {version} is not in the tables"
-        found.append(
-            warning("nvenc-headers", what, "", f"known: {listed(list(subject.facts.nv_codec_headers))}", _HEADERS)
+        findings.append(
+            warning("nvenc-headers", what, "", f"known: {join_words(list(context.facts.nv_codec_headers))}", _HEADERS)
         )
     elif target and target.driver and Version(target.driver) < Version(row.min_driver):
-        found.append(_driver_too_old(subject, target, version, row))
+        findings.append(_driver_too_old(context, target, version, row))
     for gpu in target.gpus if target else ():
         if gpu.nvenc is False:
             why = "NVDEC decodes on it, nothing encodes"
-            found.append(
+            findings.append(
                 warning("nvenc-gpu", f"{gpu.name} has no NVENC", why, "encode on the CPU (libx264)", "target.gpu")
             )
-    return found
+    return findings
 
 
-def _no_headers(subject: Subject, target: TargetMachine | None, option: str) -> Finding:
-    newest = newest_headers(target.driver if target else "", subject.facts)
+def _no_headers(context: CheckContext, target: TargetMachine | None, option: str) -> Finding:
+    newest = newest_headers(target.driver if target else "", context.facts)
     remedy = f'add "nv_codec_headers_version": "{newest}"'
     why = "the newest headers refuse older drivers at run time"
     return warning("nvenc-headers", f"{option} is wanted without fixed headers", why, remedy, _HEADERS)
 
 
-def _driver_too_old(subject: Subject, target: TargetMachine, version: str, row: HeadersRow) -> Finding:
-    newest = newest_headers(target.driver, subject.facts)
+def _driver_too_old(context: CheckContext, target: TargetMachine, version: str, row: HeadersRow) -> Finding:
+    newest = newest_headers(target.driver, context.facts)
     return error(
         "nvenc-driver",
         f"NVENC of nv-codec-headers {version} does not work with driver {target.driver}",
@@ -63,8 +63,8 @@ def _driver_too_old(subject: Subject, target: TargetMachine, version: str, row: 
 
 def headers_row(version: str, facts: Facts) -> HeadersRow | None:
     """The row of a release, `12.1.14.0`; its last number is of no weight for the driver."""
-    wanted = Version(version).release[:3]
-    return next((row for row in facts.nv_codec_headers.values() if Version(row.key).release[:3] == wanted), None)
+    release = Version(version).release[:3]
+    return next((row for row in facts.nv_codec_headers.values() if Version(row.key).release[:3] == release), None)
 
 
 def newest_headers(driver: str, facts: Facts) -> str:
@@ -73,44 +73,46 @@ def newest_headers(driver: str, facts: Facts) -> str:
     return max((row.key for row in rows), key=Version, default="")
 
 
-def ffmpeg(subject: Subject) -> list[Finding]:
+def ffmpeg(context: CheckContext) -> list[Finding]:
     """Remarks on the FFmpeg branch."""
-    version = subject.preset.build_options.ffmpeg_version
+    version = context.preset.build_options.ffmpeg_version
     if not version:
         return []
     where = "build_options.ffmpeg_version"
-    twice = [deb for deb in subject.preset.debs if deb.partition("=")[0] == "ffmpeg"]
+    twice = [deb for deb in context.preset.debs if deb.partition("=")[0] == "ffmpeg"]
     if twice:
         what = f"FFmpeg {version} is compiled, and the deb {twice[0]} brings another"
         why = "which of the two answers depends on PATH; libraries of both are loaded by what was linked to them"
         return [warning("ffmpeg-twice", what, why, "keep one of them", "debs")]
     branch = ".".join(version.split(".")[:2])
-    row = subject.facts.ffmpeg.get(branch)
+    row = context.facts.ffmpeg.get(branch)
     if row is None:
-        known = listed(list(subject.facts.ffmpeg))
-        return [note("ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {known}", "", where)]
+        branches = join_words(list(context.facts.ffmpeg))
+        return [
+            note("ffmpeg-unknown", f"FFmpeg {version} is not in the tables", f"known branches: {branches}", "", where)
+        ]
     return [note("ffmpeg-note", f"FFmpeg {version}: {row.note}", "", "", where, row.source)] if row.note else []
 
 
-def python_debs(subject: Subject) -> list[Finding]:
+def python_debs(context: CheckContext) -> list[Finding]:
     """Debs of Python packages are for the distribution's Python; the image's programs have another environment."""
-    debs = [deb for deb in subject.preset.debs if re.match(r"python3-(?!dev|venv|distutils|minimal|full)", deb)]
+    debs = [deb for deb in context.preset.debs if re.match(r"python3-(?!dev|venv|distutils|minimal|full)", deb)]
     if not debs:
         return []
-    what = f"{listed(debs, 'and')}: the image's Python does not see what that brings"
+    what = f"{join_words(debs, 'and')}: the image's Python does not see what that brings"
     why = "debs install for the distribution's own Python, the layers into /opt/xaiva"
     return [warning("python-deb", what, why, "name the package in a layer instead", "debs")]
 
 
-def opencv(subject: Subject) -> list[Finding]:
+def opencv(context: CheckContext) -> list[Finding]:
     """OpenCV with CUDA compiles only with the CUDA versions of its time; OpenCV 5 dropped old detectors."""
-    target = subject.target
-    return [*_opencv_five(subject), *_opencv_cuda(subject, target)]
+    target = context.target
+    return [*_opencv_five(context), *_opencv_cuda(context, target)]
 
 
-def _opencv_five(subject: Subject) -> list[Finding]:
-    package = subject.package(*subject.facts.same_import["cv2"].packages)
-    if package is None or not package.may_be(">=5"):
+def _opencv_five(context: CheckContext) -> list[Finding]:
+    package = context.package(*context.facts.same_import["cv2"].packages)
+    if package is None or not package.may_match(">=5"):
         return []
     why = "HOGDescriptor and CascadeClassifier are gone there; code that uses them fails at run time"
     remedy = f'write "{package.name}<5" unless your code is ready for 5'
@@ -118,28 +120,30 @@ def _opencv_five(subject: Subject) -> list[Finding]:
     return [note("opencv-five", what, why, remedy, package.where)]
 
 
-def _opencv_cuda(subject: Subject, target: TargetMachine | None) -> list[Finding]:
-    options, where = subject.preset.build_options, "build_options.opencv_version"
+def _opencv_cuda(context: CheckContext, target: TargetMachine | None) -> list[Finding]:
+    options, where = context.preset.build_options, "build_options.opencv_version"
     if not options.opencv_version or "-DWITH_CUDA=ON" not in options.opencv_cmake:
         return []
-    found = []
-    if not subject.preset.source("opencv_contrib"):
+    findings = []
+    if not context.preset.source("opencv_contrib"):
         what = "OpenCV's CUDA modules live in opencv_contrib"
         remedy = f"add a source named opencv_contrib of version {options.opencv_version}, the same as OpenCV"
-        found.append(warning("opencv-contrib", what, "without it WITH_CUDA builds nothing more", remedy, "sources"))
-    row = subject.facts.opencv.get(options.opencv_version)
+        findings.append(warning("opencv-contrib", what, "without it WITH_CUDA builds nothing more", remedy, "sources"))
+    row = context.facts.opencv.get(options.opencv_version)
     if row is None:
-        return found
-    cuda, newest = subject.base_cuda, list(subject.facts.opencv.values())
+        return findings
+    cuda, newest = context.base_cuda, list(context.facts.opencv.values())
     if cuda and Version(row.cuda_up_to) < Version(cuda):
         fit = [other.key for other in newest if Version(other.cuda_up_to) >= Version(cuda)]
-        remedy = f"take OpenCV {listed(fit)}" if fit else "take an older CUDA"
+        remedy = f"take OpenCV {join_words(fit)}" if fit else "take an older CUDA"
         what = f"OpenCV {row.key} does not compile with CUDA {cuda}"
-        found.append(warning("opencv-cuda", what, f"it knows CUDA up to {row.cuda_up_to}", remedy, where, row.source))
+        findings.append(
+            warning("opencv-cuda", what, f"it knows CUDA up to {row.cuda_up_to}", remedy, where, row.source)
+        )
     for gpu in target.gpus if target else ():
-        if gpu.sm and not at_least(row.max_sm, gpu.sm):
-            fit = [other.key for other in newest if at_least(other.max_sm, gpu.sm)]
-            remedy = f"take OpenCV {listed(fit)}" if fit else "build it without CUDA"
+        if gpu.sm and not sm_at_least(row.max_sm, gpu.sm):
+            fit = [other.key for other in newest if sm_at_least(other.max_sm, gpu.sm)]
+            remedy = f"take OpenCV {join_words(fit)}" if fit else "build it without CUDA"
             what = f"OpenCV {row.key} does not know {gpu}"
-            found.append(warning("opencv-cuda", what, f"it knows up to {row.max_sm}", remedy, where, row.source))
-    return found
+            findings.append(warning("opencv-cuda", what, f"it knows up to {row.max_sm}", remedy, where, row.source))
+    return findings

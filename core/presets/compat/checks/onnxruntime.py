@@ -5,32 +5,32 @@ from __future__ import annotations
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
 from core.presets.compat.facts import Facts
-from core.presets.compat.gpu_names import Gpu
-from core.presets.compat.installed import PINS, Package
-from core.presets.compat.machine import TargetMachine, runs
+from core.presets.compat.gpu_names import GpuModel
+from core.presets.compat.image_packages import PINS, Package
+from core.presets.compat.machine import TargetMachine, has_code_for
 from core.presets.compat.rows import OnnxRuntimeRow
-from core.presets.compat.subject import Subject, error, listed, note, warning
 
 
-def onnxruntime(subject: Subject) -> list[Finding]:
+def onnxruntime(context: CheckContext) -> list[Finding]:
     """onnxruntime-gpu carries code for a few architectures and links to one CUDA major version."""
-    package = subject.package("onnxruntime-gpu")
+    package = context.package("onnxruntime-gpu")
     if package is None or package.where == PINS:
         return []
-    row = _newest(subject, package)
+    row = _newest(context, package)
     if row is None:
-        known = listed([f"{row.first} to {row.last}" for row in subject.facts.onnxruntime.values()], "and")
+        ranges = join_words([f"{row.first} to {row.last}" for row in context.facts.onnxruntime.values()], "and")
         what = f"{package.text} is not in the tables"
         why = "its CUDA and its GPU architectures are not known"
-        return [warning("onnxruntime-unknown", what, why, f"known are {known}", package.where)]
-    return [*_onnxruntime_gpus(subject, package, row, subject.target), *_onnxruntime_cuda(subject, package, row)]
+        return [warning("onnxruntime-unknown", what, why, f"known are {ranges}", package.where)]
+    return [*_onnxruntime_gpus(context, package, row, context.target), *_onnxruntime_cuda(context, package, row)]
 
 
-def _newest(subject: Subject, package: Package) -> OnnxRuntimeRow | None:
+def _newest(context: CheckContext, package: Package) -> OnnxRuntimeRow | None:
     """The newest range that may come: what the resolver will take."""
-    rows = rows_for_python(subject.facts, subject.preset.python_version)
-    allowed = [row for row in rows if package.may_be(f">={row.first},<={row.last}")]
+    rows = rows_for_python(context.facts, context.preset.python_version)
+    allowed = [row for row in rows if package.may_match(f">={row.first},<={row.last}")]
     return allowed[-1] if allowed else None
 
 
@@ -46,37 +46,37 @@ def rows_for_python(facts: Facts, python: str) -> list[OnnxRuntimeRow]:
 
 
 def _onnxruntime_gpus(
-    subject: Subject, package: Package, newest: OnnxRuntimeRow, target: TargetMachine | None
+    context: CheckContext, package: Package, newest: OnnxRuntimeRow, target: TargetMachine | None
 ) -> list[Finding]:
-    found = []
+    findings = []
     for gpu in target.gpus if target else ():
-        if gpu.sm and not runs(gpu.sm, newest.sm, []):
+        if gpu.sm and not has_code_for(gpu.sm, newest.sm, []):
             # Whether there is PTX for newer GPUs in the wheels was not looked up.
             newer = Version(gpu.sm) > Version(newest.sm[-1])
             level = warning if newer else error
             what = f"{_brings(package, newest)} holds no machine code for {gpu.name}"
             why = f"its wheels hold {', '.join(newest.sm)} (CUDA {newest.cuda})"
             why += "; whether they hold PTX that it can compile is not known" if newer else ""
-            remedy = _onnxruntime_remedy(gpu, subject)
-            found.append(level("onnxruntime-gpu", what, why, remedy, package.where, newest.source))
-        elif gpu.sm and _is_before_turing(gpu) and not _old_cudnn(subject):
+            remedy = _onnxruntime_remedy(gpu, context)
+            findings.append(level("onnxruntime-gpu", what, why, remedy, package.where, newest.source))
+        elif gpu.sm and _is_before_turing(gpu) and not _old_cudnn(context):
             what = f"{gpu.name} needs cuDNN before 9.11 with onnxruntime-gpu"
             why = "cuDNN 9.10 is the last with Maxwell, Pascal and Volta"
-            found.append(
+            findings.append(
                 note("onnxruntime-gpu", what, why, 'add "nvidia-cudnn-cu12<9.11" to pins', "pins", newest.source)
             )
-    return found
+    return findings
 
 
-def _is_before_turing(gpu: Gpu) -> bool:
+def _is_before_turing(gpu: GpuModel) -> bool:
     return Version(gpu.sm) < Version("7.5")
 
 
-def _old_cudnn(subject: Subject) -> bool:
+def _old_cudnn(context: CheckContext) -> bool:
     """Whether cuDNN is held, or locked, below 9.11."""
-    cudnn = subject.package("nvidia-cudnn-cu12")
+    cudnn = context.package("nvidia-cudnn-cu12")
     if cudnn is None or not cudnn.locked:
-        return bool(subject.constraints("nvidia-cudnn-cu12"))
+        return bool(context.constraints("nvidia-cudnn-cu12"))
     return Version(cudnn.version) < Version("9.11")
 
 
@@ -84,9 +84,9 @@ def _brings(package: Package, row: OnnxRuntimeRow) -> str:
     return package.text if package.version else f"{package.text} may come as {row.key} or newer, which"
 
 
-def _onnxruntime_remedy(gpu: Gpu, subject: Subject) -> str:
-    wanted = onnxruntime_range(gpu.sm, "", subject.facts, subject.preset.python_version)
-    return f'write "{wanted}"' if wanted else "use the CPU build, onnxruntime"
+def _onnxruntime_remedy(gpu: GpuModel, context: CheckContext) -> str:
+    requirement = onnxruntime_range(gpu.sm, "", context.facts, context.preset.python_version)
+    return f'write "{requirement}"' if requirement else "use the CPU build, onnxruntime"
 
 
 def onnxruntime_range(sm: str, cuda_major: str, facts: Facts, python: str) -> str:
@@ -94,7 +94,7 @@ def onnxruntime_range(sm: str, cuda_major: str, facts: Facts, python: str) -> st
     rows = [
         row
         for row in rows_for_python(facts, python)
-        if runs(sm, row.sm, []) and (not cuda_major or row.cuda == cuda_major)
+        if has_code_for(sm, row.sm, []) and (not cuda_major or row.cuda == cuda_major)
     ]
     if not rows:
         return ""
@@ -102,12 +102,12 @@ def onnxruntime_range(sm: str, cuda_major: str, facts: Facts, python: str) -> st
     return f"onnxruntime-gpu>={rows[-1].key},<{last.major}.{last.minor + 1}"
 
 
-def _onnxruntime_cuda(subject: Subject, package: Package, newest: OnnxRuntimeRow) -> list[Finding]:
-    cuda = subject.wheel_cuda or subject.base_cuda
+def _onnxruntime_cuda(context: CheckContext, package: Package, newest: OnnxRuntimeRow) -> list[Finding]:
+    cuda = context.wheel_cuda or context.base_cuda
     if not cuda or cuda.split(".")[0] == newest.cuda:
         return []
     what = f"{package.text} brings a build for CUDA {newest.cuda}, the image has {cuda}"
-    fitting = [row.key for row in subject.facts.onnxruntime.values() if row.cuda == cuda.split(".")[0]]
+    fitting = [row.key for row in context.facts.onnxruntime.values() if row.cuda == cuda.split(".")[0]]
     remedy = f"take onnxruntime-gpu {fitting[-1]}" if fitting else f"add the CUDA {newest.cuda} libraries as wheels"
     why = "it does not find its CUDA libraries and falls back to the CPU"
     return [warning("onnxruntime-gpu", what, why, remedy, package.where, newest.source)]

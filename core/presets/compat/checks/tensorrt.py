@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, join_words, note, warning
 from core.presets.compat.checks.gpu import tags_for
 from core.presets.compat.facts import Facts
-from core.presets.compat.gpu_names import Gpu
-from core.presets.compat.installed import Package
-from core.presets.compat.machine import at_least
+from core.presets.compat.gpu_names import GpuModel
+from core.presets.compat.image_packages import Package
+from core.presets.compat.machine import sm_at_least
 from core.presets.compat.rows import TensorRTRow
-from core.presets.compat.subject import Subject, error, listed, note, warning
 
 _WHEEL = re.compile(r"(?:nvidia-)?tensorrt(?:-lean|-dispatch)?(?:-cu(\d\d))?(?:-libs|-bindings)?")
 
@@ -29,54 +29,54 @@ class _TensorRT:
     locked: bool = False
 
 
-def tensorrt(subject: Subject) -> list[Finding]:
+def tensorrt(context: CheckContext) -> list[Finding]:
     """Everything about the image's TensorRT."""
-    found: list[Finding] = []
-    for trt in _all(subject):
-        row = subject.facts.tensorrt_row(trt.version)
+    findings: list[Finding] = []
+    for trt in _find_tensorrt(context):
+        row = context.facts.tensorrt_row(trt.version)
         if row is None:
-            known = listed([known.newest for known in subject.facts.tensorrt.values()][-3:])
+            known = join_words([known.newest for known in context.facts.tensorrt.values()][-3:])
             what = f"TensorRT {trt.version} is not in the tables"
             remedy = f"known are, for example, {known}; or name this code in `overrides`"
-            found.append(warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where))
+            findings.append(warning("tensorrt-unknown", what, "its CUDA builds are not known", remedy, trt.where))
         else:
-            gpus = subject.target.gpus if subject.target else ()
-            found += _cuda(subject, trt, row)
-            found += _python(subject, trt, row)
-            found += (finding for gpu in gpus for finding in _gpu(subject, trt, row, gpu))
-            found += _torch_tensorrt(subject, trt, row)
-        found += _origin(subject, trt)
-    return found
+            gpus = context.target.gpus if context.target else ()
+            findings += _cuda(context, trt, row)
+            findings += _python(context, trt, row)
+            findings += (finding for gpu in gpus for finding in _gpu(context, trt, row, gpu))
+            findings += _torch_tensorrt(context, trt, row)
+        findings += _origin(context, trt)
+    return findings
 
 
-def _all(subject: Subject) -> list[_TensorRT]:
+def _find_tensorrt(context: CheckContext) -> list[_TensorRT]:
     """The field, else the wheels of layers and lock: one for each version."""
-    preset = subject.preset
-    found: dict[Version, _TensorRT] = {}
-    for name, package in subject.packages.items():
+    preset = context.preset
+    by_version: dict[Version, _TensorRT] = {}
+    for name, package in context.packages.items():
         match = _WHEEL.fullmatch(name)
-        version = (package.version or _newest_allowed(package, subject.facts)) if match else ""
+        version = (package.version or _newest_allowed(package, context.facts)) if match else ""
         if match and version:
-            found.setdefault(Version(version), _TensorRT(version, match[1] or "", package.where, package.locked))
-    if preset.tensorrt.enabled and not any(trt.locked for trt in found.values()):
+            by_version.setdefault(Version(version), _TensorRT(version, match[1] or "", package.where, package.locked))
+    if preset.tensorrt.enabled and not any(trt.locked for trt in by_version.values()):
         return [_TensorRT(preset.tensorrt.version, "", "tensorrt.version")]
-    return list(found.values())
+    return list(by_version.values())
 
 
 def _newest_allowed(package: Package, facts: Facts) -> str:
     return next(iter(package.allowed(row.newest for row in reversed(facts.tensorrt.values()))), "")
 
 
-def _image_cuda(subject: Subject, trt: _TensorRT) -> str:
-    return subject.wheel_cuda or subject.base_cuda or trt.cuda
+def _image_cuda(context: CheckContext, trt: _TensorRT) -> str:
+    return context.wheel_cuda or context.base_cuda or trt.cuda
 
 
-def _cuda(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
-    cuda = trt.cuda or subject.wheel_cuda or subject.base_cuda
+def _cuda(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
+    cuda = trt.cuda or context.wheel_cuda or context.base_cuda
     majors = {version.split(".")[0] for version in row.cuda}
     if cuda and cuda.split(".")[0] not in majors:
-        return [_no_build(subject, trt, row, cuda)]
-    image = _image_cuda(subject, trt)
+        return [_no_build(context, trt, row, cuda)]
+    image = _image_cuda(context, trt)
     if trt.cuda and image and image.split(".")[0] != trt.cuda:
         what = f"TensorRT {trt.version} for CUDA {trt.cuda} stands beside CUDA {image}"
         why = "it finds only the CUDA libraries of its own major version"
@@ -84,13 +84,13 @@ def _cuda(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
     return []
 
 
-def _no_build(subject: Subject, trt: _TensorRT, row: TensorRTRow, cuda: str) -> Finding:
-    fitting = [other.newest for other in subject.facts.tensorrt.values() if _has_major(other, cuda)]
+def _no_build(context: CheckContext, trt: _TensorRT, row: TensorRTRow, cuda: str) -> Finding:
+    fitting = [other.newest for other in context.facts.tensorrt.values() if _has_major(other, cuda)]
     ways = f"take TensorRT {fitting[-1]}, the newest for CUDA {cuda.split('.')[0]}" if fitting else "leave it out"
     return error(
         "tensorrt-cuda",
         f"TensorRT {trt.version} has no build for CUDA {cuda}",
-        f"it was built with CUDA {listed(row.cuda, 'and')}; one build serves every minor version of its major",
+        f"it was built with CUDA {join_words(row.cuda, 'and')}; one build serves every minor version of its major",
         ways,
         trt.where,
         row.source,
@@ -101,8 +101,8 @@ def _has_major(row: TensorRTRow, cuda: str) -> bool:
     return any(version.split(".")[0] == cuda.split(".")[0] for version in row.cuda)
 
 
-def _python(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
-    python = subject.preset.python_version
+def _python(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
+    python = context.preset.python_version
     if python in row.python or trt.locked:
         return []
     return [
@@ -117,16 +117,16 @@ def _python(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]
     ]
 
 
-def _gpu(subject: Subject, trt: _TensorRT, row: TensorRTRow, gpu: Gpu) -> list[Finding]:
-    if not gpu.sm or at_least(gpu.sm, row.min_sm):
+def _gpu(context: CheckContext, trt: _TensorRT, row: TensorRTRow, gpu: GpuModel) -> list[Finding]:
+    if not gpu.sm or sm_at_least(gpu.sm, row.min_sm):
         return []
-    cuda = _image_cuda(subject, trt)
-    others = [other for other in subject.facts.tensorrt.values() if at_least(gpu.sm, other.min_sm)]
+    cuda = _image_cuda(context, trt)
+    others = [other for other in context.facts.tensorrt.values() if sm_at_least(gpu.sm, other.min_sm)]
     fitting = [other for other in others if not cuda or _has_major(other, cuda)] or others
-    remedy = "leave TensorRT out" + (": PyTorch runs on it" if tags_for(gpu.sm, "", subject.facts) else "")
+    remedy = "leave TensorRT out" + (": PyTorch runs on it" if tags_for(gpu.sm, "", context.facts) else "")
     if fitting:
         last = fitting[-1]
-        remedy = f"TensorRT {last.newest} (CUDA {listed(last.cuda)}) is the last that works on it; or {remedy}"
+        remedy = f"TensorRT {last.newest} (CUDA {join_words(last.cuda)}) is the last that works on it; or {remedy}"
     return [
         error(
             "tensorrt-gpu",
@@ -139,18 +139,18 @@ def _gpu(subject: Subject, trt: _TensorRT, row: TensorRTRow, gpu: Gpu) -> list[F
     ]
 
 
-def _torch_tensorrt(subject: Subject, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
-    package = subject.package("torch-tensorrt")
+def _torch_tensorrt(context: CheckContext, trt: _TensorRT, row: TensorRTRow) -> list[Finding]:
+    package = context.package("torch-tensorrt")
     if package is None:
         return []
-    pairs = listed(row.torch_tensorrt) or "no torch-tensorrt release"
+    pairs = join_words(row.torch_tensorrt) or "no torch-tensorrt release"
     what = f"with TensorRT {trt.version} goes torch-tensorrt {pairs}"
     return [note("tensorrt-torch", what, where=package.where, source=row.source)]
 
 
-def _origin(subject: Subject, trt: _TensorRT) -> list[Finding]:
+def _origin(context: CheckContext, trt: _TensorRT) -> list[Finding]:
     """The default index holds only a stub that downloads from NVIDIA while it is installed."""
-    preset = subject.preset
+    preset = context.preset
     if trt.locked or preset.source("tensorrt") or any("nvidia" in index.url for index in preset.indexes):
         return []
     return [

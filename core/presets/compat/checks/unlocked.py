@@ -6,31 +6,31 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from core.findings import Finding
+from core.presets.compat.check_context import CheckContext, error, note, warning
 from core.presets.compat.checks.onnxruntime import rows_for_python
 from core.presets.compat.facts import minor
-from core.presets.compat.installed import PINS, Package
-from core.presets.compat.subject import Subject, error, note, warning
+from core.presets.compat.image_packages import PINS, Package
 
 _COME_WITH_OTHERS = ("torch", "tensorflow", "tensorrt")
 
 
-def unlocked(subject: Subject) -> list[Finding]:
+def unlocked(context: CheckContext) -> list[Finding]:
     """Say for which packages the tables give several answers, until a lock names the version."""
-    found = []
-    for package in subject.packages.values():
-        rows = _rows(subject, package)
+    findings = []
+    for package in context.packages.values():
+        rows = _rows(context, package)
         if package.version or not rows or _one_answer(package, rows):
             continue
         why = f"it was judged as {rows[0][0]}, the newest that the tables know"
-        found.append(_not_known(subject, f"{package.text}: which release comes is not known", why, package.where))
-    return [*found, *_brought(subject), *_not_locked(subject)]
+        findings.append(_not_known(context, f"{package.text}: which release comes is not known", why, package.where))
+    return [*findings, *_brought(context), *_not_locked(context)]
 
 
-def _rows(subject: Subject, package: Package) -> list[tuple[str, str]]:
+def _rows(context: CheckContext, package: Package) -> list[tuple[str, str]]:
     """First and last release of the rows of its table that a package may fall into, newest first."""
-    facts, python = subject.facts, subject.preset.python_version
+    facts, python = context.facts, context.preset.python_version
     if package.name == "torch":
-        return [(key, key) for key in dict.fromkeys(minor(version) for version in subject.torch_versions)]
+        return [(key, key) for key in dict.fromkeys(minor(version) for version in context.torch_versions)]
     if package.name == "tensorflow":
         rows = [(row.key, row.key) for row in facts.tensorflow.values()]
     elif package.name == "onnxruntime-gpu":
@@ -40,10 +40,10 @@ def _rows(subject: Subject, package: Package) -> list[tuple[str, str]]:
     else:
         releases = [row for row in facts.releases.values() if row.package == package.name and row.cuda]
         rows = [(row.first, row.last) for row in releases if python in row.python]
-    return [row for row in reversed(rows) if package.may_be(f">={row[0]},<{_after(row[1])}")]
+    return [row for row in reversed(rows) if package.may_match(f">={row[0]},<{_next_minor(row[1])}")]
 
 
-def _after(version: str) -> str:
+def _next_minor(version: str) -> str:
     """The first minor release after a version: `2.7.1` → `2.8`."""
     major, second = (*Version(version).release, 0)[:2]
     return f"{major}.{second + 1}"
@@ -51,55 +51,55 @@ def _after(version: str) -> str:
 
 def _one_answer(package: Package, rows: list[tuple[str, str]]) -> bool:
     """Whether every version that may come is in the same row."""
-    return len(rows) == 1 and not package.may_be(f">={_after(rows[0][1])}") and not package.allows("9999")
+    return len(rows) == 1 and not package.may_match(f">={_next_minor(rows[0][1])}") and not package.allows("9999")
 
 
-def _brought(subject: Subject) -> list[Finding]:
+def _brought(context: CheckContext) -> list[Finding]:
     """Packages that others are known to bring."""
-    found = []
+    findings = []
     for name in _COME_WITH_OTHERS:
         bringers = [
             package
-            for package in subject.packages.values()
-            if package.where != PINS and name in getattr(subject.facts.brings.get(package.name), "brings", ())
+            for package in context.packages.values()
+            if package.where != PINS and name in getattr(context.facts.brings.get(package.name), "brings", ())
         ]
-        named = any(package.partition("-cu")[0] == name for package in subject.packages)
-        if not bringers or named or (subject.resolved and subject.resolved.complete):
+        is_requested = any(package.partition("-cu")[0] == name for package in context.packages)
+        if not bringers or is_requested or (context.resolved and context.resolved.complete):
             continue
         what = f"{name} comes with {bringers[0].text}: which release is not known"
         why = "its CUDA, its Python and its GPUs were not checked"
-        found.append(_not_known(subject, what, why, bringers[0].where))
-    return found
+        findings.append(_not_known(context, what, why, bringers[0].where))
+    return findings
 
 
-def _not_known(subject: Subject, what: str, why: str, where: str) -> Finding:
-    level = warning if subject.target and (subject.target.gpus or subject.target.driver) else note
+def _not_known(context: CheckContext, what: str, why: str, where: str) -> Finding:
+    level = warning if context.target and (context.target.gpus or context.target.driver) else note
     return level("version-unlocked", what, why, "lock the preset, then check it again; or fix the version", where)
 
 
-def _not_locked(subject: Subject) -> list[Finding]:
-    gpus = bool(subject.target and subject.target.gpus) or bool(subject.cuda)
-    if not subject.preset.layers or not gpus or (subject.resolved and subject.resolved.complete):
+def _not_locked(context: CheckContext) -> list[Finding]:
+    gpus = bool(context.target and context.target.gpus) or bool(context.cuda)
+    if not context.preset.layers or not gpus or (context.resolved and context.resolved.complete):
         return []
     what = "there is no current lock: only what the preset itself names was checked"
-    if subject.resolved:
+    if context.resolved:
         what = "the lock is not complete: what it lacks was not checked"
     return [note("not-locked", what, "what its packages bring is known after a lock", "lock it, then check it again")]
 
 
-def wheel_files(subject: Subject) -> list[Finding]:
+def wheel_files(context: CheckContext) -> list[Finding]:
     """A wheel that is named by its address must be one for the image's Python and processor."""
-    found = []
-    for package in subject.packages.values():
+    findings = []
+    for package in context.packages.values():
         if not package.wheel or package.locked:
             continue
-        problem = _unfit(package.wheel, subject.preset.python_version)
+        problem = _unfit(package.wheel, context.preset.python_version)
         if problem:
-            remedy = f"name the wheel for Python {subject.preset.python_version} on x86_64 Linux"
-            found.append(
+            remedy = f"name the wheel for Python {context.preset.python_version} on x86_64 Linux"
+            findings.append(
                 error("wheel-platform", f"{package.wheel} does not fit the image", problem, remedy, package.where)
             )
-    return found
+    return findings
 
 
 def _unfit(wheel: str, python: str) -> str:
@@ -124,6 +124,6 @@ def _for_python(interpreter: str, abi: str, number: int) -> bool:
     if interpreter.startswith("py3") or interpreter == "py2.py3":
         return int(interpreter[3:] or 0) <= number
     if interpreter.startswith("cp3"):
-        wanted = int(interpreter[3:] or 0)
-        return wanted <= number if abi in ("abi3", "none") else wanted == number
+        minor_version = int(interpreter[3:] or 0)
+        return minor_version <= number if abi in ("abi3", "none") else minor_version == number
     return False

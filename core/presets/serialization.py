@@ -6,82 +6,85 @@ import json
 from typing import Any
 
 from core.presets.json_edit import JsonEdit
+from core.presets.json_spans import Document, MalformedJson, parse_json
 from core.presets.model import Preset
-from core.presets.positions import Document, Malformed, parse
 
 _WIDTH = 100  # a list or object that fits stays on one line
 SCHEMA_REFERENCE = "./preset.schema.json"
 
 
-def dump(preset: Preset, like: str | None = None, edited: dict[str, Any] | None = None) -> str:
+def dump(preset: Preset, original: str | None = None, edited: dict[str, Any] | None = None) -> str:
     """The preset as JSON text.
 
     `like` is the text it came from: keys keep their order, untouched values their layout, and an untouched preset
     its every byte. Fields at their default are written only where `like` has them, or `edited`: what became of the
     document of `like`, where keys were taken out of it.
     """
-    document = _document(like)
+    document = _document(original)
     if document is None:
-        fresh = {"$schema": SCHEMA_REFERENCE, **_plain(preset)}
+        fresh = {"$schema": SCHEMA_REFERENCE, **_without_defaults(preset)}
         return _render(fresh, 0) + "\n"
-    written_out = document.value if edited is None else edited
-    value = _merged(preset.model_dump(mode="json", by_alias=True), _plain(preset), written_out)
-    return _written(value, document)
+    original_value = document.value if edited is None else edited
+    value = _merge_defaults(preset.model_dump(mode="json", by_alias=True), _without_defaults(preset), original_value)
+    return _edit_text(value, document)
 
 
-def dump_as_it_is(value: dict[str, Any], like: str) -> str:
+def dump_unvalidated(value: dict[str, Any], original: str) -> str:
     """A document that is no valid preset (yet) as JSON text; what it has in common with `like` keeps its layout."""
-    document = _document(like)
-    return _render(value, 0) + "\n" if document is None else _written(value, document)
+    document = _document(original)
+    return _render(value, 0) + "\n" if document is None else _edit_text(value, document)
 
 
-def _written(value: Any, document: Document) -> str:
+def _edit_text(value: Any, document: Document) -> str:
     """The document with another value: only what changed is written again, in the layout of its neighbours."""
     if document.duplicates:  # which of the two was meant is not known
         return _render(value, 0) + "\n"
     return JsonEdit(document, _render).text(value)
 
 
-def _document(like: str | None) -> Document | None:
-    if like is None:
+def _document(original: str | None) -> Document | None:
+    if original is None:
         return None
     try:
-        document = parse(like)
-    except Malformed:
+        document = parse_json(original)
+    except MalformedJson:
         return None
     return document if isinstance(document.value, dict) else None
 
 
-def _plain(preset: Preset) -> dict[str, Any]:
+def _without_defaults(preset: Preset) -> dict[str, Any]:
     return preset.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def _merged(full: Any, plain: Any, old: Any) -> Any:
+def _merge_defaults(full: Any, plain: Any, old: Any) -> Any:
     """`plain` (without defaults) plus those defaults that `old` writes out, in the order of `old`."""
     if isinstance(full, dict) and isinstance(old, dict):
         merged = {}
-        for key, was in old.items():
-            if key in full and (full[key] is not None or was is None):
-                merged[key] = _merged(full[key], plain.get(key) if isinstance(plain, dict) else None, was)
+        for key, old_value in old.items():
+            if key in full and (full[key] is not None or old_value is None):
+                merged[key] = _merge_defaults(full[key], plain.get(key) if isinstance(plain, dict) else None, old_value)
         for key, value in (plain or {}).items():
             merged.setdefault(key, value)
         return merged
     if isinstance(full, list) and isinstance(old, list):
         plains = plain if isinstance(plain, list) else []
         return [
-            _merged(item, plains[at] if at < len(plains) else item, _counterpart(item, at, old))
-            for at, item in enumerate(full)
+            _merge_defaults(item, plains[index] if index < len(plains) else item, _counterpart(item, index, old))
+            for index, item in enumerate(full)
         ]
     if isinstance(full, dict):
         return plain if plain is not None else full
     return old if _same_number(full, old) else full
 
 
-def _counterpart(item: Any, at: int, old: list[Any]) -> Any:
+def _counterpart(item: Any, index: int, old: list[Any]) -> Any:
     """The old entry that `item` came from: the one of the same name, else the one at the same place."""
     if isinstance(item, dict) and "name" in item:
-        return next((was for was in old if isinstance(was, dict) and was.get("name") == item["name"]), None)
-    return old[at] if at < len(old) else None
+        return next(
+            (candidate for candidate in old if isinstance(candidate, dict) and candidate.get("name") == item["name"]),
+            None,
+        )
+    return old[index] if index < len(old) else None
 
 
 def _same_number(new: Any, old: Any) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from packaging.version import Version
 
 from core.presets.compat.facts import Facts
-from core.presets.compat.installed import Layers, Package, Wish, installed, parse_wishes
+from core.presets.compat.image_packages import Layers, Package, PresetRequirement, collect_packages, parse_requirements
 from core.presets.model import Preset
 from core.presets.package_binding import index_for
 
-FIELD = "pytorch.version"
+PYTORCH_FIELD = "pytorch.version"
 _INDEX_TAG = re.compile(r"[/-](cu\d{2,3}|cpu|xpu|rocm[\d.]+)(?:/|$)")
 
 
@@ -31,27 +31,27 @@ def pytorch_requirements(preset: Preset, facts: Facts) -> list[str]:
 def tensorrt_requirement(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
     """The TensorRT wheel for the preset's CUDA: one package name for each CUDA major version since release 10."""
     version = Version(preset.tensorrt.version)
-    cuda = wheel_cuda(preset, facts, layers) or preset.cuda_of_base
+    cuda = wheel_cuda(preset, facts, layers) or preset.base_image_cuda
     package = f"tensorrt-cu{cuda.partition('.')[0]}" if version.major >= 10 and cuda else "tensorrt"
     return f"{package}=={version.public}.*"
 
 
 def wheel_cuda(preset: Preset, facts: Facts, layers: Layers = ()) -> str:
     """The CUDA version inside the PyTorch wheels of the field or of `layers`, `12.6`; empty for none or an unknown."""
-    packages = with_torch_of_companions(installed(torch_wishes(preset, facts, layers), None, {}), facts)
+    packages = infer_torch(collect_packages(torch_requirements(preset, facts, layers), None, {}), facts)
     versions = torch_versions(packages.get("torch"), preset, facts)
     row = facts.wheel_tags.get(torch_tag(versions[0], preset, facts)) if versions else None
     return row.cuda if row else ""
 
 
-def torch_wishes(preset: Preset, facts: Facts, layers: Layers) -> tuple[Wish, ...]:
+def torch_requirements(preset: Preset, facts: Facts, layers: Layers) -> tuple[PresetRequirement, ...]:
     """The requirements of the field `pytorch`, of the layers and of the pins."""
-    fields = parse_wishes([("pytorch", pytorch_requirements(preset, facts))], [], preset.python_version)
-    named = tuple(Wish(wish.requirement, FIELD) for wish in fields)
-    return (*named, *parse_wishes(layers, preset.pins, preset.python_version))
+    fields = parse_requirements([("pytorch", pytorch_requirements(preset, facts))], [], preset.python_version)
+    from_field = tuple(PresetRequirement(entry.requirement, PYTORCH_FIELD) for entry in fields)
+    return (*from_field, *parse_requirements(layers, preset.pins, preset.python_version))
 
 
-def with_torch_of_companions(packages: dict[str, Package], facts: Facts) -> dict[str, Package]:
+def infer_torch(packages: dict[str, Package], facts: Facts) -> dict[str, Package]:
     """The packages with the torch that a torchvision or torchaudio of one version brings, where none is named."""
     torch = packages.get("torch")
     if torch is not None and (torch.version or torch.address):
@@ -65,8 +65,8 @@ def with_torch_of_companions(packages: dict[str, Package], facts: Facts) -> dict
         fitting = [pair.torch for pair in pairs if getattr(pair, name) == version.public]
         if len(fitting) == 1 and (torch is None or torch.allows(fitting[0])):
             exact = f"{fitting[0]}+{version.local}" if version.local else fitting[0]
-            found = Package("torch", exact, companion.where, f"torch {exact} (for {companion.text})")
-            return {**packages, "torch": found}
+            inferred = Package("torch", exact, companion.where, f"torch {exact} (for {companion.text})")
+            return {**packages, "torch": inferred}
     return packages
 
 
@@ -79,8 +79,8 @@ def torch_versions(torch: Package | None, preset: Preset, facts: Facts) -> list[
     rows = [row for row in facts.torch.values() if preset.python_version in (*row.python, *row.experimental_python)]
     tag = index_tag(preset)
     rows = [row for row in rows if tag in ("", "cpu", *row.tags, *row.experimental_tags)]
-    known = torch.allowed(pair.torch for row in rows for pair in row.versions)
-    return sorted(known, key=Version, reverse=True)
+    versions = torch.allowed(pair.torch for row in rows for pair in row.versions)
+    return sorted(versions, key=Version, reverse=True)
 
 
 def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str, Package] | None = None) -> str:
@@ -102,8 +102,8 @@ def torch_tag(version: str, preset: Preset, facts: Facts, packages: Mapping[str,
 def index_tag(preset: Preset) -> str:
     """The wheel tag that the address of torch's index tells: of the one it is bound to, else of the first that does."""
     owner = index_for("torch", preset.indexes)
-    asked = [owner] if owner else [index for index in preset.indexes if not index.packages]
-    return next((match[1] for index in asked if (match := _INDEX_TAG.search(index.url))), "")
+    indexes = [owner] if owner else [index for index in preset.indexes if not index.packages]
+    return next((match[1] for index in indexes if (match := _INDEX_TAG.search(index.url))), "")
 
 
 def _tag_of_runtime(packages: Mapping[str, Package]) -> str:

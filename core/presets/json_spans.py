@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 64  # a preset is five levels deep; far before Python's own limit
 _STRINGS = json.JSONDecoder()
@@ -15,11 +15,17 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}
 _WORD = re.compile(r"[A-Za-z_]+")
-_FOREIGN = {"True": "true", "False": "false", "None": "null", "NaN": "a number", "undefined": "null"}
+_LITERALS_OF_OTHER_LANGUAGES = {
+    "True": "true",
+    "False": "false",
+    "None": "null",
+    "NaN": "a number",
+    "undefined": "null",
+}
 
 
 @dataclass(frozen=True)
-class Span:
+class JsonSpan:
     """Where a value stands: `start` and `end` are offsets into the text, `key` the offset of its key (or start)."""
 
     start: int
@@ -28,15 +34,15 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class DuplicateKey:
     """A key that stands twice in one object; lines count from 1."""
 
-    path: Path
+    path: FieldPath
     line: int
     first_line: int
 
 
-class Malformed(Exception):
+class MalformedJson(Exception):
     """The text is not JSON. `what` and `remedy` are for the reader; `line` counts from 1."""
 
     def __init__(self, line: int, what: str, remedy: str) -> None:
@@ -52,10 +58,10 @@ class Document:
 
     text: str
     value: Any = None
-    spans: dict[Path, Span] = field(default_factory=dict)
-    duplicates: list[Duplicate] = field(default_factory=list)
+    spans: dict[FieldPath, JsonSpan] = field(default_factory=dict)
+    duplicates: list[DuplicateKey] = field(default_factory=list)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: FieldPath) -> int:
         """The line of the field, counting from 1; of its nearest parent when it is not there itself."""
         while path and path not in self.spans:
             path = path[:-1]
@@ -66,13 +72,13 @@ class Document:
         """The line of an offset, counting from 1."""
         return self.text.count("\n", 0, offset) + 1
 
-    def source(self, path: Path) -> str:
+    def source(self, path: FieldPath) -> str:
         """The text of the value at `path`, as it was written."""
         span = self.spans[path]
         return self.text[span.start : span.end]
 
 
-def parse(text: str) -> Document:
+def parse_json(text: str) -> Document:
     """Parse JSON. Raises Malformed at the first place that is not JSON."""
     return _Parser(text).document()
 
@@ -84,7 +90,7 @@ class _Parser:
 
     def document(self) -> Document:
         if not self.text.strip():
-            raise Malformed(1, "the file is empty", 'begin with {"base_image": "…", "python_version": "3.10"}')
+            raise MalformedJson(1, "the file is empty", 'begin with {"base_image": "…", "python_version": "3.10"}')
         self.result.value, end = self._value(self._skip(0), (), None)
         end = self._skip(end)
         if end != len(self.text):
@@ -95,10 +101,10 @@ class _Parser:
         match = _SPACE.match(self.text, at)
         return match.end() if match else at
 
-    def _malformed(self, at: int, what: str, remedy: str) -> Malformed:
-        return Malformed(self.result.line_at(min(at, len(self.text))), what, remedy)
+    def _malformed(self, at: int, what: str, remedy: str) -> MalformedJson:
+        return MalformedJson(self.result.line_at(min(at, len(self.text))), what, remedy)
 
-    def _value(self, at: int, path: Path, key: int | None) -> tuple[Any, int]:
+    def _value(self, at: int, path: FieldPath, key: int | None) -> tuple[Any, int]:
         if len(path) > _MAX_DEPTH:
             raise self._malformed(at, "the file is nested too deeply", "a preset is five levels deep")
         head = self.text[at : at + 1]
@@ -111,7 +117,7 @@ class _Parser:
             value, end = self._string(at)
         else:
             value, end = self._scalar(at)
-        self.result.spans[path] = Span(at, end, at if key is None else key)
+        self.result.spans[path] = JsonSpan(at, end, at if key is None else key)
         return value, end
 
     def _string(self, at: int) -> tuple[str, int]:
@@ -132,8 +138,8 @@ class _Parser:
         if word := _WORD.match(self.text, at):
             if word.group() in _CONSTANTS:
                 return _CONSTANTS[word.group()], word.end()
-            meant = _FOREIGN.get(word.group(), f'"{word.group()}"')
-            raise self._malformed(at, f"{word.group()} is not JSON", f"write {meant}")
+            suggestion = _LITERALS_OF_OTHER_LANGUAGES.get(word.group(), f'"{word.group()}"')
+            raise self._malformed(at, f"{word.group()} is not JSON", f"write {suggestion}")
         number = _NUMBER.match(self.text, at)
         if number:
             digits = number.group()
@@ -141,23 +147,23 @@ class _Parser:
                 word_end = re.compile(r"[^\s,\]}]*").match(self.text, at)
                 written = word_end.group() if word_end else digits
                 raise self._malformed(at, f"{written} is not a number", f'put it in quotes: "{written}"')
-            plain = number.group(2) is None and number.group(3) is None
-            return (int(digits) if plain and len(digits) < 400 else float(digits)), number.end()
+            is_integer = number.group(2) is None and number.group(3) is None
+            return (int(digits) if is_integer and len(digits) < 400 else float(digits)), number.end()
         raise self._unexpected(at)
 
-    def _unexpected(self, at: int) -> Malformed:
-        found = self.text[at : at + 1]
-        if not found:
+    def _unexpected(self, at: int) -> MalformedJson:
+        character = self.text[at : at + 1]
+        if not character:
             return self._malformed(at, "the file ends too early", "close every { with } and every [ with ]")
-        if found == "'":
+        if character == "'":
             return self._malformed(at, "' does not begin a text", 'use " around texts')
-        if found in "/#":
+        if character in "/#":
             return self._malformed(at, "JSON has no comments", "put remarks into metadata.description")
-        if found in "]}":
-            return self._malformed(at, f"{found} comes after a comma", "remove the last comma before it")
-        return self._malformed(at, f"{found!r} does not begin a value", 'a text stands in ", a list in [ ]')
+        if character in "]}":
+            return self._malformed(at, f"{character} comes after a comma", "remove the last comma before it")
+        return self._malformed(at, f"{character!r} does not begin a value", 'a text stands in ", a list in [ ]')
 
-    def _array(self, at: int, path: Path) -> tuple[list[Any], int]:
+    def _array(self, at: int, path: FieldPath) -> tuple[list[Any], int]:
         items: list[Any] = []
         at = self._skip(at + 1)
         if self.text[at : at + 1] == "]":
@@ -169,7 +175,7 @@ class _Parser:
             if done:
                 return items, at
 
-    def _object(self, at: int, path: Path) -> tuple[dict[str, Any], int]:
+    def _object(self, at: int, path: FieldPath) -> tuple[dict[str, Any], int]:
         members: dict[str, Any] = {}
         at = self._skip(at + 1)
         if self.text[at : at + 1] == "}":
@@ -177,11 +183,11 @@ class _Parser:
         while True:
             key_at = at
             key, at = self._key(at)
-            here = (*path, key)
+            member_path = (*path, key)
             if key in members:
-                first = self.result.line_at(self.result.spans[here].key)
-                self.result.duplicates.append(Duplicate(here, self.result.line_at(key_at), first))
-            members[key], at = self._value(self._skip(at), here, key_at)
+                first = self.result.line_at(self.result.spans[member_path].key)
+                self.result.duplicates.append(DuplicateKey(member_path, self.result.line_at(key_at), first))
+            members[key], at = self._value(self._skip(at), member_path, key_at)
             at, done = self._separator(at, "}")
             if done:
                 return members, at
@@ -198,14 +204,14 @@ class _Parser:
         return key, end + 1
 
     def _separator(self, at: int, closing: str) -> tuple[int, bool]:
-        after = self._skip(at)
-        found = self.text[after : after + 1]
-        if found == closing:
-            return after + 1, True
-        if found == ",":
-            return self._skip(after + 1), False
-        if not found:
-            raise self._malformed(after, "the file ends too early", f"close it with {closing}")
-        if found in "/#":
-            raise self._malformed(after, "JSON has no comments", "put remarks into metadata.description")
-        raise self._malformed(at, f"there is no comma before {found!r}", "put a comma between two entries")
+        next_token = self._skip(at)
+        character = self.text[next_token : next_token + 1]
+        if character == closing:
+            return next_token + 1, True
+        if character == ",":
+            return self._skip(next_token + 1), False
+        if not character:
+            raise self._malformed(next_token, "the file ends too early", f"close it with {closing}")
+        if character in "/#":
+            raise self._malformed(next_token, "JSON has no comments", "put remarks into metadata.description")
+        raise self._malformed(at, f"there is no comma before {character!r}", "put a comma between two entries")

@@ -13,20 +13,28 @@ from packaging.version import Version
 
 from core.findings import Finding, Level
 from core.presets.compat.facts import Facts
-from core.presets.compat.installed import PINS, Layers, Package, Resolved, Wish, installed, parse_wishes
+from core.presets.compat.image_packages import (
+    PINS,
+    Layers,
+    Package,
+    PresetRequirement,
+    Resolved,
+    collect_packages,
+    parse_requirements,
+)
 from core.presets.compat.machine import TargetMachine
+from core.presets.compat.pytorch_wheels import PYTORCH_FIELD, infer_torch, torch_requirements, torch_tag, torch_versions
 from core.presets.compat.rows import FamilyRow, SystemRow, TorchRow, WheelTagRow
 from core.presets.compat.service_layer import engine_choices
-from core.presets.compat.wheels import FIELD, torch_tag, torch_versions, torch_wishes, with_torch_of_companions
 from core.presets.model import Preset
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckContext:
     """A preset, what its fields, layers and pins ask for, its lock and its machine, and what follows from them."""
 
     preset: Preset
-    wishes: tuple[Wish, ...]
+    requirements: tuple[PresetRequirement, ...]
     facts: Facts
     target: TargetMachine | None = None
     resolved: Resolved | None = None
@@ -35,21 +43,27 @@ class Subject:
     def packages(self) -> Mapping[str, Package]:
         """The packages of the image by their names."""
         brings = {name: row.brings for name, row in self.facts.brings.items()}
-        packages = installed(self.wishes, self.resolved, brings)
-        return packages if self.resolved else with_torch_of_companions(packages, self.facts)
+        packages = collect_packages(self.requirements, self.resolved, brings)
+        return packages if self.resolved else infer_torch(packages, self.facts)
 
     def package(self, *names: str) -> Package | None:
         """The first of these packages that the image will hold."""
         return next((self.packages[name] for name in map(canonicalize_name, names) if name in self.packages), None)
 
-    def constraints(self, name: str) -> list[Wish]:
+    def constraints(self, name: str) -> list[PresetRequirement]:
         """Every requirement and pin of a package, without what a field stands for."""
-        return [wish for wish in self.wishes if wish.name == canonicalize_name(name) and wish.where != FIELD]
+        return [
+            entry
+            for entry in self.requirements
+            if entry.name == canonicalize_name(name) and entry.where != PYTORCH_FIELD
+        ]
 
-    def wish(self, *names: str) -> Wish | None:
+    def requirement(self, *names: str) -> PresetRequirement | None:
         """The first requirement of one of these packages (not the pins)."""
-        wanted = {canonicalize_name(name) for name in names}
-        return next((wish for wish in self.wishes if wish.name in wanted and wish.where != PINS), None)
+        canonical_names = {canonicalize_name(name) for name in names}
+        return next(
+            (entry for entry in self.requirements if entry.name in canonical_names and entry.where != PINS), None
+        )
 
     @property
     def torch(self) -> Package | None:
@@ -94,8 +108,8 @@ class Subject:
     @property
     def base_cuda(self) -> str:
         """The CUDA version of the base image, first two parts: as the locked image says, else as its name tells."""
-        known = self.resolved.cuda if self.resolved else None
-        return ".".join((self.preset.cuda_of_base if known is None else known).split(".")[:2])
+        locked_cuda = self.resolved.cuda if self.resolved else None
+        return ".".join((self.preset.base_image_cuda if locked_cuda is None else locked_cuda).split(".")[:2])
 
     @cached_property
     def cuda_users(self) -> dict[str, str]:
@@ -104,8 +118,8 @@ class Subject:
         if self.base_cuda:
             users[self.base_cuda] = self.preset.base_image
         for deb in [*self.preset.debs, *self.preset.build_debs]:
-            if found := _CUDA_DEB.match(deb):
-                users[f"{found[1]}.{found[2]}"] = f"the deb {deb}"
+            if match := _CUDA_DEB.match(deb):
+                users[f"{match[1]}.{match[2]}"] = f"the deb {deb}"
         for package in self.packages.values():
             if package.where != PINS and (cuda := self.cuda_of(package)):
                 users.setdefault(cuda, package.text)
@@ -121,12 +135,12 @@ class Subject:
         rows = [row for row in self.facts.releases.values() if row.package == package.name and row.cuda]
         if rows:
             return rows[-1].cuda
-        built = _CUDA_LOCAL.search(Version(package.version).local or "") if package.version else None
-        if built and package.name not in _OF_TORCH:
-            return f"{built[1]}.{built[2] or 0}"
-        named = _CUDA_NAMED.fullmatch(package.name)
-        major = named[1] if named else ""
-        if _CUDA_BY_MAJOR.fullmatch(package.name) and release and release[0] >= _UNNAMED_SINCE:
+        local = _CUDA_LOCAL.search(Version(package.version).local or "") if package.version else None
+        if local and package.name not in _TORCH_FAMILY:
+            return f"{local[1]}.{local[2] or 0}"
+        suffix = _CUDA_NAMED.fullmatch(package.name)
+        major = suffix[1] if suffix else ""
+        if _CUDA_BY_MAJOR.fullmatch(package.name) and release and release[0] >= _FIRST_UNSUFFIXED_MAJOR:
             major = str(release[0])
         if major:
             return next((row.key for row in self.facts.cuda.values() if row.key.startswith(f"{major}.")), f"{major}.0")
@@ -148,9 +162,9 @@ class Subject:
         """The distribution of the base image, as the lock knows it, else as its name tells."""
         os_release = self.resolved.os_release if self.resolved else ""
         image = os_release or self.preset.base_image.lower()
-        plain = re.sub(r"[^a-z0-9.]", "", image)
+        normalized = re.sub(r"[^a-z0-9.]", "", image)
         for row in self.facts.systems.values():
-            if row.key in plain or any(name in image for name in row.names):
+            if row.key in normalized or any(name in image for name in row.names):
                 return row
         return None
 
@@ -161,9 +175,9 @@ class Subject:
         folder, slash, last = image.partition("@")[0].rpartition("/")
         repository = f"{folder}{slash}{last.partition(':')[0]}".removeprefix("docker.io/").removeprefix("library/")
         words = set(re.findall(r"[a-z][a-z0-9]*", image)) | set(re.findall(r"[a-z]+", image))
-        known = set(re.findall(r"[a-z]+", os_release)) or words
+        family_words = set(re.findall(r"[a-z]+", os_release)) or words
         for row in self.facts.families.values():
-            if (words if row.aarch64 else known) & set(row.names):
+            if (words if row.aarch64 else family_words) & set(row.names):
                 return row
         return next((row for row in self.facts.families.values() if repository in row.images), None)
 
@@ -173,29 +187,29 @@ class Subject:
 _CUDA_VERSIONED = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
 _CUDA_NAMED = re.compile(r".+-cu(?:da)?(\d\d)[\dx]?(?:-.*)?")
 _CUDA_LOCAL = re.compile(r"cu(?:da)?(\d\d)(\d)?(?!\d)")
-_OF_TORCH = ("torch", "torchvision", "torchaudio")  # their tag is judged as torch's own
+_TORCH_FAMILY = ("torch", "torchvision", "torchaudio")  # their tag is judged as torch's own
 _CUDA_BY_MAJOR = re.compile(r"cuda-(python|bindings)|nvidia-(cuda-(nvrtc|cupti|nvcc|cccl)|nvjitlink|nvtx|cublas)")
-_UNNAMED_SINCE = 12  # older wheels without a suffix are placeholders
+_FIRST_UNSUFFIXED_MAJOR = 12  # older wheels without a suffix are placeholders
 _CUDA_DEB = re.compile(r"(?:cuda|libcu|libnv|libnpp)[a-z-]*-(\d\d)-(\d+)(?:=.*)?$")
 
 
 class Check(Protocol):
     """A pure function over data: the same input gives the same findings, in the same order."""
 
-    def __call__(self, subject: Subject) -> list[Finding]:
+    def __call__(self, context: CheckContext) -> list[Finding]:
         """Look at one thing."""
 
 
-def subject_of(
+def build_context(
     preset: Preset, layers: Layers, facts: Facts, target: TargetMachine | None, resolved: Resolved | None
-) -> Subject:
+) -> CheckContext:
     """The subject of a preset whose requirement files are read."""
-    wishes = torch_wishes(preset, facts, layers)
+    requirements = torch_requirements(preset, facts, layers)
     # Its ONNX Runtime is chosen by the lock; what comes along for NumPy is known before.
     service = engine_choices(preset, layers, facts)[0]
     numpy = [line for line in service if line.startswith("numpy")]
-    held = parse_wishes([("service", numpy)], [], preset.python_version)
-    return Subject(preset, (*wishes, *held), facts, target, resolved)
+    numpy_limits = parse_requirements([("service", numpy)], [], preset.python_version)
+    return CheckContext(preset, (*requirements, *numpy_limits), facts, target, resolved)
 
 
 def error(code: str, what: str, why: str, remedy: str, where: str = "", source: str = "") -> Finding:
@@ -213,7 +227,7 @@ def note(code: str, what: str, why: str = "", remedy: str = "", where: str = "",
     return Finding(level=Level.NOTE, code=code, what=what, why=why, remedy=remedy, where=where, source=source)
 
 
-def listed(words: list[str], joint: str = "or") -> str:
+def join_words(words: list[str], joint: str = "or") -> str:
     """`a, b or c`."""
     if len(words) < 2:
         return "".join(words)

@@ -50,7 +50,7 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PresetRequirement:
     """One requirement of a layer, a field or a pin; `where` names the field."""
 
     requirement: Requirement
@@ -99,12 +99,12 @@ class Package:
             return Version(self.version) == Version(version)
         return self.specifier.contains(version, prereleases=True)
 
-    def may_be(self, versions: str) -> bool:
+    def may_match(self, versions: str) -> bool:
         """Whether the package may come in a version of a range, `>=2.7,<2.8`."""
-        wanted = SpecifierSet(versions)
+        expected = SpecifierSet(versions)
         if self.version:
-            return wanted.contains(Version(self.version).public, prereleases=True)
-        return overlap(self.specifier, wanted)
+            return expected.contains(Version(self.version).public, prereleases=True)
+        return ranges_overlap(self.specifier, expected)
 
     def allowed(self, versions: Iterable[str]) -> list[str]:
         """Those of some versions in which the package may come, in their order."""
@@ -112,7 +112,7 @@ class Package:
 
 
 # Extras that stand for a package of the same version.
-EXTRAS = {
+IMPLIED_BY_EXTRAS = {
     ("jax", "cuda12"): "jax-cuda12-plugin",
     ("jax", "cuda12-pip"): "jax-cuda12-plugin",
     ("jax", "cuda12-local"): "jax-cuda12-plugin",
@@ -121,11 +121,11 @@ EXTRAS = {
 }
 
 
-def overlap(one: SpecifierSet, other: SpecifierSet) -> bool:
+def ranges_overlap(first: SpecifierSet, second: SpecifierSet) -> bool:
     """Whether any version satisfies both: tried on the limits of both and just beside them."""
     limits = {
         Version(specifier.version.removesuffix(".*"))
-        for specifier in (*one, *other)
+        for specifier in (*first, *second)
         if is_version(specifier.version.removesuffix(".*"))
     }
     candidates = {str(limit) for limit in limits}
@@ -134,14 +134,14 @@ def overlap(one: SpecifierSet, other: SpecifierSet) -> bool:
         candidates |= {f"{major}.{minor}.{micro + 1}", f"{major}.{minor}.{max(micro - 1, 0)}"}
         candidates |= {f"{major}.{minor + 1}.0", f"{major}.{max(minor - 1, 0)}.99", f"{max(major - 1, 0)}.99.0"}
     return any(
-        one.contains(candidate, prereleases=True) and other.contains(candidate, prereleases=True)
+        first.contains(candidate, prereleases=True) and second.contains(candidate, prereleases=True)
         for candidate in candidates or {"1.0"}
     )
 
 
-def parse_wishes(layers: Layers, pins: Sequence[str], python: str) -> tuple[Wish, ...]:
+def parse_requirements(layers: Layers, pins: Sequence[str], python: str) -> tuple[PresetRequirement, ...]:
     """Requirements of layers and pins that hold on the image; a line that cannot be read is left out."""
-    wishes = []
+    entries = []
     for where, lines in [*((f"layers: {name}", lines) for name, lines in layers), (PINS, pins)]:
         for line in lines:
             try:
@@ -149,77 +149,83 @@ def parse_wishes(layers: Layers, pins: Sequence[str], python: str) -> tuple[Wish
             except InvalidRequirement:
                 continue
             if requirement.marker is None or requirement.marker.evaluate(image_environment(python)):
-                wishes.append(Wish(requirement, where))
-    return tuple(wishes)
+                entries.append(PresetRequirement(requirement, where))
+    return tuple(entries)
 
 
-def installed(wishes: Iterable[Wish], resolved: Resolved | None, brings: dict[str, list[str]]) -> dict[str, Package]:
+def collect_packages(
+    requirements: Iterable[PresetRequirement], resolved: Resolved | None, brings: dict[str, list[str]]
+) -> dict[str, Package]:
     """The packages by name: as the lock has them, else as fields, layers and pins ask for them.
 
     `brings` says which packages are known to need which others.
     """
-    by_name: dict[str, list[Wish]] = {}
-    for wish in wishes:
-        by_name.setdefault(wish.name, []).append(wish)
-    packages = {name: _wished(name, asked) for name, asked in by_name.items()}
+    by_name: dict[str, list[PresetRequirement]] = {}
+    for entry in requirements:
+        by_name.setdefault(entry.name, []).append(entry)
+    packages = {name: _requested_package(name, entries) for name, entries in by_name.items()}
     if resolved is None:
-        return {**_of_extras(packages), **packages}
+        return {**_packages_of_extras(packages), **packages}
     # A pin alone installs nothing: what it holds is in the lock, or not in the image.
     packages = {name: package for name, package in packages.items() if package.where != PINS}
-    for entry in resolved.packages:
-        name = canonicalize_name(entry.name)
-        if is_version(entry.version):
-            packages[name] = _locked(entry, by_name, brings)
+    for locked in resolved.packages:
+        name = canonicalize_name(locked.name)
+        if is_version(locked.version):
+            packages[name] = _locked_package(locked, by_name, brings)
     return packages
 
 
-def _of_extras(packages: dict[str, Package]) -> dict[str, Package]:
+def _packages_of_extras(packages: dict[str, Package]) -> dict[str, Package]:
     """The packages that extras stand for."""
-    found = {}
+    implied = {}
     for package in packages.values():
         for extra in package.extras:
-            name = EXTRAS.get((package.name, canonicalize_name(extra)))
+            name = IMPLIED_BY_EXTRAS.get((package.name, canonicalize_name(extra)))
             if name:
-                found[name] = replace(package, name=name, wheel="", extras=frozenset())
-    return found
+                implied[name] = replace(package, name=name, wheel="", extras=frozenset())
+    return implied
 
 
-def _wished(name: str, wishes: Sequence[Wish]) -> Package:
-    named = [wish for wish in wishes if wish.where != PINS] or list(wishes)
-    exact = next((wish for wish in [*named, *wishes] if wish.version), None)
+def _requested_package(name: str, requirements: Sequence[PresetRequirement]) -> Package:
+    installing = [entry for entry in requirements if entry.where != PINS] or list(requirements)
+    exact = next((entry for entry in [*installing, *requirements] if entry.version), None)
     specifier = SpecifierSet()
-    for wish in wishes:
-        specifier &= wish.requirement.specifier
-    limits = [exact] if exact else [wish for wish in wishes if wish.requirement.specifier]
-    texts = dict.fromkeys(str(wish.requirement) for wish in (named[0], *limits))
+    for entry in requirements:
+        specifier &= entry.requirement.specifier
+    limits = [exact] if exact else [entry for entry in requirements if entry.requirement.specifier]
+    texts = dict.fromkeys(str(entry.requirement) for entry in (installing[0], *limits))
     return Package(
         name=name,
         version=exact.version if exact else "",
-        where=(exact if exact and exact in named else named[0]).where,
+        where=(exact if exact and exact in installing else installing[0]).where,
         text=" with ".join(texts),
         specifier=specifier,
-        extras=frozenset(extra for wish in wishes for extra in wish.requirement.extras),
-        wheel=next((wish.wheel for wish in named if wish.wheel.endswith(".whl")), ""),
-        address=exact is None and any(wish.requirement.url for wish in named),
+        extras=frozenset(extra for entry in requirements for extra in entry.requirement.extras),
+        wheel=next((wish.wheel for wish in installing if wish.wheel.endswith(".whl")), ""),
+        address=exact is None and any(wish.requirement.url for wish in installing),
     )
 
 
-def _locked(entry: LockedPackage, by_name: dict[str, list[Wish]], brings: dict[str, list[str]]) -> Package:
-    name = canonicalize_name(entry.name)
-    named = [wish for wish in by_name.get(name, []) if wish.where != PINS]
+def _locked_package(
+    locked: LockedPackage, by_name: dict[str, list[PresetRequirement]], brings: dict[str, list[str]]
+) -> Package:
+    name = canonicalize_name(locked.name)
+    requested = [entry for entry in by_name.get(name, []) if entry.where != PINS]
     return Package(
         name=name,
-        version=entry.version,
-        where=named[0].where if named else _place(entry, by_name, brings),
-        text=f"{name} {entry.version}",
-        specifier=SpecifierSet(f"=={entry.version}"),
-        extras=frozenset(extra for wish in named for extra in wish.requirement.extras),
-        wheel=entry.wheel,
+        version=locked.version,
+        where=requested[0].where if requested else _locked_place(locked, by_name, brings),
+        text=f"{name} {locked.version}",
+        specifier=SpecifierSet(f"=={locked.version}"),
+        extras=frozenset(extra for entry in requested for extra in entry.requirement.extras),
+        wheel=locked.wheel,
         locked=True,
     )
 
 
-def _place(entry: LockedPackage, by_name: dict[str, list[Wish]], brings: dict[str, list[str]]) -> str:
+def _locked_place(
+    entry: LockedPackage, by_name: dict[str, list[PresetRequirement]], brings: dict[str, list[str]]
+) -> str:
     """Where a package that nobody names stands: in the lock, brought by another as far as that is known."""
     name = canonicalize_name(entry.name)
     bringers = sorted(other for other in by_name if name in brings.get(other, ()))
