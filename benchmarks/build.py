@@ -86,9 +86,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _time_buildx(seconds: list[float]) -> None:
     """From now on note how long each of our builds spends with its `docker buildx build`."""
-    real = buildx.build
+    real = buildx.run_build
 
-    def timed(*arguments: Any) -> buildx.Result:
+    def timed(*arguments: Any) -> buildx.BuildResult:
         started = time.monotonic()
         try:
             return real(*arguments)

@@ -11,7 +11,7 @@ environment.prepare("low" in sys.argv)
 
 from textual.app import App, ComposeResult  # noqa: E402
 
-from core.logs import FileLines  # noqa: E402
+from core.log_lines import FileLines  # noqa: E402
 from tui.terminal.difference import FrameDifference, run  # noqa: E402
 from tui.theme import DARK, TERMINAL_VARIABLES  # noqa: E402
 from tui.widgets.log_panel import LogPanel  # noqa: E402

@@ -13,10 +13,10 @@ from pathlib import Path
 from core.operations import processes
 from core.operations.ledger import Ledger
 from core.operations.log import LogReader
-from core.operations.model import State
+from core.operations.model import OperationState
 from core.site import Site
+from tests.operations.sample_kinds import KINDS
 from tests.operations.support import CANCEL_SECONDS, first_line
-from tests.operations.work import KINDS
 
 LINES = 50_000
 LINES_A_SECOND = 10_000
@@ -71,7 +71,7 @@ def _cancel(ledger: Ledger, kind: str, sign: str) -> float:
     while processes.start_time(pid) or ledger.get(operation.id).state.live:
         time.sleep(0.005)
     took = time.monotonic() - began
-    assert ledger.get(operation.id).state is State.CANCELLED
+    assert ledger.get(operation.id).state is OperationState.CANCELLED
     return took
 
 

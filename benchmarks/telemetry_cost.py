@@ -21,7 +21,7 @@ BUDGET = 0.5  # percent of one core at one sample a second
 def main() -> int:
     """Print the percentage and return 1 when it is over the budget."""
     with tempfile.TemporaryDirectory() as folder:
-        host_module.SLOW_SECONDS = 0  # disks and temperatures at every sample: an upper bound
+        host_module.SLOW_READING_SECONDS = 0  # disks and temperatures at every sample: an upper bound
         os.environ.update(FakeNvml(Path(folder), *TWO_GPUS).env)
         with GpuSampler() as gpus:
             host = HostSampler({"artifacts": Path(folder)})

@@ -64,9 +64,9 @@ def _site_folder(site: Site) -> Iterator[Finding]:
 
 
 def _file_system(site: Site) -> Iterator[Finding]:
-    from core.mounts import NETWORK_FILE_SYSTEMS, file_system
+    from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 
-    kind = file_system(site.root)
+    kind = file_system_type(site.root)
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "put the site on a local disk"
         yield _error("file-system", f"Site on {kind}", "the ledger cannot trust locks on a network", remedy)
@@ -113,13 +113,13 @@ def _clock(_: Site) -> Iterator[Finding]:
 
 def _engine(site: Site) -> Iterator[Finding]:
     from core.artifacts.orphans import orphans
-    from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
-    from core.engine import check_version, connect, docker_environment, endpoint, engine_errors
+    from core.containers.gpu_access import GpuAccess, gpu_access, missing_toolkit_finding
+    from core.engine import connect_engine, docker_environment, engine_errors, engine_version_findings, resolve_endpoint
 
-    with closing(connect(site)) as client, engine_errors("Engine's description"):
+    with closing(connect_engine(site)) as client, engine_errors("Engine's description"):
         info = client.info()
-        version, left = check_version(client), orphans(client)
-    local = endpoint(site).local
+        version, left = engine_version_findings(client), orphans(client)
+    local = resolve_endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
     yield from version
@@ -136,7 +136,7 @@ def _engine(site: Site) -> Iterator[Finding]:
             yield _warning("engine-disk", f"{free / GIB:.1f} GiB free at {root}", why, "make room: docker system df")
     access = gpu_access(info, local=local)
     if access is GpuAccess.NONE:
-        yield no_toolkit("this engine").model_copy(update={"level": Level.WARNING})
+        yield missing_toolkit_finding("this engine").model_copy(update={"level": Level.WARNING})
     else:
         yield _note("gpu-containers", f"GPUs for containers: {access.value}")
 
@@ -154,7 +154,7 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _gpus(_: Site) -> Iterator[Finding]:
-    from core.telemetry.gpus import GpuSampler, GpuState, trouble
+    from core.telemetry.gpus import GpuSampler, GpuState, gpu_problem
 
     with GpuSampler() as sampler:
         sample = sampler.sample()
@@ -162,7 +162,7 @@ def _gpus(_: Site) -> Iterator[Finding]:
     if names:
         said = f"{len(names)} GPU: {', '.join(names)}; driver {sample.driver}, CUDA up to {sample.cuda}"
         yield _note("gpu", said)
-    if found := trouble(sample):
+    if found := gpu_problem(sample):
         yield _warning("gpu-trouble" if names else "gpu", *found)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from core.engine_version import judge_version
+from core.engine_version import version_findings
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from core.site import Site
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
-PATIENT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
+LONG_TIMEOUT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 _SCHEMES = ("unix", "tcp", "ssh")  # of the docker client, too
 _PATH = re.compile(r"[/.~]|[a-z]+:/")  # a socket's path, or a scheme with a slash too few
-_ADDRESSES = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
-_TABLES = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")  # of the client's configuration
-_TABLES_OF_TABLES = ("auths", "proxies", "plugins")
-_TEXTS = ("currentContext", "credsStore", "detachKeys")
+_ADDRESS_FORMS = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
+_OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")  # of the client's configuration
+_NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
+_STRING_KEYS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
 LISTEN_REMEDY = "correct the address, or let the engine there listen on it (dockerd --host), or take ssh://user@host"
 PATH_REMEDY = "correct the path, or start the engine that listens there"
@@ -49,7 +49,7 @@ class EngineError(XaivaError):
     """The Docker engine is not there, does not let us in, does not answer, or refuses."""
 
 
-class WrongEngineSettings(EngineError, InputError):
+class InvalidEngineSettings(EngineError, InputError):
     """The address of the engine, or the docker client's configuration, cannot be used."""
 
 
@@ -68,26 +68,26 @@ class Endpoint:
         return self.host.startswith("unix://")
 
 
-def endpoint(site: Site) -> Endpoint:
+def resolve_endpoint(site: Site) -> Endpoint:
     """The engine the site works with.
 
     Raises EngineError when the context it names does not exist or is broken, WrongEngineSettings.
     """
-    chosen = _chosen(site, str(_client_settings(site).get("currentContext") or "default"))
-    return replace(chosen, host=_checked_address(chosen))
+    chosen = _choose_endpoint(site, str(_client_settings(site).get("currentContext") or "default"))
+    return replace(chosen, host=_normalize_address(chosen))
 
 
-def _chosen(site: Site, current_context: str) -> Endpoint:
+def _choose_endpoint(site: Site, current_context: str) -> Endpoint:
     chosen = site.settings.engine
     if chosen.host:
         return Endpoint(chosen.host, "site.toml, [engine] host", *_environment_tls(site))
     if chosen.context:
-        return _context(site, chosen.context, "site.toml, [engine] context")
+        return _context_endpoint(site, chosen.context, "site.toml, [engine] context")
     if host := site.env.get("DOCKER_HOST", "").strip():
         return Endpoint(host, "DOCKER_HOST", *_environment_tls(site))
     if name := site.env.get("DOCKER_CONTEXT", ""):
-        return _context(site, name, "DOCKER_CONTEXT")
-    return _context(site, current_context, "the docker client's current context")
+        return _context_endpoint(site, name, "DOCKER_CONTEXT")
+    return _context_endpoint(site, current_context, "the docker client's current context")
 
 
 def docker_environment(site: Site) -> dict[str, str]:
@@ -104,13 +104,13 @@ def docker_environment(site: Site) -> dict[str, str]:
     return env
 
 
-def connect(site: Site, timeout: float = 10) -> docker.DockerClient:
+def connect_engine(site: Site, timeout: float = 10) -> docker.DockerClient:
     """A client of the site's engine, which has answered once; each of its calls gives up after `timeout` seconds.
 
     Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time, an address
     that is none. Calls on the client raise the SDK's own errors; wrap them in `engine_errors`.
     """
-    target = endpoint(site)
+    target = resolve_endpoint(site)
     what = f"Docker engine at {target.host} (named by {target.named_by})"
     if target.local:
         _check_socket(target.host, what)
@@ -137,22 +137,22 @@ def _check_socket(host: str, what: str) -> None:
         raise EngineError(what, f"it is a {'folder' if stat.S_ISDIR(mode) else 'file'}, and no socket", PATH_REMEDY)
 
 
-def connect_patiently(site: Site) -> docker.DockerClient:
+def connect_with_long_timeout(site: Site) -> docker.DockerClient:
     """A client for work that takes long. Raises EngineError, soon when there is no engine or an old one; InputError."""
-    require_version(site)
-    return connect(site, PATIENT_SECONDS)
+    require_engine_version(site)
+    return connect_engine(site, LONG_TIMEOUT_SECONDS)
 
 
-def check_version(client: docker.DockerClient) -> list[Finding]:
+def engine_version_findings(client: docker.DockerClient) -> list[Finding]:
     """Whether the engine is new enough: an error, a warning where that is not known, or nothing. Raises EngineError."""
     with engine_errors("Engine's version"):
-        return judge_version(client.version())
+        return version_findings(client.version())
 
 
-def require_version(site: Site) -> None:
+def require_engine_version(site: Site) -> None:
     """Raises EngineError when there is no engine, or one that is too old; InputError."""
-    with closing(connect(site)) as client:
-        for finding in check_version(client):
+    with closing(connect_engine(site)) as client:
+        for finding in engine_version_findings(client):
             if finding.level is Level.ERROR:
                 raise EngineError(finding.what, finding.why, finding.remedy)
 
@@ -162,7 +162,7 @@ def engine_root(site: Site, client: docker.DockerClient) -> Path | None:
 
     Raises EngineError.
     """
-    if not endpoint(site).local:
+    if not resolve_endpoint(site).local:
         return None
     with engine_errors("Engine's description"):
         root = client.info().get("DockerRootDir", "")
@@ -181,31 +181,31 @@ def engine_errors(what: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         raise EngineError(what, str(error.explanation or error), "") from error
     except (docker.errors.DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        why, remedy = _explain(error)
+        why, remedy = _explain_connection_error(error)
         raise EngineError(what, why, remedy) from error
 
 
-def refused(error: BaseException) -> bool:
+def engine_refused(error: BaseException) -> bool:
     """Whether the engine answered, and said no: asking again would bring the same answer."""
     import docker.errors
 
     return isinstance(error, EngineError) and isinstance(error.__cause__, docker.errors.APIError)
 
 
-def _checked_address(target: Endpoint) -> str:
+def _normalize_address(target: Endpoint) -> str:
     """The address as the docker client completes it: without a scheme it is tcp://, without a host this machine.
 
     Raises WrongEngineSettings for one that the client does not take, or takes for another than is meant; the SDK's own
     checks end in errors of any kind.
     """
     host = target.host.strip()
-    scheme, named, rest = host.partition("://")
-    if not named:
+    scheme, has_scheme, rest = host.partition("://")
+    if not has_scheme:
         scheme, rest = "tcp", host
-    login, at, place = rest.rpartition("@")
-    why, remedy = "", _ADDRESSES
-    if not named and (at or _PATH.match(host)):
-        why, remedy = "it has no scheme", f"write {_meant(host)}" if _meant(host) else _ADDRESSES
+    login, at, host_port = rest.rpartition("@")
+    why, remedy = "", _ADDRESS_FORMS
+    if not has_scheme and (at or _PATH.match(host)):
+        why, remedy = "it has no scheme", f"write {_guess_address(host)}" if _guess_address(host) else _ADDRESS_FORMS
     elif scheme not in _SCHEMES:
         why = f"{scheme}:// is not supported by the docker client on Linux"
     elif scheme == "unix":
@@ -214,51 +214,53 @@ def _checked_address(target: Endpoint) -> str:
         why = "it holds a password, which the docker client does not take"
         remedy = "write ssh://user@host, and log in with a key: ssh-copy-id user@host"
     else:
-        why = _wrong_place(place, scheme)
+        why = _host_port_error(host_port, scheme)
     if why:
-        raise WrongEngineSettings(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
+        raise InvalidEngineSettings(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
     if scheme == "unix":
         return host if rest else DEFAULT_HOST
-    return f"tcp://{_with_port(place, target)}" if scheme == "tcp" else host  # a login is for ssh alone
+    return f"tcp://{_with_port(host_port, target)}" if scheme == "tcp" else host  # a login is for ssh alone
 
 
-def _with_port(place: str, target: Endpoint) -> str:
+def _with_port(host_port: str, target: Endpoint) -> str:
     """`host:port/path`, with the host and the port that the docker client adds."""
-    where = urlsplit(f"//{place}")
-    name, _, port = where.netloc.rpartition(":") if where.port is not None else (where.netloc.rstrip(":"), "", "")
+    parts = urlsplit(f"//{host_port}")
+    host, _, port = parts.netloc.rpartition(":") if parts.port is not None else (parts.netloc.rstrip(":"), "", "")
     port = port or ("2376" if target.tls and target.tls_verify else "2375")
-    return f"{name or 'localhost'}:{port}{where.path}"
+    return f"{host or 'localhost'}:{port}{parts.path}"
 
 
-def _wrong_place(place: str, scheme: str) -> str:
+def _host_port_error(host_port: str, scheme: str) -> str:
     """What is wrong with `host:port`; "" for nothing."""
     try:
-        parts = urlsplit(f"//{place}")
+        parts = urlsplit(f"//{host_port}")
         _ = parts.port
     except ValueError as error:
         return str(error)
     return "it names no host" if scheme == "ssh" and not parts.hostname else ""
 
 
-def _meant(host: str) -> str:
+def _guess_address(host: str) -> str:
     """The address that a text without a scheme most likely stands for; "" when that is not certain."""
     if host.startswith("/"):
         return f"unix://{host}"
     return f"ssh://{host}" if re.fullmatch(r"[\w.-]+@[\w.-]+", host) else ""
 
 
-def _explain(error: BaseException) -> tuple[str, str]:
+def _explain_connection_error(error: BaseException) -> tuple[str, str]:
     """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
     from docker.errors import APIError
     from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-    from core.engine_ssh import SshFailed
+    from core.engine_ssh import SshError
 
-    causes = _chain(error)
+    causes = _error_chain(error)
     over_tcp = any(isinstance(cause, NewConnectionError) for cause in causes)  # a socket's path fails without it
     for cause in causes:
-        if isinstance(cause, SshFailed):
-            return str(cause), f"try it by hand: {cause.by_hand} (keys by ssh-agent; passwords are not asked for)"
+        if isinstance(cause, SshError):
+            return str(
+                cause
+            ), f"try it by hand: {cause.manual_command} (keys by ssh-agent; passwords are not asked for)"
         if isinstance(cause, FileNotFoundError):
             return NO_SOCKET, START_REMEDY
         if isinstance(cause, PermissionError):
@@ -289,20 +291,20 @@ def _explain(error: BaseException) -> tuple[str, str]:
     return str(error), "try the docker client itself: docker version"
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def _error_chain(error: BaseException) -> list[BaseException]:
     """The error and all that caused it. urllib3 and requests carry causes among their arguments, too."""
-    found: list[BaseException] = []
+    causes: list[BaseException] = []
     pending: list[object] = [error]
     while pending:
-        one = pending.pop()
-        if not isinstance(one, BaseException) or any(one is other for other in found):
+        cause = pending.pop()
+        if not isinstance(cause, BaseException) or any(cause is known for known in causes):
             continue
-        found.append(one)
-        pending.extend([one.__context__, one.__cause__, getattr(one, "reason", None), *one.args])
-    return found
+        causes.append(cause)
+        pending.extend([cause.__context__, cause.__cause__, getattr(cause, "reason", None), *cause.args])
+    return causes
 
 
-def _configuration(site: Site) -> Path:
+def _docker_config_folder(site: Site) -> Path:
     """The docker client's own folder."""
     home = site.env.get("HOME", "") or str(Path.home())
     return Path(site.env.get("DOCKER_CONFIG", "") or Path(home) / ".docker")
@@ -314,12 +316,12 @@ def _client_settings(site: Site) -> dict[str, Any]:
     The client itself warns of one that is broken and goes on without: with another engine, without logins and proxies.
     The SDK breaks.
     """
-    path = _configuration(site) / "config.json"
+    path = _docker_config_folder(site) / "config.json"
     remedy = f"correct it, or move it away: mv {path} {path}.broken"
     try:
         text = path.read_text()
         settings: Any = json.loads(text) if text.strip() else {}
-        why = _wrong_settings(settings)
+        why = _settings_error(settings)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
@@ -327,30 +329,30 @@ def _client_settings(site: Site) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         why = f"it is not valid JSON: {error}"
     if why:
-        raise WrongEngineSettings(f"The docker client's configuration {path}", why, remedy)
+        raise InvalidEngineSettings(f"The docker client's configuration {path}", why, remedy)
     return dict(settings)
 
 
-def _wrong_settings(settings: Any) -> str:
+def _settings_error(settings: Any) -> str:
     """What in the configuration is of another type than the docker client takes; "" for nothing."""
     if not isinstance(settings, dict):
         return "it is not a JSON object"
     for name, value in settings.items():
         if value is None:
             continue
-        if name in _TEXTS and not isinstance(value, str):
+        if name in _STRING_KEYS and not isinstance(value, str):
             return f"{name} is not a text"
-        if name in _TABLES and not isinstance(value, dict):
+        if name in _OBJECT_KEYS and not isinstance(value, dict):
             return f"{name} is not an object"
-        if name in _TABLES_OF_TABLES and not all(isinstance(inner, dict) for inner in value.values()):
+        if name in _NESTED_OBJECT_KEYS and not all(isinstance(inner, dict) for inner in value.values()):
             return f"an entry of {name} is not an object"
     return ""
 
 
-def _context(site: Site, name: str, named_by: str) -> Endpoint:
+def _context_endpoint(site: Site, name: str, named_by: str) -> Endpoint:
     if name == "default":
         return Endpoint(DEFAULT_HOST, "default")
-    contexts = _configuration(site) / "contexts"
+    contexts = _docker_config_folder(site) / "contexts"
     identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client names a context's folders so
     what, remedy = f"Docker context {name} (named by {named_by})", f"look at it with: docker context inspect {name}"
     try:
@@ -374,7 +376,7 @@ def _environment_tls(site: Site) -> tuple[Path | None, bool]:
     folder = site.env.get("DOCKER_CERT_PATH", "")
     if not folder and not verify:
         return None, True
-    return Path(folder) if folder else _configuration(site), verify
+    return Path(folder) if folder else _docker_config_folder(site), verify
 
 
 def _tls(target: Endpoint) -> Any:

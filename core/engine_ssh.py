@@ -30,19 +30,19 @@ CONNECT_SECONDS = 10
 STDERR_TAIL = 400  # bytes of ssh's own words that go into an error
 
 
-class SshFailed(OSError):
+class SshError(OSError):
     """ssh ended before the engine answered; the text is ssh's own."""
 
-    def __init__(self, text: str, by_hand: str) -> None:
+    def __init__(self, text: str, manual_command: str) -> None:
         super().__init__(text)
-        self.by_hand = by_hand
+        self.manual_command = manual_command
 
 
 def ssh_client(url: str, timeout: float, env: Mapping[str, str]) -> docker.DockerClient:
     """A client of the engine at `ssh://[user@]host[:port][/path/of/docker.sock]` that has answered once."""
     from docker.constants import MINIMUM_DOCKER_API_VERSION
 
-    adapter = _SshAdapter(_dial_command(url), env, timeout)
+    adapter = _SshAdapter(_ssh_command(url), env, timeout)
     version = _client(adapter, MINIMUM_DOCKER_API_VERSION, timeout).api.version(api_version=False)["ApiVersion"]
     return _client(adapter, version, timeout)
 
@@ -56,7 +56,7 @@ def _client(adapter: _SshAdapter, version: str, timeout: float) -> docker.Docker
     return client
 
 
-def _dial_command(url: str) -> list[str]:
+def _ssh_command(url: str) -> list[str]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -76,7 +76,7 @@ def _dial_command(url: str) -> list[str]:
     return [*command, "--", host, shlex.join([*remote, "system", "dial-stdio"])]
 
 
-def host_name(url: str, env: Mapping[str, str]) -> str:
+def resolve_host_name(url: str, env: Mapping[str, str]) -> str:
     """The machine that `ssh://…` leads to: the name in the address, or what ssh's configuration has for it."""
     host = urlsplit(url).hostname or ""
     try:
@@ -117,7 +117,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
             )
         except OSError as error:
             ours.close()
-            raise SshFailed(f"cannot start ssh ({error.strerror})", "ssh -V") from error
+            raise SshError(f"cannot start ssh ({error.strerror})", "ssh -V") from error
         finally:
             theirs.close()
         self.sock = ours
@@ -127,7 +127,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
         try:
             return super().getresponse()
         except (http.client.RemoteDisconnected, ConnectionResetError) as error:
-            raise SshFailed(self._last_words(), shlex.join(self._command)) from error
+            raise SshError(self._stderr_text(), shlex.join(self._command)) from error
 
     def close(self) -> None:
         """Close our end; dial-stdio then ends, and ssh with it."""
@@ -137,7 +137,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
             process.terminate()
             process.wait()
 
-    def _last_words(self) -> str:
+    def _stderr_text(self) -> str:
         if self._process is not None:
             try:
                 self._process.wait(timeout=1)  # the stream has ended, so it is ending

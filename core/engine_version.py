@@ -8,41 +8,41 @@ from typing import Any
 
 from core.findings import Finding, Level
 
-MINIMUM = 23  # the first that builds with BuildKit by default
+MINIMUM_ENGINE = 23  # the first that builds with BuildKit by default
 MINIMUM_API = (1, 42)  # its API
 _NUMBERS = re.compile(r"v?(\d+)(?:\.(\d+))?(?!\w)")
-_OWN_NAME = "Engine"  # what Docker's own engine calls itself among its components
+_DOCKER_ENGINE_NAME = "Engine"  # what Docker's own engine calls itself among its components
 
 
-def judge_version(answer: Mapping[str, Any]) -> list[Finding]:
+def version_findings(answer: Mapping[str, Any]) -> list[Finding]:
     """An error for an engine that is too old, a warning for one that is not known; from its answer to `/version`."""
-    name, version, api = _words(answer)
-    said = f"{name or 'Docker Engine'} {version or 'without a version'}, API {api or 'not said'}"
-    numbers, api_numbers = _numbers(version), _numbers(api)
+    name, version, api = _parse_answer(answer)
+    description = f"{name or 'Docker Engine'} {version or 'without a version'}, API {api or 'not said'}"
+    numbers, api_numbers = _parse_numbers(version), _parse_numbers(api)
     if name or not numbers or not numbers[0]:  # somebody else's numbers; or 0.0.0 of a development build
         if name or not api_numbers or api_numbers >= MINIMUM_API:
-            why = f"it is not known whether it does all that is needed, which Docker Engine {MINIMUM} does"
-            return [_finding(Level.WARNING, said, why, "what it does not understand, it will refuse by itself")]
-    elif numbers[0] >= MINIMUM:
+            why = f"it is not known whether it does all that is needed, which Docker Engine {MINIMUM_ENGINE} does"
+            return [_finding(Level.WARNING, description, why, "what it does not understand, it will refuse by itself")]
+    elif numbers[0] >= MINIMUM_ENGINE:
         return []
-    why = f"it is too old; xaiva needs Docker Engine {MINIMUM} (API {'.'.join(map(str, MINIMUM_API))}) or newer"
-    return [_finding(Level.ERROR, said, why, f"install Docker Engine {MINIMUM} or newer on that machine")]
+    why = f"it is too old; xaiva needs Docker Engine {MINIMUM_ENGINE} (API {'.'.join(map(str, MINIMUM_API))}) or newer"
+    return [_finding(Level.ERROR, description, why, f"install Docker Engine {MINIMUM_ENGINE} or newer on that machine")]
 
 
-def _words(answer: Mapping[str, Any]) -> tuple[str, str, str]:
+def _parse_answer(answer: Mapping[str, Any]) -> tuple[str, str, str]:
     """The engine's name if it is not Docker's own, its version and its API's."""
     components = answer.get("Components")
-    listed = components if isinstance(components, list) else []
-    names = [str(one.get("Name") or "") for one in listed if isinstance(one, dict)]
-    name = "" if not names or _OWN_NAME in names else names[0]
+    entries = components if isinstance(components, list) else []
+    names = [str(component.get("Name") or "") for component in entries if isinstance(component, dict)]
+    name = "" if not names or _DOCKER_ENGINE_NAME in names else names[0]
     return name, str(answer.get("Version") or ""), str(answer.get("ApiVersion") or "")
 
 
-def _numbers(text: str) -> tuple[int, int] | None:
+def _parse_numbers(text: str) -> tuple[int, int] | None:
     """The first two numbers of a version, however it goes on: `20.10.24+dfsg1`, `v23.0.1-rc.1`."""
     match = _NUMBERS.match(text)
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 
-def _finding(level: Level, said: str, why: str, remedy: str) -> Finding:
-    return Finding(level=level, code="engine-version", what=f"The engine is {said}", why=why, remedy=remedy)
+def _finding(level: Level, description: str, why: str, remedy: str) -> Finding:
+    return Finding(level=level, code="engine-version", what=f"The engine is {description}", why=why, remedy=remedy)

@@ -15,27 +15,27 @@ from typing import BinaryIO
 from core.errors import InputError, XaivaError
 from core.natural_order import natural_key
 
-CHUNK = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
+CHUNK_BYTES = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
 TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
 
-_KINDS = (
+_IRREGULAR_KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def files_of(folder: Path, suffix: str) -> list[Path]:
+def list_files(folder: Path, suffix: str) -> list[Path]:
     """The files with this suffix in a folder, by name; none when there is no such folder.
 
     Raises InputError for a folder that cannot be read, or a link that leads nowhere: neither is an empty folder.
     """
     try:
-        found = [path for path in folder.iterdir() if path.suffix == suffix]
-        return sorted(found, key=lambda path: natural_key(path.stem))
+        paths = [path for path in folder.iterdir() if path.suffix == suffix]
+        return sorted(paths, key=lambda path: natural_key(path.stem))
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
@@ -57,12 +57,12 @@ def fsync_folder(folder: Path) -> None:
 def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data` in one step; a reader or a crash sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, mode) as file:
+    with replace_atomically(path, mode) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` in one step once the block ends well; else nothing has changed."""
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
@@ -78,22 +78,22 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
-def not_a_file(mode: int) -> str:
+def describe_irregular_file(mode: int) -> str:
     """What a path is that is no regular file, by its `st_mode`; empty for one. Opening such a thing may never end."""
     if stat.S_ISREG(mode):
         return ""
-    return next((name for is_kind, name in _KINDS if is_kind(mode)), "something else than a file")
+    return next((name for is_kind, name in _IRREGULAR_KINDS if is_kind(mode)), "something else than a file")
 
 
 def read_regular(path: Path) -> bytes:
     """The content of a file. Raises OSError, also for what is no regular file, and waits for no writer of a pipe."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if kind := not_a_file(os.fstat(file.fileno()).st_mode):
+        if kind := describe_irregular_file(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
         return file.read()
 
 
-def put_in_place(temporary: Path, target: Path) -> None:
+def move_into_place(temporary: Path, target: Path) -> None:
     """A finished file takes the place of `target`, durably and in one step."""
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
@@ -104,7 +104,7 @@ def put_in_place(temporary: Path, target: Path) -> None:
 def disk_error(error: OSError) -> XaivaError | None:
     """What a disk refuses, in words; None for errors of another kind."""
     why = (error.strerror or "").lower()
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL_ERRORS:
         what = f"No space left for {error.filename}" if error.filename else "No space left"
         return XaivaError(what, why, "make room on that disk, then start it again: it goes on from what is complete")
     if error.filename and error.errno == errno.EROFS:
@@ -118,7 +118,7 @@ def disk_error(error: OSError) -> XaivaError | None:
 
 def write_remedy(error: OSError, make_room: str = "make room on that disk") -> str:
     """What to do about a file that could not be written, by the cause that the system gives."""
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL_ERRORS:
         return make_room
     if error.errno == errno.EROFS:
         return "mount that disk writable"
@@ -135,7 +135,7 @@ def sha256_bytes(data: bytes) -> str:
 def sha256_file(path: Path) -> str:
     """SHA-256 of the file's content, lower-case hexadecimal."""
     digest = hashlib.sha256()
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = memoryview(bytearray(CHUNK_BYTES))
     with open(path, "rb", buffering=0) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])

@@ -7,9 +7,11 @@ PRESET_SHA256 = "org.xaiva.preset.sha256"
 LOCK_SHA256 = "org.xaiva.lock.sha256"
 TARGET = "org.xaiva.target"  # the build stage: runtime, dev or a layer
 SITE = "org.xaiva.site"  # the site folder a container was launched from
-BEFORE = "org.xaiva.before"  # the state of the container whose place another takes, as it was when that one was made
-HELPER = "org.xaiva.helper"  # the process that removes the container before it ends
-BUILD = "org.xaiva.build"  # the id of the build that made the image
+REPLACED_STATE = (
+    "org.xaiva.before"  # the state of the container whose place another takes, as it was when that one was made
+)
+HELPER_OWNER = "org.xaiva.helper"  # the process that removes the container before it ends
+BUILD_ID = "org.xaiva.build"  # the id of the build that made the image
 
 
 def image_tag(preset: str, target: str = "runtime") -> str:

@@ -36,7 +36,7 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if fields and fields[0] not in "ZX" else 0
 
 
-def alive(pid: int, started: int) -> bool:
+def is_alive(pid: int, started: int) -> bool:
     """Whether that very process still runs: the pid may have been given to another one since."""
     return started > 0 and start_time(pid) == started
 
@@ -51,6 +51,6 @@ def is_gone(identity: str) -> bool:
     """Whether the process with that identity is known to be gone; not known of another machine or an earlier boot."""
     try:
         boot, namespace, pid, started = identity.split("/")
-        return (boot, namespace) == (boot_id(), pid_namespace()) and not alive(int(pid), int(started))
+        return (boot, namespace) == (boot_id(), pid_namespace()) and not is_alive(int(pid), int(started))
     except ValueError:
         return False

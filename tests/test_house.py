@@ -45,11 +45,11 @@ def test_what_is_not_there_is_known_before_a_client_for_it_is_loaded(tmp_path: P
     """The first picture of a console without an engine and a service does not wait for what would speak to them."""
     code = (
         "import sys\n"
-        "from core.engine import EngineError, connect\n"
+        "from core.engine import EngineError, connect_engine\n"
         "from core.service_client import ServiceClient, ServiceError\n"
         "from core.site import Site\n"
         "site = Site.open(sys.argv[1], {'DOCKER_HOST': 'unix:///nowhere/docker.sock'})\n"
-        "for ask in (lambda: connect(site), lambda: ServiceClient('http://127.0.0.1:9').status()):\n"
+        "for ask in (lambda: connect_engine(site), lambda: ServiceClient('http://127.0.0.1:9').status()):\n"
         "    try: ask()\n"
         "    except (EngineError, ServiceError) as error: print(error.why)\n"
         "sys.exit(f'loaded: {loaded}' if (loaded := {'docker', 'httpx'} & set(sys.modules)) else 0)\n"

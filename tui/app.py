@@ -338,7 +338,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
     def action_choose_service(self) -> None:
         """Of those that run."""
-        from core.containers.service import running_services
+        from core.containers.service_discovery import running_services
         from tui.screens.pick import Pick
 
         def offer(names: list[str]) -> None:

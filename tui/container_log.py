@@ -7,11 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from core.errors import XaivaError
-from core.logs import Spool
+from core.log_lines import LineSpool
 from core.site import Site
 
 if TYPE_CHECKING:
-    from core.containers.logs import LogStream
+    from core.containers.container_logs import LogStream
 
 SPOOL_BYTES = 256 << 20
 FIRST_LINES = 20_000  # of the log so far
@@ -23,7 +23,7 @@ class ContainerLog:
     """The log of one container; `lines` grows while it is open."""
 
     def __init__(self, site: Site, name: str) -> None:
-        self.lines = Spool(SPOOL_BYTES)
+        self.lines = LineSpool(SPOOL_BYTES)
         self.ended = False  # the container did, or its engine is away: either may come back
         self._site = site
         self._name = name
@@ -41,11 +41,11 @@ class ContainerLog:
             self._stream.close()
 
     def _read(self) -> None:
-        from core.containers.logs import follow_logs
-        from core.engine import connect
+        from core.containers.container_logs import follow_logs
+        from core.engine import connect_engine
 
         try:
-            with closing(connect(self._site, CONNECT_SECONDS)) as client:
+            with closing(connect_engine(self._site, CONNECT_SECONDS)) as client:
                 self._stream = follow_logs(client, self._name, tail=FIRST_LINES)
                 if self._closed.is_set():
                     self._stream.close()

@@ -18,9 +18,9 @@ from core.site import Site
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
-    from core.containers.model import Container, Stats
-    from core.containers.service import Services
-    from core.images.history import BuildRecord
+    from core.containers.model import Container, ContainerStats
+    from core.containers.service_discovery import ServiceLocator
+    from core.images.build_history import BuildRecord
     from core.inference.schemas import Delivery, Rule, ServiceStatus, User
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
@@ -77,7 +77,7 @@ class Containers:
     """The engine's containers, and what the running ones use, by id."""
 
     containers: list[Container]
-    stats: dict[str, Stats]
+    stats: dict[str, ContainerStats]
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Sources:
         self._engine_root: Path | None = None
         self._known: list[Container] = []
         self._generation = 0  # of the settings that the engine was connected with
-        self._services: Services | None = None
+        self._services: ServiceLocator | None = None
         self._making = threading.Lock()
         self.preset = ""  # the one at hand: of several services its own comes first
         self.found: Callable[[ServiceAddress], object] = lambda _: None  # is told where the service is
@@ -155,13 +155,13 @@ class Sources:
 
     def gpus(self) -> Live:
         """The GPUs with the containers that use them, and their load over time."""
-        from core.telemetry.gpus import GpuSampler, GpuState, attribute
+        from core.telemetry.gpus import GpuSampler, GpuState, attribute_containers
 
         if self._gpus is None:
             self._gpus = GpuSampler()
         known = self._known
-        sample: GpuSample = attribute(
-            self._gpus.sample(), {one.id: one.name for one in known}, {one.id for one in known if one.ours}
+        sample: GpuSample = attribute_containers(
+            self._gpus.sample(), {one.id: one.name for one in known}, {one.id for one in known if one.managed}
         )
         hangs = sample.state is GpuState.HUNG  # the figures are those of before
         kept = {
@@ -199,18 +199,18 @@ class Sources:
         """All containers; statistics of those of ours that run. Raises EngineError."""
         from core.containers.listing import list_containers
         from core.containers.stats import StatsSampler
-        from core.engine import EngineError, connect, engine_root
+        from core.engine import EngineError, connect_engine, engine_root
 
         try:
             if self._engine is None or self._generation != self._site.generation:
                 self._generation = self._site.generation
-                client = connect(self._site, ENGINE_SECONDS)
+                client = connect_engine(self._site, ENGINE_SECONDS)
                 self._engine_root = engine_root(self._site, client)
                 self._engine = client, StatsSampler(client)
             client, sampler = self._engine
             found = list_containers(client)
             self._known = found
-            return Containers(found, sampler.sample([one.id for one in found if one.ours and one.running]))
+            return Containers(found, sampler.sample([one.id for one in found if one.managed and one.running]))
         except EngineError:
             self._engine = None  # another engine may answer at that address next
             raise
@@ -228,13 +228,13 @@ class Sources:
         return self.services.session.who()
 
     @property
-    def services(self) -> Services:
+    def services(self) -> ServiceLocator:
         """The site's inference service, shared by all threads; made when it is first needed, since it loads much."""
-        from core.containers.service import Services
+        from core.containers.service_discovery import ServiceLocator
 
         with self._making:
             if self._services is None:
-                self._services = Services(self._site)
+                self._services = ServiceLocator(self._site)
             return self._services
 
     def ask_service(self, work: Callable[[ServiceClient], T]) -> T:
@@ -246,7 +246,7 @@ class Sources:
             self.found(client.address)
             return work(client)
         except XaivaError:
-            services.lost()
+            services.mark_lost()
             raise
 
     # -- the site ------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class Sources:
 
     def builds(self) -> list[BuildRecord]:
         """The kept builds, newest first."""
-        from core.images.history import list_builds
+        from core.images.build_history import list_builds
 
         return list_builds(self._site)
 

@@ -23,7 +23,7 @@ from core.artifacts.lockfile import Kind, LockedFile, LockedImage
 from core.artifacts.orphans import helper_label
 from core.engine import SLOW_REMEDY, EngineError, engine_errors
 from core.errors import XaivaError
-from core.files import CHUNK, TEMPORARY_PREFIX, put_in_place, sha256_bytes, write_atomic
+from core.files import CHUNK_BYTES, TEMPORARY_PREFIX, move_into_place, sha256_bytes, write_atomic
 from core.progress import Progress, stop_if_cancelled
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def save(
     blobs = artifacts / folder / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     what = f"Saving {reference}"
-    with _Stream(what, lambda: image.save(chunk_size=CHUNK, named=True), progress) as stream:
+    with _Stream(what, lambda: image.save(chunk_size=CHUNK_BYTES, named=True), progress) as stream:
         listing, names = _unpack(what, stream, blobs)
     entry = listing[0]
     config = _digest_of(entry["Config"], names)
@@ -106,7 +106,7 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
                 size = file.seek(0, io.SEEK_END)
                 file.seek(0)
                 yield _header(name, size)
-                while data := file.read(CHUNK):
+                while data := file.read(CHUNK_BYTES):
                     yield data
         except FileNotFoundError as error:
             raise XaivaError(
@@ -210,7 +210,7 @@ def _unpack(what: str, stream: _Stream, blobs: Path) -> tuple[list[dict[str, Any
     names: dict[str, str] = {}
     links: dict[str, str] = {}
     try:
-        with tarfile.open(fileobj=io.BufferedReader(stream, CHUNK), mode="r|") as tar:
+        with tarfile.open(fileobj=io.BufferedReader(stream, CHUNK_BYTES), mode="r|") as tar:
             for member in tar:
                 if member.issym() or member.islnk():  # engines before 25 link a layer that occurs twice
                     links[member.name] = _link_target(member)
@@ -252,11 +252,11 @@ def _write_blob(source: IO[bytes], blobs: Path) -> str:
     temporary = blobs / f"{TEMPORARY_PREFIX}blob"
     try:
         with open(temporary, "wb") as file:
-            while data := source.read(CHUNK):
+            while data := source.read(CHUNK_BYTES):
                 digest.update(data)
                 file.write(data)
         name = digest.hexdigest()
-        put_in_place(temporary, blobs / name)
+        move_into_place(temporary, blobs / name)
     finally:
         temporary.unlink(missing_ok=True)
     return name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from core.errors import Cancelled
-from core.files import CHUNK
+from core.files import CHUNK_BYTES
 
 
 def hash_files(
@@ -27,7 +27,7 @@ def hash_files(
     failed: list[BaseException] = []
 
     def work() -> None:
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(CHUNK_BYTES))
         while not stopped.is_set():
             with lock:
                 if not queue:

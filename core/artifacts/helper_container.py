@@ -14,7 +14,7 @@ from core.artifacts.indexes import PROXY_VARIABLES
 from core.artifacts.orphans import helper_label
 from core.engine import engine_errors
 from core.errors import Cancelled, XaivaError
-from core.files import CHUNK
+from core.files import CHUNK_BYTES
 from core.progress import Progress, stop_if_cancelled
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _tar(name: str, files: Sequence[Path], progress: Progress) -> Iterator[bytes
         entry.size = path.stat().st_size
         yield entry.tobuf()
         with open(path, "rb") as file:
-            while data := file.read(CHUNK):
+            while data := file.read(CHUNK_BYTES):
                 stop_if_cancelled(progress)
                 yield data
         yield bytes(-entry.size % tarfile.BLOCKSIZE)

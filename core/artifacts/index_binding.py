@@ -14,7 +14,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from core.files import files_of
+from core.files import list_files
 from core.presets.model import Index
 
 PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
@@ -36,7 +36,7 @@ def binding_project(bound: Mapping[str, Index], python_version: str) -> str:
 def local_packages(folder: Path | None) -> frozenset[str]:
     """The packages that a folder of wheels has. Raises InputError when it cannot be read."""
     names = set()
-    for path in files_of(folder, ".whl") if folder else ():
+    for path in list_files(folder, ".whl") if folder else ():
         try:
             names.add(str(parse_wheel_filename(path.name)[0]))
         except InvalidWheelFilename:

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from core.artifacts.lockfile import LockedFile, Unlocked
 from core.errors import XaivaError
-from core.files import files_of, write_atomic
+from core.files import list_files, write_atomic
 from core.presets.compat.layer_findings import holds_in_image
 from core.presets.direct_references import explain_unlockable
 from core.presets.layer_file import LayerReference, read_layer_file
@@ -52,7 +52,7 @@ def with_local_wheels(
 def local_versions(folder: Path) -> dict[str, Version]:
     """Package → its newest version among the wheels of a folder. Raises InputError when it cannot be read."""
     versions: dict[str, Version] = {}
-    for path in files_of(folder, ".whl"):
+    for path in list_files(folder, ".whl"):
         try:
             name, version = parse_wheel_filename(path.name)[:2]
         except InvalidWheelFilename:

@@ -24,9 +24,9 @@ from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, lock_sha256, write_lock
 from core.artifacts.uv_refusals import Contradiction
 from core.artifacts.wheels import ORIGINS, LockedWheels, lock_wheels, origins_digest, places_of
-from core.engine import EngineError, connect_patiently
+from core.engine import EngineError, connect_with_long_timeout
 from core.errors import XaivaError
-from core.files import files_of, sha256_bytes, sha256_file, write_atomic
+from core.files import list_files, sha256_bytes, sha256_file, write_atomic
 from core.presets.compat import site_facts
 from core.presets.compat.service_layer import engine_choices, engines
 from core.presets.layers import ExpandedPreset, expand_preset
@@ -230,7 +230,7 @@ class _Locking:
 
     def _engine(self) -> docker.DockerClient:
         if self._client is None:
-            self._client = connect_patiently(self.site)
+            self._client = connect_with_long_timeout(self.site)
             remove_orphans(self._client)
         return self._client
 
@@ -306,7 +306,7 @@ class _Locking:
 
     def _wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
-        built = [[path.name, sha256_file(path)] for path in files_of(local, ".whl")]
+        built = [[path.name, sha256_file(path)] for path in list_files(local, ".whl")]
         places = places_of(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
         asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]

@@ -14,9 +14,9 @@ from core.artifacts.remote import local_path
 from core.artifacts.sources import resolve_path
 from core.artifacts.store import LOCAL_WHEELS, folder
 from core.content import check
-from core.engine import connect_patiently
+from core.engine import connect_with_long_timeout
 from core.errors import Cancelled, XaivaError
-from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
+from core.files import TEMPORARY_PREFIX, move_into_place, sha256_file
 from core.progress import Progress, stop_if_cancelled
 from core.site import Site
 
@@ -48,7 +48,7 @@ def _attempt(work: Callable[[], None]) -> list[XaivaError]:
 def _image(site: Site, preset: str, reference: str, files: Sequence[LockedFile], progress: Progress) -> None:
     progress.log(f"taking {reference} out of the engine")
     target = folder(site, preset)
-    base_image.save(connect_patiently(site), reference, target, progress).describe(target)
+    base_image.save(connect_with_long_timeout(site), reference, target, progress).describe(target)
     for file in files:
         path = file.under(target)
         if not (path.is_file() and sha256_file(path) == file.sha256):
@@ -70,7 +70,7 @@ def _one(site: Site, preset: str, file: LockedFile, progress: Progress) -> None:
         if sha256_file(draft) != file.sha256:
             raise _other_bytes(preset, file)
         check(draft, file.path)
-        put_in_place(draft, target)
+        move_into_place(draft, target)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ _LONG = 86400  # seconds: longer than any of them lives
 
 def helper_label() -> dict[str, str]:
     """The label of a container that this process removes before it ends."""
-    return {labels.HELPER: own_identity()}
+    return {labels.HELPER_OWNER: own_identity()}
 
 
 def orphans(client: docker.DockerClient) -> list[str]:
@@ -27,12 +27,12 @@ def orphans(client: docker.DockerClient) -> list[str]:
     and is a day old.
     """
     with engine_errors("List of helper containers"):
-        rows = client.api.containers(all=True, filters={"label": labels.HELPER})
+        rows = client.api.containers(all=True, filters={"label": labels.HELPER_OWNER})
     long_ago = time.time() - _LONG
     return [
         (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")  # one that just goes may have lost its name
         for row in rows
-        if is_gone(row["Labels"][labels.HELPER]) or (row["State"] != "running" and row["Created"] < long_ago)
+        if is_gone(row["Labels"][labels.HELPER_OWNER]) or (row["State"] != "running" and row["Created"] < long_ago)
     ]
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import LockedFile
 from core.content import HEAD, StandIn, check, recognise
-from core.files import CHUNK
+from core.files import CHUNK_BYTES
 
 PIECE = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
 JOURNAL_SECONDS = 1.0
@@ -191,7 +191,7 @@ class Partial:
 
     def _hash_until(self, file: _Open, end: int) -> None:
         while self._hashed < end:
-            data = os.pread(file.number, min(CHUNK, end - self._hashed), self._hashed)
+            data = os.pread(file.number, min(CHUNK_BYTES, end - self._hashed), self._hashed)
             if not data:
                 return
             self._digest.update(data)

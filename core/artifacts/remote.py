@@ -16,7 +16,7 @@ from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
 from core.content import HEAD, check, recognise, wrong_content
 from core.errors import Cancelled, XaivaError
-from core.files import TEMPORARY_PREFIX, put_in_place
+from core.files import TEMPORARY_PREFIX, move_into_place
 from core.progress import Progress, stop_if_cancelled
 from core.redaction import redact_address
 
@@ -114,7 +114,7 @@ def fetch_unknown(
             )
         check(temporary, file.path if Path(file.path).suffix else urlsplit(file.url).path, file.url)
         target = target_of(digest.hexdigest())
-        put_in_place(temporary, target)
+        move_into_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return target, digest.hexdigest(), size

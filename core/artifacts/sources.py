@@ -18,7 +18,7 @@ from core.artifacts.network import Network
 from core.artifacts.remote import Unreachable, fetch_unknown, look_at, measured
 from core.content import WrongContent, check
 from core.errors import InputError, XaivaError
-from core.files import TEMPORARY_PREFIX, put_in_place, sha256_file
+from core.files import TEMPORARY_PREFIX, move_into_place, sha256_file
 from core.presets.model import MEDIA_SOURCE as MEDIA
 from core.presets.model import MEDIA_VARIABLE, Model, Preset, Source
 from core.progress import Progress
@@ -245,7 +245,7 @@ def _adopt(desk: Desk, draft: Path, source: Source, url: str, version: str, suff
     sha256 = sha256_file(draft)
     path = _path(source.name, sha256, suffix)
     size = draft.stat().st_size
-    put_in_place(draft, desk.folder / path)
+    move_into_place(draft, desk.folder / path)
     return LockedFile(
         path=path,
         size=size,
@@ -290,7 +290,7 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     shutil.copyfile(path, temporary)
-    put_in_place(temporary, target)
+    move_into_place(temporary, target)
     return draft.model_copy(update={"size": path.stat().st_size})
 
 

@@ -23,7 +23,7 @@ from core.artifacts.store import PARTIAL, folder
 from core.artifacts.survey import MANAGED
 from core.artifacts.verify import lock_findings, wrong_contents
 from core.errors import XaivaError
-from core.files import TEMPORARY_PREFIX, fsync_folder, put_in_place, sha256_file, write_atomic
+from core.files import TEMPORARY_PREFIX, fsync_folder, move_into_place, sha256_file, write_atomic
 from core.progress import Progress, Stage, StageState
 from core.site import Site
 
@@ -139,7 +139,7 @@ class _Syncing:
                 shutil.copyfile(twin, temporary)  # another disk, or a file system without hard links
             if sha256_file(temporary) != file.sha256:
                 return False
-            put_in_place(temporary, target)
+            move_into_place(temporary, target)
         except FileNotFoundError:
             return False
         finally:

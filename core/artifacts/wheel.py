@@ -28,7 +28,7 @@ from core.artifacts.orphans import remove_orphans
 from core.artifacts.stages import stage
 from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
 from core.artifacts.uv_compile import name_of
-from core.engine import connect_patiently
+from core.engine import connect_with_long_timeout
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.presets.compat.layer_findings import UNNAMED_PRESET
@@ -204,7 +204,7 @@ class _Build:
             "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
         }
         image, what = self.preset.base_image, f"A wheel of {self.requirement}"
-        client = connect_patiently(self.site)
+        client = connect_with_long_timeout(self.site)
         remove_orphans(client)
         with HelperContainer(client, image, SCRIPT, env, self.site.env) as container:
             container.put("/tmp", "authorities.pem", _authorities(ca_file(self.site.env)))

@@ -61,7 +61,7 @@ def builds_command() -> None:
 @click.pass_obj
 def list_command(session: Session, preset: str | None, as_json: bool) -> None:
     """Builds, newest first."""
-    from core.images.history import list_builds
+    from core.images.build_history import list_builds
 
     builds = list_builds(session.site, preset)
     if as_json:
@@ -83,7 +83,7 @@ def list_command(session: Session, preset: str | None, as_json: bool) -> None:
 @click.pass_obj
 def show(session: Session, identifier: str, as_json: bool) -> None:
     """One build."""
-    from core.images.history import read_build
+    from core.images.build_history import read_build
 
     build = read_build(session.site, identifier)
     if as_json:
@@ -105,9 +105,9 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
 @click.pass_obj
 def compare_command(session: Session, before: str, after: str, as_json: bool) -> None:
     """Why one build was slower, larger or different from another."""
-    from core.images.history import compare, read_build
+    from core.images.build_history import compare_builds, read_build
 
-    comparison = compare(session.site, read_build(session.site, before), read_build(session.site, after))
+    comparison = compare_builds(session.site, read_build(session.site, before), read_build(session.site, after))
     if as_json:
         output.print_json({"comparison": comparison})
         return

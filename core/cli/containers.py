@@ -66,7 +66,7 @@ def launch_command(
 
 def _wait(session: Session, container: Container, timeout: float, as_json: bool) -> Container:
     """The container once it is well. Exits with 1 after saying all that is wrong with it."""
-    from core.containers.listing import get
+    from core.containers.listing import get_container
     from core.containers.manage import diagnose, wait_healthy
     from core.engine import EngineError
 
@@ -77,7 +77,7 @@ def _wait(session: Session, container: Container, timeout: float, as_json: bool)
         if not findings:
             raise  # it is merely slow, which the error says
         if as_json:
-            output.print_json({"container": get(session.engine, container.id), "findings": findings})
+            output.print_json({"container": get_container(session.engine, container.id), "findings": findings})
         else:
             output.print_findings(findings)
         raise click.exceptions.Exit(1) from None
@@ -91,16 +91,16 @@ def ps_command(session: Session, as_json: bool) -> None:
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)
-    findings = _ailments(session, (c for c in containers if c.ours))
+    findings = _ailments(session, (c for c in containers if c.managed))
     if as_json:
-        rows = [{**output.plain(c), "ours": c.ours} for c in containers]
+        rows = [{**output.plain(c), "ours": c.managed} for c in containers]
         output.print_json({"containers": rows, "findings": findings})
         return
     output.print_table(
         ("", "NAME", "STATE", "HEALTH", "PORTS", "IMAGE", "STATUS"),
         (
             (
-                "*" if c.ours else "",
+                "*" if c.managed else "",
                 c.name,
                 c.condition,
                 c.health.word,
@@ -119,22 +119,22 @@ def ps_command(session: Session, as_json: bool) -> None:
 
 def _ports(container: Container) -> str:
     """The published ports, neighbours as one range."""
-    from core.containers.model import port_words
+    from core.containers.model import format_ports
 
-    return port_words(container.ports, addresses=False) or "-"
+    return format_ports(container.ports, addresses=False) or "-"
 
 
 def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding]:
     """What is wrong with these containers; one that goes away meanwhile is left out."""
     from core.containers.manage import diagnose
-    from core.engine import EngineError, refused
+    from core.engine import EngineError, engine_refused
 
     found: list[Finding] = []
     for container in containers:
         try:
             found += diagnose(session.engine, container.id)
         except EngineError as error:
-            if not refused(error):
+            if not engine_refused(error):
                 raise
     return found
 
@@ -151,11 +151,11 @@ def logs_command(
     session: Session, container: str, follow: bool, since: str, pattern: str, tail: int | None, as_json: bool
 ) -> None:
     """A container's log. With --json every line is one document."""
-    from core.containers.logs import follow_logs, logs, parse_time
+    from core.containers.container_logs import follow_logs, parse_time, read_logs
 
     name = reference(session, container)
     moment = parse_time(since) if since else None
-    read = follow_logs if follow else logs
+    read = follow_logs if follow else read_logs
     for line in read(session.engine, name, tail=tail, since=moment, search=pattern):
         if as_json:
             output.print_json(line, one_line=True)
@@ -169,10 +169,10 @@ def logs_command(
 @click.pass_obj
 def stop_command(session: Session, container: str, as_json: bool) -> None:
     """Stop a container."""
-    from core.containers.manage import stop
+    from core.containers.manage import stop_container
 
     name = reference(session, container)
-    stop(session.engine, name)
+    stop_container(session.engine, name)
     _say(session, name, as_json)
 
 
@@ -182,10 +182,10 @@ def stop_command(session: Session, container: str, as_json: bool) -> None:
 @click.pass_obj
 def restart_command(session: Session, container: str, as_json: bool) -> None:
     """Stop and start a container."""
-    from core.containers.manage import restart
+    from core.containers.manage import restart_container
 
     name = reference(session, container)
-    restart(session.engine, name)
+    restart_container(session.engine, name)
     _say(session, name, as_json)
 
 
@@ -197,11 +197,11 @@ def restart_command(session: Session, container: str, as_json: bool) -> None:
 @click.pass_obj
 def rm_command(session: Session, container: str, force: bool, yes: bool, as_json: bool) -> None:
     """Remove a container; its volumes and image stay."""
-    from core.containers.manage import remove
+    from core.containers.manage import remove_container
 
     name = reference(session, container)
     confirm(f"Remove the container {name}?", yes)
-    remove(session.engine, name, force=force)
+    remove_container(session.engine, name, force=force)
     if as_json:
         output.print_json({"removed": name})
     else:
@@ -231,9 +231,9 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
 @click.pass_obj
 def inspect_command(session: Session, container: str, as_json: bool) -> None:
     """All that the engine knows of a container, as its API says it, secrets hidden: a JSON document in any case."""
-    from core.containers.listing import description
+    from core.containers.listing import redacted_description
 
-    data = description(session.engine, reference(session, container))
+    data = redacted_description(session.engine, reference(session, container))
     output.print_json({"container": data} if as_json else data)
 
 
@@ -289,9 +289,9 @@ def reference(session: Session, text: str) -> str:
 
 
 def _say(session: Session, name: str, as_json: bool) -> None:
-    from core.containers.listing import get
+    from core.containers.listing import get_container
 
-    container = get(session.engine, name)
+    container = get_container(session.engine, name)
     if as_json:
         output.print_json({"container": container})
     else:

@@ -73,7 +73,7 @@ def watch(session: Session, identifier: int, *, as_json: bool) -> Operation:
 
 def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
     """Print the outcome. Raises the error with which the operation ended."""
-    from core.operations.ledger import raise_for
+    from core.operations.ledger import raise_for_failure
 
     if as_json:
         output.print_json({"operation": operation, "stages": session.ledger.stages(operation.id)})
@@ -86,7 +86,7 @@ def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
         for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):
             output.print_line(f"  {line}", err=True)
         click.echo(f"  (the whole log: {operation.log})", err=True)
-    raise_for(operation)
+    raise_for_failure(operation)
     print_result(operation, _MOST_LINES)
     if found_errors(operation):
         raise click.exceptions.Exit(3)
@@ -104,25 +104,25 @@ def found_errors(operation: Operation) -> bool:
 def print_result(operation: Operation, most: int = sys.maxsize) -> None:
     """The outcome in words, with at most so many lines of a list."""
     from core.findings import read_finding
-    from core.operations.outcome import in_words, label, outcome
+    from core.operations.outcome import format_value, result_label, summarize_outcome
 
-    summary = f"; {outcome(operation)}" if operation.result and outcome(operation) else ""
+    summary = f"; {summarize_outcome(operation)}" if operation.result and summarize_outcome(operation) else ""
     output.print_line(f"{operation.title()}: {operation.state.word} in {output.seconds(operation.seconds)}{summary}")
     for name, value in (operation.result or {}).items():
         if name == "findings" and isinstance(value, list):
             output.print_findings(map(read_finding, value))
         elif isinstance(value, list):
             for item in value[:most]:
-                output.print_text(f"  {label(name)}: " + in_words(item).replace("\n", "\n  "))
+                output.print_text(f"  {result_label(name)}: " + format_value(item).replace("\n", "\n  "))
             if len(value) > most:
                 rest = f"… and {len(value) - most} more; see all with: xaiva ops show {operation.id}"
-                click.echo(f"  {label(name)}: {rest}")
+                click.echo(f"  {result_label(name)}: {rest}")
         elif value not in (None, "", {}):
-            output.print_line(f"  {label(name)}: {_amount(name, value)}")
+            output.print_line(f"  {result_label(name)}: {_amount(name, value)}")
 
 
 def _amount(name: str, value: object) -> str:
-    from core.operations.outcome import in_words
+    from core.operations.outcome import format_value
 
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -130,7 +130,7 @@ def _amount(name: str, value: object) -> str:
         return output.size(value)
     if isinstance(value, (int, float)) and name.endswith("seconds"):
         return output.seconds(value)
-    return in_words(value)
+    return format_value(value)
 
 
 def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:

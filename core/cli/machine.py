@@ -15,7 +15,7 @@ from core.cli.session import Session, json_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from core.containers.vram import Holder
+    from core.containers.vram import VramHolder
     from core.inference.schemas import ServiceStatus
     from core.site import Site
     from core.telemetry.gpus import GpuSample
@@ -32,24 +32,24 @@ def gpu_command(session: Session, as_json: bool) -> None:
 
     Of the service's container also how much of it the models explain.
     """
-    from core.containers.vram import holders
+    from core.containers.vram import vram_holders
     from core.errors import XaivaError
-    from core.telemetry.gpus import GpuSampler, trouble
+    from core.telemetry.gpus import GpuSampler, gpu_problem
 
     with GpuSampler() as sampler:
         sample = _with_containers(session.site, sampler.sample())
-    held = holders(sample, _service(session.site, sample))
+    held = vram_holders(sample, _service(session.site, sample))
     if as_json:
         output.print_json({"gpus": sample, "vram": held})
     else:
         if sample.gpus:
             _print("gpus", sample, as_json=False)
             _print_holders(held)
-        if found := trouble(sample):
+        if found := gpu_problem(sample):
             output.print_text(str(XaivaError(*found)))
 
 
-def _print_holders(held: list[Holder]) -> None:
+def _print_holders(held: list[VramHolder]) -> None:
     if held:
         click.echo()
         output.print_table(
@@ -98,10 +98,10 @@ def doctor_command(session: Session, as_json: bool) -> None:
 
 def _engine_folder(site: Site) -> dict[str, Path]:
     """Where the engine keeps images, when it is one of this machine and answers."""
-    from core.engine import EngineError, connect, engine_root
+    from core.engine import EngineError, connect_engine, engine_root
 
     try:
-        root = engine_root(site, connect(site, ENGINE_SECONDS))
+        root = engine_root(site, connect_engine(site, ENGINE_SECONDS))
     except EngineError:
         return {}
     return {"engine": root} if root else {}
@@ -109,7 +109,7 @@ def _engine_folder(site: Site) -> dict[str, Path]:
 
 def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:
     """What the service says of itself, where a container uses a GPU; None when it does not answer."""
-    from core.containers.service import connect_service
+    from core.containers.service_discovery import connect_service
     from core.errors import XaivaError
 
     if not any(process.container_id for gpu in sample.gpus for process in gpu.processes):
@@ -123,16 +123,18 @@ def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:
 def _with_containers(site: Site, sample: GpuSample) -> GpuSample:
     """The sample with the containers named; without an engine they keep the start of their id."""
     from core.containers.listing import list_containers
-    from core.engine import EngineError, connect
-    from core.telemetry.gpus import attribute
+    from core.engine import EngineError, connect_engine
+    from core.telemetry.gpus import attribute_containers
 
     if not any(process.container_id for gpu in sample.gpus for process in gpu.processes):
         return sample
     try:
-        containers = list_containers(connect(site, ENGINE_SECONDS))
+        containers = list_containers(connect_engine(site, ENGINE_SECONDS))
     except EngineError:
         containers = []
-    return attribute(sample, {one.id: one.name for one in containers}, {one.id for one in containers if one.ours})
+    return attribute_containers(
+        sample, {one.id: one.name for one in containers}, {one.id for one in containers if one.managed}
+    )
 
 
 def _print(name: str, sample: object, as_json: bool) -> None:

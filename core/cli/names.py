@@ -21,21 +21,21 @@ Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem
 
 def cameras(session: Session, _: click.Context) -> Iterable[str]:
     """The ids of the service's cameras."""
-    from core.containers.service import connect_service
+    from core.containers.service_discovery import connect_service
 
     return [camera.id for camera in connect_service(session.site, SECONDS).cameras()]
 
 
 def rules(session: Session, _: click.Context) -> Iterable[str]:
     """The service's rules."""
-    from core.containers.service import connect_service
+    from core.containers.service_discovery import connect_service
 
     return [rule.name for rule in connect_service(session.site, SECONDS).rules()]
 
 
 def users(session: Session, _: click.Context) -> Iterable[str]:
     """The service's users, for those who may see them."""
-    from core.containers.service import connect_service
+    from core.containers.service_discovery import connect_service
 
     return [user.name for user in connect_service(session.site, SECONDS).users()]
 
@@ -56,7 +56,7 @@ def operations(session: Session, _: click.Context) -> Iterable[str]:
 
 def build_ids(session: Session, _: click.Context) -> Iterable[str]:
     """The builds that are kept."""
-    from core.images.history import list_builds
+    from core.images.build_history import list_builds
 
     return [build.id for build in list_builds(session.site)]
 

@@ -28,7 +28,7 @@ def ops_command() -> None:
 @click.pass_obj
 def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> None:
     """Operations, newest first."""
-    from core.operations.outcome import outcome
+    from core.operations.outcome import summarize_outcome
 
     operations = session.ledger.list(limit, live_only=live)
     if as_json:
@@ -36,7 +36,10 @@ def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> 
         return
     output.print_table(
         ("ID", "STATE", "WHAT", "STARTED", "TOOK", "BY", "RESULT"),
-        ((o.id, o.state.word, o.title(), _started(o), output.seconds(o.seconds), o.by, outcome(o)) for o in operations),
+        (
+            (o.id, o.state.word, o.title(), _started(o), output.seconds(o.seconds), o.by, summarize_outcome(o))
+            for o in operations
+        ),
         "no operation runs: without --live those that are over are listed" if live else "no operation yet",
     )
 

@@ -19,7 +19,7 @@ SECONDS = 10.0  # a call that takes longer is no answer
 
 def client(session: Session) -> ServiceClient:
     """The client of the site's service, wherever it is. Raises as `find_service`."""
-    from core.containers.service import connect_service
+    from core.containers.service_discovery import connect_service
 
     return connect_service(session.site, SECONDS)
 

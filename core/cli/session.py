@@ -45,9 +45,9 @@ class Session:
     @cached_property
     def engine(self) -> docker.DockerClient:
         """The site's engine. Raises EngineError."""
-        from core.engine import connect
+        from core.engine import connect_engine
 
-        return connect(self.site)
+        return connect_engine(self.site)
 
 
 class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone

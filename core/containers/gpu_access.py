@@ -36,22 +36,22 @@ def gpu_access(info: dict[str, Any], *, local: bool) -> GpuAccess:
     if any(identity.startswith(_CDI_KIND) for identity in discovered):
         return GpuAccess.CDI
     folders = [Path(folder) for folder in info.get("CDISpecDirs") or []]
-    if local and any(_describes_nvidia(path) for folder in folders for path in _specifications(folder)):
+    if local and any(_describes_nvidia(path) for folder in folders for path in _cdi_files(folder)):
         return GpuAccess.CDI
     return GpuAccess.NONE if local else GpuAccess.UNKNOWN
 
 
 def device_request(access: GpuAccess, gpus: tuple[str, ...]) -> dict[str, Any]:
     """The API's DeviceRequest for `gpus`: "all", indices or UUIDs; CDI names ("nvidia.com/gpu=0") go as they are."""
-    named = any("=" in gpu for gpu in gpus)
-    if access is GpuAccess.CDI or named:
+    has_cdi_names = any("=" in gpu for gpu in gpus)
+    if access is GpuAccess.CDI or has_cdi_names:
         return {"Driver": "cdi", "DeviceIDs": [gpu if "=" in gpu else f"{_CDI_KIND}={gpu}" for gpu in gpus]}
     if gpus == ("all",):
         return {"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}
     return {"Driver": "", "DeviceIDs": list(gpus), "Capabilities": [["gpu"]]}
 
 
-def no_toolkit(where: str) -> Finding:
+def missing_toolkit_finding(location: str) -> Finding:
     """The finding for an engine that cannot give GPUs."""
     return Finding(
         level=Level.ERROR,
@@ -59,11 +59,11 @@ def no_toolkit(where: str) -> Finding:
         what="GPUs for the container",
         why="the engine has neither NVIDIA's runtime nor CDI devices of NVIDIA",
         remedy=TOOLKIT_REMEDY,
-        where=where,
+        where=location,
     )
 
 
-def _specifications(folder: Path) -> list[Path]:
+def _cdi_files(folder: Path) -> list[Path]:
     try:
         return [path for path in sorted(folder.iterdir()) if path.suffix in (".yaml", ".yml", ".json")]
     except OSError:

@@ -9,16 +9,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers import aside
-from core.containers import preflight as checks
+from core.containers import launch_checks as checks
+from core.containers import replacement
+from core.containers.engine_error_table import explain_engine_error
 from core.containers.gpu_access import device_request
-from core.containers.listing import get
+from core.containers.listing import get_container
 from core.containers.manage import watch_start
 from core.containers.model import Container
-from core.containers.refusals import explained
-from core.containers.settings import DEV_FOLDER, Mount, Settings, read
-from core.containers.users import container_user, give
-from core.engine import EngineError, connect, endpoint, engine_errors
+from core.containers.run_settings import DEV_FOLDER, Mount, RunSettings, read_run_settings
+from core.containers.run_user import chown_to_image_user, container_user
+from core.engine import EngineError, connect_engine, engine_errors, resolve_endpoint
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.model import HealthCheck, Preset
@@ -42,11 +42,11 @@ class LaunchError(XaivaError):
         if len(errors) == 1:
             super().__init__(what, f"{errors[0].what}: {errors[0].why}", errors[0].remedy)
         else:
-            lines = [f"\n  - {one.what}: {one.why}\n    → {one.remedy}" for one in errors]
+            lines = [f"\n  - {finding.what}: {finding.why}\n    → {finding.remedy}" for finding in errors]
             super().__init__(what, f"{len(errors)} things are in the way{''.join(lines)}")
 
 
-def preflight(
+def check_launch(
     site: Site,
     preset_name: str,
     preset: Preset,
@@ -63,13 +63,13 @@ def preflight(
     name = name or labels.container_name(preset_name)
     try:
         dev_mode = preset.run.dev.enabled if dev is None else dev
-        settings = read(site, preset_name, preset, dev=dev_mode)
-        with closing(connect(site)) as client:
-            around = _look_around(client, site, preset_name, name, settings, dev_mode)
+        settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
+        with closing(connect_engine(site)) as client:
+            snapshot = _take_snapshot(client, site, preset_name, name, settings, dev_mode)
     except (EngineError, InputError) as error:
         code = "engine" if isinstance(error, EngineError) else "run-settings"
         return [Finding(level=Level.ERROR, code=code, what=error.what, why=error.why, remedy=error.remedy)]
-    return checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
+    return checks.launch_findings(preset_name, name, settings, snapshot, replace=replace, create_folders=create_folders)
 
 
 def launch(
@@ -97,46 +97,48 @@ def launch(
     """
     name = name or labels.container_name(preset_name)
     dev_mode = preset.run.dev.enabled if dev is None else dev
-    settings = read(site, preset_name, preset, dev=dev_mode)
+    settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
     if preset.inference_service and not settings.environment.get(TOKEN_VARIABLE):
         site.keep_secret(TOKEN_VARIABLE, secrets.token_urlsafe(32))
-        settings = read(site, preset_name, preset, dev=dev_mode)
-    with closing(connect(site)) as client:
-        aside.recover(client, name)
-        around = _look_around(client, site, preset_name, name, settings, dev_mode)
-        found = checks.findings(preset_name, name, settings, around, replace=replace, create_folders=create_folders)
-        if has_errors(found) or around.image is None:
-            raise LaunchError(f"Launch of {preset_name}", found)
-        if create_folders and around.local:
-            _create_folders(settings, around.image)
-        body = _body(site, preset_name, preset, settings, around.image, dev_mode)
-        body["Image"] = around.image_tag
-        if around.local and (user := container_user(settings, around.image)):
+        settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
+    with closing(connect_engine(site)) as client:
+        replacement.finish_interrupted(client, name)
+        snapshot = _take_snapshot(client, site, preset_name, name, settings, dev_mode)
+        findings = checks.launch_findings(
+            preset_name, name, settings, snapshot, replace=replace, create_folders=create_folders
+        )
+        if has_errors(findings) or snapshot.image is None:
+            raise LaunchError(f"Launch of {preset_name}", findings)
+        if create_folders and snapshot.local:
+            _create_folders(settings, snapshot.image)
+        body = _container_body(site, preset_name, preset, settings, snapshot.image, dev_mode)
+        body["Image"] = snapshot.image_tag
+        if snapshot.local and (user := container_user(settings, snapshot.image)):
             body["User"] = user
         if settings.gpus:
-            body["HostConfig"]["DeviceRequests"] = [device_request(around.gpus, settings.gpus)]
-        old = next((one for one in around.containers if one.name == name), None)
-        return _start(client, name, body, old)
+            body["HostConfig"]["DeviceRequests"] = [device_request(snapshot.gpus, settings.gpus)]
+        old = next((container for container in snapshot.containers if container.name == name), None)
+        return _create_and_start(client, name, body, old)
 
 
-def _look_around(
-    client: docker.DockerClient, site: Site, preset_name: str, name: str, settings: Settings, dev: bool
-) -> checks.Surroundings:
-    local = endpoint(site).local
-    return checks.look_around(client, preset_name, name, dev=dev, gpus=bool(settings.gpus), local=local)
+def _take_snapshot(
+    client: docker.DockerClient, site: Site, preset_name: str, name: str, settings: RunSettings, dev: bool
+) -> checks.EngineSnapshot:
+    local = resolve_endpoint(site).local
+    return checks.take_snapshot(client, preset_name, name, dev=dev, gpus=bool(settings.gpus), local=local)
 
 
-def _create_folders(settings: Settings, image: dict[str, Any] | None) -> None:
+def _create_folders(settings: RunSettings, image: dict[str, Any] | None) -> None:
     for path in checks.missing_folders(settings):
         try:
             path.mkdir(parents=True)
-            give(path, image)
+            chown_to_image_user(path, image)
         except OSError as error:
             raise XaivaError(f"Folder {path}", str(error.strerror), "create it by hand") from error
 
 
-def _body(
-    site: Site, preset_name: str, preset: Preset, settings: Settings, image: dict[str, Any], dev: bool
+def _container_body(
+    site: Site, preset_name: str, preset: Preset, settings: RunSettings, image: dict[str, Any], dev: bool
 ) -> dict[str, Any]:
     """The API's body for a new container, all but its image and GPUs."""
     run = preset.run
@@ -152,12 +154,12 @@ def _body(
         "ExposedPorts": {inside: {} for inside in bindings},
         "HostConfig": {
             "PortBindings": bindings,
-            "Mounts": [_mount(mount) for mount in settings.mounts if not mount.options],
-            "Binds": [_bind(mount) for mount in settings.mounts if mount.options],
+            "Mounts": [_mount_body(mount) for mount in settings.mounts if not mount.options],
+            "Binds": [_bind_text(mount) for mount in settings.mounts if mount.options],
             "RestartPolicy": {"Name": run.restart},
             "ShmSize": settings.shm_bytes,  # 0: the engine's own default, 64 MiB
-            "Devices": [_device(path) for path in run.devices],
-            "GroupAdd": sorted({_group(path) for path in run.devices}),
+            "Devices": [_device_body(path) for path in run.devices],
+            "GroupAdd": sorted({_device_group(path) for path in run.devices}),
             "ReadonlyRootfs": run.read_only,
             "Tmpfs": {"/tmp": ""} if run.read_only else {},
         },
@@ -165,18 +167,18 @@ def _body(
     if dev:
         body["WorkingDir"] = DEV_FOLDER
     if run.health_check is not None or image["Config"].get("Healthcheck"):
-        check = _health_check(run.health_check) if run.health_check else {}  # what is not said is as in the image
+        check = _health_check_body(run.health_check) if run.health_check else {}  # what is not said is as in the image
         body["Healthcheck"] = {**check, "StartInterval": START_INTERVAL}
     return body
 
 
-def _mount(mount: Mount) -> dict[str, Any]:
+def _mount_body(mount: Mount) -> dict[str, Any]:
     """A mount, not the older bind: that one silently creates a missing folder, owned by root."""
     kind = "volume" if mount.named else "bind"
     return {"Type": kind, "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
 
 
-def _bind(mount: Mount) -> str:
+def _bind_text(mount: Mount) -> str:
     """The older form, which alone takes the engine's options (`Z` of SELinux, `rshared`, …).
 
     A folder that is missing on a remote engine's machine is made there, owned by root.
@@ -185,11 +187,11 @@ def _bind(mount: Mount) -> str:
     return f"{mount.source}:{mount.target}:{','.join(options)}"
 
 
-def _device(path: str) -> dict[str, str]:
+def _device_body(path: str) -> dict[str, str]:
     return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"}
 
 
-def _group(path: str) -> str:
+def _device_group(path: str) -> str:
     """The group that may use a device: the service is no root. Of another machine's, Debian's number for `video`."""
     try:
         return str(os.stat(path).st_gid)
@@ -197,7 +199,7 @@ def _group(path: str) -> str:
         return VIDEO_GROUP
 
 
-def _health_check(check: HealthCheck) -> dict[str, Any]:
+def _health_check_body(check: HealthCheck) -> dict[str, Any]:
     return {
         "Test": ["CMD", *check.command],
         "Interval": int(check.interval * SECOND),
@@ -207,29 +209,29 @@ def _health_check(check: HealthCheck) -> dict[str, Any]:
     }
 
 
-def _start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Container | None) -> Container:
+def _create_and_start(client: docker.DockerClient, name: str, body: dict[str, Any], old: Container | None) -> Container:
     """Create and start; whatever fails, the container of before is back under its name, and as it was."""
     what = f"Launch of container {name}"
     if old is not None:
-        body["Labels"][labels.BEFORE] = old.state.word
+        body["Labels"][labels.REPLACED_STATE] = old.state.word
     created = ""
     api: Any = client.api  # the SDK's types leave the first call out
     try:
         with engine_errors(what):
             if old is not None:
-                aside.rename(client, old, aside.name_of(name))
+                replacement.rename_container(client, old, replacement.backup_name(name))
             created = api.create_container_from_config(body, name)["Id"]
             if old is not None:
-                aside.stop(client, old)
+                replacement.stop_replaced(client, old)
             api.start(created)
         watch_start(client, created)
     except BaseException as error:
-        trouble = aside.put_back(client, name, created, old)
+        rollback_error = replacement.rollback(client, name, created, old)
         if isinstance(error, EngineError):
-            known = explained(error)
-            raise EngineError(known.what, known.why + trouble, known.remedy) from error
+            explanation = explain_engine_error(error)
+            raise EngineError(explanation.what, explanation.why + rollback_error, explanation.remedy) from error
         raise
     if old is not None:
         with engine_errors(f"Removal of the container {name} of before"):
             client.api.remove_container(old.id, force=True)
-    return get(client, created)
+    return get_container(client, created)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers.model import Container, Health, Port, State
+from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerState
 from core.engine import EngineError, engine_errors
 from core.natural_order import natural_key
 from core.open_enum import describe_misfit
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 _EXITED = re.compile(r"^(?:Exited|Restarting) \((\d+)\)")
 _HEALTH_IN_STATUS = re.compile(r"^Up .*\((?:health: )?(?!Paused)([^()]+)\)$")
-KILLED = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
+SIGKILL_EXIT_CODE = 137  # 128 + SIGKILL: what the kernel's out-of-memory killer leaves behind
 
 
 def list_containers(client: docker.DockerClient) -> list[Container]:
     """All containers, running or not: ours first, then by name. Raises EngineError."""
     with engine_errors("List of containers"):
         rows: list[dict[str, Any]] = client.api.containers(all=True)
-    found = [_with_details(client, _readable(row, _from_row)) for row in rows]
-    return sorted(found, key=lambda one: (not one.ours, natural_key(one.name)))
+    containers = [_add_details(client, _parse_safely(row, _parse_row)) for row in rows]
+    return sorted(containers, key=lambda container: (not container.managed, natural_key(container.name)))
 
 
-def get(client: docker.DockerClient, reference: str) -> Container:
+def get_container(client: docker.DockerClient, reference: str) -> Container:
     """One container by name or id, with health output and whether it ran out of memory. Raises EngineError."""
-    return from_inspect(inspect(client, reference))
+    return parse_container(inspect_container(client, reference))
 
 
-def inspect(client: docker.DockerClient, reference: str) -> dict[str, Any]:
+def inspect_container(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     """All the engine knows of a container, as its API says it. Raises EngineError."""
     import docker.errors
 
@@ -47,40 +47,40 @@ def inspect(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     return data
 
 
-def description(client: docker.DockerClient, reference: str) -> dict[str, Any]:
+def redacted_description(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     """The same for people: the secrets in its variables, labels, command lines and messages are hidden."""
-    shown: dict[str, Any] = redact_document(inspect(client, reference))
-    return shown
+    redacted: dict[str, Any] = redact_document(inspect_container(client, reference))
+    return redacted
 
 
-def from_inspect(data: dict[str, Any]) -> Container:
+def parse_container(data: dict[str, Any]) -> Container:
     """A container from the engine's full description."""
-    return _readable(data, _from_description)
+    return _parse_safely(data, _parse_description)
 
 
-def _from_description(data: dict[str, Any]) -> Container:
-    described = data.get("State") or {}
-    state = State(described.get("Status"))
-    health = described.get("Health") or {}
+def _parse_description(data: dict[str, Any]) -> Container:
+    state_fields = data.get("State") or {}
+    state = ContainerState(state_fields.get("Status"))
+    health = state_fields.get("Health") or {}
     config = data.get("Config") or {}
     secrets = secrets_of(config)
-    running = state in (State.RUNNING, State.PAUSED)
-    code = described.get("ExitCode")
+    running = state in (ContainerState.RUNNING, ContainerState.PAUSED)
+    code = state_fields.get("ExitCode")
     return Container(
         id=data["Id"],
         name=(data.get("Name") or data["Id"][:12]).lstrip("/"),
         image=config.get("Image") or "",
         image_id=data.get("Image") or "",
         state=state,
-        status=redact_text(described.get("Error") or "", secrets) or state.word,
+        status=redact_text(state_fields.get("Error") or "", secrets) or state.word,
         # of one that has ended the engine says "unhealthy", whatever it was
-        health=Health(health.get("Status") or "none") if running else Health.NONE,
+        health=ContainerHealth(health.get("Status") or "none") if running else ContainerHealth.NONE,
         health_output=redact_text(last_health_output(health), secrets),
-        ports=_inspected_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
+        ports=_parse_ports((data.get("NetworkSettings") or {}).get("Ports") or {}),
         created=_unix_time(data["Created"]) if data.get("Created") else 0,
-        **_marks(config.get("Labels") or {}),
-        exit_code=int(code) if code is not None and (state.ended or state is State.RESTARTING) else None,
-        oom_killed=bool(described.get("OOMKilled")),
+        **_label_fields(config.get("Labels") or {}),
+        exit_code=int(code) if code is not None and (state.ended or state is ContainerState.RESTARTING) else None,
+        oom_killed=bool(state_fields.get("OOMKilled")),
     )
 
 
@@ -90,30 +90,30 @@ def last_health_output(health: dict[str, Any]) -> str:
     return str(entries[-1].get("Output") or "").strip() if entries else ""
 
 
-def _readable(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:
+def _parse_safely(data: Any, read: Callable[[dict[str, Any]], Container]) -> Container:
     """The container as far as it can be read: one that cannot is a row of its own, which says so."""
     try:
         return read(data)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        known = data if isinstance(data, dict) else {}
-        identity = str(known.get("Id") or "")
-        names = known.get("Names") or known.get("Name") or identity[:12]
+        fields = data if isinstance(data, dict) else {}
+        identity = str(fields.get("Id") or "")
+        names = fields.get("Names") or fields.get("Name") or identity[:12]
         name = str(names[0] if isinstance(names, list) else names).lstrip("/") or "(no name)"
-        state, config = known.get("State"), known.get("Config")
-        found_labels = config.get("Labels") if isinstance(config, dict) else known.get("Labels")
+        state, config = fields.get("State"), fields.get("Config")
+        container_labels = config.get("Labels") if isinstance(config, dict) else fields.get("Labels")
         return Container(
             id=identity,
             name=name,
-            image=str(known.get("Image") or ""),
+            image=str(fields.get("Image") or ""),
             image_id="",
-            state=State(state.get("Status") if isinstance(state, dict) else state),
+            state=ContainerState(state.get("Status") if isinstance(state, dict) else state),
             status="what the engine says of it cannot be read",
-            **_marks(found_labels if isinstance(found_labels, dict) else {}),
+            **_label_fields(container_labels if isinstance(container_labels, dict) else {}),
             unreadable=describe_misfit(error),
         )
 
 
-def _from_row(row: dict[str, Any]) -> Container:
+def _parse_row(row: dict[str, Any]) -> Container:
     status = str(row.get("Status") or "")
     exited = _EXITED.match(status)
     return Container(
@@ -121,31 +121,31 @@ def _from_row(row: dict[str, Any]) -> Container:
         name=row["Names"][0].lstrip("/") if row.get("Names") else row["Id"][:12],
         image=row.get("Image") or "",
         image_id=row.get("ImageID") or "",
-        state=State(row.get("State")),
+        state=ContainerState(row.get("State")),
         status=status,
-        health=_listed_health(row, status),
-        ports=sorted({_listed_port(port) for port in row.get("Ports") or []}, key=str),
+        health=_parse_listed_health(row, status),
+        ports=sorted({_parse_listed_port(port) for port in row.get("Ports") or []}, key=str),
         created=float(row.get("Created") or 0),
-        **_marks(row.get("Labels") or {}),
+        **_label_fields(row.get("Labels") or {}),
         exit_code=int(exited.group(1)) if exited else None,
     )
 
 
-def _listed_health(row: dict[str, Any], status: str) -> Health:
+def _parse_listed_health(row: dict[str, Any], status: str) -> ContainerHealth:
     """Newer engines give it a field of its own; older ones name it at the end of their sentence."""
     field = row.get("Health")
     if isinstance(field, dict) and field.get("Status"):
-        return Health(field["Status"])
-    said = _HEALTH_IN_STATUS.search(status)
-    return Health(said.group(1)) if said else Health.NONE
+        return ContainerHealth(field["Status"])
+    match = _HEALTH_IN_STATUS.search(status)
+    return ContainerHealth(match.group(1)) if match else ContainerHealth.NONE
 
 
-def _with_details(client: docker.DockerClient, container: Container) -> Container:
+def _add_details(client: docker.DockerClient, container: Container) -> Container:
     """Health output and the mark of the out-of-memory killer are not in the list: ask for those that are unwell."""
-    if container.health is not Health.UNHEALTHY and container.exit_code != KILLED:
+    if container.health is not ContainerHealth.UNHEALTHY and container.exit_code != SIGKILL_EXIT_CODE:
         return container
     try:
-        details = get(client, container.id)
+        details = get_container(client, container.id)
     except EngineError:
         return container  # it went away meanwhile
     return container.model_copy(
@@ -153,14 +153,14 @@ def _with_details(client: docker.DockerClient, container: Container) -> Containe
     )
 
 
-def _marks(container_labels: dict[str, str]) -> dict[str, str]:
+def _label_fields(container_labels: dict[str, str]) -> dict[str, str]:
     """An image carries the preset's label, too: only a container that was launched has the site's."""
     site = container_labels.get(labels.SITE, "")
     return {"preset": container_labels.get(labels.PRESET, "") if site else "", "site": site}
 
 
-def _listed_port(port: dict[str, Any]) -> Port:
-    return Port(
+def _parse_listed_port(port: dict[str, Any]) -> ContainerPort:
+    return ContainerPort(
         container_port=port["PrivatePort"],
         protocol=port.get("Type") or "tcp",
         host_ip=port.get("IP") or "",
@@ -168,22 +168,22 @@ def _listed_port(port: dict[str, Any]) -> Port:
     )
 
 
-def _inspected_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[Port]:
-    found: list[Port] = []
+def _parse_ports(ports: dict[str, list[dict[str, str]] | None]) -> list[ContainerPort]:
+    container_ports: list[ContainerPort] = []
     for name, bindings in ports.items():
         number, _, protocol = name.partition("/")
-        inside = Port(container_port=int(number), protocol=protocol or "tcp")
+        inside = ContainerPort(container_port=int(number), protocol=protocol or "tcp")
         if not bindings:
-            found.append(inside)
+            container_ports.append(inside)
         for binding in bindings or []:
             update = {"host_ip": binding.get("HostIp") or "", "host_port": int(binding.get("HostPort") or 0)}
-            found.append(inside.model_copy(update=update))
-    return sorted(found, key=str)
+            container_ports.append(inside.model_copy(update=update))
+    return sorted(container_ports, key=str)
 
 
-def bound_ports(data: dict[str, Any]) -> list[Port]:
+def bound_ports(data: dict[str, Any]) -> list[ContainerPort]:
     """The published ports that the container was made with; one that restarts has no others."""
-    bindings = _inspected_ports((data.get("HostConfig") or {}).get("PortBindings") or {})
+    bindings = _parse_ports((data.get("HostConfig") or {}).get("PortBindings") or {})
     return [port for port in bindings if port.host_port]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from core.containers.aside import STOP_SECONDS, leftover
-from core.containers.listing import from_inspect, inspect
-from core.containers.logs import tail_text
-from core.containers.model import Container, Health, State
-from core.containers.refusals import explained
+from core.containers.container_logs import last_log_lines
+from core.containers.engine_error_table import explain_engine_error
+from core.containers.listing import inspect_container, parse_container
+from core.containers.model import Container, ContainerHealth, ContainerState
+from core.containers.replacement import STOP_SECONDS, orphan_finding
 from core.engine import EngineError, engine_errors
 from core.findings import Finding, Level
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import docker
 
 _POLL_SECONDS = 0.1
-_FIRST_SECONDS = 1.0  # what is wrongly set up mostly ends at once
-_LAST_WORDS = 20  # lines: a Python traceback and what led to it
+_START_WATCH_SECONDS = 1.0  # what is wrongly set up mostly ends at once
+_LOG_TAIL_LINES = 20  # lines: a Python traceback and what led to it
 # What an exit code tells beyond the program's own meaning: POSIX shells and 128 + signal.
 _EXIT_CODES = {
     126: "the command cannot be executed",
@@ -30,36 +30,36 @@ _EXIT_CODES = {
 }
 
 
-def start(client: docker.DockerClient, reference: str) -> None:
+def start_container(client: docker.DockerClient, reference: str) -> None:
     """Start a stopped container. Raises EngineError."""
-    identity = inspect(client, reference)["Id"]
+    identity = inspect_container(client, reference)["Id"]
     try:
         with engine_errors(f"Start of container {reference}"):
             client.api.start(identity)
     except EngineError as error:
-        raise explained(error) from error
+        raise explain_engine_error(error) from error
 
 
-def stop(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
+def stop_container(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
     """Stop a container: SIGTERM, and SIGKILL after `seconds`. Raises EngineError."""
-    identity = inspect(client, reference)["Id"]
+    identity = inspect_container(client, reference)["Id"]
     with engine_errors(f"Stop of container {reference}"):
         client.api.stop(identity, timeout=seconds)
 
 
-def restart(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
+def restart_container(client: docker.DockerClient, reference: str, seconds: int = STOP_SECONDS) -> None:
     """Stop and start a container. Raises EngineError."""
-    identity = inspect(client, reference)["Id"]
+    identity = inspect_container(client, reference)["Id"]
     try:
         with engine_errors(f"Restart of container {reference}"):
             client.api.restart(identity, timeout=seconds)
     except EngineError as error:
-        raise explained(error) from error
+        raise explain_engine_error(error) from error
 
 
-def remove(client: docker.DockerClient, reference: str, *, force: bool = False) -> None:
+def remove_container(client: docker.DockerClient, reference: str, *, force: bool = False) -> None:
     """Remove a container; `force` also a running one. Its volumes stay. Raises EngineError."""
-    data = inspect(client, reference)
+    data = inspect_container(client, reference)
     what = f"Removal of container {reference}"
     if (data.get("State") or {}).get("Running") and not force:
         raise EngineError(what, "it is running", f"stop it first: xaiva stop {reference}")
@@ -79,23 +79,23 @@ def wait_healthy(
     """
     deadline = time.monotonic() + timeout
     while True:
-        container = from_inspect(inspect(client, reference))
-        if _well(container):
+        container = parse_container(inspect_container(client, reference))
+        if _is_healthy(container):
             return container
         late = time.monotonic() > deadline
-        if late or container.health is Health.UNHEALTHY or _has_ended(container):
-            raise _ailing(client, container, f"it did not become healthy within {timeout:g} s" if late else "")
+        if late or container.health is ContainerHealth.UNHEALTHY or _has_ended(container):
+            raise _unhealthy_error(client, container, f"it did not become healthy within {timeout:g} s" if late else "")
         time.sleep(_POLL_SECONDS)
 
 
 def watch_start(client: docker.DockerClient, reference: str) -> None:
     """Look at a container in its first moments. Raises EngineError with its last words when it ends in error."""
-    deadline = time.monotonic() + _FIRST_SECONDS
+    deadline = time.monotonic() + _START_WATCH_SECONDS
     while time.monotonic() < deadline:
-        data = inspect(client, reference)
-        if data.get("RestartCount") or _has_ended(from_inspect(data)):
-            if found := diagnose(client, reference):
-                raise EngineError(found[0].what, found[0].why, "fix that, and launch again")
+        data = inspect_container(client, reference)
+        if data.get("RestartCount") or _has_ended(parse_container(data)):
+            if findings := diagnose(client, reference):
+                raise EngineError(findings[0].what, findings[0].why, "fix that, and launch again")
             return
         time.sleep(_POLL_SECONDS)
 
@@ -105,27 +105,27 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
 
     Raises EngineError.
     """
-    data = inspect(client, reference)
-    container = from_inspect(data)
-    found: list[Finding] = [one for one in [leftover(container)] if one]
+    data = inspect_container(client, reference)
+    container = parse_container(data)
+    findings: list[Finding] = [finding for finding in [orphan_finding(container)] if finding]
     if container.unreadable or not container.state.is_known or not container.health.is_known:
-        found.append(_unknown(container))
+        findings.append(_unknown_finding(container))
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
         remedy = "give it more memory, or a smaller model or batch; what containers use: xaiva stats"
-        found.append(_finding(container, "oom", why, remedy))
-    if container.health is Health.UNHEALTHY:
+        findings.append(_finding(container, "oom", why, remedy))
+    if container.health is ContainerHealth.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
         remedy = f"xaiva logs {container.name}; then fix it, or run.health_check of the preset"
-        found.append(_finding(container, "unhealthy", why, remedy))
+        findings.append(_finding(container, "unhealthy", why, remedy))
     if container.exit_code and not container.oom_killed:
-        why = f"it ended with code {container.exit_code}{_meaning(container.exit_code)}"
-        found.append(_finding(container, "exited", why + _last_words(client, container), _look(container)))
+        why = f"it ended with code {container.exit_code}{_exit_code_meaning(container.exit_code)}"
+        findings.append(_finding(container, "exited", why + _log_tail(client, container), _log_command(container)))
     elif restarts := data.get("RestartCount"):
-        ended = data["State"].get("FinishedAt") or "" if container.state is State.RUNNING else ""
-        why = f"it ended and was started again ({restarts}x){_last_words(client, container, ended)}"
-        found.append(_finding(container, "restarted", why, _look(container), Level.WARNING))
-    return found
+        ended = data["State"].get("FinishedAt") or "" if container.state is ContainerState.RUNNING else ""
+        why = f"it ended and was started again ({restarts}x){_log_tail(client, container, ended)}"
+        findings.append(_finding(container, "restarted", why, _log_command(container), Level.WARNING))
+    return findings
 
 
 def _finding(container: Container, code: str, why: str, remedy: str, level: Level = Level.ERROR) -> Finding:
@@ -133,7 +133,7 @@ def _finding(container: Container, code: str, why: str, remedy: str, level: Leve
     return Finding(level=level, code=code, what=what, why=why, remedy=remedy, where=container.image)
 
 
-def _unknown(container: Container) -> Finding:
+def _unknown_finding(container: Container) -> Finding:
     """What the engine says of it and this xaiva does not know: that is not fine, and not known to be an error."""
     words = [
         "" if container.state.is_known else f"its state is {container.state.word!r}",
@@ -145,33 +145,36 @@ def _unknown(container: Container) -> Finding:
     return _finding(container, "container-unknown", why, remedy, Level.WARNING)
 
 
-def _meaning(exit_code: int) -> str:
+def _exit_code_meaning(exit_code: int) -> str:
     return f": {_EXIT_CODES[exit_code]}" if exit_code in _EXIT_CODES else ""
 
 
-def _last_words(client: docker.DockerClient, container: Container, ended: str = "") -> str:
-    words = tail_text(client, container.id, _LAST_WORDS, ended)
+def _log_tail(client: docker.DockerClient, container: Container, ended: str = "") -> str:
+    words = last_log_lines(client, container.id, _LOG_TAIL_LINES, ended)
     return f"; its last words:\n{words}" if words else ""
 
 
-def _look(container: Container) -> str:
+def _log_command(container: Container) -> str:
     return f"xaiva logs {container.name}"
 
 
 def _has_ended(container: Container) -> bool:
-    return container.state.ended or container.state is State.RESTARTING
+    return container.state.ended or container.state is ContainerState.RESTARTING
 
 
-def _well(container: Container) -> bool:
-    fine = container.state is State.RUNNING and container.health in (Health.NONE, Health.HEALTHY)
+def _is_healthy(container: Container) -> bool:
+    fine = container.state is ContainerState.RUNNING and container.health in (
+        ContainerHealth.NONE,
+        ContainerHealth.HEALTHY,
+    )
     return fine and not container.unreadable
 
 
-def _ailing(client: docker.DockerClient, container: Container, late: str) -> EngineError:
-    found = diagnose(client, container.id)
-    if found:
-        return EngineError(found[0].what, found[0].why, found[0].remedy)
-    why = late or f"it ended ({container.status})"
+def _unhealthy_error(client: docker.DockerClient, container: Container, timeout_text: str) -> EngineError:
+    findings = diagnose(client, container.id)
+    if findings:
+        return EngineError(findings[0].what, findings[0].why, findings[0].remedy)
+    why = timeout_text or f"it ended ({container.status})"
     if container.health_output:
         why += f"; its last health check said: {container.health_output}"
-    return EngineError(f"Container {container.name}", why, _look(container))
+    return EngineError(f"Container {container.name}", why, _log_command(container))

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict
 from core.open_enum import OpenEnum
 
 
-class Known(BaseModel):
+class FrozenModel(BaseModel):
     """A snapshot: nobody changes it."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class State(OpenEnum):
+class ContainerState(OpenEnum):
     """The engine's own words for a container's state: Docker's, and Podman's where it ends otherwise."""
 
     CREATED = "created"
@@ -30,10 +30,10 @@ class State(OpenEnum):
     @property
     def ended(self) -> bool:
         """Whether its program is known to have ended and not to come back by itself."""
-        return self in (State.EXITED, State.STOPPED, State.DEAD)
+        return self in (ContainerState.EXITED, ContainerState.STOPPED, ContainerState.DEAD)
 
 
-class Health(OpenEnum):
+class ContainerHealth(OpenEnum):
     """What the container's health check says; NONE: it has none, or the container does not run."""
 
     NONE = "none"
@@ -45,7 +45,7 @@ class Health(OpenEnum):
 OUT_OF_MEMORY = "out of memory"  # the kernel killed it
 
 
-class Port(Known):
+class ContainerPort(FrozenModel):
     """One port of a container; `host_port` 0 means not published."""
 
     container_port: int
@@ -54,46 +54,46 @@ class Port(Known):
     host_port: int = 0
 
     def __str__(self) -> str:
-        return port_words([self])
+        return format_ports([self])
 
 
-def port_words(ports: Iterable[Port], *, addresses: bool = True) -> str:
+def format_ports(ports: Iterable[ContainerPort], *, addresses: bool = True) -> str:
     """Ports as people write them, neighbours as one range: `0.0.0.0:8000-8199→8000-8199/tcp, 9000/tcp`.
 
     Without `addresses` only published ones, and one that is published on IPv4 and IPv6 once.
     """
     rows = {(p.host_ip if addresses else "", p.protocol, p.host_port, p.container_port) for p in ports}
-    runs: list[tuple[str, str, int, int, int]] = []  # …, host and container port of the first, and how many
+    ranges: list[tuple[str, str, int, int, int]] = []  # …, host and container port of the first, and how many
     for ip, protocol, host, inside in sorted(row for row in rows if addresses or row[2]):
-        if runs:
-            *same, first, first_inside, count = runs[-1]
+        if ranges:
+            *prefix, first, first_inside, count = ranges[-1]
             steps = (host - first if first else 0, inside - first_inside)
-            if same == [ip, protocol] and steps == (count if first else 0, count) and bool(host) == bool(first):
-                runs[-1] = (ip, protocol, first, first_inside, count + 1)
+            if prefix == [ip, protocol] and steps == (count if first else 0, count) and bool(host) == bool(first):
+                ranges[-1] = (ip, protocol, first, first_inside, count + 1)
                 continue
-        runs.append((ip, protocol, host, inside, 1))
-    runs.sort(key=lambda run: (run[3], run[1], run[0]))
-    return ", ".join(_run_words(*run) for run in runs)
+        ranges.append((ip, protocol, host, inside, 1))
+    ranges.sort(key=lambda port_range: (port_range[3], port_range[1], port_range[0]))
+    return ", ".join(_format_port_range(*run) for run in ranges)
 
 
-def host_port_words(ports: Iterable[Port]) -> str:
+def format_host_ports(ports: Iterable[ContainerPort]) -> str:
     """The host's side of ports, neighbours as one range: `8000-8010/tcp, 9000/udp`."""
-    return port_words(Port(container_port=port.host_port, protocol=port.protocol) for port in ports)
+    return format_ports(ContainerPort(container_port=port.host_port, protocol=port.protocol) for port in ports)
 
 
-def _run_words(ip: str, protocol: str, host: int, inside: int, count: int) -> str:
-    words = f"{_span(inside, count)}/{protocol}"
+def _format_port_range(ip: str, protocol: str, host: int, inside: int, count: int) -> str:
+    words = f"{_format_span(inside, count)}/{protocol}"
     if not host:
         return words
     address = f"[{ip}]:" if ":" in ip else f"{ip}:" if ip else ""
-    return f"{address}{_span(host, count)}→{words}"
+    return f"{address}{_format_span(host, count)}→{words}"
 
 
-def _span(first: int, count: int) -> str:
+def _format_span(first: int, count: int) -> str:
     return f"{first}-{first + count - 1}" if count > 1 else str(first)
 
 
-class Container(Known):
+class Container(FrozenModel):
     """One container of the engine.
 
     `status` is the engine's own sentence ("Up 5 minutes (healthy)"). `preset` is empty for one that is not ours;
@@ -106,11 +106,11 @@ class Container(Known):
     name: str
     image: str
     image_id: str
-    state: State
+    state: ContainerState
     status: str
-    health: Health = Health.NONE
+    health: ContainerHealth = ContainerHealth.NONE
     health_output: str = ""
-    ports: list[Port] = []
+    ports: list[ContainerPort] = []
     created: float = 0
     preset: str = ""
     site: str = ""
@@ -119,7 +119,7 @@ class Container(Known):
     unreadable: str = ""
 
     @property
-    def ours(self) -> bool:
+    def managed(self) -> bool:
         """Whether xaiva launched it."""
         return bool(self.preset)
 
@@ -131,10 +131,10 @@ class Container(Known):
     @property
     def running(self) -> bool:
         """Whether it holds its ports and memory."""
-        return self.state in (State.RUNNING, State.PAUSED, State.RESTARTING)
+        return self.state in (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.RESTARTING)
 
 
-class Stats(Known):
+class ContainerStats(FrozenModel):
     """What a container uses. CPU in percent of one core; memory without the page cache; byte totals since its start.
 
     Rates (bytes per second) are None until two samples were taken.
@@ -152,7 +152,7 @@ class Stats(Known):
     pids: int = 0
 
 
-class LogLine(Known):
+class ContainerLogLine(FrozenModel):
     """One line of a container's output. `time` is the engine's RFC 3339 text with nanoseconds, in UTC."""
 
     time: str

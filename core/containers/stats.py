@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.containers.model import Stats
+from core.containers.model import ContainerStats
 from core.engine import engine_errors
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _ONE_SHOT_API = (1, 41)  # older engines wait for a second measurement before th
 
 
 @dataclass(frozen=True)
-class _Sample:
+class _StatsSample:
     raw: dict[str, Any]
     at: float  # monotonic seconds: the machine's clock may step
 
@@ -28,35 +28,35 @@ class StatsSampler:
 
     def __init__(self, client: docker.DockerClient) -> None:
         self._client = client
-        self._last: dict[str, _Sample] = {}
+        self._last: dict[str, _StatsSample] = {}
         version = tuple(int(part) for part in re.findall(r"\d+", client.api.api_version)[:2])
         self._one_shot = True if version >= _ONE_SHOT_API else None
 
-    def sample(self, ids: Iterable[str]) -> dict[str, Stats]:
+    def sample(self, ids: Iterable[str]) -> dict[str, ContainerStats]:
         """Statistics by container id; one that has none is left out. Raises EngineError."""
         import docker.errors
 
-        samples: dict[str, _Sample] = {}
+        samples: dict[str, _StatsSample] = {}
         for identity in ids:
             with engine_errors(f"Statistics of container {identity[:12]}"):
                 try:
                     raw = self._client.api.stats(identity, stream=False, one_shot=self._one_shot)
                 except docker.errors.APIError:
                     continue  # it went away, or is in a state that has none; what it is says the list
-            samples[identity] = _Sample(raw, time.monotonic())
-        found = {identity: _stats(self._last.get(identity), sample) for identity, sample in samples.items()}
+            samples[identity] = _StatsSample(raw, time.monotonic())
+        stats = {identity: _compute_stats(self._last.get(identity), sample) for identity, sample in samples.items()}
         self._last = samples
-        return found
+        return stats
 
 
-def _stats(last: _Sample | None, now: _Sample) -> Stats:
+def _compute_stats(last: _StatsSample | None, now: _StatsSample) -> ContainerStats:
     memory = now.raw.get("memory_stats") or {}
-    received, sent = _network(now.raw)
+    received, sent = _network_bytes(now.raw)
     rates = (None, None) if last is None else _rates(last, now)
-    read, written = _disk(now.raw)
-    return Stats(
+    read, written = _disk_bytes(now.raw)
+    return ContainerStats(
         cpu_percent=None if last is None else _cpu_percent(last, now),
-        memory=_memory(memory),
+        memory=_memory_bytes(memory),
         memory_limit=int(memory.get("limit") or 0),
         network_received=received,
         network_sent=sent,
@@ -68,42 +68,44 @@ def _stats(last: _Sample | None, now: _Sample) -> Stats:
     )
 
 
-def _cpu_percent(last: _Sample, now: _Sample) -> float | None:
+def _cpu_percent(last: _StatsSample, now: _StatsSample) -> float | None:
     """Percent of one core, from the container's CPU nanoseconds over the monotonic time between the samples."""
     seconds = now.at - last.at
-    before, after = _cpu(last.raw), _cpu(now.raw)
+    before, after = _cpu_nanoseconds(last.raw), _cpu_nanoseconds(now.raw)
     if before is None or after is None:
         return None
     used = after - before
     return used / 1e9 / seconds * 100 if seconds > 0 and used >= 0 else None
 
 
-def _cpu(raw: dict[str, Any]) -> int | None:
+def _cpu_nanoseconds(raw: dict[str, Any]) -> int | None:
     used = ((raw.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
     return None if used is None else int(used)
 
 
-def _memory(memory: dict[str, Any]) -> int:
+def _memory_bytes(memory: dict[str, Any]) -> int:
     """Usage without the file cache the kernel gives back at once; the word differs between cgroup versions."""
     details = memory.get("stats") or {}
     cache = int(details.get("inactive_file", details.get("total_inactive_file")) or 0)
     return max(int(memory.get("usage") or 0) - cache, 0)
 
 
-def _network(raw: dict[str, Any]) -> tuple[int, int]:
+def _network_bytes(raw: dict[str, Any]) -> tuple[int, int]:
     networks = (raw.get("networks") or {}).values()
-    return sum(one.get("rx_bytes") or 0 for one in networks), sum(one.get("tx_bytes") or 0 for one in networks)
+    return sum(network.get("rx_bytes") or 0 for network in networks), sum(
+        network.get("tx_bytes") or 0 for network in networks
+    )
 
 
-def _rates(last: _Sample, now: _Sample) -> tuple[float | None, float | None]:
+def _rates(last: _StatsSample, now: _StatsSample) -> tuple[float | None, float | None]:
     seconds = now.at - last.at
-    before, after = _network(last.raw), _network(now.raw)
+    before, after = _network_bytes(last.raw), _network_bytes(now.raw)
     if seconds <= 0 or after[0] < before[0] or after[1] < before[1]:
         return None, None  # it was restarted in between
     return (after[0] - before[0]) / seconds, (after[1] - before[1]) / seconds
 
 
-def _disk(raw: dict[str, Any]) -> tuple[int, int]:
+def _disk_bytes(raw: dict[str, Any]) -> tuple[int, int]:
     entries = (raw.get("blkio_stats") or {}).get("io_service_bytes_recursive") or []
     totals = {"read": 0, "write": 0}
     for entry in entries:

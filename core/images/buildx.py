@@ -18,19 +18,19 @@ import psutil
 
 from core.engine import Endpoint
 from core.errors import XaivaError
-from core.images.client import docker
-from core.images.progress_stream import Plain, RawJson, Reader
-from core.images.stages import StageTree
+from core.images.build_stages import StageTree
+from core.images.buildkit_progress import PlainReader, ProgressReader, RawJsonReader
+from core.images.docker_cli import run_docker
 from core.progress import Progress
 
 RAWJSON_SINCE = (0, 13)  # the first buildx that knows --progress=rawjson
-_POLL = 0.1  # seconds between two looks at whether to stop
-_GRACE = 0.5  # seconds a child has between being asked to stop and being killed
-_READ = 1 << 16
+_POLL_SECONDS = 0.1  # seconds between two looks at whether to stop
+_TERMINATE_SECONDS = 0.5  # seconds a child has between being asked to stop and being killed
+_READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Request:
+class BuildRequest:
     """What to build. `secrets` names variables of the environment; they reach the build as BuildKit secrets."""
 
     context: Path
@@ -44,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Result:
+class BuildResult:
     """How buildx ended; `metadata` is what it wrote about the image, empty after a failure."""
 
     code: int
@@ -54,7 +54,7 @@ class Result:
 
 def buildx_version(env: Mapping[str, str]) -> tuple[int, int]:
     """Major and minor version of the buildx plugin. Raises XaivaError when it is missing."""
-    done = docker("buildx", "version", env=env)
+    done = run_docker("buildx", "version", env=env)
     match = re.search(r"\bv?(\d+)\.(\d+)\.", done.stdout)
     if done.returncode or not match:
         why = (done.stderr or done.stdout).strip() or "it did not say its version"
@@ -62,68 +62,68 @@ def buildx_version(env: Mapping[str, str]) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def builder_of(engine: Endpoint) -> str:
+def builder_name(engine: Endpoint) -> str:
     """The builder inside that engine: every docker context has one of its name. Never one in a container of its own."""
     return engine.named_by.removeprefix("context ") if engine.named_by.startswith("context ") else "default"
 
 
-def command(request: Request, progress: str, metadata: Path) -> list[str]:
+def build_command(request: BuildRequest, progress: str, metadata: Path) -> list[str]:
     """The whole command line."""
-    words = ["docker", "buildx", "build", "--builder", request.builder, "--network", "none", "--pull=false"]
-    words += ["--progress", progress, "--metadata-file", str(metadata), "--provenance=false"]
-    words += ["--file", str(request.dockerfile), "--target", request.target, "--tag", request.tag]
+    arguments = ["docker", "buildx", "build", "--builder", request.builder, "--network", "none", "--pull=false"]
+    arguments += ["--progress", progress, "--metadata-file", str(metadata), "--provenance=false"]
+    arguments += ["--file", str(request.dockerfile), "--target", request.target, "--tag", request.tag]
     for key, value in request.labels.items():
-        words += ["--label", f"{key}={value}"]
+        arguments += ["--label", f"{key}={value}"]
     for name in request.secrets:
-        words += ["--secret", f"id={name},env={name}"]
+        arguments += ["--secret", f"id={name},env={name}"]
     if request.no_cache:
-        words.append("--no-cache")
-    return [*words, str(request.context)]
+        arguments.append("--no-cache")
+    return [*arguments, str(request.context)]
 
 
-def build(request: Request, env: Mapping[str, str], tree: StageTree, progress: Progress) -> Result:
+def run_build(request: BuildRequest, env: Mapping[str, str], tree: StageTree, progress: Progress) -> BuildResult:
     """Build, feeding `tree` with what happens; stops within a second after `progress` says so."""
-    raw = buildx_version(env) >= RAWJSON_SINCE
-    reader: Reader = RawJson() if raw else Plain()
+    use_rawjson = buildx_version(env) >= RAWJSON_SINCE
+    reader: ProgressReader = RawJsonReader() if use_rawjson else PlainReader()
     with tempfile.TemporaryDirectory(prefix="xaiva-build-") as scratch:
         metadata = Path(scratch) / "metadata.json"
-        words = command(request, "rawjson" if raw else "plain", metadata)
+        arguments = build_command(request, "rawjson" if use_rawjson else "plain", metadata)
         # The child stays in our process group: whoever kills the group of an operation ends it, too.
         child = subprocess.Popen(
-            words, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            arguments, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
             cancelled = _follow(child, reader, tree, progress)
         finally:
             _stop(child)
-        found = _read_metadata(metadata)
-    return Result(child.returncode, cancelled, found)
+        description = _read_metadata(metadata)
+    return BuildResult(child.returncode, cancelled, description)
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
     """What buildx says of the image; nothing where it says it in a way that is not known."""
     try:
-        found = json.loads(path.read_text())
+        metadata = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _follow(child: subprocess.Popen[bytes], reader: Reader, tree: StageTree, progress: Progress) -> bool:
+def _follow(child: subprocess.Popen[bytes], reader: ProgressReader, tree: StageTree, progress: Progress) -> bool:
     assert child.stderr is not None
     pipe = child.stderr.fileno()
     while not progress.cancelled():
-        if select.select([pipe], [], [], _POLL)[0]:
-            data = os.read(pipe, _READ)
+        if select.select([pipe], [], [], _POLL_SECONDS)[0]:
+            data = os.read(pipe, _READ_BYTES)
             if not data:
                 child.wait()
                 break
             for event in reader.feed(data):
-                tree.take(event)
+                tree.apply_event(event)
     else:
         return True
     for event in reader.close():
-        tree.take(event)
+        tree.apply_event(event)
     return False
 
 
@@ -134,24 +134,24 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is not None:
         return
     try:
-        family = psutil.Process(child.pid).children(recursive=True)
+        descendants = psutil.Process(child.pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        family = []
+        descendants = []
     child.terminate()
-    for process in family:
-        _quietly(process.terminate)
-    end = time.monotonic() + _GRACE
-    _, alive = psutil.wait_procs(family, timeout=_GRACE)
+    for process in descendants:
+        _ignore_missing(process.terminate)
+    deadline = time.monotonic() + _TERMINATE_SECONDS
+    _, alive = psutil.wait_procs(descendants, timeout=_TERMINATE_SECONDS)
     for process in alive:
-        _quietly(process.kill)
+        _ignore_missing(process.kill)
     try:
-        child.wait(max(0.0, end - time.monotonic()))
+        child.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
 
-def _quietly(action: Any) -> None:
+def _ignore_missing(action: Any) -> None:
     try:
         action()
     except psutil.NoSuchProcess:

@@ -15,15 +15,15 @@ from pydantic import JsonValue
 from core.artifacts import store
 from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
-from core.engine import EngineError, docker_environment, require_version
+from core.engine import EngineError, docker_environment, require_engine_version
 from core.errors import Cancelled, XaivaError
-from core.files import CHUNK
-from core.images.archive import SAVE_REMEDY, check_image_archive
-from core.images.client import client_errors, docker
+from core.files import CHUNK_BYTES
+from core.images.docker_cli import docker_cli_errors, run_docker
+from core.images.image_archive import SAVE_REMEDY, check_image_archive
 from core.progress import Progress, Stage, StageState, stop_if_cancelled
 from core.site import Site
 
-_REPORT = 0.2  # seconds between two reports of the bytes sent
+_REPORT_SECONDS = 0.2  # seconds between two reports of the bytes sent
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -35,10 +35,10 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     if file := options.get("file"):
         path = site.root / str(file)
         check_image_archive(path)
-        require_version(site)
-        return {"loaded": list(_docker_load(path.name, path.stat().st_size, _chunks(path), env, progress))}
+        require_engine_version(site)
+        return {"loaded": list(_docker_load(path.name, path.stat().st_size, _read_chunks(path), env, progress))}
     lock = store.read_lock(site, subject)
-    require_version(site)
+    require_engine_version(site)
     return {"loaded": list(load_bases(site, subject, lock, env, progress))}
 
 
@@ -55,7 +55,7 @@ def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], prog
 
 def image_id(reference: str, env: Mapping[str, str]) -> str:
     """The engine's id of an image; empty when it has none. Raises EngineError when it does not answer."""
-    done = docker("image", "inspect", "--format", "{{.Id}}", reference, env=env)
+    done = run_docker("image", "inspect", "--format", "{{.Id}}", reference, env=env)
     if done.returncode and "no such image" not in done.stderr.lower():
         raise EngineError("Docker engine", done.stderr.strip(), "see what is wrong with it: xaiva doctor")
     return done.stdout.strip()
@@ -74,15 +74,15 @@ def _load_base(folder: Path, preset: str, image: LockedImage, env: Mapping[str, 
     total = sum(path.stat().st_size for path in layout.rglob("*") if path.is_file())
     loaded = _docker_load(what, total, stream_image(folder, image), env, progress)
     if loaded and loaded[-1] != image.tag:
-        docker("tag", loaded[-1], image.tag, env=env)
+        run_docker("tag", loaded[-1], image.tag, env=env)
     if not _is_present(image, env):
         why = f"what was loaded is {image_id(image.tag, env) or 'nothing'}, locked is {image.config_digest}"
         raise XaivaError(what, why, f"look for the broken file: xaiva verify {preset}")
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _read_chunks(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        while data := file.read(CHUNK):
+        while data := file.read(CHUNK_BYTES):
             yield data
 
 
@@ -95,19 +95,19 @@ def _docker_load(
     )
     progress.stage(stage)
     state = StageState.FAILED
-    with tempfile.TemporaryFile() as said:
-        with client_errors():
+    with tempfile.TemporaryFile() as output:
+        with docker_cli_errors():
             child = subprocess.Popen(
-                ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT
+                ["docker", "load"], env=dict(env), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
             )
         assert child.stdin is not None
         try:
-            _feed(child.stdin, chunks, stage, progress)
+            _write_chunks(child.stdin, chunks, stage, progress)
             code = child.wait()
-            said.seek(0)
-            text = said.read().decode(errors="replace")
+            output.seek(0)
+            text = output.read().decode(errors="replace")
             if code:
-                raise EngineError(f"Loading {what}", *_refusal(text.strip()))
+                raise EngineError(f"Loading {what}", *_explain_load_error(text.strip()))
             state = StageState.DONE
         except Cancelled:
             state = StageState.CANCELLED
@@ -122,7 +122,7 @@ def _docker_load(
     return re.findall(r"Loaded image(?: ID)?: (\S+)", text)
 
 
-def _refusal(text: str) -> tuple[str, str]:
+def _explain_load_error(text: str) -> tuple[str, str]:
     """Why the engine refused an archive, and the remedy; `text` is what it said."""
     if "manifest.json" in text or "/docker-import-" in text:
         why = "it is an OCI layout without a manifest.json, which this engine's image store does not read"
@@ -135,16 +135,16 @@ def _refusal(text: str) -> tuple[str, str]:
     return why, "see what is wrong with the engine: xaiva doctor"
 
 
-def _feed(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progress: Progress) -> None:
-    sent, reported = 0, 0.0
+def _write_chunks(pipe: IO[bytes], chunks: Iterable[bytes], stage: Stage, progress: Progress) -> None:
+    sent_bytes, reported = 0, 0.0
     try:
         with pipe:
             for data in chunks:
                 stop_if_cancelled(progress)
                 pipe.write(data)
-                sent += len(data)
-                if time.monotonic() - reported > _REPORT:
+                sent_bytes += len(data)
+                if time.monotonic() - reported > _REPORT_SECONDS:
                     reported = time.monotonic()
-                    progress.stage(stage.model_copy(update={"done": min(sent, stage.total)}))
+                    progress.stage(stage.model_copy(update={"done": min(sent_bytes, stage.total)}))
     except BrokenPipeError:
         pass  # the engine refused in the middle: what it said is the error

@@ -21,15 +21,15 @@ from core.presets.model import Preset
 from core.site import Site
 
 SERVICE_LAYER = "service"
-COMPILED = ("nv-codec-headers", "ffmpeg", "opencv", "tensorrt", "xaiva-media")  # builder stages, in this order
-HELPERS = ("python", "opencv_contrib")  # sources that another stage uses
+COMPILED_SOURCES = ("nv-codec-headers", "ffmpeg", "opencv", "tensorrt", "xaiva-media")  # builder stages, in this order
+HELPER_SOURCES = ("python", "opencv_contrib")  # sources that another stage uses
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.zst")
 # What the context does not need to look at; temporary files of ours and of the fetcher never enter an image.
 DOCKERIGNORE = "images\n**/.xaiva-tmp-*\n**/*.partial\nDockerfile\n.dockerignore\nlock.json\npylock.toml\n"
 
 
 @dataclass(frozen=True)
-class Archive:
+class SourceArchive:
     """A locked file as the template sees it; `archive` is its file name."""
 
     name: str
@@ -54,7 +54,7 @@ class CompiledStage:
 
     name: str
     below: str
-    file: Archive
+    file: SourceArchive
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ModelFile:
     destination: str
 
 
-def render(preset_name: str, preset: Preset, lock: Lock, template: str | None = None) -> str:
+def render_dockerfile(preset_name: str, preset: Preset, lock: Lock, template: str | None = None) -> str:
     """The text of the Dockerfile; `template` replaces the shipped one (a site's own `docker/Dockerfile.j2`).
 
     Raises InputError for what cannot become a Dockerfile (a layer named like a stage, a source that is no tar).
@@ -77,24 +77,26 @@ def render(preset_name: str, preset: Preset, lock: Lock, template: str | None = 
     )
     _check_layer_names(preset, lock)
     try:
-        text = environment.from_string(template or read_template()).render(_variables(preset_name, preset, lock))
+        text = environment.from_string(template or read_template()).render(
+            _template_variables(preset_name, preset, lock)
+        )
     except jinja2.TemplateError as error:
         line = getattr(error, "lineno", None)
-        where = f"docker/Dockerfile.j2{f', line {line}' if line else ''}"
-        raise InputError(where, str(error), "correct the template, or remove it to use the shipped one") from error
+        location = f"docker/Dockerfile.j2{f', line {line}' if line else ''}"
+        raise InputError(location, str(error), "correct the template, or remove it to use the shipped one") from error
     return text
 
 
-def write_context(site: Site, folder: Path, preset_name: str, preset: Preset, lock: Lock) -> str:
+def write_build_context(site: Site, folder: Path, preset_name: str, preset: Preset, lock: Lock) -> str:
     """Write the Dockerfile and its companions into the artifacts `folder`; returns the Dockerfile's text.
 
     Unchanged files are not touched. The folder is then a complete build context.
     """
-    text = render(preset_name, preset, lock, _template_of(site))
+    text = render_dockerfile(preset_name, preset, lock, _site_template(site))
     files = {
         "Dockerfile": text,
         ".dockerignore": DOCKERIGNORE,
-        "sbom.json": sbom.cyclonedx(lock),
+        "sbom.json": sbom.render_sbom(lock),
         "debs.sha256": _checksums(lock, lock.debs),
         "build-debs.sha256": _checksums(lock, lock.build_debs),
     }
@@ -105,7 +107,7 @@ def write_context(site: Site, folder: Path, preset_name: str, preset: Preset, lo
     return text
 
 
-def _template_of(site: Site) -> str | None:
+def _site_template(site: Site) -> str | None:
     """The site's own template, if it has one."""
     path = site.docker / "Dockerfile.j2"
     try:
@@ -134,11 +136,11 @@ def site_packages(lock: Lock) -> str:
     return f"/opt/xaiva/lib/python{lock.python_version}/site-packages"
 
 
-def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object]:
+def _template_variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object]:
     options = preset.build_options
     compiled = _compiled_stages(preset, lock)
     standalone = _source(lock, "python") if lock.python_from == "source" else None
-    plain = [a for a in _archives(lock) if a.name not in (*COMPILED, *HELPERS)]
+    plain_sources = [a for a in _archives(lock) if a.name not in (*COMPILED_SOURCES, *HELPER_SOURCES)]
     return {
         "preset_name": preset_name,
         "preset": preset,
@@ -154,13 +156,13 @@ def _variables(preset_name: str, preset: Preset, lock: Lock) -> dict[str, object
         "site_packages": site_packages(lock),
         "compiled_stages": compiled,
         "contrib": _source(lock, "opencv_contrib"),
-        "numpy": _numpy(lock),
-        "ffmpeg_options": _arguments(_ffmpeg_options(preset, lock)),
-        "opencv_options": _arguments(_opencv_options(preset, lock)),
-        "xaiva_media_options": _arguments(options.xaiva_media_cmake),
+        "numpy": _numpy_wheel(lock),
+        "ffmpeg_options": _shell_arguments(_ffmpeg_options(preset, lock)),
+        "opencv_options": _shell_arguments(_opencv_options(preset, lock)),
+        "xaiva_media_options": _shell_arguments(options.xaiva_media_cmake),
         "models": _models(preset, lock),
-        "sources": plain,
-        "labels": {key: _quoted(value) for key, value in _labels(preset_name, preset, lock).items()},
+        "sources": plain_sources,
+        "labels": {key: _quote_label(value) for key, value in _labels(preset_name, preset, lock).items()},
         "target_label": labels.TARGET,
     }
 
@@ -183,7 +185,7 @@ def _layer_stages(lock: Lock) -> Iterator[LayerStage]:
 
 def _compiled_stages(preset: Preset, lock: Lock) -> list[CompiledStage]:
     stages: list[CompiledStage] = []
-    for name in COMPILED:
+    for name in COMPILED_SOURCES:
         if name == "tensorrt" and not preset.tensorrt.enabled:
             continue
         if archive := _source(lock, name):
@@ -191,7 +193,7 @@ def _compiled_stages(preset: Preset, lock: Lock) -> list[CompiledStage]:
     return stages
 
 
-def _archives(lock: Lock) -> Iterator[Archive]:
+def _archives(lock: Lock) -> Iterator[SourceArchive]:
     for file in lock.files:
         if file.kind is not Kind.SOURCE:
             continue
@@ -200,18 +202,18 @@ def _archives(lock: Lock) -> Iterator[Archive]:
             raise InputError(
                 f"Source {file.name} ({file.path})", "only tar archives can be built from", "use its .tar.gz or .tar.xz"
             )
-        yield Archive(file.name, file.path, archive, file.sha256)
+        yield SourceArchive(file.name, file.path, archive, file.sha256)
 
 
-def _source(lock: Lock, name: str) -> Archive | None:
+def _source(lock: Lock, name: str) -> SourceArchive | None:
     return next((archive for archive in _archives(lock) if archive.name == name), None)
 
 
-def _numpy(lock: Lock) -> Archive | None:
+def _numpy_wheel(lock: Lock) -> SourceArchive | None:
     """The wheel whose headers OpenCV's Python module is built with; one file, so that no other wheel matters."""
     for file in lock.files:
         if file.kind is Kind.WHEEL and canonicalize_name(file.name) == "numpy":
-            return Archive("numpy", file.path, PurePosixPath(file.path).name, file.sha256)
+            return SourceArchive("numpy", file.path, PurePosixPath(file.path).name, file.sha256)
     return None
 
 
@@ -226,24 +228,24 @@ def _opencv_options(preset: Preset, lock: Lock) -> list[str]:
     return [*modules, *preset.build_options.opencv_cmake]
 
 
-def _arguments(options: list[str]) -> str:
+def _shell_arguments(options: list[str]) -> str:
     """Quoted for the shell, with a leading blank; empty for none."""
     return "".join(f" {shlex.quote(option)}" for option in options)
 
 
 def _models(preset: Preset, lock: Lock) -> list[ModelFile]:
     destinations = {model.name: model.destination for model in preset.models}
-    found: list[ModelFile] = []
+    models: list[ModelFile] = []
     for file in lock.files:
         if file.kind is Kind.MODEL:
             destination = destinations.get(file.name)
             if destination is None:
-                raise _stale(f"model {file.name}")
-            found.append(ModelFile(file.path, destination))
-    return found
+                raise _stale_lock_error(f"model {file.name}")
+            models.append(ModelFile(file.path, destination))
+    return models
 
 
-def _stale(what: str) -> XaivaError:
+def _stale_lock_error(what: str) -> XaivaError:
     return XaivaError(f"The lock names the {what}, the preset does not", "the preset has changed", "lock it again")
 
 
@@ -257,12 +259,12 @@ def _labels(preset_name: str, preset: Preset, lock: Lock) -> dict[str, str]:
         labels.PRESET_SHA256: lock.preset_sha256,
         labels.LOCK_SHA256: lock_sha256(lock),
         labels.TARGET: "runtime",
-        sbom.LABEL: sbom.IMAGE_PATH,
+        sbom.SBOM_LABEL: sbom.SBOM_PATH,
     }
     return {key: value for key, value in values.items() if value}
 
 
-def _quoted(value: str) -> str:
+def _quote_label(value: str) -> str:
     """One word of a Dockerfile instruction, in which nothing is expanded."""
     return '"' + re.sub(r'(["\\$])', r"\\\1", " ".join(value.split())) + '"'
 

@@ -11,12 +11,12 @@ from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
 from core.artifacts.store import lock_sha256
 
 SPECIFICATION = "1.5"  # https://cyclonedx.org/docs/1.5/json/
-IMAGE_PATH = "/usr/share/xaiva/sbom.json"
-LABEL = "org.xaiva.sbom"  # on the image: where in it the bill of materials lies
+SBOM_PATH = "/usr/share/xaiva/sbom.json"
+SBOM_LABEL = "org.xaiva.sbom"  # on the image: where in it the bill of materials lies
 _TYPES = {Kind.WHEEL: "library", Kind.DEB: "library", Kind.SOURCE: "library", Kind.MODEL: "machine-learning-model"}
 
 
-def cyclonedx(lock: Lock) -> str:
+def render_sbom(lock: Lock) -> str:
     """The bill of materials as JSON text: wheels, debs, sources, models and the base images with their hashes."""
     components = [_component(lock, file) for file in lock.files if file.kind in _TYPES]
     bases = [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
@@ -27,20 +27,20 @@ def cyclonedx(lock: Lock) -> str:
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, identity)}",
         "version": 1,
         "metadata": {"component": {"type": "container", "name": lock.preset, "version": identity[:12]}},
-        "components": [*map(_base, bases), *sorted(components, key=lambda part: str(part["bom-ref"]))],
+        "components": [*map(_base_image, bases), *sorted(components, key=lambda part: str(part["bom-ref"]))],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _component(lock: Lock, file: LockedFile) -> dict[str, Any]:
     name = file.name or file.path.rpartition("/")[2]
-    part: dict[str, Any] = {"type": _TYPES[file.kind], "bom-ref": file.path, "name": name}
+    component: dict[str, Any] = {"type": _TYPES[file.kind], "bom-ref": file.path, "name": name}
     if file.version:
-        part["version"] = file.version
-    part["hashes"] = [{"alg": "SHA-256", "content": file.sha256}]
+        component["version"] = file.version
+    component["hashes"] = [{"alg": "SHA-256", "content": file.sha256}]
     if purl := _purl(lock, file, name):
-        part["purl"] = purl
-    return part
+        component["purl"] = purl
+    return component
 
 
 def _purl(lock: Lock, file: LockedFile, name: str) -> str:
@@ -53,7 +53,7 @@ def _purl(lock: Lock, file: LockedFile, name: str) -> str:
     return f"pkg:generic/{quote(name, safe='')}{version}?checksum=sha256:{file.sha256}"
 
 
-def _base(image: LockedImage) -> dict[str, Any]:
+def _base_image(image: LockedImage) -> dict[str, Any]:
     digest = (image.manifest_digest or image.config_digest).removeprefix("sha256:")
     return {
         "type": "container",

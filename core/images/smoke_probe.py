@@ -3,7 +3,7 @@
 Standard library only, Python 3.8 or newer.
 
 Its argument is one JSON object: `imports` (distribution names whose modules must import), `modules` (modules that must
-import), `commands` (lists of words). Writes one JSON object after a line that is `MARK`.
+import), `commands` (lists of words). Writes one JSON object after a line that is `OUTPUT_MARKER`.
 """
 
 import importlib.metadata
@@ -14,18 +14,18 @@ import subprocess
 import sys
 from typing import Any, Dict, List  # noqa: UP035 - runs on the image's own, older Python
 
-MARK = "--- xaiva smoke ---"
+OUTPUT_MARKER = "--- xaiva smoke ---"
 SECONDS = 300  # for one import or command
 IMPORT = "import importlib, sys; m = importlib.import_module(sys.argv[1]); print(getattr(m, '__version__', ''))"
 TORCH = "import json, torch; print(json.dumps({'arch': torch._C._cuda_getArchFlags(), 'cuda': torch.version.cuda}))"
 
 
-def plain(name: str) -> str:
+def canonical_name(name: str) -> str:
     """A distribution's name as an index spells it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def run(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: UP006
+def run_command(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: UP006
     """Exit status and the end of the output of one command; a child, because a broken extension may crash."""
     sys.stderr.write((title or " ".join(words)) + "\n")
     sys.stderr.flush()
@@ -38,7 +38,7 @@ def run(words: List[str], title: str = "") -> Dict[str, Any]:  # noqa: UP006
 
 def run_python(title: str, *words: str) -> Dict[str, Any]:  # noqa: UP006
     """A child of the same Python, closed to what lies around; its title is said at its start."""
-    return run([sys.executable, "-I", "-c", *words], title)
+    return run_command([sys.executable, "-I", "-c", *words], title)
 
 
 def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
@@ -55,22 +55,26 @@ def modules_of(distribution: Any) -> List[str]:  # noqa: UP006
 def main() -> None:
     """Look, and say."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a container's first process ends by no signal it ignores
-    asked = json.loads(sys.argv[1])
+    request = json.loads(sys.argv[1])
     sys.stderr.write("list what is installed\n")
-    found = {plain(d.metadata["Name"]): d for d in importlib.metadata.distributions() if d.metadata["Name"]}
-    modules = [module for name in asked["imports"] if name in found for module in modules_of(found[name])]
+    distributions = {
+        canonical_name(d.metadata["Name"]): d for d in importlib.metadata.distributions() if d.metadata["Name"]
+    }
+    modules = [
+        module for name in request["imports"] if name in distributions for module in modules_of(distributions[name])
+    ]
     answer = {
         "python": sys.version.split()[0],
-        "versions": {name: d.version for name, d in found.items()},
+        "versions": {name: d.version for name, d in distributions.items()},
         "imports": {
             module: run_python("import " + module, IMPORT, module)
-            for module in dict.fromkeys(modules + asked["modules"])
+            for module in dict.fromkeys(modules + request["modules"])
         },
-        "commands": [run(words) for words in asked["commands"]],
+        "commands": [run_command(words) for words in request["commands"]],
     }
-    if "torch" in found:
+    if "torch" in distributions:
         answer["torch"] = run_python("the architectures of torch", TORCH)
-    sys.stdout.write("\n" + MARK + "\n" + json.dumps(answer) + "\n")
+    sys.stdout.write("\n" + OUTPUT_MARKER + "\n" + json.dumps(answer) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import XaivaError
-from core.mounts import NETWORK_FILE_SYSTEMS, file_system
+from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.operations import sql
 
 BUSY_SECONDS = 10.0
-_ROOM = 1 << 16  # bytes: what SQLite's index of the journal takes, and a page or two
-SITES_HELD = 4  # ledgers that a thread keeps open
+_MIN_FREE_BYTES = 1 << 16  # bytes: what SQLite's index of the journal takes, and a page or two
+MAX_OPEN_LEDGERS = 4  # ledgers that a thread keeps open
 _local = threading.local()
 
 
@@ -25,9 +25,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises XaivaError when it lies on a network file system, cannot be written, is damaged or of a newer xaiva.
     """
-    with explained(path):
+    with ledger_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        refuse_network(path.parent)
+        refuse_network_file_system(path.parent)
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
@@ -43,21 +43,21 @@ def shared_connection(path: Path) -> sqlite3.Connection:
     A ledger that was moved or removed meanwhile is opened afresh; a forked child never uses its parent's connection.
     """
     if getattr(_local, "pid", 0) != os.getpid():
-        _local.pid, _local.held = os.getpid(), {}
-    held: dict[Path, tuple[int, sqlite3.Connection]] = _local.held
-    inode, connection = held.pop(path, (0, None))
+        _local.pid, _local.connections = os.getpid(), {}
+    connections: dict[Path, tuple[int, sqlite3.Connection]] = _local.connections
+    inode, connection = connections.pop(path, (0, None))
     if connection is None or not path.exists() or path.stat().st_ino != inode:
         connection = connect(path)
         inode = path.stat().st_ino
-    held[path] = (inode, connection)
-    if len(held) > SITES_HELD:
-        held.pop(next(iter(held)))[1].close()
+    connections[path] = (inode, connection)
+    if len(connections) > MAX_OPEN_LEDGERS:
+        connections.pop(next(iter(connections)))[1].close()
     return connection
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a ledger that cannot be written, on a medium that is read-only: nobody else writes it either."""
-    with explained(path):
+    with ledger_errors(path):
         connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row
     return connection
@@ -86,7 +86,7 @@ def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Iter
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def ledger_errors(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say into words for the reader."""
     try:
         yield
@@ -94,7 +94,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if "full" in text or _no_room(path.parent):  # with no room for its index, SQLite says "disk I/O error"
+        if "full" in text or _disk_is_full(path.parent):  # with no room for its index, SQLite says "disk I/O error"
             remedy = f"make room on the disk that holds {path.parent}"
         elif "not a database" in text or "malformed" in text:
             remedy = f"move {path} aside; artifacts and images do not need it, only the history is in it"
@@ -107,15 +107,15 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _no_room(folder: Path) -> bool:
+def _disk_is_full(folder: Path) -> bool:
     with contextlib.suppress(OSError):
-        return shutil.disk_usage(folder).free < _ROOM
+        return shutil.disk_usage(folder).free < _MIN_FREE_BYTES
     return False
 
 
-def refuse_network(folder: Path) -> None:
+def refuse_network_file_system(folder: Path) -> None:
     """Raise XaivaError when the folder lies on a network file system."""
-    kind = file_system(folder)
+    kind = file_system_type(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise XaivaError(
             f"Ledger in {folder}",

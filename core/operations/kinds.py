@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from core.progress import Progress
 from core.site import Site
 
-Work: TypeAlias = Callable[[Site, str, Mapping[str, JsonValue], Progress], dict[str, JsonValue]]
+OperationFunction: TypeAlias = Callable[[Site, str, Mapping[str, JsonValue], Progress], dict[str, JsonValue]]
 
 KINDS: dict[str, str] = {
     "lock": "core.artifacts.lock:run",
@@ -26,7 +26,7 @@ KINDS: dict[str, str] = {
 }
 
 
-def resolve(target: str) -> Work:
+def load_function(target: str) -> OperationFunction:
     """The function named by `target`, `module:function`. Raises ImportError or AttributeError when there is none."""
     module, _, name = target.partition(":")
-    return cast(Work, getattr(importlib.import_module(module), name))
+    return cast(OperationFunction, getattr(importlib.import_module(module), name))

@@ -24,22 +24,22 @@ from core.errors import InputError
 from core.files import write_remedy
 from core.open_enum import describe_misfit
 from core.operations import processes, sql
-from core.operations.database import connect_read_only, explained, shared_connection, transaction
+from core.operations.cleanup import remove_leftovers
+from core.operations.database import connect_read_only, ledger_errors, shared_connection, transaction
 from core.operations.kinds import KINDS
-from core.operations.leftovers import remove_leftovers
-from core.operations.log import LogReader, draft, tail
-from core.operations.model import Busy, Event, Failure, Operation, State, Update
-from core.operations.spawn import spawn
+from core.operations.log import LogReader, draft_path, tail
+from core.operations.model import Operation, OperationBusy, OperationEvent, OperationFailure, OperationState, Update
+from core.operations.spawn import spawn_supervisor
 from core.progress import Stage, StageState
 from core.site import Site
 
 START_SECONDS = 30.0  # how long a new operation may take to claim its row before it counts as crashed
 POLL_SECONDS = 0.25  # how often a follower looks
-LAST_WORDS = 12  # lines of the log that explain a crash
+CRASH_LOG_LINES = 12  # lines of the log that explain a crash
 # Named here because `list` is a method below.
 Operations: TypeAlias = list[Operation]
 Stages: TypeAlias = list[Stage]
-Events: TypeAlias = list[Event]
+Events: TypeAlias = list[OperationEvent]
 Rows: TypeAlias = list[sqlite3.Row]
 
 
@@ -74,25 +74,25 @@ class Ledger:
         }
 
         def insert(connection: sqlite3.Connection) -> int:
-            identifier = connection.execute(sql.INSERT, {**values, **_queued()}).lastrowid or 0
-            _event(connection, identifier, "asked for", by=who())
+            identifier = connection.execute(sql.INSERT, {**values, **_queued_values()}).lastrowid or 0
+            _record_event(connection, identifier, "asked for", by=current_user())
             return identifier
 
         self._prune()  # before there is a row: what fails here must not leave one behind that nobody works for
-        return self._spawn(self._occupy(values["key"], insert))
+        return self._spawn(self._take_key(values["key"], insert))
 
     def retry(self, identifier: int) -> Operation:
         """Start an operation that failed, crashed or was cancelled once more, as it was asked for then."""
-        row = self._row(identifier)
+        row = self._read_row(identifier)
 
         def requeue(connection: sqlite3.Connection) -> int:
-            changed = connection.execute(sql.REQUEUE, {**_queued(), "id": identifier}).rowcount
+            changed = connection.execute(sql.REQUEUE, {**_queued_values(), "id": identifier}).rowcount
             if changed:
                 connection.execute(sql.CLEAR_STAGES, {"id": identifier})
-                _event(connection, identifier, "asked for again", by=who())
+                _record_event(connection, identifier, "asked for again", by=current_user())
             return changed
 
-        if not self._occupy(row["key"], requeue):
+        if not self._take_key(row["key"], requeue):
             raise InputError(
                 f"Operation {identifier}", f"it is {row['state']}", "only one that failed, crashed or was cancelled"
             )
@@ -100,23 +100,23 @@ class Ledger:
 
     def get(self, identifier: int) -> Operation:
         """The operation as it stands now. Raises InputError when there is none with that id."""
-        self._settle()
-        return self._operation(self._row(identifier))
+        self._reap_crashed()
+        return self._parse_operation(self._read_row(identifier))
 
     def list(self, limit: int = 50, live_only: bool = False) -> Operations:
         """Operations, newest first."""
-        self._settle()
+        self._reap_crashed()
         rows = self._read(sql.LIVE if live_only else sql.LIST, {"limit": limit})
-        return [self._operation(row) for row in rows]
+        return [self._parse_operation(row) for row in rows]
 
     def stages(self, identifier: int) -> Stages:
         """The operation's stages in the order in which they were first reported."""
-        return [_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
+        return [_parse_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
 
     def events(self, identifier: int) -> Events:
         """What happened to the operation, oldest first."""
         return [
-            Event(time=row["time"], what=row["what"], by=row["by"])
+            OperationEvent(time=row["time"], what=row["what"], by=row["by"])
             for row in self._read(sql.EVENTS, {"id": identifier})
         ]
 
@@ -126,16 +126,20 @@ class Ledger:
 
     def cancel(self, identifier: int) -> Operation:
         """Ask for the operation's end; it is over within a second. An operation that is over stays as it is."""
-        row = self._row(identifier)
-        failure = Failure(what=f"{row['kind']} {row['subject']} was cancelled before it began", exit_code=130)
-        with explained(self.path), transaction(self._connection()) as connection:
+        row = self._read_row(identifier)
+        failure = OperationFailure(what=f"{row['kind']} {row['subject']} was cancelled before it began", exit_code=130)
+        with ledger_errors(self.path), transaction(self._connection()) as connection:
             values = {"id": identifier, "now": time.time(), "failure": failure.model_dump_json()}
             if connection.execute(sql.REQUEST_CANCEL, {"id": identifier}).rowcount:
-                _event(connection, identifier, "cancel asked for", by=who())
+                _record_event(connection, identifier, "cancel asked for", by=current_user())
             connection.execute(sql.CANCEL_QUEUED, values)
-        row = self._row(identifier)
-        if row["state"] == State.RUNNING.value and self._here(row) and processes.alive(row["pid"], row["pid_start"]):
-            processes.send({row["pid"]}, signal.SIGTERM)  # it would look by itself soon: this only wakes it
+        row = self._read_row(identifier)
+        if (
+            row["state"] == OperationState.RUNNING.value
+            and self._shares_pid_namespace(row)
+            and processes.is_alive(row["pid"], row["pid_start"])
+        ):
+            processes.send_signal({row["pid"]}, signal.SIGTERM)  # it would look by itself soon: this only wakes it
         return self.get(identifier)
 
     def follow(self, identifier: int, offset: int = 0, poll: float = POLL_SECONDS) -> Iterator[Update]:
@@ -180,115 +184,117 @@ class Ledger:
         if not self.path.exists():
             return []
         if not os.access(self.path.parent, os.W_OK):
-            with contextlib.closing(connect_read_only(self.path)) as connection, explained(self.path):
+            with contextlib.closing(connect_read_only(self.path)) as connection, ledger_errors(self.path):
                 return connection.execute(statement, values).fetchall()
-        with explained(self.path):
+        with ledger_errors(self.path):
             return self._connection().execute(statement, values).fetchall()
 
-    def _row(self, identifier: int) -> sqlite3.Row:
+    def _read_row(self, identifier: int) -> sqlite3.Row:
         rows = self._read(sql.GET, {"id": identifier})
         if not rows:
             raise InputError(f"Operation {identifier}", "there is none with that number", "see: xaiva ops list")
         return rows[0]
 
-    def _operation(self, row: sqlite3.Row) -> Operation:
+    def _parse_operation(self, row: sqlite3.Row) -> Operation:
         values = {name: row[name] for name in row.keys() if name in Operation.model_fields}  # noqa: SIM118 - a Row
-        values |= {"seconds": self._worked(row) or row["seconds"], "log": os.fspath(self.log_path(row["id"]))}
+        values |= {"seconds": self._seconds_worked(row) or row["seconds"], "log": os.fspath(self.log_path(row["id"]))}
         try:
             values["options"] = json.loads(row["options"])
             values["result"] = json.loads(row["result"]) if row["result"] else None
-            values["failure"] = Failure.model_validate_json(row["failure"]) if row["failure"] else None
+            values["failure"] = OperationFailure.model_validate_json(row["failure"]) if row["failure"] else None
             return Operation(**values)
         except ValueError as error:  # a newer xaiva wrote it, or it was cut short: the other rows can be read
             why = f"the ledger's row cannot be read: {describe_misfit(error)}"
-            unread = Failure(what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva on this site")
-            return Operation(**{**values, "options": {}, "result": None, "failure": unread})
+            unreadable = OperationFailure(
+                what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva on this site"
+            )
+            return Operation(**{**values, "options": {}, "result": None, "failure": unreadable})
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
-    def _occupy(self, key: str, change: Callable[[sqlite3.Connection], int]) -> int:
+    def _take_key(self, key: str, change: Callable[[sqlite3.Connection], int]) -> int:
         """Make the change by which an operation takes its key. Raises Busy when another one holds it."""
         while True:
-            self._settle()
+            self._reap_crashed()
             try:
-                with explained(self.path), transaction(self._connection()) as connection:
+                with ledger_errors(self.path), transaction(self._connection()) as connection:
                     return change(connection)
             except sqlite3.IntegrityError:
                 holder = self._read(sql.HOLDER, {"key": key})
                 if holder:  # else it ended just now: try again
-                    raise Busy(self._operation(holder[0])) from None
+                    raise OperationBusy(self._parse_operation(holder[0])) from None
 
     def _spawn(self, identifier: int) -> Operation:
-        row = self._row(identifier)
+        row = self._read_row(identifier)
         log = self.log_path(identifier)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
-            spawn(self.site, identifier, row["token"], log)
+            spawn_supervisor(self.site, identifier, row["token"], log)
         except OSError as error:
-            failure = Failure(
+            failure = OperationFailure(
                 what=f"{row['kind']} {row['subject']} could not be started",
                 why=error.strerror or str(error),
                 remedy=_spawn_remedy(error),
             )
-            self._finish(row, State.FAILED, failure)
+            self._finish(row, OperationState.FAILED, failure)
             raise failure.error() from error
-        return self._operation(self._row(identifier))
+        return self._parse_operation(self._read_row(identifier))
 
     def _prune(self) -> None:
         """Forget the oldest operations beyond the site's bound, with their logs."""
         old = self._read(sql.EXPIRED, {"keep": self.site.settings.operations.keep})
         for row in old:
             self.log_path(row["id"]).unlink(missing_ok=True)
-            with explained(self.path), transaction(self._connection(), durable=False) as connection:
+            with ledger_errors(self.path), transaction(self._connection(), durable=False) as connection:
                 connection.execute(sql.DELETE, {"id": row["id"]})
 
     # -- crashes ----------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
+    def _reap_crashed(self) -> None:
         """Mark live operations whose process is gone as crashed, and clean up after them."""
         for row in self._read(sql.LIVE, {"limit": -1}):
-            if self._gone(row) and os.access(self.path.parent, os.W_OK):
+            if self._has_died(row) and os.access(self.path.parent, os.W_OK):
                 self._mark_crashed(row)
 
-    def _gone(self, row: sqlite3.Row) -> bool:
+    def _has_died(self, row: sqlite3.Row) -> bool:
         if row["boot"] != processes.boot_id():
             return True  # the machine went down in the middle, or this is another machine
         expired = bool(time.monotonic() > row["lease"])
-        if row["state"] == State.QUEUED.value or not self._here(row):
+        if row["state"] == OperationState.QUEUED.value or not self._shares_pid_namespace(row):
             return expired
-        return not processes.alive(row["pid"], row["pid_start"])
+        return not processes.is_alive(row["pid"], row["pid_start"])
 
     @staticmethod
-    def _here(row: sqlite3.Row) -> bool:
+    def _shares_pid_namespace(row: sqlite3.Row) -> bool:
         """Whether the row's pid means the same here as it does where it was written."""
         return bool(row["namespace"] == processes.pid_namespace() and row["boot"] == processes.boot_id())
 
     def _mark_crashed(self, row: sqlite3.Row) -> None:
-        words = "\n".join(tail(self.log_path(row["id"]), LAST_WORDS))
-        failure = Failure(
+        words = "\n".join(tail(self.log_path(row["id"]), CRASH_LOG_LINES))
+        failure = OperationFailure(
             what=f"{row['kind']} {row['subject']} crashed",
             why="its process is gone (killed, out of memory, or the machine went down)"
             + (f"; its last words:\n{words}" if words else ""),
             remedy=f"start it again, it goes on from what is complete: xaiva ops retry {row['id']}",
         )
-        self._finish(row, State.CRASHED, failure)
+        self._finish(row, OperationState.CRASHED, failure)
 
-    def _finish(self, row: sqlite3.Row, state: State, failure: Failure) -> None:
+    def _finish(self, row: sqlite3.Row, state: OperationState, failure: OperationFailure) -> None:
         """End an operation from outside. Its leftovers go before its key is free, so nobody works there meanwhile."""
-        with explained(self.path), transaction(self._connection()) as connection:
+        with ledger_errors(self.path), transaction(self._connection()) as connection:
             now = connection.execute(sql.GET, {"id": row["id"]}).fetchone()
             if now is None or (now["state"], now["attempt"]) != (row["state"], row["attempt"]):
                 return  # someone else was faster
-            processes.kill_holders(row["token"])
+            processes.kill_token_holders(row["token"])
             remove_leftovers(self.site, row["key"], row["temporary"])
-            for path in (operation_file(self.site, row["id"], ".reserve"), draft(self.log_path(row["id"]))):
+            for path in (operation_file(self.site, row["id"], ".reserve"), draft_path(self.log_path(row["id"]))):
                 path.unlink(missing_ok=True)
             values = {
                 "id": row["id"],
                 "attempt": row["attempt"],
                 "state": state.value,
                 "now": time.time(),
-                "seconds": self._worked(row),
+                "seconds": self._seconds_worked(row),
                 "result": None,
                 "failure": failure.model_dump_json(),
             }
@@ -299,17 +305,17 @@ class Ledger:
                     connection.execute(
                         sql.SET_STAGE, {"operation": row["id"], "id": ended.id, "body": ended.model_dump_json()}
                     )
-            _event(connection, row["id"], state.value)
+            _record_event(connection, row["id"], state.value)
 
     @staticmethod
-    def _worked(row: sqlite3.Row) -> float:
+    def _seconds_worked(row: sqlite3.Row) -> float:
         """Seconds for which a live operation has worked, as far as is known."""
-        if row["state"] != State.RUNNING.value or row["boot"] != processes.boot_id():
+        if row["state"] != OperationState.RUNNING.value or row["boot"] != processes.boot_id():
             return 0.0
         return max(min(time.monotonic(), float(row["lease"])) - float(row["started_tick"]), 0.0)
 
 
-def _stage(identifier: str, body: str) -> Stage:
+def _parse_stage(identifier: str, body: str) -> Stage:
     """A stage of the ledger; one that cannot be read says so in its place."""
     try:
         return Stage.model_validate_json(body)
@@ -329,13 +335,13 @@ def operation_file(site: Site, identifier: int, suffix: str) -> Path:
     return site.state / "operations" / f"{identifier}{suffix}"
 
 
-def raise_for(operation: Operation) -> None:
+def raise_for_failure(operation: Operation) -> None:
     """Raise the error with which the operation ended, if it did not end well."""
     if operation.failure is not None:
         raise operation.failure.error()
 
 
-def who() -> str:
+def current_user() -> str:
     """The user of this process, and from where when it is an SSH session."""
     try:
         name = getpass.getuser()
@@ -345,15 +351,15 @@ def who() -> str:
     return f"{name} from {client}" if client else name
 
 
-def _queued() -> dict[str, object]:
+def _queued_values() -> dict[str, object]:
     return {
         "token": uuid.uuid4().hex,
         "created": time.time(),
         "boot": processes.boot_id(),
         "lease": time.monotonic() + START_SECONDS,
-        "by": who(),
+        "by": current_user(),
     }
 
 
-def _event(connection: sqlite3.Connection, identifier: int, what: str, by: str = "") -> None:
+def _record_event(connection: sqlite3.Connection, identifier: int, what: str, by: str = "") -> None:
     connection.execute(sql.PUT_EVENT, {"id": identifier, "now": time.time(), "what": what, "by": by})

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import TEMPORARY_PREFIX
-from core.logs import clean
-from core.operations.model import TRACEBACK, LogLine
+from core.log_lines import clean_line
+from core.operations.model import TRACEBACK, OperationLogLine
 
-LINE_LIMIT = 64 << 10  # characters; a longer line is cut and says so
+MAX_LINE_CHARACTERS = 64 << 10  # characters; a longer line is cut and says so
 READ_SIZE = 1 << 20
 _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
 
 
-def draft(path: Path) -> Path:
+def draft_path(path: Path) -> Path:
     """Where a log is written anew, without its middle."""
     return path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
 
@@ -38,30 +38,30 @@ class LogWriter:
     def __init__(self, path: Path, limit: int) -> None:
         self._path = path
         self._limit = limit
-        self._lost = 0
-        self._why = ""
+        self._lost_lines = 0
+        self._write_error = ""
         self._file = self._open(path)
         self._size = os.fstat(self._file).st_size
 
     def write(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append (stage, text) lines in one write."""
         clock = time.strftime("%H:%M:%S")
-        rows = [f"{clock}\t{clean(stage)}\t{clean(text, LINE_LIMIT)}\n" for stage, text in lines]
-        if self._lost:
-            rows.insert(0, f"{clock}\t\t[{self._lost} lines could not be written here: {self._why}]\n")
+        rows = [f"{clock}\t{clean_line(stage)}\t{clean_line(text, MAX_LINE_CHARACTERS)}\n" for stage, text in lines]
+        if self._lost_lines:
+            rows.insert(0, f"{clock}\t\t[{self._lost_lines} lines could not be written here: {self._write_error}]\n")
         data = "".join(rows).encode(errors="replace")
         try:
             if self._size and self._size + len(data) > self._limit:
                 self._drop_middle()
             self._append(data)
-            self._lost = 0
+            self._lost_lines = 0
         except OSError as error:
-            self._lost += len(rows) - (1 if self._lost else 0)
-            self._why = error.strerror or str(error)
+            self._lost_lines += len(rows) - (1 if self._lost_lines else 0)
+            self._write_error = error.strerror or str(error)
 
     def close(self) -> None:
         """Say what was lost, if there is room for it now, and close the file."""
-        if self._lost:
+        if self._lost_lines:
             self.write([])
         os.close(self._file)
 
@@ -70,27 +70,27 @@ class LogWriter:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def _append(self, data: bytes) -> None:
-        written = os.write(self._file, data)
-        if written < len(data):  # the disk filled up in the middle of a line: take the half line back
+        written_bytes = os.write(self._file, data)
+        if written_bytes < len(data):  # the disk filled up in the middle of a line: take the half line back
             os.ftruncate(self._file, self._size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._size += written
+        self._size += written_bytes
 
     def _drop_middle(self) -> None:
         with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
-            head, tail_from, dropped = _cut(content, self._limit // 4)
+            head, tail_from, dropped = _plan_cut(content, self._limit // 4)
             marker = (
                 f"--:--:--\t\t[{dropped} bytes left out here to keep this log within {self._limit} bytes]\n".encode()
             )
-            beside = draft(self._path)
+            shortened = draft_path(self._path)
             try:
-                beside.unlink(missing_ok=True)
-                with open(beside, "xb") as file:
+                shortened.unlink(missing_ok=True)
+                with open(shortened, "xb") as file:
                     file.write(content[:head])
                     file.write(marker)
                     file.write(content[tail_from:])
             except OSError:  # no room for a copy: the tail goes as well, so that the log can go on
-                beside.unlink(missing_ok=True)
+                shortened.unlink(missing_ok=True)
                 dropped += len(content) - tail_from
                 tail_from = len(content)
         if tail_from == self._size:
@@ -99,13 +99,13 @@ class LogWriter:
             self._size = head
             self._append(marker)
             return
-        os.replace(beside, self._path)
+        os.replace(shortened, self._path)
         os.close(self._file)
         self._file = self._open(self._path)
         self._size = os.fstat(self._file).st_size
 
 
-def _cut(content: mmap.mmap, quarter: int) -> tuple[int, int, int]:
+def _plan_cut(content: mmap.mmap, quarter: int) -> tuple[int, int, int]:
     """Where the kept head ends, where the kept tail starts, and how many bytes of the log that leaves out in all."""
     gap = _find_gap(content)
     head = gap.start if gap else content.find(b"\n", quarter) + 1
@@ -124,16 +124,16 @@ class _Gap:
     end: int
     dropped: int
 
-    def logical(self, place: int) -> int:
+    def to_logical(self, position: int) -> int:
         """The logical offset of a place in the file."""
-        return place if place <= self.start else place - self.end + self.start + self.dropped
+        return position if position <= self.start else position - self.end + self.start + self.dropped
 
-    def place(self, logical: int) -> int:
+    def to_position(self, logical: int) -> int:
         """The place in the file of a logical offset; what was dropped is found at the marker."""
         if logical <= self.start:
             return logical
-        behind = logical - self.start - self.dropped
-        return self.end + behind if behind >= 0 else self.start
+        past_gap = logical - self.start - self.dropped
+        return self.end + past_gap if past_gap >= 0 else self.start
 
 
 def _find_gap(content: mmap.mmap) -> _Gap | None:
@@ -151,12 +151,12 @@ class LogReader:
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
         self._file = -1
-        self._place = 0  # in the file, where `offset` lies
+        self._position = 0  # in the file, where `offset` lies
         self._inode = 0
         self._gap: _Gap | None = None
         self.offset = offset
 
-    def read(self) -> list[LogLine]:
+    def read(self) -> list[OperationLogLine]:
         """The next lines, at most about a megabyte of them; empty when there are none yet."""
         if self._file < 0 and not self._open():
             return []
@@ -166,9 +166,9 @@ class LogReader:
             if not self._open():
                 return []
             data = self._chunk()
-        self._place += len(data)
-        self.offset = self._gap.logical(self._place) if self._gap else self._place
-        return [_parse(line) for line in data.decode(errors="replace").split("\n")[:-1]]
+        self._position += len(data)
+        self.offset = self._gap.to_logical(self._position) if self._gap else self._position
+        return [_parse_line(line) for line in data.decode(errors="replace").split("\n")[:-1]]
 
     def close(self) -> None:
         """Close the file; a later read opens it again at the same place."""
@@ -177,13 +177,13 @@ class LogReader:
             self._file = -1
 
     def _chunk(self) -> bytes:
-        data = os.pread(self._file, READ_SIZE, self._place)
+        data = os.pread(self._file, READ_SIZE, self._position)
         return data[: data.rfind(b"\n") + 1]
 
     def _replaced(self) -> bool:
         with contextlib.suppress(FileNotFoundError):
             now = os.stat(self._path)
-            return now.st_ino != self._inode or now.st_size < self._place
+            return now.st_ino != self._inode or now.st_size < self._position
         return False
 
     def _open(self) -> bool:
@@ -197,8 +197,8 @@ class LogReader:
         if status.st_size:
             with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
                 self._gap = _find_gap(content)
-        place = self._gap.place(self.offset) if self._gap else self.offset
-        self._place = min(place, status.st_size)
+        position = self._gap.to_position(self.offset) if self._gap else self.offset
+        self._position = min(position, status.st_size)
         return True
 
 
@@ -211,10 +211,14 @@ def tail(path: Path, count: int) -> list[str]:
             lines = file.read().decode(errors="replace").split("\n")[:-1]
     except FileNotFoundError:
         return []
-    return [line.text for line in map(_parse, lines) if line.stage != TRACEBACK][-count:]
+    return [line.text for line in map(_parse_line, lines) if line.stage != TRACEBACK][-count:]
 
 
-def _parse(line: str) -> LogLine:
+def _parse_line(line: str) -> OperationLogLine:
     clock, tab, rest = line.partition("\t")
     stage, second, text = rest.partition("\t")
-    return LogLine(clock=clock, stage=stage, text=text) if tab and second else LogLine(clock="", stage="", text=line)
+    return (
+        OperationLogLine(clock=clock, stage=stage, text=text)
+        if tab and second
+        else OperationLogLine(clock="", stage="", text=line)
+    )

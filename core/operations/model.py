@@ -13,7 +13,7 @@ from core.progress import Stage
 TRACEBACK = "traceback"  # the stage of log lines that are for developers, and never shown to a user unasked
 
 
-class State(OpenEnum):
+class OperationState(OpenEnum):
     """QUEUED → RUNNING → one of DONE, FAILED, CANCELLED, CRASHED.
 
     FAILED: the work said why. CRASHED: the process went away without a word (killed, out of memory, power).
@@ -29,16 +29,16 @@ class State(OpenEnum):
     @property
     def live(self) -> bool:
         """Whether the operation still holds its key."""
-        return self in (State.QUEUED, State.RUNNING)
+        return self in (OperationState.QUEUED, OperationState.RUNNING)
 
 
-class Said(BaseModel):
+class Snapshot(BaseModel):
     """Frozen: a snapshot of the ledger."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class Failure(Said):
+class OperationFailure(Snapshot):
     """Why an operation did not end well, as `XaivaError` says it; `exit_code` is what the CLI ends with."""
 
     what: str
@@ -52,7 +52,7 @@ class Failure(Said):
         return kinds.get(self.exit_code, XaivaError)(self.what, self.why, self.remedy)
 
 
-class Event(Said):
+class OperationEvent(Snapshot):
     """One change in an operation's life: `time` is a Unix time, `by` who asked for it ("" for nobody)."""
 
     time: float
@@ -60,7 +60,7 @@ class Event(Said):
     by: str = ""
 
 
-class Operation(Said):
+class Operation(Snapshot):
     """One row of the ledger.
 
     `created`, `started` and `ended` are Unix times (0: not yet) for people; `seconds` is the time worked by a clock
@@ -73,7 +73,7 @@ class Operation(Said):
     subject: str
     key: str
     options: dict[str, JsonValue]
-    state: State
+    state: OperationState
     attempt: int
     created: float
     started: float
@@ -84,14 +84,14 @@ class Operation(Said):
     pid: int
     log: str
     result: dict[str, JsonValue] | None = None
-    failure: Failure | None = None
+    failure: OperationFailure | None = None
 
     def title(self) -> str:
         """`sync cpu-debian12`, as people say it."""
         return f"{self.kind} {self.subject}".strip()
 
 
-class Update(Said):
+class Update(Snapshot):
     """What changed since the last update of one follower: new log lines, and everything else as it stands now.
 
     `offset` is where to go on in the log (logical bytes: what was dropped to keep the log bounded counts too).
@@ -99,11 +99,11 @@ class Update(Said):
 
     operation: Operation
     stages: list[Stage]
-    lines: list[LogLine]
+    lines: list[OperationLogLine]
     offset: int
 
 
-class LogLine(Said):
+class OperationLogLine(Snapshot):
     """One line of an operation's log: the wall clock time of day, the id of its stage ("" for none), and its text."""
 
     clock: str
@@ -111,7 +111,7 @@ class LogLine(Said):
     text: str
 
 
-class Busy(XaivaError):
+class OperationBusy(XaivaError):
     """Another live operation holds the key."""
 
     def __init__(self, holder: Operation) -> None:

@@ -12,22 +12,22 @@ import signal
 import time
 from pathlib import Path
 
-from core.process_identity import alive, boot_id, pid_namespace, start_time, stat_fields
+from core.process_identity import boot_id, is_alive, pid_namespace, start_time, stat_fields
 
 __all__ = [
-    "TOKEN_VARIABLE",
-    "alive",
+    "OPERATION_TOKEN_VARIABLE",
     "become_subreaper",
     "boot_id",
     "descendants",
-    "holders",
-    "kill_holders",
+    "is_alive",
+    "kill_token_holders",
     "pid_namespace",
-    "send",
+    "send_signal",
     "start_time",
+    "token_holders",
 ]
 
-TOKEN_VARIABLE = "XAIVA_OPERATION"  # names the operation (and attempt) that a process works for
+OPERATION_TOKEN_VARIABLE = "XAIVA_OPERATION"  # names the operation (and attempt) that a process works for
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")
 
@@ -44,38 +44,38 @@ def descendants(pid: int) -> set[int]:
         fields = stat_fields(other)
         if fields and fields[0] not in "ZX":
             children.setdefault(int(fields[1]), []).append(other)
-    found: set[int] = set()
+    living: set[int] = set()
     queue = [pid]
     while queue:
-        fresh = set(children.get(queue.pop(), ())) - found
-        found |= fresh
-        queue.extend(fresh)
-    return found
+        children_found = set(children.get(queue.pop(), ())) - living
+        living |= children_found
+        queue.extend(children_found)
+    return living
 
 
-def holders(token: str) -> set[int]:
+def token_holders(token: str) -> set[int]:
     """The living processes that carry the operation's token in their environment, without this one."""
-    mark = f"{TOKEN_VARIABLE}={token}".encode()
-    found = set()
+    entry = f"{OPERATION_TOKEN_VARIABLE}={token}".encode()
+    pids = set()
     for pid in _pids():
         with contextlib.suppress(OSError):
-            if mark in (_PROC / str(pid) / "environ").read_bytes().split(b"\0") and start_time(pid):
-                found.add(pid)
-    return found - {os.getpid()}
+            if entry in (_PROC / str(pid) / "environ").read_bytes().split(b"\0") and start_time(pid):
+                pids.add(pid)
+    return pids - {os.getpid()}
 
 
-def send(pids: set[int], number: signal.Signals) -> None:
+def send_signal(pids: set[int], number: signal.Signals) -> None:
     """Send a signal to each; those that are gone or not ours are passed over."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def kill_holders(token: str, within: float = 2.0) -> None:
+def kill_token_holders(token: str, within: float = 2.0) -> None:
     """Kill what is left of an operation whose supervisor is gone, and wait until it is."""
     deadline = time.monotonic() + within
-    while (left := holders(token)) and time.monotonic() < deadline:
-        send(left, signal.SIGKILL)
+    while (remaining := token_holders(token)) and time.monotonic() < deadline:
+        send_signal(remaining, signal.SIGKILL)
         time.sleep(0.01)
 
 

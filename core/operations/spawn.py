@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.operations.processes import TOKEN_VARIABLE
+from core.operations.processes import OPERATION_TOKEN_VARIABLE
 from core.site import Site
 
 _ROOT = os.fspath(Path(__file__).resolve().parents[2])  # the folder that holds the package `core`
@@ -18,25 +18,27 @@ _RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import ma
 _RUN_DETACHED = "import os; os.fork() and os._exit(0); " + _RUN
 
 
-def interpreter(module: str, *arguments: str, detached: bool = False) -> list[str]:
+def interpreter_command(module: str, *arguments: str, detached: bool = False) -> list[str]:
     """The command that runs `main()` of one of our modules in a fresh interpreter."""
     code = (_RUN_DETACHED if detached else _RUN).format(module=module)
     return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
 
 
-def spawn(site: Site, identifier: int, token: str, log: Path) -> None:
+def spawn_supervisor(site: Site, identifier: int, token: str, log: Path) -> None:
     """Start the supervisor of an operation in a session of its own; it outlives this process and its terminal.
 
     Raises OSError when no process can be made.
     """
     with open(log, "ab") as output:
         first = subprocess.run(
-            interpreter("core.operations.child", os.fspath(site.root), str(identifier), token, detached=True),
+            interpreter_command(
+                "core.operations.supervisor", os.fspath(site.root), str(identifier), token, detached=True
+            ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=site.root,
-            env={**site.env, TOKEN_VARIABLE: token},
+            env={**site.env, OPERATION_TOKEN_VARIABLE: token},
             start_new_session=True,
             check=False,
         )

@@ -64,13 +64,13 @@ LIST = "SELECT * FROM operation ORDER BY id DESC LIMIT :limit"
 LIVE = "SELECT * FROM operation WHERE state IN ('queued','running') ORDER BY id DESC LIMIT :limit"
 HOLDER = "SELECT * FROM operation WHERE key = :key AND state IN ('queued','running')"
 
-CLAIM = """
+ACQUIRE = """
 UPDATE operation
 SET state = 'running', attempt = attempt + 1, started = :now, started_tick = :tick, ended = 0, seconds = 0,
     boot = :boot, namespace = :namespace, pid = :pid, pid_start = :pid_start, lease = :lease, temporary = :temporary
 WHERE id = :id AND token = :token AND state = 'queued'
 """
-RENEW = "UPDATE operation SET lease = :lease WHERE id = :id AND attempt = :attempt AND state = 'running'"
+RENEW_LEASE = "UPDATE operation SET lease = :lease WHERE id = :id AND attempt = :attempt AND state = 'running'"
 FINISH = """
 UPDATE operation
 SET state = :state, ended = :now, seconds = :seconds, result = :result, failure = :failure

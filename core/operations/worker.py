@@ -23,17 +23,17 @@ from pydantic import BaseModel, JsonValue
 from core.errors import Cancelled, XaivaError
 from core.files import disk_error
 from core.operations import processes
-from core.operations.kinds import resolve
-from core.operations.model import TRACEBACK, Failure, State
+from core.operations.kinds import load_function
+from core.operations.model import TRACEBACK, OperationFailure, OperationState
 from core.progress import Stage
 from core.site import Site
 
-STAGE_SECONDS = 0.1  # how often the numbers of a running stage are passed on; a new state is passed on at once
-GRACE_SECONDS = 0.25  # from the flag to SIGTERM, which breaks off what does not look at the flag
-KILL_SECONDS = 0.7  # from the flag to SIGKILL: within a second it is over
+STAGE_FLUSH_SECONDS = 0.1  # how often the numbers of a running stage are passed on; a new state is passed on at once
+SIGTERM_SECONDS = 0.25  # from the flag to SIGTERM, which breaks off what does not look at the flag
+SIGKILL_SECONDS = 0.7  # from the flag to SIGKILL: within a second it is over
 
 
-class Task(BaseModel):
+class WorkerTask(BaseModel):
     """What a worker is to do."""
 
     site: str
@@ -43,12 +43,12 @@ class Task(BaseModel):
     token: str
 
 
-class End(BaseModel):
+class WorkerOutcome(BaseModel):
     """How the work ended."""
 
-    state: State
+    state: OperationState
     result: dict[str, JsonValue] | None = None
-    failure: Failure | None = None
+    failure: OperationFailure | None = None
 
 
 class PipeProgress:
@@ -60,7 +60,7 @@ class PipeProgress:
         self._pending: dict[str, Stage] = {}
         self._states: dict[str, str] = {}
         self._cancel = threading.Event()
-        self.noticed = False  # whether the work has seen that it shall end
+        self.cancel_noticed = False  # whether the work has seen that it shall end
 
     def stage(self, stage: Stage) -> None:
         with self._lock:
@@ -75,8 +75,8 @@ class PipeProgress:
 
     def cancelled(self) -> bool:
         if self._cancel.is_set():
-            self.noticed = True
-        return self.noticed
+            self.cancel_noticed = True
+        return self.cancel_noticed
 
     def cancel(self) -> None:
         """Raise the flag."""
@@ -88,7 +88,7 @@ class PipeProgress:
             stages, self._pending = list(self._pending.values()), {}
             self._send([{"stage": stage.model_dump(mode="json")} for stage in stages])
 
-    def end(self, end: End) -> None:
+    def report_outcome(self, end: WorkerOutcome) -> None:
         """Say how it ended, on a line of its own even when a signal broke off the message before."""
         self.flush()
         self._write(b"\n" + json.dumps({"end": end.model_dump(mode="json")}).encode() + b"\n")
@@ -112,76 +112,82 @@ def main() -> None:
     report, control = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(report, False)  # our children must not hold the pipes open
     os.set_inheritable(control, False)
-    told = os.fdopen(control, encoding="utf-8")
-    task = Task.model_validate_json(told.readline())
+    control_stream = os.fdopen(control, encoding="utf-8")
+    task = WorkerTask.model_validate_json(control_stream.readline())
     progress = PipeProgress(report)
 
     def terminated(_number: int, _frame: FrameType | None) -> None:
         progress.cancel()
-        if not progress.noticed:  # else the work is ending by itself; do not disturb it
-            progress.noticed = True
+        if not progress.cancel_noticed:  # else the work is ending by itself; do not disturb it
+            progress.cancel_noticed = True
             raise Cancelled()
 
     signal.signal(signal.SIGTERM, terminated)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def listen() -> None:
-        while told.readline():
+    def listen_for_cancel() -> None:
+        while control_stream.readline():
             progress.cancel()
-        _supervisor_gone(progress, task.token)
+        _end_orphaned_work(progress, task.token)
 
-    def pass_on() -> None:
+    def flush_periodically() -> None:
         while True:
-            time.sleep(STAGE_SECONDS)
+            time.sleep(STAGE_FLUSH_SECONDS)
             progress.flush()
 
-    threading.Thread(target=listen, daemon=True).start()
-    threading.Thread(target=pass_on, daemon=True).start()
-    end = _work(task, progress)
+    threading.Thread(target=listen_for_cancel, daemon=True).start()
+    threading.Thread(target=flush_periodically, daemon=True).start()
+    end = _run_task(task, progress)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is over: the outcome must not be broken off
-    progress.end(end)
+    progress.report_outcome(end)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads of the work do not keep the process
 
 
-def _work(task: Task, progress: PipeProgress) -> End:
+def _run_task(task: WorkerTask, progress: PipeProgress) -> WorkerOutcome:
     try:
-        result: Mapping[str, JsonValue] = resolve(task.target)(
+        result: Mapping[str, JsonValue] = load_function(task.target)(
             Site.open(task.site), task.subject, task.options, progress
         )
-        return End(state=State.DONE, result=dict(result))
+        return WorkerOutcome(state=OperationState.DONE, result=dict(result))
     except Cancelled as error:
-        return End(state=State.CANCELLED, failure=_failure(error))
+        return WorkerOutcome(state=OperationState.CANCELLED, failure=_failure(error))
     except XaivaError as error:
-        return End(state=State.FAILED, failure=_failure(error))
+        return WorkerOutcome(state=OperationState.FAILED, failure=_failure(error))
     except OSError as error:
-        known = disk_error(error)
-        return End(state=State.FAILED, failure=_failure(known)) if known else _unexpected(error, progress)
+        disk_failure = disk_error(error)
+        return (
+            WorkerOutcome(state=OperationState.FAILED, failure=_failure(disk_failure))
+            if disk_failure
+            else _unexpected(error, progress)
+        )
     except BaseException as error:
         return _unexpected(error, progress)
 
 
-def _unexpected(error: BaseException, progress: PipeProgress) -> End:
+def _unexpected(error: BaseException, progress: PipeProgress) -> WorkerOutcome:
     progress.log(traceback.format_exc().rstrip(), TRACEBACK)
     if progress.cancelled():  # it broke on being broken off
-        return End(state=State.CANCELLED, failure=_failure(Cancelled()))
+        return WorkerOutcome(state=OperationState.CANCELLED, failure=_failure(Cancelled()))
     why = f"{type(error).__name__}: {error}"
-    return End(
-        state=State.FAILED,
-        failure=Failure(what="An unexpected error", why=why, remedy="the log has the traceback; please report it"),
+    return WorkerOutcome(
+        state=OperationState.FAILED,
+        failure=OperationFailure(
+            what="An unexpected error", why=why, remedy="the log has the traceback; please report it"
+        ),
     )
 
 
-def _failure(error: XaivaError) -> Failure:
-    return Failure(what=error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code)
+def _failure(error: XaivaError) -> OperationFailure:
+    return OperationFailure(what=error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code)
 
 
-def _supervisor_gone(progress: PipeProgress, token: str) -> None:
+def _end_orphaned_work(progress: PipeProgress, token: str) -> None:
     """Nobody supervises us any more: end as a cancel would, with everything we started."""
     progress.cancel()
-    time.sleep(GRACE_SECONDS)
-    processes.send(processes.holders(token) | {os.getpid()}, signal.SIGTERM)
-    time.sleep(KILL_SECONDS - GRACE_SECONDS)
-    processes.send(processes.holders(token), signal.SIGKILL)
+    time.sleep(SIGTERM_SECONDS)
+    processes.send_signal(processes.token_holders(token) | {os.getpid()}, signal.SIGTERM)
+    time.sleep(SIGKILL_SECONDS - SIGTERM_SECONDS)
+    processes.send_signal(processes.token_holders(token), signal.SIGKILL)
     os._exit(1)

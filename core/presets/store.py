@@ -13,7 +13,7 @@ from typing import Any
 
 from core import labels
 from core.errors import InputError, XaivaError
-from core.files import files_of, fsync_folder, not_a_file, sha256_bytes, write_atomic, write_remedy
+from core.files import describe_irregular_file, fsync_folder, list_files, sha256_bytes, write_atomic, write_remedy
 from core.presets.fields import NAME_PATTERN
 from core.presets.layer_file import LayerFile, layer_from_lines, read_layer_file
 from core.presets.model import Preset
@@ -181,7 +181,7 @@ def _write_target(path: Path) -> tuple[Path, int]:
             raise XaivaError(f"{path}", why, "bring back what it leads to, or remove the link") from error
         return path, _NEW_FILE_MODE
     state = target.stat()
-    if kind := not_a_file(state.st_mode):
+    if kind := describe_irregular_file(state.st_mode):
         raise XaivaError(f"{path}", f"it is {kind}, not a file", "move it away, or save under another name")
     if not state.st_mode & _WRITABLE or not os.access(target, os.W_OK):
         raise XaivaError(f"{path}", "it is write-protected", f"if it may be changed: chmod u+w {target}")
@@ -272,4 +272,4 @@ def _available_presets(path: Path) -> str:
 
 
 def _preset_files(folder: Path) -> list[Path]:
-    return [path for path in files_of(folder, ".json") if path.name != SCHEMA_FILE and path.name[0] != "."]
+    return [path for path in list_files(folder, ".json") if path.name != SCHEMA_FILE and path.name[0] != "."]

@@ -114,7 +114,7 @@ class ServiceClient:
     ) -> ServiceClient:
         """The client of the site's service: the session's login, else the token of `.env` or the environment.
 
-        Without an address it is the one that was named, else the usual one; `core.containers.service` finds it.
+        Without an address it is the one that was named, else the usual one.
         Without a session it is the login kept in the site.
         """
         settings = site.settings.service

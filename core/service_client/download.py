@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from core.files import CHUNK
+from core.files import CHUNK_BYTES
 from core.service_client.errors import BrokenConnection, ServiceError
 from core.service_client.target import opened
 
@@ -57,6 +57,6 @@ def _append(response: httpx.Response, file: BinaryIO, told: Told) -> None:
     """Append the body; one that ends before its length is an error of the line."""
     length = response.headers.get("content-length", "")
     total = file.tell() + int(length) if length.isdecimal() else 0
-    for piece in response.iter_bytes(CHUNK):
+    for piece in response.iter_bytes(CHUNK_BYTES):
         file.write(piece)
         told(file.tell(), total)

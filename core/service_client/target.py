@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.errors import InputError
-from core.files import replacing, write_remedy
+from core.files import replace_atomically, write_remedy
 
 
 @contextlib.contextmanager
 def opened(target: Path) -> Iterator[BinaryIO]:
     """The file that takes the place of `target` once the block ends well. Raises InputError if it cannot be written."""
     try:
-        with replacing(target) as file:
+        with replace_atomically(target) as file:
             yield file
     except OSError as error:
         why = error.strerror or type(error).__name__

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 DEADLINE_SECONDS = 1.0  # of one look at all disks …
-LEAST_SECONDS = 0.1  # … and what each has at least: that one hangs says nothing of those after it
+MIN_SECONDS_PER_DISK = 0.1  # … and what each has at least: that one hangs says nothing of those after it
 
 # Kernel views and memory, and images mounted read-only: their free space tells nothing.
 # fmt: off
@@ -66,20 +66,20 @@ class DiskSampler:
 
     def sample(self, watched: Mapping[str, Path]) -> list[Disk]:
         """The watched folders (label → path; a missing one counts as its nearest parent), then every real mount."""
-        wanted = [Disk(path=str(path), label=label) for label, path in watched.items()] + _mounts()
+        disks = [Disk(path=str(path), label=label) for label, path in watched.items()] + _mounts()
         deadline = time.monotonic() + self._deadline
-        found = [self._one(disk, deadline) for disk in wanted]
-        self._last = {disk.path: disk for disk in found}
-        return found
+        sampled = [self._sample_disk(disk, deadline) for disk in disks]
+        self._last = {disk.path: disk for disk in sampled}
+        return sampled
 
-    def _one(self, disk: Disk, deadline: float) -> Disk:
+    def _sample_disk(self, disk: Disk, deadline: float) -> Disk:
         with self._lock:
             stuck = disk.path in self._stuck
         if stuck:
             return self._hung(disk)
         answer = self._worker.ask(disk.path)
         try:
-            result = answer.get(timeout=max(deadline - time.monotonic(), LEAST_SECONDS))
+            result = answer.get(timeout=max(deadline - time.monotonic(), MIN_SECONDS_PER_DISK))
         except queue.Empty:
             self._worker.abandon(disk.path)
             self._worker = _Worker(self._lock, self._stuck)
@@ -131,12 +131,12 @@ class _Worker:
                     self._stuck.discard(path)
                 return
             try:
-                answer.put(_space(Path(path)))
+                answer.put(_nearest_statvfs(Path(path)))
             except OSError as error:
                 answer.put(error)
 
 
-def _space(path: Path) -> os.statvfs_result:
+def _nearest_statvfs(path: Path) -> os.statvfs_result:
     """Space of the path, or of its nearest parent that exists."""
     while True:
         try:
@@ -151,12 +151,12 @@ def _mounts() -> list[Disk]:
     """Real mounts, one a device: the mount table alone is read, which never blocks."""
     import psutil
 
-    found: dict[str, Disk] = {}
+    by_device: dict[str, Disk] = {}
     for part in psutil.disk_partitions(all=True):
         if part.fstype in _PSEUDO and part.mountpoint != "/":
             continue
         disk = Disk(path=part.mountpoint, device=part.device, file_system=part.fstype)
-        known = found.get(part.device)
-        if known is None or len(disk.path) < len(known.path):
-            found[part.device] = disk
-    return sorted(found.values(), key=lambda disk: disk.path)
+        current = by_device.get(part.device)
+        if current is None or len(disk.path) < len(current.path):
+            by_device[part.device] = disk
+    return sorted(by_device.values(), key=lambda disk: disk.path)

@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from core.open_enum import describe_misfit
-from core.telemetry.processes import container_id, process_name
+from core.telemetry.process_info import container_id, process_name
 
 DEADLINE_SECONDS = 2.0
 START_SECONDS = 10.0  # without persistence mode the first call wakes the GPUs, which takes seconds
@@ -40,11 +40,11 @@ class GpuState(str, Enum):
     ERROR = "error"
 
 
-class _Sampled(BaseModel):
+class _Snapshot(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class GpuProcess(_Sampled):
+class GpuProcess(_Snapshot):
     """A process on a GPU. `memory` is its VRAM in bytes; `container` is filled in by `attribute`."""
 
     pid: int
@@ -55,7 +55,7 @@ class GpuProcess(_Sampled):
     ours: bool = False
 
 
-class Gpu(_Sampled):
+class Gpu(_Snapshot):
     """One GPU now. None: the device has no such figure. Bytes, percent, degrees Celsius, watts, MHz.
 
     `memory_free` is less than total without used by what the driver keeps for itself. `utilisation` is None while the
@@ -89,7 +89,7 @@ class Gpu(_Sampled):
     processes: list[GpuProcess] = []
 
 
-class GpuSample(_Sampled):
+class GpuSample(_Snapshot):
     """All GPUs at one moment. When HUNG, `gpus` are the last known.
 
     `taken` is the Unix time of the driver's answer, `age` how many seconds ago that was by the monotonic clock.
@@ -104,7 +104,7 @@ class GpuSample(_Sampled):
     age: float = 0
 
 
-def trouble(sample: GpuSample) -> tuple[str, str, str] | None:
+def gpu_problem(sample: GpuSample) -> tuple[str, str, str] | None:
     """What is wrong, why, and what to do, where no GPU or not every GPU answers; None when all is well."""
     if sample.state is GpuState.OK and sample.gpus:
         return None
@@ -121,12 +121,12 @@ class GpuSampler:
         self._deadline = deadline
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
-        self._rest = b""
-        self._asked: float | None = None  # monotonic time of the question that has no answer yet
-        self._late = False
+        self._buffer = b""
+        self._asked_at: float | None = None  # monotonic time of the question that has no answer yet
+        self._overdue = False
         self._started = 0.0
         self._last = GpuSample(state=GpuState.ERROR, detail="not asked yet")
-        self._answered = time.monotonic()
+        self._answered_at = time.monotonic()
 
     def __enter__(self) -> GpuSampler:
         return self
@@ -137,8 +137,8 @@ class GpuSampler:
     def sample(self) -> GpuSample:
         """The GPUs now, or the state that keeps them from being seen. Never raises."""
         with self._lock:
-            if self._child is None and not self._start():
-                return self._aged(self._last)
+            if self._child is None and not self._start_child():
+                return self._with_age(self._last)
             return self._ask()
 
     def close(self) -> None:
@@ -148,11 +148,11 @@ class GpuSampler:
             child.kill()  # wakes a `sample` that waits for it in another thread
         if self._lock.acquire(timeout=_END_SECONDS):
             try:
-                self._end()
+                self._end_child()
             finally:
                 self._lock.release()
 
-    def _start(self) -> bool:
+    def _start_child(self) -> bool:
         """Start a child unless the last one has just said that there is nothing to see."""
         now = time.monotonic()
         if self._started and now - self._started < RETRY_SECONDS:
@@ -170,30 +170,30 @@ class GpuSampler:
         except OSError as error:
             self._last = GpuSample(state=GpuState.ERROR, detail=f"cannot start the reader: {error.strerror}")
             return False
-        self._rest, self._asked, self._late = b"", None, False
+        self._buffer, self._asked_at, self._overdue = b"", None, False
         return True
 
     def _ask(self) -> GpuSample:
         assert self._child is not None
         now = time.monotonic()
-        first = self._asked is None and self._started > self._answered
-        if self._asked is None:
-            self._asked = now
+        first = self._asked_at is None and self._started > self._answered_at
+        if self._asked_at is None:
+            self._asked_at = now
             try:
                 os.write(_descriptor(self._child.stdin), b"\n")
             except OSError:
-                return self._ended()
+                return self._handle_child_exit()
         try:
-            line = self._read_line(0 if self._late else max(self._deadline, START_SECONDS if first else 0))
+            line = self._read_line(0 if self._overdue else max(self._deadline, START_SECONDS if first else 0))
         except EOFError:
-            return self._ended()
+            return self._handle_child_exit()
         if line is None:
-            self._late = True
-            seconds = time.monotonic() - self._asked
+            self._overdue = True
+            seconds = time.monotonic() - self._asked_at
             detail = f"the NVIDIA driver has not answered for {seconds:.0f} s"
-            return self._aged(self._last.model_copy(update={"state": GpuState.HUNG, "detail": detail}))
-        self._asked, self._late = None, False
-        return self._answer(line)
+            return self._with_age(self._last.model_copy(update={"state": GpuState.HUNG, "detail": detail}))
+        self._asked_at, self._overdue = None, False
+        return self._parse_answer(line)
 
     def _read_line(self, seconds: float) -> bytes | None:
         """The child's next line; None when it does not come in time. Raises EOFError when the child ended."""
@@ -202,41 +202,41 @@ class GpuSampler:
         readable = select.poll()  # not select(): a console with many files has descriptors beyond its 1024
         readable.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._rest:
+        while b"\n" not in self._buffer:
             if not readable.poll(max(deadline - time.monotonic(), 0) * 1000):
                 return None
             data = os.read(descriptor, 1 << 16)
             if not data:
                 raise EOFError
-            self._rest += data
-        line, _, self._rest = self._rest.partition(b"\n")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def _answer(self, line: bytes) -> GpuSample:
+    def _parse_answer(self, line: bytes) -> GpuSample:
         try:
             sample = GpuSample.model_validate({**json.loads(line), "taken": time.time()})
         except ValueError as error:
-            self._end()
+            self._end_child()
             self._last = GpuSample(
                 state=GpuState.ERROR, detail=f"the reader's answer cannot be read: {describe_misfit(error)}"
             )
             return self._last
-        self._answered = time.monotonic()
-        self._last = _with_processes(sample)
+        self._answered_at = time.monotonic()
+        self._last = _with_process_names(sample)
         if sample.state not in (GpuState.OK, GpuState.LOST):
-            self._end()  # it ends by itself after this answer
+            self._end_child()  # it ends by itself after this answer
         return self._last
 
-    def _ended(self) -> GpuSample:
+    def _handle_child_exit(self) -> GpuSample:
         """The child is gone without an answer: the library crashed it, or somebody killed it."""
         child = self._child
-        self._end()
+        self._end_child()
         code = child.returncode if child is not None else None
         update = {"state": GpuState.ERROR, "detail": f"the reader of the NVIDIA driver ended (code {code})", "gpus": []}
         self._last = self._last.model_copy(update=update)
-        return self._aged(self._last)
+        return self._with_age(self._last)
 
-    def _end(self) -> None:
+    def _end_child(self) -> None:
         child, self._child = self._child, None
         if child is None:
             return
@@ -249,31 +249,36 @@ class GpuSampler:
         except subprocess.TimeoutExpired:
             pass
 
-    def _aged(self, sample: GpuSample) -> GpuSample:
-        return sample.model_copy(update={"age": time.monotonic() - self._answered})
+    def _with_age(self, sample: GpuSample) -> GpuSample:
+        return sample.model_copy(update={"age": time.monotonic() - self._answered_at})
 
 
-def attribute(sample: GpuSample, names: Mapping[str, str], ours: Collection[str]) -> GpuSample:
+def attribute_containers(sample: GpuSample, names: Mapping[str, str], ours: Collection[str]) -> GpuSample:
     """The sample with each process's container named: `names` by container id, `ours` the ids xaiva launched."""
 
-    def named(process: GpuProcess) -> GpuProcess:
+    def with_container(process: GpuProcess) -> GpuProcess:
         identity = process.container_id
         update = {"container": names.get(identity, identity[:12]), "ours": identity in ours}
         return process.model_copy(update=update) if identity else process
 
-    gpus = [gpu.model_copy(update={"processes": [named(process) for process in gpu.processes]}) for gpu in sample.gpus]
+    gpus = [
+        gpu.model_copy(update={"processes": [with_container(process) for process in gpu.processes]})
+        for gpu in sample.gpus
+    ]
     return sample.model_copy(update={"gpus": gpus})
 
 
-def _with_processes(sample: GpuSample) -> GpuSample:
+def _with_process_names(sample: GpuSample) -> GpuSample:
     """NVML tells process ids of the host; their names and containers are in /proc."""
 
-    def known(process: GpuProcess) -> GpuProcess:
+    def with_names(process: GpuProcess) -> GpuProcess:
         return process.model_copy(
             update={"name": process_name(process.pid), "container_id": container_id(process.pid)},
         )
 
-    gpus = [gpu.model_copy(update={"processes": [known(process) for process in gpu.processes]}) for gpu in sample.gpus]
+    gpus = [
+        gpu.model_copy(update={"processes": [with_names(process) for process in gpu.processes]}) for gpu in sample.gpus
+    ]
     return sample.model_copy(update={"gpus": gpus})
 
 

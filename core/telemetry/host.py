@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict
 
 from core.telemetry.disks import Disk, DiskSampler
 
-SLOW_SECONDS = 5.0  # between looks at disks and temperatures, which change slowly
+SLOW_READING_SECONDS = 5.0  # between looks at disks and temperatures, which change slowly
 # What only hands packets on inside the machine would be counted twice.
 _INNER_INTERFACES = ("lo", "veth", "docker", "br-", "virbr", "cni", "flannel")
 
 
-class _Sampled(BaseModel):
+class _Snapshot(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Interface(_Sampled):
+class Interface(_Snapshot):
     """One network interface; bytes per second, None until two samples were taken."""
 
     name: str
@@ -29,7 +29,7 @@ class Interface(_Sampled):
     sent_rate: float | None = None
 
 
-class Temperature(_Sampled):
+class Temperature(_Snapshot):
     """One sensor; degrees Celsius. `critical` is None where the sensor does not tell."""
 
     name: str
@@ -37,7 +37,7 @@ class Temperature(_Sampled):
     critical: float | None = None
 
 
-class HostSample(_Sampled):
+class HostSample(_Snapshot):
     """The machine at one moment. Percent, bytes, bytes per second, seconds.
 
     `cpu_percent` is of all cores together (0 to 100), None in the first sample; `load` the averages over 1, 5 and
@@ -70,7 +70,7 @@ class HostSampler:
         self._disk_sampler = DiskSampler()
         self._disks: list[Disk] = []
         self._temperatures: list[Temperature] = []
-        self._slow_at = float("-inf")
+        self._slow_read_at = float("-inf")
         self._counters: dict[str, tuple[int, int]] = {}
         self._counted_at = 0.0
         self._first = True
@@ -83,7 +83,7 @@ class HostSampler:
         """Watch one more folder, such as the engine's root once it is known."""
         if self._watched.get(label) != path:
             self._watched[label] = path
-            self._slow_at = float("-inf")
+            self._slow_read_at = float("-inf")
 
     def sample(self) -> HostSample:
         """The machine now. A mount that hangs costs its deadline once and is shown as hung."""
@@ -91,7 +91,7 @@ class HostSampler:
         first, self._first = self._first, False
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         network = self._network()
-        self._slow()
+        self._refresh_slow_readings()
         return HostSample(
             taken=time.time(),
             cpu_percent=None if first else sum(cores) / max(len(cores), 1),
@@ -105,30 +105,32 @@ class HostSampler:
             swap_used=swap.used,
             disks=self._disks,
             network=network,
-            received_rate=_sum(one.received_rate for one in network),
-            sent_rate=_sum(one.sent_rate for one in network),
+            received_rate=_sum_known(interface.received_rate for interface in network),
+            sent_rate=_sum_known(interface.sent_rate for interface in network),
             temperatures=self._temperatures,
             uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
         )
 
-    def _slow(self) -> None:
-        if time.monotonic() - self._slow_at < SLOW_SECONDS:
+    def _refresh_slow_readings(self) -> None:
+        if time.monotonic() - self._slow_read_at < SLOW_READING_SECONDS:
             return
         self._disks = self._disk_sampler.sample(self._watched)
         self._temperatures = _temperatures()
-        self._slow_at = time.monotonic()
+        self._slow_read_at = time.monotonic()
 
     def _network(self) -> list[Interface]:
         now = time.monotonic()
         seconds = now - self._counted_at
         counters = {
-            name: (one.bytes_recv, one.bytes_sent)
-            for name, one in psutil.net_io_counters(pernic=True).items()
+            name: (counter.bytes_recv, counter.bytes_sent)
+            for name, counter in psutil.net_io_counters(pernic=True).items()
             if not name.startswith(_INNER_INTERFACES)
         }
-        found = [_interface(name, self._counters.get(name), counted, seconds) for name, counted in counters.items()]
+        interfaces = [
+            _interface(name, self._counters.get(name), counted, seconds) for name, counted in counters.items()
+        ]
         self._counters, self._counted_at = counters, now
-        return found
+        return interfaces
 
 
 def _interface(name: str, before: tuple[int, int] | None, now: tuple[int, int], seconds: float) -> Interface:
@@ -144,13 +146,13 @@ def _temperatures() -> list[Temperature]:
     except (OSError, AttributeError):
         return []  # a sensor that cannot be read, or a system without any
     return [
-        Temperature(name=one.label or chip, celsius=one.current, critical=one.critical)
+        Temperature(name=sensor.label or chip, celsius=sensor.current, critical=sensor.critical)
         for chip, entries in sensors.items()
-        for one in entries
-        if one.current is not None
+        for sensor in entries
+        if sensor.current is not None
     ]
 
 
-def _sum(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _sum_known(values: Iterable[float | None]) -> float | None:
+    figures = [value for value in values if value is not None]
+    return sum(figures) if figures else None

@@ -25,9 +25,9 @@ _DRIVER_STATES = {
     ),
     pynvml.NVML_ERROR_UNINITIALIZED: ("error", "the NVIDIA driver was unloaded"),
 }
-_LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND)
+_LOST_ERRORS = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND)
 # Newer functions are tried first; drivers that lack one, or know its structure in another version, say so.
-_TRY_OLDER = (
+_UNSUPPORTED_ERRORS = (
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
@@ -46,7 +46,7 @@ _ARCHITECTURES = {
     13: "Rubin",
 }
 _ARCHITECTURE_UNKNOWN = 0xFFFFFFFF
-_SWITCH = {0: False, 1: True}  # nvmlEnableState_t; another value is not known to be either
+_ENABLE_STATES = {0: False, 1: True}  # nvmlEnableState_t; another value is not known to be either
 _IDLE = 0x1  # no throttling
 # nvml.h, nvmlClocksEventReason*
 _THROTTLE_REASONS = {
@@ -65,28 +65,28 @@ _THROTTLE_REASONS = {
 
 def main() -> None:
     """Answer each line of the input until it ends."""
-    reader: Reader | None = None
+    reader: NvmlReader | None = None
     for _ in sys.stdin.buffer:
         try:
-            reader = reader or Reader()
+            reader = reader or NvmlReader()
             sample = reader.sample()
         except pynvml.NVMLError as error:
-            sample = _unusable(error)
+            sample = _unusable_sample(error)
         sys.stdout.write(json.dumps(sample) + "\n")
         sys.stdout.flush()
         if sample["state"] not in ("ok", "lost"):
             return
 
 
-class Reader:
+class NvmlReader:
     """NVML initialised once, and what never changes of each device asked once."""
 
     def __init__(self) -> None:
         pynvml.nvmlInit()
         self._driver = pynvml.nvmlSystemGetDriverVersion()
-        cuda = ask(pynvml.nvmlSystemGetCudaDriverVersion)
+        cuda = query(pynvml.nvmlSystemGetCudaDriverVersion)
         self._cuda = "" if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
-        self._devices = [Device(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        self._devices = [NvmlDevice(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
     def sample(self) -> dict[str, Any]:
         """All devices now."""
@@ -96,15 +96,15 @@ class Reader:
         return {"state": state, "detail": detail, "driver": self._driver, "cuda": self._cuda, "gpus": gpus}
 
 
-class Device:
+class NvmlDevice:
     """One GPU, by its index at the start."""
 
     def __init__(self, index: int) -> None:
-        self._still: dict[str, Any] = {"index": index}
+        self._fields: dict[str, Any] = {"index": index}
         self._handle: Any = None
         try:
             self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            self._still.update(self._description())
+            self._fields.update(self._description())
         except pynvml.NVMLError as error:
             self._fail(error)
 
@@ -112,43 +112,43 @@ class Device:
         """Note what is wrong with this device alone. Raises what is wrong with the driver."""
         if error.value in _DRIVER_STATES and error.value != pynvml.NVML_ERROR_NO_PERMISSION:
             raise error
-        lost = error.value in _LOST
-        self._still |= {"state": "lost" if lost else "error", "detail": "it fell off the bus" if lost else str(error)}
+        lost = error.value in _LOST_ERRORS
+        self._fields |= {"state": "lost" if lost else "error", "detail": "it fell off the bus" if lost else str(error)}
 
     def _description(self) -> dict[str, Any]:
         handle = self._handle
-        capability = ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
-        mig = ask(pynvml.nvmlDeviceGetMigMode, handle)
+        capability = query(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        mig = query(pynvml.nvmlDeviceGetMigMode, handle)
         return {
-            "name": ask(pynvml.nvmlDeviceGetName, handle) or "",
-            "uuid": ask(pynvml.nvmlDeviceGetUUID, handle) or "",
-            "architecture": _architecture(ask(pynvml.nvmlDeviceGetArchitecture, handle)),
+            "name": query(pynvml.nvmlDeviceGetName, handle) or "",
+            "uuid": query(pynvml.nvmlDeviceGetUUID, handle) or "",
+            "architecture": _architecture_name(query(pynvml.nvmlDeviceGetArchitecture, handle)),
             "compute_capability": f"{capability[0]}.{capability[1]}" if capability else "",
-            "clock_graphics_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
-            "clock_memory_max": ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            "mig": _SWITCH.get(mig[0]) if mig else None,
+            "clock_graphics_max": query(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
+            "clock_memory_max": query(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            "mig": _ENABLE_STATES.get(mig[0]) if mig else None,
         }
 
     def sample(self) -> dict[str, Any]:
         """The device now; a field the device does not know is None."""
         if self._handle is None:
-            return self._still
-        self._still |= {"state": "ok", "detail": ""}
+            return self._fields
+        self._fields |= {"state": "ok", "detail": ""}
         try:
-            return {**self._still, **self._load(), **self._ecc(), "processes": self._processes()}
+            return {**self._fields, **self._usage(), **self._ecc(), "processes": self._processes()}
         except pynvml.NVMLError as error:
             self._fail(error)
-            return self._still
+            return self._fields
 
-    def _load(self) -> dict[str, Any]:
+    def _usage(self) -> dict[str, Any]:
         handle = self._handle
         # version 2 counts what the driver reserves apart, as nvidia-smi does
-        memory = first(
+        memory = query_first_supported(
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2),
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle),
         )
-        rates = ask(pynvml.nvmlDeviceGetUtilizationRates, handle)
-        reasons = first(
+        rates = query(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        reasons = query_first_supported(
             lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
             lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
         )
@@ -157,69 +157,69 @@ class Device:
             "memory_total": memory.total if memory else None,
             "memory_used": memory.used if memory else None,
             "memory_free": memory.free if memory else None,
-            "temperature": ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
-            "fan": ask(pynvml.nvmlDeviceGetFanSpeed, handle),
-            "power": _watts(ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
-            "power_limit": _watts(ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
-            "clock_graphics": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
-            "clock_memory": ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            "throttle": None if reasons is None else _throttle(reasons),
+            "temperature": query(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+            "fan": query(pynvml.nvmlDeviceGetFanSpeed, handle),
+            "power": _watts(query(pynvml.nvmlDeviceGetPowerUsage, handle)),
+            "power_limit": _watts(query(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
+            "clock_graphics": query(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_GRAPHICS),
+            "clock_memory": query(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            "throttle": None if reasons is None else _throttle_names(reasons),
         }
 
     def _ecc(self) -> dict[str, Any]:
-        mode = ask(pynvml.nvmlDeviceGetEccMode, self._handle)
+        mode = query(pynvml.nvmlDeviceGetEccMode, self._handle)
         if not mode or not mode[0]:
-            return {"ecc": _SWITCH.get(mode[0]) if mode else None}
+            return {"ecc": _ENABLE_STATES.get(mode[0]) if mode else None}
         since_boot = pynvml.NVML_VOLATILE_ECC
         count = pynvml.nvmlDeviceGetTotalEccErrors
         return {
             "ecc": True,
-            "ecc_corrected": ask(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, since_boot),
-            "ecc_uncorrected": ask(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, since_boot),
+            "ecc_corrected": query(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, since_boot),
+            "ecc_uncorrected": query(count, self._handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, since_boot),
         }
 
     def _processes(self) -> list[dict[str, Any]]:
         """A process that computes and draws is in both lists, with the same memory."""
         handle = self._handle
-        found: dict[int, int | None] = {}
+        memory_by_pid: dict[int, int | None] = {}
         for newer, older in (
             (pynvml.nvmlDeviceGetComputeRunningProcesses_v3, pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
             (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
         ):
-            for process in first(lambda f=newer: f(handle), lambda f=older: f(handle)) or []:  # type: ignore[misc]
-                found[process.pid] = process.usedGpuMemory
-        return [{"pid": pid, "memory": memory} for pid, memory in sorted(found.items())]
+            for process in query_first_supported(lambda f=newer: f(handle), lambda f=older: f(handle)) or []:  # type: ignore[misc]
+                memory_by_pid[process.pid] = process.usedGpuMemory
+        return [{"pid": pid, "memory": memory} for pid, memory in sorted(memory_by_pid.items())]
 
 
-def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+def query(function: Callable[..., Any], *arguments: Any) -> Any:
     """The function's answer, None when the device has none. Raises when the device or the driver is gone."""
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:
-        if error.value in _LOST or error.value in _DRIVER_STATES:
+        if error.value in _LOST_ERRORS or error.value in _DRIVER_STATES:
             raise
         return None
 
 
-def first(*functions: Callable[[], Any]) -> Any:
+def query_first_supported(*functions: Callable[[], Any]) -> Any:
     """The answer of the first function that the driver knows."""
     for function in functions:
         try:
             return function()
         except pynvml.NVMLError as error:
-            if error.value not in _TRY_OLDER:
-                return ask(function)
+            if error.value not in _UNSUPPORTED_ERRORS:
+                return query(function)
     return None
 
 
-def _architecture(number: int | None) -> str:
+def _architecture_name(number: int | None) -> str:
     """Its name; of one that is newer than this table, its number."""
     if number in (None, _ARCHITECTURE_UNKNOWN):
         return ""
     return _ARCHITECTURES.get(number, f"architecture {number}")
 
 
-def _throttle(reasons: int) -> list[str]:
+def _throttle_names(reasons: int) -> list[str]:
     """Why the clocks are held down; a reason that is newer than this table is named by its bit."""
     bits = [1 << number for number in range(reasons.bit_length()) if reasons >> number & 1]
     return [_THROTTLE_REASONS.get(bit, f"reason 0x{bit:x}") for bit in bits if bit != _IDLE]
@@ -229,7 +229,7 @@ def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1000
 
 
-def _unusable(error: pynvml.NVMLError) -> dict[str, Any]:
+def _unusable_sample(error: pynvml.NVMLError) -> dict[str, Any]:
     state, detail = _DRIVER_STATES.get(error.value, ("error", str(error)))
     return {"state": state, "detail": detail, "driver": "", "cuda": "", "gpus": []}
 

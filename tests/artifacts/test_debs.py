@@ -9,7 +9,7 @@ import pytest
 
 from core.artifacts.debs import Request, closure
 from core.artifacts.helper_container import HelperContainer, HelperFailed
-from core.engine import connect
+from core.engine import connect_engine
 from core.errors import XaivaError
 from core.progress import NullProgress
 from core.site import Site
@@ -29,7 +29,7 @@ def ask(engine: TestEngine, site: Site, sources: str, *debs: str, beside: bool =
     image = engine.docker("commit", "sources").strip()
     engine.docker("rm", "sources")
     try:
-        return closure(connect(site, 60), image, Request("3.11", debs, []), os.environ, NullProgress()).python
+        return closure(connect_engine(site, 60), image, Request("3.11", debs, []), os.environ, NullProgress()).python
     finally:
         engine.docker("rmi", image)
 
@@ -44,7 +44,9 @@ def test_a_script_that_ends_at_once_is_not_waited_for_forever(engine_site: Site)
             return time.monotonic() > deadline
 
     for _ in range(10):
-        with HelperContainer(connect(engine_site, 60), BASE_IMAGE, "echo out; echo err >&2", {}, {}) as container:
+        with HelperContainer(
+            connect_engine(engine_site, 60), BASE_IMAGE, "echo out; echo err >&2", {}, {}
+        ) as container:
             assert container.run(Patient(), "It") == "out\n"
 
 

@@ -19,7 +19,7 @@ from core.artifacts import base_image, lock, own_wheel, store, sync, verify, whe
 from core.artifacts.indexes import pip_config, uv_environment
 from core.artifacts.lockfile import Kind
 from core.artifacts.resolve import Wanted, resolve
-from core.engine import EngineError, connect
+from core.engine import EngineError, connect_engine
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.presets.compat.service_layer import engines
@@ -267,10 +267,10 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         built = wheel.run(site, NAME, {"requirement": "privatedemo"}, looker)
     assert built["wheel"] == "local-wheels/privatedemo-1.0-py3-none-any.whl"
     assert "privatedemo" in looker.text()
-    assert labels.HELPER in looker.inspected
+    assert labels.HELPER_OWNER in looker.inspected
     for secret in (token, quote(token, safe="")):
         assert secret not in looker.text() + looker.inspected
-    assert engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER}") == ""
+    assert engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER_OWNER}") == ""
     assert run_lock(site)["state"] == "complete"
     sync.run(site, NAME, {}, Recorder())
     assert verify.verify(site, NAME) == []
@@ -287,7 +287,7 @@ class Looker(Recorder):
     def log(self, line: str, stage: str = "") -> None:
         super().log(line, stage)
         if not self.inspected:
-            name = self.engine.docker("ps", "-q", "--filter", f"label={labels.HELPER}").strip()
+            name = self.engine.docker("ps", "-q", "--filter", f"label={labels.HELPER_OWNER}").strip()
             self.inspected = self.engine.docker("inspect", name) if name else ""
 
 
@@ -392,7 +392,7 @@ def commit(repository: Path, content: str) -> None:
 
 @pytest.mark.engine
 def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
-    saved = base_image.save(connect(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
+    saved = base_image.save(connect_engine(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
     saved.describe(tmp_path)
     assert saved.image.os_release == "debian 12"
     once = b"".join(base_image.stream_image(tmp_path, saved.image))
@@ -402,7 +402,7 @@ def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestE
     assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
     assert saved.image.tag in engine.docker("load", input=once)
     with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/none"):
-        base_image.save(connect(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
+        base_image.save(connect_engine(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
 
 
 @pytest.mark.engine
@@ -410,7 +410,7 @@ def test_another_image_of_that_name_leaves_the_old_one_whole_until_it_is_locked(
     engine_site: Site, engine: TestEngine, tmp_path: Path
 ) -> None:
     name = "xaiva-test/moving:1"
-    client = connect(engine_site, 120)
+    client = connect_engine(engine_site, 120)
     before = []
     for text in ("one", "two"):
         engine.docker("build", "-q", "-t", name, "-", input=f"FROM {BASE_IMAGE}\nLABEL is={text}\n".encode())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.operations.ledger import Ledger
-from core.operations.model import State
+from core.operations.model import OperationState
 from core.site import Site
 from tests.cli.conftest import Xaiva, command
 from tests.operations.support import KINDS, first_line
@@ -77,7 +77,7 @@ def test_cancel_and_retry(xaiva: Xaiva, ledger: Ledger, site: Site) -> None:
     assert xaiva("ops", "follow", str(operation.id)).code == 130
     (site.root / "go").touch()
     assert xaiva("ops", "retry", str(operation.id)).code == 0
-    assert ledger.wait(operation.id).state is State.DONE
+    assert ledger.wait(operation.id).state is OperationState.DONE
 
 
 def test_one_follows_what_another_started_and_leaves_it_running(ledger: Ledger, site: Site) -> None:
@@ -88,7 +88,7 @@ def test_one_follows_what_another_started_and_leaves_it_running(ledger: Ledger, 
             pass
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 0
-    assert ledger.get(operation.id).state is State.RUNNING
+    assert ledger.get(operation.id).state is OperationState.RUNNING
 
 
 def test_work_needs_its_preset_and_its_lock(xaiva: Xaiva) -> None:
@@ -129,7 +129,7 @@ def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, xaiva_p
     detached = xaiva_process("verify", "small", "--detach", "--json", env=env)
     assert detached.code == 0
     identifier = detached.document["operation"]["id"]
-    assert Ledger(site).wait(identifier).state is State.FAILED
+    assert Ledger(site).wait(identifier).state is OperationState.FAILED
 
 
 def _broken_lock_is_enough(site: Site) -> None:
@@ -160,7 +160,7 @@ def _broken_lock_is_enough(site: Site) -> None:
 _FOLLOW_OWN = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
     "from core.cli import follow; from core.cli.session import Session\n"
-    "from core.cli import app; from core.operations import ledger; from tests.operations.work import KINDS\n"
+    "from core.cli import app; from core.operations import ledger; from tests.operations.sample_kinds import KINDS\n"
     "ledger.KINDS.clear(); ledger.KINDS.update(KINDS)\n"
     "import core.cli.artifacts as a, core.artifacts.store as s\n"
     "s.read_lock = lambda *_: None\n"
@@ -180,7 +180,7 @@ def test_ctrl_c_cancels_what_it_started(ledger: Ledger, site: Site) -> None:
             pass
         child.send_signal(signal.SIGINT)
         assert child.wait(10) == 130
-    assert ledger.list()[0].state is State.CANCELLED
+    assert ledger.list()[0].state is OperationState.CANCELLED
 
 
 @pytest.mark.terminal

@@ -9,7 +9,7 @@ import pytest
 
 import docker
 from core import labels
-from core.engine import connect
+from core.engine import connect_engine
 from core.presets.model import Preset
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine
@@ -29,8 +29,8 @@ def preset(**run: Any) -> Preset:
 @pytest.fixture
 def port() -> Iterator[int]:
     """A port of this machine that nobody listens on, and that no other test is given."""
-    with HeldPort() as held:
-        yield held.number
+    with HeldPort() as port:
+        yield port.number
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def image(engine: TestEngine) -> str:
 @pytest.fixture
 def client(engine: TestEngine, engine_site: Site) -> Iterator[docker.DockerClient]:
     """A client of the test engine; every container is removed afterwards."""
-    connected = connect(engine_site)
+    connected = connect_engine(engine_site)
     yield connected
     connected.close()
-    left = engine.docker("ps", "-aq").split()
-    if left:
-        engine.docker("rm", "-f", *left, check=False)  # one that ends with --rm may be going already
+    containers = engine.docker("ps", "-aq").split()
+    if containers:
+        engine.docker("rm", "-f", *containers, check=False)  # one that ends with --rm may be going already

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from core import labels
-from core.containers.launch import launch, preflight
-from core.containers.listing import inspect
-from core.containers.manage import remove
-from core.engine import EngineError, connect
+from core.containers.launch import check_launch, launch
+from core.containers.listing import inspect_container
+from core.containers.manage import remove_container
+from core.engine import EngineError, connect_engine
 from core.site import Site
 from tests.containers.conftest import NAME, preset
 from tests.support import until
@@ -39,15 +39,15 @@ def cdi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestEngine]:
 
 def test_devices_are_injected(cdi: TestEngine, site: Site) -> None:
     there = Site(site.root, site.settings, cdi.env)
-    client = connect(there)
-    for gpus, seen in {"all": "all", "0": "0", "nvidia.com/gpu=0": "0"}.items():
+    client = connect_engine(there)
+    for gpus, environment in {"all": "all", "0": "0", "nvidia.com/gpu=0": "0"}.items():
         chosen = preset(gpus=gpus, command=["sh", "-c", "echo saw $SEEN_GPU; exec sleep 1000"])
-        assert preflight(there, NAME, chosen) == []
+        assert check_launch(there, NAME, chosen) == []
         container = launch(there, NAME, chosen)
         until(lambda: client.api.logs(container.id))  # noqa: B023 - called before the next round
-        assert client.api.logs(container.id).strip() == f"saw {seen}".encode()
-        assert inspect(client, container.id)["HostConfig"]["DeviceRequests"][0]["Driver"] == "cdi"
-        remove(client, container.id, force=True)
+        assert client.api.logs(container.id).strip() == f"saw {environment}".encode()
+        assert inspect_container(client, container.id)["HostConfig"]["DeviceRequests"][0]["Driver"] == "cdi"
+        remove_container(client, container.id, force=True)
 
 
 def test_unknown_device_is_explained(cdi: TestEngine, site: Site) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine import EngineError, connect, docker_environment, endpoint, engine_root
+from core.engine import EngineError, connect_engine, docker_environment, engine_root, resolve_endpoint
 from core.errors import InputError
 from core.site import EngineSettings, Site, SiteSettings
 from tests.support import require, until
@@ -45,16 +45,16 @@ def configuration(tmp_path: Path) -> Path:
 
 def test_order_of_choice(tmp_path: Path, configuration: Path) -> None:
     env = {"DOCKER_CONFIG": str(configuration)}
-    assert endpoint(site_with(tmp_path, {})).host == "unix:///var/run/docker.sock"
-    assert endpoint(site_with(tmp_path, env)).host == "ssh://bench.local"
+    assert resolve_endpoint(site_with(tmp_path, {})).host == "unix:///var/run/docker.sock"
+    assert resolve_endpoint(site_with(tmp_path, env)).host == "ssh://bench.local"
     env["DOCKER_CONTEXT"] = "tls"
-    chosen = endpoint(site_with(tmp_path, env))
+    chosen = resolve_endpoint(site_with(tmp_path, env))
     assert (chosen.host, chosen.tls is not None, chosen.tls_verify) == ("tcp://10.0.0.5:2376", True, True)
     env["DOCKER_HOST"] = "tcp://10.0.0.9:2375"
-    assert endpoint(site_with(tmp_path, env)).host == "tcp://10.0.0.9:2375"
-    assert endpoint(site_with(tmp_path, env, context="bench")).host == "ssh://bench.local"
-    assert endpoint(site_with(tmp_path, env, context="bench", host="unix:///x")).host == "unix:///x"
-    assert endpoint(site_with(tmp_path, env, context="default")).host == "unix:///var/run/docker.sock"
+    assert resolve_endpoint(site_with(tmp_path, env)).host == "tcp://10.0.0.9:2375"
+    assert resolve_endpoint(site_with(tmp_path, env, context="bench")).host == "ssh://bench.local"
+    assert resolve_endpoint(site_with(tmp_path, env, context="bench", host="unix:///x")).host == "unix:///x"
+    assert resolve_endpoint(site_with(tmp_path, env, context="default")).host == "unix:///var/run/docker.sock"
 
 
 def test_docker_command_line_gets_the_same_engine(tmp_path: Path) -> None:
@@ -70,8 +70,8 @@ def test_docker_command_line_gets_the_same_engine(tmp_path: Path) -> None:
 def test_docker_client_itself_agrees(tmp_path: Path, configuration: Path) -> None:
     require(shutil.which("docker"), "the docker client")
     env = docker_environment(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration)}, context="tls"))
-    shown = subprocess.run(["docker", "context", "show"], env=env, capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "tls"
+    address = subprocess.run(["docker", "context", "show"], env=env, capture_output=True, text=True, check=True)
+    assert address.stdout.strip() == "tls"
 
 
 @pytest.mark.parametrize(("name", "said"), [("absent", "no such context"), ("broken", "names no Docker engine")])
@@ -80,19 +80,19 @@ def test_context_that_cannot_be_used(tmp_path: Path, configuration: Path, name: 
     meta.mkdir()
     (meta / "meta.json").write_text("{}")
     with pytest.raises(EngineError, match=rf"(?s)Docker context {name}.*{said}.*docker context"):
-        connect(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration), "DOCKER_CONTEXT": name}))
+        connect_engine(site_with(tmp_path, {"DOCKER_CONFIG": str(configuration), "DOCKER_CONTEXT": name}))
 
 
 @pytest.mark.engine
 def test_root_folder(tmp_path: Path, engine: TestEngine) -> None:
     site = site_with(tmp_path, {}, host=engine.host)
-    assert engine_root(site, connect(site)) == engine.folder / "data"
-    assert engine_root(site_with(tmp_path, {}, host="ssh://far"), connect(site)) is None
+    assert engine_root(site, connect_engine(site)) == engine.folder / "data"
+    assert engine_root(site_with(tmp_path, {}, host="ssh://far"), connect_engine(site)) is None
 
 
 def test_no_engine(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="no such socket") as caught:
-        connect(site_with(tmp_path, {}, host=f"unix://{tmp_path}/none.sock"))
+        connect_engine(site_with(tmp_path, {}, host=f"unix://{tmp_path}/none.sock"))
     assert "start the engine that listens there" in caught.value.remedy
 
 
@@ -100,7 +100,7 @@ def test_socket_without_an_engine(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(f"{tmp_path}/old.sock")
         with pytest.raises(EngineError, match="nobody listens"):
-            connect(site_with(tmp_path, {}, host=f"unix://{tmp_path}/old.sock"))
+            connect_engine(site_with(tmp_path, {}, host=f"unix://{tmp_path}/old.sock"))
 
 
 def test_tcp_without_an_engine(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_tcp_without_an_engine(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match="nobody listens"):
-            connect(site_with(tmp_path, {}, host=f"tcp://127.0.0.1:{port}"))
+            connect_engine(site_with(tmp_path, {}, host=f"tcp://127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_tcp_without_an_engine(tmp_path: Path) -> None:
 )
 def test_an_address_that_is_none(tmp_path: Path, host: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
-        connect(site_with(tmp_path, {}, host=host))
+        connect_engine(site_with(tmp_path, {}, host=host))
     assert "tcp://host:port" in caught.value.remedy
 
 
 def test_a_host_that_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="name is not known") as caught:
-        connect(site_with(tmp_path, {}, host="tcp://no-such-host.invalid:2375"))
+        connect_engine(site_with(tmp_path, {}, host="tcp://no-such-host.invalid:2375"))
     assert "HTTPConnectionPool" not in str(caught.value)
 
 
@@ -142,9 +142,11 @@ def web_server(tmp_path: Path) -> Iterator[str]:
 
 def test_what_answers_is_no_engine(tmp_path: Path, web_server: str) -> None:
     with pytest.raises(EngineError, match=r"no Docker engine \(HTTP 404\)"):
-        connect(site_with(tmp_path, {}, host=f"tcp://{web_server}"))
+        connect_engine(site_with(tmp_path, {}, host=f"tcp://{web_server}"))
     with pytest.raises(EngineError, match="no TLS with it: WRONG_VERSION_NUMBER") as caught:
-        connect(site_with(tmp_path, {"DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}, host=f"tcp://{web_server}"))
+        connect_engine(
+            site_with(tmp_path, {"DOCKER_TLS_VERIFY": "1", "HOME": str(tmp_path)}, host=f"tcp://{web_server}")
+        )
     assert "DOCKER_CERT_PATH" in caught.value.remedy
 
 
@@ -159,7 +161,7 @@ def mute(tmp_path: Path) -> Iterator[str]:
 
 def test_engine_that_does_not_answer(tmp_path: Path, mute: str) -> None:
     with pytest.raises(EngineError, match="does not answer in time"):
-        connect(site_with(tmp_path, {}, host=mute), timeout=0.2)
+        connect_engine(site_with(tmp_path, {}, host=mute), timeout=0.2)
 
 
 def test_no_permission(engine: TestEngine) -> None:
@@ -167,12 +169,12 @@ def test_no_permission(engine: TestEngine) -> None:
     require(os.geteuid() == 0, "root, to become somebody else")
     program = (
         "import os, sys\n"
-        "from core.engine import EngineError, connect, endpoint\n"
+        "from core.engine import EngineError, connect_engine, resolve_endpoint\n"
         "from core.site import Site, SiteSettings\n"
         "from pathlib import Path\n"
         "import docker.errors, requests, urllib3, urllib3.exceptions, core.engine_ssh\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try:\n    connect(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1], 'HOME': '/'}))\n"
+        "try:\n    connect_engine(Site(Path('/'), SiteSettings(), {'DOCKER_HOST': sys.argv[1], 'HOME': '/'}))\n"
         "except EngineError as error:\n    print(error)\n"
     )
     # the tests' engine lies in a folder of root's; its socket alone is to say no
@@ -198,22 +200,22 @@ def ssh_site(engine: TestEngine, tmp_path: Path) -> Iterator[Site]:
 @pytest.mark.ssh
 @pytest.mark.engine
 def test_engine_over_ssh(ssh_site: Site, engine: TestEngine) -> None:
+    from core.containers.container_logs import follow_logs, read_logs
     from core.containers.listing import list_containers
-    from core.containers.logs import follow_logs, logs
 
     engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", "echo hello; exec sleep 1000")
     try:
-        client = connect(ssh_site, timeout=5)
+        client = connect_engine(ssh_site, timeout=5)
         assert [container.name for container in list_containers(client)] == ["far"]
         follower = follow_logs(client, "far")
         line = next(iter(follower))
         assert line.text == "hello"
         follower.close()
-        assert [line.text for line in logs(client, "far")] == ["hello"]
+        assert [line.text for line in read_logs(client, "far")] == ["hello"]
         engine.pause()
         try:
             with pytest.raises(EngineError, match="does not answer in time"):
-                connect(ssh_site, timeout=1)
+                connect_engine(ssh_site, timeout=1)
         finally:
             engine.resume()
         client.close()
@@ -226,12 +228,12 @@ def test_engine_over_ssh(ssh_site: Site, engine: TestEngine) -> None:
 def test_log_goes_on_after_the_ssh_connection_was_cut(ssh_site: Site, engine: TestEngine) -> None:
     import psutil
 
-    from core.containers.logs import follow_logs
+    from core.containers.container_logs import follow_logs
 
     script = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done"
     engine.docker("run", "-d", "--name", "far", BASE_IMAGE, "sh", "-c", script)
     try:
-        follower = follow_logs(connect(ssh_site, timeout=5), "far")
+        follower = follow_logs(connect_engine(ssh_site, timeout=5), "far")
         lines = iter(follower)
         seen = [int(next(lines).text) for _ in range(3)]
         for child in psutil.Process().children():
@@ -253,7 +255,7 @@ def test_no_process_of_ssh_is_left(ssh_site: Site) -> None:
         return [one.pid for one in psutil.Process().children() if one.name() == "ssh"]
 
     before = set(children())
-    client = connect(ssh_site, timeout=5)
+    client = connect_engine(ssh_site, timeout=5)
     assert set(children()) - before
     client.close()
     until(lambda: not set(children()) - before)
@@ -266,5 +268,5 @@ def test_ssh_says_itself_why_it_failed(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match="Connection refused") as caught:
-            connect(site_with(tmp_path, {}, host=f"ssh://somebody@127.0.0.1:{port}"))
+            connect_engine(site_with(tmp_path, {}, host=f"ssh://somebody@127.0.0.1:{port}"))
     assert f"ssh -o BatchMode=yes -o ConnectTimeout=10 -T -l somebody -p {port}" in caught.value.remedy

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core.containers import gpu_access as module
+from core.containers.engine_error_table import explain_engine_error
 from core.containers.gpu_access import GpuAccess, device_request, gpu_access
-from core.containers.refusals import explained
 from core.engine import EngineError
 
 
@@ -106,12 +106,12 @@ def test_requests() -> None:
     ],
 )
 def test_refusals_are_explained(message: str, why: str, remedy: str) -> None:
-    found = explained(EngineError("Launch of container x", message))
-    assert why in found.why
-    assert message in found.why  # the engine's own words are kept
-    assert remedy in found.remedy
+    error = explain_engine_error(EngineError("Launch of container x", message))
+    assert why in error.why
+    assert message in error.why  # the engine's own words are kept
+    assert remedy in error.remedy
 
 
 def test_unknown_refusal_is_passed_on() -> None:
     error = EngineError("Launch of container x", "something new")
-    assert explained(error) is error
+    assert explain_engine_error(error) is error

@@ -7,7 +7,7 @@ import pytest
 import docker
 from core.containers.launch import launch
 from core.containers.manage import wait_healthy
-from core.containers.model import Health
+from core.containers.model import ContainerHealth
 from core.site import Site
 from tests.containers.conftest import NAME, preset
 from tests.support.engine import BASE_IMAGE, TestEngine
@@ -25,7 +25,7 @@ def test_the_first_health_check_comes_soon(
     engine.docker("rm", made)
     own = {"command": ["test", "-d", "/"], "interval": 600} if whose == "preset" else None
     launch(engine_site, NAME, preset(health_check=own))
-    assert wait_healthy(client, "xaiva-plain", timeout=60).health is Health.HEALTHY
-    found = client.api.inspect_container("xaiva-plain")["Config"]["Healthcheck"]
-    assert (found["Interval"], found["Retries"]) == (600 * 10**9, 5 if whose == "image" else 3)
-    assert (found["Test"][-1] == "true") is (whose == "image")
+    assert wait_healthy(client, "xaiva-plain", timeout=60).health is ContainerHealth.HEALTHY
+    container = client.api.inspect_container("xaiva-plain")["Config"]["Healthcheck"]
+    assert (container["Interval"], container["Retries"]) == (600 * 10**9, 5 if whose == "image" else 3)
+    assert (container["Test"][-1] == "true") is (whose == "image")

@@ -12,12 +12,12 @@ import pytest
 
 import docker
 from core import labels
-from core.containers.launch import LaunchError, launch, preflight
-from core.containers.listing import get, inspect, list_containers
-from core.containers.logs import logs
-from core.containers.manage import diagnose, remove, restart, stop, wait_healthy
-from core.containers.model import Health, State
-from core.containers.settings import read
+from core.containers.container_logs import read_logs
+from core.containers.launch import LaunchError, check_launch, launch
+from core.containers.listing import get_container, inspect_container, list_containers
+from core.containers.manage import diagnose, remove_container, restart_container, stop_container, wait_healthy
+from core.containers.model import ContainerHealth, ContainerState
+from core.containers.run_settings import read_run_settings
 from core.engine import EngineError
 from core.errors import InputError
 from core.findings import Level
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engine
 
 
 def codes(site: Site, **run: object) -> list[str]:
-    return [finding.code for finding in preflight(site, NAME, preset(**run))]
+    return [finding.code for finding in check_launch(site, NAME, preset(**run))]
 
 
 def test_container_gets_all_run_settings(engine_site: Site, client: docker.DockerClient, image: str, port: int) -> None:
@@ -46,15 +46,15 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
         restart="on-failure",
         health_check={"command": ["true"], "interval": 1, "timeout": 2, "start_period": 3, "retries": 4},
     )
-    assert preflight(engine_site, NAME, chosen) == []
+    assert check_launch(engine_site, NAME, chosen) == []
 
     container = launch(engine_site, NAME, chosen)
 
     assert container.name == labels.container_name(NAME) == "xaiva-plain"
-    assert container.ours
+    assert container.managed
     assert (container.preset, container.site) == (NAME, str(engine_site.root))
     assert {str(one) for one in container.ports} == {f"127.0.0.1:{port}→5000/udp", f"127.0.0.1:{port}→8600/tcp"}
-    data = inspect(client, container.name)
+    data = inspect_container(client, container.name)
     assert {"HIDDEN=yes", "FROM_FILE=two words"} <= set(data["Config"]["Env"])
     mounts = {mount["Destination"]: mount for mount in data["Mounts"]}
     assert mounts["/data"]["Source"] == str(engine_site.root / "data")
@@ -67,7 +67,7 @@ def test_container_gets_all_run_settings(engine_site: Site, client: docker.Docke
     check = data["Config"]["Healthcheck"]
     assert (check["Test"], check["Interval"], check["Timeout"]) == (["CMD", "true"], 10**9, 2 * 10**9)
     assert (check["StartPeriod"], check["Retries"]) == (3 * 10**9, 4)
-    assert wait_healthy(client, container.name, timeout=30).health is Health.HEALTHY
+    assert wait_healthy(client, container.name, timeout=30).health is ContainerHealth.HEALTHY
 
 
 def test_a_camera_that_is_not_plugged_in_is_said(engine_site: Site, client: docker.DockerClient, image: str) -> None:
@@ -88,11 +88,11 @@ def test_listing_has_all_containers_and_marks_ours(
 
     ours, stranger, ended = list_containers(client)
 
-    assert (ours.name, ours.ours, ours.state) == ("xaiva-plain", True, State.RUNNING)
+    assert (ours.name, ours.managed, ours.state) == ("xaiva-plain", True, ContainerState.RUNNING)
     # an image of ours run by hand carries our label, but we did not launch it
-    assert (stranger.name, stranger.ours) == ("a-stranger", False)
-    assert (ended.name, ended.state, ended.exit_code) == ("b-ended", State.EXITED, 3)
-    details = get(client, "b-ended")
+    assert (stranger.name, stranger.managed) == ("a-stranger", False)
+    assert (ended.name, ended.state, ended.exit_code) == ("b-ended", ContainerState.EXITED, 3)
+    details = get_container(client, "b-ended")
     assert details.created == pytest.approx(ended.created, abs=1.5)
     assert (details.exit_code, details.image) == (3, ended.image)
 
@@ -112,10 +112,12 @@ def test_dev_mode_mounts_the_source_and_asks_for_reload(
 def test_dev_mode_of_the_service_runs_the_mounted_source(site: Site) -> None:
     (site.root / "core" / "inference").mkdir(parents=True)
     own = preset(command=[])
-    targets = [mount.target for mount in read(site, NAME, own, dev=True).mounts]
+    targets = [mount.target for mount in read_run_settings(site, NAME, own, dev=True).mounts]
     assert targets == ["/src", "/opt/xaiva/lib/python3.11/site-packages/core"]
-    assert [mount.target for mount in read(site, NAME, preset(), dev=True).mounts] == ["/src"]  # a command of its own
-    assert read(site, NAME, own, dev=False).mounts == ()
+    assert [mount.target for mount in read_run_settings(site, NAME, preset(), dev=True).mounts] == [
+        "/src"
+    ]  # a command of its own
+    assert read_run_settings(site, NAME, own, dev=False).mounts == ()
 
 
 def test_dev_mode_takes_the_dev_image_where_there_is_one(
@@ -132,7 +134,7 @@ def test_dev_mode_takes_the_dev_image_where_there_is_one(
 
 
 def test_missing_image(engine_site: Site, client: docker.DockerClient) -> None:
-    (finding,) = preflight(engine_site, "never-built", preset())
+    (finding,) = check_launch(engine_site, "never-built", preset())
     assert finding.code == "image-missing"
     assert "xaiva build never-built" in finding.remedy
     with pytest.raises(LaunchError, match="Image xaiva/never-built:latest: the engine does not have it"):
@@ -143,7 +145,7 @@ def test_port_taken_by_a_container(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, port: int
 ) -> None:
     engine.docker("run", "-d", "--name", "holder", "-p", f"127.0.0.1:{port}:80", BASE_IMAGE, "sleep", "1000")
-    (finding,) = preflight(engine_site, NAME, preset(ports=[f"{port}:8600"]))
+    (finding,) = check_launch(engine_site, NAME, preset(ports=[f"{port}:8600"]))
     assert (finding.code, finding.why) == ("port-taken", "it is taken by container holder")
     assert codes(engine_site, ports=[f"127.0.0.2:{port}:8600"]) == []  # another address of the machine
     assert codes(engine_site, ports=[f"{port}:8600/udp"]) == []
@@ -154,7 +156,7 @@ def test_port_taken_by_a_process(engine_site: Site, client: docker.DockerClient,
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        (finding,) = preflight(engine_site, NAME, preset(ports=[f"{port}:8600"]))
+        (finding,) = check_launch(engine_site, NAME, preset(ports=[f"{port}:8600"]))
         assert finding.code == "port-taken"
         assert "pid" in finding.why
         with pytest.raises(LaunchError, match=rf"Port {port}/tcp: it is taken by process"):
@@ -165,7 +167,7 @@ def test_port_taken_where_only_the_engine_knows(
     engine_site: Site, engine: TestEngine, client: docker.DockerClient, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A remote engine's processes cannot be seen from here: its own refusal is explained instead."""
-    monkeypatch.setattr("core.containers.conflicts._process_holder", lambda port, sockets: None)
+    monkeypatch.setattr("core.containers.port_conflicts._process_holder", lambda port, sockets: None)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -178,7 +180,7 @@ def test_port_taken_where_only_the_engine_knows(
 
 def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     chosen = preset(volumes=["./models/deep:/models"])
-    (finding,) = preflight(engine_site, NAME, chosen)
+    (finding,) = check_launch(engine_site, NAME, chosen)
     assert finding.code == "volume-missing"
     assert str(engine_site.root / "models/deep") in finding.what
     assert "--create-folders" in finding.remedy
@@ -186,7 +188,7 @@ def test_missing_volume_folder(engine_site: Site, client: docker.DockerClient, i
         launch(engine_site, NAME, chosen)
     assert not (engine_site.root / "models").exists()
 
-    (note,) = preflight(engine_site, NAME, chosen, create_folders=True)
+    (note,) = check_launch(engine_site, NAME, chosen, create_folders=True)
     assert (note.level, note.code) == (Level.NOTE, "volume-made")
     with pytest.raises(LaunchError, match="never-built"):
         launch(engine_site, "never-built", chosen, create_folders=True)
@@ -228,17 +230,17 @@ def test_the_service_s_data_folder_decides_whom_it_runs_as(
     client.api.remove_container("xaiva-plain", force=True)
     os.chown(data, 0, 0)
     data.chmod(0o755)  # whatever the umask was
-    (finding,) = preflight(engine_site, NAME, chosen)
+    (finding,) = check_launch(engine_site, NAME, chosen)
     assert (finding.code, finding.remedy) == ("volume-not-writable", f"sudo chown -R 1000:1000 {data}")
     data.chmod(0o777)
-    assert preflight(engine_site, NAME, chosen) == []
+    assert check_launch(engine_site, NAME, chosen) == []
 
 
 def test_several_obstacles_are_all_named(engine_site: Site, client: docker.DockerClient) -> None:
     with pytest.raises(LaunchError) as caught:
         launch(engine_site, "never-built", preset(volumes=["./nowhere:/data"], gpus="all"))
-    found = [finding.code for finding in caught.value.findings]
-    assert found == ["image-missing", "gpu-toolkit", "volume-missing"]
+    findings = [finding.code for finding in caught.value.findings]
+    assert findings == ["image-missing", "gpu-toolkit", "volume-missing"]
     assert "nvidia-ctk" in str(caught.value)
     assert str(caught.value).count("→") == 3
 
@@ -249,7 +251,7 @@ def test_engine_without_the_toolkit_refuses_and_is_explained(
     """The engine's own refusal, as a remote engine would give it, which names no runtime beforehand."""
     from core.containers.gpu_access import GpuAccess
 
-    monkeypatch.setattr("core.containers.preflight.gpu_access", lambda info, local: GpuAccess.UNKNOWN)
+    monkeypatch.setattr("core.containers.launch_checks.gpu_access", lambda info, local: GpuAccess.UNKNOWN)
     with pytest.raises(EngineError, match="no NVIDIA container toolkit") as caught:
         launch(engine_site, NAME, preset(gpus="0"))
     assert "nvidia-ctk runtime configure" in caught.value.remedy
@@ -260,7 +262,7 @@ def test_cdi_devices_reach_the_engine(
 ) -> None:
     from core.containers.gpu_access import GpuAccess
 
-    monkeypatch.setattr("core.containers.preflight.gpu_access", lambda info, local: GpuAccess.CDI)
+    monkeypatch.setattr("core.containers.launch_checks.gpu_access", lambda info, local: GpuAccess.CDI)
     with pytest.raises(EngineError, match=r"CDI|cdi") as caught:
         launch(engine_site, NAME, preset(gpus="all"))
     assert caught.value.remedy
@@ -282,7 +284,7 @@ def test_unhealthy_comes_with_the_last_health_output(
     with pytest.raises(EngineError, match="camera 3 is dark"):
         wait_healthy(client, "xaiva-plain", timeout=30)
     (listed,) = list_containers(client)
-    assert (listed.health, listed.health_output) == (Health.UNHEALTHY, "camera 3 is dark")
+    assert (listed.health, listed.health_output) == (ContainerHealth.UNHEALTHY, "camera 3 is dark")
     (finding,) = diagnose(client, "xaiva-plain")
     assert finding.code == "unhealthy"
 
@@ -299,7 +301,7 @@ def test_end_right_after_the_start_comes_with_its_last_words(
 def test_restarts_are_told(engine: TestEngine, client: docker.DockerClient) -> None:
     script = "test -e /again && echo well again && exec sleep 1000; touch /again; echo first try failed; exit 3"
     engine.docker("run", "-d", "--name", "retried", "--restart", "always", BASE_IMAGE, "sh", "-c", script)
-    until(lambda: "well again" in [line.text for line in logs(client, "retried")])
+    until(lambda: "well again" in [line.text for line in read_logs(client, "retried")])
     (finding,) = diagnose(client, "retried")
     assert finding.code == "restarted"
     assert finding.why.splitlines()[1:] == ["first try failed"]  # not what its present life says
@@ -327,30 +329,30 @@ def test_out_of_memory_is_named(engine: TestEngine, client: docker.DockerClient)
     engine.docker(
         "run", "--name", "hog", "--memory", "32m", "--memory-swap", "32m", BASE_IMAGE, "sh", "-c", hog, check=False
     )
-    if not get(client, "hog").oom_killed:
+    if not get_container(client, "hog").oom_killed:
         pytest.skip("this machine's cgroups do not report the out-of-memory killer")
     assert [finding.code for finding in diagnose(client, "hog")] == ["oom"]
 
 
 def test_stop_restart_remove(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     container = launch(engine_site, NAME, preset())
-    started = inspect(client, container.id)["State"]["StartedAt"]
-    restart(client, container.name, seconds=0)
-    assert inspect(client, container.id)["State"]["StartedAt"] > started
+    started = inspect_container(client, container.id)["State"]["StartedAt"]
+    restart_container(client, container.name, seconds=0)
+    assert inspect_container(client, container.id)["State"]["StartedAt"] > started
     with pytest.raises(EngineError, match="it is running"):
-        remove(client, container.name)
-    stop(client, container.name, seconds=0)
-    assert get(client, container.name).state is State.EXITED
-    remove(client, container.name)
+        remove_container(client, container.name)
+    stop_container(client, container.name, seconds=0)
+    assert get_container(client, container.name).state is ContainerState.EXITED
+    remove_container(client, container.name)
     with pytest.raises(EngineError, match="no such container"):
-        stop(client, container.name)
+        stop_container(client, container.name)
 
 
 def test_missing_env_file_is_named(site: Site) -> None:
     chosen = preset(env_files=["absent.env"])
     with pytest.raises(InputError, match=r"run\.env_files: .*absent\.env: No such file"):
         launch(site, NAME, chosen)
-    (finding,) = preflight(site, NAME, chosen)
+    (finding,) = check_launch(site, NAME, chosen)
     assert finding.code == "run-settings"
 
 
@@ -368,12 +370,12 @@ def test_models_are_json_ready(engine_site: Site, client: docker.DockerClient, i
 
 def test_the_service_in_a_container_gets_the_token_that_the_console_sends(site: Site) -> None:
     known = Site(site.root, site.settings, {**site.env, "XAIVA_SERVICE_TOKEN": "of-the-site"})
-    assert read(known, NAME, preset(), dev=False).environment == {"XAIVA_SERVICE_TOKEN": "of-the-site"}
+    assert read_run_settings(known, NAME, preset(), dev=False).environment == {"XAIVA_SERVICE_TOKEN": "of-the-site"}
     own = preset(environment={"XAIVA_SERVICE_TOKEN": "its own"})
-    assert read(known, NAME, own, dev=False).environment == {"XAIVA_SERVICE_TOKEN": "its own"}
+    assert read_run_settings(known, NAME, own, dev=False).environment == {"XAIVA_SERVICE_TOKEN": "its own"}
     other = preset().model_copy(update={"inference_service": False})
-    assert read(known, NAME, other, dev=False).environment == {}
-    assert read(site, NAME, preset(), dev=False).environment == {}
+    assert read_run_settings(known, NAME, other, dev=False).environment == {}
+    assert read_run_settings(site, NAME, preset(), dev=False).environment == {}
 
 
 def test_a_site_without_a_token_gets_one_with_its_first_launch(
@@ -390,5 +392,5 @@ def test_a_site_without_a_token_gets_one_with_its_first_launch(
 
 
 def _environment(client: docker.DockerClient) -> list[str]:
-    found: list[str] = inspect(client, labels.container_name(NAME))["Config"]["Env"]
+    found: list[str] = inspect_container(client, labels.container_name(NAME))["Config"]["Env"]
     return found

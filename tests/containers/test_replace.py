@@ -10,10 +10,10 @@ import pytest
 
 import docker
 from core import labels
-from core.containers.launch import LaunchError, launch, preflight
+from core.containers.launch import LaunchError, check_launch, launch
 from core.containers.listing import list_containers
-from core.containers.manage import diagnose, stop
-from core.containers.model import Container, State
+from core.containers.manage import diagnose, stop_container
+from core.containers.model import Container, ContainerState
 from core.engine import EngineError
 from core.findings import Level
 from core.presets.model import Preset
@@ -33,7 +33,7 @@ def quick(**run: Any) -> Preset:
 
 
 def codes(site: Site, **run: object) -> list[str]:
-    return [finding.code for finding in preflight(site, NAME, quick(**run))]
+    return [finding.code for finding in check_launch(site, NAME, quick(**run))]
 
 
 def test_a_container_is_replaced_only_when_asked(
@@ -44,7 +44,7 @@ def test_a_container_is_replaced_only_when_asked(
     assert codes(engine_site, ports=ports) == ["already-running"]
     with pytest.raises(LaunchError, match="running already"):
         launch(engine_site, NAME, quick())
-    stop(client, first.name, seconds=0)
+    stop_container(client, first.name, seconds=0)
     until(lambda: codes(engine_site), lambda found: found == ["name-taken"])  # a busy engine notes the end later
 
     second = launch(engine_site, NAME, quick(), replace=True)
@@ -57,19 +57,19 @@ def test_failed_replacement_leaves_the_old_container(
     engine_site: Site, client: docker.DockerClient, image: str
 ) -> None:
     first = launch(engine_site, NAME, quick())
-    stop(client, first.name, seconds=0)
+    stop_container(client, first.name, seconds=0)
     with pytest.raises(EngineError, match="no program /no/such") as caught:
         launch(engine_site, NAME, quick(command=["/no/such"]), replace=True)
     assert "run.command" in caught.value.remedy
-    (left,) = list_containers(client)
-    assert (left.id, left.name) == (first.id, first.name)
+    (containers,) = list_containers(client)
+    assert (containers.id, containers.name) == (first.id, first.name)
 
 
 def test_a_replacement_cut_off_before_the_new_one_is_there(
     engine_site: Site, client: docker.DockerClient, image: str
 ) -> None:
     old = launch(engine_site, NAME, quick())
-    stop(client, old.name, seconds=0)
+    stop_container(client, old.name, seconds=0)
     client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
 
     assert diagnose(client, f"{old.name}-before")[0].code == "set-aside"
@@ -106,7 +106,9 @@ def test_replace_takes_the_place_in_every_state(
 ) -> None:
     old = old_one(engine_site, engine, state, port)
     new = launch(engine_site, NAME, quick(ports=[f"127.0.0.1:{port}:80"]), replace=True)
-    assert [(one.id, one.name, one.state) for one in list_containers(client)] == [(new.id, old.name, State.RUNNING)]
+    assert [(one.id, one.name, one.state) for one in list_containers(client)] == [
+        (new.id, old.name, ContainerState.RUNNING)
+    ]
     assert new.id != old.id
     assert new.ports[0].host_port == port
 
@@ -123,7 +125,7 @@ def test_a_failed_replacement_leaves_the_old_one_as_it_was(
     (left,) = list_containers(client)
     assert (left.id, left.name) == (old.id, old.name)
     assert left.running == (state != "exited")
-    assert (left.state is State.PAUSED) == (state == "paused")
+    assert (left.state is ContainerState.PAUSED) == (state == "paused")
 
 
 def test_a_container_that_cannot_be_created_disturbs_nobody(
@@ -151,9 +153,9 @@ def test_an_old_one_that_cannot_come_back_is_named(
 
 def test_the_preview_says_what_is_replaced(engine_site: Site, client: docker.DockerClient, image: str) -> None:
     launch(engine_site, NAME, quick(), name="gate")
-    (said,) = preflight(engine_site, "other", quick(), name="gate", replace=True)[1:]
-    assert (said.level, said.code) == (Level.NOTE, "replaced")
-    assert "preset plain" in said.why
+    (finding,) = check_launch(engine_site, "other", quick(), name="gate", replace=True)[1:]
+    assert (finding.level, finding.code) == (Level.NOTE, "replaced")
+    assert "preset plain" in finding.why
 
 
 def test_a_replacement_cut_off_after_the_stop_runs_again(
@@ -162,10 +164,10 @@ def test_a_replacement_cut_off_after_the_stop_runs_again(
     old = launch(engine_site, NAME, quick())
     client.api.rename(old.id, f"{old.name}-before")
     _created(client, old.name, before="running")
-    stop(client, old.id, seconds=0)
+    stop_container(client, old.id, seconds=0)
     with pytest.raises(LaunchError, match="running already"):
         launch(engine_site, NAME, quick())
-    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, State.RUNNING)]
+    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, ContainerState.RUNNING)]
 
 
 @pytest.mark.parametrize("started", [False, True])
@@ -173,7 +175,7 @@ def test_a_replacement_cut_off_with_the_new_one_there(
     engine_site: Site, client: docker.DockerClient, image: str, started: bool
 ) -> None:
     old = launch(engine_site, NAME, quick())
-    stop(client, old.name, seconds=0)
+    stop_container(client, old.name, seconds=0)
     client.api.rename(old.id, f"{old.name}-before")
     new = _created(client, old.name)
     if started:
@@ -223,10 +225,10 @@ def test_a_replacement_cut_off_while_the_engine_stops_the_old_one(
     with pytest.raises(LaunchError, match="running already"):
         launch(engine_site, NAME, quick())
     assert stopping.wait() == 0
-    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, State.RUNNING)]
+    assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, ContainerState.RUNNING)]
 
 
 def _created(client: docker.DockerClient, name: str, before: str = "exited") -> str:
     """A container of xaiva's that is made but not started."""
-    marks = {labels.PRESET: NAME, labels.SITE: "/anywhere", labels.BEFORE: before}
+    marks = {labels.PRESET: NAME, labels.SITE: "/anywhere", labels.REPLACED_STATE: before}
     return str(client.api.create_container(BASE_IMAGE, ["sleep", "1000"], name=name, labels=marks)["Id"])

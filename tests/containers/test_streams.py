@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import docker
-from core.containers import streams
-from core.containers.listing import get, list_containers
-from core.containers.logs import LineAssembler, follow_logs, logs, parse_time
-from core.containers.model import LogLine
+from core.containers import engine_stream
+from core.containers.container_logs import LineAssembler, follow_logs, parse_time, read_logs
+from core.containers.listing import get_container, list_containers
+from core.containers.model import ContainerLogLine
 from core.containers.shell import exec_argv
 from core.containers.stats import StatsSampler
-from core.engine import EngineError, connect, docker_environment
+from core.engine import EngineError, connect_engine, docker_environment
 from core.errors import InputError
 from core.site import Site
 from tests.support import until
@@ -59,13 +59,13 @@ def run(engine: TestEngine, client: docker.DockerClient) -> Iterator[Callable[..
 
 
 def ended(client: docker.DockerClient, identity: str) -> bool:
-    return get(client, identity).exit_code is not None
+    return get_container(client, identity).exit_code is not None
 
 
 def test_logs_are_lines_with_time_and_stream(client: docker.DockerClient, run: Callable[..., str]) -> None:
     identity = run("echo one; echo two >&2; printf 'ünï\\r\\n'; printf unfinished")
     until(lambda: ended(client, identity))
-    lines = list(logs(client, identity))
+    lines = list(read_logs(client, identity))
     assert sorted((line.stream, line.text) for line in lines) == [
         ("stderr", "two"),
         ("stdout", "one"),
@@ -73,21 +73,21 @@ def test_logs_are_lines_with_time_and_stream(client: docker.DockerClient, run: C
         ("stdout", "ünï"),
     ]
     assert all(parse_time(line.time[:26] + "Z") > 1e9 for line in lines)
-    assert [line.text for line in logs(client, identity, stdout=False)] == ["two"]
+    assert [line.text for line in read_logs(client, identity, stdout=False)] == ["two"]
 
 
 def test_tail_since_until_and_search(client: docker.DockerClient, run: Callable[..., str]) -> None:
     identity = run("echo early; sleep 1.2; for i in 1 2 3; do echo late $i; done")
     until(lambda: ended(client, identity))
-    first = next(iter(logs(client, identity)))
+    first = next(iter(read_logs(client, identity)))
     between = parse_time(first.time[:26] + "Z") + 0.6
-    assert [line.text for line in logs(client, identity, since=between)] == ["late 1", "late 2", "late 3"]
-    assert [line.text for line in logs(client, identity, until=between)] == ["early"]
-    assert [line.text for line in logs(client, identity, tail=2)] == ["late 2", "late 3"]
-    assert [line.text for line in logs(client, identity, search="late [13]")] == ["late 1", "late 3"]
-    assert [line.text for line in logs(client, identity, search="Late")] == []  # as in the console's own searches
+    assert [line.text for line in read_logs(client, identity, since=between)] == ["late 1", "late 2", "late 3"]
+    assert [line.text for line in read_logs(client, identity, until=between)] == ["early"]
+    assert [line.text for line in read_logs(client, identity, tail=2)] == ["late 2", "late 3"]
+    assert [line.text for line in read_logs(client, identity, search="late [13]")] == ["late 1", "late 3"]
+    assert [line.text for line in read_logs(client, identity, search="Late")] == []  # as in the console's own searches
     with pytest.raises(InputError, match="regular expression"):
-        logs(client, identity, search="(")
+        read_logs(client, identity, search="(")
 
 
 def test_terminal_output_and_long_lines(client: docker.DockerClient, run: Callable[..., str]) -> None:
@@ -95,8 +95,8 @@ def test_terminal_output_and_long_lines(client: docker.DockerClient, run: Callab
     # the engine cuts a line into pieces of 16 KiB and gives each a time
     long = run("head -c 50000 /dev/zero | tr '\\0' x; echo; echo after")
     until(lambda: ended(client, terminal) and ended(client, long))
-    assert [line.text for line in logs(client, terminal)] == ["on a terminal"]
-    assert [line.text for line in logs(client, long)] == ["x" * 50000, "after"]
+    assert [line.text for line in read_logs(client, terminal)] == ["on a terminal"]
+    assert [line.text for line in read_logs(client, long)] == ["x" * 50000, "after"]
 
 
 def test_follow_ends_with_the_container(client: docker.DockerClient, run: Callable[..., str]) -> None:
@@ -132,7 +132,7 @@ def test_follow_ends_when_asked_while_it_waits(client: docker.DockerClient, run:
 def test_follow_of_a_quiet_container_loses_and_repeats_nothing(
     client: docker.DockerClient, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(engine_stream, "IDLE_SECONDS", 0.3)
     identity = run("for i in 1 2 3 4; do echo $i; echo $i; sleep 0.8; done")
     reader = Reader(follow_logs(client, identity))
     assert reader.ended(30)
@@ -142,7 +142,7 @@ def test_follow_of_a_quiet_container_loses_and_repeats_nothing(
 def test_follow_goes_on_after_the_engine_came_back(
     engine: TestEngine, engine_site: Site, run: Callable[..., str]
 ) -> None:
-    client = connect(engine_site)
+    client = connect_engine(engine_site)
     identity = run("i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done", "--restart", "always")
     stream = follow_logs(client, identity)
     reader = Reader(stream)
@@ -166,14 +166,14 @@ def test_assembler_takes_bytes_cut_anywhere() -> None:
     )
     for size in (1, 3, 7, len(frames)):
         assembler = LineAssembler(terminal=False)
-        found = [line for at in range(0, len(frames), size) for line in assembler.feed(frames[at : at + size])]
-        found += assembler.finish()
-        assert [(line.stream, line.text) for line in found] == [
+        lines = [line for at in range(0, len(frames), size) for line in assembler.feed(frames[at : at + size])]
+        lines += assembler.finish()
+        assert [(line.stream, line.text) for line in lines] == [
             ("stderr", "oops"),
             ("stdout", "hello"),
             ("stdout", "end"),
         ]
-        assert isinstance(found[0], LogLine)
+        assert isinstance(lines[0], ContainerLogLine)
 
 
 @pytest.mark.parametrize(
@@ -216,16 +216,16 @@ def test_statistics(client: docker.DockerClient, run: Callable[..., str]) -> Non
 def test_frozen_engine_gives_an_error_in_time(
     engine: TestEngine, engine_site: Site, client: docker.DockerClient
 ) -> None:
-    quick = connect(engine_site, timeout=0.5)
+    quick = connect_engine(engine_site, timeout=0.5)
     engine.docker("run", "-d", "--name", "quiet", BASE_IMAGE, "sleep", "1000")
     stream = follow_logs(quick, "quiet")
     reader = Reader(stream)
     engine.pause()
     try:
         for call in (
-            lambda: connect(engine_site, timeout=0.5),
+            lambda: connect_engine(engine_site, timeout=0.5),
             lambda: list_containers(quick),
-            lambda: get(quick, "quiet"),
+            lambda: get_container(quick, "quiet"),
             lambda: StatsSampler(quick).sample(["quiet"]),
         ):
             with pytest.raises(EngineError, match="does not answer in time"):

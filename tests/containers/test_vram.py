@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.containers.vram import holders
+from core.containers.vram import vram_holders
 from core.inference.schemas import LedgerStatus, ModelStatus, ServiceStatus
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 
@@ -37,20 +37,20 @@ def status(host: str = "a" * 12, device: str = "cuda:0 a GPU", state: str = "rea
 
 
 def test_the_service_s_container_is_set_against_its_ledger() -> None:
-    found = holders(sample(600 * MIB, 500 * MIB, 2000 * MIB, 7 * MIB), status())
-    assert [(one.name, one.gpus, one.memory) for one in found] == [
+    holders = vram_holders(sample(600 * MIB, 500 * MIB, 2000 * MIB, 7 * MIB), status())
+    assert [(one.name, one.gpus, one.memory) for one in holders] == [
         ("b" * 12, [0], 2000 * MIB),
         ("xaiva-plain", [0, 1], 1100 * MIB),
         ("Xorg", [1], 7 * MIB),
         ("process 5", [1], 1),
     ]
-    assert [(one.models, one.unexplained) for one in found] == [
+    assert [(one.models, one.unexplained) for one in holders] == [
         (None, None),
         (900 * MIB, 200 * MIB),
         (None, None),
         (None, None),
     ]
-    less = holders(sample(600 * MIB, 0, 0, 0), status())[0]
+    less = vram_holders(sample(600 * MIB, 0, 0, 0), status())[0]
     assert less.unexplained == -300 * MIB  # what the ledger charges too much
 
 
@@ -66,12 +66,12 @@ def test_the_service_s_container_is_set_against_its_ledger() -> None:
     ],
 )
 def test_what_cannot_be_set_against_each_other_is_not(said: ServiceStatus | None) -> None:
-    found = holders(sample(600 * MIB, 500 * MIB, 1, 1), said)
-    assert found[0].memory == 1100 * MIB
-    assert [(one.models, one.unexplained) for one in found] == [(None, None)] * 4
+    holders = vram_holders(sample(600 * MIB, 500 * MIB, 1, 1), said)
+    assert holders[0].memory == 1100 * MIB
+    assert [(one.models, one.unexplained) for one in holders] == [(None, None)] * 4
 
 
 def test_a_driver_that_does_not_tell() -> None:
-    found = {one.name: one for one in holders(sample(None, 500 * MIB, None, 1), status())}
-    assert (found["xaiva-plain"].memory, found["xaiva-plain"].models) == (None, 900 * MIB)
-    assert found["xaiva-plain"].unexplained is None
+    holders = {one.name: one for one in vram_holders(sample(None, 500 * MIB, None, 1), status())}
+    assert (holders["xaiva-plain"].memory, holders["xaiva-plain"].models) == (None, 900 * MIB)
+    assert holders["xaiva-plain"].unexplained is None

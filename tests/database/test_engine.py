@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from core import mounts
+from core import file_systems
 from core.errors import InputError
 from core.inference.database import engine, reserve
 from core.inference.database import postgres as postgres_module
@@ -203,7 +203,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
     place = str(tmp_path).replace(" ", r"\040")  # as the kernel writes it
     table = Path("/proc/self/mountinfo").read_text() + f"99 1 0:99 / {place} rw - nfs4 server:/export rw\n"
-    monkeypatch.setattr(mounts, "_mounts", lambda: table)
+    monkeypatch.setattr(file_systems, "_mounts", lambda: table)
     with pytest.raises(DatabaseError, match=r"network file system \(nfs4\)") as caught:
         Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     assert "XAIVA_DATABASE_URL" in caught.value.remedy

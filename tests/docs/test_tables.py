@@ -18,7 +18,7 @@ from core.inference.models.onnx import Description
 from core.inference.schemas import AlertKind, AnalysisState, CameraRequest, CameraState, ChannelKind, Role, RuleRequest
 from core.inference.settings import PREFIX, ServiceSettings
 from core.operations.kinds import KINDS
-from core.operations.model import State
+from core.operations.model import OperationState
 from core.presets.compat.checks import CODES
 from core.presets.fields import RESERVED_LAYERS
 from core.presets.model import BuildOptions, Preset, Run
@@ -90,7 +90,7 @@ def test_a_list_has_the_entries_of_the_code(name: str, heading: str, entries: It
 
 def test_the_states_of_operations_are_in_their_picture() -> None:
     (picture,) = (block for block in page("docs/operations.md").blocks if block.heading == "States")
-    assert set(re.findall(r"(?:^|► )([a-z]+)", picture.text, re.MULTILINE)) == _values(State)
+    assert set(re.findall(r"(?:^|► )([a-z]+)", picture.text, re.MULTILINE)) == _values(OperationState)
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from core.download_commands import find_downloads
 from core.findings import Level
-from core.images.lint import lint
+from core.images.dockerfile_lint import lint_dockerfile
 from core.presets.compat import check
 from core.presets.model import Preset
 
@@ -199,7 +199,7 @@ STAYS = [
 def test_what_downloads_is_found(command: str) -> None:
     assert list(find_downloads(command))
     assert list(find_downloads(json.dumps(shlex.split(command))))  # the form without a shell
-    (finding,) = lint(f"FROM scratch\nRUN true && {command.partition(' | ')[0]} && true\n")
+    (finding,) = lint_dockerfile(f"FROM scratch\nRUN true && {command.partition(' | ')[0]} && true\n")
     assert (finding.level, finding.code) == (Level.ERROR, "lint-network")
     assert finding.remedy
 
@@ -234,7 +234,7 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize("case", TEXTS)
 def test_text_is_read_as_a_shell_reads_it(case: str) -> None:
     text, expected = TEXTS[case]
-    findings = lint(f"FROM scratch\n{text}\n")
+    findings = lint_dockerfile(f"FROM scratch\n{text}\n")
     assert len(findings) == len(expected)
     assert all(finding.what.startswith(words) for finding, words in zip(findings, expected, strict=True))
 
@@ -249,7 +249,7 @@ def test_text_is_read_as_a_shell_reads_it(case: str) -> None:
     ],
 )
 def test_what_the_container_starts_with_is_a_warning(line: str) -> None:
-    (finding,) = lint(f"FROM scratch\n{line}\n")
+    (finding,) = lint_dockerfile(f"FROM scratch\n{line}\n")
     assert finding.level is Level.WARNING
 
 

@@ -199,9 +199,9 @@ def secret_site(engine_site: Site) -> Site:
     return Site(engine_site.root, engine_site.settings, {**engine_site.env, **lines})
 
 
-def check(shown: str) -> None:
+def check(output: str) -> None:
     for secret in (TOKEN, LICENCE, *(f"secret-{number}" for number in range(1, 8))):
-        assert secret not in shown, secret
+        assert secret not in output, secret
 
 
 @pytest.mark.engine
@@ -212,9 +212,9 @@ def test_the_command_line_shows_no_secret(
     container: str,
 ) -> None:
     ask = partial(xaiva, env=engine.env)
-    shown = ask("inspect", container).out
-    check(shown)
-    assert "TZ=Europe/Berlin" in json.loads(shown)["Config"]["Env"]
+    output = ask("inspect", container).out
+    check(output)
+    assert "TZ=Europe/Berlin" in json.loads(output)["Config"]["Env"]
     check(ask("inspect", container, "--json").out)
     logs = ask("logs", container)
     assert "starts with *** and *** at rtsp://***@h/x in hall" in logs.out

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from core.containers.service import find_service
+from core.containers.service_discovery import find_service
 from core.doctor import examine
-from core.engine import EngineError, connect, endpoint
+from core.engine import EngineError, connect_engine, resolve_endpoint
 from core.errors import InputError
 from core.site import EngineSettings, Site, SiteSettings
 from tests.support.command_line import xaiva
@@ -51,7 +51,7 @@ ADDRESSES: dict[str, tuple[str, str, str]] = {  # DOCKER_HOST → words of the c
 def test_an_address_of_an_engine_that_is_none_is_named_as_that(case: str, named_by: str, tmp_path: Path) -> None:
     host, words, remedy = ADDRESSES[case]
     with pytest.raises(InputError) as caught:
-        connect(site_of(tmp_path, host, named_by))
+        connect_engine(site_of(tmp_path, host, named_by))
     text = str(caught.value)
     assert words in caught.value.why
     assert remedy in caught.value.remedy
@@ -76,7 +76,7 @@ def test_a_context_is_used_as_the_docker_client_does_or_said_to_be_broken(case: 
     site = site_of(tmp_path, "", "context")
     next(tmp_path.rglob("meta.json")).write_text(text)
     try:
-        assert endpoint(site).host == result
+        assert resolve_endpoint(site).host == result
     except EngineError as error:
         assert result in error.why  # noqa: PT017 - both outcomes stand in the table
 
@@ -114,7 +114,7 @@ def site_of(root: Path, host: str, named_by: str) -> Site:
     ],
 )
 def test_an_address_as_the_docker_client_takes_it_is_used(given: str, used: str, tmp_path: Path) -> None:
-    assert endpoint(site_of(tmp_path, given, "DOCKER_HOST")).host == used
+    assert resolve_endpoint(site_of(tmp_path, given, "DOCKER_HOST")).host == used
 
 
 NOBODY: dict[str, tuple[str, str, str, bool]] = {  # where nobody answers → cause, remedy, whether it names systemctl
@@ -135,7 +135,7 @@ def test_starting_the_engine_is_the_remedy_where_it_is_found_not_to_run(case: st
         left_over.bind(f"{tmp_path}/old.sock")
         place = {"root": str(tmp_path), "port": str(silent.getsockname()[1])}
         with pytest.raises(EngineError) as caught:
-            connect(site_of(tmp_path, host.format_map(place), "DOCKER_HOST"))
+            connect_engine(site_of(tmp_path, host.format_map(place), "DOCKER_HOST"))
     assert words.format_map(place) in str(caught.value)
     assert remedy in caught.value.remedy
     assert ("systemctl start" in caught.value.remedy) is start
@@ -174,7 +174,7 @@ def test_a_broken_configuration_of_the_docker_client_is_said(case: str, named_by
     content, words = BROKEN[case]
     path = write_configuration(tmp_path, content)
     with pytest.raises(InputError) as caught:
-        connect(site_of_configuration(tmp_path, named_by))
+        connect_engine(site_of_configuration(tmp_path, named_by))
     assert str(path) in caught.value.what
     assert words in caught.value.why
     assert "DOCKER_CONFIG" in caught.value.remedy or f"mv {path}" in caught.value.remedy
@@ -187,7 +187,7 @@ def test_a_configuration_that_the_docker_client_takes_is_taken(
 ) -> None:
     write_configuration(tmp_path, content)
     env = {"DOCKER_CONFIG": str(tmp_path / "docker"), "DOCKER_HOST": engine.host}
-    assert connect(Site(tmp_path, SiteSettings(), env)).ping()
+    assert connect_engine(Site(tmp_path, SiteSettings(), env)).ping()
 
 
 def test_a_broken_configuration_is_a_finding_of_the_doctor(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ import pytest
 import docker
 from core import doctor, labels
 from core.containers.launch import LaunchError, launch
-from core.containers.listing import inspect
-from core.containers.settings import read
-from core.engine import EngineError, connect_patiently, require_version
-from core.engine_version import judge_version
+from core.containers.listing import inspect_container
+from core.containers.run_settings import read_run_settings
+from core.engine import EngineError, connect_with_long_timeout, require_engine_version
+from core.engine_version import version_findings
 from core.errors import InputError
 from core.findings import Level
 from core.presets.model import Preset
@@ -71,9 +71,9 @@ LEVELS = {OLD: [Level.ERROR], UNKNOWN: [Level.WARNING], FINE: []}
 @pytest.mark.parametrize("case", VERSIONS)
 def test_the_engines_version(case: str) -> None:
     answer, expected = VERSIONS[case]
-    found = judge_version(answer)
-    assert [one.level for one in found] == LEVELS[expected]
-    for one in found:
+    findings = version_findings(answer)
+    assert [finding.level for finding in findings] == LEVELS[expected]
+    for one in findings:
         assert str(answer.get("Version") or "without a version") in one.what
         assert "23" in one.why
 
@@ -130,9 +130,9 @@ def test_nothing_starts_on_an_old_engine(engine_of_version: tuple[FakeEngine, Si
     assert "engine-version" in [one.code for one in refused.value.findings]
     assert "20.10.24+dfsg1" in str(refused.value)
     with pytest.raises(EngineError, match=r"20\.10\.24\+dfsg1.*Docker Engine 23"):
-        connect_patiently(site)  # of lock, sync and wheel
+        connect_with_long_timeout(site)  # of lock, sync and wheel
     with pytest.raises(EngineError, match=r"20\.10\.24\+dfsg1.*Docker Engine 23"):
-        require_version(site)  # of build and load
+        require_engine_version(site)  # of build and load
     assert engine.changes == []
     said = next(one for one in doctor._engine(site) if one.code == "engine-version")
     assert said.level is Level.ERROR
@@ -164,7 +164,7 @@ VOLUMES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("case", VOLUMES)
 def test_options_of_volumes_reach_the_engine(case: str, site: Site) -> None:
     text, expected = VOLUMES[case]
-    (mount,) = read(site, "p", preset_of(run={"volumes": [text]}), dev=False).mounts
+    (mount,) = read_run_settings(site, "p", preset_of(run={"volumes": [text]}), dev=False).mounts
     if expected.startswith("mount"):
         assert (f"mount {mount.target}{' ro' if mount.read_only else ''}", mount.options) == (expected, ())
     else:
@@ -187,7 +187,9 @@ def test_a_volume_with_options_on_a_real_engine(engine_site: Site, engine: TestE
     try:
         container = launch(engine_site, "plain", preset_of(run=run))
         client = docker.DockerClient(base_url=engine.host)
-        mounts = {one["Destination"]: (one["RW"], one["Mode"]) for one in inspect(client, container.id)["Mounts"]}
+        mounts = {
+            one["Destination"]: (one["RW"], one["Mode"]) for one in inspect_container(client, container.id)["Mounts"]
+        }
         client.close()
     finally:
         engine.docker("rm", "-f", "xaiva-plain", check=False)
@@ -257,7 +259,7 @@ def test_both_files_of_variables_mean_the_same(case: str, tmp_path: Path) -> Non
     (tmp_path / ".env").unlink()
     (tmp_path / "cameras.env").write_bytes(content)
     preset = preset_of(run={"env_files": ["cameras.env"]}, inference_service=False)
-    assert read(Site.open(tmp_path, {"OUTER": "outer"}), "p", preset, dev=False).environment == expected
+    assert read_run_settings(Site.open(tmp_path, {"OUTER": "outer"}), "p", preset, dev=False).environment == expected
 
 
 BROKEN: dict[str, tuple[bytes, str, str]] = {
@@ -283,7 +285,7 @@ def test_a_broken_line_is_named_and_not_repeated(case: str, name: str, tmp_path:
     content, line, why = BROKEN[case]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as refused:
-        read(Site.open(tmp_path, {}), "p", preset_of(run={"env_files": ["cameras.env"]}), dev=False)
+        read_run_settings(Site.open(tmp_path, {}), "p", preset_of(run={"env_files": ["cameras.env"]}), dev=False)
     assert name in str(refused.value)
     assert line in str(refused.value)
     assert why in refused.value.why

@@ -21,14 +21,14 @@ from click.testing import CliRunner
 
 import docker
 from core import labels
-from core.containers.listing import from_inspect, list_containers
+from core.containers.listing import list_containers, parse_container
 from core.containers.manage import diagnose, wait_healthy
-from core.containers.model import Health, State
+from core.containers.model import ContainerHealth, ContainerState
 from core.containers.stats import StatsSampler
 from core.engine import EngineError
 from core.errors import InputError
-from core.images.history import builds_folder, list_builds
-from core.images.progress_stream import Line, Plain, RawJson, Vertex
+from core.images.build_history import builds_folder, list_builds
+from core.images.buildkit_progress import OutputLine, PlainReader, RawJsonReader, Vertex
 from core.inference.schemas import API_VERSION, CameraRequest, Priority, RuleRequest, UserRequest
 from core.inference.schemas.base import VERSION_HEADER
 from core.inference.schemas.users import Role
@@ -133,8 +133,8 @@ def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) 
     odd = {**GOOD, "Id": "a" * 64, "Names": ["/odd"], **change}
     with engine_client([odd, GOOD]) as client:
         rows = {one.id[0]: one for one in list_containers(client)}
-    assert rows["b"].state is State.RUNNING
-    assert rows["b"].health is Health.HEALTHY
+    assert rows["b"].state is ContainerState.RUNNING
+    assert rows["b"].health is ContainerHealth.HEALTHY
     container = rows["a"]
     assert (container.state.value, container.health.value) == (state, health)
     assert bool(container.unreadable) is (case in UNREADABLE)
@@ -174,7 +174,7 @@ def test_what_is_not_known_is_said_and_never_fine() -> None:
     assert "hibernating" in finding.why
     from tui.sources import Containers
 
-    lines = overview.alerts(None, None, Containers([from_inspect(described)], {}), None, None, None, 100)
+    lines = overview.alerts(None, None, Containers([parse_container(described)], {}), None, None, None, 100)
     assert any("hibernating" in plain(line) for line in lines)
 
 
@@ -184,7 +184,7 @@ def test_one_whose_description_cannot_be_read_is_not_healthy() -> None:
     answers = {f"/containers/{'a' * 64}/json": described}
     with engine_client([], **answers) as client, pytest.raises(EngineError, match="yesterday"):
         wait_healthy(client, "a" * 64, timeout=0)
-    assert from_inspect(described).ours
+    assert parse_container(described).managed
 
 
 @pytest.mark.parametrize("missing", ["State", "Config", "NetworkSettings", "Created", "Image", "Name"])
@@ -192,7 +192,7 @@ def test_a_description_that_lacks_a_field_is_read(missing: str) -> None:
     full = {"Id": "c" * 64, "Name": "/x", "State": {"Status": "running"}, "Config": {}, "NetworkSettings": {}}
     full |= {"Created": "2026-01-01T00:00:00.123456789Z", "Image": "sha256:1"}
     del full[missing]
-    assert from_inspect(full).id == "c" * 64
+    assert parse_container(full).id == "c" * 64
 
 
 @pytest.mark.parametrize(
@@ -262,23 +262,23 @@ PROGRESS = {
 
 @pytest.mark.parametrize("case", PROGRESS)
 def test_what_buildkit_says_otherwise_ends_no_build(case: str) -> None:
-    reader = RawJson()
+    reader = RawJsonReader()
     events = [*reader.feed(json.dumps(PROGRESS[case]).encode() + b"\n"), *reader.close()]
     if case != "rows-are-texts":
         assert any(isinstance(one, Vertex) and one.id == "d" for one in events)
     if case != "null-fields":
-        assert any(isinstance(one, Line) and "cannot be read" in one.text for one in events)
+        assert any(isinstance(one, OutputLine) and "cannot be read" in one.text for one in events)
 
 
 @pytest.mark.parametrize("word", ["PAUSED", "DONE maybe", "CANCELED"])
 def test_a_plain_state_that_is_not_known_is_a_line(word: str) -> None:
-    reader = Plain(clock=lambda: 1.0)
+    reader = PlainReader(clock=lambda: 1.0)
     *_, last = [*reader.feed(f"#5 [a 1/2] RUN x\n#5 {word}\n".encode())]
     if word == "CANCELED":
         assert isinstance(last, Vertex)
         assert last.error
     else:
-        assert last == Line("5", word)
+        assert last == OutputLine("5", word)
 
 
 RECORDS = {

@@ -17,15 +17,17 @@ from core.presets.model import Preset
 GPU = "RTX 3090"
 
 
-def said(target: str = GPU, run: dict[str, Any] | None = None, **fields: Any) -> list[str]:
+def finding_texts(target: str = GPU, run: dict[str, Any] | None = None, **fields: Any) -> list[str]:
     """What the check says of the GPUs at run: what and why."""
     layers = [{"name": "own", "requirements": fields.pop("layer")}] if "layer" in fields else []
     given = {"base_image": "ubuntu:22.04", "python_version": "3.10", "run": run or {}, "layers": layers, **fields}
     resolved = given.pop("resolved", None)
     machine = named_target([target], "580.65.06") if target else None
-    found = [one for one in check(Preset.model_validate(given), machine, resolved=resolved) if one.code == "run-gpus"]
-    assert all(one.level is Level.WARNING and one.remedy and one.where == "run.gpus" for one in found)
-    return [f"{one.what}: {one.why}" for one in found]
+    findings = [
+        one for one in check(Preset.model_validate(given), machine, resolved=resolved) if one.code == "run-gpus"
+    ]
+    assert all(one.level is Level.WARNING and one.remedy and one.where == "run.gpus" for one in findings)
+    return [f"{one.what}: {one.why}" for one in findings]
 
 
 NEEDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -59,9 +61,9 @@ NEEDS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", NEEDS)
 def test_a_gpu_build_without_a_gpu_is_a_finding(case: str) -> None:
     fields, words = NEEDS[case]
-    (found,) = said(**fields)
-    assert words in found
-    assert "RTX 3090" in found
+    (findings,) = finding_texts(**fields)
+    assert words in findings
+    assert "RTX 3090" in findings
 
 
 FINE: dict[str, dict[str, Any]] = {
@@ -83,4 +85,4 @@ FINE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", FINE)
 def test_what_goes_together_is_no_finding(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.presets.compat.checking.host_target", lambda _: None)  # whatever runs the tests
-    assert said(**FINE[case]) == []
+    assert finding_texts(**FINE[case]) == []

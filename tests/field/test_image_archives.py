@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.images.archive import check_image_archive
+from core.images.image_archive import check_image_archive
 from core.site import Site
 from tests.support.command_line import xaiva
 from tests.support.engine import BASE_IMAGE, TestEngine

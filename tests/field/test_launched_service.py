@@ -22,7 +22,7 @@ from textual.widgets import Input
 
 from core import labels
 from core.cli.app import run
-from core.containers.service import AGAIN_SECONDS, Services, SeveralServices, find_service
+from core.containers.service_discovery import RETRY_SECONDS, AmbiguousService, ServiceLocator, find_service
 from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, ServiceStatus
 from core.inference.schemas.base import VERSION_HEADER
@@ -160,9 +160,9 @@ DUBBING = Launched(Y, 8601, "dubbing-cuda13.0")
 def test_it_is_found_by_label_and_port(site: Site, containers: list[Launched], preset: str, url: str) -> None:
     (site.presets / "cpu-debian12.json").write_bytes((SHIPPED / "cpu-debian12.json").read_bytes())
     with fake_engine(site.root, containers) as engine:
-        found = find_service(with_engine(site.root, engine), preset=preset)
-    assert found.url == url
-    assert found.named_by == f"container {found.container}"
+        address = find_service(with_engine(site.root, engine), preset=preset)
+    assert address.url == url
+    assert address.named_by == f"container {address.container}"
 
 
 @pytest.mark.parametrize(
@@ -184,14 +184,14 @@ def test_what_somebody_named_wins(site: Site, settings: str, env: str, option: s
     with fake_engine(site.root, [Launched(X, 8600), DUBBING]) as engine:
         opened = with_engine(site.root, engine, **({"XAIVA_SERVICE": env} if env else {}))
         opened.service = (option, "--service") if option else None
-        found = find_service(opened)
-    assert (found.url, found.named_by) == (url, named_by)
+        address = find_service(opened)
+    assert (address.url, address.named_by) == (url, named_by)
 
 
 @pytest.mark.parametrize(
     ("containers", "option", "kind", "words"),
     [
-        pytest.param([Launched(X, 8600), DUBBING], "", SeveralServices, f"{X}, {Y}", id="several"),
+        pytest.param([Launched(X, 8600), DUBBING], "", AmbiguousService, f"{X}, {Y}", id="several"),
         pytest.param([DUBBING], "nobody", InputError, "no container or preset of that name", id="no-such-name"),
         pytest.param([DUBBING], "10.0.0.7", InputError, "an address is written as http://host", id="host-alone"),
         pytest.param([Launched(X, 8600, state="exited")], X, InputError, "is exited", id="named-and-ended"),
@@ -224,25 +224,25 @@ def test_without_a_container_the_usual_address_is_told_with_the_reason(
         monkeypatch.setattr("core.service_client.address.DEFAULT_URL", f"http://127.0.0.1:{held.number}")
         address = engine if engine_there else f"tcp://127.0.0.1:{held.number}"
         with pytest.raises(NoService, match="nothing answers there") as raised:
-            Services(with_engine(site.root, address)).client(3).status()
+            ServiceLocator(with_engine(site.root, address)).client(3).status()
         assert str(held.number) in raised.value.what
     assert words in raised.value.what
 
 
 def test_a_remote_engines_host_is_the_services(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.containers import service
-    from core.containers.model import Port
-    from core.engine_ssh import host_name
+    from core.containers import service_discovery
+    from core.containers.model import ContainerPort
+    from core.engine_ssh import resolve_host_name
 
-    monkeypatch.setattr(service, "_engine_host", lambda *_: "edge.example.org")
+    monkeypatch.setattr(service_discovery, "_engine_host", lambda *_: "edge.example.org")
     remote = Site.open(site.root, {"DOCKER_HOST": "ssh://ana@edge:2222"})
-    port = Port(container_port=8600, host_ip="0.0.0.0", host_port=8601)
-    assert service._host(remote, port, "")[0] == "edge.example.org"
-    assert service._host(remote, port.model_copy(update={"host_ip": "10.1.2.3"}), "")[0] == "10.1.2.3"
-    host, remedy = service._host(remote, port.model_copy(update={"host_ip": "127.0.0.1"}), "")
+    port = ContainerPort(container_port=8600, host_ip="0.0.0.0", host_port=8601)
+    assert service_discovery._host(remote, port, "")[0] == "edge.example.org"
+    assert service_discovery._host(remote, port.model_copy(update={"host_ip": "10.1.2.3"}), "")[0] == "10.1.2.3"
+    host, remedy = service_discovery._host(remote, port.model_copy(update={"host_ip": "127.0.0.1"}), "")
     assert host == "edge.example.org"
     assert "ssh -L 8601:127.0.0.1:8601 edge.example.org" in remedy
-    assert host_name("ssh://ana@edge.example.org:22", {"PATH": "/nowhere"}) == "edge.example.org"
+    assert resolve_host_name("ssh://ana@edge.example.org:22", {"PATH": "/nowhere"}) == "edge.example.org"
 
 
 def test_the_command_line_finds_it_and_names_the_address_when_it_is_gone(
@@ -263,18 +263,18 @@ def test_the_command_line_finds_it_and_names_the_address_when_it_is_gone(
 
 
 def test_one_that_is_somewhere_else_now_is_found_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.containers.service.AGAIN_SECONDS", 0.0)
-    assert AGAIN_SECONDS > 0
+    monkeypatch.setattr("core.containers.service_discovery.RETRY_SECONDS", 0.0)
+    assert RETRY_SECONDS > 0
     containers = [Launched(X, 1)]
     with fake_service("new") as port, fake_engine(site.root, containers) as engine:
-        services = Services(with_engine(site.root, engine))
+        services = ServiceLocator(with_engine(site.root, engine))
         with pytest.raises(XaivaError, match=f"named by container {X}"):
             services.client(3).status()
-        services.lost()
+        services.mark_lost()
         containers[0].port = port
         assert services.client(3).status().version == "new"
         containers.append(DUBBING)
-        services.lost()
+        services.mark_lost()
         assert services.client(3).address.container == X  # another one beside it changes nothing
         services.choose(Y, "F8")
         assert services.client(3).address.named_by == f"F8, container {Y}"
@@ -334,7 +334,7 @@ def test_while_the_engine_does_not_answer_it_is_where_it_was(site: Site) -> None
     with fake_engine(site.root, [DUBBING]) as engine:
         opened = with_engine(site.root, engine)
         before = find_service(opened)
-        services = Services(opened)
+        services = ServiceLocator(opened)
         assert services.client(3).address == before
     assert find_service(opened, before=before) == before
     services.choose(X, "F8")

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from core.files import files_of
+from core.files import list_files
 from core.inference.schemas import CameraStatus, ServiceStatus
 from core.natural_order import natural_key
 from core.presets.store import list_presets
@@ -44,7 +44,7 @@ def test_presets(site: Site, names: list[str]) -> None:
     for name in reversed(names):
         (site.presets / f"{name}.json").write_text(PRESET)
     assert [entry.name for entry in list_presets(site)] == names
-    assert [path.stem for path in files_of(site.presets, ".json")] == names
+    assert [path.stem for path in list_files(site.presets, ".json")] == names
 
 
 def test_cameras_and_users(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from core.cli.cameras import _why
 from core.containers import model as containers
-from core.images.history import Outcome
+from core.images.build_history import BuildOutcome
 from core.inference.resources.pool import _State as PoolState
 from core.inference.schemas import (
     AlertKind,
@@ -44,9 +44,9 @@ def _without_mark(text: str) -> str:
 @pytest.mark.parametrize(
     ("shown", "states"),
     [
-        pytest.param(operation_lines.STATES, operations.State, id="operations"),
-        pytest.param(builds.OUTCOMES, Outcome, id="builds"),
-        pytest.param(container_lines.STATES, containers.State, id="containers"),
+        pytest.param(operation_lines.STATES, operations.OperationState, id="operations"),
+        pytest.param(builds.OUTCOMES, BuildOutcome, id="builds"),
+        pytest.param(container_lines.STATES, containers.ContainerState, id="containers"),
         pytest.param(cameras.STATES, CameraState, id="cameras"),
         pytest.param(service.MODEL_STATES, MODEL, id="models"),
     ],

@@ -15,8 +15,8 @@ import pytest
 
 from core.cli import follow, output
 from core.errors import XaivaError
-from core.operations.model import Failure, Operation, State, Update
-from core.operations.outcome import outcome
+from core.operations.model import Operation, OperationFailure, OperationState, Update
+from core.operations.outcome import summarize_outcome
 from core.progress import Stage, StageState
 from core.site import Site
 from tests.cli.conftest import Xaiva, small_site, xaiva
@@ -31,10 +31,11 @@ LACKING = {"what": "base image x", "why": "no registry", "remedy": "get it"}
 CHANGES = [f"~ wheel package-{number} 1.0 → 2.0" for number in range(70)]
 
 
-def _operation(result: dict[str, Any] | None, failure: Failure | None = None) -> Operation:
+def _operation(result: dict[str, Any] | None, failure: OperationFailure | None = None) -> Operation:
     return Operation(
         id=7, kind="lock", subject="small", key="preset:small", options={}, attempt=1, created=1, started=1, ended=2,
-        state=State.FAILED if failure else State.DONE, seconds=1, cancel_requested=False, by="", pid=0, log="",
+        state=OperationState.FAILED if failure else OperationState.DONE,
+        seconds=1, cancel_requested=False, by="", pid=0, log="",
         result=result, failure=failure,
     )  # fmt: skip
 
@@ -50,11 +51,12 @@ def _operation(result: dict[str, Any] | None, failure: Failure | None = None) ->
         ({"diff": ["+ wheel numpy 2.1.0"]}, None, "1 change"),
         ({"loaded": ["xaiva-base/debian"]}, None, ""),
         (None, None, ""),
-        (None, Failure(what="index pypi", why="nobody\nanswers", remedy="try again"), "index pypi: nobody answers"),
+        (None, OperationFailure(what="index pypi", why="nobody\nanswers", remedy="try again"),
+         "index pypi: nobody answers"),
     ],
 )  # fmt: skip
-def test_the_list_of_operations_says_what_came_of_one(result: Any, failure: Failure | None, said: str) -> None:
-    assert outcome(_operation(result, failure)) == said
+def test_the_list_of_operations_says_what_came_of_one(result: Any, failure: OperationFailure | None, said: str) -> None:
+    assert summarize_outcome(_operation(result, failure)) == said
 
 
 def test_a_partial_lock_is_said_once_in_a_pipe_and_in_the_list(xaiva: Xaiva, small_site: Site) -> None:

@@ -15,7 +15,7 @@ import pytest
 from textual.widgets import Input
 
 from core.cli.app import run
-from core.containers.settings import read
+from core.containers.run_settings import read_run_settings
 from core.errors import InputError
 from core.inference.database.cameras import CameraStore
 from core.inference.database.engine import Database
@@ -212,8 +212,11 @@ def test_a_launch_gives_no_placeholder_to_a_container(site: Site, value: str) ->
     (site.root / "site.env").write_text(f"ACME={value}\n")
     for run_settings in ({"environment": {"ACME": value}}, {"env_files": ["site.env"]}):
         with pytest.raises(InputError, match="variable ACME: it holds"):
-            read(site, "plain", preset(**run_settings), dev=False)
-    assert read(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"] == "*** 5"
+            read_run_settings(site, "plain", preset(**run_settings), dev=False)
+    assert (
+        read_run_settings(site, "plain", preset(environment={"CRON": "*** 5"}), dev=False).environment["CRON"]
+        == "*** 5"
+    )
 
 
 # -- rules and users ---------------------------------------------------------------------------------------------------

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from core.containers.conflicts import port_holders
-from core.containers.model import Container, Port, State, host_port_words, port_words
-from core.containers.settings import read
+from core.containers.model import Container, ContainerPort, ContainerState, format_host_ports, format_ports
+from core.containers.port_conflicts import port_holders
+from core.containers.run_settings import read_run_settings
 from core.presets.validation import preset_from_text, validate_text
 from core.site import Site
 from tui.present import containers as present_containers
 
 
-def ports(host: range, inside: range, ip: str = "0.0.0.0", protocol: str = "tcp") -> list[Port]:
+def ports(host: range, inside: range, ip: str = "0.0.0.0", protocol: str = "tcp") -> list[ContainerPort]:
     pairs = zip(host, inside, strict=True)
-    return [Port(host_ip=ip, host_port=one, container_port=other, protocol=protocol) for one, other in pairs]
+    return [ContainerPort(host_ip=ip, host_port=one, container_port=other, protocol=protocol) for one, other in pairs]
 
 
 FOLDED = {
@@ -37,17 +37,19 @@ FOLDED = {
     ),
     "single": (ports(range(8600, 8601), range(8600, 8601)), "8600→8600/tcp"),
     "digits-are-numbers": (ports(range(9, 12), range(9, 12)), "9-11→9-11/tcp"),
-    "unpublished": ([Port(container_port=80), Port(container_port=81)], ""),
+    "unpublished": ([ContainerPort(container_port=80), ContainerPort(container_port=81)], ""),
 }
 
 
 @pytest.mark.parametrize("case", FOLDED)
 def test_ports_fold_into_ranges(case: str) -> None:
     given, words = FOLDED[case]
-    container = Container(id="1", name="n", image="i", image_id="", state=State.RUNNING, status="", ports=given)
-    assert present_containers.ports(container) == port_words(given, addresses=False) == words
+    container = Container(
+        id="1", name="n", image="i", image_id="", state=ContainerState.RUNNING, status="", ports=given
+    )
+    assert present_containers.ports(container) == format_ports(given, addresses=False) == words
     if case == "unpublished":
-        assert port_words(given) == "80-81/tcp"
+        assert format_ports(given) == "80-81/tcp"
 
 
 PORT_FIELDS: dict[str, tuple[list[str], str]] = {
@@ -77,13 +79,19 @@ def test_a_preset_may_publish_a_range(case: str, tmp_path: Path) -> None:
         assert problems[0].line > 1
         assert problems[0].remedy
     else:
-        settings = read(Site.open(tmp_path), "p", preset_from_text(text, tmp_path / "p.json"), dev=False)
+        settings = read_run_settings(Site.open(tmp_path), "p", preset_from_text(text, tmp_path / "p.json"), dev=False)
         assert len(settings.ports) >= 2
 
 
 def test_a_taken_range_is_one_conflict() -> None:
     taken = Container(
-        id="1", name="other", image="", image_id="", state=State("stopping"), status="", ports=FOLDED["200-ports"][0]
+        id="1",
+        name="other",
+        image="",
+        image_id="",
+        state=ContainerState("stopping"),
+        status="",
+        ports=FOLDED["200-ports"][0],
     )
-    found = port_holders(ports(range(8100, 8300), range(8100, 8300)), [taken], local=False)
-    assert {holder: host_port_words(held) for holder, held in found.items()} == {"container other": "8100-8199/tcp"}
+    holders = port_holders(ports(range(8100, 8300), range(8100, 8300)), [taken], local=False)
+    assert {holder: format_host_ports(held) for holder, held in holders.items()} == {"container other": "8100-8199/tcp"}

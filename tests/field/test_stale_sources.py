@@ -21,8 +21,8 @@ import pytest
 from textual.pilot import Pilot
 
 from core import labels
-from core.containers.model import State
-from core.containers.vram import holders
+from core.containers.model import ContainerState
+from core.containers.vram import vram_holders
 from core.errors import XaivaError
 from core.site import Site
 from core.telemetry.gpus import GpuState
@@ -174,15 +174,15 @@ def reading(value: Any, age: float = 0.1) -> Reading[Any]:
 @pytest.mark.parametrize(
     ("state", "host", "words"),
     [
-        pytest.param(State.RUNNING, "a" * 12, "", id="runs"),
-        pytest.param(State.EXITED, "a" * 12, "it is exited", id="stopped-by-hand"),
-        pytest.param(State.PAUSED, "a" * 12, "it is paused", id="paused"),
-        pytest.param(State.RESTARTING, "a" * 12, "it is restarting", id="restarts"),
-        pytest.param(State.EXITED, "f" * 12, "", id="another-container"),
-        pytest.param(State.EXITED, "workstation", "", id="no-container"),
+        pytest.param(ContainerState.RUNNING, "a" * 12, "", id="runs"),
+        pytest.param(ContainerState.EXITED, "a" * 12, "it is exited", id="stopped-by-hand"),
+        pytest.param(ContainerState.PAUSED, "a" * 12, "it is paused", id="paused"),
+        pytest.param(ContainerState.RESTARTING, "a" * 12, "it is restarting", id="restarts"),
+        pytest.param(ContainerState.EXITED, "f" * 12, "", id="another-container"),
+        pytest.param(ContainerState.EXITED, "workstation", "", id="no-container"),
     ],
 )
-def test_a_service_whose_container_does_not_run_says_nothing_more(state: State, host: str, words: str) -> None:
+def test_a_service_whose_container_does_not_run_says_nothing_more(state: ContainerState, host: str, words: str) -> None:
     found = sample.containers()
     changed = [found.containers[0].model_copy(update={"state": state}), *found.containers[1:]]
     status = sample.cameras().model_copy(update={"host": host})
@@ -198,7 +198,7 @@ def test_gpu_figures_of_before_are_not_shown_while_the_driver_hangs() -> None:
     assert "%" not in shown
     alerts = overview.alerts(Live(hung, {}), None, None, None, None, None, 100)
     assert plain(alerts[0]) == "✗ GPU: no answer for 41 s"
-    assert holders(hung, None) == []
+    assert vram_holders(hung, None) == []
 
 
 def test_a_sparkline_has_a_gap_where_nothing_was_heard(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

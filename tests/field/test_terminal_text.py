@@ -21,10 +21,10 @@ from core.cli.events import event_command
 from core.cli.follow import print_result
 from core.errors import XaivaError
 from core.findings import Finding, Level
-from core.images.progress_stream import clean as build_line
+from core.images.buildkit_progress import clean_output_line as build_line
 from core.inference.schemas.events import Event
 from core.labels import image_tag
-from core.logs import clean as log_line
+from core.log_lines import clean_line as log_line
 from core.operations.log import LogWriter
 from core.operations.model import Operation
 from core.site import Site

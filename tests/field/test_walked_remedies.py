@@ -28,7 +28,7 @@ from core.artifacts.lockfile import Kind, LockedFile
 from core.artifacts.network import Network
 from core.artifacts.uv_compile import Wanted
 from core.artifacts.uv_refusals import error_of
-from core.engine import connect
+from core.engine import connect_engine
 from core.errors import XaivaError
 from core.files import write_remedy
 from core.progress import NullProgress
@@ -293,7 +293,7 @@ def test_every_wrong_package_is_named_in_one_sentence(case: str, engine_site: Si
     asked, patterns = PACKAGES[case]
     request = Request("3.11", asked[:2], asked[2:])
     with pytest.raises(XaivaError) as caught:
-        closure(connect(engine_site, 60), BASE_IMAGE, request, engine_site.env, NullProgress())
+        closure(connect_engine(engine_site, 60), BASE_IMAGE, request, engine_site.env, NullProgress())
     for pattern in patterns:
         assert re.search(pattern, caught.value.why)
     assert len(caught.value.why) < 600

@@ -21,7 +21,7 @@ from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedL
 from core.artifacts.resolved import check_preset, of_lock
 from core.errors import ChecksFailed
 from core.findings import Finding, Level
-from core.images.preflight import check_compatibility
+from core.images.build_checks import check_compatibility
 from core.presets.compat import LockedPackage, Resolved, check, named_target
 from core.presets.compat.checks import CODES
 from core.presets.model import Preset

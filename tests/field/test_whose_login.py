@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from core.containers.service import Services
+from core.containers.service_discovery import ServiceLocator
 from core.inference.accounts import passwords
 from core.inference.schemas import Role, UserRequest
 from core.service_client import NotLoggedIn, ServiceClient, Who
@@ -57,7 +57,7 @@ class Terminals:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.console = Services(site)
+        self.console = ServiceLocator(site)
         self.console.client(10)
 
     @property
@@ -123,7 +123,7 @@ def test_a_console_stays_who_it_is(site_at: Site, before: str, meanwhile: str, a
 @pytest.mark.parametrize(("before", "kept"), [("own", None), ("made for the site", "anna"), ("site", "anna")])
 def test_a_console_that_starts_later_has_the_site_login_alone(site_at: Site, before: str, kept: str | None) -> None:
     BEFORE[before](Terminals(site_at))
-    assert Services(site_at).session.who() == Who(kept or "", kept or "", bool(kept))
+    assert ServiceLocator(site_at).session.who() == Who(kept or "", kept or "", bool(kept))
     assert ServiceClient.of(site_at).logged_in() == (kept or "")
 
 

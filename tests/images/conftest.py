@@ -9,7 +9,7 @@ import pytest
 
 from core.artifacts.lockfile import Lock
 from core.images import build
-from core.images.history import BuildRecord, list_builds
+from core.images.build_history import BuildRecord, list_builds
 from core.site import Site
 from tests.images import support
 from tests.support.engine import TestEngine

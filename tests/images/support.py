@@ -18,7 +18,7 @@ from zipfile import ZipFile
 from core.artifacts import base_image, own_wheel, store
 from core.artifacts.derived import derived_files
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.engine import connect
+from core.engine import connect_engine
 from core.files import sha256_file
 from core.presets.model import Preset
 from core.presets.store import preset_sha256
@@ -161,7 +161,7 @@ class Artifacts:
 
     def add_base(self, engine: TestEngine, image: str = BASE_IMAGE) -> LockedImage:
         """The base image as `docker save` gives it, unpacked."""
-        client = connect(Site(self.site.root, self.site.settings, engine.env), timeout=120)
+        client = connect_engine(Site(self.site.root, self.site.settings, engine.env), timeout=120)
         saved = base_image.save(client, image, self.folder, NullProgress())
         saved.describe(self.folder)
         self.base = saved.image

@@ -16,7 +16,7 @@ import pytest
 from core import labels
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.images import build, load
-from core.images.history import LOG, Outcome, builds_folder, compare, list_builds
+from core.images.build_history import LOG_FILE, BuildOutcome, builds_folder, compare_builds, list_builds
 from core.images.template import read_template
 from core.progress import StageState
 from tests.images import support
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engine
 def test_builds_in_an_engine_without_a_route(demo: Demo) -> None:
     route = Path(f"/proc/{demo.engine.process.pid}/net/route").read_text().splitlines()
     assert len(route) == 1, "the engine's network namespace has a route"
-    assert demo.first.outcome is Outcome.DONE
+    assert demo.first.outcome is BuildOutcome.DONE
     assert demo.engine.docker("image", "inspect", "--format", "{{.Id}}", f"xaiva/{NAME}:latest").strip()
     stages = ["load", "context", "base", "python", "common", "extra", "service", "runtime", "export", "smoke"]
     assert [stage.name for stage in demo.first.stages] == stages
@@ -48,12 +48,12 @@ def test_reports_stages_with_times_and_logs(demo: Demo) -> None:
 
 
 def test_what_is_installed_and_imported_is_said(demo: Demo) -> None:
-    said = {stage: [line for at, line in demo.progress.lines if at == stage] for stage, _ in demo.progress.lines}
+    log_text = {stage: [line for at, line in demo.progress.lines if at == stage] for stage, _ in demo.progress.lines}
     for layer, package in (("common", "click-8"), ("extra", "idna-3.10"), ("service", "numpy-")):
-        assert any(line.startswith("Processing") and f"/{package}" in line for line in said[layer]), said[layer]
-        assert any(line.startswith("Successfully installed") and package in line for line in said[layer])
-    assert {"import click", "import idna", "import core.inference.server"} <= set(said["smoke"])
-    assert "[common] Successfully installed" in (builds_folder(demo.site) / demo.first.id / LOG).read_text()
+        assert any(line.startswith("Processing") and f"/{package}" in line for line in log_text[layer]), log_text[layer]
+        assert any(line.startswith("Successfully installed") and package in line for line in log_text[layer])
+    assert {"import click", "import idna", "import core.inference.server"} <= set(log_text["smoke"])
+    assert "[common] Successfully installed" in (builds_folder(demo.site) / demo.first.id / LOG_FILE).read_text()
 
 
 def test_a_step_that_says_nothing_is_said_to_be_at_work(demo: Demo) -> None:
@@ -74,7 +74,7 @@ def test_the_record_tells_all(demo: Demo) -> None:
     assert record.image_id == demo.engine.docker("image", "inspect", "--format", "{{.Id}}", record.image_id).strip()
     assert record.config_digest == record.image_id, "the classic image store names an image by its config"
     folder = builds_folder(demo.site) / record.id
-    assert "[python] Setting up python3.11" in (folder / LOG).read_text()
+    assert "[python] Setting up python3.11" in (folder / LOG_FILE).read_text()
     assert json.loads((folder / "sbom.json").read_text())["bomFormat"] == "CycloneDX"
 
 
@@ -117,7 +117,7 @@ def test_changing_a_layer_rebuilds_it_and_what_stands_on_it(demo: Demo) -> None:
         assert not cached["extra"]
         assert not cached["service"]
         assert recorder.stages["common"].state is StageState.CACHED
-        difference = compare(demo.site, before, after)
+        difference = compare_builds(demo.site, before, after)
         assert any(reason.startswith("extra came from the cache") for reason in difference.reasons)
         assert any("idna-3.9" in change for change in difference.lock_changes)
         assert "3.9" in demo.shell("/opt/xaiva/bin/python -c 'import idna; print(idna.__version__)'")
@@ -189,7 +189,7 @@ def test_cancel_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
         recorder = support.Recorder(cancel_when="now-waiting")
         with pytest.raises(Cancelled):
             build.run(demo.site, NAME, {}, recorder)
-        assert list_builds(demo.site)[0].outcome is Outcome.CANCELLED
+        assert list_builds(demo.site)[0].outcome is BuildOutcome.CANCELLED
         assert recorder.stages["runtime"].state is StageState.CANCELLED
         deadline = time.monotonic() + 15
         while _runs("cmdline", f"sleep\0{seconds}\0"):
@@ -198,7 +198,7 @@ def test_cancel_leaves_the_engine_clean(demo: Demo, tmp_path: Path) -> None:
     finally:
         template.unlink()
     record, _ = demo.build()
-    assert record.outcome is Outcome.DONE
+    assert record.outcome is BuildOutcome.DONE
 
 
 def _runs(file: str, text: str) -> bool:
@@ -220,7 +220,7 @@ def test_a_failing_step_is_named_with_its_last_words(demo: Demo) -> None:
     finally:
         template.unlink()
     record = list_builds(demo.site)[0]
-    assert record.outcome is Outcome.FAILED
+    assert record.outcome is BuildOutcome.FAILED
     assert "{ last words" in record.last_lines
     assert next(stage for stage in record.stages if stage.name == "runtime").state == "failed"
 
@@ -283,7 +283,7 @@ def test_cancelling_the_smoke_test_leaves_neither_container_nor_candidate(demo: 
         with pytest.raises(Cancelled):
             build.run(demo.site, NAME, {"target": "extra"}, Impatient())
         record = list_builds(demo.site)[0]
-        assert record.outcome is Outcome.CANCELLED
+        assert record.outcome is BuildOutcome.CANCELLED
         assert (record.stages[-1].name, record.stages[-1].state) == ("smoke", "cancelled")
         until(lambda: demo.engine.docker("ps", "--all", "--quiet"), lambda left: left == "")  # a busy engine takes time
         assert demo.engine.docker("images", "--quiet", f"xaiva/{NAME}:candidate") == ""

@@ -10,7 +10,7 @@ import pytest
 
 from core.artifacts.lockfile import Kind
 from core.images import build
-from core.images.history import LOG, BuildRecord, builds_folder, list_builds
+from core.images.build_history import LOG_FILE, BuildRecord, builds_folder, list_builds
 from core.site import Site
 from tests.images import support
 from tests.images.conftest import new_site
@@ -179,7 +179,7 @@ def test_a_changed_layer_compiles_nothing_again(media: Media) -> None:
 def test_a_secret_is_nowhere(media: Media, tmp_path: Path) -> None:
     needle = SECRET.encode()
     record = next(r for r in list_builds(media.site) if "xaiva-media" in {s.name for s in r.stages if not s.cached})
-    log = (builds_folder(media.site) / record.id / LOG).read_text()
+    log = (builds_folder(media.site) / record.id / LOG_FILE).read_text()
     assert "licence key is ***" in log, "the build did not see the secret"
     for path in media.site.root.rglob("*"):
         if path.is_file() and "layers" not in path.parts:

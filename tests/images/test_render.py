@@ -13,9 +13,9 @@ from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedL
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
 from core.images import sbom
-from core.images.lint import instructions, lint
-from core.images.preflight import check_models
-from core.images.render import render, stage_names, write_context
+from core.images.build_checks import check_models
+from core.images.dockerfile_lint import lint_dockerfile, parse_instructions
+from core.images.render import render_dockerfile, stage_names, write_build_context
 from core.presets.model import Preset
 from core.site import Site
 from tests.images.support import preset_of
@@ -73,13 +73,13 @@ def full_lock() -> Lock:
 
 def stages(text: str) -> dict[str, str]:
     """Stage → the stage or image it stands on."""
-    froms = [step.text.split() for step in instructions(text) if step.word == "FROM"]
+    froms = [step.text.split() for step in parse_instructions(text) if step.word == "FROM"]
     return {words[2]: words[0] for words in froms}
 
 
 def test_one_stage_a_layer_in_order() -> None:
     preset = preset_of(inference_service=False)
-    text = render("p", preset, lock_of(preset, "common", "stt-whisperx", "extra"))
+    text = render_dockerfile("p", preset, lock_of(preset, "common", "stt-whisperx", "extra"))
     assert stages(text) == {
         "base": BASE.tag,
         "python": "base",
@@ -93,7 +93,7 @@ def test_one_stage_a_layer_in_order() -> None:
 
 def test_everything_at_once() -> None:
     lock = full_lock()
-    text = render("p", FULL, lock)
+    text = render_dockerfile("p", FULL, lock)
     assert list(stages(text)) == stage_names(FULL, lock)
     assert stages(text)["runtime"] == SMALL.tag
     assert stages(text)["opencv"] == "ffmpeg"
@@ -106,16 +106,16 @@ def test_everything_at_once() -> None:
     assert 'COPY --link ["models/face.onnx", "/models/face/model.onnx"]' in text
     assert "/opt/src/notes" in text
     assert "source=layers/x/wheels/numpy.whl" in text
-    assert lint(text) == []
+    assert lint_dockerfile(text) == []
     assert "syntax" not in text
-    assert not any(step.word in ("ADD", "ARG") for step in instructions(text))
+    assert not any(step.word in ("ADD", "ARG") for step in parse_instructions(text))
 
 
 def test_a_list_of_cmake_arrives_as_one_word() -> None:
     preset = preset_of(build_options={"opencv_cmake": ["-DCUDA_ARCH_BIN=8.6;8.9", "-DWITH_CUDA=ON"]})
-    text = render("p", preset, lock_of(preset, "common", files=SOURCES))
-    assert lint(text) == []
-    (step,) = [one.text for one in instructions(text) if "cmake -S . " in one.text and "OPENCV_" in one.text]
+    text = render_dockerfile("p", preset, lock_of(preset, "common", files=SOURCES))
+    assert lint_dockerfile(text) == []
+    (step,) = [one.text for one in parse_instructions(text) if "cmake -S . " in one.text and "OPENCV_" in one.text]
     command = step[step.index("cmake -S . ") :].partition(" && ")[0]
     words = subprocess.run(
         ["sh", "-c", command.replace("cmake", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
@@ -124,17 +124,19 @@ def test_a_list_of_cmake_arrives_as_one_word() -> None:
 
 
 def test_wheels_and_debs_are_mounted_never_copied() -> None:
-    copies = [step.text for step in instructions(render("p", FULL, full_lock())) if step.word == "COPY"]
+    copies = [
+        step.text for step in parse_instructions(render_dockerfile("p", FULL, full_lock())) if step.word == "COPY"
+    ]
     assert not any("wheels" in copy or "debs" in copy for copy in copies)
 
 
 def test_the_same_lock_gives_the_same_bytes() -> None:
-    assert render("p", FULL, full_lock()) == render("p", FULL, full_lock())
-    assert sbom.cyclonedx(full_lock()) == sbom.cyclonedx(full_lock())
+    assert render_dockerfile("p", FULL, full_lock()) == render_dockerfile("p", FULL, full_lock())
+    assert sbom.render_sbom(full_lock()) == sbom.render_sbom(full_lock())
 
 
 def test_the_command_by_hand_stands_at_the_top() -> None:
-    text = render("p", FULL, full_lock())
+    text = render_dockerfile("p", FULL, full_lock())
     head = text.partition("\nFROM")[0]
     assert "docker buildx build --builder default --network none --pull=false" in head
     assert "--secret id=MEDIA_KEY" in head
@@ -145,40 +147,40 @@ def test_a_layer_may_not_be_named_like_a_stage() -> None:
     preset = preset_of()
     for name in ("runtime", "9lives"):
         with pytest.raises(InputError, match="another name"):
-            render("p", preset, lock_of(preset, name))
-    assert "AS tensorrt" in render("p", preset, lock_of(preset, "tensorrt"))
+            render_dockerfile("p", preset, lock_of(preset, name))
+    assert "AS tensorrt" in render_dockerfile("p", preset, lock_of(preset, "tensorrt"))
 
 
 def test_a_source_must_be_a_tar() -> None:
     preset = preset_of()
     zipped = [locked("sources/ffmpeg-1.zip", Kind.SOURCE, "ffmpeg")]
     with pytest.raises(InputError, match="only tar"):
-        render("p", preset, lock_of(preset, files=zipped))
+        render_dockerfile("p", preset, lock_of(preset, files=zipped))
 
 
 def test_a_broken_template_of_the_site_is_named() -> None:
     preset = preset_of()
     with pytest.raises(InputError, match="line 2"):
-        render("p", preset, lock_of(preset), "FROM x\n{% if %}\n")
+        render_dockerfile("p", preset, lock_of(preset), "FROM x\n{% if %}\n")
     with pytest.raises(InputError, match="nonsense"):
-        render("p", preset, lock_of(preset), "FROM {{ nonsense }}\n")
+        render_dockerfile("p", preset, lock_of(preset), "FROM {{ nonsense }}\n")
 
 
 def test_the_context_is_written_beside_the_artifacts_and_left_alone(site: Site) -> None:
     folder = site.artifacts / "p"
-    text = write_context(site, folder, "p", FULL, full_lock())
+    text = write_build_context(site, folder, "p", FULL, full_lock())
     assert (folder / "Dockerfile").read_text() == text
     assert (folder / "debs.sha256").read_text() == f"{'ab' * 32}  a_1_all.deb\n"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    write_context(site, folder, "p", FULL, full_lock())
+    write_build_context(site, folder, "p", FULL, full_lock())
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     (site.docker / "Dockerfile.j2").write_text("FROM {{ lock.base_image.tag }} AS runtime\n")
     (folder / "Dockerfile").write_bytes(b"\xff")
-    assert write_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
+    assert write_build_context(site, folder, "p", FULL, full_lock()) == f"FROM {BASE.tag} AS runtime\n"
     assert (folder / "Dockerfile").read_text() == f"FROM {BASE.tag} AS runtime\n"
     (site.docker / "Dockerfile.j2").write_bytes(b"FROM \xff")
     with pytest.raises(InputError, match="UTF-8"):
-        write_context(site, folder, "p", FULL, full_lock())
+        write_build_context(site, folder, "p", FULL, full_lock())
 
 
 def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
@@ -193,7 +195,7 @@ def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
 
 
 def test_the_bill_of_materials_names_every_file() -> None:
-    document = json.loads(sbom.cyclonedx(full_lock()))
+    document = json.loads(sbom.render_sbom(full_lock()))
     assert document["bomFormat"] == "CycloneDX"
     parts = {part["bom-ref"]: part for part in document["components"]}
     assert len(parts) == len(document["components"]) == len(full_lock().files) + 2

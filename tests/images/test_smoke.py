@@ -11,7 +11,7 @@ import pytest
 
 from core.artifacts.lockfile import Kind
 from core.findings import Level
-from core.images.smoke import MARK, PROBE, SERVICE, judge
+from core.images.smoke_test import OUTPUT_MARKER, PROBE_SCRIPT, SERVICE_MODULE, probe_findings
 from core.presets.compat.machine import GpuModel, TargetMachine
 from core.presets.model import Preset
 from tests.images.support import preset_of
@@ -27,9 +27,9 @@ def answer(**changes: Any) -> dict[str, Any]:
 
 def codes(preset: Preset, said: dict[str, Any], machine: TargetMachine | None = None, **lock: Any) -> list[str]:
     """The findings' codes."""
-    found = list(judge(said, preset, lock_of(preset, "a", **lock), "runtime", machine))
-    assert all(finding.why for finding in found)
-    return [finding.code for finding in found]
+    findings = list(probe_findings(said, preset, lock_of(preset, "a", **lock), "runtime", machine))
+    assert all(finding.why for finding in findings)
+    return [finding.code for finding in findings]
 
 
 def test_a_good_image_has_no_findings() -> None:
@@ -78,20 +78,20 @@ def test_torch_without_code_for_the_gpu() -> None:
 def test_a_missing_driver_is_only_a_note() -> None:
     said = answer(imports={"tensorrt": {"code": 1, "output": "ImportError: libnvidia-ml.so.1"}})
     preset = preset_of()
-    assert [f.level for f in judge(said, preset, lock_of(preset, "a"))] == [Level.NOTE]
+    assert [f.level for f in probe_findings(said, preset, lock_of(preset, "a"))] == [Level.NOTE]
 
 
 def test_the_probe_tells_what_a_python_has() -> None:
-    asked = {
+    request = {
         "imports": ["click", "absent"],
-        "modules": ["json", "no_such_module", SERVICE],
+        "modules": ["json", "no_such_module", SERVICE_MODULE],
         "commands": [["echo", "hi"], ["/no"]],
     }
-    words = [sys.executable, "-I", "-c", PROBE.read_text(), json.dumps(asked)]
+    words = [sys.executable, "-I", "-c", PROBE_SCRIPT.read_text(), json.dumps(request)]
     done = subprocess.run(words, capture_output=True, text=True)
-    said = json.loads(done.stdout.rpartition(MARK)[2])
+    said = json.loads(done.stdout.rpartition(OUTPUT_MARKER)[2])
     assert said["versions"]["click"]
     assert said["imports"]["click"]["code"] == said["imports"]["json"]["code"] == 0
     assert said["imports"]["no_such_module"]["code"] == 1
-    assert said["imports"][SERVICE]["code"] == 0
+    assert said["imports"][SERVICE_MODULE]["code"] == 0
     assert [command["code"] for command in said["commands"]] == [0, -1]

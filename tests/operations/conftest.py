@@ -12,7 +12,7 @@ import pytest
 
 from core.operations.ledger import Ledger
 from core.site import Site
-from tests.operations.work import KINDS
+from tests.operations.sample_kinds import KINDS
 from tests.support import require
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from core.operations import processes
 from core.operations.ledger import Ledger
 from core.operations.model import Operation, Update
-from tests.operations.work import KINDS
+from tests.operations.sample_kinds import KINDS
 
 __all__ = ["CANCEL_SECONDS", "KINDS", "first_line", "leftovers", "processes_of", "until"]
 
@@ -38,20 +38,20 @@ def first_line(ledger: Ledger, operation: Operation, text: str) -> str:
 
 def processes_of(operation: Operation, site_root: Path) -> set[int]:
     """The living processes that work in the site: the supervisor, the worker and their children."""
-    found = {operation.pid} if processes.start_time(operation.pid) else set()
-    return found | processes.descendants(operation.pid) | _with_site(site_root)
+    pids = {operation.pid} if processes.start_time(operation.pid) else set()
+    return pids | processes.descendants(operation.pid) | _with_site(site_root)
 
 
 def _with_site(root: Path) -> set[int]:
-    found = set()
+    pids = set()
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if os.fsencode(root) in words and processes.start_time(int(name)):
-            found.add(int(name))
-    return found
+            pids.add(int(name))
+    return pids
 
 
 def leftovers(root: Path) -> list[Path]:

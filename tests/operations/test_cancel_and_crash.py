@@ -17,8 +17,8 @@ from core.errors import XaivaError
 from core.operations import processes, spawn
 from core.operations.database import connect, shared_connection
 from core.operations.ledger import Ledger
-from core.operations.log import draft
-from core.operations.model import State
+from core.operations.log import draft_path
+from core.operations.model import OperationState
 from core.progress import StageState
 from core.site import Site
 from tests.operations.support import CANCEL_SECONDS, KINDS, first_line, leftovers, processes_of, until
@@ -37,10 +37,10 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(
     ledger.cancel(operation.id)
     until(lambda: not processes.start_time(pid), "the end of the innermost process")
     ended = ledger.wait(operation.id)
-    asked, cancelled = ledger.events(operation.id)[-2:]
-    assert (asked.what, cancelled.what) == ("cancel asked for", "cancelled")
-    assert cancelled.time - asked.time < 2 * CANCEL_SECONDS, "the promise, with room for a busy machine"
-    assert ended.state is State.CANCELLED
+    started, cancelled = ledger.events(operation.id)[-2:]
+    assert (started.what, cancelled.what) == ("cancel asked for", "cancelled")
+    assert cancelled.time - started.time < 2 * CANCEL_SECONDS, "the promise, with room for a busy machine"
+    assert ended.state is OperationState.CANCELLED
     assert ended.failure is not None
     assert ended.failure.what == f"{kind} thing was cancelled"
     until(lambda: not processes_of(operation, site.root), "the end of the supervisor")
@@ -50,7 +50,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(
     if kind == "wait":
         assert (site.artifacts / "thing/layers/whole").read_text() == "whole"
     again = ledger.start("quick", "thing")
-    assert ledger.wait(again.id).state is State.DONE
+    assert ledger.wait(again.id).state is OperationState.DONE
 
 
 def test_the_flag_alone_is_enough(ledger: Ledger) -> None:
@@ -60,34 +60,34 @@ def test_the_flag_alone_is_enough(ledger: Ledger) -> None:
     with sqlite3.connect(ledger.path) as connection:
         connection.execute("UPDATE operation SET cancel_requested = 1 WHERE id = ?", (operation.id,))
     connection.close()
-    assert ledger.wait(operation.id, 10).state is State.CANCELLED
+    assert ledger.wait(operation.id, 10).state is OperationState.CANCELLED
 
 
 # The supervisor with a cancel that comes right after it has taken its operation, before it has a worker.
 _WOKEN_AT_ONCE = (
     "import os, signal, sys; sys.path.insert(0, sys.argv.pop(1))\n"
-    "from core.operations import child; taken = child.claim\n"
-    "def claim(*words):\n"
-    "    held = taken(*words)\n"
-    "    held._connection.execute('UPDATE operation SET cancel_requested = 1')\n"
+    "from core.operations import supervisor; acquire = supervisor.acquire_lease\n"
+    "def acquire_lease(*words):\n"
+    "    lease = acquire(*words)\n"
+    "    lease._connection.execute('UPDATE operation SET cancel_requested = 1')\n"
     "    os.kill(os.getpid(), signal.SIGTERM)\n"
-    "    return held\n"
-    "child.claim = claim; child.main()\n"
+    "    return lease\n"
+    "supervisor.acquire_lease = acquire_lease; supervisor.main()\n"
 )
 
 
 def test_a_cancel_in_the_first_moment_is_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = spawn.interpreter
+    real = spawn.interpreter_command
     root = os.fspath(Path(__file__).parents[2])
 
     def woken(module: str, *words: str, detached: bool = False) -> list[str]:
         return [*real(module, detached=detached)[:2], "-c", _WOKEN_AT_ONCE, root, *words]
 
-    monkeypatch.setattr(spawn, "interpreter", woken)
+    monkeypatch.setattr(spawn, "interpreter_command", woken)
     monkeypatch.setattr(subprocess, "run", _in_the_background)
     operation = ledger.start("stuck", "thing")
     ended = ledger.wait(operation.id, 10)
-    assert ended.state is State.CANCELLED, ended.failure
+    assert ended.state is OperationState.CANCELLED, ended.failure
     assert [event.what for event in ledger.events(operation.id)][-1] == "cancelled"
 
 
@@ -126,14 +126,14 @@ def test_cancelling_what_is_over_changes_nothing(ledger: Ledger) -> None:
 
 def test_what_a_worker_leaves_running_ends_with_it(ledger: Ledger) -> None:
     operation = ledger.wait(ledger.start("strays", "thing").id)
-    assert operation.state is State.DONE
+    assert operation.state is OperationState.DONE
     assert operation.result is not None
     assert not processes.start_time(int(str(operation.result["child"])))
 
 
 def test_a_killed_worker_is_recorded_with_its_last_words(ledger: Ledger) -> None:
     operation = ledger.wait(ledger.start("die", "thing").id)
-    assert operation.state is State.CRASHED
+    assert operation.state is OperationState.CRASHED
     assert operation.failure is not None
     assert "SIGKILL" in operation.failure.why
     assert operation.failure.why.endswith("my last words")
@@ -146,18 +146,18 @@ def test_a_killed_supervisor_is_seen_and_cleaned_up_by_whoever_looks(ledger: Led
     operation = ledger.start(kind, "thing")
     pid = int(first_line(ledger, operation, f"{kind}" if kind == "deaf" else "waiting").split()[-1])
     operation = ledger.get(operation.id)
-    draft(Path(operation.log)).touch()  # killed while it left out the middle of a long log
+    draft_path(Path(operation.log)).touch()  # killed while it left out the middle of a long log
     os.kill(operation.pid, signal.SIGKILL)
-    until(lambda: not processes.alive(operation.pid, processes.start_time(operation.pid)), "the death")
+    until(lambda: not processes.is_alive(operation.pid, processes.start_time(operation.pid)), "the death")
     crashed = ledger.get(operation.id)
-    assert crashed.state is State.CRASHED
+    assert crashed.state is OperationState.CRASHED
     assert crashed.failure is not None
     assert f"as {pid}" in crashed.failure.why
     assert crashed.seconds > 0
     assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
     assert not processes.start_time(pid)
     assert leftovers(site.root) == []
-    assert ledger.wait(ledger.start("quick", "thing").id).state is State.DONE
+    assert ledger.wait(ledger.start("quick", "thing").id).state is OperationState.DONE
 
 
 def test_a_worker_without_a_supervisor_ends_by_itself(ledger: Ledger) -> None:
@@ -171,7 +171,7 @@ def test_after_a_reboot_what_was_live_is_crashed(ledger: Ledger, site: Site) -> 
     with contextlib.closing(sqlite3.connect(_copy_of_a_running(ledger, site))) as connection, connection:
         connection.execute("UPDATE operation SET boot = 'another', token = 'nobody', temporary = ''")
     moved = Ledger(Site.open(site.root.parent / "copy"), KINDS)
-    assert [operation.state for operation in moved.list()] == [State.CRASHED]
+    assert [operation.state for operation in moved.list()] == [OperationState.CRASHED]
 
 
 def _copy_of_a_running(ledger: Ledger, site: Site) -> Path:
@@ -193,7 +193,7 @@ def test_an_attempt_that_was_ended_from_outside_writes_nothing_more(ledger: Ledg
     connection.close()
     until(lambda: not processes.start_time(pid), "the fenced worker's end")
     until(lambda: not processes.start_time(operation.pid), "its supervisor's end")
-    assert ledger.get(operation.id).state is State.CRASHED
+    assert ledger.get(operation.id).state is OperationState.CRASHED
     assert "done" not in [event.what for event in ledger.events(operation.id)]
 
 
@@ -203,7 +203,7 @@ def test_a_process_with_the_pid_of_the_dead_supervisor_is_not_taken_for_it(ledge
     operation = ledger.get(operation.id)
     os.kill(operation.pid, signal.SIGKILL)
     shared_connection(ledger.path).execute("UPDATE operation SET pid = ? WHERE id = ?", (os.getpid(), operation.id))
-    until(lambda: ledger.get(operation.id).state is State.CRASHED, "the crash to be seen")
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
 
 
 def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: Site) -> None:
@@ -214,7 +214,7 @@ def test_hangups_and_interrupts_do_not_reach_an_operation(ledger: Ledger, site: 
         for number in (signal.SIGHUP, signal.SIGINT):
             os.kill(pid, number)
     (site.root / "go").touch()
-    assert ledger.wait(operation.id).state is State.DONE
+    assert ledger.wait(operation.id).state is OperationState.DONE
 
 
 def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(small_disk: Path) -> None:
@@ -228,7 +228,7 @@ def test_on_a_full_disk_the_operation_goes_on_and_the_ledger_tells_the_truth(sma
     assert shutil.disk_usage(small_disk).free < 4096
     (small_disk / "go").touch()
     ended = ledger.wait(operation.id, 15)
-    assert ended.state is State.DONE
+    assert ended.state is OperationState.DONE
     assert ended.result == {"waited": True}
 
 
@@ -256,7 +256,7 @@ def test_a_disk_that_is_full_when_the_ledger_is_opened_again_is_named(small_disk
 
 def test_work_that_finds_no_room_says_so_without_a_traceback(ledger: Ledger) -> None:
     ended = ledger.wait(ledger.start("full", "thing").id, 15)
-    assert ended.state is State.FAILED
+    assert ended.state is OperationState.FAILED
     assert ended.failure is not None
     assert ended.failure.what == "No space left"
     assert "make room" in ended.failure.remedy

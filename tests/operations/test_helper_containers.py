@@ -13,14 +13,14 @@ import pytest
 import docker
 from core import doctor, labels
 from core.artifacts.orphans import orphans, remove_orphans
-from core.engine import connect
+from core.engine import connect_engine
 from core.operations import processes
 from core.operations.ledger import Ledger
-from core.operations.model import Operation, State
+from core.operations.model import Operation, OperationState
 from core.process_identity import is_gone, own_identity
 from core.site import Site
+from tests.operations.sample_kinds import KINDS
 from tests.operations.support import first_line, until
-from tests.operations.work import KINDS
 from tests.support.engine import BASE_IMAGE, TestEngine
 
 pytestmark = pytest.mark.engine
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def client(engine_site: Site, engine: TestEngine) -> Iterator[docker.DockerClient]:
     """A client of the engine, which has no helpers left afterwards."""
-    connected = connect(engine_site)
+    connected = connect_engine(engine_site)
     yield connected
     connected.close()
     if left := helpers(engine):
@@ -51,7 +51,7 @@ def helping(engine_site: Site, temporary: Path) -> Iterator[tuple[Ledger, Operat
 
 
 def helpers(engine: TestEngine) -> list[str]:
-    return engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER}").split()
+    return engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER_OWNER}").split()
 
 
 def test_the_supervisor_removes_the_container_of_a_killed_worker(
@@ -61,7 +61,7 @@ def test_the_supervisor_removes_the_container_of_a_killed_worker(
     assert len(helpers(engine)) == 1
     assert orphans(client) == []  # its worker is at work
     os.kill(pid, signal.SIGKILL)
-    assert ledger.wait(operation.id, 20).state is State.CRASHED
+    assert ledger.wait(operation.id, 20).state is OperationState.CRASHED
     until(lambda: not helpers(engine), "the removal")
 
 
@@ -77,7 +77,7 @@ def test_the_next_one_removes_what_a_killed_supervisor_left(
     (said,) = [one for one in doctor.examine(engine_site) if one.code == "helpers"]
     assert name in said.why
     assert name in said.remedy
-    assert ledger.wait(ledger.start("helper", BASE_IMAGE, {"quick": True}).id, 30).state is State.DONE
+    assert ledger.wait(ledger.start("helper", BASE_IMAGE, {"quick": True}).id, 30).state is OperationState.DONE
     assert helpers(engine) == []
 
 
@@ -90,10 +90,12 @@ def test_containers_of_others_are_left_alone(client: docker.DockerClient, engine
         "older-xaiva": "1",
     }
     for name, identity in identities.items():
-        engine.docker("create", "--name", name, "--label", f"{labels.HELPER}={identity}", BASE_IMAGE, "true")
+        engine.docker("create", "--name", name, "--label", f"{labels.HELPER_OWNER}={identity}", BASE_IMAGE, "true")
         assert not is_gone(identity)
     gone = f"{boot}/{namespace}/{pid}/1"  # the pid was given to another process since
-    engine.docker("run", "-d", "--name", "gone", "--label", f"{labels.HELPER}={gone}", BASE_IMAGE, "sleep", "1000")
+    engine.docker(
+        "run", "-d", "--name", "gone", "--label", f"{labels.HELPER_OWNER}={gone}", BASE_IMAGE, "sleep", "1000"
+    )
     remove_orphans(client)
     assert len(helpers(engine)) == len(identities)
     assert engine.docker("ps", "-aq", "--filter", "name=^gone$") == ""
@@ -102,7 +104,7 @@ def test_containers_of_others_are_left_alone(client: docker.DockerClient, engine
 def test_several_may_remove_the_same_ones(client: docker.DockerClient, engine: TestEngine) -> None:
     boot, namespace, pid, _ = own_identity().split("/")
     for number in range(4):
-        label = f"{labels.HELPER}={boot}/{namespace}/{pid}/1"
+        label = f"{labels.HELPER_OWNER}={boot}/{namespace}/{pid}/1"
         engine.docker("run", "-d", "--name", f"gone-{number}", "--label", label, BASE_IMAGE, "sleep", "1000")
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(remove_orphans, [client] * 4)) == [None] * 4

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from core import mounts
+from core import file_systems
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.operations import processes, sql
 from core.operations.kinds import KINDS as OUR_KINDS
-from core.operations.ledger import Ledger, raise_for
-from core.operations.model import Busy, State
+from core.operations.ledger import Ledger, raise_for_failure
+from core.operations.model import OperationBusy, OperationState
 from core.progress import StageState
 from core.site import Site
 from tests.operations.support import KINDS, first_line, until
@@ -25,7 +25,7 @@ from tests.operations.support import KINDS, first_line, until
 
 def test_an_operation_tells_its_stages_lines_and_outcome(ledger: Ledger, site: Site) -> None:
     operation = ledger.wait(ledger.start("quick", "thing", {"a": [1, None, "ü"]}).id)
-    assert operation.state is State.DONE
+    assert operation.state is OperationState.DONE
     assert operation.result == {"subject": "thing", "options": {"a": [1, None, "ü"]}, "site": os.fspath(site.root)}
     assert operation.key == "preset:thing"
     assert operation.attempt == 1
@@ -44,9 +44,9 @@ def test_an_operation_tells_its_stages_lines_and_outcome(ledger: Ledger, site: S
 
 def test_a_failure_keeps_its_words_and_exit_code(ledger: Ledger) -> None:
     checked = ledger.wait(ledger.start("checked", "thing").id)
-    assert checked.state is State.FAILED
+    assert checked.state is OperationState.FAILED
     with pytest.raises(ChecksFailed, match="2 files differ"):
-        raise_for(checked)
+        raise_for_failure(checked)
     broken = ledger.wait(ledger.start("broken", "thing").id)
     assert broken.failure is not None
     assert broken.failure.why == "KeyError: 'something'"
@@ -67,25 +67,25 @@ def test_secrets_reach_neither_log_nor_ledger(site: Site) -> None:
 
 def test_the_second_on_one_key_learns_who_holds_it(ledger: Ledger) -> None:
     first = ledger.start("wait", "thing")
-    with pytest.raises(Busy) as caught:
+    with pytest.raises(OperationBusy) as caught:
         ledger.start("quick", "thing")
     assert caught.value.holder.id == first.id
     assert f"operation {first.id} (wait thing) holds it since 20" in str(caught.value)
-    assert ledger.wait(ledger.start("quick", "other").id).state is State.DONE
-    assert ledger.wait(ledger.start("quick", "thing", key="another").id).state is State.DONE
+    assert ledger.wait(ledger.start("quick", "other").id).state is OperationState.DONE
+    assert ledger.wait(ledger.start("quick", "thing", key="another").id).state is OperationState.DONE
 
 
 def test_fifty_at_once_make_one_live_operation(ledger: Ledger, site: Site) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from core.site import Site; from core.operations.ledger import Ledger\n"
-        "from core.operations.model import Busy\n"
-        "from tests.operations.work import KINDS\n"
+        "from core.operations.model import OperationBusy\n"
+        "from tests.operations.sample_kinds import KINDS\n"
         "from concurrent.futures import ThreadPoolExecutor\n"
         "ledger = Ledger(Site.open(sys.argv[2]), KINDS)\n"
         "def start(_):\n"
         "    try: return ledger.start('wait', 'thing').id\n"
-        "    except Busy as busy: return -busy.holder.id\n"
+        "    except OperationBusy as busy: return -busy.holder.id\n"
         "print(*ThreadPoolExecutor(10).map(start, range(10)))\n"
     )
     root = os.fspath(Path(__file__).parents[2])
@@ -106,10 +106,10 @@ def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
     with pytest.raises(InputError, match="it is running"):
         ledger.retry(operation.id)
     ledger.cancel(operation.id)
-    assert ledger.wait(operation.id).state is State.CANCELLED
+    assert ledger.wait(operation.id).state is OperationState.CANCELLED
     (site.root / "go").touch()
     again = ledger.wait(ledger.retry(operation.id).id)
-    assert (again.state, again.attempt, again.failure) == (State.DONE, 2, None)
+    assert (again.state, again.attempt, again.failure) == (OperationState.DONE, 2, None)
     assert again.result == {"waited": True}
     assert "-- attempt 2 --" in Path(again.log).read_text()
 
@@ -117,9 +117,9 @@ def test_retry_runs_the_same_row_again(ledger: Ledger, site: Site) -> None:
 def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site) -> None:
     few = Ledger(Site(site.root, site.settings.model_copy(update={"operations": _keep(site, 2)}), site.env), KINDS)
     ended = [few.wait(few.start("quick", f"thing-{number}").id) for number in range(4)]
-    left = {operation.id for operation in few.list()}
-    assert ended[0].id not in left
-    assert ended[3].id in left
+    remaining = {operation.id for operation in few.list()}
+    assert ended[0].id not in remaining
+    assert ended[3].id in remaining
     assert not Path(ended[0].log).exists()
     assert Path(ended[3].log).exists()
     with pytest.raises(InputError, match="none with that number"):
@@ -185,7 +185,7 @@ def test_a_read_only_medium_can_still_be_read(small_disk: Path) -> None:
     gc.collect()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     ledger = Ledger(site, KINDS)
-    assert ledger.get(identifier).state is State.DONE
+    assert ledger.get(identifier).state is OperationState.DONE
     assert [update.operation.id for update in ledger.follow(identifier)] == [identifier]
     with pytest.raises(XaivaError, match="unable to open"):
         ledger.start("quick", "thing")
@@ -195,25 +195,25 @@ def test_a_network_file_system_is_refused(site: Site, monkeypatch: pytest.Monkey
     """A mount of the kernel's NFS cannot be had here; the mount table it would show is given instead."""
     table = Path("/proc/self/mountinfo").read_text()
     monkeypatch.setattr(
-        mounts, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"
+        file_systems, "_mounts", lambda: table + f"99 1 0:99 / {site.root} rw - nfs4 server:/export rw,vers=4.2\n"
     )
     with pytest.raises(XaivaError, match=r"network file system \(nfs4\)"):
         Ledger(site, KINDS).start("quick", "thing")
 
 
 def test_the_file_system_of_a_folder_is_found() -> None:
-    assert mounts.file_system(Path("/proc")) == "proc"
+    assert file_systems.file_system_type(Path("/proc")) == "proc"
 
 
 def test_a_sites_own_core_does_not_shadow_ours(ledger: Ledger, site: Site) -> None:
     (site.root / "core").mkdir()
     (site.root / "core" / "__init__.py").write_text("raise SystemExit('the wrong core')")
-    assert ledger.wait(ledger.start("quick", "thing").id).state is State.DONE
+    assert ledger.wait(ledger.start("quick", "thing").id).state is OperationState.DONE
 
 
 def test_two_threads_may_share_a_ledger(ledger: Ledger) -> None:
     operation = ledger.start("wait", "thing")
-    until(lambda: ledger.get(operation.id).state is State.RUNNING, "the start")
+    until(lambda: ledger.get(operation.id).state is OperationState.RUNNING, "the start")
     with ThreadPoolExecutor(4) as pool:
         states = set(pool.map(lambda _: ledger.get(operation.id).state, range(40)))
-    assert states == {State.RUNNING}
+    assert states == {OperationState.RUNNING}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.operations.ledger import Ledger
-from core.operations.log import LINE_LIMIT, LogReader, LogWriter, tail
-from core.operations.model import State
+from core.operations.log import MAX_LINE_CHARACTERS, LogReader, LogWriter, tail
+from core.operations.model import OperationState
 from core.redaction import redact_text, set_secrets
 from core.site import Site
 from tests.operations.support import KINDS
@@ -38,7 +38,7 @@ def test_lines_come_back_as_they_were(tmp_path: Path) -> None:
         ("\x1b]0;title\x07text", "text"),
         ("bell\x07 null\x00 two\nlines", "bell· null· two·lines"),
         ("tab\tstays", "tab\tstays"),
-        ("x" * (LINE_LIMIT + 7), "x" * LINE_LIMIT + " [7 more characters]"),
+        ("x" * (MAX_LINE_CHARACTERS + 7), "x" * MAX_LINE_CHARACTERS + " [7 more characters]"),
     ],
 )
 def test_a_line_is_one_line_that_cannot_act_on_the_readers_terminal(tmp_path: Path, raw: str, cleaned: str) -> None:
@@ -61,24 +61,24 @@ def test_head_and_tail_stay_within_the_limit_and_the_gap_is_counted(tmp_path: Pa
     gaps = [line.text for line in lines if line.clock == "--:--:--"]
     assert len(gaps) == 1
     left_out = int(gaps[0][1:].split()[0])
-    kept = [int(line.text.split()[1]) for line in lines if line.clock != "--:--:--"]
-    assert kept[0] == 0
-    assert kept[-1] == 19_999
-    assert kept == sorted(set(kept))
-    assert left_out + len(kept) * len("00:00:00\ts\tline 000000\n") == written
+    numbers = [int(line.text.split()[1]) for line in lines if line.clock != "--:--:--"]
+    assert numbers[0] == 0
+    assert numbers[-1] == 19_999
+    assert numbers == sorted(set(numbers))
+    assert left_out + len(numbers) * len("00:00:00\ts\tline 000000\n") == written
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 def test_a_reader_who_keeps_up_misses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log"
     writer, reader = LogWriter(path, 32 << 10), LogReader(path)
-    seen: list[int] = []
+    numbers: list[int] = []
     for number in range(5_000):
         writer.write([("", f"line {number}")])
         if number % 100 == 99:
             while lines := reader.read():
-                seen += [int(line.text.split()[1]) for line in lines if line.clock != "--:--:--"]
-    assert seen == list(range(5_000))
+                numbers += [int(line.text.split()[1]) for line in lines if line.clock != "--:--:--"]
+    assert numbers == list(range(5_000))
 
 
 def test_an_offset_finds_its_place_again_after_the_middle_was_dropped(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_an_operation_that_pours_stays_within_the_sites_limit(site: Site) -> Non
     (site.root / "site.toml").write_text("[operations]\nlog_limit_mb = 1\n")
     ledger = Ledger(Site(site.root, settings, site.env), KINDS)
     operation = ledger.wait(ledger.start("pour", "thing", {"lines": 20_000}).id, 60)
-    assert operation.state is State.DONE
+    assert operation.state is OperationState.DONE
     text = Path(operation.log).read_text()
     assert len(text) <= 1 << 20
     assert "line 0 " in text

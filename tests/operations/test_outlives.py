@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.operations.ledger import Ledger
-from core.operations.model import State
+from core.operations.model import OperationState
 from core.site import Site
 from tests.operations.support import KINDS, first_line, leftovers, until
 from tests.support import require
@@ -26,7 +26,7 @@ ROOT = os.fspath(Path(__file__).parents[2])
 FOLLOWER = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
     "from core.site import Site; from core.operations.ledger import Ledger\n"
-    "from tests.operations.work import KINDS\n"
+    "from tests.operations.sample_kinds import KINDS\n"
     "ledger = Ledger(Site.open(sys.argv[2]), KINDS)\n"
     "for update in ledger.follow(ledger.start('wait', 'thing').id):\n"
     "    for line in update.lines: print(line.text, flush=True)\n"
@@ -43,7 +43,7 @@ def _goes_on_to_its_end(ledger: Ledger, site: Site) -> None:
     until(lambda: max(stage.done for stage in ledger.stages(operation.id)) > before, "work after the loss")
     (site.root / "go").touch()
     ended = ledger.wait(operation.id)
-    assert ended.state is State.DONE
+    assert ended.state is OperationState.DONE
     assert ended.result == {"waited": True}
     assert leftovers(site.root) == []
 
@@ -115,10 +115,10 @@ def test_the_clock_steps_back_by_a_day(site: Site, tmp_path: Path) -> None:
     offset.write_text("-86400")
     stages = ledger.stages(operation.id)
     until(lambda: ledger.stages(operation.id) != stages, "work after the step")
-    assert ledger.get(operation.id).state is State.RUNNING
+    assert ledger.get(operation.id).state is OperationState.RUNNING
     (site.root / "go").touch()
     ended = ledger.wait(operation.id)
-    assert ended.state is State.DONE
+    assert ended.state is OperationState.DONE
     assert ended.ended < ended.started  # what people see is the clock as it was set
     assert 0 < ended.seconds < 600  # the time it took is not fooled
 
@@ -129,8 +129,8 @@ def test_a_stopped_supervisor_is_late_but_not_crashed(ledger: Ledger, site: Site
     operation = ledger.get(operation.id)
     os.kill(operation.pid, signal.SIGSTOP)
     try:
-        assert ledger.get(operation.id).state is State.RUNNING
+        assert ledger.get(operation.id).state is OperationState.RUNNING
     finally:
         os.kill(operation.pid, signal.SIGCONT)
     (site.root / "go").touch()
-    assert ledger.wait(operation.id).state is State.DONE
+    assert ledger.wait(operation.id).state is OperationState.DONE

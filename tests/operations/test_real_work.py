@@ -14,10 +14,10 @@ import pytest
 
 from core.artifacts import store, verify
 from core.artifacts.plan import MARGIN
-from core.images.history import Outcome, list_builds
+from core.images.build_history import BuildOutcome, list_builds
 from core.operations import processes
 from core.operations.ledger import Ledger
-from core.operations.model import Operation, State
+from core.operations.model import Operation, OperationState
 from core.progress import StageState
 from core.site import Site
 from tests.images import support as images
@@ -76,7 +76,7 @@ def test_the_console_is_killed_in_mid_sync(site: Site, index: Index) -> None:
     with _xaiva(site, "sync", PRESET) as console:
         operation = _in_the_middle(ledger, site, index)
         console.kill()
-    assert ledger.wait(operation.id).state is State.DONE
+    assert ledger.wait(operation.id).state is OperationState.DONE
     _is_whole(site)
 
 
@@ -85,11 +85,11 @@ def test_everything_is_killed_in_mid_sync_and_retried(site: Site, index: Index) 
     ledger = Ledger(site)
     ledger.start("sync", PRESET)
     operation = _in_the_middle(ledger, site, index)
-    processes.send(processes.descendants(operation.pid) | {operation.pid}, signal.SIGKILL)
-    until(lambda: ledger.get(operation.id).state is State.CRASHED, "the crash to be seen")
+    processes.send_signal(processes.descendants(operation.pid) | {operation.pid}, signal.SIGKILL)
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
     assert leftovers(site.root) == []
     before = len(index.gets("file0.whl"))
-    assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+    assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
     assert len(index.gets("file0.whl")) == before  # what was complete is not fetched again
     _is_whole(site)
 
@@ -100,9 +100,9 @@ def test_a_sync_is_cancelled_and_goes_on_later(site: Site, index: Index) -> None
     ledger.start("sync", PRESET)
     operation = _in_the_middle(ledger, site, index)
     ledger.cancel(operation.id)
-    assert ledger.wait(operation.id).state is State.CANCELLED
+    assert ledger.wait(operation.id).state is OperationState.CANCELLED
     assert leftovers(site.root) == []
-    assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+    assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
     _is_whole(site)
 
 
@@ -113,7 +113,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(small_disk: Path, i
     random_file(small_disk / "filler", 2_000_000)
     ledger = Ledger(site)
     failed = ledger.wait(ledger.start("sync", PRESET).id)
-    assert failed.state is State.FAILED
+    assert failed.state is OperationState.FAILED
     assert failed.failure is not None
     assert "disk" in str(failed.failure).lower() or "free" in str(failed.failure).lower()
     assert leftovers(site.root) == []
@@ -133,12 +133,12 @@ def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, i
                 filler.write(bytes(1 << 16))
         del index.always["file1.whl"]
         ended = ledger.wait(operation.id, 60)
-        assert ended.state is State.FAILED, ended
+        assert ended.state is OperationState.FAILED, ended
         assert leftovers(place) == []
         assert ended.failure is not None
         assert "space" in str(ended.failure.error()), ended.failure
         (place / "filler").unlink()
-        assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+        assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
         _is_whole(site)
 
 
@@ -182,8 +182,8 @@ def test_the_console_is_killed_in_mid_build(build_site: Site) -> None:
         operation = _building(ledger)
         console.kill()
     ended = ledger.wait(operation.id)
-    assert ended.state is State.DONE, ended.failure
-    assert list_builds(build_site)[0].outcome is Outcome.DONE
+    assert ended.state is OperationState.DONE, ended.failure
+    assert list_builds(build_site)[0].outcome is BuildOutcome.DONE
 
 
 @pytest.mark.engine
@@ -194,12 +194,12 @@ def test_the_engine_restarts_in_mid_build(build_site: Site, engine: TestEngine) 
     operation = _building(ledger)
     engine.restart()
     ended = ledger.wait(operation.id)
-    assert ended.state is State.FAILED
+    assert ended.state is OperationState.FAILED
     assert ended.failure is not None
     assert ended.failure.what
     assert ended.failure.what != "An unexpected error", ended.failure
     assert all(stage.state is not StageState.RUNNING for stage in ledger.stages(operation.id))
-    assert ledger.wait(ledger.retry(operation.id).id).state is State.DONE
+    assert ledger.wait(ledger.retry(operation.id).id).state is OperationState.DONE
 
 
 @pytest.mark.engine
@@ -209,11 +209,11 @@ def test_everything_is_killed_in_mid_build_and_retried(build_site: Site) -> None
     ledger.start("build", PRESET, {"no_cache": True})
     operation = _building(ledger)
     below = processes.descendants(operation.pid)
-    processes.send(below | {operation.pid}, signal.SIGKILL)
-    until(lambda: ledger.get(operation.id).state is State.CRASHED, "the crash to be seen")
+    processes.send_signal(below | {operation.pid}, signal.SIGKILL)
+    until(lambda: ledger.get(operation.id).state is OperationState.CRASHED, "the crash to be seen")
     assert not any(processes.start_time(pid) for pid in below)
     retried = ledger.wait(ledger.retry(operation.id).id)
-    assert retried.state is State.DONE, retried.failure
+    assert retried.state is OperationState.DONE, retried.failure
     assert leftovers(build_site.root) == []
 
 
@@ -226,6 +226,6 @@ def test_a_build_is_cancelled_within_a_second(build_site: Site) -> None:
     below = processes.descendants(operation.pid)
     ledger.cancel(operation.id)
     ended = ledger.wait(operation.id, 1.5)
-    assert ended.state is State.CANCELLED
+    assert ended.state is OperationState.CANCELLED
     assert not any(processes.start_time(pid) for pid in below)
     assert leftovers(build_site.root) == []

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.containers.vram import holders
+from core.containers.vram import vram_holders
 from core.inference.schemas import LedgerStatus, ServiceStatus
-from core.telemetry.gpus import GpuSampler, attribute
+from core.telemetry.gpus import GpuSampler, attribute_containers
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.fake_nvml import FakeNvml
 
@@ -22,7 +22,7 @@ def test_process_of_a_container(engine: TestEngine, tmp_path: Path, monkeypatch:
         monkeypatch.setenv(name, value)
     try:
         with GpuSampler() as sampler:
-            sample = attribute(sampler.sample(), {identity: "detector"}, {identity})
+            sample = attribute_containers(sampler.sample(), {identity: "detector"}, {identity})
         host = engine.docker("exec", identity, "hostname").strip()
     finally:
         engine.docker("rm", "-f", identity)
@@ -30,5 +30,5 @@ def test_process_of_a_container(engine: TestEngine, tmp_path: Path, monkeypatch:
     assert (process.name, process.container_id) == ("sleep", identity)
     assert (process.container, process.ours, process.memory) == ("detector", True, 4096)
     ledger = LedgerStatus(device="cuda:0 a GPU", total=1 << 33, reserve=0, ours=4000)
-    (held,) = holders(sample, ServiceStatus(version="1", started=0, uptime=1, rss=1, host=host, ledger=ledger))
+    (held,) = vram_holders(sample, ServiceStatus(version="1", started=0, uptime=1, rss=1, host=host, ledger=ledger))
     assert (held.name, held.memory, held.models, held.unexplained) == ("detector", 4096, 4000, 96)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from core.telemetry import gpus as module
-from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState, attribute
-from core.telemetry.processes import container_id, process_name
+from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState, attribute_containers
+from core.telemetry.process_info import container_id, process_name
 from tests.support import until
 from tests.support.fake_nvml import FakeNvml
 
@@ -222,8 +222,8 @@ def test_attribution_to_containers_and_to_us() -> None:
         GpuProcess(pid=3, memory=30),
     ]
     sample = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=processes)])
-    found = attribute(sample, {ours: "xaiva-plain"}, {ours}).gpus[0].processes
-    assert [(process.container, process.ours) for process in found] == [
+    attributed = attribute_containers(sample, {ours: "xaiva-plain"}, {ours}).gpus[0].processes
+    assert [(process.container, process.ours) for process in attributed] == [
         ("xaiva-plain", True),
         ("b" * 12, False),
         ("", False),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from core.logs import FileLines, Lines, Spool
+from core.log_lines import FileLines, Lines, LineSpool
 from tui.theme import TERMINAL_VARIABLES
 from tui.widgets.log_lines import dress, fold
 from tui.widgets.log_panel import LogPanel, LogStatus
@@ -159,7 +159,7 @@ async def test_long_lines_wrap_or_move_sideways(tmp_path: Path) -> None:
 
 
 async def test_dropped_lines_are_counted_and_the_view_stays() -> None:
-    spool = Spool(limit=20_000)
+    spool = LineSpool(limit=20_000)
     spool.add(f"line {n:05d}" for n in range(800))
     app = Viewer(spool)
     async with app.run_test(size=(80, 20)) as pilot:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from core.logs import BLOCK, LINE_LIMIT, FileLines, Matching, Spool, clean, find, pattern
+from core.log_lines import (
+    INDEX_BLOCK_BYTES,
+    MAX_LINE_CHARACTERS,
+    FileLines,
+    FilteredLines,
+    LineSpool,
+    clean_line,
+    compile_search,
+    find_line,
+)
 from core.operations.log import LogWriter
 
 
@@ -25,7 +34,7 @@ def big(tmp_path: Path) -> Path:
     path = tmp_path / "big.log"
     with open(path, "w") as file:
         for n in range(200_000):
-            file.write(f"{n} {'x' * (BLOCK * 2) if n in (5, 100_000) else n % 7}\n")
+            file.write(f"{n} {'x' * (INDEX_BLOCK_BYTES * 2) if n in (5, 100_000) else n % 7}\n")
     return path
 
 
@@ -87,17 +96,17 @@ def test_the_bounded_log_of_an_operation_says_what_it_left_out(tmp_path: Path) -
     texts = lines.read(0, len(lines))
     assert sum("bytes left out here" in text for text in texts) == 1
     assert texts[-1].endswith("\tcompile\tline 1999")
-    stage = Matching(lines, lambda line: "\tcompile\t" in line)
+    stage = FilteredLines(lines, lambda line: "\tcompile\t" in line)
     while not stage.complete:
         stage.update()
     assert len(stage) == len(lines) - 1
 
 
 def test_lines_are_shown_as_a_terminal_would_leave_them() -> None:
-    assert clean("\x1b[1;31mred\x1b[0m and \x1b]0;title\x07plain") == "red and plain"
-    assert clean("10 %\r50 %\r100 %\r") == "100 %"
-    assert clean("a\x07b\x7fc\td") == "a·b·c\td"
-    assert clean("x" * (LINE_LIMIT + 5)).endswith("[5 more characters]")
+    assert clean_line("\x1b[1;31mred\x1b[0m and \x1b]0;title\x07plain") == "red and plain"
+    assert clean_line("10 %\r50 %\r100 %\r") == "100 %"
+    assert clean_line("a\x07b\x7fc\td") == "a·b·c\td"
+    assert clean_line("x" * (MAX_LINE_CHARACTERS + 5)).endswith("[5 more characters]")
 
 
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
@@ -111,39 +120,39 @@ def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     [(0, False, 150_000), (150_001, False, 150_000), (9, True, 150_000), (-1, True, 150_000)],
 )
 def test_search_goes_round(big: Path, start: int, backwards: bool, hit: int) -> None:
-    assert find(counted(big), pattern("^150000 "), start, backwards) == hit
+    assert find_line(counted(big), compile_search("^150000 "), start, backwards) == hit
 
 
 def test_search_finds_the_nearest_and_tells_when_there_is_none(big: Path) -> None:
     lines = counted(big)
-    assert find(lines, pattern(" 3$"), 100, False) == 101
-    assert find(lines, pattern(" 3$"), 100, True) == 94
-    assert find(lines, pattern("nowhere"), 0, False) is None
-    assert find(lines, pattern(" 3$"), 0, False, stop=lambda: True) is None
+    assert find_line(lines, compile_search(" 3$"), 100, False) == 101
+    assert find_line(lines, compile_search(" 3$"), 100, True) == 94
+    assert find_line(lines, compile_search("nowhere"), 0, False) is None
+    assert find_line(lines, compile_search(" 3$"), 0, False, stop=lambda: True) is None
 
 
 def test_no_line_of_many_long_ones_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
-    width = LINE_LIMIT - 100
+    width = MAX_LINE_CHARACTERS - 100
     path.write_text("".join(f"{n:05d} {'x' * width}\n" for n in range(600)) + "y" * (10 << 20) + "\nend\n")
     lines = counted(path)
     texts = lines.read(0, 602)
     assert [text[:5] for text in texts] == [*(f"{n:05d}" for n in range(600)), "yyyyy", "end"]
     assert {len(text) for text in texts[:600]} == {width + 6}
-    assert find(lines, pattern("^00599"), 0, False) == 599
+    assert find_line(lines, compile_search("^00599"), 0, False) == 599
 
 
 def test_upper_case_makes_case_matter() -> None:
-    assert pattern("error").search("ERROR")
-    assert not pattern("Error").search("ERROR")
+    assert compile_search("error").search("ERROR")
+    assert not compile_search("Error").search("ERROR")
     with pytest.raises(re.error):
-        pattern("(")
+        compile_search("(")
 
 
 def test_a_filter_follows_a_log_that_grows(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     path.write_text("".join(f"{'bad' if n % 10 == 0 else 'good'} {n}\n" for n in range(10_000)))
-    matching = Matching(FileLines(path), pattern("^bad").search)
+    matching = FilteredLines(FileLines(path), compile_search("^bad").search)
     while not matching.complete:
         matching.update()
     assert len(matching) == 1000
@@ -158,7 +167,7 @@ def test_a_filter_follows_a_log_that_grows(tmp_path: Path) -> None:
 
 
 def test_a_spool_keeps_the_newest_and_counts_the_rest() -> None:
-    spool = Spool(limit=10_000)
+    spool = LineSpool(limit=10_000)
     for n in range(5000):
         spool.add([f"line {n:05d}"])
     assert spool.dropped + len(spool) == 5000
@@ -171,8 +180,8 @@ def test_a_spool_keeps_the_newest_and_counts_the_rest() -> None:
 
 
 def test_a_filter_over_a_spool_survives_what_is_dropped() -> None:
-    spool = Spool(limit=4000)
-    matching = Matching(spool, pattern("7$").search)
+    spool = LineSpool(limit=4000)
+    matching = FilteredLines(spool, compile_search("7$").search)
     for n in range(1000):
         spool.add([f"line {n:05d}"])
         if n % 50 == 0:

@@ -10,11 +10,11 @@ from typing import Any
 
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
 from core.artifacts.plan import SyncPlan
-from core.containers.model import Container, Health, Port, Stats
-from core.containers.model import State as ContainerState
+from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerStats
+from core.containers.model import ContainerState as ContainerState
 from core.errors import InputError
 from core.findings import Finding, Level
-from core.images.history import BuildRecord, Outcome, StageRecord, StepRecord, log_path
+from core.images.build_history import BuildOutcome, BuildRecord, StageRecord, StepRecord, log_path
 from core.images.render import stage_names
 from core.inference.schemas import (
     ActionResult,
@@ -53,8 +53,8 @@ from core.inference.schemas import (
     Window,
     Zone,
 )
-from core.logs import Spool
-from core.operations.model import Failure, Operation, State
+from core.log_lines import LineSpool
+from core.operations.model import Operation, OperationFailure, OperationState
 from core.presets.compat import GpuModel as KnownGpu
 from core.presets.compat import TargetMachine
 from core.presets.model import Preset
@@ -144,8 +144,8 @@ def containers() -> Containers:
         image_id="sha256:1",
         state=ContainerState.RUNNING,
         status="Up 3 hours (healthy)",
-        health=Health.HEALTHY,
-        ports=[Port(container_port=8600, host_ip="0.0.0.0", host_port=8600)],
+        health=ContainerHealth.HEALTHY,
+        ports=[ContainerPort(container_port=8600, host_ip="0.0.0.0", host_port=8600)],
         created=NOON,
         preset="cpu-debian12",
     )
@@ -155,9 +155,9 @@ def containers() -> Containers:
             "name": "xaiva-dubbing-cuda13.0",
             "image": "xaiva/dubbing-cuda13.0:latest",
             "status": "Up 4 minutes (unhealthy)",
-            "health": Health.UNHEALTHY,
+            "health": ContainerHealth.UNHEALTHY,
             "health_output": "connection refused",
-            "ports": [Port(container_port=8600, host_ip="0.0.0.0", host_port=8601)],
+            "ports": [ContainerPort(container_port=8600, host_ip="0.0.0.0", host_port=8601)],
             "preset": "dubbing-cuda13.0",
         }
     )
@@ -171,8 +171,8 @@ def containers() -> Containers:
         created=NOON,
     )
     stats = {
-        good.id: Stats(cpu_percent=138, memory=int(1.4 * GIB), memory_limit=64 * GIB, pids=31),
-        unwell.id: Stats(cpu_percent=4, memory=int(18.2 * GIB), memory_limit=64 * GIB, pids=112),
+        good.id: ContainerStats(cpu_percent=138, memory=int(1.4 * GIB), memory_limit=64 * GIB, pids=31),
+        unwell.id: ContainerStats(cpu_percent=4, memory=int(18.2 * GIB), memory_limit=64 * GIB, pids=112),
     }
     return Containers([good, unwell, other], stats)
 
@@ -468,7 +468,9 @@ class SampleService:
         return statistics()
 
 
-def operation(identifier: int, kind: str, subject: str, state: State, seconds: float, **more: Any) -> Operation:
+def operation(
+    identifier: int, kind: str, subject: str, state: OperationState, seconds: float, **more: Any
+) -> Operation:
     """One row of the ledger."""
     started = NOON + identifier * 600
     fields: dict[str, Any] = {
@@ -493,16 +495,16 @@ def operation(identifier: int, kind: str, subject: str, state: State, seconds: f
 
 def operations() -> list[Operation]:
     """A sync that runs, and what went before."""
-    why = Failure(
+    why = OperationFailure(
         what="build of dubbing-cuda13.0", why="stage tts-cosyvoice: no space left on device", remedy="free 12 GiB"
     )
     return [
-        operation(14, "sync", "ubuntu22.04-cuda12.6", State.RUNNING, 187),
-        operation(13, "build", "dubbing-cuda13.0", State.FAILED, 412, failure=why),
-        operation(12, "build", "cpu-debian12", State.DONE, 96, result={"image": "xaiva/cpu-debian12:latest"}),
-        operation(11, "verify", "cpu-debian12", State.DONE, 3),
-        operation(10, "sync", "cpu-debian12", State.DONE, 41),
-        operation(9, "lock", "cpu-debian12", State.DONE, 12),
+        operation(14, "sync", "ubuntu22.04-cuda12.6", OperationState.RUNNING, 187),
+        operation(13, "build", "dubbing-cuda13.0", OperationState.FAILED, 412, failure=why),
+        operation(12, "build", "cpu-debian12", OperationState.DONE, 96, result={"image": "xaiva/cpu-debian12:latest"}),
+        operation(11, "verify", "cpu-debian12", OperationState.DONE, 3),
+        operation(10, "sync", "cpu-debian12", OperationState.DONE, 41),
+        operation(9, "lock", "cpu-debian12", OperationState.DONE, 12),
     ]
 
 
@@ -651,7 +653,7 @@ def builds() -> list[BuildRecord]:
         lock_sha256="cd" * 32,
         started=NOON + 6000,
         ended=NOON + 6096,
-        outcome=Outcome.DONE,
+        outcome=BuildOutcome.DONE,
         manifest_digest="sha256:" + "9c" * 32,
         stages=[stage("base", 1.2, True), stage("python", 8.4, True), stage("common", 61.3), stage("service", 22.0)],
     )
@@ -661,7 +663,7 @@ def builds() -> list[BuildRecord]:
             "preset": "dubbing-cuda13.0",
             "started": NOON + 6600,
             "ended": NOON + 7012,
-            "outcome": Outcome.FAILED,
+            "outcome": BuildOutcome.FAILED,
             "error": "stage tts-cosyvoice: no space left on device",
             "last_lines": ["ERROR: Could not install packages due to an OSError: [Errno 28]"],
         }
@@ -725,7 +727,7 @@ class SampleLog:
     ended = False
 
     def __init__(self, _site: Site, name: str) -> None:
-        self.lines = Spool(1 << 20)
+        self.lines = LineSpool(1 << 20)
         lost = "12:41:07 WARNING camera yard: no frame for 10 s, trying again in 4 s"
         self.lines.add(
             [f"12:00:0{index} INFO {name}: camera {one} is live" for index, one in enumerate(("gate-1", "hall"))]

@@ -17,7 +17,7 @@ from core.artifacts.store import write_lock
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from core.site import Site
-from tests.operations.work import KINDS
+from tests.operations.sample_kinds import KINDS
 from tests.tui import sample
 from tests.tui.support import shows, text, until
 from tui.actions import ACTIONS, BY_ID, SCREENS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.engine import connect, engine_root
+from core.engine import connect_engine, engine_root
 from core.errors import XaivaError
 from core.site import Site
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuSampler, GpuState
@@ -27,7 +27,7 @@ def test_gpus_show_containers_and_the_host_shows_the_engines_disk(
         process = sources.gpus().sample.gpus[0].processes[0]
         assert (process.container, process.ours) == ("on-gpu", False)
         (disk,) = [disk for disk in sources.host().sample.disks if disk.label == "engine"]
-        client = connect(engine_site)
+        client = connect_engine(engine_site)
         assert disk.path == str(engine_root(engine_site, client))
         client.close()
     finally:

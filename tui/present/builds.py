@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from core.images.history import BuildComparison, BuildRecord, Outcome, StageRecord
+from core.images.build_history import BuildComparison, BuildOutcome, BuildRecord, StageRecord
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
 from tui.present.figures import bar, clock, duration
 
-OUTCOMES: dict[Outcome, Span] = {
-    Outcome.RUNNING: Span("▶ running", "accent"),
-    Outcome.DONE: Span("✓ done", "ok"),
-    Outcome.FAILED: Span("✗ failed", "error"),
-    Outcome.CANCELLED: Span("■ cancelled", "warn"),
-    Outcome.CRASHED: Span("✗ crashed", "error"),
+OUTCOMES: dict[BuildOutcome, Span] = {
+    BuildOutcome.RUNNING: Span("▶ running", "accent"),
+    BuildOutcome.DONE: Span("✓ done", "ok"),
+    BuildOutcome.FAILED: Span("✗ failed", "error"),
+    BuildOutcome.CANCELLED: Span("■ cancelled", "warn"),
+    BuildOutcome.CRASHED: Span("✗ crashed", "error"),
 }
 COLUMNS = (
     Column("preset", minimum=18),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.containers.model import Container, Health, State, Stats, port_words
+from core.containers.model import Container, ContainerHealth, ContainerState, ContainerStats, format_ports
 from core.findings import Finding
 from core.natural_order import natural_key
 from tui.present import findings as present_findings
@@ -10,15 +10,15 @@ from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, 
 from tui.present.figures import clock, rate, size
 from tui.sources import Containers
 
-STATES: dict[State, Span] = {
-    State.RUNNING: Span("▶ running", "ok"),
-    State.PAUSED: Span("‖ paused", "warn"),
-    State.RESTARTING: Span("↻ restarting", "warn"),
-    State.CREATED: Span("○ created", "dim"),
-    State.REMOVING: Span("○ removing", "dim"),
-    State.EXITED: Span("■ exited", "dim"),
-    State.STOPPED: Span("■ stopped", "dim"),
-    State.DEAD: Span("✗ dead", "error"),
+STATES: dict[ContainerState, Span] = {
+    ContainerState.RUNNING: Span("▶ running", "ok"),
+    ContainerState.PAUSED: Span("‖ paused", "warn"),
+    ContainerState.RESTARTING: Span("↻ restarting", "warn"),
+    ContainerState.CREATED: Span("○ created", "dim"),
+    ContainerState.REMOVING: Span("○ removing", "dim"),
+    ContainerState.EXITED: Span("■ exited", "dim"),
+    ContainerState.STOPPED: Span("■ stopped", "dim"),
+    ContainerState.DEAD: Span("✗ dead", "error"),
 }
 COLUMNS = (
     Column("name", minimum=18, weight=2),
@@ -36,12 +36,12 @@ def state(container: Container) -> Span:
         return Span(f"? {container.state.word}")
     if container.oom_killed:
         return Span(f"✗ {container.condition}", "error")
-    if container.running and container.health is Health.UNHEALTHY:
+    if container.running and container.health is ContainerHealth.UNHEALTHY:
         return Span("✗ unhealthy", "error")
-    if container.running and container.health is Health.STARTING:
+    if container.running and container.health is ContainerHealth.STARTING:
         return Span("▷ starting", "accent")
-    if container.state in (State.EXITED, State.STOPPED) and container.exit_code:
-        return Span(f"✗ {container.state.value} {container.exit_code}", "error" if container.ours else "warn")
+    if container.state in (ContainerState.EXITED, ContainerState.STOPPED) and container.exit_code:
+        return Span(f"✗ {container.state.value} {container.exit_code}", "error" if container.managed else "warn")
     if container.running and not container.health.is_known:
         return Span(f"? {container.health.word}")
     return word(STATES, container.state)
@@ -49,18 +49,18 @@ def state(container: Container) -> Span:
 
 def ports(container: Container) -> str:
     """`8600→8600/tcp`, the published ones."""
-    return port_words(container.ports, addresses=False)
+    return format_ports(container.ports, addresses=False)
 
 
-def cpu(stats: Stats | None) -> str:
+def cpu(stats: ContainerStats | None) -> str:
     """Percent of one core."""
     return "" if stats is None or stats.cpu_percent is None else f"{stats.cpu_percent:.0f} %"
 
 
-def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
+def row(container: Container, stats: ContainerStats | None) -> tuple[Cell, ...]:
     """One container in a list."""
     return (
-        Span(container.name, "title" if container.ours else ""),
+        Span(container.name, "title" if container.managed else ""),
         state(container),
         cpu(stats),
         size(stats.memory) if stats else "",
@@ -71,7 +71,7 @@ def row(container: Container, stats: Stats | None) -> tuple[Cell, ...]:
 
 def ordered(found: Containers) -> list[Container]:
     """Ours first, those that run before those that do not."""
-    return sorted(found.containers, key=lambda one: (not one.ours, not one.running, natural_key(one.name)))
+    return sorted(found.containers, key=lambda one: (not one.managed, not one.running, natural_key(one.name)))
 
 
 def short(found: Containers | None, width: int) -> list[Line]:
@@ -90,16 +90,18 @@ def short(found: Containers | None, width: int) -> list[Line]:
     return table(rows, columns, width, titles=False)
 
 
-def detail(container: Container, stats: Stats | None, ailments: list[Finding] | None, width: int) -> list[Line]:
+def detail(
+    container: Container, stats: ContainerStats | None, ailments: list[Finding] | None, width: int
+) -> list[Line]:
     """Everything about one container but its log."""
     facts: list[tuple[str, Cell]] = [
         ("state", line(state(container), Span(f"  {container.status}", "dim"))),
-        ("preset", Span(container.preset, "accent") if container.ours else Span("not launched by xaiva", "dim")),
+        ("preset", Span(container.preset, "accent") if container.managed else Span("not launched by xaiva", "dim")),
         ("image", container.image),
         ("id", container.id[:12]),
         ("unreadable", Span(container.unreadable, "warn") if container.unreadable else ""),
         ("created", clock(container.created) if container.created else ""),
-        ("ports", port_words(container.ports)),
+        ("ports", format_ports(container.ports)),
     ]
     if stats is not None:
         limit = f" of {size(stats.memory_limit)}" if stats.memory_limit else ""
@@ -109,7 +111,7 @@ def detail(container: Container, stats: Stats | None, ailments: list[Finding] | 
             facts.append(("network", words))
         facts.append(("processes", str(stats.pids)))
     out: list[Line] = [(*fit(Span(name, "dim"), 11), *fit(value, max(width - 11, 1))) for name, value in facts if value]
-    if container.health is Health.UNHEALTHY and container.health_output:
+    if container.health is ContainerHealth.UNHEALTHY and container.health_output:
         out += [line(), line(Span("its last health check said", "dim")), *wrap(container.health_output, width, "error")]
     if ailments:
         out += [line(), *present_findings.lines(ailments, width)]

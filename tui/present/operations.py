@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from core.findings import read_finding
-from core.operations.model import Operation, State
-from core.operations.outcome import in_words, label, outcome
+from core.operations.model import Operation, OperationState
+from core.operations.outcome import format_value, result_label, summarize_outcome
 from core.progress import Stage, StageState
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, table, word, wrap
 from tui.present.figures import bar, clock, duration, size
 
-STATES: dict[State, Span] = {
-    State.QUEUED: Span("○ queued", "dim"),
-    State.RUNNING: Span("▶ running", "accent"),
-    State.DONE: Span("✓ done", "ok"),
-    State.FAILED: Span("✗ failed", "error"),
-    State.CANCELLED: Span("■ cancelled", "warn"),
-    State.CRASHED: Span("✗ crashed", "error"),
+STATES: dict[OperationState, Span] = {
+    OperationState.QUEUED: Span("○ queued", "dim"),
+    OperationState.RUNNING: Span("▶ running", "accent"),
+    OperationState.DONE: Span("✓ done", "ok"),
+    OperationState.FAILED: Span("✗ failed", "error"),
+    OperationState.CANCELLED: Span("■ cancelled", "warn"),
+    OperationState.CRASHED: Span("✗ crashed", "error"),
 }
 STAGE_STATES: dict[StageState, Span] = {
     StageState.WAITING: Span("○", "dim"),
@@ -49,7 +49,7 @@ def row(operation: Operation) -> tuple[Cell, ...]:
         operation.title(),
         word(STATES, operation.state),
         duration(operation.seconds),
-        outcome(operation),
+        summarize_outcome(operation),
         Span(clock(operation.started or operation.created), "dim"),
         Span(operation.by, "dim"),
     )
@@ -129,7 +129,7 @@ def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int
     began = f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}"
     facts = [fit(head, width), *wrap(began, width, "dim")]
     if operation.options:
-        options = ", ".join(f"{name}={in_words(value)}" for name, value in operation.options.items())
+        options = ", ".join(f"{name}={format_value(value)}" for name, value in operation.options.items())
         facts += wrap(options, width, "dim")
     if operation.cancel_requested and operation.state.live:
         facts.append(line(Span("it was asked to end", "warn")))
@@ -158,17 +158,17 @@ def failure_lines(operation: Operation, width: int) -> list[Line]:
 def result_lines(result: dict[str, Any], width: int, whole: str) -> list[Line]:
     """The outcome as names and values in words; what is nothing is left out. `whole` is the command that shows all."""
     out: list[Line] = []
-    size_of = min(max((len(label(name)) for name, value in result.items() if value), default=0), 20) + 2
+    size_of = min(max((len(result_label(name)) for name, value in result.items() if value), default=0), 20) + 2
     for name, value in result.items():
         if name == "findings" and isinstance(value, list):
             out += present_findings.lines([read_finding(one) for one in value], width) if value else []
         elif isinstance(value, list):
             for item in value[:MOST_ITEMS]:
-                out += labelled(label(name), in_words(item), size_of, width)
+                out += labelled(result_label(name), format_value(item), size_of, width)
             if len(value) > MOST_ITEMS:
-                out += labelled(label(name), f"… and {len(value) - MOST_ITEMS} more: {whole}", size_of, width)
+                out += labelled(result_label(name), f"… and {len(value) - MOST_ITEMS} more: {whole}", size_of, width)
         elif value:
-            out += labelled(label(name), _value(name, value), size_of, width)
+            out += labelled(result_label(name), _value(name, value), size_of, width)
     return out
 
 
@@ -178,4 +178,4 @@ def _value(name: str, value: Any) -> str:
         return size(value)
     if number and name.endswith("seconds"):
         return duration(value)
-    return "yes" if value is True else in_words(value)
+    return "yes" if value is True else format_value(value)

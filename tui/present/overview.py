@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from core.containers.model import Container, Health
-from core.containers.model import State as ContainerState
+from core.containers.model import Container, ContainerHealth
+from core.containers.model import ContainerState as ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
 from core.inference.schemas import CameraState, ServiceStatus
-from core.operations.model import Operation, State
+from core.operations.model import Operation, OperationState
 from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
@@ -174,13 +174,13 @@ def _of_host(live: Live | None) -> Iterator[tuple[str, str]]:
 
 def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
     for one in found.containers if found else ():
-        if not one.ours:
+        if not one.managed:
             continue
         if one.oom_killed:
             yield "error", f"{one.name} ran out of memory"
         elif one.unreadable or not one.state.is_known or not one.health.is_known:
             yield "warn", f"{one.name}: {_unknown_container(one)}"
-        elif one.health is Health.UNHEALTHY:
+        elif one.health is ContainerHealth.UNHEALTHY:
             said = one.health_output.splitlines()
             yield "error", f"{one.name} is unhealthy{': ' + said[0] if said else ''}"
         elif one.exit_code and not one.running:
@@ -245,7 +245,11 @@ def _of_operations(found: Sequence[Operation]) -> Iterator[tuple[str, str]]:
     later: set[tuple[str, str]] = set()
     for one in found:
         title = (one.kind, one.subject)
-        if one.state in (State.FAILED, State.CRASHED) and title not in later and time.time() - one.ended < RECENT:
+        if (
+            one.state in (OperationState.FAILED, OperationState.CRASHED)
+            and title not in later
+            and time.time() - one.ended < RECENT
+        ):
             why = one.failure.why.splitlines() if one.failure else []
             yield "error", f"{one.title()} {one.state.value}: {why[0] if why else 'see its log'}"
         later.add(title)

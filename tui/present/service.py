@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.containers.vram import Holder, holders
+from core.containers.vram import VramHolder, vram_holders
 from core.inference.schemas import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
 from core.service_client.notation import channel_words, schedule_words
 from core.telemetry.gpus import GpuSample
@@ -38,7 +38,7 @@ def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) ->
         *parts(status, width),
     ]
     if status.ledger is not None:
-        held = holders(gpus, status) if gpus else []
+        held = vram_holders(gpus, status) if gpus else []
         out += [line(), *ledger(status.ledger, width), *_containers(held, width)]
     return out
 
@@ -151,7 +151,7 @@ def _model(model: ModelStatus) -> tuple[Cell, ...]:
     )
 
 
-def _containers(found: Sequence[Holder], width: int) -> list[Line]:
+def _containers(found: Sequence[VramHolder], width: int) -> list[Line]:
     """What each container holds of the GPUs, as the driver says, and how much of it the ledger explains."""
     if not found:
         return []

@@ -6,8 +6,8 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from core.images.history import BuildComparison, BuildRecord, Outcome, compare, log_path
-from core.logs import FileLines
+from core.images.build_history import BuildComparison, BuildOutcome, BuildRecord, compare_builds, log_path
+from core.log_lines import FileLines
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
@@ -78,7 +78,7 @@ class BuildsScreen(ListScreen):
 
     def _operation(self, build: BuildRecord) -> Operation | None:
         """The operation that makes this build now: its record has the stages only when it is over."""
-        if build.outcome is not Outcome.RUNNING:
+        if build.outcome is not BuildOutcome.RUNNING:
             return None
         found: list[Operation] = self.reading("operations").value or []
         return next(
@@ -110,7 +110,7 @@ class BuildsScreen(ListScreen):
             self.notify(why)
             return
         self._comparing = (before.id, after.id)
-        self.console.store.point("build", partial(compare, self.site, before, after))
+        self.console.store.point("build", partial(compare_builds, self.site, before, after))
         self.show_detail()
 
     def _before(self, after: BuildRecord) -> BuildRecord | None:

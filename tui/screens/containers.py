@@ -79,9 +79,9 @@ class ContainersScreen(ListScreen):
         return self._with_engine(lambda client: diagnose(client, name))
 
     def _with_engine(self, work: Callable[[Any], Any]) -> Any:
-        from core.engine import connect
+        from core.engine import connect_engine
 
-        with closing(connect(self.site, ENGINE_SECONDS)) as client:
+        with closing(connect_engine(self.site, ENGINE_SECONDS)) as client:
             return work(client)
 
     def _follow(self, name: str | None) -> None:
@@ -120,9 +120,9 @@ class ContainersScreen(ListScreen):
         def work() -> str:
             import json
 
-            from core.containers.listing import description
+            from core.containers.listing import redacted_description
 
-            return json.dumps(self._with_engine(lambda client: description(client, container.id)), indent=1)
+            return json.dumps(self._with_engine(lambda client: redacted_description(client, container.id)), indent=1)
 
         def show(text: str) -> None:
             from tui.screens.message import TextDialog
@@ -147,28 +147,28 @@ class ContainersScreen(ListScreen):
 
     def action_stop(self) -> None:
         """Ask, then stop it."""
-        from core.containers.manage import stop
+        from core.containers.manage import stop_container
 
-        self._ask("Stop", "It is asked to end, and killed when it does not. It can be started again.", stop)
+        self._ask("Stop", "It is asked to end, and killed when it does not. It can be started again.", stop_container)
 
     def action_restart(self) -> None:
         """Ask, then restart it."""
-        from core.containers.manage import restart
+        from core.containers.manage import restart_container
 
-        self._ask("Restart", "Its cameras and jobs stop for that time.", restart)
+        self._ask("Restart", "Its cameras and jobs stop for that time.", restart_container)
 
     def action_remove(self) -> None:
         """Ask, then remove it."""
-        from core.containers.manage import remove
+        from core.containers.manage import remove_container
 
         text = "The container goes, also when it runs. Its volumes and its image stay."
-        self._ask("Remove", text, partial(remove, force=True))
+        self._ask("Remove", text, partial(remove_container, force=True))
 
     def _ask(self, verb: str, text: str, work: Callable[[Any, str], None]) -> None:
         if (container := self.selected()) is None:
             self.notify("no container here")
             return
-        whose = "" if container.ours else "\n\nxaiva did not launch it."
+        whose = "" if container.managed else "\n\nxaiva did not launch it."
 
         def done(_: None) -> None:
             self.console.store.ask_now("containers", "container")

@@ -73,10 +73,10 @@ class Launch(Form[None]):
         )
 
     def _preflight(self) -> None:
-        from core.containers.launch import preflight
+        from core.containers.launch import check_launch
 
         self.say(lambda _: [line(Span("asking the engine…", "dim"))])
-        self._asked = look = self._as_chosen(preflight)
+        self._asked = look = self._as_chosen(check_launch)
         self.background(look, lambda found: self._found(found) if self._asked is look else None)
 
     def _found(self, findings: list[Finding]) -> None:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from core.logs import FileLines
+from core.log_lines import FileLines
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings

@@ -67,9 +67,9 @@ def _verify(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
 
 
 def _build(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
-    from core.images.preflight import preview
+    from core.images.build_checks import preview_stages
 
-    return partial(previews.build, preview(site, name, str(options.get("target") or "runtime")))
+    return partial(previews.build, preview_stages(site, name, str(options.get("target") or "runtime")))
 
 
 PREVIEWS: dict[str, Preview] = {"lock": _lock, "sync": _sync, "verify": _verify, "build": _build}

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from core.errors import InputError
-from core.logs import Lines, Matching, find, pattern
+from core.log_lines import FilteredLines, Lines, compile_search, find_line
 from tui.present.cells import Span
 from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_view import LogView
@@ -130,7 +130,7 @@ class LogPanel(Vertical):
         if lines is None:
             return ""
         parts = [f"{len(lines):,} lines" if lines.complete else f"{len(lines):,} lines, counting"]
-        if isinstance(lines, Matching) and self._filter:
+        if isinstance(lines, FilteredLines) and self._filter:
             parts[0] = f"{len(lines):,} of {len(lines.source):,} match {self._filter.pattern}"
             if not lines.complete:
                 parts[0] += ", looking"
@@ -164,7 +164,7 @@ class LogPanel(Vertical):
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            wanted = pattern(event.value) if event.value else None
+            wanted = compile_search(event.value) if event.value else None
         except re.error as error:
             self._say(f"not a regular expression: {error}")
             return
@@ -201,7 +201,7 @@ class LogPanel(Vertical):
     def _refilter(self) -> None:
         lines = self._all
         if lines is not None and self._filter:
-            lines = Matching(lines, self._filter.search)
+            lines = FilteredLines(lines, self._filter.search)
         self._status = ""
         if self.is_mounted:
             self.view.wanted = self._filter or self.view.wanted
@@ -217,7 +217,7 @@ class LogPanel(Vertical):
         self._searching = stop = threading.Event()
         start = self._start(view, len(lines), backwards)
         self._say("searching")
-        self._in_thread(lambda: find(lines, wanted, start, backwards, stop.is_set), self._found, stop)
+        self._in_thread(lambda: find_line(lines, wanted, start, backwards, stop.is_set), self._found, stop)
 
     def _start(self, view: LogView, count: int, backwards: bool) -> int:
         last = view.hit

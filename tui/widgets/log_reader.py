@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from core.logs import Lines
+from core.log_lines import Lines
 
 PERIOD = 0.25  # seconds between two looks for new lines
 THIN_PERIOD = 1.0  # on a thin line

@@ -20,7 +20,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
-from core.logs import Lines
+from core.log_lines import Lines
 from tui.present.cells import Line
 from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_lines import dress, fold

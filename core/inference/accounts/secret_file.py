@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from core.errors import InputError, XaivaError
-from core.files import TEMPORARY_PREFIX, fsync_folder, not_a_file
+from core.files import TEMPORARY_PREFIX, describe_irregular_file, fsync_folder
 
 PRIVATE = 0o600
 BYTES = 32
@@ -27,7 +27,7 @@ def secret_of(path: Path) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         with os.fdopen(handle, encoding="ascii", errors="replace") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if kind := not_a_file(mode):
+            if kind := describe_irregular_file(mode):
                 raise InputError(f"Secret {path}", f"it is {kind}, not a file", "remove it: a new one is made")
             secret = file.read().strip()
     except OSError as error:

@@ -10,7 +10,7 @@ import av.error
 from av.container import InputContainer
 
 from core.errors import InputError
-from core.files import not_a_file
+from core.files import describe_irregular_file
 from core.inference.address_guard import check_addresses
 from core.inference.cameras.address import Address, SourceKind
 from core.inference.cameras.diagnosis import diagnosed
@@ -33,7 +33,7 @@ def open_source(
     """
     if address.kind is SourceKind.FILE:
         status = os.stat(address.url.removeprefix("file:"))
-        if kind := not_a_file(status.st_mode):
+        if kind := describe_irregular_file(status.st_mode):
             # libav would wait for a pipe's writer, and nothing could end that.
             raise Refused(Cause.NOT_FOUND, f"the path is {kind}, not a video file")
         if not status.st_size:

@@ -16,11 +16,11 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import InputError
+from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.files import fsync_folder
 from core.inference.database import reserve
 from core.inference.database.errors import DatabaseError, explained, in_words
 from core.inference.database.migrate import bring_up_to_date
-from core.mounts import NETWORK_FILE_SYSTEMS, file_system
 from core.redaction import redact_address
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ def _prepare(file: Path) -> None:
     """Refuse a network file system; create a missing file so that nobody else can read it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        kind = file_system(file.parent)
+        kind = file_system_type(file.parent)
         if kind in NETWORK_FILE_SYSTEMS:
             raise DatabaseError(
                 f"Database {file}",

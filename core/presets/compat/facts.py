@@ -12,7 +12,7 @@ from packaging.version import Version
 from pydantic import ValidationError
 
 from core.errors import InputError
-from core.files import files_of
+from core.files import list_files
 from core.presets.compat.rows import (
     BaseImageRow,
     BringsRow,
@@ -133,7 +133,7 @@ def load_facts(overlay: Path | None = None) -> Facts:
     tables: dict[str, dict[str, Any]] = {name: dict(rows) for name, rows in _shipped().items()}
     problems: list[OverlayProblem] = []
     try:
-        paths = files_of(overlay, ".json") if overlay else []
+        paths = list_files(overlay, ".json") if overlay else []
     except InputError as error:
         problems.append(OverlayProblem(overlay or DATA, error.why, error.remedy))
         paths = []

@@ -22,16 +22,16 @@ from core.findings import Finding, read_finding
 from core.open_enum import OpenEnum, describe_misfit
 from core.site import Site
 
-RECORD = "record.json"
-LOG = "log.txt"
-LOCK = "lock.json"
-SBOM = "sbom.json"
+RECORD_FILE = "record.json"
+LOG_FILE = "log.txt"
+LOCK_FILE = "lock.json"
+SBOM_FILE = "sbom.json"
 UNREADABLE = "unreadable"
-_SLOWER = 1.0  # a stage counts as slower from this many seconds on …
+_SLOWER_SECONDS = 1.0  # a stage counts as slower from this many seconds on …
 _SLOWER_RATIO = 1.2  # … and this factor
 
 
-class Outcome(OpenEnum):
+class BuildOutcome(OpenEnum):
     """How a build ended. CRASHED is told of one that was killed: nobody was left to write how it ended."""
 
     RUNNING = "running"
@@ -41,15 +41,15 @@ class Outcome(OpenEnum):
     CRASHED = "crashed"
 
 
-class _Kept(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def _findings(value: object) -> object:
-    return [read_finding(one) for one in value] if isinstance(value, list) else value
+def _read_findings(value: object) -> object:
+    return [read_finding(item) for item in value] if isinstance(value, list) else value
 
 
-class StepRecord(_Kept):
+class StepRecord(_Record):
     """One step of a stage; `seconds` it ran."""
 
     title: str
@@ -58,7 +58,7 @@ class StepRecord(_Kept):
     seconds: float
 
 
-class StageRecord(_Kept):
+class StageRecord(_Record):
     """One stage; `seconds` is the sum of its steps, `cached` whether none of them had to work."""
 
     name: str
@@ -68,7 +68,7 @@ class StageRecord(_Kept):
     steps: list[StepRecord] = []
 
 
-class BuildRecord(_Kept):
+class BuildRecord(_Record):
     """One build. Times are Unix times in seconds, `ended` 0 while it runs.
 
     `image_id` is the engine's name of the image, `config_digest` and `manifest_digest` what BuildKit said (which of
@@ -83,13 +83,13 @@ class BuildRecord(_Kept):
     lock_sha256: str = ""
     started: float
     ended: float = 0
-    outcome: Outcome = Outcome.RUNNING
+    outcome: BuildOutcome = BuildOutcome.RUNNING
     image_id: str = ""
     config_digest: str = ""
     manifest_digest: str = ""
     no_cache: bool = False
     stages: list[StageRecord] = []
-    findings: Annotated[list[Finding], BeforeValidator(_findings)] = []
+    findings: Annotated[list[Finding], BeforeValidator(_read_findings)] = []
     error: str = ""
     last_lines: list[str] = []
 
@@ -99,7 +99,7 @@ class BuildRecord(_Kept):
         return max(0.0, self.ended - self.started) if self.ended else 0.0
 
 
-class StageDifference(_Kept):
+class StageDifference(_Record):
     """One stage in two builds; None where it was not part of one."""
 
     name: str
@@ -109,7 +109,7 @@ class StageDifference(_Kept):
     after_cached: bool = False
 
 
-class BuildComparison(_Kept):
+class BuildComparison(_Record):
     """What differs from build `before` to build `after`; `reasons` say why it was slower, most telling first."""
 
     before: str
@@ -125,7 +125,7 @@ def builds_folder(site: Site) -> Path:
     return site.state / "builds"
 
 
-def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, TextIO]:
+def start_record(site: Site, preset: str, lock: Lock, lock_text: str, target: str) -> tuple[BuildRecord, TextIO]:
     """Begin a record; returns it with its log, open for writing. Ids sort by time.
 
     The log is locked for as long as it is open: the kernel lets go of it however the build ends, even by kill -9, so
@@ -145,53 +145,53 @@ def new_build(site: Site, preset: str, lock: Lock, lock_text: str, target: str) 
         lock_sha256=lock_sha256(lock),
         started=now,
     )
-    write_atomic(folder / LOCK, lock_text)
-    log = open(folder / LOG, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - the caller's, for the whole build
+    write_atomic(folder / LOCK_FILE, lock_text)
+    log = open(folder / LOG_FILE, "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - the caller's, for the whole build
     fcntl.flock(log, fcntl.LOCK_EX)
-    save(site, record)
+    save_record(site, record)
     return record, log
 
 
-def save(site: Site, record: BuildRecord) -> None:
+def save_record(site: Site, record: BuildRecord) -> None:
     """Write the record in one step."""
-    write_atomic(builds_folder(site) / record.id / RECORD, record.model_dump_json(indent=1) + "\n")
+    write_atomic(builds_folder(site) / record.id / RECORD_FILE, record.model_dump_json(indent=1) + "\n")
 
 
 def keep_sbom(site: Site, identity: str, sbom: bytes) -> None:
     """Keep the bill of materials with the build."""
-    write_atomic(builds_folder(site) / identity / SBOM, sbom)
+    write_atomic(builds_folder(site) / identity / SBOM_FILE, sbom)
 
 
 def list_builds(site: Site, preset: str | None = None) -> list[BuildRecord]:
     """The kept builds, newest first; of one preset, or of all. One that cannot be read is a row that says so."""
-    records = [record for path in _paths(site) if preset in (None, (record := _record(path)).preset)]
+    records = [record for path in _record_paths(site) if preset in (None, (record := _read_record(path)).preset)]
     return sorted(records, key=lambda record: (record.started, record.id), reverse=True)
 
 
 def read_build(site: Site, identity: str) -> BuildRecord:
     """One build. Raises InputError when there is none with that id."""
-    path = builds_folder(site) / identity / RECORD
-    if path in _paths(site):
-        return _record(path)
+    path = builds_folder(site) / identity / RECORD_FILE
+    if path in _record_paths(site):
+        return _read_record(path)
     raise InputError(f"Build {identity}", "there is no such build", "list them with: xaiva builds list")
 
 
 def log_path(site: Site, identity: str) -> Path:
     """The whole log of a build: lines `[stage] text`."""
-    return builds_folder(site) / identity / LOG
+    return builds_folder(site) / identity / LOG_FILE
 
 
-def trim(site: Site, keep: int) -> None:
+def remove_old_builds(site: Site, keep: int) -> None:
     """Remove the oldest builds beyond the newest `keep`, readable or not."""
     for folder in sorted(builds_folder(site).iterdir())[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildComparison:
+def compare_builds(site: Site, before: BuildRecord, after: BuildRecord) -> BuildComparison:
     """What differs between two builds, and why the second was slower (or not)."""
     old, new = ({stage.name: stage for stage in record.stages} for record in (before, after))
     names = list(dict.fromkeys([*(s.name for s in after.stages), *(s.name for s in before.stages)]))
-    stages = [_difference(name, old.get(name), new.get(name)) for name in names]
+    stages = [_stage_difference(name, old.get(name), new.get(name)) for name in names]
     changes = _lock_changes(_lock_files(site, before.id), _lock_files(site, after.id))
     return BuildComparison(
         before=before.id,
@@ -199,34 +199,34 @@ def compare(site: Site, before: BuildRecord, after: BuildRecord) -> BuildCompari
         seconds=after.seconds - before.seconds,
         stages=stages,
         lock_changes=changes,
-        reasons=_reasons(before, after, stages, changes),
+        reasons=_slowdown_reasons(before, after, stages, changes),
     )
 
 
-def _paths(site: Site) -> Iterator[Path]:
-    return builds_folder(site).glob(f"*/{RECORD}")
+def _record_paths(site: Site) -> Iterator[Path]:
+    return builds_folder(site).glob(f"*/{RECORD_FILE}")
 
 
-def _record(path: Path) -> BuildRecord:
+def _read_record(path: Path) -> BuildRecord:
     """The record, or what of it can be read, with the reason as its error."""
     try:
-        record = _parsed(path, path.stat().st_mtime_ns)
-        return _crashed(record, path) if record.outcome is Outcome.RUNNING and not _at_work(path) else record
+        record = _parse_record(path, path.stat().st_mtime_ns)
+        return _as_crashed(record, path) if record.outcome is BuildOutcome.RUNNING and not _is_running(path) else record
     except (OSError, ValueError) as error:
-        return _unreadable(path, error)
+        return _unreadable_record(path, error)
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> BuildRecord:
+def _unreadable_record(path: Path, error: OSError | ValueError) -> BuildRecord:
     try:
-        known = json.loads(path.read_bytes())
-        preset, started = str(known["preset"]), float(known["started"])
+        fields = json.loads(path.read_bytes())
+        preset, started = str(fields["preset"]), float(fields["started"])
     except (OSError, ValueError, KeyError, TypeError):
-        preset, started = "", _started(path.parent.name)
+        preset, started = "", _start_time_of_id(path.parent.name)
     why = f"{path} cannot be read: {describe_misfit(error)}"
-    return BuildRecord(id=path.parent.name, preset=preset, started=started, outcome=Outcome(UNREADABLE), error=why)
+    return BuildRecord(id=path.parent.name, preset=preset, started=started, outcome=BuildOutcome(UNREADABLE), error=why)
 
 
-def _started(identity: str) -> float:
+def _start_time_of_id(identity: str) -> float:
     """When a build began, as its id says it; 0 where that is not an id of xaiva's."""
     try:
         return float(calendar.timegm(time.strptime(identity.partition("-")[0], "%Y%m%dT%H%M%SZ")))
@@ -235,14 +235,14 @@ def _started(identity: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(path: Path, _written: int) -> BuildRecord:
+def _parse_record(path: Path, _modified_ns: int) -> BuildRecord:
     """A record as it was written then: a console lists hundreds of them every few seconds."""
     return BuildRecord.model_validate_json(path.read_bytes())
 
 
-def _at_work(path: Path) -> bool:
+def _is_running(path: Path) -> bool:
     """Whether the build of that record still has its log open."""
-    with open(path.with_name(LOG), "rb") as log:
+    with open(path.with_name(LOG_FILE), "rb") as log:
         try:
             fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -250,17 +250,17 @@ def _at_work(path: Path) -> bool:
     return False
 
 
-def _crashed(record: BuildRecord, path: Path) -> BuildRecord:
+def _as_crashed(record: BuildRecord, path: Path) -> BuildRecord:
     """The record as it reads when its build was killed; unless it ended between the two looks, and says how."""
     now = BuildRecord.model_validate_json(path.read_bytes())
-    if now.outcome is not Outcome.RUNNING:
+    if now.outcome is not BuildOutcome.RUNNING:
         return now
-    ended = max(record.started, path.with_name(LOG).stat().st_mtime)
+    ended = max(record.started, path.with_name(LOG_FILE).stat().st_mtime)
     error = "its process is gone: killed, out of memory, or the machine went down"
-    return record.model_copy(update={"outcome": Outcome.CRASHED, "ended": ended, "error": error})
+    return record.model_copy(update={"outcome": BuildOutcome.CRASHED, "ended": ended, "error": error})
 
 
-def _difference(name: str, old: StageRecord | None, new: StageRecord | None) -> StageDifference:
+def _stage_difference(name: str, old: StageRecord | None, new: StageRecord | None) -> StageDifference:
     return StageDifference(
         name=name,
         before=old.seconds if old else None,
@@ -273,7 +273,7 @@ def _difference(name: str, old: StageRecord | None, new: StageRecord | None) -> 
 def _lock_files(site: Site, identity: str) -> dict[str, str]:
     """Path → SHA-256 of what a build was made from; empty when its lock is not kept."""
     try:
-        lock = Lock.model_validate_json((builds_folder(site) / identity / LOCK).read_bytes())
+        lock = Lock.model_validate_json((builds_folder(site) / identity / LOCK_FILE).read_bytes())
     except (OSError, ValidationError):
         return {}
     return {"base image": lock.base_image.config_digest, **{file.path: file.sha256 for file in lock.files}}
@@ -288,21 +288,23 @@ def _lock_changes(old: dict[str, str], new: dict[str, str]) -> list[str]:
     return [*added, *removed, *changed]
 
 
-def _reasons(before: BuildRecord, after: BuildRecord, stages: list[StageDifference], changes: list[str]) -> list[str]:
+def _slowdown_reasons(
+    before: BuildRecord, after: BuildRecord, stages: list[StageDifference], changes: list[str]
+) -> list[str]:
     reasons = ["it was built without the cache"] if after.no_cache and not before.no_cache else []
     for stage in sorted(stages, key=lambda s: (s.after or 0) - (s.before or 0), reverse=True):
         seconds = stage.after or 0.0
-        if stage.after is not None and stage.before is None and seconds >= _SLOWER:
+        if stage.after is not None and stage.before is None and seconds >= _SLOWER_SECONDS:
             reasons.append(f"{stage.name} is new: {seconds:.1f} s")
         elif stage.before_cached and not stage.after_cached and stage.after is not None:
             reasons.append(f"{stage.name} came from the cache and was built now: {seconds:.1f} s")
-        elif stage.before is not None and seconds >= max(stage.before + _SLOWER, stage.before * _SLOWER_RATIO):
+        elif stage.before is not None and seconds >= max(stage.before + _SLOWER_SECONDS, stage.before * _SLOWER_RATIO):
             reasons.append(f"{stage.name} took {seconds:.1f} s instead of {stage.before:.1f} s")
     if before.target != after.target:
         reasons.append(f"it was built up to {after.target}, not {before.target}")
     if changes:
-        shown = ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
-        reasons.append(f"the lock changed: {shown}")
+        listed = ", ".join(changes[:5]) + (f" and {len(changes) - 5} more" if len(changes) > 5 else "")
+        reasons.append(f"the lock changed: {listed}")
     elif before.preset_sha256 != after.preset_sha256:
         reasons.append("the preset changed")
     return reasons

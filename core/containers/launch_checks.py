@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core import labels
-from core.containers import aside
-from core.containers.conflicts import collide, port_holders
-from core.containers.gpu_access import GpuAccess, gpu_access, no_toolkit
-from core.containers.listing import bound_ports, inspect, list_containers
-from core.containers.model import Container, Port, State, host_port_words
-from core.containers.settings import Settings
-from core.containers.users import unwritable
-from core.engine import check_version, engine_errors
+from core.containers import replacement
+from core.containers.gpu_access import GpuAccess, gpu_access, missing_toolkit_finding
+from core.containers.listing import bound_ports, inspect_container, list_containers
+from core.containers.model import Container, ContainerPort, ContainerState, format_host_ports
+from core.containers.port_conflicts import port_holders, ports_collide
+from core.containers.run_settings import RunSettings
+from core.containers.run_user import unwritable_folders
+from core.engine import engine_errors, engine_version_findings
 from core.findings import Finding, Level
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EngineSnapshot:
     """What the engine holds at the moment. `image` is its full description, None when it is missing.
 
     `own_ports` are those of a running container of the name that is to be launched; `version` says what is wrong with
@@ -35,30 +35,30 @@ class Surroundings:
     image_tag: str
     gpus: GpuAccess
     local: bool
-    own_ports: Sequence[Port]
+    own_ports: Sequence[ContainerPort]
     version: Sequence[Finding]
 
 
-def look_around(
+def take_snapshot(
     client: docker.DockerClient, preset_name: str, name: str, *, dev: bool, gpus: bool, local: bool
-) -> Surroundings:
+) -> EngineSnapshot:
     """Ask the engine for all that the checks need. Raises EngineError."""
-    tag, image = _image(client, preset_name, dev)
+    tag, image = _find_image(client, preset_name, dev)
     access = GpuAccess.NONE
     if gpus:
         with engine_errors("Engine's description"):
             access = gpu_access(client.info(), local=local)
     containers = list_containers(client)
-    holder = next((one for one in containers if one.name == name and one.running), None)
-    own_ports = bound_ports(inspect(client, holder.id)) if holder else []
-    return Surroundings(containers, image, tag, access, local, own_ports, check_version(client))
+    running = next((container for container in containers if container.name == name and container.running), None)
+    own_ports = bound_ports(inspect_container(client, running.id)) if running else []
+    return EngineSnapshot(containers, image, tag, access, local, own_ports, engine_version_findings(client))
 
 
-def findings(
+def launch_findings(
     preset_name: str,
     name: str,
-    settings: Settings,
-    around: Surroundings,
+    settings: RunSettings,
+    snapshot: EngineSnapshot,
     *,
     replace: bool,
     create_folders: bool = False,
@@ -67,25 +67,25 @@ def findings(
 
     With `create_folders` a missing folder is a note: the launch makes it.
     """
-    found = [*around.version]
-    if around.image is None:
-        found.append(_image_missing(preset_name, around.image_tag))
-    if settings.gpus and around.gpus is GpuAccess.NONE:
-        found.append(no_toolkit(f"preset {preset_name}: run.gpus"))
-    found += _name_taken(preset_name, name, around.containers, replace)
-    found += _ports_taken(preset_name, settings, around)
-    found += _folders_missing(preset_name, settings, around, create_folders)
-    found += _folders_unwritable(preset_name, settings, around)
-    return found
+    findings = [*snapshot.version]
+    if snapshot.image is None:
+        findings.append(_image_missing(preset_name, snapshot.image_tag))
+    if settings.gpus and snapshot.gpus is GpuAccess.NONE:
+        findings.append(missing_toolkit_finding(f"preset {preset_name}: run.gpus"))
+    findings += _name_findings(preset_name, name, snapshot.containers, replace)
+    findings += _port_findings(preset_name, settings, snapshot)
+    findings += _missing_folder_findings(preset_name, settings, snapshot, create_folders)
+    findings += _unwritable_folder_findings(preset_name, settings, snapshot)
+    return findings
 
 
-def missing_folders(settings: Settings) -> list[Path]:
+def missing_folders(settings: RunSettings) -> list[Path]:
     """Bind-mounted paths that do not exist on this machine."""
     paths = [Path(mount.source) for mount in settings.mounts if not mount.named]
     return [path for path in paths if not path.exists()]
 
 
-def _image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:
+def _find_image(client: docker.DockerClient, preset_name: str, dev: bool) -> tuple[str, dict[str, Any] | None]:
     """Dev mode takes the stage with compilers where it was built, and the runtime else."""
     import docker.errors
 
@@ -107,23 +107,23 @@ def _image_missing(preset_name: str, tag: str) -> Finding:
     return _error("image-missing", f"Image {tag}", "the engine does not have it", remedy)
 
 
-def _name_taken(preset_name: str, name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
+def _name_findings(preset_name: str, name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
     what = f"Container {name}"
-    if aside.is_kept_name(name, preset_name):
+    if replacement.is_reserved_name(name, preset_name):
         why = "names of that end are kept for containers that are replaced"
         return [_error("name-kept", what, why, "give another --name")]
     holder = next((container for container in containers if container.name == name), None)
     if holder is None:
         return []
-    if not holder.ours:
+    if not holder.managed:
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
     if not holder.state.is_known:
         why = f"it is in a state that this xaiva does not know: {holder.state.word}"
         return [_error("name-taken", what, why, f"see: xaiva inspect {name}; stop or remove it first: xaiva rm {name}")]
-    if holder.state is State.REMOVING:
+    if holder.state is ContainerState.REMOVING:
         return [_error("name-taken", what, "the engine is removing it", "launch again when it is gone: xaiva ps")]
     if replace:
-        return _replaced(preset_name, holder, containers)
+        return _replacement_findings(preset_name, holder, containers)
     if holder.running:
         remedy = f"launch again with --replace, or stop it: xaiva stop {name}"
         return [_error("already-running", what, f"it is running already ({holder.status})", remedy)]
@@ -131,28 +131,30 @@ def _name_taken(preset_name: str, name: str, containers: Sequence[Container], re
     return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
 
 
-def _replaced(preset_name: str, holder: Container, containers: Sequence[Container]) -> list[Finding]:
-    meanwhile = aside.name_of(holder.name)
-    if any(one.name == meanwhile and not aside.is_set_aside(one) for one in containers):
+def _replacement_findings(preset_name: str, holder: Container, containers: Sequence[Container]) -> list[Finding]:
+    backup = replacement.backup_name(holder.name)
+    if any(container.name == backup and not replacement.is_backup(container) for container in containers):
         why = f"another container has the name that {holder.name} gets while the new one starts"
-        return [_error("name-taken", f"Container {meanwhile}", why, "rename it, or remove it")]
+        return [_error("name-taken", f"Container {backup}", why, "rename it, or remove it")]
     other = "" if holder.preset == preset_name else f"; it is one of preset {holder.preset}"
     why = f"the launch takes its place ({holder.status}){other}"
     return [Finding(level=Level.NOTE, code="replaced", what=f"Container {holder.name}", why=why)]
 
 
-def _ports_taken(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
+def _port_findings(preset_name: str, settings: RunSettings, snapshot: EngineSnapshot) -> list[Finding]:
     # A container of this name gives its ports up when it is replaced; else it has been named already.
-    asked = [port for port in settings.ports if not any(collide(port, own) for own in around.own_ports)]
-    remedy, where = "stop that, or change run.ports of the preset", f"preset {preset_name}: run.ports"
+    wanted_ports = [port for port in settings.ports if not any(ports_collide(port, own) for own in snapshot.own_ports)]
+    remedy, location = "stop that, or change run.ports of the preset", f"preset {preset_name}: run.ports"
     return [
-        _error("port-taken", f"Port {host_port_words(ports)}", f"it is taken by {holder}", remedy, where)
-        for holder, ports in port_holders(asked, around.containers, local=around.local).items()
+        _error("port-taken", f"Port {format_host_ports(ports)}", f"it is taken by {holder}", remedy, location)
+        for holder, ports in port_holders(wanted_ports, snapshot.containers, local=snapshot.local).items()
     ]
 
 
-def _folders_missing(preset_name: str, settings: Settings, around: Surroundings, create_folders: bool) -> list[Finding]:
-    if not around.local:
+def _missing_folder_findings(
+    preset_name: str, settings: RunSettings, snapshot: EngineSnapshot, create_folders: bool
+) -> list[Finding]:
+    if not snapshot.local:
         return []  # the paths are those of the engine's machine
     if create_folders:
         return [
@@ -160,28 +162,28 @@ def _folders_missing(preset_name: str, settings: Settings, around: Surroundings,
             for path in missing_folders(settings)
         ]
     remedy = "create it, or launch again with --create-folders"
-    where = f"preset {preset_name}: run.volumes"
+    location = f"preset {preset_name}: run.volumes"
     return [
-        _error("volume-missing", f"Volume {path}", "there is no such file or folder", remedy, where)
+        _error("volume-missing", f"Volume {path}", "there is no such file or folder", remedy, location)
         for path in missing_folders(settings)
     ]
 
 
-def _folders_unwritable(preset_name: str, settings: Settings, around: Surroundings) -> list[Finding]:
-    if not around.local:
+def _unwritable_folder_findings(preset_name: str, settings: RunSettings, snapshot: EngineSnapshot) -> list[Finding]:
+    if not snapshot.local:
         return []
-    where = f"preset {preset_name}: run.volumes"
+    location = f"preset {preset_name}: run.volumes"
     return [
         _error(
             "volume-not-writable",
             f"Volume {folder}",
             "it belongs to root, and the service does not run as root",
             f"sudo chown -R {owner} {folder}",
-            where,
+            location,
         )
-        for folder, owner in unwritable(settings, around.image)
+        for folder, owner in unwritable_folders(settings, snapshot.image)
     ]
 
 
-def _error(code: str, what: str, why: str, remedy: str, where: str = "") -> Finding:
-    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=where)
+def _error(code: str, what: str, why: str, remedy: str, location: str = "") -> Finding:
+    return Finding(level=Level.ERROR, code=code, what=what, why=why, remedy=remedy, where=location)

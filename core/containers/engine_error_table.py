@@ -9,7 +9,7 @@ from core.containers.gpu_access import CDI_REMEDY, TOOLKIT_REMEDY
 from core.engine import EngineError
 
 
-class Refusal(NamedTuple):
+class EngineErrorPattern(NamedTuple):
     """`pattern` is searched in the engine's message; `why` may use its groups as {1}."""
 
     code: str
@@ -18,79 +18,83 @@ class Refusal(NamedTuple):
     remedy: str
 
 
-def _row(code: str, pattern: str, why: str, remedy: str) -> Refusal:
-    return Refusal(code, re.compile(pattern, re.IGNORECASE), why, remedy)
+def _pattern(code: str, pattern: str, why: str, remedy: str) -> EngineErrorPattern:
+    return EngineErrorPattern(code, re.compile(pattern, re.IGNORECASE), why, remedy)
 
 
 # Messages as Docker Engine 20.10 to 28 and libnvidia-container 1.x word them.
-REFUSALS = (
-    _row(
+ENGINE_ERROR_PATTERNS = (
+    _pattern(
         "gpu-toolkit", r"could not select device driver", "the engine has no NVIDIA container toolkit", TOOLKIT_REMEDY
     ),
-    _row("gpu-toolkit", r"unknown or invalid runtime name: nvidia", "the engine has no NVIDIA runtime", TOOLKIT_REMEDY),
-    _row(
+    _pattern(
+        "gpu-toolkit", r"unknown or invalid runtime name: nvidia", "the engine has no NVIDIA runtime", TOOLKIT_REMEDY
+    ),
+    _pattern(
         "gpu-cdi",
         r"CDI.*(?:unresolvable|failed)|unresolvable CDI",
         "the engine does not know that CDI device",
         CDI_REMEDY,
     ),
-    _row(
+    _pattern(
         "gpu-driver",
         r"unsatisfied condition: ([^,\n]+)",
         "the image needs {1}; the machine's NVIDIA driver is too old for it",
         "update the driver, or build the preset on an older CUDA (xaiva preset suggest)",
     ),
-    _row(
+    _pattern(
         "gpu-driver",
         r"nvml error: driver not loaded|nvidia-smi.*failed|initialization error: (?:nvml|load library)",
         "the NVIDIA driver is not loaded on the engine's machine",
         "look at nvidia-smi there; reinstall the driver or reboot after an update of it",
     ),
-    _row(
+    _pattern(
         "gpu-missing",
         r"unknown device|device error: ([^\n]+)",
         "there is no such GPU on the engine's machine",
         "list them with: xaiva gpu; then correct run.gpus of the preset",
     ),
-    _row(
+    _pattern(
         "device-missing",
         r"(?:gathering device information[^\n]*?|no such device[^\n]*?)\"?(/dev/[^\s\":]+)",
         "there is no device {1} on the engine's machine",
         "plug it in (ls /dev/video*), or correct run.devices of the preset",
     ),
-    _row(
+    _pattern(
         "port-taken",
         r"(?:Bind for|listen (?:tcp|udp)\d?) (\S+?):? [^\n]*already (?:allocated|in use)",
         "port {1} is taken",
         "stop what holds it, or change run.ports of the preset",
     ),
-    _row(
+    _pattern(
         "port-taken",
         r"failed to bind host port (?:for )?([^\s:]+:\d+)[^\n]*already in use",
         "port {1} is taken",
         "stop what holds it, or change run.ports of the preset",
     ),
-    _row(
+    _pattern(
         "volume-missing",
         r"bind source path does not exist: (\S+)",
         "there is no folder {1} on the engine's machine",
         "create it there, or correct run.volumes of the preset",
     ),
-    _row(
+    _pattern(
         "volume-option",
         r"invalid (?:volume specification|mode): [^\n]*",
         "the engine does not know an option of a volume",
         "correct run.volumes of the preset: ro, rw, z and Z go with every engine",
     ),
-    _row(
+    _pattern(
         "command-missing",
         r'exec: "?([^":]+)"?: (?:executable file not found|stat|no such file)',
         "the image has no program {1}",
         "correct run.command of the preset, or rebuild the image",
     ),
-    _row("image-missing", r"No such image: (\S+)", "there is no image {1}", "build it: xaiva build PRESET"),
-    _row("disk-full", r"no space left on device", "the engine's disk is full", "docker system df; docker image prune"),
-    _row(
+    _pattern("image-missing", r"No such image: (\S+)", "there is no image {1}", "build it: xaiva build PRESET"),
+    _pattern(
+        "disk-full", r"no space left on device", "the engine's disk is full", "docker system df; docker image prune"
+    ),
+    _pattern(
         "name-taken",
         r"container name \"/?([^\"]+)\" is already in use",
         "there is a container {1} already",
@@ -99,9 +103,9 @@ REFUSALS = (
 )
 
 
-def explained(error: EngineError) -> EngineError:
+def explain_engine_error(error: EngineError) -> EngineError:
     """The same error with cause and remedy in words where the engine's message is known."""
-    for row in REFUSALS:
+    for row in ENGINE_ERROR_PATTERNS:
         if match := row.pattern.search(error.why):
             groups = [match.group(0), *(group or "" for group in match.groups())]
             return EngineError(error.what, f"{row.why.format(*groups)} ({error.why.strip()})", row.remedy)

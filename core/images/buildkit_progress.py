@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from core.logs import settled
+from core.log_lines import strip_terminal_controls
 from core.open_enum import describe_misfit
 from core.terminal_text import strip_controls
 
@@ -47,60 +47,60 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Line:
+class OutputLine:
     """One line of a step's output; `vertex` is empty for buildx's own words."""
 
     vertex: str
     text: str
 
 
-Event = Vertex | Transfer | Line
+BuildEvent = Vertex | Transfer | OutputLine
 
 
-class Reader(Protocol):
+class ProgressReader(Protocol):
     """Turns the bytes buildx prints into events."""
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[BuildEvent]:
         """Events that are complete with `data`."""
 
-    def close(self) -> Iterator[Event]:
+    def close(self) -> Iterator[BuildEvent]:
         """What is left at the end."""
 
 
-class RawJson:
+class RawJsonReader:
     """Reads `--progress=rawjson`."""
 
     def __init__(self) -> None:
         self._decoder = json.JSONDecoder()
         self._buffer = ""
         self._bytes = b""
-        self._lines: dict[tuple[str, int], str] = {}
+        self._partial_lines: dict[tuple[str, int], str] = {}
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[BuildEvent]:
         """Events that are complete with `data`."""
         self._bytes += data
         # A multi-byte character may be cut in two: hold back what does not decode at the very end.
         text = self._bytes.decode("utf-8", errors="ignore")
-        kept = len(text.encode())
-        if len(self._bytes) - kept > 3:
-            text, kept = self._bytes.decode("utf-8", errors="replace"), len(self._bytes)
-        self._bytes = self._bytes[kept:]
+        decoded_length = len(text.encode())
+        if len(self._bytes) - decoded_length > 3:
+            text, decoded_length = self._bytes.decode("utf-8", errors="replace"), len(self._bytes)
+        self._bytes = self._bytes[decoded_length:]
         self._buffer += text
         if b"}" in data or b"\n" in data:
-            yield from self._objects()
+            yield from self._parse_objects()
 
-    def close(self) -> Iterator[Event]:
+    def close(self) -> Iterator[BuildEvent]:
         """What is left at the end."""
-        yield from self._objects()
-        for (vertex, _), rest in self._lines.items():
+        yield from self._parse_objects()
+        for (vertex, _), rest in self._partial_lines.items():
             if rest:
-                yield Line(vertex, clean(rest))
+                yield OutputLine(vertex, clean_output_line(rest))
         for line in self._buffer.splitlines():
-            yield Line("", line)
-        self._lines.clear()
+            yield OutputLine("", line)
+        self._partial_lines.clear()
         self._buffer = ""
 
-    def _objects(self) -> Iterator[Event]:
+    def _parse_objects(self) -> Iterator[BuildEvent]:
         at = 0
         text = self._buffer
         while True:
@@ -115,17 +115,17 @@ class RawJson:
                     if len(text) - at < _OBJECT_LIMIT:
                         break
                 else:
-                    yield from self._status(value)
+                    yield from self._parse_status(value)
                     continue
             end = text.find("\n", at)
             if end < 0:
                 break
-            yield Line("", clean(text[at:end]))
+            yield OutputLine("", clean_output_line(text[at:end]))
             at = end + 1
         self._buffer = text[at:]
 
-    def _status(self, value: dict[str, Any]) -> Iterator[Event]:
-        readers = {"vertexes": _vertex, "statuses": _transfer, "logs": self._log}
+    def _parse_status(self, value: dict[str, Any]) -> Iterator[BuildEvent]:
+        readers = {"vertexes": _parse_vertex, "statuses": _parse_transfer, "logs": self._parse_log}
         for name, read in readers.items():
             rows = value.get(name) or ()
             for row in rows if isinstance(rows, (list, tuple)) else (rows,):
@@ -133,33 +133,35 @@ class RawJson:
                     events = [*read(row)]
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     events = [
-                        Line(
+                        OutputLine(
                             "", f"a row of BuildKit's progress cannot be read ({name}: {describe_misfit(error)}): {row}"
                         )
                     ]
                 yield from events
 
-    def _log(self, log: dict[str, Any]) -> Iterator[Event]:
+    def _parse_log(self, log: dict[str, Any]) -> Iterator[BuildEvent]:
         key = (log["vertex"], int(log.get("stream") or 0))
-        text = self._lines.get(key, "") + base64.b64decode(log.get("data") or "").decode("utf-8", errors="replace")
+        text = self._partial_lines.get(key, "") + base64.b64decode(log.get("data") or "").decode(
+            "utf-8", errors="replace"
+        )
         *lines, rest = text.split("\n")
-        self._lines[key] = rest
+        self._partial_lines[key] = rest
         for line in lines:
-            yield Line(log["vertex"], clean(line))
+            yield OutputLine(log["vertex"], clean_output_line(line))
 
 
-def _vertex(row: dict[str, Any]) -> Iterator[Event]:
+def _parse_vertex(row: dict[str, Any]) -> Iterator[BuildEvent]:
     yield Vertex(
         row["digest"],
         row.get("name") or "",
-        unix_time(row.get("started")),
-        unix_time(row.get("completed")),
+        parse_unix_time(row.get("started")),
+        parse_unix_time(row.get("completed")),
         bool(row.get("cached")),
         row.get("error") or "",
     )
 
 
-def _transfer(row: dict[str, Any]) -> Iterator[Event]:
+def _parse_transfer(row: dict[str, Any]) -> Iterator[BuildEvent]:
     yield Transfer(row["vertex"], row["id"], float(row.get("current") or 0), float(row.get("total") or 0))
 
 
@@ -167,7 +169,7 @@ _PLAIN = re.compile(r"#(\d+) (.*)")
 _PLAIN_TIME = re.compile(r"(\d+\.\d+) (.*)")
 
 
-class Plain:
+class PlainReader:
     """Reads `--progress=plain`; its times are those at which the lines arrive."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -175,52 +177,52 @@ class Plain:
         self._buffer = b""
         self._vertices: dict[str, Vertex] = {}
 
-    def feed(self, data: bytes) -> Iterator[Event]:
+    def feed(self, data: bytes) -> Iterator[BuildEvent]:
         """Events that are complete with `data`."""
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            yield from self._line(line.decode("utf-8", errors="replace"))
+            yield from self._parse_line(line.decode("utf-8", errors="replace"))
 
-    def close(self) -> Iterator[Event]:
+    def close(self) -> Iterator[BuildEvent]:
         """What is left at the end."""
         rest, self._buffer = self._buffer, b""
         if rest:
-            yield from self._line(rest.decode("utf-8", errors="replace"))
+            yield from self._parse_line(rest.decode("utf-8", errors="replace"))
 
-    def _line(self, line: str) -> Iterator[Event]:
+    def _parse_line(self, line: str) -> Iterator[BuildEvent]:
         match = _PLAIN.match(line)
         if not match:
             if line.strip():
-                yield Line("", clean(line))
+                yield OutputLine("", clean_output_line(line))
             return
         number, text = match[1], match[2]
         vertex = self._vertices.get(number)
         if vertex is None:
-            yield self._set(Vertex(number, text, started=self._clock()))
+            yield self._remember(Vertex(number, text, started=self._clock()))
         elif text == "CACHED":
-            yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), cached=True))
+            yield self._remember(Vertex(number, vertex.name, vertex.started, self._clock(), cached=True))
         elif re.fullmatch(r"DONE [\d.]+s", text):
-            yield self._set(Vertex(number, vertex.name, vertex.started, self._clock()))
+            yield self._remember(Vertex(number, vertex.name, vertex.started, self._clock()))
         elif text == "CANCELED":
-            yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), error="canceled"))
+            yield self._remember(Vertex(number, vertex.name, vertex.started, self._clock(), error="canceled"))
         elif text.startswith("ERROR"):
             error = text.removeprefix("ERROR").lstrip(": ")
-            yield self._set(Vertex(number, vertex.name, vertex.started, self._clock(), error=error))
+            yield self._remember(Vertex(number, vertex.name, vertex.started, self._clock(), error=error))
         elif text != vertex.name and text != "...":
             timed = _PLAIN_TIME.match(text)
-            yield Line(number, clean(timed[2] if timed else text))
+            yield OutputLine(number, clean_output_line(timed[2] if timed else text))
 
-    def _set(self, vertex: Vertex) -> Vertex:
+    def _remember(self, vertex: Vertex) -> Vertex:
         self._vertices[vertex.id] = vertex
         return vertex
 
 
-def clean(line: str) -> str:
+def clean_output_line(line: str) -> str:
     """A line as a log shows it: as a terminal would leave it, without control characters."""
-    return strip_controls(settled(line))
+    return strip_controls(strip_terminal_controls(line))
 
 
-def unix_time(text: str | None) -> float:
+def parse_unix_time(text: str | None) -> float:
     """RFC 3339 with up to nanoseconds → Unix time in seconds; 0 for none."""
     if not text:
         return 0

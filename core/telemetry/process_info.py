@@ -16,8 +16,8 @@ def process_name(pid: int, proc: Path = Path("/proc")) -> str:
 
 def container_id(pid: int, proc: Path = Path("/proc")) -> str:
     """The id of the container a process runs in; empty for none."""
-    found = _CONTAINER_ID.findall(_read(proc / str(pid) / "cgroup"))
-    return found[-1] if found else ""  # the innermost, where containers run in containers
+    ids = _CONTAINER_ID.findall(_read(proc / str(pid) / "cgroup"))
+    return ids[-1] if ids else ""  # the innermost, where containers run in containers
 
 
 def _read(path: Path) -> str:

@@ -6,53 +6,53 @@ import io
 import threading
 import time
 
-from core.images.recorder import Recorder as BuildRecorder
+from core.images.build_recorder import BuildRecorder as BuildRecorder
 from core.progress import Stage, StageState
 from tests.images.support import Recorder
 from tests.support import until
 
 
 def test_no_line_of_a_secret_is_told_or_kept() -> None:
-    told, log = Recorder(), io.StringIO()
-    recorder = BuildRecorder(told, log, ["word-5f2b", "-----BEGIN KEY-----\nMIIEvQ\n\n-----END KEY-----\n"])
+    listener, log = Recorder(), io.StringIO()
+    recorder = BuildRecorder(listener, log, ["word-5f2b", "-----BEGIN KEY-----\nMIIEvQ\n\n-----END KEY-----\n"])
     recorder.log("with word-5f2b and", "xaiva-media")
     recorder.log("MIIEvQ", "xaiva-media")
     recorder.log("", "xaiva-media")
     recorder.stage(Stage(id="xaiva-media/1", title="RUN make", detail="key MIIEvQ"))
-    assert [line for _, line in told.lines] == list(recorder.last) == ["with *** and", "***", ""]
+    assert [line for _, line in listener.lines] == list(recorder.last_lines) == ["with *** and", "***", ""]
     assert log.getvalue() == "[xaiva-media] with *** and\n[xaiva-media] ***\n[xaiva-media] \n"
-    assert told.stages["xaiva-media/1"].detail == "key ***"
+    assert listener.stages["xaiva-media/1"].detail == "key ***"
 
 
 def test_silence_is_filled_with_what_is_at_work() -> None:
-    told = Recorder()
-    recorder = BuildRecorder(told, io.StringIO(), ["word-5f2b"])
-    with recorder.filling_silence(0.01):
-        until(lambda: ("", "still at work: the engine prepares the next step") in told.lines)
+    listener = Recorder()
+    recorder = BuildRecorder(listener, io.StringIO(), ["word-5f2b"])
+    with recorder.heartbeat(0.01):
+        until(lambda: ("", "still at work: the engine prepares the next step") in listener.lines)
         recorder.stage(Stage(id="common", title="common", state=StageState.RUNNING))  # a stage is told by its steps
         title = "RUN pip install with word-5f2b"
         recorder.stage(Stage(id="common/2", title=title, state=StageState.RUNNING, started=1, parent="common"))
         bytes_of = {"done": 3 << 20, "total": 7 << 20, "unit": "bytes", "parent": "export"}
         recorder.stage(Stage(id="export/1", title="exporting", state=StageState.RUNNING, **bytes_of))
-        until(lambda: told.lines[-1] == ("export", "still at work, 3 of 7 MiB: exporting"))
-        (line,) = {line.partition(":")[2] for stage, line in told.lines if stage == "common"}
+        until(lambda: listener.lines[-1] == ("export", "still at work, 3 of 7 MiB: exporting"))
+        (line,) = {line.partition(":")[2] for stage, line in listener.lines if stage == "common"}
         assert line == " RUN pip install with ***"
         recorder.stage(Stage(id="export/1", title="exporting", state=StageState.DONE, parent="export"))
-        count = len(told.lines)
-        until(lambda: len(told.lines) > count + 3)
-    assert told.lines[-1][0] == "common"
-    count = len(told.lines)
+        count = len(listener.lines)
+        until(lambda: len(listener.lines) > count + 3)
+    assert listener.lines[-1][0] == "common"
+    count = len(listener.lines)
     assert [thread.name for thread in threading.enumerate() if thread.name == "silence"] == []
-    assert len(told.lines) == count
+    assert len(listener.lines) == count
 
 
 def test_a_long_silence_does_not_fill_the_log() -> None:
-    told = Recorder()
-    recorder = BuildRecorder(told, io.StringIO(), [])
+    listener = Recorder()
+    recorder = BuildRecorder(listener, io.StringIO(), [])
     recorder.log("the last words")
     recorder.stage(Stage(id="common/2", title="RUN make", state=StageState.RUNNING, parent="common"))
-    with recorder.filling_silence(0.001):
+    with recorder.heartbeat(0.001):
         began = time.monotonic()
-        until(lambda: len(told.lines) > 7)
+        until(lambda: len(listener.lines) > 7)
         assert time.monotonic() - began >= 0.001 * (2 + 4 + 8 + 16 + 32)  # each pause is twice the one before
-    assert list(recorder.last) == ["the last words"]  # the end of a failed build's output is not pushed out
+    assert list(recorder.last_lines) == ["the last words"]  # the end of a failed build's output is not pushed out

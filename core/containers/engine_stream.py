@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 30.0
 
 
-class Idle(Exception):
+class StreamIdle(Exception):
     """Nothing came for IDLE_SECONDS."""
 
 
-class Cut(Exception):
+class StreamCut(Exception):
     """The connection ended in the middle: the engine was stopped, or the line to it fell."""
 
 
-class Stream:
+class EngineStream:
     """One GET whose answer is read as it comes. `close` may be called from any thread, at any time."""
 
     def __init__(self, client: docker.DockerClient, what: str, path: str, query: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ class Stream:
         self._closed.set()
         with self._lock:
             if self._response is not None:
-                _shut(self._response)
+                _shut_down(self._response)
 
     def chunks(self, **more: Any) -> Iterator[bytes]:
         """Pieces of one answer as the engine sends them, `more` added to the query.
@@ -75,12 +75,12 @@ class Stream:
             if self.closed:
                 return
             if _timed_out(error):
-                raise Idle() from error
-            raise Cut() from error
+                raise StreamIdle() from error
+            raise StreamCut() from error
         finally:
             with self._lock:
                 self._response = None
-            _shut(response)
+            _shut_down(response)
             response.close()
 
     def _open(self, more: Mapping[str, Any]) -> requests.Response | None:
@@ -106,7 +106,7 @@ class Stream:
         return response
 
 
-def _shut(response: requests.Response) -> None:
+def _shut_down(response: requests.Response) -> None:
     """Wake whoever reads from it. urllib3 raises when the answer is complete and its socket is back in the pool."""
     try:
         response.raw.shutdown()

@@ -28,16 +28,16 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def file_system(folder: Path) -> str:
+def file_system_type(folder: Path) -> str:
     """The type of the file system that holds `folder`, as /proc/self/mountinfo names it ("" when unknown)."""
     target = os.fspath(folder.resolve())
     best, kind = "", ""
     for line in _mounts().splitlines():
         before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, after.split()[0]
+        mount_point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
+        inside = target == mount_point or target.startswith(mount_point.rstrip("/") + "/")
+        if inside and len(mount_point) >= len(best):
+            best, kind = mount_point, after.split()[0]
     return kind
 
 

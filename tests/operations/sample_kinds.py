@@ -22,7 +22,7 @@ Options = Mapping[str, JsonValue]
 Result = dict[str, JsonValue]
 
 KINDS = {
-    name: f"tests.operations.work:{name}"
+    name: f"tests.operations.sample_kinds:{name}"
     for name in (
         "quick",
         "wait",
@@ -167,9 +167,9 @@ def helper(site: Site, subject: str, options: Options, progress: Progress) -> Re
     """Runs a helper container, which does not end by itself unless it is to be quick."""
     from core.artifacts.helper_container import HelperContainer
     from core.artifacts.orphans import remove_orphans
-    from core.engine import connect
+    from core.engine import connect_engine
 
-    client = connect(site)
+    client = connect_engine(site)
     remove_orphans(client)
     script = f"echo helping >&2; {'exit 0' if options.get('quick') else 'exec sleep 1000'}"
     with HelperContainer(client, subject, script, {}, {}) as container:

@@ -19,10 +19,10 @@ from core.artifacts.store import LOCAL_WHEELS, folder
 from core.engine import docker_environment
 from core.errors import Cancelled
 from core.findings import Finding, Level
-from core.images.client import client_errors, docker
-from core.images.recorder import AFTER
+from core.images.build_recorder import SMOKE_STAGE
+from core.images.docker_cli import docker_cli_errors, run_docker
 from core.images.render import service_layer
-from core.images.smoke_probe import MARK
+from core.images.smoke_probe import OUTPUT_MARKER
 from core.presets.model import Preset
 from core.progress import Progress
 from core.site import Site
@@ -30,13 +30,15 @@ from core.site import Site
 if TYPE_CHECKING:
     from core.presets.compat.machine import TargetMachine
 
-PROBE = Path(__file__).with_name("smoke_probe.py")
-WHOLE = ("runtime", "dev")  # stages that hold all of an image
-SERVICE = "core.inference.server"  # with all that the service needs to start; the package alone imports nothing
+PROBE_SCRIPT = Path(__file__).with_name("smoke_probe.py")
+COMPLETE_STAGES = ("runtime", "dev")  # stages that hold all of an image
+SERVICE_MODULE = "core.inference.server"  # with all that the service needs to start; the package alone imports nothing
 _WITHOUT_DRIVER = re.compile(r"lib(cuda|nvidia-ml|nvcuvid|nvidia-encode)\.so")
 
 
-def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str, progress: Progress) -> list[Finding]:
+def run_smoke_test(
+    site: Site, image: str, preset: Preset, lock: Lock, target: str, progress: Progress
+) -> list[Finding]:
     """Findings about `image`, built up to stage `target`; an error is something that does not work in it.
 
     Raises InputError when a requirement file of the preset cannot be read, Cancelled with its container gone.
@@ -46,25 +48,25 @@ def smoke(site: Site, image: str, preset: Preset, lock: Lock, target: str, progr
     env = docker_environment(site)
     name = f"xaiva-smoke-{image.rpartition('/')[2].replace(':', '-')}"
     remove = ("rm", "--force", name)
-    docker(*remove, env=env)  # left by a run that was killed
-    question = json.dumps(_question(preset, lock, target, _asked_for(site, preset, lock)))
-    words = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
-    words += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
-    words += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE.read_text(), question]
+    run_docker(*remove, env=env)  # left by a run that was killed
+    request = json.dumps(_probe_request(preset, lock, target, _requested_names(site, preset, lock)))
+    command = ["docker", "run", "--rm", "--network", "none", "--pull", "never", "--no-healthcheck", "--name", name]
+    command += [word for key, value in helper_label().items() for word in ("--label", f"{key}={value}")]
+    command += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request]
     try:
-        with client_errors():
-            done = run_child(words, progress, env, hear=lambda line: progress.log(line, AFTER))
+        with docker_cli_errors():
+            process = run_child(command, progress, env, hear=lambda line: progress.log(line, SMOKE_STAGE))
     except Cancelled:
-        docker(*remove, env=env)
+        run_docker(*remove, env=env)
         raise
-    _, mark, answer = done.out.decode(errors="replace").rpartition(MARK)
-    if done.code or not mark:
-        return [_error("smoke-run", f"Smoke test of {image}", done.err.strip()[-1000:])]
+    _, mark, answer = process.out.decode(errors="replace").rpartition(OUTPUT_MARKER)
+    if process.code or not mark:
+        return [_error("smoke-run", f"Smoke test of {image}", process.err.strip()[-1000:])]
     machine = target_for(preset, site_facts(site))
-    return list(judge(json.loads(answer), preset, lock, target, machine))
+    return list(probe_findings(json.loads(answer), preset, lock, target, machine))
 
 
-def judge(
+def probe_findings(
     answer: Mapping[str, Any],
     preset: Preset,
     lock: Lock,
@@ -72,13 +74,13 @@ def judge(
     machine: TargetMachine | None = None,
 ) -> Iterator[Finding]:
     """Findings from what the probe said; `machine` is the one that the image is for, as far as it is known."""
-    yield from _python(answer, lock)
-    yield from _versions(answer["versions"], expected_versions(lock, target))
-    yield from _imports(answer["imports"])
-    yield from _ffmpeg(answer, preset)
-    yield from _opencv(answer, preset, lock)
+    yield from _check_python(answer, lock)
+    yield from _check_versions(answer["versions"], expected_versions(lock, target))
+    yield from _check_imports(answer["imports"])
+    yield from _check_ffmpeg(answer, preset)
+    yield from _check_opencv(answer, preset, lock)
     if "torch" in answer and machine is not None:
-        yield from _torch(answer["torch"], machine)
+        yield from _check_torch(answer["torch"], machine)
 
 
 def expected_versions(lock: Lock, target: str) -> dict[str, str]:
@@ -93,20 +95,20 @@ def expected_versions(lock: Lock, target: str) -> dict[str, str]:
     return versions
 
 
-def _question(preset: Preset, lock: Lock, target: str, asked_for: set[str]) -> dict[str, Any]:
-    imports = sorted(asked_for & set(expected_versions(lock, target)))
+def _probe_request(preset: Preset, lock: Lock, target: str, requested_names: set[str]) -> dict[str, Any]:
+    imports = sorted(requested_names & set(expected_versions(lock, target)))
     modules: list[str] = []
     commands: list[list[str]] = []
-    if target in WHOLE:
+    if target in COMPLETE_STAGES:
         compiled = {file.name for file in lock.of_kind(Kind.SOURCE)}
         modules += ["cv2"] if "opencv" in compiled else []
-        modules += [SERVICE] if service_layer(preset, lock) else []
+        modules += [SERVICE_MODULE] if service_layer(preset, lock) else []
         modules += ["tensorrt"] if preset.tensorrt.enabled else []
         commands += [["ffmpeg", "-hide_banner", "-version"]] if "ffmpeg" in compiled else []
     return {"imports": imports, "modules": modules, "commands": commands}
 
 
-def _asked_for(site: Site, preset: Preset, lock: Lock) -> set[str]:
+def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
     """The distributions a preset names itself; their dependencies need not import on their own."""
     from core.artifacts.local_wheels import names_by_address
     from core.presets.compat import site_facts
@@ -126,29 +128,29 @@ def _asked_for(site: Site, preset: Preset, lock: Lock) -> set[str]:
     return {canonicalize_name(name) for name in names}
 
 
-def _python(answer: Mapping[str, Any], lock: Lock) -> Iterator[Finding]:
+def _check_python(answer: Mapping[str, Any], lock: Lock) -> Iterator[Finding]:
     if not answer["python"].startswith(f"{lock.python_version}."):
         yield _error(
             "smoke-python", "Python in the image", f"it is {answer['python']}, locked is {lock.python_version}"
         )
 
 
-def _versions(found: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[Finding]:
+def _check_versions(installed: Mapping[str, str], expected: Mapping[str, str]) -> Iterator[Finding]:
     for name, version in expected.items():
-        if name not in found:
+        if name not in installed:
             yield _error("smoke-version", f"{name} is not in the image", f"the lock has {version}")
-        elif not _same(found[name], version):
-            yield _error("smoke-version", f"{name} is {found[name]} in the image", f"the lock has {version}")
+        elif not _same_version(installed[name], version):
+            yield _error("smoke-version", f"{name} is {installed[name]} in the image", f"the lock has {version}")
 
 
-def _same(found: str, locked: str) -> bool:
+def _same_version(installed: str, locked: str) -> bool:
     try:
-        return Version(found) == Version(locked)
+        return Version(installed) == Version(locked)
     except InvalidVersion:
-        return found == locked
+        return installed == locked
 
 
-def _imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+def _check_imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
     for module, result in imports.items():
         if result["code"] == 0:
             continue
@@ -166,33 +168,33 @@ def _imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
             yield _error("smoke-import", f"import {module} fails in the image", last, remedy)
 
 
-def _ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding]:
-    asked = preset.build_options.ffmpeg_version
+def _check_ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding]:
+    requested = preset.build_options.ffmpeg_version
     for command in answer["commands"]:
         version = re.search(r"ffmpeg version n?(\S+)", command["output"])
         if command["code"] or not version:
             yield _error("smoke-ffmpeg", "ffmpeg does not run in the image", command["output"].strip()[-300:])
-        elif not _matches(version[1], asked):
-            yield _error("smoke-ffmpeg", f"ffmpeg is {version[1]} in the image", f"the preset asks for {asked}")
+        elif not _matches_version(version[1], requested):
+            yield _error("smoke-ffmpeg", f"ffmpeg is {version[1]} in the image", f"the preset asks for {requested}")
 
 
-def _opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iterator[Finding]:
-    asked = preset.build_options.opencv_version
+def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iterator[Finding]:
+    requested = preset.build_options.opencv_version
     cv2 = answer["imports"].get("cv2")
     if not cv2 or cv2["code"] or all(file.name != "opencv" for file in lock.of_kind(Kind.SOURCE)):
         return
-    found = cv2["output"].strip()
-    if not _matches(found, asked):
+    installed = cv2["output"].strip()
+    if not _matches_version(installed, requested):
         remedy = "is there an opencv-python among the wheels? Only one cv2 can be in an image"
-        yield _error("smoke-opencv", f"cv2 is {found} in the image", f"the preset asks for {asked}", remedy)
+        yield _error("smoke-opencv", f"cv2 is {installed} in the image", f"the preset asks for {requested}", remedy)
 
 
-def _matches(found: str, asked: str) -> bool:
+def _matches_version(installed: str, requested: str) -> bool:
     """Whether `asked`, maybe only its first numbers, is what is there."""
-    return not asked or re.split(r"[.-]", found)[: len(asked.split("."))] == asked.split(".")
+    return not requested or re.split(r"[.-]", installed)[: len(requested.split("."))] == requested.split(".")
 
 
-def _torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Finding]:
+def _check_torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[Finding]:
     """An error for each GPU that none of torch's architectures serves."""
     from core.presets.compat.machine import has_code_for
 

@@ -14,7 +14,7 @@ from core.engine import docker_environment
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.files import sha256_file
 from core.findings import Finding, Level, has_errors
-from core.images.lint import lint
+from core.images.dockerfile_lint import lint_dockerfile
 from core.images.load import image_id
 from core.images.render import stage_names
 from core.presets.model import Preset
@@ -22,10 +22,10 @@ from core.presets.store import load_named
 from core.site import Site
 
 # What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
-_GROWTH = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
+_INSTALLED_SIZE_FACTOR = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
 
 
-def preview(site: Site, subject: str, target: str = "runtime") -> list[str]:
+def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[str]:
     """The stages that a build would go through. It changes nothing, and reads no artifact in full.
 
     Raises XaivaError for what would stop the build before its first stage.
@@ -46,17 +46,17 @@ def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
     if lock.unlocked:
         first = lock.unlocked[0]
         raise XaivaError(f"The lock of {preset} lacks {first.what}", first.why, first.remedy)
-    wrong = []
+    damaged = []
     for file in lock.files:
         try:
             size = file.under(folder).stat().st_size
         except OSError:
             size = -1
         if size != file.size:
-            wrong.append(f"{file.path} ({'missing' if size < 0 else f'{size} of {file.size} bytes'})")
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        why = ", ".join(wrong[:3]) + more
+            damaged.append(f"{file.path} ({'missing' if size < 0 else f'{size} of {file.size} bytes'})")
+    if damaged:
+        more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+        why = ", ".join(damaged[:3]) + more
         raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"bring them in, online: xaiva sync {preset}")
 
 
@@ -66,10 +66,10 @@ def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
     Raises XaivaError naming the first that is not the locked one.
     """
     models = lock.of_kind(Kind.MODEL)
-    seen = Seen(site, preset)
+    verification_cache = Seen(site, preset)
     for model in models:
         path = model.under(folder)
-        if not seen.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
+        if not verification_cache.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
             why = "its content is not the locked one"
             raise XaivaError(f"Model {model.path} in {folder}", why, f"repair it, online: xaiva sync {preset}")
 
@@ -79,13 +79,13 @@ def check_compatibility(site: Site, name: str, preset: Preset, lock: Lock) -> li
 
     Raises ChecksFailed for an error: the image would not work there.
     """
-    found = check_locked(site, name, preset, lock)
-    errors = [finding for finding in found if finding.level is Level.ERROR]
+    findings = check_locked(site, name, preset, lock)
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
     if errors:
         first = errors[0]
         remedy = f"{first.remedy}; or accept it: add {first.code} to `overrides`"
         raise ChecksFailed(f"The image of {name} will not work: {first.what}", first.why, remedy)
-    return found
+    return findings
 
 
 def check_target(target: str, preset: Preset, lock: Lock) -> None:
@@ -102,27 +102,29 @@ def check_secrets(preset: Preset, env: Mapping[str, str]) -> None:
             raise InputError(f"Build secret {name}", "it is not set", f"put {name}=… into .env or the environment")
 
 
-def check_dockerfile(text: str, where: str, env: Mapping[str, str]) -> list[Finding]:
+def check_dockerfile(text: str, file_name: str, env: Mapping[str, str]) -> list[Finding]:
     """The lint of the Dockerfile against the engine's images. Raises ChecksFailed when it would reach out."""
-    found = lint(text, present=lambda reference: bool(image_id(reference, env)), where=where)
-    if has_errors(found):
-        first = found[0]
+    findings = lint_dockerfile(
+        text, image_present=lambda reference: bool(image_id(reference, env)), file_name=file_name
+    )
+    if has_errors(findings):
+        first = findings[0]
         raise ChecksFailed(f"{first.where}: {first.what}", first.why, first.remedy)
-    return found
+    return findings
 
 
 def disk_findings(lock: Lock, engine_root: str) -> Iterator[Finding]:
     """A warning when the engine's disk may not do; `engine_root` is its data folder, "" on another machine."""
     if not engine_root or not Path(engine_root).is_dir():
         return
-    free = shutil.disk_usage(engine_root).free
-    need = int(sum(file.size * _GROWTH[file.kind] for file in lock.files))
-    if free < need:
+    free_bytes = shutil.disk_usage(engine_root).free
+    needed_bytes = int(sum(file.size * _INSTALLED_SIZE_FACTOR[file.kind] for file in lock.files))
+    if free_bytes < needed_bytes:
         yield Finding(
             level=Level.WARNING,
             code="build-disk",
-            what=f"{free / 2**30:.1f} GiB are free for the engine in {engine_root}",
-            why=f"a first build of this preset may take {need / 2**30:.1f} GiB",
+            what=f"{free_bytes / 2**30:.1f} GiB are free for the engine in {engine_root}",
+            why=f"a first build of this preset may take {needed_bytes / 2**30:.1f} GiB",
             remedy="make room: docker builder prune, docker image prune",
             where=engine_root,
         )

@@ -10,7 +10,7 @@ from core.engine import SLOW_REMEDY, EngineError
 
 
 @contextmanager
-def client_errors() -> Iterator[None]:
+def docker_cli_errors() -> Iterator[None]:
     """Turn a missing docker client, and an engine that lets it wait for too long, into an EngineError."""
     try:
         yield
@@ -20,10 +20,10 @@ def client_errors() -> Iterator[None]:
         raise EngineError("Docker engine", f"it does not answer within {error.timeout:g} s", SLOW_REMEDY) from error
 
 
-def docker(*words: str, env: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run_docker(*arguments: str, env: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run `docker WORDS` to its end, at most `timeout` seconds; whether it succeeded is for the caller to see.
 
     Raises EngineError when it cannot be run or does not end.
     """
-    with client_errors():
-        return subprocess.run(["docker", *words], env=dict(env), capture_output=True, text=True, timeout=timeout)
+    with docker_cli_errors():
+        return subprocess.run(["docker", *arguments], env=dict(env), capture_output=True, text=True, timeout=timeout)

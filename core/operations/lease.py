@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from core.operations import processes, sql
-from core.operations.database import connect, explained, transaction
+from core.operations.database import connect, ledger_errors, transaction
 from core.operations.ledger import operation_file
-from core.operations.model import Failure, State
+from core.operations.model import OperationFailure, OperationState
 from core.progress import Stage
 from core.site import Site
 
@@ -27,7 +27,7 @@ RETRY_SECONDS = 600.0  # how long the outcome is tried on a full disk
 RETRY_PAUSE = 0.2
 
 
-class Claim:
+class Lease:
     """One attempt at one operation."""
 
     def __init__(self, site: Site, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
@@ -44,14 +44,14 @@ class Claim:
         self._tick = tick
         self._reserve = operation_file(site, self.id, ".reserve")
         self._positions: dict[str, int] = {}
-        _fill(self._reserve)
+        _write_reserve(self._reserve)
 
     def renew(self) -> bool:
         """Renew the lease; False when somebody else has ended this attempt meanwhile."""
         values = {"id": self.id, "attempt": self.attempt, "lease": time.monotonic() + LEASE_SECONDS}
         try:
             with transaction(self._connection, durable=False) as connection:
-                return connection.execute(sql.RENEW, values).rowcount == 1
+                return connection.execute(sql.RENEW_LEASE, values).rowcount == 1
         except sqlite3.Error:
             return True  # a full disk or a long lock says nothing about the hold
 
@@ -63,7 +63,7 @@ class Claim:
             return False
         return row is None or bool(row[0])
 
-    def stages(self, stages: Iterable[Stage]) -> bool:
+    def write_stages(self, stages: Iterable[Stage]) -> bool:
         """Write the newest state of some stages; False when that could not be done now."""
         rows = [
             {
@@ -81,7 +81,9 @@ class Claim:
             return False
         return True
 
-    def finish(self, state: State, result: Mapping[str, JsonValue] | None, failure: Failure | None) -> None:
+    def finish(
+        self, state: OperationState, result: Mapping[str, JsonValue] | None, failure: OperationFailure | None
+    ) -> None:
         """Write the outcome, trying until there is room for it. An attempt that was fenced off changes nothing."""
         values = {
             "id": self.id,
@@ -93,14 +95,14 @@ class Claim:
             "failure": failure.model_dump_json() if failure else None,
         }
         deadline = time.monotonic() + RETRY_SECONDS
-        while not self._written(values):
+        while not self._try_finish(values):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the outcome of operation {self.id} could not be written")
             self._reserve.unlink(missing_ok=True)
             time.sleep(RETRY_PAUSE)
         self._reserve.unlink(missing_ok=True)
 
-    def _written(self, outcome: Mapping[str, object]) -> bool:
+    def _try_finish(self, outcome: Mapping[str, object]) -> bool:
         try:
             with transaction(self._connection) as connection:
                 if connection.execute(sql.FINISH, outcome).rowcount:
@@ -111,7 +113,7 @@ class Claim:
         return True
 
 
-def claim(site: Site, identifier: int, token: str, temporary: str) -> Claim | None:
+def acquire_lease(site: Site, identifier: int, token: str, temporary: str) -> Lease | None:
     """Take a queued operation; None when it was cancelled meanwhile, or is another supervisor's. Raises XaivaError."""
     path = site.state / "ledger.sqlite"
     connection = connect(path)
@@ -128,18 +130,18 @@ def claim(site: Site, identifier: int, token: str, temporary: str) -> Claim | No
         "temporary": temporary,
         "token": token,
     }
-    with explained(path), transaction(connection):
-        if not connection.execute(sql.CLAIM, values).rowcount:
+    with ledger_errors(path), transaction(connection):
+        if not connection.execute(sql.ACQUIRE, values).rowcount:
             return None
         row = connection.execute(sql.GET, values).fetchone()
         connection.execute(
             sql.PUT_EVENT,
             {"id": identifier, "now": time.time(), "what": f"started, attempt {row['attempt']}", "by": ""},
         )
-    return Claim(site, row, connection, tick)
+    return Lease(site, row, connection, tick)
 
 
-def _fill(path: Path) -> None:
+def _write_reserve(path: Path) -> None:
     try:
         with open(path, "wb") as file:
             file.write(bytes(RESERVE_BYTES))

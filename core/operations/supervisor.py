@@ -19,21 +19,21 @@ import time
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.operations import processes
-from core.operations.claim import LEASE_SECONDS, Claim, claim
+from core.operations.cleanup import remove_helper_containers, remove_leftovers
+from core.operations.lease import LEASE_SECONDS, Lease, acquire_lease
 from core.operations.ledger import operation_file
-from core.operations.leftovers import remove_containers, remove_leftovers
 from core.operations.log import LogWriter
-from core.operations.model import Failure, State
-from core.operations.spawn import interpreter
-from core.operations.worker import GRACE_SECONDS, KILL_SECONDS, End, Task
+from core.operations.model import OperationFailure, OperationState
+from core.operations.spawn import interpreter_command
+from core.operations.worker import SIGKILL_SECONDS, SIGTERM_SECONDS, WorkerOutcome, WorkerTask
 from core.progress import Stage, StageState
 from core.redaction import redact_text
 from core.site import Site
 
-FLAG_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
-STAGE_SECONDS = 0.1  # how often stages are written
-RENEW_SECONDS = LEASE_SECONDS / 5
-LAST_WORDS = 12
+CANCEL_POLL_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
+STAGE_WRITE_SECONDS = 0.1  # how often stages are written
+LEASE_RENEW_SECONDS = LEASE_SECONDS / 5
+CRASH_OUTPUT_LINES = 12
 READ_SIZE = 1 << 16
 
 
@@ -47,37 +47,37 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     site = Site.open(root)
     temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
-    held, trouble = None, ""
+    lease, error_text = None, ""
     try:
-        held = claim(site, identifier, token, temporary)
+        lease = acquire_lease(site, identifier, token, temporary)
     except XaivaError as error:
-        trouble = str(error)
-    if held is None:  # it was cancelled meanwhile, or the ledger cannot be written: those are then its last words
+        error_text = str(error)
+    if lease is None:  # it was cancelled meanwhile, or the ledger cannot be written: those are then its last words
         os.rmdir(temporary)
-        sys.exit(trouble or None)
+        sys.exit(error_text or None)
     log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
-    if held.attempt > 1:
-        log.write([("", f"-- attempt {held.attempt} --")])
-    Supervisor(site, held, log).run()
+    if lease.attempt > 1:
+        log.write([("", f"-- attempt {lease.attempt} --")])
+    Supervisor(site, lease, log).run()
 
 
 class Supervisor:
     """One attempt at one operation, from its start to its outcome."""
 
-    def __init__(self, site: Site, held: Claim, log: LogWriter) -> None:
+    def __init__(self, site: Site, lease: Lease, log: LogWriter) -> None:
         self._site = site
-        self._claim = held
+        self._lease = lease
         self._log = log
         self._selector = selectors.DefaultSelector()
         self._buffers: dict[str, bytes] = {"report": b"", "output": b""}
         self._stages: dict[str, Stage] = {}
-        self._unwritten: set[str] = set()
-        self._words: list[str] = []  # what the worker printed last
-        self._end: End | None = None
-        self._status: int | None = None  # the worker's wait status
+        self._unsaved_stages: set[str] = set()
+        self._last_output: list[str] = []  # what the worker printed last
+        self._worker_outcome: WorkerOutcome | None = None
+        self._exit_status: int | None = None  # the worker's wait status
         self._cancelled_at: float | None = None
         self._fenced = False
-        self._pressed = False  # whether SIGTERM has gone out
+        self._sigterm_sent = False  # whether SIGTERM has gone out
 
     def run(self) -> None:
         """Supervise until the worker and all its descendants are gone, then write the outcome."""
@@ -85,22 +85,22 @@ class Supervisor:
         self._start_worker()
         self._wake_on_signals()
         renew = flush = flag = 0.0
-        while self._status is None:
-            for key, _ in self._selector.select(self._patience()):
+        while self._exit_status is None:
+            for key, _ in self._selector.select(self._poll_timeout()):
                 self._read(key.data, key.fd)
             now = time.monotonic()
             self._reap()
             if now >= renew:
-                renew = now + RENEW_SECONDS
-                self._fenced = self._fenced or not self._claim.renew()
+                renew = now + LEASE_RENEW_SECONDS
+                self._fenced = self._fenced or not self._lease.renew()
             if now >= flag:
-                flag = now + FLAG_SECONDS
-                if self._fenced or self._claim.cancel_requested():
+                flag = now + CANCEL_POLL_SECONDS
+                if self._fenced or self._lease.cancel_requested():
                     self._cancel()
-            if self._unwritten and now >= flush:
-                flush = now + STAGE_SECONDS
+            if self._unsaved_stages and now >= flush:
+                flush = now + STAGE_WRITE_SECONDS
                 self._write_stages()
-            self._press()
+            self._escalate()
         self._finish()
 
     # -- the worker -------------------------------------------------------------------------------------------------
@@ -111,22 +111,22 @@ class Supervisor:
         output, output_end = os.pipe()
         # Held here: a forgotten Popen would collect the exit status itself.
         self._worker = subprocess.Popen(
-            interpreter("core.operations.worker", str(report_end), str(control_end)),
+            interpreter_command("core.operations.worker", str(report_end), str(control_end)),
             stdin=subprocess.DEVNULL,
             stdout=output_end,
             stderr=output_end,
             pass_fds=(report_end, control_end),
-            env={**os.environ, "TMPDIR": self._claim.temporary},
+            env={**os.environ, "TMPDIR": self._lease.temporary},
             start_new_session=True,
         )
         for end in (report_end, control_end, output_end):
             os.close(end)
-        task = Task(
+        task = WorkerTask(
             site=os.fspath(self._site.root),
-            target=self._claim.target,
-            subject=self._claim.subject,
-            options=self._claim.options,
-            token=self._claim.token,
+            target=self._lease.target,
+            subject=self._lease.subject,
+            options=self._lease.options,
+            token=self._lease.token,
         )
         with contextlib.suppress(BrokenPipeError):
             os.write(self._control, task.model_dump_json().encode() + b"\n")
@@ -149,7 +149,7 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._worker.pid:
-                    self._status = ended[1]
+                    self._exit_status = ended[1]
 
     # -- what it says -----------------------------------------------------------------------------------------------
 
@@ -166,15 +166,15 @@ class Supervisor:
             return True
         *lines, self._buffers[name] = (self._buffers[name] + data).split(b"\n")
         if name == "report":
-            self._take_reports(lines)
+            self._handle_reports(lines)
         elif len(self._buffers[name]) > READ_SIZE:  # a line without an end is cut, not kept
             lines.append(self._buffers[name])
             self._buffers[name] = b""
         if name == "output":
-            self._take_output(lines)
+            self._handle_output(lines)
         return True
 
-    def _take_reports(self, lines: list[bytes]) -> None:
+    def _handle_reports(self, lines: list[bytes]) -> None:
         rows: list[tuple[str, str]] = []
         for line in lines:
             try:
@@ -187,21 +187,21 @@ class Supervisor:
             elif "stage" in message:
                 stage = Stage.model_validate(message["stage"])
                 self._stages[stage.id] = stage.model_copy(update={"detail": redact_text(stage.detail)})
-                self._unwritten.add(stage.id)
+                self._unsaved_stages.add(stage.id)
             else:
-                self._end = End.model_validate(message["end"])
+                self._worker_outcome = WorkerOutcome.model_validate(message["end"])
         if rows:
             self._log.write(rows)
 
-    def _take_output(self, lines: list[bytes]) -> None:
+    def _handle_output(self, lines: list[bytes]) -> None:
         texts = [redact_text(line.decode(errors="replace")) for line in lines]
         if texts:
-            self._words = (self._words + texts)[-LAST_WORDS:]
+            self._last_output = (self._last_output + texts)[-CRASH_OUTPUT_LINES:]
             self._log.write([("", text) for text in texts])
 
     def _write_stages(self) -> None:
-        if self._claim.stages([stage for stage in self._stages.values() if stage.id in self._unwritten]):
-            self._unwritten.clear()
+        if self._lease.write_stages([stage for stage in self._stages.values() if stage.id in self._unsaved_stages]):
+            self._unsaved_stages.clear()
 
     # -- its end ----------------------------------------------------------------------------------------------------
 
@@ -211,89 +211,91 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 os.write(self._control, b"cancel\n")
 
-    def _press(self) -> None:
+    def _escalate(self) -> None:
         """After the flag: SIGTERM to everything below us, then SIGKILL until nothing is left."""
         if self._cancelled_at is None:
             return
         waited = time.monotonic() - self._cancelled_at
-        if waited >= KILL_SECONDS:
-            processes.send(self._below(), signal.SIGKILL)
-        elif waited >= GRACE_SECONDS and not self._pressed and self._end is None:
-            self._pressed = True
-            processes.send(self._below(), signal.SIGTERM)
+        if waited >= SIGKILL_SECONDS:
+            processes.send_signal(self._remaining_processes(), signal.SIGKILL)
+        elif waited >= SIGTERM_SECONDS and not self._sigterm_sent and self._worker_outcome is None:
+            self._sigterm_sent = True
+            processes.send_signal(self._remaining_processes(), signal.SIGTERM)
 
-    def _below(self) -> set[int]:
-        return processes.descendants(os.getpid()) | processes.holders(self._claim.token)
+    def _remaining_processes(self) -> set[int]:
+        return processes.descendants(os.getpid()) | processes.token_holders(self._lease.token)
 
-    def _patience(self) -> float:
+    def _poll_timeout(self) -> float:
         """Seconds the loop may sleep."""
-        if self._cancelled_at is not None and time.monotonic() - self._cancelled_at < 2 * KILL_SECONDS:
+        if self._cancelled_at is not None and time.monotonic() - self._cancelled_at < 2 * SIGKILL_SECONDS:
             return 0.05
-        return STAGE_SECONDS if self._unwritten else FLAG_SECONDS
+        return STAGE_WRITE_SECONDS if self._unsaved_stages else CANCEL_POLL_SECONDS
 
     def _finish(self) -> None:
         pause = 0.01
         while (
-            left := self._below()
+            remaining := self._remaining_processes()
         ):  # what the worker left running; what hangs in the kernel holds the key until it ends
-            processes.send(left, signal.SIGKILL)
+            processes.send_signal(remaining, signal.SIGKILL)
             self._reap()
-            self._claim.renew()
+            self._lease.renew()
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
         for key in list(self._selector.get_map().values()):
             while key.data != "signal" and self._read(key.data, key.fd):
                 pass
         if self._buffers["output"]:
-            self._take_output([self._buffers["output"]])
-        end = self._outcome()
-        self._close_stages(end.state)
+            self._handle_output([self._buffers["output"]])
+        outcome = self._outcome()
+        self._close_stages(outcome.state)
         self._log.close()
         # Fenced off, we no longer hold the key: somebody else may be at work there.
-        ours = self._claim.key if self._claim.renew() else ""
-        remove_leftovers(self._site, ours, self._claim.temporary)
-        self._claim.finish(end.state, end.result, end.failure)
-        if self._end is None:  # last, for an engine may keep us waiting
-            remove_containers(self._site)
+        held_key = self._lease.key if self._lease.renew() else ""
+        remove_leftovers(self._site, held_key, self._lease.temporary)
+        self._lease.finish(outcome.state, outcome.result, outcome.failure)
+        if self._worker_outcome is None:  # last, for an engine may keep us waiting
+            remove_helper_containers(self._site)
 
-    def _outcome(self) -> End:
+    def _outcome(self) -> WorkerOutcome:
         # What work says whose children we have ended is worth nothing: it may not have noticed.
-        if self._end is not None and (self._end.state is State.CANCELLED or not self._pressed):
-            failure = self._end.failure
+        if self._worker_outcome is not None and (
+            self._worker_outcome.state is OperationState.CANCELLED or not self._sigterm_sent
+        ):
+            failure = self._worker_outcome.failure
             if failure is None:
-                return self._end
-            if self._end.state is State.CANCELLED:
-                failure = failure.model_copy(update={"what": f"{self._claim.title} was cancelled"})
-            said = {name: redact_text(getattr(failure, name)) for name in ("what", "why", "remedy")}
-            return self._end.model_copy(update={"failure": failure.model_copy(update=said)})
-        title = self._claim.title
+                return self._worker_outcome
+            if self._worker_outcome.state is OperationState.CANCELLED:
+                failure = failure.model_copy(update={"what": f"{self._lease.title} was cancelled"})
+            redacted = {name: redact_text(getattr(failure, name)) for name in ("what", "why", "remedy")}
+            return self._worker_outcome.model_copy(update={"failure": failure.model_copy(update=redacted)})
+        title = self._lease.title
         if self._cancelled_at is not None:
-            failure = Failure(
+            failure = OperationFailure(
                 what=f"{title} was cancelled", why="it did not end by itself and was killed", exit_code=130
             )
-            return End(state=State.CANCELLED, failure=failure)
-        words = "\n".join(self._words)
-        failure = Failure(
+            return WorkerOutcome(state=OperationState.CANCELLED, failure=failure)
+        last_output = "\n".join(self._last_output)
+        failure = OperationFailure(
             what=f"{title} crashed",
-            why=_cause(self._status or 0) + (f"; its last words:\n{words}" if words else ""),
-            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {self._claim.id}",
+            why=_describe_exit(self._exit_status or 0) + (f"; its last words:\n{last_output}" if last_output else ""),
+            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {self._lease.id}",
         )
         self._log.write([("", failure.what), *(("", line) for line in failure.why.split("\n")[:1])])
-        return End(state=State.CRASHED, failure=failure)
+        return WorkerOutcome(state=OperationState.CRASHED, failure=failure)
 
-    def _close_stages(self, state: State) -> None:
+    def _close_stages(self, state: OperationState) -> None:
         """A stage that was running when the work ended did not end well, whatever it last said."""
-        if state is not State.DONE:
-            ended = StageState.CANCELLED if state is State.CANCELLED else StageState.FAILED
+        if state is not OperationState.DONE:
+            ended = StageState.CANCELLED if state is OperationState.CANCELLED else StageState.FAILED
             for stage in self._stages.values():
                 if stage.state is StageState.RUNNING:
                     closed = stage.model_copy(update={"state": ended, "ended": stage.ended or time.time()})
                     self._stages[stage.id] = closed
-                    self._unwritten.add(stage.id)
+                    self._unsaved_stages.add(stage.id)
         self._write_stages()
 
 
-def _cause(status: int) -> str:
+def _describe_exit(status: int) -> str:
     if not os.WIFSIGNALED(status):
         return f"its process ended with exit code {os.waitstatus_to_exitcode(status)} and no outcome"
     number = os.WTERMSIG(status)

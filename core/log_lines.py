@@ -19,10 +19,10 @@ from typing import Protocol
 
 from core.terminal_text import has_no_controls, mark_controls, strip_escapes
 
-BLOCK = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
+INDEX_BLOCK_BYTES = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
 _PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
-STEP = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
-LINE_LIMIT = 1 << 14  # characters shown of one line; the rest is counted at its end
+UPDATE_BYTES = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
+MAX_LINE_CHARACTERS = 1 << 14  # characters shown of one line; the rest is counted at its end
 _READ_LIMIT = 1 << 22  # bytes split into lines at once; of a longer line no more is read
 _BATCH = 4096  # lines searched between two looks at whether to stop
 
@@ -55,24 +55,24 @@ class Lines(Protocol):
         """The last lines, also while not complete."""
 
 
-def settled(text: str) -> str:
+def strip_terminal_controls(text: str) -> str:
     """A line as a terminal would leave it: no escape sequences, and only what no carriage return overwrote."""
     text = strip_escapes(text.rstrip("\r\n"))
     return text.rpartition("\r")[2] if "\r" in text else text
 
 
-def clean(text: str, limit: int = LINE_LIMIT) -> str:
+def clean_line(text: str, limit: int = MAX_LINE_CHARACTERS) -> str:
     """A line as it is shown: settled, `limit` characters at most, and with a mark for each control character."""
-    return _cut(mark_controls(settled(text)), limit)
+    return _truncate(mark_controls(strip_terminal_controls(text)), limit)
 
 
-def _split(data: bytes) -> list[str]:
+def _split_lines(data: bytes) -> list[str]:
     text = data.decode("utf-8", "replace")
     lines = text.split("\n")
-    return [_cut(line) for line in lines] if has_no_controls(text) else [clean(line) for line in lines]
+    return [_truncate(line) for line in lines] if has_no_controls(text) else [clean_line(line) for line in lines]
 
 
-def _cut(text: str, limit: int = LINE_LIMIT) -> str:
+def _truncate(text: str, limit: int = MAX_LINE_CHARACTERS) -> str:
     return text if len(text) <= limit else f"{text[:limit]} [{len(text) - limit} more characters]"
 
 
@@ -84,7 +84,7 @@ class _Segment:
         self.size = 0  # bytes indexed
         self.lines = 0
         self._ends = 0  # line ends among them
-        self._before = array("Q", [0])  # block -> line ends before it
+        self._ends_before = array("Q", [0])  # block -> line ends before it
         self._block: tuple[int, bytes] = (-1, b"")
         weakref.finalize(self, os.close, descriptor)  # by the last reader: a search may still be under way in a thread
 
@@ -96,40 +96,40 @@ class _Segment:
                 return False
             at = 0
             while at < len(data):
-                end = min(len(data), at + BLOCK - self.size % BLOCK)
+                end = min(len(data), at + INDEX_BLOCK_BYTES - self.size % INDEX_BLOCK_BYTES)
                 self._ends += data.count(b"\n", at, end)
                 self.size += end - at
                 at = end
-                if self.size % BLOCK == 0:
-                    self._before.append(self._ends)
+                if self.size % INDEX_BLOCK_BYTES == 0:
+                    self._ends_before.append(self._ends)
             self.lines = self._ends + (not data.endswith(b"\n"))  # a last line without its end counts
         return True
 
     def read(self, start: int, stop: int) -> list[str]:
         stop = min(stop, self.lines)
-        found: list[str] = []
-        while start + len(found) < stop and (more := self._some(start + len(found), stop)):
-            found += more
-        return found
+        lines: list[str] = []
+        while start + len(lines) < stop and (piece := self._read_piece(start + len(lines), stop)):
+            lines += piece
+        return lines
 
-    def _some(self, start: int, stop: int) -> list[str]:
+    def _read_piece(self, start: int, stop: int) -> list[str]:
         """The first of these lines: as many as are whole in a bounded piece of the file, at least one."""
         at = self._offset(start)
         data = bytearray()
         ends = 0
         while at < self.size and ends < stop - start and len(data) < _READ_LIMIT:
-            piece = os.pread(self.descriptor, min(BLOCK, self.size - at), at)
+            piece = os.pread(self.descriptor, min(INDEX_BLOCK_BYTES, self.size - at), at)
             if not piece:
                 break
             data += piece
             at += len(piece)
             ends += piece.count(b"\n")
-        return _split(bytes(data))[: min(max(ends, 1), stop - start) if at < self.size else stop - start]
+        return _split_lines(bytes(data))[: min(max(ends, 1), stop - start) if at < self.size else stop - start]
 
     def tail(self, count: int) -> list[str]:
         size = os.fstat(self.descriptor).st_size
-        at = max(0, size - BLOCK)
-        lines = _split(os.pread(self.descriptor, BLOCK, at))
+        at = max(0, size - INDEX_BLOCK_BYTES)
+        lines = _split_lines(os.pread(self.descriptor, INDEX_BLOCK_BYTES, at))
         if lines and not lines[-1]:
             lines.pop()
         return lines[1 if at else 0 :][-count:]
@@ -138,17 +138,17 @@ class _Segment:
         """Where a line starts: behind the `line`-th line end."""
         if line == 0:
             return 0
-        block = bisect_left(self._before, line) - 1
+        block = bisect_left(self._ends_before, line) - 1
         data = self._block_at(block)
         at = -1
-        for _ in range(line - self._before[block]):
+        for _ in range(line - self._ends_before[block]):
             at = data.find(b"\n", at + 1)
-        return block * BLOCK + at + 1
+        return block * INDEX_BLOCK_BYTES + at + 1
 
     def _block_at(self, block: int) -> bytes:
         number, data = self._block
-        if number != block or len(data) < BLOCK:
-            data = os.pread(self.descriptor, BLOCK, block * BLOCK)
+        if number != block or len(data) < INDEX_BLOCK_BYTES:
+            data = os.pread(self.descriptor, INDEX_BLOCK_BYTES, block * INDEX_BLOCK_BYTES)
             self._block = (block, data)
         return data
 
@@ -180,7 +180,7 @@ class FileLines:
             segment = self._open()
             status = os.fstat(segment.descriptor)
         before, was_complete = segment.size, self.complete
-        if not segment.extend(min(status.st_size, before + STEP)):
+        if not segment.extend(min(status.st_size, before + UPDATE_BYTES)):
             self._inode = 0  # cut short while we read: start over next time
         self.complete = segment.size >= status.st_size
         return segment.size != before or self.complete != was_complete
@@ -202,7 +202,7 @@ class FileLines:
         return segment
 
 
-class Spool:
+class LineSpool:
     """Lines that come from somewhere else (a container), kept in a bounded file without a name.
 
     At most `limit` bytes are kept; older lines go, and `dropped` counts them. One thread adds, others read.
@@ -215,7 +215,7 @@ class Spool:
         self._half = limit // 2
         self._lock = threading.Lock()
         self._old: _Segment | None = None
-        self._new = _Segment(_nameless())
+        self._new = _Segment(_open_unnamed_file())
         self._changed = False
         self.dropped = 0
 
@@ -229,7 +229,7 @@ class Spool:
             if self._new.size > self._half:
                 if self._old:
                     self.dropped += self._old.lines
-                self._old, self._new = self._new, _Segment(_nameless())
+                self._old, self._new = self._new, _Segment(_open_unnamed_file())
             os.write(self._new.descriptor, data)
             self._new.extend(self._new.size + len(data))
             self._changed = True
@@ -245,20 +245,20 @@ class Spool:
             if not self._old:
                 return self._new.read(start, stop)
             split = self._old.lines
-            found = self._old.read(start, min(stop, split)) if start < split else []
-            return found + self._new.read(max(0, start - split), max(0, stop - split))
+            lines = self._old.read(start, min(stop, split)) if start < split else []
+            return lines + self._new.read(max(0, start - split), max(0, stop - split))
 
     def tail(self, count: int) -> list[str]:
         """The last lines."""
         return self.read(max(0, len(self) - count), len(self))
 
 
-def _nameless() -> int:
+def _open_unnamed_file() -> int:
     with tempfile.TemporaryFile(prefix=".xaiva-tmp-") as file:
         return os.dup(file.fileno())
 
 
-class Matching:
+class FilteredLines:
     """The lines of another list that a test accepts, with their own numbers; `number(i)` tells the other list's."""
 
     def __init__(self, source: Lines, accepts: Callable[[str], object]) -> None:
@@ -287,11 +287,11 @@ class Matching:
         return self.source.complete and self._scanned >= self.source.dropped + len(self.source)
 
     def __len__(self) -> int:
-        return len(self._numbers) - self._gone()
+        return len(self._numbers) - self._dropped_matches()
 
     def number(self, index: int) -> int:
         """The number of a matching line in the other list."""
-        return self._numbers[index + self._gone()] - self.source.dropped
+        return self._numbers[index + self._dropped_matches()] - self.source.dropped
 
     def update(self) -> bool:
         """Look at what is new, a batch of it; True when anything changed."""
@@ -310,32 +310,32 @@ class Matching:
     def read(self, start: int, stop: int) -> list[str]:
         """Matching lines by their own numbers."""
         stop = min(stop, len(self))
-        return [line for index in range(start, stop) for line in self._one(self.number(index))]
+        return [line for index in range(start, stop) for line in self._read_line(self.number(index))]
 
     def tail(self, count: int) -> list[str]:
         """The last matching lines among those looked at."""
         return self.read(max(0, len(self) - count), len(self))
 
-    def _one(self, number: int) -> list[str]:
+    def _read_line(self, number: int) -> list[str]:
         return self.source.read(number, number + 1)
 
-    def _gone(self) -> int:
+    def _dropped_matches(self) -> int:
         return bisect_left(self._numbers, self.source.dropped)
 
 
-def pattern(text: str) -> re.Pattern[str]:
+def compile_search(text: str) -> re.Pattern[str]:
     """What a user typed as a regular expression; upper case in it makes case matter. Raises re.error."""
     return re.compile(text, 0 if any(char.isupper() for char in text) else re.IGNORECASE)
 
 
-def find(
-    source: Lines, wanted: re.Pattern[str], start: int, backwards: bool, stop: Callable[[], bool] = lambda: False
+def find_line(
+    source: Lines, pattern: re.Pattern[str], start: int, backwards: bool, stop: Callable[[], bool] = lambda: False
 ) -> int | None:
     """The number of the next line that matches, from line `start` on and round; None when there is none."""
     for first, last in _batches(len(source), start, backwards):
         if stop():
             return None
-        hits = [at for at, line in enumerate(source.read(first, last), first) if wanted.search(line)]
+        hits = [at for at, line in enumerate(source.read(first, last), first) if pattern.search(line)]
         if hits:
             return hits[-1] if backwards else hits[0]
     return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.containers.model import Port
+from core.containers.model import ContainerPort
 from core.env_file import read_env_file
 from core.errors import InputError
 from core.presets.model import Preset
@@ -35,21 +35,21 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunSettings:
     """`gpus` is empty for none, `("all",)`, or indices, UUIDs and CDI names; `shm_bytes` 0: the engine's default.
 
     `written` are the folders of this machine that the service keeps its data in.
     """
 
-    ports: tuple[Port, ...]
+    ports: tuple[ContainerPort, ...]
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
     shm_bytes: int
     gpus: tuple[str, ...]
-    written: tuple[str, ...] = ()
+    data_folders: tuple[str, ...] = ()
 
 
-def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings:
+def read_run_settings(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> RunSettings:
     """The preset's run settings; relative paths are below the site's folder, and so are env files.
 
     Raises InputError naming the env file that cannot be read, or the variable that holds ***; all else was checked when
@@ -65,26 +65,26 @@ def read(site: Site, preset_name: str, preset: Preset, *, dev: bool) -> Settings
     if preset.inference_service and (token := site.secret(TOKEN_VARIABLE)):
         environment[TOKEN_VARIABLE] = token  # the console sends it: the service has to ask for it
     for name in run.env_files:
-        environment.update(_env_file(site, f"Preset {preset_name}: run.env_files", name))
+        environment.update(_read_env_file(site, f"Preset {preset_name}: run.env_files", name))
     environment.update(run.environment)
     for variable, value in environment.items():
         if has_placeholder(value):
             why = "it holds *** in the place of a secret"
             raise InputError(f"Preset {preset_name}: variable {variable}", why, "write the secret itself")
     add_secrets(environment)  # the engine's errors may repeat them
-    return Settings(
-        ports=tuple(port for text in run.ports for port in _ports(text)),
+    return RunSettings(
+        ports=tuple(port for text in run.ports for port in _parse_ports(text)),
         mounts=tuple(mounts),
         environment=environment,
         shm_bytes=int(parse_bytes(run.shm_size)) if run.shm_size else 0,
         gpus=() if run.gpus in ("", "none") else tuple(run.gpus.split(",")),
-        written=tuple(mount.source for mount in mounts if mount.target == DATA_FOLDER and not mount.named),
+        data_folders=tuple(mount.source for mount in mounts if mount.target == DATA_FOLDER and not mount.named),
     )
 
 
-def _ports(text: str) -> list[Port]:
+def _parse_ports(text: str) -> list[ContainerPort]:
     return [
-        Port(container_port=port.container, protocol=port.protocol, host_ip=port.ip, host_port=port.host)
+        ContainerPort(container_port=port.container, protocol=port.protocol, host_ip=port.ip, host_port=port.host)
         for port in parse_ports(text)
     ]
 
@@ -113,7 +113,7 @@ def _path(site: Site, text: str) -> str:
     return os.path.normpath(site.root / text)
 
 
-def _env_file(site: Site, field: str, name: str) -> dict[str, str]:
+def _read_env_file(site: Site, field: str, name: str) -> dict[str, str]:
     path = site.root / name
     try:
         return read_env_file(path, site.env)

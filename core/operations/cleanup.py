@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from core.artifacts.orphans import remove_orphans
-from core.engine import connect
+from core.engine import connect_engine
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.site import Site
@@ -39,7 +39,7 @@ def remove_leftovers(site: Site, key: str, temporary: str) -> int:
     return removed
 
 
-def remove_containers(site: Site) -> None:
+def remove_helper_containers(site: Site) -> None:
     """Remove the helper containers of workers that were killed. Where that fails, the next lock does it."""
-    with contextlib.suppress(XaivaError), contextlib.closing(connect(site)) as client:
+    with contextlib.suppress(XaivaError), contextlib.closing(connect_engine(site)) as client:
         remove_orphans(client)

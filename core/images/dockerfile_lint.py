@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$\{?(\w+)(?::-([^}]*))?\}?")
 _ASSIGNMENT = re.compile(r"""(\w+)=("[^"]*"|'[^']*'|\S*)""")
 _DIRECTIVE = re.compile(r"^#\s*(\w+)\s*=\s*(\S+)")
 # What runs in the container and not in the build: the build goes well, and the container waits for a network.
-_AT_RUN_TIME = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
+_RUN_TIME_INSTRUCTIONS = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 
 
 @dataclass
@@ -33,23 +33,27 @@ class Instruction:
     flags: dict[str, str] = field(default_factory=dict)
 
 
-def lint(text: str, *, present: Callable[[str], bool] | None = None, where: str = "Dockerfile") -> list[Finding]:
+def lint_dockerfile(
+    text: str, *, image_present: Callable[[str], bool] | None = None, file_name: str = "Dockerfile"
+) -> list[Finding]:
     """Findings about the Dockerfile `text`; an error is a step that needs a network, a warning a container that does.
 
     `present` says whether the engine has an image; without it every `FROM` of an image counts as present.
     """
-    found = [*_directives(text, where)]
+    findings = [*_directives(text, file_name)]
     stages: set[str] = set()
     arguments: dict[str, str] = {}
-    for step in instructions(text):
-        for what, why, remedy in _check(step, stages, arguments, present or (lambda _: True)):
-            place = f"{where}:{step.line}"
-            level = Level.WARNING if step.word in _AT_RUN_TIME else Level.ERROR
-            found.append(Finding(level=level, code="lint-network", what=what, why=why, remedy=remedy, where=place))
-    return found
+    for step in parse_instructions(text):
+        for what, why, remedy in _check_instruction(step, stages, arguments, image_present or (lambda _: True)):
+            location = f"{file_name}:{step.line}"
+            level = Level.WARNING if step.word in _RUN_TIME_INSTRUCTIONS else Level.ERROR
+            findings.append(
+                Finding(level=level, code="lint-network", what=what, why=why, remedy=remedy, where=location)
+            )
+    return findings
 
 
-def _directives(text: str, where: str) -> Iterator[Finding]:
+def _directives(text: str, file_name: str) -> Iterator[Finding]:
     for number, line in enumerate(text.splitlines(), 1):
         match = _DIRECTIVE.match(line)
         if not match:
@@ -61,11 +65,11 @@ def _directives(text: str, where: str) -> Iterator[Finding]:
                 what=f"# syntax={match[2]}",
                 why="the engine fetches that frontend from a registry",
                 remedy="remove the line; the engine's own frontend does",
-                where=f"{where}:{number}",
+                where=f"{file_name}:{number}",
             )
 
 
-def instructions(text: str) -> Iterator[Instruction]:
+def parse_instructions(text: str) -> Iterator[Instruction]:
     """The instructions of a Dockerfile: continuations joined, comments dropped, here-documents kept."""
     lines = text.splitlines()
     at = 0
@@ -89,10 +93,10 @@ def instructions(text: str) -> Iterator[Instruction]:
             at += 1
         word, _, rest = joined.partition(" ")
         if word:
-            yield _instruction(start, word.upper(), rest.strip())
+            yield _parse_instruction(start, word.upper(), rest.strip())
 
 
-def _instruction(line: int, word: str, rest: str) -> Instruction:
+def _parse_instruction(line: int, word: str, rest: str) -> Instruction:
     flags: dict[str, str] = {}
     mounts: list[str] = []
     while match := re.match(r"--([a-z-]+)(?:=(\S+))?\s+", rest):
@@ -107,20 +111,20 @@ def _instruction(line: int, word: str, rest: str) -> Instruction:
 Problem = tuple[str, str, str]
 
 
-def _check(
-    step: Instruction, stages: set[str], arguments: dict[str, str], present: Callable[[str], bool]
+def _check_instruction(
+    step: Instruction, stages: set[str], arguments: dict[str, str], image_present: Callable[[str], bool]
 ) -> Iterator[Problem]:
     if step.word in ("ARG", "ENV"):
         for name, value in _ASSIGNMENT.findall(step.text):
             arguments[name] = _expand(value.strip("\"'"), arguments)
     elif step.word == "FROM":
         words = step.text.split()
-        yield from _image(words[0] if words else "", f"FROM {step.text}", stages, arguments, present)
+        yield from _check_image(words[0] if words else "", f"FROM {step.text}", stages, arguments, image_present)
         if len(words) == 3:
             stages.add(words[2].lower())
     elif step.word in ("COPY", "ADD"):
         if source := step.flags.get("from"):
-            yield from _image(source, f"{step.word} --from={source}", stages, arguments, present)
+            yield from _check_image(source, f"{step.word} --from={source}", stages, arguments, image_present)
         for word in re.findall(r"[^\s\"',\[\]]+", step.text) if step.word == "ADD" else ():
             if _REMOTE.search(_expand(word, arguments)):
                 yield (
@@ -132,24 +136,24 @@ def _check(
         for mount in step.flags.get("mount", "").splitlines():
             options = dict(part.partition("=")[::2] for part in mount.split(","))
             if source := options.get("from", ""):
-                yield from _image(source, f"RUN --mount from={source}", stages, arguments, present)
+                yield from _check_image(source, f"RUN --mount from={source}", stages, arguments, image_present)
         if step.flags.get("network", "none") not in ("none", "default"):
             yield f"RUN --network={step.flags['network']}", "the step would have a network", "remove the flag"
-    if step.word in ("RUN", *_AT_RUN_TIME):
+    if step.word in ("RUN", *_RUN_TIME_INSTRUCTIONS):
         text = step.text.removeprefix("CMD").strip() if step.word == "HEALTHCHECK" else step.text
-        for command, why, remedy in find_downloads(text, on_site=step.word in _AT_RUN_TIME):
+        for command, why, remedy in find_downloads(text, on_site=step.word in _RUN_TIME_INSTRUCTIONS):
             yield f"{step.word} {command}", why, remedy
 
 
-def _image(
-    name: str, what: str, stages: set[str], arguments: dict[str, str], present: Callable[[str], bool]
+def _check_image(
+    name: str, what: str, stages: set[str], arguments: dict[str, str], image_present: Callable[[str], bool]
 ) -> Iterator[Problem]:
     image = _expand(name, arguments)
     if image.lower() in stages or image == "scratch" or image.isdigit():
         return
     if not image or "$" in image:
         yield what, "which image it means is not known before the build", "name the image"
-    elif not present(image):
+    elif not image_present(image):
         yield what, "the engine does not have that image and would ask a registry", "load it: xaiva load PRESET"
 
 

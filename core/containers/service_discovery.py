@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from core.containers.listing import inspect, list_containers
-from core.containers.model import Container, Port
-from core.engine import Endpoint, EngineError, connect, docker_environment, endpoint
+from core.containers.listing import inspect_container, list_containers
+from core.containers.model import Container, ContainerPort
+from core.engine import Endpoint, EngineError, connect_engine, docker_environment, resolve_endpoint
 from core.errors import InputError, XaivaError
 from core.natural_order import natural_key
 from core.service_client.address import SERVICE_PORT, ServiceAddress, assumed, is_url, named
@@ -23,16 +23,16 @@ from core.site import Site
 if TYPE_CHECKING:
     import docker
 
-ENGINE_SECONDS = 3.0  # an engine that takes longer is not waited for: a service may be found without it
-LEAVE_SECONDS = 1.0  # for ending logins when a program ends: nobody waits longer for that
-AGAIN_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
-EVERYWHERE = ("", "0.0.0.0", "::")
-LOOPBACK = ("127.0.0.1", "::1")
-AN_ADDRESS = f"an address is written as http://host:{SERVICE_PORT}"
+ENGINE_TIMEOUT_SECONDS = 3.0  # an engine that takes longer is not waited for: a service may be found without it
+LOGOUT_SECONDS = 1.0  # for ending logins when a program ends: nobody waits longer for that
+RETRY_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
+ANY_ADDRESS = ("", "0.0.0.0", "::")
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
+ADDRESS_HINT = f"an address is written as http://host:{SERVICE_PORT}"
 TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service that has it speaks TLS
 
 
-class SeveralServices(InputError):
+class AmbiguousService(InputError):
     """More than one container of the site could be meant; `names` are theirs, the preset at hand first."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None 
     when a container was named and the engine does not answer.
     """
     try:
-        return _find(site, preset, before.container if before else "")
+        return _find_address(site, preset, before.container if before else "")
     except EngineError as error:
         if before is not None:
             return before
@@ -64,29 +64,44 @@ def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None 
         return assumed(site, f"; {error.summary}")
 
 
-def _find(site: Site, preset: str, before: str) -> ServiceAddress:
+def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
     """As `find_service`. Raises EngineError also when no container was named."""
     text, named_by = named(site)
     if is_url(text):
         return assumed(site)
-    with closing(connect(site, ENGINE_SECONDS)) as client:
+    with closing(connect_engine(site, ENGINE_TIMEOUT_SECONDS)) as client:
         containers = list_containers(client)
         if text:
-            return _address(site, client, _named(containers, text, named_by), named_by)
-        mine = [one for one in containers if _is_of(site, one)]
-        if chosen := _choose([one for one in mine if _service_port(one)], preset, before):
+            return _address(site, client, _named_container(containers, text, named_by), named_by)
+        site_containers = [container for container in containers if _belongs_to_site(site, container)]
+        if chosen := _choose_container(
+            [container for container in site_containers if _service_port(container)], preset, before
+        ):
             return _address(site, client, chosen, "")
-    stopped = ", ".join(f"{one.name} is {one.state.word}" for one in mine if not one.running)
+    stopped = ", ".join(
+        f"{container.name} is {container.state.word}" for container in site_containers if not container.running
+    )
     return assumed(site, f"; {stopped or 'no container that was launched from this site runs'}")
 
 
 def running_services(site: Site, preset: str = "") -> list[str]:
     """The names of the containers that could be the site's service, the preset at hand first. Raises EngineError."""
-    with closing(connect(site, ENGINE_SECONDS)) as client:
-        found = [one for one in list_containers(client) if one.ours and one.running and _service_port(one)]
+    with closing(connect_engine(site, ENGINE_TIMEOUT_SECONDS)) as client:
+        candidates = [
+            container
+            for container in list_containers(client)
+            if container.managed and container.running and _service_port(container)
+        ]
     return [
-        one.name
-        for one in sorted(found, key=lambda one: (one.preset != preset, not _is_of(site, one), natural_key(one.name)))
+        container.name
+        for container in sorted(
+            candidates,
+            key=lambda container: (
+                container.preset != preset,
+                not _belongs_to_site(site, container),
+                natural_key(container.name),
+            ),
+        )
     ]
 
 
@@ -95,28 +110,28 @@ def connect_service(site: Site, timeout: float) -> ServiceClient:
     return ServiceClient.of(site, timeout, find_service(site))
 
 
-class Services:
+class ServiceLocator:
     """The site's service for a program that runs on: found again when it is lost, or when the settings changed."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._finding = threading.Lock()
+        self._search_lock = threading.Lock()
         self._generation = -1  # of the settings that the service was looked for with
-        self._looked_at = 0.0
+        self._searched_at = 0.0
         self._lost = True
         self._error: XaivaError | None = None  # why it could not be found
         self._clients: dict[float, ServiceClient] = {}
         self._sessions: dict[str, ConsoleSession] = {}  # by address: each service has its own logins
-        self._opening = threading.Lock()  # guards the sessions
+        self._session_lock = threading.Lock()  # guards the sessions
         self.address: ServiceAddress | None = None  # where it was found last
         self.preset = ""  # the one at hand: its container comes first
 
     def client(self, timeout: float) -> ServiceClient:
         """A client; the service is looked for if need be, which may take seconds. Raises as `find_service`."""
-        with self._finding:
-            waited = time.monotonic() - self._looked_at > AGAIN_SECONDS
+        with self._search_lock:
+            waited = time.monotonic() - self._searched_at > RETRY_SECONDS
             if self._generation != self._site.generation or (self._lost and waited):
-                self._look()
+                self._search()
             if self._error is not None:
                 raise self._error
         return self.current(timeout)
@@ -136,7 +151,7 @@ class Services:
     def _session(self, address: ServiceAddress | None) -> ConsoleSession:
         """One for all clients of an address, however often the service is looked for."""
         site = site_session(self._site, address or assumed(self._site))
-        with self._opening:
+        with self._session_lock:
             if site.url not in self._sessions:
                 self._sessions[site.url] = ConsoleSession(site)
             return self._sessions[site.url]
@@ -146,19 +161,19 @@ class Services:
 
         It takes a second at most; what cannot be reached is left, and such a login ends by itself.
         """
-        with self._opening:
+        with self._session_lock:
             own = [session for session in self._sessions.values() if session.owns]
         if own:
-            thread = threading.Thread(target=self._end, args=(own,), name="logout", daemon=True)
+            thread = threading.Thread(target=self._log_out, args=(own,), name="logout", daemon=True)
             thread.start()
-            thread.join(LEAVE_SECONDS)
+            thread.join(LOGOUT_SECONDS)
 
-    def _end(self, sessions: Sequence[ConsoleSession]) -> None:
+    def _log_out(self, sessions: Sequence[ConsoleSession]) -> None:
         for session in sessions:
             with suppress(XaivaError):
-                ServiceClient.of(self._site, LEAVE_SECONDS, ServiceAddress(session.url), session).logout()
+                ServiceClient.of(self._site, LOGOUT_SECONDS, ServiceAddress(session.url), session).logout()
 
-    def lost(self) -> None:
+    def mark_lost(self) -> None:
         """It does not answer: a later call looks for it again, in case it is somewhere else now."""
         self._lost = True
 
@@ -167,62 +182,72 @@ class Services:
         self._site.service = name, named_by
         self._generation, self.address = -1, None  # where the one of before was is no answer
 
-    def _look(self) -> None:
+    def _search(self) -> None:
         self._generation, self._error, self._lost = self._site.generation, None, False
         try:
             self.address = find_service(self._site, preset=self.preset, before=self.address)
         except XaivaError as error:
             self._error, self._lost = error, True
         self._clients = {}
-        self._looked_at = time.monotonic()
+        self._searched_at = time.monotonic()
 
 
-def _named(containers: Sequence[Container], text: str, named_by: str) -> Container:
-    fitting = [one for one in containers if one.name == text] or [one for one in containers if one.preset == text]
-    running = [one for one in fitting if one.running]
+def _named_container(containers: Sequence[Container], text: str, named_by: str) -> Container:
+    matches = [container for container in containers if container.name == text] or [
+        container for container in containers if container.preset == text
+    ]
+    running = [container for container in matches if container.running]
     what = f"Inference service {text} (named by {named_by})"
     if len(running) == 1:
         if _service_port(running[0]) is None:
             raise InputError(what, f"container {running[0].name} publishes no port", "see: xaiva ps; add run.ports")
         return running[0]
     if running:
-        raise SeveralServices([one.name for one in running])
-    if fitting:
-        raise InputError(what, f"container {fitting[0].name} is {fitting[0].state.word}", "launch it again")
-    raise InputError(what, "no container or preset of that name is launched", f"see: xaiva ps; {AN_ADDRESS}")
+        raise AmbiguousService([container.name for container in running])
+    if matches:
+        raise InputError(what, f"container {matches[0].name} is {matches[0].state.word}", "launch it again")
+    raise InputError(what, "no container or preset of that name is launched", f"see: xaiva ps; {ADDRESS_HINT}")
 
 
-def _is_of(site: Site, container: Container) -> bool:
+def _belongs_to_site(site: Site, container: Container) -> bool:
     """Whether it was launched from this site; the site may be a stick that was at another place then."""
     if container.site == str(site.root):
         return True
-    known = container.ours and (site.presets / f"{container.preset}.json").is_file()
-    return known and not Path(container.site).is_dir()
+    is_site_preset = container.managed and (site.presets / f"{container.preset}.json").is_file()
+    return is_site_preset and not Path(container.site).is_dir()
 
 
-def _choose(found: list[Container], preset: str, before: str) -> Container | None:
+def _choose_container(candidates: list[Container], preset: str, before: str) -> Container | None:
     """The one that is meant; None when there is none. Raises SeveralServices."""
-    running = [one for one in found if one.running]
-    usual = [one for one in running if any(_is_usual(port) for port in one.ports)]
+    running = [container for container in candidates if container.running]
+    usual = [container for container in running if any(_is_service_port(port) for port in container.ports)]
     running = usual or running
-    for fitting in ([one for one in running if one.name == before], [one for one in running if one.preset == preset]):
-        if len(fitting) == 1:
-            return fitting[0]
+    for matches in (
+        [container for container in running if container.name == before],
+        [container for container in running if container.preset == preset],
+    ):
+        if len(matches) == 1:
+            return matches[0]
     if len(running) > 1:
-        raise SeveralServices(
-            [one.name for one in sorted(running, key=lambda one: (one.preset != preset, natural_key(one.name)))]
+        raise AmbiguousService(
+            [
+                container.name
+                for container in sorted(
+                    running, key=lambda container: (container.preset != preset, natural_key(container.name))
+                )
+            ]
         )
     return running[0] if running else None
 
 
-def _is_usual(port: Port) -> bool:
+def _is_service_port(port: ContainerPort) -> bool:
     return port.container_port == SERVICE_PORT and port.protocol == "tcp" and port.host_port > 0
 
 
-def _service_port(container: Container) -> Port | None:
+def _service_port(container: Container) -> ContainerPort | None:
     """The published port of the service: of 8600 in the container, else the only one there is."""
     published = [port for port in container.ports if port.protocol == "tcp" and port.host_port]
-    usual = [port for port in published if _is_usual(port)]
+    usual = [port for port in published if _is_service_port(port)]
     if not usual and len({port.container_port for port in published}) != 1:
         return None
     return min(usual or published, key=lambda port: (":" in port.host_ip, port.host_port))
@@ -232,32 +257,32 @@ def _address(site: Site, client: docker.DockerClient, container: Container, name
     port = _service_port(container)
     assert port is not None
     host, remedy = _host(site, port, f"see its log: xaiva logs {container.name}")
-    variables = (inspect(client, container.id).get("Config") or {}).get("Env") or []
+    variables = (inspect_container(client, container.id).get("Config") or {}).get("Env") or []
     tls = any(variable.startswith(f"{TLS_VARIABLE}=") and not variable.endswith("=") for variable in variables)
     url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port.host_port}"
     by = f"{named_by}, container {container.name}" if named_by else f"container {container.name}"
     return ServiceAddress(url, by, container.name, remedy)
 
 
-def _host(site: Site, port: Port, remedy: str) -> tuple[str, str]:
+def _host(site: Site, port: ContainerPort, remedy: str) -> tuple[str, str]:
     """Where a published port is reached from here, and what to do when nothing answers there."""
-    target = endpoint(site)
+    target = resolve_endpoint(site)
     if target.local:
-        return ("127.0.0.1" if port.host_ip in EVERYWHERE else port.host_ip), remedy
+        return ("127.0.0.1" if port.host_ip in ANY_ADDRESS else port.host_ip), remedy
     engine_host = _engine_host(site, target)
-    if port.host_ip in EVERYWHERE:
+    if port.host_ip in ANY_ADDRESS:
         return engine_host, remedy
-    if port.host_ip in LOOPBACK and engine_host not in (*LOOPBACK, "localhost"):
+    if port.host_ip in LOOPBACK_ADDRESSES and engine_host not in (*LOOPBACK_ADDRESSES, "localhost"):
         tunnel = f"ssh -L {port.host_port}:127.0.0.1:{port.host_port} {engine_host}"
         remedy = f"it is published on {engine_host}'s loopback alone: {tunnel}, and --service with that port here"
         return engine_host, remedy
-    return (engine_host if port.host_ip in LOOPBACK else port.host_ip), remedy
+    return (engine_host if port.host_ip in LOOPBACK_ADDRESSES else port.host_ip), remedy
 
 
 def _engine_host(site: Site, target: Endpoint) -> str:
     """The machine of a remote engine; what ssh calls it, in case its configuration gives it another name."""
     if target.host.startswith("ssh://"):
-        from core.engine_ssh import host_name
+        from core.engine_ssh import resolve_host_name
 
-        return host_name(target.host, docker_environment(site))
+        return resolve_host_name(target.host, docker_environment(site))
     return urlsplit(target.host).hostname or "127.0.0.1"

@@ -11,38 +11,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.containers.settings import Settings
+from core.containers.run_settings import RunSettings
 
 ROOT = 0
 
 
 def image_user(image: Mapping[str, Any] | None) -> tuple[int, int] | None:
     """Numeric user and group of the image's configuration; None for root and for a name that only the image knows."""
-    said = (image or {}).get("Config", {}).get("User", "")
-    found = re.fullmatch(r"(\d+)(?::(\d+))?", said)
-    user = int(found[1]) if found else ROOT
-    return None if found is None or user == ROOT else (user, int(found[2] or user))
+    user_text = (image or {}).get("Config", {}).get("User", "")
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", user_text)
+    user = int(match[1]) if match else ROOT
+    return None if match is None or user == ROOT else (user, int(match[2] or user))
 
 
-def container_user(settings: Settings, image: Mapping[str, Any] | None) -> str:
+def container_user(settings: RunSettings, image: Mapping[str, Any] | None) -> str:
     """`user:group` in place of the image's own: the owner of the folder the service writes to. Empty: the image's."""
     own = image_user(image)
     if own is None:
         return ""
-    owners = [_owner(Path(folder)) for folder in settings.written if Path(folder).is_dir()]
+    owners = [_owner(Path(folder)) for folder in settings.data_folders if Path(folder).is_dir()]
     return next((f"{user}:{group}" for user, group in owners if user not in (ROOT, own[0])), "")
 
 
-def unwritable(settings: Settings, image: Mapping[str, Any] | None) -> list[tuple[Path, str]]:
+def unwritable_folders(settings: RunSettings, image: Mapping[str, Any] | None) -> list[tuple[Path, str]]:
     """The folders that the service could not write to, each with the `user:group` it should belong to."""
     own = image_user(image)
     if own is None or container_user(settings, image):
         return []
-    folders = [Path(folder) for folder in settings.written if Path(folder).is_dir()]
-    return [(folder, f"{own[0]}:{own[1]}") for folder in folders if not _writable(folder, *own)]
+    folders = [Path(folder) for folder in settings.data_folders if Path(folder).is_dir()]
+    return [(folder, f"{own[0]}:{own[1]}") for folder in folders if not _is_writable(folder, *own)]
 
 
-def give(folder: Path, image: Mapping[str, Any] | None) -> None:
+def chown_to_image_user(folder: Path, image: Mapping[str, Any] | None) -> None:
     """A folder that root has just made is given to the image's user; anybody else's stays its own. Raises OSError."""
     own = image_user(image)
     if own is not None and os.geteuid() == ROOT:
@@ -54,7 +54,7 @@ def _owner(folder: Path) -> tuple[int, int]:
     return status.st_uid, status.st_gid
 
 
-def _writable(folder: Path, user: int, group: int) -> bool:
+def _is_writable(folder: Path, user: int, group: int) -> bool:
     status = folder.stat()
     bits = status.st_mode >> (6 if status.st_uid == user else 3 if status.st_gid == group else 0)
     return bits & 0b011 == 0b011

@@ -10,19 +10,19 @@ import pytest
 from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
 from core.artifacts.store import lock_text
 from core.errors import InputError
-from core.images.history import (
-    RECORD,
+from core.images.build_history import (
+    RECORD_FILE,
     UNREADABLE,
+    BuildOutcome,
     BuildRecord,
-    Outcome,
     StageRecord,
     builds_folder,
-    compare,
+    compare_builds,
     list_builds,
-    new_build,
     read_build,
-    save,
-    trim,
+    remove_old_builds,
+    save_record,
+    start_record,
 )
 from core.site import Site
 
@@ -40,10 +40,10 @@ def lock_with(*files: str) -> Lock:
 
 def kept(site: Site, lock: Lock, started: float, *stages: StageRecord, preset: str = "p") -> BuildRecord:
     """A finished build of 100 s."""
-    record, log = new_build(site, preset, lock, lock_text(lock), "runtime")
-    values = {"started": started, "ended": started + 100, "outcome": Outcome.DONE, "stages": list(stages)}
+    record, log = start_record(site, preset, lock, lock_text(lock), "runtime")
+    values = {"started": started, "ended": started + 100, "outcome": BuildOutcome.DONE, "stages": list(stages)}
     record = record.model_copy(update=values)
-    save(site, record)
+    save_record(site, record)
     log.close()
     return record
 
@@ -59,7 +59,7 @@ def test_lists_newest_first_and_a_broken_record_is_a_row_that_says_so(site: Site
     other = kept(site, lock_with(), 3, preset="other")
     broken = builds_folder(site) / "broken"
     broken.mkdir()
-    (broken / RECORD).write_text("{")
+    (broken / RECORD_FILE).write_text("{")
     *good, unreadable = list_builds(site)
     assert [record.id for record in good] == [other.id, second.id, first.id]
     assert (unreadable.id, unreadable.outcome.value) == ("broken", UNREADABLE)
@@ -73,19 +73,19 @@ def test_lists_newest_first_and_a_broken_record_is_a_row_that_says_so(site: Site
 
 
 def test_a_build_runs_as_long_as_its_process(site: Site) -> None:
-    record, log = new_build(site, "p", lock_with(), "{}", "runtime")
+    record, log = start_record(site, "p", lock_with(), "{}", "runtime")
     with log:
         assert list_builds(site) == [record]
-        assert (record.outcome, record.seconds) == (Outcome.RUNNING, 0)
+        assert (record.outcome, record.seconds) == (BuildOutcome.RUNNING, 0)
 
 
 def test_a_build_that_was_killed_says_so(site: Site) -> None:
     code = (
         "import sys\n"
-        "from core.images.history import new_build\n"
+        "from core.images.build_history import start_record\n"
         "from core.site import Site\n"
-        "from tests.images.test_history import lock_with\n"
-        "kept = new_build(Site.open(sys.argv[1]), 'p', lock_with(), '{}', 'runtime')\n"
+        "from tests.images.test_build_history import lock_with\n"
+        "kept = start_record(Site.open(sys.argv[1]), 'p', lock_with(), '{}', 'runtime')\n"
         "print('ready', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -93,13 +93,13 @@ def test_a_build_that_was_killed_says_so(site: Site) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        assert list_builds(site)[0].outcome is Outcome.RUNNING
+        assert list_builds(site)[0].outcome is BuildOutcome.RUNNING
         child.kill()
-    found = list_builds(site)[0]
-    assert found.outcome is Outcome.CRASHED
-    assert found.ended >= found.started
-    assert "killed" in found.error
-    assert read_build(site, found.id) == found
+    records = list_builds(site)[0]
+    assert records.outcome is BuildOutcome.CRASHED
+    assert records.ended >= records.started
+    assert "killed" in records.error
+    assert read_build(site, records.id) == records
 
 
 def test_keeps_only_the_newest(site: Site) -> None:
@@ -107,7 +107,7 @@ def test_keeps_only_the_newest(site: Site) -> None:
         kept(site, lock_with(), started)
     (builds_folder(site) / "20010101T000000Z-killed").mkdir()  # as it began
     names = sorted(record.id for record in list_builds(site))
-    trim(site, 2)
+    remove_old_builds(site, 2)
     assert sorted(path.name for path in builds_folder(site).iterdir()) == names[-2:]
 
 
@@ -116,24 +116,24 @@ def test_says_why_a_build_was_slower(site: Site) -> None:
     new = lock_with("layers/a/wheels/x-1.whl=2", "layers/a/wheels/added.whl=1", "layers/a/wheels/same.whl=1")
     before = kept(site, old, 1, stage("python", 1, cached=True), stage("ffmpeg", 0, cached=True), stage("a", 10))
     after = kept(site, new, 2, stage("python", 1, cached=True), stage("ffmpeg", 77), stage("a", 20), stage("dev", 5))
-    without_cache = compare(site, before, after.model_copy(update={"no_cache": True})).reasons
-    found = compare(site, before, after)
-    assert without_cache == ["it was built without the cache", *found.reasons]
-    assert found.reasons[0] == "ffmpeg came from the cache and was built now: 77.0 s"
-    assert found.reasons[1] == "a took 20.0 s instead of 10.0 s"
-    assert found.reasons[2] == "dev is new: 5.0 s"
-    assert found.lock_changes == [
+    without_cache = compare_builds(site, before, after.model_copy(update={"no_cache": True})).reasons
+    comparison = compare_builds(site, before, after)
+    assert without_cache == ["it was built without the cache", *comparison.reasons]
+    assert comparison.reasons[0] == "ffmpeg came from the cache and was built now: 77.0 s"
+    assert comparison.reasons[1] == "a took 20.0 s instead of 10.0 s"
+    assert comparison.reasons[2] == "dev is new: 5.0 s"
+    assert comparison.lock_changes == [
         "added layers/a/wheels/added.whl",
         "removed layers/a/wheels/gone.whl",
         "changed layers/a/wheels/x-1.whl",
     ]
-    assert not any("python" in reason for reason in found.reasons)
-    assert next(s for s in found.stages if s.name == "dev").before is None
+    assert not any("python" in reason for reason in comparison.reasons)
+    assert next(s for s in comparison.stages if s.name == "dev").before is None
 
 
 def test_equal_builds_have_no_reasons(site: Site) -> None:
     lock = lock_with("layers/a/wheels/x-1.whl=1")
     before, after = (kept(site, lock, n, stage("a", 10)) for n in (1, 2))
-    found = compare(site, before, after)
-    assert found.reasons == found.lock_changes == []
-    assert found.seconds == 0
+    comparison = compare_builds(site, before, after)
+    assert comparison.reasons == comparison.lock_changes == []
+    assert comparison.seconds == 0

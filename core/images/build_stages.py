@@ -6,19 +6,21 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
-from core.images.progress_stream import Event, Line, Transfer, Vertex
+from core.images.buildkit_progress import BuildEvent, OutputLine, Transfer, Vertex
 from core.progress import Progress, Stage, StageState
 
-_STEP = re.compile(r"\[(?:\S+ )?([A-Za-z0-9][\w.-]*) +(\d+)/(\d+)\] (.*)", re.S)  # "[linux/amd64 common 1/2] RUN …"
+_STEP_NAME = re.compile(
+    r"\[(?:\S+ )?([A-Za-z0-9][\w.-]*) +(\d+)/(\d+)\] (.*)", re.S
+)  # "[linux/amd64 common 1/2] RUN …"
 _INTERNAL = re.compile(r"\[internal\] (.*)", re.S)
-CONTEXT = "context"  # loading the Dockerfile and what the build needs of the artifacts
-EXPORT = "export"
+CONTEXT_STAGE = "context"  # loading the Dockerfile and what the build needs of the artifacts
+EXPORT_STAGE = "export"
 _LAST_LINES = 3  # of a step, for the message when it fails
-_TITLES = {CONTEXT: "load the build context", EXPORT: "write the image"}
+_TITLES = {CONTEXT_STAGE: "load the build context", EXPORT_STAGE: "write the image"}
 
 
 @dataclass
-class Step:
+class BuildStep:
     """One step of a stage; the newest the engine said of it."""
 
     id: str
@@ -26,7 +28,7 @@ class Step:
     title: str
     vertex: Vertex
     transfers: dict[str, Transfer] = field(default_factory=dict)
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
 
     @property
     def state(self) -> StageState:
@@ -54,43 +56,43 @@ class StageTree:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._totals: dict[str, int] = {}
-        self.steps: dict[str, Step] = {}  # by BuildKit's digest, in the order they became known
-        self.words: list[str] = []  # what buildx itself said, outside of any step
+        self.steps: dict[str, BuildStep] = {}  # by BuildKit's digest, in the order they became known
+        self.client_output: list[str] = []  # what buildx itself said, outside of any step
 
-    def take(self, event: Event) -> None:
+    def apply_event(self, event: BuildEvent) -> None:
         """Take in one event."""
         if isinstance(event, Vertex):
-            self._vertex(event)
+            self._apply_vertex(event)
         elif isinstance(event, Transfer):
             step = self.steps.get(event.vertex)
             if step:
                 step.transfers[event.id] = event
                 self._report(step)
         else:
-            self._line(event)
+            self._apply_line(event)
 
-    def stages(self) -> list[str]:
+    def stage_names(self) -> list[str]:
         """The names of the stages seen, in order."""
         return list(dict.fromkeys(step.stage for step in self.steps.values()))
 
-    def of(self, stage: str) -> list[Step]:
+    def steps_of(self, stage: str) -> list[BuildStep]:
         """The steps of a stage."""
         return [step for step in self.steps.values() if step.stage == stage]
 
-    def failed_step(self) -> Step | None:
+    def failed_step(self) -> BuildStep | None:
         """The step that broke the build, if one did."""
         return next((step for step in self.steps.values() if step.state is StageState.FAILED), None)
 
-    def end(self, cancelled: bool) -> None:
+    def end_running(self, cancelled: bool) -> None:
         """The build is over: what still seems to run has stopped with it."""
         state = StageState.CANCELLED if cancelled else StageState.FAILED
-        for name in self.stages():
+        for name in self.stage_names():
             if self.summary(name).state is StageState.RUNNING:
                 self._progress.stage(self.summary(name).model_copy(update={"state": state}))
 
     def summary(self, name: str) -> Stage:
         """A stage as a whole, from its steps; `done` and `total` count steps."""
-        steps = self.of(name)
+        steps = self.steps_of(name)
         total = max(self._totals.get(name, 0), len(steps))
         ended = [step for step in steps if step.vertex.completed or step.vertex.cached]
         started = min((s.vertex.started for s in steps if s.vertex.started), default=0.0)
@@ -99,7 +101,7 @@ class StageTree:
         return Stage(
             id=name,
             title=_TITLES.get(name, name),
-            state=_state([step.state for step in steps], complete),
+            state=_combined_state([step.state for step in steps], complete),
             done=len(ended),
             total=total,
             unit="steps",
@@ -108,7 +110,7 @@ class StageTree:
             ended=max((s.vertex.completed for s in steps), default=0.0) if complete else 0.0,
         )
 
-    def _vertex(self, vertex: Vertex) -> None:
+    def _apply_vertex(self, vertex: Vertex) -> None:
         step = self.steps.get(vertex.id)
         if step is None:
             step = self.steps[vertex.id] = self._new_step(vertex)
@@ -123,25 +125,25 @@ class StageTree:
             self._progress.log(vertex.error, step.stage)
         self._report(step)
 
-    def _new_step(self, vertex: Vertex) -> Step:
-        if match := _STEP.match(vertex.name):
+    def _new_step(self, vertex: Vertex) -> BuildStep:
+        if match := _STEP_NAME.match(vertex.name):
             stage, number, total, title = match[1], match[2], int(match[3]), match[4]
             self._totals[stage] = total
-            return Step(f"{stage}/{number}", stage, " ".join(title.split()), vertex)
+            return BuildStep(f"{stage}/{number}", stage, " ".join(title.split()), vertex)
         internal = _INTERNAL.match(vertex.name)
-        stage = CONTEXT if internal else EXPORT
+        stage = CONTEXT_STAGE if internal else EXPORT_STAGE
         count = sum(step.stage == stage for step in self.steps.values())
-        return Step(f"{stage}/{count + 1}", stage, internal[1] if internal else vertex.name, vertex)
+        return BuildStep(f"{stage}/{count + 1}", stage, internal[1] if internal else vertex.name, vertex)
 
-    def _report(self, step: Step) -> None:
-        known = [transfer for transfer in step.transfers.values() if transfer.total]
+    def _report(self, step: BuildStep) -> None:
+        sized = [transfer for transfer in step.transfers.values() if transfer.total]
         self._progress.stage(
             Stage(
                 id=step.id,
                 title=step.title,
                 state=step.state,
-                done=sum(transfer.current for transfer in known or step.transfers.values()),
-                total=sum(transfer.total for transfer in known),
+                done=sum(transfer.current for transfer in sized or step.transfers.values()),
+                total=sum(transfer.total for transfer in sized),
                 unit="bytes" if step.transfers else "",
                 started=step.vertex.started,
                 ended=step.vertex.completed,
@@ -150,14 +152,14 @@ class StageTree:
         )
         self._progress.stage(self.summary(step.stage))
 
-    def _line(self, line: Line) -> None:
+    def _apply_line(self, line: OutputLine) -> None:
         step = self.steps.get(line.vertex)
         if line.text.strip():
-            (step.last if step else self.words).append(line.text)
+            (step.last_lines if step else self.client_output).append(line.text)
         self._progress.log(line.text, step.stage if step else "")
 
 
-def _state(states: list[StageState], complete: bool) -> StageState:
+def _combined_state(states: list[StageState], complete: bool) -> StageState:
     for decisive in (StageState.FAILED, StageState.CANCELLED):
         if decisive in states:
             return decisive

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from core.findings import Level
-from core.images.lint import instructions, lint
+from core.images.dockerfile_lint import lint_dockerfile, parse_instructions
 
 BASE = "FROM here:1 AS base\n"
 
 
 def found(text: str, *present: str) -> list[str]:
     """What the lint says, with these images in the engine."""
-    return [finding.what for finding in lint(text, present=lambda name: name in ("here:1", *present))]
+    return [finding.what for finding in lint_dockerfile(text, image_present=lambda name: name in ("here:1", *present))]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def found(text: str, *present: str) -> list[str]:
     ],
 )
 def test_refuses_what_reaches_out(step: str) -> None:
-    findings = lint(BASE + step + "\n", present=lambda name: name == "here:1", where="Dockerfile")
+    findings = lint_dockerfile(BASE + step + "\n", image_present=lambda name: name == "here:1", file_name="Dockerfile")
     assert len(findings) >= 1
     assert all(finding.level is Level.ERROR and finding.why and finding.remedy for finding in findings)
     assert findings[0].where.startswith("Dockerfile:")
@@ -91,7 +91,9 @@ def test_asks_for_the_images_that_are_not_stages() -> None:
 
 
 def test_instructions_know_their_lines_and_flags() -> None:
-    steps = list(instructions("\nFROM a\n\n# note\nRUN --mount=type=cache,target=/c \\\n  ls \\\n  /c\nCOPY a b\n"))
+    steps = list(
+        parse_instructions("\nFROM a\n\n# note\nRUN --mount=type=cache,target=/c \\\n  ls \\\n  /c\nCOPY a b\n")
+    )
     assert [(step.line, step.word, step.text) for step in steps] == [
         (2, "FROM", "a"),
         (5, "RUN", "ls /c"),

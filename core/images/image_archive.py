@@ -11,14 +11,14 @@ from core.errors import InputError
 
 _COMPRESSED = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
 _ZSTD = b"\x28\xb5\x2f\xfd"  # the engine reads it, Python does not
-_OF_AN_IMAGE = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|blobs(/.*)?|[0-9a-f]{64}(\W.*)?)")
-_OF_A_SYSTEM = frozenset(
+_IMAGE_ENTRY = re.compile(r"(manifest\.json|oci-layout|index\.json|repositories|blobs(/.*)?|[0-9a-f]{64}(\W.*)?)")
+_ROOT_FOLDERS = frozenset(
     ("bin", "dev", "etc", "home", "lib", "opt", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
 )
-_PART = re.compile(r"(.+[._-]part[._-]?)(?:\d+|[a-z]{2})|(.+[._-]|x)(?:a[a-z]|0\d{1,2})")  # as `split` names them
-_ENOUGH = 3  # folders of a system: fewer may be in any archive
-_LONGEST = 2000  # entries that are looked at
-_SHOWN = 3
+_SPLIT_PART = re.compile(r"(.+[._-]part[._-]?)(?:\d+|[a-z]{2})|(.+[._-]|x)(?:a[a-z]|0\d{1,2})")  # as `split` names them
+_MIN_ROOT_FOLDERS = 3  # folders of a system: fewer may be in any archive
+_MAX_ENTRIES = 2000  # entries that are looked at
+_MAX_NAMES_SHOWN = 3
 
 SAVE_REMEDY = "save the image where it is: docker save IMAGE -o FILE"
 
@@ -26,55 +26,55 @@ SAVE_REMEDY = "save the image where it is: docker save IMAGE -o FILE"
 def check_image_archive(path: Path) -> None:
     """Raise InputError, with the way that works, for a file that is not an image archive. What is not known passes."""
     if path.is_dir():
-        raise _wrong(path, "it is a folder", f"pack what it holds: tar -C {path} -cf image.tar .")
+        raise _archive_error(path, "it is a folder", f"pack what it holds: tar -C {path} -cf image.tar .")
     if not path.is_file():
         why = "it is no regular file" if path.exists() else "there is no such file"
-        raise _wrong(path, why, "give the path of a `docker save` archive")
+        raise _archive_error(path, why, "give the path of a `docker save` archive")
     with open(path, "rb") as file:
         head = file.read(8)
     if head.startswith(_ZSTD):
         return
     suffix = next((suffix for magic, suffix in _COMPRESSED.items() if head.startswith(magic)), ".tar")
-    if found := describe(path, f"image{suffix}"):
-        raise _wrong(path, found.words, _remedy(path, found))
-    names = _names(path)
-    if not any(_OF_AN_IMAGE.fullmatch(name) for name in names):
-        raise _wrong(path, *_other_archive(path, names))
+    if stand_in := describe(path, f"image{suffix}"):
+        raise _archive_error(path, stand_in.words, _remedy(path, stand_in))
+    names = _entry_names(path)
+    if not any(_IMAGE_ENTRY.fullmatch(name) for name in names):
+        raise _archive_error(path, *_describe_other_archive(path, names))
 
 
-def _wrong(path: Path, why: str, remedy: str) -> InputError:
+def _archive_error(path: Path, why: str, remedy: str) -> InputError:
     return InputError(f"Image archive {path}", why, remedy)
 
 
-def _remedy(path: Path, found: StandIn) -> str:
+def _remedy(path: Path, stand_in: StandIn) -> str:
     """To get a file again helps where it came in part; what is something else was never an image."""
-    if part := _PART.fullmatch(path.name):
+    if part := _SPLIT_PART.fullmatch(path.name):
         return f"put its parts together first: cat {path.parent / (part[1] or part[2])}* > image.tar"
-    whole = found.pulled_by or "cut short" in found.words or "is empty" in found.words
-    return found.remedy() if whole else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
+    fetch_again = stand_in.pulled_by or "cut short" in stand_in.words or "is empty" in stand_in.words
+    return stand_in.remedy() if fetch_again else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
 
 
-def _names(path: Path) -> list[str]:
+def _entry_names(path: Path) -> list[str]:
     """The names of its entries, up to the first one that only an image has, or that shows it to be a system."""
     names: list[str] = []
     try:
         with tarfile.open(path, "r:*") as archive:
             for entry in archive:
                 names.append(entry.name.removeprefix("./"))
-                if _OF_AN_IMAGE.fullmatch(names[-1]) or _is_system(names) or len(names) > _LONGEST:
+                if _IMAGE_ENTRY.fullmatch(names[-1]) or _is_root_file_system(names) or len(names) > _MAX_ENTRIES:
                     break
     except (tarfile.TarError, EOFError, OSError):
         pass  # what came before it is enough to know what it is; the engine says what is wrong with the rest
     return names
 
 
-def _is_system(names: list[str]) -> bool:
-    return ".dockerenv" in names or len({name.partition("/")[0] for name in names} & _OF_A_SYSTEM) >= _ENOUGH
+def _is_root_file_system(names: list[str]) -> bool:
+    return ".dockerenv" in names or len({name.partition("/")[0] for name in names} & _ROOT_FOLDERS) >= _MIN_ROOT_FOLDERS
 
 
-def _other_archive(path: Path, names: list[str]) -> tuple[str, str]:
+def _describe_other_archive(path: Path, names: list[str]) -> tuple[str, str]:
     """What an archive without an image is, and the way that works."""
-    if _is_system(names):
+    if _is_root_file_system(names):
         why = "it is the root file system of a container, as `docker export` writes it, and not an image"
         return why, f"{SAVE_REMEDY}; or make one of it, without command and environment: docker import {path} NAME:TAG"
     if "Dockerfile" in names:
@@ -88,6 +88,9 @@ def _other_archive(path: Path, names: list[str]) -> tuple[str, str]:
         )
     archives = [name for name in names if re.search(r"\.(tar|tgz|tar\.\w+)$", name)]
     if archives:
-        return f"it is an archive with {', '.join(archives[:_SHOWN])} in it", f"unpack it, and load {archives[0]}"
-    shown = ", ".join(names[:_SHOWN]) or "nothing"
-    return f"it has no manifest.json, so it is not an image; it holds {shown}", SAVE_REMEDY
+        return (
+            f"it is an archive with {', '.join(archives[:_MAX_NAMES_SHOWN])} in it",
+            f"unpack it, and load {archives[0]}",
+        )
+    listing = ", ".join(names[:_MAX_NAMES_SHOWN]) or "nothing"
+    return f"it has no manifest.json, so it is not an image; it holds {listing}", SAVE_REMEDY
