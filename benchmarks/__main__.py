@@ -11,16 +11,16 @@ import benchmarks
 
 def main(names: list[str]) -> int:
     """Run each named benchmark (all of them when none is named); return 1 if any fails."""
-    known = sorted(
+    names = sorted(
         module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_")
     )
-    known = [name for name in known if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")]
-    unknown = sorted(set(names) - set(known))
+    names = [name for name in names if hasattr(importlib.import_module(f"benchmarks.{name}"), "main")]
+    unknown = sorted(set(names) - set(names))
     if unknown:
-        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
+        print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(names)}", file=sys.stderr)
         return 2
     failed = []
-    for name in names or known:
+    for name in names or names:
         print(f"== {name}", flush=True)
         if importlib.import_module(f"benchmarks.{name}").main():
             failed.append(name)

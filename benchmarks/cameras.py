@@ -67,16 +67,18 @@ def _setting(name: str, clip: Path) -> bool:
     pairs = [(_apart(bare, clip), _apart(ours, clip)) for _ in range(ROUNDS)]
     cost, own = (min(column) for column in zip(*pairs, strict=True))
     base, loads = _apart(ramp, clip)
-    held = [load for load in loads if not load.dropped and load.complete >= COMPLETE]
+    sustained = [load for load in loads if not load.dropped and load.complete >= COMPLETE]
     sixteen = next((load for load in loads if load.cameras == 16), loads[-1])
     ratio = own / cost
     print(f"{name}: {EQUAL} cameras: bare PyAV {cost:.3f} cores, ours {own:.3f}: {ratio:.2f}x (budget {BUDGET}x)")
     for load in loads:
-        lost = "" if load in held else f"  <- {load.dropped} dropped, {load.complete:.0%} of the frames"
+        lost = "" if load in sustained else f"  <- {load.dropped} dropped, {load.complete:.0%} of the frames"
         print(f"  {load.cameras:3d} cameras: {load.cpu:5.2f} cores, p99 {load.latency * 1e3:4.0f} ms{lost}")
     each = (sixteen.resident - base) / sixteen.cameras / 2**20
     print(f"  at {sixteen.cameras}: {sixteen.cpu / sixteen.cameras:.3f} cores and {each:.1f} MiB a camera")
-    print(f"  without a drop: {max((load.cameras for load in held), default=0)} cameras (tried up to {COUNTS[-1]})")
+    print(
+        f"  without a drop: {max((load.cameras for load in sustained), default=0)} cameras (tried up to {COUNTS[-1]})"
+    )
     sys.stdout.flush()
     return ratio > BUDGET
 
@@ -96,11 +98,11 @@ def bare(clip: Path) -> float:
     time.sleep(SETTLE)
     began, cpu = time.monotonic(), time.process_time()
     time.sleep(WINDOW)
-    taken = (time.process_time() - cpu) / (time.monotonic() - began)
+    cpu_share = (time.process_time() - cpu) / (time.monotonic() - began)
     stop.set()
     for thread in threads:
         thread.join()
-    return taken
+    return cpu_share
 
 
 def _decode(clip: Path, stop: threading.Event) -> None:
@@ -138,13 +140,13 @@ def ramp(clip: Path) -> tuple[int, list[Load]]:
 
 def marginal(clip: Path) -> tuple[float, float]:
     """Cores that the second camera adds, and those that each from the ninth to the sixteenth does; the best rounds."""
-    taken: dict[int, float] = {}
+    cpu_shares: dict[int, float] = {}
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder, managed(Path(folder)) as (manager, _):
             for count in (1, 2, 8, 16):
                 _add_up_to(manager, clip, count)
-                taken[count] = min(taken.get(count, 1e9), _window(manager).cpu)
-    return taken[2] - taken[1], (taken[16] - taken[8]) / 8
+                cpu_shares[count] = min(cpu_shares.get(count, 1e9), _window(manager).cpu)
+    return cpu_shares[2] - cpu_shares[1], (cpu_shares[16] - cpu_shares[8]) / 8
 
 
 def _add_up_to(manager: MultiCameraManager, clip: Path, count: int) -> None:

@@ -83,8 +83,8 @@ def main(videos: Sequence[str] = ()) -> int:
     for video in videos:
         _measure(_halved(Path(video)))
     _print_costs()
-    shown = [kind for kind in results[0]["memory"] if kind not in NOT_IN_ONE_PICTURE]
-    mean = float(np.mean([_mean(results, "memory", kind, "auroc") for kind in shown]))
+    kinds = [kind for kind in results[0]["memory"] if kind not in NOT_IN_ONE_PICTURE]
+    mean = float(np.mean([_mean(results, "memory", kind, "auroc") for kind in kinds]))
     print(f"memory, mean AUROC over what one picture can show: {mean:.3f} (at least {LOWEST})")
     return int(mean < LOWEST)
 
@@ -104,20 +104,20 @@ def _measure(footage: Footage) -> list[Results]:
     print(f"== {footage.video.name}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         store = BankStore(Path(folder), network_sha256())
-        results = [_fold(footage, learned, seen, store) for learned, seen in footage.folds]
+        results = [_fold(footage, learned, scored, store) for learned, scored in footage.folds]
     _print_table(results)
     return results
 
 
-def _fold(footage: Footage, learned: Seconds, seen: Seconds, store: BankStore) -> Results:
+def _fold(footage: Footage, learned: Seconds, scored: Seconds, store: BankStore) -> Results:
     network = PatchFeatures(choose("cpu"))
     network.load()
     pictures = scaled(pictures_of(footage.video, *learned), network.WIDTH, network.HEIGHT, "rgb24")
-    kept = [network.of([picture])[0].astype(np.float16) for picture in pictures]
+    features = [network.of([picture])[0].astype(np.float16) for picture in pictures]
     began = time.perf_counter()
-    store.save(CAMERA, normal.learn(kept, network, len(kept) * FRAME))
-    print(f"{len(kept)} pictures of {learned} s: bank built in {time.perf_counter() - began:.1f} s", flush=True)
-    frames = pictures_of(footage.video, *seen)
+    store.save(CAMERA, normal.learn(features, network, len(features) * FRAME))
+    print(f"{len(features)} pictures of {learned} s: bank built in {time.perf_counter() - began:.1f} s", flush=True)
+    frames = pictures_of(footage.video, *scored)
     detectors: dict[str, Callable[[], Detector]] = {
         "motion": MotionDetector,
         "memory": lambda: MemoryDetector(network, store),
@@ -149,7 +149,7 @@ def _episodes(frames: Sequence[Rgb], compose: Composer) -> list[list[Rgb]]:
 def _scores(detector: Detector, frames: Sequence[Rgb]) -> NDArray[np.float64]:
     """The scores from `BEGIN` on."""
     small = scaled(frames, detector.width, detector.height, detector.pixel_format)
-    scores = [detector.score([Sample(CAMERA, one, at * FRAME)])[0] for at, one in enumerate(small)]
+    scores = [detector.score([Sample(CAMERA, picture, at * FRAME)])[0] for at, picture in enumerate(small)]
     return np.array(scores[BEGIN:])
 
 

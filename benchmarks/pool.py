@@ -69,7 +69,7 @@ class Backbone:
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
         """A number of each, so that nothing can be left out."""
-        return [float(one[0, 0]) for one in self._features.of([sample.picture for sample in batch])]
+        return [float(distances[0, 0]) for distances in self._features.of([sample.picture for sample in batch])]
 
     def forget(self, camera: str) -> None:
         """It remembers nothing."""
@@ -97,9 +97,9 @@ def main() -> int:
     return int(faster < FASTER or sooner > SOONER)
 
 
-def turn(way: str) -> Figures:
+def turn(mode: str) -> Figures:
     """16 threads that ask in that way, after a second to warm up."""
-    ask = _pool() if way == "pool" else _sessions(1 if way == "one session" else CAMERAS)
+    ask = _pool() if mode == "pool" else _sessions(1 if mode == "one session" else CAMERAS)
     _drive(ask, 1.0)
     return _drive(ask, SECONDS)
 

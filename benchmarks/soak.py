@@ -150,7 +150,9 @@ class _Churn:
         for name in self._names():
             self._manager.remove(name)
         deadline = time.monotonic() + REST_SECONDS
-        while time.monotonic() < deadline and any(one.name.startswith("camera-") for one in threading.enumerate()):
+        while time.monotonic() < deadline and any(
+            thread.name.startswith("camera-") for thread in threading.enumerate()
+        ):
             time.sleep(0.1)
         give_back()
 

@@ -22,10 +22,10 @@ from core.findings import Finding, Level
 from core.site import Site
 
 GIB = 1 << 30
-ENOUGH_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
-LITTLE_FREE = 5 * GIB  # even cpu-debian12 needs more than this to be comfortable
+COMFORTABLE_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
+MINIMUM_FREE = 5 * GIB  # even cpu-debian12 needs more than this to be comfortable
 SERVICE_PORT = 8600
-FAT = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
+LIMITED_FILE_SYSTEMS = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
 Check = Callable[[Site], Iterator[Finding]]
 
@@ -70,21 +70,21 @@ def _file_system(site: Site) -> Iterator[Finding]:
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "put the site on a local disk"
         yield _error("file-system", f"Site on {kind}", "the ledger cannot trust locks on a network", remedy)
-    elif kind in FAT:
+    elif kind in LIMITED_FILE_SYSTEMS:
         why = "no hard links and no permissions; vfat holds no file of 4 GiB or more"
         yield _warning("file-system", f"Site on {kind}", why, "fine for carrying; build from a copy on a local disk")
     else:
         yield _note("file-system", f"Site on {kind or 'an unknown file system'}, {site.root}")
-    if not _links(site.root):
+    if not _supports_hard_links(site.root):
         why = "equal files of several presets then take their space each"
         yield _warning("hard-links", "No hard links here", why, "use ext4, xfs or btrfs for the site")
 
 
-def _links(folder: Path) -> bool:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".xaiva-tmp-") as place:
-        Path(place, "one").touch()
+def _supports_hard_links(folder: Path) -> bool:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".xaiva-tmp-") as scratch:
+        Path(scratch, "one").touch()
         try:
-            os.link(Path(place, "one"), Path(place, "two"))
+            os.link(Path(scratch, "one"), Path(scratch, "two"))
         except OSError:
             return False
     return True
@@ -92,13 +92,13 @@ def _links(folder: Path) -> bool:
 
 def _disk(site: Site) -> Iterator[Finding]:
     free = shutil.disk_usage(site.root).free
-    said = f"{free / GIB:.1f} GiB free at {site.root}"
-    if free < LITTLE_FREE:
-        yield _error("disk", said, "artifacts and images need more", "make room, or put the site on a larger disk")
-    elif free < ENOUGH_FREE:
-        yield _warning("disk", said, "a CUDA preset takes about 40 GiB with its image", "make room before a sync")
+    summary = f"{free / GIB:.1f} GiB free at {site.root}"
+    if free < MINIMUM_FREE:
+        yield _error("disk", summary, "artifacts and images need more", "make room, or put the site on a larger disk")
+    elif free < COMFORTABLE_FREE:
+        yield _warning("disk", summary, "a CUDA preset takes about 40 GiB with its image", "make room before a sync")
     else:
-        yield _note("disk", said)
+        yield _note("disk", summary)
 
 
 def _clock(_: Site) -> Iterator[Finding]:
@@ -118,20 +118,20 @@ def _engine(site: Site) -> Iterator[Finding]:
 
     with closing(connect_engine(site)) as client, engine_errors("Engine's description"):
         info = client.info()
-        version, left = engine_version_findings(client), orphans(client)
+        version_findings, left_helpers = engine_version_findings(client), orphans(client)
     local = resolve_endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
-    yield from version
-    if left:
-        why = f"whoever made them was killed: {', '.join(left)}"
-        remedy = f"the next lock removes them, or: docker rm -f {' '.join(left)}"
+    yield from version_findings
+    if left_helpers:
+        why = f"whoever made them was killed: {', '.join(left_helpers)}"
+        remedy = f"the next lock removes them, or: docker rm -f {' '.join(left_helpers)}"
         yield _warning("helpers", "Helper containers are left", why, remedy)
     yield from _buildx(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):
         free = shutil.disk_usage(root).free
-        if free < ENOUGH_FREE:
+        if free < COMFORTABLE_FREE:
             why = "images and build cache grow there"
             yield _warning("engine-disk", f"{free / GIB:.1f} GiB free at {root}", why, "make room: docker system df")
     access = gpu_access(info, local=local)
@@ -145,12 +145,12 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
     from core.images.buildx import RAWJSON_SINCE, buildx_version
 
     version = buildx_version(env)
-    said = f"buildx {version[0]}.{version[1]}"
+    summary = f"buildx {version[0]}.{version[1]}"
     if version < RAWJSON_SINCE:
         why = "it cannot report progress for machines; stages come from its plain text"
-        yield _warning("buildx", said, why, "use buildx 0.13 or newer")
+        yield _warning("buildx", summary, why, "use buildx 0.13 or newer")
     else:
-        yield _note("buildx", said)
+        yield _note("buildx", summary)
 
 
 def _gpus(_: Site) -> Iterator[Finding]:
@@ -160,10 +160,10 @@ def _gpus(_: Site) -> Iterator[Finding]:
         sample = sampler.sample()
     names = [gpu.name for gpu in sample.gpus if gpu.state is GpuState.OK]
     if names:
-        said = f"{len(names)} GPU: {', '.join(names)}; driver {sample.driver}, CUDA up to {sample.cuda}"
-        yield _note("gpu", said)
-    if found := gpu_problem(sample):
-        yield _warning("gpu-trouble" if names else "gpu", *found)
+        summary = f"{len(names)} GPU: {', '.join(names)}; driver {sample.driver}, CUDA up to {sample.cuda}"
+        yield _note("gpu", summary)
+    if problem := gpu_problem(sample):
+        yield _warning("gpu-trouble" if names else "gpu", *problem)
 
 
 def _presets(site: Site) -> Iterator[Finding]:
@@ -171,16 +171,16 @@ def _presets(site: Site) -> Iterator[Finding]:
     from core.artifacts.resolved import check_preset
     from core.presets.store import list_presets
 
-    fitting = 0
+    without_errors = 0
     for entry in list_presets(site) if site.presets.is_dir() else []:
         if entry.preset is None:
             continue  # `xaiva preset list` says why
-        errors = [one for one in check_preset(site, entry.name, entry.preset) if one.level is Level.ERROR]
-        fitting += not errors
+        errors = [finding for finding in check_preset(site, entry.name, entry.preset) if finding.level is Level.ERROR]
+        without_errors += not errors
         for error in errors:
             yield _warning("preset", f"Preset {entry.name}: {error.what}", error.why, error.remedy)
-    if fitting:
-        yield _note("preset", f"{fitting} presets without errors of the compatibility check")
+    if without_errors:
+        yield _note("preset", f"{without_errors} presets without errors of the compatibility check")
 
 
 def _tools(_: Site) -> Iterator[Finding]:
@@ -211,7 +211,7 @@ def _terminal(site: Site) -> Iterator[Finding]:
         yield _note("tmux", "Inside tmux", why, "tmux set -g set-clipboard on")
 
 
-def _lasting(_: Site) -> Iterator[Finding]:
+def _log_out(_: Site) -> Iterator[Finding]:
     """Some machines end everything of a user at log-out, operations too."""
     folder = Path("/etc/systemd")
     for path in (folder / "logind.conf", *sorted(folder.glob("logind.conf.d/*.conf"))):
@@ -223,8 +223,8 @@ def _lasting(_: Site) -> Iterator[Finding]:
 def _port(_: Site) -> Iterator[Finding]:
     with socket.socket() as probe:
         probe.settimeout(1)
-        taken = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0
-    if taken:
+        in_use = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0
+    if in_use:
         yield _note("port", f"Port {SERVICE_PORT} is in use", "most likely by a running inference service", "xaiva ps")
     else:
         yield _note("port", f"Port {SERVICE_PORT} is free for the inference service")
@@ -250,7 +250,7 @@ CHECKS: dict[str, Check] = {
     "preset": _presets,
     "tools": _tools,
     "terminal": _terminal,
-    "log-out": _lasting,
+    "log-out": _log_out,
     "port": _port,
     "network": _network,
 }

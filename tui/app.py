@@ -29,7 +29,7 @@ from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
 from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
-    from core.service_client import ConsoleSession, ServiceAddress, ServiceClient, Who
+    from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
@@ -69,12 +69,12 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         super().__init__()
         self._first_screen = start
         self._login_offered = False
-        self._who_before: Who | None = None  # at the last look; None: not known yet
+        self._who_before: LoginIdentity | None = None  # at the last look; None: not known yet
         self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
         self._sources = Sources(site)
         self._sources.found = self._service_found
         self.service_address: ServiceAddress | None = None
-        table = {**self._sources.table(), "settings": (site.read_again, CALM)}
+        table = {**self._sources.table(), "settings": (site.reload, CALM)}
         self.store = Store(table, self._source_changed, QUICK, TITLES)
         for theme in OURS:
             self.register_theme(theme)
@@ -163,9 +163,9 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         return self._sources.services.session
 
     @property
-    def who(self) -> Who | None:
+    def who(self) -> LoginIdentity | None:
         """Who this console is, as far as that is known already."""
-        who: Who | None = self.store.reading("login").value
+        who: LoginIdentity | None = self.store.reading("login").value
         return who
 
     @property
@@ -383,7 +383,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
     def action_logout(self) -> None:
         """End this console's login; the service's token, if the site has one, counts again."""
 
-        def done(before: Who) -> None:
+        def done(before: LoginIdentity) -> None:
             words = f"{before.user} is logged out of this console" if before.user else "nobody was logged in here"
             site = before.site_user
             stays = f". The site's login is still {site}; `xaiva logout` ends it" if site else ""
@@ -392,8 +392,8 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
         self.background(self._logout, done)
 
-    def _logout(self) -> Who:
-        before = self.session.who()
+    def _logout(self) -> LoginIdentity:
+        before = self.session.identity()
         self.service.logout()
         return before
 

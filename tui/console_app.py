@@ -12,7 +12,7 @@ from tui.store import Store
 
 if TYPE_CHECKING:
     from core.errors import XaivaError
-    from core.service_client import ConsoleSession, ServiceAddress, ServiceClient, Who
+    from core.service_client import ConsoleSession, LoginIdentity, ServiceAddress, ServiceClient
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class ConsoleApp(Protocol):
         """This console's login at the service that is shown. What it does with the site's login blocks."""
 
     @property
-    def who(self) -> Who | None:
+    def who(self) -> LoginIdentity | None:
         """Who this console is, as far as that is known already."""
 
     @property

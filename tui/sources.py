@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry
-    from core.service_client import ServiceAddress, ServiceClient, Who
+    from core.service_client import LoginIdentity, ServiceAddress, ServiceClient
     from core.telemetry.gpus import GpuSample, GpuSampler
     from core.telemetry.history import History
     from core.telemetry.host import HostSample, HostSampler
@@ -223,9 +223,9 @@ class Sources:
         """Rules, users and the newest messages. Raises XaivaError."""
         return self.ask_service(_service_view)
 
-    def login(self) -> Who:
+    def login(self) -> LoginIdentity:
         """Who this console is at the service, and whose login the site has; nobody is asked over the network."""
-        return self.services.session.who()
+        return self.services.session.identity()
 
     @property
     def services(self) -> ServiceLocator:

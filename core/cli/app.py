@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import click
 
-from core.cli.given_once import Group
-from core.cli.names import complete, containers
+from core.cli.name_completion import complete, containers
 from core.cli.output import print_error
-from core.cli.session import Session
+from core.cli.session import CliSession
+from core.cli.single_use_options import Group
 from core.cli.streams import OutputFailed, silence_output
-from core.cli.usage_words import usage_problem
+from core.cli.usage_errors import usage_error
 from core.errors import Cancelled, XaivaError
 
 # Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("containers", "Run a command, or a shell, in a container."),
     "inspect": ("containers", "All that the engine knows of a container."),
     "stats": ("containers", "What the running containers use."),
-    "service": ("status", "The inference service: its parts, its models."),
+    "service": ("service", "The inference service: its parts, its models."),
     "camera": ("cameras", "The inference service's cameras."),
     "event": ("events", "What the cameras found: list, acknowledge, export, watch."),
     "rule": ("rules", "Who is notified of which events."),
@@ -91,7 +91,7 @@ class LazyGroup(Group):
 @click.pass_context
 def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandwidth: bool) -> None:
     """Bring GPU inference to sites that have no network. Without a command: the console."""
-    ctx.obj = Session(root, service)
+    ctx.obj = CliSession(root, service)
     if ctx.invoked_subcommand is None:
         from tui.console import run as run_console
 
@@ -122,7 +122,7 @@ def _run(words: Sequence[str]) -> int:
         click.echo(error.format_message(), err=True)
         return 2
     except click.UsageError as error:
-        print_error(usage_problem(error), as_json)
+        print_error(usage_error(error), as_json)
         return 2
     except click.ClickException as error:
         print_error(XaivaError("xaiva", error.format_message()), as_json)
@@ -145,9 +145,9 @@ def _exit_code(result: object) -> int:
 
 
 def _unexpected(error: Exception, words: Sequence[str]) -> XaivaError:
-    from core.cli.crash import record
+    from core.cli.crash_log import write_crash_log
 
-    path = record(error, words)
+    path = write_crash_log(error, words)
     return XaivaError(
         "xaiva met an unexpected error",
         f"{type(error).__name__}: {error}",

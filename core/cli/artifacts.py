@@ -8,8 +8,8 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
-from core.cli.given_once import Command
-from core.cli.session import Session, preset_argument
+from core.cli.session import CliSession, preset_argument
+from core.cli.single_use_options import Command
 
 if TYPE_CHECKING:
     from core.artifacts.plan import SyncPlan
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--upgrade", is_flag=True, help="Take the newest versions instead of those locked before.")
 @operation_options
 @click.pass_obj
-def lock_command(session: Session, preset: str, upgrade: bool, detach: bool, as_json: bool) -> None:
+def lock_command(session: CliSession, preset: str, upgrade: bool, detach: bool, as_json: bool) -> None:
     """Name every file a preset needs, with URL, size and SHA-256. Needs the network."""
     from core.presets.store import load_named
 
@@ -33,7 +33,7 @@ def lock_command(session: Session, preset: str, upgrade: bool, detach: bool, as_
 @click.option("--plan", "only_plan", is_flag=True, help="Only say what would be done.")
 @operation_options
 @click.pass_obj
-def sync_command(session: Session, preset: str, only_plan: bool, detach: bool, as_json: bool) -> None:
+def sync_command(session: CliSession, preset: str, only_plan: bool, detach: bool, as_json: bool) -> None:
     """Bring the artifacts in line with the lock: fetch, resume, repair, touch nothing else."""
     if not only_plan:
         from core.artifacts.store import read_lock
@@ -78,7 +78,7 @@ def print_plan(plan: SyncPlan) -> None:
 @preset_argument
 @operation_options
 @click.pass_obj
-def verify_command(session: Session, preset: str, detach: bool, as_json: bool) -> None:
+def verify_command(session: CliSession, preset: str, detach: bool, as_json: bool) -> None:
     """Check every byte of the artifacts against the lock. Exit code 3 when one differs."""
     from core.artifacts.store import read_lock
 
@@ -95,7 +95,7 @@ def verify_command(session: Session, preset: str, detach: bool, as_json: bool) -
 @operation_options
 @click.pass_obj
 def wheel_command(
-    session: Session, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
+    session: CliSession, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
 ) -> None:
     """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
     from core.artifacts.wheel import read_requirement

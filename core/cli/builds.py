@@ -8,9 +8,9 @@ import click
 
 from core.cli import output
 from core.cli.follow import operation_options, run_operation
-from core.cli.given_once import Command, Group
-from core.cli.names import build_ids, complete, stages
-from core.cli.session import PresetName, Session, json_option, preset_argument
+from core.cli.name_completion import build_ids, complete, stages
+from core.cli.session import CliSession, PresetName, json_option, preset_argument
+from core.cli.single_use_options import Command, Group
 
 
 @click.command("build", cls=Command)
@@ -27,7 +27,7 @@ from core.cli.session import PresetName, Session, json_option, preset_argument
 @operation_options
 @click.pass_obj
 def build_command(
-    session: Session, preset: str, target: str, no_cache: bool, no_smoke: bool, detach: bool, as_json: bool
+    session: CliSession, preset: str, target: str, no_cache: bool, no_smoke: bool, detach: bool, as_json: bool
 ) -> None:
     """Build a preset's image with the network off."""
     from core.artifacts.store import read_lock
@@ -44,7 +44,7 @@ def build_command(
 @click.option("--file", type=click.Path(exists=True, dir_okay=False), help="An archive made by `docker save` instead.")
 @operation_options
 @click.pass_obj
-def load_command(session: Session, preset: str, file: str | None, detach: bool, as_json: bool) -> None:
+def load_command(session: CliSession, preset: str, file: str | None, detach: bool, as_json: bool) -> None:
     """Load a preset's base images from its artifacts, or an image archive, into the engine."""
     options = {"file": os.path.abspath(file)} if file else {}
     run_operation(session, "load", preset, options, detach=detach, as_json=as_json)
@@ -59,7 +59,7 @@ def builds_command() -> None:
 @click.argument("preset", type=PresetName(), required=False)
 @json_option
 @click.pass_obj
-def list_command(session: Session, preset: str | None, as_json: bool) -> None:
+def list_command(session: CliSession, preset: str | None, as_json: bool) -> None:
     """Builds, newest first."""
     from core.images.build_history import list_builds
 
@@ -81,7 +81,7 @@ def list_command(session: Session, preset: str | None, as_json: bool) -> None:
 @click.argument("identifier", metavar="ID", shell_complete=complete(build_ids))
 @json_option
 @click.pass_obj
-def show(session: Session, identifier: str, as_json: bool) -> None:
+def show(session: CliSession, identifier: str, as_json: bool) -> None:
     """One build."""
     from core.images.build_history import read_build
 
@@ -103,7 +103,7 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
 @click.argument("after", metavar="ID", shell_complete=complete(build_ids))
 @json_option
 @click.pass_obj
-def compare_command(session: Session, before: str, after: str, as_json: bool) -> None:
+def compare_command(session: CliSession, before: str, after: str, as_json: bool) -> None:
     """Why one build was slower, larger or different from another."""
     from core.images.build_history import compare_builds, read_build
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.session import Command
+from core.cli.session import CommandT
 
 if TYPE_CHECKING:
     from core.inference.schemas import CameraRequest
@@ -43,34 +43,34 @@ _OPTIONS = (
 )
 
 
-def camera_options(command: Command) -> Command:
+def camera_options(command: CommandT) -> CommandT:
     """All of them."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def camera_request(given: Mapping[str, Any], base: CameraRequest | None = None, **fixed: str) -> CameraRequest:
+def camera_request(options: Mapping[str, Any], base: CameraRequest | None = None, **fixed: str) -> CameraRequest:
     """The camera that the options describe, over what it was. Raises InputError."""
     from core.inference.schemas import CameraRequest
-    from core.service_client import notation
+    from core.service_client import text_formats
 
     fields: dict[str, Any] = base.model_dump() if base else {}
-    set_by_hand = {name: value for name, value in given.items() if value is not None and name in _PLAIN}
-    detection = {name: given[name] for name in _DETECTION if given[name] is not None}
-    if given["threshold"] is not None and given["release"] is None:
+    set_by_hand = {name: value for name, value in options.items() if value is not None and name in _TOP_LEVEL}
+    detection = {name: options[name] for name in _DETECTION if options[name] is not None}
+    if options["threshold"] is not None and options["release"] is None:
         detection["release"] = None  # it follows the threshold
     fields |= {**set_by_hand, **fixed, "detection": {**fields.get("detection", {}), **detection}}
-    if given["zones"] or given["no_zones"]:
-        fields["zones"] = tuple(notation.zone(text) for text in given["zones"])
-    if given["masks"] or given["no_masks"]:
-        fields["masks"] = tuple(notation.polygon(text) for text in given["masks"])
-    if given["schedule"] is not None:
-        fields["schedule"] = notation.schedule(given["schedule"])
-    return notation.build(CameraRequest, fields)
+    if options["zones"] or options["no_zones"]:
+        fields["zones"] = tuple(text_formats.parse_zone(text) for text in options["zones"])
+    if options["masks"] or options["no_masks"]:
+        fields["masks"] = tuple(text_formats.parse_polygon(text) for text in options["masks"])
+    if options["schedule"] is not None:
+        fields["schedule"] = text_formats.parse_schedule(options["schedule"])
+    return text_formats.build_request(CameraRequest, fields)
 
 
-_PLAIN = (
+_TOP_LEVEL = (
     "name",
     "source",
     "enabled",

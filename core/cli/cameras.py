@@ -11,11 +11,11 @@ import click
 
 from core.cli import output
 from core.cli.camera_options import camera_options, camera_request
-from core.cli.given_once import Group
-from core.cli.names import cameras, complete
-from core.cli.service import client, number, say
-from core.cli.session import Session, confirm, json_option, yes_option
-from core.service_client import notation
+from core.cli.name_completion import cameras, complete
+from core.cli.service_calls import client, format_number, print_outcome
+from core.cli.session import CliSession, confirm, json_option, yes_option
+from core.cli.single_use_options import Group
+from core.service_client import text_formats
 
 if TYPE_CHECKING:
     from core.inference.schemas import CameraStatus, ConnectionTest
@@ -30,27 +30,27 @@ def camera_command() -> None:
 @camera_command.command("list")
 @json_option
 @click.pass_obj
-def list_command(session: Session, as_json: bool) -> None:
+def list_command(session: CliSession, as_json: bool) -> None:
     """Every camera as it is now."""
     cameras = client(session).cameras()
     if as_json:
         output.print_json({"cameras": cameras})
     else:
-        _table(cameras)
+        _print_cameras(cameras)
 
 
 @camera_command.command("show")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
-def show(session: Session, identifier: str, as_json: bool) -> None:
+def show(session: CliSession, identifier: str, as_json: bool) -> None:
     """One camera: how it is set, and how it is now."""
     service = client(session)
     status, settings = service.camera(identifier), service.camera_settings(identifier)
     if as_json:
         output.print_json({"camera": status, "settings": settings})
         return
-    _table([status])
+    _print_cameras([status])
     for name, value in output.plain(settings).items():
         output.print_line(f"  {name}: {value}")
 
@@ -61,9 +61,9 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
 @camera_options
 @json_option
 @click.pass_obj
-def add(session: Session, /, identifier: str, source: str, as_json: bool, **given: Any) -> None:
+def add(session: CliSession, /, identifier: str, source: str, as_json: bool, **options: Any) -> None:
     """Add a camera: an RTSP or HTTP address, a device, or a file inside the container."""
-    _said(client(session).add_camera(camera_request(given, id=identifier, source=source)), "added", as_json)
+    _print_camera(client(session).add_camera(camera_request(options, id=identifier, source=source)), "added", as_json)
 
 
 @camera_command.command("edit")
@@ -72,11 +72,11 @@ def add(session: Session, /, identifier: str, source: str, as_json: bool, **give
 @camera_options
 @json_option
 @click.pass_obj
-def edit(session: Session, /, identifier: str, as_json: bool, **given: Any) -> None:
+def edit(session: CliSession, /, identifier: str, as_json: bool, **options: Any) -> None:
     """Change what is named; everything else stays."""
     service = client(session)
-    request = camera_request(given, service.camera_settings(identifier))
-    _said(service.update_camera(request), "changed", as_json)
+    request = camera_request(options, service.camera_settings(identifier))
+    _print_camera(service.update_camera(request), "changed", as_json)
 
 
 @camera_command.command("remove")
@@ -84,38 +84,38 @@ def edit(session: Session, /, identifier: str, as_json: bool, **given: Any) -> N
 @yes_option
 @json_option
 @click.pass_obj
-def remove(session: Session, identifier: str, yes: bool, as_json: bool) -> None:
+def remove(session: CliSession, identifier: str, yes: bool, as_json: bool) -> None:
     """Stop and forget a camera; its events stay."""
     confirm(f"Remove the camera {identifier}?", yes)
     client(session).remove_camera(identifier)
-    say(identifier, "removed", as_json)
+    print_outcome(identifier, "removed", as_json)
 
 
 @camera_command.command("start")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
-def start(session: Session, identifier: str, as_json: bool) -> None:
+def start(session: CliSession, identifier: str, as_json: bool) -> None:
     """Start a stopped or failed camera."""
-    _said(client(session).start_camera(identifier), "started", as_json)
+    _print_camera(client(session).start_camera(identifier), "started", as_json)
 
 
 @camera_command.command("stop")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
-def stop(session: Session, identifier: str, as_json: bool) -> None:
+def stop(session: CliSession, identifier: str, as_json: bool) -> None:
     """Stop a camera; it stays in the list."""
-    _said(client(session).stop_camera(identifier), "stopped", as_json)
+    _print_camera(client(session).stop_camera(identifier), "stopped", as_json)
 
 
 @camera_command.command("restart")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
 @json_option
 @click.pass_obj
-def restart(session: Session, identifier: str, as_json: bool) -> None:
+def restart(session: CliSession, identifier: str, as_json: bool) -> None:
     """Connect again."""
-    _said(client(session).restart_camera(identifier), "restarted", as_json)
+    _print_camera(client(session).restart_camera(identifier), "restarted", as_json)
 
 
 @camera_command.command("learn")
@@ -123,13 +123,13 @@ def restart(session: Session, identifier: str, as_json: bool) -> None:
 @click.option("--minutes", type=float, default=10, show_default=True, help="Of normal pictures; 0 ends it.")
 @json_option
 @click.pass_obj
-def learn(session: Session, identifier: str, minutes: float, as_json: bool) -> None:
+def learn(session: CliSession, identifier: str, minutes: float, as_json: bool) -> None:
     """Learn the camera's normal pictures, then score with what was learned.
 
     The detector is “memory” from then on and its threshold 0.5, whatever is set now; `camera edit` sets both.
     """
-    said = f"learns for {minutes:g} min; {notation.LEARNED}" if minutes else "is not learned any more"
-    _said(client(session).learn(identifier, minutes), said, as_json)
+    outcome = f"learns for {minutes:g} min; {text_formats.LEARNING_EFFECT}" if minutes else "is not learned any more"
+    _print_camera(client(session).learn(identifier, minutes), outcome, as_json)
 
 
 @camera_command.command("suspend")
@@ -137,10 +137,10 @@ def learn(session: Session, identifier: str, minutes: float, as_json: bool) -> N
 @click.option("--minutes", type=float, default=60, show_default=True, help="0 ends it.")
 @json_option
 @click.pass_obj
-def suspend(session: Session, identifier: str, minutes: float, as_json: bool) -> None:
+def suspend(session: CliSession, identifier: str, minutes: float, as_json: bool) -> None:
     """Send no notifications of this camera for a while; events are kept all the same."""
-    said = f"no notifications for {minutes:g} min" if minutes else "notifications again"
-    _said(client(session).suspend(identifier, minutes), said, as_json)
+    outcome = f"no notifications for {minutes:g} min" if minutes else "notifications again"
+    _print_camera(client(session).suspend(identifier, minutes), outcome, as_json)
 
 
 @camera_command.command("test")
@@ -149,30 +149,32 @@ def suspend(session: Session, identifier: str, minutes: float, as_json: bool) ->
 @camera_options
 @json_option
 @click.pass_obj
-def test(session: Session, /, identifier: str, source: str | None, as_json: bool, **given: Any) -> int:
+def test(session: CliSession, /, identifier: str, source: str | None, as_json: bool, **options: Any) -> int:
     """Try to connect: to the camera ID, or to SOURCE before it becomes one. Ends with 3 when it does not work."""
     service = client(session)
     if source:
-        request = camera_request(given, id=identifier, source=source)
+        request = camera_request(options, id=identifier, source=source)
     else:
-        request = camera_request(given, service.camera_settings(identifier))
-    found = service.test_camera(request)
+        request = camera_request(options, service.camera_settings(identifier))
+    result = service.test_camera(request)
     if as_json:
-        output.print_json({"test": found})
+        output.print_json({"test": result})
     else:
-        output.print_text(test_words(found))
-    return 0 if found.ok else 3
+        output.print_text(format_connection_test(result))
+    return 0 if result.ok else 3
 
 
-def test_words(found: ConnectionTest) -> str:
+def format_connection_test(result: ConnectionTest) -> str:
     """What a connection test found, as a sentence."""
-    if not found.ok:
-        return f"it does not work ({found.cause}): {found.reason}"
-    if found.snapshot:
-        picture = f"{found.width}x{found.height} {found.codec}"
-        return f"it works: one picture at a time, {picture}, the first after {found.seconds:.1f} s"
-    rate = f"{found.fps:.1f} frames a second" if found.fps else "its rate could not be measured"
-    return f"it works: {found.width}x{found.height} {found.codec}, {rate}, the first frame after {found.seconds:.1f} s"
+    if not result.ok:
+        return f"it does not work ({result.cause}): {result.reason}"
+    if result.snapshot:
+        picture = f"{result.width}x{result.height} {result.codec}"
+        return f"it works: one picture at a time, {picture}, the first after {result.seconds:.1f} s"
+    rate = f"{result.fps:.1f} frames a second" if result.fps else "its rate could not be measured"
+    return (
+        f"it works: {result.width}x{result.height} {result.codec}, {rate}, the first frame after {result.seconds:.1f} s"
+    )
 
 
 @camera_command.command("snapshot")
@@ -180,17 +182,17 @@ def test_words(found: ConnectionTest) -> str:
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
-def snapshot(session: Session, identifier: str, target: Path, as_json: bool) -> None:
+def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) -> None:
     """Save the newest picture as JPEG; - is the standard output."""
     save_picture(lambda service: service.snapshot(identifier), session, target, as_json)
 
 
-def save_picture(ask: Callable[[ServiceClient], bytes], session: Session, target: Path, as_json: bool) -> None:
+def save_picture(fetch: Callable[[ServiceClient], bytes], session: CliSession, target: Path, as_json: bool) -> None:
     """A picture of the service into a file, whole or not at all. Raises InputError when it cannot be written."""
     from core.errors import InputError
     from core.files import write_atomic
 
-    picture = ask(client(session))
+    picture = fetch(client(session))
     if str(target) == "-":
         sys.stdout.buffer.write(picture)
         return
@@ -198,28 +200,28 @@ def save_picture(ask: Callable[[ServiceClient], bytes], session: Session, target
         write_atomic(target, picture)
     except OSError as error:
         raise InputError(f"{target}", f"it cannot be written: {error.strerror}", "name another file") from error
-    say(str(target), output.size(len(picture)), as_json, file=str(target), bytes=len(picture))
+    print_outcome(str(target), output.size(len(picture)), as_json, file=str(target), bytes=len(picture))
 
 
 @camera_command.command("watch")
 @json_option
 @click.pass_obj
-def watch(session: Session, as_json: bool) -> None:
+def watch(session: CliSession, as_json: bool) -> None:
     """The cameras live, until Ctrl-C. With --json every status is one line."""
     for status in client(session).stream():
         if as_json:
             output.print_json(status, one_line=True)
         else:
-            _table(status.cameras)
+            _print_cameras(status.cameras)
             click.echo()
 
 
-def _said(camera: CameraStatus, what: str, as_json: bool) -> None:
+def _print_camera(camera: CameraStatus, what: str, as_json: bool) -> None:
     state = f"{camera.state.word} ({camera.reason})" if camera.reason else camera.state.word
-    say(camera.id, f"{what}; it is {state}", as_json, camera=camera)
+    print_outcome(camera.id, f"{what}; it is {state}", as_json, camera=camera)
 
 
-def _table(cameras: list[CameraStatus]) -> None:
+def _print_cameras(cameras: list[CameraStatus]) -> None:
     output.print_table(
         ("ID", "STATE", "FPS", "SCORED", "AGE", "LATENCY", "P99", "SCORE", "AT", "DROPPED", "MODEL", "WHY"),
         (
@@ -228,14 +230,14 @@ def _table(cameras: list[CameraStatus]) -> None:
                 camera.state.word,
                 f"{camera.fps:.1f}",
                 f"{camera.processed_fps:.1f}",
-                number(camera.last_frame_age, "s"),
-                number(camera.latency, "s"),
-                number(camera.latency_p99, "s"),
-                number(camera.score),
-                number(camera.threshold),
+                format_number(camera.last_frame_age, "s"),
+                format_number(camera.latency, "s"),
+                format_number(camera.latency_p99, "s"),
+                format_number(camera.score),
+                format_number(camera.threshold),
                 camera.dropped,
                 camera.model or "-",
-                _why(camera),
+                _problems(camera),
             )
             for camera in cameras
         ),
@@ -243,14 +245,14 @@ def _table(cameras: list[CameraStatus]) -> None:
     )
 
 
-def _why(camera: CameraStatus) -> str:
+def _problems(camera: CameraStatus) -> str:
     """Everything that is not as it should be."""
-    again = ""
+    retry = ""
     if camera.retry_in is not None:
-        again = f"; next try in {camera.retry_in:.0f} s, at once with: xaiva camera restart {camera.id}"
+        retry = f"; next try in {camera.retry_in:.0f} s, at once with: xaiva camera restart {camera.id}"
     words = [
         "" if camera.scheduled else "off schedule",
-        f"{camera.reason}{again}",
+        f"{camera.reason}{retry}",
         camera.error,
         *(f"{alert.kind.word}: {alert.reason}" for alert in camera.alerts),
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from core.cli.given_once import Command
+from core.cli.single_use_options import Command
 
 # click's script for bash puts `night shift` into the line as two words; bash quotes what it takes for names of files.
 _QUOTED = """COMPREPLY+=("$value")

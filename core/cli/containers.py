@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
-from core.cli.given_once import Command
-from core.cli.names import complete, containers
-from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
+from core.cli.name_completion import complete, containers
+from core.cli.session import CliSession, confirm, json_option, preset_argument, yes_option
+from core.cli.single_use_options import Command
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
 @json_option
 @click.pass_obj
 def launch_command(
-    session: Session,
+    session: CliSession,
     preset: str,
     name: str,
     replace: bool,
@@ -57,14 +57,14 @@ def launch_command(
     loaded = load_named(session.site, preset)
     container = launch(session.site, preset, loaded, name=name, replace=replace, create_folders=create_folders, dev=dev)
     if wait:
-        container = _wait(session, container, timeout, as_json)
+        container = _wait_healthy(session, container, timeout, as_json)
     if as_json:
         output.print_json({"container": container})
     else:
         output.print_line(f"{container.name}: {container.status}")
 
 
-def _wait(session: Session, container: Container, timeout: float, as_json: bool) -> Container:
+def _wait_healthy(session: CliSession, container: Container, timeout: float, as_json: bool) -> Container:
     """The container once it is well. Exits with 1 after saying all that is wrong with it."""
     from core.containers.listing import get_container
     from core.containers.manage import diagnose, wait_healthy
@@ -86,12 +86,12 @@ def _wait(session: Session, container: Container, timeout: float, as_json: bool)
 @click.command("ps", cls=Command)
 @json_option
 @click.pass_obj
-def ps_command(session: Session, as_json: bool) -> None:
+def ps_command(session: CliSession, as_json: bool) -> None:
     """All containers of the engine, with those that xaiva launched marked, and what is wrong with them."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)
-    findings = _ailments(session, (c for c in containers if c.managed))
+    findings = _diagnose_all(session, (c for c in containers if c.managed))
     if as_json:
         rows = [{**output.plain(c), "ours": c.managed} for c in containers]
         output.print_json({"containers": rows, "findings": findings})
@@ -124,19 +124,19 @@ def _ports(container: Container) -> str:
     return format_ports(container.ports, addresses=False) or "-"
 
 
-def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding]:
+def _diagnose_all(session: CliSession, containers: Iterable[Container]) -> list[Finding]:
     """What is wrong with these containers; one that goes away meanwhile is left out."""
     from core.containers.manage import diagnose
     from core.engine import EngineError, engine_refused
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for container in containers:
         try:
-            found += diagnose(session.engine, container.id)
+            findings += diagnose(session.engine, container.id)
         except EngineError as error:
             if not engine_refused(error):
                 raise
-    return found
+    return findings
 
 
 @click.command("logs", cls=Command)
@@ -148,12 +148,12 @@ def _ailments(session: Session, containers: Iterable[Container]) -> list[Finding
 @json_option
 @click.pass_obj
 def logs_command(
-    session: Session, container: str, follow: bool, since: str, pattern: str, tail: int | None, as_json: bool
+    session: CliSession, container: str, follow: bool, since: str, pattern: str, tail: int | None, as_json: bool
 ) -> None:
     """A container's log. With --json every line is one document."""
     from core.containers.container_logs import follow_logs, parse_time, read_logs
 
-    name = reference(session, container)
+    name = resolve_container(session, container)
     moment = parse_time(since) if since else None
     read = follow_logs if follow else read_logs
     for line in read(session.engine, name, tail=tail, since=moment, search=pattern):
@@ -167,26 +167,26 @@ def logs_command(
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
-def stop_command(session: Session, container: str, as_json: bool) -> None:
+def stop_command(session: CliSession, container: str, as_json: bool) -> None:
     """Stop a container."""
     from core.containers.manage import stop_container
 
-    name = reference(session, container)
+    name = resolve_container(session, container)
     stop_container(session.engine, name)
-    _say(session, name, as_json)
+    _print_container(session, name, as_json)
 
 
 @click.command("restart", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
-def restart_command(session: Session, container: str, as_json: bool) -> None:
+def restart_command(session: CliSession, container: str, as_json: bool) -> None:
     """Stop and start a container."""
     from core.containers.manage import restart_container
 
-    name = reference(session, container)
+    name = resolve_container(session, container)
     restart_container(session.engine, name)
-    _say(session, name, as_json)
+    _print_container(session, name, as_json)
 
 
 @click.command("rm", cls=Command)
@@ -195,11 +195,11 @@ def restart_command(session: Session, container: str, as_json: bool) -> None:
 @yes_option
 @json_option
 @click.pass_obj
-def rm_command(session: Session, container: str, force: bool, yes: bool, as_json: bool) -> None:
+def rm_command(session: CliSession, container: str, force: bool, yes: bool, as_json: bool) -> None:
     """Remove a container; its volumes and image stay."""
     from core.containers.manage import remove_container
 
-    name = reference(session, container)
+    name = resolve_container(session, container)
     confirm(f"Remove the container {name}?", yes)
     remove_container(session.engine, name, force=force)
     if as_json:
@@ -212,14 +212,14 @@ def rm_command(session: Session, container: str, force: bool, yes: bool, as_json
 @click.argument("container", shell_complete=complete(containers))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
-def exec_command(session: Session, container: str, command: tuple[str, ...]) -> None:
+def exec_command(session: CliSession, container: str, command: tuple[str, ...]) -> None:
     """Run a command, or a shell, in a container; ends with its exit code."""
     import sys
 
     from core.containers.shell import SHELL, exec_argv
     from core.engine import docker_environment
 
-    name = reference(session, container)
+    name = resolve_container(session, container)
     argv = exec_argv(name, command or SHELL, terminal=sys.stdin.isatty() and sys.stdout.isatty())
     done = subprocess.run(argv, env=docker_environment(session.site), check=False)
     raise click.exceptions.Exit(done.returncode)
@@ -229,18 +229,18 @@ def exec_command(session: Session, container: str, command: tuple[str, ...]) -> 
 @click.argument("container", shell_complete=complete(containers))
 @json_option
 @click.pass_obj
-def inspect_command(session: Session, container: str, as_json: bool) -> None:
+def inspect_command(session: CliSession, container: str, as_json: bool) -> None:
     """All that the engine knows of a container, as its API says it, secrets hidden: a JSON document in any case."""
     from core.containers.listing import redacted_description
 
-    data = redacted_description(session.engine, reference(session, container))
+    data = redacted_description(session.engine, resolve_container(session, container))
     output.print_json({"container": data} if as_json else data)
 
 
 @click.command("stats", cls=Command)
 @json_option
 @click.pass_obj
-def stats_command(session: Session, as_json: bool) -> None:
+def stats_command(session: CliSession, as_json: bool) -> None:
     """What the running containers use now."""
     import time
 
@@ -274,21 +274,21 @@ def stats_command(session: Session, as_json: bool) -> None:
     )
 
 
-def reference(session: Session, text: str) -> str:
+def resolve_container(session: CliSession, text: str) -> str:
     """The container's name: given by name, by the start of its id, or by its preset's name."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)
     by_name = [c.name for c in containers if c.name == text]
-    found = by_name or [c.name for c in containers if c.preset == text or (len(text) >= 4 and c.id.startswith(text))]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"Container {text}", f"several go by it: {', '.join(found)}", "name one of them")
+    names = by_name or [c.name for c in containers if c.preset == text or (len(text) >= 4 and c.id.startswith(text))]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise InputError(f"Container {text}", f"several go by it: {', '.join(names)}", "name one of them")
     raise InputError(f"Container {text}", "there is none of that name", "see: xaiva ps")
 
 
-def _say(session: Session, name: str, as_json: bool) -> None:
+def _print_container(session: CliSession, name: str, as_json: bool) -> None:
     from core.containers.listing import get_container
 
     container = get_container(session.engine, name)

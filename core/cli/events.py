@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.given_once import Group
-from core.cli.names import cameras, complete
-from core.cli.service import client, number, say, zoned
-from core.cli.session import Command, Session, confirm, json_option, yes_option
+from core.cli.name_completion import cameras, complete
+from core.cli.service_calls import client, format_number, format_time, print_outcome
+from core.cli.session import CliSession, CommandT, confirm, json_option, yes_option
+from core.cli.single_use_options import Group
 from core.errors import InputError
-from core.service_client import notation
+from core.service_client import text_formats
 
 if TYPE_CHECKING:
     from core.inference.schemas import Event, EventQuery
 
-_ALL_AT_ONCE = 1000  # the service acknowledges so many with one request
+_MAX_IDS_PER_REQUEST = 1000  # the service acknowledges so many with one request
 
 _FILTERS = (
     click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera."),
@@ -33,24 +33,24 @@ _FILTERS = (
 )
 
 
-def filters(command: Command) -> Command:
+def filters(command: CommandT) -> CommandT:
     """What narrows a list of events."""
     for option in reversed(_FILTERS):
         command = option(command)
     return command
 
 
-def _query(given: dict[str, Any], **more: Any) -> EventQuery:
+def _query(options: dict[str, Any], **more: Any) -> EventQuery:
     from core.inference.schemas import EventQuery
-    from core.service_client import notation
+    from core.service_client import text_formats
 
-    fields = {name: value for name, value in given.items() if value is not None and name != "type_"}
-    if given["type_"] is not None:
-        fields["type"] = given["type_"]
+    fields = {name: value for name, value in options.items() if value is not None and name != "type_"}
+    if options["type_"] is not None:
+        fields["type"] = options["type_"]
     for name in ("since", "until"):
-        if given[name] is not None:
-            fields[name] = notation.moment(given[name])
-    return notation.build(EventQuery, {**fields, **more})
+        if options[name] is not None:
+            fields[name] = text_formats.parse_time_of_past(options[name])
+    return text_formats.build_request(EventQuery, {**fields, **more})
 
 
 @click.group("event", cls=Group)
@@ -67,14 +67,14 @@ def event_command() -> None:
 @json_option
 @click.pass_obj
 def list_command(
-    session: Session, /, sort: str, ascending: bool, limit: int, cursor: str, as_json: bool, **given: Any
+    session: CliSession, /, sort: str, ascending: bool, limit: int, cursor: str, as_json: bool, **options: Any
 ) -> None:
     """Events, newest first."""
-    page = client(session).events(_query(given, sort=sort, ascending=ascending, limit=limit, cursor=cursor))
+    page = client(session).events(_query(options, sort=sort, ascending=ascending, limit=limit, cursor=cursor))
     if as_json:
         output.print_json(page)
         return
-    filtered = any(value not in (None, "") for value in given.values())
+    filtered = any(value not in (None, "") for value in options.values())
     empty = "no event fits these options" if filtered or cursor else "no event yet"
     head = ("ID", "STARTED", "CAMERA", "TYPE", "PRIORITY", "SCORE", "ACK", "WHAT")
     output.print_table(head, map(_row, page.events), empty)
@@ -88,11 +88,11 @@ def _row(event: Event) -> tuple[object, ...]:
         words = f"the service's answer cannot be read: {event.unreadable}"
     return (
         event.id or "?",
-        zoned(event.started),
+        format_time(event.started),
         event.camera,
         event.type,
         event.priority.word,
-        number(event.score),
+        format_number(event.score),
         "yes" if event.acknowledged else "no",
         " ".join(words.split()),
     )
@@ -102,19 +102,19 @@ def _row(event: Event) -> tuple[object, ...]:
 @click.argument("identifier", metavar="ID")
 @json_option
 @click.pass_obj
-def show(session: Session, identifier: str, as_json: bool) -> None:
+def show(session: CliSession, identifier: str, as_json: bool) -> None:
     """Everything about one event."""
     event = client(session).event(identifier)
     if as_json:
         output.print_json({"event": event})
         return
-    ended = f" to {zoned(event.ended)}" if event.ended else ", it goes on"
+    ended = f" to {format_time(event.ended)}" if event.ended else ", it goes on"
     analysis = event.analysis.description or event.analysis.why
     clip = event.clip
-    said = (
+    fields = (
         ("camera", f"{event.camera} {event.camera_name if event.camera_name != event.camera else ''}".strip()),
         ("what", f"{event.type}, priority {event.priority.word}"),
-        ("when", f"{zoned(event.started)}{ended}"),
+        ("when", f"{format_time(event.started)}{ended}"),
         ("score", f"{event.score:.2f} at a threshold of {event.threshold:.2f} ({event.detector})"),
         ("zone", event.zone),
         ("analysis", f"{event.analysis.state.word}{f': {analysis}' if analysis else ''}"),
@@ -122,12 +122,14 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
         ("protected", "yes" if event.protected else ""),
         (
             "acknowledged",
-            f"{zoned(event.acknowledged)} by {notation.acknowledged_by(event)}" if event.acknowledged else "no",
+            f"{format_time(event.acknowledged)} by {text_formats.format_acknowledger(event)}"
+            if event.acknowledged
+            else "no",
         ),
         ("note", event.note),
         ("unreadable", event.unreadable),
     )
-    for name, value in said:
+    for name, value in fields:
         head = f"{name}:"
         for text in value.splitlines():  # a note may be several: none looks like another field
             output.print_line(f"{head:<14}{text}")
@@ -147,7 +149,14 @@ def show(session: Session, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def acknowledge(
-    session: Session, /, identifiers: tuple[str, ...], every: bool, note: str, yes: bool, as_json: bool, **given: Any
+    session: CliSession,
+    /,
+    identifiers: tuple[str, ...],
+    every: bool,
+    note: str,
+    yes: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Acknowledge events: those named, or with --all those that the filters find."""
     if bool(identifiers) == every:
@@ -155,13 +164,16 @@ def acknowledge(
     service = client(session)
     ids = list(identifiers)
     if every:
-        query = _query(given, limit=_ALL_AT_ONCE)
+        query = _query(options, limit=_MAX_IDS_PER_REQUEST)
         if query.acknowledged is None:
             query = query.model_copy(update={"acknowledged": False})
         ids = [event.id for event in service.all_events(query)]
         if ids:
             confirm(f"Acknowledge {len(ids)} events?", yes)
-    count = sum(service.acknowledge(ids[at : at + _ALL_AT_ONCE], note) for at in range(0, len(ids), _ALL_AT_ONCE))
+    count = sum(
+        service.acknowledge(ids[at : at + _MAX_IDS_PER_REQUEST], note)
+        for at in range(0, len(ids), _MAX_IDS_PER_REQUEST)
+    )
     if not every and count < len(ids):
         for identifier in ids:
             service.event(identifier)  # raises for one that does not exist; the others had been acknowledged before
@@ -176,10 +188,10 @@ def acknowledge(
 @click.option("--off", is_flag=True, help="No longer.")
 @json_option
 @click.pass_obj
-def protect(session: Session, identifier: str, off: bool, as_json: bool) -> None:
+def protect(session: CliSession, identifier: str, off: bool, as_json: bool) -> None:
     """Keep an event's clip and picture when older ones must go."""
     event = client(session).protect(identifier, not off)
-    say(identifier, "protected" if event.protected else "not protected", as_json, event=event)
+    print_outcome(identifier, "protected" if event.protected else "not protected", as_json, event=event)
 
 
 @event_command.command("export")
@@ -189,17 +201,17 @@ def protect(session: Session, identifier: str, off: bool, as_json: bool) -> None
 @click.option("--force", is_flag=True, help="Replace the file.")
 @json_option
 @click.pass_obj
-def export(session: Session, /, target: Path, kind: Any, force: bool, as_json: bool, **given: Any) -> None:
+def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json: bool, **options: Any) -> None:
     """Write all events that fit to a file as CSV or JSON; - is the standard output."""
-    from core.service_client.export import export, kind_of, write
+    from core.service_client.export import export, format_of, write
 
-    events = client(session).all_events(_query(given, limit=_ALL_AT_ONCE))
+    events = client(session).all_events(_query(options, limit=_MAX_IDS_PER_REQUEST))
     if str(target) == "-":
         write(events, sys.stdout, kind or "json")
         return
-    _free(target, force)
-    count = export(events, target, kind or kind_of(target))
-    say(str(target), f"{count} events", as_json, file=str(target), events=count)
+    _refuse_existing(target, force)
+    count = export(events, target, kind or format_of(target))
+    print_outcome(str(target), f"{count} events", as_json, file=str(target), events=count)
 
 
 @event_command.command("clip")
@@ -208,16 +220,16 @@ def export(session: Session, /, target: Path, kind: Any, force: bool, as_json: b
 @click.option("--force", is_flag=True, help="Replace the file.")
 @json_option
 @click.pass_obj
-def clip(session: Session, identifier: str, target: Path, force: bool, as_json: bool) -> None:
+def clip(session: CliSession, identifier: str, target: Path, force: bool, as_json: bool) -> None:
     """Save the recording (MP4), whole or not at all."""
-    _free(target, force)
-    shown = sys.stderr.isatty() and not as_json
-    told = _bar if shown else None
-    client(session).save_clip(identifier, target, told)
-    if shown:
+    _refuse_existing(target, force)
+    show_progress = sys.stderr.isatty() and not as_json
+    on_progress = _print_progress if show_progress else None
+    client(session).save_clip(identifier, target, on_progress)
+    if show_progress:
         click.echo(err=True)
     size = target.stat().st_size
-    say(str(target), output.size(size), as_json, file=str(target), bytes=size)
+    print_outcome(str(target), output.size(size), as_json, file=str(target), bytes=size)
 
 
 @event_command.command("snapshot")
@@ -225,7 +237,7 @@ def clip(session: Session, identifier: str, target: Path, force: bool, as_json: 
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @json_option
 @click.pass_obj
-def snapshot(session: Session, identifier: str, target: Path, as_json: bool) -> None:
+def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) -> None:
     """Save the event's best picture as JPEG; - is the standard output."""
     from core.cli.cameras import save_picture
 
@@ -235,7 +247,7 @@ def snapshot(session: Session, identifier: str, target: Path, as_json: bool) -> 
 @event_command.command("watch")
 @json_option
 @click.pass_obj
-def watch(session: Session, as_json: bool) -> None:
+def watch(session: CliSession, as_json: bool) -> None:
     """Events as they come and are completed, until Ctrl-C. With --json every event is one line."""
     for event in client(session).event_stream():
         if as_json:
@@ -250,16 +262,18 @@ def watch(session: Session, as_json: bool) -> None:
 @click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera.")
 @json_option
 @click.pass_obj
-def statistics(session: Session, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:
+def statistics(session: CliSession, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:
     """Events a day and camera, in the service's zone."""
     from core.inference.schemas import StatisticsQuery
-    from core.service_client import notation
+    from core.service_client import text_formats
 
-    given = {"first": first, "last": last, "camera": camera}
-    query = notation.build(StatisticsQuery, {name: value for name, value in given.items() if value is not None})
-    found = client(session).statistics(query)
+    options = {"first": first, "last": last, "camera": camera}
+    query = text_formats.build_request(
+        StatisticsQuery, {name: value for name, value in options.items() if value is not None}
+    )
+    result = client(session).statistics(query)
     if as_json:
-        output.print_json(found)
+        output.print_json(result)
         return
     output.print_table(
         ("DAY", "CAMERA", "EVENTS", "ACKNOWLEDGED", "HIGHEST", "RESPONSE", "TYPES"),
@@ -269,22 +283,22 @@ def statistics(session: Session, first: str | None, last: str | None, camera: st
                 day.camera,
                 day.events,
                 day.acknowledged,
-                number(day.highest_score),
-                number(day.mean_response, "s", 1),
+                format_number(day.highest_score),
+                format_number(day.mean_response, "s", 1),
                 ", ".join(f"{name} {count}" for name, count in sorted(day.by_type.items())),
             )
-            for day in found.days
+            for day in result.days
         ),
         "no event in these days",
     )
 
 
-def _free(target: Path, force: bool) -> None:
+def _refuse_existing(target: Path, force: bool) -> None:
     """Raises InputError rather than replace a file unasked."""
     if target.exists() and not force:
         raise InputError(f"{target}", "there is such a file already", "give another name, or --force")
 
 
-def _bar(done: int, total: int) -> None:
+def _print_progress(done: int, total: int) -> None:
     share = f"{done / total:4.0%} of {output.size(total)}" if total else output.size(done)
     click.echo(f"\r{share}  ", nl=False, err=True)

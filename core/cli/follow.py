@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.session import Command, Session, json_option
+from core.cli.session import CliSession, CommandT, json_option
 from core.cli.streams import OutputFailed
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ _STATE_AND_TIME = 9 + 7 + 4  # columns of a bar's line that are never cut: the s
 _FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
 
 
-def operation_options(command: Command) -> Command:
+def operation_options(command: CommandT) -> CommandT:
     """`--detach` and `--json`."""
     detach = click.option("--detach", "-d", is_flag=True, help="Start it and leave; see: xaiva ops follow ID.")
     return json_option(detach(command))
 
 
 def run_operation(
-    session: Session, kind: str, subject: str, options: dict[str, Any], *, detach: bool, as_json: bool
+    session: CliSession, kind: str, subject: str, options: dict[str, Any], *, detach: bool, as_json: bool
 ) -> None:
     """Start an operation and follow it to its end. Raises the error with which it ended."""
     operation = session.ledger.start(kind, subject, options)
@@ -56,22 +56,22 @@ def run_operation(
     finish(session, operation, as_json=as_json)
 
 
-def watch(session: Session, identifier: int, *, as_json: bool) -> Operation:
+def watch(session: CliSession, identifier: int, *, as_json: bool) -> Operation:
     """Show the operation until it is over; the operation as it ended."""
     updates = session.ledger.follow(identifier)
     if as_json:
-        return _last(updates, lambda _: None)
+        return _last_operation(updates, lambda _: None)
     if sys.stdout.isatty() and sys.stderr.isatty():
-        return _bars(updates)
+        return _show_bars(updates)
     printed: dict[str, str] = {}
-    held: list[str] = []
-    operation = _last(updates, lambda update: _print_lines(update, printed, held))
+    outcome_lines: list[str] = []
+    operation = _last_operation(updates, lambda update: _print_update(update, printed, outcome_lines))
     if operation.result is None:
-        output.print_text("\n".join(held), nl=bool(held))  # there is no outcome that would say them
+        output.print_text("\n".join(outcome_lines), nl=bool(outcome_lines))  # there is no outcome that would say them
     return operation
 
 
-def finish(session: Session, operation: Operation, *, as_json: bool) -> None:
+def finish(session: CliSession, operation: Operation, *, as_json: bool) -> None:
     """Print the outcome. Raises the error with which the operation ended."""
     from core.operations.ledger import raise_for_failure
 
@@ -118,10 +118,10 @@ def print_result(operation: Operation, most: int = sys.maxsize) -> None:
                 rest = f"… and {len(value) - most} more; see all with: xaiva ops show {operation.id}"
                 click.echo(f"  {result_label(name)}: {rest}")
         elif value not in (None, "", {}):
-            output.print_line(f"  {result_label(name)}: {_amount(name, value)}")
+            output.print_line(f"  {result_label(name)}: {_format_amount(name, value)}")
 
 
-def _amount(name: str, value: object) -> str:
+def _format_amount(name: str, value: object) -> str:
     from core.operations.outcome import format_value
 
     if isinstance(value, bool):
@@ -133,7 +133,7 @@ def _amount(name: str, value: object) -> str:
     return format_value(value)
 
 
-def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:
+def _last_operation(updates: Iterable[Update], show: Callable[[Update], None]) -> Operation:
     operation = None
     for update in updates:
         operation = update.operation
@@ -142,13 +142,13 @@ def _last(updates: Iterable[Update], show: Callable[[Update], None]) -> Operatio
     return operation
 
 
-def _print_lines(update: Update, printed: dict[str, str], held: list[str]) -> None:
+def _print_update(update: Update, printed: dict[str, str], outcome_lines: list[str]) -> None:
     from core.operations.model import TRACEBACK
     from core.progress import OUTCOME
 
     for line in update.lines:
         if line.stage == OUTCOME:
-            held.append(line.text)
+            outcome_lines.append(line.text)
         elif line.stage != TRACEBACK:
             output.print_line(f"{line.stage}: {line.text}" if line.stage else line.text)
     for stage in update.stages:
@@ -158,7 +158,7 @@ def _print_lines(update: Update, printed: dict[str, str], held: list[str]) -> No
         printed[stage.id] = stage.state.value
 
 
-def _bars(updates: Iterable[Update]) -> Operation:
+def _show_bars(updates: Iterable[Update]) -> Operation:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -177,8 +177,8 @@ def _bars(updates: Iterable[Update]) -> Operation:
 
         def show(update: Update) -> None:
             started = [stage for stage in update.stages if stage.state.value != "waiting"]
-            over = [stage.id for stage in started if stage.state.value != "running"]
-            folded = set(over[:-_FINISHED_SHOWN])
+            finished = [stage.id for stage in started if stage.state.value != "running"]
+            folded = set(finished[:-_FINISHED_SHOWN])
             for stage in started:
                 if stage.id not in tasks:
                     tasks[stage.id] = progress.add_task("", total=None, state="", amount="")
@@ -187,22 +187,22 @@ def _bars(updates: Iterable[Update]) -> Operation:
                     task,
                     description=output.cut(stage.title, title).replace("[", "\\["),
                     completed=_completed(stage),
-                    total=stage.total or (1 if stage.id in over else None),
+                    total=stage.total or (1 if stage.id in finished else None),
                     state=stage.state.value,
-                    amount=output.cut(_done(stage), amount).replace("[", "\\["),
+                    amount=output.cut(_format_done(stage), amount).replace("[", "\\["),
                     visible=stage.id not in folded,
                 )
-                if stage.id in over:
+                if stage.id in finished:
                     progress.stop_task(task)
 
-        return _last(updates, show)
+        return _last_operation(updates, show)
 
 
 def _completed(stage: Stage) -> float:
     return (stage.total or 1) if stage.state.value in ("done", "cached") else stage.done
 
 
-def _done(stage: Stage) -> str:
+def _format_done(stage: Stage) -> str:
     if stage.unit == "bytes":
         amount = f"{output.size(stage.done)} of {output.size(stage.total)}" if stage.total else output.size(stage.done)
     elif stage.total:

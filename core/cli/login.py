@@ -5,19 +5,19 @@ from __future__ import annotations
 import click
 
 from core.cli import output
-from core.cli.given_once import Command
-from core.cli.service import ask_password, client
-from core.cli.session import Session, json_option
+from core.cli.service_calls import ask_password, client
+from core.cli.session import CliSession, json_option
+from core.cli.single_use_options import Command
 from core.errors import InputError
 
-RUNNING = "a console that runs already stays who it is, and F4 offers this login there"
+RUNNING_CONSOLES = "a console that runs already stays who it is, and F4 offers this login there"
 
 
 @click.command("login", cls=Command)
 @click.argument("name")
 @json_option
 @click.pass_obj
-def login_command(session: Session, name: str, as_json: bool) -> None:
+def login_command(session: CliSession, name: str, as_json: bool) -> None:
     """Log in to the inference service, for this site: for the command line and for consoles that start later.
 
     A console that runs already stays who it is, and offers the new login.
@@ -26,13 +26,13 @@ def login_command(session: Session, name: str, as_json: bool) -> None:
     if as_json:
         output.print_json({"user": tokens.user, "role": tokens.role})
     else:
-        click.echo(f"logged in as {tokens.user} ({tokens.role.word}) for this site; {RUNNING}")
+        click.echo(f"logged in as {tokens.user} ({tokens.role.word}) for this site; {RUNNING_CONSOLES}")
 
 
 @click.command("logout", cls=Command)
 @json_option
 @click.pass_obj
-def logout_command(session: Session, as_json: bool) -> None:
+def logout_command(session: CliSession, as_json: bool) -> None:
     """End the site's login, here and at the service. A console that shares it asks for a login."""
     service = client(session)
     name = service.logged_in()
@@ -46,7 +46,7 @@ def logout_command(session: Session, as_json: bool) -> None:
 @click.command("password", cls=Command)
 @json_option
 @click.pass_obj
-def password_command(session: Session, as_json: bool) -> None:
+def password_command(session: CliSession, as_json: bool) -> None:
     """Change your own password. The current and the new one are asked for, or are two lines of the standard input."""
     service = client(session)
     name = service.logged_in()

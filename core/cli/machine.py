@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from core.cli import output
-from core.cli.given_once import Command
-from core.cli.session import Session, json_option
+from core.cli.session import CliSession, json_option
+from core.cli.single_use_options import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 @click.command("gpu", cls=Command)
 @json_option
 @click.pass_obj
-def gpu_command(session: Session, as_json: bool) -> None:
+def gpu_command(session: CliSession, as_json: bool) -> None:
     """The GPUs of this machine, as NVML sees them now, and who holds how much of their memory.
 
     Of the service's container also how much of it the models explain.
@@ -38,51 +38,55 @@ def gpu_command(session: Session, as_json: bool) -> None:
 
     with GpuSampler() as sampler:
         sample = _with_containers(session.site, sampler.sample())
-    held = vram_holders(sample, _service(session.site, sample))
+    holdings = vram_holders(sample, _service_status(session.site, sample))
     if as_json:
-        output.print_json({"gpus": sample, "vram": held})
+        output.print_json({"gpus": sample, "vram": holdings})
     else:
         if sample.gpus:
-            _print("gpus", sample, as_json=False)
-            _print_holders(held)
-        if found := gpu_problem(sample):
-            output.print_text(str(XaivaError(*found)))
+            _print_sample("gpus", sample, as_json=False)
+            _print_holders(holdings)
+        if problem := gpu_problem(sample):
+            output.print_text(str(XaivaError(*problem)))
 
 
-def _print_holders(held: list[VramHolder]) -> None:
-    if held:
+def _print_holders(holdings: list[VramHolder]) -> None:
+    if holdings:
         click.echo()
         output.print_table(
             ("VRAM OF", "GPU", "MEMORY", "MODELS", "UNEXPLAINED"),
             (
-                (one.name, ",".join(map(str, one.gpus)), *map(_bytes, (one.memory, one.models, one.unexplained)))
-                for one in held
+                (
+                    holder.name,
+                    ",".join(map(str, holder.gpus)),
+                    *map(_format_bytes, (holder.memory, holder.models, holder.unexplained)),
+                )
+                for holder in holdings
             ),
         )
 
 
-def _bytes(count: int | None) -> str:
+def _format_bytes(count: int | None) -> str:
     return "-" if count is None else f"-{output.size(-count)}" if count < 0 else output.size(count)
 
 
 @click.command("host", cls=Command)
 @json_option
 @click.pass_obj
-def host_command(session: Session, as_json: bool) -> None:
+def host_command(session: CliSession, as_json: bool) -> None:
     """CPU, memory, disks and network of this machine."""
     from core.telemetry.host import HostSampler
 
     sampler = HostSampler({"artifacts": session.site.artifacts, **_engine_folder(session.site)})
     sampler.sample()
     time.sleep(BETWEEN_SAMPLES)
-    _print("host", sampler.sample(), as_json)
+    _print_sample("host", sampler.sample(), as_json)
     sampler.close()
 
 
 @click.command("doctor", cls=Command)
 @json_option
 @click.pass_obj
-def doctor_command(session: Session, as_json: bool) -> None:
+def doctor_command(session: CliSession, as_json: bool) -> None:
     """What this machine can and cannot do, each with a remedy. Exit code 3 when something essential is missing."""
     from core.doctor import examine
     from core.findings import has_errors
@@ -107,7 +111,7 @@ def _engine_folder(site: Site) -> dict[str, Path]:
     return {"engine": root} if root else {}
 
 
-def _service(site: Site, sample: GpuSample) -> ServiceStatus | None:
+def _service_status(site: Site, sample: GpuSample) -> ServiceStatus | None:
     """What the service says of itself, where a container uses a GPU; None when it does not answer."""
     from core.containers.service_discovery import connect_service
     from core.errors import XaivaError
@@ -133,11 +137,13 @@ def _with_containers(site: Site, sample: GpuSample) -> GpuSample:
     except EngineError:
         containers = []
     return attribute_containers(
-        sample, {one.id: one.name for one in containers}, {one.id for one in containers if one.managed}
+        sample,
+        {container.id: container.name for container in containers},
+        {container.id for container in containers if container.managed},
     )
 
 
-def _print(name: str, sample: object, as_json: bool) -> None:
+def _print_sample(name: str, sample: object, as_json: bool) -> None:
     if as_json:
         output.print_json({name: sample})
         return

@@ -8,9 +8,9 @@ import click
 
 from core.cli import output
 from core.cli.follow import finish, print_result, watch
-from core.cli.given_once import Group
-from core.cli.names import complete, operations
-from core.cli.session import Session, json_option
+from core.cli.name_completion import complete, operations
+from core.cli.session import CliSession, json_option
+from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
     from core.operations.model import Operation
@@ -26,7 +26,7 @@ def ops_command() -> None:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many, newest first.")
 @json_option
 @click.pass_obj
-def list_operations(session: Session, live: bool, limit: int, as_json: bool) -> None:
+def list_operations(session: CliSession, live: bool, limit: int, as_json: bool) -> None:
     """Operations, newest first."""
     from core.operations.outcome import summarize_outcome
 
@@ -52,7 +52,7 @@ def _started(operation: Operation) -> str:
 @click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
-def show(session: Session, identifier: int, as_json: bool) -> None:
+def show(session: CliSession, identifier: int, as_json: bool) -> None:
     """One operation: stages, history, outcome and where its log is."""
     operation = session.ledger.get(identifier)
     stages, events = session.ledger.stages(identifier), session.ledger.events(identifier)
@@ -76,7 +76,7 @@ def show(session: Session, identifier: int, as_json: bool) -> None:
 @click.option("--offset", default=0, help="Go on at this offset of the log (from an earlier --json line).")
 @json_option
 @click.pass_obj
-def follow(session: Session, identifier: int, offset: int, as_json: bool) -> None:
+def follow(session: CliSession, identifier: int, offset: int, as_json: bool) -> None:
     """Watch an operation to its end. Ctrl-C stops watching; the operation goes on.
 
     With --json every change is one line: the operation, its stages, new log lines, and the offset to go on from.
@@ -97,7 +97,7 @@ def follow(session: Session, identifier: int, offset: int, as_json: bool) -> Non
 @click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
-def cancel(session: Session, identifier: int, as_json: bool) -> None:
+def cancel(session: CliSession, identifier: int, as_json: bool) -> None:
     """End an operation within a second; what is complete stays."""
     before = session.ledger.get(identifier)
     session.ledger.cancel(identifier)
@@ -114,7 +114,7 @@ def cancel(session: Session, identifier: int, as_json: bool) -> None:
 @click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
 @json_option
 @click.pass_obj
-def retry(session: Session, identifier: int, as_json: bool) -> None:
+def retry(session: CliSession, identifier: int, as_json: bool) -> None:
     """Start an operation that failed, crashed or was cancelled once more; it goes on from what is complete."""
     operation = session.ledger.retry(identifier)
     if as_json:

@@ -19,7 +19,7 @@ from core.terminal_text import escape_invisible, strip_controls
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _NOT_ASCII = re.compile("[\x7f-\U0010ffff]")  # JSON leaves these as they are, also what nobody would see
-_KEPT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns of one word that says how it is
+_NEVER_CUT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns of one word that says how it is
 _NARROWEST = 4  # cells of a column that gives room
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -112,7 +112,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: st
 def _narrowed(head: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
     """The widths for so much room: the widest column gives first; what names a row gives last, a state never."""
     narrowed = list(widths)
-    others = [column for column, title in enumerate(head) if title not in _KEPT]
+    others = [column for column, title in enumerate(head) if title not in _NEVER_CUT]
     for columns in (others[1:] if len(others) > 1 else others, others):
         while sum(narrowed) + 2 * (len(head) - 1) > room:
             widest = max(columns, key=lambda column: narrowed[column])

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.given_once import Group
-from core.cli.session import Session, confirm, json_option, preset_argument, yes_option
+from core.cli.session import CliSession, confirm, json_option, preset_argument, yes_option
+from core.cli.single_use_options import Group
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def preset_command() -> None:
 @preset_command.command("list")
 @json_option
 @click.pass_obj
-def list_command(session: Session, as_json: bool) -> None:
+def list_command(session: CliSession, as_json: bool) -> None:
     """Every preset file; a broken one says why and stops no other."""
     from core.presets.store import list_presets
 
@@ -55,7 +55,7 @@ def _row(entry: PresetEntry) -> tuple[str, ...]:
 @preset_argument
 @json_option
 @click.pass_obj
-def show(session: Session, preset: str, as_json: bool) -> None:
+def show(session: CliSession, preset: str, as_json: bool) -> None:
     """One preset, as its file has it; --json with every default."""
     from core.presets.store import load_named, preset_path, read_text
 
@@ -76,7 +76,7 @@ def show(session: Session, preset: str, as_json: bool) -> None:
 )
 @json_option
 @click.pass_obj
-def new(session: Session, name: str, source: str | None, requirements: str | None, as_json: bool) -> None:
+def new(session: CliSession, name: str, source: str | None, requirements: str | None, as_json: bool) -> None:
     """Make a preset from a file or a requirement file, or a small one to edit."""
     from core.presets.store import STARTER, create, read_text
 
@@ -86,21 +86,21 @@ def new(session: Session, name: str, source: str | None, requirements: str | Non
         _new_from_requirements(session, name, Path(requirements), as_json)
         return
     text = STARTER if source is None else sys.stdin.read() if source == "-" else read_text(Path(source))
-    _say_path(create(session.site, name, text), as_json)
+    _print_path(create(session.site, name, text), as_json)
 
 
-def _new_from_requirements(session: Session, name: str, source: Path, as_json: bool) -> None:
+def _new_from_requirements(session: CliSession, name: str, source: Path, as_json: bool) -> None:
     from core.presets.from_requirements import create_from_requirements
 
-    made = create_from_requirements(session.site, name, source)
+    created = create_from_requirements(session.site, name, source)
     if as_json:
-        output.print_json({"path": made.path, "copied": made.copied, "findings": made.findings})
+        output.print_json({"path": created.path, "copied": created.copied, "findings": created.findings})
         return
-    click.echo(made.path)
-    for path in made.copied:
+    click.echo(created.path)
+    for path in created.copied:
         click.echo(path)
-    if made.findings:
-        output.print_findings(made.findings)
+    if created.findings:
+        output.print_findings(created.findings)
 
 
 @preset_command.command("duplicate")
@@ -108,11 +108,11 @@ def _new_from_requirements(session: Session, name: str, source: Path, as_json: b
 @click.argument("new_name")
 @json_option
 @click.pass_obj
-def duplicate_command(session: Session, preset: str, new_name: str, as_json: bool) -> None:
+def duplicate_command(session: CliSession, preset: str, new_name: str, as_json: bool) -> None:
     """Copy a preset under a new name."""
     from core.presets.store import duplicate
 
-    _say_path(duplicate(session.site, preset, new_name), as_json)
+    _print_path(duplicate(session.site, preset, new_name), as_json)
 
 
 @preset_command.command("rename")
@@ -120,11 +120,11 @@ def duplicate_command(session: Session, preset: str, new_name: str, as_json: boo
 @click.argument("new_name")
 @json_option
 @click.pass_obj
-def rename_command(session: Session, preset: str, new_name: str, as_json: bool) -> None:
+def rename_command(session: CliSession, preset: str, new_name: str, as_json: bool) -> None:
     """Rename a preset; artifacts and images keep the old name."""
     from core.presets.store import rename
 
-    _say_remains(rename(session.site, preset, new_name), as_json)
+    _print_leftovers(rename(session.site, preset, new_name), as_json)
 
 
 @preset_command.command("delete")
@@ -132,29 +132,29 @@ def rename_command(session: Session, preset: str, new_name: str, as_json: bool) 
 @yes_option
 @json_option
 @click.pass_obj
-def delete_command(session: Session, preset: str, yes: bool, as_json: bool) -> None:
+def delete_command(session: CliSession, preset: str, yes: bool, as_json: bool) -> None:
     """Delete a preset's file; its artifacts and images stay."""
     from core.presets.store import delete
 
     confirm(f"Delete the preset {preset}?", yes)
-    _say_remains(delete(session.site, preset), as_json)
+    _print_leftovers(delete(session.site, preset), as_json)
 
 
-def _say_path(path: Path, as_json: bool) -> None:
+def _print_path(path: Path, as_json: bool) -> None:
     if as_json:
         output.print_json({"path": path})
     else:
         click.echo(path)
 
 
-def _say_remains(remains: Leftovers, as_json: bool) -> None:
+def _print_leftovers(remains: Leftovers, as_json: bool) -> None:
     if as_json:
         output.print_json({"remains": remains})
     elif remains.artifacts:
         click.echo(f"its artifacts stay in {remains.artifacts}")
 
 
-def _target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMachine | None:
+def _named_target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMachine | None:
     """The machine given by hand, or None for the one the preset names or this one."""
     from core.presets.compat import named_target
 
@@ -172,7 +172,7 @@ def target_options(command: Any) -> Any:
 @target_options
 @json_option
 @click.pass_obj
-def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
     """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
     from core.artifacts.resolved import check_preset
     from core.findings import has_errors
@@ -181,7 +181,7 @@ def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: s
 
     loaded = load_named(session.site, preset)
     facts = site_facts(session.site)
-    target = _target(gpu, driver, facts) or target_for(loaded, facts)
+    target = _named_target(gpu, driver, facts) or target_for(loaded, facts)
     findings = check_preset(session.site, preset, loaded, target)
     if as_json:
         output.print_json({"preset": preset, "target": target, "findings": findings})
@@ -195,12 +195,12 @@ def check_command(session: Session, preset: str, gpu: tuple[str, ...], driver: s
 @target_options
 @json_option
 @click.pass_obj
-def suggest_command(session: Session, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
+def suggest_command(session: CliSession, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
     """The newest combinations that work with a GPU and driver (default: this machine's)."""
     from core.presets.compat import host_target, site_facts, suggest
 
     facts = site_facts(session.site)
-    target = _target(gpu, driver, facts) or host_target(facts)
+    target = _named_target(gpu, driver, facts) or host_target(facts)
     if target is None:
         raise InputError("No GPU to suggest for", "this machine has none that answers", 'name one: --gpu "GTX 1060"')
     suggestions = suggest(target, site=session.site)

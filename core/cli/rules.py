@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.given_once import Group
-from core.cli.names import cameras, complete, rules
-from core.cli.service import client, say, zoned
-from core.cli.session import Command, Session, confirm, json_option, yes_option
+from core.cli.name_completion import cameras, complete, rules
+from core.cli.service_calls import client, format_time, print_outcome
+from core.cli.session import CliSession, CommandT, confirm, json_option, yes_option
+from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
     from core.inference.schemas import Rule, RuleRequest
@@ -33,23 +33,23 @@ _OPTIONS = (
 )
 
 
-def rule_options(command: Command) -> Command:
+def rule_options(command: CommandT) -> CommandT:
     """Every setting of a rule but its channels; None or nothing where it was not given."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def _request(given: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]) -> RuleRequest:
+def _request(options: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]) -> RuleRequest:
     from core.inference.schemas import RuleRequest
-    from core.service_client import notation
+    from core.service_client import text_formats
 
-    fields = {**base, **{name: value for name, value in given.items() if value is not None and value != ()}}
-    if given["schedule"] is not None:
-        fields["schedule"] = notation.schedule(given["schedule"])
+    fields = {**base, **{name: value for name, value in options.items() if value is not None and value != ()}}
+    if options["schedule"] is not None:
+        fields["schedule"] = text_formats.parse_schedule(options["schedule"])
     if to:
-        fields["channels"] = notation.channels(word for text in to for word in text.split())
-    return notation.build(RuleRequest, fields)
+        fields["channels"] = text_formats.parse_channels(word for text in to for word in text.split())
+    return text_formats.build_request(RuleRequest, fields)
 
 
 @click.group("rule", cls=Group)
@@ -60,9 +60,9 @@ def rule_command() -> None:
 @rule_command.command("list")
 @json_option
 @click.pass_obj
-def list_command(session: Session, as_json: bool) -> None:
+def list_command(session: CliSession, as_json: bool) -> None:
     """The rules in their order."""
-    from core.service_client import notation
+    from core.service_client import text_formats
 
     rules = client(session).rules()
     if as_json:
@@ -77,8 +77,8 @@ def list_command(session: Session, as_json: bool) -> None:
                 ", ".join(rule.cameras) or "all",
                 ", ".join(rule.types) or "all",
                 f"from {rule.priority.word}",
-                notation.schedule_words(rule.schedule) or "always",
-                "  ".join(map(notation.channel_words, rule.channels)) or f"cannot be read: {rule.unreadable}",
+                text_formats.format_schedule(rule.schedule) or "always",
+                "  ".join(map(text_formats.format_channel, rule.channels)) or f"cannot be read: {rule.unreadable}",
             )
             for rule in rules
         ),
@@ -92,9 +92,9 @@ def list_command(session: Session, as_json: bool) -> None:
 @rule_options
 @json_option
 @click.pass_obj
-def add(session: Session, /, name: str, to: tuple[str, ...], as_json: bool, **given: Any) -> None:
+def add(session: CliSession, /, name: str, to: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Add a rule. A CHANNEL is email:ADDRESS, webhook:URL (and secret=VARIABLE after it), or apprise:URL."""
-    _said(client(session).add_rule(_request(given, to, {"name": name})), "added", as_json)
+    _print_rule(client(session).add_rule(_request(options, to, {"name": name})), "added", as_json)
 
 
 @rule_command.command("edit")
@@ -106,21 +106,21 @@ def add(session: Session, /, name: str, to: tuple[str, ...], as_json: bool, **gi
 @json_option
 @click.pass_obj
 def edit(
-    session: Session,
+    session: CliSession,
     /,
     name: str,
     to: tuple[str, ...],
     all_cameras: bool,
     all_types: bool,
     as_json: bool,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Change what is named; everything else stays."""
     service = client(session)
     base = service.rule(name).model_dump()
     base |= {"cameras": ()} if all_cameras else {}
     base |= {"types": ()} if all_types else {}
-    _said(service.update_rule(_request(given, to, base)), "changed", as_json)
+    _print_rule(service.update_rule(_request(options, to, base)), "changed", as_json)
 
 
 @rule_command.command("remove")
@@ -128,18 +128,18 @@ def edit(
 @yes_option
 @json_option
 @click.pass_obj
-def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
+def remove(session: CliSession, name: str, yes: bool, as_json: bool) -> None:
     """Remove a rule."""
     confirm(f"Remove the rule {name}?", yes)
     client(session).remove_rule(name)
-    say(name, "removed", as_json)
+    print_outcome(name, "removed", as_json)
 
 
 @rule_command.command("test")
 @click.argument("name", shell_complete=complete(rules))
 @json_option
 @click.pass_obj
-def test(session: Session, name: str, as_json: bool) -> int:
+def test(session: CliSession, name: str, as_json: bool) -> int:
     """Send a test message over every channel now. Ends with 3 when one fails."""
     result = client(session).test_rule(name)
     if as_json:
@@ -156,18 +156,18 @@ def test(session: Session, name: str, as_json: bool) -> int:
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
 @json_option
 @click.pass_obj
-def deliveries(session: Session, limit: int, as_json: bool) -> None:
+def deliveries(session: CliSession, limit: int, as_json: bool) -> None:
     """The newest messages: sent, waiting or given up, and why."""
-    found = client(session).deliveries(limit)
+    messages = client(session).deliveries(limit)
     if as_json:
-        output.print_json({"deliveries": found})
+        output.print_json({"deliveries": messages})
         return
     output.print_table(
         ("CREATED", "RULE", "TO", "STATE", "EVENTS", "TRIES", "WHY"),
-        ((zoned(d.created), d.rule, d.to, d.state, d.count, d.attempts, d.why) for d in found),
+        ((format_time(d.created), d.rule, d.to, d.state, d.count, d.attempts, d.why) for d in messages),
         "no message yet",
     )
 
 
-def _said(rule: Rule, what: str, as_json: bool) -> None:
-    say(rule.name, what if rule.enabled else f"{what}, disabled", as_json, rule=rule)
+def _print_rule(rule: Rule, what: str, as_json: bool) -> None:
+    print_outcome(rule.name, what if rule.enabled else f"{what}, disabled", as_json, rule=rule)

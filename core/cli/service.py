@@ -1,56 +1,69 @@
-"""Shared by the commands about the inference service: its client, password prompts, and what they print."""
+"""`xaiva service`: the inference service as a whole."""
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from core.cli import output
-from core.cli.session import Session
-from core.errors import InputError
+from core.cli.service_calls import client, format_number
+from core.cli.session import CliSession, json_option
+from core.cli.single_use_options import Command
 
 if TYPE_CHECKING:
-    from core.service_client import ServiceClient
-
-SECONDS = 10.0  # a call that takes longer is no answer
+    from core.inference.schemas import LedgerStatus, ServiceStatus
 
 
-def client(session: Session) -> ServiceClient:
-    """The client of the site's service, wherever it is. Raises as `find_service`."""
-    from core.containers.service_discovery import connect_service
-
-    return connect_service(session.site, SECONDS)
-
-
-def ask_password(what: str = "Password", *, twice: bool = False) -> str:
-    """Asked for without echo on a terminal, else the first line of the standard input; never a word of the command.
-
-    Raises InputError for none.
-    """
-    if sys.stdin.isatty():
-        given = click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True, default="", show_default=False)
-    else:
-        given = sys.stdin.readline().rstrip("\r\n")
-    if not given:
-        raise InputError(what, "none was given", "type it, or give it as the first line of the standard input")
-    return str(given)
-
-
-def say(name: str, state: str, as_json: bool, **more: Any) -> None:
-    """`NAME: done`, or the same as a document whose keys are `more` or the state."""
+@click.command("service", cls=Command)
+@json_option
+@click.pass_obj
+def service_command(session: CliSession, as_json: bool) -> None:
+    """The inference service as it is now: its parts, and its models with the memory they share."""
+    status = client(session).status()
     if as_json:
-        output.print_json(more or {"name": name, "state": state})
-    else:
-        output.print_line(f"{name}: {state}")
+        output.print_json({"service": status})
+        return
+    cameras = status.cameras
+    live = sum(camera.state.value == "live" for camera in cameras)
+    output.print_line(
+        f"version {status.version}, up for {output.seconds(status.uptime)}, {output.size(status.rss)} resident"
+    )
+    click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events wait to be acknowledged\n")
+    if status.unreadable:
+        output.print_line(f"the service's answer cannot be read: {status.unreadable}", err=True)
+    output.print_table(("PART", "STATE", "WHAT", "WHY"), _parts(status))
+    if status.ledger is not None:
+        click.echo()
+        _print_models(status.ledger)
 
 
-def number(value: float | None, unit: str = "", digits: int = 2) -> str:
-    """A figure for people; `-` for none."""
-    return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
+def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
+    logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
+    written = f"{logger.written} written, {logger.waiting} wait for the database"
+    yield "events", logger.state or "unknown", written, logger.why
+    yield "analyser", analyser.state or "unknown", f"{analyser.answered} answered, {analyser.queue} wait", analyser.why
+    yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} wait", outbox.why
+    used = f"{storage.clips} clips, {output.size(storage.used)}, {output.size(storage.free)} free"
+    yield "recordings", storage.state or "unknown", used, storage.why
 
 
-def zoned(moment: Any) -> str:
-    """A moment of the service, in this machine's zone; empty for none."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+def _print_models(ledger: LedgerStatus) -> None:
+    output.print_line(f"{ledger.device}: {output.size(ledger.ours)} models, {output.size(ledger.free)} free for more")
+    output.print_table(
+        ("MODEL", "STATE", "PROVIDER", "MEMORY", "CAMERAS", "A SECOND", "WHY"),
+        (
+            (
+                model.key,
+                model.state or "unknown",
+                model.provider or "-",
+                output.size(model.cost or model.declared),
+                model.leases,
+                format_number(model.rate, digits=1),
+                model.why,
+            )
+            for model in ledger.models
+        ),
+        "no model is loaded",
+    )

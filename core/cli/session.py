@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from core.operations.ledger import Ledger
     from core.site import Site
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-class Session:
+class CliSession:
     """One run of the command line."""
 
     def __init__(self, root: str, service: str = "") -> None:
@@ -65,17 +65,17 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         from pathlib import Path
 
         folder = Path(ctx.find_root().params.get("root") or ".") / "presets"
-        found = (path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
-        names = sorted(found, key=natural_key)
+        stems = (path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
+        names = sorted(stems, key=natural_key)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def json_option(command: Command) -> Command:
+def json_option(command: CommandT) -> CommandT:
     """`--json`: one stable document on the standard output, for machines; errors as well."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
-def preset_argument(command: Command) -> Command:
+def preset_argument(command: CommandT) -> CommandT:
     """The preset to work on."""
     return click.argument("preset", type=PresetName())(command)
 
@@ -86,6 +86,6 @@ def confirm(question: str, yes: bool) -> None:
         raise click.Abort()
 
 
-def yes_option(command: Command) -> Command:
+def yes_option(command: CommandT) -> CommandT:
     """`--yes`: do not ask."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(command)

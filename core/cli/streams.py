@@ -42,7 +42,7 @@ class _ErrorOutput(io.FileIO):
             return len(memoryview(data).cast("B"))
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make the streams of this process so. Raises XaivaError when there is no standard output."""
     # What is opened later must not get the number of a stream that is closed, and then be written to as that stream.
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.cli import output
-from core.cli.given_once import Group
-from core.cli.names import cameras, complete, users
-from core.cli.service import ask_password, client, say, zoned
-from core.cli.session import Session, confirm, json_option, yes_option
+from core.cli.name_completion import cameras, complete, users
+from core.cli.service_calls import ask_password, client, format_time, print_outcome
+from core.cli.session import CliSession, confirm, json_option, yes_option
+from core.cli.single_use_options import Group
 from core.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def user_command() -> None:
 @user_command.command("list")
 @json_option
 @click.pass_obj
-def list_command(session: Session, as_json: bool) -> None:
+def list_command(session: CliSession, as_json: bool) -> None:
     """Everybody."""
     users = client(session).users()
     if as_json:
@@ -49,7 +49,7 @@ def list_command(session: Session, as_json: bool) -> None:
                 user.role.word,
                 "yes" if user.active else "no",
                 "all" if user.cameras is None else ", ".join(user.cameras) or "none",
-                zoned(user.last_login) or "never",
+                format_time(user.last_login) or "never",
             )
             for user in users
         ),
@@ -63,14 +63,14 @@ def list_command(session: Session, as_json: bool) -> None:
 @camera_option
 @json_option
 @click.pass_obj
-def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
+def add(session: CliSession, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
     """Add a user. The password is asked for, or is the first line of the standard input."""
     from core.inference.schemas import UserRequest
-    from core.service_client import notation
+    from core.service_client import text_formats
 
     password = ask_password(f"Password for {name}", twice=True)
     fields = {"name": name, "password": password, "role": role, "cameras": list(cameras) or None}
-    _said(client(session).add_user(notation.build(UserRequest, fields)), "added", as_json)
+    _print_user(client(session).add_user(text_formats.build_request(UserRequest, fields)), "added", as_json)
 
 
 @user_command.command("edit")
@@ -82,12 +82,14 @@ def add(session: Session, name: str, role: str, cameras: tuple[str, ...], as_jso
 @click.option("--password", is_flag=True, help="Ask for a new one; it ends all logins.")
 @json_option
 @click.pass_obj
-def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: bool, as_json: bool, **given: Any) -> None:
+def edit(
+    session: CliSession, /, name: str, cameras: tuple[str, ...], password: bool, as_json: bool, **options: Any
+) -> None:
     """Change what is named; everything else stays."""
     from core.inference.schemas import UserUpdate
-    from core.service_client import notation
+    from core.service_client import text_formats
 
-    fields = {key: value for key, value in given.items() if value not in (None, False) or key == "active"}
+    fields = {key: value for key, value in options.items() if value not in (None, False) or key == "active"}
     if fields.get("active") is None:
         fields.pop("active", None)
     if cameras:
@@ -96,7 +98,7 @@ def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: boo
         fields["password"] = ask_password(f"New password for {name}", twice=True)
     if not fields:
         raise InputError(f"User {name}", "nothing to change was named", f"see: xaiva user edit {name} --help")
-    _said(client(session).update_user(name, notation.build(UserUpdate, fields)), "changed", as_json)
+    _print_user(client(session).update_user(name, text_formats.build_request(UserUpdate, fields)), "changed", as_json)
 
 
 @user_command.command("remove")
@@ -104,12 +106,12 @@ def edit(session: Session, /, name: str, cameras: tuple[str, ...], password: boo
 @yes_option
 @json_option
 @click.pass_obj
-def remove(session: Session, name: str, yes: bool, as_json: bool) -> None:
+def remove(session: CliSession, name: str, yes: bool, as_json: bool) -> None:
     """Remove a user; their logins end."""
     confirm(f"Remove the user {name}?", yes)
     client(session).remove_user(name)
-    say(name, "removed", as_json)
+    print_outcome(name, "removed", as_json)
 
 
-def _said(user: User, what: str, as_json: bool) -> None:
-    say(user.name, f"{what}, {user.role.word}{'' if user.active else ', may not log in'}", as_json, user=user)
+def _print_user(user: User, what: str, as_json: bool) -> None:
+    print_outcome(user.name, f"{what}, {user.role.word}{'' if user.active else ', may not log in'}", as_json, user=user)

@@ -99,7 +99,7 @@ def launch(
     dev_mode = preset.run.dev.enabled if dev is None else dev
     settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
     if preset.inference_service and not settings.environment.get(TOKEN_VARIABLE):
-        site.keep_secret(TOKEN_VARIABLE, secrets.token_urlsafe(32))
+        site.append_secret(TOKEN_VARIABLE, secrets.token_urlsafe(32))
         settings = read_run_settings(site, preset_name, preset, dev=dev_mode)
     with closing(connect_engine(site)) as client:
         replacement.finish_interrupted(client, name)

@@ -15,7 +15,7 @@ from core.containers.model import Container, ContainerPort
 from core.engine import Endpoint, EngineError, connect_engine, docker_environment, resolve_endpoint
 from core.errors import InputError, XaivaError
 from core.natural_order import natural_key
-from core.service_client.address import SERVICE_PORT, ServiceAddress, assumed, is_url, named
+from core.service_client.address import SERVICE_PORT, ServiceAddress, is_url, named_or_default_address, named_service
 from core.service_client.client import ServiceClient, site_session
 from core.service_client.console_session import ConsoleSession
 from core.site import Site
@@ -59,16 +59,16 @@ def find_service(site: Site, *, preset: str = "", before: ServiceAddress | None 
     except EngineError as error:
         if before is not None:
             return before
-        if named(site)[0]:
+        if named_service(site)[0]:
             raise
-        return assumed(site, f"; {error.summary}")
+        return named_or_default_address(site, f"; {error.summary}")
 
 
 def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
     """As `find_service`. Raises EngineError also when no container was named."""
-    text, named_by = named(site)
+    text, named_by = named_service(site)
     if is_url(text):
-        return assumed(site)
+        return named_or_default_address(site)
     with closing(connect_engine(site, ENGINE_TIMEOUT_SECONDS)) as client:
         containers = list_containers(client)
         if text:
@@ -81,7 +81,7 @@ def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
     stopped = ", ".join(
         f"{container.name} is {container.state.word}" for container in site_containers if not container.running
     )
-    return assumed(site, f"; {stopped or 'no container that was launched from this site runs'}")
+    return named_or_default_address(site, f"; {stopped or 'no container that was launched from this site runs'}")
 
 
 def running_services(site: Site, preset: str = "") -> list[str]:
@@ -107,7 +107,7 @@ def running_services(site: Site, preset: str = "") -> list[str]:
 
 def connect_service(site: Site, timeout: float) -> ServiceClient:
     """A client of the site's service, for one command. Raises as `find_service`."""
-    return ServiceClient.of(site, timeout, find_service(site))
+    return ServiceClient.for_site(site, timeout, find_service(site))
 
 
 class ServiceLocator:
@@ -140,7 +140,7 @@ class ServiceLocator:
         """A client of the service that was found last; no engine is asked."""
         clients, address = self._clients, self.address
         if timeout not in clients:
-            clients[timeout] = ServiceClient.of(self._site, timeout, address, self._session(address))
+            clients[timeout] = ServiceClient.for_site(self._site, timeout, address, self._session(address))
         return clients[timeout]
 
     @property
@@ -150,7 +150,7 @@ class ServiceLocator:
 
     def _session(self, address: ServiceAddress | None) -> ConsoleSession:
         """One for all clients of an address, however often the service is looked for."""
-        site = site_session(self._site, address or assumed(self._site))
+        site = site_session(self._site, address or named_or_default_address(self._site))
         with self._session_lock:
             if site.url not in self._sessions:
                 self._sessions[site.url] = ConsoleSession(site)
@@ -171,7 +171,7 @@ class ServiceLocator:
     def _log_out(self, sessions: Sequence[ConsoleSession]) -> None:
         for session in sessions:
             with suppress(XaivaError):
-                ServiceClient.of(self._site, LOGOUT_SECONDS, ServiceAddress(session.url), session).logout()
+                ServiceClient.for_site(self._site, LOGOUT_SECONDS, ServiceAddress(session.url), session).logout()
 
     def mark_lost(self) -> None:
         """It does not answer: a later call looks for it again, in case it is somewhere else now."""

@@ -2,21 +2,21 @@
 
 from core.service_client.address import ServiceAddress
 from core.service_client.client import TOKEN_VARIABLE, ServiceClient, site_session
-from core.service_client.console_session import ConsoleSession, Who
-from core.service_client.errors import Forbidden, NoService, NotLoggedIn, OtherVersion, ServiceError
-from core.service_client.session import Session
+from core.service_client.console_session import ConsoleSession, LoginIdentity
+from core.service_client.errors import Forbidden, NoService, NotLoggedIn, ServiceError, VersionMismatch
+from core.service_client.login_session import LoginSession
 
 __all__ = [
     "TOKEN_VARIABLE",
     "ConsoleSession",
     "Forbidden",
+    "LoginIdentity",
+    "LoginSession",
     "NoService",
     "NotLoggedIn",
-    "OtherVersion",
     "ServiceAddress",
     "ServiceClient",
     "ServiceError",
-    "Session",
-    "Who",
+    "VersionMismatch",
     "site_session",
 ]

@@ -39,12 +39,12 @@ from core.inference.schemas import (
     UserUpdate,
 )
 from core.natural_order import natural_key
-from core.service_client import notation
-from core.service_client.address import ServiceAddress, assumed
-from core.service_client.download import Told, save
-from core.service_client.errors import ServiceError, newer_settings
-from core.service_client.session import Session
-from core.service_client.wire import Wire
+from core.service_client import text_formats
+from core.service_client.address import ServiceAddress, named_or_default_address
+from core.service_client.download import ProgressCallback, save
+from core.service_client.errors import ServiceError, unknown_settings_error
+from core.service_client.login_session import LoginSession
+from core.service_client.transport import HttpTransport
 from core.site import Site
 
 TOKEN_VARIABLE = "XAIVA_SERVICE_TOKEN"
@@ -53,42 +53,42 @@ STREAM_SILENCE = (
     10.0  # seconds without a line after which a stream counts as broken; the service never is as long silent
 )
 
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
-_EVENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PATH_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def site_session(site: Site, address: ServiceAddress) -> Session:
+def site_session(site: Site, address: ServiceAddress) -> LoginSession:
     """The login that is kept in the site for the service at that address."""
-    return Session(site.state / SESSION_FILE, address.url)
+    return LoginSession(site.state / SESSION_FILE, address.url)
 
 
-def _in_order(status: ServiceStatus) -> ServiceStatus:
+def _sort_cameras(status: ServiceStatus) -> ServiceStatus:
     """With its cameras by id, as people look for them."""
     return status.model_copy(update={"cameras": sorted(status.cameras, key=lambda camera: natural_key(camera.id))})
 
 
-def _at(*parts: str) -> str:
+def _path(*parts: str) -> str:
     """A path of these parts. Raises InputError for a name that would be more than one of them."""
     for part in parts:
-        if not _PART.fullmatch(part):
+        if not _PATH_SEGMENT.fullmatch(part):
             raise InputError(f"Name {part!r}", "nothing has such a name", "a name is letters, digits, . _ @ and -")
     return "/" + "/".join(parts)
 
 
-def _event(event: str, *parts: str) -> str:
+def _event_path(event: str, *parts: str) -> str:
     """A path below an event. Raises InputError for what cannot be an event's id: that finds no route to ask."""
-    if not _EVENT.fullmatch(event):
+    if not _EVENT_ID.fullmatch(event):
         raise InputError(f"Event {event}", "there is no event with that id", "see: xaiva event list; give the whole id")
-    return _at("events", event, *parts)
+    return _path("events", event, *parts)
 
 
 class ServiceClient:
     """Speaks to one service as a person who logged in (`session`), else with the service's `token`.
 
     No call waits longer than `timeout` seconds for the other side. All raise ServiceError (its kinds NotLoggedIn,
-    Forbidden and OtherVersion are told apart) with a remedy, and InputError when the service refuses the request itself
+    Forbidden, VersionMismatch) with a remedy, and InputError when the service refuses the request itself
     (there is no such camera, a name is taken). May be used by several threads; keeps its connections for a moment.
     """
 
@@ -98,19 +98,19 @@ class ServiceClient:
         timeout: float = 3.0,
         *,
         token: str = "",
-        session: Session | None = None,
+        session: LoginSession | None = None,
         ca: str = "",
     ) -> None:
         address = url if isinstance(url, ServiceAddress) else ServiceAddress(url)
-        self._wire = Wire(address, timeout, token, session, ca)
+        self._transport = HttpTransport(address, timeout, token, session, ca)
 
     @classmethod
-    def of(
+    def for_site(
         cls,
         site: Site,
         timeout: float = 3.0,
         address: ServiceAddress | None = None,
-        session: Session | None = None,
+        session: LoginSession | None = None,
     ) -> ServiceClient:
         """The client of the site's service: the session's login, else the token of `.env` or the environment.
 
@@ -118,7 +118,7 @@ class ServiceClient:
         Without a session it is the login kept in the site.
         """
         settings = site.settings.service
-        address = address or assumed(site)
+        address = address or named_or_default_address(site)
         session = session or site_session(site, address)
         ca = str(site.root / settings.ca) if settings.ca else ""
         return cls(address, timeout, token=site.secret(TOKEN_VARIABLE), session=session, ca=ca)
@@ -126,51 +126,51 @@ class ServiceClient:
     @property
     def url(self) -> str:
         """The service's address, without a slash at its end."""
-        return self._wire.url
+        return self._transport.url
 
     @property
     def address(self) -> ServiceAddress:
         """The service's address, and what named it."""
-        return self._wire.address
+        return self._transport.address
 
     def close(self) -> None:
         """Close kept connections; the client stays usable."""
-        self._wire.close()
+        self._transport.close()
 
     # -- who asks ------------------------------------------------------------------------------------------------------
 
     def login(self, name: str, password: str) -> Tokens:
         """Log in; the session, if there is one, keeps the login and renews it. Raises NotLoggedIn when refused."""
-        tokens = self._wire.read(
-            self._wire.open_send(
-                "POST", "/auth/login", notation.build(Login, {"name": name, "password": password})
+        tokens = self._transport.read(
+            self._transport.send_without_token(
+                "POST", "/auth/login", text_formats.build_request(Login, {"name": name, "password": password})
             ).text,
             Tokens,
         )
-        if self._wire.session:
-            self._wire.session.begin(tokens)
+        if self._transport.session:
+            self._transport.session.begin(tokens)
         return tokens
 
     def change_password(self, current: str, new: str) -> None:
         """Change the password of whoever is logged in; their other logins end. Raises InputError for a wrong one."""
-        body = notation.build(PasswordChange, {"current": current, "new": new})
-        self._wire.send_for_login("/auth/password", body)
+        body = text_formats.build_request(PasswordChange, {"current": current, "new": new})
+        self._transport.send_for_login("/auth/password", body)
 
     def logout(self) -> None:
         """Forget the login here, also if the service is away; end it there if nobody else goes on with it."""
-        session = self._wire.session
+        session = self._transport.session
         login = session.load() if session else None
         if session is None or login is None:
             return
         try:
             if login.tokens is not None and session.owns:
-                self._wire.open_send("POST", "/auth/logout", Refresh(refresh=login.tokens.refresh))
+                self._transport.send_without_token("POST", "/auth/logout", Refresh(refresh=login.tokens.refresh))
         finally:
             session.forget()
 
     def logged_in(self) -> str:
         """The name of the login that is kept here, empty for none; asks nobody."""
-        login = self._wire.session.load() if self._wire.session else None
+        login = self._transport.session.load() if self._transport.session else None
         return login.user if login else ""
 
     def me(self) -> User:
@@ -181,16 +181,16 @@ class ServiceClient:
 
     def health(self) -> Health:
         """Whether the service is alive and ready. Raises ServiceError also when something else answers there."""
-        return self._wire.health()
+        return self._transport.health()
 
     def status(self) -> ServiceStatus:
         """The service and all its cameras as they are now."""
-        return _in_order(self._get("/status", ServiceStatus))
+        return _sort_cameras(self._get("/status", ServiceStatus))
 
     def stream(self, interval: float = 1.0) -> Iterator[ServiceStatus]:
         """A status every `interval` seconds until the caller stops. Its end is an error, as a broken line is."""
         for text in self._stream("/status/stream", {"interval": interval}):
-            yield _in_order(self._wire.read_leniently(text, ServiceStatus))
+            yield _sort_cameras(self._transport.read_leniently(text, ServiceStatus))
 
     # -- cameras -------------------------------------------------------------------------------------------------------
 
@@ -200,68 +200,71 @@ class ServiceClient:
 
     def camera(self, camera: str) -> CameraStatus:
         """One camera as it is now."""
-        return self._get(_at("cameras", camera), CameraStatus)
+        return self._get(_path("cameras", camera), CameraStatus)
 
     def camera_settings(self, camera: str) -> CameraRequest:
         """One camera as it is set. Its source has the credentials taken out; sent back like that, it keeps them."""
-        return self._get(_at("cameras", camera, "settings"), CameraRequest)
+        return self._get(_path("cameras", camera, "settings"), CameraRequest)
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
         """Add a camera; the service keeps it over restarts."""
-        return self._ask("POST", "/cameras", CameraStatus, request)
+        return self._request("POST", "/cameras", CameraStatus, request)
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
         """Set the camera of that id anew, as a whole; the others notice nothing."""
-        return self._ask("PUT", _at("cameras", request.id, "settings"), CameraStatus, request)
+        return self._request("PUT", _path("cameras", request.id, "settings"), CameraStatus, request)
 
     def remove_camera(self, camera: str) -> None:
         """Stop a camera and forget it; its events stay."""
-        self._wire.send("DELETE", _at("cameras", camera))
+        self._transport.send("DELETE", _path("cameras", camera))
 
     def start_camera(self, camera: str) -> CameraStatus:
         """Start a stopped or failed camera."""
-        return self._ask("POST", _at("cameras", camera, "start"), CameraStatus)
+        return self._request("POST", _path("cameras", camera, "start"), CameraStatus)
 
     def stop_camera(self, camera: str) -> CameraStatus:
         """Stop a camera; it stays in the list."""
-        return self._ask("POST", _at("cameras", camera, "stop"), CameraStatus)
+        return self._request("POST", _path("cameras", camera, "stop"), CameraStatus)
 
     def restart_camera(self, camera: str) -> CameraStatus:
         """Connect anew."""
-        return self._ask("POST", _at("cameras", camera, "restart"), CameraStatus)
+        return self._request("POST", _path("cameras", camera, "restart"), CameraStatus)
 
     def learn(self, camera: str, minutes: float) -> CameraStatus:
         """Learn the camera's normal pictures for that long, 0 ends it; the status' `learning` shows how far it is."""
         if not minutes:
             return self.cancel_learning(camera)
-        return self._ask(
-            "POST", _at("cameras", camera, "learn"), CameraStatus, notation.build(LearnRequest, {"minutes": minutes})
+        return self._request(
+            "POST",
+            _path("cameras", camera, "learn"),
+            CameraStatus,
+            text_formats.build_request(LearnRequest, {"minutes": minutes}),
         )
 
     def cancel_learning(self, camera: str) -> CameraStatus:
         """End the learning; what was learned before stays."""
-        return self._ask("DELETE", _at("cameras", camera, "learn"), CameraStatus)
+        return self._request("DELETE", _path("cameras", camera, "learn"), CameraStatus)
 
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
         """Send no notifications of this camera for that long; 0 ends it."""
-        return self._ask(
+        return self._request(
             "POST",
-            _at("cameras", camera, "suspend"),
+            _path("cameras", camera, "suspend"),
             CameraStatus,
-            notation.build(SuspendRequest, {"minutes": minutes}),
+            text_formats.build_request(SuspendRequest, {"minutes": minutes}),
         )
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
         """Try to connect to what may become a camera; takes up to three times its own `timeout`, and some seconds."""
-        return self._ask("POST", "/connection-test", ConnectionTest, request, wait=3 * request.timeout + 10)
+        return self._request("POST", "/connection-test", ConnectionTest, request, wait=3 * request.timeout + 10)
 
     def snapshot(self, camera: str) -> bytes:
         """The newest picture of a live camera, as JPEG."""
-        return self._wire.send("GET", _at("cameras", camera, "snapshot")).content
+        return self._transport.send("GET", _path("cameras", camera, "snapshot")).content
 
     def thumbnail(self, camera: str, width: int) -> bytes:
         """The same as PPM, at most `width` pixels wide: for who has no JPEG decoder."""
-        return self._wire.send("GET", _at("cameras", camera, "snapshot"), query={"width": width}).content
+        return self._transport.send("GET", _path("cameras", camera, "snapshot"), query={"width": width}).content
 
     # -- events --------------------------------------------------------------------------------------------------------
 
@@ -282,33 +285,36 @@ class ServiceClient:
     def event_stream(self) -> Iterator[Event]:
         """Events as they are written or completed, from now on; as `stream`. Who reads too slowly is cut off."""
         for text in self._stream("/events/stream", {}):
-            yield self._wire.read_leniently(text, Event)
+            yield self._transport.read_leniently(text, Event)
 
     def event(self, event: str) -> Event:
         """One event."""
-        return self._get(_event(event), Event)
+        return self._get(_event_path(event), Event)
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
         """Acknowledge events (at most 1000); returns how many had not been before."""
-        return self._ask(
-            "POST", "/events/acknowledge", Acknowledged, notation.build(Acknowledge, {"ids": ids, "note": note})
+        return self._request(
+            "POST",
+            "/events/acknowledge",
+            Acknowledged,
+            text_formats.build_request(Acknowledge, {"ids": ids, "note": note}),
         ).count
 
     def protect(self, event: str, protected: bool = True) -> Event:
         """Keep an event's clip and snapshot when others must go, or no longer."""
-        return self._ask("PUT", _event(event, "protected"), Event, Protect(protected=protected))
+        return self._request("PUT", _event_path(event, "protected"), Event, Protect(protected=protected))
 
     def event_snapshot(self, event: str) -> bytes:
         """The event's best picture, as JPEG."""
-        return self._wire.send("GET", _event(event, "snapshot")).content
+        return self._transport.send("GET", _event_path(event, "snapshot")).content
 
     def event_thumbnail(self, event: str, width: int) -> bytes:
         """The same as PPM, at most `width` pixels wide."""
-        return self._wire.send("GET", _event(event, "snapshot"), query={"width": width}).content
+        return self._transport.send("GET", _event_path(event, "snapshot"), query={"width": width}).content
 
-    def save_clip(self, event: str, target: Path, told: Told | None = None) -> Path:
+    def save_clip(self, event: str, target: Path, on_progress: ProgressCallback | None = None) -> Path:
         """Write the event's clip (MP4) to `target`, whole or not at all; `told(done, all)` hears of bytes."""
-        return save(self._wire, _event(event, "clip"), target, told)
+        return save(self._transport, _event_path(event, "clip"), target, on_progress)
 
     def statistics(self, query: StatisticsQuery | None = None) -> Statistics:
         """Events a day and camera in the service's zone."""
@@ -322,19 +328,19 @@ class ServiceClient:
 
     def user(self, name: str) -> User:
         """One user."""
-        return self._get(_at("users", name), User)
+        return self._get(_path("users", name), User)
 
     def add_user(self, request: UserRequest) -> User:
         """Add a user."""
-        return self._ask("POST", "/users", User, request)
+        return self._request("POST", "/users", User, request)
 
     def update_user(self, name: str, update: UserUpdate) -> User:
         """Change what `update` names."""
-        return self._ask("PATCH", _at("users", name), User, update)
+        return self._request("PATCH", _path("users", name), User, update)
 
     def remove_user(self, name: str) -> None:
         """Remove a user; the last administrator stays."""
-        self._wire.send("DELETE", _at("users", name))
+        self._transport.send("DELETE", _path("users", name))
 
     # -- notifications -------------------------------------------------------------------------------------------------
 
@@ -344,51 +350,51 @@ class ServiceClient:
 
     def rule(self, name: str) -> Rule:
         """One rule, to be changed: one of which something cannot be read is refused, as that would be lost."""
-        rule = self._get(_at("rules", name), Rule)
+        rule = self._get(_path("rules", name), Rule)
         if rule.unreadable:
-            raise newer_settings(self.address, [rule.unreadable])
+            raise unknown_settings_error(self.address, [rule.unreadable])
         return rule
 
     def add_rule(self, request: RuleRequest) -> Rule:
         """Add a rule."""
-        return self._ask("POST", "/rules", Rule, request)
+        return self._request("POST", "/rules", Rule, request)
 
     def update_rule(self, request: RuleRequest) -> Rule:
         """Set the rule of that name anew; a channel sent back as it was shown keeps its credentials."""
-        return self._ask("PUT", _at("rules", request.name), Rule, request)
+        return self._request("PUT", _path("rules", request.name), Rule, request)
 
     def remove_rule(self, name: str) -> None:
         """Remove a rule."""
-        self._wire.send("DELETE", _at("rules", name))
+        self._transport.send("DELETE", _path("rules", name))
 
     def test_rule(self, name: str) -> TestResult:
         """Send a test message over every channel of the rule now."""
-        return self._ask("POST", _at("rules", name, "test"), TestResult, wait=60)
+        return self._request("POST", _path("rules", name, "test"), TestResult, wait=60)
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
         """The newest messages of the outbox."""
-        text = self._wire.send("GET", "/deliveries", query={"limit": limit}).text
-        return self._wire.read_leniently(text, list[Delivery])
+        text = self._transport.send("GET", "/deliveries", query={"limit": limit}).text
+        return self._transport.read_leniently(text, list[Delivery])
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _get(self, path: str, kind: type[Answer], query: BaseModel | None = None) -> Answer:
-        asked = query.model_dump(mode="json", exclude_defaults=True) if query else None
-        return self._wire.read_leniently(self._wire.send("GET", path, query=asked).text, kind)
+    def _get(self, path: str, kind: type[AnswerT], query: BaseModel | None = None) -> AnswerT:
+        parameters = query.model_dump(mode="json", exclude_defaults=True) if query else None
+        return self._transport.read_leniently(self._transport.send("GET", path, query=parameters).text, kind)
 
-    def _ask(
-        self, method: str, path: str, kind: type[Answer], body: BaseModel | None = None, *, wait: float = 0
-    ) -> Answer:
-        return self._wire.read_leniently(self._wire.send(method, path, body, wait=wait).text, kind)
+    def _request(
+        self, method: str, path: str, kind: type[AnswerT], body: BaseModel | None = None, *, wait: float = 0
+    ) -> AnswerT:
+        return self._transport.read_leniently(self._transport.send(method, path, body, wait=wait).text, kind)
 
     def _stream(self, path: str, query: dict[str, float]) -> Iterator[str]:
         """The data of server-sent events. A stream ends with the login's access token; then another is opened."""
         while True:
-            with self._wire.streamed(path, query, {}, STREAM_SILENCE) as response:
+            with self._transport.stream(path, query, {}, STREAM_SILENCE) as response:
                 for line in response.iter_lines():
                     if line.startswith("data:"):
                         yield line[5:].strip()
-            if not self._wire.aged():
+            if not self._transport.login_expires_soon():
                 raise ServiceError(
                     f"Inference service {self.url}",
                     "it ended the stream",

@@ -26,23 +26,23 @@ class Forbidden(ServiceError):
     """The login is good, but its role does not allow this."""
 
 
-class OtherVersion(ServiceError):
+class VersionMismatch(ServiceError):
     """It speaks another version of the API; `newer`: newer than this xaiva's."""
 
-    def __init__(self, address: ServiceAddress, theirs: int, ours: int) -> None:
-        self.newer = theirs > ours
+    def __init__(self, address: ServiceAddress, service_version: int, console_version: int) -> None:
+        self.newer = service_version > console_version
         newer = "service" if self.newer else "console"
-        why = f"it speaks version {theirs} of the API, this xaiva version {ours}"
+        why = f"it speaks version {service_version} of the API, this xaiva version {console_version}"
         super().__init__(str(address), why, f"use the xaiva that came with the newer {newer}")
 
 
-def absent(address: ServiceAddress) -> ServiceError:
+def no_answer_error(address: ServiceAddress) -> ServiceError:
     """Nothing answers at the address."""
     kind = NoService if address.assumed else ServiceError
     return kind(str(address), "nothing answers there", address.remedy)
 
 
-def foreign(address: ServiceAddress) -> ServiceError:
+def not_xaiva_error(address: ServiceAddress) -> ServiceError:
     """Something answers at the address, but it is no inference service."""
     return ServiceError(
         str(address),
@@ -51,7 +51,7 @@ def foreign(address: ServiceAddress) -> ServiceError:
     )
 
 
-def newer_settings(address: ServiceAddress, fields: list[str]) -> ServiceError:
+def unknown_settings_error(address: ServiceAddress, fields: list[str]) -> ServiceError:
     """The service has settings that this xaiva does not know: sending the others back would lose them."""
     return ServiceError(
         str(address),
@@ -60,7 +60,7 @@ def newer_settings(address: ServiceAddress, fields: list[str]) -> ServiceError:
     )
 
 
-def not_logged_in(
+def login_required_error(
     address: ServiceAddress, why: str = "it asks for a login or a token that was not given or is not its own"
 ) -> NotLoggedIn:
     """Who asked has to log in."""

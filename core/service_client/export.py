@@ -11,9 +11,9 @@ from typing import Literal, TextIO
 
 from core.errors import InputError
 from core.inference.schemas import Event
-from core.service_client.target import opened
+from core.service_client.output_file import open_output_file
 
-Kind = Literal["csv", "json"]
+ExportFormat = Literal["csv", "json"]
 COLUMNS = (
     "id",
     "camera",
@@ -36,10 +36,10 @@ COLUMNS = (
     "acknowledged_by",
     "note",
 )
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
-def kind_of(target: Path) -> Kind:
+def format_of(target: Path) -> ExportFormat:
     """By the file's ending. Raises InputError for any other."""
     ending = target.suffix.lower()
     if ending == ".csv":
@@ -49,27 +49,31 @@ def kind_of(target: Path) -> Kind:
     raise InputError(f"{target}", "its ending says neither CSV nor JSON", "name it .csv or .json")
 
 
-def export(events: Iterable[Event], target: Path, kind: Kind, told: Callable[[int], None] = lambda _count: None) -> int:
-    """Write the events to `target`, replacing it; returns how many. `told(count)` hears of each.
+def export(
+    events: Iterable[Event], target: Path, kind: ExportFormat, on_event: Callable[[int], None] = lambda _count: None
+) -> int:
+    """Write the events to `target`, replacing it; returns how many. `on_event(count)` is called for each.
 
     Raises InputError when the file cannot be written.
     """
-    with opened(target) as file:
+    with open_output_file(target) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        count = write(events, text, kind, told)
+        count = write(events, text, kind, on_event)
         text.detach()  # flushes, and leaves the file open
     return count
 
 
-def write(events: Iterable[Event], file: TextIO, kind: Kind, told: Callable[[int], None] = lambda _count: None) -> int:
+def write(
+    events: Iterable[Event], file: TextIO, kind: ExportFormat, on_event: Callable[[int], None] = lambda _count: None
+) -> int:
     """The events into an open file; returns how many."""
-    pieces = _csv_lines(events) if kind == "csv" else _json_lines(events)
+    lines = _csv_lines(events) if kind == "csv" else _json_lines(events)
     count = 0
-    for piece, counted in pieces:
-        file.write(piece)
-        if counted:
+    for line, is_event in lines:
+        file.write(line)
+        if is_event:
             count += 1
-            told(count)
+            on_event(count)
     return count
 
 
@@ -82,7 +86,7 @@ def _json_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
     yield "\n]}\n", False
 
 
-class _Line:
+class _LastLine:
     """A file for the csv module that keeps the newest line alone."""
 
     text = ""
@@ -93,7 +97,7 @@ class _Line:
 
 
 def _csv_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
-    line = _Line()
+    line = _LastLine()
     writer = csv.writer(line)
     writer.writerow(COLUMNS)
     yield line.text, False
@@ -109,9 +113,9 @@ def _cells(event: Event) -> list[object]:
         "confidence": event.analysis.confidence,
         "clip_seconds": event.clip.seconds if event.clip.state == "done" else None,
     }
-    return [_harmless(data[column]) for column in COLUMNS]
+    return [_escape_formula(data[column]) for column in COLUMNS]
 
 
-def _harmless(value: object) -> object:
+def _escape_formula(value: object) -> object:
     """Words that a spreadsheet would take for a formula are marked as words."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

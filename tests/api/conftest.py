@@ -85,6 +85,8 @@ def events(running: Running) -> Events:
             running.service.media.put_snapshot(event.id, picture)
         return event.id
 
-    found = Events(put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4))
+    created = Events(
+        put("gate", "done", 1), put("yard", "done", 2), put("gate", "recording", 3), put("yard", "none", 4)
+    )
     assert running.service.logger.flush(30)
-    return found
+    return created

@@ -73,7 +73,11 @@ STRANGE = "00000000-0000-7000-8000-000000000000"  # an id that no event has
 
 def operations(running: Running) -> dict[str, dict[str, Any]]:
     paths = httpx.get(f"{running.url}/openapi.json").json()["paths"]
-    return {f"{method.upper()} {path}": said for path, methods in paths.items() for method, said in methods.items()}
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    }
 
 
 def attempt(client: httpx.Client, operation: str, headers: dict[str, str]) -> int:
@@ -91,7 +95,7 @@ def test_every_operation_has_a_rule_that_was_thought_of(running: Running) -> Non
 def test_every_operation_lets_in_those_of_its_rule_and_nobody_else(
     running: Running, people: dict[str, ServiceClient]
 ) -> None:
-    tokens = {name: {"Authorization": f"Bearer {people[name]._wire.bearer()}"} for name in ORDER}
+    tokens = {name: {"Authorization": f"Bearer {people[name]._transport.bearer_token()}"} for name in ORDER}
     client = httpx.Client(base_url=running.url, timeout=30)
     for operation, least in RULES.items():
         if not least:
@@ -106,11 +110,11 @@ def test_every_operation_lets_in_those_of_its_rule_and_nobody_else(
 
 
 def test_the_document_says_which_operations_want_a_token(running: Running) -> None:
-    for operation, said in operations(running).items():
-        assert bool(said.get("security")) == bool(RULES[operation]), operation
-        assert ("401" in said["responses"]) == (bool(RULES[operation]) or operation.startswith("POST /auth/")) or (
-            operation == "POST /auth/logout"
-        )
+    for operation, description in operations(running).items():
+        assert bool(description.get("security")) == bool(RULES[operation]), operation
+        assert ("401" in description["responses"]) == (
+            bool(RULES[operation]) or operation.startswith("POST /auth/")
+        ) or (operation == "POST /auth/logout")
 
 
 def test_a_route_without_a_rule_is_not_served() -> None:
@@ -120,7 +124,7 @@ def test_a_route_without_a_rule_is_not_served() -> None:
     def forgotten() -> None: ...
 
     with pytest.raises(XaivaError, match="/forgotten"):
-        access.ruled_routes(router)
+        access.checked_routes(router)
 
 
 def test_a_token_is_taken_from_the_header_alone(running: Running) -> None:
@@ -144,12 +148,12 @@ def test_a_camera_one_may_not_see_is_as_unknown_as_one_that_is_not_there(people:
         lambda camera: keeper.statistics(StatisticsQuery(camera=camera)),
     ]
     for act in actions:
-        said = []
+        answers = []
         for camera in ("yard", "nothing"):
             with pytest.raises(InputError) as caught:
                 act(camera)
-            said.append(str(caught.value).replace(camera, "CAMERA"))
-        assert said[0] == said[1]
+            answers.append(str(caught.value).replace(camera, "CAMERA"))
+        assert answers[0] == answers[1]
     assert keeper.camera("gate").id == "gate"
 
 
@@ -170,7 +174,7 @@ def test_some_cameras_leave_no_trace_of_the_others(
     assert keeper.events(EventQuery(camera="yard")).events == []
     assert {day.camera for day in keeper.statistics().days if day.events} == {"gate"}
     assert {day.camera for day in people["viewer"].statistics().days if day.events} == {"gate", "yard"}
-    bearer = {"Authorization": f"Bearer {keeper._wire.bearer()}"}
+    bearer = {"Authorization": f"Bearer {keeper._transport.bearer_token()}"}
     everything = "".join(
         httpx.get(running.url + path, headers=bearer).text
         for path in ("/status", "/cameras", "/events", "/statistics", "/metrics", "/models")
@@ -192,7 +196,7 @@ def test_the_events_of_other_cameras_are_not_there(people: dict[str, ServiceClie
 def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
     running: Running, people: dict[str, ServiceClient], events: Events
 ) -> None:
-    seen: list[str] = []
+    statuses: list[str] = []
     ready = threading.Event()
     stream = people["gatekeeper"].stream(interval=0.2)
     assert [camera.id for camera in next(stream).cameras] == ["gate"]
@@ -204,11 +208,11 @@ def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
     leaver = running.client(running.client("").login(name, "some long password").access)
 
     def read() -> None:
-        with leaver._wire.streamed("/events/stream", {}, {}, 10) as response:
+        with leaver._transport.stream("/events/stream", {}, {}, 10) as response:
             for line in response.iter_lines():
                 ready.set()
                 if line.startswith("data:"):
-                    seen.append(line)
+                    statuses.append(line)
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -219,7 +223,7 @@ def test_the_streams_show_what_the_lists_show_and_end_with_the_login(
     admin.update_user(name, UserUpdate(active=False))
     reader.join(30)
     assert not reader.is_alive()
-    assert all(re.search('"camera":"gate"', line) for line in seen)
+    assert all(re.search('"camera":"gate"', line) for line in statuses)
 
 
 def test_refusals_are_told_apart(people: dict[str, ServiceClient]) -> None:

@@ -52,10 +52,10 @@ def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def accounts(database_url: str, tmp_path: Path) -> Iterator[Accounts]:
     database = Database(database_url)
-    made = Accounts(database, tmp_path, TOKEN)
-    made.users.add(UserRequest(name="anna", password=PASSWORD, role=Role.ADMIN))
-    made.users.add(UserRequest(name="victor", password=PASSWORD, cameras=["gate"]))
-    yield made
+    accounts = Accounts(database, tmp_path, TOKEN)
+    accounts.users.add(UserRequest(name="anna", password=PASSWORD, role=Role.ADMIN))
+    accounts.users.add(UserRequest(name="victor", password=PASSWORD, cameras=["gate"]))
+    yield accounts
     database.close()
 
 
@@ -94,19 +94,19 @@ def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(account
 def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Accounts) -> None:
     accounts.users.add(UserRequest(name="gone", password=PASSWORD))
     accounts.users.update("gone", UserUpdate(active=False))
-    said = set()
+    errors = set()
     for name, password in (("nobody", PASSWORD), ("victor", OTHER), ("gone", PASSWORD)):
         with pytest.raises(Unauthorised) as caught:
             log_in(accounts, name, password)
-        said.add(str(caught.value))
-    assert len(said) == 1
+        errors.add(str(caught.value))
+    assert len(errors) == 1
 
 
 def test_an_unknown_name_costs_a_comparison_as_well() -> None:
     hasher = Passwords()
     assert not hasher.fits("anything", None)
-    kept = hasher.hash("right one")
-    assert hasher.fits("right one", kept)
+    hashed = hasher.hash("right one")
+    assert hasher.fits("right one", hashed)
     assert not hasher.fits("right one", "no hash at all")
 
     def cost(name: str | None) -> float:
@@ -114,7 +114,7 @@ def test_an_unknown_name_costs_a_comparison_as_well() -> None:
         hasher.fits("wrong", name)
         return time.thread_time() - began
 
-    assert cost(None) > cost(kept) / 4  # processor time, not the clock's: skipping the comparison would be 1/1000
+    assert cost(None) > cost(hashed) / 4  # processor time, not the clock's: skipping the comparison would be 1/1000
 
 
 def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
@@ -138,8 +138,8 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
     for future in futures:
         future.result(30)
     assert most == AT_ONCE
-    mine = os.getpriority(os.PRIO_PROCESS, 0)
-    assert hasher.submit(lambda: os.getpriority(os.PRIO_PROCESS, 0)).result(30) == min(mine + NICENESS, 19)
+    own_priority = os.getpriority(os.PRIO_PROCESS, 0)
+    assert hasher.submit(lambda: os.getpriority(os.PRIO_PROCESS, 0)).result(30) == min(own_priority + NICENESS, 19)
 
 
 @SQLITE_ALONE
@@ -313,12 +313,12 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
     processes = [context.Process(target=_read, args=(str(path), out)) for _ in range(8)]
     for process in processes:
         process.start()
-    found = {out.get(timeout=30) for _ in processes}
+    secrets = {out.get(timeout=30) for _ in processes}
     for process in processes:
         process.join(30)
-    assert found == {path.read_text().strip()}
+    assert secrets == {path.read_text().strip()}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [one.name for one in path.parent.iterdir()] == ["secret"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["secret"]
 
     path.chmod(0o644)
     with pytest.raises(InputError, match="others may read it"):
@@ -336,7 +336,7 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
 @SQLITE_ALONE
 def test_the_database_holds_no_password_and_no_token(accounts: Accounts, tmp_path: Path) -> None:
     tokens = log_in(accounts)
-    held = b"".join(path.read_bytes() for path in tmp_path.glob("xaiva.db*"))
-    assert b"$argon2id$" in held
+    content = b"".join(path.read_bytes() for path in tmp_path.glob("xaiva.db*"))
+    assert b"$argon2id$" in content
     for secret in (PASSWORD.get_secret_value(), tokens.refresh, tokens.access):
-        assert secret.encode() not in held
+        assert secret.encode() not in content

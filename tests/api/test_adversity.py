@@ -64,11 +64,11 @@ def test_a_model_that_loads_for_long_holds_up_no_change_of_another_camera(
         assert loaded.wait(60)
 
     monkeypatch.setattr(MotionDetector, "load", slow)
-    with served(tmp_path) as one, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(one.client().add_camera, CameraRequest(id="slow", source=NOWHERE))
+    with served(tmp_path) as running, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(running.client().add_camera, CameraRequest(id="slow", source=NOWHERE))
         try:
             assert loading.wait(30)
-            client = one.client()
+            client = running.client()
             client.add_camera(CameraRequest(id="other", source=NOWHERE, enabled=False))
             client.remove_camera("other")
         finally:
@@ -84,10 +84,10 @@ def test_connections_that_go_no_further_shut_nobody_out(
     address = httpx.URL(running.url)
     watched = running.client().stream(0.2)
     next(watched)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as connections:
         for _ in range(20):
-            one = held.enter_context(socket.create_connection((address.host, address.port)))
-            one.sendall(begun)
+            connection = connections.enter_context(socket.create_connection((address.host, address.port)))
+            connection.sendall(begun)
         for _ in range(5):
             assert httpx.get(f"{running.url}/health", timeout=10).status_code == 200
             assert len(running.server.server_state.connections) <= 8
@@ -98,23 +98,25 @@ def test_connections_that_go_no_further_shut_nobody_out(
 def test_a_reader_of_events_that_stands_still_does_not_fill_the_memory(
     running: Running, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_events, "BACKLOG", 3)
+    monkeypatch.setattr(api_events, "MAX_STREAM_BACKLOG", 3)
     event = running.client().event(events.gate)
-    kept: list[weakref.ref[Event]] = []
-    told: list[Callable[[Event], None]] = []
-    monkeypatch.setattr(running.service.logger, "subscribe", lambda callback: (told.append(callback), lambda: None)[1])
+    references: list[weakref.ref[Event]] = []
+    subscribers: list[Callable[[Event], None]] = []
+    monkeypatch.setattr(
+        running.service.logger, "subscribe", lambda callback: (subscribers.append(callback), lambda: None)[1]
+    )
 
     async def read() -> list[str]:
         stream = api_events._new_events(running.service, TOKEN, asyncio.Event())
-        heard = [await stream.__anext__()]
+        lines = [await stream.__anext__()]
         for _ in range(10):
             copy = event.model_copy()
-            kept.append(weakref.ref(copy))
-            told[0](copy)
+            references.append(weakref.ref(copy))
+            subscribers[0](copy)
             del copy
             await asyncio.sleep(0)
-        assert sum(ref() is not None for ref in kept) <= 3 + 1
-        return heard + [text async for text in stream]
+        assert sum(ref() is not None for ref in references) <= 3 + 1
+        return lines + [text async for text in stream]
 
     assert asyncio.run(read()) == [sse.HEARTBEAT]
 
@@ -145,8 +147,8 @@ def test_many_who_watch_are_all_served(running: Running, events: Events, people:
         return counts[-1]
 
     with ThreadPoolExecutor(24) as pool:
-        seen = list(pool.map(watch, range(24)))
-    assert seen == [2, 1, 2] * 8
+        counts = list(pool.map(watch, range(24)))
+    assert counts == [2, 1, 2] * 8
 
 
 def test_the_end_closes_the_streams(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_the_end_closes_the_streams(tmp_path: Path) -> None:
         heard = threading.Event()
 
         def listen() -> None:
-            with running.client()._wire.streamed("/events/stream", {}, {}, 10) as response:
+            with running.client()._transport.stream("/events/stream", {}, {}, 10) as response:
                 for _line in response.iter_lines():
                     heard.set()
             ended.set()

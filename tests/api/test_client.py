@@ -19,19 +19,19 @@ from core.errors import InputError, XaivaError
 from core.inference.accounts import access_token, accounts
 from core.inference.schemas import API_VERSION, CameraRequest, Role, UserRequest, UserUpdate
 from core.inference.schemas.base import VERSION_HEADER
-from core.service_client import NotLoggedIn, OtherVersion, ServiceClient, ServiceError, Session
+from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError, VersionMismatch
 from tests.api.conftest import PASSWORD
 from tests.api.serving import TOKEN, Running, served
 
 
 def person(running: Running, file: Path, *, token: str = TOKEN) -> ServiceClient:
-    return ServiceClient(running.url, 10, token=token, session=Session(file, running.url))
+    return ServiceClient(running.url, 10, token=token, session=LoginSession(file, running.url))
 
 
 def aged(file: Path) -> None:
     """As if the access token had run out long ago."""
-    kept = json.loads(file.read_text())
-    file.write_text(json.dumps({**kept, "expires": 1.0}))
+    login = json.loads(file.read_text())
+    file.write_text(json.dumps({**login, "expires": 1.0}))
 
 
 def test_a_login_is_kept_private_and_goes_before_the_token(running: Running, tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_a_login_is_kept_private_and_goes_before_the_token(running: Running, tmp
     client.login("viewer", PASSWORD)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert PASSWORD not in file.read_text()
-    again = person(running, file)
-    assert (again.logged_in(), again.me().role) == ("viewer", Role.VIEWER)
+    second_client = person(running, file)
+    assert (second_client.logged_in(), second_client.me().role) == ("viewer", Role.VIEWER)
     client.logout()
     assert not file.exists()
     assert client.status().cameras
@@ -75,8 +75,8 @@ def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> 
 def test_a_stream_goes_on_when_its_access_token_ends(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for where in (access_token, accounts):
-        monkeypatch.setattr(where, "LIFETIME", 1)
+    for module in (access_token, accounts):
+        monkeypatch.setattr(module, "LIFETIME", 1)
     file = tmp_path / "session.json"
     client = person(running, file)
     before = client.login("viewer", PASSWORD).refresh
@@ -91,10 +91,10 @@ def test_a_stream_goes_on_when_its_access_token_ends(
 
 
 def test_a_stream_that_the_service_ends_is_said(tmp_path: Path) -> None:
-    with served(tmp_path) as one:
-        stream = one.client().stream(0.2)
+    with served(tmp_path) as running:
+        stream = running.client().stream(0.2)
         next(stream)
-        one.server.close_streams()
+        running.server.close_streams()
         with pytest.raises(ServiceError, match="it ended the stream"):
             list(stream)
 
@@ -106,9 +106,9 @@ def test_an_access_token_that_is_refused_early_is_renewed_once(
     file = tmp_path / "session.json"
     client = person(running, file)
     client.login("viewer", PASSWORD)
-    kept = json.loads(file.read_text())
-    kept["tokens"]["access"] = "of another time"
-    file.write_text(json.dumps(kept))
+    login = json.loads(file.read_text())
+    login["tokens"]["access"] = "of another time"
+    file.write_text(json.dumps(login))
     assert ask(client)
     assert json.loads(file.read_text())["tokens"]["access"] != "of another time"
 
@@ -142,11 +142,11 @@ def test_a_login_that_ended_is_said_and_nobody_elses_token_takes_its_place(runni
 def test_tokens_go_to_their_own_service_alone(running: Running, tmp_path: Path) -> None:
     file = tmp_path / "session.json"
     person(running, file).login("viewer", PASSWORD)
-    seen: list[str] = []
+    headers: list[str] = []
 
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            seen.append(self.headers.get("Authorization", ""))
+            headers.append(self.headers.get("Authorization", ""))
             self.send_response(404)
             self.end_headers()
 
@@ -157,9 +157,9 @@ def test_tokens_go_to_their_own_service_alone(running: Running, tmp_path: Path) 
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(ServiceError, match="not xaiva"):
-            ServiceClient(url, 5, session=Session(file, url)).status()
+            ServiceClient(url, 5, session=LoginSession(file, url)).status()
         server.shutdown()
-    assert set(seen) == {""}
+    assert set(headers) == {""}
 
 
 def test_a_wrong_password_and_too_many_are_in_words(running: Running, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_another_version_is_said_before_anything_else(theirs: int, newer: bool) 
         threading.Thread(target=server.serve_forever, daemon=True).start()
         client = ServiceClient(f"http://127.0.0.1:{server.server_port}", 5, token=TOKEN)
         for ask in (client.users, client.health):
-            with pytest.raises(OtherVersion) as caught:
+            with pytest.raises(VersionMismatch) as caught:
                 ask()
             assert caught.value.newer is newer
         server.shutdown()
@@ -232,7 +232,7 @@ def test_a_place_that_cannot_be_written_is_said(running: Running, tmp_path: Path
 def test_a_connection_test_may_take_as_long_as_the_service_says(monkeypatch: pytest.MonkeyPatch) -> None:
     request = CameraRequest(id="far", source="rtsp://unknown.example/stream")
     waits: list[float] = []
-    monkeypatch.setattr(ServiceClient, "_ask", lambda *_, wait: waits.append(wait))
+    monkeypatch.setattr(ServiceClient, "_request", lambda *_, wait: waits.append(wait))
     ServiceClient("http://127.0.0.1:1").test_camera(request)
     assert waits[0] > 2 * request.timeout  # an unknown host name takes all of that, and a little more
 

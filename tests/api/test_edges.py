@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.errors import InputError
-from core.inference.api.envelope import LARGEST_BODY
+from core.inference.api.middleware import MAX_BODY_BYTES
 from core.inference.schemas import CameraRequest, Channel, RuleRequest
 from tests.api.conftest import NOWHERE
 from tests.api.serving import TOKEN, Running, served
@@ -22,11 +22,11 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def test_a_body_has_a_bound_also_when_its_length_is_not_told(running: Running) -> None:
-    large = b" " * (LARGEST_BODY + 1)
+    large = b" " * (MAX_BODY_BYTES + 1)
     for content in (large, iter([large[:1000], large])):
         answer = httpx.post(f"{running.url}/auth/login", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
-        assert str(LARGEST_BODY) in answer.json()["why"]
+        assert str(MAX_BODY_BYTES) in answer.json()["why"]
     assert httpx.post(f"{running.url}/auth/login", content=large[:-1] + b"").status_code == 422
 
 
@@ -145,11 +145,11 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
     shown = client.camera_settings("gate")
     assert "hidden-word" not in shown.source
     client.update_camera(shown.model_copy(update={"fps": 3}))
-    kept = running.service.cameras.get("gate").request
-    assert (kept.source, kept.fps) == (NOWHERE, 3)
+    stored = running.service.cameras.get("gate").request
+    assert (stored.source, stored.fps) == (NOWHERE, 3)
     assert not client.test_camera(shown).ok
     with pytest.raises(InputError, match="an id never changes"):
-        client._wire.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
+        client._transport.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
     with pytest.raises(InputError, match="in the place of a secret"):  # another camera gets no login
         client.add_camera(CameraRequest(id="fresh", source=shown.source))
 
@@ -199,10 +199,12 @@ def test_a_detector_that_cannot_score_is_refused_in_words_or_shown(running: Runn
 def test_metrics_have_cameras_as_their_only_label(running: Running) -> None:
     answer = httpx.get(f"{running.url}/metrics", headers=BEARER)
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    found = list(text_string_to_metric_families(answer.text))
-    names = {family.name for family in found}
+    families = list(text_string_to_metric_families(answer.text))
+    names = {family.name for family in families}
     assert {"xaiva_uptime_seconds", "xaiva_events_logged", "xaiva_camera_live", "xaiva_camera_frames"} <= names
-    labels = {(name, value) for family in found for sample in family.samples for name, value in sample.labels.items()}
+    labels = {
+        (name, value) for family in families for sample in family.samples for name, value in sample.labels.items()
+    }
     assert labels == {("camera", "gate"), ("camera", "yard")}
     assert "127.0.0.1" not in answer.text
 
@@ -216,16 +218,16 @@ def test_other_origins_are_shut_out(running: Running) -> None:
 
 @pytest.fixture(scope="module")
 def open_to_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with served(tmp_path_factory.mktemp("cors"), cors_origins="https://wall.example, https://desk.example") as one:
-        yield one
+    with served(tmp_path_factory.mktemp("cors"), cors_origins="https://wall.example, https://desk.example") as running:
+        yield running
 
 
 def test_but_for_those_that_are_named(open_to_one: Running) -> None:
     for origin, allowed in (("https://desk.example", True), ("https://evil.example", False)):
         headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
-        asked = httpx.options(f"{open_to_one.url}/cameras", headers=headers)
-        assert (asked.headers.get("access-control-allow-origin") == origin) is allowed
-        assert "access-control-allow-credentials" not in asked.headers
+        response = httpx.options(f"{open_to_one.url}/cameras", headers=headers)
+        assert (response.headers.get("access-control-allow-origin") == origin) is allowed
+        assert "access-control-allow-credentials" not in response.headers
 
 
 def test_the_log_holds_no_token_and_no_password(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

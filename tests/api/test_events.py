@@ -71,9 +71,9 @@ def test_a_clip_by_ranges(running: Running, events: Events) -> None:
     assert (whole.status_code, whole.content, whole.headers["content-type"]) == (200, CLIP, "video/mp4")
     assert whole.headers["content-disposition"] == f'attachment; filename="gate-{events.gate}.mp4"'
     tag = whole.headers["etag"]
-    for asked, wanted in (("bytes=0-9", CLIP[:10]), ("bytes=102390-", CLIP[-10:]), ("bytes=-5", CLIP[-5:])):
-        part = get(Range=asked)
-        assert (part.status_code, part.content) == (206, wanted)
+    for byte_range, expected in (("bytes=0-9", CLIP[:10]), ("bytes=102390-", CLIP[-10:]), ("bytes=-5", CLIP[-5:])):
+        part = get(Range=byte_range)
+        assert (part.status_code, part.content) == (206, expected)
     assert get(Range="bytes=5-9", If_Range=tag).content == CLIP[5:10]
     assert get(Range="bytes=5-9", If_Range='"older"').content == CLIP
     for wrong in ("bytes=102400-", "bytes=9-5", "bytes=0-1,5-6", "bytes=-0", "lines=1-2", "bytes=", "bytes=a-b", ""):
@@ -102,11 +102,11 @@ def test_no_path_leads_out_of_the_media(running: Running, path: str) -> None:
 def breaking_line(port: int, *bounds: int) -> Iterator[int]:
     """A port that leads to `port`; its connections end after so many bytes of the answer, later ones do not."""
     listener = socket.create_server(("127.0.0.1", 0))
-    left = list(bounds)
+    remaining = list(bounds)
 
     def carry(near: socket.socket) -> None:
         with near, socket.create_connection(("127.0.0.1", port)) as far:
-            bound = left.pop(0) if left else 1 << 40
+            bound = remaining.pop(0) if remaining else 1 << 40
             threading.Thread(target=pump, args=(near, far, 1 << 40), daemon=True).start()
             pump(far, near, bound)
 
@@ -136,15 +136,15 @@ def breaking_line(port: int, *bounds: int) -> Iterator[int]:
 
 def test_a_clip_comes_whole_over_a_line_that_breaks(running: Running, events: Events, tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     with breaking_line(int(running.url.rsplit(":", 1)[1]), 30_000, 30_000, 500, 20_000) as port:
         client = ServiceClient(f"http://127.0.0.1:{port}", 10, token=TOKEN)
-        client._wire._known = True  # the first connection is for the clip
-        client.save_clip(events.gate, target, lambda done, total: told.append((done, total)))
+        client._transport._identified = True  # the first connection is for the clip
+        client.save_clip(events.gate, target, lambda done, total: progress.append((done, total)))
     assert target.read_bytes() == CLIP
-    assert told[-1] == (len(CLIP), len(CLIP))
-    assert [done for done, _ in told] == sorted(done for done, _ in told)  # it went on where it broke
-    assert [one.name for one in tmp_path.iterdir()] == ["clip.mp4"]
+    assert progress[-1] == (len(CLIP), len(CLIP))
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)  # it went on where it broke
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_a_line_that_stays_broken_leaves_the_old_file(running: Running, events: Events, tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_a_line_that_stays_broken_leaves_the_old_file(running: Running, events: 
     target.write_bytes(b"of before")
     with breaking_line(int(running.url.rsplit(":", 1)[1]), 30_000, *[300] * 20) as port:
         client = ServiceClient(f"http://127.0.0.1:{port}", 10, token=TOKEN)
-        client._wire._known = True
+        client._transport._identified = True
         with pytest.raises(ServiceError):
             client.save_clip(events.gate, target)
     assert target.read_bytes() == b"of before"
-    assert [one.name for one in tmp_path.iterdir()] == ["clip.mp4"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
     with pytest.raises(InputError, match="cannot be written"):
         running.client().save_clip(events.gate, tmp_path / "nowhere" / "clip.mp4")

@@ -57,10 +57,10 @@ def test_requests_made_from_the_document_find_nothing(running: Running, events: 
 def test_the_document_names_a_problem_for_every_error(running: Running) -> None:
     paths = httpx.get(f"{running.url}/openapi.json").json()["paths"]
     for path, methods in paths.items():
-        for method, said in methods.items():
-            for code, answer in said["responses"].items():
+        for method, operation in methods.items():
+            for code, answer in operation["responses"].items():
                 if int(code) >= 400:
-                    (schema,) = [one["schema"]["$ref"] for one in answer["content"].values()]
+                    (schema,) = [content["schema"]["$ref"] for content in answer["content"].values()]
                     kind = schema.rsplit("/", 1)[1]
                     assert kind == "Problem" or (kind == "Health" and path.startswith("/health")), (path, method, code)
     assert "HTTPValidationError" not in json.dumps(paths)

@@ -90,6 +90,6 @@ def test_the_command_says_what_is_wrong_with_a_key_and_ends(made: Path, tmp_path
     pem = {"XAIVA_TLS_CERTIFICATE": str(made / "cert.pem"), "XAIVA_TLS_KEY": str(made / "locked.pem")}
     service = ServiceProcess(tmp_path / "data", command=COMMAND, **pem)
     assert service.process.wait(60) == 2
-    said = service.log.read_text()
-    assert "the key is encrypted" in said
-    assert "Traceback" not in said
+    log = service.log.read_text()
+    assert "the key is encrypted" in log
+    assert "Traceback" not in log

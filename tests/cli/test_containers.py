@@ -36,22 +36,22 @@ def talker(engine: TestEngine) -> Iterator[str]:
 
 def test_ps_logs_stats_exec_stop_restart_rm(on_engine: Xaiva, talker: str) -> None:
     assert re.search(rf"{talker} +running", on_engine("ps").out)
-    (mine,) = [c for c in on_engine("ps", "--json").document["containers"] if c["name"] == talker]
-    assert mine["ours"] is False
+    (row,) = [c for c in on_engine("ps", "--json").document["containers"] if c["name"] == talker]
+    assert row["ours"] is False
     logs = on_engine("logs", talker)
     assert (logs.out, logs.err) == ("first\n", "second\n")
     (line,) = [json.loads(line) for line in on_engine("logs", talker, "--grep", "^f", "--json").out.splitlines()]
     assert line["text"] == "first"
-    assert on_engine("inspect", talker, "--json").document["container"]["Id"] == mine["id"]
+    assert on_engine("inspect", talker, "--json").document["container"]["Id"] == row["id"]
     assert json.loads(on_engine("inspect", talker).out)["HostConfig"]["NetworkMode"] == "none"
     assert talker in on_engine("stats", "--json").document["stats"]
-    assert on_engine("stop", mine["id"][:12]).code == 0
+    assert on_engine("stop", row["id"][:12]).code == 0
     assert on_engine("restart", talker, "--json").document["container"]["state"] == "running"
     assert on_engine("rm", talker).code == 130
     assert on_engine("rm", talker, "--force", "--yes", "--json").document == {"removed": talker}
-    gone = on_engine("logs", talker)
-    assert gone.code == 2
-    assert "xaiva ps" in gone.err
+    result = on_engine("logs", talker)
+    assert result.code == 2
+    assert "xaiva ps" in result.err
 
 
 def test_exec_hands_on_its_streams_and_the_exit_code(xaiva_process: Xaiva, engine: TestEngine, talker: str) -> None:

@@ -11,21 +11,28 @@ import pytest
 
 from core.errors import InputError
 from core.inference.schemas import Analysis, Event
-from core.service_client.export import COLUMNS, export, kind_of
+from core.service_client.export import COLUMNS, export, format_of
 
 MOMENT = "2026-01-31T12:00:00Z"
 
 
 def event(number: int, **more: object) -> Event:
-    known = {"id": f"e{number}", "camera": "gate", "type": "motion", "started": MOMENT, "decided": MOMENT, "score": 0.5}
-    return Event.model_validate({**known, **more})
+    fields = {
+        "id": f"e{number}",
+        "camera": "gate",
+        "type": "motion",
+        "started": MOMENT,
+        "decided": MOMENT,
+        "score": 0.5,
+    }
+    return Event.model_validate({**fields, **more})
 
 
 def test_csv_has_a_line_an_event_and_no_formula(tmp_path: Path) -> None:
-    path, told = tmp_path / "events.csv", []
+    path, counts = tmp_path / "events.csv", []
     bad = event(2, note="=1+1", analysis=Analysis(description='says "hello",\nthen goes'))
-    assert export([event(1), bad], path, "csv", told.append) == 2
-    assert told == [1, 2]
+    assert export([event(1), bad], path, "csv", counts.append) == 2
+    assert counts == [1, 2]
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -40,7 +47,7 @@ def test_json_is_one_document_of_whole_events(tmp_path: Path, count: int) -> Non
     path = tmp_path / "events.json"
     events = [event(number) for number in range(count)]
     assert export(events, path, "json") == count
-    assert [Event.model_validate(one) for one in json.loads(path.read_text())["events"]] == events
+    assert [Event.model_validate(item) for item in json.loads(path.read_text())["events"]] == events
 
 
 def test_an_export_that_breaks_leaves_what_was_there(tmp_path: Path) -> None:
@@ -63,6 +70,6 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_the_ending_says_the_kind() -> None:
-    assert kind_of(Path("a.CSV")) == "csv"
+    assert format_of(Path("a.CSV")) == "csv"
     with pytest.raises(InputError, match="neither CSV nor JSON"):
-        kind_of(Path("a.xlsx"))
+        format_of(Path("a.xlsx"))

@@ -22,13 +22,13 @@ NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
 def test_doctor_says_what_is_missing_and_ends_with_three(xaiva: Xaiva, xaiva_process: Xaiva) -> None:
-    said = xaiva_process("doctor", env=NO_ENGINE)
-    assert said.code == 3
-    assert "/nowhere/docker.sock" in said.out
-    assert "→" in said.out
-    asked = xaiva("doctor", "--json", env=NO_ENGINE)
-    assert asked.code == 3
-    findings = asked.document["findings"]
+    result = xaiva_process("doctor", env=NO_ENGINE)
+    assert result.code == 3
+    assert "/nowhere/docker.sock" in result.out
+    assert "→" in result.out
+    json_result = xaiva("doctor", "--json", env=NO_ENGINE)
+    assert json_result.code == 3
+    findings = json_result.document["findings"]
     assert {"python", "disk", "uv", "engine", "network"} <= {finding["code"] for finding in findings}
     for finding in findings:
         assert finding["level"] == "note" or finding["remedy"], finding
@@ -57,9 +57,9 @@ def test_doctor_tells_a_gpu_that_fell_off_the_bus_from_none(
 ) -> None:
     for name, value in FakeNvml(tmp_path, *directives).env.items():
         monkeypatch.setenv(name, value)
-    found = {one.code: one for one in doctor.examine(site) if one.code in ("gpu", "gpu-trouble")}
-    assert {code: one.what[: len(said.get(code, ""))] for code, one in found.items()} == said
-    assert all(one.remedy for one in found.values() if one.level is not Level.NOTE)
+    findings = {finding.code: finding for finding in doctor.examine(site) if finding.code in ("gpu", "gpu-trouble")}
+    assert {code: one.what[: len(said.get(code, ""))] for code, one in findings.items()} == said
+    assert all(one.remedy for one in findings.values() if one.level is not Level.NOTE)
 
 
 def test_a_check_that_breaks_is_a_finding(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,14 +76,14 @@ def test_a_site_that_cannot_be_written_is_an_error(site: Site, tmp_path: Path) -
     import subprocess
 
     require(os.getuid() == 0, "root, to mount")
-    place = tmp_path / "read-only"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", place], check=False)
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,ro", "none", folder], check=False)
     require(mounted.returncode == 0, "the right to mount")
     try:
-        findings = {finding.code: finding for finding in doctor.examine(Site.open(place))}
+        findings = {finding.code: finding for finding in doctor.examine(Site.open(folder))}
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
     assert findings["site-writable"].level is Level.ERROR
     assert findings["disk"].level is Level.ERROR  # one megabyte
 
@@ -96,8 +96,8 @@ def test_host_and_gpu_answer_here(xaiva: Xaiva) -> None:
     gpus = xaiva("gpu", "--json")
     assert gpus.code == 0
     assert gpus.document["gpus"]["state"]
-    said = xaiva("gpu").out
-    assert ("state: ok" if gpus.document["gpus"]["gpus"] else "No GPU to see: ") in said
+    text = xaiva("gpu").out
+    assert ("state: ok" if gpus.document["gpus"]["gpus"] else "No GPU to see: ") in text
 
 
 def test_gpu_says_who_holds_its_memory(xaiva: Xaiva, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_gpu_processes_show_their_container(engine: TestEngine, engine_site: Sit
     labels_of_ours = ["--label", f"{labels.PRESET}=small", "--label", f"{labels.SITE}={engine_site.root}"]
     ours = engine.docker("run", "-d", "--network", "none", *labels_of_ours, BASE_IMAGE, "sleep", "600").strip()
     try:
-        processes = [GpuProcess(pid=1, container_id=one) for one in (identity, ours)] + [GpuProcess(pid=2)]
+        processes = [GpuProcess(pid=1, container_id=container) for container in (identity, ours)] + [GpuProcess(pid=2)]
         sample = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=processes)])
         theirs, mine, bare = machine._with_containers(engine_site, sample).gpus[0].processes
         names = engine.docker("inspect", "-f", "{{.Name}}", identity, ours).replace("/", "").split()
@@ -134,5 +134,5 @@ def test_gpu_processes_without_an_engine_keep_the_start_of_the_id(site: Site) ->
     (site.root / "site.toml").write_text('[engine]\nhost = "unix:///nowhere/docker.sock"\n')
     process = GpuProcess(pid=1, container_id="0123456789abcdef")
     sample = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=[process])])
-    (found,) = machine._with_containers(Site.open(site.root), sample).gpus[0].processes
-    assert (found.container, found.ours) == ("0123456789ab", False)
+    (process,) = machine._with_containers(Site.open(site.root), sample).gpus[0].processes
+    assert (process.container, process.ours) == ("0123456789ab", False)

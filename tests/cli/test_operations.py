@@ -47,9 +47,9 @@ def test_list_show_and_follow(xaiva: Xaiva, ledger: Ledger) -> None:
     operation = ledger.wait(ledger.start("quick", "thing").id)
     assert re.search(rf"{operation.id} +done +quick thing", xaiva("ops", "list").out)
     assert xaiva("ops", "list", "--live", "--json").document == {"operations": []}
-    shown = xaiva("ops", "show", str(operation.id))
-    assert "quick thing: done in" in shown.out
-    assert operation.log in shown.out
+    result = xaiva("ops", "show", str(operation.id))
+    assert "quick thing: done in" in result.out
+    assert operation.log in result.out
     document = xaiva("ops", "show", str(operation.id), "--json").document
     assert document["operation"]["result"]["subject"] == "thing"
     assert [stage["id"] for stage in document["stages"]] == ["one", "two"]
@@ -106,26 +106,26 @@ def test_a_lock_that_lacks_something_is_no_success(xaiva: Xaiva, site: Site) -> 
     plan = {"base_image": "debian:bookworm-slim", "python_version": "3.11", "inference_service": False}
     (site.presets / "small.json").write_text(json.dumps(plan))
     env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    said = xaiva("lock", "small", env=env)
-    assert said.code == 3
-    assert "  not locked: base image debian:bookworm-slim: " in said.out
-    assert "\n    → " in said.out
-    asked = xaiva("lock", "small", "--json", env=env)
-    assert asked.code == 3
-    assert asked.document["operation"]["result"]["state"] == "partial"
+    result = xaiva("lock", "small", env=env)
+    assert result.code == 3
+    assert "  not locked: base image debian:bookworm-slim: " in result.out
+    assert "\n    → " in result.out
+    json_result = xaiva("lock", "small", "--json", env=env)
+    assert json_result.code == 3
+    assert json_result.document["operation"]["result"]["state"] == "partial"
 
 
 def test_a_failure_is_told_with_its_code_and_as_a_document(xaiva: Xaiva, xaiva_process: Xaiva, site: Site) -> None:
     """The engine is not there: the load fails in words."""
     _broken_lock_is_enough(site)
     env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    said = xaiva_process("verify", "small", env=env)
-    assert said.code == 3
-    assert "error: " in said.err
-    asked = xaiva("verify", "small", "--json", env=env)
-    assert asked.code == 3
-    assert asked.document["operation"]["state"] == "failed"
-    assert asked.document["operation"]["failure"]["exit_code"] == 3
+    result = xaiva_process("verify", "small", env=env)
+    assert result.code == 3
+    assert "error: " in result.err
+    json_result = xaiva("verify", "small", "--json", env=env)
+    assert json_result.code == 3
+    assert json_result.document["operation"]["state"] == "failed"
+    assert json_result.document["operation"]["failure"]["exit_code"] == 3
     detached = xaiva_process("verify", "small", "--detach", "--json", env=env)
     assert detached.code == 0
     identifier = detached.document["operation"]["id"]

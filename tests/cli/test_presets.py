@@ -10,11 +10,11 @@ from tests.cli.conftest import Xaiva
 
 def test_list_shows_broken_ones_and_stops_for_none(xaiva: Xaiva, site: Site) -> None:
     (site.presets / "broken.json").write_text('{"base_image": 7}')
-    said = xaiva("preset", "list")
-    assert said.code == 0
-    assert "small" in said.out
-    assert "For tests" in said.out
-    assert "broken.json" in said.err
+    result = xaiva("preset", "list")
+    assert result.code == 0
+    assert "small" in result.out
+    assert "For tests" in result.out
+    assert "broken.json" in result.err
     presets = {entry["name"]: entry for entry in xaiva("preset", "list", "--json").document["presets"]}
     assert presets["small"]["preset"]["python_version"] == "3.11"
     assert presets["broken"]["preset"] is None
@@ -50,19 +50,19 @@ def test_check_ends_with_three_when_it_cannot_work(xaiva: Xaiva, site: Site) -> 
         '{"base_image": "nvidia/cuda:12.8.1-cudnn-devel-ubuntu22.04", "python_version": "3.10",'
         ' "pytorch": {"version": "2.7.1+cu128"}}'
     )
-    said = xaiva("preset", "check", "new-cuda", "--gpu", "GTX 1060", "--driver", "535.183")
-    assert said.code == 3
-    assert "error:" in said.out
-    asked = xaiva("preset", "check", "new-cuda", "--gpu", "GTX 1060", "--driver", "535.183", "--json")
-    assert asked.code == 3
-    assert any(finding["level"] == "error" for finding in asked.document["findings"])
+    result = xaiva("preset", "check", "new-cuda", "--gpu", "GTX 1060", "--driver", "535.183")
+    assert result.code == 3
+    assert "error:" in result.out
+    json_result = xaiva("preset", "check", "new-cuda", "--gpu", "GTX 1060", "--driver", "535.183", "--json")
+    assert json_result.code == 3
+    assert any(finding["level"] == "error" for finding in json_result.document["findings"])
     assert xaiva("preset", "check", "small", "--driver", "new").code == 2
 
 
 def test_suggest_names_versions(xaiva: Xaiva) -> None:
-    said = xaiva("preset", "suggest", "--gpu", "GTX 1060", "--driver", "535.183")
-    assert said.code == 0
-    assert "torch: 2." in said.out
+    result = xaiva("preset", "suggest", "--gpu", "GTX 1060", "--driver", "535.183")
+    assert result.code == 0
+    assert "torch: 2." in result.out
     document = xaiva("preset", "suggest", "--gpu", "GTX 1060", "--driver", "535.183", "--json").document
     assert document["suggestions"][0]["preset"]["pytorch"]["version"] == document["suggestions"][0]["torch"]
     assert document["target"]["gpus"][0]["name"] == "GTX 1060"

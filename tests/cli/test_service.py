@@ -48,10 +48,10 @@ def served(xaiva: Xaiva, site: Site, service: ServiceProcess) -> Xaiva:
 def until(ask: Callable[[], Any]) -> Any:
     """What `ask` gives as soon as it is something."""
     deadline = time.monotonic() + PATIENCE
-    while not (found := ask()):
+    while not (result := ask()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    return found
+    return result
 
 
 def good(run: Run) -> Any:
@@ -72,10 +72,10 @@ def test_a_cameras_life(served: Xaiva, camera: str, tmp_path: Path) -> None:
     assert added["state"] == "stopped"
     assert served("camera", "add", "hall", camera).code == 2
     good(served("camera", "edit", "hall", "--name", "The hall", "--threshold", "0.9", "--no-masks", "--json"))
-    shown = good(served("camera", "show", "hall", "--json"))["settings"]
-    assert (shown["name"], shown["fps"], shown["detection"]["threshold"]) == ("The hall", 4, 0.9)
-    assert [zone["name"] for zone in shown["zones"]] == ["all"]
-    assert shown["masks"] == []
+    settings = good(served("camera", "show", "hall", "--json"))["settings"]
+    assert (settings["name"], settings["fps"], settings["detection"]["threshold"]) == ("The hall", 4, 0.9)
+    assert [zone["name"] for zone in settings["zones"]] == ["all"]
+    assert settings["masks"] == []
     good(served("camera", "edit", "hall", "--enabled", "--json"))
     until(lambda: served("camera", "list", "--json").document["cameras"][0]["state"] == "live")
     assert "The hall" in served("camera", "show", "hall").out
@@ -116,8 +116,8 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Xaiva, camera: str, 
     assert not good(served("event", "protect", name, "--off", "--json"))["event"]["protected"]
     assert good(served("event", "ack", name, "--note", "seen", "--json")) == {"acknowledged": 1, "named": 1}
     assert good(served("event", "ack", name, "--json"))["acknowledged"] == 0
-    shown = good(served("event", "show", name, "--json"))["event"]
-    assert (shown["note"], shown["acknowledged_by"]) == ("seen", "service")
+    event = good(served("event", "show", name, "--json"))["event"]
+    assert (event["note"], event["acknowledged_by"]) == ("seen", "service")
     assert "no event with that id" in served("event", "ack", name, name[:13]).err
     good(served("event", "ack", "--all", "--yes", "--json"))
     assert served("event", "list", "--unacknowledged", "--json").document["events"] == []
@@ -125,7 +125,7 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Xaiva, camera: str, 
     table = tmp_path / "events.csv"
     assert good(served("event", "export", str(table), "--camera", "gate", "--json"))["events"] >= 1
     assert name in table.read_text()
-    assert name in [one["id"] for one in json.loads(served("event", "export", "-").out)["events"]]
+    assert name in [exported["id"] for exported in json.loads(served("event", "export", "-").out)["events"]]
     assert served("event", "export", str(tmp_path / "events.txt")).code == 2
     assert good(served("event", "statistics", "--json"))["days"][-1]["events"] >= 1
     assert served("event", "show", "none").code == 2
@@ -134,11 +134,11 @@ def test_an_event_is_found_looked_at_and_taken_home(served: Xaiva, camera: str, 
 
 def test_the_service_tells_of_its_parts_and_models(served: Xaiva) -> None:
     good(served("camera", "add", "still", "/dev/null", "--json"))
-    said = served("service")
-    assert said.code == 0
-    assert "0 of 1 cameras live" in said.out
+    result = served("service")
+    assert result.code == 0
+    assert "0 of 1 cameras live" in result.out
     for word in ("events", "analyser", "messages", "recordings", "motion"):
-        assert word in said.out
+        assert word in result.out
     assert good(served("service", "--json"))["service"]["ledger"]["models"][0]["leases"] == 1
     good(served("camera", "remove", "still", "--yes", "--json"))
 
@@ -151,9 +151,9 @@ def test_users_log_in_and_are_kept_from_what_is_not_theirs(served: Xaiva, site: 
     assert wrong.code == 1
     assert "name or password" in wrong.err
     assert good(served("login", "ana", "--json", stdin=PASSWORD)) == {"user": "ana", "role": "viewer"}
-    kept = site.state / "service-session.json"
-    assert kept.stat().st_mode & 0o077 == 0
-    assert "horse" not in kept.read_text()
+    session_file = site.state / "service-session.json"
+    assert session_file.stat().st_mode & 0o077 == 0
+    assert "horse" not in session_file.read_text()
     refused = served("user", "list")
     assert refused.code == 1
     assert served("camera", "list").code == 0
@@ -186,7 +186,7 @@ def test_a_rule_is_added_tried_and_removed(served: Xaiva) -> None:
         "person",
     )
     added = good(served("rule", "add", "night", *words, "--json"))["rule"]
-    assert [one["kind"] for one in added["channels"]] == ["email", "webhook"]
+    assert [channel["kind"] for channel in added["channels"]] == ["email", "webhook"]
     assert served("rule", "add", "night", "ops@example.org").code == 2
     assert "mo-fr 18:00-06:00" in served("rule", "list").out
     changed = good(
@@ -210,9 +210,9 @@ def test_a_rule_is_added_tried_and_removed(served: Xaiva) -> None:
 def test_without_a_service_every_command_says_so(site: Site, xaiva: Xaiva) -> None:
     (site.root / "site.toml").write_text('[service]\nurl = "http://127.0.0.1:9"\n')
     for words in (("camera", "list"), ("event", "list"), ("user", "list"), ("rule", "list"), ("login", "ana")):
-        said = xaiva(*words, "--json", stdin=PASSWORD)
-        assert said.code == 1
-        assert said.document["error"]["why"] == "nothing answers there"
+        result = xaiva(*words, "--json", stdin=PASSWORD)
+        assert result.code == 1
+        assert result.document["error"]["why"] == "nothing answers there"
 
 
 def test_what_cannot_be_meant_is_refused_before_it_is_sent(served: Xaiva, site: Site) -> None:
@@ -224,14 +224,14 @@ def test_what_cannot_be_meant_is_refused_before_it_is_sent(served: Xaiva, site: 
         ("login", "x" * 100),
         ("login", "ana"),
     ):
-        said = served(*words, "--json", stdin="hidden-word" * 50)
-        assert said.code == 2, words
-        assert "hidden-word" not in said.out
+        result = served(*words, "--json", stdin="hidden-word" * 50)
+        assert result.code == 2, words
+        assert "hidden-word" not in result.out
     assert not (site.state / "errors.log").exists()
 
 
 def test_no_password_is_taken_from_the_command_line(xaiva: Xaiva) -> None:
     for words in (("login", "ana", "secret-word"), ("user", "add", "ana", "--password", "secret-word")):
-        said = xaiva(*words)
-        assert said.code == 2
-        assert os.fspath("secret-word") not in said.out
+        result = xaiva(*words)
+        assert result.code == 2
+        assert os.fspath("secret-word") not in result.out

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 
-from core.cli import crash
+from core.cli import crash_log
 from core.cli.app import COMMANDS, root
 from core.site import Site
 from tests.cli.conftest import Xaiva, command
@@ -73,7 +73,7 @@ def test_every_command_has_help_and_speaks_json(words: tuple[str, ...]) -> None:
 
 
 def test_no_command_is_lost() -> None:
-    wanted = (
+    expected = (
         "preset list,preset show,preset new,preset check,preset suggest,preset schema,preset rename,preset delete,"
         "preset duplicate,lock,sync,verify,build,builds list,builds show,builds compare,launch,ps,logs,stop,restart,rm,"
         "exec,inspect,stats,ops list,ops follow,ops cancel,ops show,gpu,host,camera list,camera add,camera edit,"
@@ -82,7 +82,7 @@ def test_no_command_is_lost() -> None:
         "event watch,user list,user add,user edit,user remove,rule list,rule add,rule edit,rule remove,"
         "rule test,service,login,logout,doctor,completion"
     )
-    assert {tuple(words.split()) for words in wanted.split(",")} <= set(ALL)
+    assert {tuple(words.split()) for words in expected.split(",")} <= set(ALL)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -103,19 +103,19 @@ def test_completion_knows_commands_and_presets(xaiva: Xaiva, site: Site) -> None
     "words", [["sing"], ["lock"], ["sync", "small", "--loud"], ["ops", "list", "--limit", "-1"], ["completion", "csh"]]
 )
 def test_bad_words_end_with_two(xaiva: Xaiva, words: list[str]) -> None:
-    said = xaiva(*words)
-    assert said.code == 2
-    assert "error: " in said.err
-    assert "--help" in said.err
-    asked = xaiva(*words, "--json")
-    assert asked.code == 2
-    assert asked.document["error"]["exit_code"] == 2
+    result = xaiva(*words)
+    assert result.code == 2
+    assert "error: " in result.err
+    assert "--help" in result.err
+    json_result = xaiva(*words, "--json")
+    assert json_result.code == 2
+    assert json_result.document["error"]["exit_code"] == 2
 
 
 def test_a_group_alone_says_what_it_knows(xaiva: Xaiva) -> None:
-    said = xaiva("ops")
-    assert (said.code, said.out) == (2, "")
-    assert said.err.startswith("Usage: xaiva ops")
+    result = xaiva("ops")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: xaiva ops")
 
 
 def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
@@ -127,19 +127,19 @@ def test_a_site_that_is_not_there(xaiva: Xaiva, site: Site) -> None:
 
 @pytest.mark.parametrize("words", ["preset list", "preset delete small", "preset new wrong --file -", "sing"])
 def test_a_process_of_its_own_says_and_takes_the_same(xaiva: Xaiva, xaiva_process: Xaiva, words: str) -> None:
-    said = xaiva_process(*words.split(), stdin='{"base_image": 7}\n')
-    assert said == xaiva(*words.split(), stdin='{"base_image": 7}\n')
+    result = xaiva_process(*words.split(), stdin='{"base_image": 7}\n')
+    assert result == xaiva(*words.split(), stdin='{"base_image": 7}\n')
 
 
 def test_what_a_terminal_cannot_show_and_names_that_are_no_text_are_no_error(
     xaiva: Xaiva, xaiva_process: Xaiva, tmp_path: Path
 ) -> None:
-    said = xaiva_process("preset", "check", "small", env={"PYTHONIOENCODING": "ascii"})
-    assert said.code in (0, 3)
+    result = xaiva_process("preset", "check", "small", env={"PYTHONIOENCODING": "ascii"})
+    assert result.code in (0, 3)
     strange = os.fsdecode(b"\xff")
     assert xaiva_process("preset", "show", strange, "--json").document["error"]["what"]
     assert xaiva(strange, "--json").document["error"]["why"] == f"no such command {strange!r}"
-    assert crash.record(ValueError(strange), ["--site", str(tmp_path), strange])
+    assert crash_log.write_crash_log(ValueError(strange), ["--site", str(tmp_path), strange])
 
 
 def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
@@ -154,12 +154,12 @@ def test_an_unexpected_error_is_one_sentence_and_its_traceback_a_file(
     monkeypatch.setattr(Ledger, "list", breaks)
     monkeypatch.setenv("SOME_TOKEN", "loose")
     assert app.run(["--site", str(site.root), "ops", "list"]) == 1
-    said = capsys.readouterr().err
-    assert "RuntimeError: a wire came loose" in said
-    assert "Traceback" not in said
-    kept = (site.state / "errors.log").read_text()
-    assert "Traceback" in kept
-    assert "a wire came loose" in kept
+    error_text = capsys.readouterr().err
+    assert "RuntimeError: a wire came loose" in error_text
+    assert "Traceback" not in error_text
+    log = (site.state / "errors.log").read_text()
+    assert "Traceback" in log
+    assert "a wire came loose" in log
     assert (site.state / "errors.log").stat().st_mode & 0o077 == 0
 
 

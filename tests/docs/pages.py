@@ -140,5 +140,5 @@ def matches(pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
 
 def check(problems: Iterable[str]) -> None:
     """Fail with all of them."""
-    found = list(problems)
-    assert not found, "\n" + "\n".join(found)
+    problem_list = list(problems)
+    assert not problem_list, "\n" + "\n".join(problem_list)

@@ -34,11 +34,11 @@ def command_problem(words: list[str], *, whole: bool) -> tuple[tuple[str, ...], 
     path: tuple[str, ...] = ()
     while True:
         try:
-            given, rest, _ = command.make_parser(context).parse_args(list(words))
+            values, rest, _ = command.make_parser(context).parse_args(list(words))
         except click.UsageError as error:
             return path, error.format_message()
         if not isinstance(command, click.Group):
-            return path, _wrong_values(command, context, given, rest, whole=whole)
+            return path, _wrong_values(command, context, values, rest, whole=whole)
         if not rest or PLACEHOLDER.fullmatch(rest[0]):
             return path, ""
         inner = command.get_command(context, rest[0])
@@ -49,12 +49,12 @@ def command_problem(words: list[str], *, whole: bool) -> tuple[tuple[str, ...], 
 
 
 def _wrong_values(
-    command: click.Command, context: click.Context, given: dict[str, object], rest: list[str], *, whole: bool
+    command: click.Command, context: click.Context, values: dict[str, object], rest: list[str], *, whole: bool
 ) -> str:
     if rest:
         return f"one too many: {' '.join(rest)}"
     for parameter in command.params:
-        value = given.get(parameter.name or "")
+        value = values.get(parameter.name or "")
         texts = [text for text in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(text, str)]
         if whole and parameter.required and not texts:
             return f"{parameter.human_readable_name} is missing"
@@ -68,10 +68,10 @@ def _wrong_values(
 
 def _inference(*words: str) -> str:
     """What the service's command says on its standard output and error, when it does not start anything."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), pytest.raises(SystemExit):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), pytest.raises(SystemExit):
         inference_main([*words, "--help"])
-    return said.getvalue()
+    return output.getvalue()
 
 
 def _python_problem(words: list[str]) -> str:
@@ -79,13 +79,17 @@ def _python_problem(words: list[str]) -> str:
     if words[0] != "-m":
         return "" if words[0].startswith("-") or (ROOT / words[0]).is_file() else f"there is no {words[0]}"
     module, *rest = words[1:]
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         return f"there is no module {module}"
     if module == "benchmarks":
-        rest = [name for name in rest if name not in {one.name for one in pkgutil.iter_modules(benchmarks.__path__)}]
+        rest = [
+            name
+            for name in rest
+            if name not in {module_info.name for module_info in pkgutil.iter_modules(benchmarks.__path__)}
+        ]
         return f"there is no benchmark {', '.join(rest)}" if rest and not PLACEHOLDER.fullmatch(rest[0]) else ""
-    with open(found.origin, encoding="utf-8") as file:
+    with open(spec.origin, encoding="utf-8") as file:
         source = file.read()
     options = {word for word in rest if word.startswith("--")} - FOREIGN_OPTIONS
     unknown = [word for word in sorted(options) if f'"{word}"' not in source]
@@ -98,8 +102,8 @@ def _wrong(words: list[str], *, whole: bool) -> str:
     if program in ("xaiva", "./xaiva"):
         return "" if rest[:1] in LAUNCHER_OPTIONS else command_problem(rest, whole=whole)[1]
     if program == "xaiva-inference":
-        said = _inference(*(word for word in rest if not PLACEHOLDER.fullmatch(word)))
-        return said.splitlines()[-1] if "error: " in said else ""
+        problem = _inference(*(word for word in rest if not PLACEHOLDER.fullmatch(word)))
+        return problem.splitlines()[-1] if "error: " in problem else ""
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return ", ".join(f"make has no target {word}" for word in rest if word not in targets and "=" not in word)
@@ -141,23 +145,23 @@ def _all_commands(
 
 
 def test_every_option_exists() -> None:
-    known = {
+    options = {
         word
         for _, command in _all_commands(root)
-        for one in command.params
-        for word in (*one.opts, *one.secondary_opts)
+        for parameter in command.params
+        for word in (*parameter.opts, *parameter.secondary_opts)
     }
-    known |= {word for option in root.params for word in option.opts} | {
+    options |= {word for option in root.params for word in option.opts} | {
         "--help",
         *(word for (word,) in LAUNCHER_OPTIONS),
     }
-    known |= set(re.findall(r"--[a-z-]+", _inference("serve") + _inference("health")))
+    options |= set(re.findall(r"--[a-z-]+", _inference("serve") + _inference("health")))
     check(
         f"{span.place}: {option}: nothing has this option"
         for span in all_spans()
         if span.text.startswith("--")
         for option in re.findall(r"(?<!\S)--[^\s=\]]+", span.text)
-        if option not in known | FOREIGN_OPTIONS
+        if option not in options | FOREIGN_OPTIONS
     )
 
 

@@ -38,12 +38,12 @@ def _keys() -> list[tuple[Piece, str]]:
 
 def _bound_anywhere() -> set[str]:
     """All keys of the console, those in dialogs and lists too."""
-    found: list[object] = [*App.BINDINGS, *Screen.BINDINGS]
+    bindings: list[object] = [*App.BINDINGS, *Screen.BINDINGS]
     for package in (tui.screens, tui.widgets):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             for kind in vars(importlib.import_module(module.name)).values():
-                found += vars(kind).get("BINDINGS", ()) if isinstance(kind, type) else ()
-    keys = {key for one in found if isinstance(one, Binding) for key in one.key.split(",")}
+                bindings += vars(kind).get("BINDINGS", ()) if isinstance(kind, type) else ()
+    keys = {key for binding in bindings if isinstance(binding, Binding) for key in binding.key.split(",")}
     return keys | {key for action in ACTIONS for key in action.keys.split(",")}
 
 
@@ -73,9 +73,9 @@ def test_every_key_of_an_explained_screen_is_named() -> None:
 
 
 def test_the_screens_have_their_keys_and_titles() -> None:
-    shown = [
+    screens = [
         (row[0].spans[0].text, row[1].source.text) for row in page(CONSOLE).table("Ten screens, one key each").rows
     ]
-    assert shown == list(SCREENS.values())
-    said = matches(r"`(\d)` ([A-Z][a-z]+)")
-    check(f"{place}: {match[0]}" for place, match in said if match.groups() not in SCREENS.values())
+    assert screens == list(SCREENS.values())
+    mentions = matches(r"`(\d)` ([A-Z][a-z]+)")
+    check(f"{place}: {match[0]}" for place, match in mentions if match.groups() not in SCREENS.values())

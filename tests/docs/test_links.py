@@ -44,11 +44,11 @@ def test_every_link_leads_somewhere() -> None:
 @cache
 def _paths() -> set[str]:
     """All files and folders with every end of their paths: a page may leave out the room that it speaks of."""
-    found = [ROOT / folder for folder in FOLDERS.split("|")]
-    found += [path for folder in found for path in folder.rglob("*") if "__pycache__" not in path.parts]
-    found += ROOT.glob("*.*")
-    parts = [path.relative_to(ROOT).parts for path in found]
-    return {"/".join(one[start:]) for one in parts for start in range(len(one))}
+    files = [ROOT / folder for folder in FOLDERS.split("|")]
+    files += [path for folder in files for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    files += ROOT.glob("*.*")
+    parts = [path.relative_to(ROOT).parts for path in files]
+    return {"/".join(path_parts[start:]) for path_parts in parts for start in range(len(path_parts))}
 
 
 def _exists(path: str) -> bool:

@@ -30,9 +30,9 @@ def _commands() -> Iterator[tuple[Piece, list[str]]]:
     command's name may be the subject of a sentence."""
     names = set(root.list_commands(click.Context(root)))
     for piece in (*texts(), *help_texts()):
-        for found in COMMAND.finditer(piece.text):
-            before = piece.text[: found.start("words") - len("xaiva ")].removesuffix("./")
-            text = PROSE.sub("", found["words"]).strip().rstrip(".")
+        for match in COMMAND.finditer(piece.text):
+            before = piece.text[: match.start("words") - len("xaiva ")].removesuffix("./")
+            text = PROSE.sub("", match["words"]).strip().rstrip(".")
             words = shlex.split(text)
             if words and (words[0] in names or before.endswith((": ", "`"))):
                 yield piece, [word.replace("……", "…") for word in words]
@@ -49,13 +49,13 @@ def test_every_command_in_a_message_can_be_typed() -> None:
 
 
 def test_every_field_of_a_preset_in_a_message_exists() -> None:
-    named = [(piece, found) for piece in texts() for found in re.findall(r"\brun\.([a-z_]+(?:\.[a-z_]+)*)", piece.text)]
+    named = [(piece, field) for piece in texts() for field in re.findall(r"\brun\.([a-z_]+(?:\.[a-z_]+)*)", piece.text)]
     assert len(named) > 10
     check(f"{piece.place}: run.{path} is no field" for piece, path in named if not _has(Run, path.split(".")))
 
 
 def test_every_setting_of_a_site_in_a_message_exists() -> None:
-    named = [(piece, *found) for piece in texts() for found in re.findall(r"\[([a-z]+)\] ([a-z_]+)", piece.text)]
+    named = [(piece, *setting) for piece in texts() for setting in re.findall(r"\[([a-z]+)\] ([a-z_]+)", piece.text)]
     assert len(named) > 3
     check(
         f"{piece.place}: [{table}] {key} is no setting"
@@ -79,7 +79,7 @@ def test_every_page_in_a_message_exists() -> None:
 
 
 def test_every_variable_in_a_message_is_explained() -> None:
-    known = "".join(path.read_text() for path in (ROOT / "env.template", *(ROOT / "docs").glob("*.md")))
+    documented = "".join(path.read_text() for path in (ROOT / "env.template", *(ROOT / "docs").glob("*.md")))
     named = [
         (piece, name)
         for piece in texts()
@@ -90,13 +90,13 @@ def test_every_variable_in_a_message_is_explained() -> None:
     check(
         f"{piece.place}: {name} is explained nowhere"
         for piece, name in named
-        if name not in known and name not in INTERNAL
+        if name not in documented and name not in INTERNAL
     )
 
 
 def test_messages_are_in_plain_words() -> None:
     check(
-        f"{piece.place}: {found[0]!r} in {piece.text!r}"
+        f"{piece.place}: {match[0]!r} in {piece.text!r}"
         for piece in (*texts(), *help_texts())
-        if (found := BANNED.search(piece.text))
+        if (match := BANNED.search(piece.text))
     )

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from core.inference.api.access import rule_of
+from core.inference.api.access import required_role
 from core.inference.api.app import create_app
 from core.inference.schemas import API_VERSION
 from core.inference.service import InferenceService
@@ -57,10 +57,10 @@ class Routes:
         if template == OPENAPI:
             return ""
         route = self.document["paths"][template][method.lower()]
-        known = {parameter["name"] for parameter in route.get("parameters", ()) if parameter["in"] == "query"}
-        given = {pair.partition("=")[0] for pair in query.split("&") if pair}
-        if given - known:
-            return f"{method} {template}: there is no parameter {', '.join(sorted(given - known))}"
+        known_keys = {parameter["name"] for parameter in route.get("parameters", ()) if parameter["in"] == "query"}
+        given_keys = {pair.partition("=")[0] for pair in query.split("&") if pair}
+        if given_keys - known_keys:
+            return f"{method} {template}: there is no parameter {', '.join(sorted(given_keys - known_keys))}"
         return self._body_problem(f"{method} {template}", route, body)
 
     def _body_problem(self, name: str, route: dict[str, Any], body: str) -> str:
@@ -130,22 +130,22 @@ def test_every_request_by_curl_is_one(routes: Routes) -> None:
 
 
 def test_every_route_is_on_the_page_of_the_api_with_its_role(routes: Routes) -> None:
-    shown = {
+    documented = {
         (match[1], routes.find(match[1], match[2]) or match[2]): row[1].source.text
         for row in page("docs/api.md").table("Routes").rows
         for span in row[0].spans
         if (match := NAMED.fullmatch(span.text))
     }
     roles = {
-        (method, route.path_format): role.value if (role := rule_of(route)) else "everybody"
+        (method, route.path_format): role.value if (role := required_role(route)) else "everybody"
         for route in routes.app.state.routes
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }
     check(
-        f"docs/api.md, Routes: {' '.join(route)}: {shown.get(route)!r} here, {roles.get(route)!r} in the code"
-        for route in sorted(shown.keys() | roles.keys())
-        if shown.get(route) != roles.get(route)
+        f"docs/api.md, Routes: {' '.join(route)}: {documented.get(route)!r} here, {roles.get(route)!r} in the code"
+        for route in sorted(documented.keys() | roles.keys())
+        if documented.get(route) != roles.get(route)
     )
 
 
@@ -157,7 +157,7 @@ def test_every_parameter_and_error_is_on_the_page_of_the_api(routes: Routes) -> 
     parameters, codes = set(), set()
     for methods in routes.document["paths"].values():
         for route in methods.values():
-            parameters |= {one["name"] for one in route.get("parameters", ()) if one["in"] == "query"}
+            parameters |= {parameter["name"] for parameter in route.get("parameters", ()) if parameter["in"] == "query"}
             codes |= {int(code) for code in route["responses"] if int(code) >= 400}
     assert parameters - spans == set()
     assert {int(code) for row in api.table("Errors").rows for code in row[0].source.text.split(",")} ^ codes == set()

@@ -19,7 +19,7 @@ from core.inference.models.onnx import Description
 from core.inference.schemas import CameraRequest
 from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run
-from core.service_client import notation
+from core.service_client import text_formats
 from core.site import SiteSettings
 from tests.docs.pages import Piece, all_blocks, all_spans, check, page
 from tests.docs.shell import command_lines
@@ -34,11 +34,11 @@ PLACEHOLDERS = {"<64 digits>": "0" * 64, "<uuid>": "0"}
 SMALLEST = {"base_image": "debian:bookworm-slim", "python_version": "3.11"}
 OUTPUTS = ({"error"}, {"id", "rule", "test", "count", "first", "events", "event"})  # keys of what xaiva itself writes
 NOTATIONS: dict[str, Callable[[str], object]] = {
-    "--schedule": notation.schedule,
-    "--zone": notation.zone,
-    "--mask": notation.polygon,
-    "--since": notation.moment,
-    "--until": notation.moment,
+    "--schedule": text_formats.parse_schedule,
+    "--zone": text_formats.parse_zone,
+    "--mask": text_formats.parse_polygon,
+    "--since": text_formats.parse_time_of_past,
+    "--until": text_formats.parse_time_of_past,
 }
 
 
@@ -89,9 +89,9 @@ def _problems(pieces: list[Piece], read: Callable[[str], object]) -> list[str]:
 
 
 def _blocks(language: str) -> list[Piece]:
-    found = [block for block in all_blocks() if block.language == language]
-    assert found
-    return found
+    blocks = [block for block in all_blocks() if block.language == language]
+    assert blocks
+    return blocks
 
 
 def test_every_block_of_json_is_what_it_looks_like() -> None:
@@ -150,15 +150,15 @@ def test_every_block_of_python_can_be_parsed() -> None:
 
 
 def test_values_of_options_are_written_as_they_are_read() -> None:
-    given = [
+    values = [
         (piece, option, value)
         for piece, words, _ in command_lines()
         for option, value in itertools.pairwise(words)
         if option in NOTATIONS and "…" not in value and not value.startswith("--")
     ]
-    assert given
+    assert values
     check(
         f"{piece.place}: {option}: {problem}"
-        for piece, option, value in given
+        for piece, option, value in values
         if (problem := _problem(NOTATIONS[option], value))
     )

@@ -49,9 +49,9 @@ def test_every_key_of_site_toml_exists() -> None:
 
 
 def test_defaults_of_site_toml_are_right() -> None:
-    found = list(matches(r"`\[(\w+)\] (\w+)`[^`]*?(?:`site.toml` )?\(default (\w+)\)"))
-    assert len(found) >= 2
-    check(f"{place}: {match[0]}" for place, match in found if str(_default(f"{match[1]}.{match[2]}")) != match[3])
+    mentions = list(matches(r"`\[(\w+)\] (\w+)`[^`]*?(?:`site.toml` )?\(default (\w+)\)"))
+    assert len(mentions) >= 2
+    check(f"{place}: {match[0]}" for place, match in mentions if str(_default(f"{match[1]}.{match[2]}")) != match[3])
 
 
 def _in_the_code() -> set[str]:
@@ -63,18 +63,18 @@ def _in_the_code() -> set[str]:
 
 
 def test_the_template_explains_every_variable_and_no_other() -> None:
-    shown = set(re.findall(r"^#?([A-Z_]+)=", TEMPLATE.read_text(), re.MULTILINE)) - EXAMPLES
-    assert {name for name in shown if name.startswith(PREFIX)} ^ (_in_the_code() - INTERNAL) == set()
+    explained = set(re.findall(r"^#?([A-Z_]+)=", TEMPLATE.read_text(), re.MULTILINE)) - EXAMPLES
+    assert {name for name in explained if name.startswith(PREFIX)} ^ (_in_the_code() - INTERNAL) == set()
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "core").rglob("*.py"))
-    others = {name for name in shown if not name.startswith(PREFIX) and not name.endswith("_PROXY")}
+    others = {name for name in explained if not name.startswith(PREFIX) and not name.endswith("_PROXY")}
     assert {name for name in others if name not in sources} == set()
 
 
 def test_every_variable_of_the_service_has_its_default_or_an_example_in_the_template() -> None:
-    shown = dict(re.findall(rf"^#({PREFIX}[A-Z_]+)=(.*)$", TEMPLATE.read_text(), re.MULTILINE))
+    examples = dict(re.findall(rf"^#({PREFIX}[A-Z_]+)=(.*)$", TEMPLATE.read_text(), re.MULTILINE))
     fields = {PREFIX + name.upper(): name for name in ServiceSettings.model_fields if name != "data"}
     defaults = ServiceSettings(data=Path("/data"))
-    read = read_settings(shown, Path("/data"))
+    read = read_settings(examples, Path("/data"))
     other = {name for name in fields.values() if getattr(read, name) != getattr(defaults, name)}
     assert other == {  # examples: what has no default
         "tls_certificate", "tls_key", "cors_origins", "database_url", "event_log", "analyser_url", "smtp_url", "flows",
@@ -82,14 +82,16 @@ def test_every_variable_of_the_service_has_its_default_or_an_example_in_the_temp
 
 
 def test_every_variable_in_the_documentation_exists() -> None:
-    known = _in_the_code() | EXAMPLES | set(re.findall(r"[A-Z_]+", TEMPLATE.read_text()))
+    known_variables = _in_the_code() | EXAMPLES | set(re.findall(r"[A-Z_]+", TEMPLATE.read_text()))
     harness = {"XAIVA_REQUIRE_ALL"}
     named = matches(r"XAIVA_[A-Z_]*[A-Z]")
-    check(f"{place}: {match[0]}: nothing reads it" for place, match in named if match[0] not in known | harness)
+    check(
+        f"{place}: {match[0]}: nothing reads it" for place, match in named if match[0] not in known_variables | harness
+    )
 
 
 def test_numbers_behind_variables_are_their_defaults() -> None:
     defaults = ServiceSettings(data=Path("/data"))
-    found = list(matches(rf"`{PREFIX}([A-Z_]+)`\s+\((\d+)[ )]"))
-    assert found
-    check(f"{place}: {match[0]}" for place, match in found if float(match[2]) != getattr(defaults, match[1].lower()))
+    mentions = list(matches(rf"`{PREFIX}([A-Z_]+)`\s+\((\d+)[ )]"))
+    assert mentions
+    check(f"{place}: {match[0]}" for place, match in mentions if float(match[2]) != getattr(defaults, match[1].lower()))

@@ -29,7 +29,7 @@ STEPS = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(
 
 
 def _values(kind: type[Enum]) -> set[str]:
-    return {str(one.value) for one in kind}
+    return {str(member.value) for member in kind}
 
 
 def _choices(field: str) -> set[str]:
@@ -78,9 +78,9 @@ def _case(value: object) -> str | None:
 
 @pytest.mark.parametrize(("name", "heading", "number", "entries"), TABLES, ids=_case)
 def test_a_table_has_the_entries_of_the_code(name: str, heading: str, number: int, entries: set[str]) -> None:
-    shown = page(name).table(heading, number).column(0)
-    check(f"{span.place}: {span.text}: the code has no such entry" for span in shown if span.text not in entries)
-    assert entries - {span.text for span in shown} == set()
+    documented = page(name).table(heading, number).column(0)
+    check(f"{span.place}: {span.text}: the code has no such entry" for span in documented if span.text not in entries)
+    assert entries - {span.text for span in documented} == set()
 
 
 @pytest.mark.parametrize(("name", "heading", "entries"), LISTS, ids=_case)
@@ -94,8 +94,8 @@ def test_the_states_of_operations_are_in_their_picture() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_errors() -> None:
-    shown = {int(row[0].source.text) for row in page("docs/cli.md").table("Exit codes").rows}
-    assert shown == {0} | {error.exit_code for error in (XaivaError, InputError, ChecksFailed, Cancelled)}
+    documented = {int(row[0].source.text) for row in page("docs/cli.md").table("Exit codes").rows}
+    assert documented == {0} | {error.exit_code for error in (XaivaError, InputError, ChecksFailed, Cancelled)}
 
 
 def test_the_codes_of_checks_say_what_they_are_about() -> None:
@@ -136,24 +136,24 @@ def _default(model: type[BaseModel], name: str) -> Any:
     return model.model_fields[last].default
 
 
-def _problem(default: object, shown: str) -> str:
+def _problem(default: object, documented: str) -> str:
     """What is wrong with a default as it is shown; one without a value is told in words."""
     if isinstance(default, bool):
-        return "" if shown == ("yes" if default else "no") else f"it is {default}"
+        return "" if documented == ("yes" if default else "no") else f"it is {default}"
     if isinstance(default, (int, float)):
-        number = re.match(r"[\d.]+", shown)
+        number = re.match(r"[\d.]+", documented)
         return "" if number and float(number[0]) == default else f"it is {default}"
     text = default.value if isinstance(default, Enum) else default
-    return "" if not isinstance(text, str) or not text or shown.strip("`") == text else f"it is {text}"
+    return "" if not isinstance(text, str) or not text or documented.strip("`") == text else f"it is {text}"
 
 
 @pytest.mark.parametrize(("name", "heading", "model", "prefix"), DEFAULTS, ids=_case)
 def test_fields_exist_and_have_the_defaults_shown(name: str, heading: str, model: type[BaseModel], prefix: str) -> None:
     problems = []
     for row in page(name).table(heading).rows:
-        for field, shown in zip(_names(row[0]), row[1].source.text.split(", ") * 2, strict=False):
+        for field, documented in zip(_names(row[0]), row[1].source.text.split(", ") * 2, strict=False):
             try:
-                problem = _problem(_default(model, field.removeprefix(prefix).lower() if prefix else field), shown)
+                problem = _problem(_default(model, field.removeprefix(prefix).lower() if prefix else field), documented)
             except KeyError:
                 problem = "there is no such field"
             problems += [f"{row[0].source.place}: {field}: {problem}"] * bool(problem)

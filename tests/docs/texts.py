@@ -23,8 +23,10 @@ def help_texts() -> Iterator[Piece]:
         yield from (Piece(f"{name} --help", 0, text) for text in [command.help or "", *options])
         if isinstance(command, click.Group):
             context = click.Context(command)
-            inner = ((one, command.get_command(context, one)) for one in command.list_commands(context))
-            waiting += [(f"{name} {one}", found) for one, found in inner if found]
+            inner = (
+                (subcommand, command.get_command(context, subcommand)) for subcommand in command.list_commands(context)
+            )
+            waiting += [(f"{name} {one}", command_found) for one, command_found in inner if command_found]
 
 
 @cache

@@ -61,7 +61,7 @@ def test_an_anomaly_becomes_one_event_with_everything(serve: Callable[..., Servi
         with av.open(str(clip)) as container:
             assert sum(1 for _ in container.decode(video=0)) >= 10
 
-        assert [one.json["event"]["id"] for one in webhook.wait(1)] == [event.id]
+        assert [message.json["event"]["id"] for message in webhook.wait(1)] == [event.id]
         assert "password" not in service.log.read_text()
 
         assert client.acknowledge([event.id], "seen") == 1
@@ -78,10 +78,12 @@ def test_a_killed_service_still_has_its_events(serve: Callable[..., ServiceProce
         service.process.send_signal(signal.SIGKILL)
         service.process.wait()
 
-        again = serve().ready()
-        found = until(lambda: again.client.events().events, lambda events: any(one.id == anomaly for one in events))
-        assert len({one.id for one in found}) == len(found)
-        cut_off = until(lambda: again.client.event(anomaly), lambda event: event.ended is not None)
+        restarted = serve().ready()
+        events = until(
+            lambda: restarted.client.events().events, lambda events: any(one.id == anomaly for one in events)
+        )
+        assert len({one.id for one in events}) == len(events)
+        cut_off = until(lambda: restarted.client.event(anomaly), lambda event: event.ended is not None)
         assert cut_off.clip.state in ("done", "failed")
-        until(lambda: again.client.camera("gate").state, lambda state: state is CameraState.LIVE)
-        assert again.stop() == 0
+        until(lambda: restarted.client.camera("gate").state, lambda state: state is CameraState.LIVE)
+        assert restarted.stop() == 0

@@ -83,7 +83,7 @@ def test_the_whole_line(office: Place, site: Place, tmp_path: Path) -> None:
 
     build = site.json("builds", "list")["builds"][0]
     assert build["outcome"] == "done"
-    ours = [one for one in site.json("ps")["containers"] if one["preset"] == PRESET]
+    ours = [container for container in site.json("ps")["containers"] if container["preset"] == PRESET]
     assert [one["state"] for one in ours] == ["running"]
 
     server = rtsp.RtspServer({"gate": rtsp.Live()}, address=site.engine.gateway, prefix=site.engine.inside([]))

@@ -21,7 +21,7 @@ import pytest
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from core.cli.cameras import test_words as connection_test_words
+from core.cli.cameras import format_connection_test as connection_test_words
 from core.inference.cameras.decoder import LONGEST_GAP, Pacer
 from core.inference.cameras.frames import ClockRate
 from core.inference.cameras.manager import MultiCameraManager

@@ -11,7 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from core.operations.ledger import Ledger
-from core.service_client import Who, notation
+from core.service_client import LoginIdentity, text_formats
 from core.site import Site
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
 from tests.field.test_type_ahead import LISTS, console, open_screen
@@ -97,7 +97,7 @@ def last_line(pilot: Pilot[int]) -> str:
 async def test_a_read_only_console_says_so_on_every_screen_and_who_is_logged_in(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(XaivaApp, "who", Who("ana-maria-of-the-night-shift", "", False))
+    monkeypatch.setattr(XaivaApp, "who", LoginIdentity("ana-maria-of-the-night-shift", "", False))
     async with console(site, "overview", (80, 24)) as pilot:
         pilot.app.read_only = True  # type: ignore[attr-defined]
         for screen in SCREENS:
@@ -121,4 +121,4 @@ async def test_the_keys_of_a_log_stand_first_while_it_has_the_focus(site: Site) 
 )
 def test_who_acknowledged(stored: str, words: str) -> None:
     event = sample.events().events[0].model_copy(update={"acknowledged_by": stored})
-    assert notation.acknowledged_by(event) == words
+    assert text_formats.format_acknowledger(event) == words

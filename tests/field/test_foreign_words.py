@@ -585,10 +585,10 @@ def test_settings_of_a_newer_service_are_not_lost() -> None:
     ids=["priority", "transport", "role", "empty-role", "channel-kind"],
 )
 def test_a_request_with_a_word_of_nobody_is_refused(kind: Any, fields: dict[str, Any]) -> None:
-    from core.service_client import notation
+    from core.service_client import text_formats
 
     with pytest.raises(InputError, match="is not possible here"):
-        notation.build(kind, fields)
+        text_formats.build_request(kind, fields)
 
 
 def test_a_service_is_read_by_the_command_line(tmp_path: Path) -> None:

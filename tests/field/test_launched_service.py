@@ -295,19 +295,19 @@ def test_settings_are_read_again_and_broken_ones_change_nothing(site: Site, name
     if before:
         file.write_text(before)
     opened = Site.open(site.root, {})
-    assert opened.read_again() == 0
+    assert opened.reload() == 0
     file.write_text(after)
-    assert opened.read_again() == 1
+    assert opened.reload() == 1
     assert find_service(opened).url == "http://10.0.0.9:1"
     file.write_bytes(b"[service\n\xff")
     for _ in range(2):
         with pytest.raises(InputError, match=name):
-            opened.read_again()
+            opened.reload()
     assert find_service(opened).url == "http://10.0.0.9:1"
     file.write_text(after)
-    assert opened.read_again() == 2
+    assert opened.reload() == 2
     file.unlink()
-    assert opened.read_again() == 3
+    assert opened.reload() == 3
     assert opened.settings == SiteSettings()
 
 

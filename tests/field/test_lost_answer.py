@@ -21,7 +21,7 @@ import pytest
 from core.inference.accounts import Unauthorised, logins
 from core.inference.accounts.accounts import Accounts
 from core.inference.schemas import Tokens
-from core.service_client import NotLoggedIn, ServiceClient, ServiceError, Session
+from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError
 from tests.api.conftest import PASSWORD
 from tests.api.conftest import running as running
 from tests.api.serving import Running
@@ -83,40 +83,40 @@ class _Passing(socketserver.StreamRequestHandler):
 
 @contextmanager
 def proxy(running: Running) -> Iterator[Proxy]:
-    with Proxy(running.url) as one:
-        thread = threading.Thread(target=one.serve_forever, daemon=True)
+    with Proxy(running.url) as relay:
+        thread = threading.Thread(target=relay.serve_forever, daemon=True)
         thread.start()
         try:
-            yield one
+            yield relay
         finally:
-            one.hold.set()
-            one.shutdown()
+            relay.hold.set()
+            relay.shutdown()
             thread.join(30)
 
 
-def logged_in(one: Proxy, file: Path, seconds: float = 10) -> ServiceClient:
+def logged_in(relay: Proxy, file: Path, seconds: float = 10) -> ServiceClient:
     """A client whose access token is over, so that its next request renews the login."""
-    client = ServiceClient(one.url, seconds, session=Session(file, one.url))
+    client = ServiceClient(relay.url, seconds, session=LoginSession(file, relay.url))
     client.login("viewer", PASSWORD)
-    kept = json.loads(file.read_text())
-    file.write_text(json.dumps({**kept, "expires": 1.0}))
+    login = json.loads(file.read_text())
+    file.write_text(json.dumps({**login, "expires": 1.0}))
     return client
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 def test_the_console_asks_again_at_once(loss: Loss, running: Running, tmp_path: Path) -> None:
-    with proxy(running) as one:
-        client = logged_in(one, tmp_path / "session.json")
-        one.loss, one.count = loss, 1
+    with proxy(running) as relay:
+        client = logged_in(relay, tmp_path / "session.json")
+        relay.loss, relay.count = loss, 1
         assert client.me().name == "viewer"
-        assert one.count == 0
+        assert relay.count == 0
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 def test_a_line_that_stays_broken_ends_no_login(loss: Loss, running: Running, tmp_path: Path) -> None:
-    with proxy(running) as one:
-        client = logged_in(one, tmp_path / "session.json")
-        one.loss, one.count = loss, 4
+    with proxy(running) as relay:
+        client = logged_in(relay, tmp_path / "session.json")
+        relay.loss, relay.count = loss, 4
         for _ in range(2):
             with pytest.raises(ServiceError, match="the connection broke") as broken:
                 client.me()
@@ -125,28 +125,28 @@ def test_a_line_that_stays_broken_ends_no_login(loss: Loss, running: Running, tm
 
 
 def test_an_answer_that_never_comes_ends_no_login(running: Running, tmp_path: Path) -> None:
-    with proxy(running) as one:
-        client = logged_in(one, tmp_path / "session.json", seconds=0.5)
-        one.loss, one.count = (lambda _: b""), 1
-        one.hold.clear()
+    with proxy(running) as relay:
+        client = logged_in(relay, tmp_path / "session.json", seconds=0.5)
+        relay.loss, relay.count = (lambda _: b""), 1
+        relay.hold.clear()
         with pytest.raises(ServiceError, match="it does not answer within"):
             client.me()
-        one.hold.set()
-        patient = ServiceClient(one.url, 10, session=Session(tmp_path / "session.json", one.url))
+        relay.hold.set()
+        patient = ServiceClient(relay.url, 10, session=LoginSession(tmp_path / "session.json", relay.url))
         assert patient.me().name == "viewer"
 
 
 def test_the_file_that_could_not_be_written_is_an_answer_lost(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with proxy(running) as one:
-        client = logged_in(one, tmp_path / "session.json")
+    with proxy(running) as relay:
+        client = logged_in(relay, tmp_path / "session.json")
 
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("core.service_client.session.write_atomic", full)
+            patch.setattr("core.service_client.login_session.write_atomic", full)
             with pytest.raises(Exception, match="No space left"):
                 client.me()
         assert client.me().name == "viewer"

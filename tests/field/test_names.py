@@ -177,16 +177,16 @@ HIDDEN = {
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
 @pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN.keys())
 def test_no_name_looks_like_another(text: str, door: Callable[[str, Path], str], tmp_path: Path) -> None:
-    shown = door(text, tmp_path)
-    assert not any(character in shown for character in text if not character.isprintable())
-    assert "\\u" in shown or "\\U" in shown
+    displayed = door(text, tmp_path)
+    assert not any(character in displayed for character in text if not character.isprintable())
+    assert "\\u" in displayed or "\\U" in displayed
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
 @pytest.mark.parametrize("text", ["Tor S\u00fcd \u9580", PERSIAN, "\U0001f468\u200d\U0001f4bb"], ids=ascii)
 def test_what_a_language_needs_is_left_alone(text: str, door: Callable[[str, Path], str], tmp_path: Path) -> None:
-    shown = door(text, tmp_path)
-    assert text in (json.loads(shown) if door is DOORS["JSON"] else shown)
+    displayed = door(text, tmp_path)
+    assert text in (json.loads(displayed) if door is DOORS["JSON"] else displayed)
 
 
 def test_json_means_the_same() -> None:
@@ -200,15 +200,17 @@ def test_a_written_out_name_keeps_its_column() -> None:
 
 
 def test_nothing_turns_the_screen_around_where_a_text_is_no_span() -> None:
-    shown = "".join(text for text, _ in cells_of("a\u202eb\u2066c\u200f\u2028", ""))
-    assert shown == "abc"
+    displayed = "".join(text for text, _ in cells_of("a\u202eb\u2066c\u200f\u2028", ""))
+    assert displayed == "abc"
 
 
 @pytest.mark.parametrize("field", ["name", "layers"])
 @pytest.mark.parametrize("name", [*HIDDEN.values(), "g\u0430te", "gate\n"], ids=ascii)
 def test_presets_and_layers_are_of_a_few_characters(name: str, field: str, tmp_path: Path) -> None:
-    given = {"name": "a", "base": {"image": "python:3.11-slim"}, field: [name] if field == "layers" else name}
-    assert [one for one in validate_text(json.dumps(given), tmp_path / "a.json") if one.field.startswith(field)]
+    preset = {"name": "a", "base": {"image": "python:3.11-slim"}, field: [name] if field == "layers" else name}
+    assert [
+        problem for problem in validate_text(json.dumps(preset), tmp_path / "a.json") if problem.field.startswith(field)
+    ]
 
 
 TOASTS = ("a[/b]c", "[red]gate[/red]", "[Errno 28] No space left", "ga\u202ete", "[@click=app.quit]x[/]")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.cli.cameras import _why
+from core.cli.cameras import _problems
 from core.containers import model as containers
 from core.images.build_history import BuildOutcome
 from core.inference.resources.pool import _State as PoolState
@@ -97,12 +97,12 @@ def test_an_alert(kind: AlertKind) -> None:
         alerts=[CameraAlert(kind=kind, since=1, reason="")],
     )
     assert _without_mark(cameras.state(camera).text) == kind.value
-    assert kind.value in _why(camera)
+    assert kind.value in _problems(camera)
 
 
 def test_a_camera_outside_its_schedule_is_called_so_by_console_and_cli() -> None:
     camera = _live(scheduled=False)
-    assert _without_mark(cameras.state(camera).text) == _why(camera) == "off schedule"
+    assert _without_mark(cameras.state(camera).text) == _problems(camera) == "off schedule"
 
 
 @pytest.mark.parametrize("state", [AnalysisState.PENDING, AnalysisState.FAILED])

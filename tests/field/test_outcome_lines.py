@@ -62,12 +62,12 @@ def test_the_list_of_operations_says_what_came_of_one(result: Any, failure: Oper
 def test_a_partial_lock_is_said_once_in_a_pipe_and_in_the_list(xaiva: Xaiva, small_site: Site) -> None:
     plan = {"base_image": "debian:bookworm-slim", "python_version": "3.11", "inference_service": False}
     (small_site.presets / "small.json").write_text(json.dumps(plan))
-    said = xaiva("lock", "small", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"}).out
-    lines = [line.strip() for line in said.splitlines()]
-    assert len(re.findall(r"^.*\block platform\b.*$", said, re.MULTILINE)) == 1
+    text = xaiva("lock", "small", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"}).out
+    lines = [line.strip() for line in text.splitlines()]
+    assert len(re.findall(r"^.*\block platform\b.*$", text, re.MULTILINE)) == 1
     assert len([line for line in lines if line.startswith("not locked: base image debian:bookworm-slim")]) == 1
-    assert "{" not in said
-    assert "'what'" not in said
+    assert "{" not in text
+    assert "'what'" not in text
     listed = xaiva("ops", "list").out
     assert re.search(r"done +lock small .*partial: 2 not locked", listed)
 
@@ -119,13 +119,13 @@ def test_a_state_is_whole_at_80_columns(
             assert str(cell) in lines[1].split()
 
 
-@pytest.mark.parametrize("state", [one for one in StageState if one is not StageState.WAITING])
+@pytest.mark.parametrize("state", [shown_state for shown_state in StageState if shown_state is not StageState.WAITING])
 def test_a_bar_keeps_its_state_at_80_columns(
     state: StageState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     stage = Stage(id="a", title=LONG, state=state, done=1 << 30, total=4 << 30, unit="bytes", detail=LONG, started=1)
-    follow._bars([Update(operation=_operation(None), stages=[stage], lines=[], offset=0)])
+    follow._show_bars([Update(operation=_operation(None), stages=[stage], lines=[], offset=0)])
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert [line.split()[0] for line in lines] == [state.value]
     assert output.width(lines[0].rstrip()) <= COLUMNS

@@ -38,7 +38,7 @@ COMMAND_LINES = [
 def _xaiva(site: Site, words: str, streams: dict[int, str | None], errors: Path) -> tuple[int, str]:
     """Run a command with other files behind its standard streams, or none: exit code, and what was said as an error."""
     before = sys.stdin, sys.stdout, sys.stderr
-    kept = {number: os.dup(number) for number in range(3)}
+    saved = {number: os.dup(number) for number in range(3)}
     try:
         for number, name in {2: str(errors), **streams}.items():
             os.close(number)
@@ -52,7 +52,7 @@ def _xaiva(site: Site, words: str, streams: dict[int, str | None], errors: Path)
             for stream in {sys.stdout, sys.stderr} - set(before):
                 stream.close()  # what it still holds goes where it was to go, as at the end of a process
     finally:
-        for number, copy in kept.items():
+        for number, copy in saved.items():
             os.dup2(copy, number)
             os.close(copy)
         sys.stdin, sys.stdout, sys.stderr = before

@@ -25,7 +25,7 @@ from core.inference.schemas.sources import normalised_source
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
 from core.redaction import redact_address, restore_secrets
-from core.site import ServiceSettings as ServiceAddress
+from core.site import ServiceClientSettings as ServiceAddress
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.containers.conftest import preset

@@ -158,9 +158,9 @@ def routes(running: Running) -> Iterator[tuple[str, str]]:
 
 
 def test_no_route_drops_one_in_silence(running: Running) -> None:
-    asked = list(routes(running))
-    assert len(asked) > 30
-    for method, path in asked:
+    requests = list(routes(running))
+    assert len(requests) > 30
+    for method, path in requests:
         status, problem = ask(running, method, f"{path}?x=1&x=2", BEARER)
         assert (status, problem["what"]) == (422, "query.x"), (method, path)
         if not path.startswith("/health"):
@@ -172,8 +172,10 @@ def test_what_the_document_names_is_known(running: Running, events: Events) -> N
     document = ask(running, "GET", "/openapi.json", [])[1]
     values = {"camera": "gate", "priority": Priority.HIGH.value, "limit": "5", "interval": "1", "width": "64"}
     for path, operations in document["paths"].items():
-        for one in operations.get("get", {}).get("parameters", []):
-            if one["in"] == "query":
-                where = path.replace("{camera}", "gate")
-                status, problem = ask(running, "GET", f"{where}?{one['name']}={values.get(one['name'], '')}", BEARER)
-                assert status != 422 or problem["why"] != "there is no such key", (path, one["name"])
+        for parameter in operations.get("get", {}).get("parameters", []):
+            if parameter["in"] == "query":
+                url_path = path.replace("{camera}", "gate")
+                status, problem = ask(
+                    running, "GET", f"{url_path}?{parameter['name']}={values.get(parameter['name'], '')}", BEARER
+                )
+                assert status != 422 or problem["why"] != "there is no such key", (path, parameter["name"])

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from core.cli import crash
+from core.cli import crash_log
 from core.cli.app import run
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level
@@ -208,7 +208,7 @@ def test_an_address_that_is_badly_written_is_repeated_nowhere(
     for words in (("camera", "test", url), ("camera", "show", url), ("camera", "add", "x", "y", url), ("camera", url)):
         assert run(["--site", str(site.root), *words]) != 0
     printed = capsys.readouterr()
-    report = crash.record(RuntimeError(url), ["camera", "test", url, "--site", str(site.root)])
+    report = crash_log.write_crash_log(RuntimeError(url), ["camera", "test", url, "--site", str(site.root)])
     assert report is not None
     places = (shown, printed.out, printed.err, report.read_text(), redact_address(url), host_of(url))
     for place in (*places, redact_text(f"cannot open {url} (gone)"), redact_text(json.dumps({"source": url}))):

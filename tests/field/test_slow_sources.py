@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from core.cli.cameras import test_words as connection_test_words
+from core.cli.cameras import format_connection_test as connection_test_words
 from core.inference.cameras import decoder, source, web
 from core.inference.cameras.address import parse
 from core.inference.cameras.connecting import connect

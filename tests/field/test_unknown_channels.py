@@ -10,7 +10,7 @@ import pytest
 from core.errors import InputError
 from core.inference.notifications.addresses import check
 from core.inference.schemas import Channel, ChannelKind
-from core.service_client import notation
+from core.service_client import text_formats
 
 KINDS = [  # what is typed, and the remedy
     ("webhok:https://host/x", "did you mean webhook:?"),
@@ -30,14 +30,14 @@ SERVICES = [  # an Apprise URL, why it is refused, the remedy
 @pytest.mark.parametrize(("typed", "remedy"), KINDS)
 def test_a_kind(typed: str, remedy: str) -> None:
     with pytest.raises(InputError, match="there is no such kind of channel") as refused:
-        notation.channels([typed])
+        text_formats.parse_channels([typed])
     assert refused.value.remedy == remedy
     assert "https://host" not in str(refused.value)
 
 
 @pytest.mark.parametrize("typed", ["a@example.org", "https://host/x", "tgram://token/chat", "email:a@example.org"])
 def test_what_is_right_stays(typed: str) -> None:
-    assert len(notation.channels([typed])) == 1
+    assert len(text_formats.parse_channels([typed])) == 1
 
 
 @pytest.mark.parametrize(("url", "why", "remedy"), SERVICES)

@@ -50,9 +50,9 @@ def test_what_is_not_known_is_not_zero(reading: Reading, drift: int | None, word
     device.reading = reading
     status = book.status([])
     assert status.drift == drift
-    shown = " ".join(span.text for one in ledger(status, 200) for span in one)
-    assert ("unexplained" in shown) == bool(words)
-    assert words in shown
+    text = " ".join(span.text for line in ledger(status, 200) for span in line)
+    assert ("unexplained" in text) == bool(words)
+    assert words in text
     assert LedgerStatus.model_validate_json(status.model_dump_json()).drift == drift
 
 

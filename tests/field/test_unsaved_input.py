@@ -22,8 +22,8 @@ from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detectio
 from core.inference.schemas.users import Role, UserUpdate
 from core.presets.store import PresetEditConflict, read_text, save
 from core.service_client import ServiceClient
-from core.service_client.edits import ChangedMeanwhile as SettingsChanged
-from core.service_client.edits import only_changes
+from core.service_client.edit_merge import EditConflictError as SettingsChanged
+from core.service_client.edit_merge import merge_changes
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.field.test_type_ahead import console, open_screen
@@ -267,14 +267,14 @@ def opened(untouched: BaseModel) -> Any:
 
 @pytest.mark.parametrize(("untouched", "wanted", "now", "sent"), MERGED, ids=range(len(MERGED)))
 def test_only_what_was_typed_is_sent(untouched: Any, wanted: Any, now: Any, sent: Any) -> None:
-    assert only_changes("It", opened(untouched), untouched, wanted, now) == sent
+    assert merge_changes("It", opened(untouched), untouched, wanted, now) == sent
 
 
 @pytest.mark.parametrize(("untouched", "wanted", "now", "words", "sent"), CLASHES, ids=range(len(CLASHES)))
 def test_a_field_that_two_people_changed_is_said(untouched: Any, wanted: Any, now: Any, words: str, sent: Any) -> None:
     with pytest.raises(SettingsChanged, match=words) as refused:
-        only_changes("It", opened(untouched), untouched, wanted, now)
-    assert only_changes("It", opened(untouched), untouched, wanted, now, refused.value.fields) == sent
+        merge_changes("It", opened(untouched), untouched, wanted, now)
+    assert merge_changes("It", opened(untouched), untouched, wanted, now, refused.value.fields) == sent
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from core.inference.schemas import CameraRequest, Channel, EventQuery, RuleReque
 from core.inference.settings import read_settings
 from core.presets.compat import facts
 from core.presets.validation import validate_text
-from core.service_client import notation
+from core.service_client import text_formats
 from core.site import Site
 from core.validation_errors import every_problem
 from tests.api.serving import TOKEN, Running, served
@@ -270,7 +270,7 @@ FORMS: list[tuple[type[BaseModel], dict[str, Any], str]] = [
 @pytest.mark.parametrize(("kind", "fields", "words"), FORMS, ids=range(len(FORMS)))
 def test_forms_say_it(kind: type[BaseModel], fields: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as refused:
-        notation.build(kind, fields)
+        text_formats.build_request(kind, fields)
     fitting(words, str(refused.value))
 
 

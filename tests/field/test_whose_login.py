@@ -19,8 +19,8 @@ from textual.widgets import Input
 from core.containers.service_discovery import ServiceLocator
 from core.inference.accounts import passwords
 from core.inference.schemas import Role, UserRequest
-from core.service_client import NotLoggedIn, ServiceClient, Who
-from core.service_client.session import KeptLogin
+from core.service_client import LoginIdentity, NotLoggedIn, ServiceClient
+from core.service_client.login_session import StoredLogin
 from core.site import Site
 from tests.api.serving import TOKEN, Running, served
 from tests.cli.conftest import Xaiva, small_site, xaiva  # noqa: F401 - fixtures
@@ -37,11 +37,11 @@ PEOPLE = (("anna", Role.ADMIN), ("ben", Role.VIEWER), ("cleo", Role.OPERATOR))
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with three people."""
     quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as one:
+    with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as service:
         patch.setattr(passwords, "_HASHER", quick)
         for name, role in PEOPLE:
-            one.service.accounts.users.add(UserRequest(name=name, password=SecretStr(PASSWORD), role=role))
-        yield one
+            service.service.accounts.users.add(UserRequest(name=name, password=SecretStr(PASSWORD), role=role))
+        yield service
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ class Terminals:
     @property
     def other(self) -> ServiceClient:
         """What one command in the other terminal uses."""
-        return ServiceClient.of(self.site, 10)
+        return ServiceClient.for_site(self.site, 10)
 
     def log_in(self, name: str, for_site: bool = False) -> None:
         """In the console."""
@@ -84,7 +84,7 @@ Step = Callable[[Terminals], object]
 BEFORE: dict[str, Step] = {  # how the console became who it is
     "token": lambda at: at.asks_as(),
     "own": lambda at: at.log_in("anna"),
-    "site": lambda at: (at.other.login("anna", PASSWORD), at.console.session.take()),
+    "site": lambda at: (at.other.login("anna", PASSWORD), at.console.session.use_site_login()),
     "made for the site": lambda at: at.log_in("anna", for_site=True),
 }
 MEANWHILE: dict[str, Step] = {  # what the other terminal does
@@ -94,37 +94,44 @@ MEANWHILE: dict[str, Step] = {  # what the other terminal does
     "logs out": lambda at: at.other.logout(),
 }
 TABLE = [  # the console's login, what happens meanwhile, who asks then, and what the console knows
-    ("token", "nothing", "", Who("", "", False)),
-    ("token", "logs in", "", Who("", "ben", False)),
-    ("token", "logs in twice", "", Who("", "cleo", False)),
-    ("token", "logs out", "", Who("", "", False)),
-    ("own", "nothing", "anna", Who("anna", "", False)),
-    ("own", "logs in", "anna", Who("anna", "ben", False)),
-    ("own", "logs in twice", "anna", Who("anna", "cleo", False)),
-    ("own", "logs out", "anna", Who("anna", "", False)),
-    ("site", "nothing", "anna", Who("anna", "anna", True)),
-    ("site", "logs in", "anna", Who("anna", "ben", False)),
-    ("site", "logs in twice", "anna", Who("anna", "cleo", False)),
-    ("site", "logs out", "ended", Who("anna", "", False)),  # that login is over for everybody, and no token follows it
-    ("made for the site", "nothing", "anna", Who("anna", "anna", True)),
-    ("made for the site", "logs in", "anna", Who("anna", "ben", False)),
-    ("made for the site", "logs out", "ended", Who("anna", "", False)),
+    ("token", "nothing", "", LoginIdentity("", "", False)),
+    ("token", "logs in", "", LoginIdentity("", "ben", False)),
+    ("token", "logs in twice", "", LoginIdentity("", "cleo", False)),
+    ("token", "logs out", "", LoginIdentity("", "", False)),
+    ("own", "nothing", "anna", LoginIdentity("anna", "", False)),
+    ("own", "logs in", "anna", LoginIdentity("anna", "ben", False)),
+    ("own", "logs in twice", "anna", LoginIdentity("anna", "cleo", False)),
+    ("own", "logs out", "anna", LoginIdentity("anna", "", False)),
+    ("site", "nothing", "anna", LoginIdentity("anna", "anna", True)),
+    ("site", "logs in", "anna", LoginIdentity("anna", "ben", False)),
+    ("site", "logs in twice", "anna", LoginIdentity("anna", "cleo", False)),
+    (
+        "site",
+        "logs out",
+        "ended",
+        LoginIdentity("anna", "", False),
+    ),  # that login is over for everybody, and no token follows it
+    ("made for the site", "nothing", "anna", LoginIdentity("anna", "anna", True)),
+    ("made for the site", "logs in", "anna", LoginIdentity("anna", "ben", False)),
+    ("made for the site", "logs out", "ended", LoginIdentity("anna", "", False)),
 ]
 
 
 @pytest.mark.parametrize(("before", "meanwhile", "asks_as", "knows"), TABLE)
-def test_a_console_stays_who_it_is(site_at: Site, before: str, meanwhile: str, asks_as: str, knows: Who) -> None:
+def test_a_console_stays_who_it_is(
+    site_at: Site, before: str, meanwhile: str, asks_as: str, knows: LoginIdentity
+) -> None:
     at = Terminals(site_at)
     BEFORE[before](at)
     MEANWHILE[meanwhile](at)
-    assert (at.asks_as(), at.console.session.who()) == (asks_as, knows)
+    assert (at.asks_as(), at.console.session.identity()) == (asks_as, knows)
 
 
 @pytest.mark.parametrize(("before", "kept"), [("own", None), ("made for the site", "anna"), ("site", "anna")])
 def test_a_console_that_starts_later_has_the_site_login_alone(site_at: Site, before: str, kept: str | None) -> None:
     BEFORE[before](Terminals(site_at))
-    assert ServiceLocator(site_at).session.who() == Who(kept or "", kept or "", bool(kept))
-    assert ServiceClient.of(site_at).logged_in() == (kept or "")
+    assert ServiceLocator(site_at).session.identity() == LoginIdentity(kept or "", kept or "", bool(kept))
+    assert ServiceClient.for_site(site_at).logged_in() == (kept or "")
 
 
 @pytest.mark.parametrize(("before", "site_user"), [("own", ""), ("made for the site", "anna"), ("site", "anna")])
@@ -132,12 +139,12 @@ def test_a_logout_in_a_console_ends_nobody_elses_login(site_at: Site, before: st
     at = Terminals(site_at)
     BEFORE[before](at)
     at.console.current(10).logout()
-    assert (at.asks_as(), at.console.session.who()) == ("", Who("", site_user, False))
+    assert (at.asks_as(), at.console.session.identity()) == ("", LoginIdentity("", site_user, False))
     if site_user:
         assert at.other.me().name == site_user
 
 
-def lasts(running: Running, login: KeptLogin | None) -> bool:
+def lasts(running: Running, login: StoredLogin | None) -> bool:
     """Whether the service still takes the access token of a login."""
     assert login is not None
     try:
@@ -173,7 +180,7 @@ def test_a_console_that_quits_ends_its_own_login(
 def test_two_consoles_share_a_login_that_is_the_sites_no_more(site_at: Site) -> None:
     first, second = Terminals(site_at), Terminals(site_at)
     BEFORE["site"](first)
-    second.console.session.take()
+    second.console.session.use_site_login()
     MEANWHILE["logs in"](first)
     first.console.current(10).logout()
     assert (first.asks_as(), second.asks_as()) == ("", "anna")
@@ -184,7 +191,7 @@ def test_a_service_that_is_away_holds_no_console_up(site_at: Site) -> None:
     at.log_in("anna")
     at.console.session.url = "http://127.0.0.1:9"
     at.console.close()
-    assert at.console.session.who() == Who("", "", False)
+    assert at.console.session.identity() == LoginIdentity("", "", False)
 
 
 @pytest.mark.parametrize("owner", ["console", "other terminal"])
@@ -192,18 +199,18 @@ def test_a_shared_login_is_renewed_together(site_at: Site, owner: str) -> None:
     at = Terminals(site_at)
     BEFORE["site"](at)
     file = site_at.state / "service-session.json"
-    kept = json.loads(file.read_text())
-    file.write_text(json.dumps({**kept, "expires": 1.0}))
+    login = json.loads(file.read_text())
+    file.write_text(json.dumps({**login, "expires": 1.0}))
     first, second = (at.asks_as, lambda: at.other.me().name)[:: 1 if owner == "console" else -1]
     assert (first(), second(), first()) == ("anna", "anna", "anna")  # a refresh token used twice would end the login
-    assert at.console.session.who() == Who("anna", "anna", True)
+    assert at.console.session.identity() == LoginIdentity("anna", "anna", True)
 
 
 def test_an_own_login_is_renewed_and_written_nowhere(site_at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     at = Terminals(site_at)
     at.log_in("anna")
     before = at.console.session.load()
-    monkeypatch.setattr("core.service_client.session.EARLY_SECONDS", 1e6)  # every token is about to end
+    monkeypatch.setattr("core.service_client.login_session.RENEW_EARLY_SECONDS", 1e6)  # every token is about to end
     assert at.asks_as() == "anna"
     assert at.console.session.load() != before
     assert not (site_at.state / "service-session.json").exists()
@@ -211,15 +218,15 @@ def test_an_own_login_is_renewed_and_written_nowhere(site_at: Site, monkeypatch:
 
 def test_the_command_line_says_for_whom_a_login_is(xaiva: Xaiva, site: Site, running: Running) -> None:  # noqa: F811
     (site.root / "site.toml").write_text(f'[service]\nurl = "{running.url}"\n')
-    said = xaiva("login", "ben", stdin=f"{PASSWORD}\n")
-    assert "logged in as ben (viewer) for this site" in said.out
-    assert "a console that runs already stays who it is" in said.out
+    text = xaiva("login", "ben", stdin=f"{PASSWORD}\n")
+    assert "logged in as ben (viewer) for this site" in text.out
+    assert "a console that runs already stays who it is" in text.out
     assert "ben is logged out of this site" in xaiva("logout").out
 
 
 async def says(app: XaivaApp, pilot: Pilot[int], words: str) -> None:
     """Wait for a notification; on the screen its lines are wrapped."""
-    await until(pilot, lambda: any(words in one.message for one in app._notifications))
+    await until(pilot, lambda: any(words in notification.message for notification in app._notifications))
 
 
 # -- on the screen -----------------------------------------------------------------------------------------------------
@@ -238,7 +245,7 @@ async def test_another_terminals_login_is_said_and_offered(site_at: Site) -> Non
         await shows(pilot, "anna (this console)")
         assert not (site_at.state / "service-session.json").exists()
 
-        ServiceClient.of(site_at).login("ben", PASSWORD)
+        ServiceClient.for_site(site_at).login("ben", PASSWORD)
         await says(app, pilot, "The site's login is ben now. This console stays anna; F4 offers ben.")
         assert app.service.me().name == "anna"
         await pilot.press("f4")
@@ -250,13 +257,13 @@ async def test_another_terminals_login_is_said_and_offered(site_at: Site) -> Non
         await until(pilot, lambda: app.user == "ben")
         assert "ben (this console)" not in text(pilot)
 
-        ServiceClient.of(site_at).logout()
+        ServiceClient.for_site(site_at).logout()
         await says(app, pilot, "The site's login (ben) has ended. It was this console's as well: F4 logs in again.")
-        ServiceClient.of(site_at).login("ben", PASSWORD)
+        ServiceClient.for_site(site_at).login("ben", PASSWORD)
         await until(pilot, lambda: app.who and app.who.site_user == "ben")
         await pilot.press("f6")
         await says(app, pilot, "ben is logged out of this console. The site's login is still ben")
-        assert ServiceClient.of(site_at).me().name == "ben"
+        assert ServiceClient.for_site(site_at).me().name == "ben"
 
 
 async def test_a_login_for_the_site_is_chosen(site_at: Site) -> None:
@@ -272,6 +279,6 @@ async def test_a_login_for_the_site_is_chosen(site_at: Site) -> None:
         await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
         await pilot.press("7")
         await until(pilot, lambda: text(pilot).splitlines()[-1].rstrip().endswith(" cleo"))
-        assert ServiceClient.of(site_at).me().name == "cleo"
+        assert ServiceClient.for_site(site_at).me().name == "cleo"
         path: Path = site_at.state / "service-session.json"
         assert PASSWORD not in path.read_text()

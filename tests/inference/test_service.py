@@ -82,7 +82,7 @@ def test_a_site_finds_its_service_and_a_stranger_gets_no_more_than_health(serve:
         stranger.status()
     (tmp_path / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
     site = Site.open(tmp_path, {"XAIVA_SERVICE_TOKEN": TOKEN})
-    assert ServiceClient.of(site).status().cameras == []
+    assert ServiceClient.for_site(site).status().cameras == []
 
 
 def test_without_a_token_given_the_service_makes_its_own(serve: Serve, tmp_path: Path) -> None:

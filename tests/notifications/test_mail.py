@@ -104,7 +104,7 @@ def test_a_recipient_refused_for_good_and_one_for_now() -> None:
 
 
 def test_a_server_that_is_not_there_or_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_module, "SECONDS", 0.3)
+    monkeypatch.setattr(mail_module, "COMPLETION_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(XaivaError, match="no answer"):

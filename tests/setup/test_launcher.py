@@ -72,8 +72,8 @@ def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Pat
 
 
 def test_a_stick_without_links_is_named_as_such(tmp_path: Path) -> None:
-    with stick(tmp_path / "stick.img", tmp_path / "stick") as place:
-        folder = checkout(place / "xaiva")
+    with stick(tmp_path / "stick.img", tmp_path / "stick") as mount:
+        folder = checkout(mount / "xaiva")
         (folder / "wheelhouse").mkdir()
         done = _run(folder, "--setup")
     assert done.returncode == 1

@@ -65,9 +65,9 @@ def _set_up(folder: Path) -> None:
     python.chmod(0o755)
     (folder / ".venv/bin/xaiva").write_text("#!/bin/sh\necho started\n")
     (folder / ".venv/bin/xaiva").chmod(0o755)
-    wanted = b"".join(path.read_bytes() for path in (folder / "requirements").iterdir())
-    wanted += f"console {folder}\n".encode()
-    checksum = subprocess.run(["cksum"], input=wanted, capture_output=True, check=True).stdout.decode().strip()
+    requirements = b"".join(path.read_bytes() for path in (folder / "requirements").iterdir())
+    requirements += f"console {folder}\n".encode()
+    checksum = subprocess.run(["cksum"], input=requirements, capture_output=True, check=True).stdout.decode().strip()
     (folder / ".venv/.xaiva-installed").write_text(f"console {checksum}")
 
 
@@ -94,10 +94,10 @@ def _names(folder: Path) -> set[str]:
 
 
 def test_holds_exactly_the_wheels_of_every_python(office: Path) -> None:
-    made = office / "of another name"
-    code, errors = _run(office, "--wheelhouse", f"{made}/")
+    target = office / "of another name"
+    code, errors = _run(office, "--wheelhouse", f"{target}/")
     assert code == 0, errors
-    assert _names(made) == _names(office.parent / "index")
+    assert _names(target) == _names(office.parent / "index")
     assert f"7 wheels, for Python 3.10 to 3.14 on {MACHINE}" in errors
 
 
@@ -242,23 +242,23 @@ def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(offic
 )
 def test_a_file_system_that_takes_no_set_up_is_named_as_such(office: Path, options: str, said: str) -> None:
     """`sh xaiva` is what a person types where `./xaiva` is refused."""
-    place = office.parent / "mounted"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "none", place], capture_output=True, check=False)
+    mount = office.parent / "mounted"
+    mount.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "none", mount], capture_output=True, check=False)
     require(mounted.returncode == 0, "the right to mount")
     try:
-        shutil.copytree(office, place / "xaiva", ignore=shutil.ignore_patterns(".venv"))
-        shutil.copytree(office.parent / "index", place / "xaiva/wheelhouse")
-        subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+        shutil.copytree(office, mount / "xaiva", ignore=shutil.ignore_patterns(".venv"))
+        shutil.copytree(office.parent / "index", mount / "xaiva/wheelhouse")
+        subprocess.run(["mount", "-o", f"remount,{options}", mount], check=True)
         done = subprocess.run(
-            ["sh", place / "xaiva/xaiva", "--setup"],
+            ["sh", mount / "xaiva/xaiva", "--setup"],
             env=os.environ | {"XAIVA_PYTHON": PYTHON},
             capture_output=True,
             text=True,
             check=False,
         )
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", mount], check=True)
     assert done.returncode == 1
     assert said in done.stderr
     assert "copy it" not in done.stderr

@@ -26,12 +26,12 @@ def require(condition: object, reason: str) -> None:
     pytest.skip(reason)
 
 
-def until(probe: Callable[[], Value], wanted: Callable[[Value], object] = bool, seconds: float = PATIENCE) -> Value:
+def until(probe: Callable[[], Value], accept: Callable[[Value], object] = bool, seconds: float = PATIENCE) -> Value:
     """The first value of `probe` that is wanted."""
     deadline = time.monotonic() + seconds
     while True:
         value = probe()
-        if wanted(value):
+        if accept(value):
             return value
         assert time.monotonic() < deadline, f"still {value} after {seconds} s"
         time.sleep(0.02)

@@ -119,12 +119,12 @@ KINDS: dict[str, Composer] = {
 
 
 def _pasted(
-    frames: Sequence[Rgb], begin: int, sprite: Rgb, place: tuple[int, int], alpha: Field | None = None
+    frames: Sequence[Rgb], begin: int, sprite: Rgb, position: tuple[int, int], alpha: Field | None = None
 ) -> list[Rgb]:
     height, width = sprite.shape[:2]
     if alpha is None:
         alpha = _blur(np.pad(np.ones((height - 2, width - 2), np.float32), 1)[..., None], 3)[..., 0]
-    middle, bottom = _at(place, frames[0])
+    middle, bottom = _at(position, frames[0])
     left, top = middle - width // 2, bottom - height
     inside = (slice(top, top + height), slice(left, left + width))
     out = list(frames[:begin])
@@ -135,9 +135,9 @@ def _pasted(
     return out
 
 
-def _at(place: tuple[int, int], frame: Rgb) -> tuple[int, int]:
+def _at(position: tuple[int, int], frame: Rgb) -> tuple[int, int]:
     """That place of the street in a picture of another size."""
-    return place[0] * frame.shape[1] // STREET[0], place[1] * frame.shape[0] // STREET[1]
+    return position[0] * frame.shape[1] // STREET[0], position[1] * frame.shape[0] // STREET[1]
 
 
 @cache
@@ -150,9 +150,9 @@ def _walker() -> tuple[Rgb, Field]:
     return first.astype(np.uint8), np.clip(1.5 * _blur(mask[..., None], 3)[..., 0], 0, 1)
 
 
-def _blend(frame: Rgb, over: NDArray[np.float32], alpha: NDArray[np.floating]) -> Rgb:
+def _blend(frame: Rgb, overlay: NDArray[np.float32], alpha: NDArray[np.floating]) -> Rgb:
     share = alpha[..., None]
-    return np.clip(frame * (1 - share) + over * share, 0, 255).astype(np.uint8)
+    return np.clip(frame * (1 - share) + overlay * share, 0, 255).astype(np.uint8)
 
 
 def _noisy(picture: Rgb, rng: np.random.Generator) -> Rgb:

@@ -27,22 +27,22 @@ def checkout(folder: Path) -> Path:
 
 
 @contextmanager
-def stick(image: Path, place: Path) -> Iterator[Path]:
+def stick(image: Path, mount: Path) -> Iterator[Path]:
     """An exFAT stick at `place`: no modes, no links. What was written stays in `image` for the next time."""
     require(shutil.which("mkfs.exfat") and shutil.which("mount.exfat-fuse"), "exfatprogs and exfat-fuse")
-    place.mkdir(parents=True, exist_ok=True)
+    mount.mkdir(parents=True, exist_ok=True)
     if not image.exists():
         subprocess.run(["truncate", "--size", STICK_SIZE, image], check=True)
         subprocess.run(["mkfs.exfat", image], check=True, capture_output=True)
-    found = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
-    require(found.returncode == 0, f"a loop device: {found.stderr}")
-    device = found.stdout.strip()
+    losetup = subprocess.run(["losetup", "--find", "--show", image], capture_output=True, text=True, check=False)
+    require(losetup.returncode == 0, f"a loop device: {losetup.stderr}")
+    device = losetup.stdout.strip()
     try:
-        mounted = subprocess.run(["mount.exfat-fuse", device, place], capture_output=True, text=True, check=False)
+        mounted = subprocess.run(["mount.exfat-fuse", device, mount], capture_output=True, text=True, check=False)
         require(mounted.returncode == 0, f"the right to mount over FUSE: {mounted.stderr}")
         try:
-            yield place
+            yield mount
         finally:
-            subprocess.run(["umount", place], check=True)
+            subprocess.run(["umount", mount], check=True)
     finally:
         subprocess.run(["losetup", "--detach", device], check=True)

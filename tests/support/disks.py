@@ -12,26 +12,26 @@ from tests.support import require
 
 
 @contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
+def small_disk(mount: Path, size: str) -> Iterator[Path]:
     """A file system of its own at `place` that holds `size` (as `1m`)."""
     require(os.geteuid() == 0, "root, to mount a tmpfs")
-    place.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place], check=False)
+    mount.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", mount], check=False)
     require(mounted.returncode == 0, "the right to mount a tmpfs")
     try:
-        yield place
+        yield mount
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", mount], check=True)
 
 
 @contextmanager
-def read_only(place: Path) -> Iterator[None]:
+def read_only(mount: Path) -> Iterator[None]:
     """The file system at `place`, which `small_disk` made, read-only for a while."""
-    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
     try:
         yield
     finally:
-        subprocess.run(["mount", "-o", "remount,rw", place], check=True)
+        subprocess.run(["mount", "-o", "remount,rw", mount], check=True)
 
 
 def fill(folder: Path) -> Path:

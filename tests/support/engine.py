@@ -221,13 +221,13 @@ def _sources() -> str:
     """The machine's own bookworm package sources, as a deb822 file for the base image."""
     for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
         stanzas = path.read_text().split("\n\n")
-        wanted = [
+        packages = [
             "\n".join(line for line in stanza.splitlines() if not line.startswith("#"))
             for stanza in stanzas
             if "bookworm" in stanza and "debian-archive-keyring" in stanza
         ]
-        if wanted:
-            return "\n\n".join(wanted).strip() + "\n"
+        if packages:
+            return "\n\n".join(packages).strip() + "\n"
     require(False, "a Debian bookworm package source on this machine")
     raise AssertionError
 

@@ -97,7 +97,7 @@ class Index:
 
     def gets(self, name: str) -> list[Seen]:
         """The GET requests for a file."""
-        return [one for one in self.requests if one.method == "GET" and one.path == f"/files/{name}"]
+        return [request for request in self.requests if request.method == "GET" and request.path == f"/files/{name}"]
 
 
 @contextmanager
@@ -147,10 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         index = self.server.index
         path = unquote(self.path.partition("?")[0])
-        given = self.headers.get("Authorization", "")
+        credentials = self.headers.get("Authorization", "")
         with index.lock:
-            index.requests.append(Seen(self.command, path, self.headers.get("Range", ""), given))
-        if index.login and given != "Basic " + base64.b64encode(index.login.encode()).decode():
+            index.requests.append(Seen(self.command, path, self.headers.get("Range", ""), credentials))
+        if index.login and credentials != "Basic " + base64.b64encode(index.login.encode()).decode():
             self._text(401, "no", {"WWW-Authenticate": 'Basic realm="index"'}, body)
         elif path.startswith("/simple/") and index.page:
             status, kind, text = index.page
@@ -172,15 +172,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self._text(200, links, {"Content-Type": "text/html"}, body)
         if project not in names:
             return self._text(404, "no such project", {}, body)
-        mine = [path for path in wheels if re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() == project]
+        project_wheels = [path for path in wheels if re.sub(r"[-_.]+", "-", path.name.split("-")[0]).lower() == project]
         if "application/vnd.pypi.simple.v1+json" in self.headers.get("Accept", ""):
             files = [
                 {"filename": path.name, "url": f"/files/{path.name}", "hashes": {"sha256": index.sha256(path)}}
-                for path in mine
+                for path in project_wheels
             ]
             page = json.dumps({"meta": {"api-version": "1.0"}, "name": project, "files": files})
             return self._text(200, page, {"Content-Type": "application/vnd.pypi.simple.v1+json"}, body)
-        links = "".join(f'<a href="/files/{path.name}#sha256={index.sha256(path)}">{path.name}</a>\n' for path in mine)
+        links = "".join(
+            f'<a href="/files/{path.name}#sha256={index.sha256(path)}">{path.name}</a>\n' for path in project_wheels
+        )
         return self._text(200, links, {"Content-Type": "text/html"}, body)
 
     def _file(self, name: str, body: bool) -> None:
@@ -229,9 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
         cut = min((limit for limit in (fault.drop_after, fault.stall_after) if limit >= 0), default=-1) if fault else -1
         with open(path, "rb") as file:
             self.wfile.flush()
-            wanted = count if cut < 0 else min(cut, count)
-            if wanted:  # sendfile takes nothing less
-                self.connection.sendfile(file, start, wanted)
+            length = count if cut < 0 else min(cut, count)
+            if length:  # sendfile takes nothing less
+                self.connection.sendfile(file, start, length)
         if cut >= 0:
             if fault and fault.stall_after >= 0:
                 self.server.index.ended.wait()

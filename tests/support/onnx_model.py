@@ -20,22 +20,22 @@ def write_mean(
         source = "cast"
     keep = _attribute("keepdims", 0, kind=_INT)
     nodes.append(_node("ReduceMean", source, "y", _attribute("axes", *axes, kind=_INTS), keep))
-    left = [size for axis, size in enumerate(shape) if axis not in axes]
+    remaining = [size for axis, size in enumerate(shape) if axis not in axes]
     graph = b"".join(_field(1, node) for node in nodes) + _field(2, b"mean")
-    graph += _field(11, _value(name, kind, shape)) + _field(12, _value("y", FLOAT, left))
+    graph += _field(11, _value(name, kind, shape)) + _field(12, _value("y", FLOAT, remaining))
     model = _number(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _number(2, 13))
     path.write_bytes(model)
     return path
 
 
 def _node(operator: str, source: str, target: str, *attributes: bytes) -> bytes:
-    said = _field(1, source.encode()) + _field(2, target.encode()) + _field(4, operator.encode())
-    return said + b"".join(_field(5, attribute) for attribute in attributes)
+    fields = _field(1, source.encode()) + _field(2, target.encode()) + _field(4, operator.encode())
+    return fields + b"".join(_field(5, attribute) for attribute in attributes)
 
 
 def _attribute(name: str, *values: int, kind: int) -> bytes:
-    said = b"".join(_number(3 if kind == _INT else 8, value) for value in values)
-    return _field(1, name.encode()) + said + _number(20, kind)
+    fields = b"".join(_number(3 if kind == _INT else 8, value) for value in values)
+    return _field(1, name.encode()) + fields + _number(20, kind)
 
 
 def _value(name: str, kind: int, shape: Sequence[int | str]) -> bytes:

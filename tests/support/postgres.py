@@ -104,8 +104,8 @@ class Postgres:
         One that somebody is still connected to is not used again.
         """
         with psycopg.connect(url, autocommit=True) as connection:
-            others = connection.execute(_OTHERS).fetchone()
-            if others == (0,):
+            other_connections = connection.execute(_OTHERS).fetchone()
+            if other_connections == (0,):
                 for (schema,) in connection.execute(_SCHEMAS).fetchall():
                     connection.execute(f'DROP SCHEMA "{schema}" CASCADE'.encode())
                 connection.execute("CREATE SCHEMA public")
@@ -128,8 +128,8 @@ def postgres_server() -> Iterator[Postgres]:
     require(binaries, "PostgreSQL's server (package postgresql)")
     assert binaries is not None
     folder = Path(tempfile.mkdtemp(prefix="xaiva-pg-", dir=_reachable()))
-    with HeldPort() as held:
-        server = Postgres(binaries, folder, held.number)
+    with HeldPort() as held_port:
+        server = Postgres(binaries, folder, held_port.number)
         try:
             server.create()
             server.start()
@@ -140,9 +140,9 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 def _binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
+    return programs[-1].parent if programs else Path(on_path).resolve().parent if on_path else None
 
 
 def _account() -> pwd.struct_passwd:
@@ -157,6 +157,8 @@ def _reachable() -> Path:
     folders = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/dev/shm")]
     if os.geteuid() != 0:
         return folders[0]
-    open_ones = [one for one in folders if all(part.stat().st_mode & stat.S_IXOTH for part in (one, *one.parents))]
+    open_ones = [
+        folder for folder in folders if all(part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents))
+    ]
     require(open_ones, "a folder for temporary files that PostgreSQL's user can reach")
     return open_ones[0]

@@ -55,8 +55,8 @@ PROOFS = {
 
 def full(name: str) -> bool:
     """Whether this run does all of that proof."""
-    wanted = os.environ.get("XAIVA_TEST_ALL", "").split()
-    return name in wanted or "all" in wanted
+    requested = os.environ.get("XAIVA_TEST_ALL", "").split()
+    return name in requested or "all" in requested
 
 
 def left_out(name: str) -> bool:

@@ -157,20 +157,20 @@ class PtySession:
         """The screen's text."""
         return "\n".join(self.feed().display)
 
-    def wait_for(self, wanted: str | Callable[[str], bool], timeout: float = 30) -> str:
+    def wait_for(self, expected: str | Callable[[str], bool], timeout: float = 30) -> str:
         """Wait until the screen contains a text (or passes a test); returns the screen's text."""
         deadline = time.monotonic() + timeout
         while True:
             text = self.text
-            if wanted in text if isinstance(wanted, str) else wanted(text):
+            if expected in text if isinstance(expected, str) else expected(text):
                 return text
             if time.monotonic() > deadline:
-                raise AssertionError(f"{wanted!r} did not appear within {timeout} s on:\n{text}")
+                raise AssertionError(f"{expected!r} did not appear within {timeout} s on:\n{text}")
             if self.process.poll() is not None:
                 self._reader.join(0.3)
-                if (wanted in self.text) if isinstance(wanted, str) else wanted(self.text):
+                if (expected in self.text) if isinstance(expected, str) else expected(self.text):
                     return self.text
-                raise AssertionError(f"ended with {self.process.returncode} before {wanted!r}:\n{self.text}")
+                raise AssertionError(f"ended with {self.process.returncode} before {expected!r}:\n{self.text}")
             time.sleep(0.01)
 
     def wait_quiet(self, seconds: float = 0.5, timeout: float = 30) -> None:

@@ -92,18 +92,18 @@ class SnapshotCamera:
         parts = "" if self.login[0] == "Basic" else f', nonce="{NONCE}", qop="auth"'
         return f'{self.login[0]} realm="{REALM}"{parts}'
 
-    def _accepts(self, given: str) -> bool:
+    def _accepts(self, authorization: str) -> bool:
         assert self.login is not None
         scheme, user, password = self.login
-        if not given.startswith(scheme):
+        if not authorization.startswith(scheme):
             return False
         if scheme == "Basic":
-            return base64.b64decode(given.removeprefix("Basic ")).decode() == f"{user}:{password}"
-        parts = parse_keqv_list(parse_http_list(given.removeprefix("Digest ")))
+            return base64.b64decode(authorization.removeprefix("Basic ")).decode() == f"{user}:{password}"
+        parts = parse_keqv_list(parse_http_list(authorization.removeprefix("Digest ")))
         secret = _md5(f"{user}:{REALM}:{password}")
-        asked = _md5(f"GET:{parts['uri']}")
+        request_hash = _md5(f"GET:{parts['uri']}")
         counted = f"{parts['nc']}:{parts['cnonce']}:auth:" if "qop" in parts else ""
-        expected = _md5(f"{secret}:{NONCE}:{counted}{asked}")
+        expected = _md5(f"{secret}:{NONCE}:{counted}{request_hash}")
         return parts["response"] == expected
 
 

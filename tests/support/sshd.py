@@ -23,22 +23,22 @@ def serve_ssh(folder: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    with HeldPort() as held:
+    with HeldPort() as held_port:
         Path("/run/sshd").mkdir(exist_ok=True)
         (folder / "server").write_text(
-            f'Port {held.number}\nListenAddress 127.0.0.1\nHostKey "{folder}/host"\nPidFile "{folder}/pid"\n'
+            f'Port {held_port.number}\nListenAddress 127.0.0.1\nHostKey "{folder}/host"\nPidFile "{folder}/pid"\n'
             f'AuthorizedKeysFile "{folder}/user.pub"\nStrictModes no\nPermitRootLogin yes\nUsePAM no\n'
             f"PasswordAuthentication no\nSetEnv PATH={os.environ['PATH']}\n"
         )
         (folder / "client").write_text(
-            f"Host here\n HostName 127.0.0.1\n Port {held.number}\n User root\n"
+            f"Host here\n HostName 127.0.0.1\n Port {held_port.number}\n User root\n"
             f'Host *\n IdentityFile "{folder}/user"\n IdentitiesOnly yes\n BatchMode yes\n LogLevel ERROR\n'
             f' StrictHostKeyChecking no\n UserKnownHostsFile "{folder}/known"\n'
         )
         log = folder / "log"
-        with log.open("w") as written:
+        with log.open("w") as log_file:
             server = subprocess.Popen(
-                [_SERVER, "-D", "-e", "-f", folder / "server"], stderr=written, start_new_session=True
+                [_SERVER, "-D", "-e", "-f", folder / "server"], stderr=log_file, start_new_session=True
             )
         try:
             until(lambda: "listening" in log.read_text())

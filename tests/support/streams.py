@@ -65,8 +65,8 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in [self._listener, *self._open]:
-            _shut(one)
+        for connection in [self._listener, *self._open]:
+            _shut(connection)
 
     def _accept(self) -> None:
         while True:
@@ -94,8 +94,8 @@ class Proxy:
                 sink.sendall(self._spoilt(data) if back and self.damaging else data)
         except OSError:
             pass
-        for one in (source, sink):
-            _shut(one)
+        for connection in (source, sink):
+            _shut(connection)
 
     def _spoilt(self, data: bytes) -> bytes:
         spoilt = bytearray(data)
@@ -105,9 +105,9 @@ class Proxy:
         return bytes(spoilt)
 
 
-def _shut(one: socket.socket) -> None:
+def _shut(connection: socket.socket) -> None:
     try:
-        one.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass
-    one.close()
+    connection.close()

@@ -60,7 +60,7 @@ from core.presets.compat import TargetMachine
 from core.presets.model import Preset
 from core.presets.store import PresetEntry
 from core.progress import Stage, StageState
-from core.service_client import Who
+from core.service_client import LoginIdentity
 from core.site import Site
 from core.telemetry.disks import Disk
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
@@ -755,7 +755,7 @@ class SampleSources:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, cameras, operations, presets, builds, events, statistics, service)
         known = {make.__name__: (_constant(make()), 3600.0) for make in names}
-        details = {"operation": stages(), "plan": plan(), "build": None, "container": None, "login": Who()}
+        details = {"operation": stages(), "plan": plan(), "build": None, "container": None, "login": LoginIdentity()}
         return {**known, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
 
     def close(self) -> None:

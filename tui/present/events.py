@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
-from core.service_client import notation
+from core.service_client import text_formats
 from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, word, wrap
 from tui.present.figures import clock, coarse, size
 
@@ -132,7 +132,7 @@ def _clip(event: Event) -> Cell:
 def _acknowledged(event: Event) -> Cell:
     if event.acknowledged is None:
         return Span("not yet: a", "warn")
-    return f"{when(event.acknowledged)} by {notation.acknowledged_by(event)}"
+    return f"{when(event.acknowledged)} by {text_formats.format_acknowledger(event)}"
 
 
 def _analysis(event: Event, width: int) -> list[Line]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.containers.vram import VramHolder, vram_holders
 from core.inference.schemas import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
-from core.service_client.notation import channel_words, schedule_words
+from core.service_client.text_formats import format_channel, format_schedule
 from core.telemetry.gpus import GpuSample
 from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, table, wrap
 from tui.present.events import when
@@ -192,9 +192,9 @@ def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[
         ("events", f"from priority {rule.priority.word} on"),
         ("cameras", ", ".join(rule.cameras) or "all"),
         ("types", ", ".join(rule.types) or "all"),
-        ("when", schedule_words(rule.schedule) or "always"),
+        ("when", format_schedule(rule.schedule) or "always"),
         ("together", f"the same camera and type within {rule.within:g} s are one message"),
-        *(("to", channel_words(channel)) for channel in rule.channels),
+        *(("to", format_channel(channel)) for channel in rule.channels),
     ]
     out: list[Line] = [] if rule.enabled else [line(Span("it is switched off", "warn"))]
     for name, value in facts:

@@ -13,8 +13,8 @@ from textual.widget import Widget
 
 from core.errors import InputError
 from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Transport
-from core.service_client import notation
-from core.service_client.edits import only_changes
+from core.service_client import text_formats
+from core.service_client.edit_merge import merge_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.present.cells import Line, wrap
@@ -66,9 +66,13 @@ class CameraForm(FieldForm[str]):
             Field("release", "Over below", "" if seen.release is None else f"{seen.release:g}", "0.8 of that"),
             Field("minimum_seconds", "Lasting, s", f"{seen.minimum_seconds:g}", "1"),
             Field("cooldown", "Pause after, s", f"{seen.cooldown:g}", "10"),
-            Field("schedule", "Watched", notation.schedule_words(now.schedule), "always; mo-fr 18:00-06:00; sa,su"),
+            Field(
+                "schedule", "Watched", text_formats.format_schedule(now.schedule), "always; mo-fr 18:00-06:00; sa,su"
+            ),
             Field("zones", "Zones", _zones(now), "everywhere; gate: 0,0 0.5,0 0.5,1; door: …"),
-            Field("masks", "Masks", "; ".join(map(notation.polygon_words, now.masks)), "nowhere; 0,0 1,0 1,0.1; …"),
+            Field(
+                "masks", "Masks", "; ".join(map(text_formats.format_polygon, now.masks)), "nowhere; 0,0 1,0 1,0.1; …"
+            ),
             Field("pre_roll", "Clip before, s", f"{now.pre_roll:g}", "5"),
             Field("post_roll", "Clip after, s", f"{now.post_roll:g}", "5"),
             Field("longest_clip", "Clip at most, s", f"{now.longest_clip:g}", "60"),
@@ -94,10 +98,10 @@ class CameraForm(FieldForm[str]):
             "model": self.value("model"),
         }
         fields |= {"id": self.value("id"), "source": self.value("source"), "name": self.value("name")}
-        fields["schedule"] = notation.schedule(self.value("schedule"))
-        fields["zones"] = notation.zones(self.value("zones"))
-        fields["masks"] = notation.polygons(self.value("masks"))
-        return notation.build(CameraRequest, fields)
+        fields["schedule"] = text_formats.parse_schedule(self.value("schedule"))
+        fields["zones"] = text_formats.parse_zones(self.value("zones"))
+        fields["masks"] = text_formats.parse_polygons(self.value("masks"))
+        return text_formats.build_request(CameraRequest, fields)
 
     def send(self) -> None:
         """Add or change it."""
@@ -109,7 +113,7 @@ class CameraForm(FieldForm[str]):
                 return service.add_camera(request)
             now = service.camera_settings(opened.id)
             what = f"Camera {opened.id}"
-            return service.update_camera(only_changes(what, opened, untouched, request, now, self.overwrite))
+            return service.update_camera(merge_changes(what, opened, untouched, request, now, self.overwrite))
 
         self.attempt(work, lambda _: self.dismiss(request.id))
 
@@ -138,4 +142,4 @@ def _found(found: ConnectionTest, width: int) -> list[Line]:
 
 
 def _zones(camera: CameraRequest) -> str:
-    return "; ".join(f"{zone.name}: {notation.polygon_words(zone.polygon)}" for zone in camera.zones)
+    return "; ".join(f"{zone.name}: {text_formats.format_polygon(zone.polygon)}" for zone in camera.zones)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from textual import on
 
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
-from core.service_client import notation
+from core.service_client import text_formats
 from tui.actions import bindings
 from tui.present import cameras as present
 from tui.present import previews
@@ -169,7 +169,8 @@ class CamerasScreen(PictureListScreen):
             return
         text = (
             "The camera's pictures of that time count as normal: let nothing unusual happen. Until it has learned it "
-            f"scores as before; {notation.LEARNED}. 0 ends a learning. " + previews.learning(camera, LEARN_MINUTES)
+            f"scores as before; {text_formats.LEARNING_EFFECT}. 0 ends a learning. "
+            + previews.learning(camera, LEARN_MINUTES)
         )
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 

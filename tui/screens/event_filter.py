@@ -9,7 +9,7 @@ from textual import on
 from textual.widget import Widget
 
 from core.inference.schemas import EventQuery, Priority
-from core.service_client import notation
+from core.service_client import text_formats
 from core.site import Site
 from tui.screens.fields import Field, FieldForm
 from tui.widgets.button import Button
@@ -59,10 +59,12 @@ class EventFilter(FieldForm[EventQuery]):
             fields["minimum_score"] = score
         if state := self.choice("state"):
             fields["acknowledged"] = state == DONE
-        fields |= {name: notation.moment(text) for name in ("since", "until") if (text := self.value(name))}
+        fields |= {
+            name: text_formats.parse_time_of_past(text) for name in ("since", "until") if (text := self.value(name))
+        }
         order = ORDERS.index(self.choice("order") or ORDERS[0])
         fields |= {"sort": "score" if order >= 2 else "time", "ascending": bool(order % 2)}
-        self.dismiss(notation.build(EventQuery, fields))
+        self.dismiss(text_formats.build_request(EventQuery, fields))
 
     @on(Button.Pressed, "#all")
     def _all(self) -> None:

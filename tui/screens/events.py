@@ -224,7 +224,7 @@ class EventsScreen(PictureListScreen):
 
     def _export(self, marked: list[str], path: Path, told: Told) -> int:
         """In a thread."""
-        from core.service_client.export import export, kind_of
+        from core.service_client.export import export, format_of
 
         service = self.console.service
 
@@ -234,7 +234,7 @@ class EventsScreen(PictureListScreen):
             else:
                 yield from service.all_events(self._query.model_copy(update={"limit": 1000}))
 
-        return export(found(), path, kind_of(path), lambda count: told(count, len(marked)))
+        return export(found(), path, format_of(path), lambda count: told(count, len(marked)))
 
     def _save(self, title: str, name: str, work: Work, words: Any) -> None:
         from tui.screens.save import SaveFile

@@ -70,9 +70,9 @@ class FieldForm(Form[T]):
 
     def explain(self, error: XaivaError) -> None:
         """What is wrong; what somebody else changed meanwhile is overwritten by the next try."""
-        from core.service_client.edits import ChangedMeanwhile
+        from core.service_client.edit_merge import EditConflictError
 
-        if isinstance(error, ChangedMeanwhile):
+        if isinstance(error, EditConflictError):
             self.overwrite |= error.fields
         super().explain(error)
 

@@ -73,7 +73,7 @@ class LoginDialog(FieldForm[str]):
     @on(Button.Pressed, "#take")
     def _take(self) -> None:
         """Be who the site's login says."""
-        self.attempt(console_of(self).session.take, lambda user: self._done(user, "with the site's login"))
+        self.attempt(console_of(self).session.use_site_login, lambda user: self._done(user, "with the site's login"))
 
     def _done(self, user: str, words: str) -> None:
         console_of(self).login_changed()

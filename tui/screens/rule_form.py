@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from core.errors import InputError
 from core.inference.schemas import Priority, Rule, RuleRequest
-from core.service_client import notation
-from core.service_client.edits import only_changes
+from core.service_client import text_formats
+from core.service_client.edit_merge import merge_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
@@ -39,12 +39,15 @@ class RuleForm(FieldForm[str]):
         return (
             Field("name", "Name", now.name, "night-shift", fixed=self._rule is not None),
             Field(
-                "to", "To", "  ".join(map(notation.channel_words, now.channels)), "email:ops@example.org webhook:https…"
+                "to",
+                "To",
+                "  ".join(map(text_formats.format_channel, now.channels)),
+                "email:ops@example.org webhook:https…",
             ),
             Field("priority", "From priority", now.priority.value, choices=tuple(one.value for one in Priority)),
             Field("cameras", "Cameras", " ".join(now.cameras), "all; gate-1 gate-2"),
             Field("types", "Types", " ".join(now.types), "all; person vehicle"),
-            Field("schedule", "When", notation.schedule_words(now.schedule), "always; mo-fr 18:00-06:00; sa,su"),
+            Field("schedule", "When", text_formats.format_schedule(now.schedule), "always; mo-fr 18:00-06:00; sa,su"),
             Field("within", "One message in, s", f"{now.within:g}", "15"),
             Field("enabled", "Switched on", yes_no(now.enabled), choices=(YES, NO)),
         )
@@ -63,14 +66,14 @@ class RuleForm(FieldForm[str]):
             "enabled": self.yes("enabled"),
             "cameras": self.value("cameras").replace(",", " ").split(),
             "types": self.value("types").replace(",", " ").split(),
-            "schedule": notation.schedule(self.value("schedule")),
-            "channels": notation.channels(self.value("to").split()),
+            "schedule": text_formats.parse_schedule(self.value("schedule")),
+            "channels": text_formats.parse_channels(self.value("to").split()),
         }
         if priority := self.value("priority"):
             fields["priority"] = priority
         if (within := self.number("within")) is not None:
             fields["within"] = within
-        return notation.build(RuleRequest, fields)
+        return text_formats.build_request(RuleRequest, fields)
 
     def send(self) -> None:
         """Add or change it."""
@@ -81,7 +84,7 @@ class RuleForm(FieldForm[str]):
             if opened is None or untouched is None:
                 return service.add_rule(request)
             what, now = f"Rule {opened.name}", service.rule(opened.name)
-            changed = only_changes(what, _settings(opened), untouched, request, _settings(now), self.overwrite)
+            changed = merge_changes(what, _settings(opened), untouched, request, _settings(now), self.overwrite)
             return service.update_rule(changed)
 
         self.attempt(work, lambda _: self.dismiss(request.name))

@@ -12,7 +12,7 @@ from textual.events import DescendantFocus
 from textual.widget import Widget
 
 from core.inference.schemas import Rule, TestResult, User
-from core.service_client.notation import channel_words
+from core.service_client.text_formats import format_channel
 from tui.actions import bindings
 from tui.present import service as present
 from tui.present.cells import Span
@@ -175,7 +175,7 @@ class ServiceScreen(ConsoleScreen):
             return
         self.confirm(
             f"Send a test message by the rule {chosen.name}?",
-            "It goes at once to " + ", ".join(map(channel_words, chosen.channels)) + ".",
+            "It goes at once to " + ", ".join(map(format_channel, chosen.channels)) + ".",
             "Send",
             partial(self._send_test, chosen.name, len(chosen.channels)),
         )

@@ -7,8 +7,8 @@ from functools import partial
 
 from core.errors import InputError
 from core.inference.schemas import Role, User, UserRequest, UserUpdate
-from core.service_client import notation
-from core.service_client.edits import only_changes
+from core.service_client import text_formats
+from core.service_client.edit_merge import merge_changes
 from core.site import Site
 from tui.console_app import console_of
 from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
@@ -47,7 +47,7 @@ class UserForm(FieldForm[str]):
         service, name = console_of(self).service, self.value("name")
         if self._user is None:
             fields = {"name": name, "password": password, "role": role, "cameras": cameras or None}
-            request = notation.build(UserRequest, fields)
+            request = text_formats.build_request(UserRequest, fields)
             self.attempt(partial(service.add_user, request), lambda _: self.dismiss(name))
             return
         changed: dict[str, object] = {"password": password} if password else {}  # what is not sent stays
@@ -57,7 +57,7 @@ class UserForm(FieldForm[str]):
             changed["active"] = active
         if cameras != (self._user.cameras or []):
             changed |= {"cameras": cameras} if cameras else {"all_cameras": True}
-        update = notation.build(UserUpdate, changed)
+        update = text_formats.build_request(UserUpdate, changed)
         opened = _settings(self._user)
         wanted = opened.model_copy(
             update={"role": Role(role), "active": self.yes("active"), "cameras": cameras or None},
@@ -66,7 +66,7 @@ class UserForm(FieldForm[str]):
         def work() -> object:
             for now in service.users():
                 if now.name == name:  # raises where somebody else changed the same
-                    only_changes(f"User {name}", opened, opened, wanted, _settings(now), self.overwrite)
+                    merge_changes(f"User {name}", opened, opened, wanted, _settings(now), self.overwrite)
             return service.update_user(name, update)
 
         self.attempt(work, lambda _: self.dismiss(name))

@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Union
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas import CameraId, Event, Name, Priority, Schedule, Word
-from core.inference.schemas.base import Share, known_word
+from core.inference.schemas import CameraId, Event, Name, Priority, Schedule, Slug
+from core.inference.schemas.base import Fraction, require_known
 
 DEEPEST = 3  # choices within choices
-ListedPriority = Annotated[Priority, AfterValidator(known_word)]
+ListedPriority = Annotated[Priority, AfterValidator(require_known)]
 
 
 class _Written(BaseModel):
@@ -23,10 +23,10 @@ class _Written(BaseModel):
 class Condition(_Written):
     """All of it must hold. Empty lists hold always; `facts` are labels and how many of each at least."""
 
-    types: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
     priority: ListedPriority = Priority.LOW
-    score: Share = 0
+    score: Fraction = 0
     schedule: Schedule = ()
     facts: Annotated[dict[str, Annotated[int, Field(ge=1)]], Field(max_length=32)] = {}
 
@@ -71,8 +71,8 @@ class ChooseStep(_Step):
 
     kind: Literal["choose"]
     question: Annotated[str, Field(min_length=1, max_length=500)]
-    options: Annotated[dict[Word, tuple[Step, ...]], Field(min_length=2, max_length=8)]
-    otherwise: Word | Literal[""] = ""
+    options: Annotated[dict[Slug, tuple[Step, ...]], Field(min_length=2, max_length=8)]
+    otherwise: Slug | Literal[""] = ""
 
     @model_validator(mode="after")
     def _otherwise_is_an_option(self) -> Self:

@@ -11,36 +11,36 @@ from fastapi.security import HTTPBearer
 
 from core.errors import XaivaError
 from core.inference.accounts import THE_SERVICE, Caller
-from core.inference.api.errors import Forbidden, problems
+from core.inference.api.errors import InsufficientRole, problem_responses
 from core.inference.api.threads import DATABASE, run_in
 from core.inference.cameras.manager import unknown
 from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
 
-Content = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`
+ResponseDocs = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`
 
 # A token stands in the Authorization header alone: in an address it would end up in logs and histories.
 _BEARER = HTTPBearer(auto_error=False, description="An access token of /auth/login, or the service's own token.")
 
 
-async def service_of(request: Request) -> InferenceService:
+async def get_service(request: Request) -> InferenceService:
     """The service behind the application."""
     service: InferenceService = request.app.state.service
     return service
 
 
-def bearer_of(request: Request) -> str:
+def get_bearer_token(request: Request) -> str:
     """The bearer token of a request; empty when there is none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-Service = Annotated[InferenceService, Depends(service_of)]
+Service = Annotated[InferenceService, Depends(get_service)]
 
 
-async def current(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
+async def get_caller(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
     """Who asks. Raises Unauthorised."""
-    bearer = bearer_of(request)
+    bearer = get_bearer_token(request)
     if service.accounts.is_service(bearer):  # it needs no database, and so none that answers
         caller = THE_SERVICE
     else:
@@ -49,71 +49,74 @@ async def current(request: Request, service: Service, _shown: Annotated[object, 
     return caller
 
 
-Asking = Annotated[Caller, Depends(current)]
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
 
 
-async def visible(camera: CameraId, caller: Asking) -> str:
+async def require_visible_camera(camera: CameraId, caller: CurrentCaller) -> str:
     """The camera of the path. One that the caller may not see is as unknown as one that is not there."""
-    check_sees(caller, camera)
+    require_visible(caller, camera)
     return camera
 
 
-VisibleCamera = Annotated[str, Depends(visible)]
+VisibleCamera = Annotated[str, Depends(require_visible_camera)]
 
 
-def check_sees(caller: Caller, camera: str) -> None:
+def require_visible(caller: Caller, camera: str) -> None:
     """Raise UnknownCamera for a camera that the caller may not see."""
     if not caller.sees(camera):
         raise unknown(camera)
 
 
-class _AtLeast:
+class _RoleRequired:
     """A dependency: the caller has this role, or a higher one."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
 
-    async def __call__(self, caller: Asking) -> None:
+    async def __call__(self, caller: CurrentCaller) -> None:
         if caller.role.rank < self.role.rank:
             why = f"{caller.name} has the role {caller.role.value}, and this takes the role {self.role.value}"
-            raise Forbidden("Access", why, "ask an administrator")
+            raise InsufficientRole("Access", why, "ask an administrator")
 
 
-async def _nobody_asked() -> None:
+async def _no_token_required() -> None:
     """The rule of a route that is open to everybody who reaches the port."""
 
 
-def at_least(role: Role, *codes: int, content: Content | None = None) -> dict[str, Any]:
+def require_role(role: Role, *codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
     """What a route's decorator takes: callers of this role or a higher one; it may also answer these error codes.
 
     `content` says what a good answer holds that is no JSON.
     """
     refusals = (401,) if role is Role.VIEWER else (401, 403)
-    responses = {**problems(*refusals, *codes), **(content or {})}
-    return {"dependencies": [Depends(_AtLeast(role))], "responses": responses}
+    responses = {**problem_responses(*refusals, *codes), **(content or {})}
+    return {"dependencies": [Depends(_RoleRequired(role))], "responses": responses}
 
 
-def everybody(*codes: int, content: Content | None = None) -> dict[str, Any]:
+def public(*codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
     """The same for a route that asks for no token."""
-    return {"dependencies": [Depends(_nobody_asked)], "responses": {**problems(*codes), **(content or {})}}
+    return {
+        "dependencies": [Depends(_no_token_required)],
+        "responses": {**problem_responses(*codes), **(content or {})},
+    }
 
 
-def rule_of(route: APIRoute) -> Role | None:
+def required_role(route: APIRoute) -> Role | None:
     """The role a route asks for; None: everybody may ask. Raises XaivaError when it names no rule or several."""
-    rules = [one.dependency for one in route.dependencies if _is_rule(one.dependency)]
+    rules = [dependency.dependency for dependency in route.dependencies if _is_access_rule(dependency.dependency)]
     if len(rules) != 1:
         raise XaivaError(f"Route {route.path}", f"it names {len(rules)} access rules", "give its decorator one")
-    return rules[0].role if isinstance(rules[0], _AtLeast) else None
+    return rules[0].role if isinstance(rules[0], _RoleRequired) else None
 
 
-def ruled_routes(router: APIRouter) -> list[APIRoute]:
+def checked_routes(router: APIRouter) -> list[APIRoute]:
     """The router's routes. Raises XaivaError for one without a rule of its own: forgetting it must not open a door."""
     for route in router.routes:
         if not isinstance(route, APIRoute):
             raise XaivaError(f"Route {route}", "no rule can stand there", "make it a route with a decorator")
-        rule_of(route)
+        required_role(route)
     return [route for route in router.routes if isinstance(route, APIRoute)]
 
 
-def _is_rule(dependency: Callable[..., Any] | None) -> bool:
-    return isinstance(dependency, _AtLeast) or dependency is _nobody_asked
+def _is_access_rule(dependency: Callable[..., Any] | None) -> bool:
+    return isinstance(dependency, _RoleRequired) or dependency is _no_token_required

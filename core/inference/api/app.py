@@ -24,13 +24,13 @@ from core.inference.api import (
     status,
     users,
 )
-from core.inference.api.envelope import Envelope
+from core.inference.api.middleware import RequestGuard
 from core.inference.api.threads import LIFECYCLE, run_in
 from core.inference.service import InferenceService, own_version
 
 logger = logging.getLogger(__name__)
 
-_ROOMS = (health, metrics, auth, users, cameras, status, events, media, statistics, rules)
+_ROUTE_MODULES = (health, metrics, auth, users, cameras, status, events, media, statistics, rules)
 
 
 def create_app(service: InferenceService) -> FastAPI:
@@ -56,13 +56,13 @@ def create_app(service: InferenceService) -> FastAPI:
         docs_url=None,  # the documentation pages would load their scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
-        responses=errors.problems(*errors.EVERYWHERE),
+        responses=errors.problem_responses(*errors.COMMON_CODES),
     )
     app.state.service = service
-    errors.install(app, [route for room in _ROOMS for route in access.ruled_routes(room.router)])
-    for room in _ROOMS:
-        app.include_router(room.router)
-    app.add_middleware(Envelope)
+    errors.install(app, [route for module in _ROUTE_MODULES for route in access.checked_routes(module.router)])
+    for module in _ROUTE_MODULES:
+        app.include_router(module.router)
+    app.add_middleware(RequestGuard)
     origins = service.settings.cors_origins.replace(",", " ").split()
     if origins:
         app.add_middleware(

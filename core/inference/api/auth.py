@@ -8,21 +8,21 @@ from fastapi import APIRouter, Request
 
 from core.inference.accounts import UnknownUser
 from core.inference.accounts.caller import SERVICE_NAME
-from core.inference.api.access import Asking, Service, at_least, everybody
+from core.inference.api.access import CurrentCaller, Service, public, require_role
 from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Login, PasswordChange, Refresh, Role, Tokens, User
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=routes_in(DATABASE))
 
 
-@router.post("/login", **everybody(401, 429))
+@router.post("/login", **public(401, 429))
 async def login(request: Request, service: Service, body: Login) -> Tokens:
     """Tokens for a name and password. 429 after too many tries, with `Retry-After`."""
     address = request.client.host if request.client else ""
     return await asyncio.wrap_future(service.accounts.login(body, address))
 
 
-@router.post("/refresh", **everybody(401))
+@router.post("/refresh", **public(401))
 def refresh(service: Service, body: Refresh) -> Tokens:
     """New tokens for a refresh token, which is good for one use: a second one ends the login.
 
@@ -32,14 +32,14 @@ def refresh(service: Service, body: Refresh) -> Tokens:
     return service.accounts.refresh(body.refresh)
 
 
-@router.post("/logout", status_code=204, **everybody())
+@router.post("/logout", status_code=204, **public())
 def logout(service: Service, body: Refresh) -> None:
     """End the login of a refresh token, its access tokens included. A token that is not known is no error."""
     service.accounts.logout(body.refresh)
 
 
-@router.post("/password", **at_least(Role.VIEWER, 404, 429))
-async def password(request: Request, service: Service, caller: Asking, body: PasswordChange) -> Tokens:
+@router.post("/password", **require_role(Role.VIEWER, 404, 429))
+async def password(request: Request, service: Service, caller: CurrentCaller, body: PasswordChange) -> Tokens:
     """Change one's own password: 422 when the current one is wrong. Every other login of the user ends."""
     if caller.name == SERVICE_NAME:
         raise UnknownUser(SERVICE_NAME)
@@ -47,8 +47,8 @@ async def password(request: Request, service: Service, caller: Asking, body: Pas
     return await asyncio.wrap_future(service.accounts.change_password(caller.name, body, address))
 
 
-@router.get("/me", **at_least(Role.VIEWER, 404))
-def me(service: Service, caller: Asking) -> User:
+@router.get("/me", **require_role(Role.VIEWER, 404))
+def me(service: Service, caller: CurrentCaller) -> User:
     """The user who asks; 404 for the holder of the service's token, who is no user."""
     if caller.name == SERVICE_NAME:
         raise UnknownUser(SERVICE_NAME)

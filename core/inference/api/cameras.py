@@ -7,10 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from core.errors import InputError
-from core.inference.api.access import Asking, Service, VisibleCamera, at_least
-from core.inference.api.pictures import CONTENT, picture
-from core.inference.api.threads import CHANGES, REQUESTS, routes_in, slow
-from core.inference.api.views import camera_for
+from core.inference.api.access import CurrentCaller, Service, VisibleCamera, require_role
+from core.inference.api.pictures import PICTURE_DOCS, picture_response
+from core.inference.api.threads import CHANGES, REQUESTS, in_bulkhead, routes_in
+from core.inference.api.visibility import visible_camera
 from core.inference.cameras.address import completed
 from core.inference.cameras.manager import UnknownCamera
 from core.inference.cameras.thumbnail import NARROWEST, WIDEST
@@ -31,90 +31,90 @@ router = APIRouter(tags=["cameras"], route_class=routes_in(REQUESTS))
 Width = Annotated[int | None, Query(ge=NARROWEST, le=WIDEST)]
 
 
-@router.get("/cameras", **at_least(Role.VIEWER))
-def cameras(service: Service, caller: Asking) -> list[CameraStatus]:
+@router.get("/cameras", **require_role(Role.VIEWER))
+def cameras(service: Service, caller: CurrentCaller) -> list[CameraStatus]:
     """Every camera that the caller may see, as it is now."""
-    return [camera_for(caller, camera) for camera in service.camera_statuses() if caller.sees(camera.id)]
+    return [visible_camera(caller, camera) for camera in service.camera_statuses() if caller.sees(camera.id)]
 
 
-@router.post("/cameras", status_code=201, **at_least(Role.ADMIN, 409))
-@slow(CHANGES)
+@router.post("/cameras", status_code=201, **require_role(Role.ADMIN, 409))
+@in_bulkhead(CHANGES)
 def add(service: Service, body: CameraRequest) -> CameraStatus:
     """Add a camera and keep it over a restart. 409 when its id is taken or there is no room for it."""
     return service.add_camera(body)
 
 
-@router.get("/cameras/{camera}", **at_least(Role.VIEWER, 404))
-def camera(service: Service, camera: VisibleCamera, caller: Asking) -> CameraStatus:
+@router.get("/cameras/{camera}", **require_role(Role.VIEWER, 404))
+def camera(service: Service, camera: VisibleCamera, caller: CurrentCaller) -> CameraStatus:
     """One camera as it is now."""
-    return camera_for(caller, service.camera_status(camera))
+    return visible_camera(caller, service.camera_status(camera))
 
 
-@router.delete("/cameras/{camera}", status_code=204, **at_least(Role.ADMIN, 404))
-@slow(CHANGES)
+@router.delete("/cameras/{camera}", status_code=204, **require_role(Role.ADMIN, 404))
+@in_bulkhead(CHANGES)
 def remove(service: Service, camera: CameraId) -> None:
     """Stop a camera and forget it; its events stay."""
     service.remove_camera(camera)
 
 
-@router.get("/cameras/{camera}/settings", **at_least(Role.OPERATOR, 404))
+@router.get("/cameras/{camera}/settings", **require_role(Role.OPERATOR, 404))
 def settings(service: Service, camera: VisibleCamera) -> CameraRequest:
     """One camera as it is set, secrets in its source replaced by `***`."""
     request = service.cameras.get(camera).request
     return request.model_copy(update={"source": redact_address(request.source)})
 
 
-@router.put("/cameras/{camera}/settings", **at_least(Role.ADMIN, 404, 409))
-@slow(CHANGES)
+@router.put("/cameras/{camera}/settings", **require_role(Role.ADMIN, 404, 409))
+@in_bulkhead(CHANGES)
 def update(service: Service, camera: CameraId, body: CameraRequest) -> CameraStatus:
     """Replace all settings of a camera. Where its source has `***`, what is kept for that host stays."""
     if body.id != camera:
         raise InputError(f"Camera {camera}", f"the settings are of camera {body.id}", "an id never changes")
     service.cameras.get(camera)
-    return service.update_camera(_completed(service, body))
+    return service.update_camera(_with_kept_secrets(service, body))
 
 
-@router.post("/cameras/{camera}/start", **at_least(Role.OPERATOR, 404, 409))
-@slow(CHANGES)
+@router.post("/cameras/{camera}/start", **require_role(Role.OPERATOR, 404, 409))
+@in_bulkhead(CHANGES)
 def start(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Start a stopped or failed camera; nothing happens to one that runs."""
     service.cameras.start_camera(camera)
     return service.camera_status(camera)
 
 
-@router.post("/cameras/{camera}/stop", **at_least(Role.OPERATOR, 404))
-@slow(CHANGES)
+@router.post("/cameras/{camera}/stop", **require_role(Role.OPERATOR, 404))
+@in_bulkhead(CHANGES)
 def stop(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Stop a camera; it stays in the list."""
     service.cameras.stop_camera(camera)
     return service.camera_status(camera)
 
 
-@router.post("/cameras/{camera}/restart", **at_least(Role.OPERATOR, 404, 409))
-@slow(CHANGES)
+@router.post("/cameras/{camera}/restart", **require_role(Role.OPERATOR, 404, 409))
+@in_bulkhead(CHANGES)
 def restart(service: Service, camera: VisibleCamera) -> CameraStatus:
     """Connect anew, with a fresh restart budget."""
     service.cameras.restart_camera(camera)
     return service.camera_status(camera)
 
 
-@router.post("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404, 409))
-@slow(CHANGES)
+@router.post("/cameras/{camera}/learn", **require_role(Role.OPERATOR, 404, 409))
+@in_bulkhead(CHANGES)
 def learn(service: Service, camera: VisibleCamera, body: LearnRequest) -> CameraStatus:
     """Learn the camera's normal pictures for some minutes; `learning` in its status shows how far it is."""
     service.learn(camera, body.minutes)
     return service.camera_status(camera)
 
 
-@router.delete("/cameras/{camera}/learn", **at_least(Role.OPERATOR, 404))
-@slow(CHANGES)
+@router.delete("/cameras/{camera}/learn", **require_role(Role.OPERATOR, 404))
+@in_bulkhead(CHANGES)
 def cancel_learning(service: Service, camera: VisibleCamera) -> CameraStatus:
     """End the learning; what was learned before stays."""
     service.cancel_learning(camera)
     return service.camera_status(camera)
 
 
-@router.post("/cameras/{camera}/suspend", **at_least(Role.OPERATOR, 404))
+@router.post("/cameras/{camera}/suspend", **require_role(Role.OPERATOR, 404))
 def suspend(service: Service, camera: VisibleCamera, body: SuspendRequest) -> CameraStatus:
     """Send no notifications of this camera for some minutes; its events are kept all the same."""
     service.cameras.get(camera)
@@ -122,26 +122,28 @@ def suspend(service: Service, camera: VisibleCamera, body: SuspendRequest) -> Ca
     return service.camera_status(camera)
 
 
-@router.post("/connection-test", **at_least(Role.ADMIN))
+@router.post("/connection-test", **require_role(Role.ADMIN))
 def test(service: Service, body: CameraRequest) -> ConnectionTest:
     """Try to connect to what may become a camera; nothing is kept."""
-    return service.cameras.test(_completed(service, body))
+    return service.cameras.test(_with_kept_secrets(service, body))
 
 
-@router.get("/cameras/{camera}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, 409, content=CONTENT))
+@router.get(
+    "/cameras/{camera}/snapshot", response_class=Response, **require_role(Role.VIEWER, 404, 409, content=PICTURE_DOCS)
+)
 def snapshot(service: Service, camera: VisibleCamera, width: Width = None) -> Response:
     """The newest picture as JPEG, or with `width` as PPM of at most that many pixels a line.
 
     Its age in seconds stands in `X-Frame-Age`. 409 when the camera is not live.
     """
     jpeg, age = service.cameras.get(camera).snapshot()
-    return picture(jpeg, width, {"X-Frame-Age": f"{age:.3f}"})
+    return picture_response(jpeg, width, {"X-Frame-Age": f"{age:.3f}"})
 
 
-def _completed(service: InferenceService, body: CameraRequest) -> CameraRequest:
+def _with_kept_secrets(service: InferenceService, body: CameraRequest) -> CameraRequest:
     """`body` with what is hidden in its source filled in from the camera as it is set. Raises InputError."""
     try:
-        kept = service.cameras.get(body.id).request.source
+        stored_source = service.cameras.get(body.id).request.source
     except UnknownCamera:
-        kept = ""
-    return body.model_copy(update={"source": completed(body.source, kept, body.id)})
+        stored_source = ""
+    return body.model_copy(update={"source": completed(body.source, stored_source, body.id)})

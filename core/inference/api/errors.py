@@ -32,30 +32,30 @@ from core.validation_errors import describe_error
 logger = logging.getLogger(__name__)
 
 
-class Forbidden(XaivaError):
+class InsufficientRole(XaivaError):
     """The caller is known, but its role does not allow this."""
 
 
-class NotThere(InputError):
+class NotFound(InputError):
     """There is no event, clip or picture of that id."""
 
 
-class NotYet(XaivaError):
+class NotReady(XaivaError):
     """It is there, but not in a state in which this can be done."""
 
 
-class WrongRange(InputError):
+class RangeNotSatisfiable(InputError):
     """The bytes asked for are not there."""
 
 
 # The first that fits counts.
-_CODES: tuple[tuple[type[XaivaError], int], ...] = (
+_STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (Unauthorised, 401),
-    (Forbidden, 403),
+    (InsufficientRole, 403),
     (UnknownCamera, 404),
     (UnknownUser, 404),
     (UnknownRule, 404),
-    (NotThere, 404),
+    (NotFound, 404),
     (CameraExists, 409),
     (TooManyCameras, 409),
     (NoCores, 409),
@@ -69,8 +69,8 @@ _CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (UserExists, 409),
     (LastAdministrator, 409),
     (RuleExists, 409),
-    (NotYet, 409),
-    (WrongRange, 416),
+    (NotReady, 409),
+    (RangeNotSatisfiable, 416),
     (TooManyRequests, 429),
     (InputError, 422),
     (DatabaseError, 503),
@@ -92,10 +92,10 @@ _MEANINGS = {
     503: "The service or its database is not ready",
 }
 
-EVERYWHERE = (400, 405, 413, 422, 429, 500, 503)
+COMMON_CODES = (400, 405, 413, 422, 429, 500, 503)
 
 
-def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
     """These error codes for the OpenAPI document; each has a `Problem` as its body."""
     return {code: {"model": Problem, "description": _MEANINGS[code]} for code in codes}
 
@@ -103,25 +103,25 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
     """Make every error of `app` a Problem; `routes` are all it has."""
     app.state.routes = routes
-    app.add_exception_handler(XaivaError, _xaiva)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(XaivaError, _handle_xaiva_error)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(HTTPException, _handle_http_error)
 
 
-def _answer(code: int, problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+def _problem_response(code: int, problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(problem.model_dump(), status_code=code, headers=headers)
 
 
-async def _xaiva(request: Request, error: Exception) -> JSONResponse:
+async def _handle_xaiva_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, XaivaError)
-    code = next(code for kind, code in _CODES if isinstance(error, kind))
+    code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
     if code == 500:
         logger.error("%s", error)
     if isinstance(error, DatabaseError) and not hasattr(request.state, "caller"):  # as strangers learn it of /health
         logger.warning("%s", error)
         problem = Problem(what="The database", why="it does not answer", remedy="ask again later; the log says more")
-        return _answer(code, problem)
-    return _answer(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
+        return _problem_response(code, problem)
+    return _problem_response(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
 
 
 def _headers(error: XaivaError) -> dict[str, str] | None:
@@ -130,32 +130,34 @@ def _headers(error: XaivaError) -> dict[str, str] | None:
     return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else None
 
 
-async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     field, why = describe_error(error.errors()[0])
-    return _answer(422, Problem(what=field, why=why, remedy="see /openapi.json for the form"))
+    return _problem_response(422, Problem(what=field, why=why, remedy="see /openapi.json for the form"))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     problem = Problem(what="Request", why=str(error.detail), remedy="see /openapi.json")
     if error.status_code == 405:
-        return _answer(405, problem, {"Allow": ", ".join(_methods(request))})
-    return _answer(error.status_code, problem)
+        return _problem_response(405, problem, {"Allow": ", ".join(_allowed_methods(request))})
+    return _problem_response(error.status_code, problem)
 
 
-def _methods(request: Request) -> list[str]:
+def _allowed_methods(request: Request) -> list[str]:
     """What may be done at an address: all its routes together, where the framework names the first one's."""
     routes: Iterable[APIRoute] = request.app.state.routes
     fitting = [route.methods or set() for route in routes if route.path_regex.match(request.url.path)]
     return sorted({method for methods in fitting for method in methods})
 
 
-def unexpected() -> JSONResponse:
+def unexpected_error_response() -> JSONResponse:
     """What is said of an error that nobody foresaw; the log has the rest."""
-    return _answer(500, Problem(what="The service", why="an unexpected error", remedy="its log says more"))
+    return _problem_response(500, Problem(what="The service", why="an unexpected error", remedy="its log says more"))
 
 
-def ending() -> JSONResponse:
+def stopping_response() -> JSONResponse:
     """The answer to a request that is under way when the service ends."""
-    return _answer(503, Problem(what="The service", why="it is being stopped", remedy="ask again when it runs"))
+    return _problem_response(
+        503, Problem(what="The service", why="it is being stopped", remedy="ask again when it runs")
+    )

@@ -8,7 +8,7 @@ from fastapi import Path
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from core.inference.accounts import Caller
-from core.inference.api.errors import NotThere
+from core.inference.api.errors import NotFound
 from core.inference.schemas import Event
 from core.inference.service import InferenceService
 
@@ -23,13 +23,13 @@ class _EventConvertor(StringConvertor):
 
 register_url_convertor("event_id", _EventConvertor())
 
-EVENT = "/{event:event_id}"
+EVENT_PATH = "/{event:event_id}"
 EventId = Annotated[str, Path(pattern=f"^{_PATTERN}$")]
 
 
-def event_for(service: InferenceService, caller: Caller, event: str) -> Event:
-    """The event. Raises NotThere, also when the caller may not see its camera."""
-    found = service.events.get(event)
-    if found is None or not caller.sees(found.camera):
-        raise NotThere(f"Event {event}", "there is no event with that id", "list them: GET /events")
-    return found
+def visible_event(service: InferenceService, caller: Caller, event: str) -> Event:
+    """The event. Raises NotFound, also when the caller may not see its camera."""
+    stored = service.events.get(event)
+    if stored is None or not caller.sees(stored.camera):
+        raise NotFound(f"Event {event}", "there is no event with that id", "list them: GET /events")
+    return stored

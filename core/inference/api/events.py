@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from core.inference.accounts import Unauthorised
 from core.inference.api import sse
-from core.inference.api.access import Asking, Service, at_least, bearer_of
-from core.inference.api.event_path import EVENT, EventId, event_for
+from core.inference.api.access import CurrentCaller, Service, get_bearer_token, require_role
+from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
 from core.inference.api.threads import DATABASE, routes_in, run_in
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
@@ -20,67 +20,69 @@ from core.inference.service import InferenceService
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(DATABASE))
 
-BACKLOG = 1000  # events that wait for a slow reader of the stream; more end it, and the reader reads the list again
+MAX_STREAM_BACKLOG = (
+    1000  # events that wait for a slow reader of the stream; more end it, and the reader reads the list again
+)
 
 
-@router.get("", **at_least(Role.VIEWER))
-def events(service: Service, caller: Asking, query: Annotated[EventQuery, Query()]) -> EventPage:
+@router.get("", **require_role(Role.VIEWER))
+def events(service: Service, caller: CurrentCaller, query: Annotated[EventQuery, Query()]) -> EventPage:
     """Events of the cameras that the caller may see, a page at a time: `next` is the `cursor` of the following one."""
     return service.events.page(cameras=caller.access, query=query)
 
 
-@router.get("/stream", response_class=Response, **at_least(Role.VIEWER, content=sse.CONTENT))
+@router.get("/stream", response_class=Response, **require_role(Role.VIEWER, content=sse.EVENT_STREAM_DOCS))
 async def stream(request: Request, service: Service) -> Response:
     """Every event from now on that is new or changed, as server-sent events; the stream ends with its access token."""
-    return sse.EventStream(_new_events(service, bearer_of(request), request.app.state.closing))
+    return sse.EventStream(_new_events(service, get_bearer_token(request), request.app.state.closing))
 
 
-@router.post("/acknowledge", **at_least(Role.OPERATOR))
-def acknowledge(service: Service, caller: Asking, body: Acknowledge) -> Acknowledged:
+@router.post("/acknowledge", **require_role(Role.OPERATOR))
+def acknowledge(service: Service, caller: CurrentCaller, body: Acknowledge) -> Acknowledged:
     """Acknowledge events; those that are not there, may not be seen or were acknowledged before do not count."""
     return Acknowledged(count=service.events.acknowledge(body.ids, caller.name, body.note, caller.access))
 
 
-@router.get(EVENT, **at_least(Role.VIEWER, 404))
-def event(service: Service, caller: Asking, event: EventId) -> Event:
+@router.get(EVENT_PATH, **require_role(Role.VIEWER, 404))
+def event(service: Service, caller: CurrentCaller, event: EventId) -> Event:
     """One event."""
-    return event_for(service, caller, event)
+    return visible_event(service, caller, event)
 
 
-@router.put(f"{EVENT}/protected", **at_least(Role.OPERATOR, 404))
-def protect(service: Service, caller: Asking, event: EventId, body: Protect) -> Event:
+@router.put(f"{EVENT_PATH}/protected", **require_role(Role.OPERATOR, 404))
+def protect(service: Service, caller: CurrentCaller, event: EventId, body: Protect) -> Event:
     """Keep the event's clip and picture when others must go, or no longer."""
-    event_for(service, caller, event)
+    visible_event(service, caller, event)
     service.events.protect(event, body.protected)
-    return event_for(service, caller, event)
+    return visible_event(service, caller, event)
 
 
 async def _new_events(service: InferenceService, bearer: str, closing: asyncio.Event) -> AsyncIterator[str]:
     """What the logger tells, as far as the caller may see it now."""
     loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[Event] = asyncio.Queue(BACKLOG)
+    queue: asyncio.Queue[Event] = asyncio.Queue(MAX_STREAM_BACKLOG)
 
-    def put(event: Event) -> None:
-        if not waiting.full():  # once it is, the stream ends: a reader that stands still must not fill the memory
-            waiting.put_nowait(event)
+    def enqueue(event: Event) -> None:
+        if not queue.full():  # once it is, the stream ends: a reader that stands still must not fill the memory
+            queue.put_nowait(event)
 
-    def tell(event: Event) -> None:
-        loop.call_soon_threadsafe(put, event)
+    def on_event(event: Event) -> None:
+        loop.call_soon_threadsafe(enqueue, event)
 
-    end = service.logger.subscribe(tell)
+    unsubscribe = service.logger.subscribe(on_event)
     try:
         yield sse.HEARTBEAT  # from here on nothing is missed
-        while not closing.is_set() and not waiting.full():
+        while not closing.is_set() and not queue.full():
             try:
-                event = await asyncio.wait_for(waiting.get(), 1.0)
+                event = await asyncio.wait_for(queue.get(), 1.0)
             except asyncio.TimeoutError:
                 event = None
             caller = await run_in(DATABASE, lambda: service.accounts.caller(bearer))
             if event is None:
                 yield sse.HEARTBEAT
             elif caller.sees(event.camera):
-                yield sse.data(event.model_dump_json())
+                yield sse.format_event(event.model_dump_json())
     except (Unauthorised, DatabaseError, TooManyRequests):
         return  # who may still ask connects again
     finally:
-        end()
+        unsubscribe()

@@ -8,42 +8,42 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from core.inference.api.access import Content, Service, everybody
+from core.inference.api.access import ResponseDocs, Service, public
 from core.inference.api.threads import REQUESTS, routes_in
 from core.inference.schemas import Health
 from core.inference.service import InferenceService
 
 router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS, any_key=True))
 
-_WAITING = "it does not answer; events wait on disk"
-_UNWELL: Content = {503: {"model": Health, "description": "Not well; the body says why"}}
+_DATABASE_DOWN = "it does not answer; events wait on disk"
+_UNHEALTHY_DOCS: ResponseDocs = {503: {"model": Health, "description": "Not well; the body says why"}}
 
 
-@router.get("/health", **everybody(content=_UNWELL))
+@router.get("/health", **public(content=_UNHEALTHY_DOCS))
 async def health(service: Service, response: Response) -> Health:
     """200 when live and ready, else 503; the body says which."""
-    answer = _told(service)
+    answer = _public_health(service)
     response.status_code = 200 if answer.live and answer.ready else 503
     return answer
 
 
-@router.get("/health/live", **everybody(content=_UNWELL))
+@router.get("/health/live", **public(content=_UNHEALTHY_DOCS))
 async def live(service: Service, response: Response) -> Health:
     """503 when the process answers but no longer watches its cameras: it should be started again."""
-    answer = _told(service)
+    answer = _public_health(service)
     response.status_code = 200 if answer.live else 503
     return answer
 
 
-@router.get("/health/ready", **everybody(content=_UNWELL))
+@router.get("/health/ready", **public(content=_UNHEALTHY_DOCS))
 async def ready(service: Service, response: Response) -> Health:
     """503 until its cameras have been started, and again while it ends."""
-    answer = _told(service)
+    answer = _public_health(service)
     response.status_code = 200 if answer.ready else 503
     return answer
 
 
-def _told(service: InferenceService) -> Health:
+def _public_health(service: InferenceService) -> Health:
     """What strangers are told: that the database fails, but not where it is; the status says that."""
     answer = service.health()
-    return answer.model_copy(update={"database": _WAITING if answer.database else ""})
+    return answer.model_copy(update={"database": _DATABASE_DOWN if answer.database else ""})

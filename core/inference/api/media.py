@@ -14,89 +14,91 @@ from starlette.types import Receive, Scope, Send
 
 from core.files import read_regular
 from core.inference.api import pictures
-from core.inference.api.access import Asking, Content, Service, at_least
+from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
 from core.inference.api.cameras import Width
-from core.inference.api.errors import NotThere, NotYet, WrongRange
-from core.inference.api.event_path import EVENT, EventId, event_for
-from core.inference.api.threads import FILES, OpenAnswers, routes_in
+from core.inference.api.errors import NotFound, NotReady, RangeNotSatisfiable
+from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
+from core.inference.api.threads import FILES, ResponseLimit, routes_in
 from core.inference.schemas import Event, Role
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(FILES))
 
 _RANGE = re.compile(r"^bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))$", re.ASCII)
 _VIDEO: dict[str, Any] = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
-_CLIP: Content = {
+_CLIP: ResponseDocs = {
     200: {"description": "The clip", **_VIDEO},
     206: {"description": "The bytes of the clip that `Range` asks for", **_VIDEO},
 }
 
 
-OPEN = OpenAnswers("Downloads of clips", 24)
+OPEN_DOWNLOADS = ResponseLimit("Downloads of clips", 24)
 
 
-class Download(FileResponse):
+class ClipDownload(FileResponse):
     """A clip on its way. 429 when there are too many."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        with OPEN.one():
+        with OPEN_DOWNLOADS.slot():
             await super().__call__(scope, receive, send)
 
 
-@router.get(f"{EVENT}/snapshot", response_class=Response, **at_least(Role.VIEWER, 404, content=pictures.CONTENT))
-def snapshot(service: Service, caller: Asking, event: EventId, width: Width = None) -> Response:
+@router.get(
+    f"{EVENT_PATH}/snapshot", response_class=Response, **require_role(Role.VIEWER, 404, content=pictures.PICTURE_DOCS)
+)
+def snapshot(service: Service, caller: CurrentCaller, event: EventId, width: Width = None) -> Response:
     """The event's best picture as JPEG, or with `width` as PPM of at most that many pixels a line."""
-    found = event_for(service, caller, event)
-    path = service.media.snapshot_path(found.id)
+    visible = visible_event(service, caller, event)
+    path = service.media.snapshot_path(visible.id)
     try:
         jpeg = read_regular(path)
     except OSError as error:
         why = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error.strerror}"
-        raise NotThere(f"Picture of event {event}", why, "it may have been removed to make room") from None
-    return pictures.picture(jpeg, width)
+        raise NotFound(f"Picture of event {event}", why, "it may have been removed to make room") from None
+    return pictures.picture_response(jpeg, width)
 
 
-@router.get(f"{EVENT}/clip", response_class=Response, **at_least(Role.VIEWER, 404, 409, 416, content=_CLIP))
+@router.get(f"{EVENT_PATH}/clip", response_class=Response, **require_role(Role.VIEWER, 404, 409, 416, content=_CLIP))
 def clip(
     service: Service,
-    caller: Asking,
+    caller: CurrentCaller,
     event: EventId,
     byte_range: Annotated[str | None, Header(alias="Range", max_length=100)] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     """The clip as MP4; one `Range` of bytes at a time. 409 while it is still being recorded."""
-    found = event_for(service, caller, event)
-    path = service.media.clip_path(found.id)
-    if found.clip.state == "recording":
-        raise NotYet(f"Clip of event {event}", "it is still being recorded", "ask again when its state is done")
-    facts = _facts(path, found)
+    visible = visible_event(service, caller, event)
+    path = service.media.clip_path(visible.id)
+    if visible.clip.state == "recording":
+        raise NotReady(f"Clip of event {event}", "it is still being recorded", "ask again when its state is done")
+    file_status = _file_status(path, visible)
     if byte_range is not None:
-        _check_range(byte_range, None if if_range else facts.st_size)
-    return Download(
+        _check_range(byte_range, None if if_range else file_status.st_size)
+    return ClipDownload(
         path,
         media_type="video/mp4",
-        filename=f"{found.camera}-{found.id}.mp4",
-        stat_result=facts,
+        filename=f"{visible.camera}-{visible.id}.mp4",
+        stat_result=file_status,
         headers={"Cache-Control": "private, no-cache"},
     )
 
 
-def _facts(path: Path, event: Event) -> os.stat_result:
+def _file_status(path: Path, event: Event) -> os.stat_result:
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
     except FileNotFoundError:
-        facts = None
-    if facts is None or not stat.S_ISREG(facts.st_mode):
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         why = event.clip.why or "there is none"
-        raise NotThere(f"Clip of event {event.id}", why, "it may have been removed to make room")
-    return facts
+        raise NotFound(f"Clip of event {event.id}", why, "it may have been removed to make room")
+    return status
 
 
-def _check_range(asked: str, size: int | None) -> None:
-    """Raise WrongRange for what is not one range of bytes, or lies behind the end; `size` None: it may have changed."""
-    match = _RANGE.match(asked)
+def _check_range(byte_range: str, size: int | None) -> None:
+    """Raise RangeNotSatisfiable for what is not one range of bytes, or lies behind the end; `size` None: unknown."""
+    match = _RANGE.match(byte_range)
     if match is None or (match[2] and int(match[1]) > int(match[2])):
-        raise WrongRange("Range", "it is not one range of bytes", "ask for bytes=FIRST-LAST")
+        raise RangeNotSatisfiable("Range", "it is not one range of bytes", "ask for bytes=FIRST-LAST")
     first = int(match[1]) if match[1] else 0
     if size is not None and (first >= size or match[3] == "0"):
-        raise WrongRange("Range", f"the clip has {size} bytes", "ask for bytes before its end")
+        raise RangeNotSatisfiable("Range", f"the clip has {size} bytes", "ask for bytes before its end")

@@ -10,71 +10,71 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from core.inference.api.access import Asking, Content, Service, at_least
+from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
 from core.inference.api.threads import STATUS, routes_in
-from core.inference.api.views import status_for
+from core.inference.api.visibility import visible_status
 from core.inference.schemas import CameraState, CameraStatus, Role, ServiceStatus
 
 router = APIRouter(tags=["health"], route_class=routes_in(STATUS))
 
 _FORM = "text/plain; version=0.0.4; charset=utf-8"
-_TEXT: Content = {200: {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+_TEXT: ResponseDocs = {200: {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
-Subject = TypeVar("Subject")
+StatusT = TypeVar("StatusT")
 
 
-class _Figure(NamedTuple, Generic[Subject]):
+class _Metric(NamedTuple, Generic[StatusT]):
     """`counts`: it only ever grows, until a restart. A value of None is left out."""
 
     name: str
     meaning: str
-    value: Callable[[Subject], float | None]
+    value: Callable[[StatusT], float | None]
     counts: bool = False
 
 
-_OF_SERVICE: tuple[_Figure[ServiceStatus], ...] = (
-    _Figure("uptime_seconds", "Since the service started", lambda it: it.uptime),
-    _Figure("resident_bytes", "Resident memory of the process", lambda it: it.rss),
-    _Figure("events_logged", "Events decided", lambda it: it.logger.logged, counts=True),
-    _Figure("events_written", "Events in the database", lambda it: it.logger.written, counts=True),
-    _Figure("events_waiting", "Events on disk that the database does not have yet", lambda it: it.logger.waiting),
-    _Figure("events_waiting_seconds", "Age of the oldest of them", lambda it: it.logger.oldest or 0),
-    _Figure("events_unacknowledged", "Events nobody has acknowledged", lambda it: it.unacknowledged),
-    _Figure("analyser_answered", "Answers of the analyser", lambda it: it.analyser.answered, counts=True),
-    _Figure("analyser_failed", "Questions it did not answer", lambda it: it.analyser.failed, counts=True),
-    _Figure("analyser_queue", "Events that wait for it", lambda it: it.analyser.queue),
-    _Figure("outbox_waiting", "Notifications that wait", lambda it: it.outbox.waiting),
-    _Figure("outbox_sent", "Notifications sent", lambda it: it.outbox.sent),
-    _Figure("outbox_given_up", "Notifications given up", lambda it: it.outbox.given_up),
-    _Figure("storage_used_bytes", "Clips and pictures on disk", lambda it: it.storage.used),
-    _Figure("storage_free_bytes", "Free on their disk", lambda it: it.storage.free),
-    _Figure(
+_SERVICE_METRICS: tuple[_Metric[ServiceStatus], ...] = (
+    _Metric("uptime_seconds", "Since the service started", lambda it: it.uptime),
+    _Metric("resident_bytes", "Resident memory of the process", lambda it: it.rss),
+    _Metric("events_logged", "Events decided", lambda it: it.logger.logged, counts=True),
+    _Metric("events_written", "Events in the database", lambda it: it.logger.written, counts=True),
+    _Metric("events_waiting", "Events on disk that the database does not have yet", lambda it: it.logger.waiting),
+    _Metric("events_waiting_seconds", "Age of the oldest of them", lambda it: it.logger.oldest or 0),
+    _Metric("events_unacknowledged", "Events nobody has acknowledged", lambda it: it.unacknowledged),
+    _Metric("analyser_answered", "Answers of the analyser", lambda it: it.analyser.answered, counts=True),
+    _Metric("analyser_failed", "Questions it did not answer", lambda it: it.analyser.failed, counts=True),
+    _Metric("analyser_queue", "Events that wait for it", lambda it: it.analyser.queue),
+    _Metric("outbox_waiting", "Notifications that wait", lambda it: it.outbox.waiting),
+    _Metric("outbox_sent", "Notifications sent", lambda it: it.outbox.sent),
+    _Metric("outbox_given_up", "Notifications given up", lambda it: it.outbox.given_up),
+    _Metric("storage_used_bytes", "Clips and pictures on disk", lambda it: it.storage.used),
+    _Metric("storage_free_bytes", "Free on their disk", lambda it: it.storage.free),
+    _Metric(
         "models_bytes", "Memory the models were measured to cost", lambda it: it.ledger.ours if it.ledger else None
     ),
-    _Figure("models_free_bytes", "Memory left for models", lambda it: it.ledger.free if it.ledger else None),
+    _Metric("models_free_bytes", "Memory left for models", lambda it: it.ledger.free if it.ledger else None),
 )
 
-_OF_CAMERA: tuple[_Figure[CameraStatus], ...] = (
-    _Figure("live", "1 while pictures come in", lambda it: float(it.state is CameraState.LIVE)),
-    _Figure("failed", "1 once its restart budget is used up", lambda it: float(it.state is CameraState.FAILED)),
-    _Figure("alerts", "Frozen, black or moved pictures now", lambda it: len(it.alerts)),
-    _Figure("anomaly", "1 while an event goes on", lambda it: float(bool(it.anomaly))),
-    _Figure("frames", "Frames decoded", lambda it: it.frames, counts=True),
-    _Figure("dropped", "Frames due for scoring that a newer one replaced", lambda it: it.dropped, counts=True),
-    _Figure("damaged", "Packets that could not be decoded", lambda it: it.damaged, counts=True),
-    _Figure("reconnects", "Connections after the first", lambda it: it.reconnects, counts=True),
-    _Figure("restarts", "Restarts after a breakdown", lambda it: it.restarts, counts=True),
-    _Figure("decoded_per_second", "Frames decoded a second", lambda it: it.fps),
-    _Figure("scored_per_second", "Frames scored a second", lambda it: it.processed_fps),
-    _Figure("frame_age_seconds", "Age of the newest frame", lambda it: it.last_frame_age),
-    _Figure("latency_seconds", "Median from capture to decision", lambda it: it.latency),
-    _Figure("latency_p99_seconds", "99th percentile of the same", lambda it: it.latency_p99),
-    _Figure("score", "The newest score", lambda it: it.score),
-    _Figure("threshold", "An anomaly from here on", lambda it: it.threshold),
+_CAMERA_METRICS: tuple[_Metric[CameraStatus], ...] = (
+    _Metric("live", "1 while pictures come in", lambda it: float(it.state is CameraState.LIVE)),
+    _Metric("failed", "1 once its restart budget is used up", lambda it: float(it.state is CameraState.FAILED)),
+    _Metric("alerts", "Frozen, black or moved pictures now", lambda it: len(it.alerts)),
+    _Metric("anomaly", "1 while an event goes on", lambda it: float(bool(it.anomaly))),
+    _Metric("frames", "Frames decoded", lambda it: it.frames, counts=True),
+    _Metric("dropped", "Frames due for scoring that a newer one replaced", lambda it: it.dropped, counts=True),
+    _Metric("damaged", "Packets that could not be decoded", lambda it: it.damaged, counts=True),
+    _Metric("reconnects", "Connections after the first", lambda it: it.reconnects, counts=True),
+    _Metric("restarts", "Restarts after a breakdown", lambda it: it.restarts, counts=True),
+    _Metric("decoded_per_second", "Frames decoded a second", lambda it: it.fps),
+    _Metric("scored_per_second", "Frames scored a second", lambda it: it.processed_fps),
+    _Metric("frame_age_seconds", "Age of the newest frame", lambda it: it.last_frame_age),
+    _Metric("latency_seconds", "Median from capture to decision", lambda it: it.latency),
+    _Metric("latency_p99_seconds", "99th percentile of the same", lambda it: it.latency_p99),
+    _Metric("score", "The newest score", lambda it: it.score),
+    _Metric("threshold", "An anomaly from here on", lambda it: it.threshold),
 )
 
 
-class _Figures(Collector):
+class _StatusCollector(Collector):
     """One status as metrics."""
 
     def __init__(self, status: ServiceStatus) -> None:
@@ -82,15 +82,15 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Every figure, those of cameras with their ids."""
-        for figure in _OF_SERVICE:
+        for figure in _SERVICE_METRICS:
             yield _family(f"xaiva_{figure.name}", figure, [(self._status, [])], [])
         cameras = [(camera, [camera.id]) for camera in self._status.cameras]
-        for of_camera in _OF_CAMERA:
+        for of_camera in _CAMERA_METRICS:
             yield _family(f"xaiva_camera_{of_camera.name}", of_camera, cameras, ["camera"])
 
 
 def _family(
-    name: str, figure: _Figure[Subject], subjects: Sequence[tuple[Subject, list[str]]], labels: list[str]
+    name: str, figure: _Metric[StatusT], subjects: Sequence[tuple[StatusT, list[str]]], labels: list[str]
 ) -> CounterMetricFamily | GaugeMetricFamily:
     kind = CounterMetricFamily if figure.counts else GaugeMetricFamily
     family = kind(name, figure.meaning, labels=labels)
@@ -101,9 +101,9 @@ def _family(
     return family
 
 
-@router.get("/metrics", response_class=Response, **at_least(Role.VIEWER, content=_TEXT))
-def metrics(service: Service, caller: Asking) -> Response:
+@router.get("/metrics", response_class=Response, **require_role(Role.VIEWER, content=_TEXT))
+def metrics(service: Service, caller: CurrentCaller) -> Response:
     """Figures for Prometheus, which sends a token like everybody else (`authorization` in its scrape settings)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Figures(status_for(service, caller)))
+    registry.register(_StatusCollector(visible_status(service, caller)))
     return Response(generate_latest(registry), media_type=_FORM)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from core.inference.api.access import Content
+from core.inference.api.access import ResponseDocs
 from core.inference.cameras.thumbnail import thumbnail
 
 _PPM = "image/x-portable-pixmap"
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 
-CONTENT: Content = {200: {"description": "The picture", "content": {"image/jpeg": _BYTES, _PPM: _BYTES}}}
+PICTURE_DOCS: ResponseDocs = {200: {"description": "The picture", "content": {"image/jpeg": _BYTES, _PPM: _BYTES}}}
 
 
-def picture(jpeg: bytes, width: int | None, headers: dict[str, str] | None = None) -> Response:
+def picture_response(jpeg: bytes, width: int | None, headers: dict[str, str] | None = None) -> Response:
     """The answer; `width` in pixels asks for a PPM."""
     if width is None:
         return Response(jpeg, media_type="image/jpeg", headers=headers)

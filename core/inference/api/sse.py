@@ -10,20 +10,20 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from core.inference.accounts import Unauthorised
-from core.inference.api.access import Content
-from core.inference.api.threads import OpenAnswers
+from core.inference.api.access import ResponseDocs
+from core.inference.api.threads import ResponseLimit
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 
 HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
 HEARTBEAT = ": still here\n\n"
 
-CONTENT: Content = {
+EVENT_STREAM_DOCS: ResponseDocs = {
     200: {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
 
 
-OPEN = OpenAnswers("Streams", 40)  # a console has two
+OPEN_STREAMS = ResponseLimit("Streams", 40)  # a console has two
 
 
 class EventStream(StreamingResponse):
@@ -33,33 +33,33 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        with OPEN.one():
+        with OPEN_STREAMS.slot():
             await super().__call__(scope, receive, send)
 
 
-def data(text: str) -> str:
+def format_event(text: str) -> str:
     """One event; `text` is JSON and so has no line break."""
     return f"data: {text}\n\n"
 
 
-async def every(interval: float, take: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
+async def poll_every(interval: float, poll: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
     """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised.
 
     While the database does not answer, or too many ask for the same, a heartbeat stands in its place.
     """
     while not closing.is_set():
         try:
-            text = data(await take())
+            text = format_event(await poll())
         except Unauthorised:
             return
         except (DatabaseError, TooManyRequests):
             text = HEARTBEAT
         yield text
         due = time.monotonic() + interval
-        while (left := due - time.monotonic()) > 0 and not closing.is_set():
-            if left > HEARTBEAT_SECONDS:
+        while (remaining := due - time.monotonic()) > 0 and not closing.is_set():
+            if remaining > HEARTBEAT_SECONDS:
                 yield HEARTBEAT
-            await until_set(closing, min(left, HEARTBEAT_SECONDS))
+            await until_set(closing, min(remaining, HEARTBEAT_SECONDS))
 
 
 async def until_set(event: asyncio.Event, seconds: float) -> None:

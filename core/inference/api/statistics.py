@@ -8,28 +8,28 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 
-from core.inference.api.access import Asking, Service, at_least, check_sees
+from core.inference.api.access import CurrentCaller, Service, require_role, require_visible
 from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Role, Statistics, StatisticsQuery
-from core.inference.schemas.events import LONGEST_STATISTICS
+from core.inference.schemas.events import MAX_STATISTICS_DAYS
 
 router = APIRouter(tags=["statistics"], route_class=routes_in(DATABASE))
 
 USUAL_DAYS = timedelta(days=6)  # before the last one
 
 
-@router.get("/statistics", **at_least(Role.VIEWER, 404))
-def statistics(service: Service, caller: Asking, query: Annotated[StatisticsQuery, Query()]) -> Statistics:
+@router.get("/statistics", **require_role(Role.VIEWER, 404))
+def statistics(service: Service, caller: CurrentCaller, query: Annotated[StatisticsQuery, Query()]) -> Statistics:
     """Events a day and camera in the service's zone; by default the last 7 days."""
     if query.camera is not None:
-        check_sees(caller, query.camera)
+        require_visible(caller, query.camera)
     first, last = _days(query, datetime.now(ZoneInfo(service.settings.zone)).date())
     return service.statistics.days(first, last, caller.access if query.camera is None else [query.camera])
 
 
 def _days(query: StatisticsQuery, today: date) -> tuple[date, date]:
     if query.last is None and query.first is not None:
-        last = max(query.first, min(today, query.first + timedelta(days=LONGEST_STATISTICS - 1)))
+        last = max(query.first, min(today, query.first + timedelta(days=MAX_STATISTICS_DAYS - 1)))
         return query.first, last
     last = query.last or today
     return query.first or last - USUAL_DAYS, last

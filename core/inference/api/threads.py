@@ -12,11 +12,11 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from core.inference.api.given_once import GivenOnceRoute
+from core.inference.api.strict_route import StrictRoute
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 
-Result = TypeVar("Result")
-Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+ResultT = TypeVar("ResultT")
+EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 
 # All of these, those that wait, logins and open answers together are fewer than the server's MOST_CONNECTIONS: whatever
 # hangs, a health check gets in.
@@ -28,41 +28,41 @@ FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a mount that 
 LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: they wait for no request, nor for each other
 BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES)
 
-OPEN_RETRY = 5.0  # seconds, for one more open answer
+RETRY_AFTER_SECONDS = 5.0  # seconds, for one more open answer
 _BULKHEAD = "bulkhead"  # the attribute that `slow` leaves on a function
 
 
-async def run_in(bulkhead: Bulkhead, work: Callable[[], Result]) -> Result:
+async def run_in(bulkhead: Bulkhead, work: Callable[[], ResultT]) -> ResultT:
     """Run `work` in a thread of `bulkhead`, and wait without holding anybody up. Raises TooManyRequests."""
     return await asyncio.wrap_future(bulkhead.submit(work))
 
 
-def slow(bulkhead: Bulkhead) -> Callable[[Endpoint], Endpoint]:
+def in_bulkhead(bulkhead: Bulkhead) -> Callable[[EndpointT], EndpointT]:
     """A decorator of endpoints that run in another bulkhead than the rest of their router."""
 
-    def mark(endpoint: Endpoint) -> Endpoint:
+    def mark_endpoint(endpoint: EndpointT) -> EndpointT:
         setattr(endpoint, _BULKHEAD, bulkhead)
         return endpoint
 
-    return mark
+    return mark_endpoint
 
 
-def routes_in(bulkhead: Bulkhead, *, any_key: bool = False) -> type[GivenOnceRoute]:
+def routes_in(bulkhead: Bulkhead, *, any_key: bool = False) -> type[StrictRoute]:
     """The class of a router's routes: their endpoints run in `bulkhead`, unless they are async or marked as `slow`.
 
     `any_key`: query keys that they do not know are no error.
     """
 
-    class Route(GivenOnceRoute):
+    class Route(StrictRoute):
         own_keys_only = not any_key
 
         def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-            super().__init__(path, _threaded(endpoint, getattr(endpoint, _BULKHEAD, bulkhead)), **options)
+            super().__init__(path, _in_thread(endpoint, getattr(endpoint, _BULKHEAD, bulkhead)), **options)
 
     return Route
 
 
-def _threaded(endpoint: Callable[..., Any], bulkhead: Bulkhead) -> Callable[..., Any]:
+def _in_thread(endpoint: Callable[..., Any], bulkhead: Bulkhead) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(endpoint):
         return endpoint
 
@@ -73,19 +73,19 @@ def _threaded(endpoint: Callable[..., Any], bulkhead: Bulkhead) -> Callable[...,
     return run
 
 
-class OpenAnswers:
+class ResponseLimit:
     """Counts answers of one kind that go on for long, on the event loop. `most` of them may be open."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, limit: int) -> None:
         self.name = name
-        self.most = most
+        self.most = limit
         self._open = 0
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """While it is sent. Raises TooManyRequests, before anything is sent."""
         if self._open >= self.most:
-            raise TooManyRequests(self.name, f"{self.most} are open: no more are taken", OPEN_RETRY)
+            raise TooManyRequests(self.name, f"{self.most} are open: no more are taken", RETRY_AFTER_SECONDS)
         self._open += 1
         try:
             yield

@@ -6,38 +6,38 @@ import asyncio
 
 from fastapi import APIRouter
 
-from core.inference.api.access import Service, at_least
+from core.inference.api.access import Service, require_role
 from core.inference.api.threads import DATABASE, routes_in
 from core.inference.schemas import Name, Role, User, UserRequest, UserUpdate
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=routes_in(DATABASE))
 
 
-@router.get("", **at_least(Role.ADMIN))
+@router.get("", **require_role(Role.ADMIN))
 def users(service: Service) -> list[User]:
     """Every user, by name."""
     return service.accounts.users.all()
 
 
-@router.post("", status_code=201, **at_least(Role.ADMIN, 409, 429))
+@router.post("", status_code=201, **require_role(Role.ADMIN, 409, 429))
 async def add(service: Service, body: UserRequest) -> User:
     """Add a user: 409 when the name is taken."""
     return await asyncio.wrap_future(service.accounts.in_turn(lambda: service.accounts.users.add(body)))
 
 
-@router.get("/{name}", **at_least(Role.ADMIN, 404))
+@router.get("/{name}", **require_role(Role.ADMIN, 404))
 def user(service: Service, name: Name) -> User:
     """One user."""
     return service.accounts.users.get(name)
 
 
-@router.patch("/{name}", **at_least(Role.ADMIN, 404, 409, 429))
+@router.patch("/{name}", **require_role(Role.ADMIN, 404, 409, 429))
 async def update(service: Service, name: Name, body: UserUpdate) -> User:
     """Change what is named. 409 when nobody would be left who is an administrator."""
     return await asyncio.wrap_future(service.accounts.in_turn(lambda: service.accounts.users.update(name, body)))
 
 
-@router.delete("/{name}", status_code=204, **at_least(Role.ADMIN, 404, 409))
+@router.delete("/{name}", status_code=204, **require_role(Role.ADMIN, 404, 409))
 def remove(service: Service, name: Name) -> None:
     """Remove a user and end its logins. 409 for the last administrator."""
     service.accounts.users.remove(name)

@@ -18,11 +18,11 @@ from core.inference.database.models import EventRow
 from core.inference.events.ids import is_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.rows import event_of
-from core.inference.schemas import Event, EventPage, EventQuery, Moment
+from core.inference.schemas import Event, EventPage, EventQuery, Timestamp
 
 FLUSH_SECONDS = 2.0
 _SEARCHED = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
-_MOMENT, _SCORE = TypeAdapter[datetime](Moment), TypeAdapter[float](FiniteFloat)
+_MOMENT, _SCORE = TypeAdapter[datetime](Timestamp), TypeAdapter[float](FiniteFloat)
 
 
 class EventStore:

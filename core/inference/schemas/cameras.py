@@ -7,12 +7,22 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import LABEL, Asked, CameraId, Name, Said, Schedule, Share, Word, YesNo
+from core.inference.schemas.base import (
+    ONE_VISIBLE_LINE,
+    CameraId,
+    Fraction,
+    Name,
+    RequestModel,
+    ResponseModel,
+    Schedule,
+    Slug,
+    StrictBool,
+)
 from core.inference.schemas.events import Priority
 from core.inference.schemas.sources import normalised_source
 from core.open_enum import OpenEnum
 
-Point = tuple[Share, Share]  # x, y from the upper left corner, in shares of the picture's width and height
+Point = tuple[Fraction, Fraction]  # x, y from the upper left corner, in shares of the picture's width and height
 Source = Annotated[
     str,
     BeforeValidator(lambda given: normalised_source(given) if isinstance(given, str) else given),
@@ -41,14 +51,14 @@ class Transport(OpenEnum):
     UDP = "udp"
 
 
-class Zone(Asked):
+class Zone(RequestModel):
     """A named part of the picture that alone is watched."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60), LABEL]
+    name: Annotated[str, Field(min_length=1, max_length=60), ONE_VISIBLE_LINE]
     polygon: Polygon
 
 
-class Detection(Asked):
+class Detection(RequestModel):
     """What scores the pictures and from where on it is an anomaly.
 
     `detector` is a type the service knows: motion, memory, or onnx with `model`, a file under the models folder.
@@ -56,15 +66,15 @@ class Detection(Asked):
     `release` (default: 0.8 of the threshold) for as long; `cooldown` seconds pass before the next one.
     """
 
-    detector: Word = "motion"
+    detector: Slug = "motion"
     model: Annotated[str, Field(max_length=300)] = ""
-    threshold: Share = 0.5
-    release: Share | None = None
+    threshold: Fraction = 0.5
+    release: Fraction | None = None
     minimum_seconds: Annotated[float, Field(ge=0, le=600, strict=True)] = 1.0
     cooldown: Annotated[float, Field(ge=0, le=86400, strict=True)] = 10.0
 
 
-class CameraRequest(Asked):
+class CameraRequest(RequestModel):
     """A camera as it is set. `source`: an RTSP or HTTP URL, a V4L2 device or a file; `name` defaults to the id.
 
     `fps` is how many frames a second are scored at most; `timeout`, in seconds, bounds connecting and waiting for a
@@ -76,12 +86,12 @@ class CameraRequest(Asked):
 
     id: CameraId
     source: Source
-    name: Annotated[str, Field(max_length=200), LABEL] = ""
-    enabled: YesNo = True
+    name: Annotated[str, Field(max_length=200), ONE_VISIBLE_LINE] = ""
+    enabled: StrictBool = True
     fps: Annotated[float, Field(gt=0, le=60, strict=True)] = 5
     timeout: Annotated[float, Field(ge=1, le=60, strict=True)] = 5
     transport: Transport = Transport.TCP
-    loop: YesNo = True
+    loop: StrictBool = True
     poll_interval: Annotated[float, Field(ge=0.1, le=3600, strict=True)] = 1
     detection: Detection = Detection()
     zones: Annotated[tuple[Zone, ...], Field(max_length=16)] = ()
@@ -91,7 +101,7 @@ class CameraRequest(Asked):
     post_roll: Annotated[float, Field(ge=0, le=60, strict=True)] = 5
     longest_clip: Annotated[float, Field(ge=1, le=600, strict=True)] = 60
     priority: Priority = Priority.NORMAL
-    analyse: YesNo = True
+    analyse: StrictBool = True
     flow: Name = "default"
 
     @model_validator(mode="after")
@@ -111,7 +121,7 @@ class AlertKind(OpenEnum):
     MOVED = "moved"
 
 
-class CameraAlert(Said):
+class CameraAlert(ResponseModel):
     """Something is wrong with the camera itself; `since` is a Unix time."""
 
     kind: AlertKind
@@ -119,7 +129,7 @@ class CameraAlert(Said):
     reason: str
 
 
-class Learning(Said):
+class Learning(ResponseModel):
     """A detector that learns the camera's normal pictures. `done` and `wanted` in seconds; `error` when it failed."""
 
     done: float
@@ -127,7 +137,7 @@ class Learning(Said):
     error: str = ""
 
 
-class CameraStatus(Said):
+class CameraStatus(ResponseModel):
     """One camera as it is now. Rates per second, ages and latencies in seconds (None: no frame yet).
 
     `score` is 0 to 1 (None when not live); `scores` its newest values, oldest first. For DISCONNECTED, `cause` is a
@@ -179,19 +189,19 @@ class CameraStatus(Said):
     learning: Learning | None = None
 
 
-class LearnRequest(Asked):
+class LearnRequest(RequestModel):
     """Learn the camera's normal pictures for that long, then score with what was learned."""
 
     minutes: Annotated[float, Field(gt=0, le=1440, strict=True)] = 10
 
 
-class SuspendRequest(Asked):
+class SuspendRequest(RequestModel):
     """No notifications of this camera for that long; 0 ends it. Events are kept all the same."""
 
     minutes: Annotated[float, Field(ge=0, le=43200, strict=True)] = 60
 
 
-class ConnectionTest(Said):
+class ConnectionTest(ResponseModel):
     """What one attempt to connect found; `seconds` until the first frame. `snapshot`: it sends single pictures."""
 
     ok: bool

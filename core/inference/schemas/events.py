@@ -8,10 +8,20 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import LABEL, LINES, Asked, CameraId, Day, Moment, Said, Word, YesNo
+from core.inference.schemas.base import (
+    ONE_VISIBLE_LINE,
+    VISIBLE_LINES,
+    CameraId,
+    Day,
+    RequestModel,
+    ResponseModel,
+    Slug,
+    StrictBool,
+    Timestamp,
+)
 from core.open_enum import OpenEnum
 
-LONGEST_STATISTICS = 400  # days in one answer
+MAX_STATISTICS_DAYS = 400  # days in one answer
 
 
 class Priority(OpenEnum):
@@ -42,36 +52,36 @@ class AnalysisState(OpenEnum):
     FAILED = "failed"
 
 
-class Analysis(Said):
+class Analysis(ResponseModel):
     """What the analyser says. `backend` names what answered, `why` why there is no answer; `seconds` it took."""
 
     state: AnalysisState = AnalysisState.NONE
-    description: Annotated[str, LINES] = ""
+    description: Annotated[str, VISIBLE_LINES] = ""
     confidence: float | None = None
     backend: str = ""
     seconds: float | None = None
     why: str = ""
 
 
-class Fact(Said):
+class Fact(ResponseModel):
     """One thing a detector found in the snapshot: `box` is x1, y1, x2, y2 in shares of the picture."""
 
-    label: Annotated[str, LABEL]
+    label: Annotated[str, ONE_VISIBLE_LINE]
     score: float
     box: tuple[float, float, float, float]
 
 
-class ActionResult(Said):
+class ActionResult(ResponseModel):
     """One step of the agent flow: `state` is done, failed or skipped, `detail` a sentence, `seconds` it took."""
 
     step: str
     state: str
     detail: str = ""
     seconds: float = 0
-    at: Moment
+    at: Timestamp
 
 
-class Clip(Said):
+class Clip(ResponseModel):
     """The recorded clip: `state` is none, recording, done or failed."""
 
     state: str = "none"
@@ -80,7 +90,7 @@ class Clip(Said):
     why: str = ""
 
 
-class Event(Said):
+class Event(ResponseModel):
     """One anomaly. `id` is a UUIDv7 as text: ids sort by time.
 
     `type` is the detector's word until the analyser says more. `started` is when the score first crossed, `decided`
@@ -90,12 +100,12 @@ class Event(Said):
 
     id: str
     camera: str
-    camera_name: Annotated[str, LABEL] = ""
+    camera_name: Annotated[str, ONE_VISIBLE_LINE] = ""
     type: str
     priority: Priority = Priority.NORMAL
-    started: Moment
-    decided: Moment
-    ended: Moment | None = None
+    started: Timestamp
+    decided: Timestamp
+    ended: Timestamp | None = None
     score: float
     threshold: float = 0
     detector: str = ""
@@ -107,12 +117,12 @@ class Event(Said):
     actions: list[ActionResult] = []
     response_time: float | None = None
     protected: bool = False
-    acknowledged: Moment | None = None
+    acknowledged: Timestamp | None = None
     acknowledged_by: str = ""
-    note: Annotated[str, LINES] = ""
+    note: Annotated[str, VISIBLE_LINES] = ""
 
 
-class EventQuery(Asked):
+class EventQuery(RequestModel):
     """Which events, in what order, and where to go on. All that is named must fit; `text` is looked for in words.
 
     `since` and `until` bound `started`: from, and up to but not including. `cursor` is a page's `next`; all else must
@@ -120,10 +130,10 @@ class EventQuery(Asked):
     """
 
     camera: CameraId | None = None
-    type: Word | None = None
+    type: Slug | None = None
     priority: Priority | None = None
-    since: Moment | None = None
-    until: Moment | None = None
+    since: Timestamp | None = None
+    until: Timestamp | None = None
     minimum_score: Annotated[float, Field(ge=0, le=1)] | None = None
     acknowledged: bool | None = None
     text: Annotated[str, Field(max_length=200)] = ""
@@ -133,33 +143,33 @@ class EventQuery(Asked):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
-class EventPage(Said):
+class EventPage(ResponseModel):
     """Some events, newest first unless asked otherwise; `next` is the cursor of the following page, empty if none."""
 
     events: list[Event]
     next: str = ""
 
 
-class Acknowledge(Asked):
+class Acknowledge(RequestModel):
     """Acknowledge these events."""
 
     ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
-    note: Annotated[str, LINES, Field(max_length=2000)] = ""
+    note: Annotated[str, VISIBLE_LINES, Field(max_length=2000)] = ""
 
 
-class Acknowledged(Said):
+class Acknowledged(ResponseModel):
     """How many were acknowledged now; those that had been before do not count."""
 
     count: int
 
 
-class Protect(Asked):
+class Protect(RequestModel):
     """Keep an event's clip and snapshot when others must go."""
 
-    protected: YesNo
+    protected: StrictBool
 
 
-class StatisticsQuery(Asked):
+class StatisticsQuery(RequestModel):
     """Which days in the service's zone, `last` included (at most 400); by default the 7 up to today."""
 
     first: Day | None = None
@@ -171,12 +181,12 @@ class StatisticsQuery(Asked):
         for day in (self.first, self.last):
             if day is not None and not 1970 <= day.year <= 9000:
                 raise ValueError("a day lies between 1970 and 9000")
-        if self.first and self.last and not 0 <= (self.last - self.first).days < LONGEST_STATISTICS:
-            raise ValueError(f"last is not before first, and at most {LONGEST_STATISTICS} days are told at once")
+        if self.first and self.last and not 0 <= (self.last - self.first).days < MAX_STATISTICS_DAYS:
+            raise ValueError(f"last is not before first, and at most {MAX_STATISTICS_DAYS} days are told at once")
         return self
 
 
-class DayStatistics(Said):
+class DayStatistics(ResponseModel):
     """One camera's day in the zone of the statistics; `by_hour` starts at midnight there: 23, 24 or 25 entries."""
 
     date: date
@@ -190,14 +200,14 @@ class DayStatistics(Said):
     mean_response: float | None = None
 
 
-class Statistics(Said):
+class Statistics(ResponseModel):
     """Days, oldest first, in the named zone."""
 
     zone: str
     days: list[DayStatistics]
 
 
-class LoggerStatus(Said):
+class LoggerStatus(ResponseModel):
     """The event logger: `waiting` records on disk that the database does not have yet, the oldest one's age in seconds.
 
     `state` is ok, behind (the database is down, locked or full: `why`), or failing (the disk refuses).

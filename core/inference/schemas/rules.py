@@ -6,7 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, Schedule, Word, YesNo
+from core.inference.schemas.base import (
+    CameraId,
+    Name,
+    RequestModel,
+    ResponseModel,
+    Schedule,
+    Slug,
+    StrictBool,
+    Timestamp,
+)
 from core.inference.schemas.events import Priority
 from core.open_enum import OpenEnum
 
@@ -19,7 +28,7 @@ class ChannelKind(OpenEnum):
     APPRISE = "apprise"
 
 
-class Channel(Asked):
+class Channel(RequestModel):
     """`to` is a mail address, an http(s) URL, or an Apprise URL. Logins in it are never shown again.
 
     `secret_variable` names the environment variable of the service with the webhook's HMAC key.
@@ -30,23 +39,23 @@ class Channel(Asked):
     secret_variable: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$", max_length=80)] = ""
 
 
-class RuleRequest(Asked):
+class RuleRequest(RequestModel):
     """A rule: an event that fits all of it is told over every channel. Empty `cameras` or `types`: all.
 
     `within` seconds the same camera and type are one message with a count.
     """
 
     name: Name
-    enabled: YesNo = True
+    enabled: StrictBool = True
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
-    types: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
     priority: Priority = Priority.NORMAL
     schedule: Schedule = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=16)]
     within: Annotated[float, Field(ge=0, le=3600, strict=True)] = 15
 
 
-class Rule(Said):
+class Rule(ResponseModel):
     """A rule as it stands; the channels' `to` have their credentials taken out."""
 
     name: str
@@ -59,7 +68,7 @@ class Rule(Said):
     within: float
 
 
-class Delivery(Said):
+class Delivery(ResponseModel):
     """One message of the outbox: `state` is waiting, sent or given_up; `why` of the newest failure."""
 
     id: str
@@ -69,12 +78,12 @@ class Delivery(Said):
     state: str
     count: int = 1
     attempts: int = 0
-    created: Moment
-    sent: Moment | None = None
+    created: Timestamp
+    sent: Timestamp | None = None
     why: str = ""
 
 
-class TestResult(Said):
+class TestResult(ResponseModel):
     """What a test send did, per channel."""
 
     __test__ = False  # not a test of pytest's

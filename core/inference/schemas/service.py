@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.inference.schemas.base import Said
+from core.inference.schemas.base import ResponseModel
 from core.inference.schemas.cameras import CameraStatus
 from core.inference.schemas.events import LoggerStatus
 
 
-class ModelStatus(Said):
+class ModelStatus(ResponseModel):
     """One model of the pool. `cost` in bytes as measured, else `declared`; `leases` are cameras that use it.
 
     `state` is loading, ready, idle, closing or failed (`why`). Rates are items a second; `wait` and `batch` are the
@@ -28,7 +28,7 @@ class ModelStatus(Said):
     why: str = ""
 
 
-class LedgerStatus(Said):
+class LedgerStatus(ResponseModel):
     """The memory the models share, in bytes. `device` is `cuda:0 <name>` or `memory`.
 
     `ours` is what the models were measured to cost, `others` what else NVML sees in use, `drift` how much more this
@@ -45,7 +45,7 @@ class LedgerStatus(Said):
     models: list[ModelStatus] = []
 
 
-class AnalyserStatus(Said):
+class AnalyserStatus(ResponseModel):
     """`state` is off, ready, busy or broken (the circuit is open: `why`, next try in `retry_in` seconds)."""
 
     state: str = "off"
@@ -57,7 +57,7 @@ class AnalyserStatus(Said):
     retry_in: float | None = None
 
 
-class OutboxStatus(Said):
+class OutboxStatus(ResponseModel):
     """Messages that wait, and since when the oldest does, in seconds."""
 
     waiting: int = 0
@@ -67,7 +67,7 @@ class OutboxStatus(Said):
     why: str = ""
 
 
-class StorageStatus(Said):
+class StorageStatus(ResponseModel):
     """Clips and snapshots on disk, in bytes; `state` is ok or full (`why`)."""
 
     clips: int = 0
@@ -77,7 +77,7 @@ class StorageStatus(Said):
     why: str = ""
 
 
-class ServiceStatus(Said):
+class ServiceStatus(ResponseModel):
     """The whole service: `started` is a Unix time, `uptime` seconds, `rss` bytes; `newest_event` an event's id.
 
     `host` is what the machine it runs on calls itself: in a container the start of the container's id.

@@ -23,32 +23,32 @@ def normalised_source(text: str) -> str:
     In a network address a login with special characters is percent-encoded, and an IPv6 address gets its brackets.
     What was normalised stays the same when it is normalised again.
     """
-    text = _bare(text)
+    text = _strip_wrapping(text)
     if match := _NETWORK.match(text):
-        return f"{match[1].lower()}://{_network_part(match[2].translate(_WITHOUT_INVISIBLE))}"
+        return f"{match[1].lower()}://{_normalise_network_part(match[2].translate(_WITHOUT_INVISIBLE))}"
     if match := _FILE.match(text):
         return _file_path(match[1])
     return text
 
 
-def _bare(text: str) -> str:
-    before = None
-    while text != before:
-        before, text = text, text.strip().strip(_INVISIBLE)
-        for left, right in _QUOTES:
-            if len(text) > 1 and text[0] == left and text[-1] == right:
+def _strip_wrapping(text: str) -> str:
+    previous = None
+    while text != previous:
+        previous, text = text, text.strip().strip(_INVISIBLE)
+        for opening, closing in _QUOTES:
+            if len(text) > 1 and text[0] == opening and text[-1] == closing:
                 text = text[1:-1]
     return text
 
 
-def _network_part(rest: str) -> str:
-    login, place = _split_login(rest)
-    end = re.search(r"[/\\?#]", place)
-    host, after = (place[: end.start()], place[end.start() :]) if end else (place, "")
-    path = re.match(r"[^?#]*", after)
+def _normalise_network_part(rest: str) -> str:
+    login, location = _split_login(rest)
+    end = re.search(r"[/\\?#]", location)
+    host, path_and_query = (location[: end.start()], location[end.start() :]) if end else (location, "")
+    path = re.match(r"[^?#]*", path_and_query)
     assert path is not None
-    after = path[0].replace("\\", "/") + after[path.end() :]
-    return login + _bracketed(host) + after.replace(" ", "%20").replace("&amp;", "&")  # out of a web page
+    path_and_query = path[0].replace("\\", "/") + path_and_query[path.end() :]
+    return login + _bracket_ipv6(host) + path_and_query.replace(" ", "%20").replace("&amp;", "&")  # out of a web page
 
 
 def _split_login(rest: str) -> tuple[str, str]:
@@ -67,7 +67,7 @@ def _split_login(rest: str) -> tuple[str, str]:
     return "".join(_SPECIAL.get(letter, letter) for letter in login) + "@", rest[at + 1 :]
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     """An IPv6 address in brackets, unless its last part may as well be a port."""
     if host.startswith("[") or host.count(":") < 2:
         return host

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from core.inference.schemas.base import Asked, CameraId, Moment, Name, Said, YesNo
+from core.inference.schemas.base import CameraId, Name, RequestModel, ResponseModel, StrictBool, Timestamp
 from core.open_enum import OpenEnum
 
 
@@ -32,18 +32,18 @@ class Role(OpenEnum):
         return list(Role).index(self) if self.is_known else -1
 
 
-class User(Said):
+class User(ResponseModel):
     """Someone who may log in. `cameras` are those that may be seen, None all of them."""
 
     name: str
     role: Role
     active: bool = True
     cameras: list[str] | None = None
-    created: Moment
-    last_login: Moment | None = None
+    created: Timestamp
+    last_login: Timestamp | None = None
 
 
-class UserRequest(Asked):
+class UserRequest(RequestModel):
     """A user to add."""
 
     name: Name
@@ -52,7 +52,7 @@ class UserRequest(Asked):
     cameras: list[CameraId] | None = None
 
 
-class UserUpdate(Asked):
+class UserUpdate(RequestModel):
     """What changes; what is not named stays. A new password or `active: false` ends every login of the user.
 
     `all_cameras: true` takes the limit to some cameras away.
@@ -60,32 +60,32 @@ class UserUpdate(Asked):
 
     password: Password | None = None
     role: Role | None = None
-    active: YesNo | None = None
+    active: StrictBool | None = None
     cameras: list[CameraId] | None = None
-    all_cameras: YesNo = False
+    all_cameras: StrictBool = False
 
 
-class Login(Asked):
+class Login(RequestModel):
     """Name and password."""
 
     name: Annotated[str, Field(max_length=63)]
     password: Annotated[SecretStr, Field(max_length=256)]
 
 
-class PasswordChange(Asked):
+class PasswordChange(RequestModel):
     """A new password of one's own; it ends every login but the one it is answered with."""
 
     current: Annotated[SecretStr, Field(max_length=256)]
     new: Password
 
 
-class Refresh(Asked):
+class Refresh(RequestModel):
     """A refresh token, good for one use."""
 
     refresh: Annotated[str, Field(max_length=4096)]
 
 
-class Tokens(Said):
+class Tokens(ResponseModel):
     """`access` goes into every request as a bearer token for `expires_in` seconds; `refresh` then gives new ones."""
 
     access: str

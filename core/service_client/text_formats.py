@@ -17,16 +17,16 @@ from core.validation_errors import first_problem
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
 POLYGON_FORM = "write at least three corners as x,y in shares of the picture: 0,0 0.5,0 0.5,1"
-MOMENT_FORM = "write 30m, 2h, 7d, today, yesterday, 2026-01-31 or 2026-01-31 12:00"
+TIME_FORM = "write 30m, 2h, 7d, today, yesterday, 2026-01-31 or 2026-01-31 12:00"
 CHANNEL_FORM = "write email:ops@example.org, webhook:https://host/path secret=VARIABLE, or apprise:its URL"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _HOURS = re.compile(r"(\d{1,2}):(\d\d)-(\d{1,2}):(\d\d)")
 
-Asked = TypeVar("Asked", bound=BaseModel)
+RequestT = TypeVar("RequestT", bound=BaseModel)
 Polygon = tuple[tuple[float, float], ...]
 
 
-def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
+def build_request(kind: type[RequestT], fields: Mapping[str, Any]) -> RequestT:
     """What the service is asked, made of single fields. Raises InputError naming the first that is wrong."""
     try:
         return kind.model_validate(dict(fields))
@@ -38,28 +38,28 @@ def build(kind: type[Asked], fields: Mapping[str, Any]) -> Asked:
 # -- schedules ------------------------------------------------------------------------------------
 
 
-def schedule(text: str) -> tuple[Window, ...]:
+def parse_schedule(text: str) -> tuple[Window, ...]:
     """Windows separated by semicolons, each of days, hours or both; nothing is always. Raises InputError."""
-    return tuple(_window(part) for part in text.split(";") if part.strip())
+    return tuple(_parse_window(part) for part in text.split(";") if part.strip())
 
 
-def schedule_words(windows: Iterable[Window]) -> str:
+def format_schedule(windows: Iterable[Window]) -> str:
     """The same as it would be written."""
-    return "; ".join(f"{_days_words(one.days)} {_hours_words(one.start, one.end)}" for one in windows)
+    return "; ".join(f"{_format_days(window.days)} {_format_hours(window.start, window.end)}" for window in windows)
 
 
-def _window(text: str) -> Window:
+def _parse_window(text: str) -> Window:
     days: tuple[int, ...] = tuple(range(7))
     start = end = time(0, 0)
-    for word in text.lower().split():
-        if match := _HOURS.fullmatch(word):
-            start, end = _hour(match[1], match[2], text), _hour(match[3], match[4], text)
+    for part in text.lower().split():
+        if match := _HOURS.fullmatch(part):
+            start, end = _parse_time(match[1], match[2], text), _parse_time(match[3], match[4], text)
         else:
-            days = _days(word, text)
+            days = _parse_days(part, text)
     return Window(days=days, start=start, end=end)
 
 
-def _hour(hour: str, minute: str, text: str) -> time:
+def _parse_time(hour: str, minute: str, text: str) -> time:
     if (int(hour), int(minute)) == (24, 0):
         return time(0, 0)
     try:
@@ -68,26 +68,26 @@ def _hour(hour: str, minute: str, text: str) -> time:
         raise InputError(f"Schedule {text.strip()}", f"{hour}:{minute} is no time of day", SCHEDULE_FORM) from None
 
 
-def _days(word: str, text: str) -> tuple[int, ...]:
+def _parse_days(word: str, text: str) -> tuple[int, ...]:
     if word == "daily":
         return tuple(range(7))
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in word.split(","):
         first, _, last = part.partition("-")
         if first not in DAYS or (last and last not in DAYS):
             raise InputError(f"Schedule {text.strip()}", f"{part} is no day", SCHEDULE_FORM)
         begin = DAYS.index(first)
         length = (DAYS.index(last or first) - begin) % 7
-        found.update((begin + step) % 7 for step in range(length + 1))
-    return tuple(sorted(found))
+        numbers.update((begin + step) % 7 for step in range(length + 1))
+    return tuple(sorted(numbers))
 
 
-def _days_words(days: Iterable[int]) -> str:
-    given = sorted(set(days))
-    if len(given) == 7:
+def _format_days(days: Iterable[int]) -> str:
+    numbers = sorted(set(days))
+    if len(numbers) == 7:
         return "daily"
     runs: list[list[int]] = []
-    for day in given:
+    for day in numbers:
         if runs and day == runs[-1][-1] + 1:
             runs[-1].append(day)
         else:
@@ -95,14 +95,14 @@ def _days_words(days: Iterable[int]) -> str:
     return ",".join(DAYS[run[0]] + (f"-{DAYS[run[-1]]}" if len(run) > 1 else "") for run in runs)
 
 
-def _hours_words(start: time, end: time) -> str:
+def _format_hours(start: time, end: time) -> str:
     return f"{start:%H:%M}-{'24:00' if end == time(0, 0) else f'{end:%H:%M}'}"
 
 
 # -- places in the picture ------------------------------------------------------------------------------------
 
 
-def polygon(text: str) -> Polygon:
+def parse_polygon(text: str) -> Polygon:
     """Corners as `x,y` with blanks between. Raises InputError."""
     try:
         corners = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
@@ -113,25 +113,25 @@ def polygon(text: str) -> Polygon:
     return corners
 
 
-def polygons(text: str) -> tuple[Polygon, ...]:
+def parse_polygons(text: str) -> tuple[Polygon, ...]:
     """Polygons separated by semicolons. Raises InputError."""
-    return tuple(polygon(part) for part in text.split(";") if part.strip())
+    return tuple(parse_polygon(part) for part in text.split(";") if part.strip())
 
 
-def zone(text: str) -> Zone:
+def parse_zone(text: str) -> Zone:
     """`name: x,y x,y x,y`. Raises InputError."""
     name, colon, corners = text.partition(":")
     if not colon or not name.strip():
         raise InputError(f"Zone {text.strip()}", "it has no name", "write it as: gate: 0,0 0.5,0 0.5,1")
-    return build(Zone, {"name": name.strip(), "polygon": polygon(corners)})
+    return build_request(Zone, {"name": name.strip(), "polygon": parse_polygon(corners)})
 
 
-def zones(text: str) -> tuple[Zone, ...]:
+def parse_zones(text: str) -> tuple[Zone, ...]:
     """Zones separated by semicolons. Raises InputError."""
-    return tuple(zone(part) for part in text.split(";") if part.strip())
+    return tuple(parse_zone(part) for part in text.split(";") if part.strip())
 
 
-def polygon_words(corners: Iterable[tuple[float, float]]) -> str:
+def format_polygon(corners: Iterable[tuple[float, float]]) -> str:
     """The same as it would be written."""
     return " ".join(f"{x:g},{y:g}" for x, y in corners)
 
@@ -139,34 +139,34 @@ def polygon_words(corners: Iterable[tuple[float, float]]) -> str:
 # -- channels ------------------------------------------------------------------------------------
 
 
-def channels(words: Iterable[str]) -> tuple[Channel, ...]:
+def parse_channels(words: Iterable[str]) -> tuple[Channel, ...]:
     """Channels, each a word; `secret=VARIABLE` belongs to the one before it. Raises InputError.
 
     A word without a kind is a mail address, a webhook when it begins with http, else Apprise's.
     """
-    out: list[dict[str, str]] = []
+    fields: list[dict[str, str]] = []
     for word in words:
         if word.startswith("secret="):
-            if not out:
+            if not fields:
                 raise InputError("Channel", "secret=… stands before any channel", CHANNEL_FORM)
-            out[-1]["secret_variable"] = word.removeprefix("secret=")
+            fields[-1]["secret_variable"] = word.removeprefix("secret=")
         else:
-            out.append(_channel(word))
-    return tuple(build(Channel, one) for one in out)
+            fields.append(_parse_channel(word))
+    return tuple(build_request(Channel, channel) for channel in fields)
 
 
-def channel_words(channel: Channel) -> str:
+def format_channel(channel: Channel) -> str:
     """The same as it would be written."""
     secret = f" secret={channel.secret_variable}" if channel.secret_variable else ""
     return f"{channel.kind.word}:{channel.to}{secret}"
 
 
-def _channel(word: str) -> dict[str, str]:
+def _parse_channel(word: str) -> dict[str, str]:
     kind, _, to = word.partition(":")
-    if kind in {one.value for one in ChannelKind}:
+    if kind in {known.value for known in ChannelKind}:
         return {"kind": kind, "to": to}
     if "://" in to:  # webhok:https://…: what stands before the colon is no kind
-        kinds = [one.value for one in ChannelKind]
+        kinds = [known.value for known in ChannelKind]
         close = difflib.get_close_matches(kind, kinds, n=1)
         remedy = f"did you mean {close[0]}:?" if close else f"kinds are {', '.join(kinds)}"
         raise InputError(f"Channel {kind}:", "there is no such kind of channel", remedy)
@@ -179,25 +179,25 @@ def _channel(word: str) -> dict[str, str]:
 
 # -- people ---------------------------------------------------------------------------------------
 
-BY_TOKEN = "service"  # what the service writes for whoever holds its token; no user may have that name
+SERVICE_TOKEN_USER = "service"  # what the service writes for whoever holds its token; no user may have that name
 
 
-def acknowledged_by(event: Event) -> str:
+def format_acknowledger(event: Event) -> str:
     """Who acknowledged an event: a user by name. The service's token is nobody's, and is said to be used."""
-    if event.acknowledged_by == BY_TOKEN:
+    if event.acknowledged_by == SERVICE_TOKEN_USER:
         return "the holder of the service's token"
     return event.acknowledged_by or "somebody whose name is not known"
 
 
 # -- learning -------------------------------------------------------------------------------------
 
-LEARNED = "then the detector is “memory” and its threshold 0.5, whatever is set now"
+LEARNING_EFFECT = "then the detector is “memory” and its threshold 0.5, whatever is set now"
 
 
 # -- moments ------------------------------------------------------------------------------------
 
 
-def moment(text: str, now: datetime | None = None) -> datetime:
+def parse_time_of_past(text: str, now: datetime | None = None) -> datetime:
     """A moment of the past in this machine's zone: an age, a day, a day and time. Raises InputError."""
     now = (now or datetime.now()).astimezone()
     word = text.strip().lower()
@@ -209,4 +209,4 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             return datetime.combine(day, time(0, 0)).astimezone()
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
-        raise InputError(f"Moment {text}", "it is no age, no day and no time", MOMENT_FORM) from None
+        raise InputError(f"Moment {text}", "it is no age, no day and no time", TIME_FORM) from None

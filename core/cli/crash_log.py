@@ -13,10 +13,10 @@ from pathlib import Path
 
 from core.redaction import add_secrets, redact_arguments, redact_text
 
-LIMIT = 1 << 20  # bytes; a longer file starts afresh
+MAX_LOG_BYTES = 1 << 20  # bytes; a longer file starts afresh
 
 
-def record(error: Exception, words: Sequence[str]) -> Path | None:
+def write_crash_log(error: Exception, words: Sequence[str]) -> Path | None:
     """Append the traceback to `.xaiva/errors.log` of the site, or to a temporary file; None when neither can be."""
     site = Path(words[words.index("--site") + 1]) if "--site" in words[:-1] else Path()
     text = "".join(traceback.format_exception(error))
@@ -28,13 +28,13 @@ def record(error: Exception, words: Sequence[str]) -> Path | None:
             path = folder / ("errors.log" if folder.name == ".xaiva" else f"xaiva-errors-{os.getuid()}.log")
             if folder.name == ".xaiva" and site.is_dir():
                 folder.mkdir(exist_ok=True)
-            grown = path.exists() and path.stat().st_size > LIMIT
-            with open(path, "w" if grown else "a", errors="backslashreplace", opener=_private) as file:
+            grown = path.exists() and path.stat().st_size > MAX_LOG_BYTES
+            with open(path, "w" if grown else "a", errors="backslashreplace", opener=_open_private) as file:
                 file.write(entry)
             return path.resolve()
     return None
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     """Nobody else reads it, and no link that somebody laid in the temporary folder leads it elsewhere."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -9,17 +9,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.inference.api.errors import ending, unexpected
+from core.inference.api.errors import stopping_response, unexpected_error_response
 from core.inference.schemas import API_VERSION
 from core.inference.schemas.base import VERSION_HEADER
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BODY = 1 << 20  # bytes; the largest true request, a camera with all its zones, has some 50 KB
+MAX_BODY_BYTES = 1 << 20  # bytes; the largest true request, a camera with all its zones, has some 50 KB
 
 
-class Envelope:
-    """ASGI middleware. Bodies larger than `LARGEST_BODY` are refused (413) while they come in, not afterwards.
+class RequestGuard:
+    """ASGI middleware. Bodies larger than `MAX_BODY_BYTES` are refused (413) while they come in, not afterwards.
 
     An error that no route foresaw becomes a Problem here, whatever raised it, and goes to the log.
     """
@@ -34,17 +34,17 @@ class Envelope:
             return
         size = 0
 
-        async def bounded() -> Message:
+        async def receive_bounded() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > LARGEST_BODY:
-                raise HTTPException(413, f"a request has at most {LARGEST_BODY} bytes")
+            if size > MAX_BODY_BYTES:
+                raise HTTPException(413, f"a request has at most {MAX_BODY_BYTES} bytes")
             return message
 
         started = False
 
-        async def labelled(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -55,12 +55,12 @@ class Envelope:
             await send(message)
 
         try:
-            await self._app(scope, bounded, labelled)
+            await self._app(scope, receive_bounded, send_with_headers)
         except asyncio.CancelledError:  # the service ends, and gave the request its time
             if not started:
-                await ending()(scope, receive, labelled)
+                await stopping_response()(scope, receive, send_with_headers)
         except Exception:
             logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:
                 raise  # half an answer is cut off: it must not look whole
-            await unexpected()(scope, receive, labelled)
+            await unexpected_error_response()(scope, receive, send_with_headers)

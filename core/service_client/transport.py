@@ -15,20 +15,20 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from core.errors import InputError, XaivaError
 from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
-from core.inference.schemas.base import NOTHING, READING, VERSION_HEADER, Asked, Said
+from core.inference.schemas.base import LENIENT, NOTHING_READABLE, VERSION_HEADER, RequestModel, ResponseModel
 from core.service_client.address import ServiceAddress
 from core.service_client.errors import (
     BrokenConnection,
     Forbidden,
     NotLoggedIn,
-    OtherVersion,
     ServiceError,
-    absent,
-    foreign,
-    newer_settings,
-    not_logged_in,
+    VersionMismatch,
+    login_required_error,
+    no_answer_error,
+    not_xaiva_error,
+    unknown_settings_error,
 )
-from core.service_client.session import KeptLogin, Session
+from core.service_client.login_session import LoginSession, StoredLogin
 
 if TYPE_CHECKING:
     import httpx
@@ -36,17 +36,19 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 2.0  # an unused connection is closed before the service does it (5 s), lest a request meets the close
 _INPUT_CODES = (404, 409, 413, 422)  # the request itself is at fault
 
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
 # httpx has a command line of its own and imports it, with pygments and half of rich: longer than all the rest of it.
 # Where that one module cannot be imported it does without.
 sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
-class Wire:
+class HttpTransport:
     """Sends requests; may be used by several threads. What fails is a kind of ServiceError, or an InputError."""
 
-    def __init__(self, address: ServiceAddress, timeout: float, token: str, session: Session | None, ca: str) -> None:
+    def __init__(
+        self, address: ServiceAddress, timeout: float, token: str, session: LoginSession | None, ca: str
+    ) -> None:
         self.address = address
         self.url = address.url.rstrip("/")
         self.session = session
@@ -55,7 +57,7 @@ class Wire:
         self._ca = ca
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._known = False  # whether the other side has shown that it is ours, and of our version
+        self._identified = False  # whether the other side has shown that it is ours, and of our version
 
     def close(self) -> None:
         """Close the kept connections; a later request opens new ones."""
@@ -68,19 +70,19 @@ class Wire:
         """As `ServiceClient.health`."""
         import httpx
 
-        with self.explained():
-            response = self._http().get("/health")
+        with self.translated_errors():
+            response = self._http_client().get("/health")
         try:
             health = Health.model_validate_json(response.text)
         except ValidationError as error:
-            raise foreign(self.address) from error
+            raise not_xaiva_error(self.address) from error
         if health.service != SERVICE_NAME or response.status_code not in (
             httpx.codes.OK,
             httpx.codes.SERVICE_UNAVAILABLE,
         ):
-            raise foreign(self.address)
+            raise not_xaiva_error(self.address)
         if health.api != API_VERSION:
-            raise OtherVersion(self.address, health.api, API_VERSION)
+            raise VersionMismatch(self.address, health.api, API_VERSION)
         return health
 
     def send(
@@ -96,88 +98,88 @@ class Wire:
 
         `wait`: seconds the service may take for the answer, where that is longer than usual.
         """
-        bearer = self.bearer()
-        response = self._once(method, path, bearer, body, query, wait)
-        if response.status_code == 401 and (renewed := self._renewed_after(bearer)):
-            response = self._once(method, path, renewed, body, query, wait)
-        return self.accepted(response)
+        bearer = self.bearer_token()
+        response = self._request_once(method, path, bearer, body, query, wait)
+        if response.status_code == 401 and (renewed := self._renew_refused(bearer)):
+            response = self._request_once(method, path, renewed, body, query, wait)
+        return self.checked(response)
 
-    def open_send(self, method: str, path: str, body: BaseModel) -> httpx.Response:
+    def send_without_token(self, method: str, path: str, body: BaseModel) -> httpx.Response:
         """One request without any token: logging in, renewing, logging out."""
-        return self.accepted(self._once(method, path, "", body))
+        return self.checked(self._request_once(method, path, "", body))
 
     def send_for_login(self, path: str, body: BaseModel) -> None:
         """One POST that ends the login that is kept and is answered with the next, which is kept.
 
         Nobody renews the old one meanwhile: it would seem to have ended for good.
         """
-        bearer = self.bearer()
-        with self.session.alone() if self.session else nullcontext():
-            response = self.accepted(self._once("POST", path, bearer, body))
+        bearer = self.bearer_token()
+        with self.session.exclusive() if self.session else nullcontext():
+            response = self.checked(self._request_once("POST", path, bearer, body))
             if self.session:
                 self.session.keep(self.read(response.text, Tokens))
 
     @contextmanager
-    def streamed(
+    def stream(
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], silence: float
     ) -> Iterator[httpx.Response]:
         """As `send`, an answer whose body is read piece by piece; `silence` seconds without one are an error."""
-        self._knock()
+        self._probe_port()
         import httpx
 
         limits = httpx.Timeout(self._timeout, read=silence)
 
-        def opened(bearer: str) -> AbstractContextManager[httpx.Response]:
-            said = {**_authorisation(bearer), **headers}
-            return self._http().stream("GET", path, params=dict(query), headers=said, timeout=limits)
+        def open_stream(bearer: str) -> AbstractContextManager[httpx.Response]:
+            all_headers = {**_authorisation(bearer), **headers}
+            return self._http_client().stream("GET", path, params=dict(query), headers=all_headers, timeout=limits)
 
-        with self.explained(), ExitStack() as answers:
-            bearer = self.bearer()
-            response = answers.enter_context(opened(bearer))
-            if response.status_code == 401 and (renewed := self._renewed_after(bearer)):
-                response = answers.enter_context(opened(renewed))
+        with self.translated_errors(), ExitStack() as stack:
+            bearer = self.bearer_token()
+            response = stack.enter_context(open_stream(bearer))
+            if response.status_code == 401 and (renewed := self._renew_refused(bearer)):
+                response = stack.enter_context(open_stream(renewed))
             if not response.is_success:
                 response.read()
-            yield self.accepted(response)
+            yield self.checked(response)
 
-    def read(self, text: str, kind: type[Answer]) -> Answer:
+    def read(self, text: str, kind: type[AnswerT]) -> AnswerT:
         """The answer as what it should be. Raises ServiceError when it is not."""
         try:
             return TypeAdapter(kind).validate_json(text)
         except ValidationError as error:
-            raise foreign(self.address) from error
+            raise not_xaiva_error(self.address) from error
 
-    def read_leniently(self, text: str, kind: type[Answer]) -> Answer:
+    def read_leniently(self, text: str, kind: type[AnswerT]) -> AnswerT:
         """As `read`; what a newer service says otherwise is kept as it is, or named in the answer's `unreadable`."""
         try:
-            answer = TypeAdapter(kind).validate_json(text, context=READING)
+            answer = TypeAdapter(kind).validate_json(text, context=LENIENT)
         except ValidationError as error:
-            if isinstance(kind, type) and issubclass(kind, Asked):  # a setting that is sent back must be whole
-                fields = (".".join(map(str, one["loc"])) for one in error.errors(include_input=False))
-                raise newer_settings(self.address, list(fields)) from error
-            raise foreign(self.address) from error
-        if isinstance(answer, Said) and answer.unreadable == NOTHING:
-            raise foreign(self.address)
+            if isinstance(kind, type) and issubclass(kind, RequestModel):  # a setting that is sent back must be whole
+                fields = (".".join(map(str, details["loc"])) for details in error.errors(include_input=False))
+                raise unknown_settings_error(self.address, list(fields)) from error
+            raise not_xaiva_error(self.address) from error
+        if isinstance(answer, ResponseModel) and answer.unreadable == NOTHING_READABLE:
+            raise not_xaiva_error(self.address)
         return answer
 
-    def bearer(self) -> str:
+    def bearer_token(self) -> str:
         """The token of whoever asks: a person's login, else the service's token. Raises NotLoggedIn when it ended."""
         login = self.session.load() if self.session else None
         if login is None:
             return self._token
-        if login.aged:
+        if login.expires_soon:
             login = self._renew(login)
         return login.access
 
-    def accepted(self, response: httpx.Response) -> httpx.Response:
+    def checked(self, response: httpx.Response) -> httpx.Response:
         """`response`, if it is a good one of our version. Raises what the refusal says."""
-        self._look_who_answers(response)
+        self._check_version(response)
         if response.is_success:
             return response
-        raise self._refusal(response)
+        raise self._refusal_error(response)
 
     @contextmanager
-    def explained(self, seconds: float = 0) -> Iterator[None]:
+    def translated_errors(self, seconds: float = 0) -> Iterator[None]:
         """Turns what httpx raises into words; `seconds`: how long it was waited for, where that is not the usual."""
         import httpx
 
@@ -189,25 +191,27 @@ class Wire:
             raise InputError(what, str(error), remedy) from error
         except httpx.TimeoutException as error:
             why = f"it does not answer within {seconds or self._timeout:g} s"
-            remedy = f"see its log: {self._log}; a busy machine or a dropped line passes"
+            remedy = f"see its log: {self._log_command}; a busy machine or a dropped line passes"
             raise ServiceError(what, why, remedy) from error
         except httpx.TransportError as error:
             if cause := _tls_cause(error):
-                raise _untrusted(what, cause) from error
+                raise _tls_error(what, cause) from error
             if isinstance(error, httpx.ConnectError):
-                raise absent(self.address) from error
-            raise BrokenConnection(what, "the connection broke", f"try again; see its log: {self._log}") from error
+                raise no_answer_error(self.address) from error
+            raise BrokenConnection(
+                what, "the connection broke", f"try again; see its log: {self._log_command}"
+            ) from error
 
     @property
-    def _log(self) -> str:
+    def _log_command(self) -> str:
         return f"xaiva logs {self.address.container or 'CONTAINER'}"
 
-    def aged(self) -> bool:
+    def login_expires_soon(self) -> bool:
         """Whether a person is logged in whose access token has run out, or is about to."""
         login = self.session.load() if self.session else None
-        return login is not None and login.aged
+        return login is not None and login.expires_soon
 
-    def _once(
+    def _request_once(
         self,
         method: str,
         path: str,
@@ -216,12 +220,12 @@ class Wire:
         query: Mapping[str, Any] | None = None,
         wait: float = 0,
     ) -> httpx.Response:
-        self._knock()
+        self._probe_port()
         import httpx
 
         seconds = max(wait, self._timeout)
-        with self.explained(seconds):
-            return self._http().request(
+        with self.translated_errors(seconds):
+            return self._http_client().request(
                 method,
                 path,
                 headers=_authorisation(bearer),
@@ -230,7 +234,7 @@ class Wire:
                 timeout=httpx.Timeout(self._timeout, read=seconds),
             )
 
-    def _knock(self) -> None:
+    def _probe_port(self) -> None:
         """Raise ServiceError when nobody listens: to know that, nothing needs to be loaded that speaks HTTP."""
         if "httpx" in sys.modules:
             return
@@ -242,11 +246,11 @@ class Wire:
             try:
                 socket.create_connection((address.hostname, port), self._timeout).close()
             except ConnectionRefusedError as error:
-                raise absent(self.address) from error
+                raise no_answer_error(self.address) from error
             except OSError:
                 return  # told in words by who speaks HTTP
 
-    def _http(self) -> httpx.Client:
+    def _http_client(self) -> httpx.Client:
         import httpx
 
         with self._lock:
@@ -256,11 +260,11 @@ class Wire:
                     timeout=self._timeout,
                     limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
                     trust_env=False,  # a proxy for the internet does not know the site's machines
-                    verify=self._trust(),
+                    verify=self._tls_verification(),
                 )
             return self._client
 
-    def _trust(self) -> ssl.SSLContext | bool:
+    def _tls_verification(self) -> ssl.SSLContext | bool:
         if not self.url.startswith("https:"):
             return False  # no certificates to load
         try:
@@ -269,47 +273,47 @@ class Wire:
             why = error.strerror or "it holds no certificate"
             raise InputError(f"{self._ca}", why, "set [service] ca in site.toml to a PEM file") from error
 
-    def _renewed_after(self, refused: str) -> str:
+    def _renew_refused(self, refused: str) -> str:
         """Another access token than the one refused; empty when there is no login to renew."""
         login = self.session.load() if self.session else None
         if login is None or login.tokens is None:
             return ""
         return login.access if login.access != refused else self._renew(login).access
 
-    def _renew(self, old: KeptLogin) -> KeptLogin:
+    def _renew(self, old: StoredLogin) -> StoredLogin:
         assert self.session is not None
-        with self.session.alone():
+        with self.session.exclusive():
             login = self.session.load()
             if login is None or login.tokens is None:
-                raise not_logged_in(self.address, f"the login of {old.user} has ended")
+                raise login_required_error(self.address, f"the login of {old.user} has ended")
             if login.access != old.access:
                 return login  # another process was faster
-            wish = Refresh(refresh=login.tokens.refresh)
+            request = Refresh(refresh=login.tokens.refresh)
             try:
-                response = self._once("POST", "/auth/refresh", "", wish)
+                response = self._request_once("POST", "/auth/refresh", "", request)
             except BrokenConnection:  # the service may have renewed it, and answers the same for a while
-                response = self._once("POST", "/auth/refresh", "", wish)
+                response = self._request_once("POST", "/auth/refresh", "", request)
             if response.status_code == 401:
                 self.session.end(login.user)
-                raise not_logged_in(self.address, f"the login of {old.user} has ended")
-            return self.session.keep(self.read(self.accepted(response).text, Tokens))
+                raise login_required_error(self.address, f"the login of {old.user} has ended")
+            return self.session.keep(self.read(self.checked(response).text, Tokens))
 
-    def _look_who_answers(self, response: httpx.Response) -> None:
-        """Raises ServiceError when it is not ours, OtherVersion when it is older or newer."""
+    def _check_version(self, response: httpx.Response) -> None:
+        """Raises ServiceError when it is not ours, VersionMismatch when it is older or newer."""
         version = response.headers.get(VERSION_HEADER, "")
         if version.isdecimal() and int(version) != API_VERSION:
-            raise OtherVersion(self.address, int(version), API_VERSION)
-        if not version and not self._known:
+            raise VersionMismatch(self.address, int(version), API_VERSION)
+        if not version and not self._identified:
             self.health()
-        self._known = True
+        self._identified = True
 
-    def _refusal(self, response: httpx.Response) -> XaivaError:
+    def _refusal_error(self, response: httpx.Response) -> XaivaError:
         if response.status_code == 401 and not response.request.url.path.endswith("/auth/login"):
-            return not_logged_in(self.address)
+            return login_required_error(self.address)
         try:
             problem = Problem.model_validate_json(response.text)
         except ValueError:
-            return foreign(self.address)
+            return not_xaiva_error(self.address)
         kind: type[XaivaError] = InputError if response.status_code in _INPUT_CODES else ServiceError
         if response.status_code == 401:
             kind = NotLoggedIn
@@ -337,7 +341,7 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
     return cause
 
 
-def _untrusted(what: str, cause: ssl.SSLError) -> ServiceError:
+def _tls_error(what: str, cause: ssl.SSLError) -> ServiceError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         remedy = "set [service] ca in site.toml to the certificate, or to that of the authority that signed it"
         return ServiceError(what, f"its certificate is not trusted: {cause.verify_message}", remedy)

@@ -12,7 +12,7 @@ from core.files import replace_atomically, write_remedy
 
 
 @contextlib.contextmanager
-def opened(target: Path) -> Iterator[BinaryIO]:
+def open_output_file(target: Path) -> Iterator[BinaryIO]:
     """The file that takes the place of `target` once the block ends well. Raises InputError if it cannot be written."""
     try:
         with replace_atomically(target) as file:

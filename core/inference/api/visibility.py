@@ -20,10 +20,10 @@ from core.inference.schemas import (
 from core.inference.service import InferenceService
 
 
-def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
+def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
     """The service's status; for a caller who sees some cameras only, without a trace of the others."""
     status = service.status()
-    cameras = [camera_for(caller, camera) for camera in status.cameras if caller.sees(camera.id)]
+    cameras = [visible_camera(caller, camera) for camera in status.cameras if caller.sees(camera.id)]
     if caller.cameras is None:
         return status.model_copy(update={"cameras": cameras})
     newest = service.events.page(cameras=caller.access, query=EventQuery(limit=1)).events
@@ -31,7 +31,7 @@ def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
     return status.model_copy(
         update={
             "cameras": cameras,
-            "ledger": ledger_for(status.ledger, cameras) if status.ledger else None,
+            "ledger": visible_ledger(status.ledger, cameras) if status.ledger else None,
             # Whether they work, but no count: it would tell what the other cameras find.
             "logger": LoggerStatus(state=logger.state, why=logger.why),
             "analyser": AnalyserStatus(state=analyser.state, backend=analyser.backend, why=analyser.why),
@@ -43,15 +43,15 @@ def status_for(service: InferenceService, caller: Caller) -> ServiceStatus:
     )
 
 
-def camera_for(caller: Caller, camera: CameraStatus) -> CameraStatus:
+def visible_camera(caller: Caller, camera: CameraStatus) -> CameraStatus:
     """A camera's status; viewers get no more of its address than kind and host."""
     if caller.role.rank >= Role.OPERATOR.rank:
         return camera
     return camera.model_copy(update={"source": for_viewers(camera.source)})
 
 
-def ledger_for(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:
+def visible_ledger(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:
     """The ledger with the models of these cameras alone, used by them alone: a model's key may name its camera."""
     uses = Counter(camera.model for camera in cameras)
-    models = [one.model_copy(update={"leases": uses[one.key]}) for one in ledger.models if one.key in uses]
+    models = [model.model_copy(update={"leases": uses[model.key]}) for model in ledger.models if model.key in uses]
     return ledger.model_copy(update={"models": models})

@@ -15,11 +15,11 @@ from core.errors import XaivaError
 from core.files import write_atomic, write_remedy
 from core.inference.schemas import Tokens
 
-PRIVATE = 0o600
-EARLY_SECONDS = 30.0  # an access token is renewed this long before its end: it must last for the request
+OWNER_ONLY = 0o600
+RENEW_EARLY_SECONDS = 30.0  # an access token is renewed this long before its end: it must last for the request
 
 
-class KeptLogin(BaseModel):
+class StoredLogin(BaseModel):
     """The content of the file. `expires`: a Unix time of this machine's clock. No `tokens`: the login has ended."""
 
     url: str
@@ -33,40 +33,40 @@ class KeptLogin(BaseModel):
         return self.tokens.access if self.tokens else ""
 
     @property
-    def aged(self) -> bool:
+    def expires_soon(self) -> bool:
         """Whether the access token is about to end."""
-        return time.time() > self.expires - EARLY_SECONDS
+        return time.time() > self.expires - RENEW_EARLY_SECONDS
 
 
-class Session:
+class LoginSession:
     """The login in one file; several processes may share it."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self.url = url.rstrip("/")
 
-    def load(self) -> KeptLogin | None:
+    def load(self) -> StoredLogin | None:
         """The kept login; None when there is none, or only one at another service: tokens go to their own alone."""
         try:
-            login = KeptLogin.model_validate_json(self.path.read_bytes())
+            login = StoredLogin.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
             return None
         return login if login.url == self.url else None
 
-    def begin(self, tokens: Tokens) -> KeptLogin:
+    def begin(self, tokens: Tokens) -> StoredLogin:
         """Keep the tokens of a new login. Raises XaivaError when they cannot be written."""
-        with self.alone():
+        with self.exclusive():
             return self.keep(tokens)
 
-    def keep(self, tokens: Tokens) -> KeptLogin:
+    def keep(self, tokens: Tokens) -> StoredLogin:
         """Keep fresh tokens of the login. Raises XaivaError when they cannot be written."""
-        login = self._of(tokens)
+        login = self._login_from(tokens)
         self.write(login)
         return login
 
     def end(self, user: str) -> None:
         """Note that the login is over: until the next one, nobody else's token is used in its place unasked."""
-        self.write(KeptLogin(url=self.url, user=user))
+        self.write(StoredLogin(url=self.url, user=user))
 
     def forget(self) -> None:
         """Remove the file."""
@@ -78,30 +78,30 @@ class Session:
         return True
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """Renewing is for one process at a time: a refresh token is good for one use. Raises as `keep`."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+            handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._write_error(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
 
-    def _of(self, tokens: Tokens) -> KeptLogin:
+    def _login_from(self, tokens: Tokens) -> StoredLogin:
         expires = time.time() + tokens.expires_in
-        return KeptLogin(url=self.url, user=tokens.user, expires=expires, tokens=tokens)
+        return StoredLogin(url=self.url, user=tokens.user, expires=expires, tokens=tokens)
 
-    def write(self, login: KeptLogin) -> None:
+    def write(self, login: StoredLogin) -> None:
         """Replace the file. Raises XaivaError."""
         try:
-            write_atomic(self.path, login.model_dump_json(), mode=PRIVATE)
+            write_atomic(self.path, login.model_dump_json(), mode=OWNER_ONLY)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._write_error(error) from error
 
-    def _refused(self, error: OSError) -> XaivaError:
+    def _write_error(self, error: OSError) -> XaivaError:
         why = f"it cannot be written: {error.strerror or type(error).__name__}"
         return XaivaError(f"{self.path}", why, write_remedy(error))

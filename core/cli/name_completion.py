@@ -1,6 +1,7 @@
 """Names for the completion in a shell: what the site, its engine and its service have.
 
-Whoever presses Tab waits for them at most `SECONDS`. What cannot be had in that time completes nothing, without a word.
+Whoever presses Tab waits for them at most `COMPLETION_SECONDS`. What cannot be had in that time completes nothing,
+without a word.
 """
 
 from __future__ import annotations
@@ -12,56 +13,56 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem
 
-from core.cli.session import Session
+from core.cli.session import CliSession
 
-SECONDS = 2.0
-_OPERATIONS = 50  # the newest
+COMPLETION_SECONDS = 2.0
+_NEWEST_OPERATIONS = 50  # the newest
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def cameras(session: Session, _: click.Context) -> Iterable[str]:
+def cameras(session: CliSession, _: click.Context) -> Iterable[str]:
     """The ids of the service's cameras."""
     from core.containers.service_discovery import connect_service
 
-    return [camera.id for camera in connect_service(session.site, SECONDS).cameras()]
+    return [camera.id for camera in connect_service(session.site, COMPLETION_SECONDS).cameras()]
 
 
-def rules(session: Session, _: click.Context) -> Iterable[str]:
+def rules(session: CliSession, _: click.Context) -> Iterable[str]:
     """The service's rules."""
     from core.containers.service_discovery import connect_service
 
-    return [rule.name for rule in connect_service(session.site, SECONDS).rules()]
+    return [rule.name for rule in connect_service(session.site, COMPLETION_SECONDS).rules()]
 
 
-def users(session: Session, _: click.Context) -> Iterable[str]:
+def users(session: CliSession, _: click.Context) -> Iterable[str]:
     """The service's users, for those who may see them."""
     from core.containers.service_discovery import connect_service
 
-    return [user.name for user in connect_service(session.site, SECONDS).users()]
+    return [user.name for user in connect_service(session.site, COMPLETION_SECONDS).users()]
 
 
-def containers(session: Session, _: click.Context) -> Iterable[str]:
+def containers(session: CliSession, _: click.Context) -> Iterable[str]:
     """The engine's containers."""
     from core.containers.listing import list_containers
 
     return [container.name for container in list_containers(session.engine)]
 
 
-def operations(session: Session, _: click.Context) -> Iterable[str]:
+def operations(session: CliSession, _: click.Context) -> Iterable[str]:
     """The numbers of the newest operations; a folder without any gets no ledger by that."""
     if not session.site.state.is_dir():
         return []
-    return [str(operation.id) for operation in session.ledger.list(_OPERATIONS)]
+    return [str(operation.id) for operation in session.ledger.list(_NEWEST_OPERATIONS)]
 
 
-def build_ids(session: Session, _: click.Context) -> Iterable[str]:
+def build_ids(session: CliSession, _: click.Context) -> Iterable[str]:
     """The builds that are kept."""
     from core.images.build_history import list_builds
 
     return [build.id for build in list_builds(session.site)]
 
 
-def stages(session: Session, context: click.Context) -> Iterable[str]:
+def stages(session: CliSession, context: click.Context) -> Iterable[str]:
     """What a build may stop at: the layers of the preset that was named before, and what comes after them."""
     from core.presets.store import load_named
 
@@ -70,26 +71,26 @@ def stages(session: Session, context: click.Context) -> Iterable[str]:
     return [*(layer.name for layer in preset.layers), "runtime", "dev"]
 
 
-def complete(names: Callable[[Session, click.Context], Iterable[str]]) -> Completion:
+def complete(names: Callable[[CliSession, click.Context], Iterable[str]]) -> Completion:
     """The `shell_complete` of an argument or option that takes one of these names."""
 
     def completion(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         options = context.find_root().params
-        session = Session(options.get("root") or ".", options.get("service") or "")
-        found: list[str] = []
+        session = CliSession(options.get("root") or ".", options.get("service") or "")
+        candidates: list[str] = []
 
-        def ask() -> None:
+        def fetch() -> None:
             try:
-                found.extend(names(session, context))
+                candidates.extend(names(session, context))
             except Exception as error:  # a shell has no place for an error, whatever it is
                 logging.getLogger(__name__).debug("no names to complete: %s", error)
 
-        before = logging.root.manager.disable
+        disabled_level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)  # nothing is printed into the line that is being typed
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(SECONDS)
-        logging.disable(before)
-        return [CompletionItem(name) for name in dict.fromkeys(list(found)) if name.startswith(incomplete)]
+        thread = threading.Thread(target=fetch, daemon=True)
+        thread.start()
+        thread.join(COMPLETION_SECONDS)
+        logging.disable(disabled_level)
+        return [CompletionItem(name) for name in dict.fromkeys(list(candidates)) if name.startswith(incomplete)]
 
     return completion

@@ -13,7 +13,7 @@ from core.validation_errors import explain_error
 _GIVEN = re.compile(r"(?P<quote>'?)(?P<given>.*)(?P=quote) is not (?:a valid|in the range|one of)", re.DOTALL)
 
 
-def usage_problem(error: click.UsageError) -> InputError:
+def usage_error(error: click.UsageError) -> InputError:
     """What click refuses. A refusal of a kind that is not known here keeps its own words."""
     command = error.ctx.command_path if error.ctx else "xaiva"
     subject, why = _described(error)
@@ -29,7 +29,7 @@ def _described(error: click.UsageError) -> tuple[str, str]:
         if isinstance(error, click.MissingParameter):
             return subject, "it is missing"
         return subject, _refused_value(error)
-    return "", _own_words(error.format_message())
+    return "", _plain_message(error.format_message())
 
 
 def _subject(error: click.BadParameter) -> str:
@@ -40,31 +40,31 @@ def _subject(error: click.BadParameter) -> str:
 
 
 def _refused_value(error: click.BadParameter) -> str:
-    found = _GIVEN.match(error.message)
-    detail = _as_validation(error.param.type, found["given"]) if found and error.param else None
+    match = _GIVEN.match(error.message)
+    detail = _as_validation(error.param.type, match["given"]) if match and error.param else None
     if detail is None:
-        return _own_words(error.message)
+        return _plain_message(error.message)
     return explain_error({"loc": (error.param.name,) if error.param else (), "msg": error.message, **detail})
 
 
-def _as_validation(kind: click.ParamType[Any], given: str) -> dict[str, Any] | None:
+def _as_validation(kind: click.ParamType[Any], value: str) -> dict[str, Any] | None:
     """The same refusal as the validator of settings would give it."""
     if isinstance(kind, click.Choice):
         *most, last = (str(getattr(choice, "value", choice)) for choice in kind.choices)
         expected = f"{', '.join(most)} or {last}" if most else last
-        return {"type": "literal_error", "input": given, "ctx": {"expected": expected}}
+        return {"type": "literal_error", "input": value, "ctx": {"expected": expected}}
     whole = isinstance(kind, type(click.INT))
     if not whole and not isinstance(kind, type(click.FLOAT)):
         return None
     try:
-        number = int(given) if whole else float(given)
+        number = int(value) if whole else float(value)
     except ValueError:
-        return {"type": "int_parsing" if whole else "float_parsing", "input": given}
+        return {"type": "int_parsing" if whole else "float_parsing", "input": value}
     low, high = getattr(kind, "min", None), getattr(kind, "max", None)
     if low is not None and number < low:
         return {"type": "greater_than_equal", "input": number, "ctx": {"ge": low}}
     return {"type": "less_than_equal", "input": number, "ctx": {"le": high}} if high is not None else None
 
 
-def _own_words(message: str) -> str:
+def _plain_message(message: str) -> str:
     return message[:1].lower() + message[1:].removesuffix(".")

@@ -19,11 +19,11 @@ from starlette.exceptions import HTTPException
 
 from core.errors import InputError
 
-LONGEST_NAME = 30  # characters of a name that an answer repeats: what is longer may be anything
+MAX_REPEATED_NAME = 30  # characters of a name that an answer repeats: what is longer may be anything
 SINGLE_HEADERS = frozenset({"authorization", "content-type", "content-length", "host", "origin", "range", "if-range"})
 
 
-class GivenOnceRoute(APIRoute):
+class StrictRoute(APIRoute):
     """Raises InputError for what is given twice, and for a query key that it does not know.
 
     Without `own_keys_only` it takes any query key, once.
@@ -34,11 +34,11 @@ class GivenOnceRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Called by FastAPI, for each request handler."""
         handle = super().get_route_handler()
-        known = sorted(_query_keys(self.dependant)) if self.own_keys_only else None
+        known_keys = sorted(_query_keys(self.dependant)) if self.own_keys_only else None
 
-        async def checked(request: Request) -> Response:
-            _check_query([key for key, _ in request.query_params.multi_items()], known)
-            _check_once("header", (name for name in request.headers if name in SINGLE_HEADERS))
+        async def handle_checked(request: Request) -> Response:
+            _check_query([key for key, _ in request.query_params.multi_items()], known_keys)
+            _refuse_duplicates("header", (name for name in request.headers if name in SINGLE_HEADERS))
             try:
                 return await handle(_Request(request.scope, request.receive))
             except HTTPException as error:
@@ -46,39 +46,39 @@ class GivenOnceRoute(APIRoute):
                     raise error.__cause__ from None
                 raise
 
-        return checked
+        return handle_checked
 
 
 class _Request(Request):
     """A request whose JSON names every key once."""
 
     async def json(self) -> Any:
-        return json.loads(await self.body(), object_pairs_hook=_object)
+        return json.loads(await self.body(), object_pairs_hook=_object_without_duplicates)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _check_once("body", (key for key, _ in pairs))
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_duplicates("body", (key for key, _ in pairs))
     return dict(pairs)
 
 
-def _check_query(keys: Iterable[str], known: list[str] | None) -> None:
+def _check_query(keys: Iterable[str], known_keys: list[str] | None) -> None:
     keys = list(keys)
-    _check_once("query", keys)
+    _refuse_duplicates("query", keys)
     for key in keys:
-        if known is not None and key not in known:
-            remedy = f"it may have: {', '.join(known)}" if known else "leave it out: it takes none"
-            raise InputError(_named("query", key), "there is no such key", remedy)
+        if known_keys is not None and key not in known_keys:
+            remedy = f"it may have: {', '.join(known_keys)}" if known_keys else "leave it out: it takes none"
+            raise InputError(_describe("query", key), "there is no such key", remedy)
 
 
-def _check_once(place: str, names: Iterable[str]) -> None:
+def _refuse_duplicates(part: str, names: Iterable[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise InputError(_named(place, name), f"it is given {count} times", "give it once")
+            raise InputError(_describe(part, name), f"it is given {count} times", "give it once")
 
 
-def _named(place: str, name: str) -> str:
+def _describe(part: str, name: str) -> str:
     """A name is repeated only where it looks like one: what strangers send may be a secret."""
-    return f"{place}.{name}" if name.replace("-", "_").isidentifier() and len(name) <= LONGEST_NAME else place
+    return f"{part}.{name}" if name.replace("-", "_").isidentifier() and len(name) <= MAX_REPEATED_NAME else part
 
 
 def _query_keys(dependant: Dependant) -> Iterator[str]:
@@ -88,5 +88,5 @@ def _query_keys(dependant: Dependant) -> Iterator[str]:
             yield from kind.model_fields
         else:
             yield field.alias
-    for one in dependant.dependencies:
-        yield from _query_keys(one)
+    for nested in dependant.dependencies:
+        yield from _query_keys(nested)

@@ -1,0 +1,74 @@
+"""Sends what a person changed, and nothing else: what another person changed meanwhile stays, or is said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from core.errors import InputError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class EditConflict(NamedTuple):
+    """A field that two people changed: its name, what the other person wrote, and what this one wants."""
+
+    field: str
+    theirs: Any
+    mine: Any
+
+
+class EditConflictError(InputError):
+    """Somebody else changed the same fields. `fields` names them: they may be overwritten on purpose."""
+
+    def __init__(self, what: str, conflicts: Iterable[EditConflict]) -> None:
+        conflicts = list(conflicts)
+        self.fields = frozenset(conflict.field for conflict in conflicts)
+        words = "; ".join(
+            f"{conflict.field.replace('_', ' ')} is {_format_value(conflict.theirs)} now" for conflict in conflicts
+        )
+        super().__init__(what, f"somebody else changed it meanwhile: {words}", "save again to overwrite that")
+
+
+def merge_changes(
+    what: str, opened: ModelT, untouched: ModelT, edited: ModelT, current: ModelT, overwrite: Collection[str] = ()
+) -> ModelT:
+    """`now` with what a person changed of the form.
+
+    `opened` is what the form was filled from and `untouched` what the form says while nobody types in it, which is
+    rounded. Raises EditConflictError for fields that somebody else changed, too, except those of `overwrite`.
+    """
+    conflicts: list[EditConflict] = []
+    merged = _merge(opened, untouched, edited, current, overwrite, conflicts)
+    if conflicts:
+        raise EditConflictError(what, conflicts)
+    return merged
+
+
+def _merge(
+    opened: ModelT,
+    untouched: ModelT,
+    edited: ModelT,
+    current: ModelT,
+    overwrite: Collection[str],
+    conflicts: list[EditConflict],
+) -> ModelT:
+    changed: dict[str, Any] = {}
+    for name in type(edited).model_fields:
+        shown, mine, original, theirs = (getattr(model, name) for model in (untouched, edited, opened, current))
+        if isinstance(mine, BaseModel):
+            changed[name] = _merge(original, shown, mine, theirs, overwrite, conflicts)
+        elif mine != shown:
+            changed[name] = mine
+            if theirs not in (original, mine) and name not in overwrite:
+                conflicts.append(EditConflict(name, theirs, mine))
+    return current.model_copy(update=changed)
+
+
+def _format_value(value: Any) -> str:
+    """A value for people; a list of settings has no short form."""
+    if value is None or value in ("", (), []):
+        return "empty"
+    return "another one" if isinstance(value, (list, tuple)) else str(getattr(value, "value", value))
