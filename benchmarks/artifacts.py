@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.store import write_lock
+from core.artifacts.lock_store import write_lock
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.site import Site
 
 PRESET = "bench"
@@ -116,7 +116,7 @@ def resync(folder: Path) -> list[Row]:
             path=f"layers/common/wheels/{name}",
             size=size,
             sha256=digest,
-            kind=Kind.WHEEL,
+            kind=FileKind.WHEEL,
             url=f"http://127.0.0.1:9/{name}",
             name=f"f{number}",
             version="1.0",
@@ -268,7 +268,7 @@ def locked(path: Path, url: str) -> LockedFile:
         path=f"layers/common/wheels/{path.name}",
         size=path.stat().st_size,
         sha256=digest,
-        kind=Kind.WHEEL,
+        kind=FileKind.WHEEL,
         url=f"{url}/files/{path.name}",
         name=path.name.split("-")[0],
         version="1.0",

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.artifacts import store
+from core.artifacts import lock_store
 from core.images import build, buildx
 from core.progress import NullProgress
 from core.site import Site
@@ -100,7 +100,7 @@ def _time_buildx(seconds: list[float]) -> None:
 
 def _by_hand(site: Site, engine: TestEngine) -> None:
     """The command that stands at the top of the rendered Dockerfile."""
-    context = store.folder(site, NAME)
+    context = lock_store.artifacts_folder(site, NAME)
     words = ["docker", "buildx", "build", "--builder", "default", "--network", "none", "--pull=false", "--no-cache"]
     words += ["--file", str(context / "Dockerfile"), "--tag", "by-hand:latest", "--target", "runtime", str(context)]
     subprocess.run(words, env=engine.env, check=True, capture_output=True)

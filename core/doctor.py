@@ -112,13 +112,13 @@ def _clock(_: Site) -> Iterator[Finding]:
 
 
 def _engine(site: Site) -> Iterator[Finding]:
-    from core.artifacts.orphans import orphans
+    from core.artifacts.orphaned_helpers import find_orphans
     from core.containers.gpu_access import GpuAccess, gpu_access, missing_toolkit_finding
     from core.engine import connect_engine, docker_environment, engine_errors, engine_version_findings, resolve_endpoint
 
     with closing(connect_engine(site)) as client, engine_errors("Engine's description"):
         info = client.info()
-        version_findings, left_helpers = engine_version_findings(client), orphans(client)
+        version_findings, left_helpers = engine_version_findings(client), find_orphans(client)
     local = resolve_endpoint(site).local
     store = "containerd" if "io.containerd.snapshotter" in str(info.get("DriverStatus")) else "classic"
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
@@ -168,7 +168,7 @@ def _gpus(_: Site) -> Iterator[Finding]:
 
 def _presets(site: Site) -> Iterator[Finding]:
     """What will not work, for each preset: as it is locked, where it is."""
-    from core.artifacts.resolved import check_preset
+    from core.artifacts.lock_check import check_preset
     from core.presets.store import list_presets
 
     without_errors = 0

@@ -270,7 +270,7 @@ class Sources:
         return [self._view(entry) for entry in list_presets(self._site)]
 
     def _view(self, entry: PresetEntry) -> PresetView:
-        from core.artifacts.store import find_lock
+        from core.artifacts.lock_store import find_lock
         from core.errors import XaivaError
         from core.presets.store import preset_sha256
 
@@ -288,15 +288,15 @@ class Sources:
 
     def _check(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
         """What the check says of a preset with its current lock; the answer is kept until one of the two changes."""
-        from core.artifacts.resolved import of_lock
-        from core.artifacts.store import folder
+        from core.artifacts.lock_check import resolved_of_lock
+        from core.artifacts.lock_store import artifacts_folder
         from core.presets.compat import check, site_facts, target_for
 
         known = self._checked.get(entry.name)
         if known is None or known[0] != (entry.preset, lock):
             assert entry.preset is not None
             target = target_for(entry.preset, site_facts(self._site))
-            resolved = of_lock(lock, folder(self._site, entry.name)) if lock else None
+            resolved = resolved_of_lock(lock, artifacts_folder(self._site, entry.name)) if lock else None
             findings = check(entry.preset, target, site=self._site, resolved=resolved, name=entry.name)
             known = ((entry.preset, lock), findings, target)
             self._checked[entry.name] = known

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from core.artifacts.lockfile import Kind, LockedFile, LockedImage
-from core.artifacts.orphans import helper_label
+from core.artifacts.lockfile import FileKind, LockedFile, LockedImage
+from core.artifacts.orphaned_helpers import helper_label
 from core.engine import SLOW_REMEDY, EngineError, engine_errors
 from core.errors import XaivaError
 from core.files import CHUNK_BYTES, TEMPORARY_PREFIX, move_into_place, sha256_bytes, write_atomic
@@ -43,19 +43,19 @@ class SavedImage:
 
     image: LockedImage
     files: list[LockedFile]
-    texts: dict[str, bytes]
+    manifests: dict[str, bytes]
 
-    def describe(self, artifacts: Path) -> None:
+    def write_manifests(self, artifacts: Path) -> None:
         """Write the small files: from now on the folder holds this image, and no other it may have held."""
-        for path, content in self.texts.items():
+        for path, content in self.manifests.items():
             write_atomic(artifacts / path, content)
-        known = {file.path for file in self.files}
+        locked_paths = {file.path for file in self.files}
         for blob in (artifacts / self.image.folder / "blobs/sha256").iterdir():
-            if blob.relative_to(artifacts).as_posix() not in known:
+            if blob.relative_to(artifacts).as_posix() not in locked_paths:
                 blob.unlink()
 
 
-def save(
+def save_image(
     client: docker.DockerClient, reference: str, artifacts: Path, progress: Progress, pull: bool = False
 ) -> SavedImage:
     """Bring the blobs of image `reference` into `artifacts`, pulling it when the engine lacks it or `pull` is set.
@@ -63,20 +63,22 @@ def save(
     What another image of that name left there is as good as before, until `describe`. Raises EngineError when the
     engine has no such image and cannot get it, OSError when the disk is full, Cancelled.
     """
-    image = _present(client, reference, progress, pull)
+    image = _pull_if_missing(client, reference, progress, pull)
     folder = f"images/{_folder_name(reference)}"
     blobs = artifacts / folder / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     what = f"Saving {reference}"
-    with _Stream(what, lambda: image.save(chunk_size=CHUNK_BYTES, named=True), progress) as stream:
+    with _EngineStream(what, lambda: image.save(chunk_size=CHUNK_BYTES, named=True), progress) as stream:
         listing, names = _unpack(what, stream, blobs)
     entry = listing[0]
     config = _digest_of(entry["Config"], names)
     layers = [_digest_of(name, names) for name in entry["Layers"]]
-    repository, tag = repository_of(reference), f"xaiva-base/{repository_of(reference)}:{config[:TAG_DIGITS]}"
-    texts = {f"{folder}/{name}": text.encode() for name, text in _describe(blobs, tag, config, layers).items()}
+    repository, tag = image_repository(reference), f"xaiva-base/{image_repository(reference)}:{config[:TAG_DIGITS]}"
+    manifests = {
+        f"{folder}/{name}": text.encode() for name, text in _build_manifests(blobs, tag, config, layers).items()
+    }
     digests = [d.partition("@")[2] for d in image.attrs.get("RepoDigests") or [] if repository in d or "@" in reference]
-    os_release, python = _look_inside(client, image.id or reference)
+    os_release, python = _read_os_and_python(client, image.id or reference)
     locked = LockedImage(
         reference=reference,
         tag=tag,
@@ -88,8 +90,10 @@ def save(
         folder=folder,
     )
     files = {f"{folder}/blobs/sha256/{name}": ((blobs / name).stat().st_size, name) for name in {config, *layers}}
-    files |= {path: (len(text), sha256_bytes(text)) for path, text in texts.items()}
-    return SavedImage(locked, [_file(path, *files[path], reference, config) for path in sorted(files)], texts)
+    files |= {path: (len(text), sha256_bytes(text)) for path, text in manifests.items()}
+    return SavedImage(
+        locked, [_locked_file(path, *files[path], reference, config) for path in sorted(files)], manifests
+    )
 
 
 def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
@@ -105,7 +109,7 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
             with open(folder / name, "rb") as file:
                 size = file.seek(0, io.SEEK_END)
                 file.seek(0)
-                yield _header(name, size)
+                yield _tar_header(name, size)
                 while data := file.read(CHUNK_BYTES):
                     yield data
         except FileNotFoundError as error:
@@ -118,7 +122,7 @@ def stream_image(artifacts: Path, image: LockedImage) -> Iterator[bytes]:
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
-def repository_of(reference: str) -> str:
+def image_repository(reference: str) -> str:
     """The name in an image reference, without registry, tag and digest: `nvidia/cuda`."""
     name = reference.partition("@")[0]
     head, _, last = name.rpartition("/")
@@ -128,7 +132,7 @@ def repository_of(reference: str) -> str:
     return (rest if registry else name).lower()
 
 
-def _present(client: docker.DockerClient, reference: str, progress: Progress, pull: bool) -> Any:
+def _pull_if_missing(client: docker.DockerClient, reference: str, progress: Progress, pull: bool) -> Any:
     import docker.errors
 
     with engine_errors(f"Base image {reference}"):
@@ -148,7 +152,7 @@ def _present(client: docker.DockerClient, reference: str, progress: Progress, pu
         return client.images.get(reference)
 
 
-class _Stream(io.RawIOBase):
+class _EngineStream(io.RawIOBase):
     """The engine's chunks as a file to read. A thread waits for the engine, so that a cancel need not."""
 
     def __init__(self, what: str, start: Callable[[], Iterable[bytes]], progress: Progress) -> None:
@@ -204,7 +208,7 @@ class _Stream(io.RawIOBase):
                 continue
 
 
-def _unpack(what: str, stream: _Stream, blobs: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _unpack(what: str, stream: _EngineStream, blobs: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Write every file of the saved tar as a blob. Returns its `manifest.json` and name in the tar → digest."""
     listing: list[dict[str, Any]] = []
     names: dict[str, str] = {}
@@ -269,7 +273,7 @@ def _digest_of(name: str, names: dict[str, str]) -> str:
         raise XaivaError("The engine's answer to docker save", f"{name} is missing in it", "try again") from error
 
 
-def _describe(blobs: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
+def _build_manifests(blobs: Path, tag: str, config: str, layers: list[str]) -> dict[str, str]:
     """The small files around the blobs: the OCI manifest and the three that lead to it."""
     manifest = {
         "schemaVersion": 2,
@@ -311,25 +315,25 @@ def _layer_type(path: Path) -> str:
     return f"{LAYER_TYPE}+zstd" if magic == ZSTD_MAGIC else LAYER_TYPE
 
 
-def _file(path: str, size: int, sha256: str, reference: str, config: str) -> LockedFile:
+def _locked_file(path: str, size: int, sha256: str, reference: str, config: str) -> LockedFile:
     return LockedFile(
         path=path,
         size=size,
         sha256=sha256,
-        kind=Kind.IMAGE,
+        kind=FileKind.IMAGE,
         url=f"docker:{reference}",
         name=reference,
         version=config[:TAG_DIGITS],
     )
 
 
-def _look_inside(client: docker.DockerClient, image: str) -> tuple[str, str]:
+def _read_os_and_python(client: docker.DockerClient, image: str) -> tuple[str, str]:
     """The image's distribution (`debian 12`) and the version of its `/usr/bin/python3`, as far as it has them."""
     with engine_errors(f"Looking into {image}"):
         container = client.containers.create(image, command=["true"], network_disabled=True, labels=helper_label())
         try:
             release = _read(container, "/usr/lib/os-release") or _read(container, "/etc/os-release")
-            target = _link(container, "/usr/bin/python3")
+            target = _read_link(container, "/usr/bin/python3")
         finally:
             container.remove(force=True)
     fields = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', release, re.MULTILINE))
@@ -350,7 +354,7 @@ def _read(container: Any, path: str) -> str:
         return source.read().decode(errors="replace") if source else ""
 
 
-def _link(container: Any, path: str) -> str:
+def _read_link(container: Any, path: str) -> str:
     import docker.errors
 
     try:
@@ -360,7 +364,7 @@ def _link(container: Any, path: str) -> str:
     return str(stat.get("linkTarget", ""))
 
 
-def _header(name: str, size: int) -> bytes:
+def _tar_header(name: str, size: int) -> bytes:
     entry = tarfile.TarInfo(name)
     entry.size = size
     entry.mode = 0o644

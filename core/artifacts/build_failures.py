@@ -5,135 +5,141 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-LAST_LINES = 6  # of the output that are quoted where no cause was found in it
+QUOTED_LINES = 6  # of the output that are quoted where no cause was found in it
 _END_LINES = 30  # of a build: what it lacked and did without stands further up
-_RETRIED = re.compile(r"Retry\(total=[1-9]")  # pip tries again, and fails only with total=0
-_TOOLS = {  # Debian package of a program that builds call, where its name is another
+_PIP_RETRY = re.compile(r"Retry\(total=[1-9]")  # pip tries again, and fails only with total=0
+_TOOL_PACKAGES = {  # Debian package of a program that builds call, where its name is another
     "cargo": "cargo, rustc",
     "mysql_config": "default-libmysqlclient-dev",
     "pg_config": "libpq-dev",
     "rustc": "cargo, rustc",
 }
-_REMOVED = re.compile(  # from the standard library, in 3.12 and 3.13
+_REMOVED_MODULES = re.compile(  # from the standard library, in 3.12 and 3.13
     "asynchat|asyncore|audioop|cgi|cgitb|crypt|distutils|imghdr|imp|lib2to3|pipes|smtpd|sndhdr|telnetlib"
 )
-NETWORK_REMEDY = "check the network of the engine's machine, and the proxies in .env"
+ENGINE_NETWORK_REMEDY = "check the network of the engine's machine, and the proxies in .env"
 
-Explained = tuple[str, str]  # why, and the remedy
-_Cause = Callable[["re.Match[str]"], Explained]
+Explanation = tuple[str, str]  # why, and the remedy
+_Cause = Callable[["re.Match[str]"], Explanation]
 
 
 def missing_module(lines: Sequence[str]) -> str:
     """The module for whose lack a build ended; "" when it ended for another reason."""
     end = "\n".join(lines[-_END_LINES:])
-    named: list[str] = re.findall(r"(?:ModuleNotFoundError|ImportError): No module named '?([A-Za-z_][\w.]*)", end)
-    return named[-1].partition(".")[0] if named else ""
+    modules: list[str] = re.findall(r"(?:ModuleNotFoundError|ImportError): No module named '?([A-Za-z_][\w.]*)", end)
+    return modules[-1].partition(".")[0] if modules else ""
 
 
-def provider_of(module: str) -> str:
+def remedy_for_module(module: str) -> str:
     """What gives a module to a build, in words for a remedy."""
     if module == "pkg_resources":
         return "add setuptools<81 (it has pkg_resources) to a layer"
     return f"add the package that has {module} to a layer"
 
 
-def is_removed(module: str) -> bool:
+def is_removed_module(module: str) -> bool:
     """Whether newer versions of Python have the module no more, so that no package brings it."""
-    return bool(_REMOVED.fullmatch(module))
+    return bool(_REMOVED_MODULES.fullmatch(module))
 
 
-def explain(lines: Sequence[str], code: int) -> Explained:
+def explain_failure(lines: Sequence[str], code: int) -> Explanation:
     """Why the script that wrote `lines` ended with status `code`, and the remedy. An unknown cause is quoted."""
-    lines = [line for line in lines if not _RETRIED.search(line)]
+    lines = [line for line in lines if not _PIP_RETRY.search(line)]
     whole, end = "\n".join(lines), "\n".join(lines[-_END_LINES:])
     for pattern, cause in _CAUSES:
-        if found := re.search(pattern, end if cause in _TRIED else whole, re.MULTILINE):
-            return cause(found)
-    words = " ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())
-    return words or f"it ended with status {code}", "read the log of this operation: it has all that the tools wrote"
+        if match := re.search(pattern, end if cause in _OPTIONAL_LOOKUPS else whole, re.MULTILINE):
+            return cause(match)
+    last_words = " ".join(line.strip() for line in lines[-QUOTED_LINES:] if line.strip())
+    return (
+        last_words or f"it ended with status {code}",
+        "read the log of this operation: it has all that the tools wrote",
+    )
 
 
-def _header(found: re.Match[str]) -> Explained:
-    return f"the header {found[1]} is missing", "add the Debian package that has it to build_debs, and build again"
+def _header(match: re.Match[str]) -> Explanation:
+    return f"the header {match[1]} is missing", "add the Debian package that has it to build_debs, and build again"
 
 
-def _library(found: re.Match[str]) -> Explained:
-    name = next(group for group in found.groups() if group)
+def _library(match: re.Match[str]) -> Explanation:
+    name = next(group for group in match.groups() if group)
     why = f"the library {name} is missing"
     return why, "add the Debian package with its files for development (lib…-dev) to build_debs, and build again"
 
 
-def _tool(found: re.Match[str]) -> Explained:
-    name = next(group for group in found.groups() if group).rpartition("/")[2].lower()
-    package = _TOOLS.get(name, name)
+def _tool(match: re.Match[str]) -> Explanation:
+    name = next(group for group in match.groups() if group).rpartition("/")[2].lower()
+    package = _TOOL_PACKAGES.get(name, name)
     return f"the program {name} is missing", f"add its Debian package to build_debs ({package}), and build again"
 
 
-def _rust(_: re.Match[str]) -> Explained:
-    return "the Rust compiler is missing", f"add its Debian packages to build_debs ({_TOOLS['cargo']}), and build again"
+def _rust(_: re.Match[str]) -> Explanation:
+    return (
+        "the Rust compiler is missing",
+        f"add its Debian packages to build_debs ({_TOOL_PACKAGES['cargo']}), and build again",
+    )
 
 
-def _compiler(found: re.Match[str]) -> Explained:
-    why = f"the compiler refuses its source: {found[0].strip()}"
+def _compiler(match: re.Match[str]) -> Explanation:
+    why = f"the compiler refuses its source: {match[0].strip()}"
     return why, "take a version of it that fits this Python and the locked packages; the log has all errors"
 
 
-def _no_apt(_: re.Match[str]) -> Explained:
+def _no_apt(_: re.Match[str]) -> Explanation:
     return "the base image has no apt-get", "take a base image of Debian or Ubuntu"
 
 
-def _other_python(found: re.Match[str]) -> Explained:
-    pythons = next(group for group in found.groups()[1:] if group)
+def _other_python(match: re.Match[str]) -> Explanation:
+    pythons = next(group for group in match.groups()[1:] if group)
     return (
         f"it is for Python {pythons}",
         "take a version of it for this Python, or another python_version in the preset",
     )
 
 
-def _other_cuda(found: re.Match[str]) -> Explained:
-    why = f"the base image has CUDA {found[1]}, and the locked PyTorch is for {found[2]}"
-    return why, f"take a base image with CUDA {found[2]}, or PyTorch for {found[1]}"
+def _other_cuda(match: re.Match[str]) -> Explanation:
+    why = f"the base image has CUDA {match[1]}, and the locked PyTorch is for {match[2]}"
+    return why, f"take a base image with CUDA {match[2]}, or PyTorch for {match[1]}"
 
 
-def _cuda(_: re.Match[str]) -> Explained:
+def _cuda(_: re.Match[str]) -> Explanation:
     return "it compiles for CUDA, and the base image has no nvcc", "take a base image with it: its tag says `devel`"
 
 
-def _memory(found: re.Match[str]) -> Explained:
-    return f"the engine's machine ran out of memory ({found[0].strip()})", "end other work there, and build again"
+def _memory(match: re.Match[str]) -> Explanation:
+    return f"the engine's machine ran out of memory ({match[0].strip()})", "end other work there, and build again"
 
 
-def _disk(_: re.Match[str]) -> Explained:
+def _disk(_: re.Match[str]) -> Explanation:
     return "the disk of the engine is full", "make room there: docker system df, docker builder prune"
 
 
-def _authority(_: re.Match[str]) -> Explained:
+def _authority(_: re.Match[str]) -> Explanation:
     why = "the certificate of a server cannot be verified"
     return why, "set SSL_CERT_FILE in .env to the file with your network's certificate authority"
 
 
-def _network(found: re.Match[str]) -> Explained:
-    return found[0].strip()[:300], NETWORK_REMEDY
+def _network(match: re.Match[str]) -> Explanation:
+    return match[0].strip()[:300], ENGINE_NETWORK_REMEDY
 
 
-def _unmet(found: re.Match[str]) -> Explained:
-    needs = "; ".join(" ".join(line.split()) for line in found[1].splitlines())
+def _unmet(match: re.Match[str]) -> Explanation:
+    needs = "; ".join(" ".join(line.split()) for line in match[1].splitlines())
     return (
         f"the packages do not go together: {needs}",
         "leave out one of them, or its version, under debs and build_debs",
     )
 
 
-def _no_distribution(found: re.Match[str]) -> Explained:
-    versions = f"; there is {found[2]}" if found[2] not in ("", "none") else ""
+def _no_distribution(match: re.Match[str]) -> Explanation:
+    versions = f"; there is {match[2]}" if match[2] not in ("", "none") else ""
     return (
-        f"no index has a source archive or wheel of {found[1]} that fits{versions}",
+        f"no index has a source archive or wheel of {match[1]} that fits{versions}",
         "correct the name or the version",
     )
 
 
 # A build looks for these and may get on without: only at the end of the output they are the cause.
-_TRIED = (_tool, _library, _network)
+_OPTIONAL_LOOKUPS = (_tool, _library, _network)
 # In this order: what a build says of itself is nearer to the cause than what a tool tried on the way.
 _CAUSES: tuple[tuple[str, _Cause], ...] = (
     (r"No space left on device|Disk quota exceeded", _disk),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from core.artifacts.helper_container import HelperContainer, HelperFailed
-from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts.lockfile import FileKind, LockedFile
 from core.errors import InputError, XaivaError
 from core.presets.model import Preset
 from core.progress import Progress
@@ -21,7 +21,7 @@ COMPILERS = ["build-essential", "cmake", "nasm", "ninja-build", "pkg-config"]
 OPENCV_LIBRARIES = ["libjpeg-dev", "libpng-dev", "zlib1g-dev"]
 # What programs linked to the libraries above load at run time; the names differ between distributions.
 RUNTIME_LIBRARY = re.compile(r"^(libjpeg\d+.*|libjpeg-turbo\d+|libpng16-16.*|zlib1g)$")
-KEPT_FIELDS = (
+PACKAGES_FIELDS = (
     "Architecture",
     "Multi-Arch",
     "Essential",
@@ -35,16 +35,18 @@ KEPT_FIELDS = (
     "Replaces",
 )
 
-NO_SOURCES = (
+NO_SOURCES_REMEDY = (
     "give it a /etc/apt/sources.list with a mirror of its distribution (docs/troubleshooting.md has the commands), "
     "or take a base image that has one"
 )
 
-WRONG_REMEDY = "correct these names and versions under debs and build_debs; without a version apt takes the newest"
+WRONG_PACKAGES_REMEDY = (
+    "correct these names and versions under debs and build_debs; without a version apt takes the newest"
+)
 
 # Ends where there is no apt. One line for each package that apt cannot install: `missing NAME` with the packages that
 # provide it, or `version NAME=VERSION` with the versions there are.
-WRONG_PACKAGES = r"""
+WRONG_PACKAGES_SCRIPT = r"""
 command -v apt-get >/dev/null || { echo "apt-get: not found" >&2; exit 1; }
 known() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 versions() { apt-cache policy "$1" | sed -nE '/Version table:/,$s/^ (\*\*\*|   ) ([^ ]+) .*/\2/p'; }
@@ -62,8 +64,8 @@ wrong() {
 """
 
 # Sections of the output begin with @@. apt's own words go to the error output, which is the log.
-SCRIPT = (
-    WRONG_PACKAGES
+DEBS_SCRIPT = (
+    WRONG_PACKAGES_SCRIPT
     + r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 updated=yes
@@ -108,7 +110,7 @@ done | xargs -r apt-cache show
 
 
 @dataclass(frozen=True)
-class Request:
+class DebRequest:
     """What is asked of a base image: packages for the runtime and for the builder stage."""
 
     python_version: str
@@ -117,7 +119,7 @@ class Request:
 
 
 @dataclass
-class Closure:
+class DebClosure:
     """The answer. `python` tells whether the distribution has that Python; `fields` are those of `Packages` by path."""
 
     python: bool = False
@@ -126,78 +128,82 @@ class Closure:
     fields: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def request_of(preset: Preset) -> Request:
+def deb_request(preset: Preset) -> DebRequest:
     """What a preset needs of its distribution: its own lists, and compilers when something is compiled."""
     options = preset.build_options
     compiles = bool(options.ffmpeg_version or options.opencv_version or options.xaiva_media_branch)
     build = [*COMPILERS, *(OPENCV_LIBRARIES if options.opencv_version else [])] if compiles else []
-    return Request(preset.python_version, list(preset.debs), sorted({*build, *preset.build_debs}))
+    return DebRequest(preset.python_version, list(preset.debs), sorted({*build, *preset.build_debs}))
 
 
-def closure(
-    client: docker.DockerClient, image: str, request: Request, env: Mapping[str, str], progress: Progress
-) -> Closure:
+def resolve_debs(
+    client: docker.DockerClient, image: str, request: DebRequest, env: Mapping[str, str], progress: Progress
+) -> DebClosure:
     """Ask its apt. Raises HelperFailed when that cannot be asked, XaivaError for an unknown package, Cancelled."""
-    asked = {
+    script_env = {
         "PYTHON": request.python_version,
         "DEBS": " ".join(request.debs),
         "BUILD": " ".join(request.build_debs),
     }
-    with HelperContainer(client, image, SCRIPT, asked, env) as container:
+    with HelperContainer(client, image, DEBS_SCRIPT, script_env, env) as container:
         output = container.run(progress, f"Asking the package manager of {image}", "debs")
-    return _read_answer(image, output)
+    return _parse_output(image, output)
 
 
-def _read_answer(image: str, output: str) -> Closure:
-    sections = _sections(output)
+def _parse_output(image: str, output: str) -> DebClosure:
+    sections = _split_sections(output)
     what = f"Debian packages of {image}"
     nothing = "nothing" in sections
     if "failing" in sections:
         remedy = "check the network of the engine's machine, and the proxies in .env; the log has what apt said"
         if nothing:
             raise HelperFailed(what, "none of its package sources could be reached", remedy)
-        named = ", ".join(sections["failing"][0].split()) or "one of its package sources"
-        why = f"{named} could not be reached, and it is not known what is there"
+        sources = ", ".join(sections["failing"][0].split()) or "one of its package sources"
+        why = f"{sources} could not be reached, and it is not known what is there"
         raise HelperFailed(what, why, f"{remedy}; or take it out of the sources of the base image")
     if "wrong" in sections:
         lines = sections["wrong"]
         if nothing:
-            why = f"the image names no package sources, so that {_listed(lines)} cannot be looked up"
-            raise XaivaError(what, why, NO_SOURCES)
-        raise InputError(what, wrong_packages("\n".join(lines)), WRONG_REMEDY)
-    stanzas = _stanzas("\n".join(sections.get("stanzas", [])))
-    result = Closure(python="python" in sections)
+            why = f"the image names no package sources, so that {_list_packages(lines)} cannot be looked up"
+            raise XaivaError(what, why, NO_SOURCES_REMEDY)
+        raise InputError(what, describe_wrong_packages("\n".join(lines)), WRONG_PACKAGES_REMEDY)
+    stanzas = _parse_stanzas("\n".join(sections.get("stanzas", [])))
+    result = DebClosure(python="python" in sections)
     runtime = {line for line in sections.get("debs", []) if line}
     every = [line for line in sections.get("build-debs", []) if line]
     for line in sorted(runtime):
-        _add(result, result.debs, "debs", line, stanzas)
+        _add_deb(result, result.debs, "debs", line, stanzas)
     for line in sorted(set(every) - runtime):
         name = line.split()[1].partition("_")[0]
         if RUNTIME_LIBRARY.match(name):
-            _add(result, result.debs, "debs", line, stanzas)
+            _add_deb(result, result.debs, "debs", line, stanzas)
         else:
-            _add(result, result.build_debs, "build-debs", line, stanzas)
+            _add_deb(result, result.build_debs, "build-debs", line, stanzas)
     return result
 
 
-def wrong_packages(output: str) -> str:
+def describe_wrong_packages(output: str) -> str:
     """All that `wrong` of the script found, in one sentence; "" for nothing."""
     rows = [line.split() for line in output.splitlines()]
-    missing = [f"{name} ({_provided(others)})" if others else name for kind, name, *others in rows if kind == "missing"]
+    missing = [
+        f"{name} ({_suggest_providers(alternatives)})" if alternatives else name
+        for kind, name, *alternatives in rows
+        if kind == "missing"
+    ]
     versions = [f"{name} (it has {', '.join(others)})" for kind, name, *others in rows if kind == "version"]
-    named = ", ".join([*missing, *versions])
-    return f"its package sources have no {named}" if named else ""
+    packages = ", ".join([*missing, *versions])
+    return f"its package sources have no {packages}" if packages else ""
 
 
-def _provided(others: Sequence[str]) -> str:
-    return f"a virtual package: take {' or '.join(others)}"
+def _suggest_providers(providers: Sequence[str]) -> str:
+    return f"a virtual package: take {' or '.join(providers)}"
 
 
-def _listed(lines: Sequence[str]) -> str:
+def _list_packages(lines: Sequence[str]) -> str:
     return ", ".join(line.split()[1] for line in lines)
 
 
-def _sections(output: str) -> dict[str, list[str]]:
+def _split_sections(output: str) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     current: list[str] = []
     for line in output.splitlines():
@@ -209,18 +215,18 @@ def _sections(output: str) -> dict[str, list[str]]:
     return sections
 
 
-def _stanzas(text: str) -> dict[tuple[str, str], dict[str, str]]:
+def _parse_stanzas(text: str) -> dict[tuple[str, str], dict[str, str]]:
     """Name and version → fields. Continued lines are dropped: only descriptions have them."""
-    found = {}
+    stanzas = {}
     for block in text.split("\n\n"):
         fields = dict(re.findall(r"^([A-Za-z0-9-]+): (.*)$", block, re.MULTILINE))
         if "Package" in fields and "SHA256" in fields:
-            found[fields["Package"], fields["Version"]] = fields
-    return found
+            stanzas[fields["Package"], fields["Version"]] = fields
+    return stanzas
 
 
-def _add(
-    result: Closure, to: list[LockedFile], folder: str, line: str, stanzas: Mapping[tuple[str, str], dict[str, str]]
+def _add_deb(
+    result: DebClosure, to: list[LockedFile], folder: str, line: str, stanzas: Mapping[tuple[str, str], dict[str, str]]
 ) -> None:
     quoted, filename, size = line.split()[:3]
     name, version = (unquote(part) for part in filename.split("_")[:2])
@@ -233,24 +239,24 @@ def _add(
         path=f"{folder}/{filename.replace('%3a', '_')}",
         size=int(size),
         sha256=stanza["SHA256"],
-        kind=Kind.DEB,
+        kind=FileKind.DEB,
         url=quoted.strip("'"),
         name=name,
         version=version,
     )
     to.append(file)
-    result.fields[file.path] = {key: stanza[key] for key in KEPT_FIELDS if key in stanza}
+    result.fields[file.path] = {key: stanza[key] for key in PACKAGES_FIELDS if key in stanza}
 
 
-def merge(first: Closure, second: Closure) -> Closure:
+def merge_closures(first: DebClosure, second: DebClosure) -> DebClosure:
     """Both closures together; the base and the smaller runtime base of one preset each get what they lack."""
-    merged = Closure(first.python and second.python)
-    merged.debs = _united(first.debs, second.debs)
+    merged = DebClosure(first.python and second.python)
+    merged.debs = _union(first.debs, second.debs)
     runtime = {file.url for file in merged.debs}
-    merged.build_debs = [file for file in _united(first.build_debs, second.build_debs) if file.url not in runtime]
+    merged.build_debs = [file for file in _union(first.build_debs, second.build_debs) if file.url not in runtime]
     merged.fields = {**second.fields, **first.fields}
     return merged
 
 
-def _united(first: Sequence[LockedFile], second: Sequence[LockedFile]) -> list[LockedFile]:
+def _union(first: Sequence[LockedFile], second: Sequence[LockedFile]) -> list[LockedFile]:
     return sorted({file.path: file for file in [*second, *first]}.values(), key=lambda file: file.path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from core.findings import Finding, Level
 
 
-def shared_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Finding]:
+def confusion_findings(preset: str, shared: Mapping[str, list[str]]) -> list[Finding]:
     """A warning for each group of packages that the same indexes have."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, urls in shared.items():

@@ -12,20 +12,27 @@ from typing import NoReturn
 
 import urllib3
 
-from core.artifacts.answers import LONGEST_WAIT, NETWORK_REMEDY, remedy_for, retry_after, total_size, why_silent
+from core.artifacts.http_responses import (
+    MAX_WAIT_SECONDS,
+    NETWORK_REMEDY,
+    explain_connection_error,
+    remedy_for_status,
+    retry_after,
+    total_size,
+)
 from core.artifacts.network import Network
-from core.artifacts.partial import Partial, Piece, whole
+from core.artifacts.partial_download import PartialDownload, Piece, single_piece
 from core.content import HEAD, WrongContent, recognise
 from core.errors import Cancelled, XaivaError
 from core.progress import Progress
 from core.redaction import redact_address
 from core.site import SyncSettings
 
-READ = 256 << 10
-FIRST_WAIT = 0.5  # seconds before the second attempt; doubled each time
-ENOUGH_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
-TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-LEAVE_SECONDS = 0.5  # how long threads may take to notice that they should stop
+READ_BYTES = 256 << 10
+FIRST_RETRY_SECONDS = 0.5  # seconds before the second attempt; doubled each time
+PROGRESS_BYTES = 1 << 20  # an attempt that brought so much was no failure: the count of attempts starts again
+RETRY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+THREAD_STOP_SECONDS = 0.5  # how long threads may take to notice that they should stop
 
 
 @dataclass(order=True)
@@ -34,14 +41,14 @@ class _Task:
 
     when: float
     order: int
-    partial: Partial = field(compare=False)
+    partial: PartialDownload = field(compare=False)
     piece: Piece = field(compare=False)
     generation: int = field(compare=False)
     attempt: int = field(default=0, compare=False)
     host: str = field(default="", compare=False)  # whose queue it waits in: the file may have another address by then
 
 
-class _Refused(Exception):
+class _PermanentFailure(Exception):
     """This URL will not give the file, however often it is asked."""
 
     def __init__(self, why: str, remedy: str = "") -> None:
@@ -49,7 +56,7 @@ class _Refused(Exception):
         self.remedy = remedy
 
 
-class _Passing(Exception):
+class _TransientFailure(Exception):
     """It failed this time; `wait` is what the server asks for, in seconds."""
 
     def __init__(self, why: str, remedy: str = NETWORK_REMEDY, wait: float = 0) -> None:
@@ -74,24 +81,26 @@ class Downloader:
         self._queues: dict[str, list[_Task]] = {}
         self._busy: dict[str, int] = {}
         self._order = 0
-        self._left: set[Partial] = set()
-        self._finishing: set[Partial] = set()  # all of them is there; one thread checks it and puts it in its place
-        self._active: dict[Partial, int] = {}
+        self._pending: set[PartialDownload] = set()
+        self._finishing: set[PartialDownload] = (
+            set()
+        )  # all of them is there; one thread checks it and puts it in its place
+        self._active: dict[PartialDownload, int] = {}
         self._stopping = False
         self._fatal: BaseException | None = None
         self.failures: list[XaivaError] = []
         self.resumed = 0
         self.received = 0
-        self.arrived: list[Partial] = []
+        self.arrived: list[PartialDownload] = []
 
-    def fetch(self, partials: list[Partial], tick: Callable[[], None]) -> None:
+    def fetch(self, partials: list[PartialDownload], tick: Callable[[], None]) -> None:
         """Fetch all; calls `tick` in this thread five times a second. Files that failed are in `failures`.
 
         Raises Cancelled, and OSError when the disk is full; what was fetched is kept for the next time.
         """
         self.resumed = sum(partial.done for partial in partials)
-        self._left = set(partials)
-        for partial in sorted(partials, key=lambda one: -one.file.size):
+        self._pending = set(partials)
+        for partial in sorted(partials, key=lambda partial: -partial.file.size):
             self._enqueue(partial)
         hosts = {partial.host for partial in partials}
         count = min(self._settings.connections, self._settings.per_host * len(hosts))
@@ -99,7 +108,7 @@ class Downloader:
         for thread in threads:
             thread.start()
         try:
-            while self._wait_a_little():
+            while self._wait_for_change():
                 if self._progress.cancelled():
                     raise Cancelled()
                 tick()
@@ -110,27 +119,27 @@ class Downloader:
         if self._fatal is not None:
             raise self._fatal
 
-    def in_flight(self) -> list[Partial]:
+    def in_flight(self) -> list[PartialDownload]:
         """The files bytes are coming in for, now."""
         with self._ready:
             return list(self._active)
 
-    def _wait_a_little(self) -> bool:
+    def _wait_for_change(self) -> bool:
         with self._ready:
-            if self._left and not self._stopping:
+            if self._pending and not self._stopping:
                 self._ready.wait(0.2)
-            return bool(self._left) and not self._stopping
+            return bool(self._pending) and not self._stopping
 
     def _stop(self, threads: list[threading.Thread]) -> None:
         with self._ready:
             self._stopping = True
             self._ready.notify_all()
         self._network.close()
-        deadline = time.monotonic() + LEAVE_SECONDS
+        deadline = time.monotonic() + THREAD_STOP_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _enqueue(self, partial: Partial) -> None:
+    def _enqueue(self, partial: PartialDownload) -> None:
         """Queue what is missing: one piece until the server has shown that it can do ranges, then all."""
         with self._ready:
             missing = [piece for piece in partial.pieces if not piece.complete] or partial.pieces[:1]
@@ -144,10 +153,10 @@ class Downloader:
         heapq.heappush(self._queues.setdefault(task.host, []), task)
         self._ready.notify_all()
 
-    def _take(self) -> _Task | None:
+    def _next_task(self) -> _Task | None:
         """The next piece whose time has come and whose host has a free connection. None: stop."""
         with self._ready:
-            while not self._stopping and self._left:
+            while not self._stopping and self._pending:
                 now, soonest = time.monotonic(), 1.0
                 for host, queue in self._queues.items():
                     if not queue or self._busy.get(host, 0) >= self._settings.per_host:
@@ -164,9 +173,9 @@ class Downloader:
         return None
 
     def _work(self) -> None:
-        while (task := self._take()) is not None:
+        while (task := self._next_task()) is not None:
             try:
-                self._one(task)
+                self._fetch_piece(task)
             except BaseException as error:  # whatever it is, the waiting thread must hear of it
                 self._abort(error)
             finally:
@@ -177,18 +186,20 @@ class Downloader:
                         del self._active[task.partial]
                     self._ready.notify_all()
 
-    def _one(self, task: _Task) -> None:
-        piece, before = task.piece, task.piece.done
+    def _fetch_piece(self, task: _Task) -> None:
+        piece, done_before = task.piece, task.piece.done
         try:
             if not task.piece.complete and task.generation == task.partial.generation:
                 self._transfer(task)
         except _Superseded:
             return
-        except _Refused as refused:
-            self._next_address(task.partial, task.generation, str(refused), refused.remedy)
-        except (_Passing, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            passing = error if isinstance(error, _Passing) else _Passing(*why_silent(error))
-            self._again(task, passing, task.piece.done - (before if task.piece is piece else 0))
+        except _PermanentFailure as refused:
+            self._try_next_url(task.partial, task.generation, str(refused), refused.remedy)
+        except (_TransientFailure, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            failure = (
+                error if isinstance(error, _TransientFailure) else _TransientFailure(*explain_connection_error(error))
+            )
+            self._retry_later(task, failure, task.piece.done - (done_before if task.piece is piece else 0))
         except OSError as error:
             self._abort(error.with_traceback(None))  # which would hold the file open
         else:
@@ -213,48 +224,50 @@ class Downloader:
         response = self._network.request("GET", url, headers)
         finished = False
         try:
-            self._judge(task, response, "Range" in headers)
+            self._check_response(task, response, "Range" in headers)
             finished = self._receive(task, response)
         finally:
-            self._network.done(response, finished)
+            self._network.release(response, finished)
 
-    def _credentials(self, partial: Partial, url: str) -> dict[str, str]:
+    def _credentials(self, partial: PartialDownload, url: str) -> dict[str, str]:
         try:
             return self._network.credentials(partial.file, url)
         except XaivaError as error:
-            raise _Refused(error.why, error.remedy) from error
+            raise _PermanentFailure(error.why, error.remedy) from error
 
-    def _judge(self, task: _Task, response: urllib3.BaseHTTPResponse, asked_range: bool) -> None:
+    def _check_response(self, task: _Task, response: urllib3.BaseHTTPResponse, asked_range: bool) -> None:
         """Look at the answer's head. If it brings more than was asked for, the task is about all of that."""
         partial, piece, status, url = task.partial, task.piece, response.status, task.partial.urls[0]
         if task.generation != partial.generation:
             raise _Superseded()
-        if status in TRY_AGAIN:
-            raise _Passing(f"the server answers {status}", remedy_for(status), retry_after(response))
+        if status in RETRY_STATUSES:
+            raise _TransientFailure(f"the server answers {status}", remedy_for_status(status), retry_after(response))
         if status == 416:
-            self._start_over(task, whole(partial.file.size))
+            self._start_over(task, single_piece(partial.file.size))
         if status not in (200, 206):
-            raise _Refused(f"the server answers {status}", remedy_for(status))
+            raise _PermanentFailure(f"the server answers {status}", remedy_for_status(status))
         etag = response.headers.get("etag", "")
         etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
         total = total_size(response)
         if total is not None and total != partial.file.size:
-            found = recognise(response.read(HEAD, decode_content=False), total, partial.file.path)
-            if found is not None and piece.start + piece.done == 0:
-                raise _Refused(f"{found.words}: {total} bytes instead of {partial.file.size}", found.remedy(url))
-            raise _Refused(
+            placeholder = recognise(response.read(HEAD, decode_content=False), total, partial.file.path)
+            if placeholder is not None and piece.start + piece.done == 0:
+                raise _PermanentFailure(
+                    f"{placeholder.description}: {total} bytes instead of {partial.file.size}", placeholder.remedy(url)
+                )
+            raise _PermanentFailure(
                 f"it now has {total} bytes there instead of {partial.file.size}",
                 "the file was replaced at its origin; lock again, or set a mirror that has the old one",
             )
         if status == 200:
             if asked_range:  # no ranges there, or not the same file any more: all of it from the beginning
-                self._restart(task, whole(partial.file.size), "the server does not continue")
+                self._restart(task, single_piece(partial.file.size), "the server does not continue")
             partial.etag = etag
             return
         if not asked_range or not (response.headers.get("content-range") or "").startswith(
             f"bytes {piece.start + piece.done}-"
         ):
-            raise _Passing("the server sends another range than was asked for")
+            raise _TransientFailure("the server sends another range than was asked for")
         if partial.etag and etag and etag != partial.etag:
             self._start_over(task, None)
         partial.etag = partial.etag or etag
@@ -276,7 +289,7 @@ class Downloader:
         self._enqueue(task.partial)
         raise _Superseded()
 
-    def _queue_others(self, partial: Partial, first: Piece, generation: int) -> None:
+    def _queue_others(self, partial: PartialDownload, first: Piece, generation: int) -> None:
         with self._ready:
             for piece in partial.pieces:
                 if piece is not first and not piece.complete:
@@ -285,28 +298,28 @@ class Downloader:
     def _receive(self, task: _Task, response: urllib3.BaseHTTPResponse) -> bool:
         """Take in what comes, not a full READ at a time: nothing waits unsaved."""
         piece = task.piece
-        while data := response.read1(READ, decode_content=False):
+        while data := response.read1(READ_BYTES, decode_content=False):
             if self._stopping:
                 return False
             if len(data) > piece.end - piece.start - piece.done:
-                raise _Passing("the server sends more than was asked for")
+                raise _TransientFailure("the server sends more than was asked for")
             if not task.partial.write(task.generation, piece, data):
                 return False
             with self._counting:
                 self.received += len(data)
         if not piece.complete:
-            if response.status == 200 and (found := task.partial.stand_in(piece.done)):
-                raise _Refused(found.words, found.remedy(task.partial.urls[0]))
-            raise _Passing("the connection ended early")
+            if response.status == 200 and (placeholder := task.partial.placeholder(piece.done)):
+                raise _PermanentFailure(placeholder.description, placeholder.remedy(task.partial.urls[0]))
+            raise _TransientFailure("the connection ended early")
         return True
 
     def _piece_done(self, task: _Task) -> None:
         partial = task.partial
         if self._stopping or task.generation != partial.generation:
             return
-        partial.catch_up()
+        partial.hash_contiguous()
         with self._ready:
-            if not partial.complete or partial not in self._left or partial.generation != task.generation:
+            if not partial.complete or partial not in self._pending or partial.generation != task.generation:
                 return
             if partial in self._finishing:
                 return
@@ -323,21 +336,21 @@ class Downloader:
         with self._ready:
             self._finishing.discard(partial)
             if good:
-                self._left.discard(partial)
+                self._pending.discard(partial)
                 self.arrived.append(partial)
                 self._ready.notify_all()
         if not good:
-            self._wrong_bytes(task)
+            self._handle_hash_mismatch(task)
 
-    def _wrong_bytes(self, task: _Task) -> None:
+    def _handle_hash_mismatch(self, task: _Task) -> None:
         """The whole is not what the lock says: once more from nothing, then the next address, then give up."""
         partial = task.partial
-        found = partial.stand_in(partial.file.size)
+        placeholder = partial.placeholder(partial.file.size)
         if not partial.restart(task.generation):
             return
-        if found is not None:
-            why = f"{found.words}; its SHA-256 is not the locked one"
-            self._next_address(partial, task.generation + 1, why, found.remedy(partial.urls[0]))
+        if placeholder is not None:
+            why = f"{placeholder.description}; its SHA-256 is not the locked one"
+            self._try_next_url(partial, task.generation + 1, why, placeholder.remedy(partial.urls[0]))
             return
         partial.restarts += 1
         why = f"its bytes are not the locked ones (SHA-256 differs) at {partial.host}"
@@ -346,12 +359,12 @@ class Downloader:
             self._enqueue(partial)
         else:
             remedy = "something on the way changes files, or the origin did; lock again"
-            self._next_address(partial, task.generation + 1, why, remedy)
+            self._try_next_url(partial, task.generation + 1, why, remedy)
 
-    def _next_address(self, partial: Partial, generation: int, why: str, remedy: str) -> None:
+    def _try_next_url(self, partial: PartialDownload, generation: int, why: str, remedy: str) -> None:
         """What was asked for with `generation` does not come from here: ask the next one, or give up."""
         with self._ready:
-            if partial not in self._left or generation != partial.generation:
+            if partial not in self._pending or generation != partial.generation:
                 return
             tried = partial.urls[0]
             if len(partial.urls) > 1:
@@ -365,22 +378,25 @@ class Downloader:
                 return
             self._give_up(partial, XaivaError(f"{partial.file.path} from {redact_address(tried)}", why, remedy))
 
-    def _give_up(self, partial: Partial, failure: XaivaError) -> None:
+    def _give_up(self, partial: PartialDownload, failure: XaivaError) -> None:
         with self._ready:
-            self._left.discard(partial)
+            self._pending.discard(partial)
             self.failures.append(failure)
             self._ready.notify_all()
 
-    def _again(self, task: _Task, failed: _Passing, gained: int) -> None:
+    def _retry_later(self, task: _Task, failure: _TransientFailure, gained: int) -> None:
         if self._stopping or task.generation != task.partial.generation:
             return
-        attempt = 0 if gained >= ENOUGH_BYTES else task.attempt + 1
+        attempt = 0 if gained >= PROGRESS_BYTES else task.attempt + 1
         if attempt > self._settings.retries:
-            remedy = f"{failed.remedy}; what came is kept, the next sync goes on from there"
-            self._next_address(task.partial, task.generation, f"{failed}, {attempt} times", remedy)
+            remedy = f"{failure.remedy}; what came is kept, the next sync goes on from there"
+            self._try_next_url(task.partial, task.generation, f"{failure}, {attempt} times", remedy)
             return
-        pause = max(failed.wait, min(LONGEST_WAIT, FIRST_WAIT * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0))
-        self._progress.log(f"{task.partial.file.path}: {failed}; again in {pause:.1f} s")
+        pause = max(
+            failure.wait,
+            min(MAX_WAIT_SECONDS, FIRST_RETRY_SECONDS * 2 ** max(0, attempt - 1)) * random.uniform(0.5, 1.0),
+        )
+        self._progress.log(f"{task.partial.file.path}: {failure}; again in {pause:.1f} s")
         with self._ready:
             when = time.monotonic() + pause
             self._push(_Task(when, 0, task.partial, task.piece, task.generation, attempt))

@@ -14,8 +14,8 @@ from core.files import CHUNK_BYTES
 
 def hash_files(
     paths: Iterable[Path],
-    read: Callable[[Path, int], None],
-    done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
+    on_read: Callable[[Path, int], None],
+    on_done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
     cancelled: Callable[[], bool],
 ) -> None:
     """Hash every file; `done(path, sha256, stat, error)` once for each, `read(path, bytes)` as it goes, both from any
@@ -24,7 +24,7 @@ def hash_files(
     queue = sorted(paths, key=_size)  # the largest is taken first, so that no core ends alone on it
     lock = threading.Lock()
     stopped = threading.Event()
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -34,9 +34,9 @@ def hash_files(
                     return
                 path = queue.pop()
             try:
-                _one(path, buffer, read, done, stopped)
+                _hash_file(path, buffer, on_read, on_done, stopped)
             except BaseException as error:  # a listener's failure must reach the caller, not end a thread in silence
-                failed.append(error)
+                errors.append(error)
                 stopped.set()
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(os.cpu_count() or 1)]
@@ -47,17 +47,17 @@ def hash_files(
             worker.join(0.1)
             if cancelled():
                 stopped.set()
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
     if stopped.is_set():
         raise Cancelled()
 
 
-def _one(
+def _hash_file(
     path: Path,
     buffer: memoryview,
-    read: Callable[[Path, int], None],
-    done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
+    on_read: Callable[[Path, int], None],
+    on_done: Callable[[Path, str, os.stat_result | None, OSError | None], None],
     stopped: threading.Event,
 ) -> None:
     digest = hashlib.sha256()
@@ -67,13 +67,13 @@ def _one(
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
             while count := file.readinto(buffer):
                 digest.update(buffer[:count])
-                read(path, count)
+                on_read(path, count)
                 if stopped.is_set():
                     return
     except OSError as error:
-        done(path, "", None, error)
+        on_done(path, "", None, error)
         return
-    done(path, digest.hexdigest(), stat, None)
+    on_done(path, digest.hexdigest(), stat, None)
 
 
 def _size(path: Path) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.artifacts.build_failures import explain
-from core.artifacts.indexes import PROXY_VARIABLES
-from core.artifacts.orphans import helper_label
+from core.artifacts.build_failures import explain_failure
+from core.artifacts.index_settings import PROXY_VARIABLES
+from core.artifacts.orphaned_helpers import helper_label
 from core.engine import engine_errors
 from core.errors import Cancelled, XaivaError
 from core.files import CHUNK_BYTES
@@ -66,7 +66,7 @@ class HelperContainer:
         with engine_errors(f"Removing the helper container of {self._image}"):
             self._container.remove(force=True, v=True)
 
-    def put(self, folder: str, name: str, content: bytes, mode: int = 0o644) -> None:
+    def write_file(self, folder: str, name: str, content: bytes, mode: int = 0o644) -> None:
         """Write a file of root's into the container, before it runs; it goes with the container."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -76,7 +76,7 @@ class HelperContainer:
         with engine_errors(f"Writing into the helper container of {self._image}"):
             self._container.put_archive(folder, buffer.getvalue())
 
-    def put_files(self, folder: str, files: Sequence[Path], progress: Progress) -> None:
+    def copy_files(self, folder: str, files: Sequence[Path], progress: Progress) -> None:
         """Copy files of any size into a new `folder` of the container, before it runs. Raises Cancelled, OSError."""
         parent, _, name = folder.rpartition("/")
         with engine_errors(f"Writing into the helper container of {self._image}"):
@@ -100,21 +100,21 @@ class HelperContainer:
                     raise Cancelled()
             code = self._container.wait(timeout=10)["StatusCode"]
         if code:
-            raise HelperFailed(what, *explain(errors, code), errors)
+            raise HelperFailed(what, *explain_failure(errors, code), errors)
         return b"".join(self._output).decode(errors="replace")
 
-    def fetch(self, folder: str) -> dict[str, bytes]:
+    def read_files(self, folder: str) -> dict[str, bytes]:
         """The files the script left in `folder`, by name."""
         with engine_errors(f"Reading from the helper container of {self._image}"):
             chunks, _ = self._container.get_archive(folder)
             data = io.BytesIO(b"".join(chunks))
-        found = {}
+        files = {}
         with tarfile.open(fileobj=data) as tar:
             for member in tar:
                 source = tar.extractfile(member) if member.isfile() else None
                 if source is not None:
-                    found[Path(member.name).name] = source.read()
-        return found
+                    files[Path(member.name).name] = source.read()
+        return files
 
     def _read(
         self, output: Iterable[tuple[bytes | None, bytes | None]], progress: Progress, stage: str, errors: list[str]

@@ -17,19 +17,19 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from core.files import list_files
 from core.presets.model import Index
 
-PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
-LOCAL = "xaiva-local-wheels"
+BINDING_PROJECT = "your-layers"  # stands in uv's words where a bound package is asked for
+LOCAL_WHEELS_INDEX = "xaiva-local-wheels"
 
 
 def binding_project(bound: Mapping[str, Index], python_version: str) -> str:
-    """The `pyproject.toml` that binds packages; an index named `LOCAL` is a folder of wheels."""
+    """The `pyproject.toml` that binds packages; an index named `LOCAL_WHEELS_INDEX` is a folder of wheels."""
     indexes = {index.name: index for index in bound.values()}
-    lines = ["[project]", f'name = "{PROJECT}"', 'version = "0"', f'requires-python = ">={python_version}"']
+    lines = ["[project]", f'name = "{BINDING_PROJECT}"', 'version = "0"', f'requires-python = ">={python_version}"']
     lines += [f"dependencies = {json.dumps(sorted(bound))}", "[tool.uv.sources]"]
     lines += [f"{name} = {{ index = {json.dumps(index.name)} }}" for name, index in sorted(bound.items())]
     for name, index in sorted(indexes.items()):
         lines += ["[[tool.uv.index]]", f"name = {json.dumps(name)}", f"url = {json.dumps(index.url)}"]
-        lines += ["explicit = true", *(['format = "flat"'] if name == LOCAL else [])]
+        lines += ["explicit = true", *(['format = "flat"'] if name == LOCAL_WHEELS_INDEX else [])]
     return "\n".join(lines) + "\n"
 
 
@@ -44,7 +44,7 @@ def local_packages(folder: Path | None) -> frozenset[str]:
     return frozenset(names)
 
 
-def asked_packages(lines: Iterable[str], python_version: str, platform: str) -> dict[str, Requirement]:
+def applicable_requirements(lines: Iterable[str], python_version: str, platform: str) -> dict[str, Requirement]:
     """Package → its requirement, of those that the target's Python and platform ask for."""
     target = {
         "python_version": python_version,
@@ -57,8 +57,12 @@ def asked_packages(lines: Iterable[str], python_version: str, platform: str) -> 
         "platform_machine": platform.partition("-")[0],
         "extra": "",
     }
-    asked = map(Requirement, lines)
-    return {canonicalize_name(one.name): one for one in asked if _applies(one.marker, target)}
+    requirements = map(Requirement, lines)
+    return {
+        canonicalize_name(requirement.name): requirement
+        for requirement in requirements
+        if _applies(requirement.marker, target)
+    }
 
 
 def _applies(marker: Marker | None, target: dict[str, str]) -> bool:

@@ -10,7 +10,7 @@ from core.presets.model import Index
 
 NOT_AN_INDEX = "what it answers is not a package index"
 _STATUS = re.compile(r"\b([45]\d\d) [A-Z][A-Za-z]+( [A-Z][A-Za-z]+)*")
-_GARBAGE = ("Unsupported `Content-Type`", "Missing `Content-Type`", "unexpected JSON", "unexpected HTML")
+_NOT_INDEX_WORDS = ("Unsupported `Content-Type`", "Missing `Content-Type`", "unexpected JSON", "unexpected HTML")
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,21 @@ def missing_login(index: Index, env: Mapping[str, str]) -> IndexFailure | None:
     return None
 
 
-def failure_in(refusal: str, url: str, token_variable: str | None = None) -> IndexFailure | None:
+def failure_from_refusal(refusal: str, url: str, token_variable: str | None = None) -> IndexFailure | None:
     """The failure of the index at `url` that a refusal of uv speaks of; None when it speaks of none."""
     scheme, _, rest = url.rstrip("/").partition("://")
     address = re.compile(rf"{scheme}://([^/@\s]*@)?{re.escape(rest)}(?![\w.-])")
-    about = [line for line in refusal.splitlines() if address.search(line)]
-    if not about:
+    lines = [line for line in refusal.splitlines() if address.search(line)]
+    if not lines:
         return None
-    if any(word in line for line in about for word in _GARBAGE):
+    if any(word in line for line in lines for word in _NOT_INDEX_WORDS):
         return not_an_index()
-    status = next((match for match in map(_STATUS.search, about) if match), None) or _STATUS.search(refusal)
+    status = next((match for match in map(_STATUS.search, lines) if match), None) or _STATUS.search(refusal)
     if status:
-        return refused(int(status[1]), status[0], token_variable)
+        return failure_from_status(int(status[1]), status[0], token_variable)
     if not refusal.lstrip().startswith("error: Failed to fetch") and "Failed to fetch" not in refusal:
         return None
-    return _silent(last_cause(refusal))
+    return _failure_without_answer(last_cause(refusal))
 
 
 def not_an_index() -> IndexFailure:
@@ -53,7 +53,7 @@ def not_an_index() -> IndexFailure:
     )
 
 
-def refused(status: int, words: str, token_variable: str | None) -> IndexFailure:
+def failure_from_status(status: int, words: str, token_variable: str | None) -> IndexFailure:
     """The failure of an index that answers with an error."""
     if status in (401, 403):
         login = f"check {token_variable} in .env: the token may be old, or may not read this index"
@@ -69,7 +69,7 @@ def refused(status: int, words: str, token_variable: str | None) -> IndexFailure
     return IndexFailure(f"it answers {words}", "wait until its server works again, or ask who runs it")
 
 
-def _silent(cause: str) -> IndexFailure:
+def _failure_without_answer(cause: str) -> IndexFailure:
     """The failure of an index that gives no answer at all."""
     if re.search(r"dns|resol|lookup address", cause, re.IGNORECASE):
         return IndexFailure(cause, "check its url and the name server: the host is not known here")

@@ -15,15 +15,15 @@ import urllib3
 from packaging.requirements import Requirement
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
-from core.artifacts.index_failures import IndexFailure, not_an_index, refused
-from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
+from core.artifacts.index_failures import IndexFailure, failure_from_status, not_an_index
+from core.artifacts.index_settings import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
 from core.artifacts.network import Network
 from core.artifacts.uv_output import Wheel
 from core.presets.model import Index
 
-_MOST = 4 << 20  # bytes of a page: the first links of a longer list say as much as all
+_MAX_PAGE_BYTES = 4 << 20  # bytes of a page: the first links of a longer list say as much as all
 _THREADS = 8
-_NOT_FOLLOWED = 302  # the status of a page that leads from one address to the next without end
+_ENDLESS_REDIRECT = 302  # the status of a page that leads from one address to the next without end
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 _FILE = re.compile(r"\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg|exe)$")
 _EMPTY = re.compile(r"\b(links for|simple|index|listing)\b", re.IGNORECASE)  # what a page without links calls itself
@@ -31,7 +31,7 @@ _LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Page:
+class IndexPage:
     """What an address answers; `kind` is its media type."""
 
     url: str
@@ -39,11 +39,11 @@ class Page:
     kind: str
     text: str
 
-    def lists(self, what: re.Pattern[str]) -> bool:
+    def links_to(self, pattern: re.Pattern[str]) -> bool:
         """Whether it names something that fits."""
         if "json" in self.kind:
             return '"files"' in self.text and bool(re.search(r'"filename"', self.text))
-        return any(what.search(urljoin(self.url, link).partition("#")[0].partition("?")[0]) for link in self.links())
+        return any(pattern.search(urljoin(self.url, link).partition("#")[0].partition("?")[0]) for link in self.links())
 
     def links(self) -> list[str]:
         """The addresses it links to."""
@@ -53,8 +53,8 @@ class Page:
         """Name and SHA-256 of its files; the latter empty where it does not tell."""
         if "json" in self.kind:
             try:
-                listed = json.loads(self.text)["files"]
-                return [(one["filename"], one.get("hashes", {}).get("sha256", "")) for one in listed]
+                entries = json.loads(self.text)["files"]
+                return [(entry["filename"], entry.get("hashes", {}).get("sha256", "")) for entry in entries]
             except (ValueError, KeyError, TypeError, AttributeError):
                 return []
         links = [urlsplit(html.unescape(link)) for link in self.links()]
@@ -62,16 +62,16 @@ class Page:
             (unquote(link.path.rpartition("/")[2]), dict(parse_qsl(link.fragment)).get("sha256", "")) for link in links
         ]
 
-    def is_index(self, what: re.Pattern[str]) -> bool:
+    def is_index(self, pattern: re.Pattern[str]) -> bool:
         """Whether an index made it: it links to `what`, or is empty as an index is that holds nothing."""
         if "json" in self.kind:
             return self.kind.startswith("application/vnd.pypi.simple") and bool(re.search(r'"api-version"', self.text))
-        if "pypi:repository-version" in self.text or self.lists(what):
+        if "pypi:repository-version" in self.text or self.links_to(pattern):
             return True
         if self.links() or "<" not in self.text or re.search(r"<(form|script|input)\b", self.text, re.IGNORECASE):
             return False
-        said = " ".join(re.sub(r"<[^>]*>", " ", self.text).split())
-        return not said or bool(_EMPTY.search(said))
+        visible_text = " ".join(re.sub(r"<[^>]*>", " ", self.text).split())
+        return not visible_text or bool(_EMPTY.search(visible_text))
 
 
 class IndexPages:
@@ -82,7 +82,7 @@ class IndexPages:
 
     def __init__(self, network: Network, indexes: Iterable[Index]) -> None:
         self._network = network
-        self.silent: set[str] = set()  # addresses of indexes that gave no answer; they are not asked again
+        self.unresponsive: set[str] = set()  # addresses of indexes that gave no answer; they are not asked again
         self._logins = {index.url.rstrip("/"): network.index_credentials(index) for index in indexes}
 
     def failure_at_root(self, index: Index) -> IndexFailure | None:
@@ -92,7 +92,7 @@ class IndexPages:
         if page is None:
             return None
         if page.status in (404, 410):
-            return refused(page.status, f"{page.status} at its root", index.token_variable)
+            return failure_from_status(page.status, f"{page.status} at its root", index.token_variable)
         below = re.compile(re.escape(page.url) + r"[^/]+/?$")
         return not_an_index() if page.status == 200 and not page.is_index(below) else None
 
@@ -104,70 +104,74 @@ class IndexPages:
     def source_archive(self, index: Index, requirement: Requirement) -> tuple[str, str]:
         """Version and SHA-256 of the newest source archive of a package that an index lists; empty when of none."""
         page = self._read(f"{index.url.rstrip('/')}/{canonicalize_name(requirement.name)}/")
-        found = []
+        archives = []
         for filename, sha256 in page.files() if page is not None and page.status == 200 else ():
             with contextlib.suppress(InvalidSdistFilename):
-                found.append((parse_sdist_filename(filename)[1], sha256))
-        right = [(version, sha256) for version, sha256 in found if sha256 and requirement.specifier.contains(version)]
-        version, sha256 = max(right, default=("", ""))
+                archives.append((parse_sdist_filename(filename)[1], sha256))
+        matching = [
+            (version, sha256) for version, sha256 in archives if sha256 and requirement.specifier.contains(version)
+        ]
+        version, sha256 = max(matching, default=("", ""))
         return str(version), sha256
 
-    def holders(self, packages: Iterable[str], urls: Iterable[str]) -> dict[str, list[str]]:
+    def indexes_with(self, packages: Iterable[str], urls: Iterable[str]) -> dict[str, list[str]]:
         """Package → those of the indexes at `urls` that list releases of it; packages of none are left out."""
-        asked = [(package, url) for package in packages for url in urls]
+        pairs = [(package, url) for package in packages for url in urls]
         with ThreadPoolExecutor(_THREADS) as pool:
-            answers = list(pool.map(self._has, *zip(*asked, strict=True))) if asked else []
-        found: dict[str, list[str]] = {}
-        for (package, url), there in zip(asked, answers, strict=True):
-            if there:
-                found.setdefault(package, []).append(url)
-        return found
+            answers = list(pool.map(self._has_releases, *zip(*pairs, strict=True))) if pairs else []
+        urls_by_package: dict[str, list[str]] = {}
+        for (package, url), has_releases in zip(pairs, answers, strict=True):
+            if has_releases:
+                urls_by_package.setdefault(package, []).append(url)
+        return urls_by_package
 
-    def _has(self, package: str, url: str) -> bool:
-        page = None if url in self.silent else self._read(f"{url.rstrip('/')}/{package}/")
+    def _has_releases(self, package: str, url: str) -> bool:
+        page = None if url in self.unresponsive else self._read(f"{url.rstrip('/')}/{package}/")
         if page is None:
-            self.silent.add(url)
-        return page is not None and page.status == 200 and page.lists(_FILE)
+            self.unresponsive.add(url)
+        return page is not None and page.status == 200 and page.links_to(_FILE)
 
-    def _read(self, url: str) -> Page | None:
+    def _read(self, url: str) -> IndexPage | None:
         """The page at an address; None when there was no answer."""
-        own = next((login for root, login in self._logins.items() if f"{url}/".startswith(f"{root}/")), {})
+        credentials = next((login for root, login in self._logins.items() if f"{url}/".startswith(f"{root}/")), {})
         try:
-            response = self._network.request("GET", url, {**(own or self._network.login(url)), "Accept": _ACCEPT})
+            response = self._network.request(
+                "GET", url, {**(credentials or self._network.machine_credentials(url)), "Accept": _ACCEPT}
+            )
         except urllib3.exceptions.MaxRetryError:
-            return Page(url, _NOT_FOLLOWED, "", "")
+            return IndexPage(url, _ENDLESS_REDIRECT, "", "")
         except (urllib3.exceptions.HTTPError, OSError):
             return None
         try:
-            body = response.read(_MOST, decode_content=False)
+            body = response.read(_MAX_PAGE_BYTES, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError):
             return None
         finally:
-            self._network.done(response, whole=False)
+            self._network.release(response, whole=False)
         kind = response.headers.get("content-type", "").lower()
-        return Page(url, response.status, kind, body.decode(errors="replace"))
+        return IndexPage(url, response.status, kind, body.decode(errors="replace"))
 
 
 def shared_packages(
     wheels: Iterable[Wheel], indexes: list[Index], bound: Mapping[str, Index], env: Mapping[str, str], pages: IndexPages
 ) -> dict[str, list[str]]:
     """Package → the addresses of the indexes that have it, its own first. `indexes` are those asked for everything."""
-    ours = [_plain(index.url) for index in indexes]
-    if not ours:
+    preset_urls = [_plain_url(index.url) for index in indexes]
+    if not preset_urls:
         return {}
-    homes = {wheel.name: _plain(wheel.index) for wheel in wheels if wheel.index and wheel.name not in bound}
-    machine = [_plain(url) for url in machine_index_urls(env) if url.startswith(("http://", "https://"))]
-    elsewhere = [url for url in dict.fromkeys([*machine, *homes.values()]) if url not in ours]
+    homes = {wheel.name: _plain_url(wheel.index) for wheel in wheels if wheel.index and wheel.name not in bound}
+    machine_urls = [_plain_url(url) for url in machine_index_urls(env) if url.startswith(("http://", "https://"))]
+    other_urls = [url for url in dict.fromkeys([*machine_urls, *homes.values()]) if url not in preset_urls]
     mixed = mixes_indexes(uv_environment(env, indexes))
     shared = {}
     for home in dict.fromkeys(homes.values()):
-        if home not in ours and not mixed:
+        if home not in preset_urls and not mixed:
             continue  # the preset's indexes were asked first and had none of these
-        others = [url for url in [*ours, *(elsewhere if home in ours else ())] if url != home]
+        others = [url for url in [*preset_urls, *(other_urls if home in preset_urls else ())] if url != home]
         names = [name for name, url in homes.items() if url == home]
-        shared.update({name: [home, *urls] for name, urls in pages.holders(names, others).items()})
+        shared.update({name: [home, *urls] for name, urls in pages.indexes_with(names, others).items()})
     return dict(sorted(shared.items()))
 
 
-def _plain(url: str) -> str:
+def _plain_url(url: str) -> str:
     return strip_credentials(url).rstrip("/")

@@ -18,7 +18,7 @@ from core.presets.layer_file import LayerReference, read_layer_file
 from core.presets.layers import ExpandedPreset
 
 # Beside the wheels: `NAME @ ADDRESS` for each that was built from an address, as a layer's line may not have the name.
-ADDRESSES = "addresses.txt"
+ADDRESSES_FILE = "addresses.txt"
 
 
 def with_local_wheels(
@@ -31,20 +31,20 @@ def with_local_wheels(
     local: set[str] = set()
     missing: dict[str, list[LayerReference]] = {}
     for layer, entry in expanded.direct_references:
-        wanted = entry.reference
+        requirement = entry.reference
         if not holds_in_image(entry, python):
             continue
-        package = wanted.name or names.get(wanted.address, "")
+        package = requirement.name or names.get(requirement.address, "")
         if package in versions:
-            marker = f" ; {wanted.marker}" if wanted.marker else ""
-            layers[layer].append(f"{package}{wanted.extras}=={versions[package]}{marker}")
+            marker = f" ; {requirement.marker}" if requirement.marker else ""
+            layers[layer].append(f"{package}{requirement.extras}=={versions[package]}{marker}")
             local.add(package)
         else:
             missing.setdefault(layer, []).append(entry)
     unlocked = [
-        Unlocked(what=f"{one.what} (layer {layer})", why=one.why, remedy=one.remedy)
+        Unlocked(what=f"{part.what} (layer {layer})", why=part.why, remedy=part.remedy)
         for layer, entries in missing.items()
-        for one in explain_unlockable(entries, preset, python)
+        for part in explain_unlockable(entries, preset, python)
     ]
     return replace(expanded, layers=[(name, layers[name]) for name, _ in expanded.layers]), frozenset(local), unlocked
 
@@ -63,16 +63,16 @@ def local_versions(folder: Path) -> dict[str, Version]:
 
 def names_by_address(folder: Path) -> dict[str, str]:
     """The addresses that `addresses.txt` of a folder names, each with its package."""
-    if not (folder / ADDRESSES).is_file():
+    if not (folder / ADDRESSES_FILE).is_file():
         return {}
-    entries = read_layer_file(folder, ADDRESSES).direct_references
+    entries = read_layer_file(folder, ADDRESSES_FILE).direct_references
     return {entry.reference.address: entry.reference.name for entry in entries}
 
 
-def name_address(folder: Path, address: str, package: str) -> None:
+def record_address(folder: Path, address: str, package: str) -> None:
     """Write down which package an address gave, so that a layer's line of that address alone finds its wheel."""
     names = {**names_by_address(folder), address: package}
-    write_atomic(folder / ADDRESSES, "".join(f"{name} @ {address}\n" for address, name in sorted(names.items())))
+    write_atomic(folder / ADDRESSES_FILE, "".join(f"{name} @ {address}\n" for address, name in sorted(names.items())))
 
 
 def check_hashes(files: Sequence[LockedFile], hashes: dict[str, list[str]]) -> None:

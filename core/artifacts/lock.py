@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from core.artifacts import base_image, debs, diff, own_wheel, sources
-from core.artifacts.dependency_confusion import shared_findings
-from core.artifacts.derived import derived_files
-from core.artifacts.distributions import guess, platform_of
+from core.artifacts import base_image, debs, lock_diff, service_wheel, sources
+from core.artifacts.dependency_confusion import confusion_findings
+from core.artifacts.generated_files import generated_files
 from core.artifacts.helper_container import HelperFailed
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
+from core.artifacts.lock_check import check_locked
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock, lock_sha256, write_lock
+from core.artifacts.locked_wheels import ORIGINS_INPUT, LockedWheels, index_rules, lock_wheels, origins_digest
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.orphans import remove_orphans
-from core.artifacts.resolve import way_out
-from core.artifacts.resolved import check_locked
+from core.artifacts.orphaned_helpers import remove_orphans
+from core.artifacts.os_releases import guess_os_release, wheel_platform
+from core.artifacts.resolve import suggest_fix
 from core.artifacts.stages import stage
-from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, lock_sha256, write_lock
-from core.artifacts.uv_refusals import Contradiction
-from core.artifacts.wheels import ORIGINS, LockedWheels, lock_wheels, origins_digest, places_of
+from core.artifacts.uv_errors import ResolutionConflict
 from core.engine import EngineError, connect_with_long_timeout
 from core.errors import XaivaError
 from core.files import list_files, sha256_bytes, sha256_file, write_atomic
@@ -50,21 +50,21 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     previous lock then stays.
     """
     preset = load_named(site, subject)
-    old = _earlier_lock(site, subject, progress)
+    old = _previous_lock(site, subject, progress)
     network = Network(site)
-    locking = _Locking(site, subject, preset, old, bool(options.get("upgrade")), network, progress)
+    lock_run = _LockRun(site, subject, preset, old, bool(options.get("upgrade")), network, progress)
     try:
-        lock = locking.lock()
+        lock = lock_run.lock()
     finally:
         network.close()
-    changes = diff.compare(old, lock)
+    changes = lock_diff.diff_locks(old, lock)
     changed = write_lock(site, subject, lock)
-    locking.write_around(lock)
+    lock_run.write_generated_files(lock)
     for line in changes:
         progress.log(line, OUTCOME)
     for part in lock.unlocked:
         progress.log(f"not locked: {part.what}: {part.why}; {part.remedy}", OUTCOME)
-    findings = [*shared_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
+    findings = [*confusion_findings(subject, lock.shared), *check_locked(site, subject, preset, lock)]
     for finding in findings:
         progress.log(f"{finding.level.value}: {finding.what}: {finding.why}; {finding.remedy}", OUTCOME)
     return {
@@ -79,7 +79,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     }
 
 
-def _earlier_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
+def _previous_lock(site: Site, subject: str, progress: Progress) -> Lock | None:
     try:
         return find_lock(site, subject)
     except XaivaError as error:
@@ -95,11 +95,11 @@ def expanded_layers(site: Site, preset: Preset) -> ExpandedPreset:
     expanded = expand_preset(preset, site.presets, site_facts(site))
     if not preset.inference_service:
         return expanded
-    layers = [*expanded.layers, (SERVICE_LAYER, own_wheel.service_requirements())]
+    layers = [*expanded.layers, (SERVICE_LAYER, service_wheel.service_requirements())]
     return replace(expanded, layers=layers)
 
 
-def with_engine(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPreset:
+def with_onnx_runtime(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPreset:
     """The layers, with these requirements added to the last one."""
     if not choice:
         return expanded
@@ -107,7 +107,7 @@ def with_engine(expanded: ExpandedPreset, choice: list[str]) -> ExpandedPreset:
     return replace(expanded, layers=[*below, (name, [*lines, *choice])])
 
 
-class _Locking:
+class _LockRun:
     """One run. Each part is kept from the old lock while what it is asked for stays the same, unless `upgrade`."""
 
     def __init__(
@@ -124,41 +124,41 @@ class _Locking:
         self.name = name
         self.preset = preset
         self.old = old
-        self.kept = None if upgrade else old  # what may be kept
+        self.reusable = None if upgrade else old  # what may be kept
         self.upgrade = upgrade
         self.network = network
         self.progress = progress
-        self.folder = folder(site, name)
+        self.folder = artifacts_folder(site, name)
         self.unlocked: list[Unlocked] = []
         self.files: list[LockedFile] = []
         self.inputs: dict[str, str] = {}
-        self.saved: list[base_image.SavedImage] = []
+        self.saved_images: list[base_image.SavedImage] = []
         self._client: docker.DockerClient | None = None
 
     def lock(self) -> Lock:
         """The new lock. Raises XaivaError, Cancelled."""
         expanded = expanded_layers(self.site, self.preset)
         with stage(self.progress, "base", "base image"):
-            base = self._image(self.preset.base_image)
-            runtime = self._image(self.preset.runtime_base_image) if self.preset.runtime_base_image else None
-            self._same_distribution(base, runtime)
+            base = self._lock_image(self.preset.base_image)
+            runtime = self._lock_image(self.preset.runtime_base_image) if self.preset.runtime_base_image else None
+            self._check_same_distribution(base, runtime)
         with stage(self.progress, "debs", "Debian packages"):
-            closure = self._debs(base, runtime)
-        platform = platform_of(base.os_release)
+            closure = self._lock_debs(base, runtime)
+        platform = wheel_platform(base.os_release)
         with stage(self.progress, "wheels", "Python wheels"):
-            wheels = self._wheels(expanded, platform)
-        desk = sources.Desk(self.site, self.name, self.folder, self.network, self.kept, self.progress)
+            wheels = self._reuse_or_lock_wheels(expanded, platform)
+        context = sources.LockContext(self.site, self.name, self.folder, self.network, self.reusable, self.progress)
         with stage(self.progress, "sources", "sources"):
-            found = sources.lock_sources(desk, self.preset, standalone_python=not closure.python)
-            self.files += found.files
-            self.unlocked += found.unlocked
+            parts = sources.lock_sources(context, self.preset, standalone_python=not closure.python)
+            self.files += parts.files
+            self.unlocked += parts.unlocked
         with stage(self.progress, "models", "models"):
-            found = sources.lock_models(desk, self.preset)
-            self.files += found.files
-            self.unlocked += found.unlocked
+            parts = sources.lock_models(context, self.preset)
+            self.files += parts.files
+            self.unlocked += parts.unlocked
         self.files += [*closure.debs, *closure.build_debs, *wheels.files]
         self.unlocked += wheels.unlocked
-        self._keep_what_was_good()
+        self._refuse_lost_parts()
         return Lock(
             preset=self.name,
             preset_sha256=preset_sha256(self.preset, self.site.presets),
@@ -177,21 +177,21 @@ class _Locking:
             inputs=dict(sorted(self.inputs.items())),
         )
 
-    def _keep_what_was_good(self) -> None:
+    def _refuse_lost_parts(self) -> None:
         """An upgrade for which something cannot be had now must not lose what is locked. Raises XaivaError."""
         before = {part.what for part in self.old.unlocked} if self.old and self.upgrade else None
         lost = [part for part in self.unlocked if before is not None and part.what not in before]
         if lost:
             raise XaivaError(f"{lost[0].what}, newly looked up", lost[0].why, f"the old lock stays; {lost[0].remedy}")
 
-    def write_around(self, lock: Lock) -> None:
+    def write_generated_files(self, lock: Lock) -> None:
         """Once the lock is written: the files that follow from it, and those that tell of its images."""
-        for name, content in derived_files(lock).items():
+        for name, content in generated_files(lock).items():
             path = self.folder / name
             if not path.is_file() or path.read_bytes() != content:
                 write_atomic(path, content)
-        for saved in self.saved:
-            saved.describe(self.folder)
+        for saved in self.saved_images:
+            saved.write_manifests(self.folder)
 
     def _layers(self, wheels: LockedWheels) -> list[LockedLayer]:
         layers = [
@@ -211,8 +211,8 @@ class _Locking:
         return [*layers[:-1], last.model_copy(update={"wheels": sorted([*last.wheels, own.path])})]
 
     def _own_wheel(self) -> LockedFile:
-        content = own_wheel.build()
-        path = f"layers/{SERVICE_LAYER}/wheels/{own_wheel.wheel_name()}"
+        content = service_wheel.build()
+        path = f"layers/{SERVICE_LAYER}/wheels/{service_wheel.wheel_name()}"
         target = self.folder / path
         if not target.is_file() or target.read_bytes() != content:
             write_atomic(target, content)
@@ -220,10 +220,10 @@ class _Locking:
             path=path,
             size=len(content),
             sha256=sha256_bytes(content),
-            kind=Kind.WHEEL,
-            url=f"wheel:{own_wheel.DISTRIBUTION}",
-            name=own_wheel.DISTRIBUTION,
-            version=own_wheel.version(),
+            kind=FileKind.WHEEL,
+            url=f"wheel:{service_wheel.DISTRIBUTION}",
+            name=service_wheel.DISTRIBUTION,
+            version=service_wheel.version(),
         )
 
     # -- base image and debs --------------------------------------------------------------------------------------
@@ -234,100 +234,106 @@ class _Locking:
             remove_orphans(self._client)
         return self._client
 
-    def _image(self, reference: str) -> LockedImage:
-        kept = self._kept_image(reference)
-        if kept is not None:
-            return kept
+    def _lock_image(self, reference: str) -> LockedImage:
+        image = self._reuse_image(reference)
+        if image is not None:
+            return image
         self.progress.log(f"base image {reference}", "base")
         try:
-            saved = base_image.save(self._engine(), reference, self.folder, self.progress, pull=self._pull(reference))
+            saved = base_image.save_image(
+                self._engine(), reference, self.folder, self.progress, pull=self._should_pull(reference)
+            )
         except EngineError as error:
             remedy = f"{error.remedy or 'pull or docker load it'}; then lock again: xaiva lock {self.name}"
             self.unlocked.append(
                 Unlocked(what=f"base image {reference}", why=f"{error.what}: {error.why}", remedy=remedy)
             )
-            return LockedImage(reference=reference, tag="", config_digest="", os_release=guess(reference))
+            return LockedImage(reference=reference, tag="", config_digest="", os_release=guess_os_release(reference))
         self.files += saved.files
-        self.saved.append(saved)
+        self.saved_images.append(saved)
         return saved.image
 
-    def _pull(self, reference: str) -> bool:
+    def _should_pull(self, reference: str) -> bool:
         """With `upgrade` the registry is asked for a newer image, if the image came from one."""
         if not self.upgrade:
             return False
         before = [image for image in _images(self.old) if image.reference == reference]
         return any(image.manifest_digest for image in before)
 
-    def _kept_image(self, reference: str) -> LockedImage | None:
-        for image in _images(self.kept):
-            files = [file for file in self.kept.files if file.path.startswith(f"{image.folder}/")] if self.kept else []
+    def _reuse_image(self, reference: str) -> LockedImage | None:
+        for image in _images(self.reusable):
+            files = (
+                [file for file in self.reusable.files if file.path.startswith(f"{image.folder}/")]
+                if self.reusable
+                else []
+            )
             present = all(file.under(self.folder).is_file() for file in files)
             if image.reference == reference and image.config_digest and files and present:
                 self.files += files
                 return image
         return None
 
-    def _same_distribution(self, base: LockedImage, runtime: LockedImage | None) -> None:
-        known = [image.os_release for image in (base, runtime) if image and image.os_release]
-        if len(set(known)) > 1:
+    def _check_same_distribution(self, base: LockedImage, runtime: LockedImage | None) -> None:
+        releases = [image.os_release for image in (base, runtime) if image and image.os_release]
+        if len(set(releases)) > 1:
             raise XaivaError(
                 f"runtime_base_image of {self.name}",
-                f"it is {known[1]}, the base image is {known[0]}; what is built on one does not run on the other",
+                f"it is {releases[1]}, the base image is {releases[0]}; what is built on one does not run on the other",
                 "choose a runtime base image of the same distribution",
             )
 
-    def _debs(self, base: LockedImage, runtime: LockedImage | None) -> debs.Closure:
-        request = debs.request_of(self.preset)
+    def _lock_debs(self, base: LockedImage, runtime: LockedImage | None) -> debs.DebClosure:
+        request = debs.deb_request(self.preset)
         key = [base.config_digest, runtime.config_digest if runtime else "", request.python_version]
         digest = _digest([*key, list(request.debs), list(request.build_debs)])
-        if self.kept is not None and self.kept.inputs.get("debs") == digest:
+        if self.reusable is not None and self.reusable.inputs.get("debs") == digest:
             self.inputs["debs"] = digest
-            return _kept_debs(self.kept)
+            return _reuse_debs(self.reusable)
         if not base.config_digest:
-            self._no_debs("its base image is not there", "get the base image first")
-            return debs.Closure(python=True)
+            self._add_unlocked_debs("its base image is not there", "get the base image first")
+            return debs.DebClosure(python=True)
         try:
-            closure = debs.closure(self._engine(), base.reference, request, self.site.env, self.progress)
+            closure = debs.resolve_debs(self._engine(), base.reference, request, self.site.env, self.progress)
             if runtime is not None and runtime.config_digest:
-                alone = debs.Request(request.python_version, request.debs, [])
-                other = debs.closure(self._engine(), runtime.reference, alone, self.site.env, self.progress)
-                closure = debs.merge(closure, other)
+                alone = debs.DebRequest(request.python_version, request.debs, [])
+                other = debs.resolve_debs(self._engine(), runtime.reference, alone, self.site.env, self.progress)
+                closure = debs.merge_closures(closure, other)
         except (EngineError, HelperFailed) as error:
-            self._no_debs(f"{error.what}: {error.why}", error.remedy)
-            return debs.Closure(python=True)
+            self._add_unlocked_debs(f"{error.what}: {error.why}", error.remedy)
+            return debs.DebClosure(python=True)
         self.inputs["debs"] = digest
         return closure
 
-    def _no_debs(self, why: str, remedy: str) -> None:
+    def _add_unlocked_debs(self, why: str, remedy: str) -> None:
         what = f"Debian packages and Python of {self.preset.base_image}"
         self.unlocked.append(Unlocked(what=what, why=why, remedy=f"{remedy}; then lock again: xaiva lock {self.name}"))
 
     # -- wheels ---------------------------------------------------------------------------------------------------
 
-    def _wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
+    def _reuse_or_lock_wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
         local = self.folder / LOCAL_WHEELS
         built = [[path.name, sha256_file(path)] for path in list_files(local, ".whl")]
-        places = places_of(expanded.indexes, self.site.env)
+        rules = index_rules(expanded.indexes, self.site.env)
         choices = engine_choices(self.preset, expanded.layers[:-1], site_facts(self.site))
-        asked = [expanded.layers, choices, expanded.pins, places, self.preset.python_version, platform, built]
+        inputs = [expanded.layers, choices, expanded.pins, rules, self.preset.python_version, platform, built]
         if expanded.direct_references or expanded.hashes:
-            asked += [[entry.reference.requirement for _, entry in expanded.direct_references], expanded.hashes]
-        digest = _digest(asked)
-        self.inputs[ORIGINS] = origins_digest(places, self.preset.python_version, platform)
-        if self.kept is not None and self.kept.inputs.get("wheels") == digest:
+            inputs += [[entry.reference.requirement for _, entry in expanded.direct_references], expanded.hashes]
+        digest = _digest(inputs)
+        self.inputs[ORIGINS_INPUT] = origins_digest(rules, self.preset.python_version, platform)
+        if self.reusable is not None and self.reusable.inputs.get("wheels") == digest:
             self.inputs["wheels"] = digest
-            return _kept_wheels(self.kept)
-        wheels = self._resolved(expanded, choices, platform)
+            return _reuse_wheels(self.reusable)
+        wheels = self._choose_onnx_runtime(expanded, choices, platform)
         if not wheels.unlocked and not wheels.index_failed:
             self.inputs["wheels"] = digest
         return wheels
 
-    def _resolved(self, expanded: ExpandedPreset, choices: list[list[str]], platform: str) -> LockedWheels:
+    def _choose_onnx_runtime(self, expanded: ExpandedPreset, choices: list[list[str]], platform: str) -> LockedWheels:
         """With the first of the service's ONNX Runtimes that goes with the other layers; the last one always counts."""
         for choice in choices[:-1]:
             try:
-                wheels = self._lock_wheels(with_engine(expanded, choice), platform)
-            except Contradiction as error:
+                wheels = self._lock_wheels(with_onnx_runtime(expanded, choice), platform)
+            except ResolutionConflict as error:
                 self.progress.log(f"{' with '.join(choice)} does not go with the other layers: {error.why}")
                 continue
             lost = engines(re.split(r"[^\w.-]", part.what)[0] for part in wheels.unlocked)
@@ -337,14 +343,21 @@ class _Locking:
                 return wheels
             self.progress.log(f"{' with '.join(choice)} does not go with the other layers: they bring another build")
         try:
-            return self._lock_wheels(with_engine(expanded, choices[-1]), platform)
-        except Contradiction as error:
-            error.remedy = way_out(error, self.site.env, self.progress) or error.remedy
+            return self._lock_wheels(with_onnx_runtime(expanded, choices[-1]), platform)
+        except ResolutionConflict as error:
+            error.remedy = suggest_fix(error, self.site.env, self.progress) or error.remedy
             raise
 
     def _lock_wheels(self, expanded: ExpandedPreset, platform: str) -> LockedWheels:
         return lock_wheels(
-            self.site, self.name, expanded, self.preset.python_version, platform, self.kept, self.network, self.progress
+            self.site,
+            self.name,
+            expanded,
+            self.preset.python_version,
+            platform,
+            self.reusable,
+            self.network,
+            self.progress,
         )
 
 
@@ -354,9 +367,9 @@ def _images(lock: Lock | None) -> list[LockedImage]:
     return [image for image in (lock.base_image, lock.runtime_base_image) if image is not None]
 
 
-def _kept_debs(lock: Lock) -> debs.Closure:
+def _reuse_debs(lock: Lock) -> debs.DebClosure:
     by_path = lock.by_path()
-    return debs.Closure(
+    return debs.DebClosure(
         lock.python_from == "debs",
         [by_path[path] for path in lock.debs],
         [by_path[path] for path in lock.build_debs],
@@ -364,16 +377,16 @@ def _kept_debs(lock: Lock) -> debs.Closure:
     )
 
 
-def _kept_wheels(lock: Lock) -> LockedWheels:
+def _reuse_wheels(lock: Lock) -> LockedWheels:
     """The wheels as they were locked, without our own, which follows the code."""
     by_path = lock.by_path()
-    kept = LockedWheels(shared=lock.shared)
+    wheels = LockedWheels(shared=lock.shared)
     for layer in lock.layers:
         paths = [path for path in layer.wheels if not by_path[path].url.startswith("wheel:")]
-        kept.layers.append((layer.name, paths))
-        kept.asked[layer.name] = layer.asked
-        kept.files += [by_path[path] for path in paths]
-    return kept
+        wheels.layers.append((layer.name, paths))
+        wheels.asked[layer.name] = layer.asked
+        wheels.files += [by_path[path] for path in paths]
+    return wheels
 
 
 def _digest(value: object) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Kind(str, Enum):
+class FileKind(str, Enum):
     """What a locked file is."""
 
     WHEEL = "wheel"
@@ -37,7 +37,7 @@ class LockedFile(Locked):
     path: str
     size: int
     sha256: str
-    kind: Kind
+    kind: FileKind
     url: str
     name: str = ""
     version: str = ""
@@ -111,6 +111,6 @@ class Lock(Locked):
         """The files by their path."""
         return {file.path: file for file in self.files}
 
-    def of_kind(self, kind: Kind) -> list[LockedFile]:
+    def of_kind(self, kind: FileKind) -> list[LockedFile]:
         """The files of one kind, in the lock's order."""
         return [file for file in self.files if file.kind is kind]

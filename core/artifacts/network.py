@@ -13,15 +13,15 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import urllib3
 
-from core.artifacts.indexes import ca_file, machine_index_urls, strip_credentials, username
-from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts.index_settings import ca_file, index_username, machine_index_urls, strip_credentials
+from core.artifacts.lockfile import FileKind, LockedFile
 from core.errors import XaivaError
 from core.presets.model import Index
 from core.site import Site
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 CONNECT_SECONDS = 10
-REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 SECRET_HEADERS = ("authorization", "cookie")
 
 
@@ -52,17 +52,17 @@ class Network:
                     f"{file.token_variable} is not set",
                     f"put {file.token_variable} into .env",
                 )
-            if file.kind is Kind.WHEEL or file.username_variable:
-                return {"Authorization": _basic(username(self._env, file.username_variable), token)}
+            if file.kind is FileKind.WHEEL or file.username_variable:
+                return {"Authorization": _basic(index_username(self._env, file.username_variable), token)}
             return {"Authorization": f"Bearer {token}"}
-        return self.login(url) if file.kind is Kind.WHEEL else {}
+        return self.machine_credentials(url) if file.kind is FileKind.WHEEL else {}
 
     def index_credentials(self, index: Index) -> dict[str, str]:
         """The headers that let us read the pages of a preset's index; none where its token is not there."""
         token = self._env.get(index.token_variable, "") if index.token_variable else ""
-        return {"Authorization": _basic(username(self._env, index.username_variable), token)} if token else {}
+        return {"Authorization": _basic(index_username(self._env, index.username_variable), token)} if token else {}
 
-    def login(self, url: str) -> dict[str, str]:
+    def machine_credentials(self, url: str) -> dict[str, str]:
         """The headers that the machine's index settings give for the host of `url`."""
         login = self._logins.get(urlsplit(url).netloc)
         return {"Authorization": login} if login else {}
@@ -72,18 +72,18 @@ class Network:
 
         Raises urllib3's own errors. Release the answer with `done`.
         """
-        sent = {"Accept-Encoding": "identity", "User-Agent": "xaiva", **headers}
-        for _ in range(MOST_REDIRECTS):
+        request_headers = {"Accept-Encoding": "identity", "User-Agent": "xaiva", **headers}
+        for _ in range(MAX_REDIRECTS):
             response: Any = self._pool(url).request(
                 method,
                 url,
-                headers=sent,
+                headers=request_headers,
                 preload_content=False,
                 redirect=False,
                 retries=False,
                 timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=self._read_seconds),
             )
-            location = response.headers.get("location") if response.status in REDIRECTS else None
+            location = response.headers.get("location") if response.status in REDIRECT_STATUSES else None
             if not location:
                 with self._lock:
                     self._open.add(response)
@@ -92,11 +92,13 @@ class Network:
             response.release_conn()
             target = urljoin(url, location)
             if _origin(target) != _origin(url):
-                sent = {name: value for name, value in sent.items() if name.lower() not in SECRET_HEADERS}
+                request_headers = {
+                    name: value for name, value in request_headers.items() if name.lower() not in SECRET_HEADERS
+                }
             url = target
         raise urllib3.exceptions.MaxRetryError(self._pool(url).connection_from_url(url), url)
 
-    def done(self, response: urllib3.BaseHTTPResponse, whole: bool) -> None:
+    def release(self, response: urllib3.BaseHTTPResponse, whole: bool) -> None:
         """Give the answer's connection back (`whole`: its body has been read), or close it."""
         with self._lock:
             self._open.discard(response)
@@ -142,11 +144,11 @@ class Network:
 
 def _proxies(env: Mapping[str, str]) -> dict[str, str]:
     """The proxies of the site's environment, by the rules of the standard library for the process's own."""
-    found: dict[str, str] = {}
+    proxies: dict[str, str] = {}
     for name, value in sorted(env.items()):  # lower case comes last and wins, as everywhere; empty it means none
         if name.lower().endswith("_proxy"):
-            found[name.lower().removesuffix("_proxy")] = value
-    return {scheme: value for scheme, value in found.items() if value}
+            proxies[name.lower().removesuffix("_proxy")] = value
+    return {scheme: value for scheme, value in proxies.items() if value}
 
 
 def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
@@ -164,12 +166,12 @@ def _tls_context(env: Mapping[str, str]) -> ssl.SSLContext:
 
 def _logins(env: Mapping[str, str]) -> list[tuple[str, str]]:
     """Index URLs of the machine's settings that carry credentials, with the header these make."""
-    found = []
+    logins = []
     for url in machine_index_urls(env):
         parts = urlsplit(url)
         if parts.username:
-            found.append((url, _basic(unquote(parts.username), unquote(parts.password or ""))))
-    return found
+            logins.append((url, _basic(unquote(parts.username), unquote(parts.password or ""))))
+    return logins
 
 
 def _basic(user: str, password: str) -> str:

@@ -18,32 +18,32 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from core.artifacts.build_failures import missing_module
-from core.artifacts.index_binding import LOCAL, asked_packages, local_packages
-from core.artifacts.index_failures import IndexFailure, failure_in, missing_login
+from core.artifacts.index_binding import LOCAL_WHEELS_INDEX, applicable_requirements, local_packages
+from core.artifacts.index_failures import IndexFailure, failure_from_refusal, missing_login
 from core.artifacts.index_pages import IndexPages, shared_packages
-from core.artifacts.indexes import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
+from core.artifacts.index_settings import machine_index_urls, mixes_indexes, strip_credentials, uv_environment
 from core.artifacts.lockfile import Unlocked
-from core.artifacts.uv_compile import UvCompile, Wanted, name_of
+from core.artifacts.uv_compile import ResolveRequest, UvCompile, name_of
+from core.artifacts.uv_errors import PINS, ResolutionConflict, error_from_refusal, index_label, machine_index_error
 from core.artifacts.uv_output import (
     Origin,
     Wheel,
-    lost_file,
-    named_words,
-    needed,
-    no_wheels,
+    choose_wheel,
+    invalid_wheels,
     not_found,
-    packages_of,
-    wheel_of,
+    packages_by_name,
+    possible_names,
+    required_packages,
+    unfetchable_wheel,
 )
-from core.artifacts.uv_refusals import PINS, Contradiction, described, error_of, machine_index_fails
 from core.artifacts.wheel_choice import tag_ranks
 from core.errors import Cancelled, InputError, XaivaError
 from core.presets.model import Index
 from core.presets.package_binding import index_for
 from core.progress import Progress
 
-MOST_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
-MOST_TRIES = 6  # of changes that might end a contradiction
+MAX_ATTEMPTS = 12  # each attempt leaves out one more package or index; a preset with more such is beyond help
+MAX_FIX_ATTEMPTS = 6  # of changes that might end a contradiction
 NO_WHEEL = "the index has no wheel of it for this Python and platform, only source archives"
 
 
@@ -57,7 +57,7 @@ class Resolution:
 
     layers: list[tuple[str, list[Wheel]]] = field(default_factory=list)
     unlocked: list[Unlocked] = field(default_factory=list)
-    lost: dict[str, Unlocked] = field(default_factory=dict)
+    behind_failed_index: dict[str, Unlocked] = field(default_factory=dict)
     shared: dict[str, list[str]] = field(default_factory=dict)
 
     def wheels(self) -> list[Wheel]:
@@ -66,7 +66,7 @@ class Resolution:
 
 
 def resolve(
-    wanted: Wanted,
+    request: ResolveRequest,
     env: Mapping[str, str],
     keep: Mapping[str, str],
     progress: Progress,
@@ -78,48 +78,48 @@ def resolve(
     that holds nothing is then not noticed, nor what several indexes have. Raises XaivaError when the requirements
     contradict each other or an index of the machine does not answer, InputError for a requirement that cannot be read.
     """
-    _check_requirements(wanted)
-    if not any(requirements for _, requirements in wanted.layers):
-        return Resolution([(name, []) for name, _ in wanted.layers])
+    _check_requirements(request)
+    if not any(requirements for _, requirements in request.layers):
+        return Resolution([(name, []) for name, _ in request.layers])
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
-        return _Resolver(wanted, env, keep, progress, Path(scratch), pages).run()
+        return _Resolver(request, env, keep, progress, Path(scratch), pages).run()
 
 
-def way_out(contradiction: Contradiction, env: Mapping[str, str], progress: Progress) -> str:
+def suggest_fix(conflict: ResolutionConflict, env: Mapping[str, str], progress: Progress) -> str:
     """The change of one pin or requirement with which all resolves, tried out; "" when none was found. Cancelled."""
-    wanted = contradiction.wanted
-    named = named_words(contradiction.why)
-    rows = [(PINS, line) for line in wanted.pins] + [(name, line) for name, lines in wanted.layers for line in lines]
-    rows = [(name, line) for name, line in rows if Requirement(line).specifier and name_of(line) in named]
+    request = conflict.request
+    packages = possible_names(conflict.why)
+    rows = [(PINS, line) for line in request.pins] + [(name, line) for name, lines in request.layers for line in lines]
+    rows = [(name, line) for name, line in rows if Requirement(line).specifier and name_of(line) in packages]
     with tempfile.TemporaryDirectory(prefix="xaiva-lock-") as scratch:
-        for place, line in rows[:MOST_TRIES]:
+        for place, line in rows[:MAX_FIX_ATTEMPTS]:
             progress.log(f"looking for a way out: without the limits of {line}")
             try:
-                found = _Resolver(_loosened(wanted, place, line), env, {}, progress, Path(scratch)).packages()
+                wheels = _Resolver(_relax(request, place, line), env, {}, progress, Path(scratch)).packages()
             except Cancelled:
                 raise
             except XaivaError:
                 continue
-            wheel = found.get(name_of(line))
+            wheel = wheels.get(name_of(line))
             version = f", with {wheel.name} {wheel.version}" if wheel else ""
             where = PINS if place == PINS else f"layer {place}"
             return f"change {line} in {where}: without its limits all of it resolves{version}"
     return ""
 
 
-def _loosened(wanted: Wanted, place: str, line: str) -> Wanted:
+def _relax(request: ResolveRequest, place: str, line: str) -> ResolveRequest:
     """The same without one pin, or without the limits of one layer's requirement."""
     if place == PINS:
-        return replace(wanted, pins=[pin for pin in wanted.pins if pin != line])
+        return replace(request, pins=[pin for pin in request.pins if pin != line])
     layers = [
-        (name, [name_of(one) if (name, one) == (place, line) else one for one in lines])
-        for name, lines in wanted.layers
+        (name, [name_of(requirement) if (name, requirement) == (place, line) else requirement for requirement in lines])
+        for name, lines in request.layers
     ]
-    return replace(wanted, layers=layers)
+    return replace(request, layers=layers)
 
 
-def _check_requirements(wanted: Wanted) -> None:
-    for name, lines in [*wanted.layers, (PINS, wanted.pins)]:
+def _check_requirements(request: ResolveRequest) -> None:
+    for name, lines in [*request.layers, (PINS, request.pins)]:
         for line in lines:
             try:
                 Requirement(line)
@@ -134,129 +134,133 @@ class _Resolver:
 
     def __init__(
         self,
-        wanted: Wanted,
+        request: ResolveRequest,
         env: Mapping[str, str],
         keep: Mapping[str, str],
         progress: Progress,
         scratch: Path,
         pages: IndexPages | None = None,
     ) -> None:
-        self.wanted = wanted
+        self.request = request
         self.env = env
         self.keep = keep
         self.progress = progress
         self.pages = pages
-        self.uv = UvCompile(wanted, env, progress, scratch)
+        self.uv = UvCompile(request, env, progress, scratch)
         self.failures: dict[str, IndexFailure] = {}  # name of an index → why it cannot be used
-        lines = [line for _, lines in wanted.layers for line in lines]
-        self.asked = asked_packages(lines, wanted.python_version, wanted.platform)
-        self.local = local_packages(wanted.find_links)
+        lines = [line for _, lines in request.layers for line in lines]
+        self.requirements = applicable_requirements(lines, request.python_version, request.platform)
+        self.local_packages = local_packages(request.find_links)
         self.unlocked: list[Unlocked] = []
-        self.lost: dict[str, Unlocked] = {}
+        self.behind_failed_index: dict[str, Unlocked] = {}
         self.origins: dict[str, Origin] = {}
-        for index in wanted.indexes:
+        for index in request.indexes:
             if failure := missing_login(index, env):
-                self._fail(index, failure)
+                self._mark_failed(index, failure)
 
     def run(self) -> Resolution:
         """All layers with their wheels. Raises XaivaError."""
-        self._ask_each_index()
+        self._query_each_index()
         packages = self.packages()
-        result = self._split(packages)
-        usable = [index for index in self.wanted.unbound if index.name not in self.failures]
+        result = self._split_by_layer(packages)
+        usable = [index for index in self.request.unbound if index.name not in self.failures]
         if self.pages:
             result.shared = shared_packages(packages.values(), usable, self.uv.bound, self.env, self.pages)
-            for url in sorted(self.pages.silent):
+            for url in sorted(self.pages.unresponsive):
                 self.progress.log(f"{url} does not answer: whether it has packages of these names, too, is not known")
         return result
 
     def packages(self) -> dict[str, Wheel]:
         """All layers' packages together. Raises XaivaError."""
-        self._place(self.asked)
-        if self.uv.excluded >= self.asked.keys():
+        self._bind_packages(self.requirements)
+        if self.uv.excluded >= self.requirements.keys():
             return {}
         err = ""
-        for _ in range(MOST_ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             pylock, err = self.uv.pylock(self.keep)
             if not pylock:
-                if not self._leave_out(err):
+                if not self._learn_from_refusal(err):
                     break
-            elif not self._place(_of_indexes(pylock)):
+            elif not self._bind_packages(_indexed_packages(pylock)):
                 pylock = self._with_fewest_sdists(pylock)
-                if not self._place(_of_indexes(pylock)):
+                if not self._bind_packages(_indexed_packages(pylock)):
                     packages = self._wheels(pylock)
-                    if not self._empty_index():
+                    if not self._any_is_no_index():
                         return packages
-        raise error_of(err, self.wanted, self.uv.bound)
+        raise error_from_refusal(err, self.request, self.uv.bound)
 
     # -- where packages may come from -----------------------------------------------------------------------------
 
-    def _place(self, names: Iterable[str]) -> bool:
+    def _bind_packages(self, names: Iterable[str]) -> bool:
         """Bind each package to its index, or leave it out when the index it may come from fails. Whether that changed
         anything, so that uv must be asked again."""
         before = len(self.uv.bound), len(self.uv.excluded)
         for name in sorted(set(names) - self.uv.bound.keys() - self.uv.excluded):
-            if name in self.asked and self.asked[name].url:
+            if name in self.requirements and self.requirements[name].url:
                 continue
-            index = index_for(name, self.wanted.indexes)
-            failed = [one for one in ([index] if index else self.wanted.unbound) if one.name in self.failures]
-            is_bound = index or failed or name in self.wanted.local_only
-            if name in self.local and is_bound:  # made for this preset by hand: it comes from no index
-                self.uv.bound[name] = Index.model_construct(name=LOCAL, url=str(self.wanted.find_links))
+            index = index_for(name, self.request.indexes)
+            failed = [
+                failed_index
+                for failed_index in ([index] if index else self.request.unbound)
+                if failed_index.name in self.failures
+            ]
+            is_bound = index or failed or name in self.request.local_only
+            if name in self.local_packages and is_bound:  # made for this preset by hand: it comes from no index
+                self.uv.bound[name] = Index.model_construct(name=LOCAL_WHEELS_INDEX, url=str(self.request.find_links))
             elif failed:
-                self._exclude_for(name, failed)
+                self._exclude_behind(name, failed)
             elif index:
                 self.uv.bound[name] = index
         return (len(self.uv.bound), len(self.uv.excluded)) != before
 
-    def _fail(self, index: Index, failure: IndexFailure) -> None:
+    def _mark_failed(self, index: Index, failure: IndexFailure) -> None:
         self.failures[index.name] = failure
-        self.uv.failed.add(index.name)
+        self.uv.failed_indexes.add(index.name)
         self.uv.bound = {name: home for name, home in self.uv.bound.items() if home.name != index.name}
-        self.progress.log(f"{described(index)} cannot be used: {failure.why}")
-        self._place(self.asked)
+        self.progress.log(f"{index_label(index)} cannot be used: {failure.why}")
+        self._bind_packages(self.requirements)
 
-    def _exclude_for(self, name: str, failed: Sequence[Index]) -> None:
-        whys = [f"{described(index)} cannot be used: {self.failures[index.name].why}" for index in failed]
+    def _exclude_behind(self, name: str, failed: Sequence[Index]) -> None:
+        whys = [f"{index_label(index)} cannot be used: {self.failures[index.name].why}" for index in failed]
         remedies = dict.fromkeys(self.failures[index.name].remedy for index in failed)
-        remedy = f"{'; '.join(remedies)}; then lock again: xaiva lock {self.wanted.preset}"
-        self.lost[name] = self._left_out(name, "; ".join(whys), remedy)
+        remedy = f"{'; '.join(remedies)}; then lock again: xaiva lock {self.request.preset}"
+        self.behind_failed_index[name] = self._exclude(name, "; ".join(whys), remedy)
 
-    def _ask_each_index(self) -> None:
+    def _query_each_index(self) -> None:
         """Ask each index alone for one package: with several, uv does not say of all which one failed, and with some
         strategies takes one that refuses for one that has nothing. Raises XaivaError for an index of the machine."""
-        for index in self.wanted.indexes:
+        for index in self.request.indexes:
             home = index if index.packages else None
-            name = next((name for name in self.asked if index_for(name, self.wanted.indexes) == home), "")
-            if name and index.name not in self.failures and (failure := self._ask(index, name)):
-                self._fail(index, failure)
-        name = next((name for name in self.asked if index_for(name, self.wanted.indexes) is None), "")
-        if not name or not mixes_indexes(uv_environment(self.env, self.wanted.indexes)):
+            name = next((name for name in self.requirements if index_for(name, self.request.indexes) == home), "")
+            if name and index.name not in self.failures and (failure := self._query(index, name)):
+                self._mark_failed(index, failure)
+        name = next((name for name in self.requirements if index_for(name, self.request.indexes) is None), "")
+        if not name or not mixes_indexes(uv_environment(self.env, self.request.indexes)):
             return
         for url in machine_index_urls(self.env):
             if url.startswith(("http://", "https://")):
-                failure = self._ask(Index.model_construct(name="", url=url), name)
+                failure = self._query(Index.model_construct(name="", url=url), name)
                 if failure:
-                    raise machine_index_fails(strip_credentials(url), failure.why)
+                    raise machine_index_error(strip_credentials(url), failure.why)
 
-    def _ask(self, index: Index, package: str) -> IndexFailure | None:
+    def _query(self, index: Index, package: str) -> IndexFailure | None:
         """The failure of an index that is asked alone."""
-        refusal = self.uv.ask(index, package)
-        failure = failure_in(refusal, strip_credentials(index.url), index.token_variable)
+        refusal = self.uv.query_index(index, package)
+        failure = failure_from_refusal(refusal, strip_credentials(index.url), index.token_variable)
         if failure is None and self.pages and package in not_found(refusal):
             return self.pages.failure_of_package(index, package)
         return failure
 
-    def _empty_index(self) -> bool:
+    def _any_is_no_index(self) -> bool:
         """Whether an index that gave nothing turns out to be none."""
-        given = {origin.index.rstrip("/") for origin in self.origins.values()}
-        return any(self._no_index(index) for index in self.wanted.unbound if index.url.rstrip("/") not in given)
+        used_urls = {origin.index.rstrip("/") for origin in self.origins.values()}
+        return any(self._is_no_index(index) for index in self.request.unbound if index.url.rstrip("/") not in used_urls)
 
-    def _no_index(self, index: Index) -> bool:
+    def _is_no_index(self, index: Index) -> bool:
         """Whether there is no index at an address that answers; it then has failed."""
         failure = self.pages.failure_at_root(index) if self.pages and index.name not in self.failures else None
         if failure:
-            self._fail(index, failure)
+            self._mark_failed(index, failure)
         return failure is not None
 
     # -- uv -------------------------------------------------------------------------------------------------------
@@ -272,119 +276,123 @@ class _Resolver:
                 self.uv.sdists.add(name)
         return pylock
 
-    def _leave_out(self, err: str) -> bool:
+    def _learn_from_refusal(self, err: str) -> bool:
         """Learn from uv's refusal what to do without. False: nothing more, the refusal stands."""
-        left_out = self._lost_index(err) or self._place(not_found(err)) or self._sdist(err)
-        return left_out or self._unknown_to_index(err) or self._no_wheels(err)
+        left_out = self._learn_failed_index(err) or self._bind_packages(not_found(err)) or self._learn_sdists(err)
+        return left_out or self._learn_missing_packages(err) or self._learn_invalid_wheels(err)
 
-    def _lost_index(self, err: str) -> bool:
-        for index in self.wanted.indexes:
-            failure = failure_in(err, index.url, index.token_variable)
+    def _learn_failed_index(self, err: str) -> bool:
+        for index in self.request.indexes:
+            failure = failure_from_refusal(err, index.url, index.token_variable)
             if failure and index.name not in self.failures:
-                self._fail(index, failure)
+                self._mark_failed(index, failure)
                 return True
-        return self._lost_file(err)
+        return self._learn_unfetchable_wheel(err)
 
-    def _lost_file(self, err: str) -> bool:
+    def _learn_unfetchable_wheel(self, err: str) -> bool:
         """An index of the preset that lists a wheel which cannot be had from where it says."""
-        package, url = lost_file(err) or ("", "")
+        package, url = unfetchable_wheel(err) or ("", "")
         host = urlsplit(url).netloc
-        there = [index for index in self.wanted.unbound if urlsplit(index.url).netloc.rpartition("@")[2] == host]
-        home = self.uv.bound.get(package) or next(iter(there), None)
-        failure = failure_in(err, url, home.token_variable) if home else None
+        same_host = [index for index in self.request.unbound if urlsplit(index.url).netloc.rpartition("@")[2] == host]
+        home = self.uv.bound.get(package) or next(iter(same_host), None)
+        failure = failure_from_refusal(err, url, home.token_variable) if home else None
         if home is None or failure is None or home.name in self.failures:
             return False
-        self._fail(home, replace(failure, why=f"{failure.why} for {url.rpartition('/')[2]}"))
+        self._mark_failed(home, replace(failure, why=f"{failure.why} for {url.rpartition('/')[2]}"))
         return True
 
-    def _sdist(self, err: str) -> bool:
+    def _learn_sdists(self, err: str) -> bool:
         """Packages without a wheel for this Python: resolved from their source archive, and named."""
-        named = map(canonicalize_name, re.findall(r"Wheels are required for `([^`]+)`", err))
-        found = set(named) - self.uv.sdists
-        if self._place(found):  # before anything of theirs is built: it may be another's package of that name
+        named_packages = map(canonicalize_name, re.findall(r"Wheels are required for `([^`]+)`", err))
+        sdists = set(named_packages) - self.uv.sdists
+        if self._bind_packages(sdists):  # before anything of theirs is built: it may be another's package of that name
             return True
-        self.uv.sdists |= found
+        self.uv.sdists |= sdists
         unbuilt = re.findall(r"[Ff]ailed to (?:build|download and build) `([A-Za-z0-9._-]+?)(?:==[^`]*)?`", err)
         module = missing_module(err.splitlines())
         for name in sorted(set(map(canonicalize_name, unbuilt)) & self.uv.sdists - self.uv.excluded):
             why = f"{NO_WHEEL}; its build needs the module {module}, which it does not declare" if module else NO_WHEEL
-            self.unlocked.append(self._left_out(name, why, self._wheel_remedy(name, module)))
-            found.add(name)
-        return bool(found)
+            self.unlocked.append(self._exclude(name, why, self._wheel_remedy(name, module)))
+            sdists.add(name)
+        return bool(sdists)
 
-    def _unknown_to_index(self, err: str) -> bool:
+    def _learn_missing_packages(self, err: str) -> bool:
         """A package that its index does not have: uv says so of an index that refuses or is none, too."""
         homes = {name: self.uv.bound[name] for name in not_found(err) if name in self.uv.bound}
         for name, index in homes.items():
-            if index.name != LOCAL and (failure := self._ask(index, name)):
-                self._fail(index, failure)
+            if index.name != LOCAL_WHEELS_INDEX and (failure := self._query(index, name)):
+                self._mark_failed(index, failure)
                 return True
-        return any(self._no_index(index) for index in homes.values() if index.name != LOCAL)
+        return any(self._is_no_index(index) for index in homes.values() if index.name != LOCAL_WHEELS_INDEX)
 
-    def _no_wheels(self, err: str) -> bool:
+    def _learn_invalid_wheels(self, err: str) -> bool:
         """Packages for which an index gives something else than wheels, such as a login page."""
-        found = set(no_wheels(err)) - self.uv.excluded
-        remedy = f"look at what its index gives, in a browser; then lock again: xaiva lock {self.wanted.preset}"
-        for name in sorted(found):
-            self.unlocked.append(self._left_out(name, "what its index gives is no wheel", remedy))
-        return bool(found)
+        packages = set(invalid_wheels(err)) - self.uv.excluded
+        remedy = f"look at what its index gives, in a browser; then lock again: xaiva lock {self.request.preset}"
+        for name in sorted(packages):
+            self.unlocked.append(self._exclude(name, "what its index gives is no wheel", remedy))
+        return bool(packages)
 
-    def _left_out(self, name: str, why: str, remedy: str) -> Unlocked:
+    def _exclude(self, name: str, why: str, remedy: str) -> Unlocked:
         """What is left out from now on, in words."""
         self.uv.excluded.add(name)
-        rows = [(line, layer) for layer, lines in self.wanted.layers for line in lines if name_of(line) == name]
+        rows = [(line, layer) for layer, lines in self.request.layers for line in lines if name_of(line) == name]
         what = f"{rows[0][0]} (layer {rows[0][1]})" if rows else f"{name} (a dependency)"
         return Unlocked(what=what, why=why, remedy=remedy)
 
     def _wheel_remedy(self, package: str, module: str = "") -> str:
-        preset = self.wanted.preset
+        preset = self.request.preset
         if module:
             return (
                 f"build a wheel of it with the locked packages in sight: xaiva sync {preset}, "
                 f"then xaiva wheel {preset} {package} --no-build-isolation; then lock again: xaiva lock {preset}"
             )
         return (
-            f"build a wheel of it in the base image: xaiva wheel {self.wanted.preset} {package}, "
-            f"or put one into artifacts/{self.wanted.preset}/local-wheels; then lock again"
+            f"build a wheel of it in the base image: xaiva wheel {self.request.preset} {package}, "
+            f"or put one into artifacts/{self.request.preset}/local-wheels; then lock again"
         )
 
     def _wheels(self, pylock: str) -> dict[str, Wheel]:
         """The packages that the layers need, with their wheels and where these come from."""
-        ranks = tag_ranks(self.wanted.python_version, self.wanted.platform)
-        found: dict[str, Wheel] = {}
-        tables = packages_of(pylock)
+        ranks = tag_ranks(self.request.python_version, self.request.platform)
+        wheels: dict[str, Wheel] = {}
+        tables = packages_by_name(pylock)
         exact = [f"{name}=={table['version']}" for name, table in sorted(tables.items()) if table.get("version")]
-        self.origins = self._origins(self.wanted.layers, exact)
-        for name in sorted(needed(self.origins) & tables.keys()):
-            wheel = wheel_of(tables[name], ranks, self.wanted.hashes.get(name, ()))
+        self.origins = self._origins(self.request.layers, exact)
+        for name in sorted(required_packages(self.origins) & tables.keys()):
+            wheel = choose_wheel(tables[name], ranks, self.request.hashes.get(name, ()))
             if wheel is None:
-                self.unlocked.append(self._left_out(name, NO_WHEEL, self._wheel_remedy(name)))
+                self.unlocked.append(self._exclude(name, NO_WHEEL, self._wheel_remedy(name)))
             else:
-                found[name] = wheel if wheel.url.startswith("file:") else replace(wheel, index=self.origins[name].index)
-        return found
+                wheels[name] = (
+                    wheel if wheel.url.startswith("file:") else replace(wheel, index=self.origins[name].index)
+                )
+        return wheels
 
-    def _split(self, packages: Mapping[str, Wheel]) -> Resolution:
+    def _split_by_layer(self, packages: Mapping[str, Wheel]) -> Resolution:
         """Each wheel belongs to the first layer that needs it."""
-        unlocked = [*self.unlocked, *self.lost.values()]
-        result = Resolution(unlocked=sorted(unlocked, key=lambda one: one.what), lost=self.lost)
+        unlocked = [*self.unlocked, *self.behind_failed_index.values()]
+        result = Resolution(
+            unlocked=sorted(unlocked, key=lambda part: part.what), behind_failed_index=self.behind_failed_index
+        )
         exact = [f"{name}=={wheel.version}" for name, wheel in sorted(packages.items())]
-        seen: set[str] = set()
-        for at, (layer, _) in enumerate(self.wanted.layers):
-            if not packages or at == len(self.wanted.layers) - 1:
+        placed: set[str] = set()
+        for at, (layer, _) in enumerate(self.request.layers):
+            if not packages or at == len(self.request.layers) - 1:
                 names = set(packages)
             else:
-                names = needed(self._origins(self.wanted.layers[: at + 1], exact)) & set(packages)
-            result.layers.append((layer, [packages[name] for name in sorted(names - seen)]))
-            seen |= names
+                names = required_packages(self._origins(self.request.layers[: at + 1], exact)) & set(packages)
+            result.layers.append((layer, [packages[name] for name in sorted(names - placed)]))
+            placed |= names
         return result
 
     def _origins(self, layers: Sequence[tuple[str, Sequence[str]]], exact: Sequence[str]) -> dict[str, Origin]:
-        found, err = self.uv.origins(layers, exact)
+        origins, err = self.uv.origins(layers, exact)
         if err:
-            raise error_of(err, self.wanted, self.uv.bound)
-        return found
+            raise error_from_refusal(err, self.request, self.uv.bound)
+        return origins
 
 
-def _of_indexes(pylock: str) -> set[str]:
+def _indexed_packages(pylock: str) -> set[str]:
     """The packages of a lock file that come from an index, not from an address of their own."""
-    return {name for name, package in packages_of(pylock).items() if "archive" not in package}
+    return {name for name, package in packages_by_name(pylock).items() if "archive" not in package}

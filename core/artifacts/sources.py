@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from core.artifacts import trees
-from core.artifacts.child import run_child
-from core.artifacts.indexes import uv_environment
-from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
+from core.artifacts import source_snapshots
+from core.artifacts.index_settings import uv_environment
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.remote import Unreachable, fetch_unknown, look_at, measured
-from core.content import WrongContent, check
+from core.artifacts.remote_metadata import SourceUnreachable, check_head, download_for_hash, with_size
+from core.content import WrongContent, check_content
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX, move_into_place, sha256_file
 from core.presets.model import MEDIA_SOURCE as MEDIA
 from core.presets.model import MEDIA_VARIABLE, Model, Preset, Source
 from core.progress import Progress
 from core.site import Site
+from core.subprocesses import run_child
 
 NAME_DIGITS = 12  # of the SHA-256, in the file names of sources: another content is another file
-PYTHON = "python"
+PYTHON_SOURCE = "python"
 # Where the projects themselves publish their releases; asked only when the preset names no source of its own.
-RELEASES = {
+RELEASE_URLS = {
     "ffmpeg": "https://ffmpeg.org/releases/ffmpeg-{version}.tar.xz",
     "opencv": "https://github.com/opencv/opencv/archive/refs/tags/{version}.tar.gz",
     "nv-codec-headers": (
@@ -38,7 +38,7 @@ ARCHIVE_SUFFIX = re.compile(r"(\.tar(\.[a-z0-9]+)?|\.tgz|\.tbz2|\.txz|\.zip)$")
 
 
 @dataclass
-class Provided:
+class LockedParts:
     """Files that are locked, and what could not be."""
 
     files: list[LockedFile] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Provided:
 
 
 @dataclass(frozen=True)
-class Desk:
+class LockContext:
     """What locking a source or model works with. `previous` is None where everything is to be looked up anew."""
 
     site: Site
@@ -56,167 +56,169 @@ class Desk:
     previous: Lock | None
     progress: Progress
 
-    def before(self, kind: Kind, name: str, same: Callable[[LockedFile], bool]) -> LockedFile | None:
+    def previous_file(self, kind: FileKind, name: str, same: Callable[[LockedFile], bool]) -> LockedFile | None:
         """The file of that name in the previous lock, if it still answers what is asked."""
-        known = self.previous.of_kind(kind) if self.previous else []
-        return next((file for file in known if file.name == name and same(file)), None)
+        files = self.previous.of_kind(kind) if self.previous else []
+        return next((file for file in files if file.name == name and same(file)), None)
 
 
-def lock_sources(desk: Desk, preset: Preset, standalone_python: bool) -> Provided:
+def lock_sources(context: LockContext, preset: Preset, standalone_python: bool) -> LockedParts:
     """Lock all sources: those of the preset, and those that its build options ask for without naming them."""
-    provided = Provided()
-    wanted = [*preset.sources, *_implied(desk, preset, standalone_python, provided)]
-    for source in wanted:
+    parts = LockedParts()
+    sources = [*preset.sources, *_implied_sources(context, preset, standalone_python, parts)]
+    for source in sources:
         try:
-            provided.files.append(_lock_source(desk, preset, source))
-        except Unreachable as error:
+            parts.files.append(_lock_source(context, preset, source))
+        except SourceUnreachable as error:
             remedy = f"lock again where it can be reached, or give source {source.name} as url with sha256, or a path"
-            provided.unlocked.append(
+            parts.unlocked.append(
                 Unlocked(what=f"source {source.name}", why=f"{error.what}: {error.why}", remedy=remedy)
             )
         except WrongContent as error:
-            provided.unlocked.append(_not_the_file(f"source {source.name}", error))
-    return provided
+            parts.unlocked.append(_unlocked_wrong_content(f"source {source.name}", error))
+    return parts
 
 
-def lock_models(desk: Desk, preset: Preset) -> Provided:
+def lock_models(context: LockContext, preset: Preset) -> LockedParts:
     """Lock all models."""
-    provided = Provided()
+    parts = LockedParts()
     for model in preset.models:
         try:
-            provided.files.append(_lock_model(desk, model))
-        except Unreachable as error:
+            parts.files.append(_lock_model(context, model))
+        except SourceUnreachable as error:
             remedy = f"lock again where it can be reached, or give model {model.name} as a file"
-            provided.unlocked.append(
-                Unlocked(what=f"model {model.name}", why=f"{error.what}: {error.why}", remedy=remedy)
-            )
+            parts.unlocked.append(Unlocked(what=f"model {model.name}", why=f"{error.what}: {error.why}", remedy=remedy))
         except WrongContent as error:
-            provided.unlocked.append(_not_the_file(f"model {model.name}", error))
-    return provided
+            parts.unlocked.append(_unlocked_wrong_content(f"model {model.name}", error))
+    return parts
 
 
-def _not_the_file(what: str, error: WrongContent) -> Unlocked:
+def _unlocked_wrong_content(what: str, error: WrongContent) -> Unlocked:
     return Unlocked(what=what, why=f"{error.what}: {error.why}", remedy=f"{error.remedy}; then lock again")
 
 
-def _implied(desk: Desk, preset: Preset, standalone_python: bool, provided: Provided) -> list[Source]:
+def _implied_sources(context: LockContext, preset: Preset, standalone_python: bool, parts: LockedParts) -> list[Source]:
     options = preset.build_options
     versions = {
         "ffmpeg": options.ffmpeg_version,
         "opencv": options.opencv_version,
         "nv-codec-headers": options.nv_codec_headers_version.removeprefix("n"),
     }
-    found = []
+    sources = []
     for name, version in versions.items():
         if version and preset.source(name) is None:
-            found.append(Source.model_construct(name=name, url=RELEASES[name].format(version=version)))
+            sources.append(Source.model_construct(name=name, url=RELEASE_URLS[name].format(version=version)))
     if options.xaiva_media_branch and preset.source(MEDIA) is None:
-        if desk.site.env.get(MEDIA_VARIABLE):
-            found.append(Source.model_construct(name=MEDIA, path=f"${MEDIA_VARIABLE}"))
+        if context.site.env.get(MEDIA_VARIABLE):
+            sources.append(Source.model_construct(name=MEDIA, path=f"${MEDIA_VARIABLE}"))
         else:
             remedy = f"set {MEDIA_VARIABLE} in .env to its checkout, or give source {MEDIA} a path"
-            provided.unlocked.append(
+            parts.unlocked.append(
                 Unlocked(what=f"source {MEDIA}", why="the preset does not say where its tree lies", remedy=remedy)
             )
-    if standalone_python and preset.source(PYTHON) is None:
-        python = _python_source(desk, preset.python_version, provided)
-        found += [python] if python else []
-    return found
+    if standalone_python and preset.source(PYTHON_SOURCE) is None:
+        python = _python_source(context, preset.python_version, parts)
+        sources += [python] if python else []
+    return sources
 
 
-def _python_source(desk: Desk, version: str, provided: Provided) -> Source | None:
+def _python_source(context: LockContext, version: str, parts: LockedParts) -> Source | None:
     """The newest standalone build of that Python that uv knows, or the one locked before."""
-    before = desk.before(Kind.SOURCE, PYTHON, lambda file: f"cpython-{version}." in file.url)
-    if before is not None:
-        return Source.model_construct(name=PYTHON, url=before.url, sha256=before.sha256)
+    previous = context.previous_file(FileKind.SOURCE, PYTHON_SOURCE, lambda file: f"cpython-{version}." in file.url)
+    if previous is not None:
+        return Source.model_construct(name=PYTHON_SOURCE, url=previous.url, sha256=previous.sha256)
     import uv
 
     argv = [uv.find_uv_bin(), "python", "list", version, "--all-versions", "--all-platforms", "--only-downloads"]
-    done = run_child([*argv, "--output-format", "json"], desk.progress, uv_environment(desk.site.env, []))
-    if done.code != 0:
-        what, why = f"Python {version}", f"uv does not say which builds there are: {' '.join(done.err.split())}"
+    process = run_child([*argv, "--output-format", "json"], context.progress, uv_environment(context.site.env, []))
+    if process.code != 0:
+        what, why = f"Python {version}", f"uv does not say which builds there are: {' '.join(process.err.split())}"
         remedy = "correct what it names; then lock again, or give source python (a standalone build) a url with sha256"
-        provided.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
+        parts.unlocked.append(Unlocked(what=what, why=why, remedy=remedy))
         return None
-    for row in json.loads(done.out):
-        right = row["implementation"] == "cpython" and row["variant"] == "default" and row["libc"] == "gnu"
-        if right and row["os"] == "linux" and row["arch"] == "x86_64" and row["url"]:
-            return Source.model_construct(name=PYTHON, url=row["url"])
+    for row in json.loads(process.out):
+        matches = row["implementation"] == "cpython" and row["variant"] == "default" and row["libc"] == "gnu"
+        if matches and row["os"] == "linux" and row["arch"] == "x86_64" and row["url"]:
+            return Source.model_construct(name=PYTHON_SOURCE, url=row["url"])
     why = f"neither the base image's distribution nor uv has Python {version}"
     remedy = "choose another python_version, or give source python (a standalone build) a url with sha256"
-    provided.unlocked.append(Unlocked(what=f"Python {version}", why=why, remedy=remedy))
+    parts.unlocked.append(Unlocked(what=f"Python {version}", why=why, remedy=remedy))
     return None
 
 
-def _lock_source(desk: Desk, preset: Preset, source: Source) -> LockedFile:
-    desk.progress.log(f"source {source.name}")
+def _lock_source(context: LockContext, preset: Preset, source: Source) -> LockedFile:
+    context.progress.log(f"source {source.name}")
     if source.url:
-        return _by_url(desk, source)
+        return _by_url(context, source)
     if source.git:
-        return _by_git(desk, source)
-    return _by_path(desk, source, preset.build_options.xaiva_media_branch if source.name == MEDIA else "")
+        return _by_git(context, source)
+    return _by_path(context, source, preset.build_options.xaiva_media_branch if source.name == MEDIA else "")
 
 
-def _by_url(desk: Desk, source: Source) -> LockedFile:
-    before = desk.before(
-        Kind.SOURCE, source.name, lambda file: file.url == source.url and source.sha256 in (None, file.sha256)
+def _by_url(context: LockContext, source: Source) -> LockedFile:
+    previous = context.previous_file(
+        FileKind.SOURCE, source.name, lambda file: file.url == source.url and source.sha256 in (None, file.sha256)
     )
-    if before is not None:
-        return _still_the_file(desk, before)
+    if previous is not None:
+        return _check_previous(context, previous)
     filename = unquote(urlsplit(source.url).path.rpartition("/")[2])
     suffix = _suffix(filename, source.url)
     draft = LockedFile(
         path=f"sources/{source.name}",
         size=0,
         sha256=source.sha256 or "",
-        kind=Kind.SOURCE,
+        kind=FileKind.SOURCE,
         url=source.url,
         name=source.name,
         version=_version_in(filename),
         token_variable=source.token_variable,
     )
     if source.sha256:
-        placed = draft.model_copy(update={"path": _path(source.name, source.sha256, suffix)})
-        look_at(placed, desk.network)
-        return measured(placed, desk.folder, desk.network, desk.progress)
-    desk.progress.log(f"source {source.name}: downloading it once to learn its SHA-256")
-    path, sha256, size = fetch_unknown(
-        draft, lambda sha: desk.folder / _path(source.name, sha, suffix), desk.network, desk.progress
+        placed = draft.model_copy(update={"path": _source_path(source.name, source.sha256, suffix)})
+        check_head(placed, context.network)
+        return with_size(placed, context.folder, context.network, context.progress)
+    context.progress.log(f"source {source.name}: downloading it once to learn its SHA-256")
+    path, sha256, size = download_for_hash(
+        draft, lambda sha: context.folder / _source_path(source.name, sha, suffix), context.network, context.progress
     )
-    return draft.model_copy(update={"size": size, "sha256": sha256, "path": path.relative_to(desk.folder).as_posix()})
+    return draft.model_copy(
+        update={"size": size, "sha256": sha256, "path": path.relative_to(context.folder).as_posix()}
+    )
 
 
-def _by_git(desk: Desk, source: Source) -> LockedFile:
+def _by_git(context: LockContext, source: Source) -> LockedFile:
     address = f"git+{source.git}@{source.ref}"
-    before = desk.before(Kind.SOURCE, source.name, lambda file: file.url.partition("#")[0] == address)
-    if before is not None and before.under(desk.folder).is_file():
-        return before
-    token = desk.site.env.get(source.token_variable, "") if source.token_variable else ""
-    draft = _draft(desk, source.name)
+    previous = context.previous_file(FileKind.SOURCE, source.name, lambda file: file.url.partition("#")[0] == address)
+    if previous is not None and previous.under(context.folder).is_file():
+        return previous
+    token = context.site.env.get(source.token_variable, "") if source.token_variable else ""
+    draft = _temporary_path(context, source.name)
     try:
-        commit = trees.clone(source.git, source.ref, draft, source.name, desk.progress, token, desk.site.env)
-        return _adopt(desk, draft, source, f"{address}#{commit}", commit[:NAME_DIGITS])
+        commit = source_snapshots.clone(
+            source.git, source.ref, draft, source.name, context.progress, token, context.site.env
+        )
+        return _put_in_place(context, draft, source, f"{address}#{commit}", commit[:NAME_DIGITS])
     except XaivaError as error:
         if type(error) is not XaivaError:
             raise
-        raise Unreachable(f"{source.git} at {source.ref}", error.why, error.remedy) from error
+        raise SourceUnreachable(f"{source.git} at {source.ref}", error.why, error.remedy) from error
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _by_path(desk: Desk, source: Source, branch: str) -> LockedFile:
+def _by_path(context: LockContext, source: Source, branch: str) -> LockedFile:
     """A file is taken as it is, a tree as a snapshot. `$NAME` at the beginning of the path is a variable."""
-    path = resolve_path(desk.site, source.path)
-    draft = _draft(desk, source.name)
+    path = resolve_path(context.site, source.path)
+    draft = _temporary_path(context, source.name)
     suffix = ".tar"
     try:
         if path.is_file():
             suffix = _suffix(path.name, str(path))
-            check(path, path.name)
+            check_content(path, path.name)
             shutil.copyfile(path, draft)
         else:
-            trees.snapshot(path, draft, source.name, desk.progress, branch)
-        return _adopt(desk, draft, source, f"file:{source.path}", "", suffix)
+            source_snapshots.snapshot(path, draft, source.name, context.progress, branch)
+        return _put_in_place(context, draft, source, f"file:{source.path}", "", suffix)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -235,22 +237,24 @@ def resolve_path(site: Site, path: str) -> Path:
     return site.root / Path(path).expanduser()
 
 
-def _draft(desk: Desk, name: str) -> Path:
-    folder = desk.folder / "sources"
+def _temporary_path(context: LockContext, name: str) -> Path:
+    folder = context.folder / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{TEMPORARY_PREFIX}{name}"
 
 
-def _adopt(desk: Desk, draft: Path, source: Source, url: str, version: str, suffix: str = ".tar") -> LockedFile:
+def _put_in_place(
+    context: LockContext, draft: Path, source: Source, url: str, version: str, suffix: str = ".tar"
+) -> LockedFile:
     sha256 = sha256_file(draft)
-    path = _path(source.name, sha256, suffix)
+    path = _source_path(source.name, sha256, suffix)
     size = draft.stat().st_size
-    move_into_place(draft, desk.folder / path)
+    move_into_place(draft, context.folder / path)
     return LockedFile(
         path=path,
         size=size,
         sha256=sha256,
-        kind=Kind.SOURCE,
+        kind=FileKind.SOURCE,
         url=url,
         name=source.name,
         version=version,
@@ -258,35 +262,37 @@ def _adopt(desk: Desk, draft: Path, source: Source, url: str, version: str, suff
     )
 
 
-def _lock_model(desk: Desk, model: Model) -> LockedFile:
+def _lock_model(context: LockContext, model: Model) -> LockedFile:
     origin = model.url or f"file:{model.file}"
-    before = desk.before(Kind.MODEL, model.name, lambda file: file.url == origin and file.sha256 == model.sha256)
-    if before is not None:
-        return _still_the_file(desk, before)
+    previous = context.previous_file(
+        FileKind.MODEL, model.name, lambda file: file.url == origin and file.sha256 == model.sha256
+    )
+    if previous is not None:
+        return _check_previous(context, previous)
     suffix = Path(urlsplit(model.url).path if model.url else model.file).suffix
     draft = LockedFile(
         path=f"models/{model.name}{suffix if not model.name.endswith(suffix) else ''}",
         size=0,
         sha256=model.sha256,
-        kind=Kind.MODEL,
+        kind=FileKind.MODEL,
         url=origin,
         name=model.name,
         token_variable=model.token_variable,
     )
     if model.url:
-        look_at(draft, desk.network)
-        return measured(draft, desk.folder, desk.network, desk.progress)
-    path = resolve_path(desk.site, model.file)
+        check_head(draft, context.network)
+        return with_size(draft, context.folder, context.network, context.progress)
+    path = resolve_path(context.site, model.file)
     if path.is_symlink():
-        check(path, draft.path)  # it may lead to what git-annex has not brought
+        check_content(path, draft.path)  # it may lead to what git-annex has not brought
     if not path.is_file():
         raise InputError(f"Model {model.name}: {path}", "there is no such file", "correct `file` in the preset")
-    check(path, draft.path)
+    check_content(path, draft.path)
     if sha256_file(path) != model.sha256:
         raise InputError(
             f"Model {model.name}: {path}", "its SHA-256 is not the one in the preset", "correct one of the two"
         )
-    target = draft.under(desk.folder)
+    target = draft.under(context.folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY_PREFIX}{target.name}")
     shutil.copyfile(path, temporary)
@@ -294,15 +300,15 @@ def _lock_model(desk: Desk, model: Model) -> LockedFile:
     return draft.model_copy(update={"size": path.stat().st_size})
 
 
-def _still_the_file(desk: Desk, before: LockedFile) -> LockedFile:
+def _check_previous(context: LockContext, previous: LockedFile) -> LockedFile:
     """A file that stays locked, if what lies there is what its name promises. Raises WrongContent."""
-    path = before.under(desk.folder)
+    path = previous.under(context.folder)
     if path.is_file():
-        check(path, before.path, before.url)
-    return before
+        check_content(path, previous.path, previous.url)
+    return previous
 
 
-def _path(name: str, sha256: str, suffix: str) -> str:
+def _source_path(name: str, sha256: str, suffix: str) -> str:
     return f"sources/{name}-{sha256[:NAME_DIGITS]}{suffix}"
 
 

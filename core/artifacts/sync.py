@@ -10,18 +10,18 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from core.artifacts.derived import derived_files
 from core.artifacts.download import Downloader
+from core.artifacts.generated_files import generated_files
+from core.artifacts.inventory import MANAGED_FOLDERS
+from core.artifacts.local_builds import build_local_files
+from core.artifacts.lock_store import PARTIAL_FOLDER, artifacts_folder
 from core.artifacts.lockfile import LockedFile
-from core.artifacts.making import make
 from core.artifacts.network import Network
-from core.artifacts.partial import Partial, leftovers
-from core.artifacts.plan import SyncPlan, Work, check_space, plan, prepare, summarize
-from core.artifacts.seen import Seen, remember_links
+from core.artifacts.partial_download import PartialDownload, stale_files
 from core.artifacts.stages import stage
-from core.artifacts.store import PARTIAL, folder
-from core.artifacts.survey import MANAGED
-from core.artifacts.verify import lock_findings, wrong_contents
+from core.artifacts.sync_plan import SyncPlan, SyncPlanDetails, check_space, plan, prepare_sync, summarize
+from core.artifacts.verification_cache import VerificationCache, share_verification
+from core.artifacts.verify import lock_findings, wrong_content_errors
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX, fsync_folder, move_into_place, sha256_file, write_atomic
 from core.progress import Progress, Stage, StageState
@@ -29,8 +29,8 @@ from core.site import Site
 
 __all__ = ["SyncPlan", "plan", "run"]
 
-STAGE = "sync"
-NAMED_IN_ERROR = 10
+STAGE_ID = "sync"
+MAX_NAMED_FAILURES = 10
 
 
 def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Progress) -> dict[str, JsonValue]:
@@ -42,89 +42,91 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     same.
     """
     started = time.monotonic()
-    seen = Seen(site, subject)
+    cache = VerificationCache(site, subject)
     with stage(progress, "plan", "look at what is there"):
-        work = prepare(site, subject, seen, progress)
-    numbers = summarize(site, subject, work, seen)
+        details = prepare_sync(site, subject, cache, progress)
+    numbers = summarize(site, subject, details, cache)
     outcome: dict[str, JsonValue] = numbers.model_dump(mode="json")
     if options.get("plan"):
         return outcome
     check_space(site, numbers)
-    syncing = _Syncing(site, subject, work, seen, progress)
+    sync_run = _SyncRun(site, subject, details, cache, progress)
     try:
-        syncing.bring()
+        sync_run.run()
     finally:
-        seen.save({file.path for file in work.lock.files})
+        cache.save({file.path for file in details.lock.files})
     outcome |= {
-        "fetched_bytes": syncing.fetched,
-        "linked_files": syncing.linked,
-        "removed": [*work.survey.extra],
-        "repaired": [*sorted(work.survey.problems)],
+        "fetched_bytes": sync_run.fetched,
+        "linked_files": sync_run.linked,
+        "removed": [*details.inventory.extra],
+        "repaired": [*sorted(details.inventory.problems)],
         "seconds": round(time.monotonic() - started, 3),
-        "findings": [finding.model_dump(mode="json") for finding in lock_findings(site, subject, work.lock)],
+        "findings": [finding.model_dump(mode="json") for finding in lock_findings(site, subject, details.lock)],
     }
     return outcome
 
 
-class _Syncing:
+class _SyncRun:
     """The work of one sync, step by step."""
 
-    def __init__(self, site: Site, preset: str, work: Work, seen: Seen, progress: Progress) -> None:
+    def __init__(
+        self, site: Site, preset: str, details: SyncPlanDetails, cache: VerificationCache, progress: Progress
+    ) -> None:
         self.site = site
         self.preset = preset
-        self.work = work
-        self.seen = seen
+        self.details = details
+        self.cache = cache
         self.progress = progress
-        self.folder = folder(site, preset)
+        self.folder = artifacts_folder(site, preset)
         self.fetched = 0
         self.linked = 0
         self._began = time.time()
-        self._shown: dict[Partial, Stage] = {}
-        self._told = 0  # arrived files that the log has a line of
+        self._shown: dict[PartialDownload, Stage] = {}
+        self._logged_files = 0  # arrived files that the log has a line of
 
-    def bring(self) -> None:
+    def run(self) -> None:
         """All of it. Raises XaivaError, OSError when the disk is full, Cancelled."""
-        self._mend_folder()
-        failures = wrong_contents(self.folder, self.work.survey.good)
-        failures += self._fetch(self.work.fetch)
-        failures += self._fetch(self._link())
-        if self.work.make:
+        self._repair_folder()
+        failures = wrong_content_errors(self.folder, self.details.inventory.good)
+        failures += self._fetch(self.details.fetch)
+        failures += self._fetch(self._link_equal_files())
+        if self.details.make:
             with stage(self.progress, "make", "files made here"):
-                failures += make(self.site, self.preset, self.work.make, self.progress)
-                self._remember(self.work.make)
+                failures += build_local_files(self.site, self.preset, self.details.make, self.progress)
+                self._remember(self.details.make)
         self._clean_up(failures)
         if failures:
-            raise _together(self.preset, failures)
+            raise _combine_failures(self.preset, failures)
 
-    def _mend_folder(self) -> None:
+    def _repair_folder(self) -> None:
         """Remove what the lock does not know, name what is wrong, write what follows from the lock."""
-        for path in self.work.survey.extra:
+        for path in self.details.inventory.extra:
             self.progress.log(f"removed {path}: it is not in the lock")
             (self.folder / path).unlink(missing_ok=True)
         _remove_empty(self.folder)
-        for path, problem in sorted(self.work.survey.problems.items()):
+        for path, problem in sorted(self.details.inventory.problems.items()):
             self.progress.log(f"{path} {problem}; bringing it in again")
-            self.seen.forget(path)
+            self.cache.forget(path)
             target = self.folder / path
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(target)
-        derived = derived_files(self.work.lock)
-        for name in self.work.survey.derived:
+        derived = generated_files(self.details.lock)
+        for name in self.details.inventory.outdated:
             write_atomic(self.folder / name, derived[name])
 
-    def _link(self) -> list[LockedFile]:
+    def _link_equal_files(self) -> list[LockedFile]:
         """Share equal files, of other presets or just fetched. Returns those to fetch, as theirs is not equal."""
         not_equal, shared = [], []
-        for file, twin in self.work.link:
+        for file, twin in self.details.link:
             if self._share(file, twin):
                 shared.append(file)
-                self.progress.log(f"{file.path}: {_megabytes(file.size)} shared with {twin}", STAGE)
+                self.progress.log(f"{file.path}: {_megabytes(file.size)} shared with {twin}", STAGE_ID)
             elif file.url.startswith(("http://", "https://")):
                 not_equal.append(file)
             else:
-                self.work.make.append(file)
+                self.details.make.append(file)
         self.linked = len(shared)
-        remember_links(self.site, self.preset, shared)
+        share_verification(self.site, self.preset, shared)
         return not_equal
 
     def _share(self, file: LockedFile, twin: Path) -> bool:
@@ -151,7 +153,10 @@ class _Syncing:
         if not files:
             return []
         started = time.monotonic()
-        partials = [Partial(file, file.under(self.folder), self.folder / PARTIAL, self._urls(file)) for file in files]
+        partials = [
+            PartialDownload(file, file.under(self.folder), self.folder / PARTIAL_FOLDER, self._urls(file))
+            for file in files
+        ]
         network = Network(self.site)
         downloader = Downloader(network, self.site.settings.sync, self.progress)
         total = sum(file.size for file in files)
@@ -169,7 +174,7 @@ class _Syncing:
             self._show_end(downloader, total, state)
         elapsed = time.monotonic() - started
         if downloader.received and elapsed > 0:
-            self.seen.bytes_per_second = round(downloader.received / elapsed)
+            self.cache.bytes_per_second = round(downloader.received / elapsed)
         return downloader.failures
 
     def _urls(self, file: LockedFile) -> list[str]:
@@ -181,15 +186,15 @@ class _Syncing:
     def _remember(self, files: list[LockedFile]) -> None:
         for file in files:
             try:
-                self.seen.remember(file.path, os.lstat(file.under(self.folder)), file.sha256)
+                self.cache.remember(file.path, os.lstat(file.under(self.folder)), file.sha256)
             except OSError:
                 continue  # it could not be made; the failure is told elsewhere
 
     def _clean_up(self, failures: list[XaivaError]) -> None:
         """Drop what no later sync would go on with."""
-        wanted = {file.sha256 for file in self.work.survey.needed()} if failures else set()
-        partial = self.folder / PARTIAL
-        for path in leftovers(partial, wanted):
+        needed = {file.sha256 for file in self.details.inventory.needed()} if failures else set()
+        partial = self.folder / PARTIAL_FOLDER
+        for path in stale_files(partial, needed):
             path.unlink(missing_ok=True)
         if partial.is_dir() and not any(partial.iterdir()):
             partial.rmdir()
@@ -197,8 +202,8 @@ class _Syncing:
     # -- what is shown --------------------------------------------------------------------------------------------
 
     def _show(self, downloader: Downloader, total: int) -> None:
-        self._tell_arrived(downloader)
-        self.progress.stage(self._overall(downloader, total, StageState.RUNNING, f"{self._told} files arrived"))
+        self._log_arrived(downloader)
+        self.progress.stage(self._overall(downloader, total, StageState.RUNNING, f"{self._logged_files} files arrived"))
         in_flight = downloader.in_flight()
         for partial in [partial for partial in self._shown if partial not in in_flight]:
             self._hide(partial, downloader)
@@ -206,26 +211,26 @@ class _Syncing:
             self._shown[partial] = _stage_of(partial, StageState.RUNNING)
             self.progress.stage(self._shown[partial])
 
-    def _tell_arrived(self, downloader: Downloader) -> None:
+    def _log_arrived(self, downloader: Downloader) -> None:
         """A line in the log for each file that is there now."""
-        for partial in downloader.arrived[self._told :]:
-            self.progress.log(f"{partial.file.path}: {_megabytes(partial.file.size)} from {partial.host}", STAGE)
-            self._told += 1
+        for partial in downloader.arrived[self._logged_files :]:
+            self.progress.log(f"{partial.file.path}: {_megabytes(partial.file.size)} from {partial.host}", STAGE_ID)
+            self._logged_files += 1
 
-    def _hide(self, partial: Partial, downloader: Downloader) -> None:
+    def _hide(self, partial: PartialDownload, downloader: Downloader) -> None:
         del self._shown[partial]
         state = StageState.DONE if partial in downloader.arrived else StageState.WAITING
         self.progress.stage(_stage_of(partial, state))
 
     def _show_end(self, downloader: Downloader, total: int, state: StageState) -> None:
-        self._tell_arrived(downloader)
+        self._log_arrived(downloader)
         for partial in list(self._shown):
             self._hide(partial, downloader)
         self.progress.stage(self._overall(downloader, total, state, f"{len(downloader.arrived)} files arrived"))
 
     def _overall(self, downloader: Downloader, total: int, state: StageState, detail: str) -> Stage:
         return Stage(
-            id=STAGE,
+            id=STAGE_ID,
             title="fetch files",
             state=state,
             done=min(total, downloader.resumed + downloader.received),
@@ -242,7 +247,7 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _stage_of(partial: Partial, state: StageState) -> Stage:
+def _stage_of(partial: PartialDownload, state: StageState) -> Stage:
     return Stage(
         id=f"file:{partial.file.path}",
         title=partial.target.name,
@@ -252,22 +257,22 @@ def _stage_of(partial: Partial, state: StageState) -> Stage:
         unit="bytes",
         started=partial.started,
         ended=time.time() if state is StageState.DONE else 0.0,
-        parent=STAGE,
+        parent=STAGE_ID,
     )
 
 
 def _remove_empty(root: Path) -> None:
-    for managed in MANAGED:
+    for managed in MANAGED_FOLDERS:
         for path, folders, names in os.walk(root / managed, topdown=False):
             if not folders and not names:
                 Path(path).rmdir()
 
 
-def _together(preset: str, failures: list[XaivaError]) -> XaivaError:
+def _combine_failures(preset: str, failures: list[XaivaError]) -> XaivaError:
     if len(failures) == 1:
         return failures[0]
-    lines = [f"{error.what}: {error.why}" for error in failures[:NAMED_IN_ERROR]]
-    more = len(failures) - NAMED_IN_ERROR
+    lines = [f"{error.what}: {error.why}" for error in failures[:MAX_NAMED_FAILURES]]
+    more = len(failures) - MAX_NAMED_FAILURES
     if more > 0:
         lines.append(f"and {more} more")
     return XaivaError(

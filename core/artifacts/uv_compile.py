@@ -9,16 +9,16 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from core.artifacts.child import Finished, run_child
 from core.artifacts.index_binding import binding_project
-from core.artifacts.indexes import UV_INDEX_VARIABLES, uv_environment
-from core.artifacts.uv_output import Origin, origins
+from core.artifacts.index_settings import UV_INDEX_VARIABLES, uv_environment
+from core.artifacts.uv_output import Origin, parse_origins
 from core.presets.model import Index
 from core.progress import Progress
+from core.subprocesses import FinishedProcess, run_child
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ResolveRequest:
     """What is to be resolved: `layers` in build order as (name, requirements).
 
     Packages of `local_only` come from the folder `find_links` alone; of those in `hashes`, files with these SHA-256.
@@ -48,24 +48,24 @@ def name_of(line: str) -> str:
 class UvCompile:
     """uv, and what it was found that it must do without; its files lie in `scratch`."""
 
-    def __init__(self, wanted: Wanted, env: Mapping[str, str], progress: Progress, scratch: Path) -> None:
-        self.wanted = wanted
+    def __init__(self, request: ResolveRequest, env: Mapping[str, str], progress: Progress, scratch: Path) -> None:
+        self.request = request
         self.env = env
         self.progress = progress
         self.scratch = scratch
-        self.failed: set[str] = set()  # names of indexes that are not to be asked
+        self.failed_indexes: set[str] = set()  # names of indexes that are not to be asked
         self.bound: dict[str, Index] = {}  # package → the index it comes from alone
         self.sdists: set[str] = set()  # packages that may come as source archives
         self.excluded: set[str] = set()
 
     def pylock(self, keep: Mapping[str, str]) -> tuple[str, str]:
         """The lock file that uv writes, or "" and its refusal. It prefers the versions of the file it writes over."""
-        kept = [f'[[packages]]\nname = "{name}"\nversion = "{version}"' for name, version in keep.items()]
+        packages = [f'[[packages]]\nname = "{name}"\nversion = "{version}"' for name, version in keep.items()]
         name = self._write(
-            "pylock.toml", ['lock-version = "1.0"', 'created-by = "xaiva"', *(kept or ["packages = []"])]
+            "pylock.toml", ['lock-version = "1.0"', 'created-by = "xaiva"', *(packages or ["packages = []"])]
         )
-        more = ("--no-annotate", "--format", "pylock.toml", "--output-file", name)
-        code, _, err = self._compile(self.wanted.layers, *more)
+        options = ("--no-annotate", "--format", "pylock.toml", "--output-file", name)
+        code, _, err = self._compile(self.request.layers, *options)
         return ((self.scratch / name).read_text(), "") if code == 0 else ("", err)
 
     def origins(
@@ -75,44 +75,44 @@ class UvCompile:
         versions = self._write("exact.txt", exact)
         form = ("--format", "requirements.txt", "--emit-index-annotation", "--annotation-style", "split")
         code, out, err = self._compile(layers, *form, "--constraints", versions)
-        return (origins(out.decode()), "") if code == 0 else ({}, err or "no answer")
+        return (parse_origins(out.decode()), "") if code == 0 else ({}, err or "no answer")
 
-    def ask(self, index: Index, package: str) -> str:
+    def query_index(self, index: Index, package: str) -> str:
         """Ask one index alone for any release of a package: "", or uv's refusal."""
         child = uv_environment(self.env, [index])
         child = {name: value for name, value in child.items() if name not in (*UV_INDEX_VARIABLES, "UV_INDEX_STRATEGY")}
         child["UV_DEFAULT_INDEX"] = f"{index.name}={index.url}" if index.name else index.url
         argv = [_uv(), "pip", "compile", self._write("one.txt", [package]), "--no-deps", *self._options()]
-        done = run_child(argv, self.progress, child, self.scratch)
-        return "" if done.code == 0 else done.err
+        process = run_child(argv, self.progress, child, self.scratch)
+        return "" if process.code == 0 else process.err
 
-    def _compile(self, layers: Sequence[tuple[str, Sequence[str]]], *more: str) -> Finished:
+    def _compile(self, layers: Sequence[tuple[str, Sequence[str]]], *more: str) -> FinishedProcess:
         """Run uv; its files are named after the layers, so that its own words name them."""
         inputs = []
         for name, requirements in layers:
-            kept = [line for line in requirements if name_of(line) not in self.excluded]
-            inputs.append(self._write(f"{name}.txt", kept))
+            lines = [line for line in requirements if name_of(line) not in self.excluded]
+            inputs.append(self._write(f"{name}.txt", lines))
         if self.bound:
-            project = binding_project(self.bound, self.wanted.python_version)
+            project = binding_project(self.bound, self.request.python_version)
             inputs.append(self._write("bound/pyproject.toml", project.splitlines()))
         argv = [_uv(), "pip", "compile", *inputs, *more, *self._options()]
-        argv += ["--constraints", self._write("pins.txt", self.wanted.pins)]
+        argv += ["--constraints", self._write("pins.txt", self.request.pins)]
         for name in sorted(self.sdists):
             argv += ["--no-binary", name]
         if self.excluded:
             argv += ["--excludes", self._write("left-out.txt", sorted(self.excluded))]
-        for index in self.wanted.unbound:
-            if index.name not in self.failed:
+        for index in self.request.unbound:
+            if index.name not in self.failed_indexes:
                 argv += ["--index", f"{index.name}={index.url}"]
-        if self.wanted.find_links is not None and self.wanted.find_links.is_dir():
-            argv += ["--find-links", str(self.wanted.find_links)]
-        return run_child(argv, self.progress, uv_environment(self.env, self.wanted.indexes), self.scratch)
+        if self.request.find_links is not None and self.request.find_links.is_dir():
+            argv += ["--find-links", str(self.request.find_links)]
+        return run_child(argv, self.progress, uv_environment(self.env, self.request.indexes), self.scratch)
 
     def _options(self) -> list[str]:
         return [
             *("--no-header", "--no-progress", "--color", "never", "--quiet", "--only-binary", ":all:"),
-            *("--no-python-downloads", "--python-version", self.wanted.python_version),
-            *("--python-platform", self.wanted.platform),
+            *("--no-python-downloads", "--python-version", self.request.python_version),
+            *("--python-platform", self.request.platform),
         ]
 
     def _write(self, name: str, lines: Sequence[str]) -> str:

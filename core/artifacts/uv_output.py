@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name
 
-from core.artifacts.indexes import strip_credentials
+from core.artifacts.index_settings import strip_credentials
 from core.artifacts.wheel_choice import best_wheel
 
 if sys.version_info >= (3, 11):
@@ -42,12 +42,12 @@ class Origin:
     index: str = ""
 
 
-def packages_of(pylock: str) -> dict[str, Mapping[str, Any]]:
+def packages_by_name(pylock: str) -> dict[str, Mapping[str, Any]]:
     """Package → its table in a lock file."""
     return {canonicalize_name(package["name"]): package for package in tomllib.loads(pylock).get("packages", [])}
 
 
-def wheel_of(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Collection[str] = ()) -> Wheel | None:
+def choose_wheel(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Collection[str] = ()) -> Wheel | None:
     """The wheel of a package that suits best, of those with one of some SHA-256 if there are such; None when it has
     none."""
     entries = list(package.get("wheels", []))
@@ -72,25 +72,25 @@ def wheel_of(package: Mapping[str, Any], ranks: dict[Tag, int], hashes: Collecti
     )
 
 
-def origins(annotated: str) -> dict[str, Origin]:
+def parse_origins(annotated: str) -> dict[str, Origin]:
     """Package → its origin, from a requirement file in which uv annotates both."""
-    found: dict[str, Origin] = {}
+    origins: dict[str, Origin] = {}
     current = Origin()
     for line in annotated.splitlines():
         text = line.strip().removeprefix("#").strip()
         if match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line):
-            current = found.setdefault(canonicalize_name(match[0]), Origin())
+            current = origins.setdefault(canonicalize_name(match[0]), Origin())
         elif text.startswith("from "):
             current.index = strip_credentials(text.removeprefix("from "))
         elif text not in ("", "via"):
             current.parents.append(text.removeprefix("via "))
-    return found
+    return origins
 
 
-def needed(found: Mapping[str, Origin]) -> set[str]:
+def required_packages(origins: Mapping[str, Origin]) -> set[str]:
     """The packages that a requirement file asks for, and what these need."""
     children: dict[str, set[str]] = {}
-    for name, origin in found.items():
+    for name, origin in origins.items():
         for parent in origin.parents:
             children.setdefault("-r" if parent.startswith("-r ") else canonicalize_name(parent), set()).add(name)
     reached: set[str] = set()
@@ -101,7 +101,7 @@ def needed(found: Mapping[str, Origin]) -> set[str]:
     return reached
 
 
-def named_words(text: str) -> set[str]:
+def possible_names(text: str) -> set[str]:
     """All that may be a package's name."""
     return {canonicalize_name(word.rstrip(".-_")) for word in re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)}
 
@@ -113,18 +113,18 @@ def not_found(refusal: str) -> list[str]:
     return [canonicalize_name(name) for name in [*missing, *absent]]
 
 
-def lost_file(refusal: str) -> tuple[str, str] | None:
+def unfetchable_wheel(refusal: str) -> tuple[str, str] | None:
     """The package and the address of a wheel that could not be fetched; None when uv speaks of none."""
     match = re.search(r"(https?://[^\s`)]+/([A-Za-z0-9._]+)-[^\s`/)]*\.whl)", refusal)
-    found = match if re.search(r"Failed to (fetch|download|unzip)", refusal) else None
-    return (canonicalize_name(found[2]), strip_credentials(found[1])) if found else None
+    failed_fetch = match if re.search(r"Failed to (fetch|download|unzip)", refusal) else None
+    return (canonicalize_name(failed_fetch[2]), strip_credentials(failed_fetch[1])) if failed_fetch else None
 
 
-def no_wheels(refusal: str) -> list[str]:
+def invalid_wheels(refusal: str) -> list[str]:
     """The packages of which something else than a wheel was fetched."""
-    named = re.findall(r"([A-Za-z0-9._-]+)==\S+ has an invalid package format", refusal)
-    named += re.findall(r"Failed to unzip wheel: ([A-Za-z0-9._]+)-", refusal)
-    return [canonicalize_name(name) for name in named]
+    names = re.findall(r"([A-Za-z0-9._-]+)==\S+ has an invalid package format", refusal)
+    names += re.findall(r"Failed to unzip wheel: ([A-Za-z0-9._]+)-", refusal)
+    return [canonicalize_name(name) for name in names]
 
 
 def refused_index(refusal: str) -> tuple[str, str] | None:
@@ -134,5 +134,5 @@ def refused_index(refusal: str) -> tuple[str, str] | None:
 
 
 def _filename(entry: Mapping[str, Any]) -> str:
-    named = entry.get("name") or urlsplit(entry.get("url", "")).path or entry.get("path", "")
-    return unquote(str(named).rpartition("/")[2])
+    name = entry.get("name") or urlsplit(entry.get("url", "")).path or entry.get("path", "")
+    return unquote(str(name).rpartition("/")[2])

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from core.artifacts.dependency_confusion import shared_findings
+from core.artifacts.dependency_confusion import confusion_findings
+from core.artifacts.inventory import Inventory, take_inventory
+from core.artifacts.lock_store import artifacts_folder, read_lock
 from core.artifacts.lockfile import Lock, LockedFile
-from core.artifacts.seen import Seen
-from core.artifacts.store import folder, read_lock
-from core.artifacts.survey import Survey, survey
-from core.content import WrongContent, describe, recognise
+from core.artifacts.verification_cache import VerificationCache
+from core.content import WrongContent, find_wrong_content, recognise
 from core.errors import ChecksFailed, XaivaError
 from core.findings import Finding, Level, has_errors
 from core.presets.store import load_named, preset_path, preset_sha256
@@ -23,8 +23,8 @@ from core.progress import OUTCOME, NullProgress, Progress, Stage, StageState
 from core.site import Site
 
 REPORT_SECONDS = 0.2
-NAMED_IN_ERROR = 5
-_HEAD = 4 << 10  # bytes: pointers and error answers are short, a page says at its beginning that it is one
+MAX_NAMED_FINDINGS = 5
+_HEAD_BYTES = 4 << 10  # bytes: pointers and error answers are short, a page says at its beginning that it is one
 
 
 def run(
@@ -44,8 +44,8 @@ def run(
         progress.log(f"{finding.level.value}: {finding.what}: {finding.why}", OUTCOME)
     if has_errors(findings):
         errors = [finding for finding in findings if finding.level is Level.ERROR]
-        named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:NAMED_IN_ERROR])
-        more = f" and {len(errors) - NAMED_IN_ERROR} more" if len(errors) > NAMED_IN_ERROR else ""
+        named = "; ".join(f"{finding.where}: {finding.why}" for finding in errors[:MAX_NAMED_FINDINGS])
+        more = f" and {len(errors) - MAX_NAMED_FINDINGS} more" if len(errors) > MAX_NAMED_FINDINGS else ""
         raise ChecksFailed(
             f"Artifacts of {subject} are not as locked", named + more, f"repair them: xaiva sync {subject}"
         )
@@ -61,44 +61,46 @@ def verify(site: Site, preset: str, progress: Progress | None = None) -> list[Fi
     """Read all artifacts of a preset and compare them with its lock, which must exist. Raises XaivaError, Cancelled."""
     progress = progress or NullProgress()
     lock = read_lock(site, preset)
-    seen = Seen(site, preset)
-    counter = _Counter(progress, sum(file.size for file in lock.files))
-    result = survey(folder(site, preset), lock, seen, progress.cancelled, counter.add, every_byte=True)
+    cache = VerificationCache(site, preset)
+    counter = _ReadProgress(progress, sum(file.size for file in lock.files))
+    result = take_inventory(
+        artifacts_folder(site, preset), lock, cache, progress.cancelled, counter.add, every_byte=True
+    )
     counter.end()
-    seen.save({file.path for file in lock.files})
+    cache.save({file.path for file in lock.files})
     wrong = [
         Finding(level=Level.ERROR, code="artifact-not-the-file", what=e.what, why=e.why, remedy=e.remedy, where=e.what)
-        for e in wrong_contents(folder(site, preset), result.good, whole=True)
+        for e in wrong_content_errors(artifacts_folder(site, preset), result.good, check_format=True)
     ]
     return [*_file_findings(preset, result), *wrong, *lock_findings(site, preset, lock)]
 
 
-def wrong_contents(folder: Path, files: Iterable[LockedFile], *, whole: bool = False) -> list[XaivaError]:
+def wrong_content_errors(folder: Path, files: Iterable[LockedFile], *, check_format: bool = False) -> list[XaivaError]:
     """Files that are as locked, and hold something else than the file: its pointer, a page, an error answer.
 
     Their first bytes tell; with `whole` also whether they open as what their suffix claims.
     """
-    found: list[XaivaError] = []
+    errors: list[XaivaError] = []
     for file in files:
         path = file.under(folder)
         try:
             with open(path, "rb") as content:
-                stand_in = recognise(content.read(_HEAD), file.size, file.path)
-            if whole and stand_in is None:
-                stand_in = describe(path, file.path)
+                placeholder = recognise(content.read(_HEAD_BYTES), file.size, file.path)
+            if check_format and placeholder is None:
+                placeholder = find_wrong_content(path, file.path)
         except OSError:
             continue  # what cannot be read is a finding of its own
-        if stand_in is not None:
-            remedy = f"{stand_in.remedy(file.url)}; then lock again"
-            found.append(WrongContent(file.path, stand_in.words, remedy))
-    return found
+        if placeholder is not None:
+            remedy = f"{placeholder.remedy(file.url)}; then lock again"
+            errors.append(WrongContent(file.path, placeholder.description, remedy))
+    return errors
 
 
-def _file_findings(preset: str, result: Survey) -> list[Finding]:
+def _file_findings(preset: str, result: Inventory) -> list[Finding]:
     remedy = f"repair it: xaiva sync {preset}"
     rows = [("artifact-missing", file.path, "is not there") for file in result.missing]
     rows += [("artifact-corrupt", path, problem) for path, problem in sorted(result.problems.items())]
-    rows += [("artifact-derived", path, "is not what the lock gives") for path in result.derived]
+    rows += [("artifact-derived", path, "is not what the lock gives") for path in result.outdated]
     rows += [("artifact-extra", path, "is not in the lock") for path in result.extra]
     return [
         Finding(level=Level.ERROR, code=code, what=path, why=why, remedy=remedy, where=path) for code, path, why in rows
@@ -113,7 +115,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
         )
         for part in lock.unlocked
     ]
-    findings += shared_findings(preset, lock.shared)
+    findings += confusion_findings(preset, lock.shared)
     if not os.path.lexists(preset_path(site, preset)):
         return findings  # artifacts that were copied without their preset are complete in themselves
     try:
@@ -141,7 +143,7 @@ def lock_findings(site: Site, preset: str, lock: Lock) -> list[Finding]:
     return findings
 
 
-class _Counter:
+class _ReadProgress:
     """Bytes read so far, reported now and then."""
 
     def __init__(self, progress: Progress, total: int) -> None:

@@ -12,7 +12,7 @@ from core.cli.session import CliSession, preset_argument
 from core.cli.single_use_options import Command
 
 if TYPE_CHECKING:
-    from core.artifacts.plan import SyncPlan
+    from core.artifacts.sync_plan import SyncPlan
 
 
 @click.command("lock", cls=Command)
@@ -36,7 +36,7 @@ def lock_command(session: CliSession, preset: str, upgrade: bool, detach: bool, 
 def sync_command(session: CliSession, preset: str, only_plan: bool, detach: bool, as_json: bool) -> None:
     """Bring the artifacts in line with the lock: fetch, resume, repair, touch nothing else."""
     if not only_plan:
-        from core.artifacts.store import read_lock
+        from core.artifacts.lock_store import read_lock
 
         read_lock(session.site, preset)
         run_operation(session, "sync", preset, {}, detach=detach, as_json=as_json)
@@ -80,7 +80,7 @@ def print_plan(plan: SyncPlan) -> None:
 @click.pass_obj
 def verify_command(session: CliSession, preset: str, detach: bool, as_json: bool) -> None:
     """Check every byte of the artifacts against the lock. Exit code 3 when one differs."""
-    from core.artifacts.store import read_lock
+    from core.artifacts.lock_store import read_lock
 
     read_lock(session.site, preset)
     run_operation(session, "verify", preset, {}, detach=detach, as_json=as_json)
@@ -98,7 +98,7 @@ def wheel_command(
     session: CliSession, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
 ) -> None:
     """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
-    from core.artifacts.wheel import read_requirement
+    from core.artifacts.build_wheel import read_requirement
     from core.presets.store import load_named
 
     read_requirement(load_named(session.site, preset), requirement, preset)

@@ -30,7 +30,7 @@ def build_command(
     session: CliSession, preset: str, target: str, no_cache: bool, no_smoke: bool, detach: bool, as_json: bool
 ) -> None:
     """Build a preset's image with the network off."""
-    from core.artifacts.store import read_lock
+    from core.artifacts.lock_store import read_lock
     from core.presets.store import load_named
 
     load_named(session.site, preset)

@@ -174,7 +174,7 @@ def target_options(command: Any) -> Any:
 @click.pass_obj
 def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
     """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
-    from core.artifacts.resolved import check_preset
+    from core.artifacts.lock_check import check_preset
     from core.findings import has_errors
     from core.presets.compat import site_facts, target_for
     from core.presets.store import load_named

@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 
 from core.content.formats import check_format
-from core.content.stand_ins import HEAD, POINTER_LIMIT, StandIn, recognise, recognise_pointer
+from core.content.placeholders import HEAD, POINTER_LIMIT, Placeholder, recognise, recognise_pointer
 from core.errors import XaivaError
 
 __all__ = [
     "HEAD",
     "POINTER_LIMIT",
-    "StandIn",
+    "Placeholder",
     "WrongContent",
-    "check",
-    "describe",
+    "check_content",
+    "find_wrong_content",
     "recognise",
     "recognise_pointer",
-    "wrong_content",
+    "wrong_content_error",
 ]
 
 
@@ -26,7 +26,7 @@ class WrongContent(XaivaError):
     """A file holds something else than it should; its checksum says nothing about that."""
 
 
-def describe(path: Path, name: str = "") -> StandIn | None:
+def find_wrong_content(path: Path, name: str = "") -> Placeholder | None:
     """What the file at `path` holds in the place of what `name` promises (default: its own name); None when it fits.
 
     Only what is positively something else, or does not open as what its suffix claims, is named. Reads head and tail.
@@ -40,16 +40,16 @@ def describe(path: Path, name: str = "") -> StandIn | None:
     return recognise(head, size, name) or check_format(path, size, name)
 
 
-def check(path: Path, name: str, origin: str = "") -> None:
+def check_content(path: Path, name: str, origin: str = "") -> None:
     """Raise WrongContent when the file at `path` is not what `name` promises. `origin` is its URL, "" for a local file.
 
     Raises OSError when it cannot be read.
     """
-    found = describe(path, name)
-    if found is not None:
-        raise wrong_content(name, found, origin)
+    placeholder = find_wrong_content(path, name)
+    if placeholder is not None:
+        raise wrong_content_error(name, placeholder, origin)
 
 
-def wrong_content(name: str, found: StandIn, origin: str = "") -> WrongContent:
+def wrong_content_error(name: str, placeholder: Placeholder, origin: str = "") -> WrongContent:
     """The error about a file `name` in whose place something else was `found`, with the way to the real one."""
-    return WrongContent(name, found.words, found.remedy(origin))
+    return WrongContent(name, placeholder.description, placeholder.remedy(origin))

@@ -17,40 +17,50 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import BinaryIO
 
-from core.content.stand_ins import HEAD, POINTER_LIMIT, StandIn, is_text, looks_like, megabytes, recognise_pointer
+from core.content.placeholders import (
+    HEAD,
+    POINTER_LIMIT,
+    Placeholder,
+    format_size,
+    is_text,
+    looks_like,
+    recognise_pointer,
+)
 
-_WHOLE = 64 << 20  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
+_MAX_DECOMPRESSED = (
+    64 << 20
+)  # bytes of a compressed file that is decompressed to its end; of a larger one only the beginning is
 _BLOCK = 512  # of a tar
 _NO_CONTENT = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
-_JSON_LIMIT = 64 << 20
+_MAX_JSON_BYTES = 64 << 20
 
 
-class _Misfit(Exception):
+class _FormatError(Exception):
     """It is not of that format; the text says why."""
 
 
-class _HoldsPointer(Exception):
+class _ContainsPointer(Exception):
     """An archive has a pointer in the place of a file."""
 
-    def __init__(self, name: str, pointer: StandIn) -> None:
-        super().__init__(f"it holds {name}, and {pointer.words}")
-        self.pulled_by = pointer.pulled_by
+    def __init__(self, name: str, pointer: Placeholder) -> None:
+        super().__init__(f"it holds {name}, and {pointer.description}")
+        self.pull_command = pointer.pull_command
 
 
-def check_format(path: Path, size: int, name: str) -> StandIn | None:
+def check_format(path: Path, size: int, name: str) -> Placeholder | None:
     """What is wrong with the file at `path` as what the suffix of `name` claims; None when nothing is."""
     lowered = name.lower()
-    found = next(((noun, opens) for suffix, noun, opens in FORMATS if lowered.endswith(suffix)), None)
-    if found is None:
+    entry = next(((noun, opens) for suffix, noun, opens in FORMATS if lowered.endswith(suffix)), None)
+    if entry is None:
         return None
-    noun, opens = found
+    noun, opens = entry
     try:
         with open(path, "rb") as file:
             opens(file, size, name)
-    except _Misfit as misfit:
-        return StandIn(f"it is no valid {noun}: {misfit}")
-    except _HoldsPointer as archive:
-        return StandIn(str(archive), archive.pulled_by)
+    except _FormatError as misfit:
+        return Placeholder(f"it is no valid {noun}: {misfit}")
+    except _ContainsPointer as archive:
+        return Placeholder(str(archive), archive.pull_command)
     except (
         NotImplementedError
     ):  # zipfile's word for a version or a method that it does not know: not known is not wrong
@@ -63,14 +73,14 @@ def _head(file: BinaryIO, count: int = HEAD) -> bytes:
     return file.read(count)
 
 
-def _expect(file: BinaryIO, magic: bytes, at: int = 0) -> None:
+def _expect_magic(file: BinaryIO, magic: bytes, at: int = 0) -> None:
     head = _head(file)
     if head[at : at + len(magic)] != magic:
-        raise _Misfit(f"it looks like {looks_like(head)}")
+        raise _FormatError(f"it looks like {looks_like(head)}")
 
 
-def _cut_short(missing: int) -> _Misfit:
-    return _Misfit(f"it is cut short, {megabytes(missing)} are missing")
+def _cut_short(missing: int) -> _FormatError:
+    return _FormatError(f"it is cut short, {format_size(missing)} are missing")
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -91,9 +101,9 @@ def _onnx(file: BinaryIO, size: int, _name: str) -> None:
                 raise ValueError
             fields.add(number)
     except (ValueError, EOFError):
-        raise _Misfit(f"it looks like {looks_like(_head(file))}") from None
+        raise _FormatError(f"it looks like {looks_like(_head(file))}") from None
     if _GRAPH not in fields:
-        raise _Misfit("it has no graph")
+        raise _FormatError("it has no graph")
 
 
 def _fields(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
@@ -132,12 +142,12 @@ def _safetensors(file: BinaryIO, size: int, _name: str) -> None:
     if not 2 <= length <= size - 8:
         if size >= 8 and length < 100_000_000 and file.read(1) == b"{":
             raise _cut_short(8 + length - size)
-        raise _Misfit(f"it looks like {looks_like(_head(file))}")
+        raise _FormatError(f"it looks like {looks_like(_head(file))}")
     try:
         header = json.loads(file.read(length))
         ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise _Misfit("its header cannot be read") from None
+        raise _FormatError("its header cannot be read") from None
     if (needed := 8 + length + max(ends, default=0)) > size:
         raise _cut_short(needed - size)
 
@@ -148,12 +158,12 @@ def _torch(file: BinaryIO, size: int, name: str) -> None:
     if head.startswith(b"PK"):
         _zip(file, size, name)
     elif not (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05") and not _is_tar(head):
-        raise _Misfit(f"it looks like {looks_like(head)}")
+        raise _FormatError(f"it looks like {looks_like(head)}")
 
 
 def _magic(magic: bytes, at: int = 0) -> Callable[[BinaryIO, int, str], None]:
     def opens(file: BinaryIO, _size: int, _name: str) -> None:
-        _expect(file, magic, at)
+        _expect_magic(file, magic, at)
 
     return opens
 
@@ -162,19 +172,19 @@ def _binary(file: BinaryIO, size: int, _name: str) -> None:
     """A format whose files begin in many ways, but never are a text, nor zeros as of a download that never came."""
     head = _head(file)
     if is_text(head):
-        raise _Misfit(f"it looks like {looks_like(head)}")
+        raise _FormatError(f"it looks like {looks_like(head)}")
     file.seek(max(0, size - HEAD))
     if not head.strip(b"\0") and not file.read().strip(b"\0"):
-        raise _Misfit("it holds nothing but zeros")
+        raise _FormatError("it holds nothing but zeros")
 
 
 def _json(file: BinaryIO, size: int, _name: str) -> None:
-    if size > _JSON_LIMIT:
+    if size > _MAX_JSON_BYTES:
         return
     try:
         json.loads(_head(file, size))
     except ValueError as error:
-        raise _Misfit(str(error)) from None
+        raise _FormatError(str(error)) from None
 
 
 # -- packages ---------------------------------------------------------------------------------------------------------
@@ -186,8 +196,8 @@ def _zip(file: BinaryIO, _size: int, _name: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError):
         if head.startswith(b"PK\x03\x04"):
-            raise _Misfit("it is cut short: its table of contents is missing") from None
-        raise _Misfit(f"it looks like {looks_like(head)}") from None
+            raise _FormatError("it is cut short: its table of contents is missing") from None
+        raise _FormatError(f"it looks like {looks_like(head)}") from None
 
 
 def _opens_zip(file: BinaryIO, size: int, name: str) -> None:
@@ -204,7 +214,7 @@ def _zip_of_files(file: BinaryIO, size: int, name: str) -> None:
             except NotImplementedError:
                 continue  # what is packed in a way that zipfile does not know cannot be read, either
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-                raise _Misfit(f"{entry.filename} in it cannot be read: it is damaged") from None
+                raise _FormatError(f"{entry.filename} in it cannot be read: it is damaged") from None
             _refuse_pointer(entry.filename, content)
 
 
@@ -219,21 +229,21 @@ def _wheel(file: BinaryIO, size: int, name: str) -> None:
     with _zip(file, size, name) as archive:
         inside = [one for one in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", one)]
         if not inside:
-            raise _Misfit("it has no dist-info/METADATA")
+            raise _FormatError("it has no dist-info/METADATA")
         try:
-            said = HeaderParser().parsestr(archive.read(inside[0]).decode(errors="replace"))
+            message = HeaderParser().parsestr(archive.read(inside[0]).decode(errors="replace"))
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
-            raise _Misfit("its METADATA cannot be read: it is damaged") from None
+            raise _FormatError("its METADATA cannot be read: it is damaged") from None
     try:
-        same = canonicalize_name(said["Name"] or "") == project and Version(said["Version"] or "") == version
+        same = canonicalize_name(message["Name"] or "") == project and Version(message["Version"] or "") == version
     except InvalidVersion:
         same = False
     if not same:
-        raise _Misfit(f"it is the wheel of {said['Name']} {said['Version']}")
+        raise _FormatError(f"it is the wheel of {message['Name']} {message['Version']}")
 
 
 def _deb(file: BinaryIO, size: int, _name: str) -> None:
-    _expect(file, b"!<arch>\n")
+    _expect_magic(file, b"!<arch>\n")
     names = []
     at = 8
     while at < size:
@@ -242,14 +252,14 @@ def _deb(file: BinaryIO, size: int, _name: str) -> None:
         if len(header) < 60:
             raise _cut_short(60 - len(header))
         if header[58:] != b"`\n":
-            raise _Misfit("its table of contents is damaged")
+            raise _FormatError("its table of contents is damaged")
         names.append(header[:16].decode(errors="replace").strip().rstrip("/"))
         length = int(header[48:58])
         if at + 60 + length > size:
             raise _cut_short(at + 60 + length - size)
         at += 60 + length + length % 2
-    if names[:1] != ["debian-binary"] or not any(one.startswith("control.tar") for one in names):
-        raise _Misfit("it holds no debian-binary and control")
+    if names[:1] != ["debian-binary"] or not any(member.startswith("control.tar") for member in names):
+        raise _FormatError("it holds no debian-binary and control")
 
 
 # -- archives ---------------------------------------------------------------------------------------------------------
@@ -268,7 +278,7 @@ def _is_tar(block: bytes) -> bool:
 def _tar(file: BinaryIO, size: int, _name: str) -> None:
     head = _head(file)
     if not _is_tar(head):
-        raise _Misfit(f"it looks like {looks_like(head)}")
+        raise _FormatError(f"it looks like {looks_like(head)}")
     if size % _BLOCK:
         raise _cut_short(_BLOCK - size % _BLOCK)
     at = 0
@@ -289,22 +299,22 @@ def _compressed(
     magic: bytes, opened: Callable[[BinaryIO], BinaryIO], holds_tar: bool
 ) -> Callable[[BinaryIO, int, str], None]:
     def opens(file: BinaryIO, size: int, _name: str) -> None:
-        _expect(file, magic)
+        _expect_magic(file, magic)
         file.seek(0)
         try:
             with opened(file) as inside:
                 head = inside.read(_BLOCK)
-                if holds_tar and size <= _WHOLE and _is_tar(head):
+                if holds_tar and size <= _MAX_DECOMPRESSED and _is_tar(head):
                     inside.seek(0)
                     _refuse_pointers_of_tar(inside)
-                while size <= _WHOLE and inside.read(1 << 20):
+                while size <= _MAX_DECOMPRESSED and inside.read(1 << 20):
                     pass
         except EOFError:
-            raise _Misfit("it is cut short") from None
+            raise _FormatError("it is cut short") from None
         except (OSError, zlib.error, lzma.LZMAError, ValueError):
-            raise _Misfit("it is damaged") from None
+            raise _FormatError("it is damaged") from None
         if holds_tar and not _is_tar(head):
-            raise _Misfit(f"inside, it looks like {looks_like(head)}")
+            raise _FormatError(f"inside, it looks like {looks_like(head)}")
 
     return opens
 
@@ -319,7 +329,7 @@ def _refuse_pointers_of_tar(file: BinaryIO) -> None:
 def _refuse_pointer(name: str, content: bytes) -> None:
     """Raise _HoldsPointer when a file of an archive is the pointer of a larger one."""
     if pointer := recognise_pointer(content):
-        raise _HoldsPointer(name, pointer)
+        raise _ContainsPointer(name, pointer)
 
 
 def _open_gzip(file: BinaryIO) -> BinaryIO:

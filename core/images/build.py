@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from core import labels, redaction
-from core.artifacts import store
+from core.artifacts import lock_store
 from core.artifacts.lockfile import Lock
 from core.artifacts.stages import stage
 from core.engine import docker_environment, require_engine_version, resolve_endpoint
@@ -44,8 +44,8 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     build_options = _options(options)
     env = docker_environment(site)
-    preset, lock = load_named(site, subject), store.read_lock(site, subject)
-    folder = store.folder(site, subject)
+    preset, lock = load_named(site, subject), lock_store.read_lock(site, subject)
+    folder = lock_store.artifacts_folder(site, subject)
     build_checks.check_target(build_options.target, preset, lock)
     build_checks.check_artifacts(folder, subject, lock)
     build_checks.check_models(site, folder, subject, lock)
@@ -53,7 +53,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     compatibility_findings = build_checks.check_compatibility(site, subject, preset, lock)
     require_engine_version(site)
     dockerfile = write_build_context(site, folder, subject, preset, lock)
-    record, log = build_history.start_record(site, subject, lock, store.lock_text(lock), build_options.target)
+    record, log = build_history.start_record(site, subject, lock, lock_store.lock_text(lock), build_options.target)
     secrets = [env[name] for name in preset.build_secrets]
     with log:
         recorder = BuildRecorder(progress, log, secrets)

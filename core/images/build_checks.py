@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from core.artifacts import store
-from core.artifacts.lockfile import Kind, Lock
-from core.artifacts.resolved import check_locked
-from core.artifacts.seen import Seen
+from core.artifacts import lock_store
+from core.artifacts.lock_check import check_locked
+from core.artifacts.lockfile import FileKind, Lock
+from core.artifacts.verification_cache import VerificationCache
 from core.engine import docker_environment
 from core.errors import ChecksFailed, InputError, XaivaError
 from core.files import sha256_file
@@ -22,7 +22,13 @@ from core.presets.store import load_named
 from core.site import Site
 
 # What files of a kind grow to when they are installed, as a factor on their size; and the context is kept once more.
-_INSTALLED_SIZE_FACTOR = {Kind.WHEEL: 3.0, Kind.DEB: 4.0, Kind.SOURCE: 6.0, Kind.MODEL: 1.0, Kind.IMAGE: 2.5}
+_INSTALLED_SIZE_FACTOR = {
+    FileKind.WHEEL: 3.0,
+    FileKind.DEB: 4.0,
+    FileKind.SOURCE: 6.0,
+    FileKind.MODEL: 1.0,
+    FileKind.IMAGE: 2.5,
+}
 
 
 def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[str]:
@@ -30,9 +36,9 @@ def preview_stages(site: Site, subject: str, target: str = "runtime") -> list[st
 
     Raises XaivaError for what would stop the build before its first stage.
     """
-    preset, lock = load_named(site, subject), store.read_lock(site, subject)
+    preset, lock = load_named(site, subject), lock_store.read_lock(site, subject)
     check_target(target, preset, lock)
-    check_artifacts(store.folder(site, subject), subject, lock)
+    check_artifacts(lock_store.artifacts_folder(site, subject), subject, lock)
     check_secrets(preset, docker_environment(site))
     names = stage_names(preset, lock)
     return names[: names.index(target) + 1]
@@ -65,11 +71,14 @@ def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
 
     Raises XaivaError naming the first that is not the locked one.
     """
-    models = lock.of_kind(Kind.MODEL)
-    verification_cache = Seen(site, preset)
+    models = lock.of_kind(FileKind.MODEL)
+    verification_cache = VerificationCache(site, preset)
     for model in models:
         path = model.under(folder)
-        if not verification_cache.knows(model.path, path.stat(), model.sha256) and sha256_file(path) != model.sha256:
+        if (
+            not verification_cache.is_verified(model.path, path.stat(), model.sha256)
+            and sha256_file(path) != model.sha256
+        ):
             why = "its content is not the locked one"
             raise XaivaError(f"Model {model.path} in {folder}", why, f"repair it, online: xaiva sync {preset}")
 

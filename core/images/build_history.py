@@ -131,7 +131,7 @@ def start_record(site: Site, preset: str, lock: Lock, lock_text: str, target: st
     The log is locked for as long as it is open: the kernel lets go of it however the build ends, even by kill -9, so
     a record that says RUNNING beside an unlocked log is that of a build which was killed.
     """
-    from core.artifacts.store import lock_sha256
+    from core.artifacts.lock_store import lock_sha256
 
     now = time.time()
     identity = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"

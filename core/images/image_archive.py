@@ -6,7 +6,7 @@ import re
 import tarfile
 from pathlib import Path
 
-from core.content import StandIn, describe
+from core.content import Placeholder, find_wrong_content
 from core.errors import InputError
 
 _COMPRESSED = {b"\x1f\x8b": ".tar.gz", b"BZh": ".tar.bz2", b"\xfd7zXZ": ".tar.xz"}
@@ -35,8 +35,8 @@ def check_image_archive(path: Path) -> None:
     if head.startswith(_ZSTD):
         return
     suffix = next((suffix for magic, suffix in _COMPRESSED.items() if head.startswith(magic)), ".tar")
-    if stand_in := describe(path, f"image{suffix}"):
-        raise _archive_error(path, stand_in.words, _remedy(path, stand_in))
+    if stand_in := find_wrong_content(path, f"image{suffix}"):
+        raise _archive_error(path, stand_in.description, _remedy(path, stand_in))
     names = _entry_names(path)
     if not any(_IMAGE_ENTRY.fullmatch(name) for name in names):
         raise _archive_error(path, *_describe_other_archive(path, names))
@@ -46,11 +46,11 @@ def _archive_error(path: Path, why: str, remedy: str) -> InputError:
     return InputError(f"Image archive {path}", why, remedy)
 
 
-def _remedy(path: Path, stand_in: StandIn) -> str:
+def _remedy(path: Path, stand_in: Placeholder) -> str:
     """To get a file again helps where it came in part; what is something else was never an image."""
     if part := _SPLIT_PART.fullmatch(path.name):
         return f"put its parts together first: cat {path.parent / (part[1] or part[2])}* > image.tar"
-    fetch_again = stand_in.pulled_by or "cut short" in stand_in.words or "is empty" in stand_in.words
+    fetch_again = stand_in.pull_command or "cut short" in stand_in.description or "is empty" in stand_in.description
     return stand_in.remedy() if fetch_again else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
 
 

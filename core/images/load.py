@@ -12,7 +12,7 @@ from typing import IO
 
 from pydantic import JsonValue
 
-from core.artifacts import store
+from core.artifacts import lock_store
 from core.artifacts.base_image import stream_image
 from core.artifacts.lockfile import Lock, LockedImage
 from core.engine import EngineError, docker_environment, require_engine_version
@@ -37,7 +37,7 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
         check_image_archive(path)
         require_engine_version(site)
         return {"loaded": list(_docker_load(path.name, path.stat().st_size, _read_chunks(path), env, progress))}
-    lock = store.read_lock(site, subject)
+    lock = lock_store.read_lock(site, subject)
     require_engine_version(site)
     return {"loaded": list(load_bases(site, subject, lock, env, progress))}
 
@@ -49,7 +49,7 @@ def load_bases(site: Site, preset: str, lock: Lock, env: Mapping[str, str], prog
     for image in unique.values():
         if not _is_present(image, env):
             stop_if_cancelled(progress)
-            _load_base(store.folder(site, preset), preset, image, env, progress)
+            _load_base(lock_store.artifacts_folder(site, preset), preset, image, env, progress)
     return list(unique)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name
 
 from core import labels
-from core.artifacts.lockfile import Kind, Lock, LockedFile
-from core.artifacts.store import lock_sha256
+from core.artifacts.lock_store import lock_sha256
+from core.artifacts.lockfile import FileKind, Lock, LockedFile
 from core.errors import InputError, XaivaError
 from core.files import write_atomic
 from core.images import sbom
@@ -195,7 +195,7 @@ def _compiled_stages(preset: Preset, lock: Lock) -> list[CompiledStage]:
 
 def _archives(lock: Lock) -> Iterator[SourceArchive]:
     for file in lock.files:
-        if file.kind is not Kind.SOURCE:
+        if file.kind is not FileKind.SOURCE:
             continue
         archive = PurePosixPath(file.path).name
         if not archive.endswith(TAR_SUFFIXES):
@@ -212,7 +212,7 @@ def _source(lock: Lock, name: str) -> SourceArchive | None:
 def _numpy_wheel(lock: Lock) -> SourceArchive | None:
     """The wheel whose headers OpenCV's Python module is built with; one file, so that no other wheel matters."""
     for file in lock.files:
-        if file.kind is Kind.WHEEL and canonicalize_name(file.name) == "numpy":
+        if file.kind is FileKind.WHEEL and canonicalize_name(file.name) == "numpy":
             return SourceArchive("numpy", file.path, PurePosixPath(file.path).name, file.sha256)
     return None
 
@@ -237,7 +237,7 @@ def _models(preset: Preset, lock: Lock) -> list[ModelFile]:
     destinations = {model.name: model.destination for model in preset.models}
     models: list[ModelFile] = []
     for file in lock.files:
-        if file.kind is Kind.MODEL:
+        if file.kind is FileKind.MODEL:
             destination = destinations.get(file.name)
             if destination is None:
                 raise _stale_lock_error(f"model {file.name}")

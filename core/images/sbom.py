@@ -7,13 +7,18 @@ import uuid
 from typing import Any
 from urllib.parse import quote
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
-from core.artifacts.store import lock_sha256
+from core.artifacts.lock_store import lock_sha256
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage
 
 SPECIFICATION = "1.5"  # https://cyclonedx.org/docs/1.5/json/
 SBOM_PATH = "/usr/share/xaiva/sbom.json"
 SBOM_LABEL = "org.xaiva.sbom"  # on the image: where in it the bill of materials lies
-_TYPES = {Kind.WHEEL: "library", Kind.DEB: "library", Kind.SOURCE: "library", Kind.MODEL: "machine-learning-model"}
+_TYPES = {
+    FileKind.WHEEL: "library",
+    FileKind.DEB: "library",
+    FileKind.SOURCE: "library",
+    FileKind.MODEL: "machine-learning-model",
+}
 
 
 def render_sbom(lock: Lock) -> str:
@@ -45,9 +50,9 @@ def _component(lock: Lock, file: LockedFile) -> dict[str, Any]:
 
 def _purl(lock: Lock, file: LockedFile, name: str) -> str:
     version = f"@{quote(file.version, safe='')}" if file.version else ""
-    if file.kind is Kind.WHEEL:
+    if file.kind is FileKind.WHEEL:
         return f"pkg:pypi/{quote(name.lower().replace('_', '-'), safe='')}{version}"
-    if file.kind is Kind.DEB:
+    if file.kind is FileKind.DEB:
         system = "ubuntu" if "ubuntu" in lock.base_image.os_release.lower() else "debian"
         return f"pkg:deb/{system}/{quote(name, safe='')}{version}"
     return f"pkg:generic/{quote(name, safe='')}{version}?checksum=sha256:{file.sha256}"

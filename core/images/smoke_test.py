@@ -12,10 +12,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from core.artifacts.child import run_child
-from core.artifacts.lockfile import Kind, Lock
-from core.artifacts.orphans import helper_label
-from core.artifacts.store import LOCAL_WHEELS, folder
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder
+from core.artifacts.lockfile import FileKind, Lock
+from core.artifacts.orphaned_helpers import helper_label
 from core.engine import docker_environment
 from core.errors import Cancelled
 from core.findings import Finding, Level
@@ -26,6 +25,7 @@ from core.images.smoke_probe import OUTPUT_MARKER
 from core.presets.model import Preset
 from core.progress import Progress
 from core.site import Site
+from core.subprocesses import run_child
 
 if TYPE_CHECKING:
     from core.presets.compat.machine import TargetMachine
@@ -55,7 +55,7 @@ def run_smoke_test(
     command += ["--entrypoint", "/opt/xaiva/bin/python", image, "-I", "-c", PROBE_SCRIPT.read_text(), request]
     try:
         with docker_cli_errors():
-            process = run_child(command, progress, env, hear=lambda line: progress.log(line, SMOKE_STAGE))
+            process = run_child(command, progress, env, on_line=lambda line: progress.log(line, SMOKE_STAGE))
     except Cancelled:
         run_docker(*remove, env=env)
         raise
@@ -100,7 +100,7 @@ def _probe_request(preset: Preset, lock: Lock, target: str, requested_names: set
     modules: list[str] = []
     commands: list[list[str]] = []
     if target in COMPLETE_STAGES:
-        compiled = {file.name for file in lock.of_kind(Kind.SOURCE)}
+        compiled = {file.name for file in lock.of_kind(FileKind.SOURCE)}
         modules += ["cv2"] if "opencv" in compiled else []
         modules += [SERVICE_MODULE] if service_layer(preset, lock) else []
         modules += ["tensorrt"] if preset.tensorrt.enabled else []
@@ -116,7 +116,7 @@ def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
 
     names: set[str] = set()
     expanded = expand_preset(preset, site.presets, site_facts(site))
-    built = names_by_address(folder(site, lock.preset) / LOCAL_WHEELS)
+    built = names_by_address(artifacts_folder(site, lock.preset) / LOCAL_WHEELS)
     addressed = [entry.reference for _, entry in expanded.direct_references]
     names |= {name for entry in addressed if (name := entry.name or built.get(entry.address, ""))}
     for _, lines in expanded.layers:
@@ -181,7 +181,7 @@ def _check_ffmpeg(answer: Mapping[str, Any], preset: Preset) -> Iterator[Finding
 def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iterator[Finding]:
     requested = preset.build_options.opencv_version
     cv2 = answer["imports"].get("cv2")
-    if not cv2 or cv2["code"] or all(file.name != "opencv" for file in lock.of_kind(Kind.SOURCE)):
+    if not cv2 or cv2["code"] or all(file.name != "opencv" for file in lock.of_kind(FileKind.SOURCE)):
         return
     installed = cv2["output"].strip()
     if not _matches_version(installed, requested):

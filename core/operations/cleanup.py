@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from core.artifacts.orphans import remove_orphans
+from core.artifacts.orphaned_helpers import remove_orphans
 from core.engine import connect_engine
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX

@@ -20,7 +20,7 @@ KINDS: dict[str, str] = {
     "lock": "core.artifacts.lock:run",
     "sync": "core.artifacts.sync:run",
     "verify": "core.artifacts.verify:run",
-    "wheel": "core.artifacts.wheel:run",
+    "wheel": "core.artifacts.build_wheel:run",
     "build": "core.images.build:run",
     "load": "core.images.load:run",
 }

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from core.artifacts.debs import Request, closure
+from core.artifacts.debs import DebRequest, resolve_debs
 from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.engine import connect_engine
 from core.errors import XaivaError
@@ -29,7 +29,9 @@ def ask(engine: TestEngine, site: Site, sources: str, *debs: str, beside: bool =
     image = engine.docker("commit", "sources").strip()
     engine.docker("rm", "sources")
     try:
-        return closure(connect_engine(site, 60), image, Request("3.11", debs, []), os.environ, NullProgress()).python
+        return resolve_debs(
+            connect_engine(site, 60), image, DebRequest("3.11", debs, []), os.environ, NullProgress()
+        ).python
     finally:
         engine.docker("rmi", image)
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pytest
 
 from core import labels
-from core.artifacts import base_image, lock, own_wheel, store, sync, verify, wheel
-from core.artifacts.indexes import pip_config, uv_environment
-from core.artifacts.lockfile import Kind
-from core.artifacts.resolve import Wanted, resolve
+from core.artifacts import base_image, build_wheel, lock, lock_store, service_wheel, sync, verify
+from core.artifacts.index_settings import pip_config, uv_environment
+from core.artifacts.lockfile import FileKind
+from core.artifacts.resolve import ResolveRequest, resolve
 from core.engine import EngineError, connect_engine
 from core.errors import XaivaError
 from core.files import TEMPORARY_PREFIX
@@ -27,7 +27,7 @@ from core.presets.model import Index, Preset
 from core.progress import NullProgress
 from core.site import Site
 from tests.support import require
-from tests.support.artifacts import Recorder, random_file, wheel_file
+from tests.support.artifacts import RecordingProgress, random_file, wheel_file
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.index import serve
 
@@ -48,9 +48,9 @@ OFFLINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 @pytest.fixture(autouse=True, scope="module")
 def reachable_index() -> None:
     """A package index must answer, by the machine's own settings."""
-    wanted = Wanted("probe", [("common", ["idna"])], [], [], "3.11", "x86_64-manylinux_2_28")
+    request = ResolveRequest("probe", [("common", ["idna"])], [], [], "3.11", "x86_64-manylinux_2_28")
     try:
-        resolve(wanted, os.environ, {}, NullProgress())
+        resolve(request, os.environ, {}, NullProgress())
     except XaivaError as error:
         require(False, f"a reachable package index: {error}")
 
@@ -59,8 +59,8 @@ def write_preset(site: Site, **changes: object) -> None:
     (site.presets / f"{NAME}.json").write_text(json.dumps({**PRESET, **changes}))
 
 
-def run_lock(site: Site, progress: Recorder | None = None, **options: bool) -> dict[str, object]:
-    return dict(lock.run(site, NAME, options, progress or Recorder()))
+def run_lock(site: Site, progress: RecordingProgress | None = None, **options: bool) -> dict[str, object]:
+    return dict(lock.run(site, NAME, options, progress or RecordingProgress()))
 
 
 def without_engine(site: Site) -> Site:
@@ -68,7 +68,7 @@ def without_engine(site: Site) -> Site:
 
 
 def lock_bytes(site: Site) -> bytes:
-    return (store.folder(site, NAME) / store.LOCK_NAME).read_bytes()
+    return (lock_store.artifacts_folder(site, NAME) / lock_store.LOCK_NAME).read_bytes()
 
 
 @pytest.mark.index
@@ -77,31 +77,31 @@ def test_the_whole_of_a_small_preset(engine_site: Site, engine: TestEngine) -> N
     write_preset(engine_site, debs=["hello"])
     outcome = run_lock(engine_site)
     assert outcome["state"] == "complete"
-    locked = store.read_lock(engine_site, NAME)
+    locked = lock_store.read_lock(engine_site, NAME)
     layers = {layer.name: {locked.by_path()[path].name for path in layer.wheels} for layer in locked.layers}
     assert layers["common"] == {"requests", "idna", "certifi", "charset-normalizer", "urllib3"}
     assert {"httpx", "numpy", "httpcore"} <= layers["extra"]
     assert not layers["common"] & layers["extra"]
     assert next(file.version for file in locked.files if file.name == "numpy") == "1.26.4"
-    names = {file.name for file in locked.of_kind(Kind.DEB)}
+    names = {file.name for file in locked.of_kind(FileKind.DEB)}
     assert {"hello", "python3.11", "python3.11-venv"} <= names
     assert "libc6" not in names  # the base image has it
     assert (locked.python_from, locked.platform) == ("debs", "x86_64-manylinux_2_36")
-    sync.run(engine_site, NAME, {}, Recorder())
+    sync.run(engine_site, NAME, {}, RecordingProgress())
     assert verify.verify(engine_site, NAME) == []
     install_in_container(engine, engine_site)
     first = lock_bytes(engine_site)
     assert run_lock(without_engine(engine_site))["changed"] is False
     assert lock_bytes(engine_site) == first
-    shutil.rmtree(store.folder(engine_site, NAME) / "images")
-    sync.run(engine_site, NAME, {}, Recorder())  # the engine still has the image: its blobs come out the same
+    shutil.rmtree(lock_store.artifacts_folder(engine_site, NAME) / "images")
+    sync.run(engine_site, NAME, {}, RecordingProgress())  # the engine still has the image: its blobs come out the same
     assert verify.verify(engine_site, NAME) == []
 
 
 def install_in_container(engine: TestEngine, site: Site) -> None:
     """What was locked installs with no network: by apt from `Packages`, and by pip from hashes."""
-    folder = store.folder(site, NAME)
-    base = store.read_lock(site, NAME).base_image
+    folder = lock_store.artifacts_folder(site, NAME)
+    base = lock_store.read_lock(site, NAME).base_image
     engine.docker("load", input=b"".join(base_image.stream_image(folder, base)))
     script = (
         "set -e; rm -rf /etc/apt/sources.list*; echo 'deb [trusted=yes] file:/a/debs ./' > /etc/apt/sources.list; "
@@ -120,12 +120,12 @@ def install_in_container(engine: TestEngine, site: Site) -> None:
 def test_one_changed_layer_changes_nothing_else(engine_site: Site) -> None:
     write_preset(engine_site)
     run_lock(engine_site)
-    before = store.read_lock(engine_site, NAME)
+    before = lock_store.read_lock(engine_site, NAME)
     changed = [PRESET["layers"][0], {"name": "extra", "requirements": ["httpx", "numpy", "attrs"]}]  # type: ignore[index]
     write_preset(engine_site, layers=changed)
     outcome = run_lock(without_engine(engine_site))
     assert [line.split()[:3] for line in outcome["diff"]] == [["+", "wheel", "attrs"]]  # type: ignore[attr-defined]
-    after = store.read_lock(engine_site, NAME)
+    after = lock_store.read_lock(engine_site, NAME)
     assert after.debs == before.debs
     assert after.layers[0] == before.layers[0]
 
@@ -150,18 +150,18 @@ def test_what_cannot_be_reached_is_named_and_the_rest_is_locked(site: Site) -> N
     env = {**without_engine(site).env, "XAIVA_SOURCE_PATH": "", "UV_HTTP_RETRIES": "0"}
     outcome = run_lock(Site(site.root, site.settings, env))
     assert outcome["state"] == "partial"
-    locked = store.read_lock(site, NAME)
-    said = {part.what: part for part in locked.unlocked}
-    assert f"base image {BASE_IMAGE}" in said
-    assert "source xaiva-media" in said
-    torch = said["torch==2.1.0+cu118 (layer pytorch)"]
+    locked = lock_store.read_lock(site, NAME)
+    unlocked = {part.what: part for part in locked.unlocked}
+    assert f"base image {BASE_IMAGE}" in unlocked
+    assert "source xaiva-media" in unlocked
+    torch = unlocked["torch==2.1.0+cu118 (layer pytorch)"]
     assert torch.why.startswith("index pytorch (http://127.0.0.1:9/whl/cu118) cannot be used: ")
-    assert "OUR_TOKEN is not set" in said["ours-tool (layer common)"].why
+    assert "OUR_TOKEN is not set" in unlocked["ours-tool (layer common)"].why
     sdist = next(part for part in locked.unlocked if part.what.startswith("docopt"))
     assert "layer common" in sdist.what
     assert f"xaiva wheel {NAME} docopt" in sdist.remedy
-    assert {file.name for file in locked.of_kind(Kind.WHEEL)} == {"idna"}
-    assert [finding.code for finding in verify.lock_findings(site, NAME, locked)] == ["lock-partial"] * len(said)
+    assert {file.name for file in locked.of_kind(FileKind.WHEEL)} == {"idna"}
+    assert [finding.code for finding in verify.lock_findings(site, NAME, locked)] == ["lock-partial"] * len(unlocked)
 
 
 @pytest.mark.index
@@ -189,7 +189,7 @@ def test_versions_stay_until_an_upgrade_is_asked_for(site: Site) -> None:
     run_lock(site)
     write_preset(site, layers=[{"name": "common", "requirements": ["idna>=3.6", "attrs"]}], pins=[])
     run_lock(site)
-    assert [file.version for file in store.read_lock(site, NAME).files if file.name == "idna"] == ["3.6"]
+    assert [file.version for file in lock_store.read_lock(site, NAME).files if file.name == "idna"] == ["3.6"]
     outcome = run_lock(site, upgrade=True)
     changes = [line for line in outcome["diff"] if "idna" in line]  # type: ignore[attr-defined]
     assert changes[0].startswith("~ wheel idna 3.6 → 3.")
@@ -205,20 +205,20 @@ def test_of_a_package_with_a_wheel_of_some_release_that_release_is_taken(site: S
         layers = [{"name": "common", "requirements": ["mixeddemo"]}]
         write_preset(site, layers=layers, pins=[], indexes=[{"name": "private", "url": f"{index.url}/simple"}])
         run_lock(without_engine(site))
-    locked = store.read_lock(site, NAME)
-    assert [(file.name, file.version) for file in locked.of_kind(Kind.WHEEL)] == [("mixeddemo", "1.0")]
+    locked = lock_store.read_lock(site, NAME)
+    assert [(file.name, file.version) for file in locked.of_kind(FileKind.WHEEL)] == [("mixeddemo", "1.0")]
     assert "stubborndemo (a dependency)" in {part.what for part in locked.unlocked}
 
 
 @pytest.mark.index
 def test_a_wheel_that_was_built_again_is_locked_again(site: Site) -> None:
     write_preset(site, layers=[{"name": "common", "requirements": ["owndemo"]}], pins=[])
-    path = store.folder(site, NAME) / store.LOCAL_WHEELS / "owndemo-1.0-py3-none-any.whl"
+    path = lock_store.artifacts_folder(site, NAME) / lock_store.LOCAL_WHEELS / "owndemo-1.0-py3-none-any.whl"
     hashes = []
     for content in ("a = 1", "a = 2"):
         wheel_file(path, "owndemo", "1.0", content)
         run_lock(without_engine(site))
-        (file,) = store.read_lock(site, NAME).of_kind(Kind.WHEEL)
+        (file,) = lock_store.read_lock(site, NAME).of_kind(FileKind.WHEEL)
         hashes.append(file.sha256)
     assert hashes[1] == own_sha(path) != hashes[0]
 
@@ -264,7 +264,7 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         site = Site(engine_site.root, engine_site.settings, env)
         assert run_lock(site)["state"] == "partial"
         looker = Looker(engine)
-        built = wheel.run(site, NAME, {"requirement": "privatedemo"}, looker)
+        built = build_wheel.run(site, NAME, {"requirement": "privatedemo"}, looker)
     assert built["wheel"] == "local-wheels/privatedemo-1.0-py3-none-any.whl"
     assert "privatedemo" in looker.text()
     assert labels.HELPER_OWNER in looker.inspected
@@ -272,11 +272,11 @@ def test_a_wheel_is_built_in_the_base_image_and_the_next_lock_takes_it(
         assert secret not in looker.text() + looker.inspected
     assert engine.docker("ps", "-aq", "--filter", f"label={labels.HELPER_OWNER}") == ""
     assert run_lock(site)["state"] == "complete"
-    sync.run(site, NAME, {}, Recorder())
+    sync.run(site, NAME, {}, RecordingProgress())
     assert verify.verify(site, NAME) == []
 
 
-class Looker(Recorder):
+class Looker(RecordingProgress):
     """Looks, when the container says its first word, at all that the engine tells of it."""
 
     def __init__(self, engine: TestEngine) -> None:
@@ -311,15 +311,17 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
     site = without_engine(site)
     write_preset(site, layers=[], pins=[], inference_service=True)
     run_lock(site)
-    locked = store.read_lock(site, NAME)
+    locked = lock_store.read_lock(site, NAME)
     assert locked.layers[-1].name == "service"
     names = {locked.by_path()[path].name for path in locked.layers[-1].wheels}
     assert {"xaiva-console", "fastapi", "uvicorn", "av", "pydantic", "onnxruntime"} <= names
-    ours = next(file for file in locked.files if file.name == "xaiva-console").under(store.folder(site, NAME))
-    assert ours.read_bytes() == own_wheel.build()
-    ours.unlink()
-    sync.run(site, NAME, {}, Recorder())
-    assert ours.read_bytes() == own_wheel.build()
+    service_wheel_path = next(file for file in locked.files if file.name == "xaiva-console").under(
+        lock_store.artifacts_folder(site, NAME)
+    )
+    assert service_wheel_path.read_bytes() == service_wheel.build()
+    service_wheel_path.unlink()
+    sync.run(site, NAME, {}, RecordingProgress())
+    assert service_wheel_path.read_bytes() == service_wheel.build()
 
 
 @pytest.mark.index
@@ -341,17 +343,17 @@ def test_sources_and_models_by_path_are_snapshots(site: Site, tmp_path: Path) ->
     with_path = Site(site.root, site.settings, {**without_engine(site).env, "XAIVA_SOURCE_PATH": str(tree)})
     run_lock(with_path)
     first = lock_bytes(site)
-    locked = store.read_lock(site, NAME)
-    source = next(file for file in locked.files if file.kind is Kind.SOURCE)
+    locked = lock_store.read_lock(site, NAME)
+    source = next(file for file in locked.files if file.kind is FileKind.SOURCE)
     assert source.url == "file:$XAIVA_SOURCE_PATH"
-    with tarfile.open(source.under(store.folder(site, NAME))) as tar:
+    with tarfile.open(source.under(lock_store.artifacts_folder(site, NAME))) as tar:
         assert tar.getnames() == ["xaiva-media/.gitignore", "xaiva-media/src/main.c"]
         assert {entry.mtime for entry in tar} == {0}
     os.utime(tree / "src/main.c", (1, 1))
     run_lock(with_path)
     assert lock_bytes(site) == first
-    source.under(store.folder(site, NAME)).unlink()
-    sync.run(with_path, NAME, {}, Recorder())
+    source.under(lock_store.artifacts_folder(site, NAME)).unlink()
+    sync.run(with_path, NAME, {}, RecordingProgress())
     (tree / "src/main.c").write_text("changed")
     outcome = run_lock(with_path)
     assert any("source xaiva-media" in line for line in outcome["diff"])  # type: ignore[attr-defined]
@@ -373,12 +375,12 @@ def test_a_git_source_is_kept_at_its_commit(site: Site, tmp_path: Path, monkeypa
     write_preset(site, layers=[], pins=[], sources=[source])
     site = without_engine(site)
     run_lock(site)
-    first = next(file for file in store.read_lock(site, NAME).files if file.kind is Kind.SOURCE)
+    first = next(file for file in lock_store.read_lock(site, NAME).files if file.kind is FileKind.SOURCE)
     commit(repository, "two")
     run_lock(site)
-    assert first in store.read_lock(site, NAME).files
+    assert first in lock_store.read_lock(site, NAME).files
     run_lock(site, upgrade=True)
-    assert first not in store.read_lock(site, NAME).files
+    assert first not in lock_store.read_lock(site, NAME).files
 
 
 def commit(repository: Path, content: str) -> None:
@@ -392,8 +394,8 @@ def commit(repository: Path, content: str) -> None:
 
 @pytest.mark.engine
 def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestEngine, tmp_path: Path) -> None:
-    saved = base_image.save(connect_engine(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
-    saved.describe(tmp_path)
+    saved = base_image.save_image(connect_engine(engine_site, 120), BASE_IMAGE, tmp_path, NullProgress())
+    saved.write_manifests(tmp_path)
     assert saved.image.os_release == "debian 12"
     once = b"".join(base_image.stream_image(tmp_path, saved.image))
     with tarfile.open(fileobj=io.BytesIO(once)) as tar:
@@ -402,7 +404,7 @@ def test_a_base_image_streams_to_the_same_bytes(engine_site: Site, engine: TestE
     assert [file for file in saved.files if own_sha(file.under(tmp_path)) != file.sha256] == []
     assert saved.image.tag in engine.docker("load", input=once)
     with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/none"):
-        base_image.save(connect_engine(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
+        base_image.save_image(connect_engine(engine_site, 120), "127.0.0.1:9/none:1", tmp_path, NullProgress())
 
 
 @pytest.mark.engine
@@ -414,9 +416,9 @@ def test_another_image_of_that_name_leaves_the_old_one_whole_until_it_is_locked(
     before = []
     for text in ("one", "two"):
         engine.docker("build", "-q", "-t", name, "-", input=f"FROM {BASE_IMAGE}\nLABEL is={text}\n".encode())
-        saved = base_image.save(client, name, tmp_path, NullProgress())
+        saved = base_image.save_image(client, name, tmp_path, NullProgress())
         assert [file for file in before if own_sha(file.under(tmp_path)) != file.sha256] == []
-        saved.describe(tmp_path)
+        saved.write_manifests(tmp_path)
         before = saved.files
     there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert there == {file.path for file in saved.files}
@@ -431,8 +433,8 @@ def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -
     try:
         with pytest.raises(OSError, match="No space left"):
             run_lock(engine_site)
-        left = [path.name for path in mount.rglob("*") if path.is_file()]
-        assert [name for name in left if name == store.LOCK_NAME or name.startswith(TEMPORARY_PREFIX)] == []
+        files = [path.name for path in mount.rglob("*") if path.is_file()]
+        assert [name for name in files if name == lock_store.LOCK_NAME or name.startswith(TEMPORARY_PREFIX)] == []
     finally:
         subprocess.run(["umount", str(mount)], check=True)
 
@@ -444,7 +446,7 @@ def test_a_full_disk_is_told_as_such_and_the_old_lock_stays(engine_site: Site) -
 def test_a_wheel_is_built_of_the_version_that_layers_and_pins_allow(site: Site, asked: str, wanted: str) -> None:
     layers = [{"name": "common", "requirements": ["num-py", "httpx"]}]
     preset = Preset.model_validate({**PRESET, "layers": layers, "pins": ["num-py>=1.26.4,<2"]})
-    assert wheel._requirement(site, preset, asked) == wanted
+    assert build_wheel._complete_requirement(site, preset, asked) == wanted
 
 
 def test_tokens_reach_uv_by_its_environment_only() -> None:
@@ -484,10 +486,10 @@ def test_an_onnx_runtime_that_a_dependency_brings_stays_the_only_one(site: Site)
     """For CUDA: the build for old GPUs contradicts cuDNN, the other would lie over the one that magika brings."""
     layers = [{"name": "common", "requirements": ["magika<0.7", "nvidia-cudnn-cu12>=9.11"]}]
     write_preset(site, base_image="nvidia/cuda:12.6.3-base-ubuntu22.04", layers=layers, pins=[], inference_service=True)
-    progress = Recorder()
+    progress = RecordingProgress()
     run_lock(without_engine(site), progress)
-    locked = store.read_lock(site, NAME)
+    locked = lock_store.read_lock(site, NAME)
     assert engines(file.name for file in locked.files) == {"onnxruntime"}
-    said = [line for line in progress.lines if "does not go with the other layers" in line]
-    assert ["<9.11" in line for line in said] == [True, False]
+    lines = [line for line in progress.lines if "does not go with the other layers" in line]
+    assert ["<9.11" in line for line in lines] == [True, False]
     assert run_lock(without_engine(site))["changed"] is False

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import base_image, diff, own_wheel
-from core.artifacts.child import run_child
-from core.artifacts.derived import pylock_text
-from core.artifacts.distributions import guess, platform_of
+from core.artifacts import base_image, lock_diff, service_wheel
+from core.artifacts.generated_files import pylock_text
 from core.artifacts.lock import expanded_layers
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.store import lock_text, read_lock, write_lock
+from core.artifacts.lock_store import lock_text, read_lock, write_lock
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.os_releases import guess_os_release, wheel_platform
 from core.artifacts.wheel_choice import best_wheel, tag_ranks
 from core.errors import Cancelled, InputError
 from core.presets.compat.facts import load_facts
 from core.presets.compat.service_layer import engine_choices
 from core.presets.model import Preset
 from core.site import Site
-from tests.support.artifacts import Recorder
+from core.subprocesses import run_child
+from tests.support.artifacts import RecordingProgress
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,10 +52,10 @@ def test_the_wheel_that_fits_best(names: list[str], best: int | None) -> None:
 
 
 def test_the_platform_follows_from_the_distribution() -> None:
-    assert guess("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04") == "ubuntu 22.04"
-    assert platform_of("ubuntu 22.04") == "x86_64-manylinux_2_35"
-    assert guess("registry.lan/own:1") == ""
-    assert platform_of("") == "x86_64-manylinux_2_28"
+    assert guess_os_release("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04") == "ubuntu 22.04"
+    assert wheel_platform("ubuntu 22.04") == "x86_64-manylinux_2_35"
+    assert guess_os_release("registry.lan/own:1") == ""
+    assert wheel_platform("") == "x86_64-manylinux_2_28"
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_the_platform_follows_from_the_distribution() -> None:
     ],
 )
 def test_the_repository_of_a_reference(reference: str, repository: str) -> None:
-    assert base_image.repository_of(reference) == repository
+    assert base_image.image_repository(reference) == repository
 
 
 def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None:
-    content = own_wheel.build()
-    assert content == own_wheel.build()
+    content = service_wheel.build()
+    assert content == service_wheel.build()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
@@ -127,31 +127,36 @@ def test_which_onnx_runtime_goes_with_a_preset(
 
 def test_a_bare_checkout_gives_the_same_wheel_as_an_installation(tmp_path: Path) -> None:
     """`./xaiva` runs from the folder with no installed metadata; an installed copy has no pyproject.toml."""
-    ask = "from core.artifacts import own_wheel as o; print(o.version(), o.service_requirements())"
-    root = Path(own_wheel.__file__).parents[2]
+    ask = "from core.artifacts import service_wheel as o; print(o.version(), o.service_requirements())"
+    root = Path(service_wheel.__file__).parents[2]
     installed = tmp_path / "installed"
     shutil.copytree(root / "core", installed / "core", ignore=shutil.ignore_patterns("__pycache__"))
-    info = installed / f"xaiva_console-{own_wheel.version()}.dist-info"
+    info = installed / f"xaiva_console-{service_wheel.version()}.dist-info"
     info.mkdir()
-    lines = [f"Requires-Dist: {text}; extra == 'inference'" for text in reversed(own_wheel.service_requirements())]
-    head = ["Metadata-Version: 2.1", "Name: xaiva-console", f"Version: {own_wheel.version()}", "Requires-Dist: click"]
+    lines = [f"Requires-Dist: {text}; extra == 'inference'" for text in reversed(service_wheel.service_requirements())]
+    head = [
+        "Metadata-Version: 2.1",
+        "Name: xaiva-console",
+        f"Version: {service_wheel.version()}",
+        "Requires-Dist: click",
+    ]
     (info / "METADATA").write_text("\n".join([*head, *lines]) + "\n")
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     answers = []
     for folder in (root, installed):
         code = f"import sys; sys.path[:] = [p for p in sys.path if p != {str(root)!r}]; "
         code += f"sys.path.insert(0, {str(folder)!r}); {ask}"
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
-        answers.append(done.stdout)
+        assert process.returncode == 0, process.stderr
+        answers.append(process.stdout)
     assert answers[0] == answers[1]
     assert "uvicorn" in answers[0]
 
 
 def lock_with(*files: LockedFile, **more: object) -> Lock:
-    wheels = [file.path for file in files if file.kind is Kind.WHEEL]
+    wheels = [file.path for file in files if file.kind is FileKind.WHEEL]
     layer = LockedLayer(name="common", requirements="layers/common/requirements.txt", wheels=wheels)
     base = {"preset": "p", "preset_sha256": "0", "python_version": "3.11", "base_image": IMAGE, "layers": [layer]}
     return Lock.model_validate({**base, "files": list(files), **more})
@@ -159,19 +164,21 @@ def lock_with(*files: LockedFile, **more: object) -> Lock:
 
 def wheel(name: str, version: str, sha256: str = "a") -> LockedFile:
     path = f"layers/common/wheels/{name}-{version}-py3-none-any.whl"
-    return LockedFile(path=path, size=1, sha256=sha256, kind=Kind.WHEEL, url="https://h/x", name=name, version=version)
+    return LockedFile(
+        path=path, size=1, sha256=sha256, kind=FileKind.WHEEL, url="https://h/x", name=name, version=version
+    )
 
 
 def test_the_difference_of_two_locks_reads_well() -> None:
     old = lock_with(wheel("a", "1.0"), wheel("b", "1.0"), wheel("d", "1.0", "x"))
     new = lock_with(wheel("a", "2.0", "b"), wheel("c", "1.0"), wheel("d", "1.0", "y"))
-    assert diff.compare(old, new) == [
+    assert lock_diff.diff_locks(old, new) == [
         "~ wheel a 1.0 → 2.0",
         "- wheel b 1.0",
         "+ wheel c 1.0",
         "~ wheel d 1.0 (x) → 1.0 (y)",
     ]
-    assert diff.compare(old, old) == []
+    assert lock_diff.diff_locks(old, old) == []
 
 
 def test_a_lock_is_written_once_and_read_back(site: Site) -> None:
@@ -196,7 +203,7 @@ def test_a_broken_or_newer_lock_is_not_half_understood(site: Site, before: str, 
 
 @pytest.mark.parametrize("leader", ["trap '' TERM", "true"])  # who stays, and who goes without its children
 def test_a_stubborn_child_is_gone_within_a_second(tmp_path: Path, leader: str) -> None:
-    progress = Recorder()
+    progress = RecordingProgress()
     mark = tmp_path / "started"
     script = f"(trap '' TERM; exec sleep 600) & {leader}; sleep 0.1; echo $! > '{mark}'; wait; sleep 600"
     progress.cancelled = lambda: mark.exists() and mark.read_text() != ""  # type: ignore[method-assign]
@@ -240,7 +247,7 @@ def test_a_lock_follows_the_tables_of_the_site(site: Site) -> None:
 @pytest.mark.parametrize("version", ['1.0"', "1\\0", "1\n0", "1\t\x00\x1f\x7f0", "1.0é"], ids=range(5))
 def test_any_text_of_a_lock_is_good_toml(version: str) -> None:
     path = f"wheels/a-{version}.whl"
-    wheel = LockedFile(kind=Kind.WHEEL, path=path, size=1, sha256="0" * 64, url="", name="a", version=version)
+    wheel = LockedFile(kind=FileKind.WHEEL, path=path, size=1, sha256="0" * 64, url="", name="a", version=version)
     image = LockedImage(reference="debian:12", tag="x", config_digest="y")
     text = pylock_text(Lock(preset="p", preset_sha256="0", python_version="3.11", base_image=image, files=[wheel]))
     (package,) = tomllib.loads(text)["packages"]

@@ -17,26 +17,26 @@ from pathlib import Path
 import pytest
 
 from core.artifacts import sync, verify
-from core.artifacts.download import LEAVE_SECONDS
-from core.artifacts.indexes import CA_VARIABLES
-from core.artifacts.lockfile import Kind, Unlocked
+from core.artifacts.download import THREAD_STOP_SECONDS
+from core.artifacts.index_settings import CA_VARIABLES
+from core.artifacts.lock_store import artifacts_folder, read_lock, write_lock
+from core.artifacts.lockfile import FileKind, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.partial import PIECE, Partial
-from core.artifacts.remote import Unreachable, measured, with_sizes
-from core.artifacts.seen import Seen
-from core.artifacts.store import folder, read_lock, write_lock
+from core.artifacts.partial_download import PIECE_BYTES, PartialDownload
+from core.artifacts.remote_metadata import SourceUnreachable, with_size, with_sizes
+from core.artifacts.verification_cache import VerificationCache
 from core.errors import Cancelled, ChecksFailed, XaivaError
 from core.files import disk_error
 from core.progress import NullProgress, StageState
 from core.site import Site, SyncSettings
 from tests.support import require
-from tests.support.artifacts import QUICK, Recorder, locked, random_file, with_settings, write_lock_of
+from tests.support.artifacts import QUICK, RecordingProgress, locked, random_file, with_settings, write_lock_of
 from tests.support.index import Fault, Index, serve
 from tests.support.receivers import certificate
 
 NAME = "p"
 SMALL = 300_000
-LARGE = 3 * PIECE + 12345
+LARGE = 3 * PIECE_BYTES + 12345
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def lock_files(site: Site, index: Index, sizes: dict[str, int]) -> list[Path]:
     paths = [random_file(index.folder / name, size, at) for at, (name, size) in enumerate(sizes.items())]
     files = [locked(path, index.file_url(path.name)) for path in paths]
     write_lock_of(site, NAME, files)
-    return [file.under(folder(site, NAME)) for file in files]
+    return [file.under(artifacts_folder(site, NAME)) for file in files]
 
 
-def run(site: Site, progress: Recorder | None = None) -> dict[str, object]:
-    return dict(sync.run(site, NAME, {}, progress or Recorder()))
+def run(site: Site, progress: RecordingProgress | None = None) -> dict[str, object]:
+    return dict(sync.run(site, NAME, {}, progress or RecordingProgress()))
 
 
 def no_temporaries(site: Site) -> bool:
-    names = [path.name for path in folder(site, NAME).rglob("*")]
+    names = [path.name for path in artifacts_folder(site, NAME).rglob("*")]
     return not [name for name in names if name.startswith(".xaiva-tmp-") or name == ".partial"]
 
 
@@ -74,7 +74,11 @@ def test_brings_all_files_and_then_nothing(quick: Site, index: Index) -> None:
     outcome = run(quick)
     assert outcome["fetched_bytes"] == SMALL + LARGE + 1
     assert [path.read_bytes() for path in paths] == [(index.folder / path.name).read_bytes() for path in paths]
-    assert (folder(quick, NAME) / "layers/common/requirements.txt").read_text().startswith("a==1.0 --hash=sha256:")
+    assert (
+        (artifacts_folder(quick, NAME) / "layers/common/requirements.txt")
+        .read_text()
+        .startswith("a==1.0 --hash=sha256:")
+    )
     assert verify.verify(quick, NAME) == []
     assert no_temporaries(quick)
     before = len(index.requests)
@@ -89,13 +93,13 @@ def test_a_sync_of_a_lock_that_lacks_something_says_so_at_its_end(quick: Site, i
     write_lock(quick, NAME, read_lock(quick, NAME).model_copy(update={"unlocked": lacking}))
     findings = run(quick)["findings"]
     assert isinstance(findings, list)
-    assert [(one["level"], one["what"]) for one in findings] == [("warning", "base image debian:test")]
+    assert [(finding["level"], finding["what"]) for finding in findings] == [("warning", "base image debian:test")]
 
 
 def test_a_large_file_comes_over_several_connections(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"b-1.whl": LARGE})
     run(quick)
-    ranges = {one.range for one in index.gets("b-1.whl")}
+    ranges = {request.range for request in index.gets("b-1.whl")}
     assert len(ranges) == 4
     assert all(ranges)
 
@@ -118,7 +122,7 @@ def test_plan_changes_nothing_and_says_what_would_be(quick: Site, index: Index) 
 
 def test_the_log_names_every_file_that_came(quick: Site, index: Index) -> None:
     paths = lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": SMALL})
-    progress = Recorder()
+    progress = RecordingProgress()
     run(quick, progress)
     host = index.url.removeprefix("http://")
     lines = [f"layers/common/wheels/{path.name}: 0.3 MB from {host}" for path in paths]
@@ -127,7 +131,7 @@ def test_the_log_names_every_file_that_came(quick: Site, index: Index) -> None:
 
 def test_overall_and_per_file_progress(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"b-1.whl": LARGE})
-    progress = Recorder()
+    progress = RecordingProgress()
     run(quick, progress)
     overall = progress.stages["sync"]
     assert (overall.done, overall.total, overall.state) == (LARGE, LARGE, StageState.DONE)
@@ -145,7 +149,7 @@ def test_a_dropped_connection_is_continued_not_begun_again(quick: Site, index: I
     lock_files(quick, index, {"a-1.whl": SMALL})
     index.faults = {"a-1.whl": [Fault(drop_after=200_000)]}
     run(quick)
-    ranges = [one.range for one in index.gets("a-1.whl")]
+    ranges = [request.range for request in index.gets("a-1.whl")]
     assert ranges[0] == ""
     assert 0 < int(ranges[1].removeprefix("bytes=").partition("-")[0]) <= 200_000
 
@@ -162,7 +166,7 @@ def test_a_changed_etag_is_not_mixed_with_what_came_before(quick: Site, index: I
     lock_files(quick, index, {"a-1.whl": SMALL})
     good = (index.folder / "a-1.whl").read_bytes()
     (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
-    progress = Recorder()
+    progress = RecordingProgress()
     progress.stop_at = 1
     index.always = {"a-1.whl": Fault(stall_after=200_000)}
     with pytest.raises(Cancelled):
@@ -216,7 +220,7 @@ def test_a_mirror_is_asked_first_and_its_failure_forgiven(quick: Site, index: In
 
 def test_a_mirror_that_fails_in_the_middle_of_a_large_file(quick: Site, index: Index) -> None:
     """Several connections fail at once: the origin is asked all the same, and once."""
-    lock_files(quick, index, {"b-1.whl": 8 * PIECE})
+    lock_files(quick, index, {"b-1.whl": 8 * PIECE_BYTES})
     with serve(index.folder) as mirror:
         mirror.faults = {"b-1.whl": [Fault(), *[Fault(status=404)] * 7]}
         settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
@@ -232,7 +236,7 @@ def test_a_token_does_not_go_to_a_mirror(quick: Site, index: Index) -> None:
         mirror.always = {"a-1.whl": Fault(status=404)}
         settings = QUICK.model_copy(update={"mirrors": {index.url: mirror.url}})
         run(with_settings(quick, settings, TOKEN="secret-token"))
-        assert [one.authorization for one in mirror.gets("a-1.whl")] == [""]
+        assert [request.authorization for request in mirror.gets("a-1.whl")] == [""]
     assert index.gets("a-1.whl")[0].authorization
 
 
@@ -241,11 +245,11 @@ def test_credentials_go_to_their_host_only_and_into_no_log(quick: Site, index: I
     file = locked(path, index.file_url("a-1.whl"), token_variable="TOKEN", username_variable="NAME")
     write_lock_of(quick, NAME, [file])
     index.login = "me:secret-token"
-    progress = Recorder()
+    progress = RecordingProgress()
     with serve(index.folder) as other:
         index.faults = {"a-1.whl": [Fault(redirect=f"{other.url}/files/a-1.whl".replace("127.0.0.1", "localhost"))]}
         run(with_settings(quick, TOKEN="secret-token", NAME="me"), progress)
-        assert [one.authorization for one in other.gets("a-1.whl")] == [""]
+        assert [request.authorization for request in other.gets("a-1.whl")] == [""]
     assert index.gets("a-1.whl")[0].authorization.startswith("Basic ")
     written = [path.read_bytes() for path in quick.root.rglob("*") if path.is_file() and path.suffix != ".whl"]
     assert "secret-token" not in progress.text()
@@ -328,8 +332,8 @@ def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[
     findings = verify.verify(quick, NAME)
     assert [(finding.where, finding.why) for finding in findings] == [("layers/common/wheels/a-1.whl", said)]
     with pytest.raises(ChecksFailed, match=re.escape(said)):
-        verify.run(quick, NAME, {}, Recorder())
-    progress = Recorder()
+        verify.run(quick, NAME, {}, RecordingProgress())
+    progress = RecordingProgress()
     outcome = run(quick, progress)
     assert outcome["repaired"] == ["layers/common/wheels/a-1.whl"]
     assert said in progress.text()
@@ -340,7 +344,7 @@ def test_damage_is_named_and_mended(quick: Site, index: Index, damage: Callable[
 def test_extra_and_derived_files_are_found_and_mended(quick: Site, index: Index) -> None:
     paths = lock_files(quick, index, {"a-1.whl": SMALL})
     run(quick)
-    root = folder(quick, NAME)
+    root = artifacts_folder(quick, NAME)
     random_file(paths[0].with_name("evil-1.whl"), 10)
     random_file(root / "local-wheels/mine-1.whl", 10)
     paths[0].with_name("linked").symlink_to(root / "local-wheels")
@@ -358,30 +362,30 @@ def test_equal_files_of_two_presets_share_the_disk(quick: Site, index: Index) ->
     run(quick)
     served = len(index.requests)
     files = [locked(index.folder / path.name, index.file_url(path.name), under="models") for path in paths]
-    files = [file.model_copy(update={"kind": Kind.MODEL}) for file in files]
+    files = [file.model_copy(update={"kind": FileKind.MODEL}) for file in files]
     write_lock_of(quick, "other", files)
-    outcome = sync.run(quick, "other", {}, Recorder())
+    outcome = sync.run(quick, "other", {}, RecordingProgress())
     assert outcome["linked_files"] == 2
     assert len(index.requests) == served
-    assert (folder(quick, "other") / "models/a-1.whl").stat().st_ino == paths[0].stat().st_ino
+    assert (artifacts_folder(quick, "other") / "models/a-1.whl").stat().st_ino == paths[0].stat().st_ino
     for preset in (NAME, "other"):  # the new links have changed the files' ctime: neither reads them again for that
-        seen = Seen(quick, preset)
+        cache = VerificationCache(quick, preset)
         for file in read_lock(quick, preset).files:
-            assert seen.knows(file.path, file.under(folder(quick, preset)).lstat(), file.sha256)
+            assert cache.is_verified(file.path, file.under(artifacts_folder(quick, preset)).lstat(), file.sha256)
     damage_flip(paths[0])  # in place: the other preset's file is the same one, and both say so
     assert [finding.where for finding in verify.verify(quick, "other")] == ["models/a-1.whl"]
 
 
 def test_two_equal_files_of_one_preset_are_fetched_once(quick: Site, index: Index) -> None:
     path = random_file(index.folder / "a-1.whl", SMALL)
-    files = [locked(path, index.file_url("a-1.whl"), Kind.MODEL, under) for under in ("models/one", "models/two")]
+    files = [locked(path, index.file_url("a-1.whl"), FileKind.MODEL, under) for under in ("models/one", "models/two")]
     write_lock_of(quick, NAME, files)
     outcome = run(quick)
     assert (outcome["fetched_bytes"], outcome["linked_files"]) == (SMALL, 1)
     assert verify.verify(quick, NAME) == []
     index.always = {"a-1.whl": Fault(status=404)}
     for file in files:
-        file.under(folder(quick, NAME)).unlink()
+        file.under(artifacts_folder(quick, NAME)).unlink()
     with pytest.raises(XaivaError, match="2 files of p"):
         run(quick)
 
@@ -393,15 +397,15 @@ def test_a_server_that_tells_no_size(quick: Site, index: Index) -> None:
     index.tells_size = False
     network = Network(quick)
     assert with_sizes([file], network, NullProgress(), 2) == [file]
-    root = folder(quick, NAME)
-    assert measured(file, root, network, NullProgress()).size == SMALL
+    root = artifacts_folder(quick, NAME)
+    assert with_size(file, root, network, NullProgress()).size == SMALL
     assert file.under(root).read_bytes() == path.read_bytes()
     with pytest.raises(XaivaError, match="SHA-256"):
-        measured(file.model_copy(update={"sha256": "ab" * 32}), root / "other", network, NullProgress())
-    assert [found for found in (root / "other").rglob("*") if found.is_file()] == []
-    with pytest.raises(Unreachable, match="404"):
-        measured(file.model_copy(update={"url": index.file_url("gone")}), root, network, NullProgress())
-    write_lock_of(quick, NAME, [measured(file, root, network, NullProgress())])
+        with_size(file.model_copy(update={"sha256": "ab" * 32}), root / "other", network, NullProgress())
+    assert [path for path in (root / "other").rglob("*") if path.is_file()] == []
+    with pytest.raises(SourceUnreachable, match="404"):
+        with_size(file.model_copy(update={"url": index.file_url("gone")}), root, network, NullProgress())
+    write_lock_of(quick, NAME, [with_size(file, root, network, NullProgress())])
     file.under(root).unlink()
     run(quick)
     assert verify.verify(quick, NAME) == []
@@ -411,9 +415,9 @@ def test_a_twin_with_other_bytes_is_not_shared(quick: Site, index: Index) -> Non
     paths = lock_files(quick, index, {"a-1.whl": SMALL})
     run(quick)
     damage_flip(paths[0])
-    file = locked(index.folder / "a-1.whl", index.file_url("a-1.whl"), kind=Kind.MODEL, under="models")
+    file = locked(index.folder / "a-1.whl", index.file_url("a-1.whl"), kind=FileKind.MODEL, under="models")
     write_lock_of(quick, "other", [file])
-    assert sync.run(quick, "other", {}, Recorder())["linked_files"] == 0
+    assert sync.run(quick, "other", {}, RecordingProgress())["linked_files"] == 0
     assert verify.verify(quick, "other") == []
 
 
@@ -421,7 +425,7 @@ def test_cancel_is_quick_even_when_the_server_stalls_and_the_next_sync_goes_on(q
     lock_files(quick, index, {"b-1.whl": LARGE})
     index.always = {"b-1.whl": Fault(stall_after=2_000_000)}
     patient = with_settings(quick, QUICK.model_copy(update={"stall_seconds": 60}))
-    progress = Recorder()
+    progress = RecordingProgress()
     progress.stop_at = 1_000_000
     with pytest.raises(Cancelled):
         run(patient, progress)
@@ -443,22 +447,30 @@ def journaled(partial: Path) -> int:
 def test_a_kill_in_the_middle_is_continued(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"a-1.whl": SMALL, "b-1.whl": LARGE})
     index.faults = {
-        "b-1.whl": [Fault(), Fault(stall_after=PIECE // 2), Fault(stall_after=PIECE // 2), Fault(stall_after=1)]
+        "b-1.whl": [
+            Fault(),
+            Fault(stall_after=PIECE_BYTES // 2),
+            Fault(stall_after=PIECE_BYTES // 2),
+            Fault(stall_after=1),
+        ]
     }
     code = (
         "import sys; from core.artifacts import sync; from core.progress import NullProgress; "
         f"from core.site import Site; sync.run(Site.open(sys.argv[1]), {NAME!r}, {{}}, NullProgress())"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(quick.root)])
-    journal = folder(quick, NAME) / ".partial"
+    journal = artifacts_folder(quick, NAME) / ".partial"
     deadline = time.monotonic() + 30
-    while journaled(journal) < PIECE or not (folder(quick, NAME) / "layers/common/wheels/a-1.whl").exists():
+    while (
+        journaled(journal) < PIECE_BYTES
+        or not (artifacts_folder(quick, NAME) / "layers/common/wheels/a-1.whl").exists()
+    ):
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert run(quick)["fetched_bytes"] <= LARGE - PIECE  # at least the first piece was kept
+    assert run(quick)["fetched_bytes"] <= LARGE - PIECE_BYTES  # at least the first piece was kept
     assert verify.verify(quick, NAME) == []
     assert no_temporaries(quick)
 
@@ -484,9 +496,9 @@ def test_a_disk_that_fills_up_keeps_what_came(site: Site, index: Index, tmp_path
         monkeypatch.setattr("core.artifacts.sync.check_space", lambda site, numbers: None)
         with pytest.raises(OSError, match="No space left") as caught:
             run(quick)
-        told = disk_error(caught.value)  # which is what an operation ends with
-        assert told
-        assert "goes on" in told.remedy
+        error = disk_error(caught.value)  # which is what an operation ends with
+        assert error
+        assert "goes on" in error.remedy
         subprocess.run(["mount", "-o", "remount,size=200m", str(mount)], check=True)
         assert run(quick)["fetched_bytes"] < LARGE
         assert verify.verify(quick, NAME) == []
@@ -500,11 +512,11 @@ def test_a_slow_disk_is_waited_for(quick: Site, index: Index, monkeypatch: pytes
 
     def slow(handle: int) -> None:
         if ".partial" in os.readlink(f"/proc/self/fd/{handle}"):
-            time.sleep(3 * LEAVE_SECONDS)  # a USB stick that takes its time
+            time.sleep(3 * THREAD_STOP_SECONDS)  # a USB stick that takes its time
         real(handle)
 
     monkeypatch.setattr(os, "fsync", slow)
-    progress = Recorder()
+    progress = RecordingProgress()
     run(quick, progress)
     assert paths[0].read_bytes() == (index.folder / "a-1.whl").read_bytes()
     assert (progress.stages["sync"].done, progress.stages["sync"].detail) == (SMALL, "1 files arrived")
@@ -516,21 +528,23 @@ def test_wrong_bytes_in_the_last_file_are_told_however_slow_the_disk(
 ) -> None:
     lock_files(quick, index, {"a-1.whl": SMALL})
     (index.folder / "a-1.whl").write_bytes(b"x" * SMALL)
-    real = Partial.finish
+    real = PartialDownload.finish
 
-    def slow(partial: Partial) -> bool:
-        time.sleep(3 * LEAVE_SECONDS)
+    def slow(partial: PartialDownload) -> bool:
+        time.sleep(3 * THREAD_STOP_SECONDS)
         return real(partial)
 
-    monkeypatch.setattr(Partial, "finish", slow)
+    monkeypatch.setattr(PartialDownload, "finish", slow)
     with pytest.raises(XaivaError, match="not the locked ones"):
         run(quick)
 
 
 def test_what_a_stopped_sync_left_never_counts_for_more_than_the_file(quick: Site, index: Index) -> None:
     lock_files(quick, index, {"a-1.whl": 100})
-    sha256 = sync.prepare(quick, NAME, Seen(quick, NAME), Recorder()).lock.files[0].sha256
-    random_file(folder(quick, NAME) / ".partial" / f"{sha256}.part", 100)  # takes a block of 4 KiB on the disk
+    sha256 = sync.prepare_sync(quick, NAME, VerificationCache(quick, NAME), RecordingProgress()).lock.files[0].sha256
+    random_file(
+        artifacts_folder(quick, NAME) / ".partial" / f"{sha256}.part", 100
+    )  # takes a block of 4 KiB on the disk
     plan = sync.plan(quick, NAME)
     assert (plan.fetch_bytes, plan.resumed_bytes, plan.needed_bytes) == (0, 100, 0)
 
@@ -539,7 +553,7 @@ def test_the_limit_a_host_holds(quick: Site, index: Index) -> None:
     names = [f"f{n}-1.whl" for n in range(10)]
     lock_files(quick, index, dict.fromkeys(names, 50_000))
     index.always = {name: Fault(stall_after=0) for name in names}
-    progress = Recorder()
+    progress = RecordingProgress()
     settings = SyncSettings(connections=8, per_host=2, stall_seconds=60)
     limited = with_settings(quick, settings)
 
@@ -553,10 +567,10 @@ def test_the_limit_a_host_holds(quick: Site, index: Index) -> None:
     while len([stage for stage in progress.history if stage.id == "sync"]) < 5:  # a second of reports
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    asked = len(index.requests)
+    request_count = len(index.requests)
     progress.stopped.set()
     worker.join()
-    assert asked == 2
+    assert request_count == 2
 
 
 def test_no_lock_says_how_to_get_one(quick: Site) -> None:

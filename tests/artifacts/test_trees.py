@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.artifacts.source_snapshots import clone, git_environment, snapshot
 from core.artifacts.sources import resolve_path
-from core.artifacts.trees import clone, git_environment, snapshot
 from core.errors import InputError
 from core.progress import NullProgress
 from core.site import Site
@@ -72,10 +72,10 @@ def test_what_git_tracks_is_taken_whatever_its_name(tmp_path: Path) -> None:
 
 def credential(url: str, env: dict[str, str]) -> str:
     """What git finds as login for that URL."""
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "credential", "fill"], input=f"url={url}\n\n", env=env, capture_output=True, text=True, check=False
     )
-    return done.stdout
+    return process.stdout
 
 
 def test_a_git_token_is_for_its_own_host(monkeypatch: pytest.MonkeyPatch) -> None:

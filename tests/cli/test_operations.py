@@ -162,7 +162,7 @@ _FOLLOW_OWN = (
     "from core.cli import follow; from core.cli.session import Session\n"
     "from core.cli import app; from core.operations import ledger; from tests.operations.sample_kinds import KINDS\n"
     "ledger.KINDS.clear(); ledger.KINDS.update(KINDS)\n"
-    "import core.cli.artifacts as a, core.artifacts.store as s\n"
+    "import core.cli.artifacts as a, core.artifacts.lock_store as s\n"
     "s.read_lock = lambda *_: None\n"
     "ledger.KINDS['verify'] = KINDS['wait']\n"
     "sys.exit(app.run(['--site', sys.argv[2], 'verify', 'thing', *sys.argv[3:]]))\n"

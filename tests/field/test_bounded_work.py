@@ -83,7 +83,7 @@ class Flood:
         refusals: list[tuple[str, Any]] = []
 
         def take() -> int:
-            ready = select.select([one.sock for one in self._waiting], [], [], 0)[0]
+            ready = select.select([connection.sock for connection in self._waiting], [], [], 0)[0]
             for one in [one for one in self._waiting if one.sock in ready]:
                 self._waiting.remove(one)
                 answer = one.getresponse()
@@ -229,7 +229,7 @@ def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
 
 
 def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
-    bulkheads = sum(one.at_once + one.waiting for one in threads.BULKHEADS)
+    bulkheads = sum(bulkhead.at_once + bulkhead.waiting for bulkhead in threads.BULKHEADS)
     logins = passwords.AT_ONCE + passwords.WAITING
     assert bulkheads + logins + sse.OPEN_STREAMS.most + api_media.OPEN_DOWNLOADS.most < server.MOST_CONNECTIONS
 
@@ -240,8 +240,8 @@ def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> N
     with contextlib.ExitStack() as held:
         for _ in range(3):
             for _ in range(300):
-                one = held.enter_context(socket.create_connection((address.host, address.port)))
-                one.sendall(head.encode())
+                connection = held.enter_context(socket.create_connection((address.host, address.port)))
+                connection.sendall(head.encode())
             assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 200
 
 

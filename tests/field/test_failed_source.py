@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import lock, sources, store, trees, verify, wheel
-from core.artifacts.indexes import uv_environment
-from core.artifacts.lockfile import Kind, Lock
+from core.artifacts import build_wheel, lock, lock_store, source_snapshots, sources, verify
+from core.artifacts.index_settings import uv_environment
+from core.artifacts.lockfile import FileKind, Lock
 from core.errors import XaivaError
 from core.presets import store as store_of_presets
 from core.presets.compat.facts import load_facts
 from core.presets.model import Index as PresetIndex
 from core.site import Site
-from tests.support.artifacts import Recorder, wheel_file
+from tests.support.artifacts import RecordingProgress, wheel_file
 from tests.support.index import Fault, Index, serve
 from tests.support.ports import HeldPort
 
@@ -69,9 +69,9 @@ class World:
             **more,
         }
         (self.site.presets / f"{NAME}.json").write_text(json.dumps(preset))
-        self.progress = Recorder()
+        self.progress = RecordingProgress()
         self.outcome = lock.run(self.with_env(OUR_TOKEN=token), NAME, {}, self.progress)
-        return store.read_lock(self.site, NAME)
+        return lock_store.read_lock(self.site, NAME)
 
     def with_env(self, **env: str) -> Site:
         return Site(self.site.root, self.site.settings, {**self.site.env, **env})
@@ -103,16 +103,16 @@ def wheels(locked: Lock, world: World) -> dict[str, str]:
     names = {f"{world.public.url}/": "public", f"{world.private.url}/": "ours"}
     return {
         file.name: f"{file.version} {next(name for url, name in names.items() if file.url.startswith(url))}"
-        for file in locked.of_kind(Kind.WHEEL)
+        for file in locked.of_kind(FileKind.WHEEL)
     }
 
 
 def unlocked(locked: Lock) -> dict[str, tuple[str, str]]:
     """What is not locked of the wheels → why and remedy."""
     return {
-        one.what: (one.why, one.remedy)
-        for one in locked.unlocked
-        if "base image" not in one.what and "Debian" not in one.what
+        part.what: (part.why, part.remedy)
+        for part in locked.unlocked
+        if "base image" not in part.what and "Debian" not in part.what
     }
 
 
@@ -192,14 +192,14 @@ def test_what_a_failed_index_might_hold_is_not_locked(
     assert wheels(locked, world) == {}
     missing = unlocked(locked)
     assert set(missing) == {"six==1.16.0 (layer common)", "idna (layer common)"}
-    for said, way_out in missing.values():
-        assert "index ours (" in said
-        assert why in said
-        assert remedy in way_out
-        assert f"xaiva lock {NAME}" in way_out
+    for actual_why, actual_remedy in missing.values():
+        assert "index ours (" in actual_why
+        assert why in actual_why
+        assert remedy in actual_remedy
+        assert f"xaiva lock {NAME}" in actual_remedy
     assert world.outcome["state"] == "partial"
     assert "not locked: six==1.16.0 (layer common)" in world.progress.text()
-    assert "s3cret" not in world.progress.text() + store.lock_text(locked)
+    assert "s3cret" not in world.progress.text() + lock_store.lock_text(locked)
 
 
 def test_an_index_that_does_not_say_what_it_has_is_named(world: World) -> None:
@@ -225,11 +225,11 @@ def test_of_a_failed_index_with_packages_these_alone_are_not_locked(
         index, token = fail(world, how, port.number)
         locked = world.lock(["needs_six", "idna"], {**index, "packages": ["Six", "ours_*"]}, token)
     assert wheels(locked, world) == {"idna": "3.6 public", "needs-six": "1.0 public"}
-    ((what, (said, way_out)),) = unlocked(locked).items()
+    ((what, (actual_why, actual_remedy)),) = unlocked(locked).items()
     assert what == "six (a dependency)"
-    assert "index ours (" in said
-    assert why in said
-    assert remedy in way_out
+    assert "index ours (" in actual_why
+    assert why in actual_why
+    assert remedy in actual_remedy
 
 
 @pytest.mark.parametrize("packages", [[], ["six"]], ids=["unbound", "bound"])
@@ -255,11 +255,11 @@ def test_a_page_in_the_place_of_a_wheel_is_no_contradiction(world: World) -> Non
 
 def test_a_lock_with_the_index_back_keeps_nothing_from_elsewhere(world: World) -> None:
     world.lock(["six"], None)  # as a lock of before, which knew no such index
-    assert wheels(store.read_lock(world.site, NAME), world) == {"six": "9.9 public"}
+    assert wheels(lock_store.read_lock(world.site, NAME), world) == {"six": "9.9 public"}
     assert wheels(world.lock(["six"], {}, token=""), world) == {}
     locked = world.lock(["six"], {})
     assert wheels(locked, world) == {"six": "1.16.0 ours"}
-    assert [file.index for file in locked.of_kind(Kind.WHEEL)] == [f"{world.private.url}/simple"]
+    assert [file.index for file in locked.of_kind(FileKind.WHEEL)] == [f"{world.private.url}/simple"]
     assert world.lock(["six"], {}, token="") == locked  # the same wish: what came from the right place stays
     assert wheels(world.lock(["six", "idna"], {}), world) == {"six": "1.16.0 ours", "idna": "3.6 public"}
 
@@ -330,11 +330,11 @@ def test_bound_packages_come_from_their_index_alone(
 
 
 def test_a_wheel_built_for_the_preset_counts_before_a_failed_index(world: World) -> None:
-    path = store.folder(world.site, NAME) / store.LOCAL_WHEELS / "six-1.0-py3-none-any.whl"
+    path = lock_store.artifacts_folder(world.site, NAME) / lock_store.LOCAL_WHEELS / "six-1.0-py3-none-any.whl"
     wheel_file(path, "six", "1.0")
     for packages in (["six"], []):
         locked = world.lock(["six"], {"packages": packages}, token="")
-        assert [file.url for file in locked.of_kind(Kind.WHEEL)] == ["file:local-wheels/six-1.0-py3-none-any.whl"]
+        assert [file.url for file in locked.of_kind(FileKind.WHEEL)] == ["file:local-wheels/six-1.0-py3-none-any.whl"]
         assert unlocked(locked) == {}
 
 
@@ -347,7 +347,9 @@ def test_a_package_that_its_index_does_not_have_is_not_taken_from_elsewhere(worl
 def test_an_unbound_name_that_several_indexes_have_is_a_finding(world: World) -> None:
     locked = world.lock(["six", "idna", "ours_app"], {})
     assert locked.shared == {"six": [f"{world.private.url}/simple", f"{world.public.url}/simple"]}
-    (finding,) = [one for one in verify.lock_findings(world.site, NAME, locked) if one.code == "dependency-confusion"]
+    (finding,) = [
+        finding for finding in verify.lock_findings(world.site, NAME, locked) if finding.code == "dependency-confusion"
+    ]
     assert "six" in finding.what
     assert world.public.url in finding.why
     assert '"packages"' in finding.remedy
@@ -413,11 +415,11 @@ def _open(site: Site) -> object:
 def _lock_without_index(site: Site) -> object:
     (site.presets / f"{NAME}.json").write_text('{"base_image": "debian:12", "python_version": "3.11"}')
     env = {**site.env, "DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    return lock.run(Site(site.root, site.settings, env), NAME, {}, Recorder())
+    return lock.run(Site(site.root, site.settings, env), NAME, {}, RecordingProgress())
 
 
 def _find_lock(site: Site) -> object:
-    return store.find_lock(site, NAME)
+    return lock_store.find_lock(site, NAME)
 
 
 def _facts(site: Site) -> object:
@@ -430,8 +432,8 @@ PLACES = [
     ("presets", "presets", _list_presets),
     ("env", ".env", _open),
     ("settings", "site.toml", _open),
-    ("local-wheels", f"artifacts/{NAME}/{store.LOCAL_WHEELS}", _lock_without_index),
-    ("lock", f"artifacts/{NAME}/{store.LOCK_NAME}", _find_lock),
+    ("local-wheels", f"artifacts/{NAME}/{lock_store.LOCAL_WHEELS}", _lock_without_index),
+    ("lock", f"artifacts/{NAME}/{lock_store.LOCK_NAME}", _find_lock),
     ("tables", "docker/compat", _facts),
 ]
 
@@ -469,22 +471,25 @@ def test_a_folder_that_cannot_be_read_is_not_left_out_of_a_snapshot(
 
     monkeypatch.setattr(os, "scandir", refusing_scandir)  # root may read every folder
     with pytest.raises(XaivaError, match="Permission denied"):
-        trees.snapshot(tmp_path / "tree", tmp_path / "out.tar", "x", Recorder())
+        source_snapshots.snapshot(tmp_path / "tree", tmp_path / "out.tar", "x", RecordingProgress())
 
 
 def test_a_preset_that_cannot_be_used_leaves_the_locks_age_unknown(world: World) -> None:
     world.lock(["idna"], None)
     (world.site.presets / f"{NAME}.json").write_text("{")
-    codes = {one.code: one.why for one in verify.lock_findings(world.site, NAME, store.read_lock(world.site, NAME))}
+    codes = {
+        finding.code: finding.why
+        for finding in verify.lock_findings(world.site, NAME, lock_store.read_lock(world.site, NAME))
+    }
     assert "it cannot be used" in codes["lock-outdated"]
 
 
 def test_uv_that_cannot_say_which_pythons_there_are(world: World) -> None:
     world.site = world.with_env(UV_PYTHON_DOWNLOADS_JSON_URL="/nowhere.json")
-    provided = sources.Provided()
-    desk = sources.Desk(world.site, NAME, world.site.root, None, None, Recorder())  # type: ignore[arg-type]
-    assert sources._python_source(desk, "3.11", provided) is None
-    (missing,) = provided.unlocked
+    parts = sources.LockedParts()
+    context = sources.LockContext(world.site, NAME, world.site.root, None, None, RecordingProgress())  # type: ignore[arg-type]
+    assert sources._python_source(context, "3.11", parts) is None
+    (missing,) = parts.unlocked
     assert "nowhere.json" in missing.why
 
 
@@ -494,14 +499,14 @@ def test_a_bound_package_is_built_from_the_archive_of_its_own_index(world: World
     index = PresetIndex(name="ours", url=f"{world.private.url}/simple", token_variable="OUR_TOKEN", packages=["ours-*"])
     site = world.with_env(OUR_TOKEN="s3cret")
     own = hashlib.sha256(b"private").hexdigest()
-    assert wheel._exact(site, [index], "ours-source<2") == f"ours-source==1.0 --hash=sha256:{own}"
-    assert wheel._exact(site, [index], "idna") == "idna"
+    assert build_wheel._pin_to_index_hash(site, [index], "ours-source<2") == f"ours-source==1.0 --hash=sha256:{own}"
+    assert build_wheel._pin_to_index_hash(site, [index], "idna") == "idna"
     with pytest.raises(XaivaError, match="lists no source archive"):
-        wheel._exact(site, [index], "ours-source>2")
+        build_wheel._pin_to_index_hash(site, [index], "ours-source>2")
 
 
 def test_no_wheel_is_built_while_the_index_that_may_have_it_has_no_token(world: World) -> None:
     world.lock(["six"], {}, token="")
     for requirement in ("six", "idna"):
         with pytest.raises(XaivaError, match="OUR_TOKEN is not set"):
-            wheel.run(world.site, NAME, {"requirement": requirement}, Recorder())
+            build_wheel.run(world.site, NAME, {"requirement": requirement}, RecordingProgress())

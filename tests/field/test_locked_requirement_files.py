@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from core.artifacts import lock, store
+from core.artifacts import lock, lock_store
 from core.artifacts.local_wheels import with_local_wheels
+from core.artifacts.locked_wheels import LockedWheels, lock_wheels
 from core.artifacts.lockfile import Unlocked
 from core.artifacts.network import Network
-from core.artifacts.wheels import LockedWheels, lock_wheels
 from core.cli.app import root
 from core.errors import InputError, XaivaError
 from core.presets.compat import LockedPackage, Resolved, check
@@ -31,7 +31,7 @@ from core.presets.index_entries import PYTORCH_INDEX
 from core.presets.layers import ExpandedPreset
 from core.presets.store import load_named
 from core.site import Site
-from tests.support.artifacts import Recorder, wheel_file
+from tests.support.artifacts import RecordingProgress, wheel_file
 from tests.support.index import Index, serve
 from tests.support.requirement_files import FILE, NAME, preset_text, read, write
 
@@ -70,13 +70,13 @@ def lock_layer(site: Site, body: str, **fields: object) -> LockedWheels:
     """What a lock of the layer's file takes from indexes and local-wheels, by real uv."""
     expanded, network = expanded_layer(site, body, **fields), Network(site)
     try:
-        return lock_wheels(site, NAME, expanded, PYTHON, "x86_64-manylinux_2_28", None, network, Recorder())
+        return lock_wheels(site, NAME, expanded, PYTHON, "x86_64-manylinux_2_28", None, network, RecordingProgress())
     finally:
         network.close()
 
 
 def local_wheels(site: Site) -> Path:
-    return store.folder(site, NAME) / store.LOCAL_WHEELS
+    return lock_store.artifacts_folder(site, NAME) / lock_store.LOCAL_WHEELS
 
 
 def wheels(locked: LockedWheels) -> list[str]:
@@ -268,9 +268,9 @@ def test_what_is_locked_is_no_finding(site: Site, line: str) -> None:
     preset = load_named(site, NAME)
     locked = (LockedPackage("ours", "1.0", "model"),)
     built = {"git+https://h.example.org/a.git": "ours"}
-    assert "layer-source" in [one.code for one in check(preset, site=site, resolved=Resolved(), name=NAME)]
-    found = check(preset, site=site, resolved=Resolved(locked, built=built), name=NAME)
-    assert "layer-source" not in [one.code for one in found]
+    assert "layer-source" in [finding.code for finding in check(preset, site=site, resolved=Resolved(), name=NAME)]
+    findings = check(preset, site=site, resolved=Resolved(locked, built=built), name=NAME)
+    assert "layer-source" not in [one.code for one in findings]
 
 
 def test_a_file_on_the_web_is_fetched_as_its_remedy_says(ground: tuple[Site, Index]) -> None:

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from textual.events import Paste
 from textual.widgets import Input
 
-from core.artifacts import wheel
-from core.artifacts.resolved import check_preset
+from core.artifacts import build_wheel
+from core.artifacts.lock_check import check_preset
 from core.cli.app import root
 from core.errors import InputError
 from core.findings import Finding
@@ -547,7 +547,7 @@ def test_xaiva_wheel_builds_a_package_from_its_address(site: Site, text: str, bu
         "kenlm @ https://h.example.org/kenlm.zip\nsix<2\ngit+https://h.example.org/CLIP.git\n",
     )
     (site.presets / f"{NAME}.json").write_text(preset_text())
-    assert wheel._requirement(site, load_named(site, NAME), text) == built
+    assert build_wheel._complete_requirement(site, load_named(site, NAME), text) == built
 
 
 @pytest.mark.parametrize(
@@ -557,7 +557,7 @@ def test_xaiva_wheel_says_the_way_of_what_it_cannot_reach(site: Site, text: str)
     write(site, "ours @ git+ssh://git@h.example.org/ours.git\n")
     (site.presets / f"{NAME}.json").write_text(preset_text())
     with pytest.raises(InputError, match="cannot reach") as raised:
-        wheel._requirement(site, load_named(site, NAME), text, NAME)
+        build_wheel._complete_requirement(site, load_named(site, NAME), text, NAME)
     assert "pip wheel --no-deps" in raised.value.remedy
     assert "hunter22" not in f"{raised.value} {raised.value.remedy}"
 

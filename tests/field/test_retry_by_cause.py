@@ -130,12 +130,12 @@ def test_the_cause_of_a_status(scheme: str, status: int) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        found = attempt(CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30))
+        result = attempt(CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30))
         server.shutdown()
-    assert found.cause == STATUSES[status].value
+    assert result.cause == STATUSES[status].value
 
 
-class Recorder:
+class VideoRecorder:
     """A recorder over HTTP that counts logins; `/…` are its channels."""
 
     USER, RIGHT = "admin", "right"
@@ -197,9 +197,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recorder(clip: Path) -> Iterator[Recorder]:
+def recorder(clip: Path) -> Iterator[VideoRecorder]:
     """A recorder with one user."""
-    one = Recorder(clip)
+    one = VideoRecorder(clip)
     yield one
     one.close()
 
@@ -224,7 +224,7 @@ def camera(name: str, source: str) -> CameraRequest:
 
 
 def test_a_wrong_login_of_many_cameras_is_one_attempt(
-    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(6):
@@ -246,7 +246,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
 
 
 def test_a_restart_of_the_service_is_no_reason_to_try(
-    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
 ) -> None:
     file = tmp_path / "logins.json"
     for _ in range(3):
@@ -257,7 +257,9 @@ def test_a_restart_of_the_service_is_no_reason_to_try(
     assert "wrong" not in file.read_text()
 
 
-def test_another_password_is_tried_at_once(recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path) -> None:
+def test_another_password_is_tried_at_once(
+    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         manager.add(camera("a", recorder.url(1, "wrong")))
         manager.add(camera("b", recorder.url(2, "wrong")))
@@ -269,7 +271,7 @@ def test_another_password_is_tried_at_once(recorder: Recorder, witness: Witness,
 
 
 def test_a_login_that_is_right_at_last_wakes_all_who_wait(
-    recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(3):
@@ -283,7 +285,9 @@ def test_a_login_that_is_right_at_last_wakes_all_who_wait(
         )
 
 
-def test_a_refused_connection_test_counts(recorder: Recorder, witness: Witness, lease: Lease, tmp_path: Path) -> None:
+def test_a_refused_connection_test_counts(
+    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         assert manager.test(camera("a", recorder.url(1, "wrong"))).cause == "auth"
         manager.add(camera("a", recorder.url(1, "wrong")))

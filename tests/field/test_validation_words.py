@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
-from core.artifacts.store import read_lock
+from core.artifacts.lock_store import read_lock
 from core.cli.app import run
 from core.errors import InputError
 from core.inference import __main__ as service_command

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import remote, store, trees
-from core.artifacts.build_failures import explain, is_removed, missing_module, provider_of
-from core.artifacts.debs import Request, closure
-from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts import lock_store, remote_metadata, source_snapshots
+from core.artifacts.build_failures import explain_failure, is_removed_module, missing_module, remedy_for_module
+from core.artifacts.debs import DebRequest, resolve_debs
+from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
-from core.artifacts.uv_compile import Wanted
-from core.artifacts.uv_refusals import error_of
+from core.artifacts.uv_compile import ResolveRequest
+from core.artifacts.uv_errors import error_from_refusal
 from core.engine import connect_engine
 from core.errors import XaivaError
 from core.files import write_remedy
@@ -102,7 +102,7 @@ CAUSES: dict[str, tuple[str, str, str]] = {  # what the tools wrote → words of
 @pytest.mark.parametrize("case", CAUSES)
 def test_a_failed_build_names_the_cause_that_was_found_and_no_other(case: str) -> None:
     text, words, remedy = CAUSES[case]
-    why, found_remedy = explain(text.splitlines(), 1)
+    why, found_remedy = explain_failure(text.splitlines(), 1)
     assert words in why
     assert remedy in found_remedy
     assert ("check the network" in found_remedy) is (remedy == "check the network")
@@ -129,8 +129,8 @@ PROVIDERS = {"packaging": "has packaging", "pkg_resources": "setuptools<81", "im
 
 @pytest.mark.parametrize("module", PROVIDERS)
 def test_what_gives_a_module_to_a_build_is_named(module: str) -> None:
-    assert is_removed(module) is not bool(PROVIDERS[module])  # no package brings what Python has no more
-    assert PROVIDERS[module] in provider_of(module)
+    assert is_removed_module(module) is not bool(PROVIDERS[module])  # no package brings what Python has no more
+    assert PROVIDERS[module] in remedy_for_module(module)
 
 
 def source_archive(folder: Path, name: str, setup: str, **files: str) -> None:
@@ -195,10 +195,10 @@ def test_a_lock_names_the_module_and_the_command_that_works(site: Site, index: I
     assert f"xaiva sync {NAME}, then xaiva wheel {NAME} flashdemo --no-build-isolation" in flash.remedy
 
 
-def lock_without_engine(site: Site) -> store.Lock:
+def lock_without_engine(site: Site) -> lock_store.Lock:
     away = Site(site.root, site.settings, {**site.env, "DOCKER_HOST": "unix:///nowhere/docker.sock"})
     xaiva(away, "lock", NAME)
-    return store.read_lock(site, NAME)
+    return lock_store.read_lock(site, NAME)
 
 
 @pytest.mark.index
@@ -208,7 +208,7 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     site, fields = engine_site, {"base_image": builder, "no_build_isolation": ["declar*"]}
     write_preset(site, index, "flashdemo", "declaring", **fields)
     xaiva(site, "lock", NAME)
-    lock = store.read_lock(site, NAME)
+    lock = lock_store.read_lock(site, NAME)
     remedies = {re.split(r"\W", entry.what)[0]: entry.remedy for entry in lock.unlocked}
     assert set(remedies) == {"flashdemo", "declaring"}, lock.unlocked
     isolated = xaiva(site, "wheel", NAME, "flashdemo==1.0")
@@ -222,7 +222,7 @@ def test_the_remedies_of_a_wheel_lead_to_a_complete_lock(engine_site: Site, buil
     assert wheel.returncode == 0, wheel
     by_field = walk(site, remedies["declaring"].replace(" --no-build-isolation", ""))  # the preset says so, too
     assert by_field.returncode == 0, by_field
-    assert store.read_lock(site, NAME).unlocked == []
+    assert lock_store.read_lock(site, NAME).unlocked == []
     write_preset(site, index, base_image=builder, debs=["nosuchdeb"])
     wrong = xaiva(site, "wheel", NAME, "flashdemo")
     assert "its package sources have no nosuchdeb" in wrong.stderr
@@ -268,7 +268,7 @@ FETCHES: dict[str, tuple[str, str, str]] = {  # what uv says of an index → wha
 def test_an_index_that_refuses_is_no_network_that_fails(case: str) -> None:
     words, said, remedy = FETCHES[case]
     refusal = f"error: Failed to fetch: `https://i/simple/x/`\n  Caused by: {words}"
-    error = error_of(refusal, Wanted(NAME, [("common", ["x"])], [], [], "3.11", "linux"), {})
+    error = error_from_refusal(refusal, ResolveRequest(NAME, [("common", ["x"])], [], [], "3.11", "linux"), {})
     assert said in error.what
     assert remedy in error.remedy
     assert ("network," in error.remedy) is (remedy == "check the network")
@@ -291,9 +291,9 @@ PACKAGES: dict[str, tuple[list[str], list[str]]] = {  # what is asked for → wh
 @pytest.mark.parametrize("case", PACKAGES)
 def test_every_wrong_package_is_named_in_one_sentence(case: str, engine_site: Site) -> None:
     asked, patterns = PACKAGES[case]
-    request = Request("3.11", asked[:2], asked[2:])
+    request = DebRequest("3.11", asked[:2], asked[2:])
     with pytest.raises(XaivaError) as caught:
-        closure(connect_engine(engine_site, 60), BASE_IMAGE, request, engine_site.env, NullProgress())
+        resolve_debs(connect_engine(engine_site, 60), BASE_IMAGE, request, engine_site.env, NullProgress())
     for pattern in patterns:
         assert re.search(pattern, caught.value.why)
     assert len(caught.value.why) < 600
@@ -332,7 +332,7 @@ GIT: dict[str, tuple[str, str]] = {  # what git said → words of the remedy
 @pytest.mark.parametrize("case", GIT)
 def test_a_repository_that_cannot_be_had_has_the_remedy_of_its_cause(case: str) -> None:
     words, remedy = GIT[case]
-    assert remedy in trees.git_remedy(words)
+    assert remedy in source_snapshots.git_remedy(words)
 
 
 STATUSES = {401: "check the token", 404: "gone from its origin", 429: "wait until", 503: "wait until", 418: "browser"}
@@ -343,11 +343,11 @@ def test_a_server_that_refuses_is_no_network_that_fails(status: int, site: Site,
     (tmp_path / "model.onnx").write_bytes(b"x")
     with serve(tmp_path) as running:
         running.always["model.onnx"] = Fault(status=status)
-        file = LockedFile(path="m", size=0, sha256="", kind=Kind.MODEL, url=running.file_url("model.onnx"))
+        file = LockedFile(path="m", size=0, sha256="", kind=FileKind.MODEL, url=running.file_url("model.onnx"))
         network = Network(site)
         try:
-            with pytest.raises(remote.Unreachable) as caught:
-                remote.fetch_unknown(file, lambda _: tmp_path / "out", network, NullProgress())
+            with pytest.raises(remote_metadata.SourceUnreachable) as caught:
+                remote_metadata.download_for_hash(file, lambda _: tmp_path / "out", network, NullProgress())
         finally:
             network.close()
     assert f"the server answers {status}" in caught.value.why

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from core import doctor
-from core.artifacts import lock, store
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.resolved import check_preset, of_lock
+from core.artifacts import lock, lock_store
+from core.artifacts.lock_check import check_preset, resolved_of_lock
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.errors import ChecksFailed
 from core.findings import Finding, Level
 from core.images.build_checks import check_compatibility
@@ -27,7 +27,7 @@ from core.presets.compat.checks import CODES
 from core.presets.model import Preset
 from core.presets.store import load, load_named, preset_sha256
 from core.site import Site
-from tests.support.artifacts import Recorder
+from tests.support.artifacts import RecordingProgress
 from tests.support.index import serve
 
 PASCAL = "GTX 1050"
@@ -688,11 +688,13 @@ def lock_with(site: Site, *packages: str) -> Lock:
         ),
         layers=[LockedLayer(name="speech", requirements="layers/speech/requirements.txt", wheels=sorted(paths))],
         files=[
-            LockedFile(path=path, size=1, sha256="0" * 64, kind=Kind.WHEEL, url="file:x", name=name, version=version)
+            LockedFile(
+                path=path, size=1, sha256="0" * 64, kind=FileKind.WHEEL, url="file:x", name=name, version=version
+            )
             for path, (name, version) in sorted(paths.items())
         ],
     )
-    store.write_lock(site, "vision", lock)
+    lock_store.write_lock(site, "vision", lock)
     return lock
 
 
@@ -728,7 +730,7 @@ def test_the_doctor_names_presets_that_will_not_work(site: Site) -> None:
 
 
 def test_wheels_are_read_from_a_lock_with_their_layer(site: Site) -> None:
-    (package,) = of_lock(lock_with(site, "torch==2.8.0"), store.folder(site, "vision")).packages
+    (package,) = resolved_of_lock(lock_with(site, "torch==2.8.0"), lock_store.artifacts_folder(site, "vision")).packages
     assert (package.name, package.version, package.layer) == ("torch", "2.8.0", "speech")
 
 
@@ -749,10 +751,12 @@ def test_the_cuda_of_a_base_image_is_that_of_its_variables(site: Site, variables
     assert {"base-unknown", "base-cuda-unknown"} <= before
     lock = lock_with(site, "six==1.16.0")
     image = lock.base_image.model_copy(update={"folder": "images/base", "config_digest": "sha256:00"})
-    blobs = store.folder(site, "vision") / image.folder / "blobs/sha256"
+    blobs = lock_store.artifacts_folder(site, "vision") / image.folder / "blobs/sha256"
     blobs.mkdir(parents=True)
     (blobs / "00").write_text(json.dumps({"config": {"Env": variables}}))
-    resolved = of_lock(lock.model_copy(update={"base_image": image}), store.folder(site, "vision"))
+    resolved = resolved_of_lock(
+        lock.model_copy(update={"base_image": image}), lock_store.artifacts_folder(site, "vision")
+    )
     after = {finding.code for finding in check(preset, target, resolved=resolved)}
     assert after & {"driver-floor", "require-cuda", "base-cuda-unknown", "base-unknown"} == codes
 
@@ -774,7 +778,7 @@ def test_a_real_lock_says_what_it_brought(site: Site, tmp_path: Path) -> None:
     wheel(served, "torch", "2.8.0")
     with serve(served) as index:
         online = Site(site.root, site.settings, {**site.env, "UV_DEFAULT_INDEX": f"{index.url}/simple"})
-        outcome = lock.run(online, "vision", {}, Recorder())
+        outcome = lock.run(online, "vision", {}, RecordingProgress())
     findings = [Finding.model_validate(finding) for finding in outcome["findings"]]  # type: ignore[union-attr]
     (error,) = [finding for finding in findings if finding.level is Level.ERROR]
     assert (error.code, error.where) == ("gpu-architecture", "lock: layer speech, brought by ultralytics")

@@ -25,18 +25,18 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import sync, trees, verify
-from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts import source_snapshots, sync, verify
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder
+from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
-from core.artifacts.sources import Desk, lock_models, lock_sources
-from core.artifacts.store import LOCAL_WHEELS, folder
-from core.content import WrongContent, check, describe
-from core.content.stand_ins import StandIn, real_address
+from core.artifacts.sources import LockContext, lock_models, lock_sources
+from core.content import WrongContent, check_content, find_wrong_content
+from core.content.placeholders import Placeholder, direct_url
 from core.errors import InputError, XaivaError
 from core.presets.model import Preset, Source
 from core.progress import NullProgress
 from core.site import Site
-from tests.support.artifacts import QUICK, Recorder, with_settings, write_lock_of
+from tests.support.artifacts import QUICK, RecordingProgress, with_settings, write_lock_of
 from tests.support.index import Index, serve
 from tests.support.onnx_model import write_mean
 
@@ -243,17 +243,17 @@ def test_what_stands_in_the_place_of_a_file_is_named(case: str, tmp_path: Path) 
     name, content, words = WRONG[case]
     path = tmp_path / name
     path.write_bytes(content)
-    found = describe(path)
-    assert found is not None
-    assert words in found.words
-    assert found.remedy()
+    placeholder = find_wrong_content(path)
+    assert placeholder is not None
+    assert words in placeholder.description
+    assert placeholder.remedy()
 
 
 @pytest.mark.parametrize("case", GOOD)
 def test_a_file_that_fits_or_is_not_known_is_taken(case: str, tmp_path: Path) -> None:
     name, content = GOOD[case]
     (tmp_path / name).write_bytes(content)
-    assert describe(tmp_path / name) is None
+    assert find_wrong_content(tmp_path / name) is None
 
 
 @pytest.mark.parametrize("case", CUT)
@@ -261,26 +261,26 @@ def test_a_file_that_fits_or_is_not_known_is_taken(case: str, tmp_path: Path) ->
 def test_a_part_of_a_file_is_named(case: str, part: float, tmp_path: Path) -> None:
     name, content = GOOD[case]
     (tmp_path / name).write_bytes(content[: int(len(content) * part)])
-    found = describe(tmp_path / name)
-    assert found is not None
+    placeholder = find_wrong_content(tmp_path / name)
+    assert placeholder is not None
 
 
 def test_an_onnx_model_fits_whole_and_not_in_part(onnx: bytes, tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(onnx)
-    assert describe(path) is None
+    assert find_wrong_content(path) is None
     path.write_bytes(onnx[: len(onnx) // 2])
-    found = describe(path)
-    assert found is not None
-    assert "cut short" in found.words
+    placeholder = find_wrong_content(path)
+    assert placeholder is not None
+    assert "cut short" in placeholder.description
 
 
 @pytest.mark.parametrize("name", ["other-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"])
 def test_a_wheel_of_something_else_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(wheel())
-    found = describe(tmp_path / name)
-    assert found is not None
-    assert "it is the wheel of demo 1.0" in found.words
+    placeholder = find_wrong_content(tmp_path / name)
+    assert placeholder is not None
+    assert "it is the wheel of demo 1.0" in placeholder.description
 
 
 REAL: dict[str, tuple[str, str]] = {
@@ -302,8 +302,8 @@ REAL: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("case", REAL)
 def test_the_remedy_names_the_address_of_the_file_itself(case: str) -> None:
     url, real = REAL[case]
-    assert real_address(url) == real
-    assert (real or "git lfs pull") in StandIn("it is a pointer", "git lfs pull").remedy(url)
+    assert direct_url(url) == real
+    assert (real or "git lfs pull") in Placeholder("it is a pointer", "git lfs pull").remedy(url)
 
 
 # -- lock -------------------------------------------------------------------------------------------------------------
@@ -318,8 +318,8 @@ def index(tmp_path: Path) -> Iterator[Index]:
         yield running
 
 
-def desk(site: Site) -> Desk:
-    return Desk(site, NAME, folder(site, NAME), Network(site), None, NullProgress())
+def lock_context(site: Site) -> LockContext:
+    return LockContext(site, NAME, artifacts_folder(site, NAME), Network(site), None, NullProgress())
 
 
 def preset(**parts: object) -> Preset:
@@ -346,9 +346,9 @@ def test_a_lock_names_it_though_the_checksum_is_that_of_the_preset(
     (index.folder / "good.onnx").write_bytes(onnx)
     at = {"file": str(index.folder / name)} if origin == "file" else {"url": index.file_url(name)}
     good = model("good.onnx", onnx, url=index.file_url("good.onnx"))
-    found = lock_models(desk(site), preset(models=[model(name, content, **at), good]))
-    assert [file.name for file in found.files] == ["good"]
-    (unlocked,) = found.unlocked
+    parts = lock_models(lock_context(site), preset(models=[model(name, content, **at), good]))
+    assert [file.name for file in parts.files] == ["good"]
+    (unlocked,) = parts.unlocked
     assert words in unlocked.why
     if "pointer" in words:
         assert ("git lfs pull" in unlocked.remedy) is (case == "lfs-onnx")
@@ -362,15 +362,15 @@ def test_a_source_that_is_something_else_is_named(case: str, origin: str, site: 
     at = {"path": str(index.folder / "a.tar.gz")}
     if origin == "url":
         at = {"url": index.file_url("a.tar.gz"), "sha256": sha256(content)}
-    found = lock_sources(desk(site), preset(sources=[{"name": "tool", **at}]), standalone_python=False)
-    assert not found.files
-    assert words in found.unlocked[0].why
+    parts = lock_sources(lock_context(site), preset(sources=[{"name": "tool", **at}]), standalone_python=False)
+    assert not parts.files
+    assert words in parts.unlocked[0].why
 
 
 def test_a_real_checksum_beside_a_pointer_on_disk_names_the_pointer(site: Site, tmp_path: Path) -> None:
     (tmp_path / "yolo.onnx").write_bytes(LFS)
     there = model("yolo.onnx", b"the real one", file=str(tmp_path / "yolo.onnx"))
-    (unlocked,) = lock_models(desk(site), preset(models=[there])).unlocked
+    (unlocked,) = lock_models(lock_context(site), preset(models=[there])).unlocked
     assert "Git LFS pointer" in unlocked.why
     assert "git lfs pull" in unlocked.remedy
 
@@ -378,7 +378,7 @@ def test_a_real_checksum_beside_a_pointer_on_disk_names_the_pointer(site: Site, 
 def test_a_link_to_what_git_annex_has_not_brought_is_named(site: Site, tmp_path: Path) -> None:
     (tmp_path / "yolo.onnx").symlink_to(".git/annex/objects/x/SHA256E-s12345678--a.onnx/SHA256E-s12345678--a.onnx")
     there = model("yolo.onnx", b"the real one", file=str(tmp_path / "yolo.onnx"))
-    (unlocked,) = lock_models(desk(site), preset(models=[there])).unlocked
+    (unlocked,) = lock_models(lock_context(site), preset(models=[there])).unlocked
     assert "git-annex pointer" in unlocked.why
     assert "git annex get" in unlocked.remedy
 
@@ -389,12 +389,12 @@ def test_a_source_tree_with_pointers_is_named(site: Site, tmp_path: Path) -> Non
     (tree / "README.md").write_text("fine")
     (tree / "models" / "a.onnx").write_bytes(LFS)
     (tree / "models" / "b.onnx").write_bytes(LFS)
-    found = lock_sources(desk(site), preset(sources=[{"name": "xaiva-media", "path": str(tree)}]), False)
-    assert "models/a.onnx: it is a Git LFS pointer" in found.unlocked[0].why
-    assert "1 more" in found.unlocked[0].why
+    parts = lock_sources(lock_context(site), preset(sources=[{"name": "xaiva-media", "path": str(tree)}]), False)
+    assert "models/a.onnx: it is a Git LFS pointer" in parts.unlocked[0].why
+    assert "1 more" in parts.unlocked[0].why
     (tree / "models" / "a.onnx").write_bytes(b"real")
     (tree / "models" / "b.onnx").write_bytes(b"real")
-    trees.snapshot(tree, tmp_path / "t.tar", "xaiva-media", NullProgress())
+    source_snapshots.snapshot(tree, tmp_path / "t.tar", "xaiva-media", NullProgress())
 
 
 def test_a_repository_with_pointers_is_named(site: Site, tmp_path: Path) -> None:
@@ -405,15 +405,15 @@ def test_a_repository_with_pointers_is_named(site: Site, tmp_path: Path) -> None
     for words in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-q", "-m", "x"]):
         subprocess.run(["git", "-C", str(origin), *words], check=True)
     source = Source.model_construct(name="tool", git=f"file://{origin}", ref="main")
-    found = lock_sources(desk(site), preset().model_copy(update={"sources": [source]}), False)
-    assert "a.onnx: it is a Git LFS pointer" in found.unlocked[0].why
+    parts = lock_sources(lock_context(site), preset().model_copy(update={"sources": [source]}), False)
+    assert "a.onnx: it is a Git LFS pointer" in parts.unlocked[0].why
 
 
 def test_a_local_wheel_that_is_a_pointer_is_named(tmp_path: Path) -> None:
     path = tmp_path / "demo-1.0-py3-none-any.whl"
     path.write_bytes(LFS)
     with pytest.raises(WrongContent, match="Git LFS pointer") as caught:
-        check(path, f"{LOCAL_WHEELS}/{path.name}")
+        check_content(path, f"{LOCAL_WHEELS}/{path.name}")
     assert "git lfs pull" in caught.value.remedy
 
 
@@ -425,14 +425,14 @@ SERVED = {**{case: WRONG[case] for case in LOCKED}, "no-wheel": NO_WHEEL}
 
 def locked(name: str, content: bytes, url: str) -> LockedFile:
     return LockedFile(
-        path=f"models/{name}", size=len(content), sha256=sha256(content), kind=Kind.MODEL, url=url, name=name
+        path=f"models/{name}", size=len(content), sha256=sha256(content), kind=FileKind.MODEL, url=url, name=name
     )
 
 
 def synced(site: Site) -> str:
     """What a sync fails with."""
     with pytest.raises(XaivaError) as caught:
-        sync.run(with_settings(site, QUICK), NAME, {}, Recorder())
+        sync.run(with_settings(site, QUICK), NAME, {}, RecordingProgress())
     return str(caught.value)
 
 
@@ -444,7 +444,7 @@ def test_a_sync_names_what_was_locked_in_the_place_of_the_file(case: str, site: 
     text = synced(site)
     assert words in text
     assert f"models/{name}" in text
-    assert not (folder(site, NAME) / "models" / name).exists()
+    assert not (artifacts_folder(site, NAME) / "models" / name).exists()
 
 
 # an empty answer without a size is a connection that broke
@@ -465,10 +465,10 @@ def test_a_sync_names_what_comes_in_the_place_of_the_locked_file(case: str, how:
 def test_what_lies_there_as_locked_is_named_all_the_same(case: str, site: Site, index: Index) -> None:
     name, content, words = WRONG[case]
     write_lock_of(site, NAME, [locked(name, content, index.file_url(name))])
-    path = folder(site, NAME) / "models" / name
+    path = artifacts_folder(site, NAME) / "models" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    (finding,) = [one for one in verify.verify(site, NAME) if one.code == "artifact-not-the-file"]
+    (finding,) = [finding for finding in verify.verify(site, NAME) if finding.code == "artifact-not-the-file"]
     assert words in finding.why
     assert finding.remedy
     assert words in synced(site)
@@ -477,10 +477,10 @@ def test_what_lies_there_as_locked_is_named_all_the_same(case: str, site: Site, 
 def test_verify_opens_what_lies_there(site: Site) -> None:
     half = GOOD["zip"][1][:300]
     write_lock_of(site, NAME, [locked("a.zip", half, "https://example.org/a.zip")])
-    path = folder(site, NAME) / "models" / "a.zip"
+    path = artifacts_folder(site, NAME) / "models" / "a.zip"
     path.parent.mkdir(parents=True)
     path.write_bytes(half)
-    assert [one.why for one in verify.verify(site, NAME) if one.code == "artifact-not-the-file"] == [
+    assert [finding.why for finding in verify.verify(site, NAME) if finding.code == "artifact-not-the-file"] == [
         "it is no valid zip archive: it is cut short: its table of contents is missing"
     ]
 
@@ -488,8 +488,8 @@ def test_verify_opens_what_lies_there(site: Site) -> None:
 def test_a_file_that_is_no_pointer_comes(site: Site, index: Index, onnx: bytes) -> None:
     (index.folder / "good.onnx").write_bytes(onnx)
     write_lock_of(site, NAME, [locked("good.onnx", onnx, index.file_url("good.onnx"))])
-    sync.run(with_settings(site, QUICK), NAME, {}, Recorder())
-    assert (folder(site, NAME) / "models" / "good.onnx").read_bytes() == onnx
+    sync.run(with_settings(site, QUICK), NAME, {}, RecordingProgress())
+    assert (artifacts_folder(site, NAME) / "models" / "good.onnx").read_bytes() == onnx
 
 
 # -- elsewhere --------------------------------------------------------------------------------------------------------
@@ -527,6 +527,6 @@ def test_the_launcher_names_a_wheelhouse_of_pointers(tmp_path: Path) -> None:
     (tmp_path / "wheelhouse" / "demo-1.0-py3-none-any.whl").write_bytes(LFS)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)  # pip refuses the wheel: nothing is installed
-    done = subprocess.run(["./xaiva", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode
-    assert "demo-1.0-py3-none-any.whl is a Git LFS pointer" in done.stdout + done.stderr
+    process = subprocess.run(["./xaiva", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode
+    assert "demo-1.0-py3-none-any.whl is a Git LFS pointer" in process.stdout + process.stderr

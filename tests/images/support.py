@@ -15,9 +15,9 @@ from email.parser import Parser
 from pathlib import Path
 from zipfile import ZipFile
 
-from core.artifacts import base_image, own_wheel, store
-from core.artifacts.derived import derived_files
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts import base_image, lock_store, service_wheel
+from core.artifacts.generated_files import generated_files
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.engine import connect_engine
 from core.files import sha256_file
 from core.presets.model import Preset
@@ -111,9 +111,9 @@ def wheels(*requirements: str) -> list[Path]:
 
 def service_wheels(folder: Path) -> list[Path]:
     """The layer `service`: a wheel of this checkout, and all that it needs."""
-    own = folder / own_wheel.wheel_name()
-    own.write_bytes(own_wheel.build())
-    return [own, *wheels(*own_wheel.service_requirements())]
+    own = folder / service_wheel.wheel_name()
+    own.write_bytes(service_wheel.build())
+    return [own, *wheels(*service_wheel.service_requirements())]
 
 
 class Artifacts:
@@ -121,14 +121,14 @@ class Artifacts:
 
     def __init__(self, site: Site, name: str, preset: Preset) -> None:
         self.site, self.name, self.preset = site, name, preset
-        self.folder = store.folder(site, name)
+        self.folder = lock_store.artifacts_folder(site, name)
         self.files: list[LockedFile] = []
         self.layers: list[LockedLayer] = []
         self.base: LockedImage | None = None
         self.debs: list[str] = []
         self.build_debs: list[str] = []
 
-    def add(self, source: Path, path: str, kind: Kind, name: str = "", version: str = "") -> str:
+    def add(self, source: Path, path: str, kind: FileKind, name: str = "", version: str = "") -> str:
         """Bring one file in; returns its path in the artifacts."""
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class Artifacts:
         for part, paths in (("debs", self.debs), ("build-debs", self.build_debs)):
             for file in sorted((folder / part).glob("*.deb")) if build or part == "debs" else ():
                 name, version, _ = file.stem.split("_")
-                paths.append(self.add(file, f"{part}/{file.name}", Kind.DEB, name, version.replace("%3a", ":")))
+                paths.append(self.add(file, f"{part}/{file.name}", FileKind.DEB, name, version.replace("%3a", ":")))
 
     def add_layer(self, name: str, files: Sequence[Path]) -> None:
         """A layer of these wheels; an older one of that name is replaced where it stands."""
@@ -154,7 +154,7 @@ class Artifacts:
         paths = []
         for file in files:
             distribution, version = _metadata(file)
-            paths.append(self.add(file, f"layers/{name}/wheels/{file.name}", Kind.WHEEL, distribution, version))
+            paths.append(self.add(file, f"layers/{name}/wheels/{file.name}", FileKind.WHEEL, distribution, version))
         layer = LockedLayer(name=name, requirements=f"layers/{name}/requirements.txt", wheels=paths)
         at = next((i for i, old in enumerate(self.layers) if old.name == name), len(self.layers))
         self.layers[at : at + 1] = [layer]
@@ -162,8 +162,8 @@ class Artifacts:
     def add_base(self, engine: TestEngine, image: str = BASE_IMAGE) -> LockedImage:
         """The base image as `docker save` gives it, unpacked."""
         client = connect_engine(Site(self.site.root, self.site.settings, engine.env), timeout=120)
-        saved = base_image.save(client, image, self.folder, NullProgress())
-        saved.describe(self.folder)
+        saved = base_image.save_image(client, image, self.folder, NullProgress())
+        saved.write_manifests(self.folder)
         self.base = saved.image
         paths = {file.path for file in saved.files}
         self.files = [file for file in self.files if file.path not in paths] + list(saved.files)
@@ -186,8 +186,8 @@ class Artifacts:
         self.site.presets.mkdir(exist_ok=True)
         text = self.preset.model_dump_json(exclude_defaults=True, by_alias=True)
         (self.site.presets / f"{self.name}.json").write_text(text)
-        store.write_lock(self.site, self.name, lock)
-        for path, content in derived_files(lock).items():
+        lock_store.write_lock(self.site, self.name, lock)
+        for path, content in generated_files(lock).items():
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_bytes(content)
         return lock

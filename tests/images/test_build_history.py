@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage
-from core.artifacts.store import lock_text
+from core.artifacts.lock_store import lock_text
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage
 from core.errors import InputError
 from core.images.build_history import (
     RECORD_FILE,
@@ -32,7 +32,7 @@ BASE = LockedImage(reference="debian:x", tag="xaiva-base/debian:0123456789ab", c
 def lock_with(*files: str) -> Lock:
     """A lock of these files, `path=hash letter`."""
     locked = [
-        LockedFile(path=path, size=1, sha256=letter * 64, kind=Kind.WHEEL, url="file:x")
+        LockedFile(path=path, size=1, sha256=letter * 64, kind=FileKind.WHEEL, url="file:x")
         for path, _, letter in (file.partition("=") for file in files)
     ]
     return Lock(preset="p", preset_sha256="ab" * 32, python_version="3.11", base_image=BASE, files=locked)

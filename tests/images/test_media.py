@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.lockfile import Kind
+from core.artifacts.lockfile import FileKind
 from core.images import build
 from core.images.build_history import LOG_FILE, BuildRecord, builds_folder, list_builds
 from core.site import Site
@@ -100,15 +100,15 @@ def media(engine: TestEngine, offline_engine: TestEngine, tmp_path_factory: pyte
     artifacts.add_layer("common", support.wheels("numpy<2"))
     artifacts.add_layer("extra", support.wheels("idna==3.10"))
     for name, archive in support.sources(engine).items():
-        artifacts.add(archive, f"sources/{name}-{archive.name}", Kind.SOURCE, name)
+        artifacts.add(archive, f"sources/{name}-{archive.name}", FileKind.SOURCE, name)
     tree = support.pack(Path(__file__).with_name("xaiva_media"), scratch / "xaiva-media-1.0.tar")
-    artifacts.add(tree, f"sources/{tree.name}", Kind.SOURCE, "xaiva-media")
+    artifacts.add(tree, f"sources/{tree.name}", FileKind.SOURCE, "xaiva-media")
     tensorrt = _tensorrt(scratch)
-    artifacts.add(tensorrt, f"sources/{tensorrt.name}", Kind.SOURCE, "tensorrt")
+    artifacts.add(tensorrt, f"sources/{tensorrt.name}", FileKind.SOURCE, "tensorrt")
     notes = scratch / "notes"
     notes.mkdir()
     (notes / "read.me").write_text("a source that nothing compiles\n")
-    artifacts.add(support.pack(notes, scratch / "notes-1.tar"), "sources/notes-1.tar", Kind.SOURCE, "notes")
+    artifacts.add(support.pack(notes, scratch / "notes-1.tar"), "sources/notes-1.tar", FileKind.SOURCE, "notes")
     artifacts.write()
     built = Media(site, offline_engine, artifacts)
     built.build()

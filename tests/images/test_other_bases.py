@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.lockfile import Kind
+from core.artifacts.lockfile import FileKind
 from core.images import build
 from tests.images import support
 from tests.images.conftest import new_site
@@ -52,9 +52,9 @@ def test_a_standalone_python_on_a_smaller_runtime_base(
     tree.mkdir()
     engine.docker("run", "--rm", "--network", "host", "-v", f"{tree}:/out", BASE_IMAGE, "sh", "-c", STANDALONE)
     archive = support.pack(tree / "python", tmp_path / "python-3.11.tar")
-    artifacts.add(archive, f"sources/{archive.name}", Kind.SOURCE, "python")
+    artifacts.add(archive, f"sources/{archive.name}", FileKind.SOURCE, "python")
     (tmp_path / "face.onnx").write_text("a model")
-    artifacts.add(tmp_path / "face.onnx", "models/face.onnx", Kind.MODEL, "face")
+    artifacts.add(tmp_path / "face.onnx", "models/face.onnx", FileKind.MODEL, "face")
     artifacts.write(python_from="source", runtime_base_image=small)
 
     build.run(site, NAME, {}, support.Recorder())

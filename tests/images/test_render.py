@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.errors import InputError, XaivaError
 from core.files import sha256_bytes
 from core.images import sbom
@@ -25,14 +25,14 @@ BASE = LockedImage(reference="debian:bookworm-slim", tag="xaiva-base/debian:0123
 SMALL = LockedImage(reference="debian:small", tag="xaiva-base/debian:ba9876543210", config_digest="sha256:02")
 
 
-def locked(path: str, kind: Kind, name: str, version: str = "1") -> LockedFile:
+def locked(path: str, kind: FileKind, name: str, version: str = "1") -> LockedFile:
     """A locked file whose hash is made up."""
     return LockedFile(path=path, size=1, sha256="ab" * 32, kind=kind, url="file:x", name=name, version=version)
 
 
 def lock_of(preset: Preset, *names: str, **fields: object) -> Lock:
     """A lock with a layer of one wheel each, and these files."""
-    files = [locked(f"layers/{name}/wheels/{name}.whl", Kind.WHEEL, name) for name in names]
+    files = [locked(f"layers/{name}/wheels/{name}.whl", FileKind.WHEEL, name) for name in names]
     layers = [
         LockedLayer(name=n, requirements=f"layers/{n}/requirements.txt", wheels=[f"layers/{n}/wheels/{n}.whl"])
         for n in names
@@ -54,7 +54,7 @@ FULL = preset_of(
     models=[{"name": "face", "file": "face.onnx", "sha256": "ab" * 32, "destination": "/models/face/model.onnx"}],
 )
 SOURCES = [
-    locked(f"sources/{name}-1.tar.gz", Kind.SOURCE, name)
+    locked(f"sources/{name}-1.tar.gz", FileKind.SOURCE, name)
     for name in ("xaiva-media", "opencv", "opencv_contrib", "ffmpeg", "nv-codec-headers", "tensorrt", "notes", "python")
 ]
 
@@ -63,10 +63,13 @@ def full_lock() -> Lock:
     """Everything that a lock can hold."""
     files = [
         *SOURCES,
-        locked("models/face.onnx", Kind.MODEL, "face"),
-        locked("debs/a_1_all.deb", Kind.DEB, "libstdc++6", "1:12.2-1~deb"),
+        locked("models/face.onnx", FileKind.MODEL, "face"),
+        locked("debs/a_1_all.deb", FileKind.DEB, "libstdc++6", "1:12.2-1~deb"),
     ]
-    files += [locked("build-debs/b_1_all.deb", Kind.DEB, "b"), locked("layers/x/wheels/numpy.whl", Kind.WHEEL, "numpy")]
+    files += [
+        locked("build-debs/b_1_all.deb", FileKind.DEB, "b"),
+        locked("layers/x/wheels/numpy.whl", FileKind.WHEEL, "numpy"),
+    ]
     fields = {"debs": ["debs/a_1_all.deb"], "build_debs": ["build-debs/b_1_all.deb"], "python_from": "source"}
     return lock_of(FULL, "common", "service", files=files, runtime_base_image=SMALL, **fields)
 
@@ -153,7 +156,7 @@ def test_a_layer_may_not_be_named_like_a_stage() -> None:
 
 def test_a_source_must_be_a_tar() -> None:
     preset = preset_of()
-    zipped = [locked("sources/ffmpeg-1.zip", Kind.SOURCE, "ffmpeg")]
+    zipped = [locked("sources/ffmpeg-1.zip", FileKind.SOURCE, "ffmpeg")]
     with pytest.raises(InputError, match="only tar"):
         render_dockerfile("p", preset, lock_of(preset, files=zipped))
 
@@ -187,7 +190,7 @@ def test_a_model_that_is_not_the_locked_one_is_named(site: Site) -> None:
     folder = site.artifacts / "p"
     (folder / "models").mkdir(parents=True)
     (folder / "models/face.onnx").write_text("x")
-    model = locked("models/face.onnx", Kind.MODEL, "face")
+    model = locked("models/face.onnx", FileKind.MODEL, "face")
     with pytest.raises(XaivaError, match=r"models/face\.onnx"):
         check_models(site, folder, "p", lock_of(FULL, files=[model]))
     good = model.model_copy(update={"sha256": sha256_bytes(b"x")})

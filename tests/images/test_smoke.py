@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.artifacts.lockfile import Kind
+from core.artifacts.lockfile import FileKind
 from core.findings import Level
 from core.images.smoke_test import OUTPUT_MARKER, PROBE_SCRIPT, SERVICE_MODULE, probe_findings
 from core.presets.compat.machine import GpuModel, TargetMachine
@@ -56,7 +56,7 @@ def test_each_fault_is_found(said: dict[str, Any], code: str) -> None:
 
 def test_versions_of_media_may_be_short() -> None:
     preset = preset_of(build_options={"ffmpeg_version": "4.2", "opencv_version": "4.9.0"})
-    sources = [locked("sources/opencv-1.tar", Kind.SOURCE, "opencv")]
+    sources = [locked("sources/opencv-1.tar", FileKind.SOURCE, "opencv")]
     said = answer(commands=[{"code": 0, "output": "ffmpeg version n4.2.9-1 Copyright"}])
     assert codes(preset, {**said, "imports": {"cv2": {"code": 0, "output": "4.9.0\n"}}}, files=sources) == []
     other = {**said, "imports": {"cv2": {"code": 0, "output": "4.10.0\n"}}}

@@ -166,7 +166,7 @@ def die(site: Site, subject: str, options: Options, progress: Progress) -> Resul
 def helper(site: Site, subject: str, options: Options, progress: Progress) -> Result:
     """Runs a helper container, which does not end by itself unless it is to be quick."""
     from core.artifacts.helper_container import HelperContainer
-    from core.artifacts.orphans import remove_orphans
+    from core.artifacts.orphaned_helpers import remove_orphans
     from core.engine import connect_engine
 
     client = connect_engine(site)

@@ -12,7 +12,7 @@ import pytest
 
 import docker
 from core import doctor, labels
-from core.artifacts.orphans import orphans, remove_orphans
+from core.artifacts.orphaned_helpers import find_orphans, remove_orphans
 from core.engine import connect_engine
 from core.operations import processes
 from core.operations.ledger import Ledger
@@ -59,7 +59,7 @@ def test_the_supervisor_removes_the_container_of_a_killed_worker(
 ) -> None:
     ledger, operation, pid = helping
     assert len(helpers(engine)) == 1
-    assert orphans(client) == []  # its worker is at work
+    assert find_orphans(client) == []  # its worker is at work
     os.kill(pid, signal.SIGKILL)
     assert ledger.wait(operation.id, 20).state is OperationState.CRASHED
     until(lambda: not helpers(engine), "the removal")
@@ -73,7 +73,7 @@ def test_the_next_one_removes_what_a_killed_supervisor_left(
     os.kill(pid, signal.SIGKILL)
     os.kill(operation.pid, signal.SIGKILL)
     until(lambda: not processes.start_time(pid) and not processes.start_time(operation.pid), "their ends")
-    (name,) = orphans(client)
+    (name,) = find_orphans(client)
     (said,) = [one for one in doctor.examine(engine_site) if one.code == "helpers"]
     assert name in said.why
     assert name in said.remedy

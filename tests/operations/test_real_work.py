@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts import store, verify
-from core.artifacts.plan import MARGIN
+from core.artifacts import lock_store, verify
+from core.artifacts.sync_plan import FREE_SPACE_MARGIN
 from core.images.build_history import BuildOutcome, list_builds
 from core.operations import processes
 from core.operations.ledger import Ledger
@@ -58,7 +58,7 @@ def _xaiva(site: Site, *words: str) -> subprocess.Popen[bytes]:
 
 def _in_the_middle(ledger: Ledger, site: Site, index: Index) -> Operation:
     until(lambda: index.gets("file1.whl"), "the request that stalls")
-    folder = store.folder(site, PRESET) / "layers/common/wheels"
+    folder = lock_store.artifacts_folder(site, PRESET) / "layers/common/wheels"
     until(lambda: (folder / "file3.whl").exists(), "the files that do not stall")
     (operation,) = ledger.list(live_only=True)
     assert not (folder / "file1.whl").exists()
@@ -120,7 +120,7 @@ def test_a_disk_too_small_is_said_before_anything_is_fetched(small_disk: Path, i
 
 
 def test_the_disk_fills_up_in_mid_sync_and_later_there_is_room(tmp_path: Path, index: Index) -> None:
-    with disk(tmp_path / "disk", f"{MARGIN + 4_000_000}") as place:
+    with disk(tmp_path / "disk", f"{FREE_SPACE_MARGIN + 4_000_000}") as place:
         (place / "presets").mkdir()
         site = Site.open(place)
         _lock(site, index)

@@ -8,15 +8,15 @@ import threading
 import zipfile
 from pathlib import Path
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.store import write_lock
+from core.artifacts.lock_store import write_lock
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
 from core.progress import Stage
 from core.site import Site, SiteSettings, SyncSettings
 
 QUICK = SyncSettings(connections=8, per_host=8, stall_seconds=0.4, retries=3)
 
 
-class Recorder:
+class RecordingProgress:
     """A progress that keeps all it hears. Set `stop_at` to cancel once a stage has so many bytes."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ def random_file(path: Path, size: int, seed: int = 0) -> Path:
 
 
 def locked(
-    path: Path, url: str, kind: Kind = Kind.WHEEL, under: str = "layers/common/wheels", **more: str
+    path: Path, url: str, kind: FileKind = FileKind.WHEEL, under: str = "layers/common/wheels", **more: str
 ) -> LockedFile:
     """A locked file as it lies at `path` now."""
     content = path.read_bytes()
@@ -74,7 +74,7 @@ def locked(
 
 def write_lock_of(site: Site, preset: str, files: list[LockedFile]) -> Lock:
     """A lock of these files, written into the site's artifacts."""
-    wheels = [file.path for file in files if file.kind is Kind.WHEEL]
+    wheels = [file.path for file in files if file.kind is FileKind.WHEEL]
     lock = Lock(
         preset=preset,
         preset_sha256="0" * 64,

@@ -38,7 +38,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordedRequest:
     """A request as it came."""
 
     method: str
@@ -60,7 +60,7 @@ class Index:
     etags: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
-    requests: list[Seen] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
     hashes: dict[Path, str] = field(default_factory=dict)
     ended: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -95,7 +95,7 @@ class Index:
             self.hashes[path] = digest.hexdigest()
         return self.hashes[path]
 
-    def gets(self, name: str) -> list[Seen]:
+    def gets(self, name: str) -> list[RecordedRequest]:
         """The GET requests for a file."""
         return [request for request in self.requests if request.method == "GET" and request.path == f"/files/{name}"]
 
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(self.path.partition("?")[0])
         credentials = self.headers.get("Authorization", "")
         with index.lock:
-            index.requests.append(Seen(self.command, path, self.headers.get("Range", ""), credentials))
+            index.requests.append(RecordedRequest(self.command, path, self.headers.get("Range", ""), credentials))
         if index.login and credentials != "Basic " + base64.b64encode(index.login.encode()).decode():
             self._text(401, "no", {"WWW-Authenticate": 'Basic realm="index"'}, body)
         elif path.startswith("/simple/") and index.page:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.plan import SyncPlan
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.sync_plan import SyncPlan
 from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerStats
 from core.containers.model import ContainerState as ContainerState
 from core.errors import InputError
@@ -539,10 +539,10 @@ def lock(preset: str) -> Lock:
     wheel = "0" * 64
     sizes = {"numpy": 18 * MIB, "opencv_python_headless": 50 * MIB, "av": 33 * MIB, "pydantic": MIB}
     files = [
-        LockedFile(path=f"layers/common/wheels/{name}.whl", size=size, sha256=wheel, kind=Kind.WHEEL, url="")
+        LockedFile(path=f"layers/common/wheels/{name}.whl", size=size, sha256=wheel, kind=FileKind.WHEEL, url="")
         for name, size in sizes.items()
     ]
-    files.append(LockedFile(path="images/base/blob", size=28 * MIB, sha256=wheel, kind=Kind.IMAGE, url=""))
+    files.append(LockedFile(path="images/base/blob", size=28 * MIB, sha256=wheel, kind=FileKind.IMAGE, url=""))
     layer = LockedLayer(
         name="common", requirements="layers/common/requirements.txt", wheels=[one.path for one in files[:4]]
     )

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Checkbox, Input
 
-from core.artifacts.store import write_lock
+from core.artifacts.lock_store import write_lock
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from core.site import Site

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from core.artifacts.dependency_confusion import shared_findings
+from core.artifacts.dependency_confusion import confusion_findings
 from tui.present import findings as present_findings
 from tui.present.cells import Cell, Column, Line, Span, fit, line, wrap
 from tui.present.figures import bar, duration, size
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
-    from core.artifacts.plan import SyncPlan
+    from core.artifacts.sync_plan import SyncPlan
     from core.operations.model import Operation
     from core.presets.compat import Suggestion
     from core.presets.model import Preset
@@ -144,7 +144,7 @@ def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> 
     for missing in lock.unlocked:
         out += [line(), *wrap(f"! {missing.what}: {missing.why}", width, "warn")]
         out += wrap(f"→ {missing.remedy}", width, "accent", indent="  ")
-    for finding in shared_findings(view.entry.name, lock.shared):
+    for finding in confusion_findings(view.entry.name, lock.shared):
         out += [line(), *wrap(f"! {finding.what}: {finding.why}", width, "warn")]
         out += wrap(f"→ {finding.remedy}", width, "accent", indent="  ")
     out += [line(), line(Span("Plan", "title"))]

@@ -11,7 +11,7 @@ from tui.present.figures import size
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
-    from core.artifacts.plan import SyncPlan
+    from core.artifacts.sync_plan import SyncPlan
     from core.inference.schemas import CameraStatus
     from core.presets.model import Preset
 

@@ -18,7 +18,7 @@ from tui.widgets.choice_list import Row
 from tui.widgets.panel import Formatter, nothing
 
 if TYPE_CHECKING:
-    from core.artifacts.plan import SyncPlan
+    from core.artifacts.sync_plan import SyncPlan
 
 KINDS = ("lock", "sync", "verify", "wheel")
 
@@ -48,7 +48,7 @@ class ArtifactsScreen(PresetListScreen):
         self._followed = 0
 
     def _plan(self, name: str) -> SyncPlan:
-        from core.artifacts.plan import plan
+        from core.artifacts.sync_plan import plan
 
         return plan(self.site, name)
 

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input, Label, TextArea
 
-from core.artifacts.resolved import check_preset
+from core.artifacts.lock_check import check_preset
 from core.errors import XaivaError
 from core.findings import Finding
 from core.presets.compat import Choices, choices, site_facts, target_for

@@ -48,20 +48,20 @@ class Start(Form[bool]):
 
 
 def _lock(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
-    from core.artifacts.store import find_lock
+    from core.artifacts.lock_store import find_lock
     from core.presets.store import load_named
 
     return partial(previews.lock, load_named(site, name), find_lock(site, name), bool(options.get("upgrade")))
 
 
 def _sync(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
-    from core.artifacts.plan import plan
+    from core.artifacts.sync_plan import plan
 
     return partial(previews.sync, plan(site, name))
 
 
 def _verify(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
-    from core.artifacts.store import read_lock
+    from core.artifacts.lock_store import read_lock
 
     return partial(previews.verify, read_lock(site, name))
 

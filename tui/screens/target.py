@@ -75,7 +75,7 @@ class CheckTarget(TargetForm[None]):
         target = self.target()
 
         def work() -> list[Finding]:
-            from core.artifacts.resolved import check_preset
+            from core.artifacts.lock_check import check_preset
 
             return check_preset(self.site, self._preset_name, self._preset, target())
 

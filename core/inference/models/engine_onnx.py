@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.content import describe
+from core.content import find_wrong_content
 from core.errors import XaivaError
 from core.inference.models.providers import CUDA, TENSORRT, Choice, choose, runtime
 
@@ -186,8 +186,8 @@ class _explained:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Exception):
-            if os.access(self._path, os.R_OK) and self._path.is_file() and (stand_in := describe(self._path)):
-                raise XaivaError(f"Model {self._path}", stand_in.words, stand_in.remedy()) from error
+            if os.access(self._path, os.R_OK) and self._path.is_file() and (stand_in := find_wrong_content(self._path)):
+                raise XaivaError(f"Model {self._path}", stand_in.description, stand_in.remedy()) from error
             text = str(error)
             found = next((row for row in _MEANINGS if any(word in text for word in row[0])), None)
             why, remedy = (found[1], found[2]) if found else (text, "the service's log has the whole of it")

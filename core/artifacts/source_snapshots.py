@@ -10,16 +10,16 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.artifacts.child import run_child
-from core.artifacts.indexes import PROXY_VARIABLES, ca_file
-from core.content import POINTER_LIMIT, StandIn, WrongContent, recognise_pointer
+from core.artifacts.index_settings import PROXY_VARIABLES, ca_file
+from core.content import POINTER_LIMIT, Placeholder, WrongContent, recognise_pointer
 from core.errors import InputError, XaivaError
 from core.files import TEMPORARY_PREFIX
 from core.progress import Progress, stop_if_cancelled
+from core.subprocesses import run_child
 
-HISTORY = ".git"
-LEFT_OUT = {
-    HISTORY,
+GIT_FOLDER = ".git"
+IGNORED_NAMES = {
+    GIT_FOLDER,
     ".hg",
     ".svn",
     ".venv",
@@ -42,10 +42,10 @@ def snapshot(tree: Path, target: Path, prefix: str, progress: Progress, branch: 
     """
     if not tree.is_dir():
         raise InputError(f"Source tree {tree}", "there is no such folder", "correct the path, or set XAIVA_SOURCE_PATH")
-    if branch and _other_branch(tree, branch, progress):
-        _from_git(tree, branch, target, prefix, progress)
+    if branch and _is_other_branch(tree, branch, progress):
+        _write_branch(tree, branch, target, prefix, progress)
         return
-    _from_files(tree, _git_files(tree, progress) or _all_files(tree), target, prefix, progress)
+    _write_tar(tree, _git_files(tree, progress) or _all_files(tree), target, prefix, progress)
 
 
 def clone(
@@ -67,7 +67,7 @@ def clone(
             _git(["-C", str(folder), "remote", "add", "origin", url], progress, env)  # relative submodules start there
             _git(["-C", str(folder), "submodule", "update", "--init", "--recursive", "--depth=1"], progress, env)
         commit = _git(["-C", str(folder), "rev-parse", "HEAD"], progress, env).strip()
-        _from_files(folder, _all_files(folder, {HISTORY}), target, prefix, progress)
+        _write_tar(folder, _all_files(folder, {GIT_FOLDER}), target, prefix, progress)
         return commit
 
 
@@ -91,15 +91,15 @@ def git_environment(url: str, token: str, site_env: Mapping[str, str]) -> dict[s
 
 def _git(arguments: list[str], progress: Progress, env: dict[str, str] | None = None, what: str = "git") -> str:
     try:
-        done = run_child(["git", *arguments], progress, env)
+        process = run_child(["git", *arguments], progress, env)
     except FileNotFoundError as error:
         raise XaivaError("git", "it is not installed", "install git, or give the source as an archive") from error
-    if done.code:
-        raise XaivaError(what, " ".join(done.err.split()), git_remedy(done.err))
-    return done.out.decode(errors="surrogateescape")
+    if process.code:
+        raise XaivaError(what, " ".join(process.err.split()), git_remedy(process.err))
+    return process.out.decode(errors="surrogateescape")
 
 
-def git_remedy(words: str) -> str:
+def git_remedy(error_text: str) -> str:
     """What to do about a failure of git, by what it said."""
     for pattern, remedy in (
         (r"couldn't find remote ref|not our ref|no such remote ref", "correct the ref"),
@@ -112,22 +112,22 @@ def git_remedy(words: str) -> str:
         (r"[Rr]esolve|timed out|refused|unreachable|Failed to connect", "check the address, the network and the proxy"),
         (r"No space left", "make room on the disk of the temporary files (TMPDIR)"),
     ):
-        if re.search(pattern, words):
+        if re.search(pattern, error_text):
             return remedy
     return "try it by hand: git fetch"
 
 
-def _other_branch(tree: Path, branch: str, progress: Progress) -> bool:
+def _is_other_branch(tree: Path, branch: str, progress: Progress) -> bool:
     """Whether `branch` exists in the checkout and is not the one that lies there."""
     if not (tree / ".git").exists():
         return False
-    here = ["git", "-C", str(tree)]
-    current = run_child([*here, "symbolic-ref", "--short", "HEAD"], progress).out.decode().strip()
-    known = run_child([*here, "rev-parse", "--verify", "--quiet", f"{branch}^{{commit}}"], progress)
-    return current != branch and known.code == 0
+    git = ["git", "-C", str(tree)]
+    current = run_child([*git, "symbolic-ref", "--short", "HEAD"], progress).out.decode().strip()
+    branch_commit = run_child([*git, "rev-parse", "--verify", "--quiet", f"{branch}^{{commit}}"], progress)
+    return current != branch and branch_commit.code == 0
 
 
-def _from_git(tree: Path, ref: str, target: Path, prefix: str, progress: Progress) -> None:
+def _write_branch(tree: Path, ref: str, target: Path, prefix: str, progress: Progress) -> None:
     if re.search(r"(?m)^160000 ", _git(["-C", str(tree), "ls-tree", "-r", ref], progress)):
         raise InputError(f"Branch {ref} of {tree}", "it has submodules", "check that branch out, with its submodules")
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as scratch:
@@ -136,34 +136,34 @@ def _from_git(tree: Path, ref: str, target: Path, prefix: str, progress: Progres
         folder = Path(scratch) / "tree"
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
-        _from_files(folder, _all_files(folder, {HISTORY}), target, prefix, progress)
+        _write_tar(folder, _all_files(folder, {GIT_FOLDER}), target, prefix, progress)
 
 
 def _git_files(tree: Path, progress: Progress) -> list[str]:
     """What belongs to the checkout: tracked files and new ones that are not ignored. Empty when it is none."""
     if not (tree / ".git").exists():
         return []
-    here = ["-C", str(tree), "ls-files", "-z"]
-    listing = _git([*here, "--cached", "--recurse-submodules"], progress)
-    listing += _git([*here, "--others", "--exclude-standard"], progress)
+    arguments = ["-C", str(tree), "ls-files", "-z"]
+    listing = _git([*arguments, "--cached", "--recurse-submodules"], progress)
+    listing += _git([*arguments, "--others", "--exclude-standard"], progress)
     return sorted({name for name in listing.split("\0") if name and os.path.lexists(tree / name)})
 
 
-def _all_files(tree: Path, left_out: Set[str] = LEFT_OUT) -> list[str]:
-    found = []
+def _all_files(tree: Path, ignored: Set[str] = IGNORED_NAMES) -> list[str]:
+    paths = []
     for root, folders, names in os.walk(tree, onerror=_unreadable):
-        folders[:] = [name for name in folders if name not in left_out]
+        folders[:] = [name for name in folders if name not in ignored]
         base = Path(root)
         linked = [name for name in folders if (base / name).is_symlink()]
-        found += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in left_out]
-    return sorted(found)
+        paths += [(base / name).relative_to(tree).as_posix() for name in [*names, *linked] if name not in ignored]
+    return sorted(paths)
 
 
 def _unreadable(error: OSError) -> None:
     raise InputError(f"Source tree: {error.filename}", error.strerror or str(error), "check its permissions") from error
 
 
-def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:
+def _write_tar(tree: Path, names: list[str], target: Path, prefix: str, progress: Progress) -> None:
     _refuse_pointers(tree, names, prefix)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -188,14 +188,14 @@ def _from_files(tree: Path, names: list[str], target: Path, prefix: str, progres
 
 def _refuse_pointers(tree: Path, names: list[str], source: str) -> None:
     """Raise WrongContent when files of the tree were checked out as pointers: what is built of it would lack them."""
-    found: list[tuple[str, StandIn]] = []
+    pointers: list[tuple[str, Placeholder]] = []
     for path in (tree / name for name in names):
         if path.is_file() and not path.is_symlink() and 0 < path.stat().st_size <= POINTER_LIMIT:
             pointer = recognise_pointer(path.read_bytes())
-            found += [(path.relative_to(tree).as_posix(), pointer)] if pointer else []
-    if found:
-        (first, pointer), count = found[0], len(found)
+            pointers += [(path.relative_to(tree).as_posix(), pointer)] if pointer else []
+    if pointers:
+        (first, pointer), count = pointers[0], len(pointers)
         others = f" (and {count - 1} more such files)" if count > 1 else ""
-        why = f"{first}: {pointer.words}{others}"
-        remedy = f"run `{pointer.pulled_by}` in its checkout, and give the source as the path of that"
+        why = f"{first}: {pointer.description}{others}"
+        remedy = f"run `{pointer.pull_command}` in its checkout, and give the source as the path of that"
         raise WrongContent(f"Files of {source}", why, remedy)

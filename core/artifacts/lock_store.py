@@ -16,18 +16,18 @@ from core.site import Site
 from core.validation_errors import first_problem
 
 LOCK_NAME = "lock.json"
-PARTIAL = ".partial"  # unfinished downloads, resumed by the next sync
+PARTIAL_FOLDER = ".partial"  # unfinished downloads, resumed by the next sync
 LOCAL_WHEELS = "local-wheels"  # wheels built by hand for packages the index has none of; the next lock uses them
 
 
-def folder(site: Site, preset: str) -> Path:
+def artifacts_folder(site: Site, preset: str) -> Path:
     """The artifacts folder of a preset; it need not exist."""
     return site.artifacts / preset
 
 
 def read_lock(site: Site, preset: str) -> Lock:
     """The preset's lock. Raises XaivaError when there is none, InputError when it cannot be understood."""
-    path = folder(site, preset) / LOCK_NAME
+    path = artifacts_folder(site, preset) / LOCK_NAME
     remedy = f"lock it, online: xaiva lock {preset}"
     try:
         return Lock.model_validate_json(path.read_bytes())
@@ -46,7 +46,7 @@ def read_lock(site: Site, preset: str) -> Lock:
 
 def find_lock(site: Site, preset: str) -> Lock | None:
     """The preset's lock, or None when there is none. Raises XaivaError when it cannot be used."""
-    return read_lock(site, preset) if os.path.lexists(folder(site, preset) / LOCK_NAME) else None
+    return read_lock(site, preset) if os.path.lexists(artifacts_folder(site, preset) / LOCK_NAME) else None
 
 
 def lock_text(lock: Lock) -> str:
@@ -62,7 +62,7 @@ def lock_sha256(lock: Lock) -> str:
 
 def write_lock(site: Site, preset: str, lock: Lock) -> bool:
     """Write `lock.json`; an unchanged one is left alone. Whether it was written."""
-    path = folder(site, preset) / LOCK_NAME
+    path = artifacts_folder(site, preset) / LOCK_NAME
     text = lock_text(lock)
     if path.is_file() and path.read_bytes() == text.encode():
         return False

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from core.artifacts.local_wheels import names_by_address
-from core.artifacts.lockfile import Kind, Lock, LockedImage
-from core.artifacts.store import LOCAL_WHEELS, find_lock, folder
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock
+from core.artifacts.lockfile import FileKind, Lock, LockedImage
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.presets.compat import LockedPackage, Resolved, TargetMachine, check, site_facts
@@ -19,20 +19,20 @@ from core.site import Site
 
 def check_preset(site: Site, name: str, preset: Preset, target: TargetMachine | None = None) -> list[Finding]:
     """Check a preset of a site with what its lock holds, where the lock is that of the preset as it stands."""
-    return check(preset, target, site=site, resolved=current(site, name, preset), name=name)
+    return check(preset, target, site=site, resolved=current_resolved(site, name, preset), name=name)
 
 
-def current(site: Site, name: str, preset: Preset) -> Resolved | None:
+def current_resolved(site: Site, name: str, preset: Preset) -> Resolved | None:
     """What the lock of `name` holds; None when there is none, or when it is not the lock of this very preset."""
     lock = find_lock(site, name)
     try:
         same = lock is not None and lock.preset_sha256 == preset_sha256(preset, site.presets)
     except XaivaError:
         return None  # a requirement file cannot be read: the check says so
-    return of_lock(lock, folder(site, name)) if lock is not None and same else None
+    return resolved_of_lock(lock, artifacts_folder(site, name)) if lock is not None and same else None
 
 
-def of_lock(lock: Lock, artifacts: Path) -> Resolved:
+def resolved_of_lock(lock: Lock, artifacts: Path) -> Resolved:
     """The wheels of a lock, the distribution of its base image, and the variables of images that lie in `artifacts`."""
     by_path = lock.by_path()
     packages = tuple(
@@ -40,7 +40,7 @@ def of_lock(lock: Lock, artifacts: Path) -> Resolved:
         for layer in lock.layers
         for path in layer.wheels
         for file in [by_path[path]]
-        if file.kind is Kind.WHEEL
+        if file.kind is FileKind.WHEEL
     )
     os_release = lock.base_image.os_release if lock.base_image.config_digest else ""  # else it is a guess
     base = _environment(lock.base_image, artifacts)
@@ -63,6 +63,8 @@ def _environment(image: LockedImage, artifacts: Path) -> dict[str, str] | None:
 def check_locked(site: Site, name: str, preset: Preset, lock: Lock) -> list[Finding]:
     """Errors and warnings of what a lock holds, for the machine that the preset names: this host may be another."""
     target = preset_target(preset, site_facts(site)) or TargetMachine()
-    findings = check(preset, target, site=site, resolved=of_lock(lock, folder(site, name)), name=name)
+    findings = check(
+        preset, target, site=site, resolved=resolved_of_lock(lock, artifacts_folder(site, name)), name=name
+    )
     # What a lock lacks because no index has it is among its `unlocked`.
-    return [one for one in findings if one.level is not Level.NOTE and one.code != "layer-source"]
+    return [finding for finding in findings if finding.level is not Level.NOTE and finding.code != "layer-source"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from core.artifacts.index_binding import LOCAL, PROJECT
-from core.artifacts.uv_compile import Wanted, name_of
-from core.artifacts.uv_output import named_words, not_found, refused_index
+from core.artifacts.index_binding import BINDING_PROJECT, LOCAL_WHEELS_INDEX
+from core.artifacts.uv_compile import ResolveRequest, name_of
+from core.artifacts.uv_output import not_found, possible_names, refused_index
 from core.errors import XaivaError
 from core.presets.index_entries import entry_json, pytorch_entry, pytorch_tag_of
 from core.presets.model import Index
@@ -16,42 +16,42 @@ from core.presets.package_binding import index_for
 PINS = "pins"
 
 
-class Contradiction(XaivaError):
+class ResolutionConflict(XaivaError):
     """The requirements in `wanted` cannot be met together."""
 
-    def __init__(self, what: str, why: str, remedy: str, wanted: Wanted) -> None:
+    def __init__(self, what: str, why: str, remedy: str, request: ResolveRequest) -> None:
         super().__init__(what, why, remedy)
-        self.wanted = wanted
+        self.request = request
 
 
-def error_of(refusal: str, wanted: Wanted, bound: Mapping[str, Index]) -> XaivaError:
+def error_from_refusal(refusal: str, request: ResolveRequest, bound: Mapping[str, Index]) -> XaivaError:
     """The error that a refusal stands for; `bound` are the packages that come from one index alone."""
     text = re.sub(r"(?m)^(error|\s*cause):\s*", "", refusal).strip()
     if "Failed to fetch" in refusal or "dns error" in refusal:
-        return _not_fetched(" ".join(text.split()))
+        return _fetch_error(" ".join(text.split()))
     if refused := refused_index(refusal):
-        return machine_index_fails(refused[0], f"it answers {refused[1]}")
+        return machine_index_error(refused[0], f"it answers {refused[1]}")
     head, unsolvable, text = text.partition("No solution found when resolving dependencies")
     if not unsolvable:
-        return XaivaError(f"The requirements of {wanted.preset} cannot be resolved", head, "correct what it names")
-    text = text.partition("\n\nhint: ")[0].strip().replace(f"{PROJECT} depends on", "you require")
-    named = named_words(text)
-    if tagged := _in_no_index(wanted, set(not_found(refusal))):
+        return XaivaError(f"The requirements of {request.preset} cannot be resolved", head, "correct what it names")
+    text = text.partition("\n\nhint: ")[0].strip().replace(f"{BINDING_PROJECT} depends on", "you require")
+    packages = possible_names(text)
+    if tagged := _tagged_without_index(request, set(not_found(refusal))):
         tag = pytorch_tag_of(tagged)
         why = f"no index of this lock has a release with +{tag}: they lie in PyTorch's index for {tag}"
         return XaivaError(tagged, why, f'add to "indexes" of the preset: {entry_json(pytorch_entry(tag))}')
-    asked = _asked_for(wanted, named)
-    homes = {name: f"from {described(bound[name])} alone" for name in sorted(named & bound.keys())}
-    rows = [*asked.items(), *homes.items()]
-    return Contradiction(
-        f"The requirements of {wanted.preset} cannot be met together ({', '.join(asked)})",
+    requirements = _requirements_by_place(request, packages)
+    bindings = {name: f"from {index_label(bound[name])} alone" for name in sorted(packages & bound.keys())}
+    rows = [*requirements.items(), *bindings.items()]
+    return ResolutionConflict(
+        f"The requirements of {request.preset} cannot be met together ({', '.join(requirements)})",
         "\n".join([re.sub(r"(?m)^ {9}", "  ", text), *(f"  {name}: {what}" for name, what in rows)]),
         "loosen one of the versions named above, in its layer or in pins",
-        wanted,
+        request,
     )
 
 
-def _not_fetched(why: str) -> XaivaError:
+def _fetch_error(why: str) -> XaivaError:
     """An index that gave nothing: the network is to be checked only where no server answered."""
     if "HTTP status" in why:
         remedy = "look at that address in a browser: its server answers, and refuses; then lock again"
@@ -63,7 +63,7 @@ def _not_fetched(why: str) -> XaivaError:
     return XaivaError("The package index does not answer", why, remedy)
 
 
-def machine_index_fails(url: str, why: str) -> XaivaError:
+def machine_index_error(url: str, why: str) -> XaivaError:
     """An index of the machine's own settings that refuses; `url` without credentials."""
     return XaivaError(
         f"The package index {url} cannot be used",
@@ -72,20 +72,20 @@ def machine_index_fails(url: str, why: str) -> XaivaError:
     )
 
 
-def described(index: Index) -> str:
+def index_label(index: Index) -> str:
     """An index by its name and address."""
-    return f"index {index.name} ({index.url})" if index.name != LOCAL else "local-wheels"
+    return f"index {index.name} ({index.url})" if index.name != LOCAL_WHEELS_INDEX else "local-wheels"
 
 
-def _in_no_index(wanted: Wanted, missing: set[str]) -> str:
+def _tagged_without_index(request: ResolveRequest, missing: set[str]) -> str:
     """A requirement such as `torch==2.1.0+cu118` of a missing package, while no index of the preset is asked for it."""
-    lines = [line for _, lines in [*wanted.layers, (PINS, wanted.pins)] for line in lines]
+    lines = [line for _, lines in [*request.layers, (PINS, request.pins)] for line in lines]
     tagged = (line for line in lines if name_of(line) in missing and pytorch_tag_of(line))
-    return next((line for line in tagged if not (index_for(name_of(line), wanted.indexes) or wanted.unbound)), "")
+    return next((line for line in tagged if not (index_for(name_of(line), request.indexes) or request.unbound)), "")
 
 
-def _asked_for(wanted: Wanted, named: set[str]) -> dict[str, str]:
+def _requirements_by_place(request: ResolveRequest, packages: set[str]) -> dict[str, str]:
     """What layers and pins say of these packages."""
-    rows = [*((f"layer {name}", lines) for name, lines in wanted.layers), (PINS, wanted.pins)]
-    asked = {place: ", ".join(line for line in lines if name_of(line) in named) for place, lines in rows}
-    return {place: text for place, text in asked.items() if text}
+    rows = [*((f"layer {name}", lines) for name, lines in request.layers), (PINS, request.pins)]
+    requirements = {place: ", ".join(line for line in lines if name_of(line) in packages) for place, lines in rows}
+    return {place: text for place, text in requirements.items() if text}

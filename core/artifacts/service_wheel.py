@@ -25,18 +25,18 @@ else:
 
 DISTRIBUTION = "xaiva-console"
 EXTRA = "inference"  # what runs inside an image
-TOP = "core"
+TOP_PACKAGE = "core"
 # What an image runs, and what it stands on; the console's rooms stay outside
 ROOMS = ("content", "inference", "redaction", "telemetry")
 SUFFIXES = (".py", ".json")
-WEIGHTS = "weights"  # folders of models: the files with their notices and licences
+WEIGHTS_FOLDER = "weights"  # folders of models: the files with their notices and licences
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day
 REGULAR_FILE = 0o100644 << 16
 
 
 def service_requirements() -> list[str]:
     """What the inference service needs, from the project's own metadata: the extra `inference`."""
-    return _facts()[1]
+    return _project_metadata()[1]
 
 
 def wheel_name() -> str:
@@ -46,53 +46,55 @@ def wheel_name() -> str:
 
 def version() -> str:
     """The version of this xaiva."""
-    return _facts()[0]
+    return _project_metadata()[0]
 
 
 def build() -> bytes:
     """The wheel. Raises XaivaError when the code cannot be read."""
     info = f"{DISTRIBUTION.replace('-', '_')}-{version()}.dist-info"
     try:
-        files = dict(_code())
+        files = dict(_packaged_files())
     except OSError as error:
         raise XaivaError("Our own wheel", str(error), "repair the installation of xaiva") from error
     files[f"{info}/METADATA"] = _metadata().encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: xaiva\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files[f"{info}/entry_points.txt"] = b"[console_scripts]\nxaiva-inference = core.inference.__main__:main\n"
-    files[f"{info}/top_level.txt"] = f"{TOP}\n".encode()
+    files[f"{info}/top_level.txt"] = f"{TOP_PACKAGE}\n".encode()
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     return _zip(files)
 
 
 @cache
-def _facts() -> tuple[str, list[str]]:
+def _project_metadata() -> tuple[str, list[str]]:
     """Our version and the extra's requirements: a checkout's own file says them, an installation its metadata."""
     project = Path(core.__file__).parent.parent / "pyproject.toml"
     if project.is_file():
-        facts: dict[str, Any] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-        return facts["version"], _plain(facts["optional-dependencies"][EXTRA])
+        project_table: dict[str, Any] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        return project_table["version"], _normalized(project_table["optional-dependencies"][EXTRA])
     try:
         requires = metadata.requires(DISTRIBUTION) or []
-        found = metadata.version(DISTRIBUTION)
+        installed_version = metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError as error:
         raise XaivaError("Our own wheel", str(error), "repair the installation of xaiva") from error
     marker = f'extra == "{EXTRA}"'
     parts = (line.partition(";") for line in requires)
-    return found, _plain([text for text, _, condition in parts if condition.strip().replace("'", '"') == marker])
+    return installed_version, _normalized(
+        [text for text, _, condition in parts if condition.strip().replace("'", '"') == marker]
+    )
 
 
-def _plain(requirements: list[str]) -> list[str]:
+def _normalized(requirements: list[str]) -> list[str]:
     """The same words however they were written: both origins must give the same wheel."""
     return sorted(str(Requirement(text)) for text in requirements)
 
 
-def _code() -> Iterator[tuple[str, bytes]]:
+def _packaged_files() -> Iterator[tuple[str, bytes]]:
     folder = Path(core.__file__).parent
     ground = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
     rooms = (path for room in ROOMS for path in (folder / room).rglob("*"))
     for path in (*ground, *rooms):
-        ours = path.suffix in SUFFIXES or path.parent.name == WEIGHTS
-        if ours and path.is_file() and "__pycache__" not in path.parts:
+        is_packaged = path.suffix in SUFFIXES or path.parent.name == WEIGHTS_FOLDER
+        if is_packaged and path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(folder.parent).as_posix(), path.read_bytes()
 
 

@@ -9,82 +9,82 @@ import json
 import os
 from collections.abc import Sequence
 
+from core.artifacts.lock_store import artifacts_folder, locked_presets
 from core.artifacts.lockfile import LockedFile
-from core.artifacts.store import folder, locked_presets
 from core.files import write_atomic
 from core.site import Site
 
-Mark = tuple[int, int, int, int]
+FileStamp = tuple[int, int, int, int]
 
 
-def mark_of(stat: os.stat_result) -> Mark:
+def stamp_of(stat: os.stat_result) -> FileStamp:
     """What changes when a file's content does: size, mtime, ctime (which nobody can set back) and inode."""
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-class Seen:
+class VerificationCache:
     """The marks of one preset's files whose SHA-256 was right."""
 
     def __init__(self, site: Site, preset: str) -> None:
         self._path = site.state / "sync" / f"{preset}.json"
-        self._marks: dict[str, tuple[Mark, str]] = {}
+        self._stamps: dict[str, tuple[FileStamp, str]] = {}
         self.bytes_per_second = 0.0  # of the last sync that fetched something
-        self._before = ""
+        self._saved_text = ""
         self._load()
 
-    def knows(self, path: str, stat: os.stat_result, sha256: str) -> bool:
+    def is_verified(self, path: str, stat: os.stat_result, sha256: str) -> bool:
         """Whether the file is the one that was found to have this SHA-256."""
-        return self._marks.get(path) == (mark_of(stat), sha256)
+        return self._stamps.get(path) == (stamp_of(stat), sha256)
 
     def remember(self, path: str, stat: os.stat_result, sha256: str) -> None:
         """The file with these marks has this SHA-256."""
-        self._marks[path] = (mark_of(stat), sha256)
+        self._stamps[path] = (stamp_of(stat), sha256)
 
     def forget(self, path: str) -> None:
         """It is no longer trusted."""
-        self._marks.pop(path, None)
+        self._stamps.pop(path, None)
 
     def save(self, keep: set[str]) -> None:
         """Write what is known of the files in `keep`, if it changed."""
-        self._marks = {path: mark for path, mark in self._marks.items() if path in keep}
+        self._stamps = {path: mark for path, mark in self._stamps.items() if path in keep}
         text = self._text()
-        if text != self._before:
+        if text != self._saved_text:
             write_atomic(self._path, text)
-            self._before = text
+            self._saved_text = text
 
     def _text(self) -> str:
-        files = {path: [*mark, sha256] for path, (mark, sha256) in sorted(self._marks.items())}
+        files = {path: [*mark, sha256] for path, (mark, sha256) in sorted(self._stamps.items())}
         return json.dumps({"bytes_per_second": self.bytes_per_second, "files": files})
 
     def _load(self) -> None:
         try:
-            self._before = self._path.read_text()
-            data = json.loads(self._before)
+            self._saved_text = self._path.read_text()
+            data = json.loads(self._saved_text)
             self.bytes_per_second = float(data["bytes_per_second"])
             for path, (size, mtime, ctime, inode, sha256) in data["files"].items():
-                self._marks[path] = ((size, mtime, ctime, inode), sha256)
+                self._stamps[path] = ((size, mtime, ctime, inode), sha256)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._marks = {}  # without it files are read again, nothing worse
+            self._stamps = {}  # without it files are read again, nothing worse
 
 
-def remember_links(site: Site, preset: str, files: Sequence[LockedFile]) -> None:
+def share_verification(site: Site, preset: str, files: Sequence[LockedFile]) -> None:
     """Tell the other presets that `files` of this one, just found good, are links to theirs.
 
     A new link changes a file's ctime: without this their next sync would read it once more.
     """
     inodes = {}
     for file in files:
-        stat = os.lstat(file.under(folder(site, preset)))
+        stat = os.lstat(file.under(artifacts_folder(site, preset)))
         inodes[stat.st_dev, stat.st_ino] = file.sha256
     for name, lock in locked_presets(site) if inodes else ():
         if name == preset:
             continue
-        seen = Seen(site, name)
-        for theirs in lock.files:
+        cache = VerificationCache(site, name)
+        for file in lock.files:
             try:
-                stat = os.lstat(theirs.under(folder(site, name)))
+                stat = os.lstat(file.under(artifacts_folder(site, name)))
             except OSError:
                 continue
-            if inodes.get((stat.st_dev, stat.st_ino)) == theirs.sha256:
-                seen.remember(theirs.path, stat, theirs.sha256)
-        seen.save({theirs.path for theirs in lock.files})
+            if inodes.get((stat.st_dev, stat.st_ino)) == file.sha256:
+                cache.remember(file.path, stat, file.sha256)
+        cache.save({theirs.path for theirs in lock.files})

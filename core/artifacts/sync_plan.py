@@ -10,15 +10,15 @@ from stat import S_ISREG
 
 from pydantic import BaseModel, ConfigDict
 
+from core.artifacts.inventory import Inventory, take_inventory
+from core.artifacts.lock_store import PARTIAL_FOLDER, artifacts_folder, locked_presets, read_lock
 from core.artifacts.lockfile import Lock, LockedFile
-from core.artifacts.seen import Seen
-from core.artifacts.store import PARTIAL, folder, locked_presets, read_lock
-from core.artifacts.survey import Survey, survey
+from core.artifacts.verification_cache import VerificationCache
 from core.errors import XaivaError
 from core.progress import NullProgress, Progress
 from core.site import Site
 
-MARGIN = 64 << 20  # bytes left free for the file system itself, journals and whatever else runs
+FREE_SPACE_MARGIN = 64 << 20  # bytes left free for the file system itself, journals and whatever else runs
 
 
 class SyncPlan(BaseModel):
@@ -52,15 +52,15 @@ class SyncPlan(BaseModel):
     @property
     def fits(self) -> bool:
         """Whether the disk will do."""
-        return self.needed_bytes == 0 or self.needed_bytes + MARGIN <= self.free_bytes
+        return self.needed_bytes == 0 or self.needed_bytes + FREE_SPACE_MARGIN <= self.free_bytes
 
 
 @dataclass
-class Work:
+class SyncPlanDetails:
     """A plan with its parts: where each needed file comes from."""
 
     lock: Lock
-    survey: Survey
+    inventory: Inventory
     fetch: list[LockedFile] = field(default_factory=list)
     link: list[tuple[LockedFile, Path]] = field(default_factory=list)
     make: list[LockedFile] = field(default_factory=list)
@@ -68,79 +68,79 @@ class Work:
 
 def plan(site: Site, preset: str) -> SyncPlan:
     """What a sync of the preset would do; it changes nothing. Raises XaivaError when there is no lock."""
-    seen = Seen(site, preset)
-    work = prepare(site, preset, seen, NullProgress())
-    return summarize(site, preset, work, seen)
+    cache = VerificationCache(site, preset)
+    details = prepare_sync(site, preset, cache, NullProgress())
+    return summarize(site, preset, details, cache)
 
 
-def prepare(site: Site, preset: str, seen: Seen, progress: Progress) -> Work:
+def prepare_sync(site: Site, preset: str, cache: VerificationCache, progress: Progress) -> SyncPlanDetails:
     """Look at what is there, and find for each missing file where it comes from. Raises XaivaError, Cancelled."""
     lock = read_lock(site, preset)
-    work = Work(lock, survey(folder(site, preset), lock, seen, progress.cancelled))
-    needed = work.survey.needed()
-    twins = _twins(site, preset, work, {file.sha256 for file in needed}) if needed else {}
+    details = SyncPlanDetails(lock, take_inventory(artifacts_folder(site, preset), lock, cache, progress.cancelled))
+    needed = details.inventory.needed()
+    twins = _twins(site, preset, details, {file.sha256 for file in needed}) if needed else {}
     for file in needed:
         if file.sha256 in twins:
-            work.link.append((file, twins[file.sha256]))
+            details.link.append((file, twins[file.sha256]))
         elif file.url.startswith(("http://", "https://")):
-            work.fetch.append(file)
-            twins[file.sha256] = file.under(folder(site, preset))  # an equal one is linked to it
+            details.fetch.append(file)
+            twins[file.sha256] = file.under(artifacts_folder(site, preset))  # an equal one is linked to it
         else:
-            work.make.append(file)
-    return work
+            details.make.append(file)
+    return details
 
 
-def summarize(site: Site, preset: str, work: Work, seen: Seen) -> SyncPlan:
+def summarize(site: Site, preset: str, details: SyncPlanDetails, cache: VerificationCache) -> SyncPlan:
     """The numbers of a plan."""
-    target = folder(site, preset)
-    resumed = sum(min(file.size, _on_disk(target / PARTIAL / f"{file.sha256}.part")) for file in work.fetch)
-    links = [file for file, twin in work.link if not _same_disk(target, twin)]
-    fetch = _bytes(work.fetch)
-    needed = fetch - resumed + _bytes(work.make) + _bytes(links)
-    speed = seen.bytes_per_second
+    target = artifacts_folder(site, preset)
+    resumed = sum(min(file.size, _on_disk(target / PARTIAL_FOLDER / f"{file.sha256}.part")) for file in details.fetch)
+    links = [file for file, twin in details.link if not _same_disk(target, twin)]
+    fetch = _bytes(details.fetch)
+    needed = fetch - resumed + _bytes(details.make) + _bytes(links)
+    speed = cache.bytes_per_second
     return SyncPlan(
         preset=preset,
-        files=len(work.lock.files),
-        bytes=_bytes(work.lock.files),
-        present_files=len(work.survey.good),
-        present_bytes=_bytes(work.survey.good),
-        fetch_files=len(work.fetch),
+        files=len(details.lock.files),
+        bytes=_bytes(details.lock.files),
+        present_files=len(details.inventory.good),
+        present_bytes=_bytes(details.inventory.good),
+        fetch_files=len(details.fetch),
         fetch_bytes=fetch - resumed,
         resumed_bytes=resumed,
-        link_files=len(work.link),
-        link_bytes=_bytes([file for file, _ in work.link]),
-        make_files=len(work.make),
-        make_bytes=_bytes(work.make),
-        corrupt=[f"{path} {problem}" for path, problem in sorted(work.survey.problems.items())],
-        extra=work.survey.extra,
+        link_files=len(details.link),
+        link_bytes=_bytes([file for file, _ in details.link]),
+        make_files=len(details.make),
+        make_bytes=_bytes(details.make),
+        corrupt=[f"{path} {problem}" for path, problem in sorted(details.inventory.problems.items())],
+        extra=details.inventory.extra,
         free_bytes=shutil.disk_usage(_existing(target)).free,
         needed_bytes=needed,
         seconds=round((fetch - resumed) / speed, 1) if speed else None,
-        unlocked=len(work.lock.unlocked),
+        unlocked=len(details.lock.unlocked),
     )
 
 
-def check_space(site: Site, numbers: SyncPlan) -> None:
+def check_space(site: Site, sync_plan: SyncPlan) -> None:
     """Raise XaivaError when the disk will not do."""
-    if not numbers.fits:
-        lacking = (numbers.needed_bytes + MARGIN - numbers.free_bytes) / 1e6
+    if not sync_plan.fits:
+        lacking = (sync_plan.needed_bytes + FREE_SPACE_MARGIN - sync_plan.free_bytes) / 1e6
         raise XaivaError(
-            f"Not enough space for the artifacts of {numbers.preset}",
-            f"{numbers.needed_bytes / 1e6:.0f} MB are to come, {numbers.free_bytes / 1e6:.0f} MB are free "
+            f"Not enough space for the artifacts of {sync_plan.preset}",
+            f"{sync_plan.needed_bytes / 1e6:.0f} MB are to come, {sync_plan.free_bytes / 1e6:.0f} MB are free "
             f"on the disk of {site.artifacts}",
             f"free at least {lacking:.0f} MB there, or remove artifacts of presets no longer needed",
         )
 
 
-def _twins(site: Site, preset: str, work: Work, wanted: set[str]) -> dict[str, Path]:
+def _twins(site: Site, preset: str, details: SyncPlanDetails, needed_sha256s: set[str]) -> dict[str, Path]:
     """SHA-256 → an equal file that is here already: known to be good, or likely to be where another preset has it."""
-    here = folder(site, preset)
-    twins = {file.sha256: file.under(here) for file in work.survey.good if file.sha256 in wanted}
+    here = artifacts_folder(site, preset)
+    twins = {file.sha256: file.under(here) for file in details.inventory.good if file.sha256 in needed_sha256s}
     others = ((name, lock) for name, lock in locked_presets(site) if name != preset)
     for name, lock in others:
         for file in lock.files:
-            path = file.under(folder(site, name))
-            if file.sha256 in wanted and file.sha256 not in twins and _may_be_good(file, path):
+            path = file.under(artifacts_folder(site, name))
+            if file.sha256 in needed_sha256s and file.sha256 not in twins and _may_be_good(file, path):
                 twins[file.sha256] = path
     return twins
 

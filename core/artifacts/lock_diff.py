@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile
+from core.artifacts.lockfile import FileKind, Lock, LockedFile
 
-LABELS = {Kind.WHEEL: "wheel", Kind.DEB: "deb", Kind.SOURCE: "source", Kind.MODEL: "model"}
+KIND_LABELS = {FileKind.WHEEL: "wheel", FileKind.DEB: "deb", FileKind.SOURCE: "source", FileKind.MODEL: "model"}
 
 
-def compare(old: Lock | None, new: Lock) -> list[str]:
+def diff_locks(old: Lock | None, new: Lock) -> list[str]:
     """What changed from `old` (None: there was none) to `new`, a line each: `~ wheel numpy 1.26.4 → 2.1.0`.
 
     `+` and `-` begin the lines of what only one side has.
     """
     lines = _changes("lock", _facts(old), _facts(new))
-    for kind, label in LABELS.items():
+    for kind, label in KIND_LABELS.items():
         lines += _files(label, old.of_kind(kind) if old else [], new.of_kind(kind))
     before, after = _layer_of(old), _layer_of(new)
     both = before.keys() & after.keys()
@@ -55,15 +55,15 @@ def _files(label: str, old: Iterable[LockedFile], new: Iterable[LockedFile]) -> 
     after = {file.name: file for file in new}
     lines = []
     for name in sorted({*before, *after}):
-        one, other = before.get(name), after.get(name)
-        if one and other and one.sha256 == other.sha256:
+        old_file, new_file = before.get(name), after.get(name)
+        if old_file and new_file and old_file.sha256 == new_file.sha256:
             continue
-        same_version = bool(one and other and one.version == other.version)
-        lines.append(_line(label, name, _said(one, same_version), _said(other, same_version)))
+        same_version = bool(old_file and new_file and old_file.version == new_file.version)
+        lines.append(_line(label, name, _version_text(old_file, same_version), _version_text(new_file, same_version)))
     return lines
 
 
-def _said(file: LockedFile | None, with_hash: bool) -> str:
+def _version_text(file: LockedFile | None, with_hash: bool) -> str:
     """The version; where both sides have the same one, the beginning of the hash tells them apart."""
     if file is None:
         return ""

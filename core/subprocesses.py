@@ -19,7 +19,7 @@ _READ = 1 << 16
 GRACE_SECONDS = 0.5  # between asking a child to end and killing it
 
 
-class Finished(NamedTuple):
+class FinishedProcess(NamedTuple):
     """How a child ended."""
 
     code: int
@@ -32,8 +32,8 @@ def run_child(
     progress: Progress,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    hear: Callable[[str], None] | None = None,
-) -> Finished:
+    on_line: Callable[[str], None] | None = None,
+) -> FinishedProcess:
     """Run `argv` to its end without input; `hear` is called with each line of its error output as it comes.
 
     Raises Cancelled, with the child and its children dead.
@@ -43,32 +43,32 @@ def run_child(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
         )
         try:
-            heard = 0
+            position = 0
             while process.poll() is None:
                 if progress.cancelled():
                     raise Cancelled()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL_SECONDS)
-                heard = _hear_from(heard, err.fileno(), hear)
-            _hear_from(heard, err.fileno(), hear)
+                position = _emit_lines(position, err.fileno(), on_line)
+            _emit_lines(position, err.fileno(), on_line)
         finally:
-            _end(process)
+            _terminate(process)
         out.seek(0)
         err.seek(0)
-        return Finished(process.returncode, out.read(), err.read().decode(errors="replace"))
+        return FinishedProcess(process.returncode, out.read(), err.read().decode(errors="replace"))
 
 
-def _hear_from(position: int, output: int, hear: Callable[[str], None] | None) -> int:
+def _emit_lines(position: int, output: int, on_line: Callable[[str], None] | None) -> int:
     """Hand over the whole lines from that position on; the position behind them."""
-    if hear is None:
+    if on_line is None:
         return position
     *lines, _ = os.pread(output, _READ, position).split(b"\n")
     for line in lines:
-        hear(line.decode(errors="replace"))
+        on_line(line.decode(errors="replace"))
     return position + sum(len(line) + 1 for line in lines)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     """End the child, if it still runs, with all of its session: asked first, then killed."""
     if process.poll() is not None:
         return

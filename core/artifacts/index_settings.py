@@ -35,18 +35,18 @@ def uv_environment(env: Mapping[str, str], indexes: Collection[Index]) -> dict[s
     child = {name: value for name, value in env.items() if name in CHILD_VARIABLES or name.startswith(PASSED_PREFIXES)}
     child.update({name: value for name, value in env.items() if name.lower() in PROXY_VARIABLES})
     if not any(child.get(name) for name in UV_INDEX_VARIABLES):
-        child.update(_from_pip(env, mixed=all(index.packages for index in indexes)))
+        child.update(_pip_settings_for_uv(env, mixed=all(index.packages for index in indexes)))
     if "SSL_CERT_FILE" not in child and (bundle := ca_file(env)):
         child["SSL_CERT_FILE"] = bundle
     for index in indexes:
         name = re.sub(r"[^A-Z0-9]", "_", index.name.upper())
         if index.token_variable and env.get(index.token_variable):
-            child[f"UV_INDEX_{name}_USERNAME"] = username(env, index.username_variable)
+            child[f"UV_INDEX_{name}_USERNAME"] = index_username(env, index.username_variable)
             child[f"UV_INDEX_{name}_PASSWORD"] = env[index.token_variable]
     return child
 
 
-def username(env: Mapping[str, str], variable: str | None) -> str:
+def index_username(env: Mapping[str, str], variable: str | None) -> str:
     """The user that goes with a token; `__token__` where none is named, as package indexes have it."""
     return (env.get(variable, "") if variable else "") or "__token__"
 
@@ -63,17 +63,17 @@ def machine_index_urls(env: Mapping[str, str]) -> list[str]:
 
 def pip_config(env: Mapping[str, str], indexes: Iterable[Index]) -> str:
     """A configuration file of pip with the machine's index settings and a preset's indexes. It may hold tokens."""
-    named = uv_environment(env, [])
-    main = _urls(named, "UV_DEFAULT_INDEX", "UV_INDEX_URL")[:1]
-    extra = [*_urls(named, "UV_INDEX", "UV_EXTRA_INDEX_URL"), *(_with_token(index, env) for index in indexes)]
+    settings = uv_environment(env, [])
+    main = _urls(settings, "UV_DEFAULT_INDEX", "UV_INDEX_URL")[:1]
+    extra = [*_urls(settings, "UV_INDEX", "UV_EXTRA_INDEX_URL"), *(_with_token(index, env) for index in indexes)]
     lines = ["[global]", *(f"index-url = {url}" for url in main)]
     lines += ["extra-index-url =", *(f"    {url}" for url in extra)] if extra else []
     return "\n".join(lines) + "\n"
 
 
-def _urls(named: Mapping[str, str], *variables: str) -> list[str]:
+def _urls(settings: Mapping[str, str], *variables: str) -> list[str]:
     """The URLs in variables of uv, where each may be written `name=url`."""
-    words = " ".join(named.get(variable, "") for variable in variables).split()
+    words = " ".join(settings.get(variable, "") for variable in variables).split()
     return [re.sub(r"^[\w-]+=(?=https?://)", "", word) for word in words]
 
 
@@ -82,7 +82,7 @@ def _with_token(index: Index, env: Mapping[str, str]) -> str:
     if not token:
         return index.url
     parts = urlsplit(index.url)
-    login = f"{quote(username(env, index.username_variable), safe='')}:{quote(token, safe='')}"
+    login = f"{quote(index_username(env, index.username_variable), safe='')}:{quote(token, safe='')}"
     return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
@@ -91,7 +91,7 @@ def mixes_indexes(child: Mapping[str, str]) -> bool:
     return child.get("UV_INDEX_STRATEGY", "").startswith("unsafe")
 
 
-def _from_pip(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
+def _pip_settings_for_uv(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
     """pip's index settings as uv's variables. Folders are left out: no other machine could sync from them.
 
     To pip its indexes are one: of all, it takes the best version. So it stays for those of the machine (`mixed`), where
@@ -102,14 +102,14 @@ def _from_pip(env: Mapping[str, str], mixed: bool) -> dict[str, str]:
     main = env.get("PIP_INDEX_URL") or config.get("index-url", "")
     extra = (env.get("PIP_EXTRA_INDEX_URL") or config.get("extra-index-url", "")).split()
     extra = [url for url in extra if url.startswith(("http://", "https://"))]
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     if main.startswith(("http://", "https://")):
-        found["UV_DEFAULT_INDEX"] = main
+        settings["UV_DEFAULT_INDEX"] = main
     if extra:
-        found["UV_INDEX"] = " ".join(extra)
+        settings["UV_INDEX"] = " ".join(extra)
         if mixed and not env.get("UV_INDEX_STRATEGY"):
-            found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    return found
+            settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return settings
 
 
 def _pip_config(env: Mapping[str, str]) -> dict[str, str]:

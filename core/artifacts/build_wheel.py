@@ -14,19 +14,19 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from pydantic import JsonValue
 
-from core.artifacts.build_failures import is_removed, missing_module, provider_of
-from core.artifacts.debs import WRONG_PACKAGES, WRONG_REMEDY, wrong_packages
+from core.artifacts.build_failures import is_removed_module, missing_module, remedy_for_module
+from core.artifacts.debs import WRONG_PACKAGES_REMEDY, WRONG_PACKAGES_SCRIPT, describe_wrong_packages
 from core.artifacts.helper_container import HelperContainer, HelperFailed
 from core.artifacts.index_failures import missing_login
 from core.artifacts.index_pages import IndexPages
-from core.artifacts.indexes import ca_file, pip_config
-from core.artifacts.local_wheels import name_address
+from core.artifacts.index_settings import ca_file, pip_config
+from core.artifacts.local_wheels import record_address
 from core.artifacts.lock import expanded_layers
-from core.artifacts.lockfile import Kind, LockedFile
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder, find_lock, read_lock
+from core.artifacts.lockfile import FileKind, LockedFile
 from core.artifacts.network import Network
-from core.artifacts.orphans import remove_orphans
+from core.artifacts.orphaned_helpers import remove_orphans
 from core.artifacts.stages import stage
-from core.artifacts.store import LOCAL_WHEELS, find_lock, folder, read_lock
 from core.artifacts.uv_compile import name_of
 from core.engine import connect_with_long_timeout
 from core.errors import InputError, XaivaError
@@ -46,8 +46,8 @@ _PIP_CONFIG = "pip.conf"
 
 # pip is asked with the machine's own index settings and the preset's indexes; they come as a file, as they may hold
 # tokens, which an environment would show to whoever inspects the container.
-SCRIPT = (
-    WRONG_PACKAGES
+WHEEL_SCRIPT = (
+    WRONG_PACKAGES_SCRIPT
     + r"""
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C PIP_NO_COMPILE=1
 exec 3>&1 >&2
@@ -92,21 +92,21 @@ def run(site: Site, subject: str, options: Mapping[str, JsonValue], progress: Pr
     """
     started = time.monotonic()
     preset = load_named(site, subject)
-    requirement = _requirement(site, preset, str(options.get("requirement", "")), subject)
+    requirement = _complete_requirement(site, preset, str(options.get("requirement", "")), subject)
     with stage(progress, "wheel", f"build a wheel of {requirement}"):
-        built = _Build(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
-    if not built:
+        wheels = _WheelBuild(site, subject, preset, requirement, progress).run(bool(options.get("no_build_isolation")))
+    if not wheels:
         raise XaivaError(f"A wheel of {requirement}", "pip made none", "look at the log of this operation")
-    (name, content), *_ = built.items()  # one, as pip is asked for no dependencies
-    local, package = folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
+    (name, content), *_ = wheels.items()  # one, as pip is asked for no dependencies
+    local, package = artifacts_folder(site, subject) / LOCAL_WHEELS, parse_wheel_filename(name)[0]
     write_atomic(local / name, content)
-    if address := _address(requirement):
-        name_address(local, address, package)
+    if address := _source_address(requirement):
+        record_address(local, address, package)
     return {
         "wheel": f"{LOCAL_WHEELS}/{name}",
         "package": package,
         "seconds": round(time.monotonic() - started, 1),
-        "next": _next(expanded_layers(site, preset), requirement, package, subject),
+        "next": _next_step(expanded_layers(site, preset), requirement, package, subject),
     }
 
 
@@ -125,32 +125,32 @@ def read_requirement(preset: Preset, text: str, subject: str) -> str:
     except UnreadableLine as error:
         raise InputError(what, error.what, remedy) from error
     if line.reference:
-        return _buildable(LayerReference("what to build", line.reference), subject, preset.python_version)
+        return _reachable_requirement(LayerReference("what to build", line.reference), subject, preset.python_version)
     if not line.requirement or line.options or line.hashes:
         raise InputError(what, "it has options, or asks for nothing", remedy)
     return str(Requirement(line.requirement))
 
 
-def _requirement(site: Site, preset: Preset, text: str, subject: str = UNNAMED_PRESET) -> str:
+def _complete_requirement(site: Site, preset: Preset, text: str, subject: str = UNNAMED_PRESET) -> str:
     """What is to be built; a bare name takes its address in a layer, or its version of layers and pins."""
     requirement = read_requirement(preset, text, subject)
-    if not _package(requirement):
+    if not _package_name(requirement):
         return requirement
-    wanted = Requirement(requirement)
-    if wanted.specifier or wanted.url:
+    parsed = Requirement(requirement)
+    if parsed.specifier or parsed.url:
         return requirement
     expanded = expanded_layers(site, preset)
     for _, entry in expanded.direct_references:
-        if guess_name(entry.reference) == canonicalize_name(wanted.name):
-            return _buildable(entry, subject, preset.python_version)
-    for asked in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
-        known = Requirement(asked)
-        if canonicalize_name(known.name) == canonicalize_name(wanted.name):
-            wanted.specifier &= known.specifier
-    return str(wanted)
+        if guess_name(entry.reference) == canonicalize_name(parsed.name):
+            return _reachable_requirement(entry, subject, preset.python_version)
+    for line in [*(line for _, lines in expanded.layers for line in lines), *expanded.pins]:
+        other = Requirement(line)
+        if canonicalize_name(other.name) == canonicalize_name(parsed.name):
+            parsed.specifier &= other.specifier
+    return str(parsed)
 
 
-def _buildable(entry: LayerReference, subject: str, python: str) -> str:
+def _reachable_requirement(entry: LayerReference, subject: str, python: str) -> str:
     """The requirement of an address. Raises InputError for one that no container of the base image can reach."""
     if not is_built_in_image(entry.reference):
         remedy = remedy_for(entry, subject, python)
@@ -158,7 +158,7 @@ def _buildable(entry: LayerReference, subject: str, python: str) -> str:
     return DirectReference(entry.reference.address, entry.reference.name).requirement
 
 
-def _package(requirement: str) -> str:
+def _package_name(requirement: str) -> str:
     """The name of the package; "" for an address alone."""
     try:
         return Requirement(requirement).name
@@ -166,21 +166,21 @@ def _package(requirement: str) -> str:
         return ""
 
 
-def _address(requirement: str) -> str:
+def _source_address(requirement: str) -> str:
     """Where its source comes from; "" for an index."""
-    return (Requirement(requirement).url or "") if _package(requirement) else requirement
+    return (Requirement(requirement).url or "") if _package_name(requirement) else requirement
 
 
-def _next(expanded: ExpandedPreset, requirement: str, package: str, subject: str) -> str:
+def _next_step(expanded: ExpandedPreset, requirement: str, package: str, subject: str) -> str:
     """What to do with the wheel: a lock takes it where a layer asks for its package or has that address alone."""
-    address, entries = _address(requirement), [entry.reference for _, entry in expanded.direct_references]
-    asked = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
-    if not address or package in asked or address in [entry.address for entry in entries]:
+    address, entries = _source_address(requirement), [entry.reference for _, entry in expanded.direct_references]
+    packages = {name_of(line) for _, lines in expanded.layers for line in lines} | {entry.name for entry in entries}
+    if not address or package in packages or address in [entry.address for entry in entries]:
         return f"lock again: xaiva lock {subject}"
     return f"no layer asks for {package}: write `{package} @ {address}` into one, and lock again: xaiva lock {subject}"
 
 
-class _Build:
+class _WheelBuild:
     """One build of a wheel, in a container of the base image."""
 
     def __init__(self, site: Site, name: str, preset: Preset, requirement: str, progress: Progress) -> None:
@@ -192,7 +192,7 @@ class _Build:
 
     def run(self, no_build_isolation: bool) -> dict[str, bytes]:
         """The wheels by name. Raises XaivaError, Cancelled."""
-        package = _package(self.requirement)
+        package = _package_name(self.requirement)
         locked = no_build_isolation or is_named(package, self.preset.no_build_isolation)
         wheels = self._locked_wheels() if locked else []
         indexes = expanded_layers(self.site, self.preset).indexes
@@ -200,69 +200,71 @@ class _Build:
         env = {
             "PYTHON": self.preset.python_version,
             "DEBS": " ".join([*self.preset.debs, *self.preset.build_debs]),
-            "REQUIREMENT": _exact(self.site, indexes, self.requirement),
+            "REQUIREMENT": _pin_to_index_hash(self.site, indexes, self.requirement),
             "PIP_CONFIG_FILE": f"/tmp/{_PIP_CONFIG}",
         }
         image, what = self.preset.base_image, f"A wheel of {self.requirement}"
         client = connect_with_long_timeout(self.site)
         remove_orphans(client)
-        with HelperContainer(client, image, SCRIPT, env, self.site.env) as container:
-            container.put("/tmp", "authorities.pem", _authorities(ca_file(self.site.env)))
-            container.put("/tmp", _PIP_CONFIG, pip_config(self.site.env, indexes).encode(), 0o600)
+        with HelperContainer(client, image, WHEEL_SCRIPT, env, self.site.env) as container:
+            container.write_file("/tmp", "authorities.pem", _read_authorities(ca_file(self.site.env)))
+            container.write_file("/tmp", _PIP_CONFIG, pip_config(self.site.env, indexes).encode(), 0o600)
             if wheels:
                 lines = [f"{file.name}=={file.version} --hash=sha256:{file.sha256}\n" for file in wheels]
-                container.put("/tmp", "locked.txt", "".join(lines).encode())
+                container.write_file("/tmp", "locked.txt", "".join(lines).encode())
                 self.progress.log(f"copying the {len(wheels)} wheels of the lock into the container", "wheel")
-                artifacts = folder(self.site, self.name)
-                container.put_files("/tmp/locked", [file.under(artifacts) for file in wheels], self.progress)
+                artifacts = artifacts_folder(self.site, self.name)
+                container.copy_files("/tmp/locked", [file.under(artifacts) for file in wheels], self.progress)
             try:
-                wrong = wrong_packages(container.run(self.progress, what, "wheel"))
+                wrong = describe_wrong_packages(container.run(self.progress, what, "wheel"))
             except HelperFailed as error:
                 if module := missing_module(error.lines):
-                    raise self._lacks(module, isolated=not locked) from error
+                    raise self._missing_module_error(module, isolated=not locked) from error
                 raise
             if wrong:
-                raise InputError(f"Debian packages of {image}", wrong, WRONG_REMEDY)
-            return {name: data for name, data in container.fetch("/tmp/wheels").items() if name.endswith(".whl")}
+                raise InputError(f"Debian packages of {image}", wrong, WRONG_PACKAGES_REMEDY)
+            return {name: data for name, data in container.read_files("/tmp/wheels").items() if name.endswith(".whl")}
 
     def _locked_wheels(self) -> list[LockedFile]:
         """The wheels of the lock, all on disk. Raises XaivaError."""
-        artifacts = folder(self.site, self.name)
-        wheels = read_lock(self.site, self.name).of_kind(Kind.WHEEL)
-        absent = [file.name for file in wheels if not file.under(artifacts).is_file()]
-        if absent:
-            why = f"{len(absent)} of its {len(wheels)} wheels are not in {artifacts}, among them {absent[0]}"
-            raise XaivaError(f"The lock of {self.name}", why, f"bring them in: xaiva sync {self.name}; {self._again()}")
+        artifacts = artifacts_folder(self.site, self.name)
+        wheels = read_lock(self.site, self.name).of_kind(FileKind.WHEEL)
+        missing = [file.name for file in wheels if not file.under(artifacts).is_file()]
+        if missing:
+            why = f"{len(missing)} of its {len(wheels)} wheels are not in {artifacts}, among them {missing[0]}"
+            raise XaivaError(
+                f"The lock of {self.name}", why, f"bring them in: xaiva sync {self.name}; {self._retry_command()}"
+            )
         return wheels
 
-    def _lacks(self, module: str, isolated: bool) -> XaivaError:
+    def _missing_module_error(self, module: str, isolated: bool) -> XaivaError:
         """A build that ended for lack of a module."""
         what = f"A wheel of {self.requirement}"
-        if is_removed(module):
+        if is_removed_module(module):
             why = f"its build needs the module {module}, which newer versions of Python have no more"
             return XaivaError(what, why, "take a newer version of the package, or another python_version in the preset")
-        owner = self._owner(module) if isolated else ""
+        owner = self._package_with_module(module) if isolated else ""
         if owner:
             remedy = f"the lock has {owner}, so build with the locked packages in sight: xaiva sync {self.name}"
         else:
-            remedy = f"{provider_of(module)}: xaiva lock {self.name}, xaiva sync {self.name}"
+            remedy = f"{remedy_for_module(module)}: xaiva lock {self.name}, xaiva sync {self.name}"
         why = f"its build needs the module {module}, which it does not declare"
-        return XaivaError(what, why, f"{remedy}, {self._again()}")
+        return XaivaError(what, why, f"{remedy}, {self._retry_command()}")
 
-    def _owner(self, module: str) -> str:
+    def _package_with_module(self, module: str) -> str:
         """The locked package that has a module; "" when none has it, or when that is not known."""
         lock = find_lock(self.site, self.name)
-        for file in lock.of_kind(Kind.WHEEL) if lock else ():
-            path = file.under(folder(self.site, self.name))
-            if file.name == canonicalize_name(module) or (path.is_file() and module in _modules(path)):
+        for file in lock.of_kind(FileKind.WHEEL) if lock else ():
+            path = file.under(artifacts_folder(self.site, self.name))
+            if file.name == canonicalize_name(module) or (path.is_file() and module in _top_level_modules(path)):
                 return file.name
         return ""
 
-    def _again(self) -> str:
+    def _retry_command(self) -> str:
         return f"then: xaiva wheel {self.name} {shlex.quote(self.requirement)} --no-build-isolation"
 
 
-def _modules(wheel: Path) -> set[str]:
+def _top_level_modules(wheel: Path) -> set[str]:
     """The top-level modules of a wheel; none of one that cannot be read: sync and verify say so."""
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -273,32 +275,32 @@ def _modules(wheel: Path) -> set[str]:
 
 def _check_logins(site: Site, indexes: Sequence[Index], requirement: str) -> None:
     """pip takes an index that refuses for an empty one, and another's package of that name. Raises XaivaError."""
-    package = _package(requirement)
+    package = _package_name(requirement)
     home = index_for(package, indexes) if package else None
     for index in [home] if home else [index for index in indexes if not index.packages]:
         if failure := missing_login(index, site.env):
             raise XaivaError(f"index {index.name} ({index.url}) cannot be used", failure.why, failure.remedy)
 
 
-def _exact(site: Site, indexes: Sequence[Index], requirement: str) -> str:
+def _pin_to_index_hash(site: Site, indexes: Sequence[Index], requirement: str) -> str:
     """What pip is to build. pip asks all indexes, for what a build needs; so a bound package is named with the SHA-256
     that its own index gives. Raises XaivaError when that gives none."""
-    package = _package(requirement)
+    package = _package_name(requirement)
     index = index_for(package, indexes) if package else None
-    if index is None or (wanted := Requirement(requirement)).url:
+    if index is None or (parsed := Requirement(requirement)).url:
         return requirement
     network = Network(site)
     try:
-        version, sha256 = IndexPages(network, indexes).source_archive(index, wanted)
+        version, sha256 = IndexPages(network, indexes).source_archive(index, parsed)
     finally:
         network.close()
     if not sha256:
         why = "the page of the index lists no source archive of it with a SHA-256"
         raise XaivaError(f"{requirement} from index {index.name} ({index.url})", why, "look at that page in a browser")
-    return f"{wanted.name}=={version} --hash=sha256:{sha256}"
+    return f"{parsed.name}=={version} --hash=sha256:{sha256}"
 
 
-def _authorities(path: str) -> bytes:
+def _read_authorities(path: str) -> bytes:
     """The certificate authorities of the machine, none when it names none. Raises XaivaError."""
     if not path or os.path.isdir(path):
         return b""

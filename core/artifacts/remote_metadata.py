@@ -11,21 +11,21 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 
-from core.artifacts.answers import remedy_for, total_size, why_silent
+from core.artifacts.http_responses import explain_connection_error, remedy_for_status, total_size
 from core.artifacts.lockfile import LockedFile
 from core.artifacts.network import Network
-from core.content import HEAD, check, recognise, wrong_content
+from core.content import HEAD, check_content, recognise, wrong_content_error
 from core.errors import Cancelled, XaivaError
 from core.files import TEMPORARY_PREFIX, move_into_place
 from core.progress import Progress, stop_if_cancelled
 from core.redaction import redact_address
 
-READ = 256 << 10
+READ_BYTES = 256 << 10
 POLL_SECONDS = 0.2
 ATTEMPTS = 3
 
 
-class Unreachable(XaivaError):
+class SourceUnreachable(XaivaError):
     """A file's address gives nothing now; the rest can still be locked."""
 
 
@@ -59,26 +59,26 @@ def size_of(file: LockedFile, network: Network) -> int:
     if file.url.startswith("file://"):
         return local_path(file.url).stat().st_size
     headers = network.credentials(file, file.url)
-    failure, there = ("", ""), False
+    failure, exists = ("", ""), False
     for _ in range(ATTEMPTS):
         for method, extra in (("HEAD", {}), ("GET", {"Range": "bytes=0-0"})):
             try:
                 response = network.request(method, file.url, {**headers, **extra})
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                failure = why_silent(error)
+                failure = explain_connection_error(error)
                 continue
             size, status = total_size(response), response.status
-            network.done(response, method == "HEAD")
+            network.release(response, method == "HEAD")
             if size is not None:
                 return size
-            failure = f"the server answers {status}", remedy_for(status)
-            there = there or (method == "GET" and status in (200, 206))
-        if there:
+            failure = f"the server answers {status}", remedy_for_status(status)
+            exists = exists or (method == "GET" and status in (200, 206))
+        if exists:
             return 0
-    raise Unreachable(redact_address(file.url), *failure)
+    raise SourceUnreachable(redact_address(file.url), *failure)
 
 
-def measured(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
+def with_size(file: LockedFile, folder: Path, network: Network, progress: Progress) -> LockedFile:
     """The file with the size its server tells; one that tells none is downloaded now, to its place in `folder`.
 
     Raises Unreachable, Cancelled, and XaivaError when its bytes have another SHA-256 than `file` says.
@@ -86,11 +86,11 @@ def measured(file: LockedFile, folder: Path, network: Network, progress: Progres
     size = file.size or size_of(file, network)
     if not size:
         progress.log(f"{file.path}: the server does not tell its size; downloading it to learn it")
-        _, _, size = fetch_unknown(file, lambda _: file.under(folder), network, progress)
+        _, _, size = download_for_hash(file, lambda _: file.under(folder), network, progress)
     return file.model_copy(update={"size": size})
 
 
-def fetch_unknown(
+def download_for_hash(
     file: LockedFile, target_of: Callable[[str], Path], network: Network, progress: Progress
 ) -> tuple[Path, str, int]:
     """Download `file` once to learn its SHA-256; it is put at `target_of(sha256)`.
@@ -112,7 +112,7 @@ def fetch_unknown(
                 f"its SHA-256 is {digest.hexdigest()}, not {file.sha256}",
                 "something on the way changes files, or the origin did; try again, or correct the hash",
             )
-        check(temporary, file.path if Path(file.path).suffix else urlsplit(file.url).path, file.url)
+        check_content(temporary, file.path if Path(file.path).suffix else urlsplit(file.url).path, file.url)
         target = target_of(digest.hexdigest())
         move_into_place(temporary, target)
     finally:
@@ -120,7 +120,7 @@ def fetch_unknown(
     return target, digest.hexdigest(), size
 
 
-def look_at(file: LockedFile, network: Network) -> None:
+def check_head(file: LockedFile, network: Network) -> None:
     """Look at the beginning of the file at its URL. Raises WrongContent when something else stands in its place.
 
     A server that does not answer says nothing of the file here.
@@ -135,13 +135,13 @@ def look_at(file: LockedFile, network: Network) -> None:
         if response.status not in (200, 206) and not empty:
             return
         head = b"" if empty else response.read(HEAD, decode_content=False)
-        found = recognise(head, total_size(response) or 0, file.path)
+        placeholder = recognise(head, total_size(response) or 0, file.path)
     except (urllib3.exceptions.HTTPError, OSError):
         return
     finally:
-        network.done(response, False)
-    if found is not None:
-        raise wrong_content(file.path, found, file.url)
+        network.release(response, False)
+    if placeholder is not None:
+        raise wrong_content_error(file.path, placeholder, file.url)
 
 
 def _download(
@@ -154,22 +154,22 @@ def _download(
     try:
         response = network.request("GET", file.url, network.credentials(file, file.url))
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise Unreachable(redact_address(file.url), *why_silent(error)) from error
+        raise SourceUnreachable(redact_address(file.url), *explain_connection_error(error)) from error
     whole = False
     try:
         if response.status != 200:
-            raise Unreachable(
-                redact_address(file.url), f"the server answers {response.status}", remedy_for(response.status)
+            raise SourceUnreachable(
+                redact_address(file.url), f"the server answers {response.status}", remedy_for_status(response.status)
             )
-        for data in response.stream(READ, decode_content=False):
+        for data in response.stream(READ_BYTES, decode_content=False):
             stop_if_cancelled(progress)
             write(data)
             update(data)
         whole = True
     except urllib3.exceptions.HTTPError as error:
-        raise Unreachable(redact_address(file.url), *why_silent(error)) from error
+        raise SourceUnreachable(redact_address(file.url), *explain_connection_error(error)) from error
     finally:
-        network.done(response, whole)
+        network.release(response, whole)
 
 
 def local_path(url: str) -> Path:

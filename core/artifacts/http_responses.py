@@ -6,11 +6,11 @@ import re
 
 import urllib3
 
-LONGEST_WAIT = 30.0  # seconds: no server may hold an operation up for longer between two tries
+MAX_WAIT_SECONDS = 30.0  # seconds: no server may hold an operation up for longer between two tries
 NETWORK_REMEDY = "check the network and proxy"
 
 
-def why_silent(error: BaseException) -> tuple[str, str]:
+def explain_connection_error(error: BaseException) -> tuple[str, str]:
     """Why there was no answer, and what to do about that cause."""
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "the host name cannot be resolved", "check the address, and the name server of this machine"
@@ -28,7 +28,7 @@ def why_silent(error: BaseException) -> tuple[str, str]:
     return "the connection broke", NETWORK_REMEDY
 
 
-def remedy_for(status: int) -> str:
+def remedy_for_status(status: int) -> str:
     """What to do about a refusal."""
     if status in (401, 403, 407):
         return "check the token in .env that the preset's token_variable names, and the proxy"
@@ -42,7 +42,7 @@ def remedy_for(status: int) -> str:
 def retry_after(response: urllib3.BaseHTTPResponse) -> float:
     """The seconds a server asks us to wait; 0 for none."""
     value = response.headers.get("retry-after", "")
-    return min(float(value), LONGEST_WAIT) if value.isdigit() else 0.0
+    return min(float(value), MAX_WAIT_SECONDS) if value.isdigit() else 0.0
 
 
 def total_size(response: urllib3.BaseHTTPResponse) -> int | None:

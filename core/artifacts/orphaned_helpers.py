@@ -12,7 +12,7 @@ from core.process_identity import is_gone, own_identity
 if TYPE_CHECKING:
     import docker
 
-_LONG = 86400  # seconds: longer than any of them lives
+_ORPHAN_AGE_SECONDS = 86400  # seconds: longer than any of them lives
 
 
 def helper_label() -> dict[str, str]:
@@ -20,7 +20,7 @@ def helper_label() -> dict[str, str]:
     return {labels.HELPER_OWNER: own_identity()}
 
 
-def orphans(client: docker.DockerClient) -> list[str]:
+def find_orphans(client: docker.DockerClient) -> list[str]:
     """The names of helper containers that nobody will remove. Raises EngineError.
 
     Of a process on another machine or before a reboot nothing is known: its container is an orphan when it does not run
@@ -28,7 +28,7 @@ def orphans(client: docker.DockerClient) -> list[str]:
     """
     with engine_errors("List of helper containers"):
         rows = client.api.containers(all=True, filters={"label": labels.HELPER_OWNER})
-    long_ago = time.time() - _LONG
+    long_ago = time.time() - _ORPHAN_AGE_SECONDS
     return [
         (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")  # one that just goes may have lost its name
         for row in rows
@@ -40,7 +40,7 @@ def remove_orphans(client: docker.DockerClient) -> None:
     """Remove them. Raises EngineError."""
     import docker.errors
 
-    for name in orphans(client):
+    for name in find_orphans(client):
         with engine_errors(f"Removal of the helper container {name}"):
             try:
                 client.api.remove_container(name, force=True, v=True)

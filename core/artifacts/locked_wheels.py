@@ -13,21 +13,21 @@ from packaging.utils import canonicalize_name
 
 from core.artifacts.index_pages import IndexPages
 from core.artifacts.local_wheels import check_hashes, with_local_wheels
-from core.artifacts.lockfile import Kind, Lock, LockedFile, Unlocked
+from core.artifacts.lock_store import LOCAL_WHEELS, artifacts_folder
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, Unlocked
 from core.artifacts.network import Network
-from core.artifacts.remote import fetch_unknown, local_path, measured, with_sizes
+from core.artifacts.remote_metadata import download_for_hash, local_path, with_size, with_sizes
 from core.artifacts.resolve import Resolution, resolve
-from core.artifacts.store import LOCAL_WHEELS, folder
-from core.artifacts.uv_compile import Wanted, name_of
+from core.artifacts.uv_compile import ResolveRequest, name_of
 from core.artifacts.uv_output import Wheel
-from core.content import check
+from core.content import check_content
 from core.files import sha256_bytes, sha256_file
 from core.presets.layers import ExpandedPreset
 from core.presets.model import Index
 from core.progress import Progress
 from core.site import Site
 
-ORIGINS = "origins"  # the part of a lock's inputs that has the hash of where wheels may come from
+ORIGINS_INPUT = "origins"  # the part of a lock's inputs that has the hash of where wheels may come from
 
 
 @dataclass
@@ -51,17 +51,17 @@ def lock_wheels(
     expanded: ExpandedPreset,
     python_version: str,
     platform: str,
-    kept: Lock | None,
+    previous: Lock | None,
     network: Network,
     progress: Progress,
 ) -> LockedWheels:
     """Resolve all layers together; versions of `kept` stay where they still fit. What no index has comes from
     `local-wheels`, or is not locked. Raises XaivaError, Cancelled."""
-    artifacts = folder(site, preset)
+    artifacts = artifacts_folder(site, preset)
     for path in sorted((artifacts / LOCAL_WHEELS).glob("*.whl")):
-        check(path, f"{LOCAL_WHEELS}/{path.name}")  # uv would say less of it
+        check_content(path, f"{LOCAL_WHEELS}/{path.name}")  # uv would say less of it
     expanded, local_only, missing = with_local_wheels(expanded, artifacts / LOCAL_WHEELS, preset, python_version)
-    wanted = Wanted(
+    request = ResolveRequest(
         preset=preset,
         layers=expanded.layers,
         pins=expanded.pins,
@@ -72,53 +72,56 @@ def lock_wheels(
         local_only=local_only,
         hashes=expanded.hashes,
     )
-    before = {file.name: file for file in kept.of_kind(Kind.WHEEL)} if kept else {}
-    versions = {name: file.version for name, file in before.items() if not file.url.startswith("wheel:")}
-    resolution = resolve(wanted, site.env, versions, progress, IndexPages(network, expanded.indexes))
-    known = {file.sha256: file.size for file in before.values()}
-    result = _complete(resolution, artifacts, expanded.indexes, known, network, progress, site)
+    previous_wheels = {file.name: file for file in previous.of_kind(FileKind.WHEEL)} if previous else {}
+    versions = {name: file.version for name, file in previous_wheels.items() if not file.url.startswith("wheel:")}
+    resolution = resolve(request, site.env, versions, progress, IndexPages(network, expanded.indexes))
+    known_sizes = {file.sha256: file.size for file in previous_wheels.values()}
+    result = _with_sizes_and_hashes(resolution, artifacts, expanded.indexes, known_sizes, network, progress, site)
     check_hashes(result.files, expanded.hashes)
     result.unlocked += missing
-    result.asked = {name: list(lines) for name, lines in wanted.layers}
-    result.index_failed = bool(resolution.lost)
+    result.asked = {name: list(lines) for name, lines in request.layers}
+    result.index_failed = bool(resolution.behind_failed_index)
     if (
-        resolution.lost
-        and kept is not None
-        and kept.inputs.get(ORIGINS) == origins_digest(places_of(wanted.indexes, site.env), python_version, platform)
+        resolution.behind_failed_index
+        and previous is not None
+        and previous.inputs.get(ORIGINS_INPUT)
+        == origins_digest(index_rules(request.indexes, site.env), python_version, platform)
     ):
-        names = _keep(result, kept, wanted, progress)
-        held = [one for name, one in resolution.lost.items() if name in names]
-        result.unlocked = [one for one in result.unlocked if one not in held]
+        names = _keep_previous_wheels(result, previous, request, progress)
+        kept = [part for name, part in resolution.behind_failed_index.items() if name in names]
+        result.unlocked = [one for one in result.unlocked if one not in kept]
     return result
 
 
-def places_of(indexes: Sequence[Index], env: Mapping[str, str]) -> list[object]:
+def index_rules(indexes: Sequence[Index], env: Mapping[str, str]) -> list[object]:
     """What decides, beside the machine's own settings, which index a package comes from."""
     bound = [[index.name, index.url, index.packages] for index in indexes]
     return [*bound, env.get("UV_INDEX_STRATEGY", "")] if bound else []
 
 
-def origins_digest(places: Sequence[object], python_version: str, platform: str) -> str:
+def origins_digest(rules: Sequence[object], python_version: str, platform: str) -> str:
     """A hash of where wheels may come from: while it stays the same, the locked ones are from the right place."""
-    return sha256_bytes(json.dumps([places, python_version, platform]).encode())
+    return sha256_bytes(json.dumps([rules, python_version, platform]).encode())
 
 
-def _keep(result: LockedWheels, kept: Lock, wanted: Wanted, progress: Progress) -> list[str]:
+def _keep_previous_wheels(
+    result: LockedWheels, previous: Lock, request: ResolveRequest, progress: Progress
+) -> list[str]:
     """While an index fails, what came from the right place for the same wish stays, with what it needs."""
-    asked = {layer.name: layer.asked for layer in kept.layers}
-    before, now = _wishes(asked.items()), _wishes(wanted.layers)
-    pins = [Requirement(pin) for pin in wanted.pins]
-    there = {file.name for file in result.files}
-    by_path, names = kept.by_path(), []
+    requirements = {layer.name: layer.asked for layer in previous.layers}
+    before, now = _lines_by_package(requirements.items()), _lines_by_package(request.layers)
+    pins = [Requirement(pin) for pin in request.pins]
+    locked_names = {file.name for file in result.files}
+    by_path, names = previous.by_path(), []
     for at, (name, paths) in enumerate(result.layers):
-        files = [by_path[path] for layer in kept.layers if layer.name == name for path in layer.wheels]
+        files = [by_path[path] for layer in previous.layers if layer.name == name for path in layer.wheels]
         fits = [
             file
             for file in files
-            if file.name not in there
+            if file.name not in locked_names
             and file.index
             and before.get(file.name) == now.get(file.name)
-            and all(pin.specifier.contains(file.version, prereleases=True) for pin in pins if _is(pin, file.name))
+            and all(pin.specifier.contains(file.version, prereleases=True) for pin in pins if _is_for(pin, file.name))
         ]
         result.layers[at] = (name, [*paths, *(file.path for file in fits)])
         result.files += fits
@@ -128,20 +131,20 @@ def _keep(result: LockedWheels, kept: Lock, wanted: Wanted, progress: Progress) 
     return names
 
 
-def _wishes(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:
+def _lines_by_package(layers: Iterable[tuple[str, Sequence[str]]]) -> dict[str, set[str]]:
     """Package → the lines that ask for it."""
-    wishes: dict[str, set[str]] = {}
+    lines_by_package: dict[str, set[str]] = {}
     for _, lines in layers:
         for line in lines:
-            wishes.setdefault(name_of(line), set()).add(line)
-    return wishes
+            lines_by_package.setdefault(name_of(line), set()).add(line)
+    return lines_by_package
 
 
-def _is(pin: Requirement, package: str) -> bool:
+def _is_for(pin: Requirement, package: str) -> bool:
     return canonicalize_name(pin.name) == package
 
 
-def _complete(
+def _with_sizes_and_hashes(
     resolution: Resolution,
     artifacts: Path,
     indexes: Sequence[Index],
@@ -156,9 +159,9 @@ def _complete(
         files = [_draft(layer, wheel, artifacts, indexes, known_sizes) for wheel in wheels]
         result.layers.append((layer, [file.path for file in files]))
         drafts += files
-    drafts = [file if file.sha256 else _learn(file, artifacts, network, progress) for file in drafts]
+    drafts = [file if file.sha256 else _download_for_hash(file, artifacts, network, progress) for file in drafts]
     sized = with_sizes(drafts, network, progress, site.settings.sync.connections)
-    result.files = [file if file.size else measured(file, artifacts, network, progress) for file in sized]
+    result.files = [file if file.size else with_size(file, artifacts, network, progress) for file in sized]
     return result
 
 
@@ -177,7 +180,7 @@ def _draft(
         path=f"layers/{layer}/wheels/{wheel.filename}",
         size=size or known_sizes.get(sha256, 0),
         sha256=sha256,
-        kind=Kind.WHEEL,
+        kind=FileKind.WHEEL,
         url=url,
         name=wheel.name,
         version=wheel.version,
@@ -191,12 +194,12 @@ def _index_of(wheel: Wheel, indexes: Sequence[Index]) -> Index | None:
     """The extra index a wheel comes from: the one uv names, else the one on the wheel's host."""
     named = [index for index in indexes if wheel.index and index.url.rstrip("/") == wheel.index.rstrip("/")]
     host = urlsplit(wheel.url).netloc
-    there = [index for index in indexes if urlsplit(index.url).netloc.rpartition("@")[2] == host]
-    return next(iter([*named, *there]), None)
+    same_host = [index for index in indexes if urlsplit(index.url).netloc.rpartition("@")[2] == host]
+    return next(iter([*named, *same_host]), None)
 
 
-def _learn(file: LockedFile, artifacts: Path, network: Network, progress: Progress) -> LockedFile:
+def _download_for_hash(file: LockedFile, artifacts: Path, network: Network, progress: Progress) -> LockedFile:
     """An index without hashes: the wheel is downloaded now, to its place, to learn its own."""
     progress.log(f"{file.path}: the index gives no SHA-256; downloading it to learn it")
-    _, sha256, size = fetch_unknown(file, lambda _: file.under(artifacts), network, progress)
+    _, sha256, size = download_for_hash(file, lambda _: file.under(artifacts), network, progress)
     return file.model_copy(update={"sha256": sha256, "size": size})

@@ -9,40 +9,46 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 HEAD = 64 << 10  # bytes from which everything here is told
-_SHOWN = 80  # characters of a title or an error that are repeated
+_MAX_QUOTED = 80  # characters of a title or an error that are repeated
 POINTER_LIMIT = 1024  # bytes; the pointer of a large file is always smaller
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """`words` say what it is instead of the file; `pulled_by` the command that brings the real one, where one does."""
+class Placeholder:
+    """What a file is instead of what it should be, and the command that fetches the real one, if there is one."""
 
-    words: str
-    pulled_by: str = ""
+    description: str
+    pull_command: str = ""
 
     def remedy(self, origin: str = "") -> str:
         """The way to the real file; `origin` is the URL it came from, "" for a file of this machine."""
         if origin.startswith(("http://", "https://")):
-            if better := real_address(origin):
-                return f"take it from {better}"
-            if self.pulled_by:
-                return f"give the address of the file itself; or clone the repository and run `{self.pulled_by}` there"
+            if direct := direct_url(origin):
+                return f"take it from {direct}"
+            if self.pull_command:
+                return (
+                    f"give the address of the file itself; or clone the repository and run `{self.pull_command}` there"
+                )
             return "open the address in a browser: it may need a login (token_variable), or be a page about the file"
-        return f"run `{self.pulled_by}` in its repository, then try again" if self.pulled_by else "get the file again"
+        return (
+            f"run `{self.pull_command}` in its repository, then try again"
+            if self.pull_command
+            else "get the file again"
+        )
 
 
-def real_address(url: str) -> str:
+def direct_url(url: str) -> str:
     """The address of the file itself, where `url` is known to lead to its page or its pointer; "" else."""
     parts = urlsplit(url)
-    for host, pattern, replacement in _REAL_ADDRESSES:
-        whole = f"{parts.hostname}{parts.path}"
-        if re.fullmatch(host, parts.hostname or "") and re.match(pattern, whole):
-            return f"{parts.scheme}://{re.sub(pattern, replacement, whole)}"
+    for host, pattern, replacement in _DIRECT_URLS:
+        address = f"{parts.hostname}{parts.path}"
+        if re.fullmatch(host, parts.hostname or "") and re.match(pattern, address):
+            return f"{parts.scheme}://{re.sub(pattern, replacement, address)}"
     return ""
 
 
 # Host, the part of host and path that leads to a page or pointer, and what to write instead.
-_REAL_ADDRESSES = (
+_DIRECT_URLS = (
     (r"huggingface\.co|hf-mirror\.com", r"^([^/]+/.+?)/(?:blob|raw)/(.+)$", r"\1/resolve/\2"),
     (r"raw\.githubusercontent\.com", r"^[^/]+/([^/]+/[^/]+)/(.+)$", r"media.githubusercontent.com/media/\1/\2"),
     (r"github\.com", r"^[^/]+/([^/]+/[^/]+)/(?:blob|raw)/(.+)$", r"media.githubusercontent.com/media/\1/\2"),
@@ -50,24 +56,24 @@ _REAL_ADDRESSES = (
 )
 
 
-def recognise(head: bytes, size: int, name: str) -> StandIn | None:
+def recognise(head: bytes, size: int, name: str) -> Placeholder | None:
     """What stands in the place of the file `name` of `size` bytes, by its first HEAD bytes; None when that is unknown.
 
     `size` 0 with a head means that it is not known.
     """
     if not head:
-        return StandIn("it is empty")
+        return Placeholder("it is empty")
     whole = max(size, len(head)) == len(head)
     if whole and not head.strip():
-        return StandIn("it holds nothing but blanks")
+        return Placeholder("it holds nothing but blanks")
     name = name.lower()
     if head.startswith(_GZIP):  # a server may squeeze its pages, and what fetches them may not notice
         head, name = _unzipped(head), name.removesuffix(".gz")
     text = _plain_text(head)
-    for look in (_lfs_pointer, _other_pointer, _html, _xml_error, _json_error, _text_error):
-        found = look(text, len(text) if whole else size, name)
-        if found is not None:
-            return found
+    for recognise_kind in (_lfs_pointer, _other_pointer, _html, _xml_error, _json_error, _text_error):
+        placeholder = recognise_kind(text, len(text) if whole else size, name)
+        if placeholder is not None:
+            return placeholder
     return None
 
 
@@ -86,24 +92,24 @@ def _plain_text(head: bytes) -> bytes:
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
-def recognise_pointer(content: bytes) -> StandIn | None:
+def recognise_pointer(content: bytes) -> Placeholder | None:
     """The pointer that the whole content of a small file is."""
     text = _plain_text(content)
     return _lfs_pointer(text, len(text), "") or _other_pointer(text, len(text), "")
 
 
-def megabytes(size: int) -> str:
+def format_size(size: int) -> str:
     """A size as the log of a sync writes it; small ones in bytes."""
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size} bytes"
 
 
-def _lfs_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
+def _lfs_pointer(head: bytes, size: int, _name: str) -> Placeholder | None:
     if size > POINTER_LIMIT or not re.match(rb"version https?://(git-lfs|hawser)\.github\.com/spec/", head):
         return None
     return _pointer("Git LFS", re.search(rb"^size (\d+)", head, re.MULTILINE), "git lfs pull")
 
 
-def _other_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
+def _other_pointer(head: bytes, size: int, _name: str) -> Placeholder | None:
     if size > POINTER_LIMIT:
         return None
     if head.startswith(b"# xet version "):
@@ -114,18 +120,18 @@ def _other_pointer(head: bytes, size: int, _name: str) -> StandIn | None:
     return _pointer("git-annex", re.search(rb"-s(\d+)-", line), "git annex get")
 
 
-def _pointer(system: str, real: re.Match[bytes] | None, command: str) -> StandIn:
-    size = f" (the real one has {megabytes(int(real[1]))})" if real else ""
-    return StandIn(f"it is a {system} pointer, not the file itself{size}", command)
+def _pointer(system: str, real: re.Match[bytes] | None, command: str) -> Placeholder:
+    size = f" (the real one has {format_size(int(real[1]))})" if real else ""
+    return Placeholder(f"it is a {system} pointer, not the file itself{size}", command)
 
 
-def _html(head: bytes, _size: int, name: str) -> StandIn | None:
+def _html(head: bytes, _size: int, name: str) -> Placeholder | None:
     start = re.sub(rb"^\s*(<\?xml[^>]*\?>|<!--.*?-->|\s)*", b"", head, flags=re.DOTALL)[:20]
-    begins = _PART_OF_PAGE if not name.endswith(_TEXTS) else _PAGE
+    begins = _PART_OF_PAGE if not name.endswith(_TEXT_SUFFIXES) else _PAGE
     if name.endswith((".html", ".htm", ".xhtml")) or not begins.match(start):
         return None
     title = re.search(rb"<title[^>]*>(.*?)</title", head, re.IGNORECASE | re.DOTALL)
-    return StandIn(f"it is an HTML page, not the file{_quoted(title[1] if title else b'')}")
+    return Placeholder(f"it is an HTML page, not the file{_quoted(title[1] if title else b'')}")
 
 
 _PAGE = re.compile(rb"<(!doctype html|html|head|body|script)", re.IGNORECASE)
@@ -133,16 +139,26 @@ _PART_OF_PAGE = re.compile(
     _PAGE.pattern + rb"|<(title|meta|link|style|frameset|center|div|h[1-6]|table|form|font|pre|p|a|br|b)[\s/>]",
     re.IGNORECASE,
 )
-_TEXTS = (".md", ".markdown", ".rst", ".txt", ".xml", ".svg", ".vue", ".tpl", ".j2")  # may begin with a part of a page
+_TEXT_SUFFIXES = (
+    ".md",
+    ".markdown",
+    ".rst",
+    ".txt",
+    ".xml",
+    ".svg",
+    ".vue",
+    ".tpl",
+    ".j2",
+)  # may begin with a part of a page
 
 
-def _xml_error(head: bytes, _size: int, _name: str) -> StandIn | None:
+def _xml_error(head: bytes, _size: int, _name: str) -> Placeholder | None:
     """The answer of S3 and of what is like it."""
     if not re.match(rb"(?i)(<\?xml[^>]*\?>)?\s*<(\w+:)?(error(response)?|ListBucketResult)[\s/>]", head):
         return None
     tags = (rb"code", rb"message")
-    words = [found[1] for tag in tags if (found := re.search(rb"(?i)<(?:\w+:)?%s>(.*?)</" % tag, head, re.DOTALL))]
-    return StandIn(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
+    words = [match[1] for tag in tags if (match := re.search(rb"(?i)<(?:\w+:)?%s>(.*?)</" % tag, head, re.DOTALL))]
+    return Placeholder(f"it is an error answer of a storage server (XML), not the file{_quoted(b': '.join(words))}")
 
 
 _ERROR_KEYS = (
@@ -156,7 +172,7 @@ _BESIDE_ERRORS = {
 }
 
 
-def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
+def _json_error(head: bytes, size: int, name: str) -> Placeholder | None:
     if size > len(head) or not head.startswith((b"{", b"[")):
         return None
     try:
@@ -170,13 +186,13 @@ def _json_error(head: bytes, size: int, name: str) -> StandIn | None:
     keys = {str(key).lower() for key in document}
     only_about_errors = not keys - {*_ERROR_KEYS, *_WEAK_KEYS} - _BESIDE_ERRORS
     names = (*_ERROR_KEYS, *(_WEAK_KEYS if only_about_errors else ()))
-    said = [document[key] for key in document if str(key).lower() in names and document[key]]
-    if not said or (name.endswith(_JSON_NAMES) and not only_about_errors):
+    values = [document[key] for key in document if str(key).lower() in names and document[key]]
+    if not values or (name.endswith(_JSON_SUFFIXES) and not only_about_errors):
         return None  # a document of any kind may have such a key beside others
-    return StandIn(f"it is an error answer (JSON), not the file{_quoted(_as_text(said[0]).encode())}")
+    return Placeholder(f"it is an error answer (JSON), not the file{_quoted(_as_text(values[0]).encode())}")
 
 
-_JSON_NAMES = (".json", ".jsonl", ".gltf")
+_JSON_SUFFIXES = (".json", ".jsonl", ".gltf")
 
 
 def _as_text(value: object) -> str:
@@ -194,15 +210,15 @@ _TEXT_ERROR = re.compile(
 )
 
 
-def _text_error(head: bytes, size: int, _name: str) -> StandIn | None:
+def _text_error(head: bytes, size: int, _name: str) -> Placeholder | None:
     if size > POINTER_LIMIT or not _TEXT_ERROR.fullmatch(head):
         return None
-    return StandIn(f"it is an error answer, not the file{_quoted(head)}")
+    return Placeholder(f"it is an error answer, not the file{_quoted(head)}")
 
 
 def _quoted(text: bytes) -> str:
     words = " ".join(text.decode(errors="replace").split())
-    return f' ("{words[:_SHOWN]}{"…" if len(words) > _SHOWN else ""}")' if words else ""
+    return f' ("{words[:_MAX_QUOTED]}{"…" if len(words) > _MAX_QUOTED else ""}")' if words else ""
 
 
 _GZIP = b"\x1f\x8b"

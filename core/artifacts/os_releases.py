@@ -15,7 +15,7 @@ GLIBC_MINOR = {
     "ubuntu 24.04": 39,
 }
 # What the name of an image tells when the image itself is out of reach.
-NAMES = {
+IMAGE_NAME_PATTERNS = {
     r"bullseye|debian-?11": "debian 11",
     r"bookworm|debian-?12": "debian 12",
     r"trixie|debian-?13": "debian 13",
@@ -26,12 +26,12 @@ NAMES = {
 OLDEST_PLATFORM = "x86_64-manylinux_2_28"  # what every base image of today can load
 
 
-def platform_of(os_release: str) -> str:
+def wheel_platform(os_release: str) -> str:
     """The platform to resolve wheels for, as uv names it."""
     minor = GLIBC_MINOR.get(os_release)
     return f"x86_64-manylinux_2_{minor}" if minor else OLDEST_PLATFORM
 
 
-def guess(reference: str) -> str:
+def guess_os_release(reference: str) -> str:
     """The distribution an image's name speaks of, or ""."""
-    return next((name for pattern, name in NAMES.items() if re.search(pattern, reference)), "")
+    return next((name for pattern, name in IMAGE_NAME_PATTERNS.items() if re.search(pattern, reference)), "")

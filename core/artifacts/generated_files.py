@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from core.artifacts.lockfile import Kind, Lock, LockedFile, LockedLayer
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedLayer
 
 PYLOCK_NAME = "pylock.toml"
 
 
-def derived_files(lock: Lock) -> dict[str, bytes]:
+def generated_files(lock: Lock) -> dict[str, bytes]:
     """Path in the artifacts folder → content. The same lock gives the same bytes."""
     by_path = lock.by_path()
     files = {PYLOCK_NAME: pylock_text(lock).encode()}
@@ -33,7 +33,7 @@ def pylock_text(lock: Lock) -> str:
     """The wheels of all layers as a standard lock file (PEP 751). Paths are relative to the artifacts folder."""
     lines = ['lock-version = "1.0"', 'created-by = "xaiva"', f'requires-python = "=={lock.python_version}.*"']
     lines.append("environments = [\"sys_platform == 'linux' and platform_machine == 'x86_64'\"]")
-    for wheel in sorted(lock.of_kind(Kind.WHEEL), key=lambda file: (file.name, file.path)):
+    for wheel in sorted(lock.of_kind(FileKind.WHEEL), key=lambda file: (file.name, file.path)):
         origin = [f"name = {_toml(wheel.path.rpartition('/')[2])}", f"path = {_toml(wheel.path)}"]
         if wheel.url.startswith(("http://", "https://")):
             origin.insert(1, f"url = {_toml(wheel.url)}")

@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.artifacts.derived import derived_files
+from core.artifacts.generated_files import generated_files
 from core.artifacts.hashing import hash_files
 from core.artifacts.lockfile import Lock, LockedFile
-from core.artifacts.seen import Seen
+from core.artifacts.verification_cache import VerificationCache
 from core.errors import InputError
 
-MANAGED = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
+MANAGED_FOLDERS = ("layers", "debs", "build-debs", "sources", "models", "images")  # nothing unlocked stays in these
 
 
 @dataclass
-class Survey:
+class Inventory:
     """`problems`: path → what is wrong with a file that is there. `derived`: paths of derived files to be rewritten.
 
     `extra` are paths relative to the folder that the lock does not know.
@@ -28,7 +28,7 @@ class Survey:
     missing: list[LockedFile] = field(default_factory=list)
     wrong: list[LockedFile] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
-    derived: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
 
     def needed(self) -> list[LockedFile]:
@@ -36,19 +36,19 @@ class Survey:
         return self.missing + self.wrong
 
 
-def survey(
+def take_inventory(
     folder: Path,
     lock: Lock,
-    seen: Seen,
+    cache: VerificationCache,
     cancelled: Callable[[], bool],
-    read: Callable[[Path, int], None] | None = None,
+    on_read: Callable[[Path, int], None] | None = None,
     every_byte: bool = False,
-) -> Survey:
+) -> Inventory:
     """Compare folder and lock. A file that `seen` knows unchanged is not read again, unless `every_byte`.
 
     Raises Cancelled.
     """
-    result = Survey()
+    result = Inventory()
     to_read: dict[Path, LockedFile] = {}
     for file in lock.files:
         path = file.under(folder)
@@ -58,53 +58,55 @@ def survey(
             result.missing.append(file)
             continue
         if not os.path.isfile(path) or os.path.islink(path):
-            _wrong(result, file, "is not a regular file")
+            _add_wrong(result, file, "is not a regular file")
         elif stat.st_size != file.size:
-            _wrong(result, file, f"has {stat.st_size} bytes instead of {file.size}")
-        elif not every_byte and seen.knows(file.path, stat, file.sha256):
+            _add_wrong(result, file, f"has {stat.st_size} bytes instead of {file.size}")
+        elif not every_byte and cache.is_verified(file.path, stat, file.sha256):
             result.good.append(file)
         else:
             to_read[path] = file
-    _read(result, to_read, lock, seen, read or _not_reported, cancelled)
-    derived = derived_files(lock)
-    result.derived = [name for name, content in derived.items() if not _has_content(folder / name, content)]
-    result.extra = _extra(folder, {*lock.by_path(), *derived})
+    _hash_unverified(result, to_read, lock, cache, on_read or _ignore_read, cancelled)
+    generated = generated_files(lock)
+    result.outdated = [name for name, content in generated.items() if not _has_content(folder / name, content)]
+    result.extra = _find_extra(folder, {*lock.by_path(), *generated})
     return result
 
 
-def _read(
-    result: Survey,
+def _hash_unverified(
+    result: Inventory,
     to_read: dict[Path, LockedFile],
     lock: Lock,
-    seen: Seen,
-    read: Callable[[Path, int], None],
+    cache: VerificationCache,
+    on_read: Callable[[Path, int], None],
     cancelled: Callable[[], bool],
 ) -> None:
     names = {file.sha256: file.path for file in lock.files}
     guard = threading.Lock()
 
-    def done(path: Path, sha256: str, stat: os.stat_result | None, error: OSError | None) -> None:
+    def on_done(path: Path, sha256: str, stat: os.stat_result | None, error: OSError | None) -> None:
         file = to_read[path]
         with guard:
             if error is not None or stat is None:
-                _wrong(result, file, f"cannot be read: {error.strerror if error else 'no such file'}")
+                _add_wrong(result, file, f"cannot be read: {error.strerror if error else 'no such file'}")
             elif sha256 == file.sha256:
-                seen.remember(file.path, stat, sha256)
+                cache.remember(file.path, stat, sha256)
                 result.good.append(file)
             else:
-                seen.forget(file.path)
+                cache.forget(file.path)
                 other = names.get(sha256)
-                _wrong(result, file, f"has the content of {other}" if other else "has other content (SHA-256 differs)")
+                _add_wrong(
+                    result, file, f"has the content of {other}" if other else "has other content (SHA-256 differs)"
+                )
 
     if to_read:
-        hash_files(to_read, read, done, cancelled)
+        hash_files(to_read, on_read, on_done, cancelled)
 
 
-def _not_reported(_path: Path, _count: int) -> None:
+def _ignore_read(_path: Path, _count: int) -> None:
     """Nobody listens to single reads."""
 
 
-def _wrong(result: Survey, file: LockedFile, problem: str) -> None:
+def _add_wrong(result: Inventory, file: LockedFile, problem: str) -> None:
     result.wrong.append(file)
     result.problems[file.path] = problem
 
@@ -122,11 +124,11 @@ def _unreadable(error: OSError) -> None:
         raise InputError(f"Folder {error.filename}", error.strerror or str(error), "check its permissions") from error
 
 
-def _extra(folder: Path, known: set[str]) -> list[str]:
-    found = []
-    for managed in MANAGED:
+def _find_extra(folder: Path, locked_paths: set[str]) -> list[str]:
+    extra = []
+    for managed in MANAGED_FOLDERS:
         for root, folders, names in os.walk(folder / managed, onerror=_unreadable):
             base = Path(root).relative_to(folder).as_posix()
             links = [name for name in folders if os.path.islink(f"{root}/{name}")]  # to folders: os.walk enters none
-            found += [path for name in [*names, *links] if (path := f"{base}/{name}") not in known]
-    return sorted(found)
+            extra += [path for name in [*names, *links] if (path := f"{base}/{name}") not in locked_paths]
+    return sorted(extra)

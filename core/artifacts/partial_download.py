@@ -17,10 +17,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.artifacts.lockfile import LockedFile
-from core.content import HEAD, StandIn, check, recognise
+from core.content import HEAD, Placeholder, check_content, recognise
 from core.files import CHUNK_BYTES
 
-PIECE = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
+PIECE_BYTES = 16 << 20  # bytes asked for at once; a file of more than one piece comes over several connections
 JOURNAL_SECONDS = 1.0
 
 
@@ -38,7 +38,7 @@ class Piece:
         return self.start + self.done >= self.end
 
 
-class _Open:
+class _OpenFile:
     """A file that stays open while any thread works with it: the number must not become another file's meanwhile."""
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class _Open:
         weakref.finalize(self, os.close, self.number)
 
 
-class Partial:
+class PartialDownload:
     """One file on its way. Methods may be called by several threads."""
 
     def __init__(self, file: LockedFile, target: Path, folder: Path, urls: list[str]) -> None:
@@ -61,12 +61,12 @@ class Partial:
         self.lock = threading.Lock()
         self._part = folder / f"{file.sha256}.part"
         self._journal = folder / f"{file.sha256}.json"
-        self._open_file: _Open | None = None
+        self._open_file: _OpenFile | None = None
         self._hash_lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._hashed = 0
         self._written = time.monotonic()
-        self.pieces = _split(file.size)
+        self.pieces = _split_pieces(file.size)
         self._load()
 
     @property
@@ -91,14 +91,14 @@ class Partial:
                 return False
             file = self._open()
             offset = piece.start + piece.done
-        written = 0
-        while written < len(data):
-            written += os.pwrite(file.number, memoryview(data)[written:], offset + written)
+        count = 0
+        while count < len(data):
+            count += os.pwrite(file.number, memoryview(data)[count:], offset + count)
         self._hash_new(offset, data)
         with self.lock:
             piece.done += len(data)
-            late = time.monotonic() - self._written > JOURNAL_SECONDS
-            if late or (piece.complete and not self.complete):  # a complete file is put in its place at once
+            journal_due = time.monotonic() - self._written > JOURNAL_SECONDS
+            if journal_due or (piece.complete and not self.complete):  # a complete file is put in its place at once
                 self._save()
         return True
 
@@ -111,7 +111,7 @@ class Partial:
             if generation != self.generation:
                 return False
             self.generation += 1
-            self.pieces = pieces if pieces is not None else _split(self.file.size)
+            self.pieces = pieces if pieces is not None else _split_pieces(self.file.size)
             self.etag = ""
             self.ranged = False
             self._digest = hashlib.sha256()
@@ -121,7 +121,7 @@ class Partial:
                 os.ftruncate(self._open_file.number, 0)
             return True
 
-    def catch_up(self) -> None:
+    def hash_contiguous(self) -> None:
         """Hash what lies in one row from the beginning, unless another thread is at it."""
         file = self._open_file
         if file is not None and self._hash_lock.acquire(blocking=False):
@@ -140,7 +140,7 @@ class Partial:
             self._hash_until(file, self.file.size)
             if self._digest.hexdigest() != self.file.sha256:
                 return False
-            check(self._part, self.file.path, self.file.url)
+            check_content(self._part, self.file.path, self.file.url)
             os.ftruncate(file.number, self.file.size)
             os.fchmod(file.number, 0o644)
             os.fsync(file.number)
@@ -150,7 +150,7 @@ class Partial:
         self.close()
         return True
 
-    def stand_in(self, size: int) -> StandIn | None:
+    def placeholder(self, size: int) -> Placeholder | None:
         """What the server seems to have sent in the place of the file: `size` bytes, from the beginning."""
         with self.lock:
             head = os.pread(self._open().number, min(HEAD, size), 0)
@@ -173,10 +173,10 @@ class Partial:
             except OSError:
                 pass  # a full disk; the journal of a moment ago still holds
 
-    def _open(self) -> _Open:
+    def _open(self) -> _OpenFile:
         if self._open_file is None:
             self._part.parent.mkdir(parents=True, exist_ok=True)
-            self._open_file = _Open(self._part)
+            self._open_file = _OpenFile(self._part)
         return self._open_file
 
     def _hash_new(self, offset: int, data: bytes) -> None:
@@ -189,7 +189,7 @@ class Partial:
             finally:
                 self._hash_lock.release()
 
-    def _hash_until(self, file: _Open, end: int) -> None:
+    def _hash_until(self, file: _OpenFile, end: int) -> None:
         while self._hashed < end:
             data = os.pread(file.number, min(CHUNK_BYTES, end - self._hashed), self._hashed)
             if not data:
@@ -234,19 +234,19 @@ class Partial:
             self._part.unlink(missing_ok=True)
 
 
-def whole(size: int) -> list[Piece]:
+def single_piece(size: int) -> list[Piece]:
     """One piece, for a server that cannot send ranges."""
     return [Piece(0, size)]
 
 
-def _split(size: int) -> list[Piece]:
-    if size <= PIECE + PIECE // 2:
-        return whole(size)
-    return [Piece(start, min(start + PIECE, size)) for start in range(0, size, PIECE)]
+def _split_pieces(size: int) -> list[Piece]:
+    if size <= PIECE_BYTES + PIECE_BYTES // 2:
+        return single_piece(size)
+    return [Piece(start, min(start + PIECE_BYTES, size)) for start in range(0, size, PIECE_BYTES)]
 
 
-def leftovers(folder: Path, wanted: set[str]) -> list[Path]:
+def stale_files(folder: Path, needed: set[str]) -> list[Path]:
     """Files in `.partial/` that belong to no file in `wanted` (SHA-256s)."""
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if path.name.partition(".")[0] not in wanted]
+    return [path for path in folder.iterdir() if path.name.partition(".")[0] not in needed]
