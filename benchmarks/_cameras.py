@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.models.motion import MotionDetector
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraAlert, CameraRequest
 
 ENCODERS = {"h264": ["-c:v", "libx264", "-preset", "veryfast"], "hevc": ["-c:v", "libx265", "-preset", "ultrafast"]}
@@ -76,12 +76,12 @@ def managed(
     folder: Path, *, backoff: Backoff | None = None, maximum: int = 256
 ) -> Iterator[tuple[MultiCameraManager, Counting]]:
     """A running manager whose cameras share one motion detector; no limit on cores."""
-    pool = ResourcePool(Budget(HostMemory(0), 0), costs=NoCosts())
+    pool = ModelPool(DeviceBudget(HostMemory(0), 0), costs=NoCosts())
     observer, spec = Counting(folder), ModelSpec(MotionDetector, 0)
     manager = MultiCameraManager(
         observer,
         lambda _: pool.lease("motion", spec),
-        zone=ZoneInfo("UTC"),
+        time_zone=ZoneInfo("UTC"),
         maximum=maximum,
         backoff=backoff,
         cores=1e6,

@@ -21,14 +21,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from core.inference.models import normal
-from core.inference.models.bank import BankStore
+from core.inference.models import fit_bank
 from core.inference.models.detector import Detector, Sample
+from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import PatchFeatures, network_sha256
-from core.inference.models.memory import MemoryDetector
-from core.inference.models.motion import MotionDetector
-from core.inference.models.persons import FactFinder
-from core.inference.models.providers import choose
+from core.inference.models.memory_bank import BankStore
+from core.inference.models.motion_detector import MotionDetector
+from core.inference.models.object_detector import ObjectDetector
+from core.inference.models.patchcore import PatchCoreDetector
 from core.inference.schemas import Detection
 from tests.support.anomalies import KINDS, Composer
 from tests.support.street import FRAME, LAWN, PACKAGE, Rgb, find, pictures_of, scaled, street
@@ -110,17 +110,17 @@ def _measure(footage: Footage) -> list[Results]:
 
 
 def _fold(footage: Footage, learned: Seconds, scored: Seconds, store: BankStore) -> Results:
-    network = PatchFeatures(choose("cpu"))
+    network = PatchFeatures(select_provider("cpu"))
     network.load()
     pictures = scaled(pictures_of(footage.video, *learned), network.WIDTH, network.HEIGHT, "rgb24")
-    features = [network.of([picture])[0].astype(np.float16) for picture in pictures]
+    features = [network.extract([picture])[0].astype(np.float16) for picture in pictures]
     began = time.perf_counter()
-    store.save(CAMERA, normal.learn(features, network, len(features) * FRAME))
+    store.save(CAMERA, fit_bank.fit_bank(features, network, len(features) * FRAME))
     print(f"{len(features)} pictures of {learned} s: bank built in {time.perf_counter() - began:.1f} s", flush=True)
     frames = pictures_of(footage.video, *scored)
     detectors: dict[str, Callable[[], Detector]] = {
         "motion": MotionDetector,
-        "memory": lambda: MemoryDetector(network, store),
+        "memory": lambda: PatchCoreDetector(network, store),
     }
     calm = {name: _scores(make(), frames) for name, make in detectors.items()}
     results: Results = {name: {} for name in detectors}
@@ -174,21 +174,21 @@ def _print_table(results: Sequence[Results]) -> None:
 def _print_costs() -> None:
     """Milliseconds of CPU a picture, alone and in a batch of eight."""
     frames = street(0, 2)
-    finder = FactFinder(choose("cpu"))
+    finder = ObjectDetector(select_provider("cpu"))
     finder.load()
-    network = PatchFeatures(choose("cpu"))
+    network = PatchFeatures(select_provider("cpu"))
     network.load()
     bank = np.random.default_rng(0).normal(size=(1500, network.CHANNELS)).astype(np.float32)
     small = scaled(frames, network.WIDTH, network.HEIGHT, "rgb24")
-    features = network.of(small[:1])[0]
+    features = network.extract(small[:1])[0]
     motion = MotionDetector()
     grey = scaled(frames, motion.width, motion.height, motion.pixel_format)
     costs = {
         "motion": _cost(lambda: motion.score([Sample(CAMERA, grey[0], 0.0)])),
-        "memory, the network": _cost(lambda: network.of(small[:1])),
-        "memory, the network, 8 at once": _cost(lambda: network.of(small[:8])) / 8,
+        "memory, the network": _cost(lambda: network.extract(small[:1])),
+        "memory, the network, 8 at once": _cost(lambda: network.extract(small[:8])) / 8,
         "memory, the bank": _cost(lambda: network.distances(features, bank)),
-        "persons and vehicles": _cost(lambda: finder.find(frames[0])),
+        "persons and vehicles": _cost(lambda: finder.detect(frames[0])),
     }
     for name, cost in costs.items():
         print(f"{name}: {cost:.2f} ms of CPU a picture")

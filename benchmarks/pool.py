@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import onnxruntime
 
+from core.inference.model_pool.devices import find_device_budget
+from core.inference.model_pool.pool import MIB, ModelPool, ModelSpec
 from core.inference.models.detector import Picture, Sample
-from core.inference.models.features import BATCH, NETWORK, PatchFeatures
-from core.inference.models.providers import Choice, choose
-from core.inference.resources.devices import find_budget
-from core.inference.resources.pool import MIB, ModelSpec, ResourcePool
+from core.inference.models.execution_providers import ExecutionProvider, select_provider
+from core.inference.models.features import FEATURE_BATCH, NETWORK, PatchFeatures
 
 CAMERAS = 16
 SECONDS = 3.0
@@ -60,7 +60,7 @@ class Backbone:
 
     width, height, pixel_format = PatchFeatures.WIDTH, PatchFeatures.HEIGHT, "rgb24"
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: ExecutionProvider) -> None:
         self._features = PatchFeatures(choice)
 
     def load(self) -> None:
@@ -69,7 +69,7 @@ class Backbone:
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
         """A number of each, so that nothing can be left out."""
-        return [float(distances[0, 0]) for distances in self._features.of([sample.picture for sample in batch])]
+        return [float(distances[0, 0]) for distances in self._features.extract([sample.picture for sample in batch])]
 
     def forget(self, camera: str) -> None:
         """It remembers nothing."""
@@ -105,15 +105,15 @@ def turn(mode: str) -> Figures:
 
 
 def _pool() -> Ask:
-    choice = choose()
-    pool = ResourcePool(find_budget(gpu=choice.on_gpu, vram_reserve=0, memory_budget=0), costs=Costs())
-    spec = ModelSpec(lambda: Backbone(choice), 200 * MIB, max_batch=BATCH)
+    choice = select_provider()
+    pool = ModelPool(find_device_budget(gpu=choice.on_gpu, vram_reserve=0, memory_budget=0), costs=Costs())
+    spec = ModelSpec(lambda: Backbone(choice), 200 * MIB, max_batch=FEATURE_BATCH)
     leases = [pool.lease("backbone", spec) for _ in range(CAMERAS)]
     return lambda camera, picture: leases[camera].submit(Sample(str(camera), picture, time.monotonic())).result()
 
 
 def _sessions(count: int) -> Ask:
-    providers = list(choose().providers)
+    providers = list(select_provider().providers)
     sessions = [onnxruntime.InferenceSession(str(NETWORK), providers=providers) for _ in range(count)]
     return lambda camera, picture: sessions[camera % count].run(None, {"picture": picture[None]})
 

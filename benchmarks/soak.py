@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks._cameras import Counting, managed, resident_bytes
-from core.inference.cameras.anomalies import GONE
+from core.inference.cameras.anomaly_tracker import NO_FOOTAGE
 from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.heap_trim import trim_heap
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.memory import give_back
 from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.support.rtsp import Live, RtspServer, make_clip
 
@@ -34,7 +34,7 @@ WARM_UP = 0.25  # of the run: pools of memory fill, every path has been taken
 SLOPE_MB = 1.0  # a minute
 JUDGED_MINUTES = 5.0
 LOUD = Detection(threshold=0.05, minimum_seconds=0.4, cooldown=1)
-BACKOFF = Backoff(ladder=((0.5, 4), (2, 4)), rest=5)
+BACKOFF = Backoff(ladder=((0.5, 4), (2, 4)), final_delay=5)
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _round(
             time.sleep(STEP_SECONDS)
         churn.rest()
     warm = [sample for sample in at_rest if sample[0] >= WARM_UP * seconds]
-    failed = [why for why in observer.clips if why not in ("", GONE)]
+    failed = [why for why in observer.clips if why not in ("", NO_FOOTAGE)]
     return Soaked([], 0, slope(warm), churn.steps, observer.events, failed, churn.went_live)
 
 
@@ -154,7 +154,7 @@ class _Churn:
             thread.name.startswith("camera-") for thread in threading.enumerate()
         ):
             time.sleep(0.1)
-        give_back()
+        trim_heap()
 
     def _heal(self) -> None:
         """Bring the server back when it is ill."""

@@ -17,9 +17,9 @@ from core.errors import XaivaError
 from core.inference.accounts import Accounts
 from core.inference.agents.flow_file import read_flows
 from core.inference.agents.runner import FlowRunner
-from core.inference.cameras.address import completed
-from core.inference.cameras.logins import Logins
+from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
+from core.inference.cameras.source_address import restore_source_secrets
 from core.inference.database.cameras import CameraStore
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -30,16 +30,16 @@ from core.inference.events.statistics import DailyStatistics
 from core.inference.events.store import EventStore
 from core.inference.incidents.aftercare import Aftercare
 from core.inference.incidents.incidents import Incidents
-from core.inference.jobs.learn import Learner, scored_by_memory
-from core.inference.models import catalogue
-from core.inference.models.analysis import analyser_of
-from core.inference.models.providers import choose
+from core.inference.jobs.learn import Learner, with_memory_bank
+from core.inference.model_pool.cost_store import DatabaseCosts
+from core.inference.model_pool.devices import DeviceBudget, find_device_budget
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models import registry
+from core.inference.models.analysis import create_analyser
+from core.inference.models.execution_providers import select_provider
 from core.inference.models.scorer import Scorer
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rules import RuleStore
-from core.inference.resources.costs import DatabaseCosts
-from core.inference.resources.devices import Budget, find_budget
-from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import (
     API_VERSION,
     SERVICE_NAME,
@@ -86,17 +86,17 @@ class InferenceService:
         self.statistics = DailyStatistics(self.database, settings.zone)
         self.media = MediaStore(settings.data / "media")
         self.retention = Retention(self.media.folder, self.database, settings)
-        self.pool = ResourcePool(_budget(settings), costs=DatabaseCosts(self.database))
+        self.pool = ModelPool(_budget(settings), costs=DatabaseCosts(self.database))
         self.rules = RuleStore(self.database)
         self.notifier = Notifier(self.database, self.rules, settings)
-        self.analyser = analyser_of(settings, self.pool)
+        self.analyser = create_analyser(settings, self.pool)
         zone = ZoneInfo(settings.zone)
         flows = FlowRunner(read_flows(settings.flows), self.notifier, self.analyser, zone)
         find_facts = self._find_facts if _has_onnx() else None
         self._incidents = Incidents(self.logger, self.media, self.analyser, flows, find_facts)
-        logins = Logins(settings.data / "logins.json")
+        logins = LoginBackoff(settings.data / "logins.json")
         self.cameras = MultiCameraManager(
-            self._incidents, self._lease, zone=zone, maximum=settings.max_cameras, logins=logins
+            self._incidents, self._lease, time_zone=zone, maximum=settings.max_cameras, login_backoff=logins
         )
         self._aftercare = Aftercare(
             self.database, self.logger, self.media, self.analyser, self._incidents, self._settings_of
@@ -114,7 +114,7 @@ class InferenceService:
         for room in (self.logger, self.retention, self.notifier, self.analyser, self._incidents, self._aftercare):
             room.start()
         self.cameras.start()
-        self.learning.go_on()
+        self.learning.resume()
         self._ready = True
 
     def stop(self) -> list[str]:
@@ -255,7 +255,7 @@ class InferenceService:
         for camera in given:
             if camera.id in known:
                 kept = known[camera.id]
-                source = completed(camera.source, kept.source, camera.id)
+                source = restore_source_secrets(camera.source, kept.source, camera.id)
                 known[camera.id] = kept.model_copy(update={"source": source})
             else:
                 new.append(camera)
@@ -265,15 +265,15 @@ class InferenceService:
 
     def _lease(self, request: CameraRequest) -> Scorer:
         detection = request.detection
-        return self.pool.lease(catalogue.key_of(detection), catalogue.spec_of(detection, self.settings))
+        return self.pool.lease(registry.model_key(detection), registry.detector_spec(detection, self.settings))
 
     def _learned(self, camera: str) -> None:
-        self.update_camera(scored_by_memory(self.cameras.get(camera).request))
+        self.update_camera(with_memory_bank(self.cameras.get(camera).request))
 
     def _find_facts(self, jpeg: bytes) -> list[Fact]:
         """Persons in a snapshot; their model stays in the pool as long as nobody needs its room."""
-        with self._finding, self.pool.lease(catalogue.PERSONS, catalogue.persons_spec(self.settings)) as lease:
-            return lease.model.find(jpeg)
+        with self._finding, self.pool.lease(registry.PERSONS, registry.object_detector_spec(self.settings)) as lease:
+            return lease.model.detect(jpeg)
 
     def _settings_of(self, camera: str) -> CameraRequest | None:
         try:
@@ -298,10 +298,10 @@ def _has_onnx() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def _budget(settings: ServiceSettings) -> Budget:
+def _budget(settings: ServiceSettings) -> DeviceBudget:
     """What the models may take: a GPU's memory where learned models can run there."""
-    gpu = _has_onnx() and choose(settings.onnx_provider).on_gpu
-    return find_budget(
+    gpu = _has_onnx() and select_provider(settings.onnx_provider).on_gpu
+    return find_device_budget(
         gpu=gpu, vram_reserve=settings.vram_reserve_mb * MIB, memory_budget=settings.memory_budget_mb * MIB
     )
 

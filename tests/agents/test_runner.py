@@ -18,15 +18,15 @@ from core.inference.agents.runner import FlowRunner
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
-from core.inference.models.analysis import Analyser, analyser_of
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models.analysis import Analyser, create_analyser
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rules import RuleStore
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import Channel, ChannelKind, Event, Fact, Priority, RuleRequest
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import chat
-from tests.resources.parts import Costs
+from tests.analyser.servers import chat_answer
+from tests.model_pool.fakes import FakeCostStore
 from tests.support.receivers import Answer, HttpReceiver
 
 Run = Callable[..., Event]
@@ -47,7 +47,7 @@ class Site:
     def ask(self, url: str) -> None:
         """Have an analyser at that address."""
         settings = ServiceSettings(data=self.folder, analyser="openai", analyser_url=url, analyser_timeout=5)
-        self.analyser = analyser_of(settings, ResourcePool(Budget(HostMemory(), 0), costs=Costs()))
+        self.analyser = create_analyser(settings, ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore()))
         self.analyser.start()
 
     def run(self, steps: list[dict[str, Any]], event: Event, flow: str = "flow") -> Event:
@@ -167,7 +167,7 @@ CHOICE = {
 
 
 def test_the_language_model_chooses_the_branch(site: Site) -> None:
-    with HttpReceiver(lambda _: chat('```json\n{"choice": "Yes"}\n```')) as model:
+    with HttpReceiver(lambda _: chat_answer('```json\n{"choice": "Yes"}\n```')) as model:
         site.ask(model.url)
         after = site.run([CHOICE, {"kind": "notify"}], event(facts=[PERSON]))
         assert outcomes(after) == [
@@ -184,7 +184,7 @@ def test_the_language_model_chooses_the_branch(site: Site) -> None:
         assert "1 person" in asked.json["messages"][-1]["content"]
 
 
-@pytest.mark.parametrize("answer", [Answer(500), chat("I cannot say."), chat('{"choice": "perhaps"}')])
+@pytest.mark.parametrize("answer", [Answer(500), chat_answer("I cannot say."), chat_answer('{"choice": "perhaps"}')])
 def test_without_a_choice_the_otherwise_branch_runs_or_the_step_fails(site: Site, answer: Answer) -> None:
     with HttpReceiver(lambda _: answer) as model:
         site.ask(model.url)
@@ -195,7 +195,7 @@ def test_without_a_choice_the_otherwise_branch_runs_or_the_step_fails(site: Site
 
 
 def test_a_second_run_goes_on_where_the_first_stopped(site: Site) -> None:
-    with HttpReceiver(lambda _: chat('{"choice": "yes"}')) as model, HttpReceiver() as siren:
+    with HttpReceiver(lambda _: chat_answer('{"choice": "yes"}')) as model, HttpReceiver() as siren:
         site.ask(model.url)
         steps = [CHOICE, {"kind": "webhook", "url": siren.url}]
         after = site.run(steps, event())

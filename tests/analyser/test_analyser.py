@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.analysis import (
     Analyser,
     AnalyserBusy,
@@ -21,17 +23,15 @@ from core.inference.models.analysis import (
     LanguageModel,
     Question,
     Verdict,
-    analyser_of,
+    create_analyser,
 )
-from core.inference.models.analysis.breaker import CircuitBreaker
-from core.inference.models.analysis.openai import OpenAiModel
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.models.analysis.circuit_breaker import CircuitBreaker
+from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.schemas import Fact, Priority
 from core.inference.settings import ServiceSettings
-from tests.analyser.servers import chat, verdict
+from tests.analyser.servers import chat_answer, verdict_answer
+from tests.model_pool.fakes import FakeCostStore
 from tests.notifications.conftest import event
-from tests.resources.parts import Costs
 from tests.support import until
 from tests.support.receivers import Answer, HttpReceiver, Received
 
@@ -40,25 +40,25 @@ PERSON = Fact(label="person", score=0.9, box=(0.1, 0.1, 0.2, 0.5))
 
 
 @pytest.fixture
-def pool() -> Iterator[ResourcePool]:
-    made = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
-    yield made
-    made.close()
+def pool() -> Iterator[ModelPool]:
+    running = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
+    yield running
+    running.close()
 
 
 @pytest.fixture
-def make(tmp_path: Path, pool: ResourcePool) -> Iterator[Make]:
+def make(tmp_path: Path, pool: ModelPool) -> Iterator[Make]:
     """Start analysers as the settings say; all end with the test."""
-    made: list[Analyser] = []
+    analysers: list[Analyser] = []
 
     def one(url: str, **settings: Any) -> Analyser:
-        given = {"data": tmp_path, "analyser": "openai", "analyser_url": url, "analyser_timeout": 5, **settings}
-        made.append(analyser_of(ServiceSettings(**given), pool))
-        made[-1].start()
-        return made[-1]
+        options = {"data": tmp_path, "analyser": "openai", "analyser_url": url, "analyser_timeout": 5, **settings}
+        analysers.append(create_analyser(ServiceSettings(**options), pool))
+        analysers[-1].start()
+        return analysers[-1]
 
     yield one
-    for analyser in made:
+    for analyser in analysers:
         analyser.stop()
 
 
@@ -67,17 +67,17 @@ def ask(analyser: Analyser, priority: Priority = Priority.NORMAL) -> Future[Verd
 
 
 def test_picture_and_facts_go_in_and_a_verdict_comes_out(make: Make) -> None:
-    with HttpReceiver(lambda _: verdict()) as server:
+    with HttpReceiver(lambda _: verdict_answer()) as server:
         analyser = make(f"{server.url}/v1/", analyser_model="qwen", analyser_key="the-key")
         assert ask(analyser).result(5) == Verdict("person", "Somebody climbs the fence.", 0.8)
-        (asked,) = server.received
-        assert asked.path == "/v1/chat/completions"
-        assert asked.headers["authorization"] == "Bearer the-key"
-        assert asked.json["model"] == "qwen"
-        text, picture = asked.json["messages"][-1]["content"]
+        (request,) = server.received
+        assert request.path == "/v1/chat/completions"
+        assert request.headers["authorization"] == "Bearer the-key"
+        assert request.json["model"] == "qwen"
+        text, picture = request.json["messages"][-1]["content"]
         assert "Found: 1 person" in text["text"]
         assert base64.b64decode(picture["image_url"]["url"].partition(",")[2]) == b"\xff\xd8 jpeg"
-        assert asked.json["response_format"]["json_schema"]["schema"]["required"] == [
+        assert request.json["response_format"]["json_schema"]["schema"]["required"] == [
             "type",
             "description",
             "confidence",
@@ -87,10 +87,10 @@ def test_picture_and_facts_go_in_and_a_verdict_comes_out(make: Make) -> None:
 
 
 def test_a_server_without_json_schema_is_asked_without(make: Make) -> None:
-    def answer(asked: Received) -> Answer:
-        if "response_format" in asked.json:
+    def answer(request: Received) -> Answer:
+        if "response_format" in request.json:
             return Answer(400, b'{"error": "response_format is not supported"}')
-        return verdict()
+        return verdict_answer()
 
     with HttpReceiver(answer) as server:
         analyser = make(server.url)
@@ -100,7 +100,7 @@ def test_a_server_without_json_schema_is_asked_without(make: Make) -> None:
 
 
 def test_nonsense_is_told_apart_from_an_outage(make: Make) -> None:
-    with HttpReceiver(lambda _: chat("I am a teapot.")) as server:
+    with HttpReceiver(lambda _: chat_answer("I am a teapot.")) as server:
         analyser = make(server.url)
         for _ in range(5):
             with pytest.raises(BadAnswer):
@@ -114,7 +114,7 @@ def test_one_in_flight_a_bounded_queue_and_the_urgent_first(make: Make) -> None:
 
     def slow(_: Received) -> Answer:
         release.wait(10)
-        return verdict()
+        return verdict_answer()
 
     with HttpReceiver(slow) as server:
         analyser = make(server.url)
@@ -142,10 +142,10 @@ def test_an_answer_that_takes_too_long_is_an_outage(make: Make) -> None:
             ask(analyser).result(5)
 
 
-def test_the_circuit_opens_rests_and_closes_again(pool: ResourcePool) -> None:
+def test_the_circuit_opens_rests_and_closes_again(pool: ModelPool) -> None:
     down = True
     now = [0.0]
-    with HttpReceiver(lambda _: Answer(503) if down else verdict()) as server:
+    with HttpReceiver(lambda _: Answer(503) if down else verdict_answer()) as server:
         remote: LanguageModel = OpenAiModel(server.url, "", "the-key")
         spec = ModelSpec(make=lambda: remote, declared=0)
         breaker = CircuitBreaker(first_rest=10, clock=lambda: now[0])
@@ -197,7 +197,7 @@ def test_a_stop_ends_those_who_wait_and_hangs_on_nobody(make: Make) -> None:
 
     def hang(_: Received) -> Answer:
         release.wait(20)
-        return verdict()
+        return verdict_answer()
 
     with HttpReceiver(hang) as server:
         analyser = make(server.url, analyser_timeout=20)
@@ -219,13 +219,13 @@ def test_rests_double_up_to_a_bound() -> None:
     breaker = CircuitBreaker(tolerated=2, first_rest=10, longest_rest=35, clock=lambda: now[0])
     rests = []
     for _ in range(5):
-        assert breaker.enter()
+        assert breaker.try_enter()
         breaker.failed("down")
         rests.append(breaker.retry_in())
         now[0] += rests[-1] or 0
     assert rests == [None, 10, 20, 35, 35]
-    assert breaker.enter()
-    assert not breaker.enter()  # half open: one at a time
+    assert breaker.try_enter()
+    assert not breaker.try_enter()  # half open: one at a time
     breaker.succeeded()
     assert breaker.retry_in() is None
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.inference.models.analysis.answer import BadAnswer, Verdict, parse_choice, parse_verdict
-from core.inference.models.analysis.question import TYPES
+from core.inference.models.analysis.prompts import EVENT_TYPES
 
 GOOD = '{"type": "person", "description": "A person runs.", "confidence": 0.8}'
 
@@ -53,7 +53,7 @@ def test_no_text_breaks_it(text: str) -> None:
             verdict = parse_verdict(answer)
         except BadAnswer:
             continue
-        assert verdict.type is None or verdict.type in TYPES
+        assert verdict.type is None or verdict.type in EVENT_TYPES
         assert verdict.confidence is None or 0 <= verdict.confidence <= 1
         assert len(verdict.description) <= 300
 

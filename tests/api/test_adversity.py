@@ -19,7 +19,7 @@ from core.inference import server
 from core.inference.accounts.passwords import AT_ONCE, WAITING, Passwords
 from core.inference.api import events as api_events
 from core.inference.api import sse
-from core.inference.models.motion import MotionDetector
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraRequest, Event, UserRequest
 from core.service_client import ServiceClient, ServiceError
 from tests.api.conftest import NOWHERE, Events

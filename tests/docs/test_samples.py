@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from core.errors import XaivaError
 from core.inference.agents.flow_file import read_flows
 from core.inference.given import CameraList
-from core.inference.models.onnx import Description
+from core.inference.models.onnx_detector import ModelDescription
 from core.inference.schemas import CameraRequest
 from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run
@@ -68,8 +68,8 @@ def _validate(text: str) -> None:
         CameraList.model_validate(sample)
     elif keys <= set(CameraRequest.model_fields):
         CameraRequest.model_validate(sample)
-    elif keys <= set(Description.model_fields):
-        Description.model_validate(sample)
+    elif keys <= set(ModelDescription.model_fields):
+        ModelDescription.model_validate(sample)
     elif keys == {"rows"}:
         Rows.model_validate(sample)
     elif keys not in OUTPUTS:

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.inference.agents.flow import Condition, Step
 from core.inference.cameras.failures import Cause
-from core.inference.models import catalogue
-from core.inference.models.onnx import Description
+from core.inference.models import registry
+from core.inference.models.onnx_detector import ModelDescription
 from core.inference.schemas import AlertKind, AnalysisState, CameraRequest, CameraState, ChannelKind, Role, RuleRequest
 from core.inference.settings import PREFIX, ServiceSettings
 from core.operations.kinds import KINDS
@@ -46,7 +46,7 @@ TABLES: list[tuple[str, str, int, set[str]]] = [
     ("docs/cameras.md", "States", 0, _values(CameraState)),
     ("docs/cameras.md", "Reasons", 0, _values(Cause)),
     ("docs/cameras.md", "Alerts", 0, _values(AlertKind)),
-    ("docs/detectors.md", "Detectors", 0, set(catalogue.types())),
+    ("docs/detectors.md", "Detectors", 0, set(registry.detector_types())),
     ("docs/notifications.md", "The analyser", 0, _choices("analyser")),
     ("docs/notifications.md", "The analyser", 2, _values(AnalysisState)),
     ("docs/notifications.md", "Flows", 0, STEPS),
@@ -66,7 +66,7 @@ LISTS: list[tuple[str, str, Iterable[str]]] = [
 # Page, heading of a table of fields and their defaults, the model, and what stands before its fields' names.
 DEFAULTS: list[tuple[str, str, type[BaseModel], str]] = [
     ("docs/cameras.md", "Settings", CameraRequest, ""),
-    ("docs/detectors.md", "`onnx`: your own model", Description, ""),
+    ("docs/detectors.md", "`onnx`: your own model", ModelDescription, ""),
     ("docs/notifications.md", "Rules", RuleRequest, ""),
     ("docs/events.md", "How long things stay", ServiceSettings, PREFIX),
 ]

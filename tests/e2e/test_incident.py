@@ -19,7 +19,7 @@ from core.inference.schemas import (
     Event,
     RuleRequest,
 )
-from tests.analyser.servers import verdict
+from tests.analyser.servers import verdict_answer
 from tests.inference.conftest import ServiceProcess, serve
 from tests.support import require, rtsp, until
 from tests.support.receivers import HttpReceiver
@@ -35,7 +35,7 @@ def test_an_anomaly_becomes_one_event_with_everything(serve: Callable[..., Servi
     require(rtsp.available(), "GStreamer's RTSP server")
     with (
         rtsp.RtspServer({"gate": rtsp.Live()}) as server,
-        HttpReceiver(lambda _: verdict("person", "Somebody runs.", 0.9)) as model,
+        HttpReceiver(lambda _: verdict_answer("person", "Somebody runs.", 0.9)) as model,
         HttpReceiver() as webhook,
     ):
         service = serve(XAIVA_ANALYSER="openai", XAIVA_ANALYSER_URL=model.url, XAIVA_ANALYSER_MODEL="any").ready()

@@ -22,12 +22,12 @@ from core.inference.accounts import LastAdministrator, UserExists
 from core.inference.cameras.admission import NoCores, admit
 from core.inference.cameras.camera import Camera
 from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
-from core.inference.models.motion import MotionDetector
+from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.notifications.rules import RuleExists, RuleStore, UnknownRule
-from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, RuleRequest, UserRequest, UserUpdate
 from tests.api.serving import served
-from tests.inference.conftest import UTC, Witness
+from tests.inference.conftest import UTC, RecordingObserver
 from tests.support import race
 
 PASSWORD = SecretStr("some long password")
@@ -39,7 +39,7 @@ PASSWORD = SecretStr("some long password")
 class Gate:
     """Leases of a model; that of a camera named in `shut` takes until `open`: the camera is let in and does not run."""
 
-    def __init__(self, pool: ResourcePool) -> None:
+    def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
         self.shut: set[str] = set()
         self.reached = threading.Event()
@@ -76,15 +76,15 @@ WAYS = {"add": add, "enable": enable, "start": start, "restart": restart}
 
 
 @pytest.fixture
-def gate(pool: ResourcePool) -> Gate:
+def gate(pool: ModelPool) -> Gate:
     return Gate(pool)
 
 
 @pytest.fixture
-def manager(gate: Gate, witness: Witness, monkeypatch: pytest.MonkeyPatch) -> Iterator[MultiCameraManager]:
+def manager(gate: Gate, witness: RecordingObserver, monkeypatch: pytest.MonkeyPatch) -> Iterator[MultiCameraManager]:
     """Of its two cores (1.7 for decoding) the camera `old` takes 0.8: there is room for one more like it."""
     monkeypatch.setattr(Camera, "load", lambda self: 0.8 if self.request.id == "old" and self.runs else None)
-    manager = MultiCameraManager(witness, gate.lease, zone=UTC, cores=2, maximum=3)
+    manager = MultiCameraManager(witness, gate.lease, time_zone=UTC, cores=2, maximum=3)
     manager.add(request("old"))
     manager.start()
     manager.start_camera("old")
@@ -103,14 +103,14 @@ def test_a_camera_counts_from_its_admission_on(
             manager.add(request(camera, enabled=False))
     gate.shut = {"a"}
     with ThreadPoolExecutor(1) as executor:
-        one = executor.submit(first, manager, "a")
+        running = executor.submit(first, manager, "a")
         assert gate.reached.wait(60)
         try:
             with pytest.raises(NoCores, match="not measured yet"):
                 second(manager, "b")
         finally:
             gate.open.set()
-        one.result(60)
+        running.result(60)
     with pytest.raises(NoCores):  # it runs, and still nobody has measured it
         second(manager, "b")
     manager.stop_camera("a")
@@ -130,7 +130,7 @@ def test_a_start_that_fails_gives_its_place_back(manager: MultiCameraManager, ga
 
     manager.add(request("a", enabled=False))
     manager.add(request("b", enabled=False))
-    manager.get("a")._lease = refuse
+    manager.get("a")._lease_scorer = refuse
     with pytest.raises(XaivaError, match="no room"):
         manager.start_camera("a")
     manager.start_camera("b")
@@ -173,19 +173,19 @@ def outcomes(work: Callable[[int], object], *refusals: type[XaivaError]) -> int:
     return len(through)
 
 
-def test_as_many_cameras_as_may_be(witness: Witness, gate: Gate) -> None:
-    manager = MultiCameraManager(witness, gate.lease, zone=UTC, cores=64, maximum=3)
+def test_as_many_cameras_as_may_be(witness: RecordingObserver, gate: Gate) -> None:
+    manager = MultiCameraManager(witness, gate.lease, time_zone=UTC, cores=64, maximum=3)
     assert outcomes(lambda number: add(manager, f"c{number}"), TooManyCameras) == 3
     assert len(manager.statuses()) == 3
 
 
-def test_one_camera_of_an_id(witness: Witness, gate: Gate) -> None:
-    manager = MultiCameraManager(witness, gate.lease, zone=UTC, cores=64)
+def test_one_camera_of_an_id(witness: RecordingObserver, gate: Gate) -> None:
+    manager = MultiCameraManager(witness, gate.lease, time_zone=UTC, cores=64)
     assert outcomes(lambda _: add(manager, "same"), CameraExists) == 1
 
 
-def test_a_camera_is_removed_once(witness: Witness, gate: Gate) -> None:
-    manager = MultiCameraManager(witness, gate.lease, zone=UTC, cores=64)
+def test_a_camera_is_removed_once(witness: RecordingObserver, gate: Gate) -> None:
+    manager = MultiCameraManager(witness, gate.lease, time_zone=UTC, cores=64)
     add(manager, "same")
     assert outcomes(lambda _: manager.remove("same"), UnknownCamera) == 1
 

@@ -38,8 +38,8 @@ from core.inference.api import media as api_media
 from core.inference.api import sse, threads
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 from core.inference.cameras import manager
-from core.inference.cameras.attempt import attempt
-from core.inference.cameras.logins import Logins
+from core.inference.cameras.connection_test import run_connection_test
+from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.database import engine
 from core.inference.events.ids import new_id
 from core.inference.given import read_cameras
@@ -115,7 +115,7 @@ def connection_tests(port: Callable[[contextlib.ExitStack], int], scheme: str) -
     def begin(flood: Flood, _events: Events, _patch: object) -> int:
         source = f"{scheme}://127.0.0.1:{port(flood.stack)}/none"
         flood.send(45, "POST", "/connection-test", {"id": "new", "source": source, "timeout": 30})
-        return 45 - manager.TESTS_AT_ONCE
+        return 45 - manager.MAX_CONNECTION_TESTS
 
     return begin
 
@@ -270,7 +270,7 @@ def test_a_full_bulkhead_is_a_plain_message_of_the_client(running: Running) -> N
         source = f"rtsp://127.0.0.1:{silent_port(stack)}/none"
         flood = Flood(running, stack)
         flood.send(45, "POST", "/connection-test", {"id": "new", "source": source, "timeout": 30})
-        flood.refused(45 - manager.TESTS_AT_ONCE)
+        flood.refused(45 - manager.MAX_CONNECTION_TESTS)
         with pytest.raises(ServiceError) as refusal:
             running.client().test_camera(CameraRequest(id="new", source=source))
         assert refusal.value.what == "Connection tests"
@@ -284,7 +284,7 @@ def test_a_connection_test_that_hangs_is_given_up_and_keeps_its_place(
     """A hung mount, driver or name server can only be played: the attempt does not come back."""
     release, cameras = threading.Event(), running.service.cameras
     monkeypatch.setattr(cameras, "_tests", Bulkhead("Connection tests", 1))
-    monkeypatch.setattr(manager, "attempt", lambda _request: release.wait(60))
+    monkeypatch.setattr(manager, "run_connection_test", lambda _request: release.wait(60))
     monkeypatch.setattr(manager, "TEST_TIMEOUTS", 0)
     monkeypatch.setattr(manager, "TEST_GRACE", 0.1)
     request = CameraRequest(id="new", source="/mnt/hangs/clip.mp4")
@@ -330,7 +330,7 @@ NOT_FILES: dict[str, tuple[Callable[[Path], str], str]] = {
 def test_a_source_that_is_no_file_is_named_and_never_opened(
     tmp_path: Path, make: Callable[[Path], str], kind: str
 ) -> None:
-    tried = attempt(CameraRequest(id="new", source=make(tmp_path), timeout=1))
+    tried = run_connection_test(CameraRequest(id="new", source=make(tmp_path), timeout=1))
     assert (tried.ok, tried.cause) == (False, "not_found")
     assert tried.reason == f"the path is {kind}, not a video file"
 
@@ -357,7 +357,7 @@ def test_a_service_does_not_hang_at_its_start_on_a_pipe(read: Callable[[Path], o
 
 
 def test_refused_logins_in_a_pipe_are_forgotten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Logins(Path(pipe(tmp_path)))
+    LoginBackoff(Path(pipe(tmp_path)))
     assert "it is a named pipe" in caplog.text
 
 

@@ -25,12 +25,12 @@ from core.cli.cameras import format_connection_test as connection_test_words
 from core.inference.cameras.decoder import LONGEST_GAP, Pacer
 from core.inference.cameras.frames import ClockRate
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.models.motion import MotionDetector
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState, ConnectionTest
-from tests.inference.conftest import QUICK, UTC, Witness
-from tests.resources.parts import Costs
+from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
+from tests.model_pool.fakes import FakeCostStore
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import TICKS, ClockCamera, Stamp, bare_h264, mjpeg, mpeg_ts
 
@@ -77,16 +77,18 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def site(
     clips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[MultiCameraManager, Witness, ClockCamera]]:
+) -> Iterator[tuple[MultiCameraManager, RecordingObserver, ClockCamera]]:
     """All these cameras at once, watched for long enough; each frame of them is an anomaly."""
     streams = {ident(name): partial(SENDERS[kind], clips[kind], stamp) for name, (kind, stamp, _) in CLOCKS.items()}
-    witness = Witness(tmp_path_factory.mktemp("media"))
+    witness = RecordingObserver(tmp_path_factory.mktemp("media"))
     with (
         ClockCamera(streams, 1 / FPS) as server,
-        closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as pool,
+        closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as pool,
     ):
         spec = ModelSpec(MotionDetector, 0)
-        manager = MultiCameraManager(witness, lambda _: pool.lease("motion", spec), zone=UTC, backoff=QUICK, cores=64)
+        manager = MultiCameraManager(
+            witness, lambda _: pool.lease("motion", spec), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64
+        )
         manager.start()
         for name in streams:
             detection = {"threshold": 0.0, "minimum_seconds": 0.0, "cooldown": 0.0}
@@ -99,7 +101,7 @@ def site(
 
 @pytest.mark.parametrize("name", CLOCKS)
 def test_a_camera_whose_frames_arrive_is_alive(
-    name: str, site: tuple[MultiCameraManager, Witness, ClockCamera]
+    name: str, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
 ) -> None:
     manager, witness, server = site
     status = manager.get(ident(name)).status()
@@ -114,7 +116,7 @@ def test_a_camera_whose_frames_arrive_is_alive(
 
 @pytest.mark.parametrize("name", [name for name, row in CLOCKS.items() if row[2] is not None])
 def test_a_clock_that_runs_wrong_is_information(
-    name: str, site: tuple[MultiCameraManager, Witness, ClockCamera]
+    name: str, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
 ) -> None:
     probe = site[0].get(ident(name)).status
     rate = CLOCKS[name][2]
@@ -122,29 +124,31 @@ def test_a_clock_that_runs_wrong_is_information(
 
 
 @pytest.mark.parametrize("name", ["mjpeg, 25 a second invented", "no stamps at all"])
-def test_what_has_no_clock_has_no_rate_of_one(name: str, site: tuple[MultiCameraManager, Witness, ClockCamera]) -> None:
+def test_what_has_no_clock_has_no_rate_of_one(
+    name: str, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
+) -> None:
     assert site[0].get(ident(name)).status().clock_rate is None
 
 
 @pytest.mark.parametrize("name", ["at a tenth", "stands still", "mjpeg, 25 a second invented"])
 def test_a_connection_test_counts_what_arrives(
-    name: str, site: tuple[MultiCameraManager, Witness, ClockCamera]
+    name: str, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
 ) -> None:
     manager, _, server = site
-    found = manager.test(CameraRequest(id="x", source=server.url(ident(name))))
-    assert found.ok
-    assert found.fps < 2 * FPS
+    result = manager.test(CameraRequest(id="x", source=server.url(ident(name))))
+    assert result.ok
+    assert result.fps < 2 * FPS
 
 
 def test_a_rate_that_was_not_measured_is_not_told_as_none() -> None:
-    found = ConnectionTest(ok=True, width=320, height=180, codec="h264", seconds=0.2)
-    assert "its rate could not be measured" in connection_test_words(found)
-    assert "10.0 frames a second" in connection_test_words(found.model_copy(update={"fps": 10}))
+    result = ConnectionTest(ok=True, width=320, height=180, codec="h264", seconds=0.2)
+    assert "its rate could not be measured" in connection_test_words(result)
+    assert "10.0 frames a second" in connection_test_words(result.model_copy(update={"fps": 10}))
 
 
 @pytest.mark.media
 def test_a_file_is_not_lost_while_it_waits_for_its_own_next_frame(
-    tmp_path: Path, site: tuple[MultiCameraManager, Witness, ClockCamera]
+    tmp_path: Path, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
 ) -> None:
     film = tmp_path / "slow.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=2/3:duration=9", "-pix_fmt", "yuv420p", "-g", "3"]
@@ -219,7 +223,7 @@ def broken_file(clips: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def test_a_file_with_wrong_stamps_is_played_at_a_pace(
-    broken_file: Path, site: tuple[MultiCameraManager, Witness, ClockCamera]
+    broken_file: Path, site: tuple[MultiCameraManager, RecordingObserver, ClockCamera]
 ) -> None:
     manager = site[0]
     manager.add(CameraRequest(id="file", source=str(broken_file)))

@@ -27,14 +27,14 @@ from av.packet import Packet
 
 from core.cli.camera_options import camera_options, camera_request
 from core.errors import InputError
-from core.inference.cameras import names
-from core.inference.cameras.address import parse
-from core.inference.cameras.attempt import attempt
+from core.inference.cameras import name_lookup
+from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.source_address import parse_source
 from core.inference.given import from_environment, parse_cameras, read_cameras
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ConnectionTest
 from core.inference.schemas.sources import normalised_source
-from tests.inference.conftest import Add, Witness, running_manager
+from tests.inference.conftest import Add, RecordingObserver, running_manager
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import ClockCamera, mpeg_ts
 
@@ -99,26 +99,28 @@ Waited = dict[str, tuple[list[CameraStatus], int]]
 
 
 @pytest.fixture(scope="module")
-def waited(late_clip: LateClip, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Waited, Witness]]:
+def waited(late_clip: LateClip, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Waited, RecordingObserver]]:
     """What was said of each of these cameras until it was live, all at once, and how many connections it saw."""
     streams = {ident(kind): partial(mpeg_ts, late_clip(kind), lambda number: number / FPS) for kind in GROUPS}
-    witness = Witness(tmp_path_factory.mktemp("media"))
-    said: dict[str, list[CameraStatus]] = {name: [] for name in streams}
+    witness = RecordingObserver(tmp_path_factory.mktemp("media"))
+    statuses_by_camera: dict[str, list[CameraStatus]] = {name: [] for name in streams}
     with ClockCamera(streams, 1 / FPS) as camera, running_manager(witness) as manager:
         for name in streams:
             manager.add(CameraRequest(id=name, source=camera.url(name), timeout=1))
 
         def look() -> bool:
             for status in manager.statuses():
-                said[status.id].append(status)
-            return all(statuses[-1].frames > 3 for statuses in said.values())
+                statuses_by_camera[status.id].append(status)
+            return all(statuses[-1].frames > 3 for statuses in statuses_by_camera.values())
 
         until(look, bool)
-        yield {name: (said[name], camera.callers[name]) for name in streams}, witness
+        yield {name: (statuses_by_camera[name], camera.callers[name]) for name in streams}, witness
 
 
 @pytest.mark.parametrize("kind", GROUPS)
-def test_a_key_frame_is_waited_for_as_long_as_packets_arrive(kind: str, waited: tuple[Waited, Witness]) -> None:
+def test_a_key_frame_is_waited_for_as_long_as_packets_arrive(
+    kind: str, waited: tuple[Waited, RecordingObserver]
+) -> None:
     statuses, callers = waited[0][ident(kind)]
     words = next(status.reason for status in statuses if waits(status))
     assert words.endswith("set the camera's key frame interval (GOP, I-frame interval) to 2 s")
@@ -208,8 +210,8 @@ def test_packets_that_end_are_a_silence(tmp_path: Path, add: Add) -> None:
 def test_a_codec_without_a_decoder_is_named(tmp_path: Path, manager: MultiCameraManager) -> None:
     clip = encode(tmp_path / "clip.mp4", *GROUPS["closed"], seconds=1)
     clip.write_bytes(clip.read_bytes().replace(b"avc1", b"evc1").replace(b"avcC", b"evcC"))
-    found = manager.test(CameraRequest(id="x", source=str(clip)))
-    assert (found.cause, found.reason) == ("codec", "there is no decoder for the codec of its video")
+    result = manager.test(CameraRequest(id="x", source=str(clip)))
+    assert (result.cause, result.reason) == ("codec", "there is no decoder for the codec of its video")
 
 
 # -- what answers in the place of a camera ---
@@ -287,23 +289,23 @@ def web() -> Iterator[int]:
         server.shutdown()
 
 
-def tried(source: str, **settings: object) -> ConnectionTest:
-    found = attempt(CameraRequest.model_validate({"id": "x", "source": source, "timeout": 10, **settings}))
-    assert not found.ok
-    return found
+def try_connection(source: str, **settings: object) -> ConnectionTest:
+    result = run_connection_test(CameraRequest.model_validate({"id": "x", "source": source, "timeout": 10, **settings}))
+    assert not result.ok
+    return result
 
 
 @pytest.mark.parametrize("path", WEB)
 def test_what_a_web_server_answers_is_said(path: str, web: int) -> None:
     *_, cause, words = WEB[path]
-    found = tried(f"http://127.0.0.1:{web}/{path}")
-    assert found.cause == cause
-    assert words in found.reason
+    result = try_connection(f"http://127.0.0.1:{web}/{path}")
+    assert result.cause == cause
+    assert words in result.reason
 
 
 def test_a_login_that_is_refused_is_not_one_that_is_missing(web: int) -> None:
-    found = tried(f"http://user:wrong@127.0.0.1:{web}/login")
-    assert (found.cause, found.reason) == ("auth", "the camera refuses the user name or password")
+    result = try_connection(f"http://user:wrong@127.0.0.1:{web}/login")
+    assert (result.cause, result.reason) == ("auth", "the camera refuses the user name or password")
 
 
 def rtsp_answer(status: str) -> bytes:
@@ -371,10 +373,10 @@ def test_what_a_camera_rejects_after_it_described_its_stream_is_said(name: str, 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Camera) as camera:
         camera.daemon_threads = True
         threading.Thread(target=camera.serve_forever, args=(0.05,), daemon=True).start()
-        found = tried(f"rtsp://127.0.0.1:{camera.server_address[1]}/1", transport=transport)
+        result = try_connection(f"rtsp://127.0.0.1:{camera.server_address[1]}/1", transport=transport)
         camera.shutdown()
-    assert found.cause == cause
-    assert words in found.reason
+    assert result.cause == cause
+    assert words in result.reason
 
 
 @contextmanager
@@ -408,31 +410,34 @@ def listening(first: bytes, answer: bytes) -> Iterator[int]:
 def test_another_service_at_that_port_is_named(name: str) -> None:
     scheme, first, answer, cause, words = PORTS[name]
     with listening(first, answer) as port:
-        found = tried(
+        result = try_connection(
             f"{scheme}://127.0.0.1:{port}{'' if scheme == 'tcp' else '/1'}", timeout=1 if scheme == "tcp" else 10
         )
-    assert found.cause == cause
-    assert words in found.reason
+    assert result.cause == cause
+    assert words in result.reason
 
 
 def test_a_file_that_is_none_or_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "sound.ts").write_bytes(sound(tmp_path))
-    assert tried(str(tmp_path / "empty.mp4")).reason == "the file is empty"
-    assert tried(str(tmp_path / "sound.ts")).reason == "the file holds sound alone"
-    assert tried(str(tmp_path / "none.mp4")).reason == "there is no such file"
-    assert tried(str(tmp_path / "notes.mp4")).reason == "the file holds no video that can be decoded"
+    assert try_connection(str(tmp_path / "empty.mp4")).reason == "the file is empty"
+    assert try_connection(str(tmp_path / "sound.ts")).reason == "the file holds sound alone"
+    assert try_connection(str(tmp_path / "none.mp4")).reason == "there is no such file"
+    assert try_connection(str(tmp_path / "notes.mp4")).reason == "the file holds no video that can be decoded"
 
 
 # -- names ---
 
 NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 LOOKED_UP = {  # what the resolver answers: what is said
-    "unknown": (NO_NAME, names.UNKNOWN),
-    "temporary": (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), names.NO_ANSWER),
-    "failed": (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure"), names.NO_ANSWER),
-    "impossible": (UnicodeError("label empty or too long"), names.IMPOSSIBLE),
+    "unknown": (NO_NAME, name_lookup.UNKNOWN_HOST),
+    "temporary": (
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        name_lookup.NO_NAME_SERVER_ANSWER,
+    ),
+    "failed": (socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure"), name_lookup.NO_NAME_SERVER_ANSWER),
+    "impossible": (UnicodeError("label empty or too long"), name_lookup.INVALID_HOST),
 }
 
 
@@ -447,14 +452,14 @@ def test_an_unknown_name_is_not_a_name_server_that_is_silent(
         raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)  # a name server of its own needs a network
-    found = tried(f"{scheme}://camera.site:5000{'/1' if scheme in ('rtsp', 'http') else ''}")
-    assert (found.cause, found.reason) == ("unreachable", words)
+    result = try_connection(f"{scheme}://camera.site:5000{'/1' if scheme in ('rtsp', 'http') else ''}")
+    assert (result.cause, result.reason) == ("unreachable", words)
 
 
 def test_a_name_server_that_hangs_is_said_after_the_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(30))
-    assert tried("rtsp://camera.site/1", timeout=1).reason == names.NO_ANSWER
+    assert try_connection("rtsp://camera.site/1", timeout=1).reason == name_lookup.NO_NAME_SERVER_ANSWER
     over.set()
 
 
@@ -500,7 +505,7 @@ ADDRESSES = {  # what is given: what it is taken for
 
 @pytest.mark.parametrize("given", ADDRESSES, ids=range(len(ADDRESSES)))
 def test_an_address_is_what_was_meant_at_every_door(given: str, tmp_path: Path) -> None:
-    meant = ADDRESSES[given]
+    expected = ADDRESSES[given]
     body = {"id": "a", "source": given}
     file = tmp_path / "cameras.json"
     file.write_text(httpx.Request("POST", "http://x", json={"cameras": [body]}).content.decode())
@@ -511,15 +516,15 @@ def test_an_address_is_what_was_meant_at_every_door(given: str, tmp_path: Path) 
         "start": parse_cameras([f"a={given}"], "--camera")[0].source,
         "file": read_cameras(file)[0].source,
     }
-    assert doors == dict.fromkeys(doors, meant)
-    assert normalised_source(meant) == meant
-    assert parse(given) == parse(meant) if "*" not in given else True
+    assert doors == dict.fromkeys(doors, expected)
+    assert normalised_source(expected) == expected
+    assert parse_source(given) == parse_source(expected) if "*" not in given else True
 
 
 def test_quotes_that_an_engine_keeps_in_an_env_file_belong_to_no_camera() -> None:
     for text in ('"a=rtsp://h/1 b=RTSP://h/2"', "a=rtsp://h/1\n b='RTSP://h/2'\n"):
-        found = from_environment({"XAIVA_CAMERAS": text})
-        assert [(camera.id, camera.source) for camera in found] == [("a", "rtsp://h/1"), ("b", "rtsp://h/2")]
+        cameras = from_environment({"XAIVA_CAMERAS": text})
+        assert [(camera.id, camera.source) for camera in cameras] == [("a", "rtsp://h/1"), ("b", "rtsp://h/2")]
 
 
 REFUSED = {  # what cannot be known for certain: what is said
@@ -573,7 +578,7 @@ REFUSED = {  # what cannot be known for certain: what is said
 @pytest.mark.parametrize("source", REFUSED, ids=range(len(REFUSED)))
 def test_an_address_that_may_mean_two_things_is_refused_at_the_door(source: str) -> None:
     with pytest.raises(InputError) as raised:
-        parse(CameraRequest(id="a", source=source).source)
+        parse_source(CameraRequest(id="a", source=source).source)
     assert REFUSED[source] in raised.value.why
     assert raised.value.remedy
     assert "hidden" not in str(raised.value)

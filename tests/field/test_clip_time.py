@@ -22,11 +22,11 @@ from av.packet import Packet
 
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.packet_clock import PacketClock
-from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.recorder import ClipRecorder
 from core.inference.events.clip_times import VideoPacket
 from core.inference.events.clips import Footage, footage_of, length_of
 from core.inference.schemas import CameraRequest, CameraState
-from tests.inference.conftest import Add, Witness
+from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import TICKS, ClockCamera, mjpeg
 
@@ -103,21 +103,21 @@ def record(
     footage: Footage, packets: list[VideoPacket], arrival: Arrival, path: Path, *, first: int = 0, longest: float = 600
 ) -> tuple[float, list[float]]:
     """Feed a recorder as a camera does, with a clip from packet `first` on; its length, and its frames' times."""
-    recorder = Recorder(30)
+    recorder = ClipRecorder(30)
     recorder.connected(footage)
-    told: list[tuple[float, int, str]] = []
+    outcomes: list[tuple[float, int, str]] = []
     recording = None
     for number, packet in enumerate(packets):
         recorder.keep(packet, arrival(number))
         if number == first:
             recording = recorder.begin(arrival(number), longest, arrival(number))
             assert recording is not None
-            recording.clip.start(path, lambda *outcome: told.append(outcome))
+            recording.clip.start(path, lambda *outcome: outcomes.append(outcome))
         recorder.decoded(arrival(number), None)
-    recorder.lost()
+    recorder.disconnected()
     assert recording is not None
     assert recording.clip.join(30)
-    ((seconds, _, why),) = told
+    ((seconds, _, why),) = outcomes
     assert why == ""
     with av.open(str(path)) as container:
         decoding = [packet.dts for packet in container.demux(video=0) if packet.dts is not None]
@@ -324,7 +324,7 @@ def test_h265_has_the_tag_that_every_player_knows(media: Callable[[str], Path], 
 
 
 def test_mjpeg_plays_at_the_speed_at_which_it_came(
-    media: Callable[[str], Path], tmp_path: Path, add: Add, witness: Witness
+    media: Callable[[str], Path], tmp_path: Path, add: Add, witness: RecordingObserver
 ) -> None:
     jpeg = tmp_path / "clip.avi"
     subprocess.run(["ffmpeg", "-v", "error", "-i", str(media("plain")), "-c:v", "mjpeg", str(jpeg)], check=True)
@@ -391,7 +391,7 @@ def test_everybody_sees_the_picture_upright(
     tmp_path: Path,
     add: Add,
     manager: MultiCameraManager,
-    witness: Witness,
+    witness: RecordingObserver,
 ) -> None:
     require(rtsp.has_ffmpeg(), "ffmpeg")
     matrix, corner = SIDES[name]
@@ -399,7 +399,7 @@ def test_everybody_sees_the_picture_upright(
     size = (180, 320) if matrix[0] == 0 else (320, 180)
     looks: list[np.ndarray] = []  # type: ignore[type-arg]
     probe = add(str(film), detection={"threshold": 0.0, "minimum_seconds": 0.0}, longest_clip=2)
-    manager.tap("a", lambda look: looks.append(look.sample(32, 32, "gray").picture))
+    manager.add_frame_listener("a", lambda look: looks.append(look.sample(32, 32, "gray").picture))
     status = until(probe, lambda status: status.state is CameraState.LIVE and looks and witness.clips)
     assert (status.width, status.height) == size
     assert white_corner(looks[0]) == corner

@@ -20,7 +20,7 @@ from core.cli.single_use_options import Command
 from core.errors import InputError
 from core.inference.agents.flow_file import read_flows
 from core.inference.given import from_environment, parse_cameras, read_cameras
-from core.inference.models.onnx import read_description
+from core.inference.models.onnx_detector import read_description
 from core.presets.validation import validate_text
 from core.site import Site
 

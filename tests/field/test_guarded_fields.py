@@ -24,7 +24,7 @@ from core.inference.incidents.saving import Saver
 from core.inference.notifications import notifier as notifier_module
 from core.inference.notifications.notifier import _Lane
 from core.inference.schemas import Channel, ChannelKind, RuleRequest
-from tests.analyser.servers import verdict
+from tests.analyser.servers import verdict_answer
 from tests.incidents.conftest import Run
 from tests.support import until
 from tests.support.receivers import Answer, HttpReceiver, Received
@@ -74,11 +74,11 @@ class Receiver:
 
 def failing(work: Callable[..., Any], times: int, error: XaivaError) -> Callable[..., Any]:
     """`work`, which fails the first times."""
-    left = [times]
+    failures_left = [times]
 
     def call(*arguments: Any, **options: Any) -> Any:
-        left[0] -= 1
-        if left[0] >= 0:
+        failures_left[0] -= 1
+        if failures_left[0] >= 0:
             raise error
         return work(*arguments, **options)
 
@@ -88,14 +88,14 @@ def failing(work: Callable[..., Any], times: int, error: XaivaError) -> Callable
 @pytest.fixture(scope="module")
 def writes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writes]:
     """Who wrote what, on the way of some events."""
-    found: Writes = defaultdict(lambda: defaultdict(set))
+    recorded: Writes = defaultdict(lambda: defaultdict(set))
     with pytest.MonkeyPatch.context() as patch:
         locks: dict[type, Any] = {}
         for cls in GUARDED:
-            watch(cls, found, locks, patch)
+            watch(cls, recorded, locks, patch)
         patch.setattr(notifier_module, "BACK_OFF", (0.05,))
         hook = HttpReceiver(Receiver(2))
-        with HttpReceiver(lambda _: verdict("intrusion")) as model, hook:
+        with HttpReceiver(lambda _: verdict_answer("intrusion")) as model, hook:
             run = Run(tmp_path_factory.mktemp("run"), analyser="openai", analyser_url=model.url)
             locks[_Lane] = run.notifier._lock
             run.rules.add(RuleRequest(name="r", within=0, channels=(Channel(kind=ChannelKind.WEBHOOK, to=hook.url),)))
@@ -111,7 +111,7 @@ def writes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writes]:
                 run.logger.flush(60)
             finally:
                 run.stop()
-        yield found
+        yield recorded
 
 
 @pytest.mark.parametrize("cls", GUARDED, ids=lambda cls: cls.__name__)

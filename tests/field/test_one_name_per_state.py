@@ -15,7 +15,7 @@ import pytest
 from core.cli.cameras import _problems
 from core.containers import model as containers
 from core.images.build_history import BuildOutcome
-from core.inference.resources.pool import _State as PoolState
+from core.inference.model_pool.pool import _ModelState as PoolState
 from core.inference.schemas import (
     AlertKind,
     AnalysisState,

@@ -23,9 +23,9 @@ from core.errors import InputError, XaivaError
 from core.inference.address_guard import check_host, connect
 from core.inference.agents.flow import WebhookStep
 from core.inference.agents.runner import _call
-from core.inference.cameras.attempt import attempt
-from core.inference.models.analysis.language import Prompt
-from core.inference.models.analysis.openai import OpenAiModel
+from core.inference.cameras.connection_test import run_connection_test
+from core.inference.models.analysis.language_model import Prompt
+from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.notifications import apprise_process
 from core.inference.notifications.addresses import check
 from core.inference.notifications.channels import Sender
@@ -243,7 +243,7 @@ def test_apprise_does_not_reach_a_link_local_address(url: str) -> None:
 
 
 def prompt() -> Prompt:
-    return Prompt(system="s", text="t", schema={}, longest=10)
+    return Prompt(system="s", text="t", schema={}, max_tokens=10)
 
 
 def by_webhook(url: str) -> None:
@@ -341,7 +341,7 @@ def web_camera() -> Iterator[tuple[str, list[str]]]:
 
 def test_a_web_camera_that_redirects_is_not_followed(web_camera: tuple[str, list[str]]) -> None:
     url, requests = web_camera
-    tried = attempt(CameraRequest(id="new", source=f"{url.replace('://', '://u:p@')}/leads", timeout=5))
+    tried = run_connection_test(CameraRequest(id="new", source=f"{url.replace('://', '://u:p@')}/leads", timeout=5))
     assert (tried.cause, tried.reason) == (
         "redirect",
         "it answers with status 302 and leads to /video: redirects are not followed",
@@ -354,13 +354,13 @@ def test_a_web_camera_is_not_reached_over_a_proxy(
 ) -> None:
     url, requests = web_camera
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9/")
-    assert attempt(CameraRequest(id="new", source=f"{url}/video", timeout=5)).cause == "not_found"
+    assert run_connection_test(CameraRequest(id="new", source=f"{url}/video", timeout=5)).cause == "not_found"
     assert requests == ["/video"]
 
 
 @pytest.mark.parametrize("host", [METADATA, "2852039166", "0xA9FEA9FE", "[::ffff:a9fe:a9fe]", "0.0.0.0"])
 def test_a_web_camera_at_an_address_that_is_nobodys_is_refused(host: str) -> None:
-    tried = attempt(CameraRequest(id="new", source=f"http://{host}/video", timeout=2))
+    tried = run_connection_test(CameraRequest(id="new", source=f"http://{host}/video", timeout=2))
     assert tried.cause == "unreachable"
     assert "no address of a service" in tried.reason
 

@@ -16,22 +16,22 @@ from pathlib import Path
 import pytest
 
 from core.errors import XaivaError
-from core.inference.cameras.address import parse
-from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.camera import Lease
+from core.inference.cameras.camera import LeaseScorer
+from core.inference.cameras.connection_state import ConnectionStateMachine
+from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.failures import Cause, Failure
-from core.inference.cameras.life import Life
-from core.inference.cameras.logins import TURN, WAITS, Logins
+from core.inference.cameras.login_backoff import REFUSAL_DELAYS, TURN_SECONDS, LoginBackoff
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.source_address import parse_source
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.analysis.analyser import Analyser
-from core.inference.models.analysis.breaker import FIRST_REST, LONGEST_REST
-from core.inference.models.analysis.openai import OpenAiModel
+from core.inference.models.analysis.circuit_breaker import FIRST_REST_SECONDS, MAX_REST_SECONDS
+from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.notifications.notifier import LOGIN_BACK_OFF, Notifier
 from core.inference.notifications.rules import RuleStore
-from core.inference.resources.pool import ModelSpec, ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, UTC, Witness
+from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.notifications.conftest import event, mail, rule, webhook
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import mpeg_ts
@@ -57,8 +57,8 @@ WAITS_BY_CAUSE = {
 
 @pytest.mark.parametrize("cause", WAITS_BY_CAUSE, ids=lambda cause: cause.value)
 def test_each_cause_has_its_waits(cause: Cause) -> None:
-    life = Life(Backoff())
-    token = life.begin()
+    life = ConnectionStateMachine(Backoff())
+    token = life.start()
     assert token is not None
     waits = []
     for _ in range(6):
@@ -68,8 +68,8 @@ def test_each_cause_has_its_waits(cause: Cause) -> None:
 
 
 def test_other_faults_in_between_do_not_shorten_the_waits() -> None:
-    life = Life(Backoff())
-    token = life.begin()
+    life = ConnectionStateMachine(Backoff())
+    token = life.start()
     assert token is not None
     waits = []
     for cause in (Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND, Cause.TIMEOUT, Cause.NOT_FOUND):
@@ -130,7 +130,9 @@ def test_the_cause_of_a_status(scheme: str, status: int) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        result = attempt(CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30))
+        result = run_connection_test(
+            CameraRequest(id="x", source=f"{scheme}://127.0.0.1:{server.server_port}/1", timeout=30)
+        )
         server.shutdown()
     assert result.cause == STATUSES[status].value
 
@@ -205,9 +207,11 @@ def recorder(clip: Path) -> Iterator[VideoRecorder]:
 
 
 @contextmanager
-def running(witness: Witness, lease: Lease, file: Path) -> Iterator[MultiCameraManager]:
+def running(witness: RecordingObserver, lease: LeaseScorer, file: Path) -> Iterator[MultiCameraManager]:
     """A service's cameras: quick after network faults, patient after refused logins."""
-    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, logins=Logins(file), cores=64)
+    manager = MultiCameraManager(
+        witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, login_backoff=LoginBackoff(file), cores=64
+    )
     manager.start()
     try:
         yield manager
@@ -224,7 +228,7 @@ def camera(name: str, source: str) -> CameraRequest:
 
 
 def test_a_wrong_login_of_many_cameras_is_one_attempt(
-    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(6):
@@ -233,7 +237,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         assert recorder.logins == ["admin:wrong"]
         for status in statuses:
             assert "lock out after a few wrong logins" in status.reason
-            assert (status.retry_in or 0) <= WAITS[0]
+            assert (status.retry_in or 0) <= REFUSAL_DELAYS[0]
             assert "at once with Restart" in troubles(status)[0]
         manager.stop_camera("c0")  # flapping is no reason to try
         manager.start_camera("c0")
@@ -246,7 +250,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
 
 
 def test_a_restart_of_the_service_is_no_reason_to_try(
-    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
 ) -> None:
     file = tmp_path / "logins.json"
     for _ in range(3):
@@ -258,7 +262,7 @@ def test_a_restart_of_the_service_is_no_reason_to_try(
 
 
 def test_another_password_is_tried_at_once(
-    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         manager.add(camera("a", recorder.url(1, "wrong")))
@@ -271,7 +275,7 @@ def test_another_password_is_tried_at_once(
 
 
 def test_a_login_that_is_right_at_last_wakes_all_who_wait(
-    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         for channel in range(3):
@@ -286,7 +290,7 @@ def test_a_login_that_is_right_at_last_wakes_all_who_wait(
 
 
 def test_a_refused_connection_test_counts(
-    recorder: VideoRecorder, witness: Witness, lease: Lease, tmp_path: Path
+    recorder: VideoRecorder, witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path
 ) -> None:
     with running(witness, lease, tmp_path / "logins.json") as manager:
         assert manager.test(camera("a", recorder.url(1, "wrong"))).cause == "auth"
@@ -296,7 +300,7 @@ def test_a_refused_connection_test_counts(
 
 
 @pytest.mark.camera
-def test_a_wrong_login_over_rtsp(witness: Witness, lease: Lease, tmp_path: Path) -> None:
+def test_a_wrong_login_over_rtsp(witness: RecordingObserver, lease: LeaseScorer, tmp_path: Path) -> None:
     require(rtsp.available(), "GStreamer's RTSP server")
     with (
         rtsp.RtspServer({"cam": rtsp.Live()}, user="admin", password="right") as server,
@@ -308,7 +312,7 @@ def test_a_wrong_login_over_rtsp(witness: Witness, lease: Lease, tmp_path: Path)
         until(manager.get("a").status, lambda status: status.state is CameraState.LIVE)
 
 
-LOGIN = parse("rtsp://admin:wrong@192.0.2.1/1")
+LOGIN = parse_source("rtsp://admin:wrong@192.0.2.1/1")
 QUERY = "http://192.0.2.1/video?user=admin&password=wrong&channel=1"
 PATH = "rtsp://192.0.2.1/user=admin_password=wrong_channel=1_stream=0.sdp"
 TOKEN = "http://192.0.2.1/api/9f8e7d6c5b4a39281706f5e4/1"
@@ -340,18 +344,18 @@ NEIGHBOURS = {
 @pytest.mark.parametrize("name", NEIGHBOURS)
 def test_who_waits_with_a_refused_login(name: str) -> None:
     refused_one, source, waits = NEIGHBOURS[name]
-    logins = Logins()
-    assert logins.wait(parse(refused_one)) == (0, False)
-    logins.refused(parse(refused_one))
-    seconds, because = logins.wait(parse(source))
+    logins = LoginBackoff()
+    assert logins.wait(parse_source(refused_one)) == (0, False)
+    logins.refused(parse_source(refused_one))
+    seconds, because = logins.wait(parse_source(source))
     assert because is waits
-    assert seconds == (pytest.approx(WAITS[0], abs=5) if waits else 0)
+    assert seconds == (pytest.approx(REFUSAL_DELAYS[0], abs=5) if waits else 0)
 
 
 def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = Logins()
+    logins = LoginBackoff()
     waits = []
     for _ in range(6):
         assert logins.wait(LOGIN) == (0, False)
@@ -368,10 +372,10 @@ def test_the_waits_grow_and_start_again_once_it_is_accepted(monkeypatch: pytest.
 
 # name: (years by which the clock is set, whether the service is started again then, the wait that is left after 60 s)
 SET_CLOCKS = {
-    "set back": (-10, False, WAITS[0] - 60),
-    "set forward": (10, False, WAITS[0] - 60),
-    "right, and a restart": (0, True, WAITS[0] - 60),
-    "set back, and a restart": (-10, True, WAITS[0]),
+    "set back": (-10, False, REFUSAL_DELAYS[0] - 60),
+    "set forward": (10, False, REFUSAL_DELAYS[0] - 60),
+    "right, and a restart": (0, True, REFUSAL_DELAYS[0] - 60),
+    "set back, and a restart": (-10, True, REFUSAL_DELAYS[0]),
     "set forward, and a restart": (10, True, 0),  # nobody knows how long that took
 }
 
@@ -383,24 +387,24 @@ def test_a_clock_that_is_set_prolongs_no_wait(name: str, monkeypatch: pytest.Mon
     wall, now = [1_800_000_000.0], [1_000.0]
     monkeypatch.setattr(time, "time", lambda: wall[0])
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = Logins(tmp_path / "logins.json")
+    logins = LoginBackoff(tmp_path / "logins.json")
     logins.refused(LOGIN)
     wall[0] += years * 365 * 86400 + 60
     now[0] += 60
     if restarted:
-        logins = Logins(tmp_path / "logins.json")
+        logins = LoginBackoff(tmp_path / "logins.json")
     assert logins.wait(LOGIN) == (pytest.approx(left), left > 0)
 
 
 def test_a_login_that_is_not_known_is_tried_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_000_000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    logins = Logins()
+    logins = LoginBackoff()
     assert logins.wait(LOGIN) == (0, False)
-    assert logins.wait(LOGIN) == (TURN, False)
-    logins.unknown(LOGIN)  # the network, say
+    assert logins.wait(LOGIN) == (TURN_SECONDS, False)
+    logins.inconclusive(LOGIN)  # the network, say
     assert logins.wait(LOGIN) == (0, False)
-    now[0] += TURN  # it hangs: the next one tries
+    now[0] += TURN_SECONDS  # it hangs: the next one tries
     assert logins.wait(LOGIN) == (0, False)
 
 
@@ -408,10 +412,10 @@ def test_a_login_that_is_not_known_is_tried_by_one_at_a_time(monkeypatch: pytest
 def test_a_broken_file_of_logins_keeps_nobody_out(content: str, tmp_path: Path) -> None:
     file = tmp_path / "logins.json"
     file.write_text(content)
-    logins = Logins(file)
+    logins = LoginBackoff(file)
     assert logins.wait(LOGIN) == (0, False)
     logins.refused(LOGIN)
-    assert Logins(file).wait(LOGIN)[1]
+    assert LoginBackoff(file).wait(LOGIN)[1]
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -449,16 +453,16 @@ def test_a_mail_server_that_refuses_the_login_is_left_alone_by_all_recipients(
 
 
 def test_the_waits_of_a_refused_login_grow() -> None:
-    assert LOGIN_BACK_OFF == WAITS == tuple(sorted(WAITS))
-    assert WAITS[0] >= 60
+    assert LOGIN_BACK_OFF == REFUSAL_DELAYS == tuple(sorted(REFUSAL_DELAYS))
+    assert REFUSAL_DELAYS[0] >= 60
 
 
 # the analyser's answer: seconds that nobody asks after the first one
-ANALYSER = {401: LONGEST_REST, 403: LONGEST_REST, 404: LONGEST_REST, 500: None, 503: None}
+ANALYSER = {401: MAX_REST_SECONDS, 403: MAX_REST_SECONDS, 404: MAX_REST_SECONDS, 500: None, 503: None}
 
 
 @pytest.mark.parametrize("status", ANALYSER)
-def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int, pool: ResourcePool) -> None:
+def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int, pool: ModelPool) -> None:
     with HttpReceiver(lambda _: Answer(status)) as server:
         model = OpenAiModel(server.url, "", "the-key")
         spec = ModelSpec(make=lambda: model, declared=0)
@@ -467,5 +471,9 @@ def test_an_analyser_that_refuses_the_key_is_not_asked_again_at_once(status: int
         with pytest.raises(XaivaError):
             analyser.choose("one?", event(), ("yes", "no"))
         rest = analyser.status().retry_in
-        assert rest is None if ANALYSER[status] is None else rest is not None and FIRST_REST < rest <= LONGEST_REST
+        assert (
+            rest is None
+            if ANALYSER[status] is None
+            else rest is not None and FIRST_REST_SECONDS < rest <= MAX_REST_SECONDS
+        )
         analyser.stop()

@@ -19,7 +19,7 @@ from core.cli import crash_log
 from core.cli.app import run
 from core.errors import InputError, XaivaError
 from core.findings import Finding, Level
-from core.inference.cameras.address import for_viewers, parse
+from core.inference.cameras.source_address import parse_source, redact_for_viewers
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.log import RedactingFormatter
@@ -183,18 +183,20 @@ def rows(table: dict[str, tuple[str, str]]) -> list[object]:
 
 @pytest.mark.parametrize(("url", "expected"), rows(CAMERAS))
 def test_a_camera_is_shown_without_its_secrets(url: str, expected: str) -> None:
-    source = parse(url)
+    source = parse_source(url)
     assert source.url == normalised_source(url)
-    assert source.shown == redact_address(source.url)
+    assert source.redacted == redact_address(source.url)
     assert redact_address(url) == expected
     assert expected in redact_text(f"cannot open '{url}': gone")
-    assert for_viewers(source.shown) == for_viewers(source.url)
-    assert for_viewers(url).partition("://")[2].lower() == source.host.join("[]" if ":" in source.host else ("", ""))
+    assert redact_for_viewers(source.redacted) == redact_for_viewers(source.url)
+    assert redact_for_viewers(url).partition("://")[2].lower() == source.host.join(
+        "[]" if ":" in source.host else ("", "")
+    )
 
 
 @pytest.mark.parametrize(("source", "expected"), [("/dev/video0", "device"), ("/data/hall.mp4", "file")])
 def test_viewers_see_the_kind_of_what_has_no_host(source: str, expected: str) -> None:
-    assert for_viewers(parse(source).shown) == expected
+    assert redact_for_viewers(parse_source(source).redacted) == expected
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=name) for name, url in BROKEN.items()])
@@ -202,7 +204,7 @@ def test_an_address_that_is_badly_written_is_repeated_nowhere(
     url: str, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        shown = parse(url).shown
+        shown = parse_source(url).redacted
     except InputError as error:
         shown = str(error)
     for words in (("camera", "test", url), ("camera", "show", url), ("camera", "add", "x", "y", url), ("camera", url)):

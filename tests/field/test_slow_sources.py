@@ -21,18 +21,18 @@ import pytest
 from av.video.frame import VideoFrame
 
 from core.cli.cameras import format_connection_test as connection_test_words
-from core.inference.cameras import decoder, source, web
-from core.inference.cameras.address import parse
+from core.inference.cameras import decoder, source, web_client
 from core.inference.cameras.connecting import connect
 from core.inference.cameras.decoder import SHORTEST_PASS, Connection, Pacer
-from core.inference.cameras.failures import Refused
-from core.inference.cameras.frames import Rate, Silence
+from core.inference.cameras.failures import SourceError
+from core.inference.cameras.frames import RateMeter, StallTimeout
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.snapshots import SnapshotConnection
-from core.inference.cameras.view import FEWEST, HEIGHT, WIDTH, ViewTimes, ViewWatch
+from core.inference.cameras.source_address import parse_source
+from core.inference.cameras.tamper_detection import HEIGHT, MIN_PICTURES, WIDTH, TamperDetector, TamperTimes
 from core.inference.events.clips import length_of
 from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus, Transport
-from tests.inference.conftest import Add, Witness
+from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import ClockCamera, bare_jpegs
 from tests.support.snapshot_camera import SnapshotCamera
@@ -80,7 +80,7 @@ def test_a_file_is_played_at_its_own_pace(name: str, tmp_path: Path) -> None:
             waits.append(timeout)
             return False
 
-    connection = Connection(parse(str(film)), 5)
+    connection = Connection(parse_source(str(film)), 5)
     assert connection.pace is not None
     pacer = Pacer(Stop(), connection.pace)
     frames = [image for packet in packets(connection) for image in connection.decode(packet)]
@@ -144,12 +144,12 @@ PICTURES = {  # of a file: how ffmpeg makes it
 
 
 def test_a_file_of_a_picture_begins_once_a_second_at_most(
-    tmp_path: Path, manager: MultiCameraManager, monkeypatch: pytest.MonkeyPatch, witness: Witness
+    tmp_path: Path, manager: MultiCameraManager, monkeypatch: pytest.MonkeyPatch, witness: RecordingObserver
 ) -> None:
     opened: list[str] = []
 
-    def counted(address: source.Address, *rest: object, **named: object) -> source.AnyConnection:
-        opened.append(Path(address.shown).name)
+    def counted(address: source.SourceAddress, *rest: object, **named: object) -> source.AnyConnection:
+        opened.append(Path(address.redacted).name)
         return connect(address, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(source, "connect", counted)
@@ -169,7 +169,7 @@ def test_a_file_of_a_picture_begins_once_a_second_at_most(
 
 
 def test_how_long_a_silence_is_normal() -> None:
-    silence = Silence(5)
+    silence = StallTimeout(5)
     for number in range(100):
         silence.mark(number / 25)
     assert silence.limit == 5
@@ -202,7 +202,7 @@ def test_how_long_a_silence_is_normal() -> None:
 def test_a_rate_is_counted_however_rare_the_frames_are(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("core.inference.cameras.frames.time.monotonic", lambda: now)
-    rate = Rate()
+    rate = RateMeter()
     for _ in range(200):
         now += gap
         rate.tick()
@@ -222,11 +222,11 @@ BLACK = np.zeros((HEIGHT, WIDTH), np.uint8)
 TAMPER = {
     "frozen, 25 a second": (STILL, AlertKind.FROZEN, 1.0, False, 32),
     "frozen, a picture in 5 s": (STILL, AlertKind.FROZEN, 5.0, False, 8),
-    "frozen, a picture in a minute": (STILL, AlertKind.FROZEN, 60.0, False, FEWEST + 1),
+    "frozen, a picture in a minute": (STILL, AlertKind.FROZEN, 60.0, False, MIN_PICTURES + 1),
     "frozen, asked every second": (STILL, AlertKind.FROZEN, 1.0, True, 302),
     "frozen, asked every minute": (STILL, AlertKind.FROZEN, 60.0, True, 7),
-    "frozen, asked every hour": (STILL, AlertKind.FROZEN, 3600.0, True, FEWEST + 1),
-    "black, a picture in a minute": (BLACK, AlertKind.BLACK, 60.0, False, FEWEST),
+    "frozen, asked every hour": (STILL, AlertKind.FROZEN, 3600.0, True, MIN_PICTURES + 1),
+    "black, a picture in a minute": (BLACK, AlertKind.BLACK, 60.0, False, MIN_PICTURES),
     "black, 25 a second": (BLACK, AlertKind.BLACK, 1.0, False, 11),
 }
 
@@ -234,28 +234,28 @@ TAMPER = {
 @pytest.mark.parametrize("name", TAMPER)
 def test_an_alert_needs_time_and_pictures(name: str) -> None:
     picture, kind, gap, snapshot, raised = TAMPER[name]
-    watch = ViewWatch()
+    watch = TamperDetector()
     for number in range(1, raised + 1):
         assert kind not in [alert.kind for alert in watch.alerts], number
-        watch.judge(picture, number * gap, snapshot=snapshot)
+        watch.feed_picture(picture, number * gap, snapshot=snapshot)
     assert kind in [alert.kind for alert in watch.alerts]
 
 
 def test_a_camera_that_renews_its_picture_once_a_minute_is_not_frozen() -> None:
-    watch = ViewWatch()
+    watch = TamperDetector()
     for second in range(700):
-        watch.judge(np.roll(STILL, second // 60 * 7, axis=1), float(second), snapshot=True)
+        watch.feed_picture(np.roll(STILL, second // 60 * 7, axis=1), float(second), snapshot=True)
         assert AlertKind.FROZEN not in [alert.kind for alert in watch.alerts]
 
 
 def test_the_zone_of_a_change_is_found_however_rare_the_pictures_are() -> None:
     for gap in (1.0, 60.0):
-        watch = ViewWatch(ViewTimes())
+        watch = TamperDetector(TamperTimes())
         changed = STILL.copy()
         changed[:, :40] = 0
         for number in range(4):
-            watch.judge(STILL, number * gap)
-        watch.judge(changed, 4 * gap)
+            watch.feed_picture(STILL, number * gap)
+        watch.feed_picture(changed, 4 * gap)
         assert watch.difference()[:, :40].mean() > 10 * (watch.difference()[:, 40:].mean() + 0.1)
 
 
@@ -306,10 +306,10 @@ SNAPSHOTS: dict[str, tuple[dict[str, object], str, Callable[[bytes], bytes]]] = 
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
-def test_pictures_are_asked_for_one_by_one(name: str, add: Add, witness: Witness) -> None:
-    settings, format, made = SNAPSHOTS[name]
+def test_pictures_are_asked_for_one_by_one(name: str, add: Add, witness: RecordingObserver) -> None:
+    settings, format, transform = SNAPSHOTS[name]
     pictures = [still(number, format) for number in range(16)]
-    with SnapshotCamera(lambda number: made(pictures[number % 16]), **settings) as camera:  # type: ignore[arg-type]
+    with SnapshotCamera(lambda number: transform(pictures[number % 16]), **settings) as camera:  # type: ignore[arg-type]
         probe = add(camera.url(), poll_interval=0.1)
         status = until(probe, lambda one: one.frames >= 8)
         assert (status.state, status.cause, status.reason, status.reconnects) == (CameraState.LIVE, "", "", 0)
@@ -323,19 +323,19 @@ def test_between_two_pictures_a_camera_is_live(add: Add) -> None:
     """However long that is, and however short the time-out."""
     with SnapshotCamera(still) as camera:
         probe = add(camera.url("snapshot.jpg"), poll_interval=3, timeout=1)
-        seen: list[CameraStatus] = []
+        statuses: list[CameraStatus] = []
 
         def look() -> int:
-            seen.append(probe())
-            return seen[-1].frames
+            statuses.append(probe())
+            return statuses[-1].frames
 
         until(look, lambda frames: frames >= 3)
-        live = [status for status in seen if status.frames]
+        live = [status for status in statuses if status.frames]
         assert {status.state for status in live} == {CameraState.LIVE}
-        assert seen[-1].reconnects == 0
+        assert statuses[-1].reconnects == 0
 
 
-def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: Witness) -> None:
+def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: RecordingObserver) -> None:
     picture = still(1)
     for etag in (True, False):
         with SnapshotCamera(lambda _: picture, etag=etag) as camera:
@@ -347,15 +347,15 @@ def test_a_picture_that_did_not_change_is_shown_again(add: Add, witness: Witness
 
 def test_a_picture_that_is_cut_short_is_not_judged() -> None:
     with SnapshotCamera(lambda number: still(number)[: 1000 if number % 2 else None]) as camera:
-        address = parse(camera.url())
+        address = parse_source(camera.url())
         connection = connect(address, 30, Transport.TCP, threading.Event(), silence=30, poll_interval=0.1)
         assert isinstance(connection, SnapshotConnection)
-        trusted = [connection.trusted(connection.decode(packet)[0]) for packet in islice(connection.packets(), 4)]
+        trusted = [connection.is_trusted(connection.decode(packet)[0]) for packet in islice(connection.packets(), 4)]
         connection.close()
     assert (trusted, connection.damaged) == ([True, False] * 2, 2)
 
 
-def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witness: Witness) -> None:
+def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witness: RecordingObserver) -> None:
     clip = encode(tmp_path / "clip.avi", "10", 20, "-c:v", "mjpeg")
     with ClockCamera({"jpeg": partial(bare_jpegs, clip)}, 0.1) as camera:
         status = until(add(camera.url("jpeg")), lambda one: one.frames > 20)
@@ -366,24 +366,26 @@ def test_jpegs_one_behind_the_other_are_a_stream(tmp_path: Path, add: Add, witne
 def test_what_is_larger_than_a_picture_is_said_to_be(
     manager: MultiCameraManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "LARGEST", 1000)
+    monkeypatch.setattr(web_client, "MAX_ANSWER_BYTES", 1000)
     with SnapshotCamera(still) as camera:
-        found = manager.test(CameraRequest(id="x", source=camera.url(), timeout=30))
-    assert (found.cause, found.reason) == ("codec", "the address answers with more than 32 MiB, which is no picture")
+        result = manager.test(CameraRequest(id="x", source=camera.url(), timeout=30))
+    assert (result.cause, result.reason) == ("codec", "the address answers with more than 32 MiB, which is no picture")
 
 
 def test_a_picture_leads_to_no_other_address(manager: MultiCameraManager) -> None:
     with SnapshotCamera(still) as other:
         playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other.url()}\n#EXT-X-ENDLIST\n".encode()
         with SnapshotCamera(lambda number: still(number) if number < 3 else playlist) as camera:
-            connection = connect(parse(camera.url()), 1, Transport.TCP, threading.Event(), silence=1, poll_interval=0.1)
-            with pytest.raises(Refused, match="a picture that cannot be decoded"):
+            connection = connect(
+                parse_source(camera.url()), 1, Transport.TCP, threading.Event(), silence=1, poll_interval=0.1
+            )
+            with pytest.raises(SourceError, match="a picture that cannot be decoded"):
                 list(connection.packets())
             connection.close()
         assert other.requests == 0
 
 
-def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: Witness) -> None:
+def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: RecordingObserver) -> None:
     always = {"threshold": 0.0, "minimum_seconds": 0.0, "cooldown": 0.0}
     late = 6
 
@@ -425,9 +427,9 @@ def test_a_refused_login_waits_and_an_unanswered_camera_is_lost(add: Add) -> Non
 
 def test_a_connection_test_says_what_kind_it_is(manager: MultiCameraManager) -> None:
     with SnapshotCamera(still) as camera:
-        found = manager.test(CameraRequest(id="x", source=camera.url()))
-    assert (found.ok, found.snapshot, found.width, found.height, found.codec) == (True, True, 320, 180, "mjpeg")
-    assert connection_test_words(found).startswith("it works: one picture at a time, 320x180 mjpeg")
+        result = manager.test(CameraRequest(id="x", source=camera.url()))
+    assert (result.ok, result.snapshot, result.width, result.height, result.codec) == (True, True, 320, 180, "mjpeg")
+    assert connection_test_words(result).startswith("it works: one picture at a time, 320x180 mjpeg")
 
 
 def test_a_stop_does_not_wait_for_the_next_picture(add: Add, manager: MultiCameraManager) -> None:

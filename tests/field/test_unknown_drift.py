@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from core.inference.resources.devices import Budget, Reading
-from core.inference.resources.ledger import Ledger
+from core.inference.model_pool.devices import DeviceBudget, MemoryReading
+from core.inference.model_pool.memory_budget import MemoryBudget
 from core.inference.schemas import LedgerStatus
-from tests.resources.parts import Costs
+from tests.model_pool.fakes import FakeCostStore
 from tui.present.service import ledger
 
 MIB = 1024 * 1024
-TELLS = Reading(total=6000 * MIB, used=1000 * MIB, free=5000 * MIB, own=400 * MIB)
+TELLS = MemoryReading(total=6000 * MIB, used=1000 * MIB, free=5000 * MIB, own=400 * MIB)
 
 
 class Device:
@@ -27,14 +27,14 @@ class Device:
     def __init__(self) -> None:
         self.reading = replace(TELLS, own=0)
 
-    def read(self) -> Reading:
+    def read(self) -> MemoryReading:
         return self.reading
 
     def close(self) -> None:
         pass
 
 
-CASES: dict[str, tuple[Reading, int | None, str]] = {
+CASES: dict[str, tuple[MemoryReading, int | None, str]] = {
     "it names this process": (TELLS, 400 * MIB, "400 MiB unexplained"),
     "nothing is left over": (replace(TELLS, own=0), 0, ""),
     "it names nobody": (replace(TELLS, own=None), None, "unexplained unknown"),
@@ -44,9 +44,9 @@ CASES: dict[str, tuple[Reading, int | None, str]] = {
 
 
 @pytest.mark.parametrize(("reading", "drift", "words"), CASES.values(), ids=CASES.keys())
-def test_what_is_not_known_is_not_zero(reading: Reading, drift: int | None, words: str) -> None:
+def test_what_is_not_known_is_not_zero(reading: MemoryReading, drift: int | None, words: str) -> None:
     device = Device()
-    book = Ledger(Budget(device, 0), Costs())
+    book = MemoryBudget(DeviceBudget(device, 0), FakeCostStore())
     device.reading = reading
     status = book.status([])
     assert status.drift == drift
@@ -57,11 +57,11 @@ def test_what_is_not_known_is_not_zero(reading: Reading, drift: int | None, word
 
 
 def test_while_a_model_loads_nothing_is_known() -> None:
-    book = Ledger(Budget(Device(), 0), Costs())
+    book = MemoryBudget(DeviceBudget(Device(), 0), FakeCostStore())
     assert book.charge("a", 10 * MIB) is None
-    book.loading("a")
+    book.begin_load("a")
     assert book.status([]).drift is None
-    book.loaded("a")
+    book.end_load("a")
     assert book.status([]).drift == 0
 
 

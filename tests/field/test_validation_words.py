@@ -25,7 +25,7 @@ from core.inference import __main__ as service_command
 from core.inference import given
 from core.inference.agents.flow_file import read_flows
 from core.inference.events.records import _checked
-from core.inference.models.onnx import read_description
+from core.inference.models.onnx_detector import read_description
 from core.inference.schemas import CameraRequest, Channel, EventQuery, RuleRequest, UserRequest, Zone
 from core.inference.settings import read_settings
 from core.presets.compat import facts

@@ -508,7 +508,7 @@ def test_an_image_archive_that_is_none_is_not_sent_to_the_engine(case: str, site
 
 @pytest.mark.parametrize("case", ["lfs-onnx", "login-page", "json-error", "empty"])
 def test_the_service_names_a_model_that_is_none(case: str, tmp_path: Path) -> None:
-    from core.inference.models.engine_onnx import OnnxEngine
+    from core.inference.models.onnx_engine import OnnxEngine
 
     _, content, words = WRONG[case]
     (tmp_path / "yolo.onnx").write_bytes(content)

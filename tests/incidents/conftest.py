@@ -20,14 +20,14 @@ from core.inference.events.media import MediaStore
 from core.inference.incidents import aftercare as aftercare_module
 from core.inference.incidents.aftercare import Aftercare
 from core.inference.incidents.incidents import Incidents
-from core.inference.models.analysis import Analyser, analyser_of
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models.analysis import Analyser, create_analyser
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rules import RuleStore
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ResourcePool
 from core.inference.schemas import CameraRequest, Event, Fact
 from core.inference.settings import ServiceSettings
-from tests.resources.parts import Costs
+from tests.model_pool.fakes import FakeCostStore
 from tests.support import until
 
 JPEG = b"\xff\xd8 a picture"
@@ -51,8 +51,8 @@ class Run:
         self.media = MediaStore(data / "media")
         self.rules = RuleStore(self.database)
         self.notifier = Notifier(self.database, self.rules, self.settings)
-        self.pool = ResourcePool(Budget(HostMemory(), 0), costs=Costs())
-        self.analyser: Analyser = analyser_of(self.settings, self.pool)
+        self.pool = ModelPool(DeviceBudget(HostMemory(), 0), costs=FakeCostStore())
+        self.analyser: Analyser = create_analyser(self.settings, self.pool)
         path = None
         if flows:
             path = data / "flows.json"

@@ -25,7 +25,7 @@ from core.inference.schemas import (
     Priority,
     RuleRequest,
 )
-from tests.analyser.servers import chat, verdict
+from tests.analyser.servers import chat_answer, verdict_answer
 from tests.incidents.conftest import JPEG, PERSON, Run
 from tests.support import PATIENCE, until
 from tests.support.disks import fill, small_disk
@@ -44,7 +44,7 @@ def finished(event: Event) -> bool:
 
 
 def test_all_the_way(run: Make) -> None:
-    with HttpReceiver(lambda _: verdict("intrusion")) as model, HttpReceiver() as hook:
+    with HttpReceiver(lambda _: verdict_answer("intrusion")) as model, HttpReceiver() as hook:
         one = run(analyser="openai", analyser_url=model.url).start()
         one.rules.add(told(hook.url, types=("intrusion",)))
         ident = one.decide(zone="fence")
@@ -67,7 +67,7 @@ def test_a_slow_analyser_delays_neither_event_nor_message_and_is_taken_when_it_c
 
     def slow(_: Received) -> Answer:
         release.wait(20)
-        return verdict("fire")
+        return verdict_answer("fire")
 
     flows = json.dumps({"default": {"wait": 0.1, "steps": [{"kind": "notify"}]}})
     with HttpReceiver(slow) as model, HttpReceiver() as hook:
@@ -88,7 +88,7 @@ def test_a_slow_analyser_delays_neither_event_nor_message_and_is_taken_when_it_c
 
 def test_with_a_dead_analyser_the_flow_waits_for_nothing_and_the_answer_follows(run: Make) -> None:
     down = True
-    with HttpReceiver(lambda _: Answer(500) if down else verdict("fire")) as model:
+    with HttpReceiver(lambda _: Answer(500) if down else verdict_answer("fire")) as model:
         one = run(analyser="openai", analyser_url=model.url).start()
         one.analyser._breaker._first_rest = 0.3  # type: ignore[attr-defined]
         ids = [one.decide() for _ in range(40)]  # more than its queue holds
@@ -105,7 +105,7 @@ def test_pending_analyses_are_completed_after_a_restart_with_the_snapshot(run: M
     ident = one.decide()
     one.event(ident, finished)
     one.stop()
-    with HttpReceiver(lambda _: verdict("fire")) as model:
+    with HttpReceiver(lambda _: verdict_answer("fire")) as model:
         two = run(analyser="openai", analyser_url=model.url).start()
         event = two.event(ident, lambda event: event.analysis.state is AnalysisState.DONE)
         assert (event.type, len(event.actions)) == ("fire", 1)
@@ -118,7 +118,7 @@ def test_pending_analyses_are_completed_after_a_restart_with_the_snapshot(run: M
 
 
 def test_nonsense_and_a_switched_off_analyser_end_as_failed_with_the_reason(run: Make) -> None:
-    with HttpReceiver(lambda _: chat("no idea")) as model:
+    with HttpReceiver(lambda _: chat_answer("no idea")) as model:
         one = run(analyser="openai", analyser_url=model.url).start()
         ident = one.decide()
         event = one.event(ident, finished)
@@ -151,7 +151,7 @@ def test_however_many_analyses_nobody_will_make_any_more_all_are_given_up(
 
 
 def test_without_analysis_asked_for_nobody_is_asked(run: Make) -> None:
-    with HttpReceiver(lambda _: verdict()) as model:
+    with HttpReceiver(lambda _: verdict_answer()) as model:
         one = run(analyser="openai", analyser_url=model.url).start()
         one.camera = one.camera.model_copy(update={"analyse": False})
         event = one.event(one.decide(), finished)
@@ -271,7 +271,7 @@ def test_urgent_events_go_first(run: Make) -> None:
 
 
 def test_sixteen_cameras_at_once_are_told_of_each_event_once(run: Make) -> None:
-    with HttpReceiver(lambda _: verdict("person")) as model, HttpReceiver() as hook:
+    with HttpReceiver(lambda _: verdict_answer("person")) as model, HttpReceiver() as hook:
         one = run(analyser="openai", analyser_url=model.url).start()
         one.rules.add(told(hook.url, within=1))
         ids: list[str] = []

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 
 from core.inference.events.clips import OPTIONS
 from core.inference.schemas import AnalysisState, Channel, ChannelKind, RuleRequest
-from tests.analyser.servers import verdict
+from tests.analyser.servers import verdict_answer
 from tests.incidents.conftest import Run
 from tests.support.receivers import Answer, HttpReceiver, Received
 
@@ -57,7 +57,7 @@ def test_killed_in_the_middle_of_everything(run: Callable[..., Run], tmp_path: P
 
     def hang(_: Received) -> Answer:
         gone.wait(60)
-        return verdict("fire")
+        return verdict_answer("fire")
 
     with HttpReceiver(hang) as model, HttpReceiver(hang) as siren, HttpReceiver() as hook:
         steps = [{"kind": "keep_clip"}, {"kind": "webhook", "url": siren.url, "seconds": 30}, {"kind": "notify"}]

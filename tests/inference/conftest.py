@@ -13,21 +13,21 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.camera import Lease
+from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.observer import Decision
-from core.inference.models.motion import MotionDetector
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool, ModelSpec
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
-from tests.resources.parts import Costs
+from tests.model_pool.fakes import FakeCostStore
 from tests.support import require, rtsp, until
 from tests.support.service import TOKEN as TOKEN
 from tests.support.service import ServiceProcess
 from tests.support.service import running_service as running_service
 
 UTC = ZoneInfo("UTC")
-QUICK = Backoff(ladder=((0.2, 1000),), rest=0.2, steady=1000, by_cause={})
+QUICK_BACKOFF = Backoff(ladder=((0.2, 1000),), final_delay=0.2, stable_seconds=1000, by_cause={})
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., ServiceProcess]]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.process.kill()
-        one.process.wait()
+    for service in started:
+        service.process.kill()
+        service.process.wait()
 
 
 @dataclass
-class Witness:
+class RecordingObserver:
     """An observer that remembers everything it is told; events are "on disk" at once."""
 
     folder: Path
@@ -74,39 +74,41 @@ class Witness:
 
 
 @pytest.fixture
-def pool() -> Iterator[ResourcePool]:
+def pool() -> Iterator[ModelPool]:
     """Models in this machine's memory."""
-    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as running:
+    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as running:
         yield running
 
 
 @pytest.fixture
-def witness(tmp_path: Path) -> Witness:
+def witness(tmp_path: Path) -> RecordingObserver:
     """Who is told of events and alerts."""
-    return Witness(tmp_path)
+    return RecordingObserver(tmp_path)
 
 
 @pytest.fixture
-def lease(pool: ResourcePool) -> Lease:
+def lease(pool: ModelPool) -> LeaseScorer:
     """Leases of one motion detector for all cameras."""
     return lambda request: pool.lease("motion", ModelSpec(MotionDetector, 0))
 
 
 @pytest.fixture
-def manager(witness: Witness, lease: Lease) -> Iterator[MultiCameraManager]:
+def manager(witness: RecordingObserver, lease: LeaseScorer) -> Iterator[MultiCameraManager]:
     """A running manager with quick retries."""
-    running = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=64)
+    running = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     running.start()
     yield running
     until(running.stop, lambda hanging: hanging == [])
 
 
 @contextmanager
-def running_manager(witness: Witness) -> Iterator[MultiCameraManager]:
+def running_manager(witness: RecordingObserver) -> Iterator[MultiCameraManager]:
     """The same for a module, with a detector of its own."""
-    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as pool:
+    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as pool:
         spec = ModelSpec(MotionDetector, 0)
-        running = MultiCameraManager(witness, lambda _: pool.lease("motion", spec), zone=UTC, backoff=QUICK, cores=64)
+        running = MultiCameraManager(
+            witness, lambda _: pool.lease("motion", spec), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64
+        )
         running.start()
         yield running
         until(running.stop, lambda hanging: hanging == [])
@@ -119,11 +121,13 @@ Add = Callable[..., Callable[[], CameraStatus]]
 def add(manager: MultiCameraManager) -> Add:
     """Add a camera; returns its probe. A machine under load may stand still for seconds: no camera is lost for that."""
 
-    def one(source: str, camera: str = "a", timeout: float = 15, **settings: object) -> Callable[[], CameraStatus]:
+    def add_camera(
+        source: str, camera: str = "a", timeout: float = 15, **settings: object
+    ) -> Callable[[], CameraStatus]:
         manager.add(CameraRequest.model_validate({"id": camera, "source": source, "timeout": timeout, **settings}))
         return lambda: manager.get(camera).status()
 
-    return one
+    return add_camera
 
 
 @pytest.fixture

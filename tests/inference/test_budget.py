@@ -15,19 +15,19 @@ from core.errors import XaivaError
 from core.inference.cameras import camera as camera_module
 from core.inference.cameras import pipeline as pipeline_module
 from core.inference.cameras.admission import NoCores, admit
-from core.inference.cameras.camera import Lease
+from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
 from core.inference.models.detector import Sample
-from core.inference.models.motion import MotionDetector
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer
-from core.inference.resources.pool import ModelSpec, NoRoom, ResourcePool
 from core.inference.schemas import CameraRequest, CameraState, Detection
-from tests.inference.conftest import QUICK, UTC, Witness
+from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.support import require, rtsp, until
 
 
 @dataclass
-class Moody(MotionDetector):
+class FlakyDetector(MotionDetector):
     """A detector that fails, hangs or refuses to load when told to."""
 
     failing: bool = False
@@ -46,7 +46,7 @@ class Moody(MotionDetector):
 
 
 @dataclass
-class Hanging(Witness):
+class HangingObserver(RecordingObserver):
     """Its disk takes no clip until somebody reads it."""
 
     def clip_path(self, event: str) -> Path:
@@ -64,20 +64,22 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def moody() -> Moody:
+def moody() -> FlakyDetector:
     """The one detector of these tests."""
-    return Moody()
+    return FlakyDetector()
 
 
 @pytest.fixture
 def cameras(
-    moody: Moody, pool: ResourcePool, witness: Witness, monkeypatch: pytest.MonkeyPatch
+    moody: FlakyDetector, pool: ModelPool, witness: RecordingObserver, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MultiCameraManager]:
     """A manager whose cameras use the moody detector, in a hurry."""
     monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 0.3)
-    monkeypatch.setattr(camera_module, "RESTARTS", (0.1, 0.1, 0.1))
+    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1, 0.1, 0.1))
     spec = ModelSpec(lambda: moody, 0)
-    manager = MultiCameraManager(witness, lambda _: pool.lease("moody", spec), zone=UTC, backoff=QUICK, cores=64)
+    manager = MultiCameraManager(
+        witness, lambda _: pool.lease("moody", spec), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64
+    )
     manager.start()
     yield manager
     moody.gate.set()
@@ -85,7 +87,7 @@ def cameras(
 
 
 def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
-    cameras: MultiCameraManager, moody: Moody, clip: Path, monkeypatch: pytest.MonkeyPatch
+    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline_module, "BROKEN_SECONDS", 60)
     cameras.add(CameraRequest(id="a", source=str(clip)))
@@ -99,7 +101,7 @@ def test_a_model_that_fails_for_a_moment_is_shown_and_forgiven(
 
 
 def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
-    cameras: MultiCameraManager, moody: Moody, clip: Path, pool: ResourcePool
+    cameras: MultiCameraManager, moody: FlakyDetector, clip: Path, pool: ModelPool
 ) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     cameras.add(CameraRequest(id="stopped", source=str(clip), enabled=False))
@@ -117,20 +119,20 @@ def test_a_pipeline_that_keeps_failing_is_given_up_and_started_by_hand(
     until(probe, lambda one: one.state is CameraState.LIVE and len(one.scores) > 2)
 
 
-def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, moody: Moody, clip: Path) -> None:
+def test_a_stop_while_the_model_hangs(cameras: MultiCameraManager, moody: FlakyDetector, clip: Path) -> None:
     cameras.add(CameraRequest(id="a", source=str(clip)))
     probe = cameras.get("a").status
     until(probe, lambda one: len(one.scores) > 2)
     moody.gate.clear()
-    seen = probe().frames
-    until(probe, lambda one: one.frames > seen + 15)  # the camera goes on, the newest frame waits
+    frames_before = probe().frames
+    until(probe, lambda one: one.frames > frames_before + 15)  # the camera goes on, the newest frame waits
     assert probe().dropped > 0
     assert cameras.stop_camera("a").state is CameraState.STOPPED
 
 
-def test_a_stop_while_the_disk_hangs(lease: Lease, clip: Path, tmp_path: Path) -> None:
-    witness = Hanging(tmp_path)
-    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=64)
+def test_a_stop_while_the_disk_hangs(lease: LeaseScorer, clip: Path, tmp_path: Path) -> None:
+    witness = HangingObserver(tmp_path)
+    manager = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     manager.start()
     quiet = Detection(threshold=1, minimum_seconds=0, cooldown=0)
     request = CameraRequest(id="a", source=str(clip), fps=10, post_roll=60, detection=quiet)
@@ -152,23 +154,23 @@ def test_a_stop_while_the_disk_hangs(lease: Lease, clip: Path, tmp_path: Path) -
 
 
 def test_a_stop_while_another_model_is_loaded_for_it_wins(
-    lease: Lease, witness: Witness, clip: Path, pool: ResourcePool
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path, pool: ModelPool
 ) -> None:
-    asked, loaded = threading.Event(), threading.Event()
+    requested, loaded = threading.Event(), threading.Event()
 
     def ask(request: CameraRequest) -> Scorer:
         if request.detection.detector == "memory":
-            asked.set()
+            requested.set()
             assert loaded.wait(20)
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     manager.start()
     manager.add(CameraRequest(id="a", source=str(clip)))
     changed = CameraRequest.model_validate({"id": "a", "source": f"file:{clip}", "detection": {"detector": "memory"}})
     changing = threading.Thread(target=manager.update, args=(changed,))
     changing.start()
-    assert asked.wait(20)
+    assert requested.wait(20)
     camera = manager.get("a")
     manager.remove("a")
     loaded.set()
@@ -180,16 +182,16 @@ def test_a_stop_while_another_model_is_loaded_for_it_wins(
 
 
 def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
-    lease: Lease, witness: Witness, clip: Path, monkeypatch: pytest.MonkeyPatch
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camera_module, "RESTARTS", (0.1,))
+    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1,))
 
     def ask(request: CameraRequest) -> Scorer:
         if request.id == "broken":
             raise OSError(5, "Input/output error")
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     for name in ("broken", "good"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
@@ -199,7 +201,7 @@ def test_one_camera_whose_start_breaks_keeps_no_other_from_starting(
     assert manager.stop() == []
 
 
-def refusing(calls: list[str], refusals: int, lease: Lease) -> Lease:
+def refusing(calls: list[str], refusals: int, lease: LeaseScorer) -> LeaseScorer:
     """A lease that has no room at first."""
 
     def ask(request: CameraRequest) -> Scorer:
@@ -211,8 +213,10 @@ def refusing(calls: list[str], refusals: int, lease: Lease) -> Lease:
     return ask
 
 
-def test_a_camera_without_room_is_refused_with_the_numbers(lease: Lease, witness: Witness, clip: Path) -> None:
-    manager = MultiCameraManager(witness, refusing([], 1, lease), zone=UTC, backoff=QUICK, cores=64)
+def test_a_camera_without_room_is_refused_with_the_numbers(
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+) -> None:
+    manager = MultiCameraManager(witness, refusing([], 1, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     manager.start()
     with pytest.raises(NoRoom, match="900 MB and 100 MB"):
         manager.add(CameraRequest(id="a", source=str(clip)))
@@ -222,10 +226,10 @@ def test_a_camera_without_room_is_refused_with_the_numbers(lease: Lease, witness
 
 
 def test_a_kept_camera_without_room_waits_for_it(
-    lease: Lease, witness: Witness, clip: Path, monkeypatch: pytest.MonkeyPatch
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camera_module, "RESTARTS", (0.1, 0.1))
-    manager = MultiCameraManager(witness, refusing([], 2, lease), zone=UTC, backoff=QUICK, cores=64)
+    monkeypatch.setattr(camera_module, "RESTART_DELAYS", (0.1, 0.1))
+    manager = MultiCameraManager(witness, refusing([], 2, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     for name in ("a", "b"):
         manager.add(CameraRequest(id=name, source=str(clip)))
     manager.start()
@@ -233,13 +237,15 @@ def test_a_kept_camera_without_room_waits_for_it(
     assert manager.stop() == []
 
 
-def test_another_detector_without_room_leaves_the_camera_as_it_was(lease: Lease, witness: Witness, clip: Path) -> None:
+def test_another_detector_without_room_leaves_the_camera_as_it_was(
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+) -> None:
     def ask(request: CameraRequest) -> Scorer:
         if request.detection.detector != "motion":
             raise NoRoom("Model big", "it needs 900 MB", "stop a camera")
         return lease(request)
 
-    manager = MultiCameraManager(witness, ask, zone=UTC, backoff=QUICK, cores=64)
+    manager = MultiCameraManager(witness, ask, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     manager.start()
     request = CameraRequest(id="a", source=str(clip))
     manager.add(request)
@@ -250,8 +256,10 @@ def test_another_detector_without_room_leaves_the_camera_as_it_was(lease: Lease,
     assert manager.stop() == []
 
 
-def test_a_camera_that_cannot_be_enabled_stays_as_it_was(lease: Lease, witness: Witness, clip: Path) -> None:
-    manager = MultiCameraManager(witness, refusing([], 1, lease), zone=UTC, backoff=QUICK, cores=64)
+def test_a_camera_that_cannot_be_enabled_stays_as_it_was(
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+) -> None:
+    manager = MultiCameraManager(witness, refusing([], 1, lease), time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)
     manager.start()
     request = CameraRequest(id="a", source=str(clip), enabled=False)
     manager.add(request)
@@ -269,8 +277,10 @@ def test_one_camera_more_than_the_cores_can_decode_is_refused() -> None:
         admit("b", [0.4] * 4, 2)
 
 
-def test_what_decoding_costs_is_measured_and_decides(lease: Lease, witness: Witness, clip: Path) -> None:
-    manager = MultiCameraManager(witness, lease, zone=UTC, backoff=QUICK, cores=1e-6)
+def test_what_decoding_costs_is_measured_and_decides(
+    lease: LeaseScorer, witness: RecordingObserver, clip: Path
+) -> None:
+    manager = MultiCameraManager(witness, lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=1e-6)
     manager.start()
     manager.add(CameraRequest(id="a", source=str(clip)))
     load = until(manager.get("a").load, lambda one: one is not None)

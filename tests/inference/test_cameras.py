@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.inference.cameras.address import parse
-from core.inference.cameras.camera import Lease
+from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
-from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.source import CameraSource
+from core.inference.cameras.source_address import parse_source
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, UTC, Add, Witness
+from tests.inference.conftest import QUICK_BACKOFF, UTC, Add, RecordingObserver
 from tests.support import require, rtsp, until
 
 pytestmark = pytest.mark.camera
@@ -143,15 +143,15 @@ def test_no_frame_of_a_stream_is_lost_while_others_fail(server: rtsp.RtspServer,
         if frame.image.pts is not None:  # the first frame of a connection has none
             stamps.append(frame.image.pts)
 
-    source = CameraSource("good", parse(server.url("cam")), keep, Recorder(1), backoff=QUICK)
+    source = CameraSource("good", parse_source(server.url("cam")), keep, ClipRecorder(1), backoff=QUICK_BACKOFF)
     source.start()
     until(lambda: len(stamps), lambda count: count > 10)
     refused = add("rtsp://127.0.0.1:9/none", "refused")
     missing = add(server.url("no-such"), "missing")
     until(refused, lost("refused"))
     until(missing, lost("not_found"))
-    seen = len(stamps)
-    until(lambda: len(stamps), lambda count: count > seen + 20)
+    frames_before = len(stamps)
+    until(lambda: len(stamps), lambda count: count > frames_before + 20)
     source.stop()
     steps = {after - before for before, after in pairwise(stamps)}
     assert max(steps) < 1.5 * 9000, "at 90 kHz and 10 frames a second a frame is 9000 ticks after the one before"
@@ -176,7 +176,9 @@ def test_stop_works_from_every_state(
     until(lambda: pipeline.ended, bool, 5)
 
 
-def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager, witness: Witness, lease: Lease) -> None:
+def test_the_manager_refuses_with_a_reason(
+    manager: MultiCameraManager, witness: RecordingObserver, lease: LeaseScorer
+) -> None:
     manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
     with pytest.raises(CameraExists):
         manager.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
@@ -184,7 +186,7 @@ def test_the_manager_refuses_with_a_reason(manager: MultiCameraManager, witness:
         manager.remove("b")
     with pytest.raises(InputError, match="not supported"):
         manager.add(CameraRequest(id="c", source="gopher://host/x"))
-    small = MultiCameraManager(witness, lease, zone=UTC, maximum=1)
+    small = MultiCameraManager(witness, lease, time_zone=UTC, maximum=1)
     small.add(CameraRequest(id="a", source="rtsp://127.0.0.1:9/a"))
     with pytest.raises(TooManyCameras):
         small.add(CameraRequest(id="b", source="rtsp://127.0.0.1:9/a"))

@@ -15,8 +15,8 @@ from pathlib import Path
 import av
 import pytest
 
-from core.inference.cameras.recorder import Recorder
-from core.inference.cameras.ring import PacketRing
+from core.inference.cameras.packet_ring import PacketRing
+from core.inference.cameras.recorder import ClipRecorder
 from core.inference.events.clip_times import TimedPacket, VideoPacket
 from core.inference.events.clips import ClipWriter, Footage, footage_of
 from tests.support import require, rtsp, until
@@ -43,12 +43,12 @@ def packets_of(path: Path) -> tuple[Footage, list[VideoPacket]]:
 
 def record(path: Path, footage: Footage, packets: list[VideoPacket]) -> tuple[float, int, str]:
     """Write them; what `done` was told."""
-    told: list[tuple[float, int, str]] = []
+    outcomes: list[tuple[float, int, str]] = []
     clip = ClipWriter(footage, timed(packets))
-    clip.start(path, lambda *outcome: told.append(outcome))
+    clip.start(path, lambda *outcome: outcomes.append(outcome))
     clip.finish()
     assert clip.join(10)
-    return told[0]
+    return outcomes[0]
 
 
 def timed(packets: list[VideoPacket]) -> list[TimedPacket]:
@@ -85,15 +85,15 @@ import sys, threading
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.models.motion import MotionDetector
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ModelSpec, ResourcePool
+from core.inference.models.motion_detector import MotionDetector
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.schemas import CameraRequest
-from tests.inference.conftest import UTC, Witness
-from tests.resources.parts import Costs
-pool = ResourcePool(Budget(HostMemory(0), 0), costs=Costs())
+from tests.inference.conftest import UTC, RecordingObserver
+from tests.model_pool.fakes import FakeCostStore
+pool = ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())
 spec = ModelSpec(MotionDetector, 0)
-manager = MultiCameraManager(Witness(Path(sys.argv[1])), lambda _: pool.lease("motion", spec), zone=UTC)
+manager = MultiCameraManager(RecordingObserver(Path(sys.argv[1])), lambda _: pool.lease("motion", spec), time_zone=UTC)
 manager.start()
 manager.add(CameraRequest(id="a", source=sys.argv[2], detection={{"threshold": 0, "minimum_seconds": 0}}))
 threading.Event().wait()
@@ -129,14 +129,14 @@ def test_a_full_disk_fails_the_clip_with_a_reason(source: tuple[Footage, list[Vi
 
 def test_a_slow_disk_never_holds_up_the_reader(source: tuple[Footage, list[VideoPacket]], tmp_path: Path) -> None:
     footage, packets = source
-    told: list[str] = []
+    reasons: list[str] = []
     largest = sum(packet.size for packet in packets[:20])
     clip = ClipWriter(footage, [], backlog=largest)
     for packet in timed(packets):  # nobody writes yet: as when the disk hangs
         clip.write(packet)
-    clip.start(tmp_path / "clip.mp4", lambda seconds, size, why: told.append(why))
+    clip.start(tmp_path / "clip.mp4", lambda seconds, size, why: reasons.append(why))
     assert clip.join(10)
-    assert "disk is too slow" in told[0]
+    assert "disk is too slow" in reasons[0]
 
 
 def test_a_disk_that_hangs_holds_up_nobody_but_its_clip(
@@ -157,7 +157,7 @@ def test_clips_that_are_closed_are_forgotten_also_of_a_camera_that_flaps(
     source: tuple[Footage, list[VideoPacket]], tmp_path: Path
 ) -> None:
     footage, packets = source
-    recorder = Recorder(60)
+    recorder = ClipRecorder(60)
     clips: list[weakref.ref[ClipWriter]] = []
     for number in range(5):
         recorder.connected(footage)
@@ -165,7 +165,7 @@ def test_clips_that_are_closed_are_forgotten_also_of_a_camera_that_flaps(
         recording = recorder.begin(number, 60, number)
         assert recording is not None
         recording.clip.start(tmp_path / f"{number}.mp4", lambda *outcome: None)
-        recorder.lost()
+        recorder.disconnected()
         assert recording.clip.join(10)
         clips.append(weakref.ref(recording.clip))
         del recording
@@ -189,9 +189,9 @@ def test_the_ring_holds_whole_groups_for_so_long(source: tuple[Footage, list[Vid
     ring = PacketRing(1.5)
     for index, packet in enumerate(packets[3:], start=3):  # joined in the middle of a group
         ring.append(packet, index / RATE)
-        held = ring.since(0)
-        assert not held or held[0].packet.is_keyframe
-    assert held == packets[20:]
+        kept_packets = ring.since(0)
+        assert not kept_packets or kept_packets[0].packet.is_keyframe
+    assert kept_packets == packets[20:]
     assert ring.since(3.2) == packets[30:]
     assert ring.size == sum(one.packet.size for one in packets[20:])
 
@@ -213,17 +213,17 @@ def test_a_clip_begun_in_mid_stream_has_every_packet_once(
     source: tuple[Footage, list[VideoPacket]], tmp_path: Path
 ) -> None:
     footage, packets = source
-    recorder = Recorder(60)
+    recorder = ClipRecorder(60)
     recorder.connected(footage)
-    told = threading.Event()
+    done = threading.Event()
     for index, packet in enumerate(packets):
         recorder.keep(packet, index / RATE)
         if index == 25:  # between a packet's arrival and its decoding
             recording = recorder.begin(1.25, 2.0, 1.5)
             assert recording is not None
-            recording.clip.start(tmp_path / "clip.mp4", lambda *outcome: told.set())
+            recording.clip.start(tmp_path / "clip.mp4", lambda *outcome: done.set())
         recorder.decoded(index / RATE, (640, 360))
-    assert told.wait(10)
+    assert done.wait(10)
     copied = packets_of(tmp_path / "clip.mp4")[1]
     assert [bytes(packet) for packet in copied] == [bytes(packet) for packet in packets[10:30]]
     assert recorder.open_clips() == []
@@ -237,7 +237,7 @@ def test_another_size_ends_the_clip_and_the_next_has_it(
     whole = rtsp.make_clip(tmp_path / "small.mp4", seconds=2, size="320x240")
     subprocess.run(["ffmpeg", "-v", "error", "-i", str(whole), "-c", "copy", str(small)], check=True)
     footage, packets = source
-    recorder = Recorder(60)
+    recorder = ClipRecorder(60)
     recorder.connected(footage)
     first = recorder.begin(0, 60, 0)
     assert first is not None
@@ -252,7 +252,7 @@ def test_another_size_ends_the_clip_and_the_next_has_it(
     assert second is not None
     for name, recording in (("first", first), ("second", second)):
         recording.clip.start(tmp_path / f"{name}.mp4", lambda *outcome: None)
-    recorder.lost()
+    recorder.disconnected()
     assert all(recording.clip.join(10) for recording in (first, second))
     assert len(frames_of(tmp_path / "first.mp4")) == 40
     with av.open(str(tmp_path / "second.mp4")) as container:

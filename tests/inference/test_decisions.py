@@ -10,21 +10,27 @@ import pytest
 from av.video.frame import VideoFrame
 
 from core.inference.cameras.frames import Frame
-from core.inference.cameras.judge import Judge, Verdict
+from core.inference.cameras.hysteresis import AnomalyTrigger, Transition
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.pipeline import Look
-from core.inference.cameras.scene import Scene, inside
-from core.inference.models.motion import MotionDetector
+from core.inference.cameras.pipeline import SampledFrame
+from core.inference.cameras.regions import RegionMask, polygon_area
+from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState, Detection
-from tests.inference.conftest import Add, Witness
+from tests.inference.conftest import Add, RecordingObserver
 from tests.support import rtsp, until
 
 STEP = 0.25  # seconds between two scores
 
 
-def verdicts(judge: Judge, scores: list[float], detection: Detection, start: float = 0.0) -> list[str]:
+def transitions(judge: AnomalyTrigger, scores: list[float], detection: Detection, start: float = 0.0) -> list[str]:
     """What each score led to, in one letter."""
-    letters = {Verdict.NOTHING: ".", Verdict.RISING: "r", Verdict.BEGUN: "B", Verdict.GOING_ON: "-", Verdict.ENDED: "E"}
+    letters = {
+        Transition.QUIET: ".",
+        Transition.RISING: "r",
+        Transition.STARTED: "B",
+        Transition.ONGOING: "-",
+        Transition.ENDED: "E",
+    }
     return [letters[judge.feed(score, start + index * STEP, detection)] for index, score in enumerate(scores)]
 
 
@@ -40,15 +46,15 @@ def verdicts(judge: Judge, scores: list[float], detection: Detection, start: flo
 )
 def test_an_anomaly_begins_lasts_and_ends(scores: list[float], told: str) -> None:
     detection = Detection(threshold=0.5, minimum_seconds=0.75, cooldown=1.25)
-    assert "".join(verdicts(Judge(), scores, detection)) == told
+    assert "".join(transitions(AnomalyTrigger(), scores, detection)) == told
 
 
 def test_the_settings_of_now_decide() -> None:
-    judge = Judge()
+    judge = AnomalyTrigger()
     loose = Detection(threshold=0.3, release=0.05, minimum_seconds=0, cooldown=0)
-    assert "".join(verdicts(judge, [0.4, 0.1, 0.1], loose)) == "B--"
+    assert "".join(transitions(judge, [0.4, 0.1, 0.1], loose)) == "B--"
     strict = Detection(threshold=0.3, release=0.3, minimum_seconds=0, cooldown=0)
-    assert "".join(verdicts(judge, [0.1, 0.4], strict, start=1)) == "EB"
+    assert "".join(transitions(judge, [0.1, 0.4], strict, start=1)) == "EB"
     assert judge.end(2, strict)
     assert not judge.end(2, strict)
 
@@ -58,10 +64,10 @@ HOOK = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0), (0.5, 0.5), (0.0, 0.5))
 
 
 def test_polygons_on_a_grid() -> None:
-    square = inside(SQUARE, 16, 8)
+    square = polygon_area(SQUARE, 16, 8)
     assert square[:4, :8].all()
     assert square.sum() == 32
-    hook = inside(HOOK, 16, 8)
+    hook = polygon_area(HOOK, 16, 8)
     assert hook.sum() == 96
     assert not hook[4:, :8].any()
 
@@ -75,7 +81,7 @@ def frame(grey: np.ndarray) -> Frame:
 def test_what_lies_outside_the_zones_or_in_a_mask_does_not_count() -> None:
     zone = {"name": "gate", "polygon": SQUARE}
     request = CameraRequest(id="a", source="/x", zones=[zone], masks=[((0.0, 0.0), (0.25, 0.0), (0.25, 1), (0, 1))])
-    scene = Scene(request)
+    scene = RegionMask(request)
     sample = scene.sample(frame(np.full((90, 160), 200, dtype=np.uint8)), 160, 90, "gray")
     assert sample.area is not None
     assert sample.area[:45, 40:80].all()
@@ -88,7 +94,7 @@ def test_what_lies_outside_the_zones_or_in_a_mask_does_not_count() -> None:
 
 
 def test_motion_in_a_zone_counts_and_light_or_motion_elsewhere_does_not() -> None:
-    scene = Scene(CameraRequest(id="a", source="/x", zones=[{"name": "gate", "polygon": SQUARE}]))
+    scene = RegionMask(CameraRequest(id="a", source="/x", zones=[{"name": "gate", "polygon": SQUARE}]))
     detector = MotionDetector()
     still = np.random.default_rng(1).integers(60, 120, (90, 160)).astype(np.uint8)
 
@@ -110,9 +116,9 @@ def test_an_event_names_the_zone_where_it_happens() -> None:
     zones = [{"name": "left", "polygon": SQUARE}, {"name": "right", "polygon": right}]
     difference = np.zeros((90, 160), dtype=np.float32)
     difference[:, 120:] = 50
-    assert Scene(CameraRequest(id="a", source="/x", zones=zones)).zone_of(difference) == "right"
-    assert Scene(CameraRequest(id="a", source="/x", zones=zones[:1])).zone_of(difference) == "left"
-    assert Scene(CameraRequest(id="a", source="/x")).zone_of(difference) == ""
+    assert RegionMask(CameraRequest(id="a", source="/x", zones=zones)).zone_of(difference) == "right"
+    assert RegionMask(CameraRequest(id="a", source="/x", zones=zones[:1])).zone_of(difference) == "left"
+    assert RegionMask(CameraRequest(id="a", source="/x")).zone_of(difference) == ""
 
 
 # -- with a real camera ----------------------------------------------------------------------------------------------
@@ -123,7 +129,7 @@ BLIND = {"threshold": 1, "minimum_seconds": 0.4, "cooldown": 0}
 
 @pytest.mark.camera
 def test_an_event_from_camera_to_clip(
-    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: Witness
+    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
     probe = add(server.url("cam"), pre_roll=1, post_roll=1, detection=BLIND)
     quiet = until(probe, lambda one: one.frames > 40)  # the ring is full
@@ -163,7 +169,9 @@ def test_an_event_from_camera_to_clip(
 
 
 @pytest.mark.camera
-def test_a_camera_that_dies_ends_its_event_and_its_clip(server: rtsp.RtspServer, add: Add, witness: Witness) -> None:
+def test_a_camera_that_dies_ends_its_event_and_its_clip(
+    server: rtsp.RtspServer, add: Add, witness: RecordingObserver
+) -> None:
     probe = add(server.url("cam"), detection=SENSITIVE)
     event = until(probe, lambda one: bool(one.anomaly)).anomaly
     server.kill()
@@ -177,7 +185,7 @@ def test_a_camera_that_dies_ends_its_event_and_its_clip(server: rtsp.RtspServer,
 
 @pytest.mark.camera
 def test_a_recording_survives_another_picture_size(
-    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: Witness
+    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: RecordingObserver
 ) -> None:
     probe = add(server.url("cam"), detection=SENSITIVE)
     event = until(probe, lambda one: bool(one.anomaly)).anomaly
@@ -231,14 +239,14 @@ def test_one_camera_changes_and_no_other_notices(
 @pytest.mark.camera
 def test_a_tap_sees_what_a_detector_would(server: rtsp.RtspServer, add: Add, manager: MultiCameraManager) -> None:
     add(server.url("cam"), zones=[{"name": "gate", "polygon": SQUARE}])
-    seen: list[Look] = []
-    close = manager.tap("a", seen.append)
-    until(lambda: len(seen), lambda count: count > 3)
+    sampled: list[SampledFrame] = []
+    close = manager.add_frame_listener("a", sampled.append)
+    until(lambda: len(sampled), lambda count: count > 3)
     close()
-    sample = seen[-1].sample(64, 64, "rgb24")
+    sample = sampled[-1].sample(64, 64, "rgb24")
     assert sample.picture.shape == (64, 64, 3)
     assert not sample.picture[32:].any()
-    count = len(seen)
+    count = len(sampled)
     frames = manager.get("a").status().frames
     until(lambda: manager.get("a").status().frames, lambda now: now > frames + 10)
-    assert len(seen) <= count + 1
+    assert len(sampled) <= count + 1

@@ -13,13 +13,13 @@ from itertools import pairwise
 import pytest
 
 from core.inference.cameras import pipeline
-from core.inference.cameras.address import parse
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.source import CameraSource
+from core.inference.cameras.source_address import parse_source
 from core.inference.schemas import AlertKind, CameraState, CameraStatus
-from tests.inference.conftest import QUICK, Add, Witness
+from tests.inference.conftest import QUICK_BACKOFF, Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.streams import Proxy
 
@@ -38,10 +38,10 @@ def offline(status: CameraStatus) -> bool:
     return status.state is CameraState.DISCONNECTED
 
 
-def timed(record: Record, name: str, probe: Probe, wanted: Callable[[CameraStatus], bool]) -> CameraStatus:
+def timed(record: Record, name: str, probe: Probe, condition: Callable[[CameraStatus], bool]) -> CameraStatus:
     """Wait, and record how long that took."""
     began = time.monotonic()
-    status = until(probe, wanted)
+    status = until(probe, condition)
     seconds = round(time.monotonic() - began, 2)
     record(name, seconds)
     print(f"{name}: {seconds} s")
@@ -67,9 +67,13 @@ def test_offline_and_back(server: rtsp.RtspServer, add: Add, record_property: Re
 
 
 def test_a_camera_that_stays_away_is_an_alert_until_it_is_back_or_stopped(
-    server: rtsp.RtspServer, add: Add, manager: MultiCameraManager, witness: Witness, monkeypatch: pytest.MonkeyPatch
+    server: rtsp.RtspServer,
+    add: Add,
+    manager: MultiCameraManager,
+    witness: RecordingObserver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipeline, "LOST_SECONDS", 1)
+    monkeypatch.setattr(pipeline, "DISCONNECTED_ALERT_SECONDS", 1)
     probe = add(server.url("cam"), "gate")
     add("rtsp://127.0.0.1:9/none", "never")
     until(probe, live)
@@ -92,8 +96,8 @@ def test_a_damaging_network_is_counted_and_overcome(server: rtsp.RtspServer, add
         until(lambda: network.damaged, lambda count: count > 40)
         until(probe, lambda one: one.damaged > 0 or one.reconnects > 0 or offline(one))
         network.damaging = False
-        seen = probe().frames
-        until(probe, lambda one: live(one) and one.frames > seen + 20)
+        frames_before = probe().frames
+        until(probe, lambda one: live(one) and one.frames > frames_before + 20)
         assert (direct().damaged, direct().reconnects) == (0, 0)
 
 
@@ -101,7 +105,7 @@ def test_a_smeared_picture_is_not_scored(server: rtsp.RtspServer) -> None:
     frames: list[Frame] = []
     with Proxy(server.port) as network:
         url = server.url("cam").replace(str(server.port), str(network.port))
-        source = CameraSource("a", parse(url), frames.append, Recorder(1), timeout=2, backoff=QUICK)
+        source = CameraSource("a", parse_source(url), frames.append, ClipRecorder(1), timeout=2, backoff=QUICK_BACKOFF)
         source.start()
         until(lambda: len(frames), lambda count: count > 5)
         network.damaging = True
@@ -114,12 +118,14 @@ def test_a_smeared_picture_is_not_scored(server: rtsp.RtspServer) -> None:
     assert len(frames) < source.status().frames
 
 
-class Watched:
+class WatchedSource:
     """A camera whose every frame's time stamp is kept."""
 
     def __init__(self, name: str, url: str) -> None:
         self.stamps: list[int] = []
-        self.source = CameraSource(name, parse(url), self._keep, Recorder(1), timeout=15, backoff=QUICK)
+        self.source = CameraSource(
+            name, parse_source(url), self._keep, ClipRecorder(1), timeout=15, backoff=QUICK_BACKOFF
+        )
         self.source.start()
 
     def _keep(self, frame: Frame) -> None:
@@ -132,7 +138,7 @@ def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer,
     with rtsp.RtspServer({"cam": rtsp.Live()}) as weak, Proxy(server.port) as network, socket.socket() as hole:
         hole.bind(("127.0.0.1", 0))
         hole.listen()
-        good = [Watched(f"good{index}", server.url("cam")) for index in range(3)]
+        good = [WatchedSource(f"good{index}", server.url("cam")) for index in range(3)]
         dies = add(weak.url("cam"), "dies")
         spoilt = add(server.url("cam").replace(str(server.port), str(network.port)), "spoilt", timeout=10)
         silent = add(f"rtsp://127.0.0.1:{hole.getsockname()[1]}/cam", "silent", timeout=2)
@@ -154,7 +160,7 @@ def test_three_of_six_fail_and_the_others_lose_no_frame(server: rtsp.RtspServer,
         for one, start in zip(good, starts, strict=True):
             until(lambda one=one: len(one.stamps), lambda count, start=start: count > start + 20)
             one.source.stop()
-            assert (one.source.status().damaged, one.source.status().life.connections) == (0, 1)
+            assert (one.source.status().damaged, one.source.status().connection.connections) == (0, 1)
             steps = {after - before for before, after in pairwise(one.stamps)}
             assert max(steps) < 1.5 * TICKS
             assert min(steps) > 0

@@ -47,13 +47,13 @@ def test_cameras_survive_a_kill_and_passwords_stay_put(serve: Serve, tmp_path: P
     service.client.add_camera(CameraRequest(id="gate", source=NOWHERE, name="Gate 1"))
     service.process.kill()
     service.process.wait()
-    kept = tmp_path / "data" / "xaiva.db"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    database = tmp_path / "data" / "xaiva.db"
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
 
     again = serve("--camera", f"yard={NOWHERE}").ready()
-    found = {camera.id: camera for camera in again.client.status().cameras}
-    assert set(found) == {"gate", "yard"}
-    assert found["gate"].name == "Gate 1"
+    cameras = {camera.id: camera for camera in again.client.status().cameras}
+    assert set(cameras) == {"gate", "yard"}
+    assert cameras["gate"].name == "Gate 1"
     until(lambda: again.client.status().cameras[0].state, lambda state: state is CameraState.DISCONNECTED)
     said = again.client.status().model_dump_json() + again.log.read_text() + service.log.read_text()
     assert "hidden-word" not in said

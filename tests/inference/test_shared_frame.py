@@ -7,7 +7,7 @@ import threading
 import av
 import numpy as np
 
-from core.inference.cameras.picture import convert, jpeg
+from core.inference.cameras.conversion import convert, encode_jpeg
 
 THREADS, TIMES = 8, 60
 
@@ -23,7 +23,7 @@ def test_a_frame_is_converted_by_many_threads_at_once() -> None:
         for turn in range(TIMES):
             width = 64 + 8 * ((number + turn) % 9)
             assert convert(frame, width, 48, "gray").shape == (48, width)
-            assert jpeg(frame).startswith(b"\xff\xd8")
+            assert encode_jpeg(frame).startswith(b"\xff\xd8")
         done.append(number)
 
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(THREADS)]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.inference.cameras.address import SourceKind, parse
 from core.inference.cameras.failures import Cause, classify
 from core.inference.cameras.manager import MultiCameraManager
+from core.inference.cameras.source_address import SourceKind, parse_source
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import Add
 from tests.support import require, rtsp, until
@@ -150,7 +150,7 @@ def test_a_device_that_is_not_there_or_is_no_camera(add: Add, tmp_path: Path) ->
     require(not Path("/dev/video77").exists(), "no device of that name")
     status = until(add("/dev/video77"), lambda one: bool(one.cause))
     assert (status.cause, status.reason) == ("not_found", "there is no such device")
-    device = parse("/dev/video0")
+    device = parse_source("/dev/video0")
     assert device.kind is SourceKind.DEVICE
     for number, cause in (
         (errno.EBUSY, Cause.REFUSED),
@@ -168,9 +168,9 @@ def test_a_device_that_is_not_there_or_is_no_camera(add: Add, tmp_path: Path) ->
 def test_a_connection_test_tells_what_is_there(
     server: rtsp.RtspServer, clip: Path, manager: MultiCameraManager
 ) -> None:
-    found = manager.test(CameraRequest(id="x", source=server.url("cam")))
-    assert (found.ok, found.width, found.height, found.codec) == (True, 640, 360, "h264")
-    assert found.fps == pytest.approx(10, rel=0.2)
+    result = manager.test(CameraRequest(id="x", source=server.url("cam")))
+    assert (result.ok, result.width, result.height, result.codec) == (True, 640, 360, "h264")
+    assert result.fps == pytest.approx(10, rel=0.2)
     assert manager.test(CameraRequest(id="x", source=str(clip))).fps == pytest.approx(10, rel=0.2)
     missing = manager.test(CameraRequest(id="x", source=server.url("none")))
     assert (missing.ok, missing.cause) == (False, "not_found")

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.inference.models import normal
-from core.inference.models.bank import Bank
+from core.inference.model_pool.devices import DeviceBudget, HostMemory
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models import fit_bank
 from core.inference.models.detector import Picture
+from core.inference.models.execution_providers import select_provider
 from core.inference.models.features import PatchFeatures
-from core.inference.models.providers import choose
-from core.inference.resources.devices import Budget, HostMemory
-from core.inference.resources.pool import ResourcePool
+from core.inference.models.memory_bank import MemoryBank
 from core.inference.settings import ServiceSettings
-from tests.resources.parts import Costs
+from tests.model_pool.fakes import FakeCostStore
 from tests.support import require
 from tests.support.street import PACKAGE, find, scaled, street
 
@@ -27,7 +27,7 @@ LEARNED = (0.0, 38.0)  # seconds of the street
 @pytest.fixture(scope="session")
 def network() -> Iterator[PatchFeatures]:
     """The features of pictures, on the CPU."""
-    loaded = PatchFeatures(choose("cpu"))
+    loaded = PatchFeatures(select_provider("cpu"))
     loaded.load()
     yield loaded
     loaded.close()
@@ -40,15 +40,15 @@ def town() -> None:
 
 
 @pytest.fixture(scope="session")
-def street_bank(network: PatchFeatures, town: None) -> Bank:
+def street_bank(network: PatchFeatures, town: None) -> MemoryBank:
     """What is normal in the street's first half minute, from every second picture."""
     pictures = scaled(street(*LEARNED)[::2], network.WIDTH, network.HEIGHT, "rgb24")
-    return normal.learn(kept(network, pictures), network, LEARNED[1])
+    return fit_bank.fit_bank(kept(network, pictures), network, LEARNED[1])
 
 
-def kept(network: PatchFeatures, pictures: list[Picture]) -> list[normal.Kept]:
+def kept(network: PatchFeatures, pictures: list[Picture]) -> list[fit_bank.StoredFeatures]:
     """The features of the pictures as learning keeps them."""
-    return [network.of([picture])[0].astype(np.float16) for picture in pictures]
+    return [network.extract([picture])[0].astype(np.float16) for picture in pictures]
 
 
 def rooms(count: int, seed: int = 0, *, thing: bool = False) -> list[Picture]:
@@ -73,7 +73,7 @@ def settings(tmp_path: Path) -> ServiceSettings:
 
 
 @pytest.fixture
-def pool() -> Iterator[ResourcePool]:
+def pool() -> Iterator[ModelPool]:
     """Models in this machine's memory."""
-    with closing(ResourcePool(Budget(HostMemory(0), 0), costs=Costs())) as running:
+    with closing(ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())) as running:
         yield running

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
-from core.inference.cameras.pipeline import Look, Tap
-from core.inference.jobs.learn import AlreadyLearning, Learner, NotRunning, scored_by_memory
-from core.inference.models import catalogue
-from core.inference.resources.pool import ResourcePool
+from core.inference.cameras.pipeline import FrameListener, SampledFrame
+from core.inference.jobs.learn import AlreadyLearning, Learner, NotRunning, with_memory_bank
+from core.inference.model_pool.pool import ModelPool
+from core.inference.models import registry
 from core.inference.schemas import CameraRequest, CameraState, Detection
 from core.inference.settings import ServiceSettings
-from tests.inference.conftest import QUICK, UTC, Witness
+from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.support import require, rtsp, until
 
 FPS = 15
@@ -29,18 +29,18 @@ class Cameras(MultiCameraManager):
 
     spoilt = False
 
-    def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
+    def tap(self, camera: str, callback: FrameListener) -> Callable[[], None]:
         count = 0
 
-        def pass_on(look: Look) -> None:
+        def pass_on(look: SampledFrame) -> None:
             nonlocal count
             count += 1
-            callback(_Spoilt(look.frame, look.scene) if self.spoilt and count % 7 == 0 else look)
+            callback(BrokenFrame(look.frame, look.regions) if self.spoilt and count % 7 == 0 else look)
 
-        return super().tap(camera, pass_on)
+        return super().add_frame_listener(camera, pass_on)
 
 
-class _Spoilt(Look):
+class BrokenFrame(SampledFrame):
     def sample(self, width: int, height: int, pixel_format: str) -> object:  # type: ignore[override]
         raise ValueError("a frame that cannot be converted")
 
@@ -52,35 +52,35 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cameras(tmp_path: Path, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Cameras]:
+def cameras(tmp_path: Path, pool: ModelPool, settings: ServiceSettings) -> Iterator[Cameras]:
     """Cameras that score by what the catalogue makes."""
 
     def lease(request: CameraRequest) -> object:
-        return pool.lease(catalogue.key_of(request.detection), catalogue.spec_of(request.detection, settings))
+        return pool.lease(registry.model_key(request.detection), registry.detector_spec(request.detection, settings))
 
-    running = Cameras(Witness(tmp_path), lease, zone=UTC, backoff=QUICK, cores=64)  # type: ignore[arg-type]
+    running = Cameras(RecordingObserver(tmp_path), lease, time_zone=UTC, backoff=QUICK_BACKOFF, cores=64)  # type: ignore[arg-type]
     running.start()
     yield running
     assert running.stop() == []
 
 
 @pytest.fixture
-def start_learner(cameras: Cameras, pool: ResourcePool, settings: ServiceSettings) -> Iterator[Callable[[], Learner]]:
+def start_learner(cameras: Cameras, pool: ModelPool, settings: ServiceSettings) -> Iterator[Callable[[], Learner]]:
     """Learners of those cameras, one after the other as of a service that starts again; they have them scored by it."""
-    made: list[Learner] = []
+    learners: list[Learner] = []
 
     def learned(camera: str) -> None:
-        cameras.update(scored_by_memory(cameras.get(camera).request))
+        cameras.update(with_memory_bank(cameras.get(camera).request))
 
     def start() -> Learner:
-        for before in made:
+        for before in learners:
             before.stop()
-        made.append(Learner(cameras, pool, settings, learned))
-        made[-1].go_on()
-        return made[-1]
+        learners.append(Learner(cameras, pool, settings, learned))
+        learners[-1].resume()
+        return learners[-1]
 
     yield start
-    made[-1].stop()
+    learners[-1].stop()
     until(threading.enumerate, lambda all_of_them: not any(one.name.startswith("learn-") for one in all_of_them))
 
 
@@ -91,8 +91,8 @@ def learner(start_learner: Callable[[], Learner]) -> Learner:
 
 
 def add(cameras: Cameras, source: Path | str, **detection: object) -> None:
-    said = {"id": "gate", "source": str(source), "fps": FPS, "timeout": 2, "detection": detection}
-    cameras.add(CameraRequest.model_validate(said))
+    settings = {"id": "gate", "source": str(source), "fps": FPS, "timeout": 2, "detection": detection}
+    cameras.add(CameraRequest.model_validate(settings))
     until(lambda: cameras.get("gate").status().state, lambda state: state is not CameraState.CONNECTING)
 
 
@@ -113,7 +113,7 @@ def test_camera_is_learned_and_scored_by_its_memory(
     until(lambda: learner.status(request), lambda now: now is None)
     detection = cameras.get("gate").request.detection
     assert (detection.detector, detection.threshold, detection.minimum_seconds) == ("memory", 0.5, 2)
-    bank = catalogue.bank_store(settings).load("gate")
+    bank = registry.bank_store(settings).load("gate")
     assert 20 <= bank.frames <= 45
     assert bank.seconds == pytest.approx(3, abs=0.5)
     until(  # the same clip again: as it always is
@@ -122,7 +122,7 @@ def test_camera_is_learned_and_scored_by_its_memory(
 
 
 def test_what_was_learned_survives_a_restart(
-    cameras: Cameras, learner: Learner, settings: ServiceSettings, pool: ResourcePool, clip: Path
+    cameras: Cameras, learner: Learner, settings: ServiceSettings, pool: ModelPool, clip: Path
 ) -> None:
     add(cameras, clip)
     learner.start("gate", SHORT)
@@ -140,9 +140,9 @@ def test_what_was_learned_survives_a_restart(
 
 def test_camera_by_memory_that_was_never_learned_says_so(cameras: Cameras, learner: Learner, clip: Path) -> None:
     add(cameras, clip, detector="memory")
-    said = learner.status(cameras.get("gate").request)
-    assert said is not None
-    assert said.error == "not learned yet; xaiva camera learn gate"
+    status = learner.status(cameras.get("gate").request)
+    assert status is not None
+    assert status.error == "not learned yet; xaiva camera learn gate"
     status = until(lambda: cameras.get("gate").status(), lambda now: len(now.scores) > 3)
     assert set(status.scores) == {0}
     assert status.error == ""
@@ -159,7 +159,7 @@ def test_cancelled_learning_changes_nothing(
     assert learner.status(cameras.get("gate").request) is None
     until(threading.enumerate, lambda all_of_them: not any(one.name == "learn-gate" for one in all_of_them))
     assert cameras.get("gate").request.detection.detector == "motion"
-    assert "not learned" in catalogue.bank_store(settings).trouble("gate")
+    assert "not learned" in registry.bank_store(settings).why_unusable("gate")
     assert list((settings.data / "lessons").iterdir()) == []
     learner.start("gate", 10)  # and it can be begun anew
 
@@ -187,7 +187,7 @@ def test_a_restart_goes_on_where_it_was(
     assert progress.wanted == 3
     assert progress.done == pytest.approx(1, abs=0.6)
     until(lambda: cameras.get("gate").request, lambda now: now.detection.detector == "memory")
-    bank = catalogue.bank_store(settings).load("gate")
+    bank = registry.bank_store(settings).load("gate")
     assert bank.seconds == pytest.approx(3, abs=0.5)
     assert 30 <= bank.frames <= 50  # those of the first run among them
     until(lesson.exists, lambda there: not there)

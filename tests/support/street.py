@@ -15,7 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from core.inference.cameras.picture import convert
+from core.inference.cameras.conversion import convert
 
 PACKAGE = "opencv-doc"
 FRAME = 0.2  # seconds between two pictures that are used

@@ -55,12 +55,12 @@ def test_the_thumbnail_of_a_real_jpeg_has_its_colours() -> None:
     av = pytest.importorskip("av")
     import numpy as np
 
-    from core.inference.cameras.picture import jpeg
+    from core.inference.cameras.conversion import encode_jpeg
 
     pixels = np.zeros((360, 640, 3), np.uint8)
     pixels[:, :320] = (220, 30, 30)
     pixels[:, 320:] = (30, 30, 220)
-    small = read_ppm(thumbnail(jpeg(av.VideoFrame.from_ndarray(pixels, format="rgb24")), 64))
+    small = read_ppm(thumbnail(encode_jpeg(av.VideoFrame.from_ndarray(pixels, format="rgb24")), 64))
     assert (small.width, small.height) == (64, 36)
     middle = 18 * 64 * 3
     assert far(small.rgb[middle + 30 : middle + 33], bytes((220, 30, 30))) < 12

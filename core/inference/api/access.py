@@ -13,7 +13,7 @@ from core.errors import XaivaError
 from core.inference.accounts import THE_SERVICE, Caller
 from core.inference.api.errors import InsufficientRole, problem_responses
 from core.inference.api.threads import DATABASE, run_in
-from core.inference.cameras.manager import unknown
+from core.inference.cameras.manager import unknown_camera
 from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
 
@@ -64,7 +64,7 @@ VisibleCamera = Annotated[str, Depends(require_visible_camera)]
 def require_visible(caller: Caller, camera: str) -> None:
     """Raise UnknownCamera for a camera that the caller may not see."""
     if not caller.sees(camera):
-        raise unknown(camera)
+        raise unknown_camera(camera)
 
 
 class _RoleRequired:

@@ -11,8 +11,8 @@ from core.inference.api.access import CurrentCaller, Service, VisibleCamera, req
 from core.inference.api.pictures import PICTURE_DOCS, picture_response
 from core.inference.api.threads import CHANGES, REQUESTS, in_bulkhead, routes_in
 from core.inference.api.visibility import visible_camera
-from core.inference.cameras.address import completed
 from core.inference.cameras.manager import UnknownCamera
+from core.inference.cameras.source_address import restore_source_secrets
 from core.inference.cameras.thumbnail import NARROWEST, WIDEST
 from core.inference.schemas import (
     CameraId,
@@ -146,4 +146,4 @@ def _with_kept_secrets(service: InferenceService, body: CameraRequest) -> Camera
         stored_source = service.cameras.get(body.id).request.source
     except UnknownCamera:
         stored_source = ""
-    return body.model_copy(update={"source": completed(body.source, stored_source, body.id)})
+    return body.model_copy(update={"source": restore_source_secrets(body.source, stored_source, body.id)})

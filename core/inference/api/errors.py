@@ -23,9 +23,9 @@ from core.inference.cameras.manager import CameraExists, TooManyCameras, Unknown
 from core.inference.cameras.pipeline import NoPicture
 from core.inference.database.errors import DatabaseError
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
-from core.inference.models.bank import BrokenBank, NotLearned
+from core.inference.model_pool.pool import LoadFailed, NoRoom
+from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rules import RuleExists, UnknownRule
-from core.inference.resources.pool import LoadFailed, NoRoom
 from core.inference.schemas import Problem
 from core.validation_errors import describe_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from core.inference.accounts import Caller
-from core.inference.cameras.address import for_viewers
+from core.inference.cameras.source_address import redact_for_viewers
 from core.inference.schemas import (
     AnalyserStatus,
     CameraStatus,
@@ -47,7 +47,7 @@ def visible_camera(caller: Caller, camera: CameraStatus) -> CameraStatus:
     """A camera's status; viewers get no more of its address than kind and host."""
     if caller.role.rank >= Role.OPERATOR.rank:
         return camera
-    return camera.model_copy(update={"source": for_viewers(camera.source)})
+    return camera.model_copy(update={"source": redact_for_viewers(camera.source)})
 
 
 def visible_ledger(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:

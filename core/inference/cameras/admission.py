@@ -9,7 +9,7 @@ from statistics import median
 
 from core.errors import XaivaError
 
-SHARE = 0.85  # of the cores; the rest is for models and the service itself
+DECODING_SHARE = 0.85  # of the cores; the rest is for models and the service itself
 
 
 class NoCores(XaivaError):
@@ -24,7 +24,7 @@ def admit(camera: str, loads: Sequence[float | None], cores: float) -> None:
     measured = [load for load in loads if load is not None]
     if not measured:
         return
-    expected, limit = median(measured), SHARE * cores
+    expected, limit = median(measured), DECODING_SHARE * cores
     unmeasured = len(loads) - len(measured)
     used = sum(measured) + unmeasured * expected
     if used + expected > limit:

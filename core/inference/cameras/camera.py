@@ -10,76 +10,84 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.errors import XaivaError
-from core.inference.cameras.address import parse
-from core.inference.cameras.pipeline import CameraPipeline, NoPicture, Tap, Tools
+from core.inference.cameras.pipeline import CameraPipeline, FrameListener, NoPicture, PipelineContext
+from core.inference.cameras.source_address import parse_source
 from core.inference.models.scorer import Scorer
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
 
-Lease = Callable[[CameraRequest], Scorer]
+LeaseScorer = Callable[[CameraRequest], Scorer]
 
-OF_THE_SOURCE = ("source", "timeout", "transport", "loop", "poll_interval")  # a change of these needs a new connection
-RESTARTS = (1.0, 5.0, 15.0, 30.0, 60.0)  # seconds to wait before each; one more failure is FAILED
-FORGIVEN = 600.0  # seconds after which a restart no longer counts
-PATIENCE = 2.0  # seconds that a stop waits for a change under way (a model may be loading) before it goes without
+RECONNECT_FIELDS = (
+    "source",
+    "timeout",
+    "transport",
+    "loop",
+    "poll_interval",
+)  # a change of these needs a new connection
+RESTART_DELAYS = (1.0, 5.0, 15.0, 30.0, 60.0)  # seconds to wait before each; one more failure is FAILED
+RESTART_MEMORY_SECONDS = 600.0  # seconds after which a restart no longer counts
+CHANGE_WAIT_SECONDS = (
+    2.0  # seconds that a stop waits for a change under way (a model may be loading) before it goes without
+)
 
 
 class Camera:
     """Every method may be called from any thread. Raises InputError for a source that cannot be one."""
 
-    def __init__(self, request: CameraRequest, lease: Lease, tools: Tools) -> None:
+    def __init__(self, request: CameraRequest, lease_scorer: LeaseScorer, context: PipelineContext) -> None:
         self.request = request
-        self._shown = parse(request.source).shown
-        self._lease = lease
-        self._tools = tools
-        self._taps: list[Tap] = []
-        self._changes = threading.Lock()  # one change at a time; never held while a status is taken
-        self._wanted = False
+        self._redacted_source = parse_source(request.source).redacted
+        self._lease_scorer = lease_scorer
+        self._context = context
+        self._listeners: list[FrameListener] = []
+        self._change_lock = threading.Lock()  # one change at a time; never held while a status is taken
+        self._should_run = False
         self._scorer: Scorer | None = None
         self._pipeline: CameraPipeline | None = None
-        self._idle = (CameraState.STOPPED, "", time.time())  # what is said while there is no pipeline
+        self._idle_status = (CameraState.STOPPED, "", time.time())  # what is said while there is no pipeline
         self._restarts: deque[float] = deque()
-        self._restarted = 0
+        self._restart_count = 0
         self._restart_at: float | None = None
 
-    def start(self, *, insist: bool = False) -> None:
+    def start(self, *, retry: bool = False) -> None:
         """Lease the model, which may take its loading time, and begin; nothing happens when it runs.
 
         Raises NoRoom and what else leasing raises; the camera is FAILED then. With `insist` it tries again instead, as
         often as the restart budget allows.
         """
-        self._wanted = True
+        self._should_run = True
         with self._changing():
             self._restarts.clear()
             self._restart_at = None
-            if self._pipeline is not None and self._pipeline.source.status().life.state is CameraState.STOPPED:
-                self._end()  # a file that was played to its end
+            if self._pipeline is not None and self._pipeline.source.status().connection.state is CameraState.STOPPED:
+                self._stop_and_release()  # a file that was played to its end
             if self._pipeline is not None:
                 return
             try:
-                self._begin()
+                self._start_pipeline()
             except Exception as error:  # of any kind: one camera must not keep the others from starting
-                if not insist:
-                    self._fail(_told(error))
+                if not retry:
+                    self._fail(_describe_error(error))
                     raise
-                self._plan_restart(_told(error))
+                self._plan_restart(_describe_error(error))
 
-    def stop(self, *, patience: float = PATIENCE) -> None:
+    def stop(self, *, wait_seconds: float = CHANGE_WAIT_SECONDS) -> None:
         """Stop from any state within 5 s. A thread that hangs is cut off and ends by its time-outs."""
         self.signal_stop()
-        if not self._changes.acquire(timeout=patience):
+        if not self._change_lock.acquire(timeout=wait_seconds):
             return  # whoever changes it sees at the end that it is not wanted any more
         try:
-            self._wanted, self._restart_at = False, None
-            self._say(CameraState.STOPPED, "")
-            self._end()
+            self._should_run, self._restart_at = False, None
+            self._set_idle_status(CameraState.STOPPED, "")
+            self._stop_and_release()
         finally:
-            self._changes.release()
+            self._change_lock.release()
 
     def signal_stop(self) -> None:
         """Begin to stop, without waiting."""
-        self._wanted = False
+        self._should_run = False
         pipeline = self._pipeline
         if pipeline is not None:
             pipeline.signal_stop()
@@ -91,36 +99,36 @@ class Camera:
         return pipeline is None or pipeline.ended
 
     @property
-    def runs(self) -> bool:
+    def active(self) -> bool:
         """Whether it reads its source, or will by itself: also one that is lost, and one that waits for a restart."""
         pipeline = self._pipeline
         if pipeline is None:
             return self._restart_at is not None
-        return pipeline.source.status().life.state is not CameraState.STOPPED
+        return pipeline.source.status().connection.state is not CameraState.STOPPED
 
     def update(self, request: CameraRequest) -> None:
         """Take other settings: without a reconnection, unless the source itself changed.
 
         Raises InputError, NoRoom and what else leasing raises; the old settings go on then.
         """
-        shown = parse(request.source).shown
+        redacted = parse_source(request.source).redacted
         with self._changing():
-            before, shown_before = self.request, self._shown
-            renew = any(getattr(before, name) != getattr(request, name) for name in OF_THE_SOURCE)
-            if renew:
-                self._tools.logins.forget(parse(request.source))  # somebody set it: try at once
+            before, redacted_before = self.request, self._redacted_source
+            reconnect = any(getattr(before, name) != getattr(request, name) for name in RECONNECT_FIELDS)
+            if reconnect:
+                self._context.login_backoff.forget(parse_source(request.source))  # somebody set it: try at once
             if self._pipeline is not None:
-                self._change(self._pipeline, request)
-                if renew:
-                    self._renew(request)
-            self.request, self._shown = request, shown
+                self._apply_settings(self._pipeline, request)
+                if reconnect:
+                    self._reconnect(request)
+            self.request, self._redacted_source = request, redacted
         if before.enabled and not request.enabled:
             self.stop()
         elif request.enabled and not before.enabled:
             try:
                 self.start()
             except Exception:
-                self.request, self._shown = before, shown_before
+                self.request, self._redacted_source = before, redacted_before
                 self.stop()
                 raise
 
@@ -129,26 +137,26 @@ class Camera:
         pipeline, restart_at = self._pipeline, self._restart_at
         if pipeline is not None:
             pipeline.source.watch()
-            if self._wanted and (why := pipeline.broken()):
-                self._broke(pipeline, why)
+            if self._should_run and (why := pipeline.broken()):
+                self._replace_broken(pipeline, why)
         elif restart_at is not None and time.monotonic() >= restart_at:
             self._restart_at = None
             threading.Thread(target=self._restart, name=f"restart-{self.request.id}", daemon=True).start()
 
     def status(self) -> CameraStatus:
         """A snapshot."""
-        pipeline, restart_at, (state, reason, since) = self._pipeline, self._restart_at, self._idle
+        pipeline, restart_at, (state, reason, since) = self._pipeline, self._restart_at, self._idle_status
         if pipeline is not None:
-            return pipeline.status().model_copy(update={"restarts": self._restarted})
+            return pipeline.status().model_copy(update={"restarts": self._restart_count})
         return CameraStatus(
             id=self.request.id,
             name=self.request.name or self.request.id,
-            source=self._shown,
+            source=self._redacted_source,
             state=state,
             reason=reason,
             since=since,
             threshold=self.request.detection.threshold,
-            restarts=self._restarted,
+            restarts=self._restart_count,
             retry_in=None if restart_at is None else round(max(0.0, restart_at - time.monotonic()), 1),
         )
 
@@ -164,13 +172,13 @@ class Camera:
         pipeline = self._pipeline
         return None if pipeline is None else pipeline.source.status().load
 
-    def tap(self, callback: Tap) -> Callable[[], None]:
+    def add_frame_listener(self, callback: FrameListener) -> Callable[[], None]:
         """Call `callback` with each sampled frame, in the pipeline's thread, until what is returned is called."""
-        self._taps.append(callback)
+        self._listeners.append(callback)
 
         def close() -> None:
-            if callback in self._taps:
-                self._taps.remove(callback)
+            if callback in self._listeners:
+                self._listeners.remove(callback)
 
         return close
 
@@ -178,35 +186,35 @@ class Camera:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with self._changes:
+        with self._change_lock:
             try:
                 yield
             finally:
-                if not self._wanted and self._scorer is not None:  # a stop did not wait for this change
-                    self._say(CameraState.STOPPED, "")
-                    self._end()
+                if not self._should_run and self._scorer is not None:  # a stop did not wait for this change
+                    self._set_idle_status(CameraState.STOPPED, "")
+                    self._stop_and_release()
 
-    def _begin(self) -> None:
-        self._say(CameraState.CONNECTING, "its model is being loaded")
+    def _start_pipeline(self) -> None:
+        self._set_idle_status(CameraState.CONNECTING, "its model is being loaded")
         try:
-            self._scorer = self._lease(self.request)
-            if self._wanted:
-                self._pipeline = CameraPipeline(self.request, self._scorer, self._tools, self._taps)
+            self._scorer = self._lease_scorer(self.request)
+            if self._should_run:
+                self._pipeline = CameraPipeline(self.request, self._scorer, self._context, self._listeners)
                 self._pipeline.start()
         except Exception:
-            self._let_go()
+            self._release_lease()
             raise
 
-    def _end(self) -> None:
+    def _stop_and_release(self) -> None:
         if self._pipeline is not None:
-            self._stop(self._pipeline)
-        self._let_go()
+            self._stop_pipeline(self._pipeline)
+        self._release_lease()
 
-    def _stop(self, pipeline: CameraPipeline) -> None:
+    def _stop_pipeline(self, pipeline: CameraPipeline) -> None:
         if not pipeline.stop():
             logger.warning("camera %s: a thread hangs; it is cut off and ends by its time-out", self.request.id)
 
-    def _let_go(self) -> None:
+    def _release_lease(self) -> None:
         """Of the pipeline, without waiting for its threads, and of the lease."""
         if self._pipeline is not None:
             self._pipeline.signal_stop()
@@ -215,72 +223,72 @@ class Camera:
             scorer.forget(self.request.id)
             scorer.release()
 
-    def _change(self, pipeline: CameraPipeline, request: CameraRequest) -> None:
+    def _apply_settings(self, pipeline: CameraPipeline, request: CameraRequest) -> None:
         """Settings that need no connection; a lease of another model when it scores by another."""
         assert self._scorer is not None
         before = self.request.detection
         scorer = self._scorer
         if (before.detector, before.model) != (request.detection.detector, request.detection.model):
-            scorer = self._lease(request)
+            scorer = self._lease_scorer(request)
         pipeline.update(request, scorer)
         if scorer is not self._scorer:
             self._scorer.forget(request.id)
             self._scorer.release()
             self._scorer = scorer
 
-    def _renew(self, request: CameraRequest) -> None:
+    def _reconnect(self, request: CameraRequest) -> None:
         """A new connection under the same lease."""
         assert self._pipeline is not None
         assert self._scorer is not None
-        self._stop(self._pipeline)
+        self._stop_pipeline(self._pipeline)
         self._scorer.forget(request.id)
-        self._pipeline = CameraPipeline(request, self._scorer, self._tools, self._taps)
+        self._pipeline = CameraPipeline(request, self._scorer, self._context, self._listeners)
         self._pipeline.start()
 
     # -- the restart budget ---------------------------------------------------------------------------------------
 
-    def _broke(self, pipeline: CameraPipeline, why: str) -> None:
-        if not self._changes.acquire(blocking=False):
+    def _replace_broken(self, pipeline: CameraPipeline, why: str) -> None:
+        if not self._change_lock.acquire(blocking=False):
             return  # somebody changes it: the next look sees what came of it
         try:
-            if pipeline is self._pipeline and self._wanted:
+            if pipeline is self._pipeline and self._should_run:
                 self._plan_restart(why)
-                self._let_go()
+                self._release_lease()
         finally:
-            self._changes.release()
+            self._change_lock.release()
 
     def _plan_restart(self, why: str) -> None:
         now = time.monotonic()
-        while self._restarts and now - self._restarts[0] > FORGIVEN:
+        while self._restarts and now - self._restarts[0] > RESTART_MEMORY_SECONDS:
             self._restarts.popleft()
-        if len(self._restarts) >= len(RESTARTS):
+        if len(self._restarts) >= len(RESTART_DELAYS):
             self._fail(f"{why}; {len(self._restarts)} restarts did not help")
             return
-        delay = RESTARTS[len(self._restarts)]
+        delay = RESTART_DELAYS[len(self._restarts)]
         self._restarts.append(now)
-        self._restarted += 1
+        self._restart_count += 1
         self._restart_at = now + delay
-        self._say(CameraState.DISCONNECTED, f"{why}; it starts again in a moment")
+        self._set_idle_status(CameraState.DISCONNECTED, f"{why}; it starts again in a moment")
         logger.warning("camera %s: %s; it is started again in %g s", self.request.id, why, delay)
 
     def _restart(self) -> None:
         with self._changing():
-            if self._wanted and self._pipeline is None:
+            if self._should_run and self._pipeline is None:
                 try:
-                    self._begin()
+                    self._start_pipeline()
                 except Exception as error:
-                    self._plan_restart(_told(error))
+                    self._plan_restart(_describe_error(error))
 
     def _fail(self, reason: str) -> None:
         self._restart_at = None
-        self._say(CameraState.FAILED, reason)
+        self._set_idle_status(CameraState.FAILED, reason)
         logger.error("camera %s failed: %s", self.request.id, reason)
 
-    def _say(self, state: CameraState, reason: str) -> None:
-        self._idle = (state, reason, time.time())
+    def _set_idle_status(self, state: CameraState, reason: str) -> None:
+        self._idle_status = (state, reason, time.time())
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, XaivaError):
         return f"{error.what}: {error.why}"
     logger.error("an unexpected error", exc_info=error)

@@ -14,15 +14,15 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from core.inference.cameras.address import Address
-from core.inference.cameras.failures import Cause, Failure, NoFrames, NoVideo, Refused, StreamEnded
-from core.inference.cameras.opening import open_source
+from core.inference.cameras.failures import Cause, Failure, NoFrames, NoVideo, SourceError, StreamEnded
+from core.inference.cameras.open_source import open_source
 from core.inference.cameras.orientation import Upright
+from core.inference.cameras.source_address import SourceAddress
 from core.inference.events.clip_times import VideoPacket
 from core.inference.events.clips import Footage, footage_of
 from core.inference.schemas import Transport
 
-PATIENCE = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
+MAX_DAMAGED_SECONDS = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
 KEY_FRAME_SECONDS = 120.0  # that a first picture is waited for while packets arrive: some cameras send a key a minute
 KEY_FRAME_REMEDY = "set the camera's key frame interval (GOP, I-frame interval) to 2 s"
 LONGEST_GAP = 2.0  # seconds between two frames of a file, or twice the usual; a single one that is longer is wrong
@@ -39,12 +39,12 @@ class Connection:
 
     def __init__(
         self,
-        address: Address,
+        address: SourceAddress,
         timeout: float,
         transport: Transport = Transport.TCP,
         *,
         silence: float | None = None,
-        key_frame: float = KEY_FRAME_SECONDS,
+        key_frame_timeout: float = KEY_FRAME_SECONDS,
         format: str | None = None,
     ) -> None:
         self.live = address.live
@@ -52,23 +52,23 @@ class Connection:
             0.0  # seconds between two frames that are normal by the source's nature; of a camera nobody knows
         )
         self._timeout = timeout
-        self._key_frame = key_frame
+        self._key_frame_timeout = key_frame_timeout
         self._opened = time.monotonic()
-        self._shown = False  # whether the newest packet gave a frame
-        self._any_shown = self._refuses = False
-        self._key: float | None = None  # when the first key frame came
+        self._packet_decoded = False  # whether the newest packet gave a frame
+        self._any_decoded = self._decoder_refuses = False
+        self._first_key_frame: float | None = None  # when the first key frame came
         self._container = open_source(address, timeout, silence or timeout, transport, format)
         self.format = self._container.format.name
-        self._taint = _Taint()
+        self._damage = _DamageTracker()
         self.upright = Upright()
         self.damaged = 0
         self.codec = ""
         try:
-            self._stream = self._video()
+            self._stream = self._select_video()
             self._stream.thread_type = "NONE"  # frame threads add latency; a thread a camera is parallel enough
             self.codec = self._stream.codec_context.name
             self.footage: Footage = footage_of(self._stream)
-            self.pace = None if self.live else self._pace()
+            self.pace = None if self.live else self._file_rate()
             if self.pace is not None:
                 self.silence = timeout + LONGEST_PAUSE
         except BaseException:
@@ -79,7 +79,7 @@ class Connection:
         """Let go of the source."""
         self._container.close()
 
-    def goes_on(self) -> bool:
+    def is_continuous(self) -> bool:
         """Whether three packets come, which are lost: two may be a picture and its preview in one file."""
         try:
             return sum(bool(packet.size) for packet in islice(self._container.demux(self._stream), 3)) == 3
@@ -90,32 +90,36 @@ class Connection:
         """Every packet of the video; the empty one at the end flushes the decoder."""
         newest = time.monotonic()
         for packet in self._container.demux(self._stream):
-            self._shown = False
-            if packet.is_keyframe and packet.size and self._key is None:
-                self._key, self._refuses = time.monotonic(), False
+            self._packet_decoded = False
+            if packet.is_keyframe and packet.size and self._first_key_frame is None:
+                self._first_key_frame, self._decoder_refuses = time.monotonic(), False
             yield packet
             now = time.monotonic()
-            if self._shown:
+            if self._packet_decoded:
                 newest = now  # what the reader took its time for, such as a file's pace, is no silence
-            elif self.waiting is not None:
-                if now - newest > self._key_frame:
-                    raise Refused(Cause.NO_KEY_FRAME, self.waiting.reason)
-            elif now - max(newest, self._key or newest) > self._timeout:
+            elif self.waiting_for is not None:
+                if now - newest > self._key_frame_timeout:
+                    raise SourceError(Cause.NO_KEY_FRAME, self.waiting_for.reason)
+            elif now - max(newest, self._first_key_frame or newest) > self._timeout:
                 raise self._nothing_decoded()
-        if not (self.live or self._any_shown):
+        if not (self.live or self._any_decoded):
             raise NoVideo
         raise StreamEnded
 
     @property
-    def waiting(self) -> Failure | None:
+    def waiting_for(self) -> Failure | None:
         """What is waited for while packets arrive and no picture was there yet; None when it is not normal any more."""
-        if self._any_shown or (self._key is not None and self._refuses):
+        if self._any_decoded or (self._first_key_frame is not None and self._decoder_refuses):
             return None
         seconds = time.monotonic() - self._opened
-        came = "a key frame came, but no whole picture" if self._key is not None else "packets arrive, but no key frame"
+        came = (
+            "a key frame came, but no whole picture"
+            if self._first_key_frame is not None
+            else "packets arrive, but no key frame"
+        )
         return Failure(Cause.NO_KEY_FRAME, f"{came} for {seconds:.0f} s: {KEY_FRAME_REMEDY}")
 
-    def _pace(self) -> Fraction:
+    def _file_rate(self) -> Fraction:
         """Frames a second of a file: by the usual distance of its stamps where the file lists them all."""
         entries = self._stream.index_entries
         if self._stream.time_base and 1 < len(entries) == self._stream.frames:
@@ -125,57 +129,59 @@ class Connection:
                 return 1 / Fraction(usual)
         return self.footage.rate
 
-    def _video(self) -> VideoStream:
+    def _select_video(self) -> VideoStream:
         streams = self._container.streams
         stream = next((video for video in streams.video if not video.disposition & Disposition.attached_pic), None)
         if stream is None and streams.audio:
-            raise Refused(Cause.CODEC, f"{'what answers there sends' if self.live else 'the file holds'} sound alone")
+            raise SourceError(
+                Cause.CODEC, f"{'what answers there sends' if self.live else 'the file holds'} sound alone"
+            )
         if stream is None:
             raise NoVideo
         if getattr(stream, "codec_context", None) is None:
-            raise Refused(Cause.CODEC, "there is no decoder for the codec of its video")
+            raise SourceError(Cause.CODEC, "there is no decoder for the codec of its video")
         return stream
 
     def _nothing_decoded(self) -> Exception:
-        if self._any_shown:
+        if self._any_decoded:
             return NoFrames(f"packets arrive, but no frame could be decoded for {self._timeout:g} s")
-        return Refused(Cause.CODEC, f"key frames arrive, but the decoder of {self.codec} refuses them")
+        return SourceError(Cause.CODEC, f"key frames arrive, but the decoder of {self.codec} refuses them")
 
     def decode(self, packet: VideoPacket) -> list[VideoFrame]:
         """The frames in a packet; what cannot be decoded, or only in part, is counted in `damaged`."""
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            self.damaged += self._key is not None  # before the first key frame nothing is damaged
-            self._refuses = True
-            self._taint.spoil()
+            self.damaged += self._first_key_frame is not None  # before the first key frame nothing is damaged
+            self._decoder_refuses = True
+            self._damage.mark_damaged()
             return []
         if frames:
-            self._shown = self._any_shown = True
+            self._packet_decoded = self._any_decoded = True
             self.damaged += sum(frame.is_corrupt for frame in frames)
         return frames
 
-    def trusted(self, frame: VideoFrame) -> bool:
+    def is_trusted(self, frame: VideoFrame) -> bool:
         """Whether the frame shows what the camera saw: neither it nor one that it builds on was damaged."""
-        return self._taint.trusted(frame, time.monotonic())
+        return self._damage.is_trusted(frame, time.monotonic())
 
 
-class _Taint:
+class _DamageTracker:
     """A damaged frame spoils those after it up to the next key frame."""
 
     def __init__(self) -> None:
-        self._spoilt = False
-        self._clean = time.monotonic()
+        self._damaged = False
+        self._last_undamaged = time.monotonic()
 
-    def spoil(self) -> None:
-        self._spoilt = True
+    def mark_damaged(self) -> None:
+        self._damaged = True
 
-    def trusted(self, frame: VideoFrame, now: float) -> bool:
+    def is_trusted(self, frame: VideoFrame, now: float) -> bool:
         if frame.key_frame or frame.is_corrupt:
-            self._spoilt = frame.is_corrupt
-        if not self._spoilt:
-            self._clean = now
-        return not self._spoilt or now - self._clean > PATIENCE
+            self._damaged = frame.is_corrupt
+        if not self._damaged:
+            self._last_undamaged = now
+        return not self._damaged or now - self._last_undamaged > MAX_DAMAGED_SECONDS
 
 
 class Pacer:
@@ -202,7 +208,7 @@ class Pacer:
         self._stamp = frame.time
         return not self._stop.wait(max(0.0, self._due - now))
 
-    def begin_again(self, began: float) -> bool:
+    def wait_before_replay(self, began: float) -> bool:
         """Wait until a file that began then may begin again; False when stopped in the meantime."""
         left = began + SHORTEST_PASS - time.monotonic()
         if left > 0:

@@ -15,17 +15,17 @@ from urllib.parse import urlsplit
 import av.error
 import httpx
 
-from core.inference.cameras.address import Address, SourceKind
-from core.inference.cameras.failures import FORBIDDEN, SENTENCES, Cause, Failure
-from core.inference.cameras.web import WebAddress, any_certificate
+from core.inference.cameras.failures import CAUSE_SENTENCES, FORBIDDEN_SENTENCE, Cause, Failure
+from core.inference.cameras.source_address import SourceAddress, SourceKind
+from core.inference.cameras.web_client import WebClient, unverified_context
 from core.redaction import redact_address
 
-SECONDS = 3.0  # for the second question
+PROBE_SECONDS = 3.0  # for the second question
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-REDIRECTS = (301, 302, 303, 307, 308)
-_GREETING = 200  # bytes of a first answer that are looked at
+REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+_GREETING_BYTES = 200  # bytes of a first answer that are looked at
 _TLS_RECORD = (b"\x15\x03", b"\x16\x03")  # an alert, a handshake
-_MEANS_ITSELF = (  # nothing is to be found out, and a wrong login would be tried once more
+_SELF_EXPLANATORY = (  # nothing is to be found out, and a wrong login would be tried once more
     av.error.HTTPUnauthorizedError,
     av.error.HTTPNotFoundError,
     ConnectionRefusedError,
@@ -35,66 +35,66 @@ _MEANS_ITSELF = (  # nothing is to be found out, and a wrong login would be trie
 )
 
 
-def diagnosed(error: Exception, address: Address, addresses: Sequence[str], timeout: float) -> Failure | None:
+def diagnose(error: Exception, address: SourceAddress, addresses: Sequence[str], timeout: float) -> Failure | None:
     """Why `error` came, as far as a second question to the host's `addresses` can tell; None where it cannot."""
     if isinstance(error, av.error.HTTPForbiddenError):
-        return Failure(Cause.AUTH, FORBIDDEN)
+        return Failure(Cause.AUTH, FORBIDDEN_SENTENCE)
     if address.kind is SourceKind.RTSP and getattr(error, "errno", None) == errno.EPROTONOSUPPORT:  # libav's for 461
         return Failure(Cause.REJECTED, "the camera rejects this transport (status 461): set the other one (tcp, udp)")
     # libav reads whatever comes over TCP, and waits for video in it
     silent = address.url.startswith("tcp:") and isinstance(error, (TimeoutError, av.error.ExitError))
-    if isinstance(error, _MEANS_ITSELF) and not silent:
+    if isinstance(error, _SELF_EXPLANATORY) and not silent:
         return None
-    seconds = min(timeout, SECONDS)
+    seconds = min(timeout, PROBE_SECONDS)
     try:
         if address.kind is SourceKind.HTTP:
-            return _of_web(address, addresses, seconds)
-        return _of_stream(error, address, addresses, seconds)
+            return _diagnose_web(address, addresses, seconds)
+        return _diagnose_stream(error, address, addresses, seconds)
     except ssl.SSLError as ssl_error:
-        return _of_tls(ssl_error)
+        return _tls_failure(ssl_error)
     except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL):
         return None
 
 
-def _of_web(address: Address, addresses: Sequence[str], seconds: float) -> Failure | None:
-    web = WebAddress(address.url, addresses, seconds)
+def _diagnose_web(address: SourceAddress, addresses: Sequence[str], seconds: float) -> Failure | None:
+    web = WebClient(address.url, addresses, seconds)
     try:
-        with web.ask() as answer:
-            return of_status(answer) or of_type(answer) or _of_other_type(answer)
+        with web.request() as answer:
+            return status_failure(answer) or content_type_failure(answer) or _other_type_failure(answer)
     except httpx.RemoteProtocolError:
-        return _of_greeting(_greeting(address, addresses, seconds, b"GET / HTTP/1.0\r\n\r\n"), "HTTP")
+        return _greeting_failure(_read_greeting(address, addresses, seconds, b"GET / HTTP/1.0\r\n\r\n"), "HTTP")
     except httpx.ConnectError as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__
-        return None if cause is None else _of_tls(cause)
+        return None if cause is None else _tls_failure(cause)
     finally:
         web.close()
 
 
-def of_status(answer: httpx.Response) -> Failure | None:
+def status_failure(answer: httpx.Response) -> Failure | None:
     """What the status of an answer over HTTP says against a video or a picture in it; None for nothing."""
     status = answer.status_code
-    words = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
-    if status in REDIRECTS:
-        leads = f" and leads to {redact_address(place)}" if (place := answer.headers.get("Location", "")) else ""
-        return Failure(Cause.REDIRECT, f"it answers with status {status}{leads}: redirects are not followed")
+    status_text = f"status {status} ({httpx.codes.get_reason_phrase(status) or 'unknown'})"
+    if status in REDIRECT_STATUSES:
+        target = f" and leads to {redact_address(location)}" if (location := answer.headers.get("Location", "")) else ""
+        return Failure(Cause.REDIRECT, f"it answers with status {status}{target}: redirects are not followed")
     if status == httpx.codes.UNAUTHORIZED:
-        return Failure(Cause.AUTH, SENTENCES[Cause.AUTH])
+        return Failure(Cause.AUTH, CAUSE_SENTENCES[Cause.AUTH])
     if status == httpx.codes.FORBIDDEN:
-        return Failure(Cause.AUTH, FORBIDDEN)
+        return Failure(Cause.AUTH, FORBIDDEN_SENTENCE)
     if status == httpx.codes.NOT_FOUND:
-        return Failure(Cause.NOT_FOUND, SENTENCES[Cause.NOT_FOUND])
+        return Failure(Cause.NOT_FOUND, CAUSE_SENTENCES[Cause.NOT_FOUND])
     if 400 <= status < 500:
-        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}")
+        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {status_text}")
     if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
-        return Failure(Cause.ERROR, f"the camera answers with {words}")
+        return Failure(Cause.ERROR, f"the camera answers with {status_text}")
     return None
 
 
-def of_type(answer: httpx.Response) -> Failure | None:
+def content_type_failure(answer: httpx.Response) -> Failure | None:
     """What the type of an answer that could not be read says; some cameras declare a picture as text/plain."""
-    kind = _type_of(answer)
+    kind = _content_type(answer)
     if kind in ("text/html", "application/xhtml+xml"):
         return Failure(Cause.CODEC, f"the address answers with a web page ({kind}), not with video")
     if kind and (kind.startswith("text/") or kind.endswith(("json", "xml"))):
@@ -104,34 +104,38 @@ def of_type(answer: httpx.Response) -> Failure | None:
     return None
 
 
-def _type_of(answer: httpx.Response) -> str:
+def _content_type(answer: httpx.Response) -> str:
     return str(answer.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
 
 
-def _of_other_type(answer: httpx.Response) -> Failure | None:
-    kind = _type_of(answer)
+def _other_type_failure(answer: httpx.Response) -> Failure | None:
+    kind = _content_type(answer)
     return Failure(Cause.CODEC, f"the address answers with {kind}, in which no video is found") if kind else None
 
 
-def _of_stream(error: Exception, address: Address, addresses: Sequence[str], seconds: float) -> Failure | None:
+def _diagnose_stream(
+    error: Exception, address: SourceAddress, addresses: Sequence[str], seconds: float
+) -> Failure | None:
     """RTSP, or MPEG-TS over TCP, which says nothing first and is asked nothing."""
     url = urlsplit(address.url)
     if address.kind is not SourceKind.RTSP:
-        return _of_greeting(_greeting(address, addresses, seconds, b""), "") if url.scheme == "tcp" else None
-    place = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}{'?' if url.query else ''}{url.query}"
-    question = f"DESCRIBE {place} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
-    greeting = _greeting(address, addresses, seconds, question.encode())
+        return _greeting_failure(_read_greeting(address, addresses, seconds, b""), "") if url.scheme == "tcp" else None
+    url_without_login = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}{'?' if url.query else ''}{url.query}"
+    question = f"DESCRIBE {url_without_login} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n"
+    greeting = _read_greeting(address, addresses, seconds, question.encode())
     match = re.match(rb"RTSP/[\d.]+ (\d{3}) ?([^\r\n]*)", greeting)
     if match is None:
-        return _of_greeting(greeting, "RTSP")
+        return _greeting_failure(greeting, "RTSP")
     status, rejected = int(match[1]), isinstance(error, av.error.HTTPClientError)
     if 300 <= status < 400:
         return Failure(Cause.REDIRECT, f"it answers with status {status}: redirects are not followed")
-    words = f"status {status} ({_printable(match[2]) or 'unknown'})"
+    status_text = f"status {status} ({_printable(match[2]) or 'unknown'})"
     if status >= 500:
-        return Failure(Cause.ERROR, f"the camera answers with {words}")
+        return Failure(Cause.ERROR, f"the camera answers with {status_text}")
     if status >= 400 and status != httpx.codes.UNAUTHORIZED:
-        return Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {words}") if rejected else None
+        return (
+            Failure(Cause.REJECTED, f"the camera answers, and rejects the request: {status_text}") if rejected else None
+        )
     if status >= 300:
         return None
     if rejected:
@@ -141,44 +145,47 @@ def _of_stream(error: Exception, address: Address, addresses: Sequence[str], sec
     return None
 
 
-def _greeting(address: Address, addresses: Sequence[str], seconds: float, question: bytes) -> bytes:
+def _read_greeting(address: SourceAddress, addresses: Sequence[str], seconds: float, question: bytes) -> bytes:
     """The first bytes that come from there, asked or not. Raises OSError, TimeoutError when none come in time."""
     url = urlsplit(address.url)
     port = url.port or _PORTS[url.scheme]
     with socket.create_connection((addresses[0], port), seconds) as connection:
         if address.encrypted:
-            connection = any_certificate().wrap_socket(connection, server_hostname=address.host)
+            connection = unverified_context().wrap_socket(connection, server_hostname=address.host)
         connection.sendall(question)
         try:
-            return connection.recv(_GREETING)
+            return connection.recv(_GREETING_BYTES)
         except ConnectionResetError:
             return b""
 
 
-def _of_greeting(greeting: bytes, wanted: str) -> Failure | None:
+def _greeting_failure(greeting: bytes, expected: str) -> Failure | None:
     """What the first bytes say of a protocol that is not the one that was `wanted`."""
-    if not wanted and not greeting.isascii():
+    if not expected and not greeting.isascii():
         return None
-    no = f"speaks no {wanted}" if wanted else "sends no video"
+    mismatch = f"speaks no {expected}" if expected else "sends no video"
     if not greeting:
-        return Failure(Cause.CODEC, f"what answers there {no}: it closes the connection without a word")
+        return Failure(Cause.CODEC, f"what answers there {mismatch}: it closes the connection without a word")
     if greeting.startswith(_TLS_RECORD):
         return Failure(
-            Cause.CODEC, f"what answers there {no}, but TLS: write {'https' if wanted == 'HTTP' else 'rtsps'}://"
+            Cause.CODEC,
+            f"what answers there {mismatch}, but TLS: write {'https' if expected == 'HTTP' else 'rtsps'}://",
         )
     for name in (b"HTTP", b"RTSP"):
-        if greeting.startswith(name + b"/") and name.decode() != wanted:
+        if greeting.startswith(name + b"/") and name.decode() != expected:
             scheme = name.decode().lower()
-            return Failure(Cause.CODEC, f"what answers there {no}, but {name.decode()}: write {scheme}://")
+            return Failure(Cause.CODEC, f"what answers there {mismatch}, but {name.decode()}: write {scheme}://")
     line = _printable(greeting.splitlines()[0])
-    return Failure(Cause.CODEC, f'what answers there {no}: it says "{line}"' if line else f"what answers there {no}")
+    return Failure(
+        Cause.CODEC, f'what answers there {mismatch}: it says "{line}"' if line else f"what answers there {mismatch}"
+    )
 
 
 def _printable(text: bytes) -> str:
     return re.sub(r"[^ -~]+", " ", text.decode("ascii", "replace"))[:60].strip()
 
 
-def _of_tls(error: ssl.SSLError) -> Failure:
+def _tls_failure(error: ssl.SSLError) -> Failure:
     if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER" in str(error):
         return Failure(Cause.TLS, "the encrypted connection cannot be set up: what answers there speaks no TLS")
     return Failure(

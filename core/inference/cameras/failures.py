@@ -8,7 +8,7 @@ from enum import Enum
 
 import av.error
 
-from core.inference.cameras.address import Address, SourceKind
+from core.inference.cameras.source_address import SourceAddress, SourceKind
 from core.redaction import login_of
 
 
@@ -37,7 +37,7 @@ class Failure:
     reason: str
 
 
-class Refused(Exception):
+class SourceError(Exception):
     """It is not opened, or not read on, for a cause that was found."""
 
     def __init__(self, cause: Cause, reason: str) -> None:
@@ -57,7 +57,7 @@ class NoVideo(Exception):
     """The source holds no video."""
 
 
-SENTENCES = {
+CAUSE_SENTENCES = {
     Cause.AUTH: "the camera refuses the user name or password",
     Cause.REFUSED: "nothing listens at that host and port",
     Cause.NOT_FOUND: "there is no such stream or file",
@@ -66,10 +66,10 @@ SENTENCES = {
     Cause.CODEC: "what answers there sends no video that can be decoded",
     Cause.END: "the stream ended",
 }
-ASKS_FOR_LOGIN = "the camera asks for a user name and password, and the address has none"
-FORBIDDEN = "the camera forbids it (status 403): this user or this machine may not see the stream"
-TRIED_APART = "it is tried minutes apart, because cameras lock out after a few wrong logins"
-REFUSED_LOGIN = f"{SENTENCES[Cause.AUTH]}; {TRIED_APART}"
+LOGIN_MISSING = "the camera asks for a user name and password, and the address has none"
+FORBIDDEN_SENTENCE = "the camera forbids it (status 403): this user or this machine may not see the stream"
+LOGIN_RETRY_NOTE = "it is tried minutes apart, because cameras lock out after a few wrong logins"
+REFUSED_LOGIN = f"{CAUSE_SENTENCES[Cause.AUTH]}; {LOGIN_RETRY_NOTE}"
 FILE_SENTENCES = {
     Cause.AUTH: "this user may not read the file",
     Cause.NOT_FOUND: "there is no such file",
@@ -82,7 +82,7 @@ DEVICE_SENTENCES = {
     Cause.CODEC: "the device is no camera, or offers no format that can be decoded",
     Cause.END: "the device was unplugged",
 }
-OWN_SENTENCES = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENTENCES}
+SENTENCES_BY_KIND = {SourceKind.DEVICE: DEVICE_SENTENCES, SourceKind.FILE: FILE_SENTENCES}
 
 _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cause], ...] = (
     ((av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError, PermissionError), Cause.AUTH),
@@ -93,32 +93,32 @@ _BY_TYPE: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Cau
     ((StreamEnded, EOFError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError), Cause.END),
     ((NoVideo, av.error.LookupError, av.error.PatchWelcomeError), Cause.CODEC),
 )
-_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
-_NO_FILE = {errno.ELOOP, errno.ENAMETOOLONG}
-_DEVICE = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errno.ENODEV: Cause.END}
+_UNREACHABLE_ERRORS = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL}
+_NO_FILE_ERRORS = {errno.ELOOP, errno.ENAMETOOLONG}
+_DEVICE_ERRORS = {errno.EBUSY: Cause.REFUSED, errno.ENXIO: Cause.NOT_FOUND, errno.ENODEV: Cause.END}
 
 
-def classify(error: Exception, address: Address, *, opening: bool, elapsed: float, timeout: float) -> Failure:
+def classify(error: Exception, address: SourceAddress, *, opening: bool, elapsed: float, timeout: float) -> Failure:
     """The cause of `error`, raised `elapsed` seconds into opening the source, or into reading it.
 
     libav's own text is shown only where no cause fits; it is taken without the address.
     """
-    if isinstance(error, Refused):
+    if isinstance(error, SourceError):
         return error.failure
-    cause = _cause(error, address, opening=opening, late=elapsed >= 0.9 * timeout)
+    cause = _find_cause(error, address, opening=opening, timed_out=elapsed >= 0.9 * timeout)
     if isinstance(error, NoFrames) and str(error):
         return Failure(cause, str(error))
     if cause is Cause.TIMEOUT:
         return Failure(cause, f"no {'answer' if opening else 'frame'} within {timeout:g} s")
     if cause is Cause.ERROR:
-        told = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
-        return Failure(cause, told)
+        reason = f"libav reports: {error.strerror}" if isinstance(error, av.error.FFmpegError) else "reading failed"
+        return Failure(cause, reason)
     if isinstance(error, av.error.HTTPUnauthorizedError) and not login_of(address.url):
-        return Failure(cause, ASKS_FOR_LOGIN)
-    return Failure(cause, OWN_SENTENCES.get(address.kind, SENTENCES).get(cause, SENTENCES[cause]))
+        return Failure(cause, LOGIN_MISSING)
+    return Failure(cause, SENTENCES_BY_KIND.get(address.kind, CAUSE_SENTENCES).get(cause, CAUSE_SENTENCES[cause]))
 
 
-def _cause(error: Exception, address: Address, *, opening: bool, late: bool) -> Cause:
+def _find_cause(error: Exception, address: SourceAddress, *, opening: bool, timed_out: bool) -> Cause:
     for types, cause in _BY_TYPE:
         if isinstance(error, types):
             return cause
@@ -126,14 +126,14 @@ def _cause(error: Exception, address: Address, *, opening: bool, late: bool) -> 
         # A port that accepts and never answers ends so when the time-out strikes; a server that dies in mid-stream too.
         if not opening:
             return Cause.END
-        return Cause.TIMEOUT if late else Cause.CODEC
+        return Cause.TIMEOUT if timed_out else Cause.CODEC
     number = getattr(error, "errno", None)
     if address.kind is SourceKind.DEVICE:
-        return _DEVICE.get(number or 0, Cause.CODEC if opening else Cause.END)
-    if address.kind is SourceKind.FILE and number in _NO_FILE:
+        return _DEVICE_ERRORS.get(number or 0, Cause.CODEC if opening else Cause.END)
+    if address.kind is SourceKind.FILE and number in _NO_FILE_ERRORS:
         return Cause.NOT_FOUND
-    if number in _UNREACHABLE:
+    if number in _UNREACHABLE_ERRORS:
         return Cause.UNREACHABLE
-    if number == errno.EIO and opening and late:
+    if number == errno.EIO and opening and timed_out:
         return Cause.TIMEOUT  # libav says so of silence, too
     return Cause.ERROR

@@ -32,7 +32,7 @@ class ClockRate:
 
     SETTLING = 1.0  # seconds after the first frame in which a connection may deliver what lay in buffers
     WINDOW = 10.0
-    ENOUGH = 3.0
+    MIN_SECONDS = 3.0
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, float]] = deque()  # arrival, stamp
@@ -55,7 +55,7 @@ class ClockRate:
     def value(self) -> float | None:
         """Seconds that its clock counts in a real second; None before some seconds were seen."""
         marks = list(self._marks)
-        if len(marks) < 2 or marks[-1][0] - marks[0][0] < self.ENOUGH:
+        if len(marks) < 2 or marks[-1][0] - marks[0][0] < self.MIN_SECONDS:
             return None
         return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
 
@@ -96,17 +96,17 @@ class LatestFrame:
             self._ready.notify_all()
 
 
-class Silence:
+class StallTimeout:
     """How long a camera may be silent: its time-out, and longer for one whose frames come rarely by nature."""
 
-    USUAL = 3  # times the usual distance of two frames
+    USUAL_DISTANCES = 3  # times the usual distance of two frames
     LONGEST = 60.0  # seconds
     BUFFERED = 3  # frames that libav may have read while it opened the stream: they come at once, however rare they are
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self.limit = timeout
-        self._begun = 0.0  # when the last frame came that may have been read while the stream was opened
+        self._buffered_until = 0.0  # when the last frame came that may have been read while the stream was opened
         self._count = 0
 
     def connected(self) -> None:
@@ -117,9 +117,9 @@ class Silence:
         """One frame."""
         self._count += 1
         if self._count <= self.BUFFERED:
-            self._begun = arrived
-        elif arrived > self._begun:
-            usual = self.USUAL * (arrived - self._begun) / (self._count - self.BUFFERED)
+            self._buffered_until = arrived
+        elif arrived > self._buffered_until:
+            usual = self.USUAL_DISTANCES * (arrived - self._buffered_until) / (self._count - self.BUFFERED)
             self.limit = min(max(self._timeout, usual), max(self._timeout, self.LONGEST))
 
     def stalled(self) -> None:
@@ -128,12 +128,12 @@ class Silence:
             self.limit = min(2 * self.limit, max(self._timeout, self.LONGEST))
 
 
-class Rate:
+class RateMeter:
     """Events a second over the last few seconds, or over the last few events where they are rarer."""
 
     WINDOW = 5.0  # seconds: steady to look at, and quick to show a change
-    FEWEST = 4  # events that are kept however old they are
-    LATE = 3  # times the usual distance without an event: nothing comes any more
+    MIN_EVENTS = 4  # events that are kept however old they are
+    SILENT_DISTANCES = 3  # times the usual distance without an event: nothing comes any more
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
@@ -155,16 +155,16 @@ class Rate:
                 return 0.0
             span, silent = self._times[-1] - self._times[0], now - self._times[-1]
             usual = span / (len(self._times) - 1)
-            if silent > max(self.WINDOW, self.LATE * usual):
+            if silent > max(self.WINDOW, self.SILENT_DISTANCES * usual):
                 return 0.0
             return (len(self._times) - 1) / max(span if silent < 2 * usual else now - self._times[0], 1.0)
 
     def _forget(self, now: float) -> None:
-        while len(self._times) > self.FEWEST and now - self._times[0] > self.WINDOW:
+        while len(self._times) > self.MIN_EVENTS and now - self._times[0] > self.WINDOW:
             self._times.popleft()
 
 
-class Sampler:
+class FrameSampler:
     """Chooses which frames are due when only so many a second are wanted."""
 
     TOLERANCE = 0.25  # of a period: frames of a camera at exactly the wanted rate jitter around the grid
@@ -182,7 +182,7 @@ class Sampler:
         return True
 
 
-class Load:
+class CpuMeter:
     """What a thread's work costs: its CPU seconds a second, and a frame, over the last few seconds."""
 
     WINDOW = 5.0

@@ -7,31 +7,31 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import TimeoutError as Expired
+from concurrent.futures import TimeoutError as ResultTimeout
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from core.errors import InputError, XaivaError
 from core.inference.bulkhead import Bulkhead
-from core.inference.cameras.address import parse
 from core.inference.cameras.admission import admit, usable_cores
-from core.inference.cameras.attempt import attempt
 from core.inference.cameras.backoff import Backoff
-from core.inference.cameras.camera import Camera, Lease
+from core.inference.cameras.camera import Camera, LeaseScorer
+from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.failures import Cause
-from core.inference.cameras.logins import Logins
-from core.inference.cameras.memory import few_heaps, give_back
+from core.inference.cameras.heap_trim import limit_heaps, trim_heap
+from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.observer import Observer
-from core.inference.cameras.pipeline import Tap, Tools
-from core.inference.cameras.view import ViewTimes
+from core.inference.cameras.pipeline import FrameListener, PipelineContext
+from core.inference.cameras.source_address import parse_source
+from core.inference.cameras.tamper_detection import TamperTimes
 from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
 
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 STOP_SECONDS = 3.0
-TIDY_SECONDS = 60.0
-TESTS_AT_ONCE = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
+HEAP_TRIM_SECONDS = 60.0
+MAX_CONNECTION_TESTS = 4  # connection tests: each decodes beside the cameras, and may wait for its time-outs
 TEST_TIMEOUTS = 5  # time-outs that a test may take: four to look up and open the source, one for its first frame
 TEST_GRACE = 5.0  # seconds more, to measure and for a slow name server
 
@@ -58,24 +58,24 @@ class MultiCameraManager:
     def __init__(
         self,
         observer: Observer,
-        lease: Lease,
+        lease_scorer: LeaseScorer,
         *,
-        zone: ZoneInfo,
+        time_zone: ZoneInfo,
         maximum: int = 16,
         backoff: Backoff | None = None,
-        logins: Logins | None = None,
-        view_times: ViewTimes | None = None,
+        login_backoff: LoginBackoff | None = None,
+        tamper_times: TamperTimes | None = None,
         cores: float | None = None,
     ) -> None:
-        self._lease = lease
-        self._tools = Tools(observer, zone, backoff, logins or Logins(), view_times)
+        self._lease_scorer = lease_scorer
+        self._context = PipelineContext(observer, time_zone, backoff, login_backoff or LoginBackoff(), tamper_times)
         self._maximum = maximum
         self._cores = usable_cores() if cores is None else cores
         self._cameras: dict[str, Camera] = {}
         self._starting: Counter[str] = Counter()  # ids of those that were admitted and do not run yet
         self._running = False
         self._lock = threading.Lock()  # guards the three above: who is admitted and who runs change together
-        self._tests = Bulkhead("Connection tests", TESTS_AT_ONCE, retry_after=5)
+        self._tests = Bulkhead("Connection tests", MAX_CONNECTION_TESTS, retry_after=5)
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-cameras", daemon=True)
 
@@ -89,7 +89,7 @@ class MultiCameraManager:
 
         One whose model is refused tries again, as often as the restart budget allows, then is FAILED. Called once.
         """
-        few_heaps()
+        limit_heaps()
         with self._lock:
             self._running = True
             waiting = [camera for camera in self._cameras.values() if camera.request.enabled]
@@ -111,7 +111,7 @@ class MultiCameraManager:
         hanging = [camera.request.id for camera in cameras if not camera.ended]
         for camera in cameras:
             if camera.request.id not in hanging:
-                camera.stop(patience=max(0.0, deadline - time.monotonic()))
+                camera.stop(wait_seconds=max(0.0, deadline - time.monotonic()))
         return hanging
 
     def restore(self, requests: Iterable[CameraRequest]) -> None:
@@ -121,7 +121,7 @@ class MultiCameraManager:
         """
         for request in requests:
             try:
-                camera = Camera(request, self._lease, self._tools)
+                camera = Camera(request, self._lease_scorer, self._context)
             except InputError as error:
                 logger.error("camera %s is left out: %s", request.id, error)
                 continue
@@ -135,9 +135,9 @@ class MultiCameraManager:
 
         Raises InputError (a bad source), CameraExists, TooManyCameras, NoCores, and what leasing raises (NoRoom).
         """
-        camera = Camera(request, self._lease, self._tools)
+        camera = Camera(request, self._lease_scorer, self._context)
         with self._lock:
-            self._check_room(request.id)
+            self._check_limit(request.id)
             if request.enabled:
                 self._admit(request.id)
             self._cameras[request.id] = camera
@@ -152,7 +152,7 @@ class MultiCameraManager:
                     self._cameras.pop(request.id, None)
                 raise
             finally:
-                self._started(request.id)
+                self._finish_starting(request.id)
         return camera.status()
 
     def update(self, request: CameraRequest) -> CameraStatus:
@@ -173,31 +173,31 @@ class MultiCameraManager:
         with self._lock:
             removed = self._cameras.pop(camera, None)
         if removed is None:
-            raise unknown(camera)
+            raise unknown_camera(camera)
         removed.stop()
 
     def start_camera(self, camera: str) -> CameraStatus:
         """Start one that is stopped or failed. Raises UnknownCamera, NoCores, and what leasing raises."""
-        with self._admitted(camera) as found:
-            found.start()
-        return found.status()
+        with self._admitted(camera) as admitted:
+            admitted.start()
+        return admitted.status()
 
     def stop_camera(self, camera: str) -> CameraStatus:
         """Stop one until it is started again or the service is. Raises UnknownCamera."""
-        found = self.get(camera)
-        found.stop()
-        return found.status()
+        stopped = self.get(camera)
+        stopped.stop()
+        return stopped.status()
 
     def restart_camera(self, camera: str) -> CameraStatus:
         """Stop it and start it again, with a new lease of its model; a refused login is tried at once.
 
         Raises as `start_camera`.
         """
-        with self._admitted(camera) as found:
-            found.stop()
-            self._tools.logins.forget(parse(found.request.source))
-            found.start()
-        return found.status()
+        with self._admitted(camera) as admitted:
+            admitted.stop()
+            self._context.login_backoff.forget(parse_source(admitted.request.source))
+            admitted.start()
+        return admitted.status()
 
     def test(self, request: CameraRequest) -> ConnectionTest:
         """Try one connection and tell what came of it; the camera need not be known.
@@ -205,10 +205,12 @@ class MultiCameraManager:
         Raises InputError, and TooManyRequests when as many are under way as may be.
         """
         began = time.monotonic()
-        test = self._tests.submit(lambda: attempt(request))
+        test = self._tests.submit(lambda: run_connection_test(request))
         try:
             result = test.result(TEST_TIMEOUTS * request.timeout + TEST_GRACE)
-        except Expired:  # in a mount, a driver or a name server that hangs; its thread keeps its place until it ends
+        except (
+            ResultTimeout
+        ):  # in a mount, a driver or a name server that hangs; its thread keeps its place until it ends
             elapsed = time.monotonic() - began
             return ConnectionTest(
                 ok=False,
@@ -216,27 +218,27 @@ class MultiCameraManager:
                 reason=f"connecting hangs; it was given up after {elapsed:.0f} s",
                 seconds=round(elapsed, 2),
             )
-        address = parse(request.source)
+        address = parse_source(request.source)
         if result.ok:
-            self._tools.logins.accepted(address)
+            self._context.login_backoff.accepted(address)
         elif result.cause == Cause.AUTH.value:
-            self._tools.logins.refused(address)
+            self._context.login_backoff.refused(address)
         return result
 
-    def tap(self, camera: str, callback: Tap) -> Callable[[], None]:
+    def add_frame_listener(self, camera: str, callback: FrameListener) -> Callable[[], None]:
         """Call `callback` with each sampled frame of a camera, in its thread, until what is returned is called.
 
         Raises UnknownCamera.
         """
-        return self.get(camera).tap(callback)
+        return self.get(camera).add_frame_listener(callback)
 
     def get(self, camera: str) -> Camera:
         """One camera. Raises UnknownCamera."""
         with self._lock:
-            found = self._cameras.get(camera)
-        if found is None:
-            raise unknown(camera)
-        return found
+            entry = self._cameras.get(camera)
+        if entry is None:
+            raise unknown_camera(camera)
+        return entry
 
     def statuses(self) -> list[CameraStatus]:
         """Snapshots, in the order the cameras were added."""
@@ -246,7 +248,7 @@ class MultiCameraManager:
         with self._lock:
             return list(self._cameras.values())
 
-    def _check_room(self, camera: str) -> None:
+    def _check_limit(self, camera: str) -> None:
         if camera in self._cameras:
             raise CameraExists(f"Camera {camera}", "there is one with that id", "remove it, or take another id")
         if len(self._cameras) >= self._maximum:
@@ -255,7 +257,9 @@ class MultiCameraManager:
 
     def _admit(self, camera: str) -> None:
         """Raise NoCores when decoding it beside the others would take too much. The caller holds the lock."""
-        others = [one for name, one in self._cameras.items() if name != camera and (one.runs or self._starting[name])]
+        others = [
+            other for name, other in self._cameras.items() if name != camera and (other.active or self._starting[name])
+        ]
         admit(camera, [one.load() for one in others], self._cores)
 
     @contextmanager
@@ -265,18 +269,18 @@ class MultiCameraManager:
         One that runs was admitted before. Raises UnknownCamera, and NoCores.
         """
         with self._lock:
-            found = self._cameras.get(camera)
-            if found is None:
-                raise unknown(camera)
-            if not found.runs:
+            entry = self._cameras.get(camera)
+            if entry is None:
+                raise unknown_camera(camera)
+            if not entry.active:
                 self._admit(camera)
             self._starting[camera] += 1
         try:
-            yield found
+            yield entry
         finally:
-            self._started(camera)
+            self._finish_starting(camera)
 
-    def _started(self, camera: str) -> None:
+    def _finish_starting(self, camera: str) -> None:
         """Its start has come to an end: from here on it counts as long as it runs."""
         with self._lock:
             self._starting -= Counter([camera])
@@ -285,20 +289,20 @@ class MultiCameraManager:
         for camera in cameras:
             if self._stop.is_set():
                 return
-            camera.start(insist=True)
-            self._started(camera.request.id)
+            camera.start(retry=True)
+            self._finish_starting(camera.request.id)
 
     def _watch(self) -> None:
-        tidy_at = time.monotonic() + TIDY_SECONDS
+        trim_at = time.monotonic() + HEAP_TRIM_SECONDS
         while not self._stop.wait(WATCH_SECONDS):
             for camera in self._all():
                 camera.watch()
-            if time.monotonic() >= tidy_at:
-                give_back()
-                tidy_at = time.monotonic() + TIDY_SECONDS
+            if time.monotonic() >= trim_at:
+                trim_heap()
+                trim_at = time.monotonic() + HEAP_TRIM_SECONDS
 
 
-def unknown(camera: str) -> UnknownCamera:
+def unknown_camera(camera: str) -> UnknownCamera:
     """The error for an id that no camera has."""
     remedy = "see: xaiva camera list, or GET /cameras"
     return UnknownCamera(f"Camera {camera}", "there is no camera with that id", remedy)

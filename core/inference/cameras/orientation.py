@@ -19,16 +19,16 @@ class Upright:
 
     def __init__(self) -> None:
         self._graph: Graph | None = None
-        self._made_for: tuple[object, ...] = ()
+        self._graph_key: tuple[object, ...] = ()
 
     def __call__(self, image: VideoFrame) -> VideoFrame:
         """The frame itself, or a turned copy with the same time."""
         filters = _filters(image)
         if not filters:
             return image
-        made_for = (image.width, image.height, image.format.name, filters)
-        if self._graph is None or made_for != self._made_for:
-            self._graph, self._made_for = _graph(image, filters), made_for
+        graph_key = (image.width, image.height, image.format.name, filters)
+        if self._graph is None or graph_key != self._graph_key:
+            self._graph, self._graph_key = _graph(image, filters), graph_key
         self._graph.push(image)
         turned = self._graph.pull()
         assert isinstance(turned, VideoFrame)

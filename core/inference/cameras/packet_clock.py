@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-DEVIATION = 0.1  # seconds between stamps and arrival that are a network's delays
-PATIENCE = 0.5  # seconds of being late that are a network's, too: a delayed packet is followed by the others at once
+TOLERATED_DEVIATION = 0.1  # seconds between stamps and arrival that are a network's delays
+TOLERATED_LATENESS = (
+    0.5  # seconds of being late that are a network's, too: a delayed packet is followed by the others at once
+)
 GAIN = 0.2  # of a deviation, corrected with each packet: seen as a slightly changed speed
 LONGEST_LAG = 2.0  # seconds; more is corrected at once: nothing came for so long
 SETTLING = 1.0  # seconds after the first packet in which what lay in buffers comes
-AT_ONCE = 0.03  # seconds between two packets out of a buffer
+BURST_GAP = 0.03  # seconds between two packets out of a buffer
 LONGEST_STEP = 1.0  # seconds between the stamps of two such packets, or that a stamp may lie behind
-FAST, SLOW, UNSURE = 1.5, 0.5, 0.02  # a step is believed within these shares of what arrival says, and seconds over it
-MEAN_OF = 64  # packets of which the usual distance is a mean: more than a network holds back
-MEAN_OF_FEW = 4  # the same, once the mean proves wrong
+FASTEST_STEP, SLOWEST_STEP, STEP_TOLERANCE = (
+    1.5,
+    0.5,
+    0.02,
+)  # a step is believed within these shares of what arrival says, and seconds over it
+MEAN_PACKETS = 64  # packets of which the usual distance is a mean: more than a network holds back
+MEAN_PACKETS_RELEARNING = 4  # the same, once the mean proves wrong
 
 
 class PacketClock:
@@ -36,7 +42,7 @@ class PacketClock:
             self._began, self._at, self._stamp = arrived, arrived, stamp
         else:
             gap = arrived - self._arrived
-            buffered = self._stamped and gap < AT_ONCE and arrived - self._began < SETTLING
+            buffered = self._stamped and gap < BURST_GAP and arrived - self._began < SETTLING
             if not buffered:
                 self._measure(gap, arrived)
             step = self._step(stamp, gap, buffered=buffered)
@@ -48,9 +54,11 @@ class PacketClock:
     def _measure(self, gap: float, arrived: float) -> None:
         """Learn the usual distance, and quickly where what was learned makes the clock run ahead or fall behind."""
         self._gaps += 1
-        ahead = self._late < -PATIENCE and AT_ONCE < gap < self._usual
-        behind = self._is_late_for(PATIENCE, arrived) and gap > self._usual
-        self._usual += (gap - self._usual) / min(self._gaps, MEAN_OF_FEW if ahead or behind else MEAN_OF)
+        ahead = self._late < -TOLERATED_LATENESS and BURST_GAP < gap < self._usual
+        behind = self._is_late_for(TOLERATED_LATENESS, arrived) and gap > self._usual
+        self._usual += (gap - self._usual) / min(
+            self._gaps, MEAN_PACKETS_RELEARNING if ahead or behind else MEAN_PACKETS
+        )
 
     def _is_late_for(self, seconds: float, arrived: float) -> bool:
         return self._late_since is not None and arrived - self._late_since >= seconds
@@ -60,30 +68,30 @@ class PacketClock:
             return self._usual
         before, self._stamp = self._stamp, stamp
         if stamp is None or before is None:  # the first ones of an RTSP connection have none
-            step = believed = self._nominal
+            step = accepted = self._nominal
         else:
             step = stamp - before
-            fits = SLOW * min(gap, self._usual) <= step <= FAST * max(gap, self._usual) + UNSURE
-            believed = step if fits and step > 0 else self._usual
+            fits = SLOWEST_STEP * min(gap, self._usual) <= step <= FASTEST_STEP * max(gap, self._usual) + STEP_TOLERANCE
+            accepted = step if fits and step > 0 else self._usual
         if buffered and 0 < step < LONGEST_STEP:
             self._lead -= step - gap
             return step
         if before is not None and -LONGEST_STEP < step <= 0:
-            self._stamp = before + believed  # it stands still, and may catch up
-        return believed
+            self._stamp = before + accepted  # it stands still, and may catch up
+        return accepted
 
     def _correction(self, arrived: float, at: float) -> float:
         """What brings the clock nearer to arrival, once they disagree by more than a network's delays."""
         before, late = self._late, arrived - at - self._lead
         self._late = late
-        if late < -DEVIATION:
-            return GAIN * (late + DEVIATION)
-        if late <= DEVIATION:
+        if late < -TOLERATED_DEVIATION:
+            return GAIN * (late + TOLERATED_DEVIATION)
+        if late <= TOLERATED_DEVIATION:
             self._late_since = None
             return 0.0
-        delayed = late - before > PATIENCE > before  # however long it was a little late
+        delayed = late - before > TOLERATED_LATENESS > before  # however long it was a little late
         if self._late_since is None or delayed:
             self._late_since = arrived
-        if not self._is_late_for(PATIENCE, arrived):
+        if not self._is_late_for(TOLERATED_LATENESS, arrived):
             return 0.0
-        return late if late > LONGEST_LAG else GAIN * (late - DEVIATION)
+        return late if late > LONGEST_LAG else GAIN * (late - TOLERATED_DEVIATION)

@@ -8,24 +8,24 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import TimeoutError as ResultTimeout
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
-from core.inference.cameras.address import parse
-from core.inference.cameras.anomalies import MARGIN, Anomalies
+from core.inference.cameras.anomaly_tracker import RING_MARGIN_SECONDS, AnomalyTracker
 from core.inference.cameras.backoff import Backoff
+from core.inference.cameras.conversion import encode_jpeg
 from core.inference.cameras.failures import Cause
-from core.inference.cameras.frames import Frame, LatestFrame, Rate, Sampler
-from core.inference.cameras.logins import Logins
+from core.inference.cameras.frames import Frame, FrameSampler, LatestFrame, RateMeter
+from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.observer import Observer
-from core.inference.cameras.picture import jpeg
-from core.inference.cameras.recorder import Recorder
-from core.inference.cameras.scene import Scene
+from core.inference.cameras.recorder import ClipRecorder
+from core.inference.cameras.regions import RegionMask
 from core.inference.cameras.source import STOP_SECONDS, CameraSource, SourceStatus
-from core.inference.cameras.view import ViewTimes, ViewWatch
+from core.inference.cameras.source_address import parse_source
+from core.inference.cameras.tamper_detection import TamperDetector, TamperTimes
 from core.inference.models.detector import Sample
 from core.inference.models.scorer import Scorer
 from core.inference.schedule import is_open
@@ -33,14 +33,16 @@ from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, Camera
 
 logger = logging.getLogger(__name__)
 
-KEPT_SCORES = 60  # what a sparkline shows
-KEPT_LATENCIES = 300  # a minute at five decisions a second: enough for a 99th percentile
+SCORE_HISTORY = 60  # what a sparkline shows
+LATENCY_HISTORY = 300  # a minute at five decisions a second: enough for a 99th percentile
 IDLE_SECONDS = 0.5  # how often the deciding thread looks up while no frame comes
-ANSWER_SECONDS = 10.0  # how long a model may take for one picture
-LOST_SECONDS = 30.0  # without a frame: then it is an alert. A camera that restarts by itself is back by then
+SCORE_TIMEOUT_SECONDS = 10.0  # how long a model may take for one picture
+DISCONNECTED_ALERT_SECONDS = (
+    30.0  # without a frame: then it is an alert. A camera that restarts by itself is back by then
+)
 BROKEN_SECONDS = 10.0  # scoring that failed for so long without one success is a broken pipeline
 
-Tap = Callable[["Look"], None]
+FrameListener = Callable[["SampledFrame"], None]
 
 
 class NoPicture(XaivaError):
@@ -48,35 +50,35 @@ class NoPicture(XaivaError):
 
 
 @dataclass(frozen=True)
-class Tools:
+class PipelineContext:
     """What every pipeline uses: whom it tells, and in which zone schedules are meant."""
 
     observer: Observer
-    zone: ZoneInfo
+    time_zone: ZoneInfo
     backoff: Backoff | None = None
-    logins: Logins = field(default_factory=Logins)
-    view_times: ViewTimes | None = None
+    login_backoff: LoginBackoff = field(default_factory=LoginBackoff)
+    tamper_times: TamperTimes | None = None
 
 
 @dataclass(frozen=True)
-class _Plan:
+class PipelineConfig:
     """What a frame is decided by; replaced as a whole, so that each frame sees one of them."""
 
     request: CameraRequest
     scorer: Scorer
-    scene: Scene
+    regions: RegionMask
 
 
 @dataclass(frozen=True)
-class Look:
+class SampledFrame:
     """One sampled frame, for whoever taps a camera."""
 
     frame: Frame
-    scene: Scene
+    regions: RegionMask
 
     def sample(self, width: int, height: int, pixel_format: str) -> Sample:
         """The frame as a detector of that kind would get it: uint8, height x width (x channels), masks applied."""
-        return self.scene.sample(self.frame, width, height, pixel_format)
+        return self.regions.sample(self.frame, width, height, pixel_format)
 
 
 class CameraPipeline:
@@ -86,35 +88,41 @@ class CameraPipeline:
     lock; scores and latencies are copied in one step. `update` replaces the plan and the sampler in the same way.
     """
 
-    def __init__(self, request: CameraRequest, scorer: Scorer, tools: Tools, taps: list[Tap] | None = None) -> None:
-        self._plan = _Plan(request, scorer, Scene(request))
-        self._tools = tools
-        self._taps = taps if taps is not None else []
-        self._recorder = Recorder(_kept(request))
-        self._anomalies = Anomalies(tools.observer, self._recorder)
-        self._view = ViewWatch(tools.view_times)
+    def __init__(
+        self,
+        request: CameraRequest,
+        scorer: Scorer,
+        context: PipelineContext,
+        listeners: list[FrameListener] | None = None,
+    ) -> None:
+        self._config = PipelineConfig(request, scorer, RegionMask(request))
+        self._context = context
+        self._listeners = listeners if listeners is not None else []
+        self._recorder = ClipRecorder(_ring_seconds(request))
+        self._anomaly_tracker = AnomalyTracker(context.observer, self._recorder)
+        self._tamper_detector = TamperDetector(context.tamper_times)
         self.source = CameraSource(
             request.id,
-            parse(request.source),
+            parse_source(request.source),
             self._offer,
             self._recorder,
             timeout=request.timeout,
             transport=request.transport,
             loop=request.loop,
             poll_interval=request.poll_interval,
-            backoff=tools.backoff,
-            logins=tools.logins,
+            backoff=context.backoff,
+            login_backoff=context.login_backoff,
         )
-        self._sampler = Sampler(request.fps)
-        self._slot = LatestFrame()
+        self._sampler = FrameSampler(request.fps)
+        self._latest_frame = LatestFrame()
         self._thread: threading.Thread | None = None
-        self._rate = Rate()
-        self._scores: deque[float] = deque(maxlen=KEPT_SCORES)
-        self._latencies: deque[float] = deque(maxlen=KEPT_LATENCIES)
-        self._picture: Frame | None = None  # the newest sampled frame
-        self._began = time.monotonic()
-        self._lost: CameraAlert | None = None
-        self._context: tuple[int, Scene, Scorer] | None = None
+        self._rate = RateMeter()
+        self._scores: deque[float] = deque(maxlen=SCORE_HISTORY)
+        self._latencies: deque[float] = deque(maxlen=LATENCY_HISTORY)
+        self._newest_sampled: Frame | None = None  # the newest sampled frame
+        self._started = time.monotonic()
+        self._disconnected_alert: CameraAlert | None = None
+        self._scoring_context: tuple[int, RegionMask, Scorer] | None = None
         self._scheduled = True
         self._error = ""
         self._failing_since: float | None = None
@@ -122,7 +130,7 @@ class CameraPipeline:
     @property
     def request(self) -> CameraRequest:
         """How the camera is set now."""
-        return self._plan.request
+        return self._config.request
 
     def start(self) -> None:
         """Begin reading and deciding; a stopped pipeline is not started again."""
@@ -135,18 +143,18 @@ class CameraPipeline:
 
         The settings of the source itself (OF_THE_SOURCE in camera.py) do not change by it.
         """
-        if request.fps != self._plan.request.fps:
-            self._sampler = Sampler(request.fps)
-        self._recorder.keep_seconds(_kept(request))
-        before = self._plan
-        same = (request.zones, request.masks) == (before.request.zones, before.request.masks)
-        self._plan = _Plan(request, scorer, before.scene if same else Scene(request))
+        if request.fps != self._config.request.fps:
+            self._sampler = FrameSampler(request.fps)
+        self._recorder.keep_seconds(_ring_seconds(request))
+        before = self._config
+        same_regions = (request.zones, request.masks) == (before.request.zones, before.request.masks)
+        self._config = PipelineConfig(request, scorer, before.regions if same_regions else RegionMask(request))
 
     def signal_stop(self) -> None:
         """Stop reading and deciding, without waiting."""
         self.source.signal_stop()
-        self._slot.close()
-        self._recorder.lost()
+        self._latest_frame.close()
+        self._recorder.disconnected()
 
     def stop(self) -> bool:
         """Stop from any state within 2 s. False when a thread hangs; it is cut off and ends by its own time-outs."""
@@ -167,7 +175,7 @@ class CameraPipeline:
 
     def broken(self) -> str:
         """Why this pipeline should be replaced by a new one, as a sentence; empty when it works."""
-        since, state = self._failing_since, self.source.status().life.state
+        since, state = self._failing_since, self.source.status().connection.state
         if since is not None and time.monotonic() - since > BROKEN_SECONDS:
             return self._error
         threads_ended = self._thread is not None and (not self._thread.is_alive() or self.source.ended)
@@ -175,159 +183,165 @@ class CameraPipeline:
 
     def status(self) -> CameraStatus:
         """A snapshot."""
-        source, plan = self.source.status(), self._plan
-        live = source.life.state is CameraState.LIVE
+        source, config = self.source.status(), self._config
+        live = source.connection.state is CameraState.LIVE
         scores, latencies = list(self._scores), sorted(self._latencies)
         return CameraStatus(
-            id=plan.request.id,
-            name=plan.request.name or plan.request.id,
-            source=self.source.address.shown,
-            state=source.life.state,
-            cause=source.life.failure.cause.value if source.life.failure else "",
-            reason=source.life.failure.reason if source.life.failure else "",
+            id=config.request.id,
+            name=config.request.name or config.request.id,
+            source=self.source.address.redacted,
+            state=source.connection.state,
+            cause=source.connection.failure.cause.value if source.connection.failure else "",
+            reason=source.connection.failure.reason if source.connection.failure else "",
             width=source.width,
             height=source.height,
             codec=source.codec,
             fps=round(source.fps, 2),
             processed_fps=round(self._rate.value(), 2) if live else 0.0,
             frames=source.frames,
-            dropped=self._slot.dropped,
+            dropped=self._latest_frame.dropped,
             damaged=source.damaged,
             last_frame_age=_rounded(source.age),
             latency=_rounded(latencies[len(latencies) // 2]) if live and latencies else None,
             latency_p99=_rounded(latencies[int(len(latencies) * 0.99)]) if live and latencies else None,
             score=_rounded(scores[-1]) if live and scores and self._scheduled else None,
             scores=[round(score, 4) for score in scores],
-            threshold=plan.request.detection.threshold,
-            reconnects=max(0, source.life.connections - 1),
+            threshold=config.request.detection.threshold,
+            reconnects=max(0, source.connection.connections - 1),
             retry_in=_retry_in(source),
-            since=source.life.since,
+            since=source.connection.since,
             error=self._error,
-            alerts=self._view.alerts if live else [],
-            anomaly=self._anomalies.event,
+            alerts=self._tamper_detector.alerts if live else [],
+            anomaly=self._anomaly_tracker.event,
             scheduled=self._scheduled,
-            model=plan.scorer.key,
-            vram=plan.scorer.cost,
+            model=config.scorer.key,
+            vram=config.scorer.cost,
             decode_ms=None if source.cost is None else round(1000 * source.cost, 3),
             clock_rate=_rounded(source.clock_rate),
         )
 
     def snapshot(self) -> tuple[bytes, float]:
         """The newest sampled frame as JPEG, and its age in seconds. Raises NoPicture when the camera is not live."""
-        picture = self._picture
-        if picture is None or self.source.status().life.state is not CameraState.LIVE:
+        frame = self._newest_sampled
+        if frame is None or self.source.status().connection.state is not CameraState.LIVE:
             raise NoPicture(f"Camera {self.request.id}", "it is not live", "its status says why")
-        return jpeg(picture.image), time.monotonic() - picture.arrived
+        return encode_jpeg(frame.image), time.monotonic() - frame.arrived
 
     def _offer(self, frame: Frame) -> None:
         if self._sampler.due(time.monotonic()):
-            self._slot.put(frame)
+            self._latest_frame.put(frame)
 
     def _decide(self) -> None:
         newest: Frame | None = None
-        while not self._slot.closed:
-            frame = self._slot.take(IDLE_SECONDS)
+        while not self._latest_frame.closed:
+            frame = self._latest_frame.take(IDLE_SECONDS)
             try:
                 if frame is None:
-                    self._idle(newest)
+                    self._check_disconnected(newest)
                     continue
                 before, newest = newest or frame, frame
-                self._look(frame, before)
+                self._process(frame, before)
                 self._error, self._failing_since = "", None
             except Exception as error:  # one bad frame or model must not end the camera: it shows in the status
-                self._note(error)
-        self._say_goodbye(newest)
+                self._record_failure(error)
+        self._close_open_alerts(newest)
 
-    def _look(self, frame: Frame, before: Frame) -> None:
-        plan = self._plan
-        context = (frame.connection, plan.scene, plan.scorer)
-        if context != self._context:  # other pictures than before: what was learned of them is of no use
-            self._context = context
-            self._anomalies.end(before.arrived, plan.request)
-            plan.scorer.forget(plan.request.id)
-        self._picture = frame
-        self._found()
-        for alert, active in self._view.look(frame):
-            self._tools.observer.alert(plan.request, alert, active)
-        for tap in list(self._taps):
-            tap(Look(frame, plan.scene))
-        self._scheduled = is_open(plan.request.schedule, datetime.now(timezone.utc), self._tools.zone)
+    def _process(self, frame: Frame, before: Frame) -> None:
+        config = self._config
+        scoring_context = (frame.connection, config.regions, config.scorer)
+        if (
+            scoring_context != self._scoring_context
+        ):  # other pictures than before: what was learned of them is of no use
+            self._scoring_context = scoring_context
+            self._anomaly_tracker.end(before.arrived, config.request)
+            config.scorer.forget(config.request.id)
+        self._newest_sampled = frame
+        self._clear_disconnected()
+        for alert, active in self._tamper_detector.feed(frame):
+            self._context.observer.alert(config.request, alert, active)
+        for listener in list(self._listeners):
+            listener(SampledFrame(frame, config.regions))
+        self._scheduled = is_open(config.request.schedule, datetime.now(timezone.utc), self._context.time_zone)
         if self._scheduled:
-            self._score(frame, plan)
+            self._score(frame, config)
         else:
-            self._anomalies.end(frame.arrived, plan.request)
+            self._anomaly_tracker.end(frame.arrived, config.request)
 
-    def _score(self, frame: Frame, plan: _Plan) -> None:
-        scorer = plan.scorer
-        score = self._answer(scorer.submit(plan.scene.sample(frame, scorer.width, scorer.height, scorer.pixel_format)))
+    def _score(self, frame: Frame, config: PipelineConfig) -> None:
+        scorer = config.scorer
+        score = self._wait_for_score(
+            scorer.submit(config.regions.sample(frame, scorer.width, scorer.height, scorer.pixel_format))
+        )
         if score is None:
             return
         self._scores.append(score)
         self._latencies.append(time.monotonic() - frame.arrived)
         self._rate.tick()
-        above = score >= plan.request.detection.threshold
-        zone = plan.scene.zone_of(self._view.difference()) if above else ""
-        self._anomalies.feed(score, frame, zone, plan.request, scorer.key)
+        above = score >= config.request.detection.threshold
+        zone = config.regions.zone_of(self._tamper_detector.difference()) if above else ""
+        self._anomaly_tracker.feed(score, frame, zone, config.request, scorer.key)
 
-    def _answer(self, future: Future[float]) -> float | None:
+    def _wait_for_score(self, future: Future[float]) -> float | None:
         """The score, waited for; None when the pipeline stops meanwhile or the model went away."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while not self._slot.closed:
+        deadline = time.monotonic() + SCORE_TIMEOUT_SECONDS
+        while not self._latest_frame.closed:
             try:
                 return future.result(IDLE_SECONDS)
             except CancelledError:
                 return None
-            except NotYet:
+            except ResultTimeout:
                 if future.done():
                     raise  # the model's own time-out
             if time.monotonic() > deadline:
                 future.cancel()
-                raise XaivaError("Scoring", f"the model has not answered for {ANSWER_SECONDS:g} s", "see its state")
+                raise XaivaError(
+                    "Scoring", f"the model has not answered for {SCORE_TIMEOUT_SECONDS:g} s", "see its state"
+                )
         future.cancel()
         return None
 
-    def _idle(self, newest: Frame | None) -> None:
+    def _check_disconnected(self, newest: Frame | None) -> None:
         """No frame came for a while: when the camera is lost, so is the sight of its anomaly."""
-        life = self.source.status().life
-        if life.state is CameraState.LIVE:
+        connection = self.source.status().connection
+        if connection.state is CameraState.LIVE:
             return
-        if newest is not None and not self._anomalies.idle:
-            self._anomalies.end(newest.arrived, self.request)
-        seconds = time.monotonic() - (newest.arrived if newest is not None else self._began)
-        waiting = life.failure is not None and life.failure.cause is Cause.NO_KEY_FRAME
-        waiting = waiting and life.state is CameraState.CONNECTING  # its packets arrive
-        told = self._lost is not None or life.state is CameraState.STOPPED or waiting
-        if not told and life.failure is not None and seconds > LOST_SECONDS:
+        if newest is not None and not self._anomaly_tracker.idle:
+            self._anomaly_tracker.end(newest.arrived, self.request)
+        seconds = time.monotonic() - (newest.arrived if newest is not None else self._started)
+        waiting = connection.failure is not None and connection.failure.cause is Cause.NO_KEY_FRAME
+        waiting = waiting and connection.state is CameraState.CONNECTING  # its packets arrive
+        suppressed = self._disconnected_alert is not None or connection.state is CameraState.STOPPED or waiting
+        if not suppressed and connection.failure is not None and seconds > DISCONNECTED_ALERT_SECONDS:
             kind, since = AlertKind.DISCONNECTED, time.time() - seconds
-            self._lost = CameraAlert(kind=kind, since=since, reason=life.failure.reason)
-            self._tools.observer.alert(self.request, self._lost, True)
+            self._disconnected_alert = CameraAlert(kind=kind, since=since, reason=connection.failure.reason)
+            self._context.observer.alert(self.request, self._disconnected_alert, True)
 
-    def _found(self) -> None:
-        lost, self._lost = self._lost, None
-        if lost is not None:
-            self._tools.observer.alert(self.request, lost, False)
+    def _clear_disconnected(self) -> None:
+        alert, self._disconnected_alert = self._disconnected_alert, None
+        if alert is not None:
+            self._context.observer.alert(self.request, alert, False)
 
-    def _say_goodbye(self, newest: Frame | None) -> None:
+    def _close_open_alerts(self, newest: Frame | None) -> None:
         try:
-            self._found()
-            for alert in self._view.alerts:
-                self._tools.observer.alert(self.request, alert, False)
+            self._clear_disconnected()
+            for alert in self._tamper_detector.alerts:
+                self._context.observer.alert(self.request, alert, False)
             if newest is not None:
-                self._anomalies.end(newest.arrived, self.request)
+                self._anomaly_tracker.end(newest.arrived, self.request)
         except Exception:
             logger.exception("camera %s: the end of its event could not be kept", self.request.id)
 
-    def _note(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         if not self._error:
             logger.exception("camera %s: deciding failed", self.request.id)
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-        told = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else type(error).__name__
-        self._error = f"deciding failed: {told}"
+        error_text = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else type(error).__name__
+        self._error = f"deciding failed: {error_text}"
 
 
-def _kept(request: CameraRequest) -> float:
-    return request.pre_roll + request.detection.minimum_seconds + MARGIN
+def _ring_seconds(request: CameraRequest) -> float:
+    return request.pre_roll + request.detection.minimum_seconds + RING_MARGIN_SECONDS
 
 
 def _rounded(value: float | None) -> float | None:
@@ -335,6 +349,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _retry_in(source: SourceStatus) -> float | None:
-    if source.life.state is not CameraState.DISCONNECTED or source.life.retry_at is None:
+    if source.connection.state is not CameraState.DISCONNECTED or source.connection.retry_at is None:
         return None
-    return round(max(0.0, source.life.retry_at - time.monotonic()), 1)
+    return round(max(0.0, source.connection.retry_at - time.monotonic()), 1)

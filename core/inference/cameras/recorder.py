@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from core.inference.cameras.packet_clock import PacketClock
-from core.inference.cameras.ring import PacketRing
+from core.inference.cameras.packet_ring import PacketRing
 from core.inference.events.clip_times import TimedPacket, VideoPacket
 from core.inference.events.clips import ClipWriter, Footage
 
@@ -20,16 +20,16 @@ class Recording:
     """
 
     clip: ClipWriter
-    full: float
+    full_at: float
     until: float = math.inf
 
 
-class Recorder:
+class ClipRecorder:
     """The reader's thread feeds it, the pipeline's begins and ends clips; neither waits for a disk."""
 
     def __init__(self, seconds: float) -> None:
         self._ring = PacketRing(seconds)
-        self._origin: Footage | None = None  # as the connection told it
+        self._announced: Footage | None = None  # as the connection told it
         self._footage: Footage | None = None  # as the decoder found it
         self._size: tuple[int, int] | None = None
         self._clock: PacketClock | None = None
@@ -46,18 +46,18 @@ class Recorder:
     def connected(self, footage: Footage) -> None:
         """Packets of that kind follow. Clips go on when it is what came before: a file from its beginning again."""
         with self._lock:
-            if footage != self._origin:
+            if footage != self._announced:
                 self._cut()
                 self._clock = None
             self._clock = self._clock or PacketClock(float(1 / footage.rate), footage.stamped)
-            self._origin = self._footage = footage
+            self._announced = self._footage = footage
             self._size = None
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         """The connection is gone, or is to be: what comes next belongs to no clip of now."""
         with self._lock:
             self._cut()
-            self._origin = self._footage = self._clock = self._newest = None
+            self._announced = self._footage = self._clock = self._newest = None
 
     def keep(self, packet: VideoPacket, at: float) -> None:
         """A packet has come, at `at`; it is not decoded yet."""
@@ -75,14 +75,16 @@ class Recorder:
                 return
             if size is not None and size != self._size:
                 self._resized(newest, at, size)
-            over = [one for one in self._recordings if at >= one.until or newest.at >= one.full]
-            if over:
-                self._close(over)
+            finished = [
+                recording for recording in self._recordings if at >= recording.until or newest.at >= recording.full_at
+            ]
+            if finished:
+                self._close(finished)
             for recording in self._recordings:
                 if newest is not recording.clip.newest:  # the ring had it when the clip began
                     recording.clip.write(newest)
 
-    def begin(self, since: float, longest: float, shows: float) -> Recording | None:
+    def begin(self, since: float, max_seconds: float, must_show: float) -> Recording | None:
         """A clip from the ring's key frame before `since` on; it collects and is written once its `start` is called.
 
         It is `longest` seconds long at most, but for a key frame so long before that the moment `shows` were not in
@@ -93,7 +95,7 @@ class Recorder:
                 return None
             packets = self._ring.since(since)
             begins = packets[0].at if packets else since
-            full = (begins if begins + longest > shows else since) + longest
+            full = (begins if begins + max_seconds > must_show else since) + max_seconds
             clip = ClipWriter(self._footage, [timed for timed in packets if timed.at < full])
             recording = Recording(clip, full)
             self._recordings.append(recording)
@@ -103,7 +105,7 @@ class Recorder:
         """It will never be started."""
         with self._lock:
             recording.clip.finish()
-            self._recordings = [one for one in self._recordings if one is not recording]
+            self._recordings = [other for other in self._recordings if other is not recording]
 
     def open_clips(self) -> list[ClipWriter]:
         """Those whose files are not closed yet."""
@@ -123,9 +125,11 @@ class Recorder:
         self._close(self._recordings)
         self._ring.clear()
 
-    def _close(self, over: list[Recording]) -> None:
+    def _close(self, finished: list[Recording]) -> None:
         """Those get nothing more; each is remembered until its file is closed."""
-        for recording in over:
+        for recording in finished:
             recording.clip.finish()
-        self._recordings = [recording for recording in self._recordings if recording not in over]
-        self._closing = [clip for clip in self._closing if not clip.join(0)] + [one.clip for one in over]
+        self._recordings = [recording for recording in self._recordings if recording not in finished]
+        self._closing = [clip for clip in self._closing if not clip.join(0)] + [
+            recording.clip for recording in finished
+        ]

@@ -12,25 +12,33 @@ from typing import NoReturn
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from core.inference.cameras.address import Address
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.connecting import AnyConnection, connect
+from core.inference.cameras.connection_state import ConnectionState, ConnectionStateMachine
 from core.inference.cameras.decoder import Pacer
-from core.inference.cameras.failures import REFUSED_LOGIN, TRIED_APART, Cause, Failure, NoFrames, StreamEnded, classify
-from core.inference.cameras.frames import ClockRate, Frame, Load, Rate, Silence
-from core.inference.cameras.life import Life, Moment
-from core.inference.cameras.logins import Logins
-from core.inference.cameras.opening import opening_limit
-from core.inference.cameras.recorder import Recorder
+from core.inference.cameras.failures import (
+    LOGIN_RETRY_NOTE,
+    REFUSED_LOGIN,
+    Cause,
+    Failure,
+    NoFrames,
+    StreamEnded,
+    classify,
+)
+from core.inference.cameras.frames import ClockRate, CpuMeter, Frame, RateMeter, StallTimeout
+from core.inference.cameras.login_backoff import LoginBackoff
+from core.inference.cameras.open_source import opening_limit
+from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.snapshots import SnapshotConnection
+from core.inference.cameras.source_address import SourceAddress
 from core.inference.events.clip_times import VideoPacket
 from core.inference.schemas import CameraState, Transport
 
 logger = logging.getLogger(__name__)
 
 WATCH_GRACE = 0.25  # seconds over the time-out, for a frame on its way
-LOOK_SECONDS = 0.5  # how often a login that waits is looked at: it may be tried at once all the same
-SAY_SECONDS = 2.0  # after that long it is said what is waited for
+LOGIN_POLL_SECONDS = 0.5  # how often a login that waits is looked at: it may be tried at once all the same
+WAITING_NOTE_SECONDS = 2.0  # after that long it is said what is waited for
 STOP_SECONDS = 2.0  # how long a stop waits; a reader that hangs in libav is left to its time-outs
 
 
@@ -42,7 +50,7 @@ class SourceStatus:
     that the camera's clock counts in a real second; None: not measured yet.
     """
 
-    life: Moment
+    connection: ConnectionState
     width: int
     height: int
     codec: str
@@ -72,16 +80,16 @@ class CameraSource:
     def __init__(
         self,
         name: str,
-        address: Address,
+        address: SourceAddress,
         deliver: Callable[[Frame], None],
-        recorder: Recorder,
+        recorder: ClipRecorder,
         *,
         timeout: float = 5.0,
         transport: Transport = Transport.TCP,
         loop: bool = True,
         poll_interval: float = 1.0,
         backoff: Backoff | None = None,
-        logins: Logins | None = None,
+        login_backoff: LoginBackoff | None = None,
     ) -> None:
         self.name = name
         self.address = address
@@ -91,25 +99,25 @@ class CameraSource:
         self._transport = transport
         self._loop = loop
         self._poll_interval = poll_interval
-        self._life = Life(backoff or Backoff())
-        self._logins = logins or Logins()
+        self._connection_state = ConnectionStateMachine(backoff or Backoff())
+        self._login_backoff = login_backoff or LoginBackoff()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._rate = Rate()
-        self._load = Load()
-        self._clock = ClockRate()
-        self._silence = Silence(timeout)
+        self._rate_meter = RateMeter()
+        self._cpu_meter = CpuMeter()
+        self._clock_rate = ClockRate()
+        self._stall_timeout = StallTimeout(timeout)
         self._size = (0, 0)
         self._codec = ""
         self._frames = 0
         self._damaged = 0
-        self._arrived: float | None = None  # the newest frame, monotonic
-        self._packet: float | None = None  # the newest packet
-        self._longest = 0.0  # seconds without a frame that are normal for this kind of source
+        self._frame_arrived: float | None = None  # the newest frame, monotonic
+        self._packet_arrived: float | None = None  # the newest packet
+        self._normal_gap = 0.0  # seconds without a frame that are normal for this kind of source
 
     def start(self) -> None:
         """Begin reading; nothing happens when it has begun already."""
-        generation = self._life.begin()
+        generation = self._connection_state.start()
         if generation is None:
             return
         self._stop = threading.Event()
@@ -120,7 +128,7 @@ class CameraSource:
 
     def signal_stop(self) -> None:
         """Be STOPPED from now on, without waiting for the reader."""
-        self._life.end()
+        self._connection_state.stop()
         self._stop.set()
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
@@ -136,51 +144,65 @@ class CameraSource:
 
     def watch(self) -> None:
         """Call a few times a second: sees a stall that the reader cannot tell of while it waits inside libav."""
-        moment, now = self._life.now, time.monotonic()
-        newest = max(self._packet or 0.0, moment.entered)
+        observed, now = self._connection_state.current, time.monotonic()
+        newest = max(self._packet_arrived or 0.0, observed.entered)
         hanging = opening_limit(self.address, self._timeout) + self._timeout + WATCH_GRACE
-        if moment.state is CameraState.CONNECTING and now - newest > hanging:
-            self._life.late(moment, Failure(Cause.TIMEOUT, "connecting hangs"))
-        longest = max(self._longest, self._silence.limit)
-        if moment.state is CameraState.LIVE and now - max(self._arrived or 0.0, moment.entered) > longest + WATCH_GRACE:
-            self._silence.stalled()
-            self._life.late(moment, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
+        if observed.state is CameraState.CONNECTING and now - newest > hanging:
+            self._connection_state.stalled(observed, Failure(Cause.TIMEOUT, "connecting hangs"))
+        longest = max(self._normal_gap, self._stall_timeout.limit)
+        if (
+            observed.state is CameraState.LIVE
+            and now - max(self._frame_arrived or 0.0, observed.entered) > longest + WATCH_GRACE
+        ):
+            self._stall_timeout.stalled()
+            self._connection_state.stalled(observed, Failure(Cause.TIMEOUT, f"no frame within {longest:g} s"))
 
     def status(self) -> SourceStatus:
         """A snapshot."""
-        moment = self._life.now
-        fps = self._rate.value() if moment.state is CameraState.LIVE else 0.0
-        age = None if self._arrived is None else time.monotonic() - self._arrived
-        load, cost = self._load.values() or (None, None)
+        connection = self._connection_state.current
+        fps = self._rate_meter.value() if connection.state is CameraState.LIVE else 0.0
+        age = None if self._frame_arrived is None else time.monotonic() - self._frame_arrived
+        load, cost = self._cpu_meter.values() or (None, None)
         return SourceStatus(
-            moment, *self._size, self._codec, fps, self._frames, self._damaged, age, load, cost, self._clock.value()
+            connection,
+            *self._size,
+            self._codec,
+            fps,
+            self._frames,
+            self._damaged,
+            age,
+            load,
+            cost,
+            self._clock_rate.value(),
         )
 
     def _run(self, generation: int, stop: threading.Event) -> None:
-        told: tuple[Failure, int] | None = None
+        reported: tuple[Failure, int] | None = None
         while self._may_log_in(generation, stop):
             failure = self._attempt(generation, stop)
-            delay = self._life.failed(generation, failure) if failure else None
+            delay = self._connection_state.failed(generation, failure) if failure else None
             if failure is None or delay is None:
                 return
-            login = failure.reason.endswith(TRIED_APART)  # waits with those of the other cameras at that host
-            delay = self._logins.wait(self.address)[0] if login else delay
-            news = (failure, self._life.now.connections)
-            level = logging.DEBUG if news == told else logging.WARNING  # said once, not for days
+            login = failure.reason.endswith(LOGIN_RETRY_NOTE)  # waits with those of the other cameras at that host
+            delay = self._login_backoff.wait(self.address)[0] if login else delay
+            report = (failure, self._connection_state.current.connections)
+            level = logging.DEBUG if report == reported else logging.WARNING  # said once, not for days
             logger.log(level, "camera %s: %s; next attempt in %g s", self.name, failure.reason, delay)
-            told = news
+            reported = report
             if not login and stop.wait(delay):
                 return
 
     def _may_log_in(self, generation: int, stop: threading.Event) -> bool:
         """Wait while this login is not to be tried, then be CONNECTING; False when the generation is over."""
-        while (wait := self._logins.wait(self.address))[0]:
+        while (wait := self._login_backoff.wait(self.address))[0]:
             seconds, refused = wait
             if refused:
-                self._life.wait(generation, Failure(Cause.AUTH, REFUSED_LOGIN), seconds)
-            if stop.wait(min(seconds, LOOK_SECONDS)):
+                self._connection_state.postpone(generation, Failure(Cause.AUTH, REFUSED_LOGIN), seconds)
+            if stop.wait(min(seconds, LOGIN_POLL_SECONDS)):
                 return False
-        return not stop.is_set() and (self._life.now.state is CameraState.CONNECTING or self._life.retry(generation))
+        return not stop.is_set() and (
+            self._connection_state.current.state is CameraState.CONNECTING or self._connection_state.retry(generation)
+        )
 
     def _attempt(self, generation: int, stop: threading.Event) -> Failure | None:
         """Connect and read until it fails; None when the generation is over."""
@@ -192,43 +214,43 @@ class CameraSource:
         except _Stale:
             return None
         except _PlayedOnce:
-            self._life.finished(generation, Failure(Cause.END, "the file was played to its end"))
+            self._connection_state.finish(generation, Failure(Cause.END, "the file was played to its end"))
             return None
         except Exception as error:
             elapsed = time.monotonic() - began
-            limit = self._timeout if opening else max(self._longest, self._silence.limit)
+            limit = self._timeout if opening else max(self._normal_gap, self._stall_timeout.limit)
             failure = classify(error, self.address, opening=opening, elapsed=elapsed, timeout=limit)
-            failure = self._of_login(failure)
+            failure = self._note_login(failure)
             if not isinstance(error, FFmpegError) and failure.cause is Cause.ERROR:
                 logger.exception("camera %s: a fault in reading", self.name)
-            if failure.cause is Cause.TIMEOUT and self._life.now.state is CameraState.LIVE:
-                self._silence.stalled()
+            if failure.cause is Cause.TIMEOUT and self._connection_state.current.state is CameraState.LIVE:
+                self._stall_timeout.stalled()
             return failure
         finally:
-            self._recorder.lost()
+            self._recorder.disconnected()
 
-    def _of_login(self, failure: Failure) -> Failure:
+    def _note_login(self, failure: Failure) -> Failure:
         """Tell what the failure says of the login; a refused one says why it waits."""
         if failure.cause is not Cause.AUTH:
-            self._logins.unknown(self.address)
+            self._login_backoff.inconclusive(self.address)
             return failure
-        self._logins.refused(self.address)
-        waits = self._logins.wait(self.address)[1]
-        return Failure(Cause.AUTH, f"{failure.reason}; {TRIED_APART}") if waits else failure
+        self._login_backoff.refused(self.address)
+        waits = self._login_backoff.wait(self.address)[1]
+        return Failure(Cause.AUTH, f"{failure.reason}; {LOGIN_RETRY_NOTE}") if waits else failure
 
     def _connect(self, stop: threading.Event) -> AnyConnection:
-        silence = self._silence.limit if self.address.live else self._timeout
+        silence = self._stall_timeout.limit if self.address.live else self._timeout
         connection = connect(
             self.address, self._timeout, self._transport, stop, silence=silence, poll_interval=self._poll_interval
         )
-        self._logins.accepted(self.address)
-        self._codec, self._longest = connection.codec, connection.silence
+        self._login_backoff.accepted(self.address)
+        self._codec, self._normal_gap = connection.codec, connection.silence
         return connection
 
     def _read(self, connection: AnyConnection, generation: int, stop: threading.Event) -> NoReturn:
         pacer = None if connection.pace is None else Pacer(stop, connection.pace)
-        self._clock, self._load = ClockRate(), Load()
-        self._silence.connected()
+        self._clock_rate, self._cpu_meter = ClockRate(), CpuMeter()
+        self._stall_timeout.connected()
         try:
             while True:
                 before, began = self._frames, time.monotonic()
@@ -244,16 +266,16 @@ class CameraSource:
                 if not self._loop:
                     raise _PlayedOnce
                 connection.close()  # a file is played again from its beginning
-                if not pacer.begin_again(began):
+                if not pacer.wait_before_replay(began):
                     raise _Stale
                 connection = self._connect(stop)
         finally:
             connection.close()
 
     def _take(self, packet: VideoPacket, connection: AnyConnection, generation: int, pacer: Pacer | None) -> None:
-        if not self._life.current(generation):
+        if not self._connection_state.is_current(generation):
             raise _Stale
-        arrived = self._packet = time.monotonic()
+        arrived = self._packet_arrived = time.monotonic()
         if pacer is None:
             self._recorder.keep(packet, arrived)
         images = connection.decode(packet)
@@ -266,37 +288,37 @@ class CameraSource:
         size = (images[0].width, images[0].height) if images else None
         self._recorder.decoded(arrived, size)
         if not images:
-            self._wait(connection, generation)
+            self._report_waiting(connection, generation)
         for number, image in enumerate(images):
             if number and pacer is not None and not pacer.wait(image):
                 raise _Stale
             self._accept(image, arrived if pacer is None else time.monotonic(), generation, connection)
 
-    def _wait(self, connection: AnyConnection, generation: int) -> None:
+    def _report_waiting(self, connection: AnyConnection, generation: int) -> None:
         """Packets arrive, and no picture yet: say what it waits for."""
-        waiting = connection.waiting
-        if waiting is not None and time.monotonic() - self._life.now.entered > SAY_SECONDS:
-            self._life.waits_for(generation, waiting)
+        waiting = connection.waiting_for
+        if waiting is not None and time.monotonic() - self._connection_state.current.entered > WAITING_NOTE_SECONDS:
+            self._connection_state.note_waiting(generation, waiting)
 
     def _accept(self, image: VideoFrame, arrived: float, generation: int, connection: AnyConnection) -> None:
-        moment = self._life.now
-        if not self._life.current(generation):
+        state = self._connection_state.current
+        if not self._connection_state.is_current(generation):
             raise _Stale
-        if moment.state is CameraState.CONNECTING:
-            self._rate = Rate()
-            if self._life.live(generation):
+        if state.state is CameraState.CONNECTING:
+            self._rate_meter = RateMeter()
+            if self._connection_state.connected(generation):
                 logger.info("camera %s: live, %s", self.name, self._codec)
-        elif moment.state is not CameraState.LIVE:
+        elif state.state is not CameraState.LIVE:
             raise NoFrames  # the watch gave this connection up; begin a new one
-        self._arrived = arrived
-        self._silence.mark(arrived)
+        self._frame_arrived = arrived
+        self._stall_timeout.mark(arrived)
         snapshot = isinstance(connection, SnapshotConnection)  # which has no clock of its own
         if self.address.live and connection.footage.stamped and not snapshot:
-            self._clock.mark(image.time, arrived)
-        trusted, image = connection.trusted(image), connection.upright(image)
+            self._clock_rate.mark(image.time, arrived)
+        trusted, image = connection.is_trusted(image), connection.upright(image)
         self._size = (image.width, image.height)
         self._frames += 1
-        self._rate.tick()
-        self._load.mark(arrived, self._frames)
+        self._rate_meter.tick()
+        self._cpu_meter.mark(arrived, self._frames)
         if trusted:  # a smeared picture would look like an anomaly
-            self._deliver(Frame(image, arrived, self._life.now.connections, snapshot))
+            self._deliver(Frame(image, arrived, self._connection_state.current.connections, snapshot))

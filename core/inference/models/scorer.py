@@ -31,7 +31,7 @@ class Scorer(Protocol):
     def cost(self) -> int: ...
 
     def submit(self, sample: Sample) -> Future[float]:
-        """The score to come: 0 (as always) to 1. The future fails with what the detector raised, with `Busy` when
+        """The score to come: 0 (as always) to 1. The future fails with what the detector raised, with `ModelBusy` when
         this camera has too many samples waiting, and is cancelled when the model goes away."""
 
     def forget(self, camera: str) -> None:

@@ -2,12 +2,12 @@
 
 from core.inference.models.analysis.analyser import Analyser, AnalyserBusy, AnalyserDown
 from core.inference.models.analysis.answer import BadAnswer, Verdict
-from core.inference.models.analysis.backends import analyser_of
-from core.inference.models.analysis.language import LanguageModel, Prompt
-from core.inference.models.analysis.question import TYPES, Question
+from core.inference.models.analysis.backends import create_analyser
+from core.inference.models.analysis.language_model import LanguageModel, Prompt
+from core.inference.models.analysis.prompts import EVENT_TYPES, Question
 
 __all__ = [
-    "TYPES",
+    "EVENT_TYPES",
     "Analyser",
     "AnalyserBusy",
     "AnalyserDown",
@@ -16,5 +16,5 @@ __all__ = [
     "Prompt",
     "Question",
     "Verdict",
-    "analyser_of",
+    "create_analyser",
 ]

@@ -9,25 +9,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TooLate
+from concurrent.futures import TimeoutError as ResultTimeout
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from core.errors import XaivaError
+from core.inference.model_pool.pool import Lease
 from core.inference.models.analysis.answer import BadAnswer, Misconfigured, Verdict, parse_choice, parse_verdict
-from core.inference.models.analysis.breaker import CircuitBreaker
-from core.inference.models.analysis.language import LanguageModel, Prompt
-from core.inference.models.analysis.question import Question, analysis_prompt, choice_prompt
-from core.inference.resources.pool import Lease
+from core.inference.models.analysis.circuit_breaker import CircuitBreaker
+from core.inference.models.analysis.language_model import LanguageModel, Prompt
+from core.inference.models.analysis.prompts import Question, analysis_prompt, choice_prompt
 from core.inference.schemas import AnalyserStatus, Event, Priority
 
 logger = logging.getLogger(__name__)
 
-LONGEST_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
+MAX_QUEUE = 32  # questions with their pictures in memory; those beyond wait on disk
 STOP_SECONDS = 2.0
-_ENDING = "the service is ending"
+_STOPPING_TEXT = "the service is ending"
 
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
 
 class AnalyserDown(XaivaError):
@@ -59,15 +59,15 @@ class Analyser:
         *,
         backend: str = "off",
         seconds: float = 30,
-        longest_queue: int = LONGEST_QUEUE,
+        max_queue: int = MAX_QUEUE,
         breaker: CircuitBreaker | None = None,
     ) -> None:
         self._lease = lease
         self._backend = backend
         self._seconds = seconds
-        self._longest_queue = longest_queue
+        self._max_queue = max_queue
         self._breaker = breaker or CircuitBreaker()
-        self._leased: Lease[LanguageModel] | None = None
+        self._current_lease: Lease[LanguageModel] | None = None
         self._jobs: queue.PriorityQueue[_Job] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._asking = False
@@ -84,8 +84,8 @@ class Analyser:
     @property
     def backend(self) -> str:
         """What answers, as it is shown with each answer."""
-        leased = self._leased
-        return leased.model.name if leased else self._backend
+        lease = self._current_lease
+        return lease.model.name if lease else self._backend
 
     def start(self) -> None:
         """Begin to answer."""
@@ -95,7 +95,7 @@ class Analyser:
     def stop(self) -> None:
         """End; what waits is told so. An answer under way is waited for shortly, then left to itself."""
         self._stopping.set()
-        self._turn_away(_ENDING)
+        self._reject_waiting(_STOPPING_TEXT)
         self._jobs.put(_Job((-1, -1), _no_prompt, str, Future()))  # wakes the thread
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
@@ -108,7 +108,7 @@ class Analyser:
             return 0
         retry_in = self._breaker.retry_in()
         if retry_in is None:
-            return max(0, self._longest_queue - self._jobs.qsize())
+            return max(0, self._max_queue - self._jobs.qsize())
         return 1 if retry_in == 0 and self._jobs.empty() and not self._asking else 0
 
     def ask(self, question: Question) -> Future[Verdict]:
@@ -121,7 +121,7 @@ class Analyser:
         future = self._submit(lambda _model: prompt, lambda text: parse_choice(text, options), event.priority)
         try:
             return future.result(self._seconds)
-        except TooLate:
+        except ResultTimeout:
             future.cancel()
             raise AnalyserDown("The analyser", f"no answer within {self._seconds:g} s", "is it overloaded?") from None
 
@@ -142,19 +142,19 @@ class Analyser:
         )
 
     def _submit(
-        self, prompt: Callable[[LanguageModel], Prompt], parse: Callable[[str], Answer], priority: Priority
-    ) -> Future[Answer]:
+        self, prompt: Callable[[LanguageModel], Prompt], parse: Callable[[str], AnswerT], priority: Priority
+    ) -> Future[AnswerT]:
         if self.off:
             raise AnalyserDown("The analyser", "there is none", "set XAIVA_ANALYSER")
         if self._stopping.is_set():
-            raise self._down(_ENDING)
+            raise self._down_error(_STOPPING_TEXT)
         if not self.room():
             if self._breaker.retry_in() is not None:
-                raise self._down(self._breaker.why)
+                raise self._down_error(self._breaker.why)
             raise AnalyserBusy(
                 "The analyser", f"{self._jobs.qsize()} questions wait already", "it catches up by itself"
             )
-        future: Future[Answer] = Future()
+        future: Future[AnswerT] = Future()
         self._jobs.put(_Job((-priority.rank, next(self._numbers)), prompt, parse, future))
         return future
 
@@ -162,16 +162,16 @@ class Analyser:
         while not self._stopping.is_set():
             job = self._jobs.get()
             if self._stopping.is_set():
-                _end(job, self._down(_ENDING))
+                _fail_job(job, self._down_error(_STOPPING_TEXT))
             elif job.future.set_running_or_notify_cancel():
                 self._asking = True
                 self._answer(job)
                 self._asking = False
-        self._turn_away(_ENDING)  # what was asked in the very moment of the end
+        self._reject_waiting(_STOPPING_TEXT)  # what was asked in the very moment of the end
 
     def _answer(self, job: _Job) -> None:
-        if not self._breaker.enter():
-            job.future.set_exception(self._down(self._breaker.why))
+        if not self._breaker.try_enter():
+            job.future.set_exception(self._down_error(self._breaker.why))
             return
         try:
             answer = job.parse(self._complete(job.prompt))
@@ -180,8 +180,8 @@ class Analyser:
             self._failed += 1
             job.future.set_exception(error)
         except Exception as error:  # whatever a backend raises must not end the thread
-            self._went_wrong(error)
-            job.future.set_exception(self._down(self._breaker.why))
+            self._record_failure(error)
+            job.future.set_exception(self._down_error(self._breaker.why))
         else:
             self._breaker.succeeded()
             self._answered += 1
@@ -189,41 +189,41 @@ class Analyser:
 
     def _complete(self, prompt: Callable[[LanguageModel], Prompt]) -> str:
         assert self._lease is not None
-        if self._leased is None:
-            self._leased = self._lease()
+        if self._current_lease is None:
+            self._current_lease = self._lease()
         began = time.monotonic()
-        model = self._leased.model
+        model = self._current_lease.model
         text = model.complete(prompt(model), self._seconds)
         logger.debug("the analyser answered in %.1f s: %s", time.monotonic() - began, text)
         return text
 
-    def _went_wrong(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self._failed += 1
         why = f"{error.what}: {error.why}" if isinstance(error, XaivaError) else "an unexpected error"
         logger.warning("the analyser: %s", why, exc_info=None if isinstance(error, XaivaError) else error)
         self._breaker.failed(why, lasting=isinstance(error, Misconfigured))
         self._release()
         if self._breaker.retry_in() is not None:
-            self._turn_away(why)
+            self._reject_waiting(why)
 
-    def _turn_away(self, why: str) -> None:
+    def _reject_waiting(self, why: str) -> None:
         while True:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            _end(job, self._down(why))
+            _fail_job(job, self._down_error(why))
 
-    def _down(self, why: str) -> AnalyserDown:
+    def _down_error(self, why: str) -> AnalyserDown:
         return AnalyserDown("The analyser", why, "the event is completed once it answers again")
 
     def _release(self) -> None:
-        leased, self._leased = self._leased, None
-        if leased is not None:
-            leased.release()
+        lease, self._current_lease = self._current_lease, None
+        if lease is not None:
+            lease.release()
 
 
-def _end(job: _Job, error: AnalyserDown) -> None:
+def _fail_job(job: _Job, error: AnalyserDown) -> None:
     if job.future.set_running_or_notify_cancel():
         job.future.set_exception(error)
 

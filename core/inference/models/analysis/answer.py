@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import XaivaError
-from core.inference.models.analysis.question import LONGEST_DESCRIPTION, TYPES
+from core.inference.models.analysis.prompts import EVENT_TYPES, MAX_DESCRIPTION
 
 _WORD_BREAKS = re.compile(r"[^a-z0-9]+")
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
@@ -34,45 +34,45 @@ class Verdict:
 
 def parse_verdict(text: str) -> Verdict:
     """Read an answer. Code fences and talk around the JSON are left aside. Raises BadAnswer."""
-    answer = _object_in(text)
-    kind = _word(answer.get("type"))
+    answer = _find_object(text)
+    kind = _normalise_word(answer.get("type"))
     described = answer.get("description")
     description = " ".join(described.split()) if isinstance(described, str) else ""
-    known = kind if kind in TYPES else None
-    if known is None and not description:
+    event_type = kind if kind in EVENT_TYPES else None
+    if event_type is None and not description:
         raise BadAnswer("The analyser", "its answer names neither a known type nor a description", "see its log")
-    return Verdict(known, description[:LONGEST_DESCRIPTION], _confidence(answer.get("confidence")))
+    return Verdict(event_type, description[:MAX_DESCRIPTION], _parse_confidence(answer.get("confidence")))
 
 
 def parse_choice(text: str, options: Sequence[str]) -> str:
     """Which of `options` was chosen. Raises BadAnswer."""
-    chosen = _word(_object_in(text).get("choice"))
+    chosen = _normalise_word(_find_object(text).get("choice"))
     for option in options:
-        if _word(option) == chosen:
+        if _normalise_word(option) == chosen:
             return option
     raise BadAnswer("The analyser", "it chose none of the options", "name the options more plainly")
 
 
-def _object_in(text: str) -> dict[str, object]:
+def _find_object(text: str) -> dict[str, object]:
     decoder = json.JSONDecoder()
     start = text.find("{")
     while start >= 0:
         try:
-            found, _ = decoder.raw_decode(text, start)
+            value, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             start = text.find("{", start + 1)
             continue
-        if isinstance(found, dict):
-            return found
+        if isinstance(value, dict):
+            return value
         break
     raise BadAnswer("The analyser", "its answer holds no JSON object", "another model may keep to JSON better")
 
 
-def _word(value: object) -> str:
+def _normalise_word(value: object) -> str:
     return _WORD_BREAKS.sub("_", value.lower()).strip("_") if isinstance(value, str) else ""
 
 
-def _confidence(value: object) -> float | None:
+def _parse_confidence(value: object) -> float | None:
     """0 to 1; what is above 1 was meant as per cent."""
     if isinstance(value, str) and (number := _NUMBER.search(value)):
         value = number[0].replace(",", ".")

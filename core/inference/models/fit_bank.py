@@ -1,0 +1,106 @@
+"""Builds a memory bank from normal footage: which patches it keeps, and which distances are still normal.
+
+The limits are measured on footage that the measuring bank has not seen: the footage is cut into blocks of time, and the
+odd ones are scored against a bank of the even ones and the other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import XaivaError
+from core.inference.models.features import MAX_BANK_PATCHES, PatchFeatures, network_sha256
+from core.inference.models.memory_bank import DistanceLimit, MemoryBank, Values, picture_distances
+
+MAX_BLOCKS = 24  # of time, at most; each is reduced by itself first
+MIN_BLOCK_PICTURES = (
+    10  # pictures of a block at least: a shorter one is too much like its neighbours to measure limits on
+)
+MAX_BLOCK_PATCHES = 400  # patches that stand for a block: together several times a bank
+MIN_PICTURES = 20  # pictures: fewer say nothing about what is rare
+QUANTILE = 0.995  # of the unseen normal pictures lie below it
+PLACE_MARGIN, WHOLE_MARGIN = 1.0, 1.1  # times that quantile is the limit; light changes a picture as a whole
+PLACE_ROOM, WHOLE_ROOM = 1.0, 0.5  # from typical to limit at least: where nothing ever moves, a leaf is no anomaly
+
+StoredFeatures = NDArray[np.float16]  # patches x channels, of one picture
+
+
+def fit_bank(
+    frames: Sequence[StoredFeatures],
+    network: PatchFeatures,
+    seconds: float,
+    stopped: Callable[[], bool] = lambda: False,
+) -> MemoryBank:
+    """The bank of those pictures' features, in the order they were taken in `seconds` of footage.
+
+    Takes some seconds; asks `stopped` meanwhile.
+
+    Raises XaivaError when there are too few pictures, InterruptedError when stopped.
+    """
+    if len(frames) < MIN_PICTURES:
+        why = f"{len(frames)} pictures were seen and {MIN_PICTURES} are needed"
+        raise XaivaError("Learning", why, "learn for longer, or raise the camera's fps")
+    mean, spread = _mean_and_spread(frames)
+    blocks = [
+        frames[first:last] for first, last in _spans(len(frames), min(MAX_BLOCKS, len(frames) // MIN_BLOCK_PICTURES))
+    ]
+    coresets = []
+    for block in blocks:
+        if stopped():
+            raise InterruptedError
+        patches = [(frame - mean) / spread for frame in block]
+        coresets.append(select_coreset(np.concatenate(patches), MAX_BLOCK_PATCHES))
+    unseen = []
+    for half in (0, 1):
+        bank = select_coreset(np.concatenate(coresets[1 - half :: 2]), MAX_BANK_PATCHES // 2)
+        for frame in chain.from_iterable(blocks[half::2]):
+            unseen.append(picture_distances(network.distances((frame - mean) / spread, bank)))
+    place, whole = np.array(unseen).T
+    return MemoryBank(
+        mean=mean,
+        spread=spread,
+        patches=select_coreset(np.concatenate(coresets), MAX_BANK_PATCHES),
+        place=_distance_limit(place, PLACE_MARGIN, PLACE_ROOM),
+        whole=_distance_limit(whole, WHOLE_MARGIN, WHOLE_ROOM),
+        model=network_sha256(),
+        frames=len(frames),
+        seconds=round(seconds, 1),
+        learned=time.time(),
+    )
+
+
+def select_coreset(points: Values, count: int) -> Values:
+    """Up to `count` of the points, each the one farthest from those before it: no point is far from all of them."""
+    squares = (points**2).sum(axis=1)
+    chosen = [int(squares.argmin())]
+    nearest = np.full(len(points), np.inf, np.float32)
+    while len(chosen) < min(count, len(points)):
+        newest = chosen[-1]
+        products = np.einsum("ij,j->i", points, points[newest])  # no BLAS: its threads would fight the decoders'
+        np.minimum(nearest, squares - 2 * products + squares[newest], out=nearest)
+        chosen.append(int(nearest.argmax()))
+    return points[chosen]
+
+
+def _mean_and_spread(frames: Sequence[StoredFeatures]) -> tuple[Values, Values]:
+    """Mean and standard deviation of every channel."""
+    means = np.mean([frame.mean(axis=0, dtype=np.float64) for frame in frames], axis=0)
+    squares = np.mean([(frame.astype(np.float64) ** 2).mean(axis=0) for frame in frames], axis=0)
+    spread = np.sqrt(np.maximum(squares - means**2, 1e-6))
+    return means.astype(np.float32), spread.astype(np.float32)
+
+
+def _spans(length: int, count: int) -> list[tuple[int, int]]:
+    """`count` spans of nearly the same length that cover it."""
+    edges = [round(index * length / count) for index in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _distance_limit(values: NDArray[np.float64], margin: float, room: float) -> DistanceLimit:
+    typical = float(np.median(values))
+    return DistanceLimit(typical=typical, limit=max(float(np.quantile(values, QUANTILE)) * margin, typical + room))

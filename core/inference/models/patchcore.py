@@ -1,0 +1,69 @@
+"""The memory detector (PatchCore): how far a picture is from everything that was normal at its camera."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from core.errors import XaivaError
+from core.inference.models.detector import Sample
+from core.inference.models.features import PatchFeatures
+from core.inference.models.memory_bank import BankStore, BrokenBank, MemoryBank
+
+logger = logging.getLogger(__name__)
+
+
+class PatchCoreDetector:
+    """Scores the pictures of every camera that has a bank; the others score 0, and `BankStore.trouble` says why.
+
+    0.5 is where a camera's normal footage ended when it was learned. One picture counts, not what came before it.
+    """
+
+    width = PatchFeatures.WIDTH
+    height = PatchFeatures.HEIGHT
+    pixel_format = "rgb24"
+
+    def __init__(self, features: PatchFeatures, store: BankStore) -> None:
+        self.features = features
+        self._store = store
+        self._banks: dict[str, MemoryBank | None] = {}
+
+    @property
+    def provider(self) -> str:
+        """What the network runs on."""
+        return self.features.provider
+
+    def load(self) -> None:
+        """Load the network. Raises XaivaError."""
+        self.features.load()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.features.close()
+        self._banks.clear()
+
+    def forget(self, camera: str) -> None:
+        """Read the camera's bank anew with its next picture."""
+        self._banks.pop(camera, None)
+
+    def score(self, batch: Sequence[Sample]) -> list[float]:
+        """The network sees the pictures (224 x 384 x 3, RGB) of all cameras that have a bank at once."""
+        scorable = [(sample, bank) for sample in batch if (bank := self._bank(sample.camera)) is not None]
+        if not scorable:
+            return [0.0] * len(batch)
+        features = self.features.extract([sample.picture for sample, _ in scorable])
+        scores = {
+            id(sample): bank.score(self.features.distances(bank.standardise(patches), bank.patches))
+            for (sample, bank), patches in zip(scorable, features, strict=True)
+        }
+        return [scores.get(id(sample), 0.0) for sample in batch]
+
+    def _bank(self, camera: str) -> MemoryBank | None:
+        if camera not in self._banks:
+            try:
+                self._banks[camera] = self._store.load(camera)
+            except XaivaError as error:
+                level = logging.ERROR if isinstance(error, BrokenBank) else logging.WARNING
+                logger.log(level, "camera %s scores 0: %s", camera, error)
+                self._banks[camera] = None
+        return self._banks[camera]

@@ -1,0 +1,81 @@
+"""The registry of models by name: the key in the pool, and how the model is created."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from core.errors import InputError
+from core.inference.model_pool.pool import MIB, ModelSpec
+from core.inference.models.detector import Detector
+from core.inference.models.execution_providers import ExecutionProvider, select_provider
+from core.inference.models.features import FEATURE_BATCH, PatchFeatures, network_sha256
+from core.inference.models.memory_bank import BankStore
+from core.inference.models.motion_detector import MotionDetector
+from core.inference.models.object_detector import ObjectDetector
+from core.inference.models.onnx_detector import MAX_BATCH, OnnxDetector, model_path, relative_name
+from core.inference.models.patchcore import PatchCoreDetector
+from core.inference.schemas import Detection
+from core.inference.settings import ServiceSettings
+
+MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"
+
+
+def detector_types() -> list[str]:
+    """What `Detection.detector` may be."""
+    return [MOTION, MEMORY, ONNX]
+
+
+def model_key(detection: Detection) -> str:
+    """The pool's key of what a camera is scored by: cameras of one key share a model.
+
+    Raises InputError for a detector that there is not, and for a `model` that cannot be one.
+    """
+    if detection.detector == ONNX:
+        return f"{ONNX}:{relative_name(detection.model)}"
+    if detection.detector not in detector_types():
+        raise InputError(
+            f"Detector {detection.detector}", "there is none of that name", f"use {', '.join(detector_types())}"
+        )
+    if detection.model:
+        why = "detection.model is given, which only onnx takes"
+        raise InputError(f"Detector {detection.detector}", why, "leave it empty, or use onnx")
+    return detection.detector
+
+
+def detector_spec(detection: Detection, settings: ServiceSettings) -> ModelSpec[Detector]:
+    """How the detector of `model_key(detection)` comes to be. Raises InputError also for files that are not there."""
+    key = model_key(detection)
+    if key == MOTION:
+        return ModelSpec(make=MotionDetector, declared=MIB, max_batch=16, max_wait=0)
+    if key == MEMORY:
+        return cast("ModelSpec[Detector]", patchcore_spec(settings))
+    path = model_path(settings.models, detection.model)
+    declared = 100 * MIB + 3 * path.stat().st_size  # its weights, and what they are multiplied with
+    return ModelSpec(
+        make=lambda: OnnxDetector(path, _execution_provider(settings)), declared=declared, max_batch=MAX_BATCH
+    )
+
+
+def object_detector_spec(settings: ServiceSettings) -> ModelSpec[ObjectDetector]:
+    """How the finder of persons and vehicles comes to be; its key is PERSONS."""
+    return ModelSpec(make=lambda: ObjectDetector(_execution_provider(settings)), declared=150 * MIB)
+
+
+def patchcore_spec(settings: ServiceSettings) -> ModelSpec[PatchCoreDetector]:
+    """How the memory detector comes to be; its key is MEMORY."""
+
+    def make() -> PatchCoreDetector:
+        return PatchCoreDetector(PatchFeatures(_execution_provider(settings)), bank_store(settings))
+
+    return ModelSpec(make=make, declared=200 * MIB, max_batch=FEATURE_BATCH)
+
+
+def bank_store(settings: ServiceSettings) -> BankStore:
+    """Where the memory detector's banks are."""
+    return BankStore(settings.data / "banks", network_sha256())
+
+
+def _execution_provider(settings: ServiceSettings) -> ExecutionProvider:
+    """What models run on; the data folder is the one place of an image that may be written."""
+    return replace(select_provider(settings.onnx_provider), engine_cache=settings.data / "tensorrt")
