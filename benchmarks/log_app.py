@@ -12,12 +12,12 @@ environment.prepare("low" in sys.argv)
 from textual.app import App, ComposeResult  # noqa: E402
 
 from core.log_lines import FileLines  # noqa: E402
-from tui.terminal.difference import FrameDifference, run  # noqa: E402
-from tui.theme import DARK, TERMINAL_VARIABLES  # noqa: E402
+from tui.terminal.incremental_render import IncrementalRender, run  # noqa: E402
+from tui.theme import DARK_THEME, TERMINAL_VARIABLES  # noqa: E402
 from tui.widgets.log_panel import LogPanel  # noqa: E402
 
 
-class LogApp(FrameDifference, App[int]):
+class LogApp(IncrementalRender, App[int]):
     """One panel, the whole screen."""
 
     CSS_PATH = Path(__file__).parent.parent / "tui" / "app.tcss"
@@ -31,8 +31,8 @@ class LogApp(FrameDifference, App[int]):
         yield LogPanel(FileLines(Path(sys.argv[1])))
 
     def on_mount(self) -> None:
-        self.register_theme(DARK)
-        self.theme = DARK.name
+        self.register_theme(DARK_THEME)
+        self.theme = DARK_THEME.name
         self.query_one(LogPanel).focus_log()
 
 

@@ -65,7 +65,7 @@ def main() -> int:
         env = {"HOME": folder, **FakeNvml(gpus, *GPUS).env}
         _starts(figures, site, env)
         _live(figures, site, env)
-        _thin(figures, site, env)
+        _low_bandwidth(figures, site, env)
         _logs(figures, Path(folder))
     missed = 0
     for name, budget in BUDGETS.items():
@@ -103,13 +103,13 @@ def _starts(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
     )
     for start, last in kinds:
         _full_frame(start, last)  # compiles what is not compiled yet
-    floors, ours = (list[float](), list[float]())
+    floor_times, console_times = (list[float](), list[float]())
     for _ in range(STARTS):
-        for times, (start, last) in zip((floors, ours), kinds, strict=True):
+        for times, (start, last) in zip((floor_times, console_times), kinds, strict=True):
             times.append(_full_frame(start, last))
-    figures["first full frame of the floor, ms"] = statistics.median(floors) * 1e3
-    figures["first full frame, ms"] = statistics.median(ours) * 1e3
-    figures["first full frame, times the floor's"] = statistics.median(ours) / statistics.median(floors)
+    figures["first full frame of the floor, ms"] = statistics.median(floor_times) * 1e3
+    figures["first full frame, ms"] = statistics.median(console_times) * 1e3
+    figures["first full frame, times the floor's"] = statistics.median(console_times) / statistics.median(floor_times)
 
 
 def _full_frame(start: Callable[[], PtySession], last: str) -> float:
@@ -132,28 +132,28 @@ def _full_frame(start: Callable[[], PtySession], last: str) -> float:
 def _live(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
     with _floor(env) as session:
         figures["live floor, B/s"], figures["live floor, bytes per changed cell"], _, _ = _idle(session)
-    for whose, driver in DRIVERS.items():
+    for driver_name, driver in DRIVERS.items():
         with _console(site, {**env, **driver}) as session:
             session.wait_for("Overview")
             rate, per_cell, cpu, resident = _idle(session)
-            figures[f"live Overview{whose}, B/s"] = rate
-            figures[f"live Overview{whose}, bytes per changed cell"] = per_cell
-            figures[f"live Overview{whose}, % of a core"] = cpu
-            figures[f"resident{whose}, MB"] = resident
+            figures[f"live Overview{driver_name}, B/s"] = rate
+            figures[f"live Overview{driver_name}, bytes per changed cell"] = per_cell
+            figures[f"live Overview{driver_name}, % of a core"] = cpu
+            figures[f"resident{driver_name}, MB"] = resident
             changes = []
             for key in SCREENS * 2:
                 before = session.count
                 session.press(key)
                 _settle(session, before)
                 changes.append(session.count - before)
-            figures[f"largest screen change{whose}, bytes"] = max(changes)
+            figures[f"largest screen change{driver_name}, bytes"] = max(changes)
             before = session.count
             session.press("2")
             _settle(session, before)
             before = session.count
             time.sleep(IDLE / 3)
-            figures[f"still screen{whose}, B/s"] = (session.count - before) / (IDLE / 3)
-            figures[f"resident after every screen{whose}, MB"] = _resident(session)
+            figures[f"still screen{driver_name}, B/s"] = (session.count - before) / (IDLE / 3)
+            figures[f"resident after every screen{driver_name}, MB"] = _resident(session)
 
 
 def _idle(session: PtySession) -> tuple[float, float, float, float]:
@@ -172,11 +172,11 @@ def _idle(session: PtySession) -> tuple[float, float, float, float]:
     return count / seconds, count / max(1, changed), 100 * busy / seconds, _resident(session)
 
 
-def _thin(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
-    for whose, driver in DRIVERS.items():
+def _low_bandwidth(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
+    for driver_name, driver in DRIVERS.items():
         with _console(site, {**env, **driver}, "--low-bandwidth", bits=SLOW) as session:
             session.wait_for("Overview")
-            figures[f"low bandwidth{whose}, B/s"] = _idle(session)[0]
+            figures[f"low bandwidth{driver_name}, B/s"] = _idle(session)[0]
             waits = []
             for key in SCREENS * 2:
                 before, begun = session.count, time.monotonic()
@@ -184,7 +184,7 @@ def _thin(figures: dict[str, float], site: Path, env: dict[str, str]) -> None:
                 _settle(session, before, 0.3)
                 waits.append((session.chunks[-1][0] - begun) * 1e3)
             p90 = statistics.quantiles(waits, n=10)[-1]
-            figures[f"low bandwidth at 64 kbit/s{whose}, a screen change p90, ms"] = p90
+            figures[f"low bandwidth at 64 kbit/s{driver_name}, a screen change p90, ms"] = p90
 
 
 def _logs(figures: dict[str, float], folder: Path) -> None:

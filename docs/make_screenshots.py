@@ -44,9 +44,9 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
     """One picture, as SVG."""
     import tui.app
     import tui.container_log
-    import tui.picture.pace
+    import tui.picture.rate_control
     import tui.screens.statistics
-    import tui.widgets.picture
+    import tui.widgets.picture_view
     from core.site import Site
     from tests.tui.sample import Afternoon, SampleLog, SampleService, SampleSources, SampleStore, write_logs
 
@@ -55,8 +55,10 @@ async def take(view: str, keys: tuple[str, ...], size: tuple[int, int], root: Pa
     tui.container_log.ContainerLog = SampleLog  # type: ignore[assignment,misc]
     tui.app.XaivaApp.service = SampleService()  # type: ignore[assignment]
     tui.screens.statistics.datetime = Afternoon  # type: ignore[misc]
-    tui.widgets.picture.EVERY = tui.widgets.picture.SHARPEN = 0.05  # a picture is sharp after a few
-    tui.picture.pace.QUICK = tui.picture.pace.SLOW = 60.0
+    tui.widgets.picture_view.LIVE_SECONDS = tui.widgets.picture_view.SHARPEN_SECONDS = (
+        0.05  # a picture is sharp after a few
+    )
+    tui.picture.rate_control.SHARPER_BELOW_SECONDS = tui.picture.rate_control.COARSER_ABOVE_SECONDS = 60.0
     site = Site.open(root, {"PATH": os.environ["PATH"]})
     write_logs(site)
     app = tui.app.XaivaApp(site)

@@ -23,9 +23,9 @@ from tui.screens.base import ConsoleScreen
 from tui.sources import CALM, QUICK, SLOWER, TITLES, Sources
 from tui.store import Store
 from tui.terminal import clipboard
-from tui.terminal.difference import FrameDifference
+from tui.terminal.incremental_render import IncrementalRender
 from tui.terminal.input_queue import InputQueue
-from tui.theme import CHOICES, OURS, TERMINAL, TERMINAL_VARIABLES
+from tui.theme import TERMINAL_THEME, TERMINAL_VARIABLES, THEME_NAMES, XAIVA_THEMES
 from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SERVICE_SECONDS = 10.0  # for a call by hand to the inference service
-UNEXPLAINED = 0.7  # seconds that keys may wait for an answer before the console says so
-TALL = 36  # lines from which a toast has room for a title of its own
+WAIT_NOTICE_SECONDS = 0.7  # seconds that keys may wait for an answer before the console says so
+TALL_LINES = 36  # lines from which a toast has room for a title of its own
 TICK = 1.0  # seconds between two feeds of the screen in view
 log = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ def screen_class(name: str) -> type[Screen[Any]]:
     return cast("type[Screen[Any]]", getattr(module, f"{name.capitalize()}Screen"))
 
 
-class XaivaApp(InputQueue, FrameDifference, App[int]):
+class XaivaApp(InputQueue, IncrementalRender, App[int]):
     """The console over one site."""
 
     TITLE = "xaiva"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS: ClassVar[set[Any]] = {lambda: _provider()}
+    COMMANDS: ClassVar[set[Any]] = {lambda: _action_provider()}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("app")]
     MODES: ClassVar[dict[str, Any]] = {name: partial(lambda name: screen_class(name)(), name) for name in SCREENS}
     DEFAULT_MODE = "overview"
@@ -65,7 +65,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         self.by_name = False
         self._preset = ""
         self.made: dict[str, str] = {}
-        self.stray_log = site.state / "console.log"
+        self.console_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
         self._login_offered = False
@@ -76,9 +76,9 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         self.service_address: ServiceAddress | None = None
         table = {**self._sources.table(), "settings": (site.reload, CALM)}
         self.store = Store(table, self._source_changed, QUICK, TITLES)
-        for theme in OURS:
+        for theme in XAIVA_THEMES:
             self.register_theme(theme)
-        self.theme = TERMINAL if low_bandwidth else OURS[0].name
+        self.theme = TERMINAL_THEME if low_bandwidth else XAIVA_THEMES[0].name
         self.animation_level = "none"
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -108,8 +108,8 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
         if not (self.is_running and self._screen_stack):
             return
-        self._look_at_settings()
-        self._look_at_login()
+        self._check_settings()
+        self._check_login()
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
             self.screen.update_now()
 
@@ -122,7 +122,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         if self._screen_stack and message.name in getattr(self.screen, "SOURCES", ()):
             self.tick()
 
-    def _look_at_settings(self) -> None:
+    def _check_settings(self) -> None:
         """Say once that the settings were read again, or that they are broken."""
         reading = self.store.reading("settings")
         state = reading.error.summary if reading.error else reading.value or self._settings
@@ -136,7 +136,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
             self.notify("site.toml and .env were read again", title="Settings")
             self.store.ask_now(*self._sources.table())
 
-    def _look_at_login(self) -> None:
+    def _check_login(self) -> None:
         """Say that the site's login became another's; this console stays who it is until it is asked."""
         who = self.who
         before, self._who_before = self._who_before, who or self._who_before
@@ -216,13 +216,13 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
             try:
                 result = work()
             except XaivaError as error:
-                self.call_later(self._tell, failed or self.show_error, error)
+                self.call_later(self._deliver, failed or self.show_error, error)
             except Exception as error:
                 log.exception("background work")
                 unforeseen = XaivaError("That did not work", f"{type(error).__name__}: {error}")
-                self.call_later(self._tell, failed or self.show_error, unforeseen)
+                self.call_later(self._deliver, failed or self.show_error, unforeseen)
             else:
-                self.call_later(self._tell, done, result)
+                self.call_later(self._deliver, done, result)
 
         threading.Thread(target=run, name="background", daemon=True).start()
 
@@ -235,30 +235,30 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         """
         given_up = False
         words = "asking… what is typed waits for the answer; Esc leaves"
-        late = self.set_timer(UNEXPLAINED, partial(self.notify, words))
+        notice_timer = self.set_timer(WAIT_NOTICE_SECONDS, partial(self.notify, words))
 
         def give_up() -> None:
             nonlocal given_up
             given_up = True
-            late.stop()
+            notice_timer.stop()
             if left is not None:
                 left()
 
         release = self.hold_keys(give_up)
 
-        def tell(whom: Callable[[Any], object], outcome: Any) -> None:
+        def deliver(callback: Callable[[Any], object], outcome: Any) -> None:
             try:
                 if not given_up:
-                    whom(outcome)
+                    callback(outcome)
             finally:
-                late.stop()
+                notice_timer.stop()
                 release()
 
-        self.background(work, partial(tell, opened), partial(tell, self.show_error))
+        self.background(work, partial(deliver, opened), partial(deliver, self.show_error))
 
-    def _tell(self, whom: Callable[[T], object], outcome: T) -> object:
+    def _deliver(self, callback: Callable[[T], object], outcome: T) -> object:
         """Hand over how background work went, unless the console is ending: its screens have lost their widgets."""
-        return whom(outcome) if self.is_running else None
+        return callback(outcome) if self.is_running else None
 
     def show_error(self, error: XaivaError) -> None:
         """What failed, why and what to do, until it is closed; a lost login is asked for."""
@@ -287,7 +287,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
         Its words are never markup: a file's or a camera's name may hold brackets.
         """
-        if title and self.size.height < TALL:
+        if title and self.size.height < TALL_LINES:
             message, title = f"{title}: {message}", ""
         super().notify(escape_invisible(message, keep="\n"), title=escape_invisible(title), **{**how, "markup": False})
 
@@ -305,7 +305,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
     async def open_operation(self, identifier: int) -> None:
         """Show one operation on its screen."""
         await self.switch_mode("operations")
-        self.screen.query_one("#choices", ChoiceList).point_at_new(str(identifier))
+        self.screen.query_one("#choices", ChoiceList).move_cursor_to_new(str(identifier))
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -325,8 +325,8 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
 
     def action_next_theme(self) -> None:
         """The next theme."""
-        index = CHOICES.index(self.theme) if self.theme in CHOICES else -1
-        self.theme = CHOICES[(index + 1) % len(CHOICES)]
+        index = THEME_NAMES.index(self.theme) if self.theme in THEME_NAMES else -1
+        self.theme = THEME_NAMES[(index + 1) % len(THEME_NAMES)]
         self.notify(self.theme, title="Theme", timeout=2)
 
     def action_bandwidth(self) -> None:
@@ -334,7 +334,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         self.low_bandwidth = not self.low_bandwidth
         self._ticker.stop()
         self._start_ticking()
-        self.theme = TERMINAL if self.low_bandwidth else OURS[0].name
+        self.theme = TERMINAL_THEME if self.low_bandwidth else XAIVA_THEMES[0].name
 
     def action_choose_service(self) -> None:
         """Of those that run."""
@@ -345,8 +345,8 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
             if not names:
                 self.notify("no container with an inference service runs: launch a preset (2, then L)")
                 return
-            shown = self.service_address.container if self.service_address else ""
-            self.push_screen(Pick("Which inference service", names, shown), chosen)
+            current = self.service_address.container if self.service_address else ""
+            self.push_screen(Pick("Which inference service", names, current), chosen)
 
         def chosen(name: str | None) -> None:
             if name:
@@ -426,7 +426,7 @@ class XaivaApp(InputQueue, FrameDifference, App[int]):
         return TERMINAL_VARIABLES
 
 
-def _provider() -> Any:
+def _action_provider() -> Any:
     from tui.commands import ActionProvider
 
     return ActionProvider

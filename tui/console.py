@@ -19,9 +19,9 @@ def run(site_root: Path | str = ".", *, service: str = "", read_only: bool = Fal
     site.service = (service, "--service") if service else None
     environment.require_terminal()
     environment.prepare(low_bandwidth)
-    environment.save_memory()
+    environment.use_one_heap()
     from tui.app import XaivaApp
-    from tui.terminal.difference import run as run_app
+    from tui.terminal.incremental_render import run as run_app
 
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(RedactingFormatter())  # the records go to a file of the site

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-DARK = Theme(
+DARK_THEME = Theme(
     name="xaiva-dark",
     primary="#6cb6c9",
     secondary="#4a7f8c",
@@ -25,7 +25,7 @@ DARK = Theme(
         "xaiva-cursor-idle": "#222c33",
     },
 )
-LIGHT = Theme(
+LIGHT_THEME = Theme(
     name="xaiva-light",
     primary="#1d6f86",
     secondary="#3f8496",
@@ -46,7 +46,7 @@ LIGHT = Theme(
         "xaiva-cursor-idle": "#e3e9ea",
     },
 )
-CONTRAST = Theme(
+CONTRAST_THEME = Theme(
     name="xaiva-contrast",
     primary="#ffffff",
     secondary="#ffffff",
@@ -67,9 +67,9 @@ CONTRAST = Theme(
         "xaiva-cursor-idle": "#404040",
     },
 )
-OURS = (DARK, LIGHT, CONTRAST)
-TERMINAL = "ansi-dark"  # the terminal's own colours: 40 % fewer bytes
-CHOICES = (*(theme.name for theme in OURS), TERMINAL)
+XAIVA_THEMES = (DARK_THEME, LIGHT_THEME, CONTRAST_THEME)
+TERMINAL_THEME = "ansi-dark"  # the terminal's own colours: 40 % fewer bytes
+THEME_NAMES = (*(theme.name for theme in XAIVA_THEMES), TERMINAL_THEME)
 TERMINAL_VARIABLES = {  # for themes that are not ours
     "xaiva-dim": "ansi_bright_black",
     "xaiva-stale": "ansi_magenta",

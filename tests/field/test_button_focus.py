@@ -15,7 +15,7 @@ from textual.widgets._toast import Toast, ToastRack
 from core.site import Site
 from tests.field.test_type_ahead import console, open_screen
 from tests.tui.support import shows, text, until
-from tui.theme import CHOICES
+from tui.theme import THEME_NAMES
 
 FORMS = {"presets": "nuL", "cameras": "ael", "events": "fAx", "service": "nu"}  # screen → keys that open a form
 QUESTIONS = {"presets": "X", "cameras": "sX"}  # and those that open a question
@@ -58,7 +58,7 @@ async def test_the_mark_stands_in_every_theme(site: Site, monkeypatch: pytest.Mo
     monkeypatch.setenv("NO_COLOR", "1")
     async with console(site, "presets", (80, 24)) as pilot:
         await pilot.press("X")
-        for theme in CHOICES:
+        for theme in THEME_NAMES:
             await shows(pilot, "▸ [ Cancel ]")
             pilot.app.theme = theme
             await pilot.press("tab")

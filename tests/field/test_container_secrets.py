@@ -232,7 +232,7 @@ async def test_the_console_shows_and_copies_no_secret(secret_site: Site, contain
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("5")
         await shows(pilot, container)
-        app.screen.query_one("#choices", ChoiceList).point(container)
+        app.screen.query_one("#choices", ChoiceList).move_cursor_to(container)
         await shows(pilot, "starts with ***")
         check(screen_text(pilot))
         await pilot.press("i")

@@ -27,7 +27,7 @@ from tui.present.cells import Column
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
 from tui.screens.name import AskName
-from tui.widgets.choice_list import ChoiceList, Row
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 PASSWORD = "correct horse battery"
 
@@ -40,9 +40,9 @@ class OneList(App[None]):
         yield ChoiceList([Column("name")])
 
 
-def rows(words: str) -> list[Row]:
+def rows(words: str) -> list[ChoiceRow]:
     """One row a letter."""
-    return [Row(letter, (letter,)) for letter in words]
+    return [ChoiceRow(letter, (letter,)) for letter in words]
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ async def test_the_cursor_belongs_to_a_thing(before: str, at: str, new: str, aft
     async with app.run_test() as pilot:
         choices = app.query_one(ChoiceList)
         choices.show(rows(before))
-        choices.point(at)
+        choices.move_cursor_to(at)
         await pilot.pause()
         if new:
-            choices.point_at_new(new[-1])
+            choices.move_cursor_to_new(new[-1])
         for words in after:
             choices.show(rows(words))
             await pilot.pause()
@@ -85,10 +85,10 @@ async def test_a_filter_does_not_hide_what_was_made_and_a_moved_cursor_is_left_a
         choices.focus()
         choices.show(rows("abc"))
         choices.search("a")
-        choices.point_at_new("x")
+        choices.move_cursor_to_new("x")
         choices.show(rows("abcx"))
         assert (choices.key, choices.keys) == ("x", list("abcx"))
-        choices.point_at_new("y")
+        choices.move_cursor_to_new("y")
         await pilot.press("home")
         choices.show(rows("abcxy"))
         assert choices.key == "a"
@@ -130,7 +130,7 @@ async def test_a_preset_that_was_made_is_the_one_that_is_deleted(
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).move_cursor_to("cpu-debian12")
         await pilot.press(key)
         await typed(pilot, name)
         if then:
@@ -166,7 +166,7 @@ async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_
         await on_list(pilot, "operations", "#choices", str(old.id))
         await pilot.press("3")
         await shows(pilot, "cpu-debian12")
-        app.screen.query_one("#choices", ChoiceList).point("cpu-debian12")
+        app.screen.query_one("#choices", ChoiceList).move_cursor_to("cpu-debian12")
         started: dict[str, Any] = app.made
         app.screen.start_operation("verify", "cpu-debian12")  # type: ignore[attr-defined]
         await pilot.press("enter")

@@ -146,7 +146,7 @@ async def test_a_picture_of_a_camera_that_is_not_known_to_be_live_goes(bare_site
         picture = lambda: app.screen.query_one("#picture")  # noqa: E731
         await until(pilot, lambda: app.current_mode == "cameras" and picture()._arrived)
         line.failing.add("cameras")
-        await until(pilot, lambda: not picture()._arrived and UNKNOWN in picture()._words)
+        await until(pilot, lambda: not picture()._arrived and UNKNOWN in picture()._placeholder)
         line.restore()
         await until(pilot, lambda: picture()._arrived)
 

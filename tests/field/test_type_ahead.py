@@ -37,7 +37,7 @@ from tui.app import XaivaApp
 from tui.screens.confirm import Confirm
 from tui.screens.start import PREVIEWS
 from tui.screens.statistics import StatisticsScreen
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.panel import Formatter, empty_content
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "presets"
@@ -67,7 +67,7 @@ async def handled(pilot: Pilot[int]) -> None:
     """Wait until nothing of a burst is left."""
     app: Any = pilot.app
     deadline = time.monotonic() + SECONDS
-    while app._giving is not None or not app._message_queue.empty():
+    while app._dispatcher is not None or not app._message_queue.empty():
         assert time.monotonic() < deadline, "keys are left"
         await asyncio.sleep(0.01)
 
@@ -270,7 +270,7 @@ async def test_enter_starts_long_work_before_its_preview_is_there(
 
     def never(*_: object) -> Formatter:
         known.wait(60)
-        return nothing
+        return empty_content
 
     monkeypatch.setitem(PREVIEWS, kind, never)
     async with real_console(site) as pilot:
@@ -429,13 +429,13 @@ class Hanging(ModalScreen[None]):
 
 
 async def test_a_box_that_hangs_while_it_opens_releases_the_keys(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.terminal.input_queue.PATIENCE", 0.05)
+    monkeypatch.setattr("tui.terminal.input_queue.HANG_SECONDS", 0.05)
     async with console(site, "presets") as pilot:
         hanging = Hanging()
         pilot.app.push_screen(hanging)
         burst(pilot, "lsb")
         await asyncio.sleep(0)
-        while pilot.app._giving is not None:  # type: ignore[attr-defined]
+        while pilot.app._dispatcher is not None:  # type: ignore[attr-defined]
             await asyncio.sleep(0.01)  # the queue is done with them, though Textual itself still waits for the box
         hanging.allowed.set()
         await handled(pilot)

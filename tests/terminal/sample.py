@@ -16,10 +16,10 @@ environment.prepare()
 from textual.app import App, ComposeResult  # noqa: E402
 from textual.widgets import Static  # noqa: E402
 
-from tui.terminal.difference import FrameDifference, run  # noqa: E402
+from tui.terminal.incremental_render import IncrementalRender, run  # noqa: E402
 
 
-class Sample(FrameDifference, App[int]):
+class Sample(IncrementalRender, App[int]):
     """`counting` shows a counter; `flood` changes every cell all the time; `stuck` holds the event loop."""
 
     BINDINGS = [
@@ -33,24 +33,24 @@ class Sample(FrameDifference, App[int]):
     ]
     CSS = "Static { height: 1fr; }"
 
-    def __init__(self, what: str, stray_log: str) -> None:
+    def __init__(self, mode: str, console_log: str) -> None:
         super().__init__()
-        self.what = what
-        self.stray_log = Path(stray_log) if stray_log else None
+        self.mode = mode
+        self.console_log = Path(console_log) if console_log else None
         self.count = 0
 
     def compose(self) -> ComposeResult:
         yield Static("begin", id="text", markup=False)
 
     def on_mount(self) -> None:
-        self.set_interval(0.02 if self.what == "flood" else 0.1, self.tick)
+        self.set_interval(0.02 if self.mode == "flood" else 0.1, self.tick)
 
     def tick(self) -> None:
         self.count += 1
-        if self.what == "still" and self.count > 1:
+        if self.mode == "still" and self.count > 1:
             return
         text = f"count {self.count:06d} at {self.size.width}x{self.size.height}"
-        if self.what == "flood":
+        if self.mode == "flood":
             text += "".join(chr(33 + (self.count * 7 + n * 13) % 90) for n in range(self.size.area))
         self.query_one(Static).update(text)
 

@@ -19,31 +19,32 @@ from tui.terminal import clipboard
 
 def test_a_plain_terminal_gets_osc_52() -> None:
     assert (
-        clipboard.sequence("héllo", {"TERM": "xterm"}) == f"\x1b]52;c;{base64.b64encode('héllo'.encode()).decode()}\x07"
+        clipboard.osc52_sequence("héllo", {"TERM": "xterm"})
+        == f"\x1b]52;c;{base64.b64encode('héllo'.encode()).decode()}\x07"
     )
 
 
 def test_screen_gets_pieces_it_can_take() -> None:
-    wrapped = clipboard.sequence("x" * 500, {"TERM": "screen-256color"})
+    wrapped = clipboard.osc52_sequence("x" * 500, {"TERM": "screen-256color"})
     pieces = wrapped.split("\x1b\\")[:-1]
     assert all(piece.startswith("\x1bP") and len(piece) <= 78 for piece in pieces)
-    assert "".join(piece[2:] for piece in pieces) == clipboard.sequence("x" * 500, {"TERM": "xterm"})
+    assert "".join(piece[2:] for piece in pieces) == clipboard.osc52_sequence("x" * 500, {"TERM": "xterm"})
 
 
 def test_tmux_gets_it_bare_and_passed_through() -> None:
-    sent = clipboard.sequence("x", {"TERM": "screen", "TMUX": "/tmp/tmux,1,0"})
-    bare = clipboard.sequence("x", {"TERM": "xterm"})
+    sent = clipboard.osc52_sequence("x", {"TERM": "screen", "TMUX": "/tmp/tmux,1,0"})
+    bare = clipboard.osc52_sequence("x", {"TERM": "xterm"})
     assert sent == bare + "\x1bPtmux;" + bare.replace("\x1b", "\x1b\x1b") + "\x1b\\"
 
 
 def test_what_is_too_long_for_terminals_is_saved_to_a_private_file(tmp_path: Path) -> None:
     copied: list[str] = []
     app = SimpleNamespace(copy_to_clipboard=copied.append)
-    assert clipboard.copy(app, "x" * clipboard.LIMIT, tmp_path) == "copied"
-    message = clipboard.copy(app, "é" * clipboard.LIMIT, tmp_path / "clips")
+    assert clipboard.copy(app, "x" * clipboard.CLIPBOARD_LIMIT, tmp_path) == "copied"
+    message = clipboard.copy(app, "é" * clipboard.CLIPBOARD_LIMIT, tmp_path / "clips")
     (saved,) = (tmp_path / "clips").iterdir()
     assert str(saved) in message
-    assert saved.read_text() == "é" * clipboard.LIMIT
+    assert saved.read_text() == "é" * clipboard.CLIPBOARD_LIMIT
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     assert len(copied) == 1
 
@@ -62,11 +63,11 @@ def tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
 
 @pytest.mark.terminal
 def test_tmux_takes_it_with_its_default_settings(tmux: dict[str, str]) -> None:
-    assert clipboard.through_tmux("from a session\n", tmux)
+    assert clipboard.copy_through_tmux("from a session\n", tmux)
     shown = subprocess.run(["tmux", "show-buffer"], env=tmux, capture_output=True, text=True, check=True)
     assert shown.stdout == "from a session\n"
 
 
 def test_without_tmux_nothing_is_tried() -> None:
-    assert not clipboard.through_tmux("x", {"PATH": os.environ["PATH"]})
-    assert not clipboard.through_tmux("x", {"TMUX": "/nowhere,0,0", "PATH": ""})
+    assert not clipboard.copy_through_tmux("x", {"PATH": os.environ["PATH"]})
+    assert not clipboard.copy_through_tmux("x", {"TMUX": "/nowhere,0,0", "PATH": ""})

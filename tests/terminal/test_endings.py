@@ -15,7 +15,7 @@ import pytest
 from tests.support.pty_session import PtySession
 
 ROOT = Path(__file__).parents[2]
-OURS = {1000, 1002, 1003, 1006, 2004, 1004, 1049}  # mouse, paste, focus, the other screen
+OWN_MODES = {1000, 1002, 1003, 1006, 2004, 1004, 1049}  # mouse, paste, focus, the other screen
 pytestmark = pytest.mark.terminal
 
 
@@ -25,7 +25,7 @@ def sample(what: str = "counting", *arguments: str, **options: object) -> PtySes
 
 
 def left_clean(session: PtySession) -> bool:
-    return not session.modes & OURS and {25, 7} <= session.modes
+    return not session.modes & OWN_MODES and {25, 7} <= session.modes
 
 
 def test_quit_gives_the_exit_code_though_a_thread_never_ends() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyte
 import pytest
 
-from tui.terminal.frame import Frame
-from tui.terminal.sgr import PLAIN, change, parse, parse_blank
+from tui.terminal.frame import TerminalFrame
+from tui.terminal.sgr import DEFAULT_STYLE, parse_blank_sgr, parse_sgr, style_change
 
 WHITE_ON_BLUE = "38;2;255;255;255;48;2;0;0;255"
 
@@ -15,14 +15,14 @@ class Shown:
     """A frame and an emulated terminal that shows it."""
 
     def __init__(self, width: int = 60, height: int = 4) -> None:
-        self.frame = Frame()
+        self.frame = TerminalFrame()
         self.frame.resize(width, height)
         self.screen = pyte.Screen(width, height)
         self.screen.reset_mode(7, private=True)
         self.flush()
 
     def put(self, x: int, y: int, text: str, codes: str = "") -> str:
-        self.frame.fold(x, y, text, codes)
+        self.frame.set_text(x, y, text, codes)
         return self.flush()
 
     def flush(self) -> str:
@@ -52,7 +52,7 @@ def test_a_style_that_comes_again_is_brought_back_not_named() -> None:
     assert len(shown.put(9, 2, "c", WHITE_ON_BLUE)) < 12
     cell = shown.screen.buffer[2][9]
     assert (cell.data, cell.fg, cell.bg) == ("c", "ffffff", "0000ff")
-    shown.frame.forget()
+    shown.frame.invalidate()
     assert "\x1b8" not in shown.flush().partition("\x1b7")[0]  # after a clear nothing is known to be saved
 
 
@@ -61,7 +61,7 @@ def test_what_a_picture_saved_is_not_taken_for_ours() -> None:
     shown.put(0, 0, "a", WHITE_ON_BLUE)
     shown.put(5, 1, "b", "38;2;1;2;3")
     pyte.Stream(shown.screen).feed("\x1b7\x1b[3;3Hpicture\x1b8")
-    shown.frame.saved_over()
+    shown.frame.forget_saved_style()
     assert "\x1b8" not in shown.put(9, 3, "c", WHITE_ON_BLUE)
     cell = shown.screen.buffer[3][9]
     assert (cell.data, cell.fg, cell.bg) == ("c", "ffffff", "0000ff")
@@ -71,8 +71,8 @@ def test_the_nearest_change_comes_first() -> None:
     """A column of figures is walked down, and back on the other side: each move is shorter than an absolute one."""
     shown = Shown(60, 12)
     for y in range(0, 12, 3):
-        shown.frame.fold(20, y, "1", "")
-        shown.frame.fold(50, y, "2", "")
+        shown.frame.set_text(20, y, "1", "")
+        shown.frame.set_text(50, y, "2", "")
     assert len(shown.flush()) < 8 * 6.5
 
 
@@ -114,11 +114,11 @@ def test_what_lies_outside_is_cut() -> None:
 
 
 def test_the_way_between_two_looks() -> None:
-    red, bold_red = parse("31"), parse("1;31")
-    assert change(PLAIN, red)[0] == "\x1b[31m"
-    assert change(red, bold_red)[0] == "\x1b[1m"
-    assert change(bold_red, red)[0] == "\x1b[22m"
-    assert change(bold_red, PLAIN)[0] == "\x1b[m"
-    assert change(parse("1;2;31"), parse("2;31"))[0] in ("\x1b[22;2m", "\x1b[0;2;31m")
-    assert change(bold_red, parse_blank("32"))[0] == ""  # nobody sees a blank's foreground
-    assert change(parse("4;31"), parse_blank(""))[0] != ""  # but an underline shows
+    red, bold_red = parse_sgr("31"), parse_sgr("1;31")
+    assert style_change(DEFAULT_STYLE, red)[0] == "\x1b[31m"
+    assert style_change(red, bold_red)[0] == "\x1b[1m"
+    assert style_change(bold_red, red)[0] == "\x1b[22m"
+    assert style_change(bold_red, DEFAULT_STYLE)[0] == "\x1b[m"
+    assert style_change(parse_sgr("1;2;31"), parse_sgr("2;31"))[0] in ("\x1b[22;2m", "\x1b[0;2;31m")
+    assert style_change(bold_red, parse_blank_sgr("32"))[0] == ""  # nobody sees a blank's foreground
+    assert style_change(parse_sgr("4;31"), parse_blank_sgr(""))[0] != ""  # but an underline shows

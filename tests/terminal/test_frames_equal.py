@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Input, ProgressBar, Static
 
-from tui.terminal.difference import FrameDifference
-from tui.terminal.frame import Frame
+from tui.terminal.frame import TerminalFrame
+from tui.terminal.incremental_render import IncrementalRender
 
 WORDS = [
     "plain",
@@ -36,7 +36,7 @@ WORDS = [
 COLOURS = ["red", "#12ab34", "on blue", "bold", "reverse", "underline", "italic on #203040", "dim", "strike green", ""]
 
 
-def look(char: Any) -> tuple[Any, ...]:
+def visible_style(char: Any) -> tuple[Any, ...]:
     """A cell as the eye sees it: on a blank, a foreground shows only where an attribute draws with it."""
     drawn = char.reverse or char.underscore or char.strikethrough
     if char.data == " " and not drawn:
@@ -52,7 +52,7 @@ def terminal() -> pyte.Screen:
 
 
 def cells(screen: pyte.Screen) -> list[list[tuple[Any, ...]]]:
-    return [[look(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)]
+    return [[visible_style(screen.buffer[y][x]) for x in range(screen.columns)] for y in range(screen.lines)]
 
 
 class Dialog(ModalScreen[None]):
@@ -73,7 +73,7 @@ class Other(Screen[None]):
         yield Footer()
 
 
-class Twin(FrameDifference, App[None]):
+class Twin(IncrementalRender, App[None]):
     """Draws every update twice: as Textual would, and as we do, into two emulated terminals."""
 
     CSS = """
@@ -82,12 +82,12 @@ class Twin(FrameDifference, App[None]):
     DataTable { height: 1fr; }
     """
 
-    def __init__(self, frame: Frame, colours: ColorSystem = ColorSystem.TRUECOLOR) -> None:
+    def __init__(self, frame: TerminalFrame, colours: ColorSystem = ColorSystem.TRUECOLOR) -> None:
         super().__init__()
         self.console._color_system = colours
         self.frame = frame
-        self.theirs = terminal()
-        self.ours = terminal()
+        self.stock_screen = terminal()
+        self.own_screen = terminal()
         self.compared = 0
         self.bytes = [0, 0]
 
@@ -107,21 +107,21 @@ class Twin(FrameDifference, App[None]):
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
         if isinstance(renderable, (ChopsUpdate, LayoutUpdate)) and not self._batch_count:
             size = screen._compositor.size
-            for shown in (self.theirs, self.ours):
-                if (shown.columns, shown.lines) != (size.width, size.height):
-                    shown.resize(size.height, size.width)
-            stock = renderable.render_segments(self.console)
-            pyte.Stream(self.theirs).feed(stock)
-            self._fold(screen, renderable)
-            mine = self.frame.flush()
-            pyte.Stream(self.ours).feed(mine)
-            self.bytes[0] += len(stock.encode())
-            self.bytes[1] += len(mine.encode())
+            for screen_copy in (self.stock_screen, self.own_screen):
+                if (screen_copy.columns, screen_copy.lines) != (size.width, size.height):
+                    screen_copy.resize(size.height, size.width)
+            stock_bytes = renderable.render_segments(self.console)
+            pyte.Stream(self.stock_screen).feed(stock_bytes)
+            self._apply_update(screen, renderable)
+            own_bytes = self.frame.flush()
+            pyte.Stream(self.own_screen).feed(own_bytes)
+            self.bytes[0] += len(stock_bytes.encode())
+            self.bytes[1] += len(own_bytes.encode())
             self.check()
         super()._display(screen, renderable)
 
     def check(self) -> None:
-        for y, (theirs, ours) in enumerate(zip(cells(self.theirs), cells(self.ours), strict=True)):
+        for y, (theirs, ours) in enumerate(zip(cells(self.stock_screen), cells(self.own_screen), strict=True)):
             assert theirs == ours, f"row {y} of update {self.compared}"
         self.compared += 1
 
@@ -154,7 +154,7 @@ async def upset(app: Twin, pilot: Any, chance: random.Random) -> None:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("erase_keeps_background", "colours"), [(True, "TRUECOLOR"), (False, "STANDARD")])
 async def test_frames_equal_those_of_textual(seed: int, erase_keeps_background: bool, colours: str) -> None:
-    app = Twin(Frame(erase_keeps_background=erase_keeps_background), ColorSystem[colours])
+    app = Twin(TerminalFrame(erase_keeps_background=erase_keeps_background), ColorSystem[colours])
     chance = random.Random(seed)
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.pause()
@@ -166,7 +166,7 @@ async def test_frames_equal_those_of_textual(seed: int, erase_keeps_background: 
 
 async def test_frames_held_back_end_in_the_newest_state() -> None:
     """While the terminal is busy updates are only folded in; the one frame that follows shows the last of them."""
-    app = Twin(Frame())
+    app = Twin(TerminalFrame())
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.pause()
         sent = app.frame.sent_cells
@@ -176,6 +176,6 @@ async def test_frames_held_back_end_in_the_newest_state() -> None:
             app.query_one("#s3", Static).update(f"value {n:03d}")
             await pilot.pause()
         app.frame.flush = flush  # type: ignore[method-assign]
-        pyte.Stream(app.ours).feed(app.frame.flush())
-        assert cells(app.ours) == cells(app.theirs)
+        pyte.Stream(app.own_screen).feed(app.frame.flush())
+        assert cells(app.own_screen) == cells(app.stock_screen)
         assert app.frame.sent_cells - sent < 20

@@ -14,7 +14,7 @@ from textual.app import App, ComposeResult
 
 from core.log_lines import FileLines, Lines, LineSpool
 from tui.theme import TERMINAL_VARIABLES
-from tui.widgets.log_lines import dress, fold
+from tui.widgets.log_lines import fold_line, format_log_line
 from tui.widgets.log_panel import LogPanel, LogStatus
 
 ROOT = Path(__file__).parents[2]
@@ -257,7 +257,7 @@ async def test_paging_through_wrapped_lines_leaves_no_row_out(tmp_path: Path) ->
 
 
 def test_lines_of_an_operation_are_dressed() -> None:
-    line = dress("12:00:01\tlayer-common\tERROR: no matching distribution")
+    line = format_log_line("12:00:01\tlayer-common\tERROR: no matching distribution")
     assert [span.role for span in line] == ["dim", "error"]
-    assert dress("--:--:--\t\t[99 bytes left out here]")[1].role == "warn"
-    assert [span.text for span in fold(dress("abcdef"), 4) for span in span] == ["abcd", "ef"]
+    assert format_log_line("--:--:--\t\t[99 bytes left out here]")[1].role == "warn"
+    assert [span.text for span in fold_line(format_log_line("abcdef"), 4) for span in span] == ["abcd", "ef"]

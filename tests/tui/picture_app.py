@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Label
 
 from tui.terminal import environment
-from tui.terminal.difference import FrameDifference, run
-from tui.widgets.picture import PictureView
+from tui.terminal.incremental_render import IncrementalRender, run
+from tui.widgets.picture_view import PictureView
 
 COUNT = itertools.count()
 
@@ -47,7 +47,7 @@ class Over(ModalScreen[None]):
         yield Label("a dialog over the picture")
 
 
-class PictureApp(FrameDifference, App[int]):
+class PictureApp(IncrementalRender, App[int]):
     """The picture, and a line for the newest key."""
 
     CSS = "PictureView { height: 20; width: 60; border: round white; } #keys { height: 1; }"
@@ -62,7 +62,7 @@ class PictureApp(FrameDifference, App[int]):
     def on_mount(self) -> None:
         """Show it."""
         view = self.query_one(PictureView)
-        view.aim("one", picture, live="live" in sys.argv)
+        view.set_source("one", picture, live="live" in sys.argv)
 
     def on_key(self, event: events.Key) -> None:
         """Say which key it was: answers of the terminal must never be taken for keys."""
@@ -76,7 +76,7 @@ class PictureApp(FrameDifference, App[int]):
 
     def action_words(self) -> None:
         """No picture."""
-        self.query_one(PictureView).aim("none", None, words="nothing to see")
+        self.query_one(PictureView).set_source("none", None, words="nothing to see")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ async def test_enter_makes_the_picture_large_and_escape_leaves_it(sample_app: Xa
         await until(pilot, lambda: text(pilot).count("▀") > 80 * 20)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(sample_app.screen, CamerasScreen))
-        sample_app.screen.query_one("#choices", ChoiceList).point("yard")
+        sample_app.screen.query_one("#choices", ChoiceList).move_cursor_to("yard")
         await shows(pilot, "no frame for 10 s")
         await until(pilot, lambda: "▀" not in text(pilot))
         await pilot.press("enter")

@@ -33,7 +33,7 @@ SHARES = st.lists(st.floats(0, 1), max_size=90)
 
 
 def words(lines: list[Line]) -> str:
-    return "\n".join(plain(one) for one in lines)
+    return "\n".join(plain(line) for line in lines)
 
 
 @given(SHARES, st.floats(0, 1), st.integers(1, 100), st.integers(1, 12))

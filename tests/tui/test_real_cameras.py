@@ -143,7 +143,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
         event = service.client.events().events[-1]
         choices = app.screen.query_one("#choices", ChoiceList)
         await until(pilot, lambda: event.id in choices.keys)
-        choices.point(event.id)
+        choices.move_cursor_to(event.id)
         await until(pilot, lambda: "not yet: a" in text(pilot))
         await pilot.press("a")
         await shows(pilot, "by the holder of")

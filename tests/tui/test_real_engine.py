@@ -35,7 +35,7 @@ def container(engine: TestEngine) -> Iterator[str]:
 async def on_containers(pilot: Pilot[int]) -> None:
     await pilot.press("5")
     await shows(pilot, NAME)
-    pilot.app.screen.query_one("#choices", ChoiceList).point(NAME)
+    pilot.app.screen.query_one("#choices", ChoiceList).move_cursor_to(NAME)
 
 
 async def test_a_container_is_seen_with_its_log_stopped_and_removed(

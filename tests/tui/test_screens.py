@@ -28,7 +28,7 @@ from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
 from tui.screens.message import TextDialog
 from tui.screens.start import Start
-from tui.theme import CHOICES
+from tui.theme import THEME_NAMES
 from tui.widgets.choice_list import ChoiceList
 
 SIZES = [(160, 45), (80, 24)]
@@ -49,7 +49,7 @@ async def on_preset(pilot: Pilot[int], name: str) -> None:
     """On the screen Presets, the cursor on one of them."""
     await pilot.press("2")
     await shows(pilot, name)
-    choices(pilot.app).point(name)
+    choices(pilot.app).move_cursor_to(name)
 
 
 async def over(pilot: Pilot[int], dialog: type[Screen[Any]] | None) -> None:
@@ -220,11 +220,11 @@ async def test_an_operation_keeps_its_own_stages_when_another_screen_looked_at_a
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("7")
         await shows(pilot, "wait cpu-debian12")
-        choices(app).point(str(done.id))
+        choices(app).move_cursor_to(str(done.id))
         await shows(pilot, "✓ First")
         await pilot.press("3")
         await shows(pilot, "cpu-debian12")
-        choices(app).point("cpu-debian12")
+        choices(app).move_cursor_to("cpu-debian12")
         await shows(pilot, "▶ Waiting")
         await pilot.press("7")
         await until(pilot, lambda: "✓ First" in text(pilot) and "▶ Waiting" not in text(pilot))
@@ -300,7 +300,7 @@ async def test_ending_the_console_with_an_unsaved_editor_asks_from_any_screen(pr
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
         assert " q Quit" in text(pilot)
-        choices(app).point("cpu-debian12")
+        choices(app).move_cursor_to("cpu-debian12")
         await pilot.press("e")
         await shows(pilot, "the same as the saved file")
         await shows(pilot, "^q Quit")  # q goes into the field
@@ -323,7 +323,7 @@ async def test_artifacts_goes_on_with_the_preset_chosen_on_presets_and_back(pres
         await on_preset(pilot, "ubuntu22.04-cuda12.6")
         await pilot.press("3")
         await until(pilot, lambda: choices(app).key == "ubuntu22.04-cuda12.6")
-        choices(app).point("cpu-debian12")
+        choices(app).move_cursor_to("cpu-debian12")
         await pilot.pause()
         await pilot.press("2")
         await until(pilot, lambda: choices(app).key == "cpu-debian12")
@@ -344,11 +344,11 @@ async def test_every_theme_draws_every_screen(preset_site: Site) -> None:
         for name, (key, title) in SCREENS.items():
             await opened(pilot, key, name)
             drawn = set()
-            for _ in CHOICES:
+            for _ in THEME_NAMES:
                 await pilot.press("f2")
                 await shows(pilot, title)
                 drawn.add(app.theme)
-            assert drawn == set(CHOICES)
+            assert drawn == set(THEME_NAMES)
 
 
 async def test_a_click_on_the_tab_bar_opens_a_screen(bare_site: Site) -> None:
@@ -400,9 +400,9 @@ async def test_a_preset_that_is_locked_while_one_looks_shows_its_own_plan(preset
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("3")
         await shows(pilot, "cpu-debian12")
-        choices(app).point("cpu-debian12")
+        choices(app).move_cursor_to("cpu-debian12")
         await shows(pilot, "0 of 5 files")
-        choices(app).point("ubuntu22.04-cuda12.6")
+        choices(app).move_cursor_to("ubuntu22.04-cuda12.6")
         await shows(pilot, "not locked yet")
         other = sample.lock("ubuntu22.04-cuda12.6")
         layer = other.layers[0].model_copy(update={"wheels": other.layers[0].wheels[:3]})

@@ -19,7 +19,7 @@ from core.site import Site
 from tests.tui import sample
 from tests.tui.support import shows, until
 from tui.app import XaivaApp
-from tui.widgets.picture import PictureView
+from tui.widgets.picture_view import PictureView
 
 SIZES = {"160x45": (160, 45), "80x24": (80, 24)}
 VIEWS: dict[str, tuple[tuple[str, ...], str]] = {  # name → (keys, words that show when it is there)
@@ -65,10 +65,12 @@ def sample_world(site: Site) -> Iterator[None]:
         patch.setattr(XaivaApp, "service", sample.SampleService())
         patch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
         patch.setattr("tui.screens.start.PREVIEWS", sample.previews())
-        for name in ("EVERY", "SHARPEN", "CALM"):
-            patch.setattr(f"tui.widgets.picture.{name}", 0.02)
-        patch.setattr("tui.picture.pace.QUICK", 60.0)  # however busy this machine is, the picture becomes sharp
-        patch.setattr("tui.picture.pace.SLOW", 60.0)
+        for name in ("LIVE_SECONDS", "SHARPEN_SECONDS", "CURSOR_REST_SECONDS"):
+            patch.setattr(f"tui.widgets.picture_view.{name}", 0.02)
+        patch.setattr(
+            "tui.picture.rate_control.SHARPER_BELOW_SECONDS", 60.0
+        )  # however busy this machine is, the picture becomes sharp
+        patch.setattr("tui.picture.rate_control.COARSER_ABOVE_SECONDS", 60.0)
         patch.setattr("tui.screens.artifacts.time.time", lambda: sample.NOON + 187)
         sample.write_logs(site)
         yield
@@ -85,7 +87,7 @@ def sample_app(bare_site: Site) -> Iterator[XaivaApp]:
 def sharp(pilot: Pilot[int]) -> object:
     """Whether the picture is as sharp as it gets."""
     view = pilot.app.screen.query_one(PictureView)
-    return view._arrived and view._pace.sharpest and not view._pace.in_flight and view._waiting is None
+    return view._arrived and view._rate.sharpest and not view._rate.in_flight and view._next_rendered is None
 
 
 async def go_to(pilot: Pilot[int], view: str) -> None:

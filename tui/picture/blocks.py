@@ -12,48 +12,48 @@ from textual.strip import Strip
 from tui.picture.raster import Raster
 
 HALF = "▀"
-STEADY = 14  # a pixel that differs by less in every colour stays as it was: noise is not worth the line
+NOISE_LIMIT = 14  # a pixel that differs by less in every colour stays as it was: noise is not worth the line
 _FEWER_SHADES = bytes(min(value & 0xF8 | 4, 255) for value in range(256))
 
 
-def steady(before: Raster | None, now: Raster) -> Raster:
+def suppress_noise(before: Raster | None, raster: Raster) -> Raster:
     """The new picture, in fewer shades, with the old pixel wherever the two hardly differ."""
-    rgb = now.rgb.translate(_FEWER_SHADES)
-    if before is None or (before.width, before.height) != (now.width, now.height):
-        return Raster(now.width, now.height, rgb)
+    rgb = raster.rgb.translate(_FEWER_SHADES)
+    if before is None or (before.width, before.height) != (raster.width, raster.height):
+        return Raster(raster.width, raster.height, rgb)
     old = before.rgb
     if old == rgb:
         return before
     out = bytearray(rgb)
     for at in range(0, len(rgb), 3):
         if (
-            -STEADY < rgb[at] - old[at] < STEADY
-            and -STEADY < rgb[at + 1] - old[at + 1] < STEADY
-            and -STEADY < rgb[at + 2] - old[at + 2] < STEADY
+            -NOISE_LIMIT < rgb[at] - old[at] < NOISE_LIMIT
+            and -NOISE_LIMIT < rgb[at + 1] - old[at + 1] < NOISE_LIMIT
+            and -NOISE_LIMIT < rgb[at + 2] - old[at + 2] < NOISE_LIMIT
         ):
             out[at : at + 3] = old[at : at + 3]
-    return Raster(now.width, now.height, bytes(out))
+    return Raster(raster.width, raster.height, bytes(out))
 
 
 def strips(raster: Raster) -> list[Strip]:
     """The picture as lines of cells, two rows of pixels each."""
     span = raster.width * 3
-    out = []
+    result = []
     for top in range(0, raster.height, 2):
         upper = raster.rgb[top * span : top * span + span]
         lower = raster.rgb[top * span + span : top * span + 2 * span] or upper
-        out.append(_strip(upper, lower, raster.width))
-    return out
+        result.append(_strip(upper, lower, raster.width))
+    return result
 
 
 def _strip(upper: bytes, lower: bytes, width: int) -> Strip:
     segments: list[Segment] = []
     start, before = 0, upper[:3] + lower[:3]
     for x in range(1, width):
-        now = upper[x * 3 : x * 3 + 3] + lower[x * 3 : x * 3 + 3]
-        if now != before:
+        colours = upper[x * 3 : x * 3 + 3] + lower[x * 3 : x * 3 + 3]
+        if colours != before:
             segments.append(Segment(HALF * (x - start), _style(before)))
-            start, before = x, now
+            start, before = x, colours
     segments.append(Segment(HALF * (width - start), _style(before)))
     return Strip(segments, width)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.errors import XaivaError
 
 _HEAD = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
-CELL = (8, 16)  # a cell in pixels where the terminal does not tell: only the shape counts then
+DEFAULT_CELL_SIZE = (8, 16)  # a cell in pixels where the terminal does not tell: only the shape counts then
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,26 @@ def read_ppm(data: bytes) -> Raster:
     raise XaivaError("Picture", "what the service sent is no picture", "use the xaiva that came with the service")
 
 
-def fit(columns: int, rows: int, width: int, height: int, cell: tuple[int, int] = CELL) -> tuple[int, int]:
+def fit_cells(
+    columns: int, rows: int, width: int, height: int, cell: tuple[int, int] = DEFAULT_CELL_SIZE
+) -> tuple[int, int]:
     """The largest columns x rows within an area that show a picture of that shape undistorted, at least 1 x 1."""
     wide = min(columns, int(rows * cell[1] * width / height / cell[0]))
     high = round(wide * cell[0] * height / width / cell[1])
     return max(wide, 1), max(min(high, rows), 1)
 
 
-def refined(shape: tuple[int, int], raster: Raster) -> tuple[int, int]:
+def refine_shape(shape: tuple[int, int], raster: Raster) -> tuple[int, int]:
     """The shape (width, height) that is known of a picture, unless this one of it says more.
 
     The height of a small picture is rounded: as long as the known shape would give it, that one counts.
     """
-    known = shape[0] / shape[1]
-    fits = raster.width / (raster.height + 0.5) <= known <= raster.width / (raster.height - 0.5)
+    aspect = shape[0] / shape[1]
+    fits = raster.width / (raster.height + 0.5) <= aspect <= raster.width / (raster.height - 0.5)
     return shape if fits else (raster.width, raster.height)
 
 
-def resized(raster: Raster, width: int, height: int) -> Raster:
+def resize(raster: Raster, width: int, height: int) -> Raster:
     """The same picture in other dimensions: the nearest pixel is taken, which is quick."""
     if (width, height) == (raster.width, raster.height):
         return raster

@@ -71,15 +71,15 @@ def _line(colour: int, cells: dict[int, int], zoom: int) -> str:
     out = [f"#{colour}"]
     at, run, bits = 0, 0, 0
     for x in sorted(cells):
-        now = cells[x]
-        if run and x == at + run and now == bits:
+        pattern = cells[x]
+        if run and x == at + run and pattern == bits:
             run += 1
             continue
         if run:
             out.append(_repeat(run * zoom, bits))
         if x > at + run:
             out.append(_repeat((x - at - run) * zoom, 0))
-        at, run, bits = x, 1, now
+        at, run, bits = x, 1, pattern
     out.append(_repeat(run * zoom, bits))
     return "".join(out)
 

@@ -14,8 +14,8 @@ from tui.present import presets as present
 from tui.present.cells import Line, Span, line, word, wrap
 from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
-from tui.widgets.choice_list import Row
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.choice_list import ChoiceRow
+from tui.widgets.panel import Formatter, empty_content
 
 if TYPE_CHECKING:
     from core.artifacts.sync_plan import SyncPlan
@@ -39,9 +39,9 @@ class ArtifactsScreen(PresetListScreen):
         self._followed = 0
         self._planned = ""  # the preset whose plan is asked for
 
-    def rows(self, value: list[PresetView]) -> list[Row]:
+    def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row a preset, with what holds it."""
-        return [Row(view.entry.name, present.artifact_row(view, self._holder(view.entry.name))) for view in value]
+        return [ChoiceRow(view.entry.name, present.artifact_row(view, self._holder(view.entry.name))) for view in value]
 
     def aim(self) -> None:
         """The stages of its newest operation are asked for again."""
@@ -56,7 +56,7 @@ class ArtifactsScreen(PresetListScreen):
         """The lock and the plan; the newest operation above them."""
         view = self.selected()
         if view is None:
-            return nothing, "", ""
+            return empty_content, "", ""
         if view.lock is not None and view.entry.name != self._planned:  # also one that was locked just now
             self._planned = view.entry.name
             self.console.store.point("plan", partial(self._plan, view.entry.name))

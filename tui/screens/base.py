@@ -22,8 +22,8 @@ from tui.console_app import ConsoleApp, console_of
 from tui.present.cells import Cell, Column, Line, Span, wrap
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
-from tui.widgets.choice_list import ChoiceList, Row
-from tui.widgets.panel import Formatter, Panel, nothing
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
+from tui.widgets.panel import Formatter, Panel, empty_content
 
 if TYPE_CHECKING:
     from core.site import Site
@@ -172,7 +172,7 @@ class ConsoleScreen(Screen[None]):
             return
         self._target = target
         search = self.query_one("#search", Input)
-        search.value = target.wanted
+        search.value = target.filter_text
         search.add_class("-open")
         search.focus()
 
@@ -260,7 +260,7 @@ class ListScreen(ConsoleScreen):
     # -- what a list screen fills in -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def rows(self, value: Any) -> list[Row]:
+    def rows(self, value: Any) -> list[ChoiceRow]:
         """The rows of the source's value."""
 
     def chosen(self) -> None:
@@ -312,7 +312,7 @@ class ListScreen(ConsoleScreen):
     def feed(self) -> None:
         """The list, and the facts of the row under the cursor."""
         if new := self.console.made.pop(self.NAME, ""):
-            self.choices.point_at_new(new)
+            self.choices.move_cursor_to_new(new)
         reading = self.reading(self.SOURCE)
         self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
         if reading.value is None and reading.error is not None:
@@ -323,7 +323,7 @@ class ListScreen(ConsoleScreen):
         rows = [] if reading.value is None else self.rows(reading.value)
         if (silent := self.silent()) is not None:
             reading, self.choices.empty = silent, f"? {silent.unknown}"
-            rows = [Row(row.key, self.lost_cells(row.cells, silent.unknown)) for row in rows]
+            rows = [ChoiceRow(row.key, self.lost_cells(row.cells, silent.unknown)) for row in rows]
         self.choices.show(rows, *reading.state)
         self.show_detail()
 
@@ -344,7 +344,7 @@ class ListScreen(ConsoleScreen):
         elif key:
             panel.show(*self.detail())
         else:
-            panel.show(nothing)
+            panel.show(empty_content)
         panel.border_title = key or self.TITLE
 
     @on(ChoiceList.Highlighted, "#choices")

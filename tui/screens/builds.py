@@ -15,9 +15,9 @@ from tui.present import builds as present
 from tui.present import operations as present_operations
 from tui.present.cells import Line, line
 from tui.screens.base import ListScreen
-from tui.widgets.choice_list import Row
+from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.panel import Formatter, empty_content
 
 
 class BuildsScreen(ListScreen):
@@ -39,15 +39,15 @@ class BuildsScreen(ListScreen):
         self._followed = 0  # the operation whose stages are asked for
         self._begun: tuple[str, float] | None = None  # preset and time of a build that was started here
 
-    def rows(self, value: list[BuildRecord]) -> list[Row]:
+    def rows(self, value: list[BuildRecord]) -> list[ChoiceRow]:
         """One row a build; the cursor goes to one that was started here."""
         if self._begun is not None:
             preset, since = self._begun
             new = next((build.id for build in value if build.preset == preset and build.started >= since), "")
             if new:
                 self._begun = None
-                self.choices.point_at_new(new)
-        return [Row(build.id, present.row(build)) for build in value]
+                self.choices.move_cursor_to_new(new)
+        return [ChoiceRow(build.id, present.row(build)) for build in value]
 
     def aim(self) -> None:
         """The stages of a running build are asked for again."""
@@ -63,11 +63,11 @@ class BuildsScreen(ListScreen):
         """Its stages, or the comparison."""
         build = self.selected()
         if build is None:
-            return nothing, "", ""
+            return empty_content, "", ""
         if self._comparing is not None:
             reading = self.reading("build")
             found: BuildComparison | None = reading.value
-            return (partial(present.comparison, found) if found else nothing), *reading.state
+            return (partial(present.comparison, found) if found else empty_content), *reading.state
         if (running := self._operation(build)) is not None:
             if running.id != self._followed:
                 self._followed = running.id

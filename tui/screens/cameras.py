@@ -15,8 +15,8 @@ from tui.present import cameras as present
 from tui.present import previews
 from tui.screens.picture_list import PictureListScreen
 from tui.screens.thresholds import Thresholds
-from tui.widgets.choice_list import ChoiceList, Row
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
+from tui.widgets.panel import Formatter, empty_content
 
 STEP = 0.01  # of the threshold, a key
 LEARN_MINUTES = 10.0
@@ -39,9 +39,9 @@ class CamerasScreen(PictureListScreen):
         super().__init__()
         self._thresholds = Thresholds(self, self.update_now)
 
-    def rows(self, value: ServiceStatus) -> list[Row]:
+    def rows(self, value: ServiceStatus) -> list[ChoiceRow]:
         """One row a camera."""
-        return [Row(camera.id, present.row(self._thresholds.shown(camera))) for camera in value.cameras]
+        return [ChoiceRow(camera.id, present.row(self._thresholds.shown(camera))) for camera in value.cameras]
 
     def feed(self) -> None:
         """The list, the facts, and what the picture is of."""
@@ -53,9 +53,9 @@ class CamerasScreen(PictureListScreen):
         words = present.no_picture(camera) if silent is None else silent.unknown
         title = present.title(camera) if camera else "Picture"
         if camera is None or words:
-            self.picture.aim(camera.id if camera else "", None, words=words if camera else "", title=title)
+            self.picture.set_source(camera.id if camera else "", None, words=words if camera else "", title=title)
         else:
-            self.picture.aim(camera.id, self._fetch(camera.id), live=True, title=title)
+            self.picture.set_source(camera.id, self._fetch(camera.id), live=True, title=title)
 
     def chosen(self) -> None:
         """Another camera: its picture."""
@@ -64,7 +64,7 @@ class CamerasScreen(PictureListScreen):
     def detail(self) -> tuple[Formatter, str, str]:
         """Everything the service says of it."""
         camera = self.selected()
-        return (partial(present.detail, camera), "", "") if camera else (nothing, "", "")
+        return (partial(present.detail, camera), "", "") if camera else (empty_content, "", "")
 
     def selected(self) -> CameraStatus | None:
         """The camera under the cursor, with the threshold that is wanted."""
@@ -128,7 +128,7 @@ class CamerasScreen(PictureListScreen):
 
         def done(camera: str | None) -> None:
             if camera is not None:
-                self.choices.point_at_new(camera)
+                self.choices.move_cursor_to_new(camera)
                 self._ask()
                 self.update_now()
 

@@ -13,9 +13,9 @@ from tui.actions import bindings
 from tui.present import containers as present
 from tui.screens.base import ListScreen
 from tui.sources import Containers
-from tui.widgets.choice_list import Row
+from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.panel import Formatter, empty_content
 
 if TYPE_CHECKING:
     from tui.container_log import ContainerLog
@@ -39,9 +39,9 @@ class ContainersScreen(ListScreen):
         super().__init__()
         self._log: ContainerLog | None = None
 
-    def rows(self, value: Containers) -> list[Row]:
+    def rows(self, value: Containers) -> list[ChoiceRow]:
         """Ours first."""
-        return [Row(one.name, present.row(one, value.stats.get(one.id))) for one in present.ordered(value)]
+        return [ChoiceRow(one.name, present.row(one, value.stats.get(one.id))) for one in present.ordered(value)]
 
     def feed(self) -> None:
         """Also the log of a container that ended and runs again."""
@@ -63,7 +63,7 @@ class ContainersScreen(ListScreen):
         container = self.selected()
         found: Containers | None = self.reading("containers").value
         if container is None or found is None:
-            return nothing, "", ""
+            return empty_content, "", ""
         looked = self.reading("container")
         ailments = None if looked.lost else looked.value
         return partial(present.detail, container, found.stats.get(container.id), ailments), "", ""

@@ -18,9 +18,9 @@ from tui.present.cells import Cell, Span
 from tui.present.figures import size
 from tui.screens.picture_list import PictureListScreen
 from tui.screens.save import Told, Work
-from tui.widgets.choice_list import ChoiceList, Row
-from tui.widgets.panel import Formatter, nothing
-from tui.widgets.picture import Fetch
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
+from tui.widgets.panel import Formatter, empty_content
+from tui.widgets.picture_view import Fetch
 
 
 class EventsScreen(PictureListScreen):
@@ -54,9 +54,9 @@ class EventsScreen(PictureListScreen):
         self.console.store.point("events", self._feed)
         self.choices.unmark()
 
-    def rows(self, value: EventList) -> list[Row]:
+    def rows(self, value: EventList) -> list[ChoiceRow]:
         """One row an event."""
-        return [Row(event.id, present.row(event)) for event in value.events]
+        return [ChoiceRow(event.id, present.row(event)) for event in value.events]
 
     def lost_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
         """What happened has happened; whether somebody has acknowledged it since is not known."""
@@ -78,11 +78,11 @@ class EventsScreen(PictureListScreen):
 
     def _aim_picture(self, event: Event | None) -> None:
         if event is None:
-            self.picture.aim("", None, title="Picture")
+            self.picture.set_source("", None, title="Picture")
         elif not event.snapshot:
-            self.picture.aim(event.id, None, words="no picture was kept", title="Picture")
+            self.picture.set_source(event.id, None, words="no picture was kept", title="Picture")
         else:
-            self.picture.aim(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
+            self.picture.set_source(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
 
     def chosen(self) -> None:
         """Its picture; at the end of the list the next page."""
@@ -95,7 +95,7 @@ class EventsScreen(PictureListScreen):
     def detail(self) -> tuple[Formatter, str, str]:
         """Everything about it."""
         event = self.selected()
-        return (partial(present.detail, event), "", "") if event else (nothing, "", "")
+        return (partial(present.detail, event), "", "") if event else (empty_content, "", "")
 
     def show_detail(self) -> None:
         """A UUID is no title."""

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
-from tui.widgets.picture import Fetch, PictureView
+from tui.widgets.picture_view import Fetch, PictureView
 
 
 class LargePicture(ModalScreen[None]):
@@ -30,7 +30,7 @@ class LargePicture(ModalScreen[None]):
     def on_mount(self) -> None:
         """Show it."""
         key, title, fetch, live = self._shown
-        self._view.aim(key, fetch, live=live, title=f"{title} · Esc closes")
+        self._view.set_source(key, fetch, live=live, title=f"{title} · Esc closes")
         self._view.show_now()
 
     @property

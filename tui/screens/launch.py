@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.widget import Widget
-from textual.widgets import Checkbox, Label
+from textual.widgets import Label
 
 from core.labels import image_tag
 from core.presets.model import Preset
@@ -16,7 +16,7 @@ from tui.console_app import console_of
 from tui.present import findings as present_findings
 from tui.present.cells import Span, line
 from tui.screens.form import Form, T
-from tui.widgets.tick import Tick
+from tui.widgets.checkbox import Checkbox
 
 if TYPE_CHECKING:
     from core.containers.model import Container
@@ -45,9 +45,9 @@ class Launch(Form[None]):
         ]
         words += [f"GPUs {run.gpus}"] if run.gpus else []
         yield Label("\n".join(words), classes="hint", markup=False)
-        yield Tick("replace a container of that name", id="replace", compact=True)
-        yield Tick("make missing folders", True, id="folders", compact=True)
-        yield Tick("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
+        yield Checkbox("replace a container of that name", id="replace", compact=True)
+        yield Checkbox("make missing folders", True, id="folders", compact=True)
+        yield Checkbox("dev mode: source mounted, automatic reload", run.dev.enabled, id="dev", compact=True)
 
     def on_mount(self) -> None:
         """Look for what is in the way; Enter does not wait for it."""

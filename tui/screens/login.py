@@ -13,7 +13,7 @@ from tui.console_app import console_of
 from tui.present.cells import wrap
 from tui.screens.fields import Field, FieldForm
 from tui.widgets.button import Button
-from tui.widgets.tick import Tick
+from tui.widgets.checkbox import Checkbox
 
 LOOK = 1.0  # seconds between two looks at the site's login, which another terminal may change meanwhile
 
@@ -35,7 +35,7 @@ class LoginDialog(FieldForm[str]):
     def fields(self) -> Iterable[Widget]:
         """Name and password, and for whom the login is."""
         yield from super().fields()
-        yield Tick("for this site: the command line and consoles started later", id="for_site", compact=True)
+        yield Checkbox("for this site: the command line and consoles started later", id="for_site", compact=True)
 
     def more_buttons(self) -> Iterable[Widget]:
         """The site's login, when that is another's."""
@@ -59,7 +59,7 @@ class LoginDialog(FieldForm[str]):
     def send(self) -> None:
         """Ask the service."""
         name, password = self.value("user"), self.secret("password")
-        console, for_site = console_of(self), self.query_one("#for_site", Tick).value
+        console, for_site = console_of(self), self.query_one("#for_site", Checkbox).value
 
         def work() -> Tokens:
             tokens = console.service.login(name, password)

@@ -13,9 +13,9 @@ from tui.actions import bindings
 from tui.present import operations as present
 from tui.present.cells import wrap
 from tui.screens.base import ListScreen
-from tui.widgets.choice_list import Row
+from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.panel import Formatter, empty_content
 
 
 class OperationsScreen(ListScreen):
@@ -35,12 +35,12 @@ class OperationsScreen(ListScreen):
         super().__init__()
         self._only_live = False
 
-    def rows(self, value: list[Operation]) -> list[Row]:
+    def rows(self, value: list[Operation]) -> list[ChoiceRow]:
         """One row an operation."""
         shown = [operation for operation in value if operation.state.live or not self._only_live]
         if value and not shown:
             self.choices.empty = "no operation runs: o shows those that are over"
-        return [Row(str(operation.id), present.row(operation)) for operation in shown]
+        return [ChoiceRow(str(operation.id), present.row(operation)) for operation in shown]
 
     def aim(self) -> None:
         """At its stages."""
@@ -57,7 +57,7 @@ class OperationsScreen(ListScreen):
         """State, failure or outcome, stages."""
         operation = self.selected()
         if operation is None:
-            return nothing, "", ""
+            return empty_content, "", ""
         reading = self.reading("operation")
         return partial(present.detail, operation, reading.value or [], time.time()), *reading.state
 

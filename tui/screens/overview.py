@@ -15,7 +15,7 @@ from textual.widget import Widget
 from tui.actions import bindings
 from tui.screens.base import ConsoleScreen, trouble
 from tui.store import Reading
-from tui.widgets.panel import Panel, nothing
+from tui.widgets.panel import Panel, empty_content
 
 PANELS = {  # panel → (title, screen it opens)
     "gpus": ("GPUs", ""),
@@ -85,7 +85,7 @@ class OverviewScreen(ConsoleScreen):
         elif reading.error is not None:
             panel.show(partial(trouble, reading.error), *reading.state)
         else:
-            panel.show(nothing, *reading.state)
+            panel.show(empty_content, *reading.state)
 
     async def on_click(self, event: events.Click) -> None:
         """A panel opens its screen."""

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui.present.cells import Column
-from tui.widgets.choice_list import ChoiceList, Row
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 
 class Pick(ModalScreen[str]):
@@ -43,8 +43,8 @@ class Pick(ModalScreen[str]):
     def on_mount(self) -> None:
         """All values."""
         choices = self.query_one(ChoiceList)
-        choices.show([Row(value, (value,)) for value in self._values])
-        choices.point(self._current)
+        choices.show([ChoiceRow(value, (value,)) for value in self._values])
+        choices.move_cursor_to(self._current)
         self.query_one("#narrow").focus()
 
     def action_move(self, step: int) -> None:

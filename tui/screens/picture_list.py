@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from textual.widget import Widget
 
 from tui.screens.base import ListScreen
-from tui.widgets.picture import PictureView
+from tui.widgets.picture_view import PictureView
 
 
 class PictureListScreen(ListScreen):

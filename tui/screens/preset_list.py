@@ -22,7 +22,7 @@ class PresetListScreen(ListScreen):
 
     def _follow(self) -> None:
         if self.console.preset:
-            self.choices.point(self.console.preset)
+            self.choices.move_cursor_to(self.console.preset)
 
     def chosen(self) -> None:
         """The others go on with this one."""

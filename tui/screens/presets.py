@@ -10,8 +10,8 @@ from tui.actions import bindings
 from tui.present import presets as present
 from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
-from tui.widgets.choice_list import Row
-from tui.widgets.panel import Formatter, nothing
+from tui.widgets.choice_list import ChoiceRow
+from tui.widgets.panel import Formatter, empty_content
 
 if TYPE_CHECKING:
     from tui.screens.name import AskName
@@ -27,14 +27,14 @@ class PresetsScreen(PresetListScreen):
     EMPTY = "no preset yet: n writes one"
     BINDINGS: ClassVar[list[Any]] = bindings("presets", "list")
 
-    def rows(self, value: list[PresetView]) -> list[Row]:
+    def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row a file, a broken one too."""
-        return [Row(view.entry.name, present.row(view)) for view in value]
+        return [ChoiceRow(view.entry.name, present.row(view)) for view in value]
 
     def detail(self) -> tuple[Formatter, str, str]:
         """What it is made of, and its findings."""
         view = self.selected()
-        return (partial(present.detail, view), "", "") if view else (nothing, "", "")
+        return (partial(present.detail, view), "", "") if view else (empty_content, "", "")
 
     def usable(self) -> PresetView | None:
         """The preset under the cursor, if it can be used."""

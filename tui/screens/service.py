@@ -18,8 +18,8 @@ from tui.present import service as present
 from tui.present.cells import Span
 from tui.screens.base import ConsoleScreen, lost_lines, trouble
 from tui.sources import ServiceView
-from tui.widgets.choice_list import ChoiceList, Row
-from tui.widgets.panel import Panel, nothing
+from tui.widgets.choice_list import ChoiceList, ChoiceRow
+from tui.widgets.panel import Panel, empty_content
 
 NOT_SEEN = "only administrators see this"
 
@@ -96,10 +96,10 @@ class ServiceScreen(ConsoleScreen):
         if reading.value is None:
             choices.empty = f"not known: {reading.error.why or reading.error.what}" if reading.error else ""
         row = present.rule_row if choices.id == "rules" else present.user_row
-        rows = [Row(item.name, row(item)) for item in items or ()]
+        rows = [ChoiceRow(item.name, row(item)) for item in items or ()]
         if reading.lost:
             choices.empty = f"? {reading.unknown}"
-            rows = [Row(one.key, (one.cells[0], Span(f"? {reading.unknown}", "stale"))) for one in rows]
+            rows = [ChoiceRow(one.key, (one.cells[0], Span(f"? {reading.unknown}", "stale"))) for one in rows]
         choices.show(rows, *reading.state)
 
     def _show_detail(self) -> None:
@@ -114,7 +114,7 @@ class ServiceScreen(ConsoleScreen):
         elif isinstance(chosen, User):
             panel.show(partial(present.user_detail, chosen))
         else:
-            panel.show(nothing)
+            panel.show(empty_content)
         panel.border_title = chosen.name if chosen else "Rule or user"
 
     def _chosen(self) -> Rule | User | None:
@@ -206,7 +206,7 @@ class ServiceScreen(ConsoleScreen):
     def _made(self, choices: ChoiceList, name: str | None) -> None:
         """The cursor of its list goes to it."""
         if name is not None:
-            choices.point_at_new(name)
+            choices.move_cursor_to_new(name)
             self._again()
             self.update_now()
 

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from core.files import write_atomic
 
-LIMIT = 74_994  # bytes: in base64 and with its frame just under the 100,000 that xterm and others take
+CLIPBOARD_LIMIT = 74_994  # bytes: in base64 and with its frame just under the 100,000 that xterm and others take
 _SCREEN_PIECE = 76  # GNU screen takes long strings only in pieces
 _TMUX_SECONDS = 2.0
 
 
 def fits(text: str) -> bool:
     """Whether terminals take so much."""
-    return len(text.encode()) <= LIMIT
+    return len(text.encode()) <= CLIPBOARD_LIMIT
 
 
-def sequence(text: str, environ: Mapping[str, str]) -> str:
+def osc52_sequence(text: str, environ: Mapping[str, str]) -> str:
     """The escape sequence that puts `text` into the clipboard, wrapped for the multiplexer in between."""
     payload = base64.b64encode(text.encode()).decode()
     bare = f"\x1b]52;c;{payload}\x07"
@@ -35,22 +35,22 @@ def sequence(text: str, environ: Mapping[str, str]) -> str:
     return bare
 
 
-def through_tmux(text: str, environ: Mapping[str, str]) -> bool:
+def copy_through_tmux(text: str, environ: Mapping[str, str]) -> bool:
     """Hand `text` to tmux itself, which passes it on to the terminal with its default settings too. Blocks shortly."""
     tmux = shutil.which("tmux", path=environ.get("PATH")) if environ.get("TMUX") else None
     if tmux is None:
         return False
     try:
         command = [tmux, "load-buffer", "-w", "-"]
-        done = subprocess.run(
+        completed = subprocess.run(
             command, input=text.encode(), timeout=_TMUX_SECONDS, capture_output=True, env=dict(environ)
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return completed.returncode == 0
 
 
-def save(text: str, folder: Path) -> Path:
+def save_to_file(text: str, folder: Path) -> Path:
     """Keep what is too long for a clipboard in a file of `folder`; returns its path."""
     path = folder / time.strftime("copy-%Y%m%d-%H%M%S.txt")
     write_atomic(path, text, 0o600)
@@ -60,7 +60,7 @@ def save(text: str, folder: Path) -> Path:
 def copy(app: object, text: str, folder: Path) -> str:
     """Copy `text` the best way there is and say in a few words where it went. Blocks shortly inside tmux."""
     if not fits(text):
-        return f"too long for a clipboard: saved to {save(text, folder)}"
-    if not through_tmux(text, os.environ):
+        return f"too long for a clipboard: saved to {save_to_file(text, folder)}"
+    if not copy_through_tmux(text, os.environ):
         app.copy_to_clipboard(text)  # type: ignore[attr-defined]
     return f"{len(text.splitlines())} lines copied" if "\n" in text else "copied"

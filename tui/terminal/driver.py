@@ -14,9 +14,9 @@ from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.terminal.abilities import DEADLINE, Abilities
-from tui.terminal.outbox import RECEIPT_ANSWER, Outbox
-from tui.terminal.stray import StrayOutput
+from tui.terminal.capabilities import QUERY_SECONDS, TerminalCapabilities
+from tui.terminal.output_buffer import RECEIPT_ANSWER, OutputBuffer
+from tui.terminal.stdio_capture import StdioCapture
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -25,12 +25,12 @@ _READ = 4096
 _PASTE_START, _PASTE_END = "\x1b[200~", "\x1b[201~"
 # Escape, not the begin of a sequence. On a slow line the next key may come in the same read: that is no Alt with a key
 _ESCAPE = re.compile(r"(\x1b)(?![\[\]OP_\\\x1b])")
-_LAST_WORDS = 0.2  # seconds the terminal has to take the sequences that put it back
-_REPORTS = (1000, 1002, 1006, 2004, 1004)  # mouse, paste and focus
-PUT_BACK = "".join(f"\x1b[?{mode}l" for mode in _REPORTS) + "\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"
+_RESTORE_SECONDS = 0.2  # seconds the terminal has to take the sequences that put it back
+_REPORT_MODES = (1000, 1002, 1006, 2004, 1004)  # mouse, paste and focus
+RESTORE_TERMINAL = "".join(f"\x1b[?{mode}l" for mode in _REPORT_MODES) + "\x1b[?7h\x1b[m\x1b[?1049l\x1b[?25h"
 
 
-class Console(Protocol):
+class DriverListener(Protocol):
     """What the driver tells the application."""
 
     def terminal_started(self) -> None:
@@ -50,65 +50,65 @@ class ConsoleDriver(LinuxDriver):
         self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._console = cast("Console", app)
-        self._outbox: Outbox | None = None
-        self._stray: StrayOutput | None = None
+        self._listener = cast("DriverListener", app)
+        self._output: OutputBuffer | None = None
+        self._stdio_capture: StdioCapture | None = None
         self._reading = False
         self._parser: XTermParser
-        self._held = ""
+        self._held_input = ""
         self._pasting = False
-        self._abilities: Abilities | None = None
-        self._want_abilities: list[Callable[[Abilities], object]] = []
+        self._capabilities: TerminalCapabilities | None = None
+        self._capability_callbacks: list[Callable[[TerminalCapabilities], object]] = []
 
     # -- frames ----------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether a frame written now would be seen soon."""
-        return self._outbox is not None and self._outbox.ready
+        return self._output is not None and self._output.ready
 
     @property
     def gives_receipts(self) -> bool:
         """Whether the terminal tells what it has drawn."""
-        return self._outbox is not None and self._outbox.receipts
+        return self._output is not None and self._output.gives_receipts
 
     def send_frame(self, text: str) -> None:
         """Send a frame."""
-        if self._outbox is not None:
-            self._outbox.send_frame(text)
+        if self._output is not None:
+            self._output.send_frame(text)
 
     def write(self, data: str) -> None:
         """Send control sequences; returns at once. Dropped while the terminal is not ours."""
-        if self._outbox is not None:
-            self._outbox.write(data)
+        if self._output is not None:
+            self._output.write(data)
 
-    def ask_abilities(self, then: Callable[[Abilities], object]) -> None:
+    def query_capabilities(self, callback: Callable[[TerminalCapabilities], object]) -> None:
         """Ask the terminal, once, which graphics it has; `then` is called when it has answered, or at the deadline."""
-        if self._abilities is None:
-            self._abilities = Abilities()
-            self.write(Abilities.question(os.environ))
-            self._loop.call_later(DEADLINE, self._abilities_known)
-        self._want_abilities.append(then)
-        if self._abilities.complete:
-            self._abilities_known()
+        if self._capabilities is None:
+            self._capabilities = TerminalCapabilities()
+            self.write(TerminalCapabilities.query(os.environ))
+            self._loop.call_later(QUERY_SECONDS, self._report_capabilities)
+        self._capability_callbacks.append(callback)
+        if self._capabilities.complete:
+            self._report_capabilities()
 
-    def _abilities_known(self) -> None:
-        assert self._abilities is not None
-        self._abilities.complete = True
-        wanting, self._want_abilities = self._want_abilities, []
-        for then in wanting:
-            then(self._abilities)
+    def _report_capabilities(self) -> None:
+        assert self._capabilities is not None
+        self._capabilities.complete = True
+        callbacks, self._capability_callbacks = self._capability_callbacks, []
+        for callback in callbacks:
+            callback(self._capabilities)
 
     # -- life ------------------------------------------------------------------
 
     def start_application_mode(self) -> None:
         """Take the terminal over."""
         terminal = os.open(os.ttyname(2), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._outbox = Outbox(terminal, self._console.terminal_ready, self._console.terminal_lost)
-        self._stray = StrayOutput(getattr(self._app, "stray_log", None))
-        self._console.terminal_started()
+        self._output = OutputBuffer(terminal, self._listener.terminal_ready, self._listener.terminal_lost)
+        self._stdio_capture = StdioCapture(getattr(self._app, "console_log", None))
+        self._listener.terminal_started()
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        self._outbox.ask_for_receipts()
+        self._output.ask_for_receipts()
 
     def resume_application_mode(self) -> None:
         """Take the terminal over again after a stop; it may be gone by now."""
@@ -116,37 +116,37 @@ class ConsoleDriver(LinuxDriver):
         try:
             self.start_application_mode()
         except OSError:
-            self._console.terminal_lost()
+            self._listener.terminal_lost()
 
     def stop_application_mode(self) -> None:
         """Give the terminal back as it was, whatever is still on its way."""
-        outbox = self._outbox
-        if outbox is None:
+        output = self._output
+        if output is None:
             return
-        outbox.discard()
+        output.discard()
         super().stop_application_mode()
-        outbox.write(PUT_BACK)
-        outbox.finish(_LAST_WORDS)
-        self._outbox = None
-        os.close(outbox.descriptor)
-        if self._stray is not None:
-            self._stray.stop()
+        output.write(RESTORE_TERMINAL)
+        output.finish(_RESTORE_SECONDS)
+        self._output = None
+        os.close(output.descriptor)
+        if self._stdio_capture is not None:
+            self._stdio_capture.stop()
 
-    def put_back_now(self) -> None:
+    def restore_terminal_now(self) -> None:
         """Last resort, from any thread: write what puts the terminal back, without waiting."""
-        outbox = self._outbox
-        if outbox is not None:
+        output = self._output
+        if output is not None:
             try:
-                termios.tcflush(outbox.descriptor, termios.TCOFLUSH)
-                os.write(outbox.descriptor, b"\x18" + PUT_BACK.encode())
+                termios.tcflush(output.descriptor, termios.TCOFLUSH)
+                os.write(output.descriptor, b"\x18" + RESTORE_TERMINAL.encode())
                 if self.attrs_before is not None:
-                    termios.tcsetattr(outbox.descriptor, termios.TCSANOW, self.attrs_before)
+                    termios.tcsetattr(output.descriptor, termios.TCSANOW, self.attrs_before)
             except (OSError, termios.error):
                 pass
 
     def _get_terminal_size(self) -> tuple[int, int]:
         try:
-            width, height = os.get_terminal_size(self._outbox.descriptor if self._outbox else 2)
+            width, height = os.get_terminal_size(self._output.descriptor if self._output else 2)
         except OSError:
             width = height = 0
         return width or 80, height or 24
@@ -166,11 +166,11 @@ class ConsoleDriver(LinuxDriver):
         self._loop.call_soon_threadsafe(self._start_reading)
 
     def _start_reading(self) -> None:
-        if self._outbox is None or self._reading:
+        if self._output is None or self._reading:
             return
         self._parser = XTermParser(self._debug)
         self._decode = getincrementaldecoder("utf-8")("ignore").decode  # old mouse reports are not UTF-8
-        self._held = ""
+        self._held_input = ""
         self._pasting = False
         self._loop.add_reader(self.fileno, self._readable)
         self._reading = True
@@ -189,42 +189,42 @@ class ConsoleDriver(LinuxDriver):
             data = b""
         if not data:  # end of file: the terminal is gone. Reading on would spin
             self._stop_reading()
-            self._console.terminal_lost()
+            self._listener.terminal_lost()
             return
-        self._take(self._held + self._decode(data))
+        self._process_input(self._held_input + self._decode(data))
 
-    def _take(self, text: str) -> None:
-        self._held = ""
+    def _process_input(self, text: str) -> None:
+        self._held_input = ""
         for _ in range(text.count(RECEIPT_ANSWER)):
-            if self._outbox is not None:
-                self._outbox.answered()
+            if self._output is not None:
+                self._output.receipt_arrived()
         text = text.replace(RECEIPT_ANSWER, "")
-        if self._abilities is not None:
-            asked = not self._abilities.complete
-            text = self._abilities.take(text)
-            if asked and self._abilities.complete:
-                self._abilities_known()
-        asking = self._abilities is not None and not self._abilities.complete
+        if self._capabilities is not None:
+            was_incomplete = not self._capabilities.complete
+            text = self._capabilities.consume_answers(text)
+            if was_incomplete and self._capabilities.complete:
+                self._report_capabilities()
+        is_querying = self._capabilities is not None and not self._capabilities.complete
         if text.endswith(("\x1b", "\x1b[", "\x1b[0")) or (
-            asking and Abilities.begins(text)
+            is_querying and TerminalCapabilities.may_begin_answer(text)
         ):  # the first part of an answer
-            self._held = text
-            self._loop.call_later(constants.ESCAPE_DELAY, self._release)
+            self._held_input = text
+            self._loop.call_later(constants.ESCAPE_DELAY, self._release_held_input)
             return
-        self._feed(text)
+        self._parse_input(text)
 
-    def _release(self) -> None:
-        held, self._held = self._held, ""
-        if held:
-            self._feed(held)
+    def _release_held_input(self) -> None:
+        text, self._held_input = self._held_input, ""
+        if text:
+            self._parse_input(text)
 
-    def _feed(self, text: str) -> None:
+    def _parse_input(self, text: str) -> None:
         for piece in self._pieces(text):
-            given = [events.Key("escape", piece)] if piece == "\x1b" else self._parser.feed(piece)
-            for event in given:
+            parsed_events = [events.Key("escape", piece)] if piece == "\x1b" else self._parser.feed(piece)
+            for event in parsed_events:
                 self.process_message(event)
         if "\x1b" in text:  # what began like a sequence is none when nothing follows
-            self._loop.call_later(constants.ESCAPE_DELAY + 0.01, self._tick)
+            self._loop.call_later(constants.ESCAPE_DELAY + 0.01, self._flush_parser)
 
     def _pieces(self, text: str) -> Iterator[str]:
         """Every Escape that was typed for itself, what is between them, and what is pasted, which may hold anything."""
@@ -240,7 +240,7 @@ class ConsoleDriver(LinuxDriver):
                 self._pasting = True
                 yield start
 
-    def _tick(self) -> None:
+    def _flush_parser(self) -> None:
         for event in self._parser.tick():
             self.process_message(event)
 

@@ -16,7 +16,7 @@ _ALWAYS = {
 }
 _M_ARENA_MAX = -8  # of glibc's mallopt(3)
 _FRAMES_OVER_SSH = "30"  # a frame's time also bounds how long a key waits for its paint: 33 ms
-_FRAMES_ON_A_THIN_LINE = "10"
+_FRAMES_ON_LOW_BANDWIDTH = "10"
 
 
 def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | None = None) -> None:
@@ -25,12 +25,12 @@ def prepare(low_bandwidth: bool = False, environ: MutableMapping[str, str] | Non
     for name, value in _ALWAYS.items():
         environ.setdefault(name, value)
     if low_bandwidth:
-        environ.setdefault("TEXTUAL_FPS", _FRAMES_ON_A_THIN_LINE)
+        environ.setdefault("TEXTUAL_FPS", _FRAMES_ON_LOW_BANDWIDTH)
     elif environ.get("SSH_CONNECTION"):
         environ.setdefault("TEXTUAL_FPS", _FRAMES_OVER_SSH)
 
 
-def save_memory() -> None:
+def use_one_heap() -> None:
     """One heap for all threads: with one each, as is usual, what a source's thread has used stays with it."""
     try:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 from rich.cells import split_graphemes
 
-from tui.terminal.moves import UNKNOWN, move
-from tui.terminal.sgr import PLAIN, Look, change, parse, parse_blank
+from tui.terminal.cursor_moves import UNKNOWN_POSITION, move
+from tui.terminal.sgr import DEFAULT_STYLE, CellStyle, parse_blank_sgr, parse_sgr, style_change
 
-Cell = tuple[str, Look]
-Row = list[Cell]
+TerminalCell = tuple[str, CellStyle]
+CellRow = list[TerminalCell]
 
-EMPTY: Cell = (" ", parse_blank(""))
-LOST: Cell = ("\0", PLAIN)  # whatever is wanted there, the terminal shows something else
+EMPTY: TerminalCell = (" ", parse_blank_sgr(""))
+UNKNOWN_CELL: TerminalCell = ("\0", DEFAULT_STYLE)  # whatever is wanted there, the terminal shows something else
 _SORTED_RUNS = 64  # up to so many runs go out in the cheapest order; more of them would cost too much thought
 _SORTED_CELLS = 400  # a larger frame is seen coming in on a thin line: from top to bottom, as one reads
 # DECSC and DECRC: a style of 20 bytes comes back for 4. Saved again at once, for emulators that forget it.
 _SAVE = "\x1b7"
 _RESTORE = "\x1b8\x1b7"
-_NO_WAY = 1 << 10
+_UNREACHABLE_COST = 1 << 10
 # They take no cell, and must never reach a terminal: controls, and what turns the rest of its line around.
 _DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), *_DIRECTIONS))
@@ -34,36 +34,36 @@ _SHIFT_SAVES = 12  # so many cells must be saved for moving part of a row sidewa
 _EMOJI = 0x1F000  # from here on, and for graphemes of several code points, terminals disagree on the width
 
 
-class _Drawn(dict[str, Cell]):
+class _CellCache(dict[str, TerminalCell]):
     """Graphemes → their cells in one style. Like cells are one object: that saves memory, and time in comparing."""
 
     def __init__(self, codes: str) -> None:
-        blank = (" ", parse_blank(codes))
+        blank = (" ", parse_blank_sgr(codes))
         super().__init__({" ": blank, "\xa0": blank})
-        self._look = parse(codes)
+        self._style = parse_sgr(codes)
 
-    def __missing__(self, grapheme: str) -> Cell:
-        cell = self[grapheme] = (grapheme, self._look)
+    def __missing__(self, grapheme: str) -> TerminalCell:
+        cell = self[grapheme] = (grapheme, self._style)
         return cell
 
 
-_drawn = lru_cache(256)(_Drawn)
+_cell_cache = lru_cache(256)(_CellCache)
 
 
 @lru_cache(4096)
-def cells_of(text: str, codes: str) -> tuple[Cell, ...]:
+def cells_of(text: str, codes: str) -> tuple[TerminalCell, ...]:
     """The cells of `text` drawn with SGR parameters `codes`."""
-    drawn = _drawn(codes)
+    cache = _cell_cache(codes)
     if text.isascii() and text.isprintable():
-        return tuple(map(drawn.__getitem__, text))
+        return tuple(map(cache.__getitem__, text))
     text = text.translate(_CONTROLS)
-    cells: list[Cell] = []
+    cells: list[TerminalCell] = []
     for start, end, width in split_graphemes(text)[0]:
         grapheme = text[start:end]
         if width:
-            cells.append(drawn[grapheme])
+            cells.append(cache[grapheme])
         if width == 2:
-            cells.append(drawn[""])
+            cells.append(cache[""])
     return tuple(cells)
 
 
@@ -76,15 +76,15 @@ class _Run(NamedTuple):
     erase: bool = False
 
 
-class _Kept(NamedTuple):
+class _SavedStyle(NamedTuple):
     """What the terminal has saved of itself: a style, and with it a place of the cursor."""
 
-    look: Look
+    look: CellStyle
     x: int
     y: int
 
 
-class Frame:
+class TerminalFrame:
     """What is wanted on the screen and what is shown there, and the way from one to the other.
 
     `fold` takes new content in; `flush` returns the bytes that bring the terminal up to date. Between two flushes
@@ -95,51 +95,51 @@ class Frame:
         self.width = 0
         self.height = 0
         self.sent_cells = 0  # cells drawn so far, for measuring
-        self.clearings = 0  # how often everything was drawn anew
+        self.full_redraws = 0  # how often everything was drawn anew
         self._erase_keeps_background = erase_keeps_background
-        self._wanted: list[Row] = []
-        self._shown: list[Row] = []
+        self._target: list[CellRow] = []
+        self._current: list[CellRow] = []
         self._dirty: set[int] = set()
         self._clear = True
         self._out: list[str] = []
-        self._x = UNKNOWN
-        self._y = UNKNOWN
-        self._look = PLAIN
-        self._kept: _Kept | None = None
-        self._asked: Counter[Look] = Counter()  # how often a run has begun with a change to this style
+        self._x = UNKNOWN_POSITION
+        self._y = UNKNOWN_POSITION
+        self._style = DEFAULT_STYLE
+        self._saved: _SavedStyle | None = None
+        self._style_changes: Counter[CellStyle] = Counter()  # how often a run has begun with a change to this style
 
     def resize(self, width: int, height: int) -> None:
         """Start over with an empty frame of this size."""
         self.width, self.height = width, height
-        self._wanted = [[EMPTY] * width for _ in range(height)]
-        self.forget()
+        self._target = [[EMPTY] * width for _ in range(height)]
+        self.invalidate()
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """The terminal's content is unknown: the next flush clears it and draws everything."""
         self._clear = True
 
-    def lose(self, x: int, y: int, width: int, height: int) -> None:
+    def mark_unknown(self, x: int, y: int, width: int, height: int) -> None:
         """Something else was drawn over these cells: the next flush draws them again."""
-        for row in range(max(y, 0), min(y + height, len(self._shown))):
+        for row in range(max(y, 0), min(y + height, len(self._current))):
             first, last = max(x, 0), min(x + width, self.width)
-            self._shown[row][first:last] = [LOST] * max(last - first, 0)
+            self._current[row][first:last] = [UNKNOWN_CELL] * max(last - first, 0)
             self._dirty.add(row)
 
-    def saved_over(self) -> None:
+    def forget_saved_style(self) -> None:
         """Something else had the terminal save its cursor and style: ours is not there any more."""
-        self._kept = None
+        self._saved = None
 
     @property
     def pending(self) -> bool:
         """Whether a flush may have something to send."""
         return self._clear or bool(self._dirty)
 
-    def fold(self, x: int, y: int, text: str, codes: str) -> int:
+    def set_text(self, x: int, y: int, text: str, codes: str) -> int:
         """Put `text` at a place; what lies outside the frame is cut. Returns the column after it."""
         cells = cells_of(text, codes)
         end = x + len(cells)
         if 0 <= y < self.height:
-            row = self._wanted[y]
+            row = self._target[y]
             if x >= 0 and end <= self.width:
                 row[x:end] = cells
             else:
@@ -154,24 +154,24 @@ class Frame:
         if self._clear:
             out.append("\x1b[m\x1b[H\x1b[2J")
             self._x = self._y = 0
-            self._look = PLAIN
-            self._kept = None
-            self._asked.clear()
-            self._shown = [[EMPTY] * self.width for _ in range(self.height)]
+            self._style = DEFAULT_STYLE
+            self._saved = None
+            self._style_changes.clear()
+            self._current = [[EMPTY] * self.width for _ in range(self.height)]
             self._dirty = set(range(self.height))
             self._clear = False
-            self.clearings += 1
-        dirty = [y for y in sorted(self._dirty) if self._wanted[y] != self._shown[y]]
+            self.full_redraws += 1
+        dirty = [y for y in sorted(self._dirty) if self._target[y] != self._current[y]]
         runs = [run for y in dirty for run in self._runs(y)]
         if len(runs) <= _SORTED_RUNS and sum(run.stop - run.x for run in runs if not run.erase) <= _SORTED_CELLS:
             while runs:
-                nearest = min(runs, key=self._way)
+                nearest = min(runs, key=self._cost_to_begin)
                 runs.remove(nearest)
                 self._draw_run(nearest)
         for run in runs:
             self._draw_run(run)
         for y in dirty:
-            self._shown[y] = self._wanted[y].copy()
+            self._current[y] = self._target[y].copy()
         self._dirty.clear()
         return "".join(out)
 
@@ -185,11 +185,11 @@ class Frame:
 
     def _runs(self, y: int) -> list[_Run]:
         """The stretches of a row that changed; its blank end, if it can be erased at one stroke, is one of its own."""
-        wanted = self._wanted[y]
+        target = self._target[y]
         changed = self._changed(y)
         if len(changed) >= _SHIFT_SAVES and self._shift(y, changed):
             changed = self._changed(y)
-        tail = self._blank_tail(wanted)
+        tail = self._blank_tail(target)
         runs: list[_Run] = []
         for x in changed:
             if x >= tail:
@@ -202,66 +202,68 @@ class Frame:
         return runs
 
     def _changed(self, y: int) -> list[int]:
-        pairs = enumerate(zip(self._wanted[y], self._shown[y], strict=True))
-        return [x for x, (wanted, shown) in pairs if wanted is not shown and wanted != shown]
+        pairs = enumerate(zip(self._target[y], self._current[y], strict=True))
+        return [x for x, (target, current) in pairs if target is not current and target != current]
 
-    def _way(self, run: _Run) -> int:
+    def _cost_to_begin(self, run: _Run) -> int:
         """The bytes it takes before a run can be drawn next: a move, and a change of style."""
-        look = self._wanted[run.y][run.x][1]
-        plain = len(move(self._x, self._y, run.x, run.y)) + len(change(self._look, look)[0])
-        return min(plain, self._way_back(run, look))
+        style = self._target[run.y][run.x][1]
+        plain = len(move(self._x, self._y, run.x, run.y)) + len(style_change(self._style, style)[0])
+        return min(plain, self._cost_to_restore(run, style))
 
-    def _way_back(self, run: _Run, look: Look) -> int:
+    def _cost_to_restore(self, run: _Run, style: CellStyle) -> int:
         """The same by way of what the terminal has saved."""
-        kept = self._kept
-        if kept is None or change(kept.look, look)[0]:
-            return _NO_WAY
-        return len(_RESTORE) + len(move(kept.x, kept.y, run.x, run.y))
+        saved = self._saved
+        if saved is None or style_change(saved.look, style)[0]:
+            return _UNREACHABLE_COST
+        return len(_RESTORE) + len(move(saved.x, saved.y, run.x, run.y))
 
     def _draw_run(self, run: _Run) -> None:
-        wanted, shown = self._wanted[run.y], self._shown[run.y]
-        self._begin(run, wanted[run.x][1])
+        target, current = self._target[run.y], self._current[run.y]
+        self._begin_run(run, target[run.x][1])
         if run.erase:
-            self._erase_tail(run.x, run.y, wanted)
+            self._erase_tail(run.x, run.y, target)
             return
         x = run.x
         while x < run.stop:
-            x = self._draw_from(x, run, wanted, shown)
+            x = self._draw_from(x, run, target, current)
 
-    def _begin(self, run: _Run, look: Look) -> None:
+    def _begin_run(self, run: _Run, style: CellStyle) -> None:
         """Bring back the saved style where that is shorter than naming it; save the style that is asked for most."""
-        sequence, after = change(self._look, look)
-        if len(sequence) <= len(_RESTORE) or look.blank:
+        sequence, after = style_change(self._style, style)
+        if len(sequence) <= len(_RESTORE) or style.blank:
             return
-        self._asked[after] += 1
-        if self._kept and self._way_back(run, look) < len(sequence) + len(move(self._x, self._y, run.x, run.y)):
+        self._style_changes[after] += 1
+        if self._saved and self._cost_to_restore(run, style) < len(sequence) + len(
+            move(self._x, self._y, run.x, run.y)
+        ):
             self._out.append(_RESTORE)
-            self._look, self._x, self._y = self._kept
-        elif self._kept is None or self._asked[after] > self._asked[self._kept.look]:
+            self._style, self._x, self._y = self._saved
+        elif self._saved is None or self._style_changes[after] > self._style_changes[self._saved.look]:
             self._move(run.x, run.y)
-            self._style(look)
+            self._set_style(style)
             self._out.append(_SAVE)
-            self._kept = _Kept(self._look, self._x, self._y)
+            self._saved = _SavedStyle(self._style, self._x, self._y)
 
-    def _draw_from(self, x: int, run: _Run, wanted: Row, shown: Row) -> int:
+    def _draw_from(self, x: int, run: _Run, target: CellRow, current: CellRow) -> int:
         """Draw the run's cells from `x` on, to its end or behind a stretch of blanks. Returns the column reached."""
         y = run.y
-        if wanted[x][0] == "" and x:
+        if target[x][0] == "" and x:
             x -= 1  # half of a wide character: draw the whole
-        self._reach(x, y, wanted, shown)
+        self._advance_to(x, y, target, current)
         while x < run.stop:
-            text, look = wanted[x]
-            blanks = self._blank_run(x, run.stop, wanted) if look.blank else 0
+            text, style = target[x]
+            blanks = self._blank_run(x, run.stop, target) if style.blank else 0
             if blanks:
-                self._style(look)
+                self._set_style(style)
                 self._out.append(f"\x1b[{blanks}X")
                 self.sent_cells += blanks
                 return x + blanks
-            if self._x == UNKNOWN:
+            if self._x == UNKNOWN_POSITION:
                 self._move(x, y)
-            self._style(look)
-            self._put(text, 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1)
-            x += 2 if x + 1 < self.width and wanted[x + 1][0] == "" else 1
+            self._set_style(style)
+            self._put(text, 2 if x + 1 < self.width and target[x + 1][0] == "" else 1)
+            x += 2 if x + 1 < self.width and target[x + 1][0] == "" else 1
         return x
 
     def _put(self, text: str, width: int) -> None:
@@ -270,70 +272,72 @@ class Frame:
         self._x += width
         doubtful = len(text) > 1 or ord(text[0]) >= _EMOJI
         if self._x >= self.width or doubtful:
-            self._x = UNKNOWN  # after the last column, and where terminals disagree, only an absolute move is safe
+            self._x = (
+                UNKNOWN_POSITION  # after the last column, and where terminals disagree, only an absolute move is safe
+            )
 
-    def _blank_run(self, x: int, stop: int, wanted: Row) -> int:
+    def _blank_run(self, x: int, stop: int, target: CellRow) -> int:
         """The length of the run of like blanks from `x` that is worth erasing at one stroke, or 0."""
-        cell = wanted[x]
+        cell = target[x]
         end = x
-        while end < stop and wanted[end] == cell:
+        while end < stop and target[end] == cell:
             end += 1
         return end - x if end - x >= _ERASE_FROM and self._can_erase(cell[1]) else 0
 
-    def _blank_tail(self, wanted: Row) -> int:
+    def _blank_tail(self, target: CellRow) -> int:
         """The column from which on the row is one run of like blanks that may be erased; the width if there is none."""
-        last = wanted[-1] if wanted else EMPTY
+        last = target[-1] if target else EMPTY
         if not last[1].blank or not self._can_erase(last[1]):
             return self.width
         x = self.width
-        while x and wanted[x - 1] == last:
+        while x and target[x - 1] == last:
             x -= 1
         return x if self.width - x > 3 else self.width  # EL costs three bytes
 
-    def _erase_tail(self, x: int, y: int, wanted: Row) -> None:
+    def _erase_tail(self, x: int, y: int, target: CellRow) -> None:
         self._move(x, y)
-        self._style(wanted[-1][1])
+        self._set_style(target[-1][1])
         self._out.append("\x1b[K")
         self.sent_cells += self.width - x
 
-    def _can_erase(self, look: Look) -> bool:
-        return self._erase_keeps_background or not look.background
+    def _can_erase(self, style: CellStyle) -> bool:
+        return self._erase_keeps_background or not style.background
 
     def _shift(self, y: int, changed: list[int]) -> bool:
         """Move part of a row one cell to the left, as a scrolling graph does: delete a cell here, insert one there.
 
         False when that would not save much.
         """
-        wanted, shown = self._wanted[y], self._shown[y]
+        target, current = self._target[y], self._current[y]
         start, end = changed[0], changed[-1] + 1
-        left = sum(wanted[x] != shown[x + 1] for x in range(start, end - 1))
-        if len(changed) - left < _SHIFT_SAVES or any(text == "" for text, _ in shown[start:]):
+        left = sum(target[x] != current[x + 1] for x in range(start, end - 1))
+        if len(changed) - left < _SHIFT_SAVES or any(text == "" for text, _ in current[start:]):
             return False
         self._move(start, y)
-        self._style(EMPTY[1])
+        self._set_style(EMPTY[1])
         self._out.append("\x1b[P")
         self._move(end - 1, y)
         self._out.append("\x1b[@")
-        self._shown[y] = [*shown[:start], *shown[start + 1 : end], EMPTY, *shown[end:]]
+        self._current[y] = [*current[:start], *current[start + 1 : end], EMPTY, *current[end:]]
         return True
 
     # ------------------------------------------------------------- cursor and style
 
-    def _style(self, look: Look) -> None:
-        sequence, self._look = change(self._look, look)
+    def _set_style(self, style: CellStyle) -> None:
+        sequence, self._style = style_change(self._style, style)
         if sequence:
             self._out.append(sequence)
 
-    def _reach(self, x: int, y: int, wanted: Row, shown: Row) -> None:
+    def _advance_to(self, x: int, y: int, target: CellRow, current: CellRow) -> None:
         """Move to a column ahead, by writing what stands between again when that is shorter."""
         gap = x - self._x
-        if self._y == y and self._x != UNKNOWN and 0 < gap <= 4:
-            between = wanted[self._x : x]
+        if self._y == y and self._x != UNKNOWN_POSITION and 0 < gap <= 4:
+            between = target[self._x : x]
             plain = all(len(text) == 1 and text.isascii() for text, _ in between)
             if (
                 plain
-                and between == shown[self._x : x]
-                and all(change(self._look, look)[0] == "" for _, look in between)
+                and between == current[self._x : x]
+                and all(style_change(self._style, look)[0] == "" for _, look in between)
             ):
                 self._out.append("".join([text for text, _ in between]))
                 self._x = x

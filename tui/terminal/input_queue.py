@@ -4,7 +4,7 @@ Textual sends a key to the widget that has the focus when the key arrives. What 
 the focus moves, a list is filtered. The keys of one burst would all go to the widget that had the focus at its start.
 Here a key waits until everything that the key before it set off is done. Pastes and the mouse wait in the same row.
 
-It leans on names that Textual keeps to itself (`_message_queue`, `_is_mounted`, `_task`), as `FrameDifference` does.
+It leans on names that Textual keeps to itself (`_message_queue`, `_is_mounted`, `_task`), as `IncrementalRender` does.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-PATIENCE = 15.0  # seconds that one part may take over its work before the keys no longer wait for it
-_QUICK_LOOKS = 50  # at a part that has work, one each time round the event loop; then one a pause
+HANG_SECONDS = 15.0  # seconds that one part may take over its work before the keys no longer wait for it
+_QUICK_CHECKS = 50  # at a part that has work, one each time round the event loop; then one a pause
 _PAUSE = 0.005
-_LEAVES = ("escape", "ctrl+q")
+_CANCEL_KEYS = ("escape", "ctrl+q")
 log = logging.getLogger(__name__)
 
 
@@ -41,38 +41,40 @@ class InputQueue(_Base):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._input: deque[events.Event] = deque()
-        self._given: events.Event | None = None
-        self._giving: asyncio.Task[None] | None = None
+        self._dispatched: events.Event | None = None
+        self._dispatcher: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()  # more input, or a box that the keys waited for
-        self._coming: list[_Coming] = []  # boxes that are being prepared
+        self._pending_boxes: list[_PendingBox] = []  # boxes that are being prepared
         self._stuck: WeakSet[MessagePump | Worker[Any]] = WeakSet()
         super().__init__(*args, **kwargs)
 
     async def on_event(self, event: events.Event) -> None:
         """Put input in the queue; what comes out of it goes the usual way."""
         is_input = isinstance(event, (events.InputEvent, events.Paste)) and not event.is_forwarded
-        past_the_keys = bool(self._coming) and isinstance(event, events.MouseEvent)  # who clicks sees what is there
-        if not is_input or event is self._given or past_the_keys:
+        past_the_keys = bool(self._pending_boxes) and isinstance(
+            event, events.MouseEvent
+        )  # who clicks sees what is there
+        if not is_input or event is self._dispatched or past_the_keys:
             await super().on_event(event)
             return
         self._input.append(event)
         self._arrived.set()
-        if self._giving is None and not self._closing:
-            self._giving = asyncio.create_task(self._give_out(), name="input queue")
+        if self._dispatcher is None and not self._closing:
+            self._dispatcher = asyncio.create_task(self._dispatch_all(), name="input queue")
 
-    async def _give_out(self) -> None:
+    async def _dispatch_all(self) -> None:
         try:
-            await self._settle(also_workers=not _is_text(self._input[0]))
+            await self._wait_until_idle(also_workers=not _is_text(self._input[0]))
             while self._input and self._running and self._screen_stack:
-                if self._coming and not self._leave():
+                if self._pending_boxes and not self._cancel_box():
                     self._arrived.clear()
                     await self._arrived.wait()
                 elif self._input:
-                    self._given = self._input.popleft()
-                    self.post_message(self._given)
-                await self._settle(also_workers=bool(self._input) and not _is_text(self._input[0]))
+                    self._dispatched = self._input.popleft()
+                    self.post_message(self._dispatched)
+                await self._wait_until_idle(also_workers=bool(self._input) and not _is_text(self._input[0]))
         finally:
-            self._giving = None
+            self._dispatcher = None
 
     # -- boxes that are being prepared ---------------------------------------------------------------------------------
 
@@ -82,54 +84,55 @@ class InputQueue(_Base):
         Escape calls `give_up` instead, and takes the keys before it along: they were for that box. Without `give_up`
         Escape waits as the other keys do.
         """
-        coming = _Coming(give_up)
-        self._coming.append(coming)
+        box = _PendingBox(give_up)
+        self._pending_boxes.append(box)
 
         def release() -> None:
-            if coming in self._coming:
-                self._coming.remove(coming)
+            if box in self._pending_boxes:
+                self._pending_boxes.remove(box)
             self._arrived.set()
 
         return release
 
-    def _leave(self) -> bool:
+    def _cancel_box(self) -> bool:
         """Give up what the keys wait for when somebody wants to leave it."""
         leaving = next(
-            (at for at, one in enumerate(self._input) if isinstance(one, events.Key) and one.key in _LEAVES), None
+            (at for at, event in enumerate(self._input) if isinstance(event, events.Key) and event.key in _CANCEL_KEYS),
+            None,
         )
-        give_up = self._coming[-1].give_up
+        give_up = self._pending_boxes[-1].give_up
         if leaving is None or give_up is None:
             return False
         for _ in range(leaving):
             self._input.popleft()
         if self._input[0].key == "escape":  # type: ignore[attr-defined]
             self._input.popleft()
-        self._coming.pop()
+        self._pending_boxes.pop()
         give_up()
         return True
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    async def _settle(self, also_workers: bool) -> None:
+    async def _wait_until_idle(self, also_workers: bool) -> None:
         """Wait until no part has anything left to do. A part that hangs is waited for once."""
         waiting_for: MessagePump | Worker[Any] | None = None
-        began, looks = 0.0, 0
-        while self._running and (part := next(self._at_work(also_workers), None)) is not None:
+        began_at, checks = 0.0, 0
+        while self._running and (part := next(self._busy_parts(also_workers), None)) is not None:
             if part is not waiting_for:
-                waiting_for, began, looks = part, time.monotonic(), 0
-            elif time.monotonic() > began + PATIENCE:
+                waiting_for, began_at, checks = part, time.monotonic(), 0
+            elif time.monotonic() > began_at + HANG_SECONDS:
                 log.error("%r does not come to an end: keys no longer wait for it", part)
                 self._stuck.add(part)
-            looks += 1
-            await asyncio.sleep(0 if looks < _QUICK_LOOKS else _PAUSE)
+            checks += 1
+            await asyncio.sleep(0 if checks < _QUICK_CHECKS else _PAUSE)
 
-    def _at_work(self, also_workers: bool) -> Iterator[MessagePump | Worker[Any]]:
+    def _busy_parts(self, also_workers: bool) -> Iterator[MessagePump | Worker[Any]]:
         """The parts in view that have something left to do."""
         parts: list[MessagePump] = [self]
         for screen in self._screen_stack:
             parts += screen.walk_children(with_self=True)
         for part in parts:
-            if not _has_work(part):
+            if not _is_busy(part):
                 self._stuck.discard(part)
             elif part not in self._stuck:
                 yield part
@@ -140,13 +143,13 @@ class InputQueue(_Base):
 
 
 @dataclass(eq=False)
-class _Coming:
+class _PendingBox:
     """What the keys wait for, and how it is given up."""
 
     give_up: Callable[[], object] | None
 
 
-def _has_work(part: MessagePump) -> bool:
+def _is_busy(part: MessagePump) -> bool:
     """Whether it is being mounted, or does anything but wait for its next message."""
     if part._closing or part._closed:
         return False

@@ -21,11 +21,11 @@ _OFF = {
     "52": "54",
     "53": "55",
 }
-_SEEN_ON_BLANKS = frozenset({"4", "21", "7", "9", "51", "52", "53"})  # attributes that show on a space
+_VISIBLE_ON_BLANKS = frozenset({"4", "21", "7", "9", "51", "52", "53"})  # attributes that show on a space
 _NOT_PLAIN_COLOUR = 38  # 38 and 48 start a colour of several parameters
 
 
-class Look(NamedTuple):
+class CellStyle(NamedTuple):
     """How a cell is drawn: foreground and background as SGR parameters ("" for the default), and attributes.
 
     `blank` marks a space whose foreground nobody sees.
@@ -37,11 +37,11 @@ class Look(NamedTuple):
     blank: bool = False
 
 
-PLAIN = Look()
+DEFAULT_STYLE = CellStyle()
 
 
 @lru_cache(4096)
-def parse(codes: str) -> Look:
+def parse_sgr(codes: str) -> CellStyle:
     """The look of SGR parameters such as "1;38;2;255;0;0"."""
     foreground = background = ""
     attributes: set[str] = set()
@@ -61,44 +61,44 @@ def parse(codes: str) -> Look:
         else:
             attributes.add(item)
         at += size
-    return Look(foreground, background, frozenset(attributes))
+    return CellStyle(foreground, background, frozenset(attributes))
 
 
 @lru_cache(4096)
-def parse_blank(codes: str) -> Look:
+def parse_blank_sgr(codes: str) -> CellStyle:
     """The look of a space drawn with `codes`: what cannot be seen on a space is dropped."""
-    look = parse(codes)
-    if look.attributes & _SEEN_ON_BLANKS:
-        return look
-    return Look("", look.background, frozenset(), blank=True)
+    style = parse_sgr(codes)
+    if style.attributes & _VISIBLE_ON_BLANKS:
+        return style
+    return CellStyle("", style.background, frozenset(), blank=True)
 
 
 @lru_cache(8192)
-def change(now: Look, wanted: Look) -> tuple[str, Look]:
+def style_change(current: CellStyle, target: CellStyle) -> tuple[str, CellStyle]:
     """The shortest escape sequence that turns the terminal's style `now` into `wanted`, and the style it then has.
 
     A blank look takes whatever foreground stands, as long as no attribute shows on a space.
     """
-    if wanted.blank:
-        if not now.attributes & _SEEN_ON_BLANKS:
-            wanted = Look(now.foreground, wanted.background, now.attributes)
+    if target.blank:
+        if not current.attributes & _VISIBLE_ON_BLANKS:
+            target = CellStyle(current.foreground, target.background, current.attributes)
         else:
-            wanted = Look("", wanted.background, frozenset())
-    if now == wanted:
-        return "", wanted
-    if wanted == PLAIN:
-        return "\x1b[m", wanted
-    delta = _delta(now, wanted)
-    fresh = ";".join(["0", *sorted(wanted.attributes), *filter(None, (wanted.foreground, wanted.background))])
-    return f"\x1b[{delta if len(delta) <= len(fresh) else fresh}m", wanted
+            target = CellStyle("", target.background, frozenset())
+    if current == target:
+        return "", target
+    if target == DEFAULT_STYLE:
+        return "\x1b[m", target
+    delta = _delta(current, target)
+    fresh = ";".join(["0", *sorted(target.attributes), *filter(None, (target.foreground, target.background))])
+    return f"\x1b[{delta if len(delta) <= len(fresh) else fresh}m", target
 
 
-def _delta(now: Look, wanted: Look) -> str:
-    off = {_OFF[attribute] for attribute in now.attributes - wanted.attributes if attribute in _OFF}
-    kept_but_cleared = {item for item in now.attributes & wanted.attributes if _OFF.get(item) in off}
-    parts = [*sorted(off), *sorted((wanted.attributes - now.attributes) | kept_but_cleared)]
-    if now.foreground != wanted.foreground:
-        parts.append(wanted.foreground or "39")
-    if now.background != wanted.background:
-        parts.append(wanted.background or "49")
+def _delta(current: CellStyle, target: CellStyle) -> str:
+    off = {_OFF[attribute] for attribute in current.attributes - target.attributes if attribute in _OFF}
+    kept_but_cleared = {item for item in current.attributes & target.attributes if _OFF.get(item) in off}
+    parts = [*sorted(off), *sorted((target.attributes - current.attributes) | kept_but_cleared)]
+    if current.foreground != target.foreground:
+        parts.append(target.foreground or "39")
+    if current.background != target.background:
+        parts.append(target.background or "49")
     return ";".join(parts)

@@ -17,9 +17,9 @@ from textual.widget import Widget
 from tui.actions import SCREENS, SHORT
 from tui.console_app import HERE, console_of
 from tui.present.cells import Line, Span, cut
-from tui.widgets.lines import ROLE_CLASSES, Brush
+from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
-LONGEST_USER = 16  # columns of a user's name where lines are narrow
+USER_COLUMNS = 16  # columns of a user's name where lines are narrow
 
 
 class Bar(Widget):
@@ -30,7 +30,7 @@ class Bar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._brush = Brush(self)
+        self._brush = RoleRenderer(self)
 
     @abstractmethod
     def parts(self) -> list[tuple[Line, str]]:
@@ -43,7 +43,7 @@ class Bar(Widget):
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
-        self._brush.forget()
+        self._brush.forget_styles()
 
     async def on_click(self, event: events.Click) -> None:
         """Run the action under the pointer."""
@@ -65,35 +65,35 @@ class TabBar(Bar):
 
     def parts(self) -> list[tuple[Line, str]]:
         """One part a screen, then the site."""
-        out: list[tuple[Line, str]] = [((Span(" "),), "")]
+        parts: list[tuple[Line, str]] = [((Span(" "),), "")]
         roomy = self.size.width >= sum(len(title) + 3 for _, title in SCREENS.values())
         for name, (key, title) in SCREENS.items():
             chosen = name == self._current
             title = title if roomy or chosen else SHORT[name]
-            out.append((self._tab(key, title, chosen), f"app.go('{name}')"))
-            out.append(((Span(" "),), ""))
-        used = sum(cell_len(span.text) for part, _ in out for span in part)
+            parts.append((self._tab(key, title, chosen), f"app.go('{name}')"))
+            parts.append(((Span(" "),), ""))
+        used = sum(cell_len(span.text) for part, _ in parts for span in part)
         room = self.size.width - used - 1
         console = console_of(self)
-        limited = "warn" if console.flags else "dim"
+        role_when_limited = "warn" if console.flags else "dim"
         for words, role in (
             (self._joined(console.flags, console.user, console.site_name), "dim"),
-            (self.must, limited),
+            (self.required_text, role_when_limited),
         ):
             if room > cell_len(words):
-                return [*out, ((Span(" " * (room - cell_len(words))), Span(words, role)), "")]
-        return out
+                return [*parts, ((Span(" " * (room - cell_len(words))), Span(words, role)), "")]
+        return parts
 
     @property
-    def must(self) -> str:
+    def required_text(self) -> str:
         """What has to stand somewhere on every screen: how the console is limited, and who is logged in."""
         console = console_of(self)
-        return self._joined(console.flags, cut(console.user.removesuffix(HERE), LONGEST_USER))
+        return self._joined(console.flags, cut(console.user.removesuffix(HERE), USER_COLUMNS))
 
     @property
-    def room(self) -> bool:
+    def has_room(self) -> bool:
         """Whether that stands here."""
-        return any(self.must in span.text for part, _ in self.parts() for span in part)
+        return any(self.required_text in span.text for part, _ in self.parts() for span in part)
 
     @staticmethod
     def _joined(*words: str) -> str:
@@ -126,16 +126,16 @@ class KeyBar(Bar):
         general = self._keys("app", self.app)
         top = self.screen.query_one(TabBar)
         last = [*general.values()]
-        if not top.room:
-            last.append(((Span(f" {top.must}", "warn" if console_of(self).flags else "accent"),), ""))
+        if not top.has_room:
+            last.append(((Span(f" {top.required_text}", "warn" if console_of(self).flags else "accent"),), ""))
         room = self.size.width - sum(cell_len(span.text) for part, _ in last for span in part)
-        shown: list[tuple[Line, str]] = []
+        visible_parts: list[tuple[Line, str]] = []
         for part, action in [*focused, *own.values()]:
             room -= sum(cell_len(span.text) for span in part)
             if room < 0:
                 break
-            shown.append((part, action))
-        return shown + last
+            visible_parts.append((part, action))
+        return visible_parts + last
 
     def _focused_keys(self) -> list[tuple[Line, str]]:
         """The keys of what has the focus, or holds it; a click does nothing, as they are not the screen's."""
@@ -150,8 +150,8 @@ class KeyBar(Bar):
             binding = active.binding
             if active.node is node and binding.show and active.enabled and not binding.system:
                 key = self.app.get_key_display(replace(binding, key_display=None))
-                known = shortest.get(binding.action)
-                if known is None or len(key) < len(known[0]):
+                shortest_key = shortest.get(binding.action)
+                if shortest_key is None or len(key) < len(shortest_key[0]):
                     shortest[binding.action] = key, binding.description
         return {
             action: ((Span(f" {key}", "key"), Span(f" {words} ")), f"{namespace}.{action}")

@@ -14,24 +14,24 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.present.cells import Cell, Column, Line, Span, heading, lay_out, plain, table_line
-from tui.widgets.lines import ROLE_CLASSES, Brush
+from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 MARK = "●"
 GUTTER = 2  # columns before the first cell: the mark
 
 
 @dataclass(frozen=True)
-class Row:
+class ChoiceRow:
     """One thing to choose; `key` names it for ever."""
 
     key: str
     cells: tuple[Cell, ...]
 
 
-def matches(text: str, wanted: str) -> bool:
+def matches(text: str, query: str) -> bool:
     """Whether every word of `wanted` is in the text, whatever the case; `!word` must not be in it."""
     low = text.lower()
-    for word in wanted.lower().split():
+    for word in query.lower().split():
         if word.startswith("!") and len(word) > 1:
             if word[1:] in low:
                 return False
@@ -40,15 +40,15 @@ def matches(text: str, wanted: str) -> bool:
     return True
 
 
-def _apart(rows: Sequence[Row]) -> list[Row]:
+def _with_unique_keys(rows: Sequence[ChoiceRow]) -> list[ChoiceRow]:
     """The rows, each with a key of its own: what cannot be read has none, and the cursor must get past it."""
-    taken: set[str] = set()
-    out: list[Row] = []
+    used_keys: set[str] = set()
+    result: list[ChoiceRow] = []
     for number, row in enumerate(rows):
-        key = f"{row.key} #{number}" if row.key in taken else row.key
-        taken.add(key)
-        out.append(Row(key, row.cells))
-    return out
+        key = f"{row.key} #{number}" if row.key in used_keys else row.key
+        used_keys.add(key)
+        result.append(ChoiceRow(key, row.cells))
+    return result
 
 
 class ChoiceList(ScrollView, can_focus=True):
@@ -87,17 +87,17 @@ class ChoiceList(ScrollView, can_focus=True):
         self.columns = list(columns)
         self._empty = empty
         self.marked: list[str] = []
-        self.wanted = ""
-        self._all: list[Row] = []
-        self._rows: list[Row] = []
-        self._key = ""  # of the row that was last told
-        self._awaited = ""  # of a row that the cursor goes to once it is there
-        self._new = ""  # of the row that was made last
+        self.filter_text = ""
+        self._all_rows: list[ChoiceRow] = []
+        self._rows: list[ChoiceRow] = []
+        self._reported_key = ""  # of the row that was last told
+        self._awaited_key = ""  # of a row that the cursor goes to once it is there
+        self._new_key = ""  # of the row that was made last
         self._cursor = 0
         self._order: list[str] = []  # the keys of the rows, and the one under the cursor, when there were any
-        self._at = ""
+        self._cursor_key = ""
         self._layout: list[tuple[int, int]] = []
-        self._brush = Brush(self)
+        self._brush = RoleRenderer(self)
 
     # -- what the screen says and asks --------------------------------------------------------------------------------
 
@@ -122,20 +122,20 @@ class ChoiceList(ScrollView, can_focus=True):
             self._empty = words
             self.refresh()
 
-    def show(self, rows: Sequence[Row], state: str = "", role: str = "") -> None:
+    def show(self, rows: Sequence[ChoiceRow], state: str = "", role: str = "") -> None:
         """Replace the rows. The cursor stays on its key; when that is gone it goes to the nearest row that is left."""
-        self._all = _apart(rows)
+        self._all_rows = _with_unique_keys(rows)
         if (self.border_subtitle or "") != state:
             self.border_subtitle = state
         self.set_class(role == "stale", "-stale")
         self.set_class(role == "error", "-error")
-        self._apply()
+        self._apply_filter()
 
-    def search(self, wanted: str) -> None:
+    def search(self, query: str) -> None:
         """Keep the rows that match."""
-        self._awaited = ""
-        self.wanted = wanted
-        self._apply()
+        self._awaited_key = ""
+        self.filter_text = query
+        self._apply_filter()
         if not self._rows:  # the line that says so names the words
             self.refresh()
 
@@ -144,23 +144,23 @@ class ChoiceList(ScrollView, can_focus=True):
         self.marked.clear()
         self.refresh()
 
-    def point(self, key: str) -> None:
+    def move_cursor_to(self, key: str) -> None:
         """Put the cursor on a row, also on one that is not there yet; nothing happens when the filter hides it."""
         if key in self.keys:
-            self._go(self.keys.index(key))
+            self._set_cursor(self.keys.index(key))
         else:
-            self._awaited = key
+            self._awaited_key = key
 
-    def point_at_new(self, key: str) -> None:
+    def move_cursor_to_new(self, key: str) -> None:
         """Put the cursor on a row that was just made: a filter that would hide it goes."""
-        self.wanted = ""
-        self._awaited = self._new = key
-        self._apply()
+        self.filter_text = ""
+        self._awaited_key = self._new_key = key
+        self._apply_filter()
 
     @property
     def awaits_new(self) -> bool:
         """Whether what was just made has no row yet."""
-        return bool(self._awaited) and self._awaited == self._new
+        return bool(self._awaited_key) and self._awaited_key == self._new_key
 
     # -- drawing ------------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ class ChoiceList(ScrollView, can_focus=True):
             over = "cursor" if self.has_focus else "cursor-idle"
         return self._brush.strip(self._line(row), width, over)
 
-    def _line(self, row: Row) -> Line:
+    def _line(self, row: ChoiceRow) -> Line:
         mark = Span(f"{MARK} " if row.key in self.marked else "  ", "accent")
         return (mark, *table_line(row.cells, self.columns, self._layout))
 
@@ -188,14 +188,17 @@ class ChoiceList(ScrollView, can_focus=True):
         return (
             Span("  "),
             Span(
-                f"nothing matches “{self.wanted}”: Esc shows all" if self._all and self.wanted else self._empty, "dim"
+                f"nothing matches “{self.filter_text}”: Esc shows all"
+                if self._all_rows and self.filter_text
+                else self._empty,
+                "dim",
             ),
         )
 
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
-        self._brush.forget()
+        self._brush.forget_styles()
 
     def on_resize(self) -> None:
         """Columns share the new width."""
@@ -211,10 +214,12 @@ class ChoiceList(ScrollView, can_focus=True):
         """The cursor shows it."""
         self._refresh_row(self._cursor)
 
-    def _apply(self) -> None:
+    def _apply_filter(self) -> None:
         before, old_cursor = self._rows, self._cursor
-        self._rows = [row for row in self._all if matches(" ".join(plain(cell) for cell in row.cells), self.wanted)]
-        self._cursor = self._place()
+        self._rows = [
+            row for row in self._all_rows if matches(" ".join(plain(cell) for cell in row.cells), self.filter_text)
+        ]
+        self._cursor = self._find_cursor()
         if len(before) != len(self._rows):
             self._set_size()
             self.refresh()
@@ -225,20 +230,20 @@ class ChoiceList(ScrollView, can_focus=True):
             self._refresh_row(old_cursor)
             self._refresh_row(self._cursor)
             self._reveal()
-        self._tell()
+        self._report_highlight()
 
-    def _place(self) -> int:
+    def _find_cursor(self) -> int:
         """Where the cursor goes: to the awaited row, else to its own, else to the nearest neighbour that is left."""
-        places = {row.key: index for index, row in enumerate(self._rows)}
-        if not places:
+        indexes = {row.key: index for index, row in enumerate(self._rows)}
+        if not indexes:
             return 0
-        old = self._order.index(self._at) if self._at in self._order else 0
-        likely = [self._awaited, *self._order[old:], *reversed(self._order[:old])]
-        key = next((key for key in likely if key in places), self._rows[0].key)
-        if key == self._awaited:
-            self._awaited = ""
-        self._order, self._at = list(places), key
-        return places[key]
+        old_index = self._order.index(self._cursor_key) if self._cursor_key in self._order else 0
+        candidates = [self._awaited_key, *self._order[old_index:], *reversed(self._order[:old_index])]
+        key = next((key for key in candidates if key in indexes), self._rows[0].key)
+        if key == self._awaited_key:
+            self._awaited_key = ""
+        self._order, self._cursor_key = list(indexes), key
+        return indexes[key]
 
     def _set_size(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows) + 1)
@@ -250,16 +255,16 @@ class ChoiceList(ScrollView, can_focus=True):
 
     # -- moving -------------------------------------------------------------------------------------------------------
 
-    def _go(self, index: int) -> None:
+    def _set_cursor(self, index: int) -> None:
         if not self._rows:
             return
-        self._awaited = ""  # whoever moves the cursor wants it there
+        self._awaited_key = ""  # whoever moves the cursor wants it there
         old, self._cursor = self._cursor, max(min(index, len(self._rows) - 1), 0)
-        self._at = self.key
+        self._cursor_key = self.key
         self._refresh_row(old)
         self._refresh_row(self._cursor)
         self._reveal()
-        self._tell()
+        self._report_highlight()
 
     def _reveal(self) -> None:
         height = max(self.size.height - 1, 1)
@@ -269,22 +274,22 @@ class ChoiceList(ScrollView, can_focus=True):
         elif self._cursor >= top + height:
             self.scroll_to(y=self._cursor - height + 1, animate=False)
 
-    def _tell(self) -> None:
-        if self.key != self._key and (self._rows or not self._all):
-            self._key = self.key
-            self.post_message(self.Highlighted(self, self._key))
+    def _report_highlight(self) -> None:
+        if self.key != self._reported_key and (self._rows or not self._all_rows):
+            self._reported_key = self.key
+            self.post_message(self.Highlighted(self, self._reported_key))
 
     def action_move(self, step: int) -> None:
         """Up or down."""
-        self._go(self._cursor + step)
+        self._set_cursor(self._cursor + step)
 
     def action_page(self, step: int) -> None:
         """A page up or down."""
-        self._go(self._cursor + step * max(self.size.height - 2, 1))
+        self._set_cursor(self._cursor + step * max(self.size.height - 2, 1))
 
     def action_edge(self, side: int) -> None:
         """To the first or the last row."""
-        self._go(0 if side < 0 else len(self._rows) - 1)
+        self._set_cursor(0 if side < 0 else len(self._rows) - 1)
 
     def action_choose(self) -> None:
         """Enter."""
@@ -313,4 +318,4 @@ class ChoiceList(ScrollView, can_focus=True):
         if index == self._cursor and event.chain > 1:
             self.action_choose()
         else:
-            self._go(index)
+            self._set_cursor(index)

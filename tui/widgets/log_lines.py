@@ -15,7 +15,7 @@ _STAGE_WIDTH = 12
 _TAB = 8
 
 
-def dress(text: str, wanted: re.Pattern[str] | None = None) -> Line:
+def format_log_line(text: str, search_pattern: re.Pattern[str] | None = None) -> Line:
     """The spans of one line."""
     spans: list[Span] = []
     stamp = _STAMP.match(text)
@@ -30,15 +30,15 @@ def dress(text: str, wanted: re.Pattern[str] | None = None) -> Line:
         role = "error"
     elif _WARNING.search(text):
         role = "warn"
-    return (*spans, *_marked(text, role, wanted))
+    return (*spans, *_highlight_matches(text, role, search_pattern))
 
 
-def _marked(text: str, role: str, wanted: re.Pattern[str] | None) -> list[Span]:
-    if wanted is None:
+def _highlight_matches(text: str, role: str, search_pattern: re.Pattern[str] | None) -> list[Span]:
+    if search_pattern is None:
         return [Span(text, role)]
     spans: list[Span] = []
     at = 0
-    for match in wanted.finditer(text):
+    for match in search_pattern.finditer(text):
         if match.end() > match.start():
             spans += [Span(text[at : match.start()], role), Span(match[0], "current")]
             at = match.end()
@@ -46,27 +46,27 @@ def _marked(text: str, role: str, wanted: re.Pattern[str] | None) -> list[Span]:
     return [span for span in spans if span.text]
 
 
-def fold(line: Line, width: int) -> list[Line]:
+def fold_line(line: Line, width: int) -> list[Line]:
     """The line over as many rows as it needs."""
     rows: list[Line] = []
     row: list[Span] = []
-    left = width
+    columns_left = width
     for text, role in line:
-        pieces = _pieces(text, left, width)
+        pieces = _pieces(text, columns_left, width)
         for number, piece in enumerate(pieces):
             if number:
                 rows.append(tuple(row))
-                row, left = [], width
+                row, columns_left = [], width
             if piece:
                 row.append(Span(piece, role))
-                left -= cell_len(piece)
+                columns_left -= cell_len(piece)
     rows.append(tuple(row))
     return rows
 
 
-def _pieces(text: str, left: int, width: int) -> list[str]:
+def _pieces(text: str, columns_left: int, width: int) -> list[str]:
     """`text` cut into what still fits into `left` columns and rows of `width`."""
-    if cell_len(text) <= left:
+    if cell_len(text) <= columns_left:
         return [text]
-    head = chop_cells(text, left)[0] if left > 0 else ""
+    head = chop_cells(text, columns_left)[0] if columns_left > 0 else ""
     return [head, *chop_cells(text[len(head) :], width)]

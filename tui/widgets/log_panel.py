@@ -19,8 +19,8 @@ from textual.widgets import Input
 from core.errors import InputError
 from core.log_lines import FilteredLines, Lines, compile_search, find_line
 from tui.present.cells import Span
-from tui.widgets.lines import ROLE_CLASSES, Brush
 from tui.widgets.log_view import LogView
+from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 T = TypeVar("T")
 _COPY_LINES = 100_000  # of the whole log; what is too much for a clipboard goes to a file
@@ -35,7 +35,7 @@ class LogStatus(Widget):
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
-        self._brush = Brush(self)
+        self._brush = RoleRenderer(self)
 
     def show(self, text: str) -> None:
         """Show this."""
@@ -46,7 +46,7 @@ class LogStatus(Widget):
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
-        self._brush.forget()
+        self._brush.forget_styles()
 
     def render_line(self, y: int) -> Strip:
         """The line."""
@@ -81,15 +81,15 @@ class LogPanel(Vertical):
     def __init__(self, lines: Lines | None = None, title: str = "Log", *, id: str | None = None) -> None:
         super().__init__(id=id, classes="panel")
         self.border_title = title
-        self._all = lines
+        self._all_lines = lines
         self._filter: re.Pattern[str] | None = None
-        self._asking = "search"
+        self._input_purpose = "search"
         self._searching = threading.Event()  # set: the search under way is no longer wanted
-        self._status = ""
+        self._message = ""
 
     def compose(self) -> ComposeResult:
         """The view and the search line."""
-        yield LogView(self._all)
+        yield LogView(self._all_lines)
         search = Input()
         search.cursor_blink = False
         yield search
@@ -102,7 +102,7 @@ class LogPanel(Vertical):
 
     def show(self, lines: Lines | None, title: str | None = None) -> None:
         """Show another log; the filter stays."""
-        self._all = lines
+        self._all_lines = lines
         self._searching.set()
         if title is not None:
             self.border_title = title
@@ -136,27 +136,27 @@ class LogPanel(Vertical):
                 parts[0] += ", looking"
         if lines.dropped:
             parts.append(f"{lines.dropped:,} older lines dropped")
-        if view.wanted and not self._filter:
-            parts.append(f"/{view.wanted.pattern}")
-        if self._status:
-            parts.append(self._status)
-        if view.waits:
+        if view.search_pattern and not self._filter:
+            parts.append(f"/{view.search_pattern.pattern}")
+        if self._message:
+            parts.append(self._message)
+        if view.waits_for_disk:
             parts.append("waits for the disk")
         parts.append("follows" if view.follow else f"at {view.top + 1:,}")
         return " · ".join(parts)
 
-    def _say(self, status: str) -> None:
-        self._status = status
+    def _show_message(self, status: str) -> None:
+        self._message = status
         self._show_status()
 
     # -- search and filter -----------------------------------------------------
 
-    def action_ask(self, what: str) -> None:
+    def action_ask(self, purpose: str) -> None:
         """Open the line that takes an expression."""
-        self._asking = what
+        self._input_purpose = purpose
         line = self.query_one(Input)
-        line.placeholder = f"{what}: a regular expression; Enter, or Esc to leave it"
-        line.value = (self._filter.pattern if self._filter else "") if what == "filter" else ""
+        line.placeholder = f"{purpose}: a regular expression; Enter, or Esc to leave it"
+        line.value = (self._filter.pattern if self._filter else "") if purpose == "filter" else ""
         line.add_class("-open")
         line.focus()
 
@@ -164,17 +164,17 @@ class LogPanel(Vertical):
     def _submitted(self, event: Input.Submitted) -> None:
         event.stop()
         try:
-            wanted = compile_search(event.value) if event.value else None
+            expression = compile_search(event.value) if event.value else None
         except re.error as error:
-            self._say(f"not a regular expression: {error}")
+            self._show_message(f"not a regular expression: {error}")
             return
         self._close_line()
-        if self._asking == "filter":
-            self._filter = wanted
+        if self._input_purpose == "filter":
+            self._filter = expression
             self._refilter()
         else:
-            self.view.mark(wanted)
-            if wanted:
+            self.view.highlight(expression)
+            if expression:
                 self.action_next(self.view.follow)
 
     @on(Input.Changed)
@@ -192,34 +192,34 @@ class LogPanel(Vertical):
         if self.query_one(Input).has_class("-open"):
             self._close_line()
             return
-        self._status = ""
-        self.view.mark(None)
+        self._message = ""
+        self.view.highlight(None)
         if self._filter:
             self._filter = None
             self._refilter()
 
     def _refilter(self) -> None:
-        lines = self._all
+        lines = self._all_lines
         if lines is not None and self._filter:
             lines = FilteredLines(lines, self._filter.search)
-        self._status = ""
+        self._message = ""
         if self.is_mounted:
-            self.view.wanted = self._filter or self.view.wanted
+            self.view.search_pattern = self._filter or self.view.search_pattern
             self.view.show(lines)
 
     def action_next(self, backwards: bool) -> None:
         """The next match, in a thread: a long log takes a moment."""
         view = self.view
-        lines, wanted = view.lines, view.wanted
-        if lines is None or wanted is None:
+        lines, search_pattern = view.lines, view.search_pattern
+        if lines is None or search_pattern is None:
             return
         self._searching.set()
         self._searching = stop = threading.Event()
-        start = self._start(view, len(lines), backwards)
-        self._say("searching")
-        self._in_thread(lambda: find_line(lines, wanted, start, backwards, stop.is_set), self._found, stop)
+        start = self._search_start(view, len(lines), backwards)
+        self._show_message("searching")
+        self._in_thread(lambda: find_line(lines, search_pattern, start, backwards, stop.is_set), self._show_match, stop)
 
-    def _start(self, view: LogView, count: int, backwards: bool) -> int:
+    def _search_start(self, view: LogView, count: int, backwards: bool) -> int:
         last = view.hit
         if last is not None and view.top <= last < view.top + view.size.height:
             return last - 1 if backwards else last + 1
@@ -230,20 +230,20 @@ class LogPanel(Vertical):
             try:
                 result = work()
             except OSError as error:
-                self.app.call_later(self._say, f"cannot read: {error.strerror or error}")
+                self.app.call_later(self._show_message, f"cannot read: {error.strerror or error}")
                 return
             if not stop.is_set():
                 self.app.call_later(done, result)
 
         threading.Thread(target=run, name="log-search", daemon=True).start()
 
-    def _found(self, hit: int | None) -> None:
+    def _show_match(self, hit: int | None) -> None:
         if hit is None:
-            self._say("not found")
+            self._show_message("not found")
             return
         self.view.hit = hit
         self.view.go_to(hit)
-        self._say(f"found in line {hit + 1:,}")
+        self._show_message(f"found in line {hit + 1:,}")
 
     # -- copy ------------------------------------------------------------------
 

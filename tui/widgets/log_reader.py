@@ -17,7 +17,7 @@ THIN_PERIOD = 1.0  # on a thin line
 
 
 @dataclass(frozen=True)
-class Window:
+class LogWindow:
     """Neighbouring lines of a log that had `count` lines by then; `start` is the number of the first.
 
     Not `placed`: they are its last lines, but it is still being counted where those lie.
@@ -45,32 +45,34 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LineRange:
     """The lines from `start` up to `stop`; the last `stop` lines, whichever those are, when `start` is None."""
 
     start: int | None
     stop: int
 
 
-class LogReader:
+class LogWindowReader:
     """Counts the lines of one log and keeps `window` at what is wanted. `news` is called in its thread."""
 
-    def __init__(self, lines: Lines, wanted: Wanted, news: Callable[[], object], thin: Callable[[], bool]) -> None:
+    def __init__(
+        self, lines: Lines, line_range: LineRange, on_change: Callable[[], object], is_low_bandwidth: Callable[[], bool]
+    ) -> None:
         self.lines = lines
-        self.window: Window | None = None
+        self.window: LogWindow | None = None
         self.error = ""  # why the log cannot be read
-        self._wanted = wanted
-        self._news = news
-        self._thin = thin
+        self._line_range = line_range
+        self._on_change = on_change
+        self._is_low_bandwidth = is_low_bandwidth
         self._wake = threading.Event()
         self._closed = False
-        self._tail_at = 0.0  # when the end of a log that is still being counted was read
+        self._tail_read_at = 0.0  # when the end of a log that is still being counted was read
         threading.Thread(target=self._run, name="log-reader", daemon=True).start()
 
-    def want(self, wanted: Wanted) -> None:
+    def set_range(self, line_range: LineRange) -> None:
         """Keep the window at these lines from now on."""
-        if wanted != self._wanted:
-            self._wanted = wanted
+        if line_range != self._line_range:
+            self._line_range = line_range
             self._wake.set()
 
     def close(self) -> None:
@@ -84,41 +86,45 @@ class LogReader:
             window, error = self.window, ""
             try:
                 changed = not first and self.lines.update()  # at first the end: it shows before all is counted
-                window = self._read(self._wanted, changed)
+                window = self._read(self._line_range, changed)
             except OSError as failure:
                 changed, error = False, failure.strerror or str(failure)
             if self._closed:
                 return
             if changed or window is not self.window or error != self.error:
                 self.window, self.error = window, error
-                self._news()
+                self._on_change()
             if not first and (not changed or self.lines.complete):
-                self._wake.wait(THIN_PERIOD if self._thin() else PERIOD)
+                self._wake.wait(THIN_PERIOD if self._is_low_bandwidth() else PERIOD)
                 self._wake.clear()
             first = False
 
-    def _read(self, wanted: Wanted, changed: bool) -> Window | None:
+    def _read(self, line_range: LineRange, changed: bool) -> LogWindow | None:
         """The lines that are wanted, from the disk only where the window of before does not have them."""
         lines, old = self.lines, self.window
-        if wanted.start is None and not lines.complete:
-            return self._tail(wanted.stop)
+        if line_range.start is None and not lines.complete:
+            return self._tail(line_range.stop)
         count, generation, dropped = len(lines), lines.generation, lines.dropped
-        start, stop = (max(0, count - wanted.stop), count) if wanted.start is None else (wanted.start, wanted.stop)
+        start, stop = (
+            (max(0, count - line_range.stop), count)
+            if line_range.start is None
+            else (line_range.start, line_range.stop)
+        )
         if old is not None and old.covers(start, stop) and (old.generation, old.dropped) == (generation, dropped):
             if not changed:
                 return old
             if not old.ends:  # else its last line may have grown
                 return replace(old, count=count)
         texts = lines.read(start, stop)
-        return Window(tuple(texts), start, count, True, generation, dropped)
+        return LogWindow(tuple(texts), start, count, True, generation, dropped)
 
-    def _tail(self, count: int) -> Window | None:
+    def _tail(self, count: int) -> LogWindow | None:
         """The end, now and then, while it is being counted where it lies."""
         lines, now = self.lines, time.monotonic()
-        if self.window is not None and now - self._tail_at < PERIOD:
+        if self.window is not None and now - self._tail_read_at < PERIOD:
             return self.window
-        self._tail_at = now
+        self._tail_read_at = now
         try:
-            return Window(tuple(lines.tail(count)), 0, len(lines), False, lines.generation, lines.dropped)
+            return LogWindow(tuple(lines.tail(count)), 0, len(lines), False, lines.generation, lines.dropped)
         except OSError:  # looking for more lines will say why
             return self.window

@@ -1,8 +1,8 @@
 """The log view: any size at once, follows, scrolls both ways or wraps. `LogPanel` puts search and status around it.
 
-All reading happens in a thread (`LogReader`), which keeps some screens of lines around the view: most keys are answered
-with those, at once; what lies farther away is drawn when it has come, and until then stays what was there. New lines
-are shown a few times a second, however fast they pour.
+All reading happens in a thread (`LogWindowReader`), which keeps some screens of lines around the view: most keys are
+answered with those, at once; what lies farther away is drawn when it has come, and until then stays what was there. New
+lines are shown a few times a second, however fast they pour.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from textual.widget import Widget
 
 from core.log_lines import Lines
 from tui.present.cells import Line
-from tui.widgets.lines import ROLE_CLASSES, Brush
-from tui.widgets.log_lines import dress, fold
-from tui.widgets.log_reader import LogReader, Wanted, Window
+from tui.widgets.log_lines import fold_line, format_log_line
+from tui.widgets.log_reader import LineRange, LogWindow, LogWindowReader
+from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
-LATE = 0.3  # seconds after which lines that have not come are said to be waited for
-_AROUND = 2  # screens kept ready above and below the view
-_SIDE = 8  # columns one step to the side moves
-_STRIPS = 512  # drawn lines kept
-_WHEEL = 3  # lines one notch of the wheel moves
+LATE_SECONDS = 0.3  # seconds after which lines that have not come are said to be waited for
+_SCREENS_AROUND = 2  # screens kept ready above and below the view
+_SIDE_COLUMNS = 8  # columns one step to the side moves
+_MAX_STRIPS = 512  # drawn lines kept
+_WHEEL_LINES = 3  # lines one notch of the wheel moves
 
 
 class LogView(Widget, can_focus=True):
@@ -58,33 +58,33 @@ class LogView(Widget, can_focus=True):
             """Only the newest counts."""
             return isinstance(message, LogView.Changed)
 
-    class Grown(Message):
+    class LinesArrived(Message):
         """From the reading thread: there is more, or what was wanted."""
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest counts."""
-            return isinstance(message, LogView.Grown)
+            return isinstance(message, LogView.LinesArrived)
 
     def __init__(self, lines: Lines | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.lines = lines
         self.follow = True
         self.wrap = False
-        self.wanted: re.Pattern[str] | None = None
+        self.search_pattern: re.Pattern[str] | None = None
         self.hit: int | None = None  # the line found last
-        self.waits = False  # whether lines are late
+        self.waits_for_disk = False  # whether lines are late
         self.top = 0  # the first line shown
         self._row = 0  # and, when wrapped, its first row shown
-        self._owed = 0  # rows to scroll as soon as the lines for it are there
+        self._pending_scroll = 0  # rows to scroll as soon as the lines for it are there
         self._downwards = False  # whether the last movement goes on to following when it reaches the end
         self._left = 0  # columns scrolled to the side
-        self._reader: LogReader | None = None
-        self._asked = Wanted(None, 0)
-        self._window: Window | None = None
+        self._reader: LogWindowReader | None = None
+        self._requested_range = LineRange(None, 0)
+        self._window: LogWindow | None = None
         self._texts: tuple[str, ...] = ()  # the lines in view
         self._rows: list[Line] = []
-        self._late: Timer | None = None
-        self._brush = Brush(self)
+        self._late_timer: Timer | None = None
+        self._brush = RoleRenderer(self)
         self._strips: dict[Line, Strip] = {}
 
     # -- what others call ------------------------------------------------------
@@ -93,15 +93,15 @@ class LogView(Widget, can_focus=True):
         """Show another log, from its end."""
         self.lines = lines
         self.follow = True
-        self.top = self._row = self._left = self._owed = 0
+        self.top = self._row = self._left = self._pending_scroll = 0
         self._window = None
         self._strips.clear()
-        self._begin()
+        self._start_reader()
         self.redraw()
 
-    def mark(self, wanted: re.Pattern[str] | None) -> None:
+    def highlight(self, pattern: re.Pattern[str] | None) -> None:
         """Mark what matches in the lines shown."""
-        self.wanted = wanted
+        self.search_pattern = pattern
         self.redraw()
 
     def go_to(self, line: int) -> None:
@@ -129,17 +129,19 @@ class LogView(Widget, can_focus=True):
         if self._reader is not None:
             self._reader.close()
 
-    def _begin(self) -> None:
+    def _start_reader(self) -> None:
         """With a thread of its own for each log: that of the one before may hang."""
         if self._reader is not None:
             self._reader.close()
         self._reader = None
         if self.lines is not None and self.size.height:
-            self._asked = Wanted(None, self._screens(1 + _AROUND))
-            thin = partial(getattr, self.app, "low_bandwidth", False)
-            self._reader = LogReader(self.lines, self._asked, lambda: self.post_message(self.Grown()), thin)
+            self._requested_range = LineRange(None, self._screens(1 + _SCREENS_AROUND))
+            is_low_bandwidth = partial(getattr, self.app, "low_bandwidth", False)
+            self._reader = LogWindowReader(
+                self.lines, self._requested_range, lambda: self.post_message(self.LinesArrived()), is_low_bandwidth
+            )
 
-    def on_log_view_grown(self, message: Grown) -> None:
+    def on_log_view_lines_arrived(self, message: LinesArrived) -> None:
         """Take what has come, and show it if it can be seen."""
         message.stop()
         if self._reader is None or self._reader.window is None:
@@ -150,20 +152,20 @@ class LogView(Widget, can_focus=True):
             self.top = self._row = 0
         elif before is not None:
             self.top = max(0, self.top - (self._window.dropped - before.dropped))
-        self._move()
+        self._apply_scroll()
         self.redraw()
 
     def on_resize(self) -> None:
         """The size is part of the content, and says how much is to be read."""
         self._strips.clear()
         if self._reader is None:
-            self._begin()
+            self._start_reader()
         self.redraw()
 
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
-        self._brush.forget()
+        self._brush.forget_styles()
         self._strips.clear()
 
     # -- drawing ---------------------------------------------------------------
@@ -171,23 +173,23 @@ class LogView(Widget, can_focus=True):
     def redraw(self) -> None:
         """Draw anew with what is wanted now; if that is not there yet, as soon as it is."""
         rows = self._compose_rows()
-        self._wait(rows is None)
+        self._set_missing(rows is None)
         if rows is not None and rows != self._rows:
             self._rows = rows
             self.refresh()
-        self._ask()
+        self._request_lines()
         self.post_message(self.Changed())
 
-    def _wait(self, missing: bool) -> None:
-        if self._late is not None and not missing:
-            self._late.stop()
-            self._late, self.waits = None, False
-        elif self._late is None and missing:
-            self._late = self.set_timer(LATE, self._say_late)
+    def _set_missing(self, missing: bool) -> None:
+        if self._late_timer is not None and not missing:
+            self._late_timer.stop()
+            self._late_timer, self.waits_for_disk = None, False
+        elif self._late_timer is None and missing:
+            self._late_timer = self.set_timer(LATE_SECONDS, self._show_late)
 
-    def _say_late(self) -> None:
+    def _show_late(self) -> None:
         """What stands there may be of another log, or of another place in this one."""
-        self.waits = True
+        self.waits_for_disk = True
         self._rows, self._texts = [], ()
         self.refresh()
         self.post_message(self.Changed())
@@ -195,14 +197,14 @@ class LogView(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One row."""
         line = self._rows[y] if y < len(self._rows) else ()
-        found = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
-        if found is None:
-            if len(self._strips) > _STRIPS:
+        strip = self._strips.get(line)  # most of what a scrolled log shows was shown just now, a line further on
+        if strip is None:
+            if len(self._strips) > _MAX_STRIPS:
                 self._strips.clear()
-            found = self._strips[line] = self._draw(line)
-        return found
+            strip = self._strips[line] = self._draw_strip(line)
+        return strip
 
-    def _draw(self, line: Line) -> Strip:
+    def _draw_strip(self, line: Line) -> Strip:
         width = self.size.width
         if not self._left:
             return self._brush.strip(line, width)
@@ -213,20 +215,20 @@ class LogView(Widget, can_focus=True):
         """So many screens in lines."""
         return number * max(1, self.size.height)
 
-    def _ask(self) -> None:
+    def _request_lines(self) -> None:
         """Have the lines around the view ready."""
         if self._reader is None:
             return
-        asked, around = self._asked, self._screens(_AROUND)
+        requested, around = self._requested_range, self._screens(_SCREENS_AROUND)
         if self.follow:
-            self._asked = Wanted(None, self._screens(1 + _AROUND))
+            self._requested_range = LineRange(None, self._screens(1 + _SCREENS_AROUND))
         elif (
-            asked.start is None
-            or asked.start > max(0, self.top - around // 2)
-            or asked.stop < self.top + self._screens(1) + around // 2
+            requested.start is None
+            or requested.start > max(0, self.top - around // 2)
+            or requested.stop < self.top + self._screens(1) + around // 2
         ):
-            self._asked = Wanted(max(0, self.top - around), self.top + self._screens(1) + around)
-        self._reader.want(self._asked)
+            self._requested_range = LineRange(max(0, self.top - around), self.top + self._screens(1) + around)
+        self._reader.set_range(self._requested_range)
 
     def _compose_rows(self) -> list[Line] | None:
         """The rows in view; None while their lines are not there."""
@@ -237,25 +239,25 @@ class LogView(Widget, can_focus=True):
             return None
         if self.follow:
             return self._last_rows(window, height) if self._has_end(window) else None
-        self._settle(window)
+        self._clamp_top(window)
         if not window.covers(self.top, self.top + height):
             return None
         self._texts = window.between(self.top, self.top + height)
-        rows = self._dressed(self._texts)
+        rows = self._formatted_rows(self._texts)
         if self._downwards and self.top + height >= window.count and len(rows) - self._row <= height:
             self.follow = True
         return rows[self._row : self._row + height]
 
-    def _has_end(self, window: Window) -> bool:
+    def _has_end(self, window: LogWindow) -> bool:
         """Whether it fills the view with the last lines, as far as is known."""
         return not window.placed or window.covers(max(0, window.count - self.size.height), window.count)
 
-    def _last_rows(self, window: Window, height: int) -> list[Line]:
+    def _last_rows(self, window: LogWindow, height: int) -> list[Line]:
         rows: list[Line] = []
         used = 0
         for text in reversed(window.texts[-height:]):
             used += 1
-            rows[:0] = self._dressed((text,))
+            rows[:0] = self._formatted_rows((text,))
             if len(rows) >= height:
                 break
         self._texts = window.texts[len(window.texts) - used :]
@@ -263,11 +265,11 @@ class LogView(Widget, can_focus=True):
         self._row = max(0, len(rows) - height)
         return rows[-height:]
 
-    def _dressed(self, texts: tuple[str, ...]) -> list[Line]:
-        dressed = [dress(text, self.wanted) for text in texts]
-        return [row for line in dressed for row in fold(line, self.size.width)] if self.wrap else dressed
+    def _formatted_rows(self, texts: tuple[str, ...]) -> list[Line]:
+        dressed = [format_log_line(text, self.search_pattern) for text in texts]
+        return [row for line in dressed for row in fold_line(line, self.size.width)] if self.wrap else dressed
 
-    def _settle(self, window: Window) -> None:
+    def _clamp_top(self, window: LogWindow) -> None:
         """Keep the first line within the log."""
         last = window.count - 1 if self.wrap else window.count - self.size.height
         if not 0 <= self.top <= max(0, last):
@@ -279,28 +281,32 @@ class LogView(Widget, can_focus=True):
     def action_scroll(self, rows: int) -> None:
         """Some rows down (or up)."""
         if self.lines is not None:
-            self._owed += rows
-            self._move()
+            self._pending_scroll += rows
+            self._apply_scroll()
             self.redraw()
 
-    def _move(self) -> None:
+    def _apply_scroll(self) -> None:
         """Scroll by what is owed, as far as it is known how many rows the lines take."""
         window = self._window
-        if not self._owed or window is None or (self.follow and not (window.placed and self._has_end(window))):
+        if (
+            not self._pending_scroll
+            or window is None
+            or (self.follow and not (window.placed and self._has_end(window)))
+        ):
             return
         if self.follow:
             self._last_rows(window, self.size.height)  # from where the end lies now
-        rows, self._owed = self._owed, 0
+        rows, self._pending_scroll = self._pending_scroll, 0
         self.follow, self._downwards = False, rows > 0
         if not self.wrap:
             self.top += rows
-            self._settle(window)
+            self._clamp_top(window)
             return
         self._row += rows
         while self._row < 0 and self.top > 0:
             height = self._height_of(window, self.top - 1)
             if not height:
-                self._owed, self._row = self._row, 0
+                self._pending_scroll, self._row = self._row, 0
                 return
             self.top -= 1
             self._row += height
@@ -308,13 +314,13 @@ class LogView(Widget, can_focus=True):
             self.top += 1
             self._row -= height
         if not height and self.top < window.count:
-            self._owed, self._row = self._row, 0
+            self._pending_scroll, self._row = self._row, 0
         else:
             self._row = min(max(0, self._row), max(0, height - 1))
 
-    def _height_of(self, window: Window, number: int) -> int:
+    def _height_of(self, window: LogWindow, number: int) -> int:
         """Rows of a line; 0 where that is not known yet."""
-        return len(self._dressed(window.between(number, number + 1))) if window.covers(number, number + 1) else 0
+        return len(self._formatted_rows(window.between(number, number + 1))) if window.covers(number, number + 1) else 0
 
     def action_page(self, pages: int) -> None:
         """A screenful, less one line."""
@@ -323,13 +329,13 @@ class LogView(Widget, can_focus=True):
     def action_first(self) -> None:
         """The first line."""
         self.follow = self._downwards = False
-        self.top = self._row = self._owed = 0
+        self.top = self._row = self._pending_scroll = 0
         self.redraw()
 
     def action_follow(self) -> None:
         """The last line, and those that come; again: stay here."""
         self.follow = not self.follow
-        self._owed, self._downwards = 0, False
+        self._pending_scroll, self._downwards = 0, False
         self.redraw()
 
     def action_side(self, steps: int) -> None:
@@ -337,7 +343,7 @@ class LogView(Widget, can_focus=True):
         if not self.wrap:
             widest = max((sum(cell_len(span.text) for span in row) for row in self._rows), default=0)
             farthest = max(self._left, widest - self.size.width // 2)
-            self._left = min(max(0, self._left + steps * _SIDE), max(0, farthest))
+            self._left = min(max(0, self._left + steps * _SIDE_COLUMNS), max(0, farthest))
             self._strips.clear()
             self.refresh()
 
@@ -352,9 +358,9 @@ class LogView(Widget, can_focus=True):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """The wheel."""
         event.stop()
-        self.action_scroll(_WHEEL)
+        self.action_scroll(_WHEEL_LINES)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """The wheel."""
         event.stop()
-        self.action_scroll(-_WHEEL)
+        self.action_scroll(-_WHEEL_LINES)

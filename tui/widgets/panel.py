@@ -12,13 +12,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.present.cells import Line, wrap
-from tui.widgets.lines import ROLE_CLASSES, Brush
+from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 log = logging.getLogger(__name__)
 Formatter: TypeAlias = Callable[[int], list[Line]]
 
 
-def nothing(_width: int) -> list[Line]:
+def empty_content(_width: int) -> list[Line]:
     """The content of a panel that has not been fed yet."""
     return []
 
@@ -40,15 +40,15 @@ class Panel(ScrollView, inherit_bindings=False):
     def __init__(self, title: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=f"panel {classes or ''}")
         self.border_title = title
-        self._format: Formatter = nothing
+        self._format: Formatter = empty_content
         self._lines: list[Line] = []
-        self._brush = Brush(self)
+        self._brush = RoleRenderer(self)
 
     def show(self, formatter: Formatter, state: str = "", role: str = "") -> None:
         """Show what `formatter(width)` gives; `role` colours the state in the frame ("stale", "error")."""
         self._format = formatter
         self._set_state(state, role)
-        self._draw()
+        self._update_lines()
 
     @property
     def text(self) -> str:
@@ -65,11 +65,11 @@ class Panel(ScrollView, inherit_bindings=False):
     def notify_style_update(self) -> None:
         """The theme changed."""
         super().notify_style_update()
-        self._brush.forget()
+        self._brush.forget_styles()
 
     def on_resize(self) -> None:
         """The width is part of the content."""
-        self._draw()
+        self._update_lines()
 
     def _set_state(self, state: str, role: str) -> None:
         if (self.border_subtitle or "") != state:
@@ -77,7 +77,7 @@ class Panel(ScrollView, inherit_bindings=False):
         self.set_class(role == "stale", "-stale")
         self.set_class(role == "error", "-error")
 
-    def _draw(self) -> None:
+    def _update_lines(self) -> None:
         width = self.scrollable_content_region.width
         if not width:
             return

@@ -14,7 +14,9 @@ def sparkline(values: Sequence[float | None], width: int, top: float | None = No
     values, on fixed boundaries as long as `values` only grows at its end by one a call and is at most n * width long;
     the graph then moves on every n-th value alone, which a thin line is grateful for. A bar without a value is blank.
     """
-    parts = [[one for one in values[at : at + step] if one is not None] for at in range(0, len(values), step)][-width:]
+    parts = [[value for value in values[at : at + step] if value is not None] for at in range(0, len(values), step)][
+        -width:
+    ]
     highest = top if top is not None else max((max(part) for part in parts if part), default=0)
     if highest <= 0:
         highest = 1

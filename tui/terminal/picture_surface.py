@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from textual.geometry import Region
 
-from tui.terminal.abilities import Abilities
+from tui.terminal.capabilities import TerminalCapabilities
 from tui.terminal.driver import ConsoleDriver
 
 if TYPE_CHECKING:
-    from tui.terminal.difference import FrameDifference
+    from tui.terminal.incremental_render import IncrementalRender
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class Graphics:
     cell: tuple[int, int] | None = None
 
 
-class Surface:
+class PictureSurface:
     """An application that draws on no terminal of ours (a test's) takes everything and shows half blocks."""
 
     ready = True
-    blind = False
-    clearings = 0
+    lacks_receipts = False
+    full_redraws = 0
 
-    def ask(self, then: Callable[[Graphics], object]) -> None:
+    def query_graphics(self, callback: Callable[[Graphics], object]) -> None:
         """Find out which graphics there are."""
-        then(Graphics())
+        callback(Graphics())
 
     def draw_over(self, text: str) -> None:
         """Send a picture."""
@@ -41,10 +41,10 @@ class Surface:
         """Send `text`, then draw the cells of that place again."""
 
 
-class TerminalSurface(Surface):
+class TerminalSurface(PictureSurface):
     """The terminal behind our driver."""
 
-    def __init__(self, app: FrameDifference, driver: ConsoleDriver) -> None:
+    def __init__(self, app: IncrementalRender, driver: ConsoleDriver) -> None:
         self._app = app
         self._driver = driver
 
@@ -54,23 +54,23 @@ class TerminalSurface(Surface):
         return self._driver.ready
 
     @property
-    def blind(self) -> bool:  # type: ignore[override]
+    def lacks_receipts(self) -> bool:  # type: ignore[override]
         """Whether the terminal does not tell what it has drawn."""
         return not self._driver.gives_receipts
 
     @property
-    def clearings(self) -> int:  # type: ignore[override]
+    def full_redraws(self) -> int:  # type: ignore[override]
         """How often everything was drawn anew, which takes pictures away."""
-        return self._app.frame.clearings
+        return self._app.frame.full_redraws
 
-    def ask(self, then: Callable[[Graphics], object]) -> None:
+    def query_graphics(self, callback: Callable[[Graphics], object]) -> None:
         """From the terminal itself, once; kitty before sixel: it takes fewer bytes and scales."""
 
-        def known(abilities: Abilities) -> None:
+        def report(abilities: TerminalCapabilities) -> None:
             sixel = abilities.sixel and abilities.cell is not None
-            then(Graphics("kitty" if abilities.kitty else "sixel" if sixel else "blocks", abilities.cell))
+            callback(Graphics("kitty" if abilities.kitty else "sixel" if sixel else "blocks", abilities.cell))
 
-        self._driver.ask_abilities(known)
+        self._driver.query_capabilities(report)
 
     def draw_over(self, text: str) -> None:
         """At one stroke where the terminal knows how."""
@@ -79,10 +79,10 @@ class TerminalSurface(Surface):
     def uncover(self, place: Region, text: str) -> None:
         """What the terminal shows there is not what the frame thinks."""
         self._driver.write(text)
-        self._app.draw_again(place)
+        self._app.redraw_region(place)
 
 
-def surface_of(app: Any) -> Surface:
+def surface_of(app: Any) -> PictureSurface:
     """The surface of an application."""
     driver = getattr(app, "_driver", None)
-    return TerminalSurface(app, driver) if isinstance(driver, ConsoleDriver) else Surface()
+    return TerminalSurface(app, driver) if isinstance(driver, ConsoleDriver) else PictureSurface()

@@ -1,4 +1,4 @@
-"""`FrameDifference`: an application mix-in that sends only changed cells and ends cleanly.
+"""`IncrementalRender`: an application mix-in that sends only changed cells and ends cleanly.
 
 It leans on names Textual keeps to itself (`App._display`, `_batch_count`, `ChopsUpdate`, `LayoutUpdate`), so Textual is
 pinned to one version and `tests/terminal/test_frames_equal.py` compares its pictures with Textual's own.
@@ -27,7 +27,7 @@ from core.errors import XaivaError
 from core.redaction import redact_text
 from tui.terminal import clipboard
 from tui.terminal.driver import ConsoleDriver
-from tui.terminal.frame import Frame
+from tui.terminal.frame import TerminalFrame
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -38,20 +38,24 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-_GRACE = 2.0  # seconds an orderly end may take after a signal
-_COLLECT = (5000, 20, 20)  # allocations and rounds between two collections of garbage: seldom, as frames make none
-_WORTH_SYNC = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_GRACE_SECONDS = 2.0  # seconds an orderly end may take after a signal
+_GC_THRESHOLDS = (
+    5000,
+    20,
+    20,
+)  # allocations and rounds between two collections of garbage: seldom, as frames make none
+_SYNC_FROM_BYTES = 512  # bytes from which a frame may arrive in pieces and is better shown at one stroke
 
 
-class FrameDifference(_Base):
-    """`class XaivaApp(FrameDifference, App[int])`. Set `stray_log` to keep what others print."""
+class IncrementalRender(_Base):
+    """`class XaivaApp(FrameDifference, App[int])`. Set `console_log` to keep what others print."""
 
-    stray_log: Path | None = None
+    console_log: Path | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.frame = Frame(erase_keeps_background=_erase_keeps_background())
+        self.frame = TerminalFrame(erase_keeps_background=_erase_keeps_background())
         self._ending = False
 
     def get_driver_class(self) -> Any:
@@ -65,30 +69,30 @@ class FrameDifference(_Base):
         if not isinstance(driver, ConsoleDriver) or not isinstance(renderable, (ChopsUpdate, LayoutUpdate)):
             super()._display(screen, renderable)
             if isinstance(driver, ConsoleDriver) and renderable is not None:
-                self.frame.forget()
+                self.frame.invalidate()
             return
         if not self._batch_count and self._running and not self._closed:
-            self._fold(screen, renderable)
+            self._apply_update(screen, renderable)
             self._send_frame()
         self.post_display_hook()
 
-    def _fold(self, screen: Screen[Any], update: ChopsUpdate | LayoutUpdate) -> None:
+    def _apply_update(self, screen: Screen[Any], update: ChopsUpdate | LayoutUpdate) -> None:
         size = screen._compositor.size
         if (size.width, size.height) != (self.frame.width, self.frame.height):
             self.frame.resize(size.width, size.height)
         if isinstance(update, LayoutUpdate):
             for y, line in enumerate(update.strips, update.region.y):
-                self._fold_strips(update.region.x, y, line)
+                self._apply_strips(update.region.x, y, line)
             return
         for y, x1, x2 in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is None or x > x2 or end <= x1:
                     continue
-                self._fold_strips(x, y, (strip if x >= x1 and end <= x2 else strip.crop(0, min(end, x2) - x),))
+                self._apply_strips(x, y, (strip if x >= x1 and end <= x2 else strip.crop(0, min(end, x2) - x),))
 
-    def _fold_strips(self, x: int, y: int, strips: Iterable[Strip]) -> None:
+    def _apply_strips(self, x: int, y: int, strips: Iterable[Strip]) -> None:
         colours = self.console._color_system or ColorSystem.TRUECOLOR
-        fold = self.frame.fold
+        fold = self.frame.set_text
         for strip in strips:
             for text, style, control in strip._segments:
                 if not control and text:
@@ -105,32 +109,32 @@ class FrameDifference(_Base):
             text += self.frame.cursor_to(*self.cursor_position)
         if not text:
             return
-        if self._sync_available and len(text) >= _WORTH_SYNC:
+        if self._sync_available and len(text) >= _SYNC_FROM_BYTES:
             text = f"{SYNC_START}{text}{SYNC_END}"
         driver.send_frame(text)
 
     def send_picture(self, text: str) -> None:
         """Send a picture that is drawn over the cells, in order with the frames. It saves and restores the cursor."""
         if isinstance(self._driver, ConsoleDriver):
-            self.frame.saved_over()
+            self.frame.forget_saved_style()
             self._driver.send_frame(f"{SYNC_START}{text}{SYNC_END}" if self._sync_available else text)
 
-    def draw_again(self, place: Region) -> None:
+    def redraw_region(self, place: Region) -> None:
         """Draw these cells again: a picture was over them."""
-        self.frame.lose(*place)
+        self.frame.mark_unknown(*place)
         self._send_frame()
 
     def action_redraw(self) -> None:
         """Draw everything anew: something else has written to the terminal."""
-        self.frame.forget()
+        self.frame.invalidate()
         self._send_frame()
 
     # -- what the driver says ----------------------------------------------------
 
     def terminal_started(self) -> None:
         """The terminal is ours: nothing is known of what it shows."""
-        self.frame.forget()
-        for number in _ENDING:
+        self.frame.invalidate()
+        for number in _ENDING_SIGNALS:
             signal.signal(number, self._on_signal)
 
     def terminal_ready(self) -> None:
@@ -146,34 +150,34 @@ class FrameDifference(_Base):
 
     def _on_signal(self, number: int, _frame: object) -> None:
         # Not the event loop's own handler: this one runs even when the loop is held up by something.
-        self._end_by_force_later(number)
+        self._schedule_forced_end(number)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.end_now, number)
 
     def end_now(self, number: int) -> None:
         """End with exit code 128 + `number`, in an orderly way if that takes less than two seconds."""
-        self._end_by_force_later(number)
+        self._schedule_forced_end(number)
         self.exit(return_code=128 + number)
 
-    def _end_by_force_later(self, number: int) -> None:
+    def _schedule_forced_end(self, number: int) -> None:
         if not self._ending:
             self._ending = True
-            timer = threading.Timer(_GRACE, self._end_by_force, (number,))
+            timer = threading.Timer(_GRACE_SECONDS, self._force_end, (number,))
             timer.daemon = True
             timer.start()
 
-    def _end_by_force(self, number: int) -> None:
+    def _force_end(self, number: int) -> None:
         if isinstance(self._driver, ConsoleDriver):
-            self._driver.put_back_now()
+            self._driver.restore_terminal_now()
         os._exit(128 + number)
 
     def _fatal_error(self) -> None:
         """A fault of ours: all of it to the log, and to the user what to do about it."""
-        where = _keep(self.stray_log, redact_text(traceback.format_exc()))
+        log_hint = _append_to_log(self.console_log, redact_text(traceback.format_exc()))
         error = XaivaError(
             "The console has failed",
             f"{type(self._exception).__name__}: {self._exception}",
-            f"start it again: operations go on without it. {where}",
+            f"start it again: operations go on without it. {log_hint}",
         )
         self._exit_renderables.append(Text(str(error)))
         self._close_messages_no_wait()
@@ -184,10 +188,10 @@ class FrameDifference(_Base):
         """Put `text` into the clipboard of the user's own terminal, also through SSH, tmux and screen."""
         self._clipboard = text
         if self._driver is not None:
-            self._driver.write(clipboard.sequence(text, os.environ))
+            self._driver.write(clipboard.osc52_sequence(text, os.environ))
 
 
-def _keep(path: Path | None, text: str) -> str:
+def _append_to_log(path: Path | None, text: str) -> str:
     """Append to the log; says where the details are."""
     if path is not None:
         try:
@@ -208,7 +212,7 @@ def _erase_keeps_background() -> bool:
 def run(app: Any) -> None:
     """Run the application and leave the process: no worker thread may hold it. Never returns."""
     gc.freeze()  # what is imported stays: without this, looking through it for garbage holds a key up to 0.1 s
-    gc.set_threshold(*_COLLECT)
+    gc.set_threshold(*_GC_THRESHOLDS)
     app.run()
     code = app.return_code or 0
     for stream in (sys.stdout, sys.stderr):

@@ -12,37 +12,37 @@ from tui.present.cells import ROLES, Line, cut, width_of
 ROLE_CLASSES = {f"line--{role}" for role in ROLES}
 
 
-class Brush:
+class RoleRenderer:
     """Turns lines into strips with a widget's styles; forgets the styles when the theme changes."""
 
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
         self._styles: dict[str, Style] = {}
 
-    def forget(self) -> None:
+    def forget_styles(self) -> None:
         """The widget's styles changed."""
         self._styles.clear()
 
     def style(self, role: str) -> Style:
         """The style of a role over the widget's own."""
-        found = self._styles.get(role)
-        if found is None:
+        style = self._styles.get(role)
+        if style is None:
             base = self._widget.rich_style
             part = self._widget.get_component_rich_style(f"line--{role}", partial=True) if role else Style.null()
-            found = self._styles[role] = base + part
-        return found
+            style = self._styles[role] = base + part
+        return style
 
-    def strip(self, line: Line, width: int, over: str = "") -> Strip:
+    def strip(self, line: Line, width: int, overlay: str = "") -> Strip:
         """The line in exactly `width` columns; `over` is a role laid over the whole line (a cursor)."""
-        extra = self._widget.get_component_rich_style(f"line--{over}", partial=True) if over else Style.null()
+        extra = self._widget.get_component_rich_style(f"line--{overlay}", partial=True) if overlay else Style.null()
         segments: list[Segment] = []
-        left = width
+        columns_left = width
         for text, role in line:
-            if left <= 0:
+            if columns_left <= 0:
                 break
-            shown = cut(text, left)
-            segments.append(Segment(shown, self.style(role) + extra))
-            left -= width_of(shown)
-        if left > 0:
-            segments.append(Segment(" " * left, self.style("") + extra))
+            visible_text = cut(text, columns_left)
+            segments.append(Segment(visible_text, self.style(role) + extra))
+            columns_left -= width_of(visible_text)
+        if columns_left > 0:
+            segments.append(Segment(" " * columns_left, self.style("") + extra))
         return Strip(segments, width)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import widgets
 from textual.binding import Binding, BindingType
-from textual.widgets import Checkbox
 
 
-class Tick(Checkbox, inherit_bindings=False):
+class Checkbox(widgets.Checkbox, inherit_bindings=False):
     """`[✓] words` or `[ ] words`. The blank ticks it; Enter is the form's, as in a field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "toggle_button", "Toggle", show=False)]

@@ -9,7 +9,7 @@ from pathlib import Path
 _LIMIT = 1 << 20  # a log that has grown past this starts over
 
 
-class StrayOutput:
+class StdioCapture:
     """Points descriptors 1 and 2 at a file (or nowhere) until `stop()`."""
 
     def __init__(self, path: Path | None) -> None:

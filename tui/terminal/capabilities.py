@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-DEADLINE = 2.0  # seconds for the answers; a line that is slower carries no pictures worth having
-PROBE = 31  # the number of the one-pixel picture that is asked about and never shown
-_KITTY = f"\x1b_Gi={PROBE},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+QUERY_SECONDS = 2.0  # seconds for the answers; a line that is slower carries no pictures worth having
+PROBE_IMAGE_ID = 31  # the number of the one-pixel picture that is asked about and never shown
+_KITTY = f"\x1b_Gi={PROBE_IMAGE_ID},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _CELL_SIZE = "\x1b[16t"
 _ATTRIBUTES = "\x1b[c"  # every terminal answers this one, and after the others
 _ANSWERS = re.compile(r"\x1b_G(?P<kitty>[^\x1b]*)\x1b\\|\x1b\[6;(?P<high>\d+);(?P<wide>\d+)t|\x1b\[\?(?P<what>[\d;]*)c")
-_BEGINNING = re.compile(r"\x1b(?:_[^\x1b]*\x1b?|\[(?:\?[\d;]*|6(?:;[\d;]*)?)?)?$")
+_ANSWER_START = re.compile(r"\x1b(?:_[^\x1b]*\x1b?|\[(?:\?[\d;]*|6(?:;[\d;]*)?)?)?$")
 _SIXEL = "4"  # among the attributes
 
 
-class Abilities:
+class TerminalCapabilities:
     """`kitty`, `sixel` and the cell's size in pixels (width, height), None when it was not told."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Abilities:
         self.complete = False
 
     @staticmethod
-    def question(environ: Mapping[str, str]) -> str:
+    def query(environ: Mapping[str, str]) -> str:
         """What to send. Multiplexers take kitty's sequence for a window's title and are not asked about it."""
         inside = "TMUX" in environ or environ.get("TERM", "").startswith(("screen", "tmux"))
         return ("" if inside else _KITTY) + _CELL_SIZE + _ATTRIBUTES
 
-    def take(self, text: str) -> str:
+    def consume_answers(self, text: str) -> str:
         """Take the answers out of what came in; the rest is given back."""
         for answer in _ANSWERS.finditer(text):
             if answer["kitty"] is not None:
@@ -43,6 +43,6 @@ class Abilities:
         return _ANSWERS.sub("", text)
 
     @staticmethod
-    def begins(text: str) -> bool:
+    def may_begin_answer(text: str) -> bool:
         """Whether the end of the text may be the first part of an answer."""
-        return _BEGINNING.search(text) is not None
+        return _ANSWER_START.search(text) is not None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-QUICK = 0.3  # seconds until the terminal has drawn a picture: under this the next may be sharper
-SLOW = 0.6  # above this it must be coarser: a key pressed now waits as long
-MEMORY = 30.0  # seconds for which a level that was too slow is not tried again
-BLIND_EVERY = 3.0  # seconds between pictures where the terminal does not tell what it has drawn
+SHARPER_BELOW_SECONDS = 0.3  # seconds until the terminal has drawn a picture: under this the next may be sharper
+COARSER_ABOVE_SECONDS = 0.6  # above this it must be coarser: a key pressed now waits as long
+TOO_SLOW_FOR_SECONDS = 30.0  # seconds for which a level that was too slow is not tried again
+INTERVAL_WITHOUT_RECEIPTS = 3.0  # seconds between pictures where the terminal does not tell what it has drawn
 
 
 @dataclass
-class Pace:
+class RateControl:
     """`level` of `levels` is how sharp the next picture is to be; begins coarse. Times are monotonic seconds.
 
     `every` bounds how often; `blind`: nobody tells when a picture has arrived, so they stay coarse and few.
     """
 
     levels: int
-    every: float = 1.0
-    blind: bool = False
+    interval: float = 1.0
+    lacks_receipts: bool = False
     level: int = 0
     _shown: int = -1
     _sent: float | None = None
@@ -50,14 +50,14 @@ class Pace:
         if self._sent is None:
             return
         took = now - self._sent
-        self._due = max(self._sent + (BLIND_EVERY if self.blind else self.every), now + took)
+        self._due = max(self._sent + (INTERVAL_WITHOUT_RECEIPTS if self.lacks_receipts else self.interval), now + took)
         self._sent = None
         if now > self._limit_until:
             self._limit = self.levels
-        if took > SLOW and self.level:
+        if took > COARSER_ABOVE_SECONDS and self.level:
             self.level -= 1
-            self._limit, self._limit_until = self.level, now + MEMORY
-        elif took < QUICK and not self.blind:
+            self._limit, self._limit_until = self.level, now + TOO_SLOW_FOR_SECONDS
+        elif took < SHARPER_BELOW_SECONDS and not self.lacks_receipts:
             self.level = min(self.level + 1, self.levels - 1, self._limit)
 
     def at_once(self) -> None:
