@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "plus": "+", "left": "←", "right": "→"}
+KEY_DISPLAYS = {"question_mark": "?", "colon": ":", "slash": "/", "minus": "-", "plus": "+", "left": "←", "right": "→"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Action:
             show=bool(self.short),
             id=self.id,
             tooltip=self.help,
-            key_display=DISPLAYS.get(first, first),
+            key_display=KEY_DISPLAYS.get(first, first),
         )
 
 
@@ -60,7 +60,7 @@ SCREENS: dict[str, tuple[str, str]] = {  # screen → (key, title)
     "statistics": ("9", "Statistics"),
     "service": ("0", "Service"),
 }
-SHORT: dict[str, str] = {  # where the tab bar has no room for the whole titles
+SHORT_TITLES: dict[str, str] = {  # where the tab bar has no room for the whole titles
     "overview": "Over",
     "presets": "Pres",
     "artifacts": "Arti",
@@ -74,7 +74,7 @@ SHORT: dict[str, str] = {  # where the tab bar has no room for the whole titles
 }
 
 
-def _goes() -> list[Action]:
+def _screen_actions() -> list[Action]:
     return [
         Action(f"app.go('{name}')", key, f"Go to {title}", help=f"Open the {title} screen")
         for name, (key, title) in SCREENS.items()
@@ -82,7 +82,7 @@ def _goes() -> list[Action]:
 
 
 ACTIONS: tuple[Action, ...] = (
-    *_goes(),
+    *_screen_actions(),
     Action("app.help", "question_mark,f1", "Help", "Help", "The keys in view and what they do"),
     Action("app.command_palette", "colon,ctrl+p", "Commands", "Commands", "Find any action by its name"),
     Action("app.next_theme", "f2", "Next theme", help="Dark, light, high contrast, the terminal's own colours"),
@@ -191,7 +191,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("operations.retry", "r", "Start it again", "Retry", "It goes on from what is complete", changes=True),
     Action("operations.only_live", "o", "Only running ones", "Running", "Hide the operations that are over"),
 )
-BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
+ACTION_BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}
 
 
 def bindings(*screens: str) -> list[Binding]:

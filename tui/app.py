@@ -16,11 +16,11 @@ from textual.screen import Screen
 from core.errors import XaivaError
 from core.site import Site
 from core.terminal_text import escape_invisible
-from tui.actions import BY_ID, SCREENS, bindings
-from tui.console_app import HERE
+from tui.actions import ACTION_BY_ID, SCREENS, bindings
+from tui.app_protocol import THIS_CONSOLE
 from tui.messages import SourceChanged
 from tui.screens.base import ConsoleScreen
-from tui.sources import CALM, QUICK, SLOWER, TITLES, Sources
+from tui.sources import LOW_BANDWIDTH_FACTOR, MANUAL_SECONDS, QUICK, SOURCE_TITLES, Sources
 from tui.store import Store
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
@@ -62,9 +62,9 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self.site = site
         self.read_only = read_only
         self.low_bandwidth = low_bandwidth
-        self.by_name = False
+        self.started_by_name = False
         self._preset = ""
-        self.made: dict[str, str] = {}
+        self.new_rows: dict[str, str] = {}
         self.console_log = site.state / "console.log"
         super().__init__()
         self._first_screen = start
@@ -72,10 +72,10 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self._who_before: LoginIdentity | None = None  # at the last look; None: not known yet
         self._settings: str | int = site.generation  # how often they were read again, or why they cannot be
         self._sources = Sources(site)
-        self._sources.found = self._service_found
+        self._sources.on_service_found = self._service_found
         self.service_address: ServiceAddress | None = None
-        table = {**self._sources.table(), "settings": (site.reload, CALM)}
-        self.store = Store(table, self._source_changed, QUICK, TITLES)
+        table = {**self._sources.fetchers(), "settings": (site.reload, MANUAL_SECONDS)}
+        self.store = Store(table, self._source_changed, QUICK, SOURCE_TITLES)
         for theme in XAIVA_THEMES:
             self.register_theme(theme)
         self.theme = TERMINAL_THEME if low_bandwidth else XAIVA_THEMES[0].name
@@ -95,14 +95,14 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self._sources.close()
 
     def _start_ticking(self) -> None:
-        slower = SLOWER if self.low_bandwidth else 1
+        slower = LOW_BANDWIDTH_FACTOR if self.low_bandwidth else 1
         self.store.slow_down(slower)
         self._ticker = self.set_interval(TICK * slower, self.tick, name="tick")
 
     def post_display_hook(self) -> None:
         """A frame is on its way."""
         if isinstance(self.screen, ConsoleScreen) and self.screen.is_mounted:
-            self.store.drawn()
+            self.store.first_frame_drawn()
 
     def tick(self) -> None:
         """Feed the screen in view; a dialog above it is not fed, nor a screen that has no widgets yet or any more."""
@@ -134,7 +134,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             self.notify(words, title="Settings", severity="error", timeout=15)
         else:
             self.notify("site.toml and .env were read again", title="Settings")
-            self.store.ask_now(*self._sources.table())
+            self.store.ask_now(*self._sources.fetchers())
 
     def _check_login(self) -> None:
         """Say that the site's login became another's; this console stays who it is until it is asked."""
@@ -202,7 +202,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         who = self.who
         if who is None or not who.user:
             return ""
-        return who.user if who.shared else who.user + HERE
+        return who.user if who.shared else who.user + THIS_CONSOLE
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
@@ -226,8 +226,8 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
 
         threading.Thread(target=run, name="background", daemon=True).start()
 
-    def prepare(
-        self, work: Callable[[], T], opened: Callable[[T], object], left: Callable[[], object] | None = None
+    def load_then_open(
+        self, work: Callable[[], T], open_box: Callable[[T], object], abandoned: Callable[[], object] | None = None
     ) -> None:
         """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box.
 
@@ -241,8 +241,8 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             nonlocal given_up
             given_up = True
             notice_timer.stop()
-            if left is not None:
-                left()
+            if abandoned is not None:
+                abandoned()
 
         release = self.hold_keys(give_up)
 
@@ -254,7 +254,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
                 notice_timer.stop()
                 release()
 
-        self.background(work, partial(deliver, opened), partial(deliver, self.show_error))
+        self.background(work, partial(deliver, open_box), partial(deliver, self.show_error))
 
     def _deliver(self, callback: Callable[[T], object], outcome: T) -> object:
         """Hand over how background work went, unless the console is ending: its screens have lost their widgets."""
@@ -264,7 +264,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         """What failed, why and what to do, until it is closed; a lost login is asked for."""
         from core.service_client import NotLoggedIn
         from tui.screens.login import LoginDialog
-        from tui.screens.message import TextDialog
+        from tui.screens.text_dialog import TextDialog
 
         if isinstance(error, NotLoggedIn) and not isinstance(self.screen, LoginDialog):
             self.push_screen(LoginDialog(self.site, error.why))
@@ -353,7 +353,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
                 self._sources.services.choose(name, "F8")
                 self.store.ask_now("cameras", "events", "statistics", "service")
 
-        self.prepare(partial(running_services, self.site, self.preset), offer)
+        self.load_then_open(partial(running_services, self.site, self.preset), offer)
 
     def action_login(self) -> None:
         """As somebody else, or again."""
@@ -373,11 +373,11 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
             dialog = PasswordDialog(f"Change the password of {name}", self.site)
             self.push_screen(dialog, lambda changed: self.notify(words) if changed else None)
 
-        self.prepare(self.service.logged_in, ask)
+        self.load_then_open(self.service.logged_in, ask)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide from visitors what changes anything."""
-        named = BY_ID.get(f"app.{action}")
+        named = ACTION_BY_ID.get(f"app.{action}")
         return not (named is not None and named.changes and self.read_only) and super().check_action(action, parameters)
 
     def action_logout(self) -> None:
@@ -409,17 +409,17 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
 
     async def run_named(self, identifier: str) -> None:
         """Run an action of the table, from the command palette: on its screen."""
-        action = BY_ID[identifier]
+        action = ACTION_BY_ID[identifier]
         if action.screen == "app":
             await self.run_action(f"app.{action.method}")
             return
         if action.screen != "list":
             await self.switch_mode(action.screen)
-        self.by_name = True
+        self.started_by_name = True
         try:
             await self.screen.run_action(f"screen.{action.method}")
         finally:
-            self.by_name = False
+            self.started_by_name = False
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables, for themes that are not ours."""

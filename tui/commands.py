@@ -8,7 +8,7 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from tui.actions import ACTIONS, SCREENS, Action
-from tui.console_app import console_of
+from tui.app_protocol import console_of
 
 
 class ActionProvider(Provider):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from core.containers.container_logs import LogStream
 
 SPOOL_BYTES = 256 << 20
-FIRST_LINES = 20_000  # of the log so far
-BATCH_SECONDS = 0.25
+TAIL_LINES = 20_000  # of the log so far
+FLUSH_SECONDS = 0.25
 CONNECT_SECONDS = 5.0
 
 
@@ -29,7 +29,7 @@ class ContainerLog:
         self._name = name
         self._stream: LogStream | None = None
         self._closed = threading.Event()
-        self._waiting: list[str] = []
+        self._pending: list[str] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._read, name=f"log-{name}", daemon=True).start()
         threading.Thread(target=self._flush, name=f"log-flush-{name}", daemon=True).start()
@@ -46,24 +46,24 @@ class ContainerLog:
 
         try:
             with closing(connect_engine(self._site, CONNECT_SECONDS)) as client:
-                self._stream = follow_logs(client, self._name, tail=FIRST_LINES)
+                self._stream = follow_logs(client, self._name, tail=TAIL_LINES)
                 if self._closed.is_set():
                     self._stream.close()
                 for line in self._stream:
                     with self._lock:
-                        self._waiting.append(line.text)
+                        self._pending.append(line.text)
         except XaivaError as error:
             with self._lock:
-                self._waiting.append(f"[{error.what}: {error.why}]")
+                self._pending.append(f"[{error.what}: {error.why}]")
         self.ended = not self._closed.is_set()
         self._closed.set()
 
     def _flush(self) -> None:
         while True:
-            over = self._closed.wait(BATCH_SECONDS)
+            is_closed = self._closed.wait(FLUSH_SECONDS)
             with self._lock:
-                batch, self._waiting = self._waiting, []
+                batch, self._pending = self._pending, []
             if batch:
                 self.lines.add(batch)
-            if over:
+            if is_closed:
                 return

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from core.telemetry.host import HostSample, HostSampler
 
 T = TypeVar("T")
-LIVE = 1.0  # seconds between two samples of what is watched
-CALM = 3.0  # of what changes by hand
+LIVE_SECONDS = 1.0  # seconds between two samples of what is watched
+MANUAL_SECONDS = 3.0  # of what changes by hand
 SLOW = 20.0  # of what changes by the hour
 QUICK = ("gpus", "host")  # they load little: asked at once, before the first frame is drawn
-TITLES = {  # source → what it asks, in words
+SOURCE_TITLES = {  # source → what it asks, in words
     "gpus": "NVIDIA driver",
     "host": "This machine",
     "containers": "Docker engine",
@@ -53,19 +53,21 @@ TITLES = {  # source → what it asks, in words
     "settings": "Settings",
     "login": "Login of the site",
 }
-SLOWER = 4  # low bandwidth looks this many times less often
-OPERATIONS_SHOWN = 300
+LOW_BANDWIDTH_FACTOR = 4  # low bandwidth looks this many times less often
+MAX_OPERATIONS = 300
 ENGINE_SECONDS = 3.0  # a call that takes longer is no answer
 SERVICE_SECONDS = 3.0
-HISTORY = 300  # seconds of sparklines
-GAP = 20.0  # seconds without a sample after which a sparkline has a blank bar: no sample comes so late, however slow
+HISTORY_SECONDS = 300  # seconds of sparklines
+GAP_SECONDS = (
+    20.0  # seconds without a sample after which a sparkline has a blank bar: no sample comes so late, however slow
+)
 SPARK_STEP = (
     5  # samples a bar of a sparkline stands for: a history begins with a whole bar, so that bars keep their height
 )
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveSample:
     """A sample and the newest values of some of its figures, oldest first."""
 
     sample: Any
@@ -112,35 +114,35 @@ class Sources:
         self._gpus: GpuSampler | None = None
         self._host: HostSampler | None = None
         self._histories: dict[str, History] = {}
-        self._kept_at: dict[str, float] = {}
+        self._added_at: dict[str, float] = {}
         self._engine: tuple[Any, Any] | None = None
         self._engine_root: Path | None = None
-        self._known: list[Container] = []
+        self._known_containers: list[Container] = []
         self._generation = 0  # of the settings that the engine was connected with
         self._services: ServiceLocator | None = None
-        self._making = threading.Lock()
+        self._services_lock = threading.Lock()
         self.preset = ""  # the one at hand: of several services its own comes first
-        self.found: Callable[[ServiceAddress], object] = lambda _: None  # is told where the service is
-        self._checked: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
+        self.on_service_found: Callable[[ServiceAddress], object] = lambda _: None  # is told where the service is
+        self._check_cache: dict[str, tuple[object, list[Finding], TargetMachine | None]] = {}
 
-    def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
+    def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source by name, with its interval in seconds; in the order in which they ask for the first time."""
         return {
-            "gpus": (self.gpus, LIVE),
-            "host": (self.host, LIVE),
-            "containers": (self.containers, LIVE),
-            "cameras": (self.cameras, LIVE),
-            "operations": (self.operations, LIVE),
-            "presets": (self.presets, CALM),
-            "builds": (self.builds, CALM),
-            "service": (self.service, CALM),
-            "events": (nothing, CALM),
-            "statistics": (nothing, SLOW),
-            "operation": (nothing, LIVE),
-            "container": (nothing, CALM),
-            "build": (nothing, CALM),
-            "plan": (nothing, CALM),
-            "login": (self.login, CALM),
+            "gpus": (self.gpus, LIVE_SECONDS),
+            "host": (self.host, LIVE_SECONDS),
+            "containers": (self.containers, LIVE_SECONDS),
+            "cameras": (self.cameras, LIVE_SECONDS),
+            "operations": (self.operations, LIVE_SECONDS),
+            "presets": (self.presets, MANUAL_SECONDS),
+            "builds": (self.builds, MANUAL_SECONDS),
+            "service": (self.service, MANUAL_SECONDS),
+            "events": (not_targeted_yet, MANUAL_SECONDS),
+            "statistics": (not_targeted_yet, SLOW),
+            "operation": (not_targeted_yet, LIVE_SECONDS),
+            "container": (not_targeted_yet, MANUAL_SECONDS),
+            "build": (not_targeted_yet, MANUAL_SECONDS),
+            "plan": (not_targeted_yet, MANUAL_SECONDS),
+            "login": (self.login, MANUAL_SECONDS),
         }
 
     def close(self) -> None:
@@ -153,23 +155,26 @@ class Sources:
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
-    def gpus(self) -> Live:
+    def gpus(self) -> LiveSample:
         """The GPUs with the containers that use them, and their load over time."""
         from core.telemetry.gpus import GpuSampler, GpuState, attribute_containers
 
         if self._gpus is None:
             self._gpus = GpuSampler()
-        known = self._known
+        containers = self._known_containers
         sample: GpuSample = attribute_containers(
-            self._gpus.sample(), {one.id: one.name for one in known}, {one.id for one in known if one.managed}
+            self._gpus.sample(),
+            {container.id: container.name for container in containers},
+            {container.id for container in containers if container.managed},
         )
-        hangs = sample.state is GpuState.HUNG  # the figures are those of before
-        kept = {
-            f"gpu{gpu.index}": self._keep(f"gpu{gpu.index}", None if hangs else gpu.utilisation) for gpu in sample.gpus
+        is_hung = sample.state is GpuState.HUNG  # the figures are those of before
+        histories = {
+            f"gpu{gpu.index}": self._add_to_history(f"gpu{gpu.index}", None if is_hung else gpu.utilisation)
+            for gpu in sample.gpus
         }
-        return Live(sample, kept)
+        return LiveSample(sample, histories)
 
-    def host(self) -> Live:
+    def host(self) -> LiveSample:
         """The host, and its load over time."""
         from core.telemetry.host import HostSampler
 
@@ -178,18 +183,18 @@ class Sources:
         if self._engine_root is not None:
             self._host.watch("engine", self._engine_root)
         sample: HostSample = self._host.sample()
-        return Live(sample, {"cpu": self._keep("cpu", sample.cpu_percent)})
+        return LiveSample(sample, {"cpu": self._add_to_history("cpu", sample.cpu_percent)})
 
-    def _keep(self, name: str, value: float | None) -> list[float | None]:
+    def _add_to_history(self, name: str, value: float | None) -> list[float | None]:
         """The history with one value more; where nothing was heard for long it has a gap."""
         from core.telemetry.history import History
 
-        history = self._histories.setdefault(name, History(HISTORY))
+        history = self._histories.setdefault(name, History(HISTORY_SECONDS))
         now = time.monotonic()
-        if now - self._kept_at.get(name, now) > GAP:
+        if now - self._added_at.get(name, now) > GAP_SECONDS:
             for _ in range(SPARK_STEP):
                 history.add(None)
-        self._kept_at[name] = now
+        self._added_at[name] = now
         history.add(value)
         return history.values()[-history.dropped % SPARK_STEP :]
 
@@ -208,9 +213,12 @@ class Sources:
                 self._engine_root = engine_root(self._site, client)
                 self._engine = client, StatsSampler(client)
             client, sampler = self._engine
-            found = list_containers(client)
-            self._known = found
-            return Containers(found, sampler.sample([one.id for one in found if one.managed and one.running]))
+            containers = list_containers(client)
+            self._known_containers = containers
+            return Containers(
+                containers,
+                sampler.sample([container.id for container in containers if container.managed and container.running]),
+            )
         except EngineError:
             self._engine = None  # another engine may answer at that address next
             raise
@@ -232,7 +240,7 @@ class Sources:
         """The site's inference service, shared by all threads; made when it is first needed, since it loads much."""
         from core.containers.service_discovery import ServiceLocator
 
-        with self._making:
+        with self._services_lock:
             if self._services is None:
                 self._services = ServiceLocator(self._site)
             return self._services
@@ -243,7 +251,7 @@ class Sources:
         services.preset = self.preset
         try:
             client = services.client(SERVICE_SECONDS)
-            self.found(client.address)
+            self.on_service_found(client.address)
             return work(client)
         except XaivaError:
             services.mark_lost()
@@ -255,7 +263,7 @@ class Sources:
         """The ledger, newest first."""
         from core.operations.ledger import Ledger
 
-        return Ledger(self._site).list(OPERATIONS_SHOWN)
+        return Ledger(self._site).list(MAX_OPERATIONS)
 
     def builds(self) -> list[BuildRecord]:
         """The kept builds, newest first."""
@@ -267,9 +275,9 @@ class Sources:
         """Every preset with its findings and its lock; files that did not change are not checked again."""
         from core.presets.store import list_presets
 
-        return [self._view(entry) for entry in list_presets(self._site)]
+        return [self._preset_view(entry) for entry in list_presets(self._site)]
 
-    def _view(self, entry: PresetEntry) -> PresetView:
+    def _preset_view(self, entry: PresetEntry) -> PresetView:
         from core.artifacts.lock_store import find_lock
         from core.errors import XaivaError
         from core.presets.store import preset_sha256
@@ -280,30 +288,30 @@ class Sources:
             lock = find_lock(self._site, entry.name)
         except XaivaError as error:
             broken = Finding(level="error", code="lock", what=error.what, why=error.why, remedy=error.remedy)
-            findings, target = self._check(entry, None)
+            findings, target = self._check_cached(entry, None)
             return PresetView(entry, [broken, *findings], None, False, target)
         stale = lock is not None and lock.preset_sha256 != preset_sha256(entry.preset, entry.path.parent)
-        findings, target = self._check(entry, None if stale else lock)
+        findings, target = self._check_cached(entry, None if stale else lock)
         return PresetView(entry, findings, lock, stale, target)
 
-    def _check(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
+    def _check_cached(self, entry: PresetEntry, lock: Lock | None) -> tuple[list[Finding], TargetMachine | None]:
         """What the check says of a preset with its current lock; the answer is kept until one of the two changes."""
         from core.artifacts.lock_check import resolved_of_lock
         from core.artifacts.lock_store import artifacts_folder
         from core.presets.compat import check, site_facts, target_for
 
-        known = self._checked.get(entry.name)
-        if known is None or known[0] != (entry.preset, lock):
+        cached = self._check_cache.get(entry.name)
+        if cached is None or cached[0] != (entry.preset, lock):
             assert entry.preset is not None
             target = target_for(entry.preset, site_facts(self._site))
             resolved = resolved_of_lock(lock, artifacts_folder(self._site, entry.name)) if lock else None
             findings = check(entry.preset, target, site=self._site, resolved=resolved, name=entry.name)
-            known = ((entry.preset, lock), findings, target)
-            self._checked[entry.name] = known
-        return known[1], known[2]
+            cached = ((entry.preset, lock), findings, target)
+            self._check_cache[entry.name] = cached
+        return cached[1], cached[2]
 
 
-def nothing() -> None:
+def not_targeted_yet() -> None:
     """The answer of a source before a screen pointed it at something."""
 
 

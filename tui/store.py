@@ -17,15 +17,15 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from core.errors import XaivaError
-from tui.present.figures import coarse
+from tui.formatters.numbers import coarse_duration
 
 T = TypeVar("T")
 # A source whose answer is this many seconds overdue counts as silent: three missed periods of what is asked every
 # second. One call to an engine or a service may take as long; a slow one must not come and go on the screen.
 LATE = 3.0
-NOT_DRAWN = 3.0  # seconds after which a source asks even though no frame has been drawn
-TURN = 0.5  # seconds a source waits for its turn to ask for the first time
-FIRST_ANSWER = 3.0  # how long the first answer may take before the panel says that it is waiting
+FIRST_FRAME_SECONDS = 3.0  # seconds after which a source asks even though no frame has been drawn
+TURN_SECONDS = 0.5  # seconds a source waits for its turn to ask for the first time
+FIRST_ANSWER_SECONDS = 3.0  # how long the first answer may take before the panel says that it is waiting
 log = logging.getLogger(__name__)
 
 
@@ -41,46 +41,46 @@ class Reading(Generic[T]):
 
     value: T | None = None
     age: float | None = None
-    late: bool = False
+    overdue: bool = False
     error: XaivaError | None = None
     waiting: float = 0
-    of: str = ""
+    title: str = ""
     just_asked: bool = False
 
     @property
-    def lost(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether the value is of before: the source fails, or has not answered for too long."""
-        return self.age is not None and (self.late or self.error is not None)
+        return self.age is not None and (self.overdue or self.error is not None)
 
     @property
-    def unknown(self) -> str:
+    def unknown_text(self) -> str:
         """What stands in place of every state of a lost value."""
-        return f"unknown, last heard {coarse(self.age or 0)} ago"
+        return f"unknown, last heard {coarse_duration(self.age or 0)} ago"
 
     @property
-    def trouble(self) -> XaivaError:
+    def problem(self) -> XaivaError:
         """Why there is nothing new: what the newest try said, else that there is no answer. It names the source."""
         if self.error is None:
-            why = "asked again only now" if self.just_asked else f"no answer for {coarse(self.waiting)}"
-            return XaivaError(self.of, why)
-        what = self.error.what
-        if self.of.lower() not in what.lower():
-            what = f"{self.of}: {what}"
-        return XaivaError(what, self.error.why, self.error.remedy)
+            reason = "asked again only now" if self.just_asked else f"no answer for {coarse_duration(self.waiting)}"
+            return XaivaError(self.title, reason)
+        source_and_what = self.error.what
+        if self.title.lower() not in source_and_what.lower():
+            source_and_what = f"{self.title}: {source_and_what}"
+        return XaivaError(source_and_what, self.error.why, self.error.remedy)
 
     @property
     def state(self) -> tuple[str, str]:
         """What a frame says about the reading, and its role: nothing, `stale 7 s`, or the error in few words."""
-        if self.lost and self.age is not None:
+        if self.is_stale and self.age is not None:
             return f"stale {int(self.age)} s", "stale"
         if self.error is not None and self.value is None:
             return "no data", "error"
-        if self.value is None and self.waiting > FIRST_ANSWER:
+        if self.value is None and self.waiting > FIRST_ANSWER_SECONDS:
             return f"no answer for {int(self.waiting)} s", "stale"
         return "", ""
 
 
-class Turns:
+class StartupQueue:
     """Lets sources ask for the first time one after another, in the order of `names`.
 
     The first time loads modules, which is work for the one interpreter: side by side none would have an answer until
@@ -94,11 +94,13 @@ class Turns:
         self._changed = threading.Condition()
 
     @contextmanager
-    def of(self, name: str) -> Iterator[None]:
+    def turn(self, name: str) -> Iterator[None]:
         """The turn of one of them."""
         with self._changed:
             self._waiting.append(name)
-            self._changed.wait_for(lambda: not self._busy and name == min(self._waiting, key=self._names.index), TURN)
+            self._changed.wait_for(
+                lambda: not self._busy and name == min(self._waiting, key=self._names.index), TURN_SECONDS
+            )
             self._waiting.remove(name)
             self._busy = name
         try:
@@ -110,34 +112,34 @@ class Turns:
                 self._changed.notify_all()
 
 
-class Source(Generic[T]):
+class PolledSource(Generic[T]):
     """One thing that is asked every `every` seconds, while someone watches it."""
 
     def __init__(
         self,
         name: str,
         fetch: Callable[[], T],
-        every: float,
+        interval: float,
         changed: Callable[[str], None],
-        turns: Turns,
-        begin: threading.Event | None = None,
+        startup_queue: StartupQueue,
+        start: threading.Event | None = None,
         title: str = "",
     ) -> None:
         """`turns`: who asks for the first time after whom. `begin`: it asks when that is set, or a while later."""
         self.name = name
         self._title = title or name
-        self.usual = every
-        self.every = every
+        self.base_interval = interval
+        self.interval = interval
         self.watched = False
         self._fetch = fetch
         self._changed = changed
-        self._begin = begin
-        self._turn: AbstractContextManager[None] = turns.of(name)  # taken once
+        self._start = start
+        self._turn: AbstractContextManager[None] = startup_queue.turn(name)  # taken once
         self._value: T | None = None
         self._value_at = 0.0
         self._watched_at = 0.0  # when somebody began to watch it
         self._error: XaivaError | None = None
-        self._asked_at = 0.0  # when the try in progress began; 0 when none is
+        self._try_started_at = 0.0  # when the try in progress began; 0 when none is
         self._generation = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -149,40 +151,40 @@ class Source(Generic[T]):
         now = time.monotonic()
         with self._lock:
             age = now - self._value_at if self._value_at else None
-            waiting = now - self._asked_at if self._asked_at else 0.0
-            just_asked = not self._overdue(now, self._watched_at)
-            return Reading(self._value, age, self._late(now), self._error, waiting, self._title, just_asked)
+            waiting = now - self._try_started_at if self._try_started_at else 0.0
+            just_asked = not self._too_long_since(now, self._watched_at)
+            return Reading(self._value, age, self._is_overdue(now), self._error, waiting, self._title, just_asked)
 
-    def _late(self, now: float) -> bool:
-        return self.watched and self._value_at > 0 and self._overdue(now, self._value_at)
+    def _is_overdue(self, now: float) -> bool:
+        return self.watched and self._value_at > 0 and self._too_long_since(now, self._value_at)
 
-    def _overdue(self, now: float, since: float) -> bool:
-        return now - since > self.every + LATE
+    def _too_long_since(self, now: float, since: float) -> bool:
+        return now - since > self.interval + LATE
 
     def watch(self, watched: bool) -> None:
         """Begin or stop asking."""
-        began = watched and not self.watched
-        if began:
+        starts = watched and not self.watched
+        if starts:
             self._watched_at = time.monotonic()
         self.watched = watched
         if self._thread is None and watched:
             self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
             self._thread.start()
-        elif began:
+        elif starts:
             self._wake.set()
 
     def ask_now(self) -> None:
         """Ask again without waiting for the interval: something was changed by hand."""
         self._wake.set()
 
-    def point(self, fetch: Callable[[], T]) -> None:
+    def retarget(self, fetch: Callable[[], T]) -> None:
         """Ask for something else from now on; what was known is forgotten, a late answer to the old question too."""
         with self._lock:
             self._fetch = fetch
             self._generation += 1
             self._value, self._value_at, self._error = None, 0.0, None
-            if self._asked_at:  # that thread may hang in the old question for ever: leave it behind
-                self._asked_at, self._thread = 0.0, None
+            if self._try_started_at:  # that thread may hang in the old question for ever: leave it behind
+                self._try_started_at, self._thread = 0.0, None
         if self._thread is None and self.watched:
             self._thread = threading.Thread(target=self._run, name=f"source-{self.name}", daemon=True)
             self._thread.start()
@@ -195,22 +197,22 @@ class Source(Generic[T]):
 
     def _run(self) -> None:
         me = threading.current_thread()
-        if self._begin is not None:
-            self._begin.wait(NOT_DRAWN)
+        if self._start is not None:
+            self._start.wait(FIRST_FRAME_SECONDS)
         while not self._closed and self._thread is me:
             self._wake.clear()
             if self.watched:
                 turn, self._turn = self._turn, nullcontext()
                 with turn:
                     self._ask(me)
-                self._wake.wait(self.every)
+                self._wake.wait(self.interval)
             else:
                 self._wake.wait()
 
     def _ask(self, me: threading.Thread) -> None:
         with self._lock:
             fetch, generation = self._fetch, self._generation
-            self._asked_at = time.monotonic()
+            self._try_started_at = time.monotonic()
             first = not self._value_at
         value: T | None = None
         error: XaivaError | None = None
@@ -228,8 +230,8 @@ class Source(Generic[T]):
         with self._lock:
             if self._thread is not me or self._generation != generation:
                 return
-            self._asked_at = 0.0
-            news = first or (self._error is None) != (error is None) or self._late(time.monotonic())
+            self._try_started_at = 0.0
+            news = first or (self._error is None) != (error is None) or self._is_overdue(time.monotonic())
             self._error = error
             if error is None:
                 self._value, self._value_at = value, time.monotonic()
@@ -245,24 +247,24 @@ class Store:
         self,
         fetchers: Mapping[str, tuple[Callable[[], Any], float]],
         changed: Callable[[str], None],
-        quick: Container[str] | None = None,
+        immediate: Container[str] | None = None,
         titles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`quick` sources are asked at once, all others when the first frame is drawn: they would hold it up.
 
         `titles` say in words what a source asks.
         """
-        self._drawn = threading.Event()
-        turns = Turns(tuple(fetchers))
+        self._first_frame = threading.Event()
+        startup_queue = StartupQueue(tuple(fetchers))
         self._sources = {
-            name: Source(name, fetch, every, changed, turns, begin, titles.get(name, ""))
+            name: PolledSource(name, fetch, every, changed, startup_queue, start, titles.get(name, ""))
             for name, (fetch, every) in fetchers.items()
-            for begin in (None if quick is None or name in quick else self._drawn,)
+            for start in (None if immediate is None or name in immediate else self._first_frame,)
         }
 
-    def drawn(self) -> None:
+    def first_frame_drawn(self) -> None:
         """The first frame is on its way."""
-        self._drawn.set()
+        self._first_frame.set()
 
     def reading(self, name: str) -> Reading[Any]:
         """The newest reading of a source."""
@@ -270,18 +272,18 @@ class Store:
 
     def watch(self, names: Iterable[str]) -> None:
         """Ask these sources and no others."""
-        wanted = set(names)
+        watched = set(names)
         for name, source in self._sources.items():
-            source.watch(name in wanted)
+            source.watch(name in watched)
 
     def slow_down(self, factor: float) -> None:
         """Ask every source this many times less often than usual."""
         for source in self._sources.values():
-            source.every = source.usual * factor
+            source.interval = source.base_interval * factor
 
-    def point(self, name: str, fetch: Callable[[], Any]) -> None:
+    def retarget(self, name: str, fetch: Callable[[], Any]) -> None:
         """Let a source answer another question."""
-        self._sources[name].point(fetch)
+        self._sources[name].retarget(fetch)
 
     def ask_now(self, *names: str) -> None:
         """Ask again at once."""
@@ -290,6 +292,6 @@ class Store:
 
     def close(self) -> None:
         """No more questions."""
-        self._drawn.set()
+        self._first_frame.set()
         for source in self._sources.values():
             source.close()

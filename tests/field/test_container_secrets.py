@@ -25,7 +25,7 @@ from tests.tui.support import shows
 from tests.tui.support import text as screen_text
 from tests.tui.support import until as until_shown
 from tui.app import XaivaApp
-from tui.screens.message import TextDialog
+from tui.screens.text_dialog import TextDialog
 from tui.widgets.choice_list import ChoiceList
 
 TOKEN = "q7Xw2-service-token-of-the-site-0123456789"

@@ -23,10 +23,10 @@ from tests.tui.conftest import bare_site as bare_site
 from tests.tui.conftest import preset_site as preset_site
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp
-from tui.present.cells import Column
+from tui.formatters.cells import Column
 from tui.screens.base import ConsoleScreen
 from tui.screens.confirm import Confirm
-from tui.screens.name import AskName
+from tui.screens.preset_name import AskName
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 PASSWORD = "correct horse battery"
@@ -167,7 +167,7 @@ async def test_an_operation_that_was_started_is_the_one_under_the_cursor(preset_
         await pilot.press("3")
         await shows(pilot, "cpu-debian12")
         app.screen.query_one("#choices", ChoiceList).move_cursor_to("cpu-debian12")
-        started: dict[str, Any] = app.made
+        started: dict[str, Any] = app.new_rows
         app.screen.start_operation("verify", "cpu-debian12")  # type: ignore[attr-defined]
         await pilot.press("enter")
         await until(pilot, lambda: started)

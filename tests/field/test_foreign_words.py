@@ -40,14 +40,14 @@ from core.service_client.errors import ServiceError
 from core.site import Site
 from core.telemetry.gpus import GpuSampler, GpuState
 from tests.support.fake_nvml import FakeNvml
-from tui.present import builds as present_builds
-from tui.present import cameras as present_cameras
-from tui.present import containers as present_containers
-from tui.present import events as present_events
-from tui.present import findings as present_findings
-from tui.present import operations as present_operations
-from tui.present import overview, service
-from tui.present.cells import plain
+from tui.formatters import builds as build_format
+from tui.formatters import cameras as camera_format
+from tui.formatters import containers as container_format
+from tui.formatters import events as event_format
+from tui.formatters import findings as finding_format
+from tui.formatters import operations as operation_format
+from tui.formatters import overview, service
+from tui.formatters.cells import plain_text
 
 
 @contextlib.contextmanager
@@ -138,13 +138,13 @@ def test_a_container_that_is_described_otherwise_is_a_row_of_its_own(case: str) 
     container = rows["a"]
     assert (container.state.value, container.health.value) == (state, health)
     assert bool(container.unreadable) is (case in UNREADABLE)
-    state_cell = present_containers.state(container)
+    state_cell = container_format.state(container)
     assert (state_cell.role != "ok") is (role != "ok")
     assert role == state_cell.role
     if not container.state.is_known:
         assert container.state.word in state_cell.text
         assert state_cell.role == ""
-    assert present_containers.detail(container, None, None, 60)
+    assert container_format.detail(container, None, None, 60)
 
 
 @pytest.mark.parametrize("row", [{}, None, "text", [], {"Id": None}], ids=["empty", "null", "text", "list", "null-id"])
@@ -153,7 +153,7 @@ def test_a_row_that_is_no_container_says_so_and_the_others_stay(row: Any) -> Non
         rows = list_containers(client)
     assert [row.name for row in rows if not row.unreadable] == ["good"]
     (odd,) = [one for one in rows if one.unreadable]
-    assert present_containers.state(odd).role == ""
+    assert container_format.state(odd).role == ""
 
 
 def test_ps_shows_the_words_as_they_are(tmp_path: Path) -> None:
@@ -174,8 +174,8 @@ def test_what_is_not_known_is_said_and_never_fine() -> None:
     assert "hibernating" in finding.why
     from tui.sources import Containers
 
-    lines = overview.alerts(None, None, Containers([parse_container(described)], {}), None, None, None, 100)
-    assert any("hibernating" in plain(line) for line in lines)
+    lines = overview.alert_lines(None, None, Containers([parse_container(described)], {}), None, None, None, 100)
+    assert any("hibernating" in plain_text(line) for line in lines)
 
 
 def test_one_whose_description_cannot_be_read_is_not_healthy() -> None:
@@ -312,12 +312,12 @@ def test_a_build_record_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
     assert len(builds) == 2
     assert any(build.id == "1" for build in builds)
     (odd,) = [one for one in builds if one.id != "1"]
-    assert plain(present_builds.row(odd)[1])
-    assert present_builds.detail(odd, True, 80)
+    assert plain_text(build_format.row(odd)[1])
+    assert build_format.detail(odd, True, 80)
     if case in ("newer-level", "odd-finding"):
-        assert plain(present_findings.summary(odd.findings)) == ("? hint" if case == "newer-level" else "? unknown")
+        assert plain_text(finding_format.summary(odd.findings)) == ("? hint" if case == "newer-level" else "? unknown")
     else:
-        assert present_builds.row(odd)[1].role == ""  # type: ignore[union-attr]
+        assert build_format.row(odd)[1].role == ""  # type: ignore[union-attr]
     assert bool(odd.error) is (case not in ("newer-outcome", "newer-level", "odd-finding"))
 
 
@@ -339,7 +339,7 @@ def test_a_stage_of_a_newer_xaiva(case: str, tmp_path: Path) -> None:
     connection.commit()
     stages = {stage.id: stage for stage in ledger.stages(1)}
     assert stages["good"].title == "good"
-    lines = [plain(one) for one in present_operations.stage_lines([*stages.values()], 1.0, 80)]
+    lines = [plain_text(one) for one in operation_format.stage_lines([*stages.values()], 1.0, 80)]
     assert any("?" in one for one in lines)
 
 
@@ -438,14 +438,14 @@ def test_a_camera_of_a_newer_service(case: str) -> None:
     (newer,) = (camera for camera in cameras if camera.id != CAMERA["id"])
     assert good.fps == 25
     assert not good.unreadable
-    row = [plain(cell) for cell in present_cameras.row(newer)]
+    row = [plain_text(cell) for cell in camera_format.row(newer)]
     assert word in " ".join(row)
-    state = present_cameras.state(newer)
+    state = camera_format.state(newer)
     assert state.role != "ok" or newer.state.is_known
-    assert present_cameras.short(status, 100)
-    assert present_cameras.detail(cameras[0], 80)
-    assert present_cameras.no_picture(cameras[0]) or cameras[0].state.is_known
-    alerts = " ".join(plain(alert) for alert in overview.alerts(None, None, None, status, None, None, 200))
+    assert camera_format.summary(status, 100)
+    assert camera_format.detail(cameras[0], 80)
+    assert camera_format.missing_picture_reason(cameras[0]) or cameras[0].state.is_known
+    alerts = " ".join(plain_text(alert) for alert in overview.alert_lines(None, None, None, status, None, None, 200))
     assert word in alerts or case == "more-fields"
 
 
@@ -477,8 +477,8 @@ def test_an_event_of_a_newer_service(case: str) -> None:
         client.close()
     assert good.priority is Priority.HIGH
     assert not good.unreadable
-    texts = [plain(cell) for cell in present_events.row(odd)]
-    texts += [plain(line) for line in present_events.detail(odd, 100)]
+    texts = [plain_text(cell) for cell in event_format.row(odd)]
+    texts += [plain_text(line) for line in event_format.detail(odd, 100)]
     assert word in " ".join(texts)
 
 
@@ -510,7 +510,7 @@ def test_a_part_of_a_newer_service(case: str) -> None:
         status = client.status()
         client.close()
     lines = service.summary(status, None, 100)
-    (line,) = [one for one in lines if word in plain(one)][:1]
+    (line,) = [one for one in lines if word in plain_text(one)][:1]
     assert not any(span.role == "ok" for span in line)
 
 
@@ -534,7 +534,9 @@ def test_a_rule_of_a_newer_service_is_shown_and_not_overwritten(change: Any, wor
                 client.rule("odd")
         client.close()
     assert good.channels[0].to == "a@example.org"
-    texts = [plain(cell) for cell in service.rule_row(odd)] + [plain(line) for line in service.rule_detail(odd, [], 90)]
+    texts = [plain_text(cell) for cell in service.rule_row(odd)] + [
+        plain_text(line) for line in service.rule_detail(odd, [], 90)
+    ]
     assert word in " ".join(texts)
 
 
@@ -545,7 +547,7 @@ def test_a_role_that_is_not_known_is_shown_and_allows_nothing() -> None:
         client.close()
     assert [user.role.word for user in users] == ["auditor", "unknown", "viewer"]
     assert users[0].role.rank < Role.VIEWER.rank
-    assert "auditor" in " ".join(plain(one) for one in service.user_detail(users[0], 80))
+    assert "auditor" in " ".join(plain_text(one) for one in service.user_detail(users[0], 80))
 
 
 def test_a_delivery_of_a_newer_service() -> None:
@@ -561,7 +563,7 @@ def test_a_delivery_of_a_newer_service() -> None:
         client = ServiceClient(f"http://{address}")
         (rule,), deliveries = client.rules(), client.deliveries()
         client.close()
-    assert "deferred" in " ".join(plain(line) for line in service.rule_detail(rule, deliveries, 90))
+    assert "deferred" in " ".join(plain_text(line) for line in service.rule_detail(rule, deliveries, 90))
 
 
 def test_settings_of_a_newer_service_are_not_lost() -> None:

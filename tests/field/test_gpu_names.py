@@ -22,7 +22,7 @@ from core.site import Site
 from tests.support.fake_nvml import FakeNvml
 from tests.tui.support import shows, until
 from tui.app import XaivaApp
-from tui.screens.target import Suggest
+from tui.screens.target_dialogs import SuggestVersions
 
 FACTS = load_facts()
 
@@ -476,8 +476,8 @@ FORM = [
 async def test_the_form_says_the_same(gpu: str, words: str, site: Site) -> None:
     app = XaivaApp(site)
     async with app.run_test(size=(120, 40)) as pilot:
-        app.push_screen(Suggest(site, read_only=True))
-        await until(pilot, lambda: isinstance(app.screen, Suggest))
+        app.push_screen(SuggestVersions(site, read_only=True))
+        await until(pilot, lambda: isinstance(app.screen, SuggestVersions))
         app.screen.query_one("#gpu", Input).value = gpu
         await pilot.press("enter")
         await shows(pilot, words)

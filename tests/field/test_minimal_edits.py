@@ -16,7 +16,7 @@ import pytest
 from core.presets.json_spans import parse_json
 from core.presets.model import Preset
 from core.presets.serialization import dump
-from tui.present.preset_form import FIELDS, apply, values
+from tui.formatters.preset_form import PRESET_FIELDS, apply_changes, field_texts
 
 PRETTY = """{
   "base_image": "debian:bookworm-slim",
@@ -87,8 +87,8 @@ def pieces(before: str, after: str) -> int:
 @pytest.mark.parametrize(("changed", "places"), EDITS, ids=range(len(EDITS)))
 def test_a_field_changes_its_own_place(layout: str, changed: Mapping[str, str], places: int) -> None:
     before = LAYOUTS[layout]
-    after = apply(before, changed)
-    expected = apply(PRETTY, changed)
+    after = apply_changes(before, changed)
+    expected = apply_changes(PRETTY, changed)
     assert Preset.model_validate_json(after) == Preset.model_validate_json(expected)
     assert pieces(before, after) <= places, after
     assert after.count("\r\n") == after.count("\n") or "\r\n" not in before
@@ -97,14 +97,14 @@ def test_a_field_changes_its_own_place(layout: str, changed: Mapping[str, str], 
     assert ("\n" in after.strip()) == ("\n" in before.strip())
 
 
-@pytest.mark.parametrize("name", [field.name for field in FIELDS])
+@pytest.mark.parametrize("name", [field.name for field in PRESET_FIELDS])
 def test_a_field_that_is_set_and_cleared_leaves_nothing(name: str) -> None:
     """In two edits, each saved. What the author wrote stays, also at its default."""
     for before in (PRETTY, ONE_LINE, PRETTY.replace('"gpus"', '"shm_size": "", "gpus"')):
-        old_value = values(json.loads(before))[name]
-        after = json.loads(apply(apply(before, {name: "3"}), {name: old_value}))
+        old_value = field_texts(json.loads(before))[name]
+        after = json.loads(apply_changes(apply_changes(before, {name: "3"}), {name: old_value}))
         assert after == json.loads(before)
-    assert "devices" not in apply(PRETTY.replace('"gpus"', '"devices": ["/dev/a"], "gpus"'), {"devices": ""})
+    assert "devices" not in apply_changes(PRETTY.replace('"gpus"', '"devices": ["/dev/a"], "gpus"'), {"devices": ""})
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -115,7 +115,7 @@ def test_there_and_back_is_the_same_text(layout: str) -> None:
         ({"ports": "8600:8600, 1:1"}, {"ports": "8600:8600"}),
         ({"python": "3.12"}, {"python": "3.11"}),
     ]:
-        assert apply(apply(before, there), back) == before
+        assert apply_changes(apply_changes(before, there), back) == before
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -27,7 +27,7 @@ from core.presets.validation import validate_text
 from core.site import Site
 from tests.tui.support import shows
 from tui.app import XaivaApp
-from tui.present.cells import Span, fit, plain, width_of
+from tui.formatters.cells import Span, fit, plain_text, width_of
 from tui.terminal.frame import cells_of
 
 SOURCE = "rtsp://127.0.0.1:1/none"
@@ -150,7 +150,7 @@ DOORS: dict[str, Callable[[str, Path], str]] = {
     "a table": cell,
     "a line": lambda text, _: printed(text, output.print_line),
     "JSON": lambda text, _: printed(text, output.print_json),
-    "the console": lambda text, _: plain(fit(Span(text, "title"), 60)) + plain(fit(text, 60)),
+    "the console": lambda text, _: plain_text(fit(Span(text, "title"), 60)) + plain_text(fit(text, 60)),
     "the site's name": site_name,
     "a description": lambda text, _: event(analysis={"state": "done", "description": text}).analysis.description,
     "a fact": lambda text, _: event(facts=[{"label": text, "score": 1, "box": (0, 0, 1, 1)}]).facts[0].label,
@@ -196,7 +196,7 @@ def test_json_means_the_same() -> None:
 
 def test_a_written_out_name_keeps_its_column() -> None:
     assert width_of(fit("ga\u202ete", 20)) == 20
-    assert plain(fit("ga\u202ete", 20)) == "ga\\u202ete          "
+    assert plain_text(fit("ga\u202ete", 20)) == "ga\\u202ete          "
 
 
 def test_nothing_turns_the_screen_around_where_a_text_is_no_span() -> None:

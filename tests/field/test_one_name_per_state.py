@@ -30,9 +30,9 @@ from core.progress import StageState
 from core.telemetry.gpus import GpuState
 from tests.docs.pages import page
 from tests.tui import sample
-from tui.present import builds, cameras, cells, events, service
-from tui.present import containers as container_lines
-from tui.present import operations as operation_lines
+from tui.formatters import builds, cameras, cells, events, service
+from tui.formatters import containers as container_lines
+from tui.formatters import operations as operation_lines
 
 MODEL = {*(state.value for state in PoolState), "idle"}
 
@@ -44,11 +44,11 @@ def _without_mark(text: str) -> str:
 @pytest.mark.parametrize(
     ("shown", "states"),
     [
-        pytest.param(operation_lines.STATES, operations.OperationState, id="operations"),
-        pytest.param(builds.OUTCOMES, BuildOutcome, id="builds"),
-        pytest.param(container_lines.STATES, containers.ContainerState, id="containers"),
-        pytest.param(cameras.STATES, CameraState, id="cameras"),
-        pytest.param(service.MODEL_STATES, MODEL, id="models"),
+        pytest.param(operation_lines.STATE_SPANS, operations.OperationState, id="operations"),
+        pytest.param(builds.OUTCOME_SPANS, BuildOutcome, id="builds"),
+        pytest.param(container_lines.STATE_SPANS, containers.ContainerState, id="containers"),
+        pytest.param(cameras.STATE_SPANS, CameraState, id="cameras"),
+        pytest.param(service.MODEL_STATE_SPANS, MODEL, id="models"),
     ],
 )
 def test_the_console_shows_the_word_itself(shown: Mapping[Any, cells.Span], states: Iterable[Any]) -> None:
@@ -61,10 +61,10 @@ def test_the_console_shows_the_word_itself(shown: Mapping[Any, cells.Span], stat
 @pytest.mark.parametrize(
     ("shown", "columns", "title"),
     [
-        pytest.param(operation_lines.STATES, operation_lines.COLUMNS, "state", id="operations"),
-        pytest.param(builds.OUTCOMES, builds.COLUMNS, "outcome", id="builds"),
-        pytest.param(container_lines.STATES, container_lines.COLUMNS, "state", id="containers"),
-        pytest.param(cameras.STATES, cameras.COLUMNS, "state", id="cameras"),
+        pytest.param(operation_lines.STATE_SPANS, operation_lines.COLUMNS, "state", id="operations"),
+        pytest.param(builds.OUTCOME_SPANS, builds.COLUMNS, "outcome", id="builds"),
+        pytest.param(container_lines.STATE_SPANS, container_lines.COLUMNS, "state", id="containers"),
+        pytest.param(cameras.STATE_SPANS, cameras.COLUMNS, "state", id="cameras"),
     ],
 )
 def test_its_column_has_room_for_the_word(shown: Mapping[Any, cells.Span], columns: Any, title: str) -> None:
@@ -74,7 +74,7 @@ def test_its_column_has_room_for_the_word(shown: Mapping[Any, cells.Span], colum
 
 
 def test_every_stage_state_has_a_mark() -> None:
-    assert set(operation_lines.STAGE_STATES) == set(StageState)
+    assert set(operation_lines.STAGE_STATE_MARKS) == set(StageState)
 
 
 def _live(**more: Any) -> CameraStatus:
@@ -109,14 +109,14 @@ def test_a_camera_outside_its_schedule_is_called_so_by_console_and_cli() -> None
 def test_an_analysis(state: AnalysisState) -> None:
     event = sample.events().events[0].model_copy(update={"facts": []})
     event = event.model_copy(update={"analysis": event.analysis.model_copy(update={"state": state, "description": ""})})
-    assert events.words(event) == f"analysis {state.value}"
+    assert events.description(event) == f"analysis {state.value}"
 
 
 @pytest.mark.parametrize("state", ["none", "recording", "failed"])
 def test_a_clip(state: str) -> None:
     event = sample.events().events[0]
     event = event.model_copy(update={"clip": event.clip.model_copy(update={"state": state, "why": "the disk is full"})})
-    assert cells.plain(events._clip(event)).startswith(state)
+    assert cells.plain_text(events._clip_cell(event)).startswith(state)
 
 
 @pytest.mark.parametrize("state", ["waiting", "sent", "given_up", "of a newer service"])
@@ -124,7 +124,7 @@ def test_a_message(state: str) -> None:
     rule = sample.service().rules[0]
     moment = datetime.fromtimestamp(1, timezone.utc)
     one = Delivery(id="1", rule=rule.name, kind=ChannelKind.EMAIL, to="a@b", state=state, created=moment)
-    assert any(f"  {state}  " in cells.plain(line) for line in service.rule_detail(rule, [one], 80))
+    assert any(f"  {state}  " in cells.plain_text(line) for line in service.rule_detail(rule, [one], 80))
 
 
 def _table(name: str, head: str) -> set[str]:

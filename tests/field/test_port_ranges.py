@@ -15,7 +15,7 @@ from core.containers.port_conflicts import port_holders
 from core.containers.run_settings import read_run_settings
 from core.presets.validation import preset_from_text, validate_text
 from core.site import Site
-from tui.present import containers as present_containers
+from tui.formatters import containers as container_format
 
 
 def ports(host: range, inside: range, ip: str = "0.0.0.0", protocol: str = "tcp") -> list[ContainerPort]:
@@ -47,7 +47,7 @@ def test_ports_fold_into_ranges(case: str) -> None:
     container = Container(
         id="1", name="n", image="i", image_id="", state=ContainerState.RUNNING, status="", ports=given
     )
-    assert present_containers.ports(container) == format_ports(given, addresses=False) == words
+    assert container_format.published_ports(container) == format_ports(given, addresses=False) == words
     if case == "unpublished":
         assert format_ports(given) == "80-81/tcp"
 

@@ -36,7 +36,7 @@ from tests.notifications.conftest import event, mail, rule, webhook
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import mpeg_ts
 from tests.support.receivers import Answer, HttpReceiver, MailReceiver
-from tui.present.cameras import troubles
+from tui.formatters.cameras import problems
 
 # cause: the waits after the first failures
 WAITS_BY_CAUSE = {
@@ -238,7 +238,7 @@ def test_a_wrong_login_of_many_cameras_is_one_attempt(
         for status in statuses:
             assert "lock out after a few wrong logins" in status.reason
             assert (status.retry_in or 0) <= REFUSAL_DELAYS[0]
-            assert "at once with Restart" in troubles(status)[0]
+            assert "at once with Restart" in problems(status)[0]
         manager.stop_camera("c0")  # flapping is no reason to try
         manager.start_camera("c0")
         until(manager.get("c0").status, refused)

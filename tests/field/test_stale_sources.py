@@ -33,9 +33,9 @@ from tests.tui.conftest import bare_site as bare_site
 from tests.tui.support import shows, text, until
 from tests.tui.test_snapshots import sample_world
 from tui.app import XaivaApp
-from tui.present import machine, overview
-from tui.present.cells import plain
-from tui.sources import TITLES, Containers, Live, Sources
+from tui.formatters import machine, overview
+from tui.formatters.cells import plain_text
+from tui.sources import SOURCE_TITLES, Containers, LiveSample, Sources
 from tui.store import Reading, Store
 from tui.widgets.choice_list import ChoiceList
 from tui.widgets.panel import Panel
@@ -77,7 +77,7 @@ def line(bare_site: Site) -> Iterator[Line]:
         def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
             return {
                 name: (lambda name=name, fetch=fetch: cut.answer(name, fetch), 0.05)
-                for name, (fetch, _) in super().table().items()
+                for name, (fetch, _) in super().fetchers().items()
             }
 
     with sample_world(bare_site), pytest.MonkeyPatch.context() as monkeypatch:
@@ -127,7 +127,7 @@ async def test_a_silent_source_leaves_names_and_no_state(
             assert (WHY if how == "failing" else "no answer for") in " ".join(all_words(pilot).split())
             if key == "1" and source in IN_ALERTS:
                 first = app.screen.query_one("#alerts", Panel).text.splitlines()[0]
-                assert first.startswith(f"✗ {TITLES[source]}: ")
+                assert first.startswith(f"✗ {SOURCE_TITLES[source]}: ")
             line.restore()
             await until(pilot, lambda there=there: all(word in text(pilot) for word in there))
             await until(pilot, lambda: UNKNOWN not in text(pilot))
@@ -186,18 +186,18 @@ def test_a_service_whose_container_does_not_run_says_nothing_more(state: Contain
     found = sample.containers()
     changed = [found.containers[0].model_copy(update={"state": state}), *found.containers[1:]]
     status = sample.cameras().model_copy(update={"host": host})
-    error = overview.ended(reading(status), reading(Containers(changed, {})), None)
+    error = overview.stopped_container_error(reading(status), reading(Containers(changed, {})), None)
     assert (error.why if error else "") == words
 
 
 def test_gpu_figures_of_before_are_not_shown_while_the_driver_hangs() -> None:
     live = sample.gpus()
     hung = live.sample.model_copy(update={"state": GpuState.HUNG, "age": 41.0, "detail": "no answer for 41 s"})
-    shown = "\n".join(plain(one) for one in machine.gpus(Live(hung, live.history), 100))
+    shown = "\n".join(plain_text(one) for one in machine.gpu_lines(LiveSample(hung, live.history), 100))
     assert "0 RTX 4090  ? unknown, last heard 41 s ago" in shown
     assert "%" not in shown
-    alerts = overview.alerts(Live(hung, {}), None, None, None, None, None, 100)
-    assert plain(alerts[0]) == "✗ GPU: no answer for 41 s"
+    alerts = overview.alert_lines(LiveSample(hung, {}), None, None, None, None, None, 100)
+    assert plain_text(alerts[0]) == "✗ GPU: no answer for 41 s"
     assert vram_holders(hung, None) == []
 
 
@@ -205,9 +205,9 @@ def test_a_sparkline_has_a_gap_where_nothing_was_heard(site: Site, monkeypatch: 
     sources, now = Sources(site), [100.0]
     monkeypatch.setattr("tui.sources.time.monotonic", lambda: now[0])
     for _ in range(5):
-        sources._keep("cpu", 100.0)
+        sources._add_to_history("cpu", 100.0)
     now[0] += 60
-    kept = [sources._keep("cpu", 100.0) for _ in range(5)][-1]
+    kept = [sources._add_to_history("cpu", 100.0) for _ in range(5)][-1]
     assert sparkline(kept, 3, 100, step=5) == "█ █"
 
 
@@ -219,7 +219,7 @@ def test_a_source_that_comes_back_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         store.watch(["slow"])
         wait(lambda: store.reading("slow").value == 7)
         line.hanging.add("slow")
-        wait(lambda: store.reading("slow").lost)
+        wait(lambda: store.reading("slow").is_stale)
         news.clear()
         line.restore()
         wait(lambda: news == ["slow"] or len(news) > 1)
@@ -237,7 +237,7 @@ def test_a_source_that_nobody_asked_for_a_while_is_old_and_no_failure(monkeypatc
         asked.append("once more")
         return line.answer("gpus", lambda: 7)
 
-    store = Store({"gpus": (ask, 1.0)}, lambda _: None, titles=TITLES)
+    store = Store({"gpus": (ask, 1.0)}, lambda _: None, titles=SOURCE_TITLES)
     try:
         store.watch(["gpus"])
         wait(lambda: store.reading("gpus").value == 7)
@@ -247,12 +247,12 @@ def test_a_source_that_nobody_asked_for_a_while_is_old_and_no_failure(monkeypatc
         asked.clear()
         store.watch(["gpus"])  # its screen is in view again
         found = store.reading("gpus")
-        assert found.lost
-        assert found.trouble.why == "asked again only now"
-        assert overview.failures([found]) == []
+        assert found.is_stale
+        assert found.problem.why == "asked again only now"
+        assert overview.source_failures([found]) == []
         wait(lambda: asked)
         now[0] += 5
-        ((role, words),) = overview.failures([store.reading("gpus")])
+        ((role, words),) = overview.source_failures([store.reading("gpus")])
         assert (role, words) == ("error", "NVIDIA driver: no answer for 5 s; last heard 10 min ago")
     finally:
         line.restore()

@@ -35,7 +35,7 @@ from tests.tui.test_snapshots import sample_world
 from tui.actions import SCREENS
 from tui.app import XaivaApp
 from tui.screens.confirm import Confirm
-from tui.screens.start import PREVIEWS
+from tui.screens.start_operation import PREVIEWS
 from tui.screens.statistics import StatisticsScreen
 from tui.widgets.panel import Formatter, empty_content
 

@@ -13,7 +13,7 @@ from core.inference.model_pool.devices import DeviceBudget, MemoryReading
 from core.inference.model_pool.memory_budget import MemoryBudget
 from core.inference.schemas import LedgerStatus
 from tests.model_pool.fakes import FakeCostStore
-from tui.present.service import ledger
+from tui.formatters.service import memory_lines
 
 MIB = 1024 * 1024
 TELLS = MemoryReading(total=6000 * MIB, used=1000 * MIB, free=5000 * MIB, own=400 * MIB)
@@ -50,7 +50,7 @@ def test_what_is_not_known_is_not_zero(reading: MemoryReading, drift: int | None
     device.reading = reading
     status = book.status([])
     assert status.drift == drift
-    text = " ".join(span.text for line in ledger(status, 200) for span in line)
+    text = " ".join(span.text for line in memory_lines(status, 200) for span in line)
     assert ("unexplained" in text) == bool(words)
     assert words in text
     assert LedgerStatus.model_validate_json(status.model_dump_json()).drift == drift

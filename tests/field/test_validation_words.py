@@ -34,7 +34,7 @@ from core.service_client import text_formats
 from core.site import Site
 from core.validation_errors import every_problem
 from tests.api.serving import TOKEN, Running, served
-from tui.screens.fields import FieldForm
+from tui.screens.field_form import FieldForm
 
 RAW = re.compile(
     r"Input should|String should|Value error|Field required|not permitted|Invalid value|invalid \w+ value"

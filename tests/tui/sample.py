@@ -66,9 +66,9 @@ from core.telemetry.disks import Disk
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from core.telemetry.host import HostSample, Interface, Temperature
 from tui.event_feed import EventList
-from tui.present import previews as present
-from tui.screens.start import Preview
-from tui.sources import Containers, Live, PresetView, ServiceView
+from tui.formatters import previews as preview_format
+from tui.screens.start_operation import Preview
+from tui.sources import Containers, LiveSample, PresetView, ServiceView
 from tui.store import Store
 
 GIB = 1 << 30
@@ -82,7 +82,7 @@ def wave(low: float, high: float, count: int = 300) -> list[float]:
     return [low + (high - low) * ((index * 7) % 23 + (index // 20) % 9) / 30 for index in range(count)]
 
 
-def gpus() -> Live:
+def gpus() -> LiveSample:
     """A busy card and a small old one."""
     first = Gpu(
         index=0,
@@ -106,10 +106,10 @@ def gpus() -> Live:
         clock_graphics=1708,
     )
     sample = GpuSample(state=GpuState.OK, driver="550.90.07", cuda="12.4", gpus=[first, second])
-    return Live(sample, {"gpu0": wave(40, 95), "gpu1": wave(5, 30)})
+    return LiveSample(sample, {"gpu0": wave(40, 95), "gpu1": wave(5, 30)})
 
 
-def host() -> Live:
+def host() -> LiveSample:
     """Sixteen cores, a disk that fills up."""
     sample = HostSample(
         taken=NOON,
@@ -132,7 +132,7 @@ def host() -> Live:
         temperatures=[Temperature(name="Package", celsius=63)],
         uptime=19 * 86400,
     )
-    return Live(sample, {"cpu": wave(20, 70)})
+    return LiveSample(sample, {"cpu": wave(20, 70)})
 
 
 def containers() -> Containers:
@@ -284,7 +284,7 @@ def cameras() -> ServiceStatus:
 def events() -> EventList:
     """What a day brought."""
     noon = datetime.fromtimestamp(NOON, timezone.utc)
-    told = (
+    rows = (
         ("hall", "person", Priority.HIGH, 0.81, 0, "A person in dark clothes walks along the closed counters."),
         ("gate-1", "vehicle", Priority.NORMAL, 0.67, 31, "A white van stands in front of the gate with open doors."),
         ("gate-1", "anomaly", Priority.NORMAL, 0.58, 44, ""),
@@ -292,11 +292,11 @@ def events() -> EventList:
         ("yard", "anomaly", Priority.LOW, 0.52, 260, "Headlights of a passing car on the wall."),
         ("ramp", "person", Priority.NORMAL, 0.61, 431, "Two people load boxes."),
     )
-    found = []
-    for index, (camera, kind, priority, score, minutes, words) in enumerate(told):
+    out = []
+    for index, (camera, kind, priority, score, minutes, words) in enumerate(rows):
         started = noon - timedelta(minutes=minutes)
         done = index >= 4
-        found.append(
+        out.append(
             Event(
                 id=f"0195-{index}",
                 camera=camera,
@@ -332,7 +332,7 @@ def events() -> EventList:
                 note="the usual delivery" if index == 5 else "",
             )
         )
-    return EventList(EventQuery(), found, False)
+    return EventList(EventQuery(), out, False)
 
 
 def statistics() -> Statistics:
@@ -378,10 +378,10 @@ def service() -> ServiceView:
         User(name="ben", role=Role.OPERATOR, created=noon, cameras=["gate-1", "gate-2"]),
         User(name="wall", role=Role.VIEWER, created=noon, active=False),
     ]
-    sent = Delivery(
+    delivery = Delivery(
         id="1", rule="night-shift", kind=ChannelKind.EMAIL, to=mail.to, state="sent", created=noon, sent=noon, count=3
     )
-    waits = sent.model_copy(
+    waits = delivery.model_copy(
         update={
             "id": "2",
             "state": "waiting",
@@ -390,7 +390,7 @@ def service() -> ServiceView:
             "why": "door.example.org: connection refused",
         }
     )
-    return ServiceView(rules, users, [waits, sent], "ana")
+    return ServiceView(rules, users, [waits, delivery], "ana")
 
 
 def picture(width: int) -> bytes:
@@ -405,8 +405,8 @@ def picture(width: int) -> bytes:
             if v < 0.45 - 0.18 * (int(u * 9) % 3 == 1) - 0.08 * (int(u * 9) % 2):
                 colour = (70 + int(90 * v), 90 + int(110 * v), 130 + int(120 * v))
             elif v < 0.56:
-                lit = int(u * 54) % 3 == 1 and int(v * 40) % 2 == 0
-                colour = (232, 196, 120) if lit else (62 + int(u * 9) * 7, 58 + int(u * 9) * 4, 66)
+                bright = int(u * 54) % 3 == 1 and int(v * 40) % 2 == 0
+                colour = (232, 196, 120) if bright else (62 + int(u * 9) * 7, 58 + int(u * 9) * 4, 66)
             elif abs(u - 0.5) < (v - 0.5) * 1.1:
                 line = abs(u - 0.5) < 0.012 * v and int(v * 30) % 2 == 0
                 colour = (210, 210, 190) if line else (54 + int(40 * v), 56 + int(40 * v), 62 + int(40 * v))
@@ -495,12 +495,12 @@ def operation(
 
 def operations() -> list[Operation]:
     """A sync that runs, and what went before."""
-    why = OperationFailure(
+    reason = OperationFailure(
         what="build of dubbing-cuda13.0", why="stage tts-cosyvoice: no space left on device", remedy="free 12 GiB"
     )
     return [
         operation(14, "sync", "ubuntu22.04-cuda12.6", OperationState.RUNNING, 187),
-        operation(13, "build", "dubbing-cuda13.0", OperationState.FAILED, 412, failure=why),
+        operation(13, "build", "dubbing-cuda13.0", OperationState.FAILED, 412, failure=reason),
         operation(12, "build", "cpu-debian12", OperationState.DONE, 96, result={"image": "xaiva/cpu-debian12:latest"}),
         operation(11, "verify", "cpu-debian12", OperationState.DONE, 3),
         operation(10, "sync", "cpu-debian12", OperationState.DONE, 41),
@@ -544,7 +544,7 @@ def lock(preset: str) -> Lock:
     ]
     files.append(LockedFile(path="images/base/blob", size=28 * MIB, sha256=wheel, kind=FileKind.IMAGE, url=""))
     layer = LockedLayer(
-        name="common", requirements="layers/common/requirements.txt", wheels=[one.path for one in files[:4]]
+        name="common", requirements="layers/common/requirements.txt", wheels=[file.path for file in files[:4]]
     )
     base = LockedImage(reference="debian:bookworm-slim", tag="xaiva-base/debian:1", config_digest="sha256:" + "4f" * 32)
     return Lock(
@@ -602,7 +602,7 @@ def presets() -> list[PresetView]:
         {"name": "common", "requirements": ["numpy>=1.26.4,<2"]},
         {"name": "stt-whisperx", "requirements": ["whisperx"]},
     ]
-    known: dict[str, tuple[Preset, list[Finding]]] = {
+    presets_by_name: dict[str, tuple[Preset, list[Finding]]] = {
         "api-backend": (preset("nvidia/cuda:12.1.1-base-ubuntu22.04", "3.10", "The API backend"), []),
         "cpu-debian12": (preset("debian:bookworm-slim", "3.11", "CPU only, runs everywhere", layers=layers[:1]), []),
         "dubbing-cuda13.0": (
@@ -622,16 +622,16 @@ def presets() -> list[PresetView]:
     }
     views = [
         PresetView(
-            PresetEntry(name, Path(f"presets/{name}.json"), one),
+            PresetEntry(name, Path(f"presets/{name}.json"), preset_model),
             findings,
             lock(name) if name in ("cpu-debian12", "ubuntu22.04-cuda12.6") else None,
             False,
             target,
         )
-        for name, (one, findings) in known.items()
+        for name, (preset_model, findings) in presets_by_name.items()
     ]
-    why = "line 4, pytorch.version: 'two' is not a version"
-    broken = InputError("presets/old-site.json", why, 'write "2.1.0" or "2.1.0+cu118"')
+    reason = "line 4, pytorch.version: 'two' is not a version"
+    broken = InputError("presets/old-site.json", reason, 'write "2.1.0" or "2.1.0+cu118"')
     views.append(
         PresetView(PresetEntry("old-site", Path("presets/old-site.json"), error=broken), [], None, False, target)
     )
@@ -714,10 +714,12 @@ def previews() -> dict[str, Preview]:
     assert known.lock is not None
     preset_, lock_ = known.entry.preset, known.lock
     return {
-        "lock": lambda _site, _name, options: partial(present.lock, preset_, lock_, "upgrade" in options),
-        "sync": lambda *_: partial(present.sync, plan()),
-        "verify": lambda *_: partial(present.verify, lock_),
-        "build": lambda *_: partial(present.build, stage_names(preset_, lock_)),
+        "lock": lambda _site, _name, options: partial(
+            preview_format.lock_preview, preset_, lock_, "upgrade" in options
+        ),
+        "sync": lambda *_: partial(preview_format.sync_preview, plan()),
+        "verify": lambda *_: partial(preview_format.verify_preview, lock_),
+        "build": lambda *_: partial(preview_format.build_preview, stage_names(preset_, lock_)),
     }
 
 
@@ -728,11 +730,11 @@ class SampleLog:
 
     def __init__(self, _site: Site, name: str) -> None:
         self.lines = LineSpool(1 << 20)
-        lost = "12:41:07 WARNING camera yard: no frame for 10 s, trying again in 4 s"
+        warning = "12:41:07 WARNING camera yard: no frame for 10 s, trying again in 4 s"
         self.lines.add(
-            [f"12:00:0{index} INFO {name}: camera {one} is live" for index, one in enumerate(("gate-1", "hall"))]
+            [f"12:00:0{index} INFO {name}: camera {camera} is live" for index, camera in enumerate(("gate-1", "hall"))]
         )
-        self.lines.add([lost])
+        self.lines.add([warning])
 
     def close(self) -> None:
         """Nothing is read."""
@@ -741,7 +743,7 @@ class SampleLog:
 class SampleStore(Store):
     """A store whose sources have one answer each, whatever they are pointed at."""
 
-    def point(self, name: str, fetch: Callable[[], Any]) -> None:
+    def retarget(self, name: str, fetch: Callable[[], Any]) -> None:
         """The answer is known already."""
 
 
@@ -751,12 +753,12 @@ class SampleSources:
     def __init__(self, _site: Site) -> None:
         pass
 
-    def table(self) -> dict[str, tuple[Callable[[], Any], float]]:
+    def fetchers(self) -> dict[str, tuple[Callable[[], Any], float]]:
         """Every source answers at once, and the same for ever."""
         names = (gpus, host, containers, cameras, operations, presets, builds, events, statistics, service)
-        known = {make.__name__: (_constant(make()), 3600.0) for make in names}
+        sources = {make.__name__: (_constant(make()), 3600.0) for make in names}
         details = {"operation": stages(), "plan": plan(), "build": None, "container": None, "login": LoginIdentity()}
-        return {**known, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
+        return {**sources, **{name: (_constant(value), 3600.0) for name, value in details.items()}}
 
     def close(self) -> None:
         """Nothing was started."""

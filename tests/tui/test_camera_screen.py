@@ -20,7 +20,7 @@ from tui.screens.cameras import CamerasScreen
 from tui.screens.event_filter import EventFilter
 from tui.screens.events import EventsScreen
 from tui.screens.large_picture import LargePicture
-from tui.screens.message import TextDialog
+from tui.screens.text_dialog import TextDialog
 from tui.widgets.choice_list import ChoiceList
 
 __all__ = ["sample_app"]
@@ -67,10 +67,10 @@ async def test_a_cameras_events_are_one_key_away(sample_app: XaivaApp) -> None:
 async def test_a_threshold_that_is_refused_goes_back_and_says_why(
     sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = threading.Event()
+    shown = threading.Event()
 
     def refuse(_: object, request: CameraRequest) -> CameraStatus:
-        assert looked.wait(PATIENCE)
+        assert shown.wait(PATIENCE)
         raise InputError("Camera gate-1", f"no {request.detection.threshold}", "")
 
     monkeypatch.setattr(sample.SampleService, "update_camera", refuse, raising=False)
@@ -79,7 +79,7 @@ async def test_a_threshold_that_is_refused_goes_back_and_says_why(
         await shows(pilot, "/0.50")
         await pilot.press("plus", "plus")
         await shows(pilot, "/0.52")
-        looked.set()
+        shown.set()
         await until(pilot, lambda: isinstance(sample_app.screen, TextDialog))
         assert "no 0.52" in text(pilot)
         await pilot.press("escape")
@@ -89,37 +89,39 @@ async def test_a_threshold_that_is_refused_goes_back_and_says_why(
 async def test_a_threshold_takes_a_release_above_it_along(
     sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[CameraRequest] = []
+    requests: list[CameraRequest] = []
     settings = CameraRequest.model_validate(
         {"id": "gate-1", "source": "x", "detection": {"threshold": 0.5, "release": 0.495}}
     )
     monkeypatch.setattr(sample.SampleService, "camera_settings", lambda *_: settings)
-    monkeypatch.setattr(sample.SampleService, "update_camera", lambda _, one: sent.append(one), raising=False)
+    monkeypatch.setattr(
+        sample.SampleService, "update_camera", lambda _, request: requests.append(request), raising=False
+    )
     async with sample_app.run_test(size=(160, 45)) as pilot:
         await pilot.press("6")
         await shows(pilot, "/0.50")
         await pilot.press("minus")
-        await until(pilot, lambda: sent)
-        assert (sent[0].detection.threshold, sent[0].detection.release) == (0.49, None)
-        assert len(sent) == 1
+        await until(pilot, lambda: requests)
+        assert (requests[0].detection.threshold, requests[0].detection.release) == (0.49, None)
+        assert len(requests) == 1
 
 
 async def test_a_filter_is_what_was_typed(sample_app: XaivaApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[EventQuery | None] = []
+    queries: list[EventQuery | None] = []
     async with sample_app.run_test(size=(120, 40)) as pilot:
         dialog = EventFilter(sample_app.site, EventQuery(), ["gate-1"], ["motion"])
-        await sample_app.push_screen(dialog, asked.append)
+        await sample_app.push_screen(dialog, queries.append)
         typed = {"camera": "gate-1", "score": "0,6", "state": "waiting", "since": "2026-01-31", "order": "highest"}
         for name, value in typed.items():
             dialog.query_one(f"#{name}", Input).value = value
         await pilot.press("enter")
-        await until(pilot, lambda: asked)
-    (query,) = asked
+        await until(pilot, lambda: queries)
+    (query,) = queries
     assert query is not None
     assert (query.camera, query.minimum_score, query.acknowledged, query.sort) == ("gate-1", 0.6, False, "score")
     assert query.since is not None
-    again = {one.name: one.value for one in EventFilter(sample_app.site, query, [], []).lines()}
-    assert (again["state"], again["since"], again["order"]) == ("waiting", "2026-01-31 00:00", "highest")
+    reopened = {one.name: one.value for one in EventFilter(sample_app.site, query, [], []).fields()}
+    assert (reopened["state"], reopened["since"], reopened["order"]) == ("waiting", "2026-01-31 00:00", "highest")
 
 
 @pytest.mark.parametrize("screen", SERVICE_SCREENS)

@@ -25,15 +25,15 @@ from core.inference.schemas import (
 )
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 from tests.tui import sample
-from tui.present import cameras, events, overview, service, statistics
-from tui.present.cells import Line, plain, width_of
-from tui.present.charts import MARK, columns, named_bars, score_graph, score_spark, short_number
+from tui.formatters import cameras, events, overview, service, statistics
+from tui.formatters.cells import Line, plain_text, width_of
+from tui.formatters.charts import MARK, bar_chart, column_chart, score_graph, score_sparkline, short_number
 
 SHARES = st.lists(st.floats(0, 1), max_size=90)
 
 
-def words(lines: list[Line]) -> str:
-    return "\n".join(plain(line) for line in lines)
+def text_of(lines: list[Line]) -> str:
+    return "\n".join(plain_text(line) for line in lines)
 
 
 @given(SHARES, st.floats(0, 1), st.integers(1, 100), st.integers(1, 12))
@@ -41,37 +41,37 @@ def words(lines: list[Line]) -> str:
 def test_a_score_fills_exactly_its_room_and_stands_out_above_the_threshold(
     scores: list[float], threshold: float, width: int, height: int
 ) -> None:
-    spark = score_spark(scores, threshold, width)
+    spark = score_sparkline(scores, threshold, width)
     assert width_of(spark) == width
     loud = sum(len(span.text) for span in spark if span.role == "error")
     assert loud == sum(score >= threshold for score in scores[-width:])
     graph = score_graph(scores, threshold, width, height)
     assert len(graph) == height
-    assert len({width_of(one) for one in graph}) == 1
+    assert len({width_of(line) for line in graph}) == 1
 
 
 def test_the_threshold_is_a_line_with_its_value() -> None:
     graph = score_graph([0.1, 0.9], 0.5, 40, 6)
-    (marked,) = [one for one in graph if MARK in plain(one)]
-    assert plain(marked).strip().startswith("0.50")
+    (marked,) = [line for line in graph if MARK in plain_text(line)]
+    assert plain_text(marked).strip().startswith("0.50")
     assert graph.index(marked) == 2  # row 3 from below: 0.5 lies at its foot
-    assert plain(graph[0]).endswith(("▃", "▄", "▅"))  # only the high score reaches the top row
+    assert plain_text(graph[0]).endswith(("▃", "▄", "▅"))  # only the high score reaches the top row
 
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 5000)), min_size=1, max_size=120), st.integers(20, 90))
 @settings(max_examples=100, deadline=None)
 def test_columns_fill_their_room_and_no_count_disappears(values: list[tuple[int, int]], width: int) -> None:
     pairs = [(total, min(total, done)) for total, done in values]
-    drawn = columns(pairs, [str(number) for number in range(len(pairs))], width, 10)
+    drawn = column_chart(pairs, [str(number) for number in range(len(pairs))], width, 10)
     assert len(drawn) == 10
-    assert all(width_of(one) <= width for one in drawn)
-    foot = plain(drawn[-2])[5:]
+    assert all(width_of(line) <= width for line in drawn)
+    foot = plain_text(drawn[-2])[5:]
     assert (foot.strip() != "") == any(total for total, _ in pairs)
 
 
 def test_bars_are_in_proportion_and_in_order() -> None:
-    drawn = [plain(one) for one in named_bars({"few": 1, "many": 40, "half": 20}, 60)]
-    assert [one.split()[0] for one in drawn] == ["many", "half", "few"]
+    drawn = [plain_text(line) for line in bar_chart({"few": 1, "many": 40, "half": 20}, 60)]
+    assert [line.split()[0] for line in drawn] == ["many", "half", "few"]
     assert drawn[1].count("█") == drawn[0].count("█") // 2 > 0
     assert drawn[2].split()[-1] == "1"
 
@@ -82,10 +82,10 @@ def test_numbers_stay_short(value: float, text: str) -> None:
 
 
 def day(when: date, by_hour: list[int]) -> Statistics:
-    one = DayStatistics(
+    statistics_of_day = DayStatistics(
         date=when, camera="gate", events=sum(by_hour), by_hour=by_hour, by_type={"motion": sum(by_hour)}
     )
-    return Statistics(zone="Europe/Berlin", days=[one])
+    return Statistics(zone="Europe/Berlin", days=[statistics_of_day])
 
 
 @pytest.mark.parametrize(
@@ -98,19 +98,19 @@ def day(when: date, by_hour: list[int]) -> Statistics:
     ],
 )
 def test_an_hour_stands_at_its_time_on_the_clock(when: date, hours: int, at: int, clock: int) -> None:
-    found = day(when, [9 if hour == at else 0 for hour in range(hours)])
-    assert f"between {clock}:00 and" in words(statistics.hours(found, 12, 60))
+    busiest = day(when, [9 if hour == at else 0 for hour in range(hours)])
+    assert f"between {clock}:00 and" in text_of(statistics.by_hour(busiest, 12, 60))
 
 
 def test_days_without_events_have_their_place() -> None:
-    found = day(date(2026, 1, 30), [0] * 23 + [4])
-    drawn = words(statistics.days(found, date(2026, 1, 25), date(2026, 1, 31), 12, 60))
+    statistics_found = day(date(2026, 1, 30), [0] * 23 + [4])
+    drawn = text_of(statistics.by_day(statistics_found, date(2026, 1, 25), date(2026, 1, 31), 12, 60))
     assert "4 events  0 acknowledged  4 waiting" in drawn
     assert "Jan 25" in drawn
     empty = Statistics(zone="UTC", days=[])
-    assert "0 events" in words(statistics.days(empty, date(2026, 1, 1), date(2026, 1, 7), 12, 60))
-    for told in (statistics.types(empty, 40), statistics.cameras(empty, 40), statistics.hours(empty, 9, 40)):
-        assert words(told) == "no event in these days"
+    assert "0 events" in text_of(statistics.by_day(empty, date(2026, 1, 1), date(2026, 1, 7), 12, 60))
+    for lines in (statistics.by_type(empty, 40), statistics.by_camera(empty, 40), statistics.by_hour(empty, 9, 40)):
+        assert text_of(lines) == "no event in these days"
 
 
 LIVE = CameraStatus(id="gate", name="Gate", source="rtsp://h/1", state=CameraState.LIVE, score=0.4, scores=[0.4])
@@ -144,9 +144,9 @@ def test_a_camera_tells_every_trouble() -> None:
             "learning": Learning(done=1, wanted=2, error="too few pictures"),
         }
     )
-    told = words(cameras.detail(ill, 60))
+    text = text_of(cameras.detail(ill, 60))
     for part in ("wrong password; next try in 5 s", "the picture stands still", "scoring failed", "too few pictures"):
-        assert part in told
+        assert part in text
 
 
 @pytest.mark.parametrize("width", [38, 76, 150])
@@ -158,12 +158,12 @@ def test_nothing_is_wider_than_its_panel(width: int) -> None:
     drawn = [
         *(line for camera in status.cameras for line in cameras.detail(camera, width)),
         *(line for event in sample.events().events for line in events.detail(event, width)),
-        *cameras.short(status, width),
+        *cameras.summary(status, width),
         *service.rule_detail(view.rules[0], view.deliveries, width),
         *service.user_detail(view.users[1], width),
-        *service.parts(status, width),
+        *service.component_lines(status, width),
     ]
-    assert not [plain(one) for one in drawn if width_of(one) > width]
+    assert not [plain_text(line) for line in drawn if width_of(line) > width]
 
 
 def test_containers_stand_beside_what_the_ledger_explains() -> None:
@@ -171,15 +171,18 @@ def test_containers_stand_beside_what_the_ledger_explains() -> None:
     process = GpuProcess(pid=7, memory=1000 << 20, container_id=identity, container="xaiva-gate", ours=True)
     gpus = GpuSample(state=GpuState.OK, gpus=[Gpu(index=0, processes=[process, GpuProcess(pid=8, memory=3 << 20)])])
     status = sample.cameras()
-    shown = [plain(one).split() for one in service.summary(status, gpus, 80)]
-    assert ["xaiva-gate", "0", "1000", "MiB"] in shown
-    shown = [plain(one).split() for one in service.summary(status.model_copy(update={"host": identity[:12]}), gpus, 80)]
-    assert ["xaiva-gate", "0", "1000", "MiB", "980", "MiB", "20.0", "MiB"] in shown
-    assert ["process", "8", "0", "3.0", "MiB"] in shown
+    rows = [plain_text(line).split() for line in service.summary(status, gpus, 80)]
+    assert ["xaiva-gate", "0", "1000", "MiB"] in rows
+    rows = [
+        plain_text(line).split()
+        for line in service.summary(status.model_copy(update={"host": identity[:12]}), gpus, 80)
+    ]
+    assert ["xaiva-gate", "0", "1000", "MiB", "980", "MiB", "20.0", "MiB"] in rows
+    assert ["process", "8", "0", "3.0", "MiB"] in rows
 
 
 def told_of(status: ServiceStatus) -> str:
-    return words(overview.alerts(None, None, None, status, None, None, 200))
+    return text_of(overview.alert_lines(None, None, None, status, None, None, 200))
 
 
 def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> None:
@@ -202,7 +205,7 @@ def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> N
             ),
         }
     )
-    told = told_of(ill)
+    text = told_of(ill)
     for part in (
         "camera Gate: no route",
         "camera Ramp has failed: broke down",
@@ -214,6 +217,6 @@ def test_the_overview_tells_everything_of_the_service_that_needs_a_person() -> N
         "the analyser does not answer: connection refused",
         "model onnx:x: no such file",
     ):
-        assert part in told
+        assert part in text
     fresh = base.model_copy(update={"outbox": OutboxStatus(waiting=1, oldest=3.0)})
     assert "nothing needs you" in told_of(fresh)  # a message that has just come is no trouble

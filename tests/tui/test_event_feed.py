@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.inference.schemas import Event, EventPage, EventQuery
-from tui.event_feed import PAGE, PAGES, EventFeed
+from tui.event_feed import MAX_PAGES, PAGE_SIZE, EventFeed
 
 START = datetime(2026, 1, 31, tzinfo=timezone.utc)
 
@@ -25,7 +25,7 @@ class Archive:
         for _ in range(count):
             number = len(self.events)
             moment = START + timedelta(seconds=number)
-            one = Event(
+            event = Event(
                 id=f"{number:06}",
                 camera="gate",
                 type="motion",
@@ -33,16 +33,16 @@ class Archive:
                 decided=moment,
                 score=number % 100 / 100,
             )
-            self.events.append(one)
+            self.events.append(event)
 
     def __call__(self, query: EventQuery) -> EventPage:
         self.asked.append(query.cursor)
-        wanted = [one for one in self.events if query.acknowledged is None or one.acknowledged is None]
-        order = sorted(wanted, key=lambda one: (one.score, one.id) if query.sort == "score" else one.id, reverse=True)
+        matching = [event for event in self.events if query.acknowledged is None or event.acknowledged is None]
+        order = sorted(matching, key=lambda one: (one.score, one.id) if query.sort == "score" else one.id, reverse=True)
         start = next((at for at, one in enumerate(order) if one.id == query.cursor), -1) + 1 if query.cursor else 0
         page = order[start : start + query.limit]
-        more = start + query.limit < len(order)
-        return EventPage(events=page, next=page[-1].id if more else "")
+        has_more = start + query.limit < len(order)
+        return EventPage(events=page, next=page[-1].id if has_more else "")
 
 
 def ids(events: list[Event]) -> list[str]:
@@ -50,8 +50,8 @@ def ids(events: list[Event]) -> list[str]:
 
 
 @given(
-    st.integers(0, 3 * PAGE),
-    st.lists(st.one_of(st.just("more"), st.integers(0, PAGE + 20)), max_size=12),
+    st.integers(0, 3 * PAGE_SIZE),
+    st.lists(st.one_of(st.just("more"), st.integers(0, PAGE_SIZE + 20)), max_size=12),
     st.sampled_from(["time", "score"]),
 )
 @settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ def test_what_is_listed_is_the_newest_without_a_gap(begin: int, steps: list[str 
     listed = feed()
     for step in steps:
         if isinstance(step, str):
-            feed.want_more()
+            feed.load_more()
         else:
             archive.add(step)
         listed = feed()
@@ -73,34 +73,34 @@ def test_what_is_listed_is_the_newest_without_a_gap(begin: int, steps: list[str 
 
 
 def test_a_quiet_list_costs_one_page_each_time() -> None:
-    archive = Archive(3 * PAGE)
+    archive = Archive(3 * PAGE_SIZE)
     feed = EventFeed(archive, EventQuery())
     feed()
-    feed.want_more()
+    feed.load_more()
     feed()
     archive.asked.clear()
-    assert len(feed().events) == 2 * PAGE
+    assert len(feed().events) == 2 * PAGE_SIZE
     assert archive.asked == [""]
 
 
 def test_what_was_acknowledged_leaves_the_list_of_those_that_wait() -> None:
-    archive = Archive(2 * PAGE)
+    archive = Archive(2 * PAGE_SIZE)
     feed = EventFeed(archive, EventQuery(acknowledged=False))
-    feed.want_more()
+    feed.load_more()
     assert "000120" in ids(feed().events)
     archive.events[120] = archive.events[120].model_copy(update={"acknowledged": START})
     archive.events[20] = archive.events[20].model_copy(update={"acknowledged": START})
     assert "000120" not in ids(feed().events)  # in the fresh page: it goes by itself
-    feed.forget()
+    feed.reload_all()
     assert "000020" not in ids(feed().events)  # in an older one: when something was changed here
 
 
 def test_the_list_does_not_grow_for_ever() -> None:
-    archive = Archive(PAGE)
+    archive = Archive(PAGE_SIZE)
     feed = EventFeed(archive, EventQuery())
     for _ in range(30):
-        archive.add(PAGE // 2)
-        assert len(feed().events) <= 3 * PAGE
-    for _ in range(PAGES + 5):
-        feed.want_more()
-        assert len(feed().events) <= PAGES * PAGE
+        archive.add(PAGE_SIZE // 2)
+        assert len(feed().events) <= 3 * PAGE_SIZE
+    for _ in range(MAX_PAGES + 5):
+        feed.load_more()
+        assert len(feed().events) <= MAX_PAGES * PAGE_SIZE

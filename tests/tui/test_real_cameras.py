@@ -20,7 +20,7 @@ from tui.app import XaivaApp
 from tui.screens.camera_form import CameraForm
 from tui.screens.login import LoginDialog
 from tui.screens.password import PasswordDialog
-from tui.screens.save import SaveFile
+from tui.screens.save_file import SaveFile
 from tui.screens.service import ServiceScreen
 from tui.widgets.choice_list import ChoiceList
 

@@ -20,14 +20,14 @@ from core.site import Site
 from tests.operations.sample_kinds import KINDS
 from tests.tui import sample
 from tests.tui.support import shows, text, until
-from tui.actions import ACTIONS, BY_ID, SCREENS
+from tui.actions import ACTION_BY_ID, ACTIONS, SCREENS
 from tui.app import XaivaApp
 from tui.screens import editor
 from tui.screens.confirm import Confirm
 from tui.screens.help import HelpScreen
 from tui.screens.launch import Launch
-from tui.screens.message import TextDialog
-from tui.screens.start import Start
+from tui.screens.start_operation import StartDialog
+from tui.screens.text_dialog import TextDialog
 from tui.theme import THEME_NAMES
 from tui.widgets.choice_list import ChoiceList
 
@@ -146,7 +146,7 @@ async def test_a_visitor_sees_no_key_that_changes_anything(preset_site: Site) ->
         for name, (key, _) in SCREENS.items():
             await opened(pilot, key, name)
             live = {active.binding.id for active in app.screen.active_bindings.values() if active.enabled}
-            assert not [one for one in live if one in BY_ID and BY_ID[one].changes]
+            assert not [one for one in live if one in ACTION_BY_ID and ACTION_BY_ID[one].changes]
         await pilot.press("2")
         await shows(pilot, "cpu-debian12")
         before = sorted(preset_site.presets.iterdir())
@@ -200,7 +200,7 @@ async def test_a_real_operation_is_followed_cancelled_and_told_busy(
         await shows(pilot, "waiting as")  # its log
         await on_preset(pilot, "cpu-debian12")
         await pilot.press("s")
-        await over(pilot, Start)
+        await over(pilot, StartDialog)
         await pilot.press("enter")
         await over(pilot, TextDialog)
         await shows(pilot, f"operation {running.id}")

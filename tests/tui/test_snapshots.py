@@ -64,7 +64,7 @@ def sample_world(site: Site) -> Iterator[None]:
         patch.setattr("tui.app.TICK", 3600.0)
         patch.setattr(XaivaApp, "service", sample.SampleService())
         patch.setattr("tui.screens.statistics.datetime", sample.Afternoon)
-        patch.setattr("tui.screens.start.PREVIEWS", sample.previews())
+        patch.setattr("tui.screens.start_operation.PREVIEWS", sample.previews())
         for name in ("LIVE_SECONDS", "SHARPEN_SECONDS", "CURSOR_REST_SECONDS"):
             patch.setattr(f"tui.widgets.picture_view.{name}", 0.02)
         patch.setattr(

@@ -59,7 +59,7 @@ def console(site: Site) -> str:
 
 def copied(session: PtySession) -> list[str]:
     """What has come for the clipboard of the terminal in front."""
-    return [base64.b64decode(found).decode() for found in CLIPBOARD.findall(session.sent)]
+    return [base64.b64decode(match).decode() for match in CLIPBOARD.findall(session.sent)]
 
 
 def test_an_operation_is_cancelled_and_a_screen_copied_over_ssh(

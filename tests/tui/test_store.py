@@ -14,7 +14,7 @@ from tui import store as store_module
 from tui.store import Store
 
 
-def wait(condition: Callable[[], object], seconds: float = 30) -> None:
+def until_true(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -34,13 +34,13 @@ def test_a_source_that_hangs_keeps_its_value_and_becomes_stale(monkeypatch: pyte
     store = Store({"slow": (fetch, 0.01)}, lambda _: None)
     try:
         store.watch(["slow"])
-        wait(lambda: store.reading("slow").late)
+        until_true(lambda: store.reading("slow").overdue)
         reading = store.reading("slow")
         assert reading.value == 7
         assert reading.state[0].startswith("stale ")
         assert reading.state[1] == "stale"
         hang.set()
-        wait(lambda: not store.reading("slow").late or len(calls) > 2)
+        until_true(lambda: not store.reading("slow").overdue or len(calls) > 2)
     finally:
         hang.set()
         store.close()
@@ -59,10 +59,10 @@ def test_an_error_is_kept_and_the_next_answer_clears_it() -> None:
     store = Store({"engine": (fetch, 0.01)}, news.append)
     try:
         store.watch(["engine"])
-        wait(lambda: store.reading("engine").error)
+        until_true(lambda: store.reading("engine").error)
         assert store.reading("engine").state == ("no data", "error")
         answers.pop(0)
-        wait(lambda: store.reading("engine").value == 5)
+        until_true(lambda: store.reading("engine").value == 5)
         assert store.reading("engine").error is None
         assert news.count("engine") >= 2
     finally:
@@ -79,7 +79,7 @@ def test_an_unforeseen_failure_becomes_an_error_and_ends_nothing() -> None:
     store = Store({"odd": (fetch, 0.01)}, lambda _: None)
     try:
         store.watch(["odd"])
-        wait(lambda: store.reading("odd").value is not None)
+        until_true(lambda: store.reading("odd").value is not None)
         assert len(calls) >= 2
     finally:
         store.close()
@@ -90,12 +90,12 @@ def test_what_nobody_watches_is_not_asked() -> None:
     store = Store({"quiet": (lambda: calls.append(1), 0.001), "other": (lambda: 1, 0.001)}, lambda _: None)
     try:
         store.watch(["quiet"])
-        wait(lambda: len(calls) > 3)
+        until_true(lambda: len(calls) > 3)
         store.watch(["other"])
-        wait(lambda: store.reading("other").value == 1)
+        until_true(lambda: store.reading("other").value == 1)
         count = len(calls)
         seen: list[int] = []
-        wait(lambda: seen.append(1) or len(seen) > 20)
+        until_true(lambda: seen.append(1) or len(seen) > 20)
         assert len(calls) <= count + 1
     finally:
         store.close()
@@ -110,14 +110,14 @@ def test_a_late_answer_to_the_question_before_is_dropped() -> None:
 
     store = Store({"one": (lambda: None, 60)}, lambda _: None)
     try:
-        store.point("one", slow)
+        store.retarget("one", slow)
         store.watch(["one"])
-        wait(lambda: store.reading("one").waiting)
-        store.point("one", lambda: "new")
-        wait(lambda: store.reading("one").value == "new")
+        until_true(lambda: store.reading("one").waiting)
+        store.retarget("one", lambda: "new")
+        until_true(lambda: store.reading("one").value == "new")
         release.set()
         seen: list[int] = []
-        wait(lambda: seen.append(1) or len(seen) > 20)
+        until_true(lambda: seen.append(1) or len(seen) > 20)
         assert store.reading("one").value == "new"
     finally:
         release.set()
@@ -125,15 +125,15 @@ def test_a_late_answer_to_the_question_before_is_dropped() -> None:
 
 
 def test_what_loads_much_is_asked_when_the_first_frame_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "NOT_DRAWN", 60.0)
-    asked: list[str] = []
-    table = {name: (partial(asked.append, name), 60.0) for name in ("quick", "slow")}
-    store = Store(table, lambda _: None, quick=("quick",))
+    monkeypatch.setattr(store_module, "FIRST_FRAME_SECONDS", 60.0)
+    names: list[str] = []
+    table = {name: (partial(names.append, name), 60.0) for name in ("quick", "slow")}
+    store = Store(table, lambda _: None, immediate=("quick",))
     store.watch(table)
-    wait(lambda: asked == ["quick"])
+    until_true(lambda: names == ["quick"])
     assert store.reading("slow").waiting == 0
-    store.drawn()
-    wait(lambda: asked == ["quick", "slow"])
+    store.first_frame_drawn()
+    until_true(lambda: names == ["quick", "slow"])
     store.close()
 
 
@@ -158,11 +158,11 @@ def test_sources_ask_for_the_first_time_one_after_another_and_one_that_hangs_hol
 
     stores = [ask("cameras", "operations", "presets")]
     try:
-        wait(lambda: all(stores[0].reading(name).age for name in ("cameras", "operations", "presets")))
+        until_true(lambda: all(stores[0].reading(name).age for name in ("cameras", "operations", "presets")))
         assert most == 1
-        monkeypatch.setattr(store_module, "TURN", 0.05)
+        monkeypatch.setattr(store_module, "TURN_SECONDS", 0.05)
         stores.append(ask("engine", "presets"))
-        wait(lambda: stores[1].reading("presets").age)
+        until_true(lambda: stores[1].reading("presets").age)
         assert stores[1].reading("engine").age is None
     finally:
         gone_on.set()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from core.inference.schemas import EventQuery
 from core.service_client import ServiceClient
 from core.site import Site
-from tui.console_app import console_of
-from tui.present.cells import wrap
-from tui.screens.fields import Field, FieldForm
+from tui.app_protocol import console_of
+from tui.formatters.cells import wrap
+from tui.screens.field_form import Field, FieldForm
 
 AT_ONCE = 1000  # ids in one request: the service takes no more
 
@@ -25,27 +25,27 @@ class AcknowledgeMany(FieldForm[int]):
         self._text = text
         self._find = find
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """A note for all of them."""
         return (Field("note", "Note", hint="kept with them; may be empty"),)
 
     def on_mount(self) -> None:
         """Which ones."""
-        self.say(lambda width: wrap(self._text, width))
+        self.show_message(lambda width: wrap(self._text, width))
 
     def send(self) -> None:
         """Find them, then acknowledge them."""
         service, note = console_of(self).service, self.value("note")
-        self.attempt(lambda: acknowledge(service, self._find(), note), self.dismiss)
+        self.run_once(lambda: acknowledge(service, self._find(), note), self.dismiss)
 
 
 def acknowledge(service: ServiceClient, ids: Sequence[str], note: str = "") -> int:
     """In a thread: returns how many had not been before."""
-    parts = [list(ids[at : at + AT_ONCE]) for at in range(0, len(ids), AT_ONCE)]
-    return sum(service.acknowledge(part, note) for part in parts)
+    batches = [list(ids[at : at + AT_ONCE]) for at in range(0, len(ids), AT_ONCE)]
+    return sum(service.acknowledge(batch, note) for batch in batches)
 
 
-def waiting_ids(service: ServiceClient, query: EventQuery) -> list[str]:
+def unacknowledged_ids(service: ServiceClient, query: EventQuery) -> list[str]:
     """In a thread: all events of a filter that wait for somebody."""
-    asked = query.model_copy(update={"acknowledged": False, "cursor": "", "limit": AT_ONCE})
-    return [] if query.acknowledged else [event.id for event in service.all_events(asked)]
+    waiting_query = query.model_copy(update={"acknowledged": False, "cursor": "", "limit": AT_ONCE})
+    return [] if query.acknowledged else [event.id for event in service.all_events(waiting_query)]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
-from tui.present import operations as present_operations
-from tui.present import presets as present
-from tui.present.cells import Line, Span, line, word, wrap
+from tui.formatters import operations as operation_format
+from tui.formatters import presets as preset_format
+from tui.formatters.cells import Line, Span, enum_span, line, wrap
 from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import ChoiceRow
@@ -29,23 +29,26 @@ class ArtifactsScreen(PresetListScreen):
     NAME = "artifacts"
     SOURCES = ("presets", "operations", "operation", "plan")
     TITLE = "Artifacts"
-    COLUMNS = present.ARTIFACT_COLUMNS
-    ALSO = ("operations",)
+    COLUMNS = preset_format.ARTIFACT_COLUMNS
+    STATE_SOURCES = ("operations",)
     EMPTY = "no preset yet: n on the screen Presets (2) writes one"
     BINDINGS: ClassVar[list[Any]] = bindings("artifacts", "list")
 
     def __init__(self) -> None:
         super().__init__()
-        self._followed = 0
-        self._planned = ""  # the preset whose plan is asked for
+        self._stages_of = 0
+        self._plan_of = ""  # the preset whose plan is asked for
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row a preset, with what holds it."""
-        return [ChoiceRow(view.entry.name, present.artifact_row(view, self._holder(view.entry.name))) for view in value]
+        return [
+            ChoiceRow(view.entry.name, preset_format.artifact_row(view, self._holder(view.entry.name)))
+            for view in value
+        ]
 
-    def aim(self) -> None:
+    def point_sources(self) -> None:
         """The stages of its newest operation are asked for again."""
-        self._followed = 0
+        self._stages_of = 0
 
     def _plan(self, name: str) -> SyncPlan:
         from core.artifacts.sync_plan import plan
@@ -57,31 +60,33 @@ class ArtifactsScreen(PresetListScreen):
         view = self.selected()
         if view is None:
             return empty_content, "", ""
-        if view.lock is not None and view.entry.name != self._planned:  # also one that was locked just now
-            self._planned = view.entry.name
-            self.console.store.point("plan", partial(self._plan, view.entry.name))
+        if view.lock is not None and view.entry.name != self._plan_of:  # also one that was locked just now
+            self._plan_of = view.entry.name
+            self.console.store.retarget("plan", partial(self._plan, view.entry.name))
         reading = self.reading("plan")
-        why = "looking at what is there…"
-        if reading.lost or reading.error is not None:
-            why = str(reading.trouble)
+        no_plan_reason = "looking at what is there…"
+        if reading.is_stale or reading.error is not None:
+            no_plan_reason = str(reading.problem)
         latest = self._latest(view.entry.name)
-        if latest is not None and latest.id != self._followed:
-            self._followed = latest.id
-            self.console.store.point("operation", partial(Ledger(self.site).stages, latest.id))
+        if latest is not None and latest.id != self._stages_of:
+            self._stages_of = latest.id
+            self.console.store.retarget("operation", partial(Ledger(self.site).stages, latest.id))
         stages = self.reading("operation").value or []
         state = reading.state if view.lock is not None else ("", "")
-        plan = None if reading.lost else reading.value
-        return partial(_whole, view, plan, why, latest, stages), *state
+        plan = None if reading.is_stale else reading.value
+        return partial(_artifact_lines, view, plan, no_plan_reason, latest, stages), *state
 
     def _operations(self, name: str) -> list[Operation]:
-        found: list[Operation] = self.reading("operations").value or []
-        return [one for one in found if one.subject == name]
+        operations: list[Operation] = self.reading("operations").value or []
+        return [operation for operation in operations if operation.subject == name]
 
     def _holder(self, name: str) -> Operation | None:
-        return next((one for one in self._operations(name) if one.state.live), None)
+        return next((operation for operation in self._operations(name) if operation.state.live), None)
 
     def _latest(self, name: str) -> Operation | None:
-        return next((one for one in self._operations(name) if one.kind in KINDS or one.state.live), None)
+        return next(
+            (operation for operation in self._operations(name) if operation.kind in KINDS or operation.state.live), None
+        )
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -118,16 +123,21 @@ class ArtifactsScreen(PresetListScreen):
         await self.console.open_operation(latest.id)
 
 
-def _whole(
-    view: PresetView, plan: SyncPlan | None, why: str, latest: Operation | None, stages: list[Any], width: int
+def _artifact_lines(
+    view: PresetView,
+    plan: SyncPlan | None,
+    no_plan_reason: str,
+    latest: Operation | None,
+    stages: list[Any],
+    width: int,
 ) -> list[Line]:
     out: list[Line] = []
     if latest is not None:
-        head = Span(present_operations.holder(latest), "title" if latest.state.live else "dim")
-        out += [line(word(present_operations.STATES, latest.state), "  ", head)]
-        out += present_operations.stage_lines(stages, time.time(), width) if latest.state.live else []
+        head = Span(operation_format.running_since(latest), "title" if latest.state.live else "dim")
+        out += [line(enum_span(operation_format.STATE_SPANS, latest.state), "  ", head)]
+        out += operation_format.stage_lines(stages, time.time(), width) if latest.state.live else []
         if latest.failure is not None:
             out += wrap(f"{latest.failure.what}: {latest.failure.why}", width, "error")
             out += wrap(f"→ {latest.failure.remedy}", width, "accent", indent="  ") if latest.failure.remedy else []
         out.append(line())
-    return out + present.artifacts(view, plan, why, width)
+    return out + preset_format.artifact_lines(view, plan, no_plan_reason, width)

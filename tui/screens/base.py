@@ -17,9 +17,9 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from core.errors import XaivaError
-from tui.actions import BY_ID
-from tui.console_app import ConsoleApp, console_of
-from tui.present.cells import Cell, Column, Line, Span, wrap
+from tui.actions import ACTION_BY_ID
+from tui.app_protocol import ConsoleApp, console_of
+from tui.formatters.cells import Cell, Column, Line, Span, wrap
 from tui.store import Reading
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from core.site import Site
 
 T = TypeVar("T")
-NEW_SECONDS = 3.0  # that keys wait for the row of what was made
+NEW_ROW_SECONDS = 3.0  # that keys wait for the row of what was made
 log = logging.getLogger(__name__)
 
 
-def lost_lines(reading: Reading[Any], width: int) -> list[Line]:
+def stale_lines(reading: Reading[Any], width: int) -> list[Line]:
     """In place of states and figures that are of before: since when nothing is known, and why."""
-    return [*wrap(f"? {reading.unknown}", width, "stale"), *trouble(reading.trouble, width)]
+    return [*wrap(f"? {reading.unknown_text}", width, "stale"), *error_lines(reading.problem, width)]
 
 
-def trouble(error: XaivaError, width: int) -> list[Line]:
+def error_lines(error: XaivaError, width: int) -> list[Line]:
     """What fails, why there is nothing to show, and the remedy."""
     out = wrap(error.what, width, "warn") + (wrap(error.why, width, "dim") if error.why else [])
     return out + (wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else [])
@@ -52,12 +52,12 @@ class ConsoleScreen(Screen[None]):
 
     NAME: ClassVar[str] = ""
     SOURCES: ClassVar[tuple[str, ...]] = ()
-    LOGIN: ClassVar[str] = ""  # the source that tells whether the service knows who asks, "" for none
+    LOGIN_SOURCE: ClassVar[str] = ""  # the source that tells whether the service knows who asks, "" for none
     AUTO_FOCUS = ""  # each screen says itself where its keys go
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back", show=False)]
-    _release: Callable[[], None] | None = None  # the keys that wait for a row
+    _release_hold: Callable[[], None] | None = None  # the keys that wait for a row
 
     @property
     def console(self) -> ConsoleApp:
@@ -106,18 +106,18 @@ class ConsoleScreen(Screen[None]):
         """Keys are for what is in view now."""
         self._release_keys()
 
-    def _hold_for_new(self) -> None:
+    def _hold_keys_for_new_row(self) -> None:
         """What is typed after something was made is for its row: keys wait until that is there."""
         if not any(choices.awaits_new for choices in self.query(ChoiceList)):
             self._release_keys()
-        elif self._release is None and self.is_current:
-            self._release = self.console.hold_keys(None)
-            self.set_timer(NEW_SECONDS, self._release)
+        elif self._release_hold is None and self.is_current:
+            self._release_hold = self.console.hold_keys(None)
+            self.set_timer(NEW_ROW_SECONDS, self._release_hold)
 
     def _release_keys(self) -> None:
-        if self._release is not None:
-            self._release()
-            self._release = None
+        if self._release_hold is not None:
+            self._release_hold()
+            self._release_hold = None
 
     def on_mount(self) -> None:
         """Everything is there now: show what is known. Tab brings the keys to the panels, which then scroll."""
@@ -132,18 +132,18 @@ class ConsoleScreen(Screen[None]):
         try:
             self.query_one(TabBar).user = self.query_one(KeyBar).user = self.console.user
             self.feed()
-            self._hold_for_new()
-            self._look_for_login()
+            self._hold_keys_for_new_row()
+            self._check_login()
         except Exception as error:
             if self.app.is_headless:
                 raise  # a test should see it
             log.exception("screen %s", self.NAME)
             self.notify(f"{type(error).__name__}: {error}", title="This screen could not be drawn", severity="error")
 
-    def _look_for_login(self) -> None:
-        if not self.LOGIN:
+    def _check_login(self) -> None:
+        if not self.LOGIN_SOURCE:
             return
-        reading = self.reading(self.LOGIN)
+        reading = self.reading(self.LOGIN_SOURCE)
         if reading.error is not None:
             from core.service_client import NotLoggedIn
 
@@ -154,12 +154,12 @@ class ConsoleScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Hide from visitors what changes anything."""
-        named = BY_ID.get(f"{self.NAME}.{action}")
-        return not (named is not None and named.changes and self.console.read_only)
+        action_entry = ACTION_BY_ID.get(f"{self.NAME}.{action}")
+        return not (action_entry is not None and action_entry.changes and self.console.read_only)
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
-    def searched(self) -> ChoiceList | None:
+    def searched_list(self) -> ChoiceList | None:
         """The list that `/` filters: the focused one, else the first."""
         if isinstance(self.focused, ChoiceList):
             return self.focused
@@ -168,9 +168,9 @@ class ConsoleScreen(Screen[None]):
 
     def action_search(self) -> None:
         """Open the search line."""
-        if (target := self.searched()) is None:
+        if (target := self.searched_list()) is None:
             return
-        self._target = target
+        self._list_in_search = target
         search = self.query_one("#search", Input)
         search.value = target.filter_text
         search.add_class("-open")
@@ -180,19 +180,19 @@ class ConsoleScreen(Screen[None]):
         """Close the search line and show all rows again."""
         if self.query_one("#search", Input).has_class("-open"):
             self._close_search()
-            self._target.search("")
-        elif (target := self.searched()) is not None:
+            self._list_in_search.search("")
+        elif (target := self.searched_list()) is not None:
             target.search("")
 
     @on(Input.Changed, "#search")
-    def _searched(self, event: Input.Changed) -> None:
+    def _search_changed(self, event: Input.Changed) -> None:
         if event.input.has_class("-open"):
-            self._target.search(event.value)
+            self._list_in_search.search(event.value)
 
     @on(Input.Submitted, "#search")
     def _close_search(self) -> None:
         self.query_one("#search", Input).remove_class("-open")
-        self._target.focus()
+        self._list_in_search.focus()
 
     # -- shared actions ------------------------------------------------------------------------------------------------
 
@@ -207,10 +207,10 @@ class ConsoleScreen(Screen[None]):
     def start_operation(self, kind: str, subject: str, options: dict[str, Any] | None = None) -> None:
         """Ask with a preview, then start an operation; say so or say who is busy. It goes on without us."""
         from core.operations.ledger import Ledger
-        from tui.screens.start import PREVIEWS
+        from tui.screens.start_operation import PREVIEWS
 
         def started(operation: Any) -> None:
-            self.console.made["operations"] = str(operation.id)
+            self.console.new_rows["operations"] = str(operation.id)
             self.console.store.ask_now("operations")
             self.notify(f"operation {operation.id}: {operation.title()}", title="Started")
 
@@ -222,12 +222,12 @@ class ConsoleScreen(Screen[None]):
 
     def ask_to_start(self, title: str, verb: str, preview: Callable[[], Formatter], start: Callable[[], None]) -> None:
         """Show what long work would do, and start it at Enter; at once when it was asked for by its name."""
-        from tui.screens.start import Start
+        from tui.screens.start_operation import StartDialog
 
-        if self.console.by_name:
+        if self.console.started_by_name:
             start()
         else:
-            self.app.push_screen(Start(title, self.site, verb, preview), lambda yes: start() if yes else None)
+            self.app.push_screen(StartDialog(title, self.site, verb, preview), lambda yes: start() if yes else None)
 
     def background(
         self, work: Callable[[], T], done: Callable[[T], object], failed: Callable[[XaivaError], object] | None = None
@@ -235,13 +235,13 @@ class ConsoleScreen(Screen[None]):
         """Run blocking work in a thread, then `done(result)` here; an error is shown, or told to `failed`."""
         self.console.background(work, done, failed)
 
-    def confirm(self, title: str, text: str, verb: str, then: Callable[[], object]) -> None:
+    def confirm(self, title: str, text: str, verb: str, on_yes: Callable[[], object]) -> None:
         """Ask before what destroys; Cancel is the default."""
         from tui.screens.confirm import Confirm
 
         def answered(yes: bool | None) -> None:
             if yes:
-                then()
+                on_yes()
 
         self.app.push_screen(Confirm(title, text, verb), answered)
 
@@ -254,8 +254,8 @@ class ListScreen(ConsoleScreen):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     EMPTY: ClassVar[str] = ""
     LOG: ClassVar[str] = ""  # the log's title, "" for a screen without one
-    ALSO: ClassVar[tuple[str, ...]] = ()  # other sources that the states in the rows are from
-    NAMES: ClassVar[int] = 1  # the first cells of a row, which name it and hold also when its state is not known
+    STATE_SOURCES: ClassVar[tuple[str, ...]] = ()  # other sources that the states in the rows are from
+    NAME_CELLS: ClassVar[int] = 1  # the first cells of a row, which name it and hold also when its state is not known
 
     # -- what a list screen fills in -----------------------------------------------------------------------------------
 
@@ -263,14 +263,14 @@ class ListScreen(ConsoleScreen):
     def rows(self, value: Any) -> list[ChoiceRow]:
         """The rows of the source's value."""
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """Another row is under the cursor, or none: point sources and the log at it."""
 
     @abstractmethod
     def detail(self) -> tuple[Formatter, str, str]:
         """The facts of the row under the cursor: formatter, state and role of the panel."""
 
-    def extras(self) -> Iterable[Widget]:
+    def above_detail(self) -> Iterable[Widget]:
         """What stands before the facts."""
         return ()
 
@@ -283,7 +283,7 @@ class ListScreen(ConsoleScreen):
         with Container(classes="columns"):
             yield choices
             with Vertical(classes="main"):
-                yield from self.extras()
+                yield from self.above_detail()
                 yield Panel(id="detail")
                 if self.LOG:
                     from tui.widgets.log_panel import LogPanel
@@ -295,13 +295,13 @@ class ListScreen(ConsoleScreen):
         """The list."""
         return self.query_one("#choices", ChoiceList)
 
-    def aim(self) -> None:
+    def point_sources(self) -> None:
         """Point the sources that several screens share at the row under the cursor."""
 
     def on_screen_resume(self) -> None:
         """Another screen may have pointed a shared source elsewhere."""
         if self.is_mounted:
-            self.aim()
+            self.point_sources()
         super().on_screen_resume()
 
     def on_mount(self) -> None:
@@ -311,36 +311,36 @@ class ListScreen(ConsoleScreen):
 
     def feed(self) -> None:
         """The list, and the facts of the row under the cursor."""
-        if new := self.console.made.pop(self.NAME, ""):
+        if new := self.console.new_rows.pop(self.NAME, ""):
             self.choices.move_cursor_to_new(new)
         reading = self.reading(self.SOURCE)
         self.choices.empty = "" if reading.value is None else self.EMPTY  # nothing known is not nothing there
         if reading.value is None and reading.error is not None:
             self.choices.empty = f"not known: {reading.error.why or reading.error.what}"
             self.choices.show([], *reading.state)
-            self.query_one("#detail", Panel).show(partial(trouble, reading.error))
+            self.query_one("#detail", Panel).show(partial(error_lines, reading.error))
             return
         rows = [] if reading.value is None else self.rows(reading.value)
-        if (silent := self.silent()) is not None:
-            reading, self.choices.empty = silent, f"? {silent.unknown}"
-            rows = [ChoiceRow(row.key, self.lost_cells(row.cells, silent.unknown)) for row in rows]
+        if (stale := self.stale_reading()) is not None:
+            reading, self.choices.empty = stale, f"? {stale.unknown_text}"
+            rows = [ChoiceRow(row.key, self.stale_cells(row.cells, stale.unknown_text)) for row in rows]
         self.choices.show(rows, *reading.state)
         self.show_detail()
 
-    def silent(self) -> Reading[Any] | None:
+    def stale_reading(self) -> Reading[Any] | None:
         """The reading behind the rows that is of before; None when all is known."""
-        readings = (self.reading(name) for name in (self.SOURCE, *self.ALSO))
-        return next((reading for reading in readings if reading.lost), None)
+        readings = (self.reading(name) for name in (self.SOURCE, *self.STATE_SOURCES))
+        return next((reading for reading in readings if reading.is_stale), None)
 
-    def lost_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
+    def stale_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
         """A row whose state is not known: its name, and since when."""
-        return (*cells[: self.NAMES], Span(f"? {words}", "stale"))
+        return (*cells[: self.NAME_CELLS], Span(f"? {words}", "stale"))
 
     def show_detail(self) -> None:
         """The facts of the row under the cursor."""
         panel, key = self.query_one("#detail", Panel), self.choices.key
-        if (silent := self.silent()) is not None:
-            panel.show(partial(lost_lines, silent), *silent.state)
+        if (stale := self.stale_reading()) is not None:
+            panel.show(partial(stale_lines, stale), *stale.state)
         elif key:
             panel.show(*self.detail())
         else:
@@ -351,8 +351,8 @@ class ListScreen(ConsoleScreen):
     def _highlighted(self) -> None:
         if not self.is_mounted:
             return
-        self.aim()
-        self.chosen()
+        self.point_sources()
+        self.row_changed()
         self.query_one("#detail", Panel).scroll_home(animate=False)
         self.show_detail()
 

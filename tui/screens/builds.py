@@ -11,9 +11,9 @@ from core.log_lines import FileLines
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
-from tui.present import builds as present
-from tui.present import operations as present_operations
-from tui.present.cells import Line, line
+from tui.formatters import builds as build_format
+from tui.formatters import operations as operation_format
+from tui.formatters.cells import Line, line
 from tui.screens.base import ListScreen
 from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
@@ -27,7 +27,7 @@ class BuildsScreen(ListScreen):
     SOURCE = "builds"
     SOURCES = ("builds", "build", "operations", "operation")
     TITLE = "Builds"
-    COLUMNS = present.COLUMNS
+    COLUMNS = build_format.COLUMNS
     EMPTY = "no build yet: b on the screen Presets (2) starts one"
     LOG = "Log"
     BINDINGS: ClassVar[list[Any]] = bindings("builds", "list")
@@ -36,24 +36,24 @@ class BuildsScreen(ListScreen):
         super().__init__()
         self._open_stages = False
         self._comparing: tuple[str, str] | None = None  # (before, after)
-        self._followed = 0  # the operation whose stages are asked for
-        self._begun: tuple[str, float] | None = None  # preset and time of a build that was started here
+        self._stages_of = 0  # the operation whose stages are asked for
+        self._started_here: tuple[str, float] | None = None  # preset and time of a build that was started here
 
     def rows(self, value: list[BuildRecord]) -> list[ChoiceRow]:
         """One row a build; the cursor goes to one that was started here."""
-        if self._begun is not None:
-            preset, since = self._begun
+        if self._started_here is not None:
+            preset, since = self._started_here
             new = next((build.id for build in value if build.preset == preset and build.started >= since), "")
             if new:
-                self._begun = None
+                self._started_here = None
                 self.choices.move_cursor_to_new(new)
-        return [ChoiceRow(build.id, present.row(build)) for build in value]
+        return [ChoiceRow(build.id, build_format.row(build)) for build in value]
 
-    def aim(self) -> None:
+    def point_sources(self) -> None:
         """The stages of a running build are asked for again."""
-        self._followed = 0
+        self._stages_of = 0
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """Its log; a comparison was about another."""
         self._comparing = None
         if key := self.choices.key:
@@ -66,30 +66,35 @@ class BuildsScreen(ListScreen):
             return empty_content, "", ""
         if self._comparing is not None:
             reading = self.reading("build")
-            found: BuildComparison | None = reading.value
-            return (partial(present.comparison, found) if found else empty_content), *reading.state
-        if (running := self._operation(build)) is not None:
-            if running.id != self._followed:
-                self._followed = running.id
-                self.console.store.point("operation", partial(Ledger(self.site).stages, running.id))
+            comparison: BuildComparison | None = reading.value
+            return (partial(build_format.comparison_lines, comparison) if comparison else empty_content), *reading.state
+        if (running := self._running_operation(build)) is not None:
+            if running.id != self._stages_of:
+                self._stages_of = running.id
+                self.console.store.retarget("operation", partial(Ledger(self.site).stages, running.id))
             reading = self.reading("operation")
-            return partial(_running, build, reading.value or []), *reading.state
-        return partial(present.detail, build, self._open_stages), "", ""
+            return partial(_running_lines, build, reading.value or []), *reading.state
+        return partial(build_format.detail, build, self._open_stages), "", ""
 
-    def _operation(self, build: BuildRecord) -> Operation | None:
+    def _running_operation(self, build: BuildRecord) -> Operation | None:
         """The operation that makes this build now: its record has the stages only when it is over."""
         if build.outcome is not BuildOutcome.RUNNING:
             return None
-        found: list[Operation] = self.reading("operations").value or []
+        operations: list[Operation] = self.reading("operations").value or []
         return next(
-            (one for one in found if one.state.live and one.kind == "build" and one.subject == build.preset), None
+            (
+                operation
+                for operation in operations
+                if operation.state.live and operation.kind == "build" and operation.subject == build.preset
+            ),
+            None,
         )
 
     def selected(self) -> BuildRecord | None:
         """The build under the cursor."""
-        return self._build(self.choices.key)
+        return self._build_by_id(self.choices.key)
 
-    def _build(self, key: str) -> BuildRecord | None:
+    def _build_by_id(self, key: str) -> BuildRecord | None:
         builds: list[BuildRecord] = self.reading("builds").value or []
         return next((build for build in builds if build.id == key), None)
 
@@ -104,21 +109,25 @@ class BuildsScreen(ListScreen):
     def action_compare(self) -> None:
         """With the marked build, else with the one before of the same preset."""
         after = self.selected()
-        before = self._before(after) if after else None
+        before = self._previous_build(after) if after else None
         if after is None or before is None:
-            why = "no older build of its preset is kept: mark another with space" if after else "no build here"
-            self.notify(why)
+            reason = "no older build of its preset is kept: mark another with space" if after else "no build here"
+            self.notify(reason)
             return
         self._comparing = (before.id, after.id)
-        self.console.store.point("build", partial(compare_builds, self.site, before, after))
+        self.console.store.retarget("build", partial(compare_builds, self.site, before, after))
         self.show_detail()
 
-    def _before(self, after: BuildRecord) -> BuildRecord | None:
-        marked = [build for key in self.choices.marked if key != after.id and (build := self._build(key))]
+    def _previous_build(self, after: BuildRecord) -> BuildRecord | None:
+        marked = [build for key in self.choices.marked if key != after.id and (build := self._build_by_id(key))]
         if marked:
             return marked[-1]
         builds: list[BuildRecord] = self.reading("builds").value or []
-        older = (one for one in builds if one.preset == after.preset and one.started < after.started)
+        older = (
+            older_build
+            for older_build in builds
+            if older_build.preset == after.preset and older_build.started < after.started
+        )
         return next(older, None)
 
     def action_build(self) -> None:
@@ -126,9 +135,13 @@ class BuildsScreen(ListScreen):
         if (build := self.selected()) is None:
             self.notify("no build here: b on the screen Presets (2) starts the first one")
         else:
-            self._begun = build.preset, time.time()
+            self._started_here = build.preset, time.time()
             self.start_operation("build", build.preset, {"target": build.target} if build.target != "runtime" else None)
 
 
-def _running(build: BuildRecord, stages: list[Any], width: int) -> list[Line]:
-    return [*present.detail(build, False, width), line(), *present_operations.stage_lines(stages, time.time(), width)]
+def _running_lines(build: BuildRecord, stages: list[Any], width: int) -> list[Line]:
+    return [
+        *build_format.detail(build, False, width),
+        line(),
+        *operation_format.stage_lines(stages, time.time(), width),
+    ]

@@ -16,15 +16,15 @@ from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Tran
 from core.service_client import text_formats
 from core.service_client.edit_merge import merge_changes
 from core.site import Site
-from tui.console_app import console_of
-from tui.present.cells import Line, wrap
-from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
+from tui.app_protocol import console_of
+from tui.formatters.cells import Line, wrap
+from tui.screens.field_form import NO, YES, Field, FieldForm, yes_no
 from tui.widgets.button import Button
 
 DETECTORS = ("motion", "memory", "onnx")
-_FIGURES = ("fps", "timeout", "poll_interval", "pre_roll", "post_roll", "longest_clip")
-_DETECTION_FIGURES = ("threshold", "minimum_seconds", "cooldown")
-_WORDS = ("source", "transport", "priority", "flow")
+_NUMBER_FIELDS = ("fps", "timeout", "poll_interval", "pre_roll", "post_roll", "longest_clip")
+_DETECTION_NUMBER_FIELDS = ("threshold", "minimum_seconds", "cooldown")
+_TEXT_FIELDS = ("source", "transport", "priority", "flow")
 
 
 class CameraForm(FieldForm[str]):
@@ -34,63 +34,73 @@ class CameraForm(FieldForm[str]):
 
     def __init__(self, site: Site, settings: CameraRequest | None = None) -> None:
         super().__init__(f"Camera {settings.id}" if settings else "Add a camera", site)
-        self._before = settings
-        self._as_opened = settings  # what the fields say before anything is typed
+        self._settings = settings
+        self._initial_request = settings  # what the fields say before anything is typed
         self.VERB = "Save" if settings else "Add"  # type: ignore[misc]
 
     def on_mount(self) -> None:
         """Remember what the fields say."""
         super().on_mount()
-        if self._before:
+        if self._settings:
             with suppress(InputError):  # a setting that these fields cannot hold is changed as a whole
-                self._as_opened = self.request()
+                self._initial_request = self.request()
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """Every setting of a camera."""
         new = CameraRequest.model_construct(id="", source="")
-        now = self._before or new
-        seen = now.detection
+        current = self._settings or new
+        detection = current.detection
         return (
-            Field("id", "Id", now.id, "gate-1", fixed=self._before is not None),
-            Field("source", "Source", now.source, "rtsp://user:password@10.0.0.20/stream, /dev/video0, or a file"),
-            Field("name", "Name", now.name, "for people; empty: the id"),
-            Field("enabled", "Read it", yes_no(now.enabled), choices=(YES, NO)),
-            Field("transport", "RTSP over", now.transport.value, choices=tuple(one.value for one in Transport)),
-            Field("fps", "Decided a second", f"{now.fps:g}", "5"),
-            Field("timeout", "Time-out, s", f"{now.timeout:g}", "5"),
-            Field("poll_interval", "Picture every, s", f"{now.poll_interval:g}", "1; of a snapshot camera"),
-            Field("loop", "File again and again", yes_no(now.loop), choices=(YES, NO)),
-            Field("detector", "Detector", seen.detector, choices=DETECTORS),
-            Field("model", "Model file", seen.model, "of the detector onnx, under the models folder"),
-            Field("threshold", "Anomaly from", f"{seen.threshold:g}", "0.5"),
-            Field("release", "Over below", "" if seen.release is None else f"{seen.release:g}", "0.8 of that"),
-            Field("minimum_seconds", "Lasting, s", f"{seen.minimum_seconds:g}", "1"),
-            Field("cooldown", "Pause after, s", f"{seen.cooldown:g}", "10"),
+            Field("id", "Id", current.id, "gate-1", fixed=self._settings is not None),
+            Field("source", "Source", current.source, "rtsp://user:password@10.0.0.20/stream, /dev/video0, or a file"),
+            Field("name", "Name", current.name, "for people; empty: the id"),
+            Field("enabled", "Read it", yes_no(current.enabled), choices=(YES, NO)),
             Field(
-                "schedule", "Watched", text_formats.format_schedule(now.schedule), "always; mo-fr 18:00-06:00; sa,su"
+                "transport", "RTSP over", current.transport.value, choices=tuple(option.value for option in Transport)
             ),
-            Field("zones", "Zones", _zones(now), "everywhere; gate: 0,0 0.5,0 0.5,1; door: …"),
+            Field("fps", "Decided a second", f"{current.fps:g}", "5"),
+            Field("timeout", "Time-out, s", f"{current.timeout:g}", "5"),
+            Field("poll_interval", "Picture every, s", f"{current.poll_interval:g}", "1; of a snapshot camera"),
+            Field("loop", "File again and again", yes_no(current.loop), choices=(YES, NO)),
+            Field("detector", "Detector", detection.detector, choices=DETECTORS),
+            Field("model", "Model file", detection.model, "of the detector onnx, under the models folder"),
+            Field("threshold", "Anomaly from", f"{detection.threshold:g}", "0.5"),
             Field(
-                "masks", "Masks", "; ".join(map(text_formats.format_polygon, now.masks)), "nowhere; 0,0 1,0 1,0.1; …"
+                "release", "Over below", "" if detection.release is None else f"{detection.release:g}", "0.8 of that"
             ),
-            Field("pre_roll", "Clip before, s", f"{now.pre_roll:g}", "5"),
-            Field("post_roll", "Clip after, s", f"{now.post_roll:g}", "5"),
-            Field("longest_clip", "Clip at most, s", f"{now.longest_clip:g}", "60"),
-            Field("priority", "Priority", now.priority.value, choices=tuple(one.value for one in Priority)),
-            Field("analyse", "Ask the analyser", yes_no(now.analyse), choices=(YES, NO)),
-            Field("flow", "What is done", now.flow, "default"),
+            Field("minimum_seconds", "Lasting, s", f"{detection.minimum_seconds:g}", "1"),
+            Field("cooldown", "Pause after, s", f"{detection.cooldown:g}", "10"),
+            Field(
+                "schedule",
+                "Watched",
+                text_formats.format_schedule(current.schedule),
+                "always; mo-fr 18:00-06:00; sa,su",
+            ),
+            Field("zones", "Zones", _zones_text(current), "everywhere; gate: 0,0 0.5,0 0.5,1; door: …"),
+            Field(
+                "masks",
+                "Masks",
+                "; ".join(map(text_formats.format_polygon, current.masks)),
+                "nowhere; 0,0 1,0 1,0.1; …",
+            ),
+            Field("pre_roll", "Clip before, s", f"{current.pre_roll:g}", "5"),
+            Field("post_roll", "Clip after, s", f"{current.post_roll:g}", "5"),
+            Field("longest_clip", "Clip at most, s", f"{current.longest_clip:g}", "60"),
+            Field("priority", "Priority", current.priority.value, choices=tuple(option.value for option in Priority)),
+            Field("analyse", "Ask the analyser", yes_no(current.analyse), choices=(YES, NO)),
+            Field("flow", "What is done", current.flow, "default"),
         )
 
-    def more_buttons(self) -> Iterable[Widget]:
+    def extra_buttons(self) -> Iterable[Widget]:
         """Whether it connects, before it is saved."""
         yield Button("Test", id="test")
 
     def request(self) -> CameraRequest:
         """What stands in the fields. Raises InputError."""
-        fields: dict[str, object] = {name: value for name in _FIGURES if (value := self.number(name)) is not None}
-        fields |= {name: words for name in _WORDS if (words := self.value(name))}
-        fields |= {name: self.yes(name) for name in ("enabled", "loop", "analyse")}
-        detection = {name: value for name in _DETECTION_FIGURES if (value := self.number(name)) is not None}
+        fields: dict[str, object] = {name: value for name in _NUMBER_FIELDS if (value := self.number(name)) is not None}
+        fields |= {name: words for name in _TEXT_FIELDS if (words := self.value(name))}
+        fields |= {name: self.yes_or_no(name) for name in ("enabled", "loop", "analyse")}
+        detection = {name: value for name in _DETECTION_NUMBER_FIELDS if (value := self.number(name)) is not None}
         fields["detection"] = {
             **detection,
             "release": self.number("release"),
@@ -106,16 +116,16 @@ class CameraForm(FieldForm[str]):
     def send(self) -> None:
         """Add or change it."""
         request = self.request()
-        service, opened, untouched = console_of(self).service, self._before, self._as_opened
+        service, settings, initial = console_of(self).service, self._settings, self._initial_request
 
         def work() -> object:
-            if opened is None or untouched is None:
+            if settings is None or initial is None:
                 return service.add_camera(request)
-            now = service.camera_settings(opened.id)
-            what = f"Camera {opened.id}"
-            return service.update_camera(merge_changes(what, opened, untouched, request, now, self.overwrite))
+            current = service.camera_settings(settings.id)
+            subject = f"Camera {settings.id}"
+            return service.update_camera(merge_changes(subject, settings, initial, request, current, self.overwrite))
 
-        self.attempt(work, lambda _: self.dismiss(request.id))
+        self.run_once(work, lambda _: self.dismiss(request.id))
 
     @on(Button.Pressed, "#test")
     def action_test(self) -> None:
@@ -123,23 +133,23 @@ class CameraForm(FieldForm[str]):
         try:
             request = self.request()
         except InputError as error:
-            self.explain(error)
+            self.show_error(error)
             return
         work = partial(console_of(self).service.test_camera, request)
-        self.attempt(work, self._tested, f"connecting, at most {request.timeout:g} s…")
+        self.run_once(work, self._show_test, f"connecting, at most {request.timeout:g} s…")
 
-    def _tested(self, found: ConnectionTest) -> None:
-        self.say(partial(_found, found))
+    def _show_test(self, result: ConnectionTest) -> None:
+        self.show_message(partial(_test_lines, result))
 
 
-def _found(found: ConnectionTest, width: int) -> list[Line]:
-    if not found.ok:
-        return wrap(f"✗ it does not work ({found.cause}): {found.reason}", width, "error")
-    fps = f", {found.fps:.1f} frames a second" if found.fps else ""
-    fps = ", one picture at a time" if found.snapshot else fps
-    text = f"✓ it works: {found.width}×{found.height} {found.codec}{fps}, the first after {found.seconds:.1f} s"
+def _test_lines(result: ConnectionTest, width: int) -> list[Line]:
+    if not result.ok:
+        return wrap(f"✗ it does not work ({result.cause}): {result.reason}", width, "error")
+    fps = f", {result.fps:.1f} frames a second" if result.fps else ""
+    fps = ", one picture at a time" if result.snapshot else fps
+    text = f"✓ it works: {result.width}×{result.height} {result.codec}{fps}, the first after {result.seconds:.1f} s"
     return wrap(text, width, "ok")
 
 
-def _zones(camera: CameraRequest) -> str:
+def _zones_text(camera: CameraRequest) -> str:
     return "; ".join(f"{zone.name}: {text_formats.format_polygon(zone.polygon)}" for zone in camera.zones)

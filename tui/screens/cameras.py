@@ -11,14 +11,14 @@ from textual import on
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
 from core.service_client import text_formats
 from tui.actions import bindings
-from tui.present import cameras as present
-from tui.present import previews
+from tui.formatters import cameras as camera_format
+from tui.formatters import previews
+from tui.screens.pending_thresholds import PendingThresholds
 from tui.screens.picture_list import PictureListScreen
-from tui.screens.thresholds import Thresholds
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, empty_content
 
-STEP = 0.01  # of the threshold, a key
+THRESHOLD_STEP = 0.01  # of the threshold, a key
 LEARN_MINUTES = 10.0
 SUSPEND_MINUTES = 60.0
 
@@ -29,50 +29,55 @@ class CamerasScreen(PictureListScreen):
     NAME = "cameras"
     SOURCE = "cameras"
     SOURCES = ("cameras",)
-    LOGIN = "cameras"
+    LOGIN_SOURCE = "cameras"
     TITLE = "Cameras"
-    COLUMNS = present.COLUMNS
+    COLUMNS = camera_format.COLUMNS
     EMPTY = "no camera that you may see: administrators add one (a)"
     BINDINGS: ClassVar[list[Any]] = bindings("cameras", "list")
 
     def __init__(self) -> None:
         super().__init__()
-        self._thresholds = Thresholds(self, self.update_now)
+        self._pending_thresholds = PendingThresholds(self, self.update_now)
 
     def rows(self, value: ServiceStatus) -> list[ChoiceRow]:
         """One row a camera."""
-        return [ChoiceRow(camera.id, present.row(self._thresholds.shown(camera))) for camera in value.cameras]
+        return [
+            ChoiceRow(camera.id, camera_format.row(self._pending_thresholds.with_pending(camera)))
+            for camera in value.cameras
+        ]
 
     def feed(self) -> None:
         """The list, the facts, and what the picture is of."""
         super().feed()
         address = self.console.service_address
-        where = f" · {address.container}" if address and address.container else ""
-        self.choices.border_title = f"{self.TITLE}{where}"
-        camera, silent = self.selected(), self.silent()
-        words = present.no_picture(camera) if silent is None else silent.unknown
-        title = present.title(camera) if camera else "Picture"
-        if camera is None or words:
-            self.picture.set_source(camera.id if camera else "", None, words=words if camera else "", title=title)
+        container_text = f" · {address.container}" if address and address.container else ""
+        self.choices.border_title = f"{self.TITLE}{container_text}"
+        camera, stale = self.selected(), self.stale_reading()
+        reason = camera_format.missing_picture_reason(camera) if stale is None else stale.unknown_text
+        title = camera_format.picture_title(camera) if camera else "Picture"
+        if camera is None or reason:
+            self.picture.set_source(camera.id if camera else "", None, words=reason if camera else "", title=title)
         else:
-            self.picture.set_source(camera.id, self._fetch(camera.id), live=True, title=title)
+            self.picture.set_source(camera.id, self._fetch_thumbnail(camera.id), live=True, title=title)
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """Another camera: its picture."""
         self.update_now()
 
     def detail(self) -> tuple[Formatter, str, str]:
         """Everything the service says of it."""
         camera = self.selected()
-        return (partial(present.detail, camera), "", "") if camera else (empty_content, "", "")
+        return (partial(camera_format.detail, camera), "", "") if camera else (empty_content, "", "")
 
     def selected(self) -> CameraStatus | None:
         """The camera under the cursor, with the threshold that is wanted."""
         status: ServiceStatus | None = self.reading("cameras").value
-        found = next((one for one in status.cameras if one.id == self.choices.key), None) if status else None
-        return self._thresholds.shown(found) if found else None
+        selected = (
+            next((camera for camera in status.cameras if camera.id == self.choices.key), None) if status else None
+        )
+        return self._pending_thresholds.with_pending(selected) if selected else None
 
-    def _fetch(self, camera: str) -> Callable[[int], bytes]:
+    def _fetch_thumbnail(self, camera: str) -> Callable[[int], bytes]:
         return lambda width: self.console.service.thumbnail(camera, width)
 
     # -- looking ------------------------------------------------------------------------------------------------------
@@ -82,12 +87,14 @@ class CamerasScreen(PictureListScreen):
         """As large as the terminal."""
         from tui.screens.large_picture import LargePicture
 
-        camera, silent = self.selected(), self.silent()
-        words = present.no_picture(camera) if silent is None else silent.unknown
-        if camera is None or words:
-            self.notify(f"no picture: {words}" if camera else "no camera here")
+        camera, stale = self.selected(), self.stale_reading()
+        reason = camera_format.missing_picture_reason(camera) if stale is None else stale.unknown_text
+        if camera is None or reason:
+            self.notify(f"no picture: {reason}" if camera else "no camera here")
             return
-        self.app.push_screen(LargePicture(camera.id, present.title(camera), self._fetch(camera.id), live=True))
+        self.app.push_screen(
+            LargePicture(camera.id, camera_format.picture_title(camera), self._fetch_thumbnail(camera.id), live=True)
+        )
 
     async def action_events(self) -> None:
         """Its events."""
@@ -106,13 +113,13 @@ class CamerasScreen(PictureListScreen):
 
     def action_lower(self) -> None:
         """Seen at once, sent when the keys rest."""
-        if (camera := self._one()) is not None:
-            self._thresholds.change(camera, -STEP)
+        if (camera := self._selected_or_notify()) is not None:
+            self._pending_thresholds.change(camera, -THRESHOLD_STEP)
 
     def action_raise(self) -> None:
         """Seen at once, sent when the keys rest."""
-        if (camera := self._one()) is not None:
-            self._thresholds.change(camera, STEP)
+        if (camera := self._selected_or_notify()) is not None:
+            self._pending_thresholds.change(camera, THRESHOLD_STEP)
 
     def action_add(self) -> None:
         """A form with a connection test."""
@@ -120,8 +127,8 @@ class CamerasScreen(PictureListScreen):
 
     def action_edit(self) -> None:
         """The same form with what is set now."""
-        if (camera := self._one()) is not None:
-            self.console.prepare(partial(self.console.service.camera_settings, camera.id), self._open_form)
+        if (camera := self._selected_or_notify()) is not None:
+            self.console.load_then_open(partial(self.console.service.camera_settings, camera.id), self._open_form)
 
     def _open_form(self, settings: CameraRequest | None) -> None:
         from tui.screens.camera_form import CameraForm
@@ -129,88 +136,88 @@ class CamerasScreen(PictureListScreen):
         def done(camera: str | None) -> None:
             if camera is not None:
                 self.choices.move_cursor_to_new(camera)
-                self._ask()
+                self._refresh()
                 self.update_now()
 
         self.app.push_screen(CameraForm(self.site, settings), done)
 
     def action_start_stop(self) -> None:
         """Start what is stopped or failed; stop anything else, asked first."""
-        camera = self._one()
+        camera = self._selected_or_notify()
         if camera is None:
             return
         service = self.console.service
         if camera.state in (CameraState.STOPPED, CameraState.FAILED):
-            self.background(partial(service.start_camera, camera.id), self._ask)
+            self.background(partial(service.start_camera, camera.id), self._refresh)
             return
         self.confirm(
             f"Stop camera {camera.name or camera.id}?",
             "Nothing is seen there until it is started again. It stays in the list.",
             "Stop",
-            lambda: self.background(partial(service.stop_camera, camera.id), self._ask),
+            lambda: self.background(partial(service.stop_camera, camera.id), self._refresh),
         )
 
     def action_restart(self) -> None:
         """Ask, then connect again."""
-        camera = self._one()
+        camera = self._selected_or_notify()
         if camera is None:
             return
         self.confirm(
             f"Restart camera {camera.name or camera.id}?",
             "It is cut off and connected again. Nothing is seen there in the meantime, and an event that goes on ends.",
             "Restart",
-            lambda: self.background(partial(self.console.service.restart_camera, camera.id), self._ask),
+            lambda: self.background(partial(self.console.service.restart_camera, camera.id), self._refresh),
         )
 
     def action_learn(self) -> None:
         """Asks for how long."""
-        camera = self._one()
+        camera = self._selected_or_notify()
         if camera is None:
             return
         text = (
             "The camera's pictures of that time count as normal: let nothing unusual happen. Until it has learned it "
             f"scores as before; {text_formats.LEARNING_EFFECT}. 0 ends a learning. "
-            + previews.learning(camera, LEARN_MINUTES)
+            + previews.learning_preview(camera, LEARN_MINUTES)
         )
         self._ask_minutes(f"Learn {camera.name or camera.id}", LEARN_MINUTES, text, self.console.service.learn)
 
     def action_suspend(self) -> None:
         """Asks for how long."""
-        camera = self._one()
+        camera = self._selected_or_notify()
         if camera is None:
             return
         text = "Nobody is notified of this camera's events for that long; they are kept all the same. 0 ends it."
         title = f"No notifications of {camera.name or camera.id}"
         self._ask_minutes(title, SUSPEND_MINUTES, text, self.console.service.suspend)
 
-    def _ask_minutes(self, title: str, minutes: float, text: str, then: Callable[[str, float], CameraStatus]) -> None:
-        from tui.screens.number import AskNumber
+    def _ask_minutes(self, title: str, minutes: float, text: str, send: Callable[[str, float], CameraStatus]) -> None:
+        from tui.screens.ask_number import AskNumber
 
         camera = self.choices.key
 
-        def done(given: float | None) -> None:
-            if given is not None:
-                self.background(partial(then, camera, given), self._ask)
+        def done(minutes_given: float | None) -> None:
+            if minutes_given is not None:
+                self.background(partial(send, camera, minutes_given), self._refresh)
 
         self.app.push_screen(AskNumber(title, self.site, "Minutes", minutes, text), done)
 
     def action_remove(self) -> None:
         """Ask, then remove it."""
-        camera = self._one()
+        camera = self._selected_or_notify()
         if camera is None:
             return
         self.confirm(
             f"Remove camera {camera.name or camera.id}?",
             "The service stops reading it and forgets it. Its events stay. It can be added again.",
             "Remove",
-            lambda: self.background(partial(self.console.service.remove_camera, camera.id), self._ask),
+            lambda: self.background(partial(self.console.service.remove_camera, camera.id), self._refresh),
         )
 
-    def _one(self) -> CameraStatus | None:
+    def _selected_or_notify(self) -> CameraStatus | None:
         camera = self.selected()
         if camera is None:
             self.notify("no camera here")
         return camera
 
-    def _ask(self, _result: object = None) -> None:
+    def _refresh(self, _result: object = None) -> None:
         self.console.store.ask_now("cameras")

@@ -47,6 +47,6 @@ class Confirm(ModalScreen[bool]):
     def _pressed(self, event: Button.Pressed) -> None:
         self.action_answer(event.button.id == "yes")
 
-    def action_answer(self, yes: bool) -> None:
+    def action_answer(self, confirmed: bool) -> None:
         """The dialog is over."""
-        self.dismiss(yes)
+        self.dismiss(confirmed)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.containers.model import Container
 from tui.actions import bindings
-from tui.present import containers as present
+from tui.formatters import containers as container_format
 from tui.screens.base import ListScreen
 from tui.sources import Containers
 from tui.widgets.choice_list import ChoiceRow
@@ -30,7 +30,7 @@ class ContainersScreen(ListScreen):
     SOURCE = "containers"
     SOURCES = ("containers", "container")
     TITLE = "Containers"
-    COLUMNS = present.COLUMNS
+    COLUMNS = container_format.COLUMNS
     EMPTY = "no container: launch a preset (2, then L)"
     LOG = "Log"
     BINDINGS: ClassVar[list[Any]] = bindings("containers", "list")
@@ -41,39 +41,46 @@ class ContainersScreen(ListScreen):
 
     def rows(self, value: Containers) -> list[ChoiceRow]:
         """Ours first."""
-        return [ChoiceRow(one.name, present.row(one, value.stats.get(one.id))) for one in present.ordered(value)]
+        return [
+            ChoiceRow(container.name, container_format.row(container, value.stats.get(container.id)))
+            for container in container_format.sort_containers(value)
+        ]
 
     def feed(self) -> None:
         """Also the log of a container that ended and runs again."""
         super().feed()
-        container, silent = self.selected(), self.silent()
-        if silent is None and self._log is not None and self._log.ended and container is not None and container.running:
-            self._follow(container.name)
-        self.query_one("#log", LogPanel).border_subtitle = silent.unknown if silent else ""
+        container, stale = self.selected(), self.stale_reading()
+        if stale is None and self._log is not None and self._log.ended and container is not None and container.running:
+            self._follow_log(container.name)
+        self.query_one("#log", LogPanel).border_subtitle = stale.unknown_text if stale else ""
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """What ails it, and its log."""
         container = self.selected()
-        self._follow(None if container is None else container.name)
+        self._follow_log(None if container is None else container.name)
         if container is not None:
-            self.console.store.point("container", partial(self._ailments, container.name))
+            self.console.store.retarget("container", partial(self._diagnose, container.name))
 
     def detail(self) -> tuple[Formatter, str, str]:
         """State, use, and what is wrong with it."""
         container = self.selected()
-        found: Containers | None = self.reading("containers").value
-        if container is None or found is None:
+        listing: Containers | None = self.reading("containers").value
+        if container is None or listing is None:
             return empty_content, "", ""
-        looked = self.reading("container")
-        ailments = None if looked.lost else looked.value
-        return partial(present.detail, container, found.stats.get(container.id), ailments), "", ""
+        diagnosis = self.reading("container")
+        findings = None if diagnosis.is_stale else diagnosis.value
+        return partial(container_format.detail, container, listing.stats.get(container.id), findings), "", ""
 
     def selected(self) -> Container | None:
         """The container under the cursor."""
-        found: Containers | None = self.reading("containers").value
-        return next((one for one in found.containers if one.name == self.choices.key), None) if found else None
+        listing: Containers | None = self.reading("containers").value
+        return (
+            next((container for container in listing.containers if container.name == self.choices.key), None)
+            if listing
+            else None
+        )
 
-    def _ailments(self, name: str) -> Any:
+    def _diagnose(self, name: str) -> Any:
         from core.containers.manage import diagnose
 
         return self._with_engine(lambda client: diagnose(client, name))
@@ -84,7 +91,7 @@ class ContainersScreen(ListScreen):
         with closing(connect_engine(self.site, ENGINE_SECONDS)) as client:
             return work(client)
 
-    def _follow(self, name: str | None) -> None:
+    def _follow_log(self, name: str | None) -> None:
         """Show another container's log; the reader of the one before ends."""
         from tui.container_log import ContainerLog
 
@@ -104,7 +111,7 @@ class ContainersScreen(ListScreen):
         """In view again: go on with the log."""
         super().on_screen_resume()
         if (container := self.selected()) is not None:
-            self._follow(container.name)
+            self._follow_log(container.name)
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
@@ -125,11 +132,11 @@ class ContainersScreen(ListScreen):
             return json.dumps(self._with_engine(lambda client: redacted_description(client, container.id)), indent=1)
 
         def show(text: str) -> None:
-            from tui.screens.message import TextDialog
+            from tui.screens.text_dialog import TextDialog
 
             self.app.push_screen(TextDialog(container.name, text))
 
-        self.console.prepare(work, show)
+        self.console.load_then_open(work, show)
 
     def action_shell(self) -> None:
         """A shell in the container; the console waits until it is left."""
@@ -149,26 +156,28 @@ class ContainersScreen(ListScreen):
         """Ask, then stop it."""
         from core.containers.manage import stop_container
 
-        self._ask("Stop", "It is asked to end, and killed when it does not. It can be started again.", stop_container)
+        self._confirm_and_run(
+            "Stop", "It is asked to end, and killed when it does not. It can be started again.", stop_container
+        )
 
     def action_restart(self) -> None:
         """Ask, then restart it."""
         from core.containers.manage import restart_container
 
-        self._ask("Restart", "Its cameras and jobs stop for that time.", restart_container)
+        self._confirm_and_run("Restart", "Its cameras and jobs stop for that time.", restart_container)
 
     def action_remove(self) -> None:
         """Ask, then remove it."""
         from core.containers.manage import remove_container
 
         text = "The container goes, also when it runs. Its volumes and its image stay."
-        self._ask("Remove", text, partial(remove_container, force=True))
+        self._confirm_and_run("Remove", text, partial(remove_container, force=True))
 
-    def _ask(self, verb: str, text: str, work: Callable[[Any, str], None]) -> None:
+    def _confirm_and_run(self, verb: str, text: str, work: Callable[[Any, str], None]) -> None:
         if (container := self.selected()) is None:
             self.notify("no container here")
             return
-        whose = "" if container.managed else "\n\nxaiva did not launch it."
+        foreign_note = "" if container.managed else "\n\nxaiva did not launch it."
 
         def done(_: None) -> None:
             self.console.store.ask_now("containers", "container")
@@ -177,4 +186,4 @@ class ContainersScreen(ListScreen):
         def run() -> None:
             self.background(partial(self._with_engine, lambda client: work(client, container.id)), done)
 
-        self.confirm(f"{verb} {container.name}?", text + whose, verb, run)
+        self.confirm(f"{verb} {container.name}?", text + foreign_note, verb, run)

@@ -24,20 +24,28 @@ from core.presets.compat import Choices, choices, site_facts, target_for
 from core.presets.store import PresetEditConflict, preset_path, read_text, save
 from core.presets.validation import PresetProblem, preset_from_text
 from core.site import Site
-from tui.console_app import console_of
-from tui.present import findings as present_findings
-from tui.present import presets as present
-from tui.present.cells import Line, Span, line, wrap
-from tui.present.preset_form import FIELDS, Field, apply, offered, parse, problems, values
+from tui.app_protocol import console_of
+from tui.formatters import findings as finding_format
+from tui.formatters import presets as preset_format
+from tui.formatters.cells import Line, Span, line, wrap
+from tui.formatters.preset_form import (
+    PRESET_FIELDS,
+    PresetField,
+    apply_changes,
+    field_texts,
+    offered_values,
+    parse_object,
+    preset_problems,
+)
 from tui.widgets.bars import KeyBar, TabBar
 from tui.widgets.panel import Panel
 
-SAVE_SECONDS = 15.0  # that keys wait for a save
-DEBOUNCE = 0.25  # seconds of quiet before what was typed is checked
+MAX_SAVE_SECONDS = 15.0  # that keys wait for a save
+DEBOUNCE_SECONDS = 0.25  # seconds of quiet before what was typed is checked
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedText:
     """What one text is worth. `findings` are empty while there are problems."""
 
     text: str
@@ -66,7 +74,7 @@ class EditorScreen(Screen[None]):
         self._preset_name = name
         self._path = preset_path(site, name)
         self._saved = ""
-        self._basis = ""  # what the fields were filled from: valid or not, its layout is the one to keep
+        self._base_text = ""  # what the fields were filled from: valid or not, its layout is the one to keep
         self._text = ""  # what stands there now
         self._choices: Choices | None = None
         self._timer: Timer | None = None
@@ -80,22 +88,22 @@ class EditorScreen(Screen[None]):
         with Container(classes="columns"):
             with ContentSwitcher(initial="form", id="views", classes="panel"):
                 with VerticalScroll(id="form"):
-                    for one in FIELDS:
-                        yield from self._widgets(one)
+                    for field in PRESET_FIELDS:
+                        yield from self._field_widgets(field)
                 yield TextArea("", id="json", show_line_numbers=True)
             with Vertical(classes="main"):
                 yield Panel("Findings", id="findings")
                 yield Panel("Difference to the saved file", id="difference")
         yield KeyBar()
 
-    def _widgets(self, one: Field) -> Iterable[Widget]:
-        if one.shape.long:
-            yield Label(one.label, classes="long", markup=False)
-            yield TextArea("", id=f"f-{one.name}", classes="lines", compact=True)
+    def _field_widgets(self, field: PresetField) -> Iterable[Widget]:
+        if field.format.multiline:
+            yield Label(field.label, classes="long", markup=False)
+            yield TextArea("", id=f"f-{field.name}", classes="lines", compact=True)
         else:
             with Horizontal(classes="row"):
-                yield Label(one.label)
-                yield Input(id=f"f-{one.name}", placeholder=one.hint, compact=True)
+                yield Label(field.label)
+                yield Input(id=f"f-{field.name}", placeholder=field.hint, compact=True)
 
     def on_mount(self) -> None:
         """Read the file and the choices in a thread."""
@@ -110,52 +118,52 @@ class EditorScreen(Screen[None]):
         def work() -> tuple[str, Choices]:
             return read_text(self._path), choices(self.site)
 
-        def show(found: tuple[str, Choices]) -> None:
-            self._saved, self._choices = found
-            self._take(self._saved)
-            if parse(self._saved) is None:
-                self._view("json")
+        def show(result: tuple[str, Choices]) -> None:
+            self._saved, self._choices = result
+            self._load_text(self._saved)
+            if parse_object(self._saved) is None:
+                self._show_view("json")
 
-        console_of(self).prepare(work, show, lambda: self.dismiss(None))
+        console_of(self).load_then_open(work, show, lambda: self.dismiss(None))
 
     # -- the text ------------------------------------------------------------------------------------------------------
 
-    def _take(self, text: str) -> None:
+    def _load_text(self, text: str) -> None:
         """Show a text in both views; what the form changes from now on is set in this text."""
-        self._text = self._basis = text
-        document = parse(text)
+        self._text = self._base_text = text
+        document = parse_object(text)
         self._filling = True
         self.query_one("#json", TextArea).load_text(text)
         if document is not None:
-            written = values(document)
-            for one in FIELDS:
-                self._put(one, written[one.name])
+            texts = field_texts(document)
+            for field in PRESET_FIELDS:
+                self._set_field(field, texts[field.name])
         self.call_after_refresh(self._filled)
         self._check_soon()
 
     def _filled(self) -> None:
         self._filling = False
-        self._suggest()
+        self._update_suggesters()
 
-    def _put(self, one: Field, text: str) -> None:
-        widget = self.query_one(f"#f-{one.name}")
+    def _set_field(self, field: PresetField, text: str) -> None:
+        widget = self.query_one(f"#f-{field.name}")
         if isinstance(widget, Input):
             if widget.value != text:
                 widget.value = text
         elif isinstance(widget, TextArea) and widget.text != text:
             widget.load_text(text)
 
-    def _fields(self) -> dict[str, str]:
+    def _field_texts(self) -> dict[str, str]:
         out: dict[str, str] = {}
-        for one in FIELDS:
-            widget = self.query_one(f"#f-{one.name}")
-            out[one.name] = widget.value if isinstance(widget, Input) else cast(TextArea, widget).text
+        for field in PRESET_FIELDS:
+            widget = self.query_one(f"#f-{field.name}")
+            out[field.name] = widget.value if isinstance(widget, Input) else cast(TextArea, widget).text
         return out
 
     @property
     def unsaved(self) -> bool:
         """Whether leaving would lose something."""
-        return self._text_now() != self._saved
+        return self._current_text() != self._saved
 
     @property
     def _in_form(self) -> bool:
@@ -170,31 +178,35 @@ class EditorScreen(Screen[None]):
     def _check_soon(self) -> None:
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(DEBOUNCE, self._check)
+        self._timer = self.set_timer(DEBOUNCE_SECONDS, self._check)
 
     def _check(self) -> None:
         """Make the text of what was typed and check it, in a thread; an older answer is dropped."""
-        work = partial(self._checked, self._text_now())
-        self._asked = work
-        console_of(self).background(work, lambda found: self._show(found) if self._asked is work else None)
+        work = partial(self._check_text, self._current_text())
+        self._check_in_progress = work
+        console_of(self).background(
+            work, lambda checked: self._show_checked(checked) if self._check_in_progress is work else None
+        )
 
-    def _checked(self, text: str) -> Checked:
-        wrong = problems(text, self._path)
-        if wrong:
-            return Checked(text, wrong, [], "")
+    def _check_text(self, text: str) -> CheckedText:
+        problems_found = preset_problems(text, self._path)
+        if problems_found:
+            return CheckedText(text, problems_found, [], "")
         preset = preset_from_text(text, self._path)
         target = target_for(preset, site_facts(self.site))
         findings = check_preset(self.site, self._preset_name, preset, target)
-        return Checked(text, [], findings, str(target or "no particular machine"))
+        return CheckedText(text, [], findings, str(target or "no particular machine"))
 
-    def _show(self, found: Checked) -> None:
+    def _show_checked(self, checked: CheckedText) -> None:
         if not self.is_attached:
             return
-        self._text = found.text
+        self._text = checked.text
         state = "" if not self._dirty else "not saved"
-        self.query_one("#findings", Panel).show(partial(_findings, found), _state(found))
-        self.query_one("#difference", Panel).show(partial(_difference, self._saved, found.text, self._path.name), state)
-        self._suggest()
+        self.query_one("#findings", Panel).show(partial(_finding_lines, checked), _state_text(checked))
+        self.query_one("#difference", Panel).show(
+            partial(_difference_lines, self._saved, checked.text, self._path.name), state
+        )
+        self._update_suggesters()
 
     @property
     def _dirty(self) -> bool:
@@ -202,24 +214,26 @@ class EditorScreen(Screen[None]):
 
     # -- choices -------------------------------------------------------------------------------------------------------
 
-    def _suggest(self) -> None:
+    def _update_suggesters(self) -> None:
         """Known values complete what is typed."""
         if self._choices is None:
             return
-        written = self._fields()
-        for one in FIELDS:
-            if one.choices:
-                found = offered(one, self._choices, written)
-                self.query_one(f"#f-{one.name}", Input).suggester = SuggestFromList(found, case_sensitive=False)
+        texts = self._field_texts()
+        for field in PRESET_FIELDS:
+            if field.choices:
+                values = offered_values(field, self._choices, texts)
+                self.query_one(f"#f-{field.name}", Input).suggester = SuggestFromList(values, case_sensitive=False)
 
     def action_offer(self) -> None:
         """Pick from the known values of the field in focus."""
         from tui.screens.pick import Pick
 
         focused = self.focused
-        one = next((one for one in FIELDS if focused is not None and focused.id == f"f-{one.name}"), None)
-        found = offered(one, self._choices, self._fields()) if one and self._choices else []
-        if not found or not isinstance(focused, Input):
+        field = next(
+            (field for field in PRESET_FIELDS if focused is not None and focused.id == f"f-{field.name}"), None
+        )
+        values = offered_values(field, self._choices, self._field_texts()) if field and self._choices else []
+        if not values or not isinstance(focused, Input):
             self.notify("nothing is known for this field: type what you need")
             return
 
@@ -227,26 +241,26 @@ class EditorScreen(Screen[None]):
             if value is not None:
                 focused.value = value
 
-        assert one is not None
-        self.app.push_screen(Pick(one.label, found, focused.value), picked)
+        assert field is not None
+        self.app.push_screen(Pick(field.label, values, focused.value), picked)
 
     # -- actions -------------------------------------------------------------------------------------------------------
 
     def action_turn(self) -> None:
         """The other view of the same text."""
         if self._in_form:
-            self._text = self._text_now()
+            self._text = self._current_text()
             self._filling = True
             self.query_one("#json", TextArea).load_text(self._text)
             self.call_after_refresh(self._filled)
-            self._view("json")
-        elif parse(self._text_now()) is None:
+            self._show_view("json")
+        elif parse_object(self._current_text()) is None:
             self.notify("correct the JSON first: a form needs an object")
         else:
-            self._take(self._text_now())
-            self._view("form")
+            self._load_text(self._current_text())
+            self._show_view("form")
 
-    def _view(self, name: str) -> None:
+    def _show_view(self, name: str) -> None:
         self.query_one("#views", ContentSwitcher).current = name
         (self.query_one("#json") if name == "json" else self.query_one("#f-base")).focus()
 
@@ -255,9 +269,9 @@ class EditorScreen(Screen[None]):
         self._save(self._saved)
 
     def _save(self, instead_of: str) -> None:
-        text = self._text_now()
+        text = self._current_text()
         release = console_of(self).hold_keys(None)
-        self.set_timer(SAVE_SECONDS, release)  # also where a disk hangs
+        self.set_timer(MAX_SAVE_SECONDS, release)  # also where a disk hangs
 
         def failed(error: XaivaError) -> None:
             release()
@@ -269,8 +283,8 @@ class EditorScreen(Screen[None]):
         def done(_: Any) -> None:
             release()
             self._saved = text
-            if self._text_now() == text:
-                self._take(text)
+            if self._current_text() == text:
+                self._load_text(text)
             else:  # what was typed meanwhile stays
                 self._check_soon()
             self.notify(f"{self._path.name} saved")
@@ -281,67 +295,67 @@ class EditorScreen(Screen[None]):
     def _ask_to_overwrite(self, error: PresetEditConflict) -> None:
         """Show what somebody else did to the file; what they wrote is replaced only when that is asked for."""
         self.query_one("#difference", Panel).show(
-            partial(_difference, self._saved, error.text, self._path.name), "changed by somebody else"
+            partial(_difference_lines, self._saved, error.text, self._path.name), "changed by somebody else"
         )
         if error.text:
-            changed = present.changed_lines(self._saved, error.text)
+            changed = preset_format.changed_text(self._saved, error.text)
             text = f"{error.why}:\n{changed}\n\nOverwrite it with what stands here? Otherwise Ctrl+R takes theirs."
         else:
             text = f"{error.why}. Write it again?"
-        self._ask(f"{self._path.name} is another file now", text, "Overwrite", lambda: self._save(error.text))
+        self._confirm(f"{self._path.name} is another file now", text, "Overwrite", lambda: self._save(error.text))
 
-    def _text_now(self) -> str:
+    def _current_text(self) -> str:
         """What the view in front says; what was typed last may not have been checked yet."""
         if not self._in_form:
             return self.query_one("#json", TextArea).text
-        document = parse(self._basis)
-        before = values(document) if document is not None else {}
-        changed = {name: text for name, text in self._fields().items() if text != before.get(name)}
-        return apply(self._basis, changed) if changed else self._basis
+        document = parse_object(self._base_text)
+        base_texts = field_texts(document) if document is not None else {}
+        changed = {name: text for name, text in self._field_texts().items() if text != base_texts.get(name)}
+        return apply_changes(self._base_text, changed) if changed else self._base_text
 
     def action_revert(self) -> None:
         """Ask, then back to the saved file, as it is now."""
         if self.unsaved:
-            self._ask("Revert?", "What was typed since the last save is lost.", "Revert", self._read_again)
+            self._confirm("Revert?", "What was typed since the last save is lost.", "Revert", self._read_again)
         else:
             self._read_again()
 
     def _read_again(self) -> None:
         def show(text: str) -> None:
             self._saved = text
-            self._take(text)
+            self._load_text(text)
 
         console_of(self).background(partial(read_text, self._path), show)
 
     def action_leave(self) -> None:
         """Ask when something is not saved."""
         if self.unsaved:
-            self._ask("Leave without saving?", "What was typed is lost.", "Leave", lambda: self.dismiss(None))
+            self._confirm("Leave without saving?", "What was typed is lost.", "Leave", lambda: self.dismiss(None))
         else:
             self.dismiss(None)
 
-    def _ask(self, title: str, text: str, verb: str, then: Any) -> None:
+    def _confirm(self, title: str, text: str, verb: str, on_yes: Any) -> None:
         from tui.screens.confirm import Confirm
 
-        self.app.push_screen(Confirm(title, text, verb), lambda yes: then() if yes else None)
+        self.app.push_screen(Confirm(title, text, verb), lambda yes: on_yes() if yes else None)
 
 
-def _state(found: Checked) -> str:
-    return f"checked for {found.target}"[:40] if found.target else "not checked: it is no preset yet"
+def _state_text(checked: CheckedText) -> str:
+    return f"checked for {checked.target}"[:40] if checked.target else "not checked: it is no preset yet"
 
 
-def _findings(found: Checked, width: int) -> list[Line]:
-    if not found.problems:
-        return present_findings.lines(found.findings, width)
+def _finding_lines(checked: CheckedText, width: int) -> list[Line]:
+    if not checked.problems:
+        return finding_format.lines(checked.findings, width)
     out: list[Line] = []
-    for one in found.problems:
-        place = f"line {one.line}" + (f", {one.field}" if one.field else "")
-        out.append(line(Span("✗ ", "error"), Span(place, "title")))
-        out += [(Span("  "), *more) for more in wrap(one.what, width - 2)]
-        out += [(Span("  "), *more) for more in wrap(f"→ {one.remedy}", width - 2, "accent", indent="  ")]
+    for problem in checked.problems:
+        position = f"line {problem.line}" + (f", {problem.field}" if problem.field else "")
+        out.append(line(Span("✗ ", "error"), Span(position, "title")))
+        out += [(Span("  "), *rest_line) for rest_line in wrap(problem.what, width - 2)]
+        out += [(Span("  "), *rest_line) for rest_line in wrap(f"→ {problem.remedy}", width - 2, "accent", indent="  ")]
     return out
 
 
-def _difference(saved: str, text: str, name: str, width: int) -> list[Line]:
-    found = present.json_difference(saved, text, name)
-    return found or wrap("the same as the saved file", width, "dim")
+def _difference_lines(saved: str, text: str, name: str, width: int) -> list[Line]:
+    difference = preset_format.json_difference(saved, text, name)
+    return difference or wrap("the same as the saved file", width, "dim")

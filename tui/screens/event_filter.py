@@ -11,12 +11,12 @@ from textual.widget import Widget
 from core.inference.schemas import EventQuery, Priority
 from core.service_client import text_formats
 from core.site import Site
-from tui.screens.fields import Field, FieldForm
+from tui.screens.field_form import Field, FieldForm
 from tui.widgets.button import Button
 
-WAITING, DONE = "waiting", "acknowledged"
+WAITING_STATE, ACKNOWLEDGED_STATE = "waiting", "acknowledged"
 ORDERS = ("newest", "oldest", "highest", "lowest")
-_WORDS = ("camera", "type", "priority", "text")
+_TEXT_FIELDS = ("camera", "type", "priority", "text")
 
 
 class EventFilter(FieldForm[EventQuery]):
@@ -30,35 +30,35 @@ class EventFilter(FieldForm[EventQuery]):
         self._cameras = tuple(cameras)
         self._types = tuple(types)
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """Everything that can be asked for; an empty field asks for nothing."""
-        now = self._query
-        order = ORDERS[(2 if now.sort == "score" else 0) + now.ascending]
-        score = "" if now.minimum_score is None else f"{now.minimum_score:g}"
-        state = {None: "", True: DONE, False: WAITING}[now.acknowledged]
+        query = self._query
+        order = ORDERS[(2 if query.sort == "score" else 0) + query.ascending]
+        score = "" if query.minimum_score is None else f"{query.minimum_score:g}"
+        state = {None: "", True: ACKNOWLEDGED_STATE, False: WAITING_STATE}[query.acknowledged]
         return (
-            Field("camera", "Camera", now.camera or "", choices=self._cameras),
-            Field("type", "Type", now.type or "", choices=self._types),
-            Field("priority", "Priority", now.priority.value if now.priority else "", choices=_priorities()),
+            Field("camera", "Camera", query.camera or "", choices=self._cameras),
+            Field("type", "Type", query.type or "", choices=self._types),
+            Field("priority", "Priority", query.priority.value if query.priority else "", choices=_priority_values()),
             Field("score", "Score from", score, "0 to 1"),
-            Field("state", "State", state, choices=(WAITING, DONE)),
-            Field("since", "Since", _moment_words(now.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
-            Field("until", "Until", _moment_words(now.until), "the same"),
-            Field("text", "Words", now.text, "in type, description or note"),
+            Field("state", "State", state, choices=(WAITING_STATE, ACKNOWLEDGED_STATE)),
+            Field("since", "Since", _datetime_text(query.since), "2h, 7d, today, 2026-01-31, 2026-01-31 12:00"),
+            Field("until", "Until", _datetime_text(query.until), "the same"),
+            Field("text", "Words", query.text, "in type, description or note"),
             Field("order", "First", order, choices=ORDERS),
         )
 
-    def more_buttons(self) -> Iterable[Widget]:
+    def extra_buttons(self) -> Iterable[Widget]:
         """Everything again."""
         yield Button("All events", id="all")
 
     def send(self) -> None:
         """The fields as a query."""
-        fields: dict[str, object] = {name: value for name in _WORDS if (value := self.value(name))}
+        fields: dict[str, object] = {name: value for name in _TEXT_FIELDS if (value := self.value(name))}
         if (score := self.number("score")) is not None:
             fields["minimum_score"] = score
         if state := self.choice("state"):
-            fields["acknowledged"] = state == DONE
+            fields["acknowledged"] = state == ACKNOWLEDGED_STATE
         fields |= {
             name: text_formats.parse_time_of_past(text) for name in ("since", "until") if (text := self.value(name))
         }
@@ -71,9 +71,9 @@ class EventFilter(FieldForm[EventQuery]):
         self.dismiss(EventQuery())
 
 
-def _priorities() -> tuple[str, ...]:
-    return tuple(one.value for one in Priority)
+def _priority_values() -> tuple[str, ...]:
+    return tuple(priority.value for priority in Priority)
 
 
-def _moment_words(moment: datetime | None) -> str:
+def _datetime_text(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M") if moment else ""

@@ -13,11 +13,11 @@ from textual import on
 from core.inference.schemas import Event, EventQuery, ServiceStatus
 from tui.actions import bindings
 from tui.event_feed import EventFeed, EventList
-from tui.present import events as present
-from tui.present.cells import Cell, Span
-from tui.present.figures import size
+from tui.formatters import events as event_format
+from tui.formatters.cells import Cell, Span
+from tui.formatters.numbers import size
 from tui.screens.picture_list import PictureListScreen
-from tui.screens.save import Told, Work
+from tui.screens.save_file import ReportProgress, WriteFile
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Formatter, empty_content
 from tui.widgets.picture_view import Fetch
@@ -29,11 +29,11 @@ class EventsScreen(PictureListScreen):
     NAME = "events"
     SOURCE = "events"
     SOURCES = ("events", "cameras")
-    LOGIN = "events"
+    LOGIN_SOURCE = "events"
     TITLE = "Events"
-    COLUMNS = present.COLUMNS
+    COLUMNS = event_format.COLUMNS
     EMPTY = "no event: nothing was found yet"
-    NAMES = 4
+    NAME_CELLS = 4
     BINDINGS: ClassVar[list[Any]] = bindings("events", "list")
 
     def __init__(self) -> None:
@@ -45,31 +45,31 @@ class EventsScreen(PictureListScreen):
 
     def on_mount(self) -> None:
         """Ask for everything."""
-        self._ask_for(self._query)
+        self._set_query(self._query)
         super().on_mount()
 
-    def _ask_for(self, query: EventQuery) -> None:
+    def _set_query(self, query: EventQuery) -> None:
         self._query = query
         self._feed = EventFeed(lambda page: self.console.ask_service(lambda client: client.events(page)), query)
-        self.console.store.point("events", self._feed)
+        self.console.store.retarget("events", self._feed)
         self.choices.unmark()
 
     def rows(self, value: EventList) -> list[ChoiceRow]:
         """One row an event."""
-        return [ChoiceRow(event.id, present.row(event)) for event in value.events]
+        return [ChoiceRow(event.id, event_format.row(event)) for event in value.events]
 
-    def lost_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
+    def stale_cells(self, cells: tuple[Cell, ...], words: str) -> tuple[Cell, ...]:
         """What happened has happened; whether somebody has acknowledged it since is not known."""
-        when, _mark, *rest = super().lost_cells(cells, words)
+        when, _mark, *rest = super().stale_cells(cells, words)
         return (when, Span("?", "stale"), *rest)
 
     def feed(self) -> None:
         """The list with its filter, the facts, and what the picture is of."""
-        words = present.filter_words(self._query)
+        words = event_format.filter_text(self._query)
         self.EMPTY = "nothing passes the filter: f changes it" if words else type(self).EMPTY  # type: ignore[misc]
         super().feed()
         cameras = self.reading("cameras")
-        status: ServiceStatus | None = None if cameras.lost else cameras.value
+        status: ServiceStatus | None = None if cameras.is_stale else cameras.value
         waiting = f"{status.unacknowledged} waiting" if status and status.unacknowledged else ""
         title = " · ".join(word for word in (self.TITLE, words, waiting) if word)
         if self.choices.border_title != title:
@@ -82,33 +82,37 @@ class EventsScreen(PictureListScreen):
         elif not event.snapshot:
             self.picture.set_source(event.id, None, words="no picture was kept", title="Picture")
         else:
-            self.picture.set_source(event.id, self._fetch(event.id), title=f"{event.camera_name or event.camera}")
+            self.picture.set_source(
+                event.id, self._fetch_thumbnail(event.id), title=f"{event.camera_name or event.camera}"
+            )
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """Its picture; at the end of the list the next page."""
         listed: EventList | None = self.reading("events").value
         if listed is not None and listed.more and self._feed is not None and self.choices.key == listed.events[-1].id:
-            self._feed.want_more()
+            self._feed.load_more()
             self.console.store.ask_now("events")
         self.update_now()
 
     def detail(self) -> tuple[Formatter, str, str]:
         """Everything about it."""
         event = self.selected()
-        return (partial(present.detail, event), "", "") if event else (empty_content, "", "")
+        return (partial(event_format.detail, event), "", "") if event else (empty_content, "", "")
 
     def show_detail(self) -> None:
         """A UUID is no title."""
         super().show_detail()
         event = self.selected()
-        self.query_one("#detail").border_title = f"{event.type} {present.when(event.started)}" if event else self.TITLE
+        self.query_one("#detail").border_title = (
+            f"{event.type} {event_format.local_datetime(event.started)}" if event else self.TITLE
+        )
 
     def selected(self) -> Event | None:
         """The event under the cursor."""
         listed: EventList | None = self.reading("events").value
-        return next((one for one in listed.events if one.id == self.choices.key), None) if listed else None
+        return next((event for event in listed.events if event.id == self.choices.key), None) if listed else None
 
-    def _fetch(self, event: str) -> Fetch:
+    def _fetch_thumbnail(self, event: str) -> Fetch:
         return lambda width: self.console.service.event_thumbnail(event, width)
 
     @on(ChoiceList.Chosen, "#choices")
@@ -120,27 +124,27 @@ class EventsScreen(PictureListScreen):
         if event is None or not event.snapshot:
             self.notify("no picture was kept" if event else "no event here")
             return
-        title = f"{event.camera_name or event.camera} · {event.type} · {present.when(event.started)}"
-        self.app.push_screen(LargePicture(event.id, title, self._fetch(event.id), live=False))
+        title = f"{event.camera_name or event.camera} · {event.type} · {event_format.local_datetime(event.started)}"
+        self.app.push_screen(LargePicture(event.id, title, self._fetch_thumbnail(event.id), live=False))
 
     # -- filters ------------------------------------------------------------------------------------------------------
 
     def only_camera(self, camera: str) -> None:
         """Of one camera alone: another screen asks for it."""
-        self._ask_for(EventQuery(camera=camera))
+        self._set_query(EventQuery(camera=camera))
         self.update_now()
 
     def action_open(self) -> None:
         """Only those that wait, or all."""
         acknowledged = None if self._query.acknowledged is False else False
-        self._ask_for(self._query.model_copy(update={"acknowledged": acknowledged}))
+        self._set_query(self._query.model_copy(update={"acknowledged": acknowledged}))
         self.update_now()
 
     def action_camera(self) -> None:
         """Only those of the camera under the cursor, or of all."""
         event = self.selected()
         camera = None if self._query.camera or event is None else event.camera
-        self._ask_for(self._query.model_copy(update={"camera": camera}))
+        self._set_query(self._query.model_copy(update={"camera": camera}))
         self.update_now()
 
     def action_filter(self) -> None:
@@ -149,7 +153,7 @@ class EventsScreen(PictureListScreen):
 
         def done(query: EventQuery | None) -> None:
             if query is not None:
-                self._ask_for(query)
+                self._set_query(query)
                 self.update_now()
 
         status: ServiceStatus | None = self.reading("cameras").value
@@ -164,23 +168,23 @@ class EventsScreen(PictureListScreen):
         """The marked ones, else the one under the cursor."""
         from tui.screens.acknowledge import acknowledge
 
-        if ids := self._chosen_ids():
+        if ids := self._marked_or_selected():
             self.background(partial(acknowledge, self.console.service, ids), self._acknowledged)
 
     def action_acknowledge_all(self) -> None:
         """The marked ones, else all that pass the filter; asks, and takes a note."""
-        from tui.screens.acknowledge import AcknowledgeMany, waiting_ids
+        from tui.screens.acknowledge import AcknowledgeMany, unacknowledged_ids
 
         marked = list(self.choices.marked)
         if marked:
             title, text = f"Acknowledge {len(marked)} events?", "Those that are marked."
         else:
-            words = present.filter_words(self._query) or "all events"
+            words = event_format.filter_text(self._query) or "all events"
             title, text = (
                 "Acknowledge everything that waits?",
                 f"Also what is further down than shown. Filter: {words}.",
             )
-        find = (lambda: marked) if marked else partial(waiting_ids, self.console.service, self._query)
+        find = (lambda: marked) if marked else partial(unacknowledged_ids, self.console.service, self._query)
 
         def done(count: int | None) -> None:
             if count is not None:
@@ -191,19 +195,19 @@ class EventsScreen(PictureListScreen):
     def _acknowledged(self, count: int) -> None:
         self.notify(f"{count} acknowledged")
         self.choices.unmark()
-        self._again()
+        self._refresh()
 
     def action_protect(self) -> None:
         """Keep its clip and picture, or no longer."""
-        if (event := self._one()) is not None:
+        if (event := self._selected_or_notify()) is not None:
             work = partial(self.console.service.protect, event.id, not event.protected)
-            self.background(work, lambda _: self._again())
+            self.background(work, lambda _: self._refresh())
 
     # -- taking home --------------------------------------------------------------------------------------------------
 
     def action_clip(self) -> None:
         """Its recording, into a file."""
-        event = self._one()
+        event = self._selected_or_notify()
         if event is None:
             return
         if event.clip.state != "done":
@@ -222,22 +226,22 @@ class EventsScreen(PictureListScreen):
         title = f"Export {len(marked)} events" if marked else "Export all events of the filter"
         self._save(f"{title}: .csv or .json", name, partial(self._export, marked), lambda done, _: f"{done} events")
 
-    def _export(self, marked: list[str], path: Path, told: Told) -> int:
+    def _export(self, marked: list[str], path: Path, report: ReportProgress) -> int:
         """In a thread."""
         from core.service_client.export import export, format_of
 
         service = self.console.service
 
-        def found() -> Iterator[Event]:
+        def chosen_events() -> Iterator[Event]:
             if marked:
-                yield from (service.event(one) for one in marked)
+                yield from (service.event(identifier) for identifier in marked)
             else:
                 yield from service.all_events(self._query.model_copy(update={"limit": 1000}))
 
-        return export(found(), path, format_of(path), lambda count: told(count, len(marked)))
+        return export(chosen_events(), path, format_of(path), lambda count: report(count, len(marked)))
 
-    def _save(self, title: str, name: str, work: Work, words: Any) -> None:
-        from tui.screens.save import SaveFile
+    def _save(self, title: str, name: str, work: WriteFile, words: Any) -> None:
+        from tui.screens.save_file import SaveFile
 
         def done(path: Path | None) -> None:
             self.notify(f"saved to {path}" if path else "nothing was written")
@@ -246,24 +250,24 @@ class EventsScreen(PictureListScreen):
 
     # ------------------------------------------------------------------------------------------------------------------
 
-    def _chosen_ids(self) -> list[str]:
+    def _marked_or_selected(self) -> list[str]:
         marked = list(self.choices.marked)
-        if marked or (event := self._one()) is None:
+        if marked or (event := self._selected_or_notify()) is None:
             return marked
         return [event.id]
 
-    def _one(self) -> Event | None:
+    def _selected_or_notify(self) -> Event | None:
         event = self.selected()
         if event is None:
             self.notify("no event here")
         return event
 
-    def _again(self) -> None:
+    def _refresh(self) -> None:
         """Something was changed: also the older pages are read again."""
         if self._feed is not None:
-            self._feed.forget()
+            self._feed.reload_all()
         self.console.store.ask_now("events", "cameras")
 
 
-def _save_clip(save: Any, event: str, path: Path, told: Told) -> object:
-    return save(event, path, told)
+def _save_clip(save: Any, event: str, path: Path, report: ReportProgress) -> object:
+    return save(event, path, report)

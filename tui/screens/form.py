@@ -15,8 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Checkbox, Input, Label
 
 from core.errors import Cancelled, XaivaError
-from tui.console_app import console_of
-from tui.present.cells import Line, Span, line, wrap
+from tui.app_protocol import console_of
+from tui.formatters.cells import Line, Span, line, wrap
 from tui.widgets.button import Button
 from tui.widgets.panel import Panel
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 W = TypeVar("W")
 
 
-def field(label: str, name: str, value: str = "", hint: str = "") -> Iterable[Widget]:
+def labelled_input(label: str, name: str, value: str = "", hint: str = "") -> Iterable[Widget]:
     """A label and a line to type in."""
     yield Label(label)
     box = Input(value, placeholder=hint, id=name)
@@ -56,14 +56,14 @@ class Form(ModalScreen[T]):
         self._title = title
         self.site = site
         self.busy = False  # while `attempt` works
-        self._asking = False  # whether to leave
-        self._after_question: Callable[[], object] | None = None  # what succeeded meanwhile
+        self._confirming_leave = False  # whether to leave
+        self._pending_result: Callable[[], object] | None = None  # what succeeded meanwhile
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """The fields."""
         return ()
 
-    def more_buttons(self) -> Iterable[Widget]:
+    def extra_buttons(self) -> Iterable[Widget]:
         """What else can be done with what stands in the fields."""
         return ()
 
@@ -75,31 +75,31 @@ class Form(ModalScreen[T]):
         with Vertical(classes="dialog form" + (" -wide-form" if self.WIDE else "")) as dialog:
             dialog.border_title = self._title
             with VerticalScroll(classes="fields"):
-                yield from self.fields()
+                yield from self.compose_fields()
             yield Panel(id="said")
             with Horizontal(classes="buttons"):
                 yield Button("Cancel", id="leave")
-                yield from self.more_buttons()
+                yield from self.extra_buttons()
                 yield Button(self.VERB, id="submit", variant="primary")
 
     def on_mount(self) -> None:
         """Remember what stands in the fields before anything is typed."""
-        self._untouched = self._written()
+        self._initial_values = self._current_values()
 
-    def _written(self) -> dict[str, str | bool]:
+    def _current_values(self) -> dict[str, str | bool]:
         texts = {str(box.id): box.value for box in self.query(Input)}
         return {**texts, **{str(box.id): box.value for box in self.query(Checkbox)}}
 
     @property
     def unsaved(self) -> bool:
         """Whether leaving would lose what was typed; what is being sent would be lost if that fails."""
-        return self.is_mounted and self._written() != self._untouched
+        return self.is_mounted and self._current_values() != self._initial_values
 
     def value(self, name: str) -> str:
         """What stands in a field."""
         return self.query_one(f"#{name}", Input).value.strip()
 
-    def say(self, formatter: Callable[[int], list[Line]], state: str = "") -> None:
+    def show_message(self, formatter: Callable[[int], list[Line]], state: str = "") -> None:
         """Show something below the fields."""
         panel = self.query_one("#said", Panel)
         panel.add_class("-open")
@@ -110,7 +110,7 @@ class Form(ModalScreen[T]):
         """Blocking work in a thread; `done` is not called for a form that was left meanwhile."""
         console_of(self).background(work, lambda result: done(result) if self.is_attached else None)
 
-    def attempt(self, work: Callable[[], W], done: Callable[[W], object], words: str = "asking…") -> None:
+    def run_once(self, work: Callable[[], W], done: Callable[[W], object], progress_text: str = "asking…") -> None:
         """What the form is for, in a thread; asked for twice it is done once. What fails is said in the form.
 
         What is typed meanwhile waits: it is for the form when that stays open, for the screen below when it does not.
@@ -118,13 +118,13 @@ class Form(ModalScreen[T]):
         if self.busy:
             return
         self.busy = True
-        self.say(lambda _: [line(Span(words, "dim"))])
+        self.show_message(lambda _: [line(Span(progress_text, "dim"))])
         release = console_of(self).hold_keys(self.action_leave)
 
         def succeeded(result: W) -> None:
             self.busy = False
-            if self.is_attached and self._asking:
-                self._after_question = partial(done, result)
+            if self.is_attached and self._confirming_leave:
+                self._pending_result = partial(done, result)
             elif self.is_attached:
                 done(result)
             release()
@@ -132,17 +132,17 @@ class Form(ModalScreen[T]):
         def failed(error: XaivaError) -> None:
             self.busy = False
             if self.is_attached:
-                self.explain(error)
+                self.show_error(error)
             elif not isinstance(error, Cancelled):
                 console_of(self).show_error(error)
             release()
 
         console_of(self).background(work, succeeded, failed)
 
-    def explain(self, error: XaivaError) -> None:
+    def show_error(self, error: XaivaError) -> None:
         """What is wrong, and the remedy."""
         text = f"{error.what}: {error.why}" if error.why else error.what
-        self.say(
+        self.show_message(
             lambda width: [
                 *wrap(text, width, "error"),
                 *(wrap(f"→ {error.remedy}", width, "accent", indent="  ") if error.remedy else []),
@@ -160,17 +160,17 @@ class Form(ModalScreen[T]):
         """Nothing happens; what was typed is asked about first."""
         from tui.screens.confirm import Confirm
 
-        words = "It is being sent. If that fails, what was typed is lost." if self.busy else "What was typed is lost."
+        warning = "It is being sent. If that fails, what was typed is lost." if self.busy else "What was typed is lost."
         if self.unsaved:
-            self._asking = True
-            self.app.push_screen(Confirm("Leave the form?", words, "Leave"), self._answered)
+            self._confirming_leave = True
+            self.app.push_screen(Confirm("Leave the form?", warning, "Leave"), self._leave_answered)
         else:
             self.leave()
 
-    def _answered(self, leave: bool | None) -> None:
-        self._asking = False
-        if self._after_question is not None:
-            self._after_question()
+    def _leave_answered(self, leave: bool | None) -> None:
+        self._confirming_leave = False
+        if self._pending_result is not None:
+            self._pending_result()
         elif leave:
             self.leave()
 

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
 
-from tui.present.cells import Line, Span, fit, wrap
+from tui.formatters.cells import Line, Span, fit, wrap
 from tui.widgets.panel import Panel
 
 KEY_WIDTH = 14
@@ -26,9 +26,9 @@ class HelpScreen(ModalScreen[None]):
         Binding("pageup", "scroll(-10)", show=False),
     ]
 
-    def __init__(self, over: Screen[Any]) -> None:
+    def __init__(self, below: Screen[Any]) -> None:
         super().__init__()
-        self._rows = list(self._keys(over))
+        self._rows = list(self._key_rows(below))
 
     def compose(self) -> ComposeResult:
         """A panel of keys."""
@@ -43,34 +43,34 @@ class HelpScreen(ModalScreen[None]):
         """Move through the text."""
         self.query_one(Panel).scroll_relative(y=by, animate=False)
 
-    def _keys(self, over: Screen[Any]) -> list[tuple[str, str, str, str]]:
+    def _key_rows(self, below: Screen[Any]) -> list[tuple[str, str, str, str]]:
         """(where, keys, title, help) of every live binding; keys of one action stand together."""
-        found: dict[tuple[str, str], tuple[list[str], str, str]] = {}
-        for active in over.active_bindings.values():
+        keys_by_action: dict[tuple[str, str], tuple[list[str], str, str]] = {}
+        for active in below.active_bindings.values():
             if not active.enabled or active.binding.system:
                 continue
-            where = {over: "This screen", over.app: "Everywhere"}.get(active.node, "The focused part")
-            if where == "This screen" and active.binding.id is None:
-                where = "Moving about"
-            keys, _, _ = found.setdefault(
-                (where, active.binding.action), ([], active.binding.description, active.tooltip or "")
+            place = {below: "This screen", below.app: "Everywhere"}.get(active.node, "The focused part")
+            if place == "This screen" and active.binding.id is None:
+                place = "Moving about"
+            keys, _, _ = keys_by_action.setdefault(
+                (place, active.binding.action), ([], active.binding.description, active.tooltip or "")
             )
-            shown = over.app.get_key_display(active.binding)
-            if shown not in keys:
-                keys.append(shown)
+            display = below.app.get_key_display(active.binding)
+            if display not in keys:
+                keys.append(display)
         order = ["This screen", "The focused part", "Everywhere", "Moving about"]
-        rows = [(where, " ".join(keys), title, text) for (where, _), (keys, title, text) in found.items()]
+        rows = [(where, " ".join(keys), title, text) for (where, _), (keys, title, text) in keys_by_action.items()]
         return sorted(rows, key=lambda row: order.index(row[0]))
 
     def _lines(self, width: int) -> list[Line]:
         out: list[Line] = []
         heading = ""
-        for where, keys, title, text in self._rows:
-            if where != heading:
-                out += [(), (Span(where, "title"),)] if out else [(Span(where, "title"),)]
-                heading = where
+        for place, keys, title, text in self._rows:
+            if place != heading:
+                out += [(), (Span(place, "title"),)] if out else [(Span(place, "title"),)]
+                heading = place
             words = f"{title} — {text}" if text and text != title else title
             first, *rest = wrap(words, max(width - KEY_WIDTH - 2, 20))
             out.append((*fit(Span(keys, "key"), KEY_WIDTH), Span("  "), *first))
-            out += [(Span(" " * (KEY_WIDTH + 2)), *more) for more in rest]
+            out += [(Span(" " * (KEY_WIDTH + 2)), *rest_line) for rest_line in rest]
         return out

@@ -21,7 +21,7 @@ class LargePicture(ModalScreen[None]):
 
     def __init__(self, key: str, title: str, fetch: Fetch, live: bool) -> None:
         super().__init__()
-        self._shown = key, title, fetch, live
+        self._arguments = key, title, fetch, live
 
     def compose(self) -> ComposeResult:
         """The picture alone."""
@@ -29,7 +29,7 @@ class LargePicture(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Show it."""
-        key, title, fetch, live = self._shown
+        key, title, fetch, live = self._arguments
         self._view.set_source(key, fetch, live=live, title=f"{title} · Esc closes")
         self._view.show_now()
 

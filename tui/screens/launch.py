@@ -12,9 +12,9 @@ from textual.widgets import Label
 from core.labels import image_tag
 from core.presets.model import Preset
 from core.site import Site
-from tui.console_app import console_of
-from tui.present import findings as present_findings
-from tui.present.cells import Span, line
+from tui.app_protocol import console_of
+from tui.formatters import findings as finding_format
+from tui.formatters.cells import Span, line
 from tui.screens.form import Form, T
 from tui.widgets.checkbox import Checkbox
 
@@ -33,9 +33,9 @@ class Launch(Form[None]):
         super().__init__(f"Launch {name}", site)
         self._preset_name = name
         self._preset = preset
-        self._asked: Callable[[], object] | None = None  # the newest look at what is in the way
+        self._newest_preflight: Callable[[], object] | None = None  # the newest look at what is in the way
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """What will be started, and three choices."""
         run = self._preset.run
         words = [
@@ -52,16 +52,16 @@ class Launch(Form[None]):
     def on_mount(self) -> None:
         """Look for what is in the way; Enter does not wait for it."""
         self.query_one("#submit").focus()  # Enter starts; it must not tick "replace"
-        self._preflight()
+        self._start_preflight()
 
     def on_checkbox_changed(self) -> None:
         """Look again."""
-        self._preflight()
+        self._start_preflight()
 
     def _is_on(self, name: str) -> bool:
         return self.query_one(f"#{name}", Checkbox).value
 
-    def _as_chosen(self, work: Callable[..., T]) -> Callable[[], T]:
+    def _with_choices(self, work: Callable[..., T]) -> Callable[[], T]:
         return partial(
             work,
             self.site,
@@ -72,24 +72,26 @@ class Launch(Form[None]):
             dev=self._is_on("dev"),
         )
 
-    def _preflight(self) -> None:
+    def _start_preflight(self) -> None:
         from core.containers.launch import check_launch
 
-        self.say(lambda _: [line(Span("asking the engine…", "dim"))])
-        self._asked = look = self._as_chosen(check_launch)
-        self.background(look, lambda found: self._found(found) if self._asked is look else None)
+        self.show_message(lambda _: [line(Span("asking the engine…", "dim"))])
+        self._newest_preflight = work = self._with_choices(check_launch)
+        self.background(
+            work, lambda findings: self._show_findings(findings) if self._newest_preflight is work else None
+        )
 
-    def _found(self, findings: list[Finding]) -> None:
-        self.say(partial(present_findings.lines, findings, none="nothing is in the way"))
+    def _show_findings(self, findings: list[Finding]) -> None:
+        self.show_message(partial(finding_format.lines, findings, none_text="nothing is in the way"))
 
     def submit(self) -> None:
         """Start it."""
         from core.containers.launch import launch
 
-        self._asked = None  # what is in the way is told by the start from now on
-        self.attempt(self._as_chosen(launch), self._started, "starting…")
+        self._newest_preflight = None  # what is in the way is told by the start from now on
+        self.run_once(self._with_choices(launch), self._started, "starting…")
 
     def _started(self, container: Container) -> None:
-        console_of(self).made["containers"] = container.name
+        console_of(self).new_rows["containers"] = container.name
         self.app.notify(f"{container.name} was started; watch it with 5", title="Launched")
         self.dismiss(None)

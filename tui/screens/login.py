@@ -9,13 +9,13 @@ from textual.widget import Widget
 
 from core.inference.schemas import Tokens
 from core.site import Site
-from tui.console_app import console_of
-from tui.present.cells import wrap
-from tui.screens.fields import Field, FieldForm
+from tui.app_protocol import console_of
+from tui.formatters.cells import wrap
+from tui.screens.field_form import Field, FieldForm
 from tui.widgets.button import Button
 from tui.widgets.checkbox import Checkbox
 
-LOOK = 1.0  # seconds between two looks at the site's login, which another terminal may change meanwhile
+SITE_LOGIN_SECONDS = 1.0  # seconds between two looks at the site's login, which another terminal may change meanwhile
 
 
 class LoginDialog(FieldForm[str]):
@@ -24,41 +24,41 @@ class LoginDialog(FieldForm[str]):
     VERB = "Log in"
     WIDE = False
 
-    def __init__(self, site: Site, why: str = "") -> None:
+    def __init__(self, site: Site, reason: str = "") -> None:
         super().__init__("Log in to the inference service", site)
-        self._why = why
+        self._reason = reason
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """Name and password."""
         return Field("user", "Name"), Field("password", "Password", secret=True)
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """Name and password, and for whom the login is."""
-        yield from super().fields()
+        yield from super().compose_fields()
         yield Checkbox("for this site: the command line and consoles started later", id="for_site", compact=True)
 
-    def more_buttons(self) -> Iterable[Widget]:
+    def extra_buttons(self) -> Iterable[Widget]:
         """The site's login, when that is another's."""
         yield Button("Use the site's login", id="take")
 
     def on_mount(self) -> None:
         """Why somebody has to."""
         super().on_mount()
-        if self._why:
-            self.say(lambda width: wrap(self._why, width, "warn"))
-        self._offer()
-        self.set_interval(LOOK, self._offer)
+        if self._reason:
+            self.show_message(lambda width: wrap(self._reason, width, "warn"))
+        self._show_site_login()
+        self.set_interval(SITE_LOGIN_SECONDS, self._show_site_login)
 
-    def _offer(self) -> None:
+    def _show_site_login(self) -> None:
         """Show the site's login while there is one that this console does not use."""
-        who, button = console_of(self).who, self.query_one("#take", Button)
-        button.display = bool(who and who.offered)
-        if who and who.offered:
-            button.label = f"Use the site's: {who.offered}"
+        session, button = console_of(self).who, self.query_one("#take", Button)
+        button.display = bool(session and session.offered)
+        if session and session.offered:
+            button.label = f"Use the site's: {session.offered}"
 
     def send(self) -> None:
         """Ask the service."""
-        name, password = self.value("user"), self.secret("password")
+        name, password = self.value("user"), self.exact_text("password")
         console, for_site = console_of(self), self.query_one("#for_site", Checkbox).value
 
         def work() -> Tokens:
@@ -67,13 +67,13 @@ class LoginDialog(FieldForm[str]):
                 console.session.share()
             return tokens
 
-        where = "for this site" if for_site else "in this console"
-        self.attempt(work, lambda tokens: self._done(tokens.user, f"({tokens.role.value}) {where}"))
+        scope = "for this site" if for_site else "in this console"
+        self.run_once(work, lambda tokens: self._done(tokens.user, f"({tokens.role.value}) {scope}"))
 
     @on(Button.Pressed, "#take")
-    def _take(self) -> None:
+    def _use_site_login(self) -> None:
         """Be who the site's login says."""
-        self.attempt(console_of(self).session.use_site_login, lambda user: self._done(user, "with the site's login"))
+        self.run_once(console_of(self).session.use_site_login, lambda user: self._done(user, "with the site's login"))
 
     def _done(self, user: str, words: str) -> None:
         console_of(self).login_changed()

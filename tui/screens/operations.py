@@ -10,8 +10,8 @@ from core.log_lines import FileLines
 from core.operations.ledger import Ledger
 from core.operations.model import Operation
 from tui.actions import bindings
-from tui.present import operations as present
-from tui.present.cells import wrap
+from tui.formatters import operations as operation_format
+from tui.formatters.cells import wrap
 from tui.screens.base import ListScreen
 from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.log_panel import LogPanel
@@ -25,10 +25,10 @@ class OperationsScreen(ListScreen):
     SOURCE = "operations"
     SOURCES = ("operations", "operation")
     TITLE = "Operations"
-    COLUMNS = present.COLUMNS
+    COLUMNS = operation_format.COLUMNS
     EMPTY = "no operation yet: lock, sync or build a preset"
     LOG = "Log"
-    NAMES = 2
+    NAME_CELLS = 2
     BINDINGS: ClassVar[list[Any]] = bindings("operations", "list")
 
     def __init__(self) -> None:
@@ -37,17 +37,17 @@ class OperationsScreen(ListScreen):
 
     def rows(self, value: list[Operation]) -> list[ChoiceRow]:
         """One row an operation."""
-        shown = [operation for operation in value if operation.state.live or not self._only_live]
-        if value and not shown:
+        operations = [operation for operation in value if operation.state.live or not self._only_live]
+        if value and not operations:
             self.choices.empty = "no operation runs: o shows those that are over"
-        return [ChoiceRow(str(operation.id), present.row(operation)) for operation in shown]
+        return [ChoiceRow(str(operation.id), operation_format.row(operation)) for operation in operations]
 
-    def aim(self) -> None:
+    def point_sources(self) -> None:
         """At its stages."""
         if key := self.choices.key:
-            self.console.store.point("operation", partial(Ledger(self.site).stages, int(key)))
+            self.console.store.retarget("operation", partial(Ledger(self.site).stages, int(key)))
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """Its log."""
         if key := self.choices.key:
             path = Ledger(self.site).log_path(int(key))
@@ -59,7 +59,7 @@ class OperationsScreen(ListScreen):
         if operation is None:
             return empty_content, "", ""
         reading = self.reading("operation")
-        return partial(present.detail, operation, reading.value or [], time.time()), *reading.state
+        return partial(operation_format.detail, operation, reading.value or [], time.time()), *reading.state
 
     def selected(self) -> Operation | None:
         """The operation under the cursor."""
@@ -84,12 +84,12 @@ class OperationsScreen(ListScreen):
             f"Cancel {operation.title()}?",
             f"Operation {operation.id} ends within a second. What is complete stays; a later start goes on from there.",
             "End it",
-            lambda: self.background(partial(Ledger(self.site).cancel, operation.id), self._asked),
+            lambda: self.background(partial(Ledger(self.site).cancel, operation.id), self._show_result),
         )
 
     def action_retry(self) -> None:
         """Ask with a preview, then start it again."""
-        from tui.screens.start import PREVIEWS
+        from tui.screens.start_operation import PREVIEWS
 
         if (operation := self.selected()) is None:
             return
@@ -101,10 +101,10 @@ class OperationsScreen(ListScreen):
             return look(self.site, operation.subject, operation.options)
 
         def start() -> None:
-            self.background(partial(Ledger(self.site).retry, operation.id), self._asked)
+            self.background(partial(Ledger(self.site).retry, operation.id), self._show_result)
 
         self.ask_to_start(f"{operation.title().capitalize()} again", "Start again", preview, start)
 
-    def _asked(self, operation: Operation) -> None:
+    def _show_result(self, operation: Operation) -> None:
         self.console.store.ask_now("operations", "operation")
         self.notify(f"{operation.title()}: {operation.state.value}")

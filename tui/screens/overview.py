@@ -13,7 +13,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from tui.actions import bindings
-from tui.screens.base import ConsoleScreen, trouble
+from tui.screens.base import ConsoleScreen, error_lines
 from tui.store import Reading
 from tui.widgets.panel import Panel, empty_content
 
@@ -25,12 +25,12 @@ PANELS = {  # panel → (title, screen it opens)
     "cameras": ("Cameras", "cameras"),
     "operations": ("Operations", "operations"),
 }
-FORMATTERS = {  # panel → module of tui.present and its function
-    "gpus": ("machine", "gpus"),
-    "host": ("machine", "host"),
-    "containers": ("containers", "short"),
-    "cameras": ("cameras", "short"),
-    "operations": ("overview", "operations"),
+FORMATTERS = {  # panel → module of tui.formatters and its function
+    "gpus": ("machine", "gpu_lines"),
+    "host": ("machine", "host_lines"),
+    "containers": ("containers", "summary"),
+    "cameras": ("cameras", "summary"),
+    "operations": ("overview", "operation_lines"),
 }
 
 
@@ -50,40 +50,44 @@ class OverviewScreen(ConsoleScreen):
     def reading(self, name: str) -> Reading[Any]:
         """As everywhere; but what the service said before its container ended is not what it says now."""
         reading, containers = super().reading(name), super().reading("containers")
-        if name != "cameras" or reading.value is None or containers.lost or containers.value is None:
+        if name != "cameras" or reading.value is None or containers.is_stale or containers.value is None:
             return reading
-        from tui.present.overview import ended
+        from tui.formatters.overview import stopped_container_error
 
-        error = ended(reading, containers, self.console.service_address)
+        error = stopped_container_error(reading, containers, self.console.service_address)
         return replace(reading, error=error) if error is not None else reading
 
     def feed(self) -> None:
         """Each panel from its source."""
         for name, (module, function) in FORMATTERS.items():
-            self._show(name, module, function)
+            self._show_panel(name, module, function)
         readings = {name: self.reading(name) for name in self.SOURCES}
         if any(reading.value is not None for reading in readings.values()):
-            from tui.present import overview
+            from tui.formatters import overview
 
-            values = [None if reading.lost else reading.value for reading in readings.values()]
+            values = [None if reading.is_stale else reading.value for reading in readings.values()]
             gpus, host, running, cameras, operations, presets = values
-            failed = overview.failures([*readings.values(), self.reading("settings")])
-            found = partial(overview.alerts, gpus, host, running, cameras, operations, presets, failed=failed)
-            self.query_one("#alerts", Panel).show(found)
+            failed_sources = overview.source_failures([*readings.values(), self.reading("settings")])
+            formatter = partial(
+                overview.alert_lines, gpus, host, running, cameras, operations, presets, failed_sources=failed_sources
+            )
+            self.query_one("#alerts", Panel).show(formatter)
 
-    def _show(self, name: str, module: str, function: str) -> None:
+    def _show_panel(self, name: str, module: str, function: str) -> None:
         """A panel from its source. What draws it is imported with the first answer: the first frame is sooner there."""
         reading = self.reading(name)
         panel = self.query_one(f"#{name}", Panel)
-        if reading.lost:
-            from tui.present import overview
+        if reading.is_stale:
+            from tui.formatters import overview
 
-            panel.show(partial(overview.unknown, reading, overview.names(name, reading.value)), *reading.state)
+            panel.show(
+                partial(overview.unknown_lines, reading, overview.item_names(name, reading.value)), *reading.state
+            )
         elif reading.value is not None:
-            formatter = getattr(importlib.import_module(f"tui.present.{module}"), function)
+            formatter = getattr(importlib.import_module(f"tui.formatters.{module}"), function)
             panel.show(partial(formatter, reading.value), *reading.state)
         elif reading.error is not None:
-            panel.show(partial(trouble, reading.error), *reading.state)
+            panel.show(partial(error_lines, reading.error), *reading.state)
         else:
             panel.show(empty_content, *reading.state)
 

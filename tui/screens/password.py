@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from core.errors import InputError
-from tui.console_app import console_of
-from tui.screens.fields import Field, FieldForm
+from tui.app_protocol import console_of
+from tui.screens.field_form import Field, FieldForm
 
 
 class PasswordDialog(FieldForm[bool]):
@@ -16,7 +16,7 @@ class PasswordDialog(FieldForm[bool]):
     VERB = "Change"
     WIDE = False
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """The password there is, and the new one twice."""
         return (
             Field("current", "Password now", secret=True),
@@ -26,8 +26,8 @@ class PasswordDialog(FieldForm[bool]):
 
     def send(self) -> None:
         """Ask the service; every other login of this person ends."""
-        new = self.secret("new")
-        if new != self.secret("again"):
+        new = self.exact_text("new")
+        if new != self.exact_text("again"):
             raise InputError("New password", "the two are not the same", "type it twice")
-        work = partial(console_of(self).service.change_password, self.secret("current"), new)
-        self.attempt(work, lambda _: self.dismiss(True))
+        work = partial(console_of(self).service.change_password, self.exact_text("current"), new)
+        self.run_once(work, lambda _: self.dismiss(True))

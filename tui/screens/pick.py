@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui.present.cells import Column
+from tui.formatters.cells import Column
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 
 
@@ -57,7 +57,7 @@ class Pick(ModalScreen[str]):
 
     @on(Input.Submitted, "#narrow")
     @on(ChoiceList.Chosen)
-    def _take(self) -> None:
+    def _choose(self) -> None:
         key = self.query_one(ChoiceList).key
         self.dismiss(key or None)
 

@@ -13,7 +13,7 @@ from tui.widgets.picture_view import PictureView
 class PictureListScreen(ListScreen):
     """Below the list the picture, and beside it the facts."""
 
-    def extras(self) -> Iterable[Widget]:
+    def above_detail(self) -> Iterable[Widget]:
         """The picture."""
         yield PictureView(id="picture")
 

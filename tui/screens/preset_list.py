@@ -24,7 +24,7 @@ class PresetListScreen(ListScreen):
         if self.console.preset:
             self.choices.move_cursor_to(self.console.preset)
 
-    def chosen(self) -> None:
+    def row_changed(self) -> None:
         """The others go on with this one."""
         if self.choices.key:
             self.console.preset = self.choices.key

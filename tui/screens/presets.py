@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tui.actions import bindings
-from tui.present import presets as present
+from tui.formatters import presets as preset_format
 from tui.screens.preset_list import PresetListScreen
 from tui.sources import PresetView
 from tui.widgets.choice_list import ChoiceRow
 from tui.widgets.panel import Formatter, empty_content
 
 if TYPE_CHECKING:
-    from tui.screens.name import AskName
+    from tui.screens.preset_name import AskName
 
 
 class PresetsScreen(PresetListScreen):
@@ -23,20 +23,20 @@ class PresetsScreen(PresetListScreen):
     NAME = "presets"
     SOURCES = ("presets", "operations")
     TITLE = "Presets"
-    COLUMNS = present.COLUMNS
+    COLUMNS = preset_format.COLUMNS
     EMPTY = "no preset yet: n writes one"
     BINDINGS: ClassVar[list[Any]] = bindings("presets", "list")
 
     def rows(self, value: list[PresetView]) -> list[ChoiceRow]:
         """One row a file, a broken one too."""
-        return [ChoiceRow(view.entry.name, present.row(view)) for view in value]
+        return [ChoiceRow(view.entry.name, preset_format.row(view)) for view in value]
 
     def detail(self) -> tuple[Formatter, str, str]:
         """What it is made of, and its findings."""
         view = self.selected()
-        return (partial(present.detail, view), "", "") if view else (empty_content, "", "")
+        return (partial(preset_format.detail, view), "", "") if view else (empty_content, "", "")
 
-    def usable(self) -> PresetView | None:
+    def usable_or_notify(self) -> PresetView | None:
         """The preset under the cursor, if it can be used."""
         view = self.selected()
         if view is None or view.entry.preset is None:
@@ -44,13 +44,13 @@ class PresetsScreen(PresetListScreen):
             return None
         return view
 
-    def _made(self, name: str, words: str) -> None:
+    def _preset_created(self, name: str, words: str) -> None:
         """The cursor goes to it, here and on the other screens with a row a preset."""
-        self.console.preset = self.console.made[self.NAME] = name
+        self.console.preset = self.console.new_rows[self.NAME] = name
         self.update_now()
-        self._changed(words)
+        self._refresh(words)
 
-    def _changed(self, words: str) -> None:
+    def _refresh(self, words: str) -> None:
         self.console.store.ask_now("presets")
         self.notify(words)
 
@@ -58,44 +58,44 @@ class PresetsScreen(PresetListScreen):
 
     def action_lock(self) -> None:
         """Start a lock."""
-        if (view := self.usable()) is not None:
+        if (view := self.usable_or_notify()) is not None:
             self.start_operation("lock", view.entry.name)
 
     def action_sync(self) -> None:
         """Start a sync."""
-        if (view := self.usable()) is not None:
+        if (view := self.usable_or_notify()) is not None:
             self.start_operation("sync", view.entry.name)
 
     def action_build(self) -> None:
         """Start a build."""
-        if (view := self.usable()) is not None:
+        if (view := self.usable_or_notify()) is not None:
             self.start_operation("build", view.entry.name)
 
     def action_launch(self) -> None:
         """Preflight first, then the start."""
         from tui.screens.launch import Launch
 
-        if (view := self.usable()) is not None and view.entry.preset is not None:
+        if (view := self.usable_or_notify()) is not None and view.entry.preset is not None:
             self.app.push_screen(Launch(self.site, view.entry.name, view.entry.preset))
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
     def action_check_target(self) -> None:
         """Findings for a GPU and a driver."""
-        from tui.screens.target import CheckTarget
+        from tui.screens.target_dialogs import CheckTarget
 
-        if (view := self.usable()) is not None and view.entry.preset is not None:
+        if (view := self.usable_or_notify()) is not None and view.entry.preset is not None:
             self.app.push_screen(CheckTarget(self.site, view.entry.name, view.entry.preset))
 
     def action_suggest(self) -> None:
         """Combinations for a GPU and a driver."""
-        from tui.screens.target import Suggest
+        from tui.screens.target_dialogs import SuggestVersions
 
         def saved(name: str | None) -> None:
             if name:
-                self._made(name, f"preset {name} written")
+                self._preset_created(name, f"preset {name} written")
 
-        self.app.push_screen(Suggest(self.site, self.console.read_only), saved)
+        self.app.push_screen(SuggestVersions(self.site, self.console.read_only), saved)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class PresetsScreen(PresetListScreen):
 
     def action_new(self) -> None:
         """A name and perhaps a requirement file, then the editor."""
-        from tui.screens.name import AskNewPreset
+        from tui.screens.preset_name import AskNewPreset
 
         form = AskNewPreset("New preset", self.site)
 
@@ -133,7 +133,7 @@ class PresetsScreen(PresetListScreen):
     def action_duplicate(self) -> None:
         """Under another name."""
         from core.presets.store import duplicate
-        from tui.screens.name import AskName
+        from tui.screens.preset_name import AskName
 
         if (view := self.selected()) is not None:
             name = view.entry.name
@@ -144,24 +144,24 @@ class PresetsScreen(PresetListScreen):
     def action_rename(self) -> None:
         """To another name; what carries the old one is said."""
         from core.presets.store import rename
-        from tui.screens.name import AskName
+        from tui.screens.preset_name import AskName
 
         if (view := self.selected()) is not None:
             name = view.entry.name
             title = f"Rename {name}"
             self._ask_name(title, AskName(title, self.site, name), partial(rename, self.site, name))
 
-    def _ask_name(self, title: str, form: AskName, work: Any, then: Any = None) -> None:
+    def _ask_name(self, title: str, form: AskName, work: Any, next_step: Any = None) -> None:
         def named(name: str | None) -> None:
             if not name:
                 return
 
             def done(_: object) -> None:
-                self._made(name, f"{title}: {name}")
-                if then is not None:
-                    then(name)
+                self._preset_created(name, f"{title}: {name}")
+                if next_step is not None:
+                    next_step(name)
 
-            self.console.prepare(partial(work, name), done)  # what follows is for the editor, or for the new row
+            self.console.load_then_open(partial(work, name), done)  # what follows is for the editor, or for the new row
 
         self.app.push_screen(form, named)
 
@@ -178,5 +178,5 @@ class PresetsScreen(PresetListScreen):
             f"Delete preset {name}?",
             f"The file {view.entry.path.name} is removed. Its artifacts and its image stay.",
             "Delete",
-            lambda: self.background(partial(delete, self.site, name), lambda _: self._changed(f"{name} deleted")),
+            lambda: self.background(partial(delete, self.site, name), lambda _: self._refresh(f"{name} deleted")),
         )

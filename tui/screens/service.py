@@ -14,14 +14,14 @@ from textual.widget import Widget
 from core.inference.schemas import Rule, TestResult, User
 from core.service_client.text_formats import format_channel
 from tui.actions import bindings
-from tui.present import service as present
-from tui.present.cells import Span
-from tui.screens.base import ConsoleScreen, lost_lines, trouble
+from tui.formatters import service as service_format
+from tui.formatters.cells import Span
+from tui.screens.base import ConsoleScreen, error_lines, stale_lines
 from tui.sources import ServiceView
 from tui.widgets.choice_list import ChoiceList, ChoiceRow
 from tui.widgets.panel import Panel, empty_content
 
-NOT_SEEN = "only administrators see this"
+ADMINS_ONLY = "only administrators see this"
 
 
 class ServiceScreen(ConsoleScreen):
@@ -29,13 +29,13 @@ class ServiceScreen(ConsoleScreen):
 
     NAME = "service"
     SOURCES = ("service", "cameras", "gpus")
-    LOGIN = "service"
+    LOGIN_SOURCE = "service"
     BINDINGS: ClassVar[list[Any]] = bindings("service", "list")
 
     def body(self) -> Iterable[Widget]:
         """Two lists, two panels."""
-        rules = ChoiceList(present.RULE_COLUMNS, id="rules")
-        users = ChoiceList(present.USER_COLUMNS, id="users")
+        rules = ChoiceList(service_format.RULE_COLUMNS, id="rules")
+        users = ChoiceList(service_format.USER_COLUMNS, id="users")
         rules.border_title, users.border_title = "Rules", "Users"
         with Container(classes="columns"):
             with Container(classes="side"):
@@ -72,52 +72,57 @@ class ServiceScreen(ConsoleScreen):
     def feed(self) -> None:
         """Lists and panels."""
         reading, view = self.reading("service"), self._view
-        self._fill(self._rules, None if view is None else view.rules, "no rule: nobody is notified; n adds one")
-        self._fill(self._users, None if view is None else view.users, "no user: u adds one")
+        self._show_list(self._rules, None if view is None else view.rules, "no rule: nobody is notified; n adds one")
+        self._show_list(self._users, None if view is None else view.users, "no user: u adds one")
         status, gpus = self.reading("cameras"), self.reading("gpus")
         summary = self.query_one("#summary", Panel)
         address = self.console.service_address
-        where = f" · {address.container or address.url}" if address else ""
-        who = f" · logged in as {view.user}" if view and view.user and not reading.lost else ""
-        summary.border_title = f"Service{where}{who}"
+        address_text = f" · {address.container or address.url}" if address else ""
+        login_text = f" · logged in as {view.user}" if view and view.user and not reading.is_stale else ""
+        summary.border_title = f"Service{address_text}{login_text}"
         error = status.error or reading.error
-        if status.lost:
-            summary.show(partial(lost_lines, status), *status.state)
+        if status.is_stale:
+            summary.show(partial(stale_lines, status), *status.state)
         elif status.value is None and error is not None:
-            summary.show(partial(trouble, error), *status.state)
+            summary.show(partial(error_lines, error), *status.state)
         else:
-            shown = partial(present.summary, status.value, None if gpus.lost or not gpus.value else gpus.value.sample)
-            summary.show(shown, *status.state)
+            formatter = partial(
+                service_format.summary, status.value, None if gpus.is_stale or not gpus.value else gpus.value.sample
+            )
+            summary.show(formatter, *status.state)
         self._show_detail()
 
-    def _fill(self, choices: ChoiceList, items: list[Any] | None, empty: str) -> None:
+    def _show_list(self, choices: ChoiceList, items: list[Any] | None, empty: str) -> None:
         reading = self.reading("service")
-        choices.empty = empty if items is not None else NOT_SEEN
+        choices.empty = empty if items is not None else ADMINS_ONLY
         if reading.value is None:
             choices.empty = f"not known: {reading.error.why or reading.error.what}" if reading.error else ""
-        row = present.rule_row if choices.id == "rules" else present.user_row
+        row = service_format.rule_row if choices.id == "rules" else service_format.user_row
         rows = [ChoiceRow(item.name, row(item)) for item in items or ()]
-        if reading.lost:
-            choices.empty = f"? {reading.unknown}"
-            rows = [ChoiceRow(one.key, (one.cells[0], Span(f"? {reading.unknown}", "stale"))) for one in rows]
+        if reading.is_stale:
+            choices.empty = f"? {reading.unknown_text}"
+            rows = [
+                ChoiceRow(row_shown.key, (row_shown.cells[0], Span(f"? {reading.unknown_text}", "stale")))
+                for row_shown in rows
+            ]
         choices.show(rows, *reading.state)
 
     def _show_detail(self) -> None:
-        panel, chosen, view = self.query_one("#detail", Panel), self._chosen(), self._view
+        panel, chosen, view = self.query_one("#detail", Panel), self._selected(), self._view
         reading = self.reading("service")
-        if reading.lost:
-            panel.show(partial(lost_lines, reading), *reading.state)
+        if reading.is_stale:
+            panel.show(partial(stale_lines, reading), *reading.state)
         elif reading.value is None and reading.error is not None:
-            panel.show(partial(trouble, reading.error), *reading.state)
+            panel.show(partial(error_lines, reading.error), *reading.state)
         elif isinstance(chosen, Rule):
-            panel.show(partial(present.rule_detail, chosen, view.deliveries if view else []))
+            panel.show(partial(service_format.rule_detail, chosen, view.deliveries if view else []))
         elif isinstance(chosen, User):
-            panel.show(partial(present.user_detail, chosen))
+            panel.show(partial(service_format.user_detail, chosen))
         else:
             panel.show(empty_content)
         panel.border_title = chosen.name if chosen else "Rule or user"
 
-    def _chosen(self) -> Rule | User | None:
+    def _selected(self) -> Rule | User | None:
         """What is under the cursor of the list that has the keys, or had them last."""
         view = self._view
         if view is None:
@@ -144,13 +149,13 @@ class ServiceScreen(ConsoleScreen):
         """A new rule."""
         from tui.screens.rule_form import RuleForm
 
-        self.app.push_screen(RuleForm(self.site), partial(self._made, self._rules))
+        self.app.push_screen(RuleForm(self.site), partial(self._show_new_row, self._rules))
 
     def action_user(self) -> None:
         """A new user."""
         from tui.screens.user_form import UserForm
 
-        self.app.push_screen(UserForm(self.site), partial(self._made, self._users))
+        self.app.push_screen(UserForm(self.site), partial(self._show_new_row, self._users))
 
     @on(ChoiceList.Chosen)
     def action_edit(self) -> None:
@@ -158,18 +163,18 @@ class ServiceScreen(ConsoleScreen):
         from tui.screens.rule_form import RuleForm
         from tui.screens.user_form import UserForm
 
-        chosen = self._chosen()
+        chosen = self._selected()
         if chosen is None:
             self.notify("nothing here to edit")
         elif chosen.unreadable:
             self.notify(f"the service's answer about it cannot be read: {chosen.unreadable}")
         elif not self.console.read_only:
             form = RuleForm(self.site, chosen) if isinstance(chosen, Rule) else UserForm(self.site, chosen)
-            self.app.push_screen(form, self._again)
+            self.app.push_screen(form, self._refresh)
 
     def action_test(self) -> None:
         """Ask, then send a message over every channel of the rule."""
-        chosen = self._chosen()
+        chosen = self._selected()
         if not isinstance(chosen, Rule):
             self.notify("no rule here")
             return
@@ -182,18 +187,18 @@ class ServiceScreen(ConsoleScreen):
 
     def _send_test(self, name: str, channels: int) -> None:
         self.notify(f"sending over {channels} channel{'' if channels == 1 else 's'}…", title=name)
-        self.background(partial(self.console.service.test_rule, name), partial(self._tested, name))
+        self.background(partial(self.console.service.test_rule, name), partial(self._show_test, name))
 
-    def _tested(self, name: str, result: TestResult) -> None:
-        from tui.screens.message import TextDialog
+    def _show_test(self, name: str, result: TestResult) -> None:
+        from tui.screens.text_dialog import TextDialog
 
-        lines = [*(f"✓ {to}" for to in result.sent), *(f"✗ {to}: {why}" for to, why in result.failed.items())]
+        lines = [*(f"✓ {to}" for to in result.sent), *(f"✗ {to}: {reason}" for to, reason in result.failed.items())]
         self.app.push_screen(TextDialog(f"Test of {name}", "\n".join(lines), danger=bool(result.failed)))
-        self._again()
+        self._refresh()
 
     def action_remove(self) -> None:
         """Ask, then remove it."""
-        chosen, service = self._chosen(), self.console.service
+        chosen, service = self._selected(), self.console.service
         if chosen is None:
             self.notify("nothing here to remove")
             return
@@ -201,14 +206,14 @@ class ServiceScreen(ConsoleScreen):
         work = partial(service.remove_rule if rule else service.remove_user, chosen.name)
         text = "It notifies nobody any more." if rule else "They cannot log in any more; their logins end."
         kind = "rule" if rule else "user"
-        self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._again))
+        self.confirm(f"Remove the {kind} {chosen.name}?", text, "Remove", lambda: self.background(work, self._refresh))
 
-    def _made(self, choices: ChoiceList, name: str | None) -> None:
+    def _show_new_row(self, choices: ChoiceList, name: str | None) -> None:
         """The cursor of its list goes to it."""
         if name is not None:
             choices.move_cursor_to_new(name)
-            self._again()
+            self._refresh()
             self.update_now()
 
-    def _again(self, _result: object = None) -> None:
+    def _refresh(self, _result: object = None) -> None:
         self.console.store.ask_now("service")

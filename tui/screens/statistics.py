@@ -13,13 +13,13 @@ from textual.widget import Widget
 
 from core.inference.schemas import ServiceStatus, StatisticsQuery
 from tui.actions import bindings
-from tui.present import statistics as present
-from tui.present.cells import Line
-from tui.screens.base import ConsoleScreen, lost_lines, trouble
+from tui.formatters import statistics as statistics_format
+from tui.formatters.cells import Line
+from tui.screens.base import ConsoleScreen, error_lines, stale_lines
 from tui.widgets.panel import Panel
 
-RANGES = (7, 30, 90)
-ALL = "all cameras"
+DAY_RANGES = (7, 30, 90)
+ALL_CAMERAS = "all cameras"
 
 
 class StatisticsScreen(ConsoleScreen):
@@ -27,7 +27,7 @@ class StatisticsScreen(ConsoleScreen):
 
     NAME = "statistics"
     SOURCES = ("statistics", "cameras")
-    LOGIN = "statistics"
+    LOGIN_SOURCE = "statistics"
     BINDINGS: ClassVar[list[Any]] = [
         one
         for one in bindings("statistics", "list")
@@ -36,10 +36,10 @@ class StatisticsScreen(ConsoleScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._range = RANGES[1]
-        self._last: date | None = None  # None: today, whatever day that is
+        self._range = DAY_RANGES[1]
+        self._last_day: date | None = None  # None: today, whatever day that is
         self._camera: str | None = None
-        self._asked: StatisticsQuery | None = None
+        self._current_query: StatisticsQuery | None = None
 
     def body(self) -> Iterable[Widget]:
         """Four panels."""
@@ -49,33 +49,37 @@ class StatisticsScreen(ConsoleScreen):
 
     def feed(self) -> None:
         """Each panel from the same answer."""
-        first, last = self._days()
+        first, last = self._shown_days()
         query = StatisticsQuery(first=first, last=last, camera=self._camera)
-        if query != self._asked:  # another choice, or another day has begun
-            self._asked = query
+        if query != self._current_query:  # another choice, or another day has begun
+            self._current_query = query
             ask = partial(self.console.ask_service, lambda client: client.statistics(query))
-            self.console.store.point("statistics", ask)
+            self.console.store.retarget("statistics", ask)
         of_camera = f" · {self._camera}" if self._camera else ""
-        title = f"{present.day_words(first)} to {present.day_words(last)}, {last.year}{of_camera}"
-        self._show("days", f"Events a day · {title}", partial(_days, first, last))
-        zone = f" · {found.zone}" if (found := self.reading("statistics").value) else ""
-        self._show("hours", f"By the hour{zone}", lambda found, height, width: present.hours(found, height, width))
-        self._show("types", "By type", lambda found, _, width: present.types(found, width))
-        self._show("cameras", "By camera", lambda found, _, width: present.cameras(found, width))
+        title = f"{statistics_format.day_text(first)} to {statistics_format.day_text(last)}, {last.year}{of_camera}"
+        self._show("days", f"Events a day · {title}", partial(_by_day, first, last))
+        zone = f" · {statistics.zone}" if (statistics := self.reading("statistics").value) else ""
+        self._show(
+            "hours",
+            f"By the hour{zone}",
+            lambda statistics, height, width: statistics_format.by_hour(statistics, height, width),
+        )
+        self._show("types", "By type", lambda statistics, _, width: statistics_format.by_type(statistics, width))
+        self._show("cameras", "By camera", lambda statistics, _, width: statistics_format.by_camera(statistics, width))
 
     def _show(self, name: str, title: str, formatter: Callable[[Any, int, int], list[Line]]) -> None:
         reading, panel = self.reading("statistics"), self.query_one(f"#{name}", Panel)
         panel.border_title = title
-        if reading.lost:
-            panel.show(partial(lost_lines, reading), *reading.state)
+        if reading.is_stale:
+            panel.show(partial(stale_lines, reading), *reading.state)
         elif reading.value is None and reading.error is not None:
-            panel.show(partial(trouble, reading.error), *reading.state)
+            panel.show(partial(error_lines, reading.error), *reading.state)
         else:
             height = panel.scrollable_content_region.height
             panel.show(partial(formatter, reading.value, height), *reading.state)
 
-    def _days(self) -> tuple[date, date]:
-        last = self._last or self._today()
+    def _shown_days(self) -> tuple[date, date]:
+        last = self._last_day or self._today()
         return last - timedelta(days=self._range - 1), last
 
     def _today(self) -> date:
@@ -88,18 +92,18 @@ class StatisticsScreen(ConsoleScreen):
 
     def action_range(self) -> None:
         """7, 30 or 90 days."""
-        self._range = RANGES[(RANGES.index(self._range) + 1) % len(RANGES)]
+        self._range = DAY_RANGES[(DAY_RANGES.index(self._range) + 1) % len(DAY_RANGES)]
         self.update_now()
 
     def action_earlier(self) -> None:
         """The days before these."""
-        self._last = self._days()[0] - timedelta(days=1)
+        self._last_day = self._shown_days()[0] - timedelta(days=1)
         self.update_now()
 
     def action_later(self) -> None:
         """The days after these, up to today."""
-        last = self._days()[1] + timedelta(days=self._range)
-        self._last = last if last < self._today() else None
+        last = self._shown_days()[1] + timedelta(days=self._range)
+        self._last_day = last if last < self._today() else None
         self.update_now()
 
     def action_camera(self) -> None:
@@ -108,17 +112,17 @@ class StatisticsScreen(ConsoleScreen):
 
         def picked(camera: str | None) -> None:
             if camera is not None:
-                self._camera = None if camera == ALL else camera
+                self._camera = None if camera == ALL_CAMERAS else camera
                 self.update_now()
 
         status: ServiceStatus | None = self.reading("cameras").value
         cameras = [camera.id for camera in status.cameras] if status else []
-        self.app.push_screen(Pick("Of which camera", [ALL, *cameras], self._camera or ALL), picked)
+        self.app.push_screen(Pick("Of which camera", [ALL_CAMERAS, *cameras], self._camera or ALL_CAMERAS), picked)
 
     def copy_text(self) -> str:
         """All panels."""
         return "\n\n".join(f"{panel.border_title}\n{panel.text}" for panel in self.query(Panel))
 
 
-def _days(first: date, last: date, found: Any, height: int, width: int) -> list[Line]:
-    return present.days(found, first, last, height, width)
+def _by_day(first: date, last: date, statistics: Any, height: int, width: int) -> list[Line]:
+    return statistics_format.by_day(statistics, first, last, height, width)

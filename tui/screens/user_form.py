@@ -10,8 +10,8 @@ from core.inference.schemas import Role, User, UserRequest, UserUpdate
 from core.service_client import text_formats
 from core.service_client.edit_merge import merge_changes
 from core.site import Site
-from tui.console_app import console_of
-from tui.screens.fields import NO, YES, Field, FieldForm, yes_no
+from tui.app_protocol import console_of
+from tui.screens.field_form import NO, YES, Field, FieldForm, yes_no
 
 
 class UserForm(FieldForm[str]):
@@ -23,24 +23,26 @@ class UserForm(FieldForm[str]):
         super().__init__(f"User {user.name}" if user else "Add a user", site)
         self._user = user
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """Who, and what they may."""
-        now = self._user
-        cameras = " ".join(now.cameras or ()) if now else ""
-        stays = "empty: it stays; a new one ends all logins" if now else "at least 10 characters"
+        user = self._user
+        cameras = " ".join(user.cameras or ()) if user else ""
+        password_hint = "empty: it stays; a new one ends all logins" if user else "at least 10 characters"
         out = [
-            Field("name", "Name", now.name if now else "", "ana", fixed=now is not None),
-            Field("password", "Password", hint=stays, secret=True),
+            Field("name", "Name", user.name if user else "", "ana", fixed=user is not None),
+            Field("password", "Password", hint=password_hint, secret=True),
             Field("again", "Once more", secret=True),
-            Field("role", "Role", (now.role if now else Role.VIEWER).value, choices=tuple(one.value for one in Role)),
+            Field(
+                "role", "Role", (user.role if user else Role.VIEWER).value, choices=tuple(role.value for role in Role)
+            ),
             Field("cameras", "Only cameras", cameras, "all; gate-1 gate-2"),
         ]
-        return [*out, Field("active", "May log in", yes_no(now.active), choices=(YES, NO))] if now else out
+        return [*out, Field("active", "May log in", yes_no(user.active), choices=(YES, NO))] if user else out
 
     def send(self) -> None:
         """Add or change them."""
-        password = self.secret("password")
-        if password != self.secret("again"):
+        password = self.exact_text("password")
+        if password != self.exact_text("again"):
             raise InputError("Password", "the two are not the same", "type it twice")
         cameras = self.value("cameras").replace(",", " ").split()
         role = self.value("role") or Role.VIEWER.value
@@ -48,30 +50,30 @@ class UserForm(FieldForm[str]):
         if self._user is None:
             fields = {"name": name, "password": password, "role": role, "cameras": cameras or None}
             request = text_formats.build_request(UserRequest, fields)
-            self.attempt(partial(service.add_user, request), lambda _: self.dismiss(name))
+            self.run_once(partial(service.add_user, request), lambda _: self.dismiss(name))
             return
         changed: dict[str, object] = {"password": password} if password else {}  # what is not sent stays
         if role != self._user.role.value:
             changed["role"] = role
-        if (active := self.yes("active")) != self._user.active:
+        if (active := self.yes_or_no("active")) != self._user.active:
             changed["active"] = active
         if cameras != (self._user.cameras or []):
             changed |= {"cameras": cameras} if cameras else {"all_cameras": True}
         update = text_formats.build_request(UserUpdate, changed)
-        opened = _settings(self._user)
-        wanted = opened.model_copy(
-            update={"role": Role(role), "active": self.yes("active"), "cameras": cameras or None},
+        initial = _user_settings(self._user)
+        requested = initial.model_copy(
+            update={"role": Role(role), "active": self.yes_or_no("active"), "cameras": cameras or None},
         )
 
         def work() -> object:
-            for now in service.users():
-                if now.name == name:  # raises where somebody else changed the same
-                    merge_changes(f"User {name}", opened, opened, wanted, _settings(now), self.overwrite)
+            for current in service.users():
+                if current.name == name:  # raises where somebody else changed the same
+                    merge_changes(f"User {name}", initial, initial, requested, _user_settings(current), self.overwrite)
             return service.update_user(name, update)
 
-        self.attempt(work, lambda _: self.dismiss(name))
+        self.run_once(work, lambda _: self.dismiss(name))
 
 
-def _settings(user: User) -> UserUpdate:
+def _user_settings(user: User) -> UserUpdate:
     """What of a user is set, without the password, which nobody can see."""
     return UserUpdate.model_construct(role=user.role, active=user.active, cameras=user.cameras or None)

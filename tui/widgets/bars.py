@@ -14,9 +14,9 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.actions import SCREENS, SHORT
-from tui.console_app import HERE, console_of
-from tui.present.cells import Line, Span, cut
+from tui.actions import SCREENS, SHORT_TITLES
+from tui.app_protocol import THIS_CONSOLE, console_of
+from tui.formatters.cells import Line, Span, truncate
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 USER_COLUMNS = 16  # columns of a user's name where lines are narrow
@@ -69,7 +69,7 @@ class TabBar(Bar):
         roomy = self.size.width >= sum(len(title) + 3 for _, title in SCREENS.values())
         for name, (key, title) in SCREENS.items():
             chosen = name == self._current
-            title = title if roomy or chosen else SHORT[name]
+            title = title if roomy or chosen else SHORT_TITLES[name]
             parts.append((self._tab(key, title, chosen), f"app.go('{name}')"))
             parts.append(((Span(" "),), ""))
         used = sum(cell_len(span.text) for part, _ in parts for span in part)
@@ -88,7 +88,7 @@ class TabBar(Bar):
     def required_text(self) -> str:
         """What has to stand somewhere on every screen: how the console is limited, and who is logged in."""
         console = console_of(self)
-        return self._joined(console.flags, cut(console.user.removesuffix(HERE), USER_COLUMNS))
+        return self._joined(console.flags, truncate(console.user.removesuffix(THIS_CONSOLE), USER_COLUMNS))
 
     @property
     def has_room(self) -> bool:

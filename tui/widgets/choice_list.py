@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.present.cells import Cell, Column, Line, Span, heading, lay_out, plain, table_line
+from tui.formatters.cells import Cell, Column, Line, Span, layout_columns, plain_text, table_heading, table_row
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 MARK = "●"
@@ -168,7 +168,7 @@ class ChoiceList(ScrollView, can_focus=True):
         """The heading stays; rows scroll below it."""
         width = self.scrollable_content_region.width
         if y == 0:
-            return self._brush.strip((Span(" " * GUTTER), *heading(self.columns, self._layout)), width)
+            return self._brush.strip((Span(" " * GUTTER), *table_heading(self.columns, self._layout)), width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             return self._brush.strip(self._hint(index), width)
@@ -180,7 +180,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def _line(self, row: ChoiceRow) -> Line:
         mark = Span(f"{MARK} " if row.key in self.marked else "  ", "accent")
-        return (mark, *table_line(row.cells, self.columns, self._layout))
+        return (mark, *table_row(row.cells, self.columns, self._layout))
 
     def _hint(self, index: int) -> Line:
         if index or self._rows:
@@ -202,7 +202,7 @@ class ChoiceList(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         """Columns share the new width."""
-        self._layout = lay_out(self.columns, max(self.scrollable_content_region.width - GUTTER, 1))
+        self._layout = layout_columns(self.columns, max(self.scrollable_content_region.width - GUTTER, 1))
         self._set_size()
         self.refresh()
 
@@ -217,7 +217,7 @@ class ChoiceList(ScrollView, can_focus=True):
     def _apply_filter(self) -> None:
         before, old_cursor = self._rows, self._cursor
         self._rows = [
-            row for row in self._all_rows if matches(" ".join(plain(cell) for cell in row.cells), self.filter_text)
+            row for row in self._all_rows if matches(" ".join(plain_text(cell) for cell in row.cells), self.filter_text)
         ]
         self._cursor = self._find_cursor()
         if len(before) != len(self._rows):

@@ -6,7 +6,7 @@ import re
 
 from rich.cells import cell_len, chop_cells
 
-from tui.present.cells import Line, Span
+from tui.formatters.cells import Line, Span
 
 _TROUBLE = re.compile(r"\b(error|fatal|failed|failure|traceback|exception|panic|denied)\b", re.IGNORECASE)
 _WARNING = re.compile(r"\bwarn(ing)?\b", re.IGNORECASE)

@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from core.errors import InputError
 from core.log_lines import FilteredLines, Lines, compile_search, find_line
-from tui.present.cells import Span
+from tui.formatters.cells import Span
 from tui.widgets.log_view import LogView
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 

@@ -21,7 +21,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from core.log_lines import Lines
-from tui.present.cells import Line
+from tui.formatters.cells import Line
 from tui.widgets.log_lines import fold_line, format_log_line
 from tui.widgets.log_reader import LineRange, LogWindow, LogWindowReader
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer

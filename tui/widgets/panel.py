@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.present.cells import Line, wrap
+from tui.formatters.cells import Line, wrap
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
 log = logging.getLogger(__name__)

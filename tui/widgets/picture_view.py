@@ -17,12 +17,12 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from core.errors import XaivaError
-from tui.console_app import console_of
+from tui.app_protocol import console_of
+from tui.formatters.cells import Line, Span, wrap
+from tui.formatters.numbers import coarse_duration
 from tui.picture import blocks, kitty, sixel
 from tui.picture.raster import DEFAULT_CELL_SIZE, Raster, fit_cells, read_ppm, refine_shape, resize
 from tui.picture.rate_control import RateControl
-from tui.present.cells import Line, Span, wrap
-from tui.present.figures import coarse
 from tui.terminal.picture_surface import Graphics, PictureSurface, surface_of
 from tui.widgets.role_styles import ROLE_CLASSES, RoleRenderer
 
@@ -292,7 +292,7 @@ class PictureView(Widget):
         """A live picture that stands still says so."""
         age = int(now - self._arrived) if self._arrived and self._live else 0
         thin = console_of(self).low_bandwidth
-        state = f"of {coarse(age)} ago" if age >= STALE_SECONDS else ""
+        state = f"of {coarse_duration(age)} ago" if age >= STALE_SECONDS else ""
         if thin and self._arrived and self._fetch is not None:
             state = " · ".join(word for word in (state, "v: another") if word)
         if (self.border_subtitle or "") != state:

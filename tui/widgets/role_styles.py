@@ -7,7 +7,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.present.cells import ROLES, Line, cut, width_of
+from tui.formatters.cells import ROLES, Line, truncate, width_of
 
 ROLE_CLASSES = {f"line--{role}" for role in ROLES}
 
@@ -40,7 +40,7 @@ class RoleRenderer:
         for text, role in line:
             if columns_left <= 0:
                 break
-            visible_text = cut(text, columns_left)
+            visible_text = truncate(text, columns_left)
             segments.append(Segment(visible_text, self.style(role) + extra))
             columns_left -= width_of(visible_text)
         if columns_left > 0:

@@ -8,49 +8,49 @@ from core.containers.vram import VramHolder, vram_holders
 from core.inference.schemas import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
 from core.service_client.text_formats import format_channel, format_schedule
 from core.telemetry.gpus import GpuSample
-from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, table, wrap
-from tui.present.events import when
-from tui.present.figures import coarse, size
+from tui.formatters.cells import Cell, Column, Line, Span, fit, labelled_lines, line, table, wrap
+from tui.formatters.events import local_datetime
+from tui.formatters.numbers import coarse_duration, size
 
-MODEL_STATES = {
+MODEL_STATE_SPANS = {
     "ready": Span("● ready", "ok"),
     "idle": Span("○ idle", "dim"),
     "loading": Span("◌ loading", "accent"),
     "closing": Span("◌ closing", "dim"),
     "failed": Span("✗ failed", "error"),
 }
-TROUBLE = ("behind", "failing", "broken", "waiting", "full")  # of a part of the service
+TROUBLED_STATES = ("behind", "failing", "broken", "waiting", "full")  # of a part of the service
 RULE_COLUMNS = (Column("rule", minimum=10), Column("from", 9), Column("to", minimum=16, rank=1, weight=2))
 USER_COLUMNS = (Column("user", minimum=10), Column("role", 9), Column("cameras", minimum=12, rank=1, weight=2))
-DELIVERIES = 8  # messages shown with a rule
-LABEL = 11
-BAR = 40  # columns of the memory's bar at most
+MAX_DELIVERIES = 8  # messages shown with a rule
+LABEL_WIDTH = 11
+MEMORY_BAR_WIDTH = 40  # columns of the memory's bar at most
 
 
 def summary(status: ServiceStatus | None, gpus: GpuSample | None, width: int) -> list[Line]:
     """The service, and the ledger of its models."""
     if status is None:
         return []
-    unread = f"the service's answer cannot be read: {status.unreadable}"
+    unreadable_text = f"the service's answer cannot be read: {status.unreadable}"
     out: list[Line] = [
-        *(wrap(unread, width, "warn") if status.unreadable else []),
-        fit(f"version {status.version}, up {coarse(status.uptime)}, {size(status.rss)} resident", width),
-        *parts(status, width),
+        *(wrap(unreadable_text, width, "warn") if status.unreadable else []),
+        fit(f"version {status.version}, up {coarse_duration(status.uptime)}, {size(status.rss)} resident", width),
+        *component_lines(status, width),
     ]
     if status.ledger is not None:
-        held = vram_holders(gpus, status) if gpus else []
-        out += [line(), *ledger(status.ledger, width), *_containers(held, width)]
+        holders_of_memory = vram_holders(gpus, status) if gpus else []
+        out += [line(), *memory_lines(status.ledger, width), *_container_lines(holders_of_memory, width)]
     return out
 
 
-def parts(status: ServiceStatus, width: int) -> list[Line]:
+def component_lines(status: ServiceStatus, width: int) -> list[Line]:
     """Logger, analyser, messages, disk: one line each, and why where one ails."""
     logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
-    oldest = f", the oldest for {coarse(logger.oldest)}" if logger.oldest else ""
-    waits = f", {logger.waiting} wait for the database{oldest}" if logger.waiting else ""
-    held = f", the oldest for {coarse(outbox.oldest)}" if outbox.oldest else ""
-    told = (
-        ("events", logger.state, "ok", f"{logger.written} written{waits}", logger.why),
+    oldest = f", the oldest for {coarse_duration(logger.oldest)}" if logger.oldest else ""
+    waiting_text = f", {logger.waiting} wait for the database{oldest}" if logger.waiting else ""
+    oldest_message = f", the oldest for {coarse_duration(outbox.oldest)}" if outbox.oldest else ""
+    components = (
+        ("events", logger.state, "ok", f"{logger.written} written{waiting_text}", logger.why),
         (
             "analyser",
             analyser.state,
@@ -62,7 +62,7 @@ def parts(status: ServiceStatus, width: int) -> list[Line]:
             "messages",
             "waiting" if outbox.why else "ok",
             "ok",
-            f"{outbox.sent} sent, {outbox.waiting} waiting{held}",
+            f"{outbox.sent} sent, {outbox.waiting} waiting{oldest_message}",
             outbox.why,
         ),
         (
@@ -74,30 +74,33 @@ def parts(status: ServiceStatus, width: int) -> list[Line]:
         ),
     )
     out: list[Line] = []
-    room = max(width - LABEL, 1)
-    for name, state, fine, words, why in told:
-        good, bad = state in fine.split(), state in TROUBLE
-        mark = "●" if good else "!" if bad else "?"
-        lines = wrap(f"{mark} {state or 'unknown'}  {words}", room, "error" if bad else "", indent="  ")
-        lines += wrap(f"{why}", room, "warn") if why else []
-        out += [(*fit(Span("" if number else name, "dim"), LABEL), *one) for number, one in enumerate(lines)]
+    room = max(width - LABEL_WIDTH, 1)
+    for name, state, good_states, words, reason in components:
+        is_good, is_bad = state in good_states.split(), state in TROUBLED_STATES
+        mark = "●" if is_good else "!" if is_bad else "?"
+        lines = wrap(f"{mark} {state or 'unknown'}  {words}", room, "error" if is_bad else "", indent="  ")
+        lines += wrap(f"{reason}", room, "warn") if reason else []
+        out += [
+            (*fit(Span("" if number else name, "dim"), LABEL_WIDTH), *text_line)
+            for number, text_line in enumerate(lines)
+        ]
     return out
 
 
-def ledger(found: LedgerStatus, width: int) -> list[Line]:
+def memory_lines(memory: LedgerStatus, width: int) -> list[Line]:
     """The memory: who has how much of it, then model by model."""
-    free = max(found.total - found.ours - found.others, 0)
+    free = max(memory.total - memory.ours - memory.others, 0)
     out: list[Line] = [
-        line(Span(f"{found.device}", "title"), Span(f"  {size(found.total)}", "dim")),
-        _shares(found, min(width, BAR)),
+        line(Span(f"{memory.device}", "title"), Span(f"  {size(memory.total)}", "dim")),
+        _shares_bar(memory, min(width, MEMORY_BAR_WIDTH)),
         *wrap(
-            f"models {size(found.ours)}, others {size(found.others)}, kept free {size(found.reserve)}, "
-            f"free {size(found.free or free)}{_unexplained(found.drift)}",
+            f"models {size(memory.ours)}, others {size(memory.others)}, kept free {size(memory.reserve)}, "
+            f"free {size(memory.free or free)}{_unexplained_text(memory.drift)}",
             width,
             "dim",
         ),
     ]
-    if not found.models:
+    if not memory.models:
         return [*out, line(Span("no model is loaded", "dim"))]
     columns = (
         Column("model", minimum=12),
@@ -109,39 +112,39 @@ def ledger(found: LedgerStatus, width: int) -> list[Line]:
         Column("batch", 5, right=True, rank=5),
         Column("provider", 12, rank=3),
     )
-    out += [line(), *table([_model(model) for model in found.models], columns, width)]
-    for model in found.models:
+    out += [line(), *table([_model_row(model) for model in memory.models], columns, width)]
+    for model in memory.models:
         if model.why:
             out += wrap(f"{model.key}: {model.why}", width, "error")
     return out
 
 
-def _unexplained(drift: int | None) -> str:
+def _unexplained_text(drift: int | None) -> str:
     if drift is None:
         return ", unexplained unknown"
     return f", {size(drift)} unexplained" if drift else ""
 
 
-def _shares(found: LedgerStatus, width: int) -> Line:
+def _shares_bar(memory: LedgerStatus, width: int) -> Line:
     """Models, others, the reserve and what is free, as parts of one bar; each has a mark of its own."""
-    total = max(found.total, 1)
-    marks = (("█", "accent", found.ours), ("▓", "bar", found.others), ("░", "dim", found.reserve))
+    total = max(memory.total, 1)
+    marks = (("█", "accent", memory.ours), ("▓", "bar", memory.others), ("░", "dim", memory.reserve))
     out: list[Span] = []
-    left = width
+    room = width
     for mark, role, count in marks:
-        cells = min(round(count / total * width), left)
-        if count and not cells and left:
+        cells = min(round(count / total * width), room)
+        if count and not cells and room:
             cells = 1
         out.append(Span(mark * cells, role))
-        left -= cells
-    return (*out, Span("─" * left, "dim"))
+        room -= cells
+    return (*out, Span("─" * room, "dim"))
 
 
-def _model(model: ModelStatus) -> tuple[Cell, ...]:
+def _model_row(model: ModelStatus) -> tuple[Cell, ...]:
     cost = size(model.cost) if model.measured else f"≈ {size(model.declared)}"
     return (
         f"{model.key}{' (pinned)' if model.pinned else ''}",
-        MODEL_STATES.get(model.state) or Span(f"? {model.state or 'unknown'}"),
+        MODEL_STATE_SPANS.get(model.state) or Span(f"? {model.state or 'unknown'}"),
         cost,
         str(model.leases),
         f"{model.rate:.1f}",
@@ -151,22 +154,23 @@ def _model(model: ModelStatus) -> tuple[Cell, ...]:
     )
 
 
-def _containers(found: Sequence[VramHolder], width: int) -> list[Line]:
+def _container_lines(holders: Sequence[VramHolder], width: int) -> list[Line]:
     """What each container holds of the GPUs, as the driver says, and how much of it the ledger explains."""
-    if not found:
+    if not holders:
         return []
     columns = [Column("container", minimum=16), Column("GPU", 4, right=True), Column("memory", 10, right=True)]
     rows: list[list[Cell]] = [
-        [one.name, ",".join(map(str, one.gpus)), "" if one.memory is None else size(one.memory)] for one in found
+        [holder.name, ",".join(map(str, holder.gpus)), "" if holder.memory is None else size(holder.memory)]
+        for holder in holders
     ]
-    if any(one.models is not None for one in found):
+    if any(holder.models is not None for holder in holders):
         columns += [Column("models", 10, right=True, rank=2), Column("unexplained", 11, right=True, rank=1)]
-        for row, one in zip(rows, found, strict=True):
-            row += ["" if one.models is None else size(one.models), _signed(one.unexplained)]
+        for row, holder in zip(rows, holders, strict=True):
+            row += ["" if holder.models is None else size(holder.models), _signed_size(holder.unexplained)]
     return [line(), *table(rows, columns, width)]
 
 
-def _signed(count: int | None) -> str:
+def _signed_size(count: int | None) -> str:
     """`14 MiB`, `-3.0 MiB`; empty for None."""
     return "" if count is None else f"-{size(-count)}" if count < 0 else size(count)
 
@@ -176,7 +180,7 @@ def _signed(count: int | None) -> str:
 
 def rule_row(rule: Rule) -> tuple[Cell, ...]:
     """One rule in a list."""
-    to = f"cannot be read: {rule.unreadable}" if rule.unreadable else ", ".join(one.to for one in rule.channels)
+    to = f"cannot be read: {rule.unreadable}" if rule.unreadable else ", ".join(channel.to for channel in rule.channels)
     return (rule.name or "?", rule.priority.word if rule.enabled else Span("■ off", "dim"), Span(to, "dim"))
 
 
@@ -198,31 +202,33 @@ def rule_detail(rule: Rule, deliveries: Sequence[Delivery], width: int) -> list[
     ]
     out: list[Line] = [] if rule.enabled else [line(Span("it is switched off", "warn"))]
     for name, value in facts:
-        out += labelled(name, value, LABEL, width)
-    own = [one for one in deliveries if one.rule == rule.name][:DELIVERIES]
-    out += [line(), line(Span("newest messages" if own else "no message yet", "dim"))]
-    for one in own:
-        role = {"sent": "ok", "given_up": "error"}.get(one.state, "accent" if one.state == "waiting" else "")
-        events = f", {one.count} events" if one.count > 1 else ""
-        state = Span(one.state or "unknown", role)
-        out.append(fit(line(f"{when(one.created)}  ", state, f"  {one.to}{events}"), width))
-        why = wrap(one.why, max(width - 2, 1), "warn") if one.why and one.state != "sent" else []
-        out += [(Span("  "), *text) for text in why]
+        out += labelled_lines(name, value, LABEL_WIDTH, width)
+    rule_deliveries = [delivery for delivery in deliveries if delivery.rule == rule.name][:MAX_DELIVERIES]
+    out += [line(), line(Span("newest messages" if rule_deliveries else "no message yet", "dim"))]
+    for delivery in rule_deliveries:
+        role = {"sent": "ok", "given_up": "error"}.get(delivery.state, "accent" if delivery.state == "waiting" else "")
+        events = f", {delivery.count} events" if delivery.count > 1 else ""
+        state = Span(delivery.state or "unknown", role)
+        out.append(fit(line(f"{local_datetime(delivery.created)}  ", state, f"  {delivery.to}{events}"), width))
+        reason_lines = (
+            wrap(delivery.why, max(width - 2, 1), "warn") if delivery.why and delivery.state != "sent" else []
+        )
+        out += [(Span("  "), *text) for text in reason_lines]
     return out
 
 
 def user_detail(user: User, width: int) -> list[Line]:
     """What a user may."""
-    may = {
+    role_texts = {
         "viewer": "sees cameras and events",
         "operator": "sees, acknowledges, starts and stops",
         "admin": "may do everything",
     }
     facts = [
-        ("role", f"{user.role.word}: {may.get(user.role.value, 'this xaiva does not know what that allows')}"),
+        ("role", f"{user.role.word}: {role_texts.get(user.role.value, 'this xaiva does not know what that allows')}"),
         ("cameras", "all" if user.cameras is None else ", ".join(user.cameras) or "none"),
         ("log in", "yes" if user.active else "not any more"),
-        ("added", when(user.created)),
-        ("last login", when(user.last_login) or "never"),
+        ("added", local_datetime(user.created)),
+        ("last login", local_datetime(user.last_login) or "never"),
     ]
-    return [one for name, value in facts for one in labelled(name, value, LABEL, width)]
+    return [text_line for name, value in facts for text_line in labelled_lines(name, value, LABEL_WIDTH, width)]

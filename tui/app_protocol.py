@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-HERE = " (this console)"  # stands after a user whose login counts nowhere else
+THIS_CONSOLE = " (this console)"  # stands after a user whose login counts nowhere else
 
 
 class ConsoleApp(Protocol):
@@ -27,10 +27,12 @@ class ConsoleApp(Protocol):
     store: Store
     read_only: bool
     low_bandwidth: bool
-    by_name: bool  # an action was chosen by its name in the palette and is being run: it was not a letter typed unasked
+    started_by_name: (
+        bool  # an action was chosen by its name in the palette and is being run: it was not a letter typed unasked
+    )
     preset: str  # the one last under the cursor, on whichever screen
     service_address: ServiceAddress | None  # where the service that is shown was found
-    made: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
+    new_rows: dict[str, str]  # screen → the row that was just made for its list, until its cursor is there
 
     @property
     def service(self) -> ServiceClient:
@@ -67,8 +69,8 @@ class ConsoleApp(Protocol):
     ) -> None:
         """Run blocking work in a thread of its own, then `done(result)` here. An error is shown, or told `failed`."""
 
-    def prepare(
-        self, work: Callable[[], T], opened: Callable[[T], object], left: Callable[[], object] | None = None
+    def load_then_open(
+        self, work: Callable[[], T], open_box: Callable[[T], object], abandoned: Callable[[], object] | None = None
     ) -> None:
         """As `background`, for work whose result opens a box: what is typed meanwhile waits for that box."""
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from core.artifacts.dependency_confusion import confusion_findings
-from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, line, wrap
-from tui.present.figures import bar, duration, size
+from tui.formatters import findings as finding_format
+from tui.formatters.cells import Cell, Column, Line, Span, fit, line, wrap
+from tui.formatters.numbers import bar, duration, size
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
@@ -32,12 +32,12 @@ ARTIFACT_COLUMNS = (
     Column("size", 9, right=True),
     Column("busy", 10, rank=1),
 )
-LABEL = 12
-SHORT_HASH = 12
-FEW_LINES = 6  # of a difference, in a question
+LABEL_WIDTH = 12
+SHORT_HASH_LENGTH = 12
+MAX_CHANGED_LINES = 6  # of a difference, in a question
 
 
-def lock_state(view: PresetView) -> Span:
+def lock_state_span(view: PresetView) -> Span:
     """Whether it is locked, for the preset as it is now, and as a whole: a build refuses less."""
     if view.lock is None:
         return (
@@ -57,8 +57,8 @@ def row(view: PresetView) -> tuple[Cell, ...]:
         return (Span(view.entry.name, "title"), Span("✗ broken", "error"), "", "", "")
     return (
         Span(view.entry.name, "title"),
-        present_findings.summary(view.findings),
-        lock_state(view),
+        finding_format.summary(view.findings),
+        lock_state_span(view),
         Span(preset.base_image, "dim"),
         Span(preset.python_version, "dim"),
     )
@@ -73,13 +73,13 @@ def detail(view: PresetView, width: int) -> list[Line]:
         out = [line(Span("This file cannot be used. The others are not affected.", "error")), line()]
         return out + wrap(error.why, width) + wrap(f"→ {error.remedy}", width, "accent", indent="  ")
     out = wrap(preset.metadata.description, width, "title") if preset.metadata.description else []
-    out += _facts(_made_of(preset), width)
+    out += _fact_lines(_preset_facts(preset), width)
     target = view.target
     out += [line(), *wrap(f"checked for {target or 'no particular machine'}", width, "dim")]
-    return out + present_findings.lines(view.findings, width)
+    return out + finding_format.lines(view.findings, width)
 
 
-def _made_of(preset: Preset) -> list[tuple[str, str]]:
+def _preset_facts(preset: Preset) -> list[tuple[str, str]]:
     run = preset.run
     options = preset.build_options
     compiled = [
@@ -108,37 +108,41 @@ def _made_of(preset: Preset) -> list[tuple[str, str]]:
     ]
 
 
-def _facts(facts: Sequence[tuple[str, Cell]], width: int) -> list[Line]:
-    return [(*fit(Span(name, "dim"), LABEL), *fit(value, max(width - LABEL, 1))) for name, value in facts if value]
+def _fact_lines(facts: Sequence[tuple[str, Cell]], width: int) -> list[Line]:
+    return [
+        (*fit(Span(name, "dim"), LABEL_WIDTH), *fit(value, max(width - LABEL_WIDTH, 1)))
+        for name, value in facts
+        if value
+    ]
 
 
-def artifact_row(view: PresetView, busy: Operation | None) -> tuple[Cell, ...]:
+def artifact_row(view: PresetView, operation: Operation | None) -> tuple[Cell, ...]:
     """One preset in the list of artifacts."""
     lock = view.lock
     files = "" if lock is None else str(len(lock.files))
     total = "" if lock is None else size(sum(file.size for file in lock.files))
     return (
         Span(view.entry.name, "title"),
-        Span("✗ broken", "error") if view.entry.preset is None else lock_state(view),
+        Span("✗ broken", "error") if view.entry.preset is None else lock_state_span(view),
         files,
         total,
-        Span(f"▶ {busy.kind}", "accent") if busy else "",
+        Span(f"▶ {operation.kind}", "accent") if operation else "",
     )
 
 
-def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> list[Line]:
+def artifact_lines(view: PresetView, plan: SyncPlan | None, no_plan_reason: str, width: int) -> list[Line]:
     """What is locked, what is there, what a sync would do. `why`: why there is no plan (yet)."""
     lock = view.lock
-    broken = next((finding for finding in view.findings if finding.code == "lock"), None)
-    if lock is None and broken:
-        out = wrap(f"✗ {broken.what}: {broken.why}", width, "error")
-        return out + wrap(f"→ {broken.remedy}", width, "accent", indent="  ")
+    broken_lock = next((finding for finding in view.findings if finding.code == "lock"), None)
+    if lock is None and broken_lock:
+        out = wrap(f"✗ {broken_lock.what}: {broken_lock.why}", width, "error")
+        return out + wrap(f"→ {broken_lock.remedy}", width, "accent", indent="  ")
     if lock is None:
         words = (
             "not locked yet: l names every file by size and SHA-256" if view.entry.preset else "the preset is broken"
         )
         return wrap(words, width, "dim")
-    out = _facts(_locked(lock), width)
+    out = _fact_lines(_lock_facts(lock), width)
     if view.stale:
         out += [line(), *wrap("! the preset changed after it was locked: lock it again", width, "warn")]
     for missing in lock.unlocked:
@@ -148,10 +152,10 @@ def artifacts(view: PresetView, plan: SyncPlan | None, why: str, width: int) -> 
         out += [line(), *wrap(f"! {finding.what}: {finding.why}", width, "warn")]
         out += wrap(f"→ {finding.remedy}", width, "accent", indent="  ")
     out += [line(), line(Span("Plan", "title"))]
-    return out + (wrap(why, width, "dim") if plan is None else plan_lines(plan, width))
+    return out + (wrap(no_plan_reason, width, "dim") if plan is None else plan_lines(plan, width))
 
 
-def _locked(lock: Lock) -> list[tuple[str, Cell]]:
+def _lock_facts(lock: Lock) -> list[tuple[str, Cell]]:
     kinds: dict[str, list[int]] = {}
     for file in lock.files:
         kinds.setdefault(file.kind.value, []).append(file.size)
@@ -159,7 +163,7 @@ def _locked(lock: Lock) -> list[tuple[str, Cell]]:
     base = lock.base_image
     return [
         ("base", base.reference),
-        ("digest", (base.manifest_digest or base.config_digest).removeprefix("sha256:")[:SHORT_HASH]),
+        ("digest", (base.manifest_digest or base.config_digest).removeprefix("sha256:")[:SHORT_HASH_LENGTH]),
         ("layers", ", ".join(layer.name for layer in lock.layers)),
         *parts,
     ]
@@ -168,60 +172,67 @@ def _locked(lock: Lock) -> list[tuple[str, Cell]]:
 def plan_lines(plan: SyncPlan, width: int) -> list[Line]:
     """What a sync would do."""
     share = plan.present_bytes / plan.bytes if plan.bytes else 1.0
-    whole = plan.present_files == plan.files and not plan.corrupt and not plan.extra
+    is_complete = plan.present_files == plan.files and not plan.corrupt and not plan.extra
     facts: list[tuple[str, Cell]] = [
-        ("there", (*bar(share, 20, "ok" if whole else "accent"), Span(f" {plan.present_files} of {plan.files} files"))),
-        ("to fetch", _amount(plan.fetch_files, plan.fetch_bytes)),
+        (
+            "there",
+            (*bar(share, 20, "ok" if is_complete else "accent"), Span(f" {plan.present_files} of {plan.files} files")),
+        ),
+        ("to fetch", _files_text(plan.fetch_files, plan.fetch_bytes)),
         ("resumed", size(plan.resumed_bytes) if plan.resumed_bytes else ""),
-        ("to link", _amount(plan.link_files, plan.link_bytes)),
-        ("to make", _amount(plan.make_files, plan.make_bytes)),
+        ("to link", _files_text(plan.link_files, plan.link_bytes)),
+        ("to make", _files_text(plan.make_files, plan.make_bytes)),
         ("about", duration(plan.seconds) if plan.seconds else ""),
         ("free", f"{size(plan.free_bytes)}, {size(plan.needed_bytes)} needed"),
     ]
-    out = _facts(facts, width)
+    out = _fact_lines(facts, width)
     if plan.free_bytes < plan.needed_bytes:
         out += wrap("✗ the disk is too small for this", width, "error")
     for title, names in (("corrupt", plan.corrupt), ("not of the lock", plan.extra)):
         if names:
             out += [line(), line(Span(f"{len(names)} {title}", "error"))]
             out += [fit(Span(f"  {name}"), width) for name in names[:20]]
-    if whole and plan.unlocked:
+    if is_complete and plan.unlocked:
         out += wrap("! all that is locked is there, but the lock lacks what stands above: no build", width, "warn")
-    elif whole:
+    elif is_complete:
         out.append(line(Span("✓ complete", "ok"), Span("; v reads every byte to prove it", "dim")))
     return out
 
 
-def _amount(files: int, count: int) -> str:
+def _files_text(files: int, count: int) -> str:
     return f"{files} {'file' if files == 1 else 'files'}, {size(count)}" if files else ""
 
 
-def suggestions(found: Sequence[Suggestion], width: int) -> list[Line]:
+def suggestion_lines(suggestions: Sequence[Suggestion], width: int) -> list[Line]:
     """What would work, newest first."""
     out: list[Line] = []
-    for one in found:
-        parts = [f"torch {one.torch}", f"Python {one.python}", f"TensorRT {one.tensorrt}" if one.tensorrt else ""]
+    for suggestion in suggestions:
+        parts = [
+            f"torch {suggestion.torch}",
+            f"Python {suggestion.python}",
+            f"TensorRT {suggestion.tensorrt}" if suggestion.tensorrt else "",
+        ]
         out += wrap(" · ".join(part for part in parts if part), width, "title")
-        out += wrap(one.base_image, width)
-        for reason in one.reasons:
+        out += wrap(suggestion.base_image, width)
+        for reason in suggestion.reasons:
             out += wrap(reason, width, "dim", indent="  ")
         out.append(line())
     return out[:-1]
 
 
-def changed_lines(before: str, after: str) -> str:
+def changed_text(old_text: str, new_text: str) -> str:
     """The first changed lines, for a question."""
-    changed = [span.text for (span, *_) in json_difference(before, after, "") if span.text[:1] in "+-"]
-    more = len(changed) - FEW_LINES
-    return "\n".join([*changed[:FEW_LINES], *([f"… and {more} more lines"] if more > 0 else [])])
+    changed = [span.text for (span, *_) in json_difference(old_text, new_text, "") if span.text[:1] in "+-"]
+    hidden = len(changed) - MAX_CHANGED_LINES
+    return "\n".join([*changed[:MAX_CHANGED_LINES], *([f"… and {hidden} more lines"] if hidden > 0 else [])])
 
 
-def json_difference(before: str, after: str, name: str) -> list[Line]:
+def json_difference(old_text: str, new_text: str, name: str) -> list[Line]:
     """The changed lines of a preset file, with some around them; empty when nothing changed."""
     import difflib
 
     roles = {"+": "add", "-": "remove", "@": "dim"}
-    found = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"{name} saved", f"{name} now", lineterm="", n=2
+    diff = difflib.unified_diff(
+        old_text.splitlines(), new_text.splitlines(), f"{name} saved", f"{name} now", lineterm="", n=2
     )
-    return [line(Span(text, roles.get(text[:1], ""))) for text in list(found)[2:]]
+    return [line(Span(text, roles.get(text[:1], ""))) for text in list(diff)[2:]]

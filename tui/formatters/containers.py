@@ -5,12 +5,12 @@ from __future__ import annotations
 from core.containers.model import Container, ContainerHealth, ContainerState, ContainerStats, format_ports
 from core.findings import Finding
 from core.natural_order import natural_key
-from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
-from tui.present.figures import clock, rate, size
+from tui.formatters import findings as finding_format
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
+from tui.formatters.numbers import local_time, rate, size
 from tui.sources import Containers
 
-STATES: dict[ContainerState, Span] = {
+STATE_SPANS: dict[ContainerState, Span] = {
     ContainerState.RUNNING: Span("▶ running", "ok"),
     ContainerState.PAUSED: Span("‖ paused", "warn"),
     ContainerState.RESTARTING: Span("↻ restarting", "warn"),
@@ -44,15 +44,15 @@ def state(container: Container) -> Span:
         return Span(f"✗ {container.state.value} {container.exit_code}", "error" if container.managed else "warn")
     if container.running and not container.health.is_known:
         return Span(f"? {container.health.word}")
-    return word(STATES, container.state)
+    return enum_span(STATE_SPANS, container.state)
 
 
-def ports(container: Container) -> str:
+def published_ports(container: Container) -> str:
     """`8600→8600/tcp`, the published ones."""
     return format_ports(container.ports, addresses=False)
 
 
-def cpu(stats: ContainerStats | None) -> str:
+def cpu_percent(stats: ContainerStats | None) -> str:
     """Percent of one core."""
     return "" if stats is None or stats.cpu_percent is None else f"{stats.cpu_percent:.0f} %"
 
@@ -62,23 +62,26 @@ def row(container: Container, stats: ContainerStats | None) -> tuple[Cell, ...]:
     return (
         Span(container.name, "title" if container.managed else ""),
         state(container),
-        cpu(stats),
+        cpu_percent(stats),
         size(stats.memory) if stats else "",
         Span(container.preset, "accent"),
-        Span(ports(container), "dim"),
+        Span(published_ports(container), "dim"),
     )
 
 
-def ordered(found: Containers) -> list[Container]:
+def sort_containers(listing: Containers) -> list[Container]:
     """Ours first, those that run before those that do not."""
-    return sorted(found.containers, key=lambda one: (not one.managed, not one.running, natural_key(one.name)))
+    return sorted(
+        listing.containers,
+        key=lambda container: (not container.managed, not container.running, natural_key(container.name)),
+    )
 
 
-def short(found: Containers | None, width: int) -> list[Line]:
+def summary(listing: Containers | None, width: int) -> list[Line]:
     """For the Overview: ours first."""
-    if found is None:
+    if listing is None:
         return []
-    if not found.containers:
+    if not listing.containers:
         return [line(Span("no container", "dim"))]
     columns = (
         Column("", minimum=14),
@@ -86,12 +89,12 @@ def short(found: Containers | None, width: int) -> list[Line]:
         Column("", 7, right=True, rank=1),
         Column("", 9, right=True, rank=2),
     )
-    rows = [row(one, found.stats.get(one.id))[:4] for one in ordered(found)]
+    rows = [row(container, listing.stats.get(container.id))[:4] for container in sort_containers(listing)]
     return table(rows, columns, width, titles=False)
 
 
 def detail(
-    container: Container, stats: ContainerStats | None, ailments: list[Finding] | None, width: int
+    container: Container, stats: ContainerStats | None, findings: list[Finding] | None, width: int
 ) -> list[Line]:
     """Everything about one container but its log."""
     facts: list[tuple[str, Cell]] = [
@@ -100,12 +103,12 @@ def detail(
         ("image", container.image),
         ("id", container.id[:12]),
         ("unreadable", Span(container.unreadable, "warn") if container.unreadable else ""),
-        ("created", clock(container.created) if container.created else ""),
+        ("created", local_time(container.created) if container.created else ""),
         ("ports", format_ports(container.ports)),
     ]
     if stats is not None:
         limit = f" of {size(stats.memory_limit)}" if stats.memory_limit else ""
-        facts += [("CPU", cpu(stats) or "measuring"), ("memory", size(stats.memory) + limit)]
+        facts += [("CPU", cpu_percent(stats) or "measuring"), ("memory", size(stats.memory) + limit)]
         if stats.network_received_rate is not None and stats.network_sent_rate is not None:
             words = f"↓ {rate(stats.network_received_rate)}  ↑ {rate(stats.network_sent_rate)}"
             facts.append(("network", words))
@@ -113,6 +116,6 @@ def detail(
     out: list[Line] = [(*fit(Span(name, "dim"), 11), *fit(value, max(width - 11, 1))) for name, value in facts if value]
     if container.health is ContainerHealth.UNHEALTHY and container.health_output:
         out += [line(), line(Span("its last health check said", "dim")), *wrap(container.health_output, width, "error")]
-    if ailments:
-        out += [line(), *present_findings.lines(ailments, width)]
+    if findings:
+        out += [line(), *finding_format.lines(findings, width)]
     return out

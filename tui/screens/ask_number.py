@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from core.errors import InputError
 from core.site import Site
-from tui.present.cells import wrap
-from tui.screens.fields import Field, FieldForm
+from tui.formatters.cells import wrap
+from tui.screens.field_form import Field, FieldForm
 
 
 class AskNumber(FieldForm[float]):
@@ -20,14 +20,14 @@ class AskNumber(FieldForm[float]):
         self._line = Field("number", label, f"{value:g}")
         self._text = text
 
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """The number."""
         return (self._line,)
 
     def on_mount(self) -> None:
         """What it means."""
         super().on_mount()
-        self.say(lambda width: wrap(self._text, width, "dim"))
+        self.show_message(lambda width: wrap(self._text, width, "dim"))
 
     def send(self) -> None:
         """Refuse what is none."""

@@ -10,8 +10,8 @@ from textual.widgets import Input
 from core.errors import InputError
 from core.presets.store import preset_path
 from core.site import Site
-from tui.present.cells import wrap
-from tui.screens.form import Form, field
+from tui.formatters.cells import wrap
+from tui.screens.form import Form, labelled_input
 
 
 class AskName(Form[str]):
@@ -21,9 +21,9 @@ class AskName(Form[str]):
         super().__init__(title, site)
         self._value = value
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """The name."""
-        yield from field("Name", "name", self._value, "cpu-debian12")
+        yield from labelled_input("Name", "name", self._value, "cpu-debian12")
 
     def on_mount(self) -> None:
         """Type at once."""
@@ -36,7 +36,7 @@ class AskName(Form[str]):
             preset_path(self.site, name)
         except InputError as error:
             text = f"{error.why}: {error.remedy}"
-            self.say(lambda width: wrap(text, width, "error"))
+            self.show_message(lambda width: wrap(text, width, "error"))
         else:
             self.dismiss(name)
 
@@ -46,10 +46,12 @@ class AskNewPreset(AskName):
 
     source = ""
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """The name and the file."""
-        yield from super().fields()
-        yield from field("From a requirement file", "source", hint="requirements.txt; empty: a small one to edit")
+        yield from super().compose_fields()
+        yield from labelled_input(
+            "From a requirement file", "source", hint="requirements.txt; empty: a small one to edit"
+        )
 
     def submit(self) -> None:
         """Keep the file's path."""

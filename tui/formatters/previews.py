@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tui.present import presets
-from tui.present.cells import Line, Span, labelled, line, wrap
-from tui.present.figures import size
+from tui.formatters import presets
+from tui.formatters.cells import Line, Span, labelled_lines, line, wrap
+from tui.formatters.numbers import size
 
 if TYPE_CHECKING:
     from core.artifacts.lockfile import Lock
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from core.inference.schemas import CameraStatus
     from core.presets.model import Preset
 
-LABEL = 12
+LABEL_WIDTH = 12
 
 
-def lock(preset: Preset, known: Lock | None, upgrade: bool, width: int) -> list[Line]:
+def lock_preview(preset: Preset, old_lock: Lock | None, upgrade: bool, width: int) -> list[Line]:
     """What is looked up, and what is kept of the lock there is."""
     images = [preset.base_image, *([preset.runtime_base_image] if preset.runtime_base_image else [])]
     torch = preset.pytorch
@@ -35,31 +35,31 @@ def lock(preset: Preset, known: Lock | None, upgrade: bool, width: int) -> list[
     out = wrap("Looked up over the network, down to each file's size and SHA-256; nothing is downloaded yet.", width)
     out.append(line())
     for name, words in facts:
-        out += labelled(name, words, LABEL, width) if words else []
-    newest = "The newest versions allowed are taken."
-    kept = "What is locked already is kept where it still fits."
-    return [*out, line(), *wrap(newest if upgrade or known is None else kept, width, "dim")]
+        out += labelled_lines(name, words, LABEL_WIDTH, width) if words else []
+    newest_text = "The newest versions allowed are taken."
+    kept_text = "What is locked already is kept where it still fits."
+    return [*out, line(), *wrap(newest_text if upgrade or old_lock is None else kept_text, width, "dim")]
 
 
-def sync(plan: SyncPlan, width: int) -> list[Line]:
+def sync_preview(plan: SyncPlan, width: int) -> list[Line]:
     """The plan."""
     return presets.plan_lines(plan, width)
 
 
-def verify(known: Lock, width: int) -> list[Line]:
+def verify_preview(old_lock: Lock, width: int) -> list[Line]:
     """How much is read."""
-    total = size(sum(file.size for file in known.files))
-    return wrap(f"{len(known.files)} files, {total}, are read in full and compared with their SHA-256.", width)
+    total = size(sum(file.size for file in old_lock.files))
+    return wrap(f"{len(old_lock.files)} files, {total}, are read in full and compared with their SHA-256.", width)
 
 
-def build(stages: Sequence[str], width: int) -> list[Line]:
+def build_preview(stages: Sequence[str], width: int) -> list[Line]:
     """The stages in their order."""
     out = wrap("With the network off, from the artifacts alone; unchanged stages come from the cache.", width)
     out += [line(), line(Span(f"{len(stages)} stages", "title")), *wrap(" → ".join(stages), width)]
     return [*out, line(), line(Span("✓ nothing is in the way", "ok"), Span("; models are read once more", "dim"))]
 
 
-def learning(camera: CameraStatus, minutes: float) -> str:
+def learning_preview(camera: CameraStatus, minutes: float) -> str:
     """How many pictures a learning would see, as a sentence."""
     if not camera.processed_fps:
         return f"It decides no picture now ({camera.state.value}): there is nothing to learn from until it is live."

@@ -6,17 +6,17 @@ from datetime import datetime
 
 from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
 from core.service_client import text_formats
-from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, word, wrap
-from tui.present.figures import clock, coarse, size
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, wrap
+from tui.formatters.numbers import coarse_duration, local_time, size
 
-PRIORITIES: dict[Priority, Span] = {
+PRIORITY_SPANS: dict[Priority, Span] = {
     Priority.LOW: Span("low", "dim"),
     Priority.NORMAL: Span("normal"),
     Priority.HIGH: Span("! high", "warn"),
     Priority.CRITICAL: Span("!! critical", "error"),
 }
 URGENT = (Priority.HIGH, Priority.CRITICAL)
-ACTIONS = {"done": Span("✓ ", "ok"), "failed": Span("✗ ", "error"), "skipped": Span("– ", "dim")}
+ACTION_MARKS = {"done": Span("✓ ", "ok"), "failed": Span("✗ ", "error"), "skipped": Span("– ", "dim")}
 COLUMNS = (
     Column("started", 16),
     Column("", 2),
@@ -27,22 +27,22 @@ COLUMNS = (
     Column("lasted", 7, right=True, rank=5),
     Column("what", minimum=20, rank=2, weight=4),
 )
-LABEL = 13
+LABEL_WIDTH = 13
 
 
-def when(moment: datetime | None) -> str:
+def local_datetime(moment: datetime | None) -> str:
     """A moment in this machine's zone."""
-    return clock(moment.timestamp()) if moment else ""
+    return local_time(moment.timestamp()) if moment else ""
 
 
-def mark(event: Event) -> Span:
+def acknowledged_mark(event: Event) -> Span:
     """Whether it waits for somebody."""
     if event.acknowledged:
         return Span("✓", "dim")
     return Span("◐" if event.ended is None else "●", "error" if event.priority in URGENT else "warn")
 
 
-def words(event: Event) -> str:
+def description(event: Event) -> str:
     """What it is, in a few words: the analyser's, else what was seen."""
     if event.unreadable:
         return f"the service's answer cannot be read: {event.unreadable}"
@@ -56,45 +56,45 @@ def words(event: Event) -> str:
 
 def row(event: Event) -> tuple[Cell, ...]:
     """One event in a list."""
-    lasted = coarse((event.ended - event.started).total_seconds()) if event.ended else "goes on"
+    lasted = coarse_duration((event.ended - event.started).total_seconds()) if event.ended else "goes on"
     return (
-        when(event.started),
-        mark(event),
+        local_datetime(event.started),
+        acknowledged_mark(event),
         event.camera_name or event.camera or "?",
         event.type,
-        word(PRIORITIES, event.priority),
+        enum_span(PRIORITY_SPANS, event.priority),
         f"{event.score:.2f}",
         lasted,
-        Span(words(event), "dim" if event.acknowledged else ""),
+        Span(description(event), "dim" if event.acknowledged else ""),
     )
 
 
 def detail(event: Event, width: int) -> list[Line]:
     """Everything about one event."""
-    ended = f" to {when(event.ended)}" if event.ended else ", it goes on"
-    known: list[tuple[str, Cell]] = [
+    ended = f" to {local_datetime(event.ended)}" if event.ended else ", it goes on"
+    facts: list[tuple[str, Cell]] = [
         (
             "what",
             line(
                 event.type,
                 "  ",
-                word(PRIORITIES, event.priority),
+                enum_span(PRIORITY_SPANS, event.priority),
                 Span("  protected" if event.protected else "", "ok"),
             ),
         ),
         ("camera", f"{event.camera_name or event.camera}{f', {event.zone}' if event.zone else ''}"),
-        ("when", f"{when(event.started)}{ended}"),
-        ("decided", f"{when(event.decided)} by {event.detector or 'the detector'}"),
-        ("score", _score(event)),
-        ("clip", _clip(event)),
-        ("acknowledged", _acknowledged(event)),
+        ("when", f"{local_datetime(event.started)}{ended}"),
+        ("decided", f"{local_datetime(event.decided)} by {event.detector or 'the detector'}"),
+        ("score", _score_text(event)),
+        ("clip", _clip_cell(event)),
+        ("acknowledged", _acknowledged_cell(event)),
     ]
-    out = _analysis(event, width)
-    for name, value in known:
+    out = _analysis_lines(event, width)
+    for name, value in facts:
         if value:
-            out += labelled(name, value, LABEL, width)
+            out += labelled_lines(name, value, LABEL_WIDTH, width)
     if event.unreadable:
-        out += wrap(words(event), width, "warn")
+        out += wrap(description(event), width, "warn")
     if event.note:
         out += [line(), *wrap(f"“{event.note}”", width, "accent")]
     if event.facts:
@@ -106,47 +106,47 @@ def detail(event: Event, width: int) -> list[Line]:
         for action in event.actions:
             text = f"{action.step}{f': {action.detail}' if action.detail else ''}"
             first, *rest = wrap(text, max(width - 2, 1), indent="  ")
-            out += [(*_action_mark(action.state), *first), *((Span("  "), *more) for more in rest)]
+            out += [(*_action_mark(action.state), *first), *((Span("  "), *rest_line) for rest_line in rest)]
     return out
 
 
 def _action_mark(state: str) -> Line:
-    return line(ACTIONS.get(state) or f"? {state or 'unknown'} ")
+    return line(ACTION_MARKS.get(state) or f"? {state or 'unknown'} ")
 
 
-def _score(event: Event) -> str:
+def _score_text(event: Event) -> str:
     """Nothing for what is no anomaly: a camera that is lost has no threshold."""
     return f"{event.score:.2f} at its highest, an anomaly from {event.threshold:.2f} on" if event.threshold else ""
 
 
-def _clip(event: Event) -> Cell:
+def _clip_cell(event: Event) -> Cell:
     clip = event.clip
     if clip.state == "done":
         return f"{clip.seconds:.0f} s, {size(clip.bytes)}"
     if clip.state == "failed":
         return Span(f"failed: {clip.why}", "error")
-    known = clip.state in ("recording", "none")
-    return Span(clip.state if known else f"? {clip.state or 'unknown'}", "dim")
+    is_known = clip.state in ("recording", "none")
+    return Span(clip.state if is_known else f"? {clip.state or 'unknown'}", "dim")
 
 
-def _acknowledged(event: Event) -> Cell:
+def _acknowledged_cell(event: Event) -> Cell:
     if event.acknowledged is None:
         return Span("not yet: a", "warn")
-    return f"{when(event.acknowledged)} by {text_formats.format_acknowledger(event)}"
+    return f"{local_datetime(event.acknowledged)} by {text_formats.format_acknowledger(event)}"
 
 
-def _analysis(event: Event, width: int) -> list[Line]:
+def _analysis_lines(event: Event, width: int) -> list[Line]:
     analysis = event.analysis
     if analysis.state is AnalysisState.NONE:
         return []
-    sure = f", {analysis.confidence:.0%} sure" if analysis.confidence is not None else ""
+    confidence = f", {analysis.confidence:.0%} sure" if analysis.confidence is not None else ""
     took = f", {analysis.seconds:.1f} s" if analysis.seconds is not None else ""
-    head = line(Span(f"analysis {analysis.state.word}", "dim"), Span(f"  {analysis.backend}{sure}{took}", "dim"))
+    head = line(Span(f"analysis {analysis.state.word}", "dim"), Span(f"  {analysis.backend}{confidence}{took}", "dim"))
     text = analysis.description or analysis.why
     return [*(wrap(text, width, "title" if analysis.description else "warn") if text else []), fit(head, width), line()]
 
 
-def filter_words(query: EventQuery) -> str:
+def filter_text(query: EventQuery) -> str:
     """What a filter keeps, for the list's title; "" for everything."""
     parts = [
         f"camera {query.camera}" if query.camera else "",
@@ -154,8 +154,8 @@ def filter_words(query: EventQuery) -> str:
         f"priority {query.priority.value}" if query.priority else "",
         f"score from {query.minimum_score:.2f}" if query.minimum_score is not None else "",
         "" if query.acknowledged is None else "acknowledged" if query.acknowledged else "waiting",
-        f"since {when(query.since)}" if query.since else "",
-        f"until {when(query.until)}" if query.until else "",
+        f"since {local_datetime(query.since)}" if query.since else "",
+        f"until {local_datetime(query.until)}" if query.until else "",
         f"“{query.text}”" if query.text else "",
         f"by {query.sort}, {'lowest' if query.sort == 'score' else 'oldest'} first" if query.ascending else "",
         "highest score first" if query.sort == "score" and not query.ascending else "",

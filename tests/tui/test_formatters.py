@@ -17,43 +17,43 @@ from core.inference.schemas import ServiceStatus
 from core.presets.model import Preset
 from core.telemetry.gpus import GpuSample, GpuState
 from tests.tui import sample
-from tui.present import builds, cameras, containers, findings, machine, operations, overview, presets
-from tui.present.cells import Column, Line, Span, fit, lay_out, plain, table, width_of, wrap
-from tui.present.figures import bar, coarse, duration, size
-from tui.present.preset_form import apply, parse, problems, values
-from tui.present.service import MODEL_STATES
-from tui.sources import Containers, Live
+from tui.formatters import builds, cameras, containers, findings, machine, operations, overview, presets
+from tui.formatters.cells import Column, Line, Span, fit, layout_columns, plain_text, table, width_of, wrap
+from tui.formatters.numbers import bar, coarse_duration, duration, size
+from tui.formatters.preset_form import apply_changes, field_texts, parse_object, preset_problems
+from tui.formatters.service import MODEL_STATE_SPANS
+from tui.sources import Containers, LiveSample
 from tui.widgets.choice_list import matches
 
 
 def test_sizes_and_times_are_short() -> None:
     assert [size(n) for n in (0, 1023, 1536, 150 << 20, 3 << 30)] == ["0 B", "1023 B", "1.5 KiB", "150 MiB", "3.0 GiB"]
     assert [duration(n) for n in (4, 187, 7389, 270_000)] == ["4 s", "3:07", "2:03:09", "3 d 3 h"]
-    assert [coarse(n) for n in (40, 600, 7200, 500_000)] == ["40 s", "10 min", "2 h", "5 d"]
+    assert [coarse_duration(n) for n in (40, 600, 7200, 500_000)] == ["40 s", "10 min", "2 h", "5 d"]
 
 
 def test_fit_cuts_by_columns_and_keeps_roles() -> None:
-    assert plain(fit("名前が長い", 5)) == "名前…"
+    assert plain_text(fit("名前が長い", 5)) == "名前…"
     assert fit((Span("ab", "ok"), Span("cdef", "dim")), 4) == (Span("ab", "ok"), Span("c…", "dim"))
-    assert plain(fit("7", 3, right=True)) == "  7"
-    assert plain(fit((Span("ab"), Span("cd")), 2)) == "a…"
+    assert plain_text(fit("7", 3, right=True)) == "  7"
+    assert plain_text(fit((Span("ab"), Span("cd")), 2)) == "a…"
 
 
 def test_wrap_keeps_every_word_within_the_width() -> None:
     lines = wrap("one two three " + "x" * 30, 12)
-    assert all(width_of(one) <= 12 for one in lines)
-    assert "".join(plain(one).replace(" ", "") for one in lines) == "onetwothree" + "x" * 30
+    assert all(width_of(line) <= 12 for line in lines)
+    assert "".join(plain_text(line).replace(" ", "") for line in lines) == "onetwothree" + "x" * 30
 
 
 @pytest.mark.parametrize("amount", ["8 s", "15 min", "2 h", "5 d", "1.4 GiB", "1.4 MiB/s", "92 %", "512 MB", "10 ms"])
 def test_wrap_keeps_a_number_with_its_unit(amount: str) -> None:
     for width in range(len(amount) + 8, 40):
-        lines = [plain(one) for one in wrap(f"the oldest for {amount}, seconds come", width)]
-        assert any(amount in one for one in lines), lines
+        lines = [plain_text(line) for line in wrap(f"the oldest for {amount}, seconds come", width)]
+        assert any(amount in line for line in lines), lines
 
 
 def test_wrap_breaks_behind_a_number_that_has_no_unit() -> None:
-    assert [plain(one) for one in wrap("of 8 seconds", 6)] == ["of 8", "second", "s"]
+    assert [plain_text(line) for line in wrap("of 8 seconds", 6)] == ["of 8", "second", "s"]
 
 
 def test_every_state_of_a_model_that_the_documentation_has_is_shown_as_known() -> None:
@@ -61,15 +61,15 @@ def test_every_state_of_a_model_that_the_documentation_has_is_shown_as_known() -
     table = page.partition("| state of a model |")[2].partition("\n\n")[0]
     states = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
     assert "closing" in states
-    assert states == set(MODEL_STATES)
+    assert states == set(MODEL_STATE_SPANS)
 
 
 def test_narrow_tables_drop_the_columns_of_the_highest_rank() -> None:
     columns = (Column("a", 5), Column("b", minimum=5), Column("c", 5, rank=1), Column("d", 5, rank=2))
-    assert [index for index, _ in lay_out(columns, 40)] == [0, 1, 2, 3]
-    assert [index for index, _ in lay_out(columns, 20)] == [0, 1, 2]
-    assert [index for index, _ in lay_out(columns, 13)] == [0, 1]
-    assert {width_of(one) for one in table([("1", "2", "3", "4")], columns, 33)} == {33}
+    assert [index for index, _ in layout_columns(columns, 40)] == [0, 1, 2, 3]
+    assert [index for index, _ in layout_columns(columns, 20)] == [0, 1, 2]
+    assert [index for index, _ in layout_columns(columns, 13)] == [0, 1]
+    assert {width_of(line) for line in table([("1", "2", "3", "4")], columns, 33)} == {33}
 
 
 def test_bars_warn_as_they_fill() -> None:
@@ -85,19 +85,19 @@ def test_filter_words(wanted: str, found: bool) -> None:
 
 
 FORMATTERS: dict[str, Callable[[int], list[Line]]] = {
-    "gpus": partial(machine.gpus, sample.gpus()),
-    "host": partial(machine.host, sample.host()),
-    "containers": partial(containers.short, sample.containers()),
+    "gpus": partial(machine.gpu_lines, sample.gpus()),
+    "host": partial(machine.host_lines, sample.host()),
+    "containers": partial(containers.summary, sample.containers()),
     "container": partial(containers.detail, sample.containers().containers[1], None, None),
-    "cameras": partial(cameras.short, sample.cameras()),
+    "cameras": partial(cameras.summary, sample.cameras()),
     "camera": partial(cameras.detail, sample.cameras().cameras[3]),
-    "operations": partial(overview.operations, sample.operations()),
+    "operations": partial(overview.operation_lines, sample.operations()),
     "operation": partial(operations.detail, sample.operations()[1], sample.stages(), sample.NOON),
     "preset": partial(presets.detail, sample.presets()[2]),
-    "artifacts": partial(presets.artifacts, sample.presets()[1], sample.plan(), ""),
+    "artifacts": partial(presets.artifact_lines, sample.presets()[1], sample.plan(), ""),
     "build": partial(builds.detail, sample.builds()[1], True),
     "alerts": partial(
-        overview.alerts,
+        overview.alert_lines,
         sample.gpus(),
         sample.host(),
         sample.containers(),
@@ -113,11 +113,11 @@ FORMATTERS: dict[str, Callable[[int], list[Line]]] = {
 def test_no_line_is_wider_than_its_panel(name: str, width: int) -> None:
     lines = FORMATTERS[name](width)
     assert lines
-    assert [plain(one) for one in lines if width_of(one) > width] == []
+    assert [plain_text(line) for line in lines if width_of(line) > width] == []
 
 
 def test_alerts_name_what_needs_a_person() -> None:
-    words = "\n".join(plain(one) for one in FORMATTERS["alerts"](100))
+    words = "\n".join(plain_text(line) for line in FORMATTERS["alerts"](100))
     assert "xaiva-dubbing-cuda13.0 is unhealthy: connection refused" in words
     assert "camera yard: no frame for 10 s" in words
     assert "disk /: 3.0 GiB free" in words
@@ -125,12 +125,15 @@ def test_alerts_name_what_needs_a_person() -> None:
 
 
 def test_nothing_to_alert_says_so_and_of_what_nothing_is_known() -> None:
-    some = overview.alerts(None, None, Containers([], {}), None, [], [], 80)
-    assert plain(some[0]) == "nothing needs you, but nothing is heard of: GPUs, host, cameras"
+    some = overview.alert_lines(None, None, Containers([], {}), None, [], [], 80)
+    assert plain_text(some[0]) == "nothing needs you, but nothing is heard of: GPUs, host, cameras"
     service = ServiceStatus(version="1", started=0, uptime=1, rss=1)
-    gpus, host = Live(GpuSample(state=GpuState.OK)), sample.host()
+    gpus, host = LiveSample(GpuSample(state=GpuState.OK)), sample.host()
     host.sample.disks.clear()
-    assert plain(overview.alerts(gpus, host, Containers([], {}), service, [], [], 80)[0]) == "✓ nothing needs you"
+    assert (
+        plain_text(overview.alert_lines(gpus, host, Containers([], {}), service, [], [], 80)[0])
+        == "✓ nothing needs you"
+    )
 
 
 PRESET = """{
@@ -143,20 +146,20 @@ PRESET = """{
 
 
 def test_the_form_reads_what_it_writes() -> None:
-    document = parse(PRESET)
+    document = parse_object(PRESET)
     assert document is not None
-    assert values(document)["layers"] == "[common]\nnumpy>=1.26,<2"
-    assert apply(PRESET, values(document)) == PRESET
+    assert field_texts(document)["layers"] == "[common]\nnumpy>=1.26,<2"
+    assert apply_changes(PRESET, field_texts(document)) == PRESET
 
 
 def test_one_field_changes_one_line() -> None:
-    after = apply(PRESET, {"description": "two"})
+    after = apply_changes(PRESET, {"description": "two"})
     assert after == PRESET.replace('"one"', '"two"')
 
 
 def test_a_wrong_field_changes_one_line_too() -> None:
     """While something in it is no preset the rest keeps its layout all the same."""
-    wrong = apply(PRESET, {"python": "three"})
+    wrong = apply_changes(PRESET, {"python": "three"})
     before, after = PRESET.splitlines(), wrong.splitlines()
     assert len(before) == len(after)
     assert [new for old, new in zip(before, after, strict=True) if old != new] == ['  "python_version": "three",']
@@ -175,45 +178,45 @@ MORE = {
 
 
 def test_sources_models_indexes_health_check_and_dev_mode() -> None:
-    text = apply(PRESET, MORE)
-    document = parse(text)
+    text = apply_changes(PRESET, MORE)
+    document = parse_object(text)
     assert document is not None
     index = {"name": "ours", "url": "https://h.example/simple", "token_variable": "KEY"}
     assert document["indexes"] == [{**index, "packages": ["six", "ours-*"]}]
     assert document["sources"][0]["url"] == "https://h.example/f.tar.gz?a=b"
     assert document["run"]["health_check"] == {"command": ["sh", "-c", "exit 0"], "interval": 10, "start_period": 0}
     assert document["run"]["dev"] == {"enabled": True, "source": "app"}
-    assert {name: text for name, text in values(document).items() if name in MORE} == MORE
-    back = parse(apply(text, dict.fromkeys(MORE, "")))
-    assert Preset.model_validate(back) == Preset.model_validate(parse(PRESET))
+    assert {name: text for name, text in field_texts(document).items() if name in MORE} == MORE
+    back = parse_object(apply_changes(text, dict.fromkeys(MORE, "")))
+    assert Preset.model_validate(back) == Preset.model_validate(parse_object(PRESET))
 
 
 def test_what_is_no_number_is_told_not_dropped() -> None:
-    text = apply(PRESET, {"health": "true", "health_interval": "often", "dev": "perhaps"})
-    said = " ".join(f"{one.field}: {one.what}" for one in problems(text, Path("p.json")))
-    assert "interval" in said
-    assert "dev.enabled" in said
+    text = apply_changes(PRESET, {"health": "true", "health_interval": "often", "dev": "perhaps"})
+    messages = " ".join(f"{problem.field}: {problem.what}" for problem in preset_problems(text, Path("p.json")))
+    assert "interval" in messages
+    assert "dev.enabled" in messages
 
 
 def test_emptied_fields_are_empty() -> None:
-    after = json.loads(apply(PRESET, {"description": "", "layers": ""}))
+    after = json.loads(apply_changes(PRESET, {"description": "", "layers": ""}))
     assert not after.get("metadata", {}).get("description")
     assert not after.get("layers")
 
 
 def test_pytorch_and_tensorrt_are_completed() -> None:
     after = json.loads(
-        apply(PRESET, {"torch": "2.7.1+cu126", "components": "torch, torchvision", "tensorrt": "10.9.0"})
+        apply_changes(PRESET, {"torch": "2.7.1+cu126", "components": "torch, torchvision", "tensorrt": "10.9.0"})
     )
     assert after["pytorch"] == {"version": "2.7.1+cu126", "components": ["torch", "torchvision"]}
     assert after["tensorrt"] == {"enabled": True, "version": "10.9.0"}
-    without = json.loads(apply(json.dumps(after), {"torch": "", "tensorrt": ""}))
+    without = json.loads(apply_changes(json.dumps(after), {"torch": "", "tensorrt": ""}))
     assert not without.get("pytorch")
     assert not without.get("tensorrt", {}).get("enabled")
 
 
 def test_layers_keep_their_order_and_files() -> None:
-    after = json.loads(apply(PRESET, {"layers": "[common]\nnumpy\n\n[stt]\n@stt.txt\n"}))
+    after = json.loads(apply_changes(PRESET, {"layers": "[common]\nnumpy\n\n[stt]\n@stt.txt\n"}))
     assert after["layers"] == [{"name": "common", "requirements": ["numpy"]}, {"name": "stt", "file": "stt.txt"}]
 
 
@@ -228,23 +231,26 @@ def test_layers_keep_their_order_and_files() -> None:
     ],
 )
 def test_a_number_and_its_unit_stand_on_one_line(words: str, width: int, lines: list[str]) -> None:
-    assert [plain(one) for one in wrap(words, width)] == lines
+    assert [plain_text(line) for line in wrap(words, width)] == lines
 
 
 def test_an_outcome_is_told_in_words() -> None:
     result = {"fetch_bytes": 135604020, "seconds": 2.867, "changed": True, "unlocked": [], "files": 51, "made_files": 0}
-    found = operations.result_lines(result, 60, "")
-    assert [" ".join(plain(one).split()) for one in found] == [
+    findings_shown = operations.result_lines(result, 60, "")
+    assert [" ".join(plain_text(line).split()) for line in findings_shown] == [
         "fetch bytes 129 MiB",
         "seconds 2 s",
         "changed yes",
         "files 51",
     ]
     lacking = {"level": "warning", "code": "lock", "what": "base image x", "why": "no registry", "remedy": "get it"}
-    said = [plain(one).strip() for one in operations.result_lines({"findings": [lacking]}, 60, "")]
-    assert said == ["! base image x", "no registry", "→ get it"]
+    text = [plain_text(one).strip() for one in operations.result_lines({"findings": [lacking]}, 60, "")]
+    assert text == ["! base image x", "no registry", "→ get it"]
     many = operations.result_lines({"diff": [f"six 1.{at}" for at in range(25)]}, 60, "xaiva ops show 4")
-    assert [plain(one).strip() for one in many[-2:]] == ["change  six 1.19", "change  … and 5 more: xaiva ops show 4"]
+    assert [plain_text(one).strip() for one in many[-2:]] == [
+        "change  six 1.19",
+        "change  … and 5 more: xaiva ops show 4",
+    ]
 
 
 def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
@@ -253,14 +259,16 @@ def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
     assert view.lock is not None
     partly = replace(view, lock=view.lock.model_copy(update={"unlocked": lacking}))
     plan = sample.plan()
-    there = plan.model_copy(update={"present_files": plan.files, "corrupt": [], "extra": []})
-    whole = "\n".join(plain(one) for one in presets.artifacts(view, there, "", 80))
-    assert plain(presets.lock_state(view)) == "✓ locked"
+    plan_there = plan.model_copy(update={"present_files": plan.files, "corrupt": [], "extra": []})
+    whole = "\n".join(plain_text(line) for line in presets.artifact_lines(view, plan_there, "", 80))
+    assert plain_text(presets.lock_state_span(view)) == "✓ locked"
     assert "✓ complete" in whole
-    said = "\n".join(plain(one) for one in presets.artifacts(partly, there.model_copy(update={"unlocked": 1}), "", 80))
-    assert plain(presets.lock_state(partly)) == "! partial"
-    assert "✓" not in said
-    assert "no build" in said
+    text = "\n".join(
+        plain_text(one) for one in presets.artifact_lines(partly, plan_there.model_copy(update={"unlocked": 1}), "", 80)
+    )
+    assert plain_text(presets.lock_state_span(partly)) == "! partial"
+    assert "✓" not in text
+    assert "no build" in text
 
 
 @pytest.mark.parametrize(
@@ -275,5 +283,5 @@ def test_a_lock_that_lacks_something_is_never_called_whole() -> None:
     ],
 )
 def test_the_worst_finding_counts_and_a_note_is_not_fine(levels: str, said: str) -> None:
-    found = [Finding(level=Level(level), code="some", what="some") for level in levels.split()]
-    assert plain(findings.summary(found)) == said
+    summary = [Finding(level=Level(level), code="some", what="some") for level in levels.split()]
+    assert plain_text(findings.summary(summary)) == said

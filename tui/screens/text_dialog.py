@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Label
 
 from core.errors import XaivaError
-from tui.console_app import console_of
+from tui.app_protocol import console_of
 
 
 class TextDialog(ModalScreen[None]):

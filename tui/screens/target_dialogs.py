@@ -13,9 +13,9 @@ from textual.widgets import Input
 from core.errors import InputError
 from core.presets.model import Preset
 from core.site import Site
-from tui.present import findings as present_findings
-from tui.present import presets as present
-from tui.screens.form import Form, T, field
+from tui.formatters import findings as finding_format
+from tui.formatters import presets as preset_format
+from tui.screens.form import Form, T, labelled_input
 
 if TYPE_CHECKING:
     from core.findings import Finding
@@ -27,10 +27,10 @@ class TargetForm(Form[T]):
 
     WIDE = True
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """GPU and driver."""
-        yield from field("GPU", "gpu", hint="GTX 1060, RTX 4090, L4, sm_86 … empty: this machine's")
-        yield from field("Driver", "driver", hint="535.183 … empty: unknown")
+        yield from labelled_input("GPU", "gpu", hint="GTX 1060, RTX 4090, L4, sm_86 … empty: this machine's")
+        yield from labelled_input("Driver", "driver", hint="535.183 … empty: unknown")
 
     def on_mount(self) -> None:
         """Type at once; known names complete."""
@@ -47,10 +47,10 @@ class TargetForm(Form[T]):
 
     def target(self) -> Callable[[], TargetMachine]:
         """What finds the machine that was named, which may block: InputError when there is none to speak of."""
-        return partial(_target, self.site, self.value("gpu"), self.value("driver"))
+        return partial(_find_target, self.site, self.value("gpu"), self.value("driver"))
 
 
-def _target(site: Site, gpu: str, driver: str) -> TargetMachine:
+def _find_target(site: Site, gpu: str, driver: str) -> TargetMachine:
     from core.presets.compat import host_target, named_target, site_facts
 
     facts = site_facts(site)
@@ -79,10 +79,10 @@ class CheckTarget(TargetForm[None]):
 
             return check_preset(self.site, self._preset_name, self._preset, target())
 
-        self.attempt(work, lambda found: self.say(partial(present_findings.lines, found)), "looking…")
+        self.run_once(work, lambda findings: self.show_message(partial(finding_format.lines, findings)), "looking…")
 
 
-class Suggest(TargetForm[str]):
+class SuggestVersions(TargetForm[str]):
     """Combinations for the machine; the newest can be saved as a preset, whose name is given back."""
 
     VERB = "Suggest"
@@ -92,11 +92,11 @@ class Suggest(TargetForm[str]):
         self._read_only = read_only
         self._found: list[Suggestion] = []
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """The machine, and a name to save under."""
-        yield from super().fields()
+        yield from super().compose_fields()
         if not self._read_only:
-            yield from field("Save the newest as", "name", hint="a preset's name; empty: only look")
+            yield from labelled_input("Save the newest as", "name", hint="a preset's name; empty: only look")
 
     def submit(self) -> None:
         """Look for combinations; with a name, save the newest."""
@@ -106,16 +106,16 @@ class Suggest(TargetForm[str]):
             from core.presets.compat import suggest
             from core.presets.store import preset_path, save
 
-            found = suggest(target(), site=self.site)
+            suggestions = suggest(target(), site=self.site)
             if name:
                 if preset_path(self.site, name).exists():
                     raise InputError(f"Preset {name}", "there is one of that name already", "choose another name")
-                save(self.site, name, found[0].preset)
-            return found
+                save(self.site, name, suggestions[0].preset)
+            return suggestions
 
-        def show(found: list[Suggestion]) -> None:
-            self.say(partial(present.suggestions, found))
+        def show(suggestions: list[Suggestion]) -> None:
+            self.show_message(partial(preset_format.suggestion_lines, suggestions))
             if name:
                 self.dismiss(name)
 
-        self.attempt(work, show, "looking…")
+        self.run_once(work, show, "looking…")

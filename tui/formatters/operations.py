@@ -9,11 +9,11 @@ from core.findings import read_finding
 from core.operations.model import Operation, OperationState
 from core.operations.outcome import format_value, result_label, summarize_outcome
 from core.progress import Stage, StageState
-from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, labelled, line, table, word, wrap
-from tui.present.figures import bar, clock, duration, size
+from tui.formatters import findings as finding_format
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, wrap
+from tui.formatters.numbers import bar, duration, local_time, size
 
-STATES: dict[OperationState, Span] = {
+STATE_SPANS: dict[OperationState, Span] = {
     OperationState.QUEUED: Span("○ queued", "dim"),
     OperationState.RUNNING: Span("▶ running", "accent"),
     OperationState.DONE: Span("✓ done", "ok"),
@@ -21,7 +21,7 @@ STATES: dict[OperationState, Span] = {
     OperationState.CANCELLED: Span("■ cancelled", "warn"),
     OperationState.CRASHED: Span("✗ crashed", "error"),
 }
-STAGE_STATES: dict[StageState, Span] = {
+STAGE_STATE_MARKS: dict[StageState, Span] = {
     StageState.WAITING: Span("○", "dim"),
     StageState.RUNNING: Span("▶", "accent"),
     StageState.DONE: Span("✓", "ok"),
@@ -39,7 +39,7 @@ COLUMNS = (
     Column("by", 14, rank=3),
 )
 BAR_WIDTH = 12
-MOST_ITEMS = 20  # of one list of an outcome
+MAX_LIST_ITEMS = 20  # of one list of an outcome
 
 
 def row(operation: Operation) -> tuple[Cell, ...]:
@@ -47,15 +47,15 @@ def row(operation: Operation) -> tuple[Cell, ...]:
     return (
         str(operation.id),
         operation.title(),
-        word(STATES, operation.state),
+        enum_span(STATE_SPANS, operation.state),
         duration(operation.seconds),
         summarize_outcome(operation),
-        Span(clock(operation.started or operation.created), "dim"),
+        Span(local_time(operation.started or operation.created), "dim"),
         Span(operation.by, "dim"),
     )
 
 
-def amount(stage: Stage) -> str:
+def progress_text(stage: Stage) -> str:
     """How far a stage is, in its unit: `1.2 GiB of 4.0 GiB`, `12 of 40 files`."""
     if not stage.unit and not stage.total:
         return ""
@@ -65,12 +65,12 @@ def amount(stage: Stage) -> str:
     return f"{stage.done:.0f} of {stage.total:.0f}{unit}" if stage.total else f"{stage.done:.0f}{unit}"
 
 
-def ordered(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
+def stage_tree(stages: Sequence[Stage]) -> list[tuple[int, Stage]]:
     """The stages as a tree, each with its depth; one whose parent is unknown stands at the top."""
-    known = {stage.id for stage in stages}
+    stage_ids = {stage.id for stage in stages}
     children: dict[str, list[Stage]] = {}
     for stage in stages:
-        parent = stage.parent if stage.parent in known and stage.parent != stage.id else ""
+        parent = stage.parent if stage.parent in stage_ids and stage.parent != stage.id else ""
         children.setdefault(parent, []).append(stage)
     for siblings in children.values():
         siblings.sort(key=lambda stage: stage.started or float("inf"))  # an engine names its last step first
@@ -89,27 +89,29 @@ def stage_lines(stages: Sequence[Stage], now: float, width: int) -> list[Line]:
     """The stages as a tree with marks, bars and times. `now` is a Unix time."""
     columns = (Column("", minimum=20), Column("", BAR_WIDTH, rank=2), Column("", 22, rank=1), Column("", 8, right=True))
     rows: list[tuple[Cell, ...]] = []
-    for depth, stage in ordered(stages):
-        title = line("  " * depth, _mark(stage), " ", Span(stage.title, _title_role(stage)))
-        rows.append((title, _bar(stage), Span(amount(stage) or stage.detail, "dim"), _time(stage, now)))
+    for depth, stage in stage_tree(stages):
+        title = line("  " * depth, _stage_mark(stage), " ", Span(stage.title, _title_role(stage)))
+        rows.append(
+            (title, _stage_bar(stage), Span(progress_text(stage) or stage.detail, "dim"), _time_text(stage, now))
+        )
     return table(rows, columns, width, titles=False)
 
 
-def _mark(stage: Stage) -> Span:
-    return STAGE_STATES.get(stage.state) or Span(f"? {stage.state.word}")
+def _stage_mark(stage: Stage) -> Span:
+    return STAGE_STATE_MARKS.get(stage.state) or Span(f"? {stage.state.word}")
 
 
 def _title_role(stage: Stage) -> str:
     return "dim" if stage.state is StageState.WAITING else ""
 
 
-def _bar(stage: Stage) -> Line:
+def _stage_bar(stage: Stage) -> Line:
     if not stage.total or stage.state is not StageState.RUNNING:
         return ()
     return bar(stage.done / stage.total, BAR_WIDTH, "accent")
 
 
-def _time(stage: Stage, now: float) -> str:
+def _time_text(stage: Stage, now: float) -> str:
     if stage.state is StageState.CACHED:
         return "cached"
     if not stage.started:
@@ -117,29 +119,31 @@ def _time(stage: Stage, now: float) -> str:
     return duration((stage.ended or now) - stage.started)
 
 
-def holder(operation: Operation) -> str:
+def running_since(operation: Operation) -> str:
     """`sync, operation 12, since 10:31:02 by ana from 10.0.0.7`."""
     by = f" by {operation.by}" if operation.by else ""
-    return f"{operation.kind}, operation {operation.id}, since {clock(operation.started or operation.created)}{by}"
+    return f"{operation.kind}, operation {operation.id}, since {local_time(operation.started or operation.created)}{by}"
 
 
 def detail(operation: Operation, stages: Sequence[Stage], now: float, width: int) -> list[Line]:
     """Everything about one operation but its log."""
-    head = line(word(STATES, operation.state), f"  {operation.title()}", Span(f"  operation {operation.id}", "dim"))
-    began = f"started {clock(operation.started or operation.created)} by {operation.by or 'nobody'}"
-    facts = [fit(head, width), *wrap(began, width, "dim")]
+    head = line(
+        enum_span(STATE_SPANS, operation.state), f"  {operation.title()}", Span(f"  operation {operation.id}", "dim")
+    )
+    started_text = f"started {local_time(operation.started or operation.created)} by {operation.by or 'nobody'}"
+    out = [fit(head, width), *wrap(started_text, width, "dim")]
     if operation.options:
         options = ", ".join(f"{name}={format_value(value)}" for name, value in operation.options.items())
-        facts += wrap(options, width, "dim")
+        out += wrap(options, width, "dim")
     if operation.cancel_requested and operation.state.live:
-        facts.append(line(Span("it was asked to end", "warn")))
+        out.append(line(Span("it was asked to end", "warn")))
     if operation.failure is not None:
-        facts += failure_lines(operation, width)
+        out += failure_lines(operation, width)
     if operation.result:
-        facts += [line(), *result_lines(operation.result, width, f"xaiva ops show {operation.id}")]
+        out += [line(), *result_lines(operation.result, width, f"xaiva ops show {operation.id}")]
     if stages:
-        facts += [line(), *stage_lines(stages, now, width)]
-    return facts
+        out += [line(), *stage_lines(stages, now, width)]
+    return out
 
 
 def failure_lines(operation: Operation, width: int) -> list[Line]:
@@ -155,24 +159,29 @@ def failure_lines(operation: Operation, width: int) -> list[Line]:
     return lines
 
 
-def result_lines(result: dict[str, Any], width: int, whole: str) -> list[Line]:
+def result_lines(result: dict[str, Any], width: int, show_all_command: str) -> list[Line]:
     """The outcome as names and values in words; what is nothing is left out. `whole` is the command that shows all."""
     out: list[Line] = []
-    size_of = min(max((len(result_label(name)) for name, value in result.items() if value), default=0), 20) + 2
+    label_width = min(max((len(result_label(name)) for name, value in result.items() if value), default=0), 20) + 2
     for name, value in result.items():
         if name == "findings" and isinstance(value, list):
-            out += present_findings.lines([read_finding(one) for one in value], width) if value else []
+            out += finding_format.lines([read_finding(record) for record in value], width) if value else []
         elif isinstance(value, list):
-            for item in value[:MOST_ITEMS]:
-                out += labelled(result_label(name), format_value(item), size_of, width)
-            if len(value) > MOST_ITEMS:
-                out += labelled(result_label(name), f"… and {len(value) - MOST_ITEMS} more: {whole}", size_of, width)
+            for item in value[:MAX_LIST_ITEMS]:
+                out += labelled_lines(result_label(name), format_value(item), label_width, width)
+            if len(value) > MAX_LIST_ITEMS:
+                out += labelled_lines(
+                    result_label(name),
+                    f"… and {len(value) - MAX_LIST_ITEMS} more: {show_all_command}",
+                    label_width,
+                    width,
+                )
         elif value:
-            out += labelled(result_label(name), _value(name, value), size_of, width)
+            out += labelled_lines(result_label(name), _value_text(name, value), label_width, width)
     return out
 
 
-def _value(name: str, value: Any) -> str:
+def _value_text(name: str, value: Any) -> str:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if number and name.endswith("bytes"):
         return size(value)

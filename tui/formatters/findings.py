@@ -6,30 +6,32 @@ from collections import Counter
 from collections.abc import Sequence
 
 from core.findings import Finding, Level
-from tui.present.cells import Line, Span, line, wrap
+from tui.formatters.cells import Line, Span, line, wrap
 
-MARKS: dict[Level, Span] = {
+LEVEL_MARKS: dict[Level, Span] = {
     Level.ERROR: Span("✗ ", "error"),
     Level.WARNING: Span("! ", "warn"),
     Level.NOTE: Span("· ", "dim"),
 }
-UNKNOWN = Span("? ")
-ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
+UNKNOWN_MARK = Span("? ")
+LEVEL_ORDER = {Level.ERROR: 0, Level.WARNING: 1, Level.NOTE: 2}
 
 
-def lines(findings: Sequence[Finding], width: int, none: str = "nothing to say against it") -> list[Line]:
+def lines(findings: Sequence[Finding], width: int, none_text: str = "nothing to say against it") -> list[Line]:
     """What, why and remedy of each."""
     if not findings:
-        return [line(Span("✓ ", "ok"), none)]
+        return [line(Span("✓ ", "ok"), none_text)]
     out: list[Line] = []
-    for finding in sorted(findings, key=lambda one: ORDER.get(one.level, 1)):
+    for finding in sorted(findings, key=lambda finding: LEVEL_ORDER.get(finding.level, 1)):
         level = finding.level
         first, *rest = wrap(finding.what if level.is_known else f"{level.word}: {finding.what}", width - 2)
-        out.append((MARKS.get(level, UNKNOWN), *first))
-        out += [(Span("  "), *more) for more in rest]
-        out += [(Span("  "), *more) for more in wrap(finding.why, width - 2, "dim") if finding.why]
+        out.append((LEVEL_MARKS.get(level, UNKNOWN_MARK), *first))
+        out += [(Span("  "), *rest_line) for rest_line in rest]
+        out += [(Span("  "), *rest_line) for rest_line in wrap(finding.why, width - 2, "dim") if finding.why]
         if finding.remedy:
-            out += [(Span("  "), *more) for more in wrap(f"→ {finding.remedy}", width - 2, "accent", indent="  ")]
+            out += [
+                (Span("  "), *rest_line) for rest_line in wrap(f"→ {finding.remedy}", width - 2, "accent", indent="  ")
+            ]
     return out
 
 
@@ -38,8 +40,8 @@ def summary(findings: Sequence[Finding]) -> Line:
     counts = Counter(finding.level for finding in findings)
     if not counts:
         return line(Span("✓ fine", "ok"))
-    worst = min(counts, key=lambda level: (ORDER.get(level, 1), not level.is_known))
+    worst = min(counts, key=lambda level: (LEVEL_ORDER.get(level, 1), not level.is_known))
     if not worst.is_known:
         return line(Span(f"? {worst.word}"))
-    mark, count = MARKS[worst], counts[worst]
+    mark, count = LEVEL_MARKS[worst], counts[worst]
     return line(Span(f"{mark.text}{count} {worst.value}{'' if count == 1 else 's'}", mark.role))

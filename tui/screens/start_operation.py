@@ -8,16 +8,16 @@ from typing import Any
 
 from core.errors import XaivaError
 from core.site import Site
-from tui.console_app import console_of
-from tui.present import previews
-from tui.present.cells import Span, line
+from tui.app_protocol import console_of
+from tui.formatters import previews
+from tui.formatters.cells import Span, line
 from tui.screens.form import Form
 from tui.widgets.panel import Formatter
 
 Preview = Callable[[Site, str, Mapping[str, Any]], Formatter]  # blocks; raises XaivaError for what is in the way
 
 
-class Start(Form[bool]):
+class StartDialog(Form[bool]):
     """Gives back True at Enter, None when it was left. Enter does not wait for the preview."""
 
     WIDE = True
@@ -31,45 +31,50 @@ class Start(Form[bool]):
         """Enter starts; what it starts is looked up in a thread."""
         self.query_one("#submit").focus()
         self.query_one(".dialog").border_subtitle = "Enter starts · Esc leaves"
-        self.say(lambda _: [line(Span("looking what there is to do…", "dim"))])
-        console_of(self).background(self._preview, self._show, self._warn)
+        self.show_message(lambda _: [line(Span("looking what there is to do…", "dim"))])
+        console_of(self).background(self._preview, self._show_preview, self._show_obstacle)
 
-    def _show(self, formatter: Formatter) -> None:
+    def _show_preview(self, formatter: Formatter) -> None:
         if self.is_attached:
-            self.say(formatter)
+            self.show_message(formatter)
 
-    def _warn(self, error: XaivaError) -> None:
+    def _show_obstacle(self, error: XaivaError) -> None:
         if self.is_attached:
-            self.explain(error)
+            self.show_error(error)
 
     def submit(self) -> None:
         """Yes."""
         self.dismiss(True)
 
 
-def _lock(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
+def _lock_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
     from core.artifacts.lock_store import find_lock
     from core.presets.store import load_named
 
-    return partial(previews.lock, load_named(site, name), find_lock(site, name), bool(options.get("upgrade")))
+    return partial(previews.lock_preview, load_named(site, name), find_lock(site, name), bool(options.get("upgrade")))
 
 
-def _sync(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
+def _sync_preview(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
     from core.artifacts.sync_plan import plan
 
-    return partial(previews.sync, plan(site, name))
+    return partial(previews.sync_preview, plan(site, name))
 
 
-def _verify(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
+def _verify_preview(site: Site, name: str, _options: Mapping[str, Any]) -> Formatter:
     from core.artifacts.lock_store import read_lock
 
-    return partial(previews.verify, read_lock(site, name))
+    return partial(previews.verify_preview, read_lock(site, name))
 
 
-def _build(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
+def _build_preview(site: Site, name: str, options: Mapping[str, Any]) -> Formatter:
     from core.images.build_checks import preview_stages
 
-    return partial(previews.build, preview_stages(site, name, str(options.get("target") or "runtime")))
+    return partial(previews.build_preview, preview_stages(site, name, str(options.get("target") or "runtime")))
 
 
-PREVIEWS: dict[str, Preview] = {"lock": _lock, "sync": _sync, "verify": _verify, "build": _build}
+PREVIEWS: dict[str, Preview] = {
+    "lock": _lock_preview,
+    "sync": _sync_preview,
+    "verify": _verify_preview,
+    "build": _build_preview,
+}

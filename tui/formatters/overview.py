@@ -17,63 +17,69 @@ from core.operations.model import Operation, OperationState
 from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState
 from core.telemetry.gpus import GpuState
-from tui.present.cells import Column, Line, Span, line, table, word, wrap
-from tui.present.containers import ordered
-from tui.present.figures import clock, coarse, size
-from tui.present.machine import gpu_name
-from tui.present.operations import STATES
-from tui.sources import Containers, Live, PresetView
+from tui.formatters.cells import Column, Line, Span, enum_span, line, table, wrap
+from tui.formatters.containers import sort_containers
+from tui.formatters.machine import gpu_name
+from tui.formatters.numbers import coarse_duration, local_time, size
+from tui.formatters.operations import STATE_SPANS
+from tui.sources import Containers, LiveSample, PresetView
 from tui.store import Reading
 
-RECENT = 24 * 3600  # seconds a failed operation stays an alert
-NEARLY_FULL = 0.05  # of a disk left
-HOT = 85  # °C
-ROOMY = 46  # columns from which a row has room for a name and since when nothing is known of it
-SHORT_ID = 12  # characters of a container's id: what a service says of the host it runs on
-STUCK = 60  # seconds a message may wait before it counts as stuck
+RECENT_SECONDS = 24 * 3600  # seconds a failed operation stays an alert
+LOW_DISK_SHARE = 0.05  # of a disk left
+HOT_CELSIUS = 85  # °C
+WIDE_ROW = 46  # columns from which a row has room for a name and since when nothing is known of it
+CONTAINER_HOSTNAME_LENGTH = 12  # characters of a container's id: what a service says of the host it runs on
+STUCK_MESSAGE_SECONDS = 60  # seconds a message may wait before it counts as stuck
 
 
-def operations(found: Sequence[Operation] | None, width: int) -> list[Line]:
+def operation_lines(operations: Sequence[Operation] | None, width: int) -> list[Line]:
     """What runs now, then what ended last."""
-    if found is None:
+    if operations is None:
         return []
-    if not found:
+    if not operations:
         return [line(Span("no operation yet: lock, sync or build a preset (2)", "dim"))]
     columns = (Column("", 4, right=True), Column("", minimum=16), Column("", 11), Column("", 9, right=True, rank=1))
-    ordered = sorted(found, key=lambda one: (not one.state.live, -one.id))
+    live_first = sorted(operations, key=lambda operation: (not operation.state.live, -operation.id))
     rows = [
-        (Span(str(one.id), "dim"), one.title(), word(STATES, one.state), Span(_when(one), "dim")) for one in ordered
+        (
+            Span(str(operation.id), "dim"),
+            operation.title(),
+            enum_span(STATE_SPANS, operation.state),
+            Span(_time_text(operation), "dim"),
+        )
+        for operation in live_first
     ]
     return table(rows, columns, width, titles=False)
 
 
-def _when(operation: Operation) -> str:
-    return coarse(operation.seconds) if operation.state.live else clock(operation.ended)[-8:]
+def _time_text(operation: Operation) -> str:
+    return coarse_duration(operation.seconds) if operation.state.live else local_time(operation.ended)[-8:]
 
 
-def alerts(
-    gpus: Live | None,
-    host: Live | None,
+def alert_lines(
+    gpus: LiveSample | None,
+    host: LiveSample | None,
     containers: Containers | None,
     service: ServiceStatus | None,
     operations: Sequence[Operation] | None,
     presets: Sequence[PresetView] | None,
     width: int,
     *,
-    failed: Sequence[tuple[str, str]] = (),
+    failed_sources: Sequence[tuple[str, str]] = (),
 ) -> list[Line]:
     """Everything that needs a person: the sources that failed first, as nothing is known of what they told; then the
     worst."""
-    found = [
-        *_of_gpus(gpus),
-        *_of_host(host),
-        *_of_containers(containers),
-        *_of_cameras(service),
-        *_of_service(service),
-        *_of_operations(operations or ()),
-        *_of_presets(presets or ()),
+    alerts = [
+        *_gpu_alerts(gpus),
+        *_disk_alerts(host),
+        *_container_alerts(containers),
+        *_camera_alerts(service),
+        *_service_alerts(service),
+        *_operation_alerts(operations or ()),
+        *_preset_alerts(presets or ()),
     ]
-    if not found and not failed:
+    if not alerts and not failed_sources:
         sources = {
             "GPUs": gpus,
             "host": host,
@@ -82,51 +88,51 @@ def alerts(
             "operations": operations,
             "presets": presets,
         }
-        silent = ", ".join(name for name, said in sources.items() if said is None)
-        if silent:
-            return wrap(f"nothing needs you, but nothing is heard of: {silent}", width)
+        missing = ", ".join(name for name, value in sources.items() if value is None)
+        if missing:
+            return wrap(f"nothing needs you, but nothing is heard of: {missing}", width)
         return [line(Span("✓ ", "ok"), "nothing needs you")]
     out: list[Line] = []
-    for role, text in [*failed, *sorted(found, key=lambda one: one[0] != "error")]:
+    for role, text in [*failed_sources, *sorted(alerts, key=lambda alert: alert[0] != "error")]:
         first, *rest = wrap(text, width - 2)
         out.append((Span("✗ " if role == "error" else "! ", role), *first))
-        out += [(Span("  "), *more) for more in rest]
+        out += [(Span("  "), *rest_line) for rest_line in rest]
     return out
 
 
-def failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
+def source_failures(readings: Iterable[Reading[Any]]) -> list[tuple[str, str]]:
     """The sources that do not answer, with the reason, those first that did before. Most sites have no service yet:
     one that nobody named, and that was never there, is no failure."""
-    found: list[tuple[str, str]] = []
+    failures: list[tuple[str, str]] = []
     for reading in readings:
-        if reading.lost and reading.just_asked and reading.error is None:
+        if reading.is_stale and reading.just_asked and reading.error is None:
             continue
-        if reading.lost:
-            found.append(("error", f"{reading.trouble.summary}; last heard {coarse(reading.age or 0)} ago"))
+        if reading.is_stale:
+            failures.append(("error", f"{reading.problem.summary}; last heard {coarse_duration(reading.age or 0)} ago"))
         elif reading.error is not None and not isinstance(reading.error, NoService):
-            found.append(("warn", reading.trouble.summary))
-    return sorted(dict.fromkeys(found), key=lambda one: one[0] != "error")
+            failures.append(("warn", reading.problem.summary))
+    return sorted(dict.fromkeys(failures), key=lambda failure: failure[0] != "error")
 
 
-def ended(
+def stopped_container_error(
     service: Reading[ServiceStatus], containers: Reading[Containers], address: ServiceAddress | None
 ) -> XaivaError | None:
     """Why the service cannot answer any more: the container that it is in does not run. None when it may."""
     if service.value is None or containers.value is None:
         return None
     host, name = service.value.host, address.container if address else ""
-    newer = containers.age is not None and service.age is not None and containers.age < service.age
+    is_newer = containers.age is not None and service.age is not None and containers.age < service.age
     for container in containers.value.containers:
-        inside = len(host) == SHORT_ID and container.id.startswith(host)
-        if (inside or (newer and container.name == name)) and container.state is not ContainerState.RUNNING:
+        is_inside = len(host) == CONTAINER_HOSTNAME_LENGTH and container.id.startswith(host)
+        if (is_inside or (is_newer and container.name == name)) and container.state is not ContainerState.RUNNING:
             return XaivaError(f"Container {container.name}", f"it is {container.state.word}")
     return None
 
 
-def names(panel: str, value: Any) -> list[str]:
+def item_names(panel: str, value: Any) -> list[str]:
     """What a panel lists, by name: all that holds when its source does not answer."""
     if panel == "containers":
-        return [container.name for container in ordered(value)]
+        return [container.name for container in sort_containers(value)]
     if panel == "cameras":
         return [camera.name or camera.id for camera in value.cameras]
     if panel == "gpus":
@@ -136,18 +142,18 @@ def names(panel: str, value: Any) -> list[str]:
     return []
 
 
-def unknown(reading: Reading[Any], names: Sequence[str], width: int) -> list[Line]:
+def unknown_lines(reading: Reading[Any], names: Sequence[str], width: int) -> list[Line]:
     """A panel whose source does not answer: why, then its rows without a state."""
-    words = Span(f"? {reading.unknown}", "stale")
-    error = reading.trouble
-    why = [*wrap(error.what, width, "warn"), *(wrap(error.why, width, "dim") if error.why else [])]
-    if not names or width < ROOMY:
-        why, words = [line(words), *why], Span("? unknown", "stale")
+    words = Span(f"? {reading.unknown_text}", "stale")
+    error = reading.problem
+    out = [*wrap(error.what, width, "warn"), *(wrap(error.why, width, "dim") if error.why else [])]
+    if not names or width < WIDE_ROW:
+        out, words = [line(words), *out], Span("? unknown", "stale")
     columns = (Column("", minimum=14), Column("", cell_len(words.text)))
-    return [*why, *table([(name, words) for name in names], columns, width, titles=False)]
+    return [*out, *table([(name, words) for name in names], columns, width, titles=False)]
 
 
-def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
+def _gpu_alerts(live: LiveSample | None) -> Iterator[tuple[str, str]]:
     if live is None:
         return
     sample = live.sample
@@ -156,7 +162,7 @@ def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
     if sample.state is GpuState.HUNG:
         return  # its figures are those of before
     for gpu in sample.gpus:
-        if gpu.temperature is not None and gpu.temperature >= HOT:
+        if gpu.temperature is not None and gpu.temperature >= HOT_CELSIUS:
             yield "error", f"GPU {gpu.index} is at {gpu.temperature:.0f} °C"
         if gpu.throttle:
             yield "warn", f"GPU {gpu.index} is slowed down: {', '.join(gpu.throttle)}"
@@ -164,30 +170,30 @@ def _of_gpus(live: Live | None) -> Iterator[tuple[str, str]]:
             yield "error", f"GPU {gpu.index}: {gpu.ecc_uncorrected} memory errors could not be corrected"
 
 
-def _of_host(live: Live | None) -> Iterator[tuple[str, str]]:
+def _disk_alerts(live: LiveSample | None) -> Iterator[tuple[str, str]]:
     for disk in live.sample.disks if live else ():
         if disk.state is not DiskState.OK:
             yield "error", f"disk {disk.label or disk.path}: {disk.state.value} {disk.detail}"
-        elif disk.total and disk.free < disk.total * NEARLY_FULL:
+        elif disk.total and disk.free < disk.total * LOW_DISK_SHARE:
             yield "warn", f"disk {disk.label or disk.path}: {size(disk.free)} free"
 
 
-def _of_containers(found: Containers | None) -> Iterator[tuple[str, str]]:
-    for one in found.containers if found else ():
-        if not one.managed:
+def _container_alerts(listing: Containers | None) -> Iterator[tuple[str, str]]:
+    for container in listing.containers if listing else ():
+        if not container.managed:
             continue
-        if one.oom_killed:
-            yield "error", f"{one.name} ran out of memory"
-        elif one.unreadable or not one.state.is_known or not one.health.is_known:
-            yield "warn", f"{one.name}: {_unknown_container(one)}"
-        elif one.health is ContainerHealth.UNHEALTHY:
-            said = one.health_output.splitlines()
-            yield "error", f"{one.name} is unhealthy{': ' + said[0] if said else ''}"
-        elif one.exit_code and not one.running:
-            yield "error", f"{one.name} ended with code {one.exit_code}"
+        if container.oom_killed:
+            yield "error", f"{container.name} ran out of memory"
+        elif container.unreadable or not container.state.is_known or not container.health.is_known:
+            yield "warn", f"{container.name}: {_unknown_container_text(container)}"
+        elif container.health is ContainerHealth.UNHEALTHY:
+            health_lines = container.health_output.splitlines()
+            yield "error", f"{container.name} is unhealthy{': ' + health_lines[0] if health_lines else ''}"
+        elif container.exit_code and not container.running:
+            yield "error", f"{container.name} ended with code {container.exit_code}"
 
 
-def _unknown_container(container: Container) -> str:
+def _unknown_container_text(container: Container) -> str:
     """What the engine says of it that is not known here: it may be anything."""
     if container.unreadable:
         return f"what the engine says of it cannot be read: {container.unreadable}"
@@ -196,7 +202,7 @@ def _unknown_container(container: Container) -> str:
     return f"its health is {container.health.word}, which this xaiva does not know"
 
 
-def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
+def _camera_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
     for camera in status.cameras if status else ():
         name = camera.name or camera.id or "?"
         if camera.state is CameraState.DISCONNECTED:
@@ -213,7 +219,7 @@ def _of_cameras(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
             yield "error", f"camera {name}: {camera.error}"
 
 
-def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
+def _service_alerts(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
     """What the inference service itself ails from, and what waits there for somebody."""
     if status is None:
         return
@@ -224,11 +230,11 @@ def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
         yield "warn", f"{status.unacknowledged} {events} for somebody (8)"
     logger, outbox, storage, analyser = status.logger, status.outbox, status.storage, status.analyser
     if logger.state != "ok":
-        held = f"; {logger.waiting} events are kept on disk" if logger.waiting else ""
-        yield "error", f"events: the database is {logger.state or 'unknown'}: {logger.why}{held}"
-    if outbox.waiting and outbox.oldest is not None and outbox.oldest > STUCK:
-        why = f": {outbox.why}" if outbox.why else ""
-        yield "warn", f"{outbox.waiting} messages are not sent, the oldest for {coarse(outbox.oldest)}{why}"
+        buffered = f"; {logger.waiting} events are kept on disk" if logger.waiting else ""
+        yield "error", f"events: the database is {logger.state or 'unknown'}: {logger.why}{buffered}"
+    if outbox.waiting and outbox.oldest is not None and outbox.oldest > STUCK_MESSAGE_SECONDS:
+        reason = f": {outbox.why}" if outbox.why else ""
+        yield "warn", f"{outbox.waiting} messages are not sent, the oldest for {coarse_duration(outbox.oldest)}{reason}"
     if storage.state != "ok":
         yield "error", f"recordings: the disk is {storage.state or 'unknown'}: {storage.why}"
     if analyser.state == "broken":
@@ -240,23 +246,26 @@ def _of_service(status: ServiceStatus | None) -> Iterator[tuple[str, str]]:
             yield "error", f"model {model.key}: {model.why}"
 
 
-def _of_operations(found: Sequence[Operation]) -> Iterator[tuple[str, str]]:
+def _operation_alerts(operations: Sequence[Operation]) -> Iterator[tuple[str, str]]:
     """Failures of the last day that nothing newer of the same kind has made good."""
-    later: set[tuple[str, str]] = set()
-    for one in found:
-        title = (one.kind, one.subject)
+    newer_subjects: set[tuple[str, str]] = set()
+    for operation in operations:
+        subject = (operation.kind, operation.subject)
         if (
-            one.state in (OperationState.FAILED, OperationState.CRASHED)
-            and title not in later
-            and time.time() - one.ended < RECENT
+            operation.state in (OperationState.FAILED, OperationState.CRASHED)
+            and subject not in newer_subjects
+            and time.time() - operation.ended < RECENT_SECONDS
         ):
-            why = one.failure.why.splitlines() if one.failure else []
-            yield "error", f"{one.title()} {one.state.value}: {why[0] if why else 'see its log'}"
-        later.add(title)
+            reason_lines = operation.failure.why.splitlines() if operation.failure else []
+            yield (
+                "error",
+                f"{operation.title()} {operation.state.value}: {reason_lines[0] if reason_lines else 'see its log'}",
+            )
+        newer_subjects.add(subject)
 
 
-def _of_presets(found: Sequence[PresetView]) -> Iterator[tuple[str, str]]:
-    for view in found:
+def _preset_alerts(views: Sequence[PresetView]) -> Iterator[tuple[str, str]]:
+    for view in views:
         if view.entry.error is not None:
             yield "warn", f"preset {view.entry.name} cannot be used"
         elif view.lock is not None and has_errors(view.findings):

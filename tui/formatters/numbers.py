@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tui.present.cells import Line, Span
+from tui.formatters.cells import Line, Span
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-FULL, EMPTY = "━", "─"
-WARM, HOT = 0.75, 0.92  # where a bar turns yellow, then red
+FULL_BLOCK, EMPTY_BLOCK = "━", "─"
+WARN_SHARE, ERROR_SHARE = 0.75, 0.92  # where a bar turns yellow, then red
 
 
 def size(count: float) -> str:
@@ -40,7 +40,7 @@ def duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def coarse(seconds: float) -> str:
+def coarse_duration(seconds: float) -> str:
     """A time span in one unit, so that a live screen seldom changes: `40 s`, `3 min`, `2 h`, `5 d`."""
     total = int(max(seconds, 0))
     for limit, divisor, unit in ((90, 1, "s"), (5400, 60, "min"), (172800, 3600, "h")):
@@ -49,7 +49,7 @@ def coarse(seconds: float) -> str:
     return f"{total // 86400} d"
 
 
-def clock(moment: float) -> str:
+def local_time(moment: float) -> str:
     """A Unix time as the local time of day, with the date when it is not today's."""
     if not moment:
         return ""
@@ -64,11 +64,14 @@ def percent(share: float) -> str:
 
 def load_role(share: float) -> str:
     """The role of something that should not fill up."""
-    return "error" if share >= HOT else "warn" if share >= WARM else "bar"
+    return "error" if share >= ERROR_SHARE else "warn" if share >= WARN_SHARE else "bar"
 
 
 def bar(share: float, width: int, role: str | None = None) -> Line:
     """A bar `width` columns wide, filled to `share` of 1; its colour warns as it fills unless a role is given."""
     share = min(max(share, 0.0), 1.0)
     full = round(share * width)
-    return (Span(FULL * full, load_role(share) if role is None else role), Span(EMPTY * (width - full), "dim"))
+    return (
+        Span(FULL_BLOCK * full, load_role(share) if role is None else role),
+        Span(EMPTY_BLOCK * (width - full), "dim"),
+    )

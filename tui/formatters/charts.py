@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 
-from tui.present.cells import Line, Span, cut, fit, line
+from tui.formatters.cells import Line, Span, fit, line, truncate
 from tui.widgets.sparkline import BARS
 
-FULL = "█"
+FULL_BLOCK = "█"
 MARK = "╌"  # where the threshold lies
-SCALE = 5  # columns for the numbers on the left
+SCALE_WIDTH = 5  # columns for the numbers on the left
 
 
-def runs(cells: Sequence[tuple[str, str]]) -> Line:
+def merge_spans(cells: Sequence[tuple[str, str]]) -> Line:
     """Single characters with their roles as a line: neighbours of one role are one part, which a thin line carries."""
     out: list[list[str]] = []
     for text, role in cells:
@@ -25,49 +25,56 @@ def runs(cells: Sequence[tuple[str, str]]) -> Line:
     return tuple(Span(text, role) for text, role in out)
 
 
-def score_spark(scores: Sequence[float], threshold: float, width: int, step: int = 1) -> Line:
+def score_sparkline(scores: Sequence[float], threshold: float, width: int, step: int = 1) -> Line:
     """The newest scores as one line; those of an anomaly stand out."""
     groups = [max(scores[at : at + step]) for at in range(0, len(scores), step)][-width:]
     cells = [(BARS[min(int(value * 8), 7)], "error" if value >= threshold else "bar") for value in groups]
-    return runs([(" ", "")] * (width - len(cells)) + cells)
+    return merge_spans([(" ", "")] * (width - len(cells)) + cells)
 
 
 def score_graph(scores: Sequence[float], threshold: float, width: int, height: int) -> list[Line]:
     """The newest scores as columns from 0 to 1, the threshold as a line across with its value."""
-    room = max(width - SCALE - 1, 1)
-    shown = list(scores[-room:])
-    at = min(int(threshold * height), height - 1)  # the row from below in which the threshold lies
+    room = max(width - SCALE_WIDTH - 1, 1)
+    newest = list(scores[-room:])
+    threshold_row = min(int(threshold * height), height - 1)  # the row from below in which the threshold lies
     out: list[Line] = []
     for row in range(height - 1, -1, -1):
-        label = f"{threshold:.2f}" if row == at else "1" if row == height - 1 else "0" if row == 0 else ""
-        cells = [(_cell(value * height * 8 - row * 8), "error" if value >= threshold else "bar") for value in shown]
-        if row == at:
+        label = f"{threshold:.2f}" if row == threshold_row else "1" if row == height - 1 else "0" if row == 0 else ""
+        cells = [(_block(value * height * 8 - row * 8), "error" if value >= threshold else "bar") for value in newest]
+        if row == threshold_row:
             cells = [(MARK, "warn") if text == " " else (text, role) for text, role in cells]
-        padding = [(MARK if row == at else " ", "warn" if row == at else "")] * (room - len(cells))
-        out.append((Span(f"{label:>{SCALE - 1}} ", "warn" if row == at else "dim"), *runs(padding + cells)))
+        padding = [(MARK if row == threshold_row else " ", "warn" if row == threshold_row else "")] * (
+            room - len(cells)
+        )
+        out.append(
+            (
+                Span(f"{label:>{SCALE_WIDTH - 1}} ", "warn" if row == threshold_row else "dim"),
+                *merge_spans(padding + cells),
+            )
+        )
     return out
 
 
-def _cell(eighths: float) -> str:
+def _block(eighths: float) -> str:
     if eighths < 1:
         return " "
-    return FULL if eighths >= 8 else BARS[int(eighths) - 1]
+    return FULL_BLOCK if eighths >= 8 else BARS[int(eighths) - 1]
 
 
-def columns(values: Sequence[tuple[int, int]], labels: Sequence[str], width: int, height: int) -> list[Line]:
+def column_chart(values: Sequence[tuple[int, int]], labels: Sequence[str], width: int, height: int) -> list[Line]:
     """One column a value, (all, of which done): what is not done stands on top in another colour. With a scale.
 
     Where the values are more than fit, neighbours are added up.
     """
     if not values or height < 3:
         return []
-    room = max(width - SCALE - 1, 1)
-    together = -(-len(values) // room)
-    sums = [_sum(values[at : at + together]) for at in range(0, len(values), together)]
-    names = [labels[at] for at in range(0, len(values), together)]
+    room = max(width - SCALE_WIDTH - 1, 1)
+    group_size = -(-len(values) // room)
+    sums = [_total(values[at : at + group_size]) for at in range(0, len(values), group_size)]
+    names = [labels[at] for at in range(0, len(values), group_size)]
     spread = room if room >= 2 * len(sums) else len(sums)  # too many for gaps: side by side
     starts = [number * spread // len(sums) for number in range(len(sums))]
-    thick = max(spread // len(sums) - 1, 1)
+    column_width = max(spread // len(sums) - 1, 1)
     top = max((total for total, _ in sums), default=0)
     rows = height - 1
     out: list[Line] = []
@@ -76,17 +83,17 @@ def columns(values: Sequence[tuple[int, int]], labels: Sequence[str], width: int
         cells = [(" ", "")] * room
         for start, (total, done) in zip(starts, sums, strict=True):
             scale = rows * 8 / max(top, 1)
-            text = _cell(total * scale - row * 8)
+            text = _block(total * scale - row * 8)
             if row == 0 and total and text == " ":
                 text = BARS[0]  # one among thousands is still one
             role = "bar" if row * 8 < done * scale else "warn"
-            cells[start : start + thick] = [(text, role if text != " " else "")] * thick
-        out.append((Span(f"{label:>{SCALE - 1}} ", "dim"), *runs(cells)))
+            cells[start : start + column_width] = [(text, role if text != " " else "")] * column_width
+        out.append((Span(f"{label:>{SCALE_WIDTH - 1}} ", "dim"), *merge_spans(cells)))
     out.append(_labels(names, starts, room))
     return out
 
 
-def _sum(values: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _total(values: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return sum(total for total, _ in values), sum(done for _, done in values)
 
 
@@ -97,7 +104,7 @@ def _labels(names: Sequence[str], starts: Sequence[int], room: int) -> Line:
         if name and at >= free and at + cell_len(name) <= room:
             text = text.ljust(at) + name
             free = at + cell_len(name) + 1
-    return line(Span(" " * SCALE), Span(text, "dim"))
+    return line(Span(" " * SCALE_WIDTH), Span(text, "dim"))
 
 
 def short_number(value: float) -> str:
@@ -109,7 +116,7 @@ def short_number(value: float) -> str:
     )
 
 
-def named_bars(values: Mapping[str, int], width: int, notes: Mapping[str, str] | None = None) -> list[Line]:
+def bar_chart(values: Mapping[str, int], width: int, notes: Mapping[str, str] | None = None) -> list[Line]:
     """One bar a name, the longest first, with its figure and a note."""
     if not values:
         return []
@@ -120,10 +127,10 @@ def named_bars(values: Mapping[str, int], width: int, notes: Mapping[str, str] |
     room = max(width - name_width - 2 - 7 - note_width, 4)
     top = max(values.values())
     out: list[Line] = []
-    for name, value in sorted(values.items(), key=lambda one: (-one[1], one[0])):
+    for name, value in sorted(values.items(), key=lambda item: (-item[1], item[0])):
         size = value / max(top, 1) * room * 8
-        bar = FULL * int(size // 8) + (" ▏▎▍▌▋▊▉"[int(size % 8)] if size % 8 >= 1 else "")
+        bar = FULL_BLOCK * int(size // 8) + (" ▏▎▍▌▋▊▉"[int(size % 8)] if size % 8 >= 1 else "")
         bar = bar or ("▏" if value else "")
-        note = (Span(f"  {cut(notes.get(name, ''), note_width - 2)}", "dim"),) if note_width else ()
+        note = (Span(f"  {truncate(notes.get(name, ''), note_width - 2)}", "dim"),) if note_width else ()
         out.append((*fit(Span(name), name_width), Span("  "), *fit(Span(bar, "bar"), room), Span(f"{value:>7}"), *note))
     return out

@@ -15,10 +15,10 @@ from core.terminal_text import escape_invisible
 
 # What a part of a line means; the theme decides how it looks. Colour never says anything alone.
 ROLES = ("dim", "title", "key", "ok", "warn", "error", "stale", "accent", "bar", "add", "remove", "current")
-GAP = 2  # blanks between two columns
+COLUMN_GAP = 2  # blanks between two columns
 ELLIPSIS = "…"
 # A blank where a line may end: not between a number and its unit (`8 s`), whoever wrote the sentence.
-_BREAK = re.compile(r"(?<!\d) | (?!(?:ms|s|min|h|d|fps|%|°C|W|B|[KMGTP]i?B)(?!\w))")
+_LINE_BREAK = re.compile(r"(?<!\d) | (?!(?:ms|s|min|h|d|fps|%|°C|W|B|[KMGTP]i?B)(?!\w))")
 
 
 class _Span(NamedTuple):
@@ -40,7 +40,7 @@ Line: TypeAlias = tuple[Span, ...]
 Cell: TypeAlias = "str | Span | Line"
 
 
-def word(spans: Mapping[Any, Span], value: OpenEnum) -> Span:
+def enum_span(spans: Mapping[Any, Span], value: OpenEnum) -> Span:
     """How a word is shown; one that is not known as it is, with no role that would judge it."""
     return spans.get(value) or Span(f"? {value.word}")
 
@@ -57,7 +57,7 @@ def as_line(cell: Cell) -> Line:
     return (Span(cell),) if isinstance(cell, str) else cell
 
 
-def plain(cell: Cell) -> str:
+def plain_text(cell: Cell) -> str:
     """The text alone."""
     return "".join(span.text for span in as_line(cell))
 
@@ -67,7 +67,7 @@ def width_of(cell: Cell) -> int:
     return sum(cell_len(span.text) for span in as_line(cell))
 
 
-def cut(text: str, width: int) -> str:
+def truncate(text: str, width: int) -> str:
     """The text in at most `width` columns; what is cut off shows as an ellipsis."""
     if cell_len(text) <= width:
         return text
@@ -82,15 +82,15 @@ def fit(cell: Cell, width: int, right: bool = False) -> Line:
         pad = (Span(" " * missing),) if missing else ()
         return pad + spans if right else spans + pad
     out: list[Span] = []
-    left = width
+    room = width
     for index, span in enumerate(spans):
-        more = any(later.text for later in spans[index + 1 :])
+        more_follows = any(later.text for later in spans[index + 1 :])
         size = cell_len(span.text)
-        if size > left or (more and size == left):
-            out.append(Span(cut(span.text + (ELLIPSIS if size == left else ""), left), span.role))
+        if size > room or (more_follows and size == room):
+            out.append(Span(truncate(span.text + (ELLIPSIS if size == room else ""), room), span.role))
             break
         out.append(span)
-        left -= size
+        room -= size
     return tuple(out)
 
 
@@ -102,7 +102,7 @@ def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
     out: list[Line] = []
     for paragraph in text.splitlines() or [""]:
         current = ""
-        for word in _BREAK.split(paragraph):
+        for word in _LINE_BREAK.split(paragraph):
             candidate = f"{current} {word}" if current.strip() else current + word
             if cell_len(candidate) <= width or not current.strip():
                 current = candidate
@@ -117,11 +117,11 @@ def wrap(text: str, width: int, role: str = "", indent: str = "") -> list[Line]:
     return out
 
 
-def labelled(name: str, value: Cell, label: int, width: int) -> list[Line]:
+def labelled_lines(name: str, value: Cell, label: int, width: int) -> list[Line]:
     """A fact with its name before it; plain words go on below where they are too long for one line."""
-    room = max(width - label, 1)
-    values = wrap(value, room) if isinstance(value, str) else [fit(value, room)]
-    return [(*fit(Span("" if number else name, "dim"), label), *one) for number, one in enumerate(values)]
+    value_width = max(width - label, 1)
+    values = wrap(value, value_width) if isinstance(value, str) else [fit(value, value_width)]
+    return [(*fit(Span("" if number else name, "dim"), label), *value_line) for number, value_line in enumerate(values)]
 
 
 @dataclass(frozen=True)
@@ -139,45 +139,47 @@ class Column:
     minimum: int = 10
 
 
-def lay_out(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
+def layout_columns(columns: Sequence[Column], width: int) -> list[tuple[int, int]]:
     """Which columns fit into `width`, as (index, columns wide)."""
-    kept = list(range(len(columns)))
+    visible = list(range(len(columns)))
 
-    def needed() -> int:
-        return sum(columns[i].width or columns[i].minimum for i in kept) + GAP * (len(kept) - 1)
+    def needed_width() -> int:
+        return sum(columns[i].width or columns[i].minimum for i in visible) + COLUMN_GAP * (len(visible) - 1)
 
-    while needed() > width and (candidates := [i for i in kept if columns[i].rank]):
-        kept.remove(max(candidates, key=lambda i: (columns[i].rank, i)))
-    shared = [i for i in kept if not columns[i].width]
-    spare = max(width - needed(), 0)
+    while needed_width() > width and (candidates := [i for i in visible if columns[i].rank]):
+        visible.remove(max(candidates, key=lambda i: (columns[i].rank, i)))
+    shared = [i for i in visible if not columns[i].width]
+    spare = max(width - needed_width(), 0)
     weights = sum(columns[i].weight for i in shared)
-    sizes = {i: columns[i].width or columns[i].minimum + spare * columns[i].weight // weights for i in kept}
+    sizes = {i: columns[i].width or columns[i].minimum + spare * columns[i].weight // weights for i in visible}
     if shared:
-        sizes[shared[0]] += width - sum(sizes.values()) - GAP * (len(kept) - 1) if needed() <= width else 0
-    return [(i, sizes[i]) for i in kept]
+        sizes[shared[0]] += (
+            width - sum(sizes.values()) - COLUMN_GAP * (len(visible) - 1) if needed_width() <= width else 0
+        )
+    return [(i, sizes[i]) for i in visible]
 
 
-def table_line(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
+def table_row(cells: Sequence[Cell], columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
     """One row of a table in the given layout. The last cell of a row with fewer cells has all the room to the right."""
     out: list[Span] = []
     for position, (index, size) in enumerate(layout):
         if position:
-            out.append(Span(" " * GAP))
+            out.append(Span(" " * COLUMN_GAP))
         if index >= len(cells) - 1 and len(cells) < len(columns):
-            size += sum(GAP + more for _, more in layout[position + 1 :])
+            size += sum(COLUMN_GAP + wide for _, wide in layout[position + 1 :])
             out.extend(fit(cells[-1], size))
             break
         out.extend(fit(cells[index], size, columns[index].right))
     return tuple(out)
 
 
-def heading(columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
+def table_heading(columns: Sequence[Column], layout: Sequence[tuple[int, int]]) -> Line:
     """The line of column titles."""
-    return table_line([Span(column.title, "dim") for column in columns], columns, layout)
+    return table_row([Span(column.title, "dim") for column in columns], columns, layout)
 
 
 def table(rows: Sequence[Sequence[Cell]], columns: Sequence[Column], width: int, titles: bool = True) -> list[Line]:
     """A whole table as lines."""
-    layout = lay_out(columns, width)
-    body = [table_line(row, columns, layout) for row in rows]
-    return [heading(columns, layout), *body] if titles else body
+    layout = layout_columns(columns, width)
+    body = [table_row(row, columns, layout) for row in rows]
+    return [table_heading(columns, layout), *body] if titles else body

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from core.images.build_history import BuildComparison, BuildOutcome, BuildRecord, StageRecord
-from tui.present import findings as present_findings
-from tui.present.cells import Cell, Column, Line, Span, fit, line, table, word, wrap
-from tui.present.figures import bar, clock, duration
+from tui.formatters import findings as finding_format
+from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, line, table, wrap
+from tui.formatters.numbers import bar, duration, local_time
 
-OUTCOMES: dict[BuildOutcome, Span] = {
+OUTCOME_SPANS: dict[BuildOutcome, Span] = {
     BuildOutcome.RUNNING: Span("▶ running", "accent"),
     BuildOutcome.DONE: Span("✓ done", "ok"),
     BuildOutcome.FAILED: Span("✗ failed", "error"),
@@ -22,9 +22,9 @@ COLUMNS = (
     Column("started", 16, rank=2),
     Column("target", 9, rank=3),
 )
-LABEL = 12
-SHORT_HASH = 12
-BAR = 16
+LABEL_WIDTH = 12
+SHORT_HASH_LENGTH = 12
+STAGE_BAR_WIDTH = 16
 
 
 def row(build: BuildRecord) -> tuple[Cell, ...]:
@@ -32,52 +32,60 @@ def row(build: BuildRecord) -> tuple[Cell, ...]:
     cached = sum(stage.cached for stage in build.stages)
     return (
         Span(build.preset or "?", "title"),
-        word(OUTCOMES, build.outcome),
+        enum_span(OUTCOME_SPANS, build.outcome),
         duration(build.seconds) if build.seconds else "",
         f"{cached}/{len(build.stages)}" if build.stages else "",
-        Span(clock(build.started), "dim"),
+        Span(local_time(build.started), "dim"),
         Span(build.target, "dim"),
     )
 
 
-def detail(build: BuildRecord, open_stages: bool, width: int) -> list[Line]:
+def detail(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
     """Identity, error, stage tree."""
     facts: list[tuple[str, Cell]] = [
-        ("outcome", line(word(OUTCOMES, build.outcome), Span(f"  {clock(build.started)}", "dim"))),
+        ("outcome", line(enum_span(OUTCOME_SPANS, build.outcome), Span(f"  {local_time(build.started)}", "dim"))),
         ("took", duration(build.seconds) if build.seconds else ""),
         ("image", build.tag),
-        ("digest", (build.manifest_digest or build.config_digest).removeprefix("sha256:")[:SHORT_HASH]),
-        ("preset", build.preset_sha256[:SHORT_HASH]),
-        ("lock", build.lock_sha256[:SHORT_HASH]),
+        ("digest", (build.manifest_digest or build.config_digest).removeprefix("sha256:")[:SHORT_HASH_LENGTH]),
+        ("preset", build.preset_sha256[:SHORT_HASH_LENGTH]),
+        ("lock", build.lock_sha256[:SHORT_HASH_LENGTH]),
         ("id", build.id),
     ]
     out: list[Line] = [
-        (*fit(Span(name, "dim"), LABEL), *fit(value, max(width - LABEL, 1))) for name, value in facts if value
+        (*fit(Span(name, "dim"), LABEL_WIDTH), *fit(value, max(width - LABEL_WIDTH, 1)))
+        for name, value in facts
+        if value
     ]
     if build.error:
         out += [line(), *wrap(build.error, width, "error")]
         out += [fit(Span(text, "dim"), width) for text in build.last_lines[-6:]]
     if build.stages:
-        out += [line(), *stages(build, open_stages, width)]
+        out += [line(), *stage_lines(build, with_steps, width)]
     if build.findings:
-        out += [line(), *present_findings.lines(build.findings, width)]
+        out += [line(), *finding_format.lines(build.findings, width)]
     return out
 
 
-def stages(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
+def stage_lines(build: BuildRecord, with_steps: bool, width: int) -> list[Line]:
     """The stages with a bar for their share of the time, and their steps when they are opened."""
     longest = max((stage.seconds for stage in build.stages), default=0) or 1
-    columns = (Column("", minimum=20), Column("", BAR, rank=1), Column("", 8, right=True))
+    columns = (Column("", minimum=20), Column("", STAGE_BAR_WIDTH, rank=1), Column("", 8, right=True))
     rows: list[tuple[Cell, ...]] = []
     for stage in build.stages:
-        rows.append((line(_mark(stage.state, stage.cached), " ", stage.name), _share(stage, longest), _time(stage)))
+        rows.append(
+            (
+                line(_stage_mark(stage.state, stage.cached), " ", stage.name),
+                _time_bar(stage, longest),
+                _time_text(stage),
+            )
+        )
         for step in stage.steps if with_steps else ():
-            title = line("  ", _mark(step.state, step.cached), " ", Span(step.title, "dim"))
+            title = line("  ", _stage_mark(step.state, step.cached), " ", Span(step.title, "dim"))
             rows.append((title, "", Span("cached" if step.cached else f"{step.seconds:.1f} s", "dim")))
     return table(rows, columns, width, titles=False)
 
 
-def _mark(state: str, cached: bool) -> Span:
+def _stage_mark(state: str, cached: bool) -> Span:
     if cached:
         return Span("≡", "ok")
     return {
@@ -88,19 +96,20 @@ def _mark(state: str, cached: bool) -> Span:
     }.get(state, Span("○", "dim"))
 
 
-def _share(stage: StageRecord, longest: float) -> Cell:
-    return "" if stage.cached else bar(stage.seconds / longest, BAR, "bar")
+def _time_bar(stage: StageRecord, longest: float) -> Cell:
+    return "" if stage.cached else bar(stage.seconds / longest, STAGE_BAR_WIDTH, "bar")
 
 
-def _time(stage: StageRecord) -> str:
+def _time_text(stage: StageRecord) -> str:
     return "cached" if stage.cached else f"{stage.seconds:.1f} s"
 
 
-def comparison(found: BuildComparison, width: int) -> list[Line]:
+def comparison_lines(comparison: BuildComparison, width: int) -> list[Line]:
     """Why the second build was slower (or not) than the first, then stage by stage."""
-    words = f"{abs(found.seconds):.1f} s {'slower' if found.seconds > 0 else 'faster'} than build {found.before}"
+    slower = "slower" if comparison.seconds > 0 else "faster"
+    words = f"{abs(comparison.seconds):.1f} s {slower} than build {comparison.before}"
     out = [line(Span(words, "title")), line()]
-    for reason in found.reasons or ["nothing that explains a difference"]:
+    for reason in comparison.reasons or ["nothing that explains a difference"]:
         first, *rest = wrap(reason, width - 2)
         out += [(Span("· ", "accent"), *first), *[(Span("  "), *more) for more in rest]]
     columns = (
@@ -110,23 +119,23 @@ def comparison(found: BuildComparison, width: int) -> list[Line]:
         Column("change", 10, right=True, rank=1),
     )
     rows: list[tuple[Cell, ...]] = []
-    for stage in found.stages:
+    for stage in comparison.stages:
         change = (stage.after or 0) - (stage.before or 0)
         role = "error" if change > 1 else "ok" if change < -1 else "dim"
         rows.append(
             (
                 stage.name,
-                _seconds(stage.before, stage.before_cached),
-                _seconds(stage.after, stage.after_cached),
+                _seconds_text(stage.before, stage.before_cached),
+                _seconds_text(stage.after, stage.after_cached),
                 Span(f"{change:+.1f} s", role),
             )
         )
     out += [line(), *table(rows, columns, width)]
-    if found.lock_changes:
+    if comparison.lock_changes:
         out += [line(), line(Span("changes of the lock", "title"))]
-        out += [fit(text, width) for text in found.lock_changes]
+        out += [fit(text, width) for text in comparison.lock_changes]
     return out
 
 
-def _seconds(value: float | None, cached: bool) -> str:
+def _seconds_text(value: float | None, cached: bool) -> str:
     return "" if value is None else "cached" if cached else f"{value:.1f} s"

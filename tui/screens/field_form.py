@@ -46,17 +46,17 @@ class FieldForm(Form[T]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+o", "list_known", "Known values", show=False)]
 
     @abstractmethod
-    def lines(self) -> Sequence[Field]:
+    def fields(self) -> Sequence[Field]:
         """The fields, from top to bottom."""
 
     @abstractmethod
     def send(self) -> None:
         """Do what the fields say. Raises XaivaError for what is wrong with them."""
 
-    def fields(self) -> Iterable[Widget]:
+    def compose_fields(self) -> Iterable[Widget]:
         """A label and a line to type in, each."""
-        self._known = {one.name: one.choices for one in self.lines()}
-        for one in self.lines():
+        self._choices = {field.name: field.choices for field in self.fields()}
+        for one in self.fields():
             with Horizontal(classes="row"):
                 yield Label(one.label)
                 suggester = SuggestFromList(one.choices, case_sensitive=False) if one.choices else None
@@ -68,13 +68,13 @@ class FieldForm(Form[T]):
 
     overwrite: frozenset[str] = frozenset()  # fields that somebody else changed, too: said once, then overwritten
 
-    def explain(self, error: XaivaError) -> None:
+    def show_error(self, error: XaivaError) -> None:
         """What is wrong; what somebody else changed meanwhile is overwritten by the next try."""
         from core.service_client.edit_merge import EditConflictError
 
         if isinstance(error, EditConflictError):
             self.overwrite |= error.fields
-        super().explain(error)
+        super().show_error(error)
 
     def on_mount(self) -> None:
         """Type at once, in the first field that can be changed."""
@@ -85,48 +85,48 @@ class FieldForm(Form[T]):
         try:
             self.send()
         except XaivaError as error:
-            self.explain(error)
+            self.show_error(error)
 
-    def secret(self, name: str) -> str:
+    def exact_text(self, name: str) -> str:
         """What stands in a field, to the letter: blanks at its ends may be part of a password."""
         return self.query_one(f"#{name}", Input).value
 
     def choice(self, name: str) -> str:
         """A field that says one of its known values, "" when it is empty. Raises InputError for anything else."""
-        said, known = self.value(name).lower(), self._known[name]
-        if said and said not in known:
-            raise InputError(name.replace("_", " "), f"there is no “{said}”", f"write one of: {', '.join(known)}")
-        return said
+        text, choices = self.value(name).lower(), self._choices[name]
+        if text and text not in choices:
+            raise InputError(name.replace("_", " "), f"there is no “{text}”", f"write one of: {', '.join(choices)}")
+        return text
 
-    def yes(self, name: str) -> bool:
+    def yes_or_no(self, name: str) -> bool:
         """A field that says yes or no. Raises InputError for anything else."""
-        said = self.choice(name)
-        if not said:
+        text = self.choice(name)
+        if not text:
             raise InputError(name.replace("_", " "), "it is empty", "write yes or no")
-        return said == YES
+        return text == YES
 
     def number(self, name: str) -> float | None:
         """A field with a figure, None when it is empty. Raises InputError."""
-        said = self.value(name).replace(",", ".")
-        if not said:
+        text = self.value(name).replace(",", ".")
+        if not text:
             return None
         try:
-            return float(said)
+            return float(text)
         except ValueError:
-            why = explain_error({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
-            raise InputError(name.replace("_", " "), why, "write a number") from None
+            reason = explain_error({"type": "float_parsing", "loc": (name,), "input": self.value(name)})
+            raise InputError(name.replace("_", " "), reason, "write a number") from None
 
     def action_list_known(self) -> None:
         """Pick one of the values that are known for the field."""
         from tui.screens.pick import Pick
 
         box = self.focused
-        known = self._known.get(box.id or "", ()) if isinstance(box, Input) else ()
-        if not isinstance(box, Input) or not known:
+        choices = self._choices.get(box.id or "", ()) if isinstance(box, Input) else ()
+        if not isinstance(box, Input) or not choices:
             return
 
         def picked(value: str | None) -> None:
             if value is not None:
                 box.value = value
 
-        self.app.push_screen(Pick(str(box.id).replace("_", " "), known, box.value), picked)
+        self.app.push_screen(Pick(str(box.id).replace("_", " "), choices, box.value), picked)
