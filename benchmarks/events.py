@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.inference.database.engine import Database
-from core.inference.events.applying import apply
+from core.inference.events.apply_batch import apply_batch
 from core.inference.events.logger import EventLogger
-from core.inference.events.records import of_event
+from core.inference.events.spool_records import event_record
 from core.inference.schemas import Event
 from tests.events.support import an_event
 from tests.support.postgres import postgres_server
@@ -55,8 +55,8 @@ def _commit(database: Database) -> Callable[[Event], object]:
     """As the logger keeps an event, but by the thread that decided it; SQLite must sync to keep the same promise."""
 
     def one(event: Event) -> None:
-        database.write(lambda session: apply(session, "benchmark", [of_event(event)], 0))
-        database.settle()
+        database.write(lambda session: apply_batch(session, "benchmark", [event_record(event)], 0))
+        database.make_durable()
 
     return one
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from core.errors import XaivaError
-from core.inference.log import set_up
+from core.inference.log_setup import set_up_logging
 from core.redaction import set_secrets
 from core.validation_errors import describe_value
 
@@ -35,48 +35,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _leave)  # as process 1 of a container there is no default handler
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)  # as process 1 of a container there is no default handler
+    signal.signal(signal.SIGINT, _exit_on_signal)
     set_secrets(os.environ)
-    set_up()
+    set_up_logging()
     try:
         if options.reload:
             from core.inference.reload import run_reloading
 
             return run_reloading([Path(__file__).resolve().parents[1], Path.cwd()])
-        return _run(options)
+        return _run_service(options)
     except SystemExit as leaving:
-        return _end(leaving.code == 0)
+        return _exit_code(leaving.code == 0)
 
 
-def _run(options: argparse.Namespace) -> int:
-    from core.inference import given
+def _run_service(options: argparse.Namespace) -> int:
+    from core.inference import startup_cameras
     from core.inference.server import serve
     from core.inference.settings import read_settings
 
     settings = read_settings(os.environ, options.data)
-    cameras = given.merged(
-        given.read_cameras(options.config) if options.config else [],
-        given.from_environment(os.environ),
-        given.parse_cameras(options.camera, "--camera"),
+    cameras = startup_cameras.merge_cameras(
+        startup_cameras.read_camera_file(options.config) if options.config else [],
+        startup_cameras.cameras_from_environment(os.environ),
+        startup_cameras.parse_camera_entries(options.camera, "--camera"),
     )
     serve(settings, cameras, options.host, options.port)
     return 0
 
 
 def _health(options: argparse.Namespace) -> int:
-    from core.inference.probe import ask
+    from core.inference.healthcheck import check_health
 
     # Loading all settings would double what this takes, every half a minute, on a machine that is busy with cameras.
-    print(ask(options.host, options.port, tls=bool(os.environ.get("XAIVA_TLS_CERTIFICATE"))))  # noqa: T201
+    print(check_health(options.host, options.port, tls=bool(os.environ.get("XAIVA_TLS_CERTIFICATE"))))  # noqa: T201
     return 0
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _exit_on_signal(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def _end(clean: bool) -> int:
+def _exit_code(clean: bool) -> int:
     """The exit code. With a thread left hanging in libav or a mount the interpreter cannot be taken down in order."""
     code = 0 if clean else 1
     if threading.active_count() > 1:
@@ -85,9 +85,9 @@ def _end(clean: bool) -> int:
     return code
 
 
-def _port(text: str) -> int:
-    found = re.fullmatch("[0-9]{1,5}", text)
-    if found is None or int(text) > 65535:
+def _parse_port(text: str) -> int:
+    match = re.fullmatch("[0-9]{1,5}", text)
+    if match is None or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{describe_value(text, ())} is not a port: write a number from 0 to 65535")
     return int(text)
 
@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     address = argparse.ArgumentParser(add_help=False)
     default_host = os.environ.get("XAIVA_HOST", "127.0.0.1")
     address.add_argument("--host", default=default_host, help="address it listens on (XAIVA_HOST; %(default)s)")
-    address.add_argument("--port", type=_port, default=8600, help="port it listens on (%(default)s); 0: a free one")
+    address.add_argument(
+        "--port", type=_parse_port, default=8600, help="port it listens on (%(default)s); 0: a free one"
+    )
     serve = commands.add_parser("serve", parents=[address], help="run the service until SIGTERM")
     serve.set_defaults(run=_serve)
     health = commands.add_parser(

@@ -24,11 +24,11 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy")
 # IPv6 networks whose last 32 bits are an IPv4 address that a gateway on the way speaks to.
 _GATEWAYS = tuple(ipaddress.IPv6Network(one) for one in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
 _ISATAP = (0x00005EFE, 0x02005EFE)  # bits 64 to 95 of an IPv6 address that ends in an IPv4 address (RFC 5214)
-_NOBODY = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux takes 0.0.0.0 for the loopback
-_METADATA = frozenset(  # of clouds that do not keep to link-local addresses
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")  # "this network": Linux takes 0.0.0.0 for the loopback
+_CLOUD_METADATA = frozenset(  # of clouds that do not keep to link-local addresses
     ipaddress.ip_address(one) for one in ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
 )
-_OWN = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, and no IPv4 address
+_LOCAL_IPV6 = (ipaddress.IPv6Address("::"), ipaddress.IPv6Address("::1"))  # in ::/96, and no IPv4 address
 
 
 def check_host(host: str, what: str) -> None:
@@ -36,28 +36,28 @@ def check_host(host: str, what: str) -> None:
 
     A name is let through; what it leads to is looked at when it is used.
     """
-    address = _literal(host)
+    address = _parse_address(host)
     if address is not None and _is_forbidden(address):
         raise InputError(what, f"{address} is no address of a service", "give the host that is to be told")
 
 
-def check_addresses(found: Sequence[Any], what: str) -> list[str]:
+def check_addresses(address_infos: Sequence[Any], what: str) -> list[str]:
     """The addresses in an answer of `getaddrinfo`, in its order. Raises InputError when one of them is forbidden."""
-    addresses = [str(address[0]) for *_, address in found]
+    addresses = [str(address[0]) for *_, address in address_infos]
     for address in addresses:
         check_host(address, what)
     return list(dict.fromkeys(addresses))
 
 
-def connect(host: str, port: int, seconds: float, what: str) -> socket.socket:
+def connect_guarded(host: str, port: int, seconds: float, what: str) -> socket.socket:
     """A connection to the first address of a host that answers within `seconds`.
 
     Raises OSError, and InputError as `check_addresses`.
     """
-    found = socket.getaddrinfo(lookup_name(host), port, type=socket.SOCK_STREAM)
-    check_addresses(found, what)
+    address_infos = socket.getaddrinfo(lookup_name(host), port, type=socket.SOCK_STREAM)
+    check_addresses(address_infos, what)
     failure: OSError | None = None
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in address_infos:
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(seconds)
@@ -74,7 +74,7 @@ def lookup_name(host: str) -> str:
     return host.strip("[]").rstrip(".")
 
 
-def _literal(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     """The address that a host is written as; None for a name. Resolvers take 0xA9FEA9FE and 2852039166 for one, too."""
     text = unicodedata.normalize("NFKC", lookup_name(host)).replace("\u3002", ".").rstrip(".").partition("%")[0]
     try:
@@ -88,19 +88,23 @@ def _literal(host: str) -> Address | None:
 
 
 def _is_forbidden(address: Address) -> bool:
-    if isinstance(address, ipaddress.IPv6Address) and any(map(_is_forbidden, _inner(address))):
+    if isinstance(address, ipaddress.IPv6Address) and any(map(_is_forbidden, _embedded_ipv4(address))):
         return True
-    if isinstance(address, ipaddress.IPv4Address) and (address in _NOBODY or address.is_reserved):
+    if isinstance(address, ipaddress.IPv4Address) and (address in _THIS_NETWORK or address.is_reserved):
         return True
-    return address in _METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
+    return address in _CLOUD_METADATA or address.is_link_local or address.is_multicast or address.is_unspecified
 
 
-def _inner(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+def _embedded_ipv4(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     """The IPv4 addresses that an IPv6 address leads to: mapped, compatible, of NAT64, 6to4, Teredo and ISATAP."""
     last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    inner = [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
-    gateway = any(address in network for network in _GATEWAYS) and address not in _OWN
-    return [*inner, last] if gateway or int(address) >> 32 & 0xFFFFFFFF in _ISATAP else inner
+    embedded = [
+        embedded_address
+        for embedded_address in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+        if embedded_address is not None
+    ]
+    gateway = any(address in network for network in _GATEWAYS) and address not in _LOCAL_IPV6
+    return [*embedded, last] if gateway or int(address) >> 32 & 0xFFFFFFFF in _ISATAP else embedded
 
 
 def guard_process(refusals: list[str]) -> None:
@@ -111,28 +115,30 @@ def guard_process(refusals: list[str]) -> None:
     connect_to, try_to_connect_to = socket.socket.connect, socket.socket.connect_ex
     send_to: Callable[..., Any] = socket.socket.sendto
 
-    def checked(one: socket.socket, address: Any) -> Any:
-        if one.family not in (socket.AF_INET, socket.AF_INET6):
+    def checked_address(connection: socket.socket, address: Any) -> Any:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
             refusals.append("it speaks to the service's own machine")
             raise PermissionError(errno.EACCES, refusals[-1])
         try:
-            found = socket.getaddrinfo(lookup_name(str(address[0])), address[1], one.family, one.type)
-            check_addresses(found, "")
+            address_infos = socket.getaddrinfo(
+                lookup_name(str(address[0])), address[1], connection.family, connection.type
+            )
+            check_addresses(address_infos, "")
         except InputError as error:
             refusals.append(error.why)
             raise PermissionError(errno.EACCES, error.why) from None
-        return found[0][4]
+        return address_infos[0][4]
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
-        connect_to(self, checked(self, address))
+        connect_to(self, checked_address(self, address))
 
     def guarded_connect_ex(self: socket.socket, address: Any) -> int:
-        return try_to_connect_to(self, checked(self, address))
+        return try_to_connect_to(self, checked_address(self, address))
 
     def guarded_sendto(self: socket.socket, data: Any, *rest: Any) -> int:
         *flags, address = rest
-        sent: int = send_to(self, data, *flags, checked(self, address))
-        return sent
+        byte_count: int = send_to(self, data, *flags, checked_address(self, address))
+        return byte_count
 
     for name, guarded in (
         ("connect", guarded_connect),

@@ -19,7 +19,7 @@ from core.errors import InputError, XaivaError
 from core.inference import tls
 from core.inference.api.app import create_app
 from core.inference.database.engine import Database
-from core.inference.late_database import LateDatabase
+from core.inference.database_wait import DatabaseWait
 from core.inference.schemas import CameraRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2  # for requests under way; with the service's STOP_SECONDS under the 10 s that an engine grants
 
-MOST_CONNECTIONS = 256  # whoever opens more must not take the cameras' file descriptors
+MAX_CONNECTIONS = 256  # whoever opens more must not take the cameras' file descriptors
 
 
 class _Connection(H11Protocol):
@@ -39,14 +39,22 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Called by asyncio."""
-        self.opened = time.monotonic()
-        crowded = len(self.connections) >= MOST_CONNECTIONS
-        idle = [one for one in self.connections if isinstance(one, _Connection) and one.idle] if crowded else []
+        self.opened_at = time.monotonic()
+        is_full = len(self.connections) >= MAX_CONNECTIONS
+        idle = (
+            [
+                connection
+                for connection in self.connections
+                if isinstance(connection, _Connection) and connection.is_idle
+            ]
+            if is_full
+            else []
+        )
         # With all of them busy this one is told so (503). For all together uvicorn would count requests, too, and those
         # of the connections that made room end a moment later: a health check would be refused.
-        self.limit_concurrency = 1 if crowded and not idle else None
+        self.limit_concurrency = 1 if is_full and not idle else None
         if idle:
-            oldest = min(idle, key=lambda one: one.opened)
+            oldest = min(idle, key=lambda connection: connection.opened_at)
             self.connections.discard(oldest)
             oldest.transport.abort()
         # asyncio sets this only where the socket names its protocol, and the listener's does not. Without it the kernel
@@ -55,7 +63,7 @@ class _Connection(H11Protocol):
         super().connection_made(transport)
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether the next move is the other side's."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body or self.flow.write_paused
@@ -95,7 +103,7 @@ def _config(app: ASGIApp, settings: ServiceSettings, lifespan: Literal["on", "of
     )
 
 
-def serve(settings: ServiceSettings, given: Iterable[CameraRequest], host: str, port: int) -> None:
+def serve(settings: ServiceSettings, startup_cameras: Iterable[CameraRequest], host: str, port: int) -> None:
     """Listen and serve until SIGTERM or SIGINT, which reach the handlers set before once all is shut down.
 
     With a certificate in the settings it speaks TLS. `port` 0 takes a free one; the log names it. Raises XaivaError
@@ -104,35 +112,35 @@ def serve(settings: ServiceSettings, given: Iterable[CameraRequest], host: str, 
     certificate, key = settings.tls_certificate, settings.tls_key
     if certificate is None and key is not None:
         raise InputError("XAIVA_TLS_KEY", "a key alone is of no use", "set XAIVA_TLS_CERTIFICATE as well")
-    if certificate is not None and (warning := tls.check(certificate, key)):
+    if certificate is not None and (warning := tls.check_certificate(certificate, key)):
         logger.warning("%s", warning)
     listener = _listen(host, port)
     address = listener.getsockname()
     loopback = address[0] == "::1" or address[0].startswith("127.")
-    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-    logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown, address[1])
+    shown_address = f"[{address[0]}]" if ":" in address[0] else address[0]
+    logger.info("listening on %s://%s:%d", "https" if certificate else "http", shown_address, address[1])
     if not loopback and not certificate:
         logger.warning("port %d speaks plain HTTP: passwords and pictures can be read on the way", address[1])
-    _run(Server(InferenceService(settings, given, _database(settings, listener))), listener)
+    _run_server(Server(InferenceService(settings, startup_cameras, _open_database(settings, listener))), listener)
 
 
-def _database(settings: ServiceSettings, listener: socket.socket) -> Database:
+def _open_database(settings: ServiceSettings, listener: socket.socket) -> Database:
     """The open database; while a server is waited for, health checks are answered. Raises as `Database`."""
     if settings.database.startswith("sqlite"):
         return Database(settings.database)
-    late = LateDatabase(settings.database)
-    server = uvicorn.Server(_config(late, settings, lifespan="off"))
+    waiting = DatabaseWait(settings.database)
+    server = uvicorn.Server(_config(waiting, settings, lifespan="off"))
 
     def end() -> None:
         server.should_exit = True
 
-    with listener.dup() as socket_of_its_own:  # which it closes at its end
-        late.start(end)
-        _run(server, socket_of_its_own)
-    return late.opened()
+    with listener.dup() as listener_copy:  # which it closes at its end
+        waiting.start(end)
+        _run_server(server, listener_copy)
+    return waiting.result()
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run_server(server: uvicorn.Server, listener: socket.socket) -> None:
     """As asyncio.run, which would wait at its end for every thread that hangs; what must be kept is kept by then."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

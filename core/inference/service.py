@@ -14,22 +14,22 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
-from core.inference.accounts import Accounts
-from core.inference.agents.flow_file import read_flows
-from core.inference.agents.runner import FlowRunner
+from core.inference.auth import Authenticator
 from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.source_address import restore_source_secrets
-from core.inference.database.cameras import CameraStore
+from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
+from core.inference.event_pipeline.coordinator import EventCoordinator
+from core.inference.event_pipeline.recovery import Recovery
 from core.inference.events.logger import EventLogger
-from core.inference.events.media import MediaStore
+from core.inference.events.media_store import MediaStore
 from core.inference.events.retention import Retention
 from core.inference.events.statistics import DailyStatistics
 from core.inference.events.store import EventStore
-from core.inference.incidents.aftercare import Aftercare
-from core.inference.incidents.incidents import Incidents
+from core.inference.flows.flow_file import read_flows
+from core.inference.flows.runner import FlowRunner
 from core.inference.jobs.learn import Learner, with_memory_bank
 from core.inference.model_pool.cost_store import DatabaseCosts
 from core.inference.model_pool.devices import DeviceBudget, find_device_budget
@@ -39,7 +39,7 @@ from core.inference.models.analysis import create_analyser
 from core.inference.models.execution_providers import select_provider
 from core.inference.models.scorer import Scorer
 from core.inference.notifications.notifier import Notifier
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.schemas import (
     API_VERSION,
     SERVICE_NAME,
@@ -75,12 +75,12 @@ class InferenceService:
     """
 
     def __init__(
-        self, settings: ServiceSettings, given: Iterable[CameraRequest] = (), database: Database | None = None
+        self, settings: ServiceSettings, startup_cameras: Iterable[CameraRequest] = (), database: Database | None = None
     ) -> None:
         self.settings = settings
         self.database = database or Database(settings.database)
         self.camera_store = CameraStore(self.database)
-        self.accounts = Accounts(self.database, settings.data, settings.service_token)
+        self.auth = Authenticator(self.database, settings.data, settings.service_token)
         self.logger = EventLogger(self.database, settings.data / "spool", json_log=settings.event_log)
         self.events = EventStore(self.database, self.logger)
         self.statistics = DailyStatistics(self.database, settings.zone)
@@ -93,25 +93,25 @@ class InferenceService:
         zone = ZoneInfo(settings.zone)
         flows = FlowRunner(read_flows(settings.flows), self.notifier, self.analyser, zone)
         find_facts = self._find_facts if _has_onnx() else None
-        self._incidents = Incidents(self.logger, self.media, self.analyser, flows, find_facts)
+        self._coordinator = EventCoordinator(self.logger, self.media, self.analyser, flows, find_facts)
         logins = LoginBackoff(settings.data / "logins.json")
         self.cameras = MultiCameraManager(
-            self._incidents, self._lease, time_zone=zone, maximum=settings.max_cameras, login_backoff=logins
+            self._coordinator, self._lease_scorer, time_zone=zone, maximum=settings.max_cameras, login_backoff=logins
         )
-        self._aftercare = Aftercare(
-            self.database, self.logger, self.media, self.analyser, self._incidents, self._settings_of
+        self._recovery = Recovery(
+            self.database, self.logger, self.media, self.analyser, self._coordinator, self._camera_settings
         )
-        self.learning = Learner(self.cameras, self.pool, settings, self._learned)
+        self.learning = Learner(self.cameras, self.pool, settings, self._on_learned)
         self._version = own_version()
-        self._started, self._began = time.time(), time.monotonic()
+        self._started, self._started_monotonic = time.time(), time.monotonic()
         self._ready = False
-        self._changes: dict[str, threading.Lock] = {}  # by camera: database and camera change together
-        self._finding = threading.Lock()  # the finder of persons is called by one thread at a time
-        self._restore(given)
+        self._camera_locks: dict[str, threading.Lock] = {}  # by camera: database and camera change together
+        self._detector_lock = threading.Lock()  # the finder of persons is called by one thread at a time
+        self._restore_cameras(startup_cameras)
 
     def start(self) -> None:
         """Start everything, the cameras last."""
-        for room in (self.logger, self.retention, self.notifier, self.analyser, self._incidents, self._aftercare):
+        for room in (self.logger, self.retention, self.notifier, self.analyser, self._coordinator, self._recovery):
             room.start()
         self.cameras.start()
         self.learning.resume()
@@ -130,19 +130,19 @@ class InferenceService:
                 {
                     "the cameras": lambda: hanging.extend(self.cameras.stop()),
                     "the learning": self.learning.stop,
-                    "the recovery of events": self._aftercare.stop,
+                    "the recovery of events": self._recovery.stop,
                     "the notifications": self.notifier.stop,
                     "the retention": self.retention.stop,
                 },
             ),
-            (EVENTS_SECONDS, {"the events under way": lambda: self._incidents.stop(until - time.monotonic())}),
+            (EVENTS_SECONDS, {"the events under way": lambda: self._coordinator.stop(deadline - time.monotonic())}),
             (SAVING_SECONDS, {"the logger": self.logger.stop, "the analyser": self.analyser.stop}),
             (CLOSING_SECONDS, {"the models": self.pool.close, "the database": self.database.close}),
         )
-        until = time.monotonic()
+        deadline = time.monotonic()
         for seconds, parts in steps:
-            until += seconds
-            _stop_together(until, parts)
+            deadline += seconds
+            _stop_together(deadline, parts)
         return hanging
 
     # -- what it says of itself -------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class InferenceService:
         return ServiceStatus(
             version=self._version,
             started=self._started,
-            uptime=round(time.monotonic() - self._began, 1),
+            uptime=round(time.monotonic() - self._started_monotonic, 1),
             rss=resident_bytes(),
             host=socket.gethostname(),
             cameras=self.camera_statuses(),
@@ -188,15 +188,15 @@ class InferenceService:
 
     def camera_statuses(self) -> list[CameraStatus]:
         """Every camera, in the order in which they were added."""
-        return [self._completed(status) for status in self.cameras.statuses()]
+        return [self._with_details(status) for status in self.cameras.statuses()]
 
     def camera_status(self, camera: str) -> CameraStatus:
         """One camera. Raises UnknownCamera."""
-        return self._completed(self.cameras.get(camera).status())
+        return self._with_details(self.cameras.get(camera).status())
 
-    def _completed(self, status: CameraStatus) -> CameraStatus:
+    def _with_details(self, status: CameraStatus) -> CameraStatus:
         """With what other rooms know of the camera."""
-        request = self._settings_of(status.id)
+        request = self._camera_settings(status.id)
         learning = self.learning.status(request) if request else None
         return status.model_copy(update={"suspended_until": self.notifier.suspended(status.id), "learning": learning})
 
@@ -204,31 +204,31 @@ class InferenceService:
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
         """Add a camera and keep it over a restart. Raises as `MultiCameraManager.add` and `CameraStore.put`."""
-        with self._changing(request.id):
+        with self._camera_lock(request.id):
             status = self.cameras.add(request)
             try:
                 self.camera_store.put(request)
             except XaivaError:
                 self.cameras.remove(request.id)
                 raise
-            return self._completed(status)
+            return self._with_details(status)
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
         """Change a camera, now and after a restart. Raises as `MultiCameraManager.update` and `CameraStore.put`."""
-        with self._changing(request.id):
-            before = self.cameras.get(request.id).request
+        with self._camera_lock(request.id):
+            previous = self.cameras.get(request.id).request
             status = self.cameras.update(request)
             try:
                 self.camera_store.put(request)
             except XaivaError:
-                self.cameras.update(before)
+                self.cameras.update(previous)
                 raise
-            return self._completed(status)
+            return self._with_details(status)
 
     def remove_camera(self, camera: str) -> None:
         """Stop a camera and forget it; its events stay. Raises UnknownCamera, and as `CameraStore.drop`."""
         self.cameras.get(camera)
-        with self._changing(camera):
+        with self._camera_lock(camera):
             self.camera_store.drop(camera)
             self.cameras.remove(camera)
             self.learning.drop(camera)
@@ -244,51 +244,54 @@ class InferenceService:
 
     # -- how its rooms meet -----------------------------------------------------------------------------------------
 
-    def _changing(self, camera: str) -> threading.Lock:
+    def _camera_lock(self, camera: str) -> threading.Lock:
         """One change of a camera at a time; one whose model is being loaded holds up no other camera."""
-        return self._changes.setdefault(camera, threading.Lock())
+        return self._camera_locks.setdefault(camera, threading.Lock())
 
-    def _restore(self, given: Iterable[CameraRequest]) -> None:
+    def _restore_cameras(self, startup_cameras: Iterable[CameraRequest]) -> None:
         self.camera_store.take_over(self.settings.data / OLD_CAMERAS)
-        known = {camera.id: camera for camera in self.camera_store.load()}
+        stored = {camera.id: camera for camera in self.camera_store.load()}
         new = []
-        for camera in given:
-            if camera.id in known:
-                kept = known[camera.id]
-                source = restore_source_secrets(camera.source, kept.source, camera.id)
-                known[camera.id] = kept.model_copy(update={"source": source})
+        for camera in startup_cameras:
+            if camera.id in stored:
+                stored_camera = stored[camera.id]
+                source = restore_source_secrets(camera.source, stored_camera.source, camera.id)
+                stored[camera.id] = stored_camera.model_copy(update={"source": source})
             else:
                 new.append(camera)
-        self.cameras.restore(known.values())
+        self.cameras.restore(stored.values())
         for camera in new:
             self.cameras.add(camera)
 
-    def _lease(self, request: CameraRequest) -> Scorer:
+    def _lease_scorer(self, request: CameraRequest) -> Scorer:
         detection = request.detection
         return self.pool.lease(registry.model_key(detection), registry.detector_spec(detection, self.settings))
 
-    def _learned(self, camera: str) -> None:
+    def _on_learned(self, camera: str) -> None:
         self.update_camera(with_memory_bank(self.cameras.get(camera).request))
 
     def _find_facts(self, jpeg: bytes) -> list[Fact]:
         """Persons in a snapshot; their model stays in the pool as long as nobody needs its room."""
-        with self._finding, self.pool.lease(registry.PERSONS, registry.object_detector_spec(self.settings)) as lease:
+        with (
+            self._detector_lock,
+            self.pool.lease(registry.PERSONS, registry.object_detector_spec(self.settings)) as lease,
+        ):
             return lease.model.detect(jpeg)
 
-    def _settings_of(self, camera: str) -> CameraRequest | None:
+    def _camera_settings(self, camera: str) -> CameraRequest | None:
         try:
             return self.cameras.get(camera).request
         except UnknownCamera:
             return None
 
 
-def _stop_together(until: float, parts: Mapping[str, Callable[[], object]]) -> None:
+def _stop_together(deadline: float, parts: Mapping[str, Callable[[], object]]) -> None:
     """Stop some parts side by side, and leave behind those that hang."""
     threads = {what: threading.Thread(target=stop, name="stop", daemon=True) for what, stop in parts.items()}
     for thread in threads.values():
         thread.start()
     for what, thread in threads.items():
-        thread.join(max(0.0, until - time.monotonic()))
+        thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             logger.warning("%s did not end in time", what)
 

@@ -17,7 +17,7 @@ PREFIX = "XAIVA_"
 MIB = 1024 * 1024
 
 
-def _known_zone(name: str) -> str:
+def _check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
@@ -39,7 +39,7 @@ class ServiceSettings(BaseModel):
     data: Path
     models: Path = Path("/models")
     database_url: str = ""
-    zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    zone: Annotated[str, AfterValidator(_check_zone)] = "UTC"
     max_cameras: Annotated[int, Field(ge=1, le=256)] = 16
     service_token: str = ""
     tls_certificate: Path | None = None
@@ -70,17 +70,17 @@ class ServiceSettings(BaseModel):
 
 def read_settings(environment: Mapping[str, str], data: Path) -> ServiceSettings:
     """Settings from `environment`. Raises InputError naming the variable; the value of a secret is never shown."""
-    given = {
+    values = {
         field: environment[name]
         for field in ServiceSettings.model_fields
         if field != "data" and environment.get(name := PREFIX + field.upper(), "")
     }
-    for field, value in given.items():
+    for field, value in values.items():
         if has_placeholder(value):
             why = "it holds *** in the place of a secret"
             raise InputError(PREFIX + field.upper(), why, "write the secret itself; env.template explains the variable")
     try:
-        return ServiceSettings(data=data, **given)
+        return ServiceSettings(data=data, **values)
     except ValidationError as error:
         field, why = first_problem(error)
         raise InputError(PREFIX + field.upper(), why, "env.template explains it") from None

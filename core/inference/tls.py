@@ -9,14 +9,14 @@ from pathlib import Path
 from core.errors import InputError
 from core.files import read_regular
 
-_EXPIRES_SOON = 30  # days
+_EXPIRY_WARNING_DAYS = 30  # days
 
 
-class _Encrypted(Exception):
+class _EncryptedKey(Exception):
     """The key asks for a password."""
 
 
-def check(certificate: Path, key: Path | None) -> str:
+def check_certificate(certificate: Path, key: Path | None) -> str:
     """Raise InputError for what cannot be served with; returns a warning, empty if there is none.
 
     `key` None: it stands in the certificate's file. The certificate's own chain may follow it in its file.
@@ -25,18 +25,18 @@ def check(certificate: Path, key: Path | None) -> str:
         if path is not None:
             _check_readable(path)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _refuse)
-    except _Encrypted:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, _refuse_password)
+    except _EncryptedKey:
         why = "the key is encrypted, and nobody is there to type its password"
         remedy = "take the password off: openssl pkey -in KEY -out NEW; chmod 600 NEW"
         raise InputError(f"TLS key {key or certificate}", why, remedy) from None
     except ssl.SSLError as error:
-        raise _in_words(error, certificate, key) from None
-    return _looks(certificate)
+        raise _certificate_error(error, certificate, key) from None
+    return _expiry_warning(certificate)
 
 
-def _refuse() -> str:
-    raise _Encrypted
+def _refuse_password() -> str:
+    raise _EncryptedKey
 
 
 def _check_readable(path: Path) -> None:
@@ -47,26 +47,26 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"TLS file {path}", error.strerror or type(error).__name__, remedy) from None
 
 
-def _in_words(error: ssl.SSLError, certificate: Path, key: Path | None) -> InputError:
+def _certificate_error(error: ssl.SSLError, certificate: Path, key: Path | None) -> InputError:
     if error.reason == "KEY_VALUES_MISMATCH":
         why = "the key is not the certificate's"
         return InputError(f"TLS key {key or certificate}", why, "give the key that the certificate was made with")
     if error.reason == "EE_KEY_TOO_SMALL":
         why = "the certificate's key is too short to be safe"
         return InputError(f"TLS certificate {certificate}", why, "make one with RSA 2048, or with an elliptic curve")
-    shown = f"TLS certificate {certificate}" if key is None else f"TLS certificate {certificate} with key {key}"
-    return InputError(shown, "not both are PEM: a certificate and its private key", "convert them to PEM")
+    what = f"TLS certificate {certificate}" if key is None else f"TLS certificate {certificate} with key {key}"
+    return InputError(what, "not both are PEM: a certificate and its private key", "convert them to PEM")
 
 
-def _looks(certificate: Path) -> str:
+def _expiry_warning(certificate: Path) -> str:
     """What is noteworthy of a certificate that works."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certificate)
-    ends = [str(one["notAfter"]) for one in context.get_ca_certs() if "notAfter" in one]
+    ends = [str(authority["notAfter"]) for authority in context.get_ca_certs() if "notAfter" in authority]
     if not ends:
         return ""  # not self-signed: what is loaded as an authority here is only its chain
     end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends[0]), timezone.utc)
     days = (end - datetime.now(timezone.utc)).days
     if days < 0:
         return f"the TLS certificate {certificate} expired on {end:%Y-%m-%d}: nobody will trust it"
-    return f"the TLS certificate {certificate} expires on {end:%Y-%m-%d}" if days < _EXPIRES_SOON else ""
+    return f"the TLS certificate {certificate} expires on {end:%Y-%m-%d}" if days < _EXPIRY_WARNING_DAYS else ""

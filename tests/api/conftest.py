@@ -12,7 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
 
-from core.inference.accounts import passwords
+from core.inference.auth import passwords
 from core.inference.cameras import pipeline
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.events.ids import new_id
@@ -35,9 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         for camera in ("gate", "yard"):
             one.service.add_camera(CameraRequest(id=camera, source=NOWHERE, timeout=1))
         for name, role, cameras in PEOPLE:
-            one.service.accounts.users.add(
-                UserRequest(name=name, password=SecretStr(PASSWORD), role=role, cameras=cameras)
-            )
+            one.service.auth.users.add(UserRequest(name=name, password=SecretStr(PASSWORD), role=role, cameras=cameras))
         yield one
 
 
@@ -81,7 +79,7 @@ def events(running: Running) -> Events:
         event = event.model_copy(update={"clip": Clip(state=clip), "detector": "motion"})
         running.service.logger.log(event)
         if clip == "done":
-            running.service.media.prepare(event.id).write_bytes(CLIP)
+            running.service.media.prepare_clip(event.id).write_bytes(CLIP)
             running.service.media.put_snapshot(event.id, picture)
         return event.id
 

@@ -17,19 +17,19 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from core.errors import InputError, XaivaError
-from core.inference.accounts import (
-    Accounts,
+from core.inference.auth import (
+    Authenticator,
     LastAdministrator,
     TooManyLogins,
     Unauthorised,
     UnknownUser,
     UserExists,
-    logins,
     passwords,
+    refresh_tokens,
 )
-from core.inference.accounts.limiter import NAME, PAIR, Limiter
-from core.inference.accounts.passwords import AT_ONCE, NICENESS, WAITING, Passwords
-from core.inference.accounts.secret_file import secret_of
+from core.inference.auth.limiter import NAME_LIMIT, PAIR_LIMIT, LoginLimiter
+from core.inference.auth.passwords import AT_ONCE, MAX_WAITING, NICENESS, Passwords
+from core.inference.auth.secret_file import read_or_create_secret
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
@@ -50,20 +50,20 @@ def _quick_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def accounts(database_url: str, tmp_path: Path) -> Iterator[Accounts]:
+def accounts(database_url: str, tmp_path: Path) -> Iterator[Authenticator]:
     database = Database(database_url)
-    accounts = Accounts(database, tmp_path, TOKEN)
+    accounts = Authenticator(database, tmp_path, TOKEN)
     accounts.users.add(UserRequest(name="anna", password=PASSWORD, role=Role.ADMIN))
     accounts.users.add(UserRequest(name="victor", password=PASSWORD, cameras=["gate"]))
     yield accounts
     database.close()
 
 
-def log_in(accounts: Accounts, name: str = "victor", password: SecretStr = PASSWORD) -> Tokens:
+def log_in(accounts: Authenticator, name: str = "victor", password: SecretStr = PASSWORD) -> Tokens:
     return accounts.login(Login(name=name, password=password), "10.0.0.9").result(30)
 
 
-def test_a_login_speaks_for_its_user_and_the_service_token_for_the_service(accounts: Accounts) -> None:
+def test_a_login_speaks_for_its_user_and_the_service_token_for_the_service(accounts: Authenticator) -> None:
     caller = accounts.caller(log_in(accounts).access)
     assert (caller.name, caller.role, caller.access) == ("victor", Role.VIEWER, ["gate"])
     assert not caller.sees("yard")
@@ -76,14 +76,14 @@ def test_a_login_speaks_for_its_user_and_the_service_token_for_the_service(accou
 
 
 @SQLITE_ALONE
-def test_a_service_token_that_may_be_guessed_is_refused(accounts: Accounts, tmp_path: Path) -> None:
+def test_a_service_token_that_may_be_guessed_is_refused(accounts: Authenticator, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shorter than 32 characters") as caught:
-        Accounts(accounts._database, tmp_path, "hidden-word")
+        Authenticator(accounts._database, tmp_path, "hidden-word")
     assert "hidden-word" not in str(caught.value)
 
 
 @SQLITE_ALONE
-def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(accounts: Accounts) -> None:
+def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(accounts: Authenticator) -> None:
     with accounts._database._writer:
         accounts.logout("made up")
         with pytest.raises(Unauthorised):
@@ -91,7 +91,7 @@ def test_a_stranger_with_a_made_up_token_never_waits_for_those_who_write(account
 
 
 @SQLITE_ALONE
-def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Accounts) -> None:
+def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Authenticator) -> None:
     accounts.users.add(UserRequest(name="gone", password=PASSWORD))
     accounts.users.update("gone", UserUpdate(active=False))
     errors = set()
@@ -104,14 +104,14 @@ def test_wrong_name_wrong_password_and_inactive_user_are_one_answer(accounts: Ac
 
 def test_an_unknown_name_costs_a_comparison_as_well() -> None:
     hasher = Passwords()
-    assert not hasher.fits("anything", None)
+    assert not hasher.verify("anything", None)
     hashed = hasher.hash("right one")
-    assert hasher.fits("right one", hashed)
-    assert not hasher.fits("right one", "no hash at all")
+    assert hasher.verify("right one", hashed)
+    assert not hasher.verify("right one", "no hash at all")
 
     def cost(name: str | None) -> float:
         began = time.thread_time()
-        hasher.fits("wrong", name)
+        hasher.verify("wrong", name)
         return time.thread_time() - began
 
     assert cost(None) > cost(hashed) / 4  # processor time, not the clock's: skipping the comparison would be 1/1000
@@ -130,7 +130,7 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
         with lock:
             now -= 1
 
-    futures = [hasher.submit(work) for _ in range(AT_ONCE + WAITING)]
+    futures = [hasher.submit(work) for _ in range(AT_ONCE + MAX_WAITING)]
     with pytest.raises(TooManyRequests) as caught:
         hasher.submit(work)
     assert caught.value.retry_after >= 1
@@ -143,7 +143,9 @@ def test_passwords_are_looked_at_a_few_at_a_time_and_not_without_end() -> None:
 
 
 @SQLITE_ALONE
-def test_a_password_hashed_at_another_cost_is_hashed_anew(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_hashed_at_another_cost_is_hashed_anew(
+    accounts: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=128, parallelism=1))
     log_in(accounts)
     with accounts._database.read() as session:
@@ -153,40 +155,40 @@ def test_a_password_hashed_at_another_cost_is_hashed_anew(accounts: Accounts, mo
 
 def test_tries_are_limited_by_name_and_by_address() -> None:
     clock = [1000.0]
-    limiter = Limiter(lambda: clock[0])
-    for _ in range(PAIR.tries):
+    limiter = LoginLimiter(lambda: clock[0])
+    for _ in range(PAIR_LIMIT.tries):
         assert limiter.attempt("anna", "10.0.0.1") == 0
-    assert limiter.attempt("anna", "10.0.0.1") == PAIR.seconds
+    assert limiter.attempt("anna", "10.0.0.1") == PAIR_LIMIT.seconds
     assert limiter.attempt("anna", "10.0.0.2") == 0  # her own machine is not locked out
-    clock[0] += PAIR.seconds
-    for _ in range(PAIR.tries):
+    clock[0] += PAIR_LIMIT.seconds
+    for _ in range(PAIR_LIMIT.tries):
         assert limiter.attempt("anna", "10.0.0.1") == 0
-    limiter.forgive("anna", "10.0.0.1")
+    limiter.forget("anna", "10.0.0.1")
     assert limiter.attempt("anna", "10.0.0.1") == 0
 
-    limiter = Limiter(lambda: clock[0])
-    for number in range(NAME.tries):
+    limiter = LoginLimiter(lambda: clock[0])
+    for number in range(NAME_LIMIT.tries):
         assert limiter.attempt("anna", f"10.1.0.{number}") == 0
-    assert limiter.attempt("anna", "10.2.0.1") == NAME.seconds
+    assert limiter.attempt("anna", "10.2.0.1") == NAME_LIMIT.seconds
 
 
 def test_who_guesses_locks_out_nobody_else_behind_the_same_address_and_is_not_forgotten() -> None:
     clock = [1000.0]
-    limiter = Limiter(lambda: clock[0])
-    for _ in range(PAIR.tries):
+    limiter = LoginLimiter(lambda: clock[0])
+    for _ in range(PAIR_LIMIT.tries):
         limiter.attempt("victor", "172.17.0.1")
     for number in range(20_000):
         assert limiter.attempt(f"name-{number}", "172.17.0.1") == 0
     assert limiter.attempt("anna", "172.17.0.1") == 0
     assert limiter.attempt("victor", "172.17.0.1") > 0
-    clock[0] += NAME.seconds
+    clock[0] += NAME_LIMIT.seconds
     limiter.attempt("anna", "172.17.0.1")
     assert len(limiter._tries) == 2
 
 
 @SQLITE_ALONE
-def test_login_says_when_to_try_again(accounts: Accounts) -> None:
-    for _ in range(PAIR.tries):
+def test_login_says_when_to_try_again(accounts: Authenticator) -> None:
+    for _ in range(PAIR_LIMIT.tries):
         with pytest.raises(Unauthorised):
             log_in(accounts, "nobody")
     with pytest.raises(TooManyLogins, match="try again in"):
@@ -195,8 +197,8 @@ def test_login_says_when_to_try_again(accounts: Accounts) -> None:
 
 
 @SQLITE_ALONE
-def test_a_refresh_token_used_twice_ends_the_login(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logins, "REUSE_SECONDS", 0)
+def test_a_refresh_token_used_twice_ends_the_login(accounts: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh_tokens, "REUSE_SECONDS", 0)
     first = log_in(accounts)
     other_login = log_in(accounts)
     second = accounts.refresh(first.refresh)
@@ -212,7 +214,7 @@ def test_a_refresh_token_used_twice_ends_the_login(accounts: Accounts, monkeypat
         accounts.refresh("made up")
 
 
-def test_all_who_refresh_at_once_get_the_same_token(accounts: Accounts) -> None:
+def test_all_who_refresh_at_once_get_the_same_token(accounts: Authenticator) -> None:
     token = log_in(accounts).refresh
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: accounts.refresh(token).refresh, range(8)))) == 1
@@ -228,7 +230,9 @@ def test_all_who_refresh_at_once_get_the_same_token(accounts: Accounts) -> None:
     ],
     ids=["logout", "password", "inactive", "removed"],
 )
-def test_what_ends_a_login_ends_it_at_once(accounts: Accounts, end: Callable[[Accounts, Tokens], object]) -> None:
+def test_what_ends_a_login_ends_it_at_once(
+    accounts: Authenticator, end: Callable[[Authenticator, Tokens], object]
+) -> None:
     tokens = log_in(accounts)
     accounts.caller(tokens.access)
     end(accounts, tokens)
@@ -238,7 +242,7 @@ def test_what_ends_a_login_ends_it_at_once(accounts: Accounts, end: Callable[[Ac
         accounts.refresh(tokens.refresh)
 
 
-def test_a_changed_role_counts_at_once(accounts: Accounts) -> None:
+def test_a_changed_role_counts_at_once(accounts: Authenticator) -> None:
     tokens = log_in(accounts)
     accounts.users.update("victor", UserUpdate(role=Role.OPERATOR, cameras=["yard"]))
     caller = accounts.caller(tokens.access)
@@ -248,7 +252,7 @@ def test_a_changed_role_counts_at_once(accounts: Accounts) -> None:
 
 
 @SQLITE_ALONE
-def test_forged_and_old_access_tokens_are_refused(accounts: Accounts, tmp_path: Path) -> None:
+def test_forged_and_old_access_tokens_are_refused(accounts: Authenticator, tmp_path: Path) -> None:
     access = log_in(accounts).access
     claims = jwt.decode(access, options={"verify_signature": False})
     secret = (tmp_path / "token-secret").read_text().strip()
@@ -269,7 +273,7 @@ def test_forged_and_old_access_tokens_are_refused(accounts: Accounts, tmp_path: 
             accounts.caller(token)
 
 
-def test_the_last_administrator_stays(accounts: Accounts) -> None:
+def test_the_last_administrator_stays(accounts: Authenticator) -> None:
     for refused in (
         lambda: accounts.users.remove("anna"),
         lambda: accounts.users.update("anna", UserUpdate(active=False)),
@@ -285,7 +289,7 @@ def test_the_last_administrator_stays(accounts: Accounts) -> None:
     accounts.users.update("victor", UserUpdate(cameras=[]))
 
 
-def test_users_are_refused_with_reasons(accounts: Accounts) -> None:
+def test_users_are_refused_with_reasons(accounts: Authenticator) -> None:
     with pytest.raises(UserExists):
         accounts.users.add(UserRequest(name="anna", password=PASSWORD))
     with pytest.raises(UserExists):
@@ -303,7 +307,7 @@ def test_users_are_refused_with_reasons(accounts: Accounts) -> None:
 
 
 def _read(path: str, out: multiprocessing.Queue[str]) -> None:
-    out.put(secret_of(Path(path)))
+    out.put(read_or_create_secret(Path(path)))
 
 
 def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
@@ -322,19 +326,19 @@ def test_secrets_are_made_once_whole_and_private(tmp_path: Path) -> None:
 
     path.chmod(0o644)
     with pytest.raises(InputError, match="others may read it"):
-        secret_of(path)
+        read_or_create_secret(path)
     path.chmod(0o600)
     path.write_text("short")
     with pytest.raises(InputError, match="cut short"):
-        secret_of(path)
+        read_or_create_secret(path)
     elsewhere = tmp_path / "link"
     elsewhere.symlink_to(path)
     with pytest.raises(XaivaError):
-        secret_of(elsewhere)
+        read_or_create_secret(elsewhere)
 
 
 @SQLITE_ALONE
-def test_the_database_holds_no_password_and_no_token(accounts: Accounts, tmp_path: Path) -> None:
+def test_the_database_holds_no_password_and_no_token(accounts: Authenticator, tmp_path: Path) -> None:
     tokens = log_in(accounts)
     content = b"".join(path.read_bytes() for path in tmp_path.glob("xaiva.db*"))
     assert b"$argon2id$" in content

@@ -16,9 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from core.inference import server
-from core.inference.accounts.passwords import AT_ONCE, WAITING, Passwords
 from core.inference.api import events as api_events
 from core.inference.api import sse
+from core.inference.auth.passwords import AT_ONCE, MAX_WAITING, Passwords
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraRequest, Event, UserRequest
 from core.service_client import ServiceClient, ServiceError
@@ -39,8 +39,8 @@ def test_a_flood_of_logins_holds_up_nobody_else(
         looking.release()
         return not release.wait(60)
 
-    monkeypatch.setattr(Passwords, "fits", slow)
-    flood = AT_ONCE + WAITING
+    monkeypatch.setattr(Passwords, "verify", slow)
+    flood = AT_ONCE + MAX_WAITING
     with ThreadPoolExecutor(flood) as pool:
         bodies = [{"name": f"name-{number}", "password": "x"} for number in range(flood)]
         answers = [pool.submit(httpx.post, f"{running.url}/auth/login", json=body, timeout=90) for body in bodies]
@@ -80,7 +80,7 @@ def test_a_model_that_loads_for_long_holds_up_no_change_of_another_camera(
 def test_connections_that_go_no_further_shut_nobody_out(
     running: Running, begun: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
     address = httpx.URL(running.url)
     watched = running.client().stream(0.2)
     next(watched)

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from core.errors import InputError, XaivaError
-from core.inference.accounts import access_token, accounts
+from core.inference.auth import access_token, authenticator
 from core.inference.schemas import API_VERSION, CameraRequest, Role, UserRequest, UserUpdate
 from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError, VersionMismatch
@@ -75,8 +75,8 @@ def test_a_login_is_renewed_without_a_word(running: Running, tmp_path: Path) -> 
 def test_a_stream_goes_on_when_its_access_token_ends(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (access_token, accounts):
-        monkeypatch.setattr(module, "LIFETIME", 1)
+    for module in (access_token, authenticator):
+        monkeypatch.setattr(module, "ACCESS_TOKEN_SECONDS", 1)
     file = tmp_path / "session.json"
     client = person(running, file)
     before = client.login("viewer", PASSWORD).refresh

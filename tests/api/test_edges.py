@@ -159,7 +159,7 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
     with pytest.raises(InputError, match="there is one with that name"):
         client.add_rule(RuleRequest(name="door", channels=(channel,)))
     client.update_rule(RuleRequest(name="door", channels=rule.channels, within=60))
-    assert running.service.rules.one("door").channels == (channel,)
+    assert running.service.rules.get_with_secrets("door").channels == (channel,)
     client.remove_rule("door")
 
 

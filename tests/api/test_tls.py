@@ -62,12 +62,12 @@ def test_a_client_that_knows_the_certificate_is_served_and_others_are_told_why(m
 )
 def test_what_is_wrong_is_said_before_anything_listens(made: Path, certificate: str, key: str | None, why: str) -> None:
     with pytest.raises(InputError, match=why):
-        tls.check(made / certificate, made / key if key else None)
+        tls.check_certificate(made / certificate, made / key if key else None)
 
 
 def test_an_end_in_sight_is_warned_of(made: Path) -> None:
-    assert tls.check(made / "cert.pem", made / "key.pem") == ""
-    assert "expires on" in tls.check(made / "soon.pem", None)
+    assert tls.check_certificate(made / "cert.pem", made / "key.pem") == ""
+    assert "expires on" in tls.check_certificate(made / "soon.pem", None)
 
 
 def test_the_command_speaks_tls_and_ends_in_time_with_a_connection_open(made: Path, tmp_path: Path) -> None:

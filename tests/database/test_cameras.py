@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.inference.database.cameras import CameraStore
+from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
 from core.inference.schemas import CameraRequest, Detection, Zone

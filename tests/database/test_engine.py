@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from core import file_systems
 from core.errors import InputError
-from core.inference.database import engine, reserve
+from core.inference.database import disk_reserve, engine
 from core.inference.database import postgres as postgres_module
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -113,22 +113,22 @@ def test_a_reader_sees_one_moment(database_url: str) -> None:
 
 def test_who_is_told_of_writes_is_told_in_their_order(database_url: str) -> None:
     database = Database(database_url)
-    told: list[int] = []
+    outcomes: list[int] = []
 
     def add(session: Session) -> int:
-        session.add(SettingRow(key=str(number := len(told)), value={}))
+        session.add(SettingRow(key=str(number := len(outcomes)), value={}))
         return number
 
     def work() -> None:
         for _ in range(10):
-            database.write(add, told.append)
+            database.write(add, outcomes.append)
 
     threads = [threading.Thread(target=work) for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert told == list(range(THREADS * 10))
+    assert outcomes == list(range(THREADS * 10))
     database.close()
 
 
@@ -281,12 +281,12 @@ def test_a_database_is_opened_on_a_disk_that_is_full(tmp_path: Path) -> None:
         database.close()
         hog.unlink()
         with hog.open("wb") as room:  # all but two times what is kept for such a day
-            os.posix_fallocate(room.fileno(), 0, shutil.disk_usage(disk).free - 2 * reserve.BYTES)
+            os.posix_fallocate(room.fileno(), 0, shutil.disk_usage(disk).free - 2 * disk_reserve.RESERVE_BYTES)
         Database(url).close()
         assert not (disk / "xaiva.db.reserve").exists()  # it takes no room that others may need more
         hog.unlink()
         Database(url).close()
-        assert (disk / "xaiva.db.reserve").stat().st_blocks * 512 == reserve.BYTES
+        assert (disk / "xaiva.db.reserve").stat().st_blocks * 512 == disk_reserve.RESERVE_BYTES
 
 
 def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_settled_writes_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.Monk
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    database.settle()
+    database.make_durable()
     assert synced == ["xaiva.db-wal", "xaiva.db", tmp_path.name]
     database.close()
 

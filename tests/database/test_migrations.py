@@ -43,9 +43,9 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NextRelease
     monkeypatch.setattr(migrations, "__file__", str(folder / "__init__.py"))
 
     def release(last: str = "") -> None:
-        before = migrations.HEAD
-        revision = f"{int(before) + 1:04d}"
-        step = STEP.format(revision=revision, before=before, last=last)
+        old_head = migrations.HEAD
+        revision = f"{int(old_head) + 1:04d}"
+        step = STEP.format(revision=revision, before=old_head, last=last)
         (folder / "versions" / f"r{revision}_next.py").write_text(step)
         monkeypatch.setattr(migrations, "HEAD", revision)
 

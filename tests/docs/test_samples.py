@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.errors import XaivaError
-from core.inference.agents.flow_file import read_flows
-from core.inference.given import CameraList
+from core.inference.flows.flow_file import read_flows
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.schemas import CameraRequest
+from core.inference.startup_cameras import CameraFile
 from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run
 from core.service_client import text_formats
@@ -65,7 +65,7 @@ def _validate(text: str) -> None:
     elif keys <= set(Run.model_fields):
         Run.model_validate(sample)
     elif keys == {"cameras"}:
-        CameraList.model_validate(sample)
+        CameraFile.model_validate(sample)
     elif keys <= set(CameraRequest.model_fields):
         CameraRequest.model_validate(sample)
     elif keys <= set(ModelDescription.model_fields):

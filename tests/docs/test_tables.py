@@ -11,8 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
-from core.inference.agents.flow import Condition, Step
 from core.inference.cameras.failures import Cause
+from core.inference.flows.flow import Condition, FlowStep
 from core.inference.models import registry
 from core.inference.models.onnx_detector import ModelDescription
 from core.inference.schemas import AlertKind, AnalysisState, CameraRequest, CameraState, ChannelKind, Role, RuleRequest
@@ -25,7 +25,7 @@ from core.presets.model import BuildOptions, Preset, Run
 from tests.docs.pages import ROOT, Cell, check, page
 
 PRESETS = {path.stem for path in (ROOT / "presets").glob("*.json")} - {"preset.schema"}
-STEPS = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Step)[0])}
+STEPS = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(FlowStep)[0])}
 
 
 def _values(kind: type[Enum]) -> set[str]:

@@ -26,5 +26,5 @@ def urgent(**fields: object) -> Event:
 
 def id_of(age_days: float) -> str:
     """An id as it was made so long ago."""
-    made = int((time.time() - age_days * DAY) * 1000)
-    return str(uuid.UUID(int=made << 80 | uuid.UUID(new_id()).int & (1 << 80) - 1))
+    milliseconds = int((time.time() - age_days * DAY) * 1000)
+    return str(uuid.UUID(int=milliseconds << 80 | uuid.UUID(new_id()).int & (1 << 80) - 1))

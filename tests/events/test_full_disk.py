@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.inference.events.media import MediaStore
+from core.inference.events.media_store import MediaStore
 from tests.events.support import id_of
 from tests.support import until
 from tests.support.disks import fill, small_disk
@@ -30,7 +30,7 @@ def test_a_service_starts_on_a_full_disk(tmp_path: Path) -> None:
         with running(disk / "data"):
             pass
         old = id_of(1)
-        media.prepare(old).write_bytes(b"c" * (1 << 20))
+        media.prepare_clip(old).write_bytes(b"c" * (1 << 20))
         os.utime(media.clip_path(old), (0, 0))
         fill(disk)
         with running(disk / "data") as service:

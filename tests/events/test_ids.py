@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from core.errors import InputError
-from core.inference.events.ids import moment_of, new_id
+from core.inference.events.ids import new_id, time_of_id
 
 
 def test_ids_sort_by_time_and_tell_it() -> None:
@@ -16,7 +16,7 @@ def test_ids_sort_by_time_and_tell_it() -> None:
     assert len(set(ids)) == len(ids)
     assert all(uuid.UUID(one).version == 7 and uuid.UUID(one).variant == uuid.RFC_4122 for one in ids)
     assert [one[:18] for one in ids] == sorted(one[:18] for one in ids)
-    assert abs(moment_of(ids[0]) - datetime.now(timezone.utc)) < timedelta(minutes=1)
+    assert abs(time_of_id(ids[0]) - datetime.now(timezone.utc)) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_ids_sort_by_time_and_tell_it() -> None:
 )
 def test_nothing_else_is_one(text: str) -> None:
     with pytest.raises(InputError):
-        moment_of(text)
+        time_of_id(text)

@@ -30,7 +30,7 @@ PATIENCE = 60.0
 
 
 @dataclass
-class _Told:
+class Reported:
     """What the victims said."""
 
     asked: set[str] = field(default_factory=set)
@@ -50,7 +50,7 @@ class _Told:
 def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_path: Path) -> None:
     Database(database_url).close()
     spool = tmp_path / "spool"
-    told = _Told()
+    reported = Reported()
     command = [sys.executable, "-m", "tests.events.victim", database_url, str(spool)]
     chance = random.Random(2026)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as victim:
@@ -59,10 +59,10 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
         for number in range(KILLS):
             print("live", file=victim.stdin, flush=True)
             after, delay = (0, OPENING) if number % 4 == 0 else (chance.randrange(BUSIEST), DELAY)
-            _kill_one(victim.stdout, told, after, chance.uniform(0, delay), written=number % 4 == 1)
+            _kill_one(victim.stdout, reported, after, chance.uniform(0, delay), written=number % 4 == 1)
         victim.stdin.close()
-    assert len(told.acknowledged) > KILLS, "there was no load"
-    assert len(told.changes) > KILLS
+    assert len(reported.acknowledged) > KILLS, "there was no load"
+    assert len(reported.changes) > KILLS
 
     database = Database(database_url)
     logger = EventLogger(database, spool, json_log=(json_log := tmp_path / "events.jsonl"))
@@ -73,8 +73,8 @@ def test_no_kill_loses_or_doubles_an_acknowledged_event(database_url: str, tmp_p
         rows = {row.id: row for row in session.scalars(select(EventRow))}
         assert session.scalar(select(func.count()).select_from(EventRow)) == len(rows)
     database.close()
-    assert told.acknowledged <= rows.keys() <= told.asked
-    for event, number in told.changes.items():
+    assert reported.acknowledged <= rows.keys() <= reported.asked
+    for event, number in reported.changes.items():
         row = rows[event]
         assert int(row.note) in (number, number + 1)  # the last one may have been kept without being acknowledged
         assert row.score == int(row.note) / 1000
@@ -89,19 +89,19 @@ def _check_json_log(path: Path, rows: dict[str, EventRow]) -> None:
     files = sorted(path.parent.glob(f"{path.name}.*"), key=lambda file: -int(file.suffix[1:]))
     for line in (line for file in (*files, path) for line in file.read_text().splitlines()):
         with suppress(json.JSONDecodeError):
-            said = json.loads(line)
-            newest[said["id"]] = said
+            entry = json.loads(line)
+            newest[entry["id"]] = entry
     assert files, "it never grew too long"
     assert {event: said["note"] for event, said in newest.items()} == {event: row.note for event, row in rows.items()}
 
 
-def _kill_one(lines: IO[str], told: _Told, after: int, delay: float, written: bool) -> None:
+def _kill_one(lines: IO[str], reported: Reported, after: int, delay: float, written: bool) -> None:
     """Kill the child `delay` seconds after so many lines, and hear all that it said until it was dead.
 
     With `written`, the database had some of it before.
     """
     child = 0
-    for heard, line in enumerate(lines, 1):
+    for count, line in enumerate(lines, 1):
         word, *rest = line.split()
         if word == "dead":
             return
@@ -110,8 +110,8 @@ def _kill_one(lines: IO[str], told: _Told, after: int, delay: float, written: bo
         elif word == "written":
             written = False
         else:
-            told.hear(word, rest)
-        if child and heard > after and not written:
+            reported.hear(word, rest)
+        if child and count > after and not written:
             threading.Timer(delay, os.kill, (child, signal.SIGKILL)).start()
             after = sys.maxsize
     raise AssertionError("the victim's parent died")

@@ -23,8 +23,8 @@ from core.inference.events import spool as spool_module
 from core.inference.events.ids import new_id
 from core.inference.events.json_log import JsonLog
 from core.inference.events.logger import EventLogger
-from core.inference.events.records import Record, encoded
 from core.inference.events.spool import Spool, SpoolError
+from core.inference.events.spool_records import Record, encode
 from core.inference.events.store import EventStore
 from core.inference.schemas import ActionResult, Analysis, AnalysisState, Clip, Event, Fact, Priority
 from tests.events.support import an_event, urgent
@@ -56,7 +56,7 @@ def start(database: Database, tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written for its age alone."""
-    monkeypatch.setattr(logger_module, "PERIOD", 3600.0)
+    monkeypatch.setattr(logger_module, "MAX_WAIT_SECONDS", 3600.0)
 
 
 def kept(database: Database) -> dict[str, EventRow]:
@@ -115,9 +115,9 @@ def test_an_urgent_event_is_written_at_once_and_takes_the_others_along(start: St
 def test_ten_are_written_without_waiting_for_more(start: Start, database: Database) -> None:
     logger = start()
     until(lambda: logger.flush(0.1))
-    for _ in range(logger_module.BATCH):
+    for _ in range(logger_module.BATCH_RECORDS):
         logger.log(an_event())
-    until(lambda: len(kept(database)) == logger_module.BATCH)
+    until(lambda: len(kept(database)) == logger_module.BATCH_RECORDS)
 
 
 def test_one_alone_is_written_within_the_period(start: Start, database: Database) -> None:
@@ -149,9 +149,9 @@ def test_changes_come_in_their_order_whether_the_event_is_there_or_not(start: St
     logger.update(second.id, note="b", priority=Priority.LOW)
     logger.update(second.id, note="c")
     logger.update(new_id(), note="of nobody")
-    seen = {event.id: logger.get(event.id) for event in (first, second)}
+    events = {event.id: logger.get(event.id) for event in (first, second)}
     assert logger.flush(PATIENCE)
-    assert seen == {event.id: logger.get(event.id) for event in (first, second)}
+    assert events == {event.id: logger.get(event.id) for event in (first, second)}
     rows = kept(database)
     assert (rows[first.id].clip_state, rows[first.id].clip_bytes, rows[first.id].note) == ("done", 7, "a")
     assert (rows[second.id].note, rows[second.id].priority) == ("c", 0)
@@ -180,14 +180,14 @@ def test_an_earlier_run_is_replayed_and_nothing_older_undone(start: Start, datab
     database.write(lambda session: setattr(session.get(EventRow, event.id), "note", "a person's"))
     logger.stop()
     later = EventLogger(database, tmp_path / "spool")  # a run that is over before its database knows
-    left = an_event()
-    later.log(left)
+    left_event = an_event()
+    later.log(left_event)
     later.stop()
     logger = start()
     assert logger.flush(PATIENCE)
     assert logger.status().waiting == 0
     assert kept(database)[event.id].note == "a person's"
-    assert left.id in kept(database)
+    assert left_event.id in kept(database)
 
 
 def test_a_database_put_back_from_a_backup_takes_what_the_spool_has(start: Start, database: Database) -> None:
@@ -243,21 +243,21 @@ def test_a_spool_put_back_from_a_backup_loses_nothing_of_what_comes_then(databas
     shutil.rmtree(tmp_path / "spool")
     (tmp_path / "backup").rename(tmp_path / "spool")
     logger = EventLogger(database, tmp_path / "spool")
-    late = [an_event() for _ in range(5)]
-    for event in late:
+    later = [an_event() for _ in range(5)]
+    for event in later:
         logger.log(event)
     logger.start()
     assert logger.flush(PATIENCE)
     logger.stop()
-    assert {event.id for event in late} <= kept(database).keys()
+    assert {event.id for event in later} <= kept(database).keys()
 
 
 def test_what_a_newer_version_says_of_an_event_is_left_out(start: Start, database: Database, tmp_path: Path) -> None:
     event = an_event()
     spool = Spool(tmp_path / "spool")
-    spool.append(encoded(Record(event.id, True, 0, {**event.model_dump(mode="json"), "colour": "red"})))
-    spool.append(encoded(Record(event.id, False, 0, {"note": "seen", "colour": "blue"})))
-    spool.append(encoded(Record(event.id, False, 0, {"colour": "green"})))
+    spool.append(encode(Record(event.id, True, 0, {**event.model_dump(mode="json"), "colour": "red"})))
+    spool.append(encode(Record(event.id, False, 0, {"note": "seen", "colour": "blue"})))
+    spool.append(encode(Record(event.id, False, 0, {"colour": "green"})))
     spool.close()
     logger = start()
     assert logger.flush(PATIENCE)
@@ -268,21 +268,21 @@ def test_what_a_newer_version_says_of_an_event_is_left_out(start: Start, databas
 
 def test_subscribers_hear_of_it_once_the_database_has_it(start: Start, database: Database) -> None:
     logger = start()
-    heard: list[tuple[str, str, bool]] = []
-    end = logger.subscribe(lambda event: heard.append((event.id, event.note, event.id in kept(database))))
+    notified: list[tuple[str, str, bool]] = []
+    end = logger.subscribe(lambda event: notified.append((event.id, event.note, event.id in kept(database))))
     logger.subscribe(_broken)
     event = an_event()
     logger.log(event)
     assert logger.flush(PATIENCE)
     logger.update(event.id, note="more")
     assert logger.flush(PATIENCE)
-    until(lambda: len(heard) == 2)
-    assert heard == [(event.id, "", True), (event.id, "more", True)]
+    until(lambda: len(notified) == 2)
+    assert notified == [(event.id, "", True), (event.id, "more", True)]
     end()
     logger.log(an_event())
     assert logger.flush(PATIENCE)
     logger.stop()
-    assert len(heard) == 2
+    assert len(notified) == 2
 
 
 def _broken(*_: object) -> None:
@@ -356,11 +356,11 @@ def test_a_json_log_is_a_file_of_whole_lines_and_bounded(tmp_path: Path, monkeyp
         JsonLog(path).append([event])
     older = [path.with_name(f"events.jsonl.{number}") for number in (3, 2, 1)]
     assert sorted(tmp_path.iterdir()) == sorted([path, *older])
-    written = [line for file in (*older, path) for line in file.read_text().splitlines()]
+    lines = [line for file in (*older, path) for line in file.read_text().splitlines()]
     assert all(file.stat().st_size <= 2000 for file in (*older, path))
-    found = [json.loads(line)["id"] for line in written if "torn" not in line]
-    assert found == [event.id for event in events][-len(found) :]
-    assert len(found) > 6
+    ids = [json.loads(line)["id"] for line in lines if "torn" not in line]
+    assert ids == [event.id for event in events][-len(ids) :]
+    assert len(ids) > 6
 
 
 def test_what_the_database_refuses_is_kept_aside_and_holds_up_nothing(
@@ -369,10 +369,10 @@ def test_what_the_database_refuses_is_kept_aside_and_holds_up_nothing(
     good = [an_event() for _ in range(5)]
     spool = Spool(tmp_path / "spool")
     for event in good[:3]:
-        spool.append(encoded(Record(event.id, True, 0, event.model_dump(mode="json"))))
-    spool.append(encoded(Record("of another version", True, 0, {"id": "of another version"})))
+        spool.append(encode(Record(event.id, True, 0, event.model_dump(mode="json"))))
+    spool.append(encode(Record("of another version", True, 0, {"id": "of another version"})))
     for event in good[3:]:
-        spool.append(encoded(Record(event.id, True, 0, event.model_dump(mode="json"))))
+        spool.append(encode(Record(event.id, True, 0, event.model_dump(mode="json"))))
     spool.close()
     logger = start()
     assert logger.flush(PATIENCE)
@@ -395,7 +395,7 @@ def test_the_writer_survives_what_nobody_thought_of(
     logger = start()
     until(lambda: logger.flush(0.1))
     with monkeypatch.context() as broken:
-        broken.setattr(logger_module, "apply", _broken)
+        broken.setattr(logger_module, "apply_batch", _broken)
         logger.log(urgent())
         until(lambda: logger.status().state == "behind")
         assert "RuntimeError" in logger.status().why
@@ -430,7 +430,7 @@ def test_many_threads_and_many_changes(start: Start, database: Database) -> None
 def test_a_power_cut_that_takes_commits_back_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite may lose its newest commits then. What is sure is what it was when it was settled last, and the spool."""
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 4096)
-    monkeypatch.setattr(logger_module, "PERIOD", 0.01)
+    monkeypatch.setattr(logger_module, "MAX_WAIT_SECONDS", 0.01)
     database = Database(f"sqlite:///{tmp_path / 'now' / 'xaiva.db'}")
     sure = tmp_path / "sure"
 
@@ -439,7 +439,7 @@ def test_a_power_cut_that_takes_commits_back_loses_nothing(tmp_path: Path, monke
         shutil.copytree(tmp_path / "now", sure)
 
     settle()
-    monkeypatch.setattr(database, "settle", settle)
+    monkeypatch.setattr(database, "make_durable", settle)
     logger = EventLogger(database, tmp_path / "spool")
     logger.start()
     ids: list[str] = []
@@ -490,9 +490,9 @@ def test_a_server_that_is_down_holds_up_nobody(postgres: Postgres, tmp_path: Pat
         assert status.oldest is not None
         assert "nothing listens there" in status.why
         assert postgres.password not in status.why
-        found = logger.get(during[0].id)
-        assert found is not None
-        assert found.note == "changed while down"
+        stored = logger.get(during[0].id)
+        assert stored is not None
+        assert stored.note == "changed while down"
         with pytest.raises(DatabaseError):
             logger.get(before.id)
         assert not logger.flush(0.5)
@@ -508,7 +508,7 @@ def test_a_server_that_is_down_holds_up_nobody(postgres: Postgres, tmp_path: Pat
 def test_a_server_that_hangs_shows_before_it_fails(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logger_module, "LATE", 0.2)
+    monkeypatch.setattr(logger_module, "DATABASE_SILENT_SECONDS", 0.2)
     database = Database(postgres.new_database())
     logger = EventLogger(database, tmp_path / "spool")
     logger.start()

@@ -19,13 +19,13 @@ from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import DailyStatisticsRow, EventRow, SettingRow
-from core.inference.events import media as media_module
+from core.inference.events import media_store as media_module
 from core.inference.events import retention as retention_module
-from core.inference.events.applying import apply
-from core.inference.events.ids import moment_of, new_id
-from core.inference.events.media import MediaStore
-from core.inference.events.records import of_event
+from core.inference.events.apply_batch import apply_batch
+from core.inference.events.ids import new_id, time_of_id
+from core.inference.events.media_store import MediaStore
 from core.inference.events.retention import Retention
+from core.inference.events.spool_records import event_record
 from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import Clip
 from core.inference.settings import ServiceSettings
@@ -49,12 +49,12 @@ def keep(database: Database, media: MediaStore) -> Keep:
 
     def one(age: float, size: int = 1000, protected: bool = False, fresh: bool = False, row: bool = True) -> str:
         event = id_of(age)
-        started = moment_of(event)
+        started = time_of_id(event)
         if row:
             clip = Clip(state="done", seconds=5, bytes=size)
-            told = an_event(event, started=started, decided=started, clip=clip, snapshot=True, protected=protected)
-            database.write(lambda session: apply(session, "test", [of_event(told)], 0))
-        path = media.prepare(event)
+            event_ = an_event(event, started=started, decided=started, clip=clip, snapshot=True, protected=protected)
+            database.write(lambda session: apply_batch(session, "test", [event_record(event_)], 0))
+        path = media.prepare_clip(event)
         path.write_bytes(b"c" * size)
         media.put_snapshot(event, b"j" * 10)
         for file in () if fresh else (path, media.snapshot_path(event)):
@@ -131,13 +131,13 @@ def test_what_is_still_written_stays(database: Database, media: MediaStore, keep
 
 
 def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_module, "FOR_EVENTS", MEGA)
+    monkeypatch.setattr(media_module, "SPOOL_RESERVE_BYTES", MEGA)
     database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     with small_disk(tmp_path / "disk", "8m") as disk:
         media = MediaStore(disk / "media")
         ids = [id_of(10 - number) for number in range(4)]
         for event in ids:
-            media.prepare(event).write_bytes(b"c" * MEGA)
+            media.prepare_clip(event).write_bytes(b"c" * MEGA)
             os.utime(media.clip_path(event), (0, 0))
         fill(disk)
         with pytest.raises(XaivaError, match="No space left"):
@@ -150,15 +150,15 @@ def test_room_is_made_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: py
 
 
 def test_room_is_made_when_the_database_itself_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_module, "FOR_EVENTS", MEGA)
+    monkeypatch.setattr(media_module, "SPOOL_RESERVE_BYTES", MEGA)
     with small_disk(tmp_path / "disk", "8m") as disk:
         database = Database(f"sqlite:///{disk / 'xaiva.db'}")
         media = MediaStore(disk / "media")
         event = id_of(3)
-        started = moment_of(event)
-        told = an_event(event, started=started, decided=started, clip=Clip(state="done"), snapshot=True)
-        database.write(lambda session: apply(session, "test", [of_event(told)], 0))
-        media.prepare(event).write_bytes(b"c" * MEGA)
+        started = time_of_id(event)
+        event_ = an_event(event, started=started, decided=started, clip=Clip(state="done"), snapshot=True)
+        database.write(lambda session: apply_batch(session, "test", [event_record(event_)], 0))
+        media.prepare_clip(event).write_bytes(b"c" * MEGA)
         os.utime(media.clip_path(event), (0, 0))
         fill(disk)
         with pytest.raises(DatabaseError):
@@ -175,7 +175,7 @@ def test_the_last_of_a_disk_is_for_events(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "20m") as disk:
         media = MediaStore(disk / "media")
         media.put_snapshot(new_id(), b"j" * 5 * MEGA)
-        for refused in (lambda: media.put_snapshot(new_id(), b"j"), lambda: media.prepare(new_id())):
+        for refused in (lambda: media.put_snapshot(new_id(), b"j"), lambda: media.prepare_clip(new_id())):
             with pytest.raises(XaivaError, match="kept for events"):
                 refused()
         assert media.status().state == "full"
@@ -186,7 +186,7 @@ def test_without_the_database_nothing_goes(postgres: Postgres, tmp_path: Path) -
     database = Database(postgres.new_database())
     media = MediaStore(tmp_path / "media")
     event = id_of(100)
-    media.prepare(event).write_bytes(b"c")
+    media.prepare_clip(event).write_bytes(b"c")
     postgres.stop()
     try:
         with pytest.raises(DatabaseError):
@@ -227,8 +227,8 @@ def test_a_day_of_which_nothing_goes_is_not_kept(
     assert not any(row(database, event) for event in gone)
     assert row(database, guarded) is not None
     with database.read() as session:
-        kept = set(session.scalars(select(DailyStatisticsRow.date)))
-    assert kept == {moment_of(event).astimezone(ZoneInfo("Europe/Berlin")).date() for event in gone}
+        kept_dates = set(session.scalars(select(DailyStatisticsRow.date)))
+    assert kept_dates == {time_of_id(event).astimezone(ZoneInfo("Europe/Berlin")).date() for event in gone}
 
 
 def test_a_database_that_is_locked_loses_no_clip_that_it_still_names(
@@ -237,7 +237,7 @@ def test_a_database_that_is_locked_loses_no_clip_that_it_still_names(
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
     database = Database(f"sqlite:///{tmp_path / 'xaiva.db'}")
     event = id_of(100)
-    media.prepare(event).write_bytes(b"c")
+    media.prepare_clip(event).write_bytes(b"c")
     other = sqlite3.connect(tmp_path / "xaiva.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseError, match="another process holds its lock"):
@@ -251,12 +251,12 @@ def test_a_database_that_is_locked_loses_no_clip_that_it_still_names(
 def test_it_runs_by_itself(
     database: Database, media: MediaStore, keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention_module, "PERIOD", 0.02)
+    monkeypatch.setattr(retention_module, "ROUND_SECONDS", 0.02)
     retention = Retention(media.folder, database, settings(tmp_path))
     keep(50)
     retention.start()
     until(lambda: there(media) == set())
-    media.prepare(id_of(60)).write_bytes(b"c")
+    media.prepare_clip(id_of(60)).write_bytes(b"c")
     until(lambda: there(media) == set())
     retention.stop()
 
@@ -286,7 +286,7 @@ def test_where_media_lie(tmp_path: Path) -> None:
     media = MediaStore(tmp_path / "media")
     event = an_event(id_of(0))
     assert media.clip_path(event) == media.clip_path(event.id)
-    assert media.clip_path(event).parent.name == f"{moment_of(event.id):%Y-%m-%d}"
+    assert media.clip_path(event).parent.name == f"{time_of_id(event.id):%Y-%m-%d}"
     assert media.status().model_dump(include={"clips", "used", "state"}) == {"clips": 0, "used": 0, "state": "ok"}
     media.put_snapshot(event, b"one")
     media.put_snapshot(event, b"two")

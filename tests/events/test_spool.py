@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from core.errors import InputError
 from core.inference.events import spool as spool_module
-from core.inference.events.records import Record, decoded, encoded, of_change, of_event
 from core.inference.events.spool import Spool, SpoolError
+from core.inference.events.spool_records import Record, change_record, decode, encode, event_record
 from core.inference.schemas import Clip
 from tests.events.support import an_event
 from tests.support.disks import fill, small_disk
@@ -52,31 +52,31 @@ def nothing() -> None:
 
 
 def a_record(number: int) -> Record:
-    return of_change("some", {"note": str(number)})
+    return change_record("some", {"note": str(number)})
 
 
 @given(RECORDS)
 def test_a_record_is_read_back(record: Record) -> None:
-    line = encoded(record)
+    line = encode(record)
     assert line.count(b"\n") == 1
-    assert decoded(line) == record
+    assert decode(line) == record
 
 
 @given(RECORDS, st.data())
 @settings(max_examples=300)
 def test_a_changed_byte_is_seen(record: Record, data: st.DataObject) -> None:
-    line = bytearray(encoded(record))
+    line = bytearray(encode(record))
     at = data.draw(st.integers(0, len(line) - 1))
     line[at] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError):
-        decoded(bytes(line))
+        decode(bytes(line))
 
 
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.data())
 @settings(max_examples=10, deadline=None)
 def test_cut_at_every_byte_the_whole_records_before_are_read(records: list[Record], data: st.DataObject) -> None:
     """And what the next run appends is read behind them, without doubt about its position."""
-    lines = [encoded(record) for record in records]
+    lines = [encode(record) for record in records]
     whole = b"".join(lines)
     appended_at = data.draw(st.sets(st.integers(0, len(whole)), max_size=3))
     with tempfile.TemporaryDirectory() as name:
@@ -85,22 +85,22 @@ def test_cut_at_every_byte_the_whole_records_before_are_read(records: list[Recor
             for old in folder.glob("*.spool"):
                 old.unlink()
             (folder / f"{0:020d}.spool").write_bytes(whole[:cut])
-            kept = [record for at, record in enumerate(records) if len(b"".join(lines[: at + 1])) <= cut]
+            expected = [record for at, record in enumerate(records) if len(b"".join(lines[: at + 1])) <= cut]
             with opened(folder) as spool:
-                assert read(spool) == kept
+                assert read(spool) == expected
             if cut in appended_at:
                 with opened(folder) as spool:
-                    spool.append(encoded(a_record(1)))
+                    spool.append(encode(a_record(1)))
                     assert spool.end > cut
-                    assert [record.fields for record in read(spool)[len(kept) :]] == [{"note": "1"}]
+                    assert [record.fields for record in read(spool)[len(expected) :]] == [{"note": "1"}]
                 with opened(folder) as spool:
-                    assert len(read(spool)) == len(kept) + 1
+                    assert len(read(spool)) == len(expected) + 1
 
 
 @given(st.lists(RECORDS, min_size=3, max_size=6), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_byte_costs_only_its_own_line_or_two(records: list[Record], data: st.DataObject) -> None:
-    lines = [encoded(record) for record in records]
+    lines = [encode(record) for record in records]
     whole = bytearray(b"".join(lines))
     at = data.draw(st.integers(0, len(whole) - 1))
     whole[at] ^= data.draw(st.integers(1, 255))
@@ -109,19 +109,19 @@ def test_a_damaged_byte_costs_only_its_own_line_or_two(records: list[Record], da
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{0:020d}.spool").write_bytes(whole)
         with opened(Path(folder)) as spool:
-            found = read(spool)
+            survivors = read(spool)
     lost_too = hit + 1 if at == ends[hit] - 1 else hit  # without its end, a line takes the next one with it
-    assert found == [record for number, record in enumerate(records) if not hit <= number <= lost_too]
+    assert survivors == [record for number, record in enumerate(records) if not hit <= number <= lost_too]
 
 
 def test_a_file_with_a_damaged_line_is_kept_for_people(tmp_path: Path) -> None:
     with opened(tmp_path) as spool:
-        spool.append(encoded(a_record(1)))
-        spool.append(encoded(a_record(2)))
+        spool.append(encode(a_record(1)))
+        spool.append(encode(a_record(2)))
     (file,) = tmp_path.glob("*.spool")
     file.write_bytes(file.read_bytes().replace(b'"note":"1"', b'"note":"7"'))
     with opened(tmp_path) as spool:
-        spool.append(encoded(a_record(3)))
+        spool.append(encode(a_record(3)))
         assert [record.fields["note"] for record in read(spool)] == ["2", "3"]
         spool.release(spool.end, nothing)
     assert b'"note":"7"' in next(tmp_path.glob("*.damaged")).read_bytes()
@@ -132,7 +132,7 @@ def test_segments_go_once_they_are_needed_no_more(tmp_path: Path, monkeypatch: p
     settled: list[int] = []
     with opened(tmp_path) as spool:
         for number in range(20):
-            spool.append(encoded(a_record(number)))
+            spool.append(encode(a_record(number)))
         before = len(list(tmp_path.glob("*.spool")))
         assert before > 3
         middle = [end for _, end in spool.records(0)][9]
@@ -145,21 +145,21 @@ def test_segments_go_once_they_are_needed_no_more(tmp_path: Path, monkeypatch: p
     assert len(list(tmp_path.glob("*.spool"))) == 1  # the newest stays: it says where the spool goes on
     with opened(tmp_path) as spool:
         assert spool.end == end
-        spool.append(encoded(a_record(20)))
+        spool.append(encode(a_record(20)))
         assert spool.end > end
 
 
 def test_positions_never_go_back(tmp_path: Path) -> None:
     """A database remembers positions: one that meant two records would lose the second."""
     with opened(tmp_path) as spool:
-        spool.append(encoded(a_record(1)))
+        spool.append(encode(a_record(1)))
     ends = []
     for _ in range(3):
         with opened(tmp_path) as spool:  # two runs that write nothing, then one that does
             ends.append(spool.end)
     with opened(tmp_path) as spool:
         spool.release(spool.end, nothing)
-        spool.append(encoded(a_record(2)))
+        spool.append(encode(a_record(2)))
         ends.append(spool.end)
         spool.release(spool.end, nothing)
         assert [record.fields["note"] for record, _ in spool.records(ends[0])] == ["2"]
@@ -179,7 +179,7 @@ def test_threads_that_append_at_once_share_an_fsync(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fdatasync", counted)
     with opened(tmp_path) as spool:
-        threads = [threading.Thread(target=spool.append, args=(encoded(a_record(n)),)) for n in range(20)]
+        threads = [threading.Thread(target=spool.append, args=(encode(a_record(n)),)) for n in range(20)]
         threads[0].start()
         assert held.wait(10)
         for thread in threads[1:]:
@@ -196,8 +196,8 @@ def test_threads_that_append_at_once_share_an_fsync(tmp_path: Path, monkeypatch:
 def test_one_process_alone_may_have_it(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from core.inference.events.spool import Spool; Spool(Path({str(tmp_path)!r}))"
     with opened(tmp_path):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert "another process uses it" in done.stderr
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "another process uses it" in process.stderr
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -207,19 +207,19 @@ def test_one_that_could_not_be_opened_holds_nobody_out(tmp_path: Path) -> None:
         Spool(tmp_path)
     (tmp_path / "id").rmdir()
     with opened(tmp_path) as spool:
-        spool.append(encoded(a_record(1)))
+        spool.append(encode(a_record(1)))
 
 
 def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "1m") as disk, opened(disk / "spool") as spool:
-        kept = []
+        acknowledged = []
 
         def append_until_refused() -> None:
-            for number in range(len(kept), 100_000):
-                spool.append(encoded(a_record(number)))
-                kept.append(str(number))
+            for number in range(len(acknowledged), 100_000):
+                spool.append(encode(a_record(number)))
+                acknowledged.append(str(number))
 
-        spool.append(encoded(of_event(an_event())))
+        spool.append(encode(event_record(an_event())))
         hog = fill(disk)
         with pytest.raises(SpoolError, match="No space left"):
             append_until_refused()
@@ -227,12 +227,12 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_acknowledged(tmp_path: P
             spool.probe()
         hog.unlink()
         spool.probe()
-        spool.append(encoded(a_record(len(kept))))
-        kept.append(str(len(kept)))
-        assert [record.fields["note"] for record in read(spool)[1:]] == kept
+        spool.append(encode(a_record(len(acknowledged))))
+        acknowledged.append(str(len(acknowledged)))
+        assert [record.fields["note"] for record in read(spool)[1:]] == acknowledged
         spool.close()
         with opened(disk / "spool") as again:
-            assert [record.fields["note"] for record in read(again)[1:]] == kept
+            assert [record.fields["note"] for record in read(again)[1:]] == acknowledged
 
 
 @pytest.mark.parametrize("shortens", [True, False], ids=["cut-back", "not-even-that"])
@@ -242,14 +242,14 @@ def test_a_write_that_failed_half_way_is_never_read(
     """The disk takes half of a line, then refuses; in the second case the file cannot even be cut back."""
     real = os.write
     with opened(tmp_path) as spool:
-        spool.append(encoded(a_record(1)))
+        spool.append(encode(a_record(1)))
         monkeypatch.setattr(os, "write", _half(real))
         if not shortens:
             monkeypatch.setattr(os, "ftruncate", _refused)
         with pytest.raises(SpoolError, match="Input/output error"):
-            spool.append(encoded(a_record(2)))
+            spool.append(encode(a_record(2)))
         monkeypatch.undo()
-        spool.append(encoded(a_record(3)))
+        spool.append(encode(a_record(3)))
         assert [record.fields["note"] for record in read(spool)] == ["1", "3"]
         end = spool.end
     with opened(tmp_path) as spool:
@@ -275,18 +275,18 @@ def _refused(*_: object) -> None:
 
 def test_what_an_event_cannot_have_is_refused_before_it_is_acknowledged() -> None:
     with pytest.raises(TypeError, match="colour"):
-        of_change("some", {"colour": "red"})
+        change_record("some", {"colour": "red"})
     with pytest.raises(TypeError, match="id"):
-        of_change("some", {"id": "other"})
+        change_record("some", {"id": "other"})
     with pytest.raises(InputError, match="priority"):
-        of_change("some", {"priority": "soon"})
+        change_record("some", {"priority": "soon"})
     with pytest.raises(InputError, match="cannot be kept"):
-        encoded(of_event(an_event(score=float("nan"))))
-    assert of_change("some", {"clip": Clip(state="done")}).fields["clip"]["state"] == "done"
+        encode(event_record(an_event(score=float("nan"))))
+    assert change_record("some", {"clip": Clip(state="done")}).fields["clip"]["state"] == "done"
 
 
 def test_nothing_is_appended_after_closing(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.close()
     with pytest.raises(SpoolError, match="closed"):
-        spool.append(encoded(a_record(1)))
+        spool.append(encode(a_record(1)))

@@ -14,8 +14,8 @@ from sqlalchemy import delete
 
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
-from core.inference.events.applying import apply
-from core.inference.events.records import of_event
+from core.inference.events.apply_batch import apply_batch
+from core.inference.events.spool_records import event_record
 from core.inference.events.statistics import DailyStatistics
 from core.inference.schemas import DayStatistics, Event, Priority
 from tests.events.support import an_event
@@ -27,7 +27,7 @@ ZONES = [BERLIN, "UTC", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Santia
 
 
 def keep(database: Database, *events: Event) -> None:
-    database.write(lambda session: apply(session, "test", [of_event(event) for event in events], 0))
+    database.write(lambda session: apply_batch(session, "test", [event_record(event) for event in events], 0))
 
 
 def at(moment: datetime, **fields: object) -> Event:
@@ -39,8 +39,8 @@ def every_five_minutes(first: datetime, hours: int) -> list[Event]:
 
 
 def one_day(database: Database, zone: str, day: date) -> DayStatistics:
-    (found,) = DailyStatistics(database, zone).days(day, day, None).days
-    return found
+    (statistics,) = DailyStatistics(database, zone).days(day, day, None).days
+    return statistics
 
 
 @SQLITE_ALONE
@@ -49,9 +49,9 @@ def test_a_day_has_the_hours_that_it_has(database: Database, day: date, hours: i
     """An event every five minutes, from long before the day to long after it: each hour has its 12, none is lost."""
     midnight = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(BERLIN)).astimezone(timezone.utc)
     keep(database, *every_five_minutes(midnight - timedelta(hours=3), hours + 6))
-    found = one_day(database, BERLIN, day)
-    assert found.by_hour == [12] * hours
-    assert found.events == 12 * hours
+    result = one_day(database, BERLIN, day)
+    assert result.by_hour == [12] * hours
+    assert result.events == 12 * hours
     around = DailyStatistics(database, BERLIN).days(day - timedelta(days=1), day + timedelta(days=1), None).days
     assert [one.events for one in around] == [36, 12 * hours, 36]
 
@@ -79,10 +79,10 @@ def test_unusual_days(database: Database, zone: str, day: date, hours: int) -> N
     statistics = DailyStatistics(database, zone)
     start, end = statistics.start(day), statistics.start(day + timedelta(days=1))
     keep(database, at(start - timedelta(minutes=1)), at(start), at(end - timedelta(minutes=1)), at(end))
-    found = one_day(database, zone, day)
-    assert len(found.by_hour) == hours
-    assert found.events == 2
-    assert found.by_hour[0] == found.by_hour[-1] == 1
+    result = one_day(database, zone, day)
+    assert len(result.by_hour) == hours
+    assert result.events == 2
+    assert result.by_hour[0] == result.by_hour[-1] == 1
 
 
 def test_what_is_said_of_a_day(database: Database) -> None:
@@ -126,7 +126,7 @@ def test_a_kept_day_says_the_same_when_its_events_are_gone(database: Database) -
 
 def keep_all(database: Database, statistics: DailyStatistics) -> None:
     for day in (date(2026, 10, 24), date(2026, 10, 25)):
-        database.write(partial(statistics.keep, day=day))
+        database.write(partial(statistics.keep_day, day=day))
 
 
 @given(

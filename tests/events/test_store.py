@@ -57,17 +57,17 @@ def test_pages_hold_every_event_once_in_order(parts: Parts, sort: str, ascending
     """Many share a moment and a score: only the id tells them apart."""
     events = [at(number // 7, score=(number % 3) / 4) for number in range(60)]
     parts.keep(*events)
-    found: list[Event] = []
+    paged: list[Event] = []
     query = EventQuery.model_validate({"sort": sort, "ascending": ascending, "limit": 7})
     while True:
         page = parts.store.page(cameras=None, query=query)
         assert len(page.events) == 7 or not page.next
-        found += page.events
+        paged += page.events
         if not page.next:
             break
         query = query.model_copy(update={"cursor": page.next})
     by = (lambda event: (event.started, event.id)) if sort == "time" else (lambda event: (event.score, event.id))
-    assert found == sorted(events, key=by, reverse=not ascending)
+    assert paged == sorted(events, key=by, reverse=not ascending)
 
 
 def test_a_page_stays_where_it_was_while_events_come(parts: Parts) -> None:
@@ -116,27 +116,27 @@ def test_nobody_sees_more_cameras_than_allowed(parts: Parts) -> None:
 def test_acknowledging_counts_only_what_was_not(parts: Parts) -> None:
     first, second = at(0), at(1, note="from the flow")
     parts.keep(first, second)
-    heard: list[Event] = []
-    parts.logger.subscribe(heard.append)
+    notified: list[Event] = []
+    parts.logger.subscribe(notified.append)
     assert parts.store.acknowledge([first.id, new_id()], "ada", "a cat", None) == 1
     assert parts.store.acknowledge([first.id, second.id], "bob", "", None) == 1
-    done, also = parts.store.get(first.id), parts.store.get(second.id)
-    assert done is not None
-    assert also is not None
-    assert (done.acknowledged_by, done.note) == ("ada", "a cat")
-    assert done.acknowledged is not None
-    assert (also.acknowledged_by, also.note) == ("bob", "from the flow")
+    first_event, second_event = parts.store.get(first.id), parts.store.get(second.id)
+    assert first_event is not None
+    assert second_event is not None
+    assert (first_event.acknowledged_by, first_event.note) == ("ada", "a cat")
+    assert first_event.acknowledged is not None
+    assert (second_event.acknowledged_by, second_event.note) == ("bob", "from the flow")
     assert parts.store.unacknowledged(None) == 0
-    assert [event.id for event in heard] == [first.id, second.id]
+    assert [event.id for event in notified] == [first.id, second.id]
 
 
 def test_protecting(parts: Parts) -> None:
     event = at(0)
     parts.keep(event)
     assert parts.store.protect(event.id, True)
-    found = parts.store.get(event.id)
-    assert found is not None
-    assert found.protected
+    protected = parts.store.get(event.id)
+    assert protected is not None
+    assert protected.protected
     assert not parts.store.protect(new_id(), True)
     late = at(1)
     parts.logger.log(late)  # the database need not have it yet
@@ -152,11 +152,11 @@ def test_what_is_no_id_is_no_event(parts: Parts) -> None:
 
 def test_an_event_is_found_before_the_database_has_it(parts: Parts) -> None:
     parts.logger.stop()
-    late = EventLogger(parts.database, parts.logger._spool._folder)  # the same spool, and nobody writes
+    logger = EventLogger(parts.database, parts.logger._spool._folder)  # the same spool, and nobody writes
     event = at(0)
-    late.log(event)
-    assert EventStore(parts.database, late).get(event.id) == event
-    late.stop()
+    logger.log(event)
+    assert EventStore(parts.database, logger).get(event.id) == event
+    logger.stop()
 
 
 @SQLITE_ALONE

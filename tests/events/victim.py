@@ -49,7 +49,7 @@ def _log_one(event_logger: EventLogger, event: Event, changes: int) -> None:
 
 def _live(url: str, folder: Path) -> None:
     spool.SEGMENT_BYTES = SEGMENT_BYTES
-    json_log.LIMIT_BYTES, json_log.KEPT = JSON_LOG_BYTES, JSON_LOGS
+    json_log.LIMIT_BYTES, json_log.OLD_FILES = JSON_LOG_BYTES, JSON_LOGS
     logger.PERIOD = PERIOD
     event_logger = EventLogger(Database(url), folder, json_log=folder.with_name("events.jsonl"))
     event_logger.subscribe(lambda _: _say("written"))

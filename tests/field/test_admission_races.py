@@ -18,13 +18,13 @@ import pytest
 from pydantic import SecretStr
 
 from core.errors import XaivaError
-from core.inference.accounts import LastAdministrator, UserExists
+from core.inference.auth import LastAdministrator, UserExists
 from core.inference.cameras.admission import NoCores, admit
 from core.inference.cameras.camera import Camera
 from core.inference.cameras.manager import CameraExists, MultiCameraManager, TooManyCameras, UnknownCamera
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.notifications.rules import RuleExists, RuleStore, UnknownRule
+from core.inference.notifications.rule_store import RuleExists, RuleStore, UnknownRule
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, RuleRequest, UserRequest, UserUpdate
 from tests.api.serving import served
 from tests.inference.conftest import UTC, RecordingObserver
@@ -208,7 +208,7 @@ def test_a_rule_that_is_removed_meanwhile_does_not_come_back(rules: RuleStore) -
 def test_names_over_the_api(tmp_path: Path) -> None:
     with served(tmp_path) as running, ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
-        users = running.service.accounts.users
+        users = running.service.auth.users
         start = threading.Barrier(2)
 
         def together(*works: Callable[[], object]) -> list[Future[object]]:

@@ -30,21 +30,21 @@ from starlette._utils import is_async_callable
 from core.errors import InputError
 from core.files import read_regular
 from core.inference import server, tls
-from core.inference.accounts import passwords
-from core.inference.accounts.passwords import Passwords
-from core.inference.accounts.secret_file import secret_of
-from core.inference.agents.flow_file import read_flows
 from core.inference.api import media as api_media
 from core.inference.api import sse, threads
+from core.inference.auth import passwords
+from core.inference.auth.passwords import Passwords
+from core.inference.auth.secret_file import read_or_create_secret
 from core.inference.bulkhead import Bulkhead, TooManyRequests
 from core.inference.cameras import manager
 from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.login_backoff import LoginBackoff
 from core.inference.database import engine
 from core.inference.events.ids import new_id
-from core.inference.given import read_cameras
+from core.inference.flows.flow_file import read_flows
 from core.inference.notifications import channels, notifier
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
+from core.inference.startup_cameras import read_camera_file
 from core.service_client import ServiceError
 from tests.api.conftest import Events
 from tests.api.conftest import events as events
@@ -173,9 +173,9 @@ def hung_database(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> i
 def hung_hashes(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
     release = threading.Event()
     flood.stack.callback(release.set)
-    patch.setattr(Passwords, "fits", lambda *_: not release.wait(60))
+    patch.setattr(Passwords, "verify", lambda *_: not release.wait(60))
     flood.send(60, "POST", "/auth/login", lambda number: {"name": f"name-{number}", "password": "x"}, headers={})
-    return 60 - passwords.AT_ONCE - passwords.WAITING
+    return 60 - passwords.AT_ONCE - passwords.MAX_WAITING
 
 
 def models_that_load(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -> int:
@@ -230,8 +230,8 @@ def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
 
 def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
     bulkheads = sum(bulkhead.at_once + bulkhead.waiting for bulkhead in threads.BULKHEADS)
-    logins = passwords.AT_ONCE + passwords.WAITING
-    assert bulkheads + logins + sse.OPEN_STREAMS.most + api_media.OPEN_DOWNLOADS.most < server.MOST_CONNECTIONS
+    logins = passwords.AT_ONCE + passwords.MAX_WAITING
+    assert bulkheads + logins + sse.OPEN_STREAMS.most + api_media.OPEN_DOWNLOADS.most < server.MAX_CONNECTIONS
 
 
 def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> None:
@@ -246,8 +246,8 @@ def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> N
 
 
 def test_with_all_connections_busy_the_next_is_told_so(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_CONNECTIONS", 0)
-    monkeypatch.setattr(server._Connection, "idle", False)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 0)
+    monkeypatch.setattr(server._Connection, "is_idle", False)
     assert httpx.get(f"{running.url}/health/live", timeout=20).status_code == 503
 
 
@@ -343,10 +343,10 @@ def test_what_is_no_file_is_not_read_either(tmp_path: Path, make: Callable[[Path
 
 READERS: dict[str, Callable[[Path], object]] = {
     "the flows": read_flows,
-    "--config": read_cameras,
-    "the certificate": lambda path: tls.check(path, None),
-    "the key": lambda path: tls.check(Path(__file__), path),
-    "a secret": secret_of,
+    "--config": read_camera_file,
+    "the certificate": lambda path: tls.check_certificate(path, None),
+    "the key": lambda path: tls.check_certificate(Path(__file__), path),
+    "a secret": read_or_create_secret,
 }
 
 

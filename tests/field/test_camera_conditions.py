@@ -31,9 +31,9 @@ from core.inference.cameras import name_lookup
 from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.source_address import parse_source
-from core.inference.given import from_environment, parse_cameras, read_cameras
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ConnectionTest
 from core.inference.schemas.sources import normalised_source
+from core.inference.startup_cameras import cameras_from_environment, parse_camera_entries, read_camera_file
 from tests.inference.conftest import Add, RecordingObserver, running_manager
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import ClockCamera, mpeg_ts
@@ -513,8 +513,8 @@ def test_an_address_is_what_was_meant_at_every_door(given: str, tmp_path: Path) 
     doors = {
         "API and console": CameraRequest.model_validate(body).source,
         "command line": camera_request(options, id="a", source=given).source,
-        "start": parse_cameras([f"a={given}"], "--camera")[0].source,
-        "file": read_cameras(file)[0].source,
+        "start": parse_camera_entries([f"a={given}"], "--camera")[0].source,
+        "file": read_camera_file(file)[0].source,
     }
     assert doors == dict.fromkeys(doors, expected)
     assert normalised_source(expected) == expected
@@ -523,7 +523,7 @@ def test_an_address_is_what_was_meant_at_every_door(given: str, tmp_path: Path) 
 
 def test_quotes_that_an_engine_keeps_in_an_env_file_belong_to_no_camera() -> None:
     for text in ('"a=rtsp://h/1 b=RTSP://h/2"', "a=rtsp://h/1\n b='RTSP://h/2'\n"):
-        cameras = from_environment({"XAIVA_CAMERAS": text})
+        cameras = cameras_from_environment({"XAIVA_CAMERAS": text})
         assert [(camera.id, camera.source) for camera in cameras] == [("a", "rtsp://h/1"), ("b", "rtsp://h/2")]
 
 

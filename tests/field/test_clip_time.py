@@ -23,8 +23,8 @@ from av.packet import Packet
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.packet_clock import PacketClock
 from core.inference.cameras.recorder import ClipRecorder
-from core.inference.events.clip_times import VideoPacket
-from core.inference.events.clips import Footage, footage_of, length_of
+from core.inference.events.clip_timestamps import VideoPacket
+from core.inference.events.clips import Footage, clip_seconds, footage_of
 from core.inference.schemas import CameraRequest, CameraState
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
@@ -165,7 +165,7 @@ def test_a_clip_lasts_as_long_as_its_frames_took_to_arrive(
     span = pytest.approx(100 * FRAME, abs=2 * FRAME)
     assert seconds == span
     assert times[-1] + FRAME == span
-    assert length_of(tmp_path / "clip.mp4") == pytest.approx(seconds, abs=0.02)
+    assert clip_seconds(tmp_path / "clip.mp4") == pytest.approx(seconds, abs=0.02)
     assert min(gaps) > 0.2 * FRAME
     assert max(gaps) < 3 * FRAME
 
@@ -433,7 +433,7 @@ def test_the_length_of_a_clip_that_was_cut_off_is_measured(
         }
         path.write_bytes(data[: cut[damage]])
     expected = {"whole": seconds, "cut in the middle": pytest.approx(seconds / 2, abs=1)}
-    assert length_of(path) == expected.get(damage, 0)
+    assert clip_seconds(path) == expected.get(damage, 0)
 
 
 def test_the_clock_only_grows() -> None:

@@ -18,9 +18,9 @@ from core.cli.app import root
 from core.cli.app import run as xaiva
 from core.cli.single_use_options import Command
 from core.errors import InputError
-from core.inference.agents.flow_file import read_flows
-from core.inference.given import from_environment, parse_cameras, read_cameras
+from core.inference.flows.flow_file import read_flows
 from core.inference.models.onnx_detector import read_description
+from core.inference.startup_cameras import cameras_from_environment, parse_camera_entries, read_camera_file
 from core.presets.validation import validate_text
 from core.site import Site
 
@@ -71,7 +71,7 @@ def test_every_command_looks_at_it() -> None:
 
 def config(folder: Path, text: str) -> None:
     (folder / "cameras.json").write_text(text)
-    read_cameras(folder / "cameras.json")
+    read_camera_file(folder / "cameras.json")
 
 
 def flows(folder: Path, text: str) -> None:
@@ -91,11 +91,11 @@ def model(folder: Path, text: str) -> None:
 
 
 def option(_: Path, text: str) -> None:
-    parse_cameras(text.split(), "--camera")
+    parse_camera_entries(text.split(), "--camera")
 
 
 def variable(_: Path, text: str) -> None:
-    from_environment({"XAIVA_CAMERAS": text})
+    cameras_from_environment({"XAIVA_CAMERAS": text})
 
 
 A, B = '{"id": "a", "source": "rtsp://h/1"', '{"id": "a", "source": "rtsp://h/2"}'

@@ -17,15 +17,15 @@ import pytest
 
 from core.errors import XaivaError
 from core.inference.database.errors import DatabaseError
+from core.inference.event_pipeline.ordered_writer import OrderedWriter
+from core.inference.event_pipeline.pending_event import PendingEvent
 from core.inference.events.logger import EventLogger
 from core.inference.events.spool import Spool
-from core.inference.incidents.case import Case
-from core.inference.incidents.saving import Saver
 from core.inference.notifications import notifier as notifier_module
 from core.inference.notifications.notifier import _Lane
 from core.inference.schemas import Channel, ChannelKind, RuleRequest
 from tests.analyser.servers import verdict_answer
-from tests.incidents.conftest import Run
+from tests.event_pipeline.conftest import Run
 from tests.support import until
 from tests.support.receivers import Answer, HttpReceiver, Received
 
@@ -37,8 +37,8 @@ GUARDED: dict[type, tuple[str, str]] = {
         " _waiting _oldest _progress",
     ),
     Spool: ("_lock", "_waiting _writing _segments"),
-    Case: ("_lock", "event due"),
-    Saver: ("_changed", "_stopping _refused"),
+    PendingEvent: ("_lock", "event due"),
+    OrderedWriter: ("_changed", "_stopping _refused"),
     _Lane: ("_lock", "busy failures rests_until proven"),
 }
 LOCKS = {name for name, _ in GUARDED.values()}
@@ -93,7 +93,7 @@ def writes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writes]:
         locks: dict[type, Any] = {}
         for cls in GUARDED:
             watch(cls, recorded, locks, patch)
-        patch.setattr(notifier_module, "BACK_OFF", (0.05,))
+        patch.setattr(notifier_module, "BACKOFF_SECONDS", (0.05,))
         hook = HttpReceiver(Receiver(2))
         with HttpReceiver(lambda _: verdict_answer("intrusion")) as model, hook:
             run = Run(tmp_path_factory.mktemp("run"), analyser="openai", analyser_url=model.url)

@@ -15,9 +15,9 @@ from alembic import command
 from alembic.config import Config
 
 from core.errors import InputError
-from core.inference import late_database
-from core.inference.database.errors import PLAIN, in_words
-from core.inference.late_database import LateDatabase
+from core.inference import database_wait
+from core.inference.database.errors import PUBLIC_REASONS, driver_error
+from core.inference.database_wait import DatabaseWait
 from tests.inference.conftest import serve as serve
 from tests.support import until
 from tests.support.postgres import Postgres, postgres_server
@@ -42,9 +42,9 @@ def answer(service: ServiceProcess, path: str = "/health") -> httpx.Response:
         except httpx.TransportError:
             return None
 
-    found = until(ask, lambda one: one is not None)
-    assert found is not None
-    return found
+    response = until(ask, lambda response: response is not None)
+    assert response is not None
+    return response
 
 
 def test_a_server_that_comes_late_starts_the_service(own_server: Postgres, serve: Serve) -> None:
@@ -52,7 +52,7 @@ def test_a_server_that_comes_late_starts_the_service(own_server: Postgres, serve
     own_server.stop()
     try:
         service = serve(XAIVA_DATABASE_URL=url)
-        health = until(lambda: answer(service).json(), lambda one: one["database"] == "nothing listens there")
+        health = until(lambda: answer(service).json(), lambda health: health["database"] == "nothing listens there")
         assert (health["live"], health["ready"]) == (True, False)
         assert answer(service, "/health/live").status_code == 200
         assert [answer(service, path).status_code for path in ("/health", "/health/ready", "/cameras")] == [503] * 3
@@ -79,12 +79,12 @@ def test_strangers_learn_nowhere_where_the_database_is(own_server: Postgres, ser
     own_server.stop()
     try:
         for path, body in STRANGERS.items():
-            told = httpx.post(service.client.url + path, json=body, timeout=60)
-            assert (told.status_code, told.json()["what"]) == (503, "The database")
-            assert "127.0.0.1" not in told.text
+            response = httpx.post(service.client.url + path, json=body, timeout=60)
+            assert (response.status_code, response.json()["what"]) == (503, "The database")
+            assert "127.0.0.1" not in response.text
         own = {"Authorization": f"Bearer {TOKEN}"}
-        told = httpx.get(f"{service.client.url}/users", headers=own, timeout=60)
-        assert (told.status_code, told.json()["why"]) == (503, "nothing listens there")
+        response = httpx.get(f"{service.client.url}/users", headers=own, timeout=60)
+        assert (response.status_code, response.json()["why"]) == (503, "nothing listens there")
     finally:
         own_server.start()
 
@@ -181,16 +181,16 @@ def test_what_is_wrong_says_itself_and_is_tried_again(
         if len(pauses) < 3:
             return
         if repair is None:
-            late._url = right
+            waiting._url = right
         else:
             repair()
 
-    late = LateDatabase(url, correct)
-    late._run(lambda: ended.append(True))
-    late.opened().close()
+    waiting = DatabaseWait(url, correct)
+    waiting._run(lambda: ended.append(True))
+    waiting.result().close()
     assert ended == [True]
-    assert late._why == why
-    assert pauses == ([late_database.PAUSES[-1]] * 3 if wrong in PERSON else list(late_database.PAUSES[:3]))
+    assert waiting._why == why
+    assert pauses == ([database_wait.RETRY_PAUSES[-1]] * 3 if wrong in PERSON else list(database_wait.RETRY_PAUSES[:3]))
 
 
 WORDS = {  # what a server or libpq says that cannot be had here: why
@@ -209,9 +209,9 @@ WORDS = {  # what a server or libpq says that cannot be had here: why
 
 @pytest.mark.parametrize(("text", "why"), WORDS.items(), ids=WORDS.keys())
 def test_what_a_server_says_has_a_cause_and_a_remedy_of_its_own(text: str, why: str) -> None:
-    error = in_words("postgresql://***@10.0.0.1:5432/x", text)
+    error = driver_error("postgresql://***@10.0.0.1:5432/x", text)
     assert error.why == why
-    assert (why in PLAIN) == (why != text)
+    assert (why in PUBLIC_REASONS) == (why != text)
 
 
 def test_a_connection_that_dies_in_a_migration_is_tried_again(
@@ -228,10 +228,10 @@ def test_a_connection_that_dies_in_a_migration_is_tried_again(
         upgrade(config, revision)
 
     monkeypatch.setattr(command, "upgrade", dies)
-    late = LateDatabase(url, lambda _: None)
-    late._run(lambda: None)
-    late.opened().close()
-    assert late._why == "it ended the connection"
+    waiting = DatabaseWait(url, lambda _: None)
+    waiting._run(lambda: None)
+    waiting.result().close()
+    assert waiting._why == "it ended the connection"
 
 
 BROKEN = {
@@ -244,10 +244,10 @@ BROKEN = {
 
 @pytest.mark.parametrize("url", BROKEN.values(), ids=BROKEN.keys())
 def test_a_url_that_is_none_is_not_waited_for(url: str) -> None:
-    late = LateDatabase(url, pytest.fail)
-    late._run(lambda: None)
+    waiting = DatabaseWait(url, pytest.fail)
+    waiting._run(lambda: None)
     with pytest.raises(InputError):
-        late.opened()
+        waiting.result()
 
 
 def test_pauses_grow_and_patience_does_not_end(own_server: Postgres) -> None:
@@ -257,13 +257,13 @@ def test_pauses_grow_and_patience_does_not_end(own_server: Postgres) -> None:
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if sum(pauses) > 3600:
-            late._url = right
+            waiting._url = right
 
-    late = LateDatabase("postgresql://xaiva:x@127.0.0.1:1/none", pause)
-    late._run(lambda: None)
-    late.opened().close()
-    assert pauses[: len(late_database.PAUSES)] == list(late_database.PAUSES)
-    assert set(pauses[len(late_database.PAUSES) :]) == {late_database.PAUSES[-1]}
+    waiting = DatabaseWait("postgresql://xaiva:x@127.0.0.1:1/none", pause)
+    waiting._run(lambda: None)
+    waiting.result().close()
+    assert pauses[: len(database_wait.RETRY_PAUSES)] == list(database_wait.RETRY_PAUSES)
+    assert set(pauses[len(database_wait.RETRY_PAUSES) :]) == {database_wait.RETRY_PAUSES[-1]}
 
 
 def test_what_no_time_can_change_ends_it(own_server: Postgres, serve: Serve) -> None:

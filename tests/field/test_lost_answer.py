@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from core.inference.accounts import Unauthorised, logins
-from core.inference.accounts.accounts import Accounts
+from core.inference.auth import Unauthorised, refresh_tokens
+from core.inference.auth.authenticator import Authenticator
 from core.inference.schemas import Tokens
 from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError
 from tests.api.conftest import PASSWORD
@@ -155,18 +155,18 @@ def test_the_file_that_could_not_be_written_is_an_answer_lost(
 # -- anybody else, and thieves ---
 
 
-def begin(running: Running) -> tuple[Accounts, Tokens]:
+def begin(running: Running) -> tuple[Authenticator, Tokens]:
     client = ServiceClient(running.url, 10)
-    return running.service.accounts, client.login("viewer", PASSWORD)
+    return running.service.auth, client.login("viewer", PASSWORD)
 
 
-def same_again(accounts: Accounts, first: Tokens) -> None:
+def same_again(accounts: Authenticator, first: Tokens) -> None:
     following = {accounts.refresh(first.refresh).refresh for _ in range(3)}
     assert len(following) == 1
     assert accounts.caller(accounts.refresh(following.pop()).access).name == "viewer"
 
 
-def every_link_of_the_chain(accounts: Accounts, first: Tokens) -> None:
+def every_link_of_the_chain(accounts: Authenticator, first: Tokens) -> None:
     token = first.refresh
     for _ in range(4):
         lost, token = accounts.refresh(token).refresh, accounts.refresh(token).refresh
@@ -179,37 +179,37 @@ GOOD = {"the same again": same_again, "again and again": every_link_of_the_chain
 
 @pytest.mark.parametrize("uses", GOOD.values(), ids=GOOD.keys())
 def test_a_use_whose_answer_was_lost_may_be_repeated(
-    uses: Callable[[Accounts, Tokens], None], running: Running
+    uses: Callable[[Authenticator, Tokens], None], running: Running
 ) -> None:
     uses(*begin(running))
 
 
-def late(accounts: Accounts, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
+def late(accounts: Authenticator, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
     second = accounts.refresh(first.refresh)
-    patch.setattr(logins, "REUSE_SECONDS", -1)
+    patch.setattr(refresh_tokens, "REUSE_SECONDS", -1)
     return second
 
 
-def next_one_in_use(accounts: Accounts, first: Tokens, _patch: object) -> Tokens:
+def next_one_in_use(accounts: Authenticator, first: Tokens, _patch: object) -> Tokens:
     return accounts.refresh(accounts.refresh(first.refresh).refresh)
 
 
-def next_one_in_use_long_ago(accounts: Accounts, first: Tokens, patch: object) -> Tokens:
+def next_one_in_use_long_ago(accounts: Authenticator, first: Tokens, patch: object) -> Tokens:
     third = next_one_in_use(accounts, first, patch)
     return accounts.refresh(accounts.refresh(third.refresh).refresh)
 
 
-def clock_set_back(accounts: Accounts, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
+def clock_set_back(accounts: Authenticator, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
     second = accounts.refresh(first.refresh)
-    patch.setattr(logins, "_now", lambda: datetime.now(timezone.utc) - timedelta(hours=1))
+    patch.setattr(refresh_tokens, "_now", lambda: datetime.now(timezone.utc) - timedelta(hours=1))
     return second
 
 
-def a_thief_in_step_who_falls_behind(accounts: Accounts, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
+def a_thief_in_step_who_falls_behind(accounts: Authenticator, first: Tokens, patch: pytest.MonkeyPatch) -> Tokens:
     owner, thief = accounts.refresh(first.refresh), accounts.refresh(first.refresh)
     assert owner.refresh == thief.refresh  # not a login of his own
     newest = accounts.refresh(owner.refresh)
-    patch.setattr(logins, "REUSE_SECONDS", -1)
+    patch.setattr(refresh_tokens, "REUSE_SECONDS", -1)
     return newest
 
 
@@ -224,7 +224,9 @@ STOLEN = {
 
 @pytest.mark.parametrize("use", STOLEN.values(), ids=STOLEN.keys())
 def test_any_other_second_use_ends_the_login(
-    use: Callable[[Accounts, Tokens, pytest.MonkeyPatch], Tokens], running: Running, monkeypatch: pytest.MonkeyPatch
+    use: Callable[[Authenticator, Tokens, pytest.MonkeyPatch], Tokens],
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     accounts, first = begin(running)
     newest = use(accounts, first, monkeypatch)
@@ -246,7 +248,9 @@ def test_a_login_that_ended_meanwhile_does_not_come_back(running: Running) -> No
 
 def test_a_copy_of_the_database_tells_no_next_token(running: Running) -> None:
     _, first = begin(running)
-    assert logins._following(first.refresh, "one secret") != logins._following(first.refresh, "another")
+    assert refresh_tokens._next_token(first.refresh, "one secret") != refresh_tokens._next_token(
+        first.refresh, "another"
+    )
 
 
 def test_over_http_the_same_request_is_answered_twice(running: Running) -> None:

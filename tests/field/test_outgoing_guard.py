@@ -20,18 +20,18 @@ from typing import Any
 import pytest
 
 from core.errors import InputError, XaivaError
-from core.inference.address_guard import check_host, connect
-from core.inference.agents.flow import WebhookStep
-from core.inference.agents.runner import _call
+from core.inference.address_guard import check_host, connect_guarded
 from core.inference.cameras.connection_test import run_connection_test
+from core.inference.flows.flow import WebhookStep
+from core.inference.flows.runner import _call_webhook
+from core.inference.http_post import check_url, post
 from core.inference.models.analysis.language_model import Prompt
 from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.notifications import apprise_process
-from core.inference.notifications.addresses import check
-from core.inference.notifications.channels import Sender
+from core.inference.notifications.channel_addresses import check_channel
+from core.inference.notifications.channels import ChannelSender
 from core.inference.notifications.mail import parse_server, send_mail
 from core.inference.notifications.message import Message
-from core.inference.outgoing import check_url, post
 from core.inference.schemas import CameraRequest, Channel, ChannelKind
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event
@@ -117,10 +117,10 @@ def test_addresses_of_a_site_are_allowed(host: str) -> None:
 # -- each way out: a number for a link-local address ---
 
 CHECKED: dict[str, Callable[[], object]] = {
-    "webhook": lambda: check(Channel(kind=ChannelKind.WEBHOOK, to="http://2852039166/latest")),
-    "webhook, IPv6": lambda: check(Channel(kind=ChannelKind.WEBHOOK, to="http://[::ffff:a9fe:a9fe]/latest")),
-    "apprise": lambda: check(Channel(kind=ChannelKind.APPRISE, to="json://2852039166/latest")),
-    "apprise, hexadecimal": lambda: check(Channel(kind=ChannelKind.APPRISE, to="form://0xA9FEA9FE/latest")),
+    "webhook": lambda: check_channel(Channel(kind=ChannelKind.WEBHOOK, to="http://2852039166/latest")),
+    "webhook, IPv6": lambda: check_channel(Channel(kind=ChannelKind.WEBHOOK, to="http://[::ffff:a9fe:a9fe]/latest")),
+    "apprise": lambda: check_channel(Channel(kind=ChannelKind.APPRISE, to="json://2852039166/latest")),
+    "apprise, hexadecimal": lambda: check_channel(Channel(kind=ChannelKind.APPRISE, to="form://0xA9FEA9FE/latest")),
     "mail": lambda: parse_server("smtp://169.254.43518:25"),
     "analyser": lambda: OpenAiModel("http://0xA9FEA9FE/v1", "m"),
     "flow": lambda: check_url("http://0251.0376.0251.0376/x", "Flow"),
@@ -155,7 +155,7 @@ BY_NAME: dict[str, Callable[[str, int], object]] = {
     "webhook": lambda host, port: post(f"http://{host}:{port}/", b"{}", {}, 5, "Webhook"),
     "mail": mail_to,
     "mail, TLS": lambda host, port: send_mail(parse_server(f"smtps://{host}:{port}"), "a@b", "c@d", "s", "t", "key"),
-    "any socket": lambda host, port: connect(host, port, 5, "Webhook"),
+    "any socket": lambda host, port: connect_guarded(host, port, 5, "Webhook"),
 }
 
 
@@ -169,7 +169,7 @@ def test_a_name_that_leads_there_is_refused(use: Callable[[str, int], object], m
 def test_a_name_that_leads_there_the_second_time_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with HttpReceiver() as receiver:
         monkeypatch.setattr(socket, "getaddrinfo", answer_with("127.0.0.1", METADATA))
-        assert post(f"http://rebound.example:{receiver.port}/in", b"{}", {}, 5, "Webhook").good
+        assert post(f"http://rebound.example:{receiver.port}/in", b"{}", {}, 5, "Webhook").is_success
         (received,) = receiver.received
         assert received.headers["host"] == f"rebound.example:{receiver.port}"
 
@@ -251,7 +251,7 @@ def by_webhook(url: str) -> None:
 
 
 def by_flow(url: str) -> None:
-    _call(WebhookStep.model_validate({"kind": "webhook", "url": url}), "step", event())
+    _call_webhook(WebhookStep.model_validate({"kind": "webhook", "url": url}), "step", event())
 
 
 def by_analyser(url: str) -> None:
@@ -369,6 +369,6 @@ def test_what_waits_in_an_older_database_is_checked_again(tmp_path: Path) -> Non
     waiting = event()
     channel = Channel(kind=ChannelKind.APPRISE, to="json://2852039166/x")
     with pytest.raises(InputError, match="no address of a service"):
-        Sender(ServiceSettings(data=tmp_path)).send(
+        ChannelSender(ServiceSettings(data=tmp_path)).send(
             Message("key", "ops", channel, waiting, 1, waiting.started, (waiting.id,))
         )

@@ -17,7 +17,7 @@ from textual.widgets import Input
 from core.cli.app import run
 from core.containers.run_settings import read_run_settings
 from core.errors import InputError
-from core.inference.database.cameras import CameraStore
+from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.notifications.mail import parse_server
 from core.inference.schemas import CameraRequest, RuleRequest
@@ -255,7 +255,7 @@ def test_a_channel_keeps_its_secrets(
         stored_rule["channels"][0]["to"] = sent
         answer = ask(service, "PUT", "/rules/ops", stored_rule)
         assert answer.status_code == (200 if expected else 422), answer.text
-        assert service.service.rules.one("ops").channels[0].to == (expected or kept)
+        assert service.service.rules.get_with_secrets("ops").channels[0].to == (expected or kept)
         if not expected:
             assert answer.json()["what"].endswith(": to")
     finally:
@@ -271,7 +271,7 @@ def test_a_rule_sent_back_as_it_is_shown_is_not_changed(service: Running) -> Non
     rule = RuleRequest.model_validate({"name": "ops", "channels": channels})
     service.service.rules.add(rule)
     assert ask(service, "PUT", "/rules/ops", ask(service, "GET", "/rules/ops").json()).status_code == 200
-    assert service.service.rules.one("ops") == rule
+    assert service.service.rules.get_with_secrets("ops") == rule
     ask(service, "DELETE", "/rules/ops")
 
 

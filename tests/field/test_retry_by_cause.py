@@ -28,8 +28,8 @@ from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.analysis.analyser import Analyser
 from core.inference.models.analysis.circuit_breaker import FIRST_REST_SECONDS, MAX_REST_SECONDS
 from core.inference.models.analysis.openai_model import OpenAiModel
-from core.inference.notifications.notifier import LOGIN_BACK_OFF, Notifier
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.notifier import LOGIN_BACKOFF_SECONDS, Notifier
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.notifications.conftest import event, mail, rule, webhook
@@ -453,7 +453,7 @@ def test_a_mail_server_that_refuses_the_login_is_left_alone_by_all_recipients(
 
 
 def test_the_waits_of_a_refused_login_grow() -> None:
-    assert LOGIN_BACK_OFF == REFUSAL_DELAYS == tuple(sorted(REFUSAL_DELAYS))
+    assert LOGIN_BACKOFF_SECONDS == REFUSAL_DELAYS == tuple(sorted(REFUSAL_DELAYS))
     assert REFUSAL_DELAYS[0] >= 60
 
 

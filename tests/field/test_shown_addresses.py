@@ -22,8 +22,8 @@ from core.findings import Finding, Level
 from core.inference.cameras.source_address import parse_source, redact_for_viewers
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
-from core.inference.log import RedactingFormatter
-from core.inference.notifications.addresses import shown
+from core.inference.log_setup import RedactingFormatter
+from core.inference.notifications.channel_addresses import shown_address
 from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, UserRequest
 from core.inference.schemas.sources import normalised_source
 from core.redaction import host_of, redact_address, redact_text
@@ -244,7 +244,7 @@ def test_an_address_without_an_end_is_not_read() -> None:
 @pytest.mark.parametrize("name", ["slack", "discord", "telegram", "ntfy", "ntfy-at-home"])
 def test_a_webhook_is_shown_without_its_token(name: str) -> None:
     url, expected = ELSEWHERE[name]
-    assert shown(Channel(kind=ChannelKind.WEBHOOK, to=url)) == expected
+    assert shown_address(Channel(kind=ChannelKind.WEBHOOK, to=url)) == expected
 
 
 def test_a_database_that_is_not_there_is_told_without_its_login() -> None:
@@ -269,7 +269,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         service.service.add_camera(CameraRequest(id="gate", source=SOURCE, timeout=1))
         for role in Role:
             request = UserRequest(name=role.value, password=SecretStr(PASSWORD), role=role)
-            service.service.accounts.users.add(request)
+            service.service.auth.users.add(request)
         yield service
 
 

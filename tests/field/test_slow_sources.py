@@ -30,7 +30,7 @@ from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import HEIGHT, MIN_PICTURES, WIDTH, TamperDetector, TamperTimes
-from core.inference.events.clips import length_of
+from core.inference.events.clips import clip_seconds
 from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus, Transport
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
@@ -401,7 +401,7 @@ def test_a_clip_of_pictures_has_the_times_at_which_they_came(add: Add, witness: 
     seconds, _, why = witness.clips[event]
     assert why == ""
     assert seconds == pytest.approx(3.0, abs=0.6)
-    assert length_of(witness.clip_path(event)) == pytest.approx(seconds, abs=0.05)
+    assert clip_seconds(witness.clip_path(event)) == pytest.approx(seconds, abs=0.05)
     with av.open(str(witness.clip_path(event))) as clip:
         stamps = {number_of(frame): frame.time for frame in clip.decode(video=0)}
     gaps = {number: stamps[number] - stamps[number - 1] for number in stamps if number - 1 in stamps}  # type: ignore[operator]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InputError
-from core.inference.notifications.addresses import check
+from core.inference.notifications.channel_addresses import check_channel
 from core.inference.schemas import Channel, ChannelKind
 from core.service_client import text_formats
 
@@ -43,6 +43,6 @@ def test_what_is_right_stays(typed: str) -> None:
 @pytest.mark.parametrize(("url", "why", "remedy"), SERVICES)
 def test_a_service(url: str, why: str, remedy: str) -> None:
     with pytest.raises(InputError, match=why) as refused:
-        check(Channel(kind=ChannelKind.APPRISE, to=url))
+        check_channel(Channel(kind=ChannelKind.APPRISE, to=url))
     assert refused.value.remedy.startswith(remedy)
     assert "token" not in str(refused.value)

@@ -346,7 +346,11 @@ async def test_what_another_person_changed_stays(
                 assert client.users()[0].cameras == ["door"]
                 await pilot.press("enter")
             await until(pilot, lambda: len(app.screen_stack) == 1)
-        camera, rule, user = service.cameras.get("gate").request, service.rules.one("night"), client.users()[0]
+        camera, rule, user = (
+            service.cameras.get("gate").request,
+            service.rules.get_with_secrets("night"),
+            client.users()[0],
+        )
         if screen == "cameras":
             assert (camera.name, camera.fps, camera.source) == ("Mine", 9, "rtsp://v:other-secret@127.0.0.1:9/b")
         elif screen == "service":

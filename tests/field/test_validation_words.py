@@ -22,9 +22,9 @@ from core.artifacts.lock_store import read_lock
 from core.cli.app import run
 from core.errors import InputError
 from core.inference import __main__ as service_command
-from core.inference import given
-from core.inference.agents.flow_file import read_flows
-from core.inference.events.records import _checked
+from core.inference import startup_cameras
+from core.inference.events.spool_records import _validated
+from core.inference.flows.flow_file import read_flows
 from core.inference.models.onnx_detector import read_description
 from core.inference.schemas import CameraRequest, Channel, EventQuery, RuleRequest, UserRequest, Zone
 from core.inference.settings import read_settings
@@ -173,11 +173,11 @@ def service_variable(folder: Path, text: str) -> None:
 
 def cameras_file(folder: Path, text: str) -> None:
     (folder / "cameras.json").write_text(text)
-    given.read_cameras(folder / "cameras.json")
+    startup_cameras.read_camera_file(folder / "cameras.json")
 
 
 def cameras_variable(_folder: Path, text: str) -> None:
-    given.from_environment({"XAIVA_CAMERAS": text})
+    startup_cameras.cameras_from_environment({"XAIVA_CAMERAS": text})
 
 
 def flows_file(folder: Path, text: str) -> None:
@@ -208,7 +208,7 @@ def table_row(folder: Path, text: str) -> None:
 
 
 def event(_folder: Path, text: str) -> None:
-    _checked(json.loads(text))
+    _validated(json.loads(text))
 
 
 FILES: list[tuple[Callable[[Path, str], None], str, str]] = [

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from core.containers.service_discovery import ServiceLocator
-from core.inference.accounts import passwords
+from core.inference.auth import passwords
 from core.inference.schemas import Role, UserRequest
 from core.service_client import LoginIdentity, NotLoggedIn, ServiceClient
 from core.service_client.login_session import StoredLogin
@@ -40,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as service:
         patch.setattr(passwords, "_HASHER", quick)
         for name, role in PEOPLE:
-            service.service.accounts.users.add(UserRequest(name=name, password=SecretStr(PASSWORD), role=role))
+            service.service.auth.users.add(UserRequest(name=name, password=SecretStr(PASSWORD), role=role))
         yield service
 
 

@@ -19,12 +19,12 @@ from core.inference.cameras.connection_state import ConnectionStateMachine
 from core.inference.cameras.failures import Cause, Failure
 from core.inference.cameras.frames import FrameSampler
 from core.inference.cameras.source_address import parse_source
-from core.inference.given import merged, read_cameras
-from core.inference.log import RedactingFormatter
+from core.inference.log_setup import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.schemas import CameraRequest, CameraState
 from core.inference.schemas.sources import normalised_source
+from core.inference.startup_cameras import merge_cameras, read_camera_file
 from core.redaction import redact_text
 
 LOST = Failure(Cause.END, "the stream ended")
@@ -186,12 +186,12 @@ def test_motion_counts_and_light_does_not() -> None:
 def test_a_file_of_cameras_is_read_and_a_later_source_wins(tmp_path: Path) -> None:
     file = tmp_path / "cameras.json"
     file.write_text(json.dumps({"cameras": [{"id": "a", "source": "/x.mp4"}, {"id": "b", "source": "/y.mp4"}]}))
-    cameras = merged(read_cameras(file), [CameraRequest(id="b", source="/z.mp4")])
+    cameras = merge_cameras(read_camera_file(file), [CameraRequest(id="b", source="/z.mp4")])
     assert [(camera.id, camera.source) for camera in cameras] == [("a", "/x.mp4"), ("b", "/z.mp4")]
     for text, field in (('{"cameras": [{"id": "a", "url": "hidden"}]}', r"cameras\[0\]\."), ("{", "line 1")):
         file.write_text(text)
         with pytest.raises(InputError, match=field) as caught:
-            read_cameras(file)
+            read_camera_file(file)
         assert "hidden" not in str(caught.value)
 
 

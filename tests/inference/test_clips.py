@@ -17,7 +17,7 @@ import pytest
 
 from core.inference.cameras.packet_ring import PacketRing
 from core.inference.cameras.recorder import ClipRecorder
-from core.inference.events.clip_times import TimedPacket, VideoPacket
+from core.inference.events.clip_timestamps import TimedPacket, VideoPacket
 from core.inference.events.clips import ClipWriter, Footage, footage_of
 from tests.support import require, rtsp, until
 from tests.support.disks import read_only, small_disk

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from core.errors import InputError, XaivaError
-from core.inference.given import parse_cameras
 from core.inference.schemas import CameraRequest, CameraState
+from core.inference.startup_cameras import parse_camera_entries
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site
 from tests.support import rtsp, until
@@ -155,10 +155,10 @@ def test_reload_starts_again_when_code_changes(tmp_path: Path) -> None:
 
 
 def test_words_for_cameras_name_what_is_wrong_but_not_the_source() -> None:
-    assert [one.id for one in parse_cameras(["a=/clip.mp4", "b=rtsp://h/x?y=1"], "--camera")] == ["a", "b"]
+    assert [one.id for one in parse_camera_entries(["a=/clip.mp4", "b=rtsp://h/x?y=1"], "--camera")] == ["a", "b"]
     for bad in ("rtsp://user:hidden-word@h/x", "bad id=rtsp://user:hidden-word@h/x", "rtsp://u:hidden-word@h/?a=b"):
         with pytest.raises(InputError) as caught:
-            parse_cameras([bad], "--camera")
+            parse_camera_entries([bad], "--camera")
         assert "hidden-word" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.notifications import notifier
 from core.inference.notifications.notifier import Notifier
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.schemas import Channel, ChannelKind, Event, Priority, RuleRequest
 from core.inference.settings import ServiceSettings
 
@@ -77,4 +77,4 @@ def start(database: Database, rules: RuleStore, tmp_path: Path) -> Iterator[Call
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failing channel is tried again at once."""
-    monkeypatch.setattr(notifier, "BACK_OFF", (0.05,))
+    monkeypatch.setattr(notifier, "BACKOFF_SECONDS", (0.05,))

@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core.errors import InputError, XaivaError
-from core.inference import outgoing
-from core.inference.notifications.channels import Sender
-from core.inference.notifications.mail import Refused
+from core.inference import http_post
+from core.inference.http_post import Unreachable, post
+from core.inference.notifications.channels import ChannelSender
+from core.inference.notifications.mail import DeliveryRefused
 from core.inference.notifications.message import Message
-from core.inference.notifications.signature import signature
-from core.inference.outgoing import Unreachable, post
+from core.inference.notifications.signature import sign
 from core.inference.schemas import Channel, ChannelKind
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, webhook
@@ -27,13 +27,13 @@ from tests.support.receivers import Answer, HttpReceiver, certificate
 
 
 @pytest.fixture
-def sender(tmp_path: Path) -> Sender:
-    return Sender(ServiceSettings(data=tmp_path, zone="Europe/Berlin"))
+def sender(tmp_path: Path) -> ChannelSender:
+    return ChannelSender(ServiceSettings(data=tmp_path, zone="Europe/Berlin"))
 
 
 def message(channel: Channel, count: int = 1) -> Message:
-    one = event()
-    return Message("key-1", "ops", channel, one, count, one.started, (one.id,))
+    newest = event()
+    return Message("key-1", "ops", channel, newest, count, newest.started, (newest.id,))
 
 
 def documented_check() -> Callable[[bytes, str, bytes], bool]:
@@ -45,7 +45,7 @@ def documented_check() -> Callable[[bytes, str, bytes], bool]:
     return check
 
 
-def test_a_webhook_is_signed_and_says_the_event(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_webhook_is_signed_and_says_the_event(sender: ChannelSender, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", "the key")
     with HttpReceiver() as receiver:
         sent = message(webhook(f"{receiver.url}/in", "HOOK_SECRET"), count=3)
@@ -56,14 +56,14 @@ def test_a_webhook_is_signed_and_says_the_event(sender: Sender, monkeypatch: pyt
     assert genuine(b"the key", first.headers["x-xaiva-signature"], first.body)
     assert not genuine(b"another key", first.headers["x-xaiva-signature"], first.body)
     assert not genuine(b"the key", first.headers["x-xaiva-signature"], first.body + b" ")
-    assert not genuine(b"the key", signature("the key", first.body, int(time.time()) - 3600), first.body)
+    assert not genuine(b"the key", sign("the key", first.body, int(time.time()) - 3600), first.body)
     assert first.headers["idempotency-key"] == second.headers["idempotency-key"] == "key-1"
     assert first.body == second.body
-    said = first.json
-    assert (said["count"], said["rule"], said["event"]["id"]) == (3, "ops", sent.event.id)
+    payload = first.json
+    assert (payload["count"], payload["rule"], payload["event"]["id"]) == (3, "ops", sent.event.id)
 
 
-def test_a_missing_secret_is_told_and_nothing_is_sent_unsigned(sender: Sender) -> None:
+def test_a_missing_secret_is_told_and_nothing_is_sent_unsigned(sender: ChannelSender) -> None:
     with HttpReceiver() as receiver:
         with pytest.raises(XaivaError, match="NO_SUCH_SECRET"):
             sender.send(message(webhook(receiver.url, "NO_SUCH_SECRET")))
@@ -71,15 +71,15 @@ def test_a_missing_secret_is_told_and_nothing_is_sent_unsigned(sender: Sender) -
 
 
 @pytest.mark.parametrize(("status", "hopeless"), [(400, True), (410, True), (404, False), (429, False), (503, False)])
-def test_what_is_worth_another_try(sender: Sender, status: int, hopeless: bool) -> None:
+def test_what_is_worth_another_try(sender: ChannelSender, status: int, hopeless: bool) -> None:
     with HttpReceiver(lambda _: Answer(status)) as receiver:
         with pytest.raises(XaivaError, match=str(status)) as error:
             sender.send(message(webhook(f"http://u:hunter2@127.0.0.1:{receiver.port}/in?key=hunter2")))
-        assert isinstance(error.value, Refused) is hopeless
+        assert isinstance(error.value, DeliveryRefused) is hopeless
         assert "hunter2" not in str(error.value)
 
 
-def test_redirects_are_not_followed(sender: Sender) -> None:
+def test_redirects_are_not_followed(sender: ChannelSender) -> None:
     with HttpReceiver() as inner, HttpReceiver(lambda _: Answer(307, headers={"Location": inner.url})) as outer:
         with pytest.raises(XaivaError, match="redirects"):
             sender.send(message(webhook(outer.url)))
@@ -87,8 +87,8 @@ def test_redirects_are_not_followed(sender: Sender) -> None:
 
 
 def test_a_name_that_leads_to_a_forbidden_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 0))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    address_infos = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: address_infos)
     with pytest.raises(InputError, match=r"169\.254\.169\.254"):
         post("http://metadata.internal/", b"", {}, 2, "Webhook")
 
@@ -117,22 +117,22 @@ def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytes
 
 def test_https_with_the_site_s_own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tls = certificate(tmp_path)
-    outgoing._trusted.cache_clear()
+    http_post._trusted_certificates.cache_clear()
     with HttpReceiver(tls=tls) as receiver:
         with pytest.raises(Unreachable, match="certificate is not trusted"):
             post(receiver.url, b"{}", {}, 5, "Webhook")
-        outgoing._trusted.cache_clear()
+        http_post._trusted_certificates.cache_clear()
         monkeypatch.setenv("SSL_CERT_FILE", str(tls[0]))
-        assert post(receiver.url, b"{}", {}, 5, "Webhook").good
-    outgoing._trusted.cache_clear()
+        assert post(receiver.url, b"{}", {}, 5, "Webhook").is_success
+    http_post._trusted_certificates.cache_clear()
 
 
 def test_an_endless_answer_is_cut_off() -> None:
     with HttpReceiver(lambda _: Answer(body=b"x" * (8 << 20))) as receiver:
-        assert len(post(receiver.url, b"{}", {}, 10, "Webhook").body) == outgoing.ANSWER_LIMIT
+        assert len(post(receiver.url, b"{}", {}, 10, "Webhook").body) == http_post.ANSWER_LIMIT
 
 
-def test_apprise_takes_the_rest(sender: Sender) -> None:
+def test_apprise_takes_the_rest(sender: ChannelSender) -> None:
     with HttpReceiver() as receiver:
         sender.send(message(Channel(kind=ChannelKind.APPRISE, to=f"json://127.0.0.1:{receiver.port}/x"), count=2))
         (received,) = receiver.received
@@ -143,19 +143,19 @@ def test_apprise_takes_the_rest(sender: Sender) -> None:
             sender.send(message(Channel(kind=ChannelKind.APPRISE, to=f"json://127.0.0.1:{receiver.port}/x")))
 
 
-def test_an_unsafe_apprise_url_of_an_older_database_is_not_used(sender: Sender) -> None:
+def test_an_unsafe_apprise_url_of_an_older_database_is_not_used(sender: ChannelSender) -> None:
     with pytest.raises(InputError, match="own machine"):
         sender.send(message(Channel(kind=ChannelKind.APPRISE, to="syslog://")))
 
 
-def test_without_a_mail_server_it_is_said(sender: Sender) -> None:
+def test_without_a_mail_server_it_is_said(sender: ChannelSender) -> None:
     with pytest.raises(XaivaError, match="none is set"):
         sender.send(message(mail("ops@example.org")))
 
 
 def test_texts_are_in_the_zone_and_on_one_line_where_they_must_be() -> None:
     one = event().model_copy(update={"camera_name": "Gate\nBcc: all@example.org"})
-    said = Message("key", "ops", mail("a@b"), one, count=1)
-    assert "\n" not in said.subject()
-    assert said.text(ZoneInfo("Asia/Tokyo")).count("JST") == 1
-    assert json.loads(said.payload())["event"]["camera"] == "gate"
+    message = Message("key", "ops", mail("a@b"), one, count=1)
+    assert "\n" not in message.subject()
+    assert message.text(ZoneInfo("Asia/Tokyo")).count("JST") == 1
+    assert json.loads(message.payload())["event"]["camera"] == "gate"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.inference.database.engine import Database
 from core.inference.notifications.outbox import Outbox
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.rule_store import RuleStore
 from tests.notifications.conftest import event, rule, webhook
 from tests.support import until
 from tests.support.receivers import Answer, HttpReceiver, Received
@@ -21,7 +21,7 @@ import os, sys, threading
 from pathlib import Path
 from core.inference.database.engine import Database
 from core.inference.notifications.notifier import Notifier
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.settings import ServiceSettings
 
 def send():
@@ -76,7 +76,7 @@ def test_killed_while_sending(database_url: str, tmp_path: Path) -> None:
     database.close()
     keys: dict[str, str] = {}
     for received in receiver.received:
-        told = received.json["event"]["id"]
-        assert keys.setdefault(told, received.headers["idempotency-key"]) == received.headers["idempotency-key"]
+        delivered = received.json["event"]["id"]
+        assert keys.setdefault(delivered, received.headers["idempotency-key"]) == received.headers["idempotency-key"]
     assert sorted(keys) == [one.id for one in events]
     assert len(receiver.received) == len(events) + ROUNDS

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InputError, XaivaError
 from core.inference.notifications import mail as mail_module
-from core.inference.notifications.mail import MailServer, Refused, parse_server, send_mail
+from core.inference.notifications.mail import DeliveryRefused, MailServer, parse_server, send_mail
 from tests.support.receivers import MailReceiver, certificate
 
 LOGIN = ("xaiva", "pass word@1")
@@ -89,22 +89,22 @@ def test_a_certificate_nobody_trusts_is_told(tls: tuple[Path, Path]) -> None:
 def test_a_refused_login_is_tried_again_and_holds_no_password(tls: tuple[Path, Path], trusted: None) -> None:
     with MailReceiver(tls=tls, login=LOGIN) as server, pytest.raises(XaivaError, match="refuses the login") as error:
         send(f"smtp://xaiva:not-the-one@127.0.0.1:{server.port}")
-    assert not isinstance(error.value, Refused)
+    assert not isinstance(error.value, DeliveryRefused)
     assert "not-the-one" not in str(error.value)
 
 
 def test_a_recipient_refused_for_good_and_one_for_now() -> None:
     refuse = {"gone@example.org": "550 no such user", "grey@example.org": "451 later"}
     with MailReceiver(refuse=refuse) as server:
-        with pytest.raises(Refused, match="550 no such user"):
+        with pytest.raises(DeliveryRefused, match="550 no such user"):
             send(f"smtp://127.0.0.1:{server.port}", "gone@example.org")
         with pytest.raises(XaivaError, match="451 later") as error:
             send(f"smtp://127.0.0.1:{server.port}", "grey@example.org")
-    assert not isinstance(error.value, Refused)
+    assert not isinstance(error.value, DeliveryRefused)
 
 
 def test_a_server_that_is_not_there_or_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mail_module, "COMPLETION_SECONDS", 0.3)
+    monkeypatch.setattr(mail_module, "ANSWER_TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(XaivaError, match="no answer"):

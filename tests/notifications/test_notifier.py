@@ -16,7 +16,7 @@ from core.inference.database.errors import DatabaseError
 from core.inference.database.models import OutboxRow
 from core.inference.notifications import notifier as notifier_module
 from core.inference.notifications.notifier import Notifier
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.schemas import Delivery, Priority, Rule, RuleRequest, Window
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, rule, webhook
@@ -57,8 +57,8 @@ def test_schedules_are_read_in_the_zone_of_the_service(rules: RuleStore, start: 
     one = event()
     at = datetime(2026, 7, 1, 20, 30, tzinfo=timezone.utc)  # 22:30 in Berlin
     for moment, fits in ((at, True), (at - timedelta(hours=1), False)):
-        told = start(zone="Europe/Berlin").notify(one.model_copy(update={"decided": moment}))
-        assert bool(told.rules) is fits
+        outcome = start(zone="Europe/Berlin").notify(one.model_copy(update={"decided": moment}))
+        assert bool(outcome.rules) is fits
 
 
 def test_a_dead_mail_server_and_a_hanging_webhook_delay_nobody_else(rules: RuleStore, start: Start) -> None:
@@ -94,7 +94,7 @@ def test_what_fails_is_tried_again_under_the_same_key_until_it_is_taken(
         notifier = start()
         notifier.notify(event())
         received = receiver.wait(3)
-        assert len({one.headers["idempotency-key"] for one in received}) == 1
+        assert len({request.headers["idempotency-key"] for request in received}) == 1
         assert len({one.body for one in received}) == 1
         (delivery,) = until(lambda: notifier.deliveries(10), lambda found: found[0].state == "sent")
         assert (delivery.attempts, delivery.why) == (3, "")
@@ -217,7 +217,7 @@ def test_of_a_suspended_camera_nobody_is_told_until_it_ends(
         notifier.suspend("gate", 0)
         assert notifier.suspended("gate") is None
         notifier.notify(event("gate"))
-        assert sorted(one.json["event"]["camera"] for one in receiver.wait(2)) == ["gate", "yard"]
+        assert sorted(request.json["event"]["camera"] for request in receiver.wait(2)) == ["gate", "yard"]
         notifier.suspend("gate", 1e-6)
         assert until(lambda: notifier.suspended("gate") is None)
 
@@ -230,9 +230,12 @@ def test_a_rule_that_is_gone_or_off_sends_nothing_more(rules: RuleStore, start: 
         notifier.notify(event())
         receiver.wait(2)
         rules.drop("gone")
-        rules.change(rules.one("off").model_copy(update={"enabled": False}))
-        found = until(lambda: notifier.deliveries(5), lambda all_: all(one.state == "given_up" for one in all_))
-        assert {one.rule: one.why for one in found} == {"gone": "the rule is gone", "off": "the rule is switched off"}
+        rules.change(rules.get_with_secrets("off").model_copy(update={"enabled": False}))
+        deliveries = until(lambda: notifier.deliveries(5), lambda all_: all(one.state == "given_up" for one in all_))
+        assert {one.rule: one.why for one in deliveries} == {
+            "gone": "the rule is gone",
+            "off": "the rule is switched off",
+        }
 
 
 def test_a_test_send_goes_past_everything_and_says_each_channel(rules: RuleStore, start: Start) -> None:
@@ -261,8 +264,13 @@ def test_nothing_that_is_shown_or_logged_holds_a_secret(
         notifier = start(smtp_url="smtp://u:hunter2@127.0.0.1:9")
         notifier.notify(event())
         receiver.wait(2)
-        shown: list[Delivery | Rule] = [*until(lambda: notifier.deliveries(5), lambda d: d[0].why), *rules.list()]
-        text = "".join(one.model_dump_json() for one in shown) + notifier.status().model_dump_json() + caplog.text
+        shown_models: list[Delivery | Rule] = [
+            *until(lambda: notifier.deliveries(5), lambda d: d[0].why),
+            *rules.list(),
+        ]
+        text = (
+            "".join(one.model_dump_json() for one in shown_models) + notifier.status().model_dump_json() + caplog.text
+        )
         assert "500" in text
         assert "hunter2" not in text
 

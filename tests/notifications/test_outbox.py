@@ -34,13 +34,13 @@ def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def claim_all(outbox: Outbox) -> None:
     """As if every message were being sent."""
-    for one in outbox.waiting():
-        assert outbox.claim(one.id)
+    for message in outbox.waiting():
+        assert outbox.claim(message.id)
 
 
 def dues(outbox: Outbox) -> list[float]:
     """Seconds until each waiting message is due."""
-    return [(one.due - NOW).total_seconds() for one in outbox.waiting()]
+    return [(message.due - NOW).total_seconds() for message in outbox.waiting()]
 
 
 def test_the_first_goes_at_once_and_the_others_follow_as_one(either: Database) -> None:

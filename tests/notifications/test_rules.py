@@ -7,7 +7,7 @@ import pytest
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.notifications.outbox import Outbox
-from core.inference.notifications.rules import RuleStore, UnknownRule
+from core.inference.notifications.rule_store import RuleStore, UnknownRule
 from core.inference.schemas import Channel, ChannelKind, RuleRequest
 from tests.notifications.conftest import event, mail, rule, webhook
 
@@ -27,7 +27,7 @@ def test_rules_stay_in_their_order_over_a_restart_with_their_secrets(either: Dat
     store.drop("mike")
     again = RuleStore(either)
     assert [one.name for one in again.list()] == ["zulu", "alpha"]
-    assert again.one("alpha").channels[0].to == HOOK
+    assert again.get_with_secrets("alpha").channels[0].to == HOOK
 
 
 def test_no_secret_of_an_address_is_shown(rules: RuleStore) -> None:
@@ -42,15 +42,15 @@ def test_an_address_given_as_it_is_shown_stays_as_it_was(rules: RuleStore) -> No
     shown = rules.get("ops")
     changed = RuleRequest(name="ops", within=60, channels=(mail("night@example.org"), shown.channels[0]))
     rules.change(changed)
-    assert [channel.to for channel in rules.one("ops").channels] == ["night@example.org", HOOK]
-    assert rules.one("ops").within == 60
+    assert [channel.to for channel in rules.get_with_secrets("ops").channels] == ["night@example.org", HOOK]
+    assert rules.get_with_secrets("ops").within == 60
 
 
 def test_addresses_that_look_alike_are_not_guessed(rules: RuleStore) -> None:
     first, second = HOOK, HOOK.replace("hunter2", "other")
     rules.add(rule("ops", webhook(first), webhook(second)))
     rules.change(rule("ops", webhook(HOOK_SHOWN), webhook(HOOK_SHOWN)))
-    assert [channel.to for channel in rules.one("ops").channels] == [first, second]
+    assert [channel.to for channel in rules.get_with_secrets("ops").channels] == [first, second]
     with pytest.raises(InputError, match="2 addresses"):
         rules.change(rule("ops", webhook(HOOK_SHOWN)))
     with pytest.raises(InputError, match="not known"):

@@ -27,7 +27,7 @@ DEADLINE_SECONDS = 60.0
 def preempted(folder: Path, seed: int) -> Iterator[None]:
     """Threads that start inside give way at random before the lines of Python files in `folder`."""
     inside = str(folder)
-    before = sys.getswitchinterval()
+    interval = sys.getswitchinterval()
     dice: dict[int, random.Random] = {}  # by thread
 
     def enter(frame: FrameType, _event: str, _: Any) -> Callable[..., Any] | None:
@@ -48,7 +48,7 @@ def preempted(folder: Path, seed: int) -> Iterator[None]:
         yield
     finally:
         threading.settrace(None)  # type: ignore[arg-type]
-        sys.setswitchinterval(before)
+        sys.setswitchinterval(interval)
 
 
 def together(count: int, work: Callable[[int], None]) -> None:

@@ -26,7 +26,9 @@ COMMAND = ("-m", "core.inference")  # as an image starts it
 # listens on a socket below the folder for temporary files, whose path the kernel limits to 107 bytes.
 _CAN_FORK = len(os.fsencode(tempfile.gettempdir())) < 70
 _IMPORTED = multiprocessing.get_context("forkserver")
-_IMPORTED.set_forkserver_preload(["pytest", "core.inference.given", "core.inference.service", "core.inference.server"])
+_IMPORTED.set_forkserver_preload(
+    ["pytest", "core.inference.startup_cameras", "core.inference.service", "core.inference.server"]
+)
 
 
 class ServiceProcess:

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from core.errors import XaivaError
-from core.inference.accounts import THE_SERVICE, Caller
 from core.inference.api.errors import InsufficientRole, problem_responses
 from core.inference.api.threads import DATABASE, run_in
+from core.inference.auth import THE_SERVICE, Caller
 from core.inference.cameras.manager import unknown_camera
 from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
@@ -41,10 +41,10 @@ Service = Annotated[InferenceService, Depends(get_service)]
 async def get_caller(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
     """Who asks. Raises Unauthorised."""
     bearer = get_bearer_token(request)
-    if service.accounts.is_service(bearer):  # it needs no database, and so none that answers
+    if service.auth.is_service(bearer):  # it needs no database, and so none that answers
         caller = THE_SERVICE
     else:
-        caller = await run_in(DATABASE, lambda: service.accounts.caller(bearer))
+        caller = await run_in(DATABASE, lambda: service.auth.caller(bearer))
     request.state.caller = caller
     return caller
 

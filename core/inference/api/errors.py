@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from core.errors import InputError, XaivaError
-from core.inference.accounts import LastAdministrator, Unauthorised, UnknownUser, UserExists
+from core.inference.auth import LastAdministrator, Unauthorised, UnknownUser, UserExists
 from core.inference.bulkhead import TooManyRequests
 from core.inference.cameras.admission import NoCores
 from core.inference.cameras.manager import CameraExists, TooManyCameras, UnknownCamera
@@ -25,7 +25,7 @@ from core.inference.database.errors import DatabaseError
 from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.model_pool.pool import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
-from core.inference.notifications.rules import RuleExists, UnknownRule
+from core.inference.notifications.rule_store import RuleExists, UnknownRule
 from core.inference.schemas import Problem
 from core.validation_errors import describe_error
 

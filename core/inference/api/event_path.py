@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Path
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from core.inference.accounts import Caller
 from core.inference.api.errors import NotFound
+from core.inference.auth import Caller
 from core.inference.schemas import Event
 from core.inference.service import InferenceService
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from core.inference.accounts import Unauthorised
 from core.inference.api import sse
 from core.inference.api.access import CurrentCaller, Service, get_bearer_token, require_role
 from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
 from core.inference.api.threads import DATABASE, routes_in, run_in
+from core.inference.auth import Unauthorised
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 from core.inference.schemas import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
@@ -77,7 +77,7 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
                 event = await asyncio.wait_for(queue.get(), 1.0)
             except asyncio.TimeoutError:
                 event = None
-            caller = await run_in(DATABASE, lambda: service.accounts.caller(bearer))
+            caller = await run_in(DATABASE, lambda: service.auth.caller(bearer))
             if event is None:
                 yield sse.HEARTBEAT
             elif caller.sees(event.camera):

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from core.inference.accounts import Unauthorised
 from core.inference.api.access import ResponseDocs
 from core.inference.api.threads import ResponseLimit
+from core.inference.auth import Unauthorised
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 

@@ -33,7 +33,7 @@ async def stream(
     bearer = get_bearer_token(request)
 
     def snapshot() -> str:
-        caller = service.accounts.caller(bearer)  # asked each time: who was shut out sees nothing more
+        caller = service.auth.caller(bearer)  # asked each time: who was shut out sees nothing more
         return visible_status(service, caller).model_dump_json()
 
     async def wait() -> str:

@@ -16,28 +16,28 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=routes_in(DATABA
 @router.get("", **require_role(Role.ADMIN))
 def users(service: Service) -> list[User]:
     """Every user, by name."""
-    return service.accounts.users.all()
+    return service.auth.users.all()
 
 
 @router.post("", status_code=201, **require_role(Role.ADMIN, 409, 429))
 async def add(service: Service, body: UserRequest) -> User:
     """Add a user: 409 when the name is taken."""
-    return await asyncio.wrap_future(service.accounts.in_turn(lambda: service.accounts.users.add(body)))
+    return await asyncio.wrap_future(service.auth.run_in_turn(lambda: service.auth.users.add(body)))
 
 
 @router.get("/{name}", **require_role(Role.ADMIN, 404))
 def user(service: Service, name: Name) -> User:
     """One user."""
-    return service.accounts.users.get(name)
+    return service.auth.users.get(name)
 
 
 @router.patch("/{name}", **require_role(Role.ADMIN, 404, 409, 429))
 async def update(service: Service, name: Name, body: UserUpdate) -> User:
     """Change what is named. 409 when nobody would be left who is an administrator."""
-    return await asyncio.wrap_future(service.accounts.in_turn(lambda: service.accounts.users.update(name, body)))
+    return await asyncio.wrap_future(service.auth.run_in_turn(lambda: service.auth.users.update(name, body)))
 
 
 @router.delete("/{name}", status_code=204, **require_role(Role.ADMIN, 404, 409))
 def remove(service: Service, name: Name) -> None:
     """Remove a user and end its logins. 409 for the last administrator."""
-    service.accounts.users.remove(name)
+    service.auth.users.remove(name)

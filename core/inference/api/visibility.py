@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from core.inference.accounts import Caller
+from core.inference.auth import Caller
 from core.inference.cameras.source_address import redact_for_viewers
 from core.inference.schemas import (
     AnalyserStatus,

@@ -18,7 +18,7 @@ from core.inference.cameras.failures import Cause, Failure, NoFrames, NoVideo, S
 from core.inference.cameras.open_source import open_source
 from core.inference.cameras.orientation import Upright
 from core.inference.cameras.source_address import SourceAddress
-from core.inference.events.clip_times import VideoPacket
+from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import Footage, footage_of
 from core.inference.schemas import Transport
 

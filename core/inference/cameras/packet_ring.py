@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from core.inference.events.clip_times import TimedPacket
+from core.inference.events.clip_timestamps import TimedPacket
 
 MAX_RING_BYTES = 32 * 1024 * 1024  # bytes: 30 s at 8 Mbit/s; a camera that sends more has a shorter time before
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.inference.cameras.packet_clock import PacketClock
 from core.inference.cameras.packet_ring import PacketRing
-from core.inference.events.clip_times import TimedPacket, VideoPacket
+from core.inference.events.clip_timestamps import TimedPacket, VideoPacket
 from core.inference.events.clips import ClipWriter, Footage
 
 
@@ -119,7 +119,7 @@ class ClipRecorder:
             self._ring.append(newest, at)
         self._size = size
         if self._footage is not None:
-            self._footage = self._footage.sized(*size)
+            self._footage = self._footage.with_size(*size)
 
     def _cut(self) -> None:
         self._close(self._recordings)

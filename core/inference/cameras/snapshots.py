@@ -23,7 +23,7 @@ from core.inference.cameras.failures import Cause, SourceError
 from core.inference.cameras.orientation import Upright
 from core.inference.cameras.source_address import SourceAddress
 from core.inference.cameras.web_client import MAX_ANSWER_BYTES, TooLarge, WebClient, root_cause
-from core.inference.events.clip_times import VideoPacket
+from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import footage_of
 
 PICTURE_FORMATS = ("image2", "_pipe", "gif")  # how libav names what it takes for one picture: jpeg_pipe, png_pipe, …

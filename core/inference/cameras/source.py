@@ -31,7 +31,7 @@ from core.inference.cameras.open_source import opening_limit
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import SourceAddress
-from core.inference.events.clip_times import VideoPacket
+from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.schemas import CameraState, Transport
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from core.errors import InputError
 from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.files import fsync_folder
-from core.inference.database import reserve
-from core.inference.database.errors import DatabaseError, explained, in_words
-from core.inference.database.migrate import bring_up_to_date
+from core.inference.database import disk_reserve
+from core.inference.database.errors import DatabaseError, driver_error, translate_errors
+from core.inference.database.migrate import migrate
 from core.redaction import redact_address
 
 T = TypeVar("T")
@@ -37,21 +37,21 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _parsed(url)
+        self._url = _parse_url(url)
         self.url_shown = redact_address(self._url.render_as_string(hide_password=False))
         self._writer = threading.Lock()
         if self.file is not None:
-            _prepare(self.file)
-        self._engine = _engine(self._url)
+            _prepare_file(self.file)
+        self._engine = _create_engine(self._url)
         self._readers = sessionmaker(_for_reading(self._engine), expire_on_commit=False)
         self._writers = sessionmaker(self._engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
         try:
-            self._bring_up_to_date()
+            self._migrate()
         except BaseException:
             self._engine.dispose()
             raise
         if self.file is not None:
-            reserve.keep(self.file)
+            disk_reserve.create_reserve(self.file)
 
     @property
     def file(self) -> Path | None:
@@ -61,15 +61,15 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one moment of the database. Raises DatabaseError."""
-        with explained(self.url_shown), self._readers() as session:
+        with translate_errors(self.url_shown), self._readers() as session:
             yield session
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether SQLite's disk has next to no room; of a server's nothing is known."""
-        return self.file is not None and reserve.is_full(self.file)
+        return self.file is not None and disk_reserve.is_full(self.file)
 
-    def write(self, work: Callable[[Session], T], told: Callable[[T], object] | None = None) -> T:
+    def write(self, work: Callable[[Session], T], on_commit: Callable[[T], object] | None = None) -> T:
         """Run `work` in a transaction of its own, after the writers before it: all of it is kept, or nothing.
 
         `told` is called with its outcome once that is kept, and before the next writer begins.
@@ -78,15 +78,15 @@ class Database:
         if not self._writer.acquire(timeout=BUSY_SECONDS):
             raise DatabaseError(f"Database {self.url_shown}", "a write before this one takes too long", "try again")
         try:
-            with explained(self.url_shown), self._writers.begin() as session:
+            with translate_errors(self.url_shown), self._writers.begin() as session:
                 outcome = work(session)
-            if told is not None:
-                told(outcome)
+            if on_commit is not None:
+                on_commit(outcome)
             return outcome
         finally:
             self._writer.release()
 
-    def settle(self) -> None:
+    def make_durable(self) -> None:
         """On return every commit so far survives a power cut; before, SQLite may lose the newest.
 
         Raises DatabaseError.
@@ -99,28 +99,28 @@ class Database:
                     _fsync(file)
             fsync_folder(self.file.parent)  # the log is a new file after each start
         except OSError as error:
-            raise in_words(self.url_shown, error.strerror or str(error)) from error
+            raise driver_error(self.url_shown, error.strerror or str(error)) from error
 
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
         if self.file is not None:
-            reserve.keep(self.file)
+            disk_reserve.create_reserve(self.file)
 
-    def _bring_up_to_date(self) -> None:
+    def _migrate(self) -> None:
         while True:
             try:
-                with explained(self.url_shown):
-                    bring_up_to_date(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
+                with translate_errors(self.url_shown):
+                    migrate(self._engine.execution_options(**{_WRITES: True}), self.url_shown, self.file)
                 return
             except DatabaseError as error:
-                if self.file is None or not self.full:
+                if self.file is None or not self.is_full:
                     raise
-                if not reserve.give_up(self.file):  # SQLite itself speaks of an I/O error
-                    raise in_words(self.url_shown, "disk is full") from error
+                if not disk_reserve.release_reserve(self.file):  # SQLite itself speaks of an I/O error
+                    raise driver_error(self.url_shown, "disk is full") from error
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the port is no number
@@ -136,7 +136,7 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _prepare(file: Path) -> None:
+def _prepare_file(file: Path) -> None:
     """Refuse a network file system; create a missing file so that nobody else can read it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -153,17 +153,17 @@ def _prepare(file: Path) -> None:
         raise DatabaseError(f"Database {file}", why, "give a writable data folder with --data DIR") from error
 
 
-def _engine(url: URL) -> Engine:
+def _create_engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         from core.inference.database import postgres
 
         postgres.check_options(url.query)
         engine = create_engine(url, connect_args=postgres.OPTIONS, pool_pre_ping=True, pool_size=8, max_overflow=8)
-        event.listen(engine, "do_connect", postgres.connect)
+        event.listen(engine, "do_connect", postgres.connect_bounded)
         return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=8, max_overflow=8)
     event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", _begin_transaction)
     return engine
 
 
@@ -192,7 +192,7 @@ def _turn_on_wal(connection: Any) -> None:
             time.sleep(0.02)
 
 
-def _begin(connection: Connection) -> None:
+def _begin_transaction(connection: Connection) -> None:
     """A writer takes the lock at once: one that reads first and then writes could be refused without waiting."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -12,17 +12,17 @@ from core.errors import XaivaError
 _CHECK = "see that the database runs and can be reached"
 _HANGS = "see whether the server, its disk or the network hangs"
 _START = "start the database, or correct XAIVA_DATABASE_URL"
-_NO_ROOM = "all of its connections are in use"
-_ROOM = "end other programs that use it, or raise max_connections or the limit of the user or database"
+_CONNECTIONS_USED_UP = "all of its connections are in use"
+_FREE_CONNECTIONS = "end other programs that use it, or raise max_connections or the limit of the user or database"
 _REFUSED = "user or password is refused"
-_MAY_NOT = "its user may not do that"
+_NO_RIGHTS = "its user may not do that"
 _GRANT = "grant the user USAGE and CREATE on the database's schema, or give another user"
-_NOT_LET_IN = "it lets this machine or user in nowhere"
+_HOST_REFUSED = "it lets this machine or user in nowhere"
 _NO_TLS = "it does not speak TLS"
 _CERTIFICATE = "its certificate cannot be checked"
-_NOTHING_THERE = "no such database, user or table"
+_MISSING = "no such database, user or table"
 # (found in the driver's text, why, remedy); the first that fits
-_KNOWN = (
+_KNOWN_ERRORS = (
     ("database is locked", "another process holds its lock", "stop the other program that has it open"),
     ("disk is full", "its disk is full", "make room on that disk; what was decided waits in the spool"),
     ("No space left", "its disk is full", "make room on that disk; what was decided waits in the spool"),
@@ -34,14 +34,14 @@ _KNOWN = (
     ("disk I/O error", "its disk fails", "look at the disk's room and health; what was decided waits in the spool"),
     ("password authentication failed", _REFUSED, "put the right ones into XAIVA_DATABASE_URL"),
     ("not permitted to log in", _REFUSED, "let the user log in, or give another one in XAIVA_DATABASE_URL"),
-    ("no pg_hba.conf entry", _NOT_LET_IN, "add a line for it to the server's pg_hba.conf"),
+    ("no pg_hba.conf entry", _HOST_REFUSED, "add a line for it to the server's pg_hba.conf"),
     ("does not support SSL", _NO_TLS, "turn ssl on there, or take sslmode out of XAIVA_DATABASE_URL"),
     ("certificate", _CERTIFICATE, "name its authority's file with sslrootcert=FILE in XAIVA_DATABASE_URL"),
-    ("too many clients", _NO_ROOM, _ROOM),
-    ("too many connections", _NO_ROOM, _ROOM),
-    ("remaining connection slots", _NO_ROOM, _ROOM),
-    ("permission denied", _MAY_NOT, _GRANT),
-    ("no schema has been selected", _MAY_NOT, _GRANT),
+    ("too many clients", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
+    ("too many connections", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
+    ("remaining connection slots", _CONNECTIONS_USED_UP, _FREE_CONNECTIONS),
+    ("permission denied", _NO_RIGHTS, _GRANT),
+    ("no schema has been selected", _NO_RIGHTS, _GRANT),
     ("failed to resolve host", "the name of its host is not known", "correct the host in XAIVA_DATABASE_URL"),
     ("No route to host", "its machine cannot be reached", "see that the machine and the network are up"),
     ("Network is unreachable", "its machine cannot be reached", "see that the machine and the network are up"),
@@ -56,13 +56,15 @@ _KNOWN = (
     ("shutting down", "it is shutting down", _CHECK),
     ("terminating connection", "it ended the connection", _CHECK),
     ("closed the connection", "it ended the connection", _CHECK),
-    ("does not exist", _NOTHING_THERE, "create it, or correct XAIVA_DATABASE_URL"),
+    ("does not exist", _MISSING, "create it, or correct XAIVA_DATABASE_URL"),
 )
 
-PLAIN = frozenset(why for _, why, _ in _KNOWN)  # these name no host, no file and no user
-LASTING = frozenset({_REFUSED, _NOT_LET_IN, _NO_TLS, _CERTIFICATE, _MAY_NOT, _NOTHING_THERE})  # until it is changed
+PUBLIC_REASONS = frozenset(why for _, why, _ in _KNOWN_ERRORS)  # these name no host, no file and no user
+LASTING_REASONS = frozenset(
+    {_REFUSED, _HOST_REFUSED, _NO_TLS, _CERTIFICATE, _NO_RIGHTS, _MISSING}
+)  # until it is changed
 # SQLSTATEs, or their classes, of what a statement is not to blame for: connection, standby, rights, room, locks, an end
-_OF_THE_SERVER = ("08", "25", "3F", "40", "42501", "53", "55", "57", "58")
+_SERVER_SQLSTATES = ("08", "25", "3F", "40", "42501", "53", "55", "57", "58")
 
 
 class DatabaseError(XaivaError):
@@ -74,27 +76,27 @@ class DriverError(DatabaseError):
 
 
 @contextlib.contextmanager
-def explained(shown: str) -> Iterator[None]:
+def translate_errors(url_shown: str) -> Iterator[None]:
     """Turn the driver's errors into DatabaseError; what a row itself broke (IntegrityError, DataError) stays."""
     try:
         yield
     except (exc.IntegrityError, exc.DataError):
         raise
     except exc.DBAPIError as error:
-        raise in_words(shown, str(error.orig)) from error
+        raise driver_error(url_shown, str(error.orig)) from error
     except exc.TimeoutError as error:
-        raise DatabaseError(f"Database {shown}", "all of its connections are in use", _CHECK) from error
+        raise DatabaseError(f"Database {url_shown}", "all of its connections are in use", _CHECK) from error
 
 
-def is_of_the_server(error: exc.DBAPIError) -> bool:
+def is_server_error(error: exc.DBAPIError) -> bool:
     """Whether PostgreSQL or the line to it fails, not the statement: the same one may succeed later."""
     state: str | None = getattr(error.orig, "sqlstate", "")
-    return state is None or state.startswith(_OF_THE_SERVER)  # None: there is no answer
+    return state is None or state.startswith(_SERVER_SQLSTATES)  # None: there is no answer
 
 
-def in_words(shown: str, text: str) -> DriverError:
+def driver_error(url_shown: str, text: str) -> DriverError:
     """The driver's text as an error for the reader; `shown` is the database without its password."""
-    for mark, why, remedy in _KNOWN:
+    for mark, why, remedy in _KNOWN_ERRORS:
         if mark in text:
-            return DriverError(f"Database {shown}", why, remedy)
-    return DriverError(f"Database {shown}", text.strip().partition("\n")[0], _CHECK)
+            return DriverError(f"Database {url_shown}", why, remedy)
+    return DriverError(f"Database {url_shown}", text.strip().partition("\n")[0], _CHECK)

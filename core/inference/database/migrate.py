@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, exc, inspect, text
 
 from core.errors import XaivaError
 from core.inference.database import migrations
-from core.inference.database.errors import DatabaseError, is_of_the_server
+from core.inference.database.errors import DatabaseError, is_server_error
 
 logger = logging.getLogger(__name__)
 
@@ -26,51 +26,55 @@ BACKUPS_KEPT = 3
 _LOCK = 0x7861697661  # "xaiva": of two services that open one server's database together, the second waits
 
 
-def bring_up_to_date(engine: Engine, shown: str, file: Path | None) -> None:
+def migrate(engine: Engine, url_shown: str, file: Path | None) -> None:
     """Create or migrate the tables; `file` is SQLite's. Raises DatabaseError; the database is then as it was before."""
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
     if revision == migrations.HEAD:
         return
-    with _for_migrating(engine) as connection, connection.begin():
+    with _migration_connection(engine) as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        _migrate(connection, shown, file)
+        _migrate(connection, url_shown, file)
 
 
-def _migrate(connection: Connection, shown: str, file: Path | None) -> None:
+def _migrate(connection: Connection, url_shown: str, file: Path | None) -> None:
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision == migrations.HEAD:
         return  # somebody else was faster
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", os.fspath(Path(migrations.__file__).parent).replace("%", "%%"))
-    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
+    revisions = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in revisions:
         why = f"a newer xaiva wrote it (step {revision}, this one knows {migrations.HEAD})"
-        raise DatabaseError(f"Database {shown}", why, "use that newer xaiva, or put a backup from before in its place")
+        raise DatabaseError(
+            f"Database {url_shown}", why, "use that newer xaiva, or put a backup from before in its place"
+        )
     if revision is not None:
-        kept = _backup_file(file, revision) if file else _backup_schema(connection, revision)
-        logger.info("database %s: migrating from %s to %s, backed up as %s", shown, revision, migrations.HEAD, kept)
+        backup = _backup_file(file, revision) if file else _backup_schema(connection, revision)
+        logger.info(
+            "database %s: migrating from %s to %s, backed up as %s", url_shown, revision, migrations.HEAD, backup
+        )
     try:
         command.upgrade(config, "head")
     except Exception as error:
-        if isinstance(error, exc.DBAPIError) and is_of_the_server(error):
+        if isinstance(error, exc.DBAPIError) and is_server_error(error):
             raise
         why = f"its migration to {migrations.HEAD} failed: {error}".partition("\n")[0]
-        raise DatabaseError(f"Database {shown}", why, "it is as it was before; report this with the log") from error
+        raise DatabaseError(f"Database {url_shown}", why, "it is as it was before; report this with the log") from error
 
 
 @contextlib.contextmanager
-def _for_migrating(engine: Engine) -> Iterator[Connection]:
+def _migration_connection(engine: Engine) -> Iterator[Connection]:
     """SQLite lets a table be replaced without emptying those that refer to it; PostgreSQL may take its time."""
     with engine.connect() as connection:
         raw = connection.connection.driver_connection
         if isinstance(raw, sqlite3.Connection):
             raw.execute("PRAGMA foreign_keys = OFF")
         else:
-            from core.inference.database.postgres import without_bounds
+            from core.inference.database.postgres import disable_timeouts
 
-            without_bounds(raw)
+            disable_timeouts(raw)
         yield connection
         connection.invalidate()  # the next one has its settings again
 

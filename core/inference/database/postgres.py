@@ -28,14 +28,14 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.patience = ANSWER_SECONDS
+        self.answer_seconds = ANSWER_SECONDS
 
     def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
         """As psycopg's, which asks the generator again and again while nothing comes."""
-        return super().wait(self._bounded(gen), *arguments, **options)
+        return super().wait(self._bound(gen), *arguments, **options)
 
-    def _bounded(self, work: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        deadline = time.monotonic() + self.patience
+    def _bound(self, work: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        deadline = time.monotonic() + self.answer_seconds
         try:
             state = next(work)
             while True:
@@ -56,12 +56,12 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise InputError("XAIVA_DATABASE_URL", str(error).strip(), "take that option out of the URL") from None
 
 
-def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:
+def connect_bounded(_dialect: object, _record: object, arguments: Any, options: Any) -> BoundedConnection:
     """For SQLAlchemy's `do_connect`."""
     return BoundedConnection.connect(*arguments, **options)
 
 
-def without_bounds(connection: Any) -> None:
+def disable_timeouts(connection: Any) -> None:
     """Let this connection's statements take as long as they need: copying all tables does."""
     connection.execute("SET statement_timeout = 0")
     connection.patience = float("inf")

@@ -19,12 +19,12 @@ from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from core.inference.events.clip_times import ClipTimes, TimedPacket, VideoPacket
+from core.inference.events.clip_timestamps import ClipTimestamps, TimedPacket, VideoPacket
 
 logger = logging.getLogger(__name__)
 
 # Each fragment stands for itself: a key frame or a second, whichever comes first, is all that a kill can take.
-OPTIONS = {
+MP4_OPTIONS = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "frag_duration": "1000000",
     "flush_packets": "1",
@@ -32,12 +32,12 @@ OPTIONS = {
 }
 BACKLOG = 64 * 1024 * 1024  # bytes that may wait for the disk
 DEFAULT_RATE = Fraction(25)
-SLOWEST, FASTEST = Fraction(1, 60), Fraction(240)  # frames a second that a stream may say of itself
+MIN_RATE, MAX_RATE = Fraction(1, 60), Fraction(240)  # frames a second that a stream may say of itself
 NO_TIMESTAMPS = 0x80  # libav's AVFMT_NOTIMESTAMPS: MJPEG over HTTP, bare H.264; the stamps there are are invented
-LONGEST_LEADING = 1.0  # seconds that a picture may be shown before the key frame it came after
+MAX_LEADING_SECONDS = 1.0  # seconds that a picture may be shown before the key frame it came after
 CLOSE_SECONDS = 2.0
 
-Done = Callable[[float, int, str], None]
+ClipDone = Callable[[float, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Footage:
     template: Stream | None = field(repr=False, compare=False)
     stamped: bool = True
 
-    def sized(self, width: int, height: int) -> Footage:
+    def with_size(self, width: int, height: int) -> Footage:
         """The same with the size that the decoder found."""
         if (width, height) == (self.width, self.height):
             return self
@@ -71,8 +71,8 @@ def footage_of(stream: VideoStream) -> Footage:
     except (ValueError, av.error.FFmpegError):  # nothing that fits into an MP4: the clip will say so
         template = None
     rates = (stream.guessed_rate, stream.average_rate)  # made from time stamps: nonsense where those are
-    slow = all(rate and 0 < rate < SLOWEST for rate in rates)  # a time-lapse, when both agree
-    rate = next((rate for rate in rates if rate and SLOWEST <= rate <= FASTEST), SLOWEST if slow else DEFAULT_RATE)
+    slow = all(rate and 0 < rate < MIN_RATE for rate in rates)  # a time-lapse, when both agree
+    rate = next((rate for rate in rates if rate and MIN_RATE <= rate <= MAX_RATE), MIN_RATE if slow else DEFAULT_RATE)
     usable = template if context.extradata and context.width else None
     stamped = not stream.container.format.flags & NO_TIMESTAMPS
     return Footage(context.name, context.width, context.height, rate, context.extradata, usable, stamped)
@@ -92,17 +92,17 @@ class ClipWriter:
         self._ready = threading.Condition()
         self._finished = False
         self._why = ""
-        self._times = ClipTimes(footage.rate)
+        self._timestamps = ClipTimestamps(footage.rate)
         self._thread: threading.Thread | None = None
-        self._begins: float | None = None  # when the first key frame is shown, by its stamp
-        self._decoded: int | None = None  # when it is decoded
+        self._first_shown_at: float | None = None  # when the first key frame is shown, by its stamp
+        self._first_dts: int | None = None  # when it is decoded
         self.newest: TimedPacket | None = None
         for packet in packets:
             self.write(packet)
 
-    def start(self, path: Path, done: Done) -> None:
+    def start(self, path: Path, on_done: ClipDone) -> None:
         """Begin writing to `path`, in place of what is there."""
-        thread = threading.Thread(target=self._run, args=(path, done), name=f"clip-{path.stem}", daemon=True)
+        thread = threading.Thread(target=self._run, args=(path, on_done), name=f"clip-{path.stem}", daemon=True)
         thread.start()
         self._thread = thread  # whoever joins it finds it started
 
@@ -113,9 +113,9 @@ class ClipWriter:
             if self._finished or not packet.size or (self.newest is None and not packet.is_keyframe):
                 return
             if self.newest is None:
-                self._begins, self._decoded = _shown(packet), packet.dts
+                self._first_shown_at, self._first_dts = _shown_at(packet), packet.dts
             self.newest = timed
-            if self._leads(packet):
+            if self._is_leading(packet):
                 return
             self._waiting.append(timed)
             self._size += packet.size
@@ -137,15 +137,17 @@ class ClipWriter:
             self._thread.join(seconds)
         return self._thread is None or not self._thread.is_alive()
 
-    def _leads(self, packet: VideoPacket) -> bool:
+    def _is_leading(self, packet: VideoPacket) -> bool:
         """Whether it is shown before the first key frame: it builds on pictures that the clip does not have."""
-        begins, shown = self._begins, _shown(packet)
-        if begins is None or shown is None or shown == begins:
+        first_shown_at, shown_at = self._first_shown_at, _shown_at(packet)
+        if first_shown_at is None or shown_at is None or shown_at == first_shown_at:
             return False
-        later = self._decoded is None or packet.dts is None or packet.dts > self._decoded  # else a clock was set back
-        if later and 0 < begins - shown < LONGEST_LEADING and not packet.is_keyframe:
+        later = (
+            self._first_dts is None or packet.dts is None or packet.dts > self._first_dts
+        )  # else a clock was set back
+        if later and 0 < first_shown_at - shown_at < MAX_LEADING_SECONDS and not packet.is_keyframe:
             return True
-        self._begins = None  # such pictures come directly after their key frame
+        self._first_shown_at = None  # such pictures come directly after their key frame
         return False
 
     def _fail(self, why: str) -> None:
@@ -154,7 +156,7 @@ class ClipWriter:
         self._waiting.clear()
         self._size = 0
 
-    def _run(self, path: Path, done: Done) -> None:
+    def _run(self, path: Path, on_done: ClipDone) -> None:
         size = 0
         try:
             # A file of Python's: PyAV opens and closes its own under the interpreter's lock, and a disk that hangs
@@ -165,23 +167,23 @@ class ClipWriter:
                 size = os.fstat(file.fileno()).st_size
         except (OSError, ValueError) as error:
             logger.warning("clip %s: %s", path.name, error)
-            self.finish(_reason(error, self.footage))
+            self.finish(_explain_failure(error, self.footage))
         except Exception:
             logger.exception("clip %s", path.name)
             self.finish("writing failed; the log says more")
-        seconds = self._times.length
+        seconds = self._timestamps.length
         if not seconds:
             with contextlib.suppress(OSError):  # on a disk that cannot be written there may be none to remove
                 path.unlink()
         why = self._why or ("" if seconds else "no key frame came")
         if why:
             logger.warning("clip %s failed: %s", path.name, why)
-        done(seconds, size, why)
+        on_done(seconds, size, why)
 
     def _record(self, file: io.RawIOBase) -> None:
-        with av.open(file, mode="w", format="mp4", options=OPTIONS) as container:
+        with av.open(file, mode="w", format="mp4", options=MP4_OPTIONS) as container:
             stream = _add_stream(container, self.footage)
-            for copy in self._times.copies(iter(self._next, None)):
+            for copy in self._timestamps.stamped_copies(iter(self._next, None)):
                 copy.stream = stream  # type: ignore[assignment]  # a video stream, opened by its parameters alone
                 try:
                     container.mux(copy)
@@ -198,11 +200,11 @@ class ClipWriter:
             return timed
 
 
-def _shown(packet: VideoPacket) -> float | None:
+def _shown_at(packet: VideoPacket) -> float | None:
     return None if packet.pts is None or packet.time_base is None else float(packet.pts * packet.time_base)
 
 
-def length_of(path: Path) -> float:
+def clip_seconds(path: Path) -> float:
     """Seconds that a clip plays, by what is in the file; 0 when there is no picture in it."""
     times: list[float] = []
     with contextlib.suppress(OSError, ValueError, av.error.FFmpegError), open(path, "rb") as file:
@@ -225,7 +227,7 @@ def _add_stream(container: OutputContainer, footage: Footage) -> Stream:
     return stream
 
 
-def _reason(error: Exception, footage: Footage) -> str:
+def _explain_failure(error: Exception, footage: Footage) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"an MP4 file cannot hold {footage.codec} as the camera sends it"

@@ -18,7 +18,7 @@ def new_id() -> str:
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | share << 64 | 2 << 62 | random))
 
 
-def moment_of(event: str) -> datetime:
+def time_of_id(event: str) -> datetime:
     """When an id was made, to the millisecond. Raises InputError for anything else: it must not become a path."""
     try:
         number = uuid.UUID(event)
@@ -29,10 +29,10 @@ def moment_of(event: str) -> datetime:
         raise InputError("Event", "this is no id of an event", "take one from the list of events") from None
 
 
-def is_id(text: str) -> bool:
+def is_event_id(text: str) -> bool:
     """Whether `text` is an id as `new_id` makes them."""
     try:
-        moment_of(text)
+        time_of_id(text)
     except InputError:
         return False
     return True

@@ -12,7 +12,7 @@ from core.files import fsync_folder
 from core.inference.schemas import Event
 
 LIMIT_BYTES = 64 << 20  # then the file becomes NAME.1
-KEPT = 3  # older files
+OLD_FILES = 3  # older files
 
 
 class JsonLog:
@@ -26,10 +26,10 @@ class JsonLog:
         lines = b"".join(event.model_dump_json().encode() + b"\n" for event in events)
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(lines) > LIMIT_BYTES:
-                self._make_room()
+                self._rotate()
         with open(self._path, "a+b") as file:
             new = not file.tell()
-            if not new and not _ends_whole(file.fileno()):
+            if not new and not _ends_with_newline(file.fileno()):
                 file.write(b"\n")  # a kill or a full disk tore the last line: it must not spoil the next one
             file.write(lines)
             file.flush()
@@ -37,12 +37,15 @@ class JsonLog:
         if new:
             fsync_folder(self._path.parent)
 
-    def _make_room(self) -> None:
-        names = [self._path, *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, KEPT + 1))]
+    def _rotate(self) -> None:
+        names = [
+            self._path,
+            *(self._path.with_name(f"{self._path.name}.{number}") for number in range(1, OLD_FILES + 1)),
+        ]
         for newer, older in reversed(list(pairwise(names))):
             with suppress(FileNotFoundError):
                 newer.replace(older)
 
 
-def _ends_whole(handle: int) -> bool:
+def _ends_with_newline(handle: int) -> bool:
     return os.pread(handle, 1, os.fstat(handle).st_size - 1) == b"\n"

@@ -21,18 +21,18 @@ from core.files import TEMPORARY_PREFIX
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import EventRow
-from core.inference.events.ids import moment_of
-from core.inference.events.media import MediaStore, Stored, existing
+from core.inference.events.ids import time_of_id
+from core.inference.events.media_store import MediaFile, MediaStore, nearest_existing
 from core.inference.events.statistics import DailyStatistics
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-PERIOD = 60.0
+ROUND_SECONDS = 60.0
 STOP_SECONDS = 3.0
 GB = 10**9
 FRESH_SECONDS = 60.0  # a file that changed within these may still be written
-STEP = 200  # events whose files go at once
+EVENTS_AT_ONCE = 200  # events whose files go at once
 LEFTOVER_SECONDS = 3600.0  # nobody is that long about one file
 
 
@@ -85,7 +85,7 @@ class Retention:
                 logger.error("nothing old was removed: %s", error)
             except Exception:
                 logger.exception("nothing old was removed")
-            if self._stop.wait(PERIOD):
+            if self._stop.wait(ROUND_SECONDS):
                 return
 
     def _remove_events(self) -> int:
@@ -106,54 +106,54 @@ class Retention:
         return started and started.astimezone(self._statistics.zone).date()
 
     def _remove_day(self, day: date, session: Session) -> int:
-        self._statistics.keep(session, day)
-        over = EventRow.started < self._statistics.start(day + timedelta(days=1))
-        gone = delete(EventRow).where(over, EventRow.protected.is_(False)).returning(EventRow.id)
-        return len(session.execute(gone).all())
+        self._statistics.keep_day(session, day)
+        before_next_day = EventRow.started < self._statistics.start(day + timedelta(days=1))
+        removal = delete(EventRow).where(before_next_day, EventRow.protected.is_(False)).returning(EventRow.id)
+        return len(session.execute(removal).all())
 
     def _remove_files(self) -> Removed:
         now = _now()
         _remove_leftovers(self._media.folder)
         stored = _by_event(self._media.files())
         protected = self._protected(stored)
-        open_ones = [one for one in stored if one.event not in protected]
+        removable = [media for media in stored if media.event not in protected]
         days = min(self._settings.clips_days, self._settings.events_days)
         oldest = now - timedelta(days=days)
-        aged = [one for one in open_ones if one.moment < oldest]
-        self._remove(aged, f"removed after {days:g} days")
-        kept = open_ones[len(aged) :]  # aged ones come first
-        excess = self._excess(sum(one.bytes for one in stored) - sum(one.bytes for one in aged))
-        crowded = list(_oldest(kept + [one for one in stored if one.event in protected], excess))
-        self._remove(crowded, "removed to make room")
-        gone = aged + crowded
-        forced = [one for one in crowded if one.event in protected]
+        too_old = [media for media in removable if media.moment < oldest]
+        self._remove(too_old, f"removed after {days:g} days")
+        remaining = removable[len(too_old) :]  # aged ones come first
+        excess = self._excess(sum(media.bytes for media in stored) - sum(media.bytes for media in too_old))
+        in_excess = list(_take_oldest(remaining + [media for media in stored if media.event in protected], excess))
+        self._remove(in_excess, "removed to make room")
+        removed = too_old + in_excess
+        forced = [media for media in in_excess if media.event in protected]
         if forced:
             logger.warning("nothing but protected events was left: clips of %d of them were removed", len(forced))
-        return Removed(sum(len(one.files) for one in gone), sum(one.bytes for one in gone), len(forced))
+        return Removed(sum(len(media.files) for media in removed), sum(media.bytes for media in removed), len(forced))
 
     def _excess(self, used: int) -> float:
         """Bytes that must go."""
-        free = shutil.disk_usage(existing(self._media.folder)).free
+        free = shutil.disk_usage(nearest_existing(self._media.folder)).free
         return max(used - self._settings.clips_gb * GB, self._settings.clips_free_gb * GB - free)
 
-    def _protected(self, stored: list[_Media]) -> set[str]:
+    def _protected(self, stored: list[_EventMedia]) -> set[str]:
         if not stored:
             return set()
         with self._database.read() as session:
             return set(session.scalars(select(EventRow.id).where(EventRow.protected.is_(True))))
 
-    def _remove(self, media: list[_Media], why: str) -> None:
+    def _remove(self, media: list[_EventMedia], why: str) -> None:
         """First the database says that they are gone, then they go: what a crash leaves behind, the next run takes.
 
         On a full disk SQLite may say so only once they are gone.
         """
-        for at in range(0, len(media), STEP):
-            step = media[at : at + STEP]
-            mark = partial(_mark, [one.event for one in step], why)
+        for at in range(0, len(media), EVENTS_AT_ONCE):
+            step = media[at : at + EVENTS_AT_ONCE]
+            mark = partial(_mark_removed, [event_media.event for event_media in step], why)
             try:
                 self._database.write(mark)
             except DatabaseError:
-                if not self._database.full:
+                if not self._database.is_full:
                     raise
                 _unlink(step)
                 self._database.write(mark)
@@ -162,52 +162,52 @@ class Retention:
             logger.info("clips and snapshots of %d events: %s", len(media), why)
 
 
-def _unlink(media: list[_Media]) -> None:
-    for file in (file for one in media for file in one.files):
+def _unlink(media: list[_EventMedia]) -> None:
+    for file in (file for event_media in media for file in event_media.files):
         file.path.unlink(missing_ok=True)
-    for folder in {file.path.parent for one in media for file in one.files}:
+    for folder in {file.path.parent for event_media in media for file in event_media.files}:
         with suppress(OSError):
             folder.rmdir()  # only when nothing is left in it
 
 
-def _mark(events: list[str], why: str, session: Session) -> None:
+def _mark_removed(events: list[str], why: str, session: Session) -> None:
     values = {"snapshot": False, "clip_state": "none", "clip_bytes": 0, "clip_seconds": 0, "clip_why": why}
     session.execute(update(EventRow).where(EventRow.id.in_(events)).values(**values))
 
 
 @dataclass
-class _Media:
+class _EventMedia:
     """The files of one event."""
 
     event: str
     moment: datetime
-    files: list[Stored]
+    files: list[MediaFile]
 
     @property
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
     @property
-    def fresh(self) -> bool:
+    def is_fresh(self) -> bool:
         return max(file.changed for file in self.files) > time.time() - FRESH_SECONDS
 
 
-def _by_event(files: Iterable[Stored]) -> list[_Media]:
+def _by_event(files: Iterable[MediaFile]) -> list[_EventMedia]:
     """Oldest first."""
-    found: dict[str, _Media] = {}
+    by_event: dict[str, _EventMedia] = {}
     for file in files:
-        found.setdefault(file.event, _Media(file.event, moment_of(file.event), [])).files.append(file)
-    return sorted(found.values(), key=lambda one: one.event)
+        by_event.setdefault(file.event, _EventMedia(file.event, time_of_id(file.event), [])).files.append(file)
+    return sorted(by_event.values(), key=lambda event_media: event_media.event)
 
 
-def _oldest(media: list[_Media], excess: float) -> Iterator[_Media]:
+def _take_oldest(media: list[_EventMedia], excess: float) -> Iterator[_EventMedia]:
     """As many from the front as it takes; what may still be written is passed over."""
-    for one in media:
+    for event_media in media:
         if excess <= 0:
             return
-        if not one.fresh:
-            excess -= one.bytes
-            yield one
+        if not event_media.is_fresh:
+            excess -= event_media.bytes
+            yield event_media
 
 
 def _remove_leftovers(folder: Path) -> None:

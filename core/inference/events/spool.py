@@ -19,7 +19,7 @@ from pathlib import Path
 
 from core.errors import XaivaError
 from core.files import fsync_folder, read_regular, write_atomic, write_remedy
-from core.inference.events.records import Record, decoded
+from core.inference.events.spool_records import Record, decode
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Segment:
     damaged: bool = False
 
 
-class _Entry:
+class _PendingLine:
     """A line that a thread waits for, until it is `done` or until that thread is to write for all that wait."""
 
     def __init__(self, line: bytes) -> None:
@@ -55,20 +55,20 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._waiting: list[_Entry] = []
+        self._waiting: list[_PendingLine] = []
         self._writing = False  # a thread writes for all that wait, and then hands that on to the one that waits longest
         self._lock = threading.Lock()  # _waiting, _writing, _segments
         self._files = threading.Lock()  # the open segment
         self._file: int | None = None
-        self._hold: int | None = None
+        self._lock_handle: int | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._hold = _hold(folder)
-            self.id = _identity(folder)
-            self._segments = [_found(path) for path in sorted(folder.glob("*.spool"))]
+            self._lock_handle = _lock_folder(folder)
+            self.id = _spool_id(folder)
+            self._segments = [_existing_segment(path) for path in sorted(folder.glob("*.spool"))]
         except OSError as error:
             self.close()
-            raise self._refusal(error) from error
+            raise self._write_error(error) from error
         self._end = max((segment.end for segment in self._segments), default=0)
 
     @property
@@ -84,7 +84,7 @@ class Spool:
 
     def append(self, line: bytes) -> None:
         """Make `line` durable. Raises SpoolError when the disk refuses."""
-        entry = _Entry(line)
+        entry = _PendingLine(line)
         with self._lock:
             self._waiting.append(entry)
             first, self._writing = not self._writing, True
@@ -93,7 +93,7 @@ class Spool:
         if not entry.done:
             self._write_waiting()
         if entry.error is not None:
-            raise self._refusal(entry.error) from entry.error
+            raise self._write_error(entry.error) from entry.error
 
     def records(self, position: int, only: bytes = b"") -> Iterator[tuple[Record, int]]:
         """Safe records from `position` on, each with the position behind it; with `only`, those that hold these bytes.
@@ -108,17 +108,17 @@ class Spool:
                 file.seek(at - segment.base)
                 while at < segment.end and (line := file.readline(segment.end - at)):
                     at += len(line)
-                    if only in line and (record := self._decoded(segment, line)):
+                    if only in line and (record := self._decode(segment, line)):
                         yield record, at
 
-    def release(self, position: int, settle: Callable[[], None]) -> None:
+    def release(self, position: int, make_durable: Callable[[], None]) -> None:
         """Remove the segments before `position`, after `settle` has made sure that they are needed no more."""
         with self._lock:
-            done = [segment for segment in self._segments[:-1] if segment.end <= position]
-        if not done:
+            released = [segment for segment in self._segments[:-1] if segment.end <= position]
+        if not released:
             return
-        settle()
-        for segment in done:
+        make_durable()
+        for segment in released:
             if segment.damaged:
                 segment.path.rename(segment.path.with_suffix(".damaged"))
             else:
@@ -143,15 +143,15 @@ class Spool:
             write_atomic(self._folder / "probe", b"\0" * _PROBE_BYTES, _PRIVATE)
             (self._folder / "probe").unlink()
         except OSError as error:
-            raise self._refusal(error) from error
+            raise self._write_error(error) from error
 
     def close(self) -> None:
         """Let another process have it. What is appended afterwards raises SpoolError."""
         with self._files:
             self._close_segment()
-            if self._hold is not None:
-                os.close(self._hold)
-                self._hold = None
+            if self._lock_handle is not None:
+                os.close(self._lock_handle)
+                self._lock_handle = None
 
     def _write_waiting(self) -> None:
         with self._lock:
@@ -188,7 +188,7 @@ class Spool:
 
     def _open_segment(self) -> tuple[_Segment, int]:
         """The segment to append to: this run's newest unless it is full."""
-        if self._hold is None:
+        if self._lock_handle is None:
             raise OSError("it was closed")
         newest = self._segments[-1] if self._segments else None
         if self._file is not None and newest is not None and newest.end - newest.base < SEGMENT_BYTES:
@@ -225,22 +225,22 @@ class Spool:
                 os.close(self._file)
             self._file = None
 
-    def _decoded(self, segment: _Segment, line: bytes) -> Record | None:
+    def _decode(self, segment: _Segment, line: bytes) -> Record | None:
         try:
-            return decoded(line)
+            return decode(line)
         except (ValueError, TypeError):
             if line.endswith(b"\n"):
                 segment.damaged = True
                 logger.error("spool %s: a record cannot be read; the file is kept as .damaged", segment.path.name)
             return None
 
-    def _refusal(self, error: OSError) -> SpoolError:
+    def _write_error(self, error: OSError) -> SpoolError:
         why = error.strerror or str(error)
         remedy = f"{write_remedy(error)}: events cannot be kept until then"
         return SpoolError(f"Event spool {self._folder}", why, remedy)
 
 
-def _hold(folder: Path) -> int:
+def _lock_folder(folder: Path) -> int:
     """Keep other processes out; the kernel lets go when this one ends, however it does."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, _PRIVATE)
     try:
@@ -252,7 +252,7 @@ def _hold(folder: Path) -> int:
     return handle
 
 
-def _identity(folder: Path) -> str:
+def _spool_id(folder: Path) -> str:
     """The spool's name in databases: they remember how far each has come."""
     path = folder / "id"
     if not path.exists():
@@ -260,7 +260,7 @@ def _identity(folder: Path) -> str:
     return read_regular(path).decode()
 
 
-def _found(path: Path) -> _Segment:
+def _existing_segment(path: Path) -> _Segment:
     base = int(path.stem)
     return _Segment(path, base, base + path.stat().st_size)
 

@@ -17,9 +17,9 @@ from core.inference.database.engine import Database
 from core.inference.database.models import DailyStatisticsRow, EventRow
 from core.inference.schemas import DayStatistics, Priority, Statistics
 
-SLOT = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
+SLOT_SECONDS = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
 HOUR = timedelta(hours=1)
-_KEPT = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
+_KEPT_FIELDS = ("events", "acknowledged", "by_type", "by_priority", "by_hour", "highest_score", "mean_response")
 
 
 class DailyStatistics:
@@ -32,29 +32,29 @@ class DailyStatistics:
     def days(self, first: date, last: date, cameras: list[str] | None) -> Statistics:
         """From `first` to `last`, both included, of these cameras (None: all); a day without events is left out."""
         with self._database.read() as session:
-            kept = list(self._kept(session, first, last))
-            gone = {day.date for day in kept}
-            found = kept + [day for day in self._counted(session, first, last) if day.date not in gone]
-        wanted = [day for day in found if cameras is None or day.camera in cameras]
-        return Statistics(zone=self.zone.key, days=sorted(wanted, key=lambda day: (day.date, day.camera)))
+            kept_days = list(self._kept_days(session, first, last))
+            kept_dates = {day.date for day in kept_days}
+            days = kept_days + [day for day in self._count_days(session, first, last) if day.date not in kept_dates]
+        visible = [day for day in days if cameras is None or day.camera in cameras]
+        return Statistics(zone=self.zone.key, days=sorted(visible, key=lambda day: (day.date, day.camera)))
 
-    def keep(self, session: Session, day: date) -> None:
+    def keep_day(self, session: Session, day: date) -> None:
         """Keep what is known of a day whose events are to go. One that was kept earlier stays as it is."""
-        if not any(self._kept(session, day, day)):
-            for counted in self._counted(session, day, day):
-                session.add(DailyStatisticsRow(zone=self.zone.key, **counted.model_dump()))
+        if not any(self._kept_days(session, day, day)):
+            for statistics in self._count_days(session, day, day):
+                session.add(DailyStatisticsRow(zone=self.zone.key, **statistics.model_dump()))
 
     def start(self, day: date) -> datetime:
         """The first instant of a day, in UTC; where clocks jump over midnight, the one they jump to."""
         return datetime.combine(day, time(0), self.zone).astimezone(timezone.utc)
 
-    def _kept(self, session: Session, first: date, last: date) -> Iterator[DayStatistics]:
+    def _kept_days(self, session: Session, first: date, last: date) -> Iterator[DayStatistics]:
         """Also those that were kept while the zone was another: their events are gone, nobody can count them again."""
         rows = session.scalars(select(DailyStatisticsRow).where(DailyStatisticsRow.date.between(first, last)))
         for row in rows:
-            yield DayStatistics(date=row.date, camera=row.camera, **{name: getattr(row, name) for name in _KEPT})
+            yield DayStatistics(date=row.date, camera=row.camera, **{name: getattr(row, name) for name in _KEPT_FIELDS})
 
-    def _counted(self, session: Session, first: date, last: date) -> list[DayStatistics]:
+    def _count_days(self, session: Session, first: date, last: date) -> list[DayStatistics]:
         slot = _slot(session).label("slot")
         kind = (EventRow.camera, EventRow.type, EventRow.priority, slot)
         response = EventRow.response_time
@@ -74,23 +74,23 @@ class DailyStatistics:
 
     def _by_day(self, counts: Iterable[_Count]) -> list[DayStatistics]:
         days: dict[tuple[date, str], _Day] = {}
-        places: dict[int, _Place] = {}
+        slot_times: dict[int, _SlotTime] = {}
         for count in counts:
-            place = places.get(count.slot) or places.setdefault(count.slot, self._place(count.slot))
-            day = days.get((place.day, count.camera))
+            slot_time = slot_times.get(count.slot) or slot_times.setdefault(count.slot, self._slot_time(count.slot))
+            day = days.get((slot_time.day, count.camera))
             if day is None:
-                day = days[place.day, count.camera] = _Day([0] * place.hours)
-            day.add(count, place.hour)
-        return [day.told(today, camera) for (today, camera), day in days.items()]
+                day = days[slot_time.day, count.camera] = _Day([0] * slot_time.hours)
+            day.add(count, slot_time.hour)
+        return [day.as_statistics(today, camera) for (today, camera), day in days.items()]
 
-    def _place(self, slot: int) -> _Place:
-        moment = datetime.fromtimestamp(slot * SLOT, timezone.utc)
+    def _slot_time(self, slot: int) -> _SlotTime:
+        moment = datetime.fromtimestamp(slot * SLOT_SECONDS, timezone.utc)
         day = moment.astimezone(self.zone).date()
         start, end = self.start(day), self.start(day + timedelta(days=1))
-        return _Place(day, (moment - start) // HOUR, math.ceil((end - start) / HOUR))
+        return _SlotTime(day, (moment - start) // HOUR, math.ceil((end - start) / HOUR))
 
 
-class _Place(NamedTuple):
+class _SlotTime(NamedTuple):
     """Where a slot lies: in which hour of which day, and how many hours that day has."""
 
     day: date
@@ -136,8 +136,8 @@ class _Day:
         self.response_sum += count.response_sum
         self.responses += count.responses
 
-    def told(self, day: date, camera: str) -> DayStatistics:
-        counted = {name: getattr(self, name) for name in _KEPT[:-1]}
+    def as_statistics(self, day: date, camera: str) -> DayStatistics:
+        counted = {name: getattr(self, name) for name in _KEPT_FIELDS[:-1]}
         mean = self.response_sum / self.responses if self.responses else None
         return DayStatistics(date=day, camera=camera, mean_response=mean, **counted)
 
@@ -145,5 +145,5 @@ class _Day:
 def _slot(session: Session) -> ColumnElement[int]:
     """The number of a moment's slot since 1970. Only this differs between the databases."""
     if session.get_bind().dialect.name == "sqlite":
-        return cast(ColumnElement[int], cast_to(func.strftime("%s", EventRow.started), Integer).op("/")(SLOT))
-    return cast_to(func.floor(extract("epoch", EventRow.started) / SLOT), BigInteger)
+        return cast(ColumnElement[int], cast_to(func.strftime("%s", EventRow.started), Integer).op("/")(SLOT_SECONDS))
+    return cast_to(func.floor(extract("epoch", EventRow.started) / SLOT_SECONDS), BigInteger)

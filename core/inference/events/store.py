@@ -15,13 +15,13 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
-from core.inference.events.ids import is_id
+from core.inference.events.ids import is_event_id
 from core.inference.events.logger import EventLogger
-from core.inference.events.rows import event_of
+from core.inference.events.row_conversion import event_from_row
 from core.inference.schemas import Event, EventPage, EventQuery, Timestamp
 
 FLUSH_SECONDS = 2.0
-_SEARCHED = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
+_SEARCHED_COLUMNS = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)
 _MOMENT, _SCORE = TypeAdapter[datetime](Timestamp), TypeAdapter[float](FiniteFloat)
 
 
@@ -35,42 +35,44 @@ class EventStore:
     def page(self, *, cameras: list[str] | None, query: EventQuery) -> EventPage:
         """Events that fit all that the query names. Raises InputError for a cursor of another order."""
         order = _Order(query)
-        wanted = order.applied(select(EventRow).where(*_tests(cameras, query)), query.cursor)
+        statement = order.apply_to(select(EventRow).where(*_conditions(cameras, query)), query.cursor)
         with self._database.read() as session:
-            rows = list(session.scalars(wanted.limit(query.limit + 1)))
-        events = [event_of(row) for row in rows[: query.limit]]
+            rows = list(session.scalars(statement.limit(query.limit + 1)))
+        events = [event_from_row(row) for row in rows[: query.limit]]
         return EventPage(events=events, next=order.cursor(events[-1]) if len(rows) > query.limit else "")
 
     def get(self, event: str) -> Event | None:
         """One event, also while only the spool has it."""
-        return self._logger.get(event) if is_id(event) else None
+        return self._logger.get(event) if is_event_id(event) else None
 
     def acknowledge(self, ids: list[str], by: str, note: str, cameras: list[str] | None) -> int:
         """Acknowledge what has not been yet; returns how many that were. An empty note leaves the one that is there."""
-        known = [event for event in ids if is_id(event)]
+        valid_ids = [event for event in ids if is_event_id(event)]
         values: dict[str, Any] = {"acknowledged": datetime.now(timezone.utc), "acknowledged_by": by}
         if note:
             values["note"] = note
-        return len(self._change(values, EventRow.id.in_(known), EventRow.acknowledged.is_(None), *_seen(cameras)))
+        return len(
+            self._change(values, EventRow.id.in_(valid_ids), EventRow.acknowledged.is_(None), *_visible(cameras))
+        )
 
     def protect(self, event: str, protected: bool) -> bool:
         """Keep an event, its clip and snapshot when others go; False when there is no such event."""
-        return is_id(event) and bool(self._change({"protected": protected}, EventRow.id == event))
+        return is_event_id(event) and bool(self._change({"protected": protected}, EventRow.id == event))
 
     def unacknowledged(self, cameras: list[str] | None) -> int:
         """How many wait for somebody."""
-        waiting = select(func.count()).select_from(EventRow).where(EventRow.acknowledged.is_(None), *_seen(cameras))
+        waiting = select(func.count()).select_from(EventRow).where(EventRow.acknowledged.is_(None), *_visible(cameras))
         with self._database.read() as session:
             return session.scalar(waiting) or 0
 
-    def _change(self, values: dict[str, Any], *where: ColumnElement[bool]) -> list[Event]:
+    def _change(self, values: dict[str, Any], *conditions: ColumnElement[bool]) -> list[Event]:
         def work(session: Session) -> list[Event]:
-            changed = update(EventRow).where(*where).values(**values).returning(EventRow)
-            return [event_of(row) for row in session.scalars(changed)]
+            changed = update(EventRow).where(*conditions).values(**values).returning(EventRow)
+            return [event_from_row(row) for row in session.scalars(changed)]
 
         self._logger.flush(FLUSH_SECONDS)  # a person may be faster than the next batch
         events = self._logger.write(work)
-        self._database.settle()  # what somebody protected must still be so after a power cut
+        self._database.make_durable()  # what somebody protected must still be so after a power cut
         return events
 
 
@@ -84,19 +86,19 @@ class _Order:
         by: InstrumentedAttribute[Any] = EventRow.started if self._timed else EventRow.score
         self._columns = (by, EventRow.id)
 
-    def applied(self, wanted: Select[EventRow], cursor: str) -> Select[EventRow]:
+    def apply_to(self, statement: Select[EventRow], cursor: str) -> Select[EventRow]:
         """The query in this order, from behind the cursor on."""
         if cursor:
-            key, place = tuple_(*self._columns), tuple_(*self._place(cursor))
-            wanted = wanted.where(key > place if self._ascending else key < place)
-        return wanted.order_by(*(column.asc() if self._ascending else column.desc() for column in self._columns))
+            key, place = tuple_(*self._columns), tuple_(*self._parse_cursor(cursor))
+            statement = statement.where(key > place if self._ascending else key < place)
+        return statement.order_by(*(column.asc() if self._ascending else column.desc() for column in self._columns))
 
     def cursor(self, event: Event) -> str:
         """The place of an event."""
         value = event.started.isoformat() if self._timed else event.score
         return base64.urlsafe_b64encode(json.dumps([self._name, value, event.id]).encode()).decode()
 
-    def _place(self, cursor: str) -> tuple[datetime | float, str]:
+    def _parse_cursor(self, cursor: str) -> tuple[datetime | float, str]:
         try:
             name, value, event = json.loads(base64.urlsafe_b64decode(cursor.encode()))
             if name != self._name or not isinstance(event, str):
@@ -106,9 +108,9 @@ class _Order:
             raise InputError("Cursor", "it is not of this order of events", "start again without one") from None
 
 
-def _tests(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnElement[bool]]:
+def _conditions(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnElement[bool]]:
     """What an event must pass; `priority` means that one or above."""
-    yield from _seen(cameras)
+    yield from _visible(cameras)
     if query.camera is not None:
         yield EventRow.camera == query.camera
     if query.type is not None:
@@ -124,8 +126,8 @@ def _tests(cameras: list[str] | None, query: EventQuery) -> Iterator[ColumnEleme
     if query.acknowledged is not None:
         yield EventRow.acknowledged.is_not(None) if query.acknowledged else EventRow.acknowledged.is_(None)
     if query.text:
-        yield or_(*(column.icontains(query.text, autoescape=True) for column in _SEARCHED))
+        yield or_(*(column.icontains(query.text, autoescape=True) for column in _SEARCHED_COLUMNS))
 
 
-def _seen(cameras: list[str] | None) -> list[ColumnElement[bool]]:
+def _visible(cameras: list[str] | None) -> list[ColumnElement[bool]]:
     return [] if cameras is None else [EventRow.camera.in_(cameras)]

@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import XaivaError
 from core.inference.address_guard import PROXIES, guard_process
 
-SECONDS = 20.0  # for all of it: Apprise waits 4 s to connect and 4 s for an answer, and may try several addresses
+SEND_TIMEOUT = 20.0  # for all of it: Apprise waits 4 s to connect and 4 s for an answer, and may try several addresses
 _PREFIX = re.compile(r"^[\d: ,-]+- [A-Z]+ - ")
 
 
@@ -27,18 +27,22 @@ def send(url: str, title: str, text: str, what: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", __name__],
             input=json.dumps({"url": url, "title": title, "text": text}).encode(),
             capture_output=True,
-            timeout=SECONDS,
+            timeout=SEND_TIMEOUT,
             env=environment,
         )
     except subprocess.TimeoutExpired:
-        raise XaivaError(what, f"no answer within {SECONDS:g} s", "is it running, and is there a way to it?") from None
-    if done.returncode:
-        raise XaivaError(what, f"Apprise broke down (exit code {done.returncode})", "see Apprise's page of the service")
-    why = json.loads(done.stdout)["why"]
+        raise XaivaError(
+            what, f"no answer within {SEND_TIMEOUT:g} s", "is it running, and is there a way to it?"
+        ) from None
+    if process.returncode:
+        raise XaivaError(
+            what, f"Apprise broke down (exit code {process.returncode})", "see Apprise's page of the service"
+        )
+    why = json.loads(process.stdout)["why"]
     if why:
         raise XaivaError(what, why, "it is tried again")
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from core.errors import XaivaError
+from core.inference.http_post import post
 from core.inference.notifications import apprise_process
-from core.inference.notifications.addresses import check, shown
-from core.inference.notifications.mail import LoginRefused, MailServer, Refused, parse_server, send_mail
+from core.inference.notifications.channel_addresses import check_channel, shown_address
+from core.inference.notifications.mail import DeliveryRefused, LoginRefused, MailServer, parse_server, send_mail
 from core.inference.notifications.message import Message
 from core.inference.notifications.signature import webhook_headers
-from core.inference.outgoing import post
 from core.inference.schemas import ChannelKind
 from core.inference.settings import ServiceSettings
 
 WEBHOOK_SECONDS = 10.0
-WEBHOOK_ANSWER = 1 << 12  # bytes; nobody reads it
-_LOGIN = (401, 403)
-_HOPELESS = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
+WEBHOOK_REPLY_BYTES = 1 << 12  # bytes; nobody reads it
+_LOGIN_STATUSES = (401, 403)
+_PERMANENT_STATUSES = (400, 410, 413, 415, 422)  # what the receiver will say to the same request for ever
 
 
-class Sender:
+class ChannelSender:
     """Sends messages as the settings say. Raises InputError for a mail server that cannot be one."""
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -50,18 +50,18 @@ def _send_webhook(message: Message) -> None:
     channel = message.channel
     content = message.payload()
     headers = webhook_headers(message.id, content, channel.secret_variable)
-    what = f"Webhook {shown(channel)}"
-    reply = post(channel.to, content, headers, WEBHOOK_SECONDS, what, WEBHOOK_ANSWER)
-    if reply.good:
+    what = f"Webhook {shown_address(channel)}"
+    reply = post(channel.to, content, headers, WEBHOOK_SECONDS, what, WEBHOOK_REPLY_BYTES)
+    if reply.is_success:
         return
     why = f"it answers with status {reply.status}"
-    if reply.status in _HOPELESS:
-        raise Refused(what, why, "check what the receiver expects there")
-    if reply.status in _LOGIN:
+    if reply.status in _PERMANENT_STATUSES:
+        raise DeliveryRefused(what, why, "check what the receiver expects there")
+    if reply.status in _LOGIN_STATUSES:
         raise LoginRefused(what, why, "check the secret, and who may send there")
     raise XaivaError(what, why, "it is tried again")
 
 
 def _send_apprise(message: Message, text: str) -> None:
-    check(message.channel)  # what was stored by an older version, too
-    apprise_process.send(message.channel.to, message.subject(), text, shown(message.channel))
+    check_channel(message.channel)  # what was stored by an older version, too
+    apprise_process.send(message.channel.to, message.subject(), text, shown_address(message.channel))

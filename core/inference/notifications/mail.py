@@ -13,14 +13,14 @@ from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from core.errors import InputError, XaivaError
-from core.inference.address_guard import check_host, connect
+from core.inference.address_guard import check_host, connect_guarded
 
-SECONDS = 15.0  # for each answer of the server
+ANSWER_TIMEOUT = 15.0  # for each answer of the server
 _FORM = "write it as smtp://user:password@host:587, smtps://host:465 or smtp://host:25?tls=none"
 Tls = Literal["implicit", "required", "offered", "none"]
 
 
-class Refused(XaivaError):
+class DeliveryRefused(XaivaError):
     """It was refused for good: trying again would not help."""
 
 
@@ -53,12 +53,12 @@ def parse_server(url: str) -> MailServer:
         raise InputError("XAIVA_SMTP_URL", "it is no smtp:// or smtps:// URL with a host", _FORM)
     check_host(host, "XAIVA_SMTP_URL")
     user = unquote(parts.username or "")
-    asked = parse_qs(parts.query).get("tls", [""])[0]
-    if asked not in ("", "none", "required", "offered") or (parts.scheme == "smtps" and asked):
+    tls_option = parse_qs(parts.query).get("tls", [""])[0]
+    if tls_option not in ("", "none", "required", "offered") or (parts.scheme == "smtps" and tls_option):
         raise InputError("XAIVA_SMTP_URL", "tls is none, offered or required, and only with smtp://", _FORM)
     if parts.scheme == "smtps":
         return MailServer(host, port or 465, "implicit", user, unquote(parts.password or ""))
-    tls: Tls = "none" if asked == "none" else "required" if asked == "required" or user else "offered"
+    tls: Tls = "none" if tls_option == "none" else "required" if tls_option == "required" or user else "offered"
     return MailServer(host, port or (587 if user else 25), tls, user, unquote(parts.password or ""))
 
 
@@ -72,7 +72,7 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
     mail.set_content(text)
     what = f"Mail server {server.host}:{server.port}"
     try:
-        with contextlib.closing(_connected(server)) as connection:
+        with contextlib.closing(_connect(server)) as connection:
             if server.user:
                 connection.login(server.user, server.password)
             connection.send_message(mail, sender, [to])
@@ -83,36 +83,36 @@ def send_mail(server: MailServer, sender: str, to: str, subject: str, text: str,
         raise kind(what, f"it refuses the login ({error.smtp_code})", "check XAIVA_SMTP_URL") from None
     except smtplib.SMTPRecipientsRefused as error:
         code, reply = next(iter(error.recipients.values()))
-        raise _refusal(what, code, reply) from None
+        raise _refused_error(what, code, reply) from None
     except smtplib.SMTPResponseException as error:
-        raise _refusal(what, error.smtp_code, error.smtp_error) from None
+        raise _refused_error(what, error.smtp_code, error.smtp_error) from None
     except ssl.SSLCertVerificationError as error:
         remedy = "give its authority with SSL_CERT_FILE, or say ?tls=none in XAIVA_SMTP_URL"
         raise XaivaError(what, f"its certificate is not trusted: {error.verify_message}", remedy) from None
     except (smtplib.SMTPException, OSError) as error:
-        raise XaivaError(what, _why(error), "is it running, and is there a way to it?") from None
+        raise XaivaError(what, _describe_error(error), "is it running, and is there a way to it?") from None
 
 
 class _Guarded(smtplib.SMTP):
     """Connects to an address that was checked."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return connect(host, port, timeout, f"Mail server {host}:{port}")
+        return connect_guarded(host, port, timeout, f"Mail server {host}:{port}")
 
 
 class _GuardedTls(smtplib.SMTP_SSL):
     """The same, with TLS from the first byte."""
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        plain = connect(host, port, timeout, f"Mail server {host}:{port}")
+        plain = connect_guarded(host, port, timeout, f"Mail server {host}:{port}")
         return self.context.wrap_socket(plain, server_hostname=host)
 
 
-def _connected(server: MailServer) -> smtplib.SMTP:
+def _connect(server: MailServer) -> smtplib.SMTP:
     context = ssl.create_default_context()
     if server.tls == "implicit":
-        return _GuardedTls(server.host, server.port, timeout=SECONDS, context=context)
-    connection = _Guarded(server.host, server.port, timeout=SECONDS)
+        return _GuardedTls(server.host, server.port, timeout=ANSWER_TIMEOUT, context=context)
+    connection = _Guarded(server.host, server.port, timeout=ANSWER_TIMEOUT)
     try:
         connection.ehlo()
         if server.tls == "required" and not connection.has_extn("starttls"):
@@ -126,17 +126,17 @@ def _connected(server: MailServer) -> smtplib.SMTP:
     return connection
 
 
-def _refusal(what: str, code: int, reply: bytes | str) -> XaivaError:
+def _refused_error(what: str, code: int, reply: bytes | str) -> XaivaError:
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
     why = f"it refuses the mail: {code} {' '.join(text.split())[:200]}"
     if 500 <= code < 600:
-        return Refused(what, why, "check the recipient's address and XAIVA_MAIL_FROM")
+        return DeliveryRefused(what, why, "check the recipient's address and XAIVA_MAIL_FROM")
     return XaivaError(what, why, "it is tried again")
 
 
-def _why(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib wraps it
-        return f"no answer within {SECONDS:g} s"
+        return f"no answer within {ANSWER_TIMEOUT:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens at that host and port"
     if isinstance(error, socket.gaierror):

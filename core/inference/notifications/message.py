@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from core.inference.schemas import Channel, Event
 
-KEPT_IDS = 500  # of the events in one message; the count goes on
+MAX_EVENT_IDS = 500  # of the events in one message; the count goes on
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,11 @@ class Message:
             ("Zone", event.zone),
             ("Type", event.type),
             ("Priority", event.priority.value),
-            ("Began", _local(event.started, zone)),
-            ("Events", f"{self.count} since {_local(self.first, zone)}" if self.first and self.count > 1 else ""),
+            ("Began", _format_local(event.started, zone)),
+            (
+                "Events",
+                f"{self.count} since {_format_local(self.first, zone)}" if self.first and self.count > 1 else "",
+            ),
             ("Score", f"{event.score:.2f} (from {event.threshold:.2f})"),
             (
                 "Found",
@@ -58,7 +61,7 @@ class Message:
 
     def payload(self) -> bytes:
         """The same as JSON, byte for byte equal at every attempt."""
-        said: dict[str, Any] = {
+        content: dict[str, Any] = {
             "id": self.id,
             "rule": self.rule,
             "test": self.test,
@@ -67,8 +70,8 @@ class Message:
             "events": list(self.events) or [self.event.id],
             "event": self.event.model_dump(mode="json"),
         }
-        return json.dumps(said, separators=(",", ":"), sort_keys=True).encode()
+        return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
 
-def _local(moment: datetime, zone: ZoneInfo) -> str:
+def _format_local(moment: datetime, zone: ZoneInfo) -> str:
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

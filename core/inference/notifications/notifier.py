@@ -18,12 +18,12 @@ from core.inference.bulkhead import Bulkhead
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
-from core.inference.notifications.addresses import shown
-from core.inference.notifications.channels import Sender
-from core.inference.notifications.mail import LoginRefused, Refused
+from core.inference.notifications.channel_addresses import shown_address
+from core.inference.notifications.channels import ChannelSender
+from core.inference.notifications.mail import DeliveryRefused, LoginRefused
 from core.inference.notifications.message import Message
-from core.inference.notifications.outbox import Outbox, Waiting
-from core.inference.notifications.rules import RuleStore
+from core.inference.notifications.outbox import Outbox, WaitingMessage
+from core.inference.notifications.rule_store import RuleStore
 from core.inference.notifications.suspensions import Suspensions
 from core.inference.schedule import is_open
 from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest, TestResult
@@ -31,10 +31,12 @@ from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
-LOGIN_BACK_OFF = (120.0, 300.0, 600.0, 1800.0)  # after a refused login: servers lock out after a few wrong ones
-LOGIN_TURN = 30.0  # seconds that one message has to try a login that is not known to be right, ahead of all others
-GIVE_UP = timedelta(hours=24)  # after its event a message is of no use
+BACKOFF_SECONDS = (5.0, 15.0, 60.0, 300.0, 900.0)  # seconds before a failing channel is tried again; the last one stays
+LOGIN_BACKOFF_SECONDS = (120.0, 300.0, 600.0, 1800.0)  # after a refused login: servers lock out after a few wrong ones
+LOGIN_TURN_SECONDS = (
+    30.0  # seconds that one message has to try a login that is not known to be right, ahead of all others
+)
+GIVE_UP_AFTER = timedelta(hours=24)  # after its event a message is of no use
 IDLE_SECONDS = 30.0
 DATABASE_SECONDS = 5.0  # before a database that failed is asked again
 PRUNE_SECONDS = 3600.0
@@ -44,7 +46,7 @@ TESTS_AT_ONCE = 2  # of a rule; each has a thread for every channel
 
 
 @dataclass(frozen=True)
-class Told:
+class NotifyOutcome:
     """What became of an event: the rules it fits, the messages it is in, until when its camera is suspended."""
 
     rules: tuple[str, ...] = ()
@@ -58,17 +60,17 @@ class _Lane:
 
     busy: bool = False
     failures: int = 0
-    rests_until: float = 0.0
+    retry_at: float = 0.0
     proven: bool = False  # it worked, and has not failed since
 
     def failed(self, waits: tuple[float, ...]) -> None:
-        self.rests_until = time.monotonic() + waits[min(self.failures, len(waits) - 1)]
+        self.retry_at = time.monotonic() + waits[min(self.failures, len(waits) - 1)]
         self.failures += 1
         self.proven = False
 
     def worked(self) -> None:
         self.failures = 0
-        self.rests_until = 0.0
+        self.retry_at = 0.0
         self.proven = True
 
 
@@ -79,17 +81,17 @@ class Notifier:
         self._rules = rules
         self._outbox = Outbox(database)
         self._suspensions = Suspensions(database)
-        self._sender = Sender(settings)
+        self._sender = ChannelSender(settings)
         self._zone = ZoneInfo(settings.zone)
         self._lanes: dict[tuple[str, str], _Lane] = {}
         self._mail_login = _Lane()  # all mail goes through one server, with one login
-        self._unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
+        self._sent_unmarked: dict[str, datetime] = {}  # sent, but the database could not be told yet
         self._tests = Bulkhead("Tests of rules", TESTS_AT_ONCE, retry_after=10)
         self._lock = threading.Lock()  # guards the lanes, what is not marked yet and the threads that send
-        self._changed = threading.Event()
+        self._wake = threading.Event()
         self._stopping = False
         self._sending: set[threading.Thread] = set()
-        self._pruned = float("-inf")
+        self._pruned_at = float("-inf")
         self._database_why = ""
         self._status = OutboxStatus()
         self._status_after = 0.0  # a database that does not answer is not asked at every look
@@ -102,7 +104,7 @@ class Notifier:
     def stop(self) -> None:
         """End within seconds; what is not sent by then waits in the outbox."""
         self._stopping = True
-        self._changed.set()
+        self._wake.set()
         until = time.monotonic() + STOP_SECONDS
         with self._lock:
             sending = list(self._sending)
@@ -110,27 +112,27 @@ class Notifier:
             if thread.is_alive():
                 thread.join(max(0.0, until - time.monotonic()))
 
-    def notify(self, event: Event) -> Told:
+    def notify(self, event: Event) -> NotifyOutcome:
         """Put what the rules say of an event into the outbox. Raises DatabaseError: then nothing is in it.
 
         May be repeated: an event that is in the outbox already is not put in twice.
         """
         suspended = self._suspensions.until(event.camera)
         if suspended:
-            return Told(suspended=suspended)
-        fitting = [rule for rule in self._rules.whole() if self._fits(rule, event)]
+            return NotifyOutcome(suspended=suspended)
+        fitting = [rule for rule in self._rules.list_with_secrets() if self._fits(rule, event)]
         if not fitting:
-            return Told()
+            return NotifyOutcome()
         messages = self._outbox.put(event, fitting)
-        self._changed.set()
-        return Told(tuple(rule.name for rule in fitting), messages)
+        self._wake.set()
+        return NotifyOutcome(tuple(rule.name for rule in fitting), messages)
 
     def test(self, name: str) -> TestResult:
         """Send a test over every channel of a rule, past outbox and suspensions.
 
         Raises UnknownRule, and TooManyRequests when as many tests are under way as may be.
         """
-        rule = self._rules.one(name)
+        rule = self._rules.get_with_secrets(name)
         return self._tests.submit(lambda: self._test_channels(rule)).result()
 
     def _test_channels(self, rule: RuleRequest) -> TestResult:
@@ -144,9 +146,9 @@ class Notifier:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        done = {f"{channel.kind.value} {shown(channel)}": why for channel, why in outcomes.copy().items()}
-        failed = {place: why for place, why in done.items() if why}
-        return TestResult(sent=[place for place in done if place not in failed], failed=failed)
+        results = {f"{channel.kind.value} {shown_address(channel)}": why for channel, why in outcomes.copy().items()}
+        failed = {place: why for place, why in results.items() if why}
+        return TestResult(sent=[place for place in results if place not in failed], failed=failed)
 
     def suspend(self, camera: str, minutes: float) -> None:
         """No notifications of this camera for that long; 0 ends it. What waits already is sent.
@@ -197,9 +199,9 @@ class Notifier:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._changed.clear()
+            self._wake.clear()
             try:
-                pause = self._round()
+                pause = self._start_due()
                 self._database_why = ""
             except DatabaseError as error:
                 pause = DATABASE_SECONDS
@@ -209,42 +211,43 @@ class Notifier:
             except Exception:  # the thread must go on: nobody else sends
                 logger.exception("the notifier failed and goes on")
                 pause = DATABASE_SECONDS
-            self._changed.wait(pause)
+            self._wake.wait(pause)
 
-    def _round(self) -> float:
+    def _start_due(self) -> float:
         """Start what is due and whose channel is free; seconds until something may be due next."""
         self._mark_sent()
         self._prune()
         now = datetime.now(timezone.utc)
         pause = IDLE_SECONDS
-        for one in self._outbox.waiting():
-            if now - one.created > GIVE_UP:
+        for waiting in self._outbox.waiting():
+            if now - waiting.created > GIVE_UP_AFTER:
                 self._outbox.give_up(
-                    one.id, f"not taken within {GIVE_UP.total_seconds() / 3600:.0f} hours; {one.why}".rstrip("; ")
+                    waiting.id,
+                    f"not taken within {GIVE_UP_AFTER.total_seconds() / 3600:.0f} hours; {waiting.why}".rstrip("; "),
                 )
                 continue
-            pause = min(pause, self._start(one, now))
+            pause = min(pause, self._start_delivery(waiting, now))
         return max(0.0, pause)
 
-    def _start(self, one: Waiting, now: datetime) -> float:
+    def _start_delivery(self, waiting: WaitingMessage, now: datetime) -> float:
         """Send it in a thread of its own when its time has come; else how long to wait."""
-        clock_was_set_back = now < one.created
-        early = 0.0 if clock_was_set_back else (one.due - now).total_seconds()
+        clock_was_set_back = now < waiting.created
+        early = 0.0 if clock_was_set_back else (waiting.due - now).total_seconds()
         if early > 0:
             return early
         with self._lock:
-            lane = self._lanes.setdefault((one.kind, one.to), _Lane())
-            if lane.busy or self._stopping or one.id in self._unmarked:
+            lane = self._lanes.setdefault((waiting.kind, waiting.to), _Lane())
+            if lane.busy or self._stopping or waiting.id in self._sent_unmarked:
                 return IDLE_SECONDS
-            logins = [self._mail_login] if one.kind == ChannelKind.EMAIL.value else []
-            rests = max(each.rests_until for each in (lane, *logins)) - time.monotonic()
-            if rests > 0:
-                return rests
+            logins = [self._mail_login] if waiting.kind == ChannelKind.EMAIL.value else []
+            wait = max(each.retry_at for each in (lane, *logins)) - time.monotonic()
+            if wait > 0:
+                return wait
             for login in logins:
                 if not login.proven:
-                    login.rests_until = time.monotonic() + LOGIN_TURN
+                    login.retry_at = time.monotonic() + LOGIN_TURN_SECONDS
             lane.busy = True
-            thread = threading.Thread(target=self._deliver, args=(lane, one.id), name="notify", daemon=True)
+            thread = threading.Thread(target=self._deliver, args=(lane, waiting.id), name="notify", daemon=True)
             self._sending.add(thread)
         thread.start()
         return IDLE_SECONDS
@@ -255,7 +258,7 @@ class Notifier:
         except DatabaseError as error:
             logger.warning("a notification's outcome cannot be written: %s", error.why)
             with self._lock:
-                lane.failed(BACK_OFF)
+                lane.failed(BACKOFF_SECONDS)
         except Exception as error:  # it cannot even be read
             logger.exception("message %s is given up", message)
             self._outbox.give_up(message, f"an unexpected error ({type(error).__name__}); the log says more")
@@ -263,31 +266,31 @@ class Notifier:
             with self._lock:
                 lane.busy = False
                 self._sending.discard(threading.current_thread())
-            self._changed.set()
+            self._wake.set()
 
     def _attempt(self, lane: _Lane, ident: str) -> None:
         message = self._outbox.claim(ident)
         if message is None:
             return
-        if (gone := self._no_longer_wanted(message)) is not None:
-            self._outbox.give_up(ident, gone)
+        if (withdrawn := self._withdrawn_reason(message)) is not None:
+            self._outbox.give_up(ident, withdrawn)
             return
         why, error = self._send(message)
         login = self._mail_login if message.channel.kind is ChannelKind.EMAIL else lane
         with self._lock:
             if not why:
-                self._unmarked[ident] = datetime.now(timezone.utc)
-            if not why or isinstance(error, Refused):
+                self._sent_unmarked[ident] = datetime.now(timezone.utc)
+            if not why or isinstance(error, DeliveryRefused):
                 lane.worked()
                 login.worked()
             elif isinstance(error, LoginRefused):
-                login.failed(LOGIN_BACK_OFF)
+                login.failed(LOGIN_BACKOFF_SECONDS)
             else:
-                login.rests_until = 0.0  # the login was not at fault: the next one may try it
-                lane.failed(BACK_OFF)
+                login.retry_at = 0.0  # the login was not at fault: the next one may try it
+                lane.failed(BACKOFF_SECONDS)
         if not why:
             self._mark_sent()
-        elif isinstance(error, Refused):
+        elif isinstance(error, DeliveryRefused):
             self._outbox.give_up(ident, why)
         else:
             self._outbox.mark_failed(ident, why)
@@ -305,27 +308,27 @@ class Notifier:
             return f"an unexpected error ({type(error).__name__}); the log says more", error
         return "", None
 
-    def _no_longer_wanted(self, message: Message) -> str | None:
-        rule = next((rule for rule in self._rules.whole() if rule.name == message.rule), None)
+    def _withdrawn_reason(self, message: Message) -> str | None:
+        rule = next((rule for rule in self._rules.list_with_secrets() if rule.name == message.rule), None)
         if rule is None:
             return "the rule is gone"
         if not rule.enabled:
             return "the rule is switched off"
-        where = message.channel.kind, message.channel.to
-        return None if where in [(c.kind, c.to) for c in rule.channels] else "the rule names this channel no longer"
+        address = message.channel.kind, message.channel.to
+        return None if address in [(c.kind, c.to) for c in rule.channels] else "the rule names this channel no longer"
 
     def _mark_sent(self) -> None:
         with self._lock:
-            unmarked = dict(self._unmarked)
+            unmarked = dict(self._sent_unmarked)
         for message, moment in unmarked.items():
             self._outbox.mark_sent(message, moment)
             with self._lock:
-                self._unmarked.pop(message, None)
+                self._sent_unmarked.pop(message, None)
 
     def _prune(self) -> None:
-        if time.monotonic() - self._pruned > PRUNE_SECONDS:
+        if time.monotonic() - self._pruned_at > PRUNE_SECONDS:
             self._outbox.prune()
-            self._pruned = time.monotonic()
+            self._pruned_at = time.monotonic()
 
 
 def _in_words(error: XaivaError) -> str:

@@ -15,20 +15,20 @@ from sqlalchemy.orm import Session
 from core.inference.database.engine import Database
 from core.inference.database.models import OutboxRow
 from core.inference.events.ids import new_id
-from core.inference.notifications.addresses import shown
-from core.inference.notifications.message import KEPT_IDS, Message
+from core.inference.notifications.channel_addresses import shown_address
+from core.inference.notifications.message import MAX_EVENT_IDS, Message
 from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest
 
 KEPT_DAYS = 30  # how long a message that was sent or given up is still shown
 KEPT_MESSAGES = 5000
-TRIES = 3  # of one message before others of its channel are tried: it may be the message that is wrong
-_LOOKED_BACK = 3  # messages of one key: an event told twice is among the newest
+TRIES_BEFORE_OTHERS = 3  # of one message before others of its channel are tried: it may be the message that is wrong
+_RECENT_MESSAGES = 3  # messages of one key: an event told twice is among the newest
 
 WAITING, SENT, GIVEN_UP = "waiting", "sent", "given_up"
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingMessage:
     """A message that waits, without its content."""
 
     id: str
@@ -54,19 +54,21 @@ class Outbox:
         now = datetime.now(timezone.utc)
 
         def work(session: Session) -> int:
-            return sum(_place(session, rule, channel, event, now) for rule in rules for channel in rule.channels)
+            return sum(_add_event(session, rule, channel, event, now) for rule in rules for channel in rule.channels)
 
         messages = self._database.write(work)
-        self._database.settle()  # what the event then says was done must survive a power cut, too
+        self._database.make_durable()  # what the event then says was done must survive a power cut, too
         return messages
 
-    def waiting(self) -> list[Waiting]:
+    def waiting(self) -> list[WaitingMessage]:
         """All that waits, the most urgent first, but behind the others what has failed again and again."""
-        columns = [getattr(OutboxRow, name) for name in Waiting.__annotations__]
+        columns = [getattr(OutboxRow, name) for name in WaitingMessage.__annotations__]
         order = (OutboxRow.priority.desc(), OutboxRow.due, OutboxRow.id)
         with self._database.read() as session:
             rows = session.execute(select(*columns).where(OutboxRow.state == WAITING).order_by(*order)).all()
-        return sorted((Waiting(*row) for row in rows), key=lambda one: one.attempts // TRIES)
+        return sorted(
+            (WaitingMessage(*row) for row in rows), key=lambda message: message.attempts // TRIES_BEFORE_OTHERS
+        )
 
     def claim(self, message: str) -> Message | None:
         """Count an attempt and return the message, which no event is added to from now on."""
@@ -119,12 +121,12 @@ class Outbox:
 
     def prune(self) -> None:
         """Forget what was finished long ago."""
-        before = datetime.now(timezone.utc) - timedelta(days=KEPT_DAYS)
+        limit = datetime.now(timezone.utc) - timedelta(days=KEPT_DAYS)
         finished = OutboxRow.state != WAITING
         newest = select(OutboxRow.id).where(finished).order_by(OutboxRow.created.desc(), OutboxRow.id.desc())
 
         def work(session: Session) -> None:
-            session.execute(delete(OutboxRow).where(finished, OutboxRow.created < before))
+            session.execute(delete(OutboxRow).where(finished, OutboxRow.created < limit))
             edge = session.scalar(newest.offset(KEPT_MESSAGES).limit(1))
             if edge is not None:
                 session.execute(delete(OutboxRow).where(finished, OutboxRow.id <= edge))
@@ -154,46 +156,46 @@ def _waiting_for(rule: str, channel: Channel) -> Any:
     )
 
 
-def _place(session: Session, rule: RuleRequest, channel: Channel, event: Event, now: datetime) -> bool:
+def _add_event(session: Session, rule: RuleRequest, channel: Channel, event: Event, now: datetime) -> bool:
     """Put an event into a message of its key: a new one at once, one that waits, or a follow-up after the window.
 
     The first event of a camera and type goes at once. Those within `within` seconds after it become one more message,
     sent when they are over, and so on. A more urgent event than the message before waits for nothing. A message that
     was not tried yet (its channel does not answer) takes in whatever comes.
     """
-    key = _key(rule, channel, event)
+    key = _dedup_key(rule, channel, event)
     before_clock_was_set_back = OutboxRow.created > now  # such a message looks like the newest until that time comes
     order = (before_clock_was_set_back, OutboxRow.created.desc(), OutboxRow.id.desc())
     newest = select(OutboxRow).where(OutboxRow.dedup_key == key).order_by(*order)
-    rows = session.scalars(newest.limit(_LOOKED_BACK)).all()
+    rows = session.scalars(newest.limit(_RECENT_MESSAGES)).all()
     if any(event.id in row.body["events"] for row in rows):
         return False
     last = rows[0] if rows else None
     urgent = last is None or event.priority.rank > last.priority
     if last is not None and rule.within > 0 and last.state == WAITING and last.attempts == 0:
-        _add(last, event)
+        _merge_event(last, event)
         last.due = min(last.due, now) if urgent else last.due
         return True
     window = timedelta(seconds=rule.within)
     follows = last is not None and not urgent and last.due <= now + window and now < last.due + window
     due = last.due + window if last is not None and follows else now
-    session.add(_row(key, rule, channel, event, now, due))
+    session.add(_new_row(key, rule, channel, event, now, due))
     return True
 
 
-def _key(rule: RuleRequest, channel: Channel, event: Event) -> str:
+def _dedup_key(rule: RuleRequest, channel: Channel, event: Event) -> str:
     parts = json.dumps([rule.name, channel.kind.value, channel.to, event.camera, event.type])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def _add(row: OutboxRow, event: Event) -> None:
+def _merge_event(row: OutboxRow, event: Event) -> None:
     row.count += 1
     row.priority = max(row.priority, event.priority.rank)
-    ids = [*row.body["events"], event.id][-KEPT_IDS:]
+    ids = [*row.body["events"], event.id][-MAX_EVENT_IDS:]
     row.body = {**row.body, "event": event.model_dump(mode="json"), "events": ids}
 
 
-def _row(key: str, rule: RuleRequest, channel: Channel, event: Event, now: datetime, due: datetime) -> OutboxRow:
+def _new_row(key: str, rule: RuleRequest, channel: Channel, event: Event, now: datetime, due: datetime) -> OutboxRow:
     return OutboxRow(
         id=new_id(),
         rule=rule.name,
@@ -238,7 +240,7 @@ def _delivery(row: OutboxRow) -> Delivery:
         id=row.id,
         rule=row.rule,
         kind=ChannelKind(row.kind),
-        to=shown(_channel(row)),
+        to=shown_address(_channel(row)),
         state=row.state,
         count=row.count,
         attempts=row.attempts,

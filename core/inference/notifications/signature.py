@@ -25,11 +25,11 @@ def webhook_headers(key: str, content: bytes, secret_variable: str) -> dict[str,
         if not secret:
             why = f"the variable {secret_variable} is not set in the service's environment"
             raise XaivaError("Webhook", why, "put it into one of the preset's run.env_files and launch again")
-        headers[SIGNATURE] = signature(secret, content, int(time.time()))
+        headers[SIGNATURE] = sign(secret, content, int(time.time()))
     return headers
 
 
-def signature(secret: str, content: bytes, moment: int) -> str:
+def sign(secret: str, content: bytes, moment: int) -> str:
     """The value of the signature header."""
     signed = hmac.new(secret.encode(), f"{moment}.".encode() + content, hashlib.sha256).hexdigest()
     return f"t={moment},v1={signed}"

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from core.errors import InputError, XaivaError
+from core.inference.http_post import Reply, check_url, post
 from core.inference.models.analysis.answer import Misconfigured
 from core.inference.models.analysis.language_model import Prompt
-from core.inference.outgoing import Reply, check_url, post
 
 _SERVER_NAME = "The analyser's server"
 _UNSUPPORTED_STATUSES = (400, 422, 501)  # what servers say to a response format they do not know
@@ -43,7 +43,7 @@ class OpenAiModel:
         if self._takes_schema and reply.status in _UNSUPPORTED_STATUSES and b"response_format" in reply.body:
             self._takes_schema = False
             reply = self._ask(prompt, seconds)
-        if not reply.good:
+        if not reply.is_success:
             raise _refusal(reply.status)
         return _answer_text(reply.body)
 

@@ -1,0 +1,105 @@
+"""Logins: families of refresh tokens. Each token is good for one use; a second use ends the whole family.
+
+The answer to a use may get lost on its way, though: for `REUSE_SECONDS`, and only as long as nobody has used the token
+that was answered, the same use gets the same answer again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta, timezone
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from core.inference.database.models import RefreshTokenRow
+
+LOGIN_LIFETIME = timedelta(days=30)  # of a login that is not used
+REUSE_SECONDS = 60.0  # after the first use of a token: a person tries again, and a line comes back
+
+
+def begin_login(session: Session, user: str) -> tuple[str, str]:
+    """A new login; returns its family and its first refresh token. Tokens that are over are swept out."""
+    session.execute(delete(RefreshTokenRow).where(RefreshTokenRow.expires < _now()))
+    family, token = secrets.token_hex(16), secrets.token_urlsafe(32)
+    _add(session, user, family, token)
+    return family, token
+
+
+def rotate(session: Session, token: str, secret: str) -> tuple[str, str, str] | None:
+    """Use a refresh token up; returns user, family and the next token, None when it is not good.
+
+    One that was used before is in two hands: its whole family ends, the next token with it. `secret` is what the next
+    token is made from, so that a use whose answer was lost gives the same one again and none needs to be kept.
+    """
+    row = session.get(RefreshTokenRow, _hash_token(token))
+    if row is None or row.revoked is not None or row.expires <= _now():
+        return None
+    next_token = _next_token(token, secret)
+    if row.used is None:
+        row.used = _now()
+        _add(session, row.user, row.family, next_token)
+    elif not _answer_may_be_lost(session, row.used, next_token):
+        end_login(session, row.family)
+        return None
+    return row.user, row.family, next_token
+
+
+def family_of(session: Session, token: str) -> str | None:
+    """The login a refresh token belongs to, whatever its state."""
+    row = session.get(RefreshTokenRow, _hash_token(token))
+    return row.family if row else None
+
+
+def end_login(session: Session, family: str) -> None:
+    """End one login."""
+    _revoke(session, RefreshTokenRow.family == family)
+
+
+def end_logins(session: Session, user: str) -> None:
+    """End every login of a user."""
+    _revoke(session, RefreshTokenRow.user == user)
+
+
+def is_login_live(session: Session, family: str) -> bool:
+    """Whether a login has not ended."""
+    live = select(RefreshTokenRow.id).where(
+        RefreshTokenRow.family == family, RefreshTokenRow.revoked.is_(None), RefreshTokenRow.expires > _now()
+    )
+    return session.scalar(live.limit(1)) is not None
+
+
+def _answer_may_be_lost(session: Session, used: datetime, next_token: str) -> bool:
+    """Whether a token that was used a moment ago may come again from the same hand, which has not got the next one."""
+    row = session.get(RefreshTokenRow, _hash_token(next_token))
+    in_time = abs(_now() - used) <= timedelta(seconds=REUSE_SECONDS)  # also where the clock was set back since
+    return row is not None and row.used is None and in_time
+
+
+def _next_token(token: str, secret: str) -> str:
+    """Nobody without the secret can tell the next token from this one."""
+    digest = hmac.new(secret.encode(), b"refresh " + token.encode(errors="replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _add(session: Session, user: str, family: str, token: str) -> None:
+    now = _now()
+    session.add(
+        RefreshTokenRow(id=_hash_token(token), user=user, family=family, created=now, expires=now + LOGIN_LIFETIME)
+    )
+
+
+def _revoke(session: Session, tokens: ColumnElement[bool]) -> None:
+    session.execute(update(RefreshTokenRow).where(tokens, RefreshTokenRow.revoked.is_(None)).values(revoked=_now()))
+
+
+def _hash_token(token: str) -> str:
+    """What the database holds: a stolen copy of it logs nobody in. The token is random: no salt is needed."""
+    return hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,60 @@
+"""Secrets that the service generates, each in a file that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+from core.errors import InputError, XaivaError
+from core.files import TEMPORARY_PREFIX, describe_irregular_file, fsync_folder
+
+PRIVATE = 0o600
+SECRET_BYTES = 32
+MIN_SECRET_LENGTH = 32  # characters; the file holds 43
+
+
+def read_or_create_secret(path: Path) -> str:
+    """The secret in `path`, made when there is none; of several who make it at once, one wins.
+
+    Raises XaivaError when it can be neither read nor made, InputError when others may read it or it is cut short.
+    """
+    try:
+        if not path.exists():
+            _create(path)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(handle, encoding="ascii", errors="replace") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if kind := describe_irregular_file(mode):
+                raise InputError(f"Secret {path}", f"it is {kind}, not a file", "remove it: a new one is made")
+            secret = file.read().strip()
+    except OSError as error:
+        remedy = "give a writable data folder with --data DIR"
+        raise XaivaError(f"Secret {path}", error.strerror or type(error).__name__, remedy) from error
+    if mode & 0o077:
+        remedy = f"chmod 600 {path}; if somebody may have read it, remove it: a new one is made"
+        raise InputError(f"Secret {path}", f"others may read it (mode {stat.S_IMODE(mode):o})", remedy)
+    if len(secret) < MIN_SECRET_LENGTH:
+        raise InputError(f"Secret {path}", "it is cut short", "remove it: a new one is made")
+    return secret
+
+
+def _create(path: Path) -> None:
+    """Whole or not at all, and never over another one: linking fails where O_EXCL would."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)  # 0600, O_EXCL
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(SECRET_BYTES) + "\n")
+            file.flush()
+            os.fchmod(file.fileno(), PRIVATE)
+            os.fsync(file.fileno())
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            pass  # another one was faster: its secret counts
+    finally:
+        os.unlink(name)
+    fsync_folder(path.parent)

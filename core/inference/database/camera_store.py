@@ -1,0 +1,66 @@
+"""Cameras that were added over the API, kept over a restart."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from core.inference.database.engine import Database
+from core.inference.database.models import CameraRow
+from core.inference.database.request_rows import load_requests, put_request
+from core.inference.schemas import CameraRequest
+from core.inference.startup_cameras import InvalidCameraFile, read_camera_file
+
+logger = logging.getLogger(__name__)
+
+
+class CameraStore:
+    """Cameras in the order in which they came. Every method raises DatabaseError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self) -> list[CameraRequest]:
+        """All of them. One that is no longer understood is told of and stays in the database."""
+        return load_requests(self._database, CameraRow, CameraRequest, "camera")
+
+    def put(self, camera: CameraRequest) -> None:
+        """Keep a camera, in the place of one with its id or as the last."""
+        self._database.write(lambda session: put_request(session, CameraRow, camera.id, camera))
+
+    def drop(self, camera: str) -> None:
+        """Keep it no longer; nothing happens when it was not kept."""
+
+        def work(session: Session) -> None:
+            row = session.get(CameraRow, camera)
+            if row is not None:
+                session.delete(row)
+
+        self._database.write(work)
+
+    def take_over(self, file: Path) -> None:
+        """Keep what an older version kept in `cameras.json`, and set that file aside. Nothing happens without it.
+
+        A broken file is told of and set aside too, so that the other cameras are watched all the same.
+        Raises InputError when it cannot be read at all.
+        """
+        if not file.exists():
+            return
+        try:
+            cameras = read_camera_file(file)
+        except InvalidCameraFile as error:
+            aside = file.with_name(f"cameras.broken-{time.time_ns()}.json")
+            logger.error("%s; it is kept as %s", error, aside.name)
+            cameras = []
+        else:
+            aside = file.with_name("cameras.taken-over.json")
+
+        def work(session: Session) -> None:
+            for camera in cameras:
+                put_request(session, CameraRow, camera.id, camera)
+
+        self._database.write(work)
+        file.rename(aside)

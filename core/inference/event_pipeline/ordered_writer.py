@@ -1,0 +1,95 @@
+"""Saves events and their changes in order; what the disk refuses is tried again until it succeeds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from core.errors import InputError, XaivaError
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class OrderedWriter:
+    """A thread that does one piece of saving after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()  # guards what waits, and the two flags
+        self._write_lock = threading.Lock()  # held while one piece is done, so that they keep their order
+        self._stopping = False
+        self._refused = False
+        self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def write_now(self, write: Callable[[], None]) -> None:
+        """Do it before returning, whatever else waits; later, when the disk refuses.
+
+        Raises InputError for what can never be kept.
+        """
+        try:
+            with self._write_lock:
+                write()
+        except InputError:
+            raise
+        except XaivaError as error:
+            self._log_refusal(error)
+            self.write_later(write)
+
+    def write_later(self, write: Callable[[], None]) -> None:
+        """Do it soon; returns at once."""
+        with self._changed:
+            self._waiting.append(write)
+            self._changed.notify()
+
+    def stop(self, seconds: float) -> bool:
+        """Do what waits and end, within `seconds`; False when the disk did not take all of it."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, seconds))
+        with self._changed:
+            return not self._waiting
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                if not self._waiting:
+                    return
+            with self._write_lock:
+                done = self._write_first()
+            if not done:
+                with self._changed:
+                    if self._stopping:
+                        return
+                    self._changed.wait_for(lambda: self._stopping, RETRY_SECONDS)
+
+    def _write_first(self) -> bool:
+        try:
+            self._waiting[0]()
+        except InputError as error:  # it will never be taken
+            logger.error("a change of an event is lost: %s: %s", error.what, error.why)
+        except XaivaError as error:
+            self._log_refusal(error)
+            return False
+        except Exception:
+            logger.exception("a change of an event is lost")
+        with self._changed:
+            self._waiting.popleft()
+            self._refused = False
+        return True
+
+    def _log_refusal(self, error: XaivaError) -> None:
+        with self._changed:
+            again, self._refused = self._refused, True
+        if not again:
+            logger.error("an event waits in memory: %s: %s", error.what, error.why)

@@ -1,0 +1,34 @@
+"""Queries for unfinished events: ids, oldest first. All raise DatabaseError."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, or_, select
+
+from core.inference.database.engine import Database
+from core.inference.database.models import EventRow
+from core.inference.schemas import AnalysisState
+
+MAX_EVENTS = 200  # at a time
+
+
+def pending_analyses(database: Database, since: datetime) -> list[str]:
+    """Events begun since then whose analysis is still to come."""
+    return _ids(database, EventRow.analysis_state == AnalysisState.PENDING.value, EventRow.started >= since)
+
+
+def unfinished_flows(database: Database, since: datetime, before: datetime) -> list[str]:
+    """Events decided in that time whose flow did not end."""
+    return _ids(database, EventRow.response_time.is_(None), EventRow.decided >= since, EventRow.decided < before)
+
+
+def interrupted_events(database: Database, before: datetime) -> list[str]:
+    """Events decided before that look as if they still went on."""
+    goes_on = or_(EventRow.ended.is_(None), EventRow.clip_state == "recording")
+    return _ids(database, goes_on, EventRow.decided < before)
+
+
+def _ids(database: Database, *conditions: ColumnElement[bool]) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(EventRow.id).where(*conditions).order_by(EventRow.id).limit(MAX_EVENTS)))

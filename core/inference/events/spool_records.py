@@ -1,0 +1,95 @@
+"""The records of the spool: an event, or a change of one, as JSON with a checksum."""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import InputError
+from core.inference.schemas import Event
+from core.validation_errors import first_problem
+
+_CHECKSUM_DIGITS = 8  # hexadecimal digits of the CRC-32 over the JSON text, then a space
+_BLANK_EVENT = Event(
+    id="",
+    camera="",
+    type="",
+    started=datetime.fromtimestamp(0, timezone.utc),
+    decided=datetime.fromtimestamp(0, timezone.utc),
+    score=0,
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """`fields` is the whole event when it is `new`, else those that changed; all as JSON. `at` is a Unix time."""
+
+    event: str
+    new: bool
+    at: float
+    fields: Mapping[str, Any]
+
+    def applied_to(self, event: Event | None) -> Event | None:
+        """The event with this record applied; None when it is only a change and there is no event."""
+        if self.new:
+            return event or Event.model_validate(self.fields)
+        return event and Event.model_validate({**event.model_dump(), **self.fields})
+
+
+def event_record(event: Event) -> Record:
+    """A new event's record. Raises InputError for one that could not be read back."""
+    return Record(event.id, True, time.time(), _validated(event).model_dump(mode="json"))
+
+
+def change_record(event: str, fields: Mapping[str, object]) -> Record:
+    """A change's record. Raises TypeError for a name that no event has, InputError for a value it cannot have."""
+    unknown = fields.keys() - (Event.model_fields.keys() - {"id"})
+    if unknown:
+        raise TypeError(f"an event has no {', '.join(sorted(unknown))} that could change")
+    validated = _validated({**_BLANK_EVENT.model_dump(), **fields})
+    return Record(event, False, time.time(), validated.model_dump(mode="json", include=set(fields)))
+
+
+def changed_fields(record: Record) -> dict[str, Any]:
+    """The fields of a change as an event has them, without those that only a newer version knows."""
+    event = Event.model_validate({**_BLANK_EVENT.model_dump(), **record.fields})
+    return {name: getattr(event, name) for name in record.fields if name in Event.model_fields}
+
+
+def encode(record: Record) -> bytes:
+    """The line. Raises InputError for a number that JSON does not have."""
+    content = {"event": record.event, "new": record.new, "at": record.at, "fields": record.fields}
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError as error:
+        raise InputError(f"Event {record.event}", f"it cannot be kept: {error}") from error
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+def decode(line: bytes) -> Record:
+    """The record of a whole line. Raises ValueError when it is not what was written."""
+    text = line[_CHECKSUM_DIGITS + 1 : -1]
+    if line[-1:] != b"\n" or line[: _CHECKSUM_DIGITS + 1] != b"%08x " % zlib.crc32(text):
+        raise ValueError("the checksum does not fit")
+    return Record(**json.loads(text))
+
+
+def _validated(event: Event | dict[str, Any]) -> Event:
+    """The event as it will be read back."""
+    values = event.model_dump() if isinstance(event, Event) else event
+    try:
+        event = Event.model_validate(values)
+    except ValidationError as error:
+        field, why = first_problem(error)
+        raise InputError(f"Event field {field}", why) from error
+    for name, word in (("priority", event.priority), ("analysis.state", event.analysis.state)):
+        if not word.is_known:
+            raise InputError(f"Event field {name}", f"{word.word!r} is none of its words")
+    return event

@@ -1,0 +1,195 @@
+"""Runs a flow for an event: each step's outcome is on the event before the next one begins."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from core.errors import XaivaError
+from core.inference.database.errors import DatabaseError
+from core.inference.flows.flow import (
+    ChooseStep,
+    Condition,
+    Flow,
+    FlowStep,
+    KeepClipStep,
+    NotifyStep,
+    RaisePriorityStep,
+    WebhookStep,
+    count_facts,
+    label_steps,
+)
+from core.inference.flows.flow_file import DEFAULT_FLOW_NAME
+from core.inference.http_post import post
+from core.inference.models.analysis import Analyser
+from core.inference.notifications.notifier import Notifier, NotifyOutcome
+from core.inference.notifications.signature import webhook_headers
+from core.inference.schedule import is_open
+from core.inference.schemas import ActionResult, Event
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED, SKIPPED = "done", "failed", "skipped"
+_CHOICE_PREFIX = "chose "
+
+
+class SaveFields(Protocol):
+    """Keeps fields of the event that changed."""
+
+    def __call__(self, **fields: object) -> None: ...
+
+
+class FlowRunner:
+    """Holds all flows; every method may be called from any thread."""
+
+    def __init__(self, flows: Mapping[str, Flow], notifier: Notifier, analyser: Analyser, zone: ZoneInfo) -> None:
+        self._flows = flows
+        self._notifier = notifier
+        self._analyser = analyser
+        self._zone = zone
+
+    def flow(self, name: str) -> Flow:
+        """A flow by name; `default` for one that is not there."""
+        return self._flows.get(name) or self._flows[DEFAULT_FLOW_NAME]
+
+    def run(self, name: str, event: Event, save: SaveFields) -> Event:
+        """Do what the flow says, but not what the event says was done already; returns the event as it is then.
+
+        A step that fails is told of in the event's actions and the next one runs. Raises DatabaseError when the outbox
+        cannot be written: run it again later, so that nobody goes without a message.
+        """
+        run = _FlowRun(self, event, save)
+        if name not in self._flows:
+            run.add_result("flow", FAILED, f"there is no flow {name}; {DEFAULT_FLOW_NAME} ran instead")
+        run.run_steps(label_steps(self.flow(name).steps))
+        return run.event
+
+    def unmet_condition(self, condition: Condition, event: Event) -> str:
+        """Which part of a condition does not hold, as a sentence; empty when all of it does."""
+        if condition.types and event.type not in condition.types:
+            return f"type {event.type} is not among {', '.join(condition.types)}"
+        if condition.cameras and event.camera not in condition.cameras:
+            return f"camera {event.camera} is not among {', '.join(condition.cameras)}"
+        if event.priority.rank < condition.priority.rank:
+            return f"priority {event.priority.value} is below {condition.priority.value}"
+        if event.score < condition.score:
+            return f"score {event.score:.2f} is below {condition.score:.2f}"
+        counts = count_facts(event)
+        for label, least in condition.facts.items():
+            if counts.get(label, 0) < least:
+                return f"{counts.get(label, 0)} {label} found, {least} wanted"
+        return "" if is_open(condition.schedule, event.decided, self._zone) else "the schedule is closed"
+
+    def run_step(self, step: FlowStep, label: str, event: Event, save: SaveFields) -> tuple[str, dict[str, object]]:
+        """Do a step that is no choice; what was done as a sentence, and the event's fields it changed."""
+        if isinstance(step, NotifyStep):
+            return _describe(self._notifier.notify(event)), {}
+        if isinstance(step, KeepClipStep):
+            save(protected=True)
+            return "clip and snapshot are kept", {"protected": True}
+        if isinstance(step, RaisePriorityStep):
+            if step.to.rank <= event.priority.rank:
+                return f"priority is {event.priority.value} already", {}
+            save(priority=step.to)
+            return f"priority raised to {step.to.value}", {"priority": step.to}
+        assert isinstance(step, WebhookStep)
+        return _call_webhook(step, label, event), {}
+
+    def choose_option(self, step: ChooseStep, event: Event) -> tuple[str, str]:
+        """The option that is taken, and why it is not the model's choice (empty when it is). Raises XaivaError."""
+        try:
+            return self._analyser.choose(step.question, event, tuple(step.options)), ""
+        except XaivaError as error:
+            if not step.otherwise:
+                raise
+            return step.otherwise, f" without the analyser: {error.why}"
+
+
+class _FlowRun:
+    """One event on its way through one flow."""
+
+    def __init__(self, runner: FlowRunner, event: Event, save: SaveFields) -> None:
+        self._runner = runner
+        self._save = save
+        self.event = event
+
+    def run_steps(self, steps: list[tuple[str, FlowStep]]) -> None:
+        """Run each that was not run before."""
+        for label, step in steps:
+            result = next((action for action in self.event.actions if action.step == label), None)
+            if isinstance(step, ChooseStep):
+                self._run_choice(label, step, result)
+            elif result is None:
+                self._run_step(label, step)
+
+    def add_result(self, label: str, state: str, detail: str, seconds: float = 0) -> None:
+        """Put an outcome on the event, once."""
+        if any(action.step == label for action in self.event.actions):
+            return
+        outcome = ActionResult(
+            step=label, state=state, detail=detail, seconds=round(seconds, 3), at=datetime.now(timezone.utc)
+        )
+        actions = [*self.event.actions, outcome]
+        self.event = self.event.model_copy(update={"actions": actions})
+        self._save(actions=actions)
+
+    def _run_step(self, label: str, step: FlowStep) -> None:
+        def work() -> str:
+            detail, changed = self._runner.run_step(step, label, self.event, self._save)
+            self.event = self.event.model_copy(update=changed)
+            return detail
+
+        self._run_guarded(label, step, work)
+
+    def _run_choice(self, label: str, step: ChooseStep, result: ActionResult | None) -> None:
+        def work() -> str:
+            option, why = self._runner.choose_option(step, self.event)
+            return f"{_CHOICE_PREFIX}{option}{why}"
+
+        if result is None:
+            self._run_guarded(label, step, work)
+            result = self.event.actions[-1]
+        if result.state == DONE:
+            option = result.detail.removeprefix(_CHOICE_PREFIX).partition(" ")[0]
+            self.run_steps(label_steps(step.options.get(option, ()), f"{label}.{option}."))
+
+    def _run_guarded(self, label: str, step: FlowStep, work: Callable[[], str]) -> None:
+        """Run a step whose condition holds; note what became of it. Raises DatabaseError."""
+        if unmet_condition := self._runner.unmet_condition(step.when, self.event):
+            self.add_result(label, SKIPPED, unmet_condition)
+            return
+        began = time.monotonic()
+        try:
+            state, detail = DONE, work()
+        except DatabaseError:
+            raise
+        except XaivaError as error:
+            state, detail = FAILED, f"{error.what}: {error.why}" if error.why else error.what
+        except Exception as error:  # a step must not end the flow
+            logger.exception("event %s: step %s failed", self.event.id, label)
+            state, detail = FAILED, f"an unexpected error ({type(error).__name__}); the log says more"
+        self.add_result(label, state, detail, time.monotonic() - began)
+
+
+def _describe(outcome: NotifyOutcome) -> str:
+    if outcome.suspended:
+        return f"nobody is told: the camera is suspended until {outcome.suspended:%Y-%m-%d %H:%M} UTC"
+    if not outcome.rules:
+        return "no rule fits"
+    messages = f"{outcome.messages} message{'' if outcome.messages == 1 else 's'}"
+    return f"{messages} by {', '.join(outcome.rules)}"
+
+
+def _call_webhook(step: WebhookStep, label: str, event: Event) -> str:
+    payload = {"step": label, "event": event.model_dump(mode="json")}
+    content = json.dumps(payload, separators=(",", ":"), sort_keys=True).encode()
+    headers = webhook_headers(f"{event.id}/{label}", content, step.secret_variable)
+    reply = post(step.url, content, headers, step.seconds, "Webhook", limit=1 << 12)
+    if not reply.is_success:
+        raise XaivaError("Webhook", f"it answers with status {reply.status}")
+    return f"taken with status {reply.status}"

@@ -1,0 +1,59 @@
+"""The container's health check: asks the service of this machine whether it is well."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import ssl
+
+from core.errors import XaivaError
+
+ANSWER_TIMEOUT = 4.0  # for the answer; the image's health check is given 5
+
+
+def check_health(host: str, port: int, tls: bool) -> str:
+    """What the service that listens on `host` says of itself, as one line. Raises XaivaError when it is not well.
+
+    `host` is the address it was told to listen on. Its certificate is not looked at: nothing secret is sent, and it
+    was made for the name that others know this machine by.
+    """
+    address = _address_to_ask(host)
+    shown_address = f"[{address}]" if ":" in address else address
+    what = f"The inference service at {'https' if tls else 'http'}://{shown_address}:{port}"
+    try:
+        status, body = _get(address, port, tls)
+        health = json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise XaivaError(what, f"it does not answer: {error or type(error).__name__}", "its log says more") from error
+    if not isinstance(health, dict) or "live" not in health:
+        raise XaivaError(what, f"it answers {status}, but not as the service does", "see what listens there")
+    if status == http.client.OK:
+        return f"well: {health.get('detail', '')}"
+    why = "its cameras have not been started yet" if health["live"] else "it no longer watches its cameras"
+    raise XaivaError(what, why, "its log says more")
+
+
+def _address_to_ask(host: str) -> str:
+    """Who listens on all addresses is asked on the loopback."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def _get(host: str, port: int, tls: bool) -> tuple[int, bytes]:
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=ANSWER_TIMEOUT, context=ssl._create_unverified_context())
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=ANSWER_TIMEOUT)
+    )
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

@@ -1,0 +1,135 @@
+"""The store of rules: kept with their passwords, shown without."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from core.errors import InputError
+from core.inference.database.engine import Database
+from core.inference.database.models import NotificationRuleRow
+from core.inference.database.request_rows import load_requests, put_request
+from core.inference.notifications.channel_addresses import check_channel, shown_address
+from core.inference.notifications.outbox import readdress
+from core.inference.schemas import Channel, ChannelKind, Rule, RuleRequest
+from core.redaction import has_placeholder, matches_redacted, restore_secrets
+
+
+class UnknownRule(InputError):
+    """There is no rule of that name."""
+
+
+class RuleExists(InputError):
+    """There is a rule of that name already."""
+
+
+class RuleStore:
+    """Rules in the order in which they came, held in memory too: telling an event reads no database.
+
+    Every method may be called from any thread. Raises DatabaseError.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()  # one change at a time: database and memory change together
+        self._rules = {rule.name: rule for rule in load_requests(database, NotificationRuleRow, RuleRequest, "rule")}
+
+    def list(self) -> list[Rule]:
+        """All rules, as they are shown."""
+        return [_without_secrets(rule) for rule in self.list_with_secrets()]
+
+    def get(self, name: str) -> Rule:
+        """One rule, as it is shown. Raises UnknownRule."""
+        return _without_secrets(self.get_with_secrets(name))
+
+    def add(self, request: RuleRequest) -> Rule:
+        """Keep a rule as the last. Raises RuleExists, and InputError for an address that cannot work."""
+        with self._lock:
+            if request.name in self._rules:
+                raise RuleExists(
+                    f"Rule {request.name}", "there is one with that name", "change it, or take another name"
+                )
+            return self._store(request, None)
+
+    def change(self, request: RuleRequest) -> Rule:
+        """Keep a rule in the place of the one with its name.
+
+        What is hidden in an address that is given stands for what is kept. What waits for a channel whose address was
+        corrected goes to the new one. Raises UnknownRule, and InputError for an address that cannot work.
+        """
+        with self._lock:
+            return self._store(request, self.get_with_secrets(request.name))
+
+    def drop(self, name: str) -> None:
+        """Keep it no longer; what waits for it is given up. Raises UnknownRule."""
+        with self._lock:
+            self.get_with_secrets(name)
+            statement = delete(NotificationRuleRow).where(NotificationRuleRow.name == name)
+            self._database.write(lambda session: session.execute(statement))
+            del self._rules[name]
+
+    def list_with_secrets(self) -> tuple[RuleRequest, ...]:
+        """All rules with their passwords: for sending, never for showing."""
+        return tuple(self._rules.copy().values())
+
+    def get_with_secrets(self, name: str) -> RuleRequest:
+        """One rule with its passwords. Raises UnknownRule."""
+        rule = self._rules.get(name)
+        if rule is None:
+            raise UnknownRule(f"Rule {name}", "there is no rule of that name", "list them: xaiva rule list")
+        return rule
+
+    def _store(self, request: RuleRequest, previous: RuleRequest | None) -> Rule:
+        """The caller holds the lock."""
+        rule = request.model_copy(
+            update={"channels": _fill_hidden(request.channels, previous.channels if previous else ())}
+        )
+        for channel in rule.channels:
+            check_channel(channel)
+        self._database.write(lambda session: _put_rule(session, rule, previous))
+        self._rules[rule.name] = rule
+        return _without_secrets(rule)
+
+
+def _fill_hidden(channels: tuple[Channel, ...], stored: tuple[Channel, ...]) -> tuple[Channel, ...]:
+    """The channels with what is hidden in their addresses filled in. Raises InputError where it is not clear how."""
+    hidden = [channel for channel in channels if has_placeholder(channel.to)]
+    addresses = {id(channel): _matching_addresses(channel, stored) for channel in hidden}
+    for channel in hidden:
+        same_shown = sum(_matching_addresses(other, stored) == addresses[id(channel)] for other in hidden)
+        if (count := len(addresses[id(channel)])) > 1 and same_shown != count:
+            why = f"the rule keeps {count} addresses that are shown as {channel.to}"
+            raise InputError(f"Channel {channel.kind.value}: to", why, "write the whole address of each")
+    used: Counter[tuple[str, ...]] = Counter()
+    completed = []
+    for channel in channels:
+        matching = tuple(addresses.get(id(channel), ()))
+        place = used[matching]
+        used[matching] += 1
+        completed.append(channel.model_copy(update={"to": matching[place]}) if place < len(matching) else channel)
+    return tuple(completed)
+
+
+def _matching_addresses(channel: Channel, stored: tuple[Channel, ...]) -> list[str]:
+    """The addresses that a channel with something hidden may mean: those shown so, else those of the same host."""
+    same = [other for other in stored if other.kind is channel.kind]
+    alike = [other.to for other in same if matches_redacted(channel.to, shown_address(other))]
+    if alike or channel.kind is not ChannelKind.WEBHOOK:
+        return alike
+    return list(dict.fromkeys(whole for other in same if (whole := restore_secrets(channel.to, other.to)) is not None))
+
+
+def _put_rule(session: Session, rule: RuleRequest, previous: RuleRequest | None) -> None:
+    put_request(session, NotificationRuleRow, rule.name, rule)
+    if previous and len(previous.channels) == len(rule.channels):
+        for old, new in zip(previous.channels, rule.channels, strict=True):
+            if old.kind is new.kind and old != new:
+                readdress(session, rule.name, old, new)
+
+
+def _without_secrets(rule: RuleRequest) -> Rule:
+    channels = tuple(channel.model_copy(update={"to": shown_address(channel)}) for channel in rule.channels)
+    return Rule(**{**dict(rule), "channels": channels})

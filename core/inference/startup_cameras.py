@@ -1,0 +1,90 @@
+"""The cameras that the service is started with: from the command line, the environment and a file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import InputError
+from core.files import read_regular
+from core.inference.schemas import CameraRequest
+from core.strict_json import RepeatedKey, unique_keys
+from core.validation_errors import every_problem
+
+
+class InvalidCameraFile(InputError):
+    """The file can be read, but not understood."""
+
+
+class CameraFile(BaseModel):
+    """The content of a `--config` file, and of the `cameras.json` of older versions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cameras: list[CameraRequest] = []
+
+
+def read_camera_file(path: Path) -> list[CameraRequest]:
+    """Read a `--config` file. Raises InputError naming file and field; no password is shown."""
+    try:
+        text = json.loads(read_regular(path), object_pairs_hook=unique_keys)
+        return _check_unique(CameraFile.model_validate(text).cameras, f"{path}")
+    except OSError as error:
+        raise InputError(f"{path}", error.strerror or "cannot be read", "give another one with --config") from error
+    except ValueError as error:
+        raise InvalidCameraFile(f"{path}", _explain(error), "docs/cameras.md shows the form") from None
+
+
+def parse_camera_entries(entries: Iterable[str], origin: str) -> list[CameraRequest]:
+    """Read `id=source` entries, each id once. Raises InputError naming `where` they stand."""
+    cameras = []
+    for entry in entries:
+        name, separator, source = entry.partition("=")
+        shown_name = name.partition(":")[0]  # with the id forgotten, `name` is the beginning of a URL and its password
+        if not separator:
+            raise InputError(f"{origin}: {shown_name}", "not of the form id=source", "say gate=rtsp://…")
+        try:
+            cameras.append(CameraRequest(id=name.strip(), source=source))
+        except ValidationError as error:
+            raise InputError(
+                f"{origin}: {shown_name}", _explain(error), "an id is letters, digits, . _ and -"
+            ) from None
+    return _check_unique(cameras, origin)
+
+
+def _check_unique(cameras: list[CameraRequest], origin: str) -> list[CameraRequest]:
+    """Of two cameras with one id it is not known which was meant."""
+    for camera_id, count in Counter(camera.id for camera in cameras).items():
+        if count > 1:
+            raise InputError(
+                f"{origin}: {camera_id}", f"this camera is given {count} times", "give each camera its own id"
+            )
+    return cameras
+
+
+def merge_cameras(*sources: Iterable[CameraRequest]) -> list[CameraRequest]:
+    """All cameras by id; a later source wins."""
+    cameras: dict[str, CameraRequest] = {}
+    for source in sources:
+        cameras.update((camera.id, camera) for camera in source)
+    return list(cameras.values())
+
+
+def cameras_from_environment(env: Mapping[str, str]) -> list[CameraRequest]:
+    """The cameras of XAIVA_CAMERAS: `id=source` entries with white space between them."""
+    text = env.get("XAIVA_CAMERAS", "").strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":  # engines keep the quotes of an env file
+        text = text[1:-1]
+    return parse_camera_entries(text.split(), "XAIVA_CAMERAS")
+
+
+def _explain(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return every_problem(error)[0]
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}: not valid JSON: {error.msg}"
+    return str(error) if isinstance(error, RepeatedKey) else "not UTF-8 text"
