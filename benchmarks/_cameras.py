@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from core.api_schema import CameraAlert, CameraRequest
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraAlert, CameraRequest
 
 ENCODERS = {"h264": ["-c:v", "libx264", "-preset", "veryfast"], "hevc": ["-c:v", "libx265", "-preset", "ultrafast"]}
 BITS = {"640x360": "800k", "1280x720": "2M"}

@@ -21,10 +21,10 @@ from typing import TypeVar
 import av
 
 from benchmarks._cameras import make_clip, managed, resident_bytes
+from core.api_schema import CameraRequest, CameraStatus, Detection
 from core.inference.cameras.conversion import convert
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraRequest, CameraStatus, Detection
 
 Result = TypeVar("Result")
 

@@ -21,6 +21,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from core.api_schema import Detection
 from core.inference.models import fit_bank
 from core.inference.models.detector import Detector, Sample
 from core.inference.models.execution_providers import select_provider
@@ -29,7 +30,6 @@ from core.inference.models.memory_bank import BankStore
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.schemas import Detection
 from tests.support.anomalies import KINDS, Composer
 from tests.support.street import FRAME, LAWN, PACKAGE, Rgb, find, pictures_of, scaled, street
 

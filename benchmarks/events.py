@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.api_schema import Event
 from core.inference.database.engine import Database
 from core.inference.events.apply_batch import apply_batch
 from core.inference.events.logger import EventLogger
 from core.inference.events.spool_records import event_record
-from core.inference.schemas import Event
 from tests.events.support import an_event
 from tests.support.postgres import postgres_server
 

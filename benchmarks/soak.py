@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks._cameras import Counting, managed, resident_bytes
+from core.api_schema import CameraRequest, CameraState, Detection
 from core.inference.cameras.anomaly_tracker import NO_FOOTAGE
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.heap_trim import trim_heap
 from core.inference.cameras.manager import MultiCameraManager
-from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.support.rtsp import Live, RtspServer, make_clip
 
 CAMERAS = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.inference.schemas import Event, EventPage, EventQuery
+from core.api_schema import Event, EventPage, EventQuery
 
 PAGE_SIZE = 100
 MAX_PAGES = 20  # kept at most: who wants more narrows the filter or exports

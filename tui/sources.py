@@ -17,11 +17,11 @@ from core.findings import Finding
 from core.site import Site
 
 if TYPE_CHECKING:
+    from core.api_schema import Delivery, Rule, ServiceStatus, User
     from core.artifacts.lockfile import Lock
     from core.containers.model import Container, ContainerStats
     from core.containers.service_discovery import ServiceLocator
     from core.images.build_history import BuildRecord
-    from core.inference.schemas import Delivery, Rule, ServiceStatus, User
     from core.operations.model import Operation
     from core.presets.compat.machine import TargetMachine
     from core.presets.store import PresetEntry

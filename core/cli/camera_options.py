@@ -10,7 +10,7 @@ import click
 from core.cli.session import CommandT
 
 if TYPE_CHECKING:
-    from core.inference.schemas import CameraRequest
+    from core.api_schema import CameraRequest
 
 _DETECTION = ("detector", "model", "threshold", "release", "minimum_seconds", "cooldown")
 _OPTIONS = (
@@ -52,7 +52,7 @@ def camera_options(command: CommandT) -> CommandT:
 
 def camera_request(options: Mapping[str, Any], base: CameraRequest | None = None, **fixed: str) -> CameraRequest:
     """The camera that the options describe, over what it was. Raises InputError."""
-    from core.inference.schemas import CameraRequest
+    from core.api_schema import CameraRequest
     from core.service_client import text_formats
 
     fields: dict[str, Any] = base.model_dump() if base else {}

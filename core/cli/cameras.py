@@ -18,7 +18,7 @@ from core.cli.single_use_options import Group
 from core.service_client import text_formats
 
 if TYPE_CHECKING:
-    from core.inference.schemas import CameraStatus, ConnectionTest
+    from core.api_schema import CameraStatus, ConnectionTest
     from core.service_client import ServiceClient
 
 

@@ -17,7 +17,7 @@ from core.errors import InputError
 from core.service_client import text_formats
 
 if TYPE_CHECKING:
-    from core.inference.schemas import Event, EventQuery
+    from core.api_schema import Event, EventQuery
 
 _MAX_IDS_PER_REQUEST = 1000  # the service acknowledges so many with one request
 
@@ -41,7 +41,7 @@ def filters(command: CommandT) -> CommandT:
 
 
 def _query(options: dict[str, Any], **more: Any) -> EventQuery:
-    from core.inference.schemas import EventQuery
+    from core.api_schema import EventQuery
     from core.service_client import text_formats
 
     fields = {name: value for name, value in options.items() if value is not None and name != "type_"}
@@ -264,7 +264,7 @@ def watch(session: CliSession, as_json: bool) -> None:
 @click.pass_obj
 def statistics(session: CliSession, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:
     """Events a day and camera, in the service's zone."""
-    from core.inference.schemas import StatisticsQuery
+    from core.api_schema import StatisticsQuery
     from core.service_client import text_formats
 
     options = {"first": first, "last": last, "camera": camera}

@@ -15,8 +15,8 @@ from core.cli.single_use_options import Command
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from core.api_schema import ServiceStatus
     from core.containers.vram import VramHolder
-    from core.inference.schemas import ServiceStatus
     from core.site import Site
     from core.telemetry.gpus import GpuSample
 

@@ -14,7 +14,7 @@ from core.cli.session import CliSession, CommandT, confirm, json_option, yes_opt
 from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
-    from core.inference.schemas import Rule, RuleRequest
+    from core.api_schema import Rule, RuleRequest
 
 _OPTIONS = (
     click.option("--enabled/--disabled", default=None, help="Whether it counts."),
@@ -41,7 +41,7 @@ def rule_options(command: CommandT) -> CommandT:
 
 
 def _request(options: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]) -> RuleRequest:
-    from core.inference.schemas import RuleRequest
+    from core.api_schema import RuleRequest
     from core.service_client import text_formats
 
     fields = {**base, **{name: value for name, value in options.items() if value is not None and value != ()}}

@@ -13,7 +13,7 @@ from core.cli.session import CliSession, json_option
 from core.cli.single_use_options import Command
 
 if TYPE_CHECKING:
-    from core.inference.schemas import LedgerStatus, ServiceStatus
+    from core.api_schema import LedgerStatus, ServiceStatus
 
 
 @click.command("service", cls=Command)

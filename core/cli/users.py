@@ -14,7 +14,7 @@ from core.cli.single_use_options import Group
 from core.errors import InputError
 
 if TYPE_CHECKING:
-    from core.inference.schemas import User
+    from core.api_schema import User
 
 ROLES = click.Choice(["viewer", "operator", "admin"])
 camera_option = click.option(
@@ -65,7 +65,7 @@ def list_command(session: CliSession, as_json: bool) -> None:
 @click.pass_obj
 def add(session: CliSession, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
     """Add a user. The password is asked for, or is the first line of the standard input."""
-    from core.inference.schemas import UserRequest
+    from core.api_schema import UserRequest
     from core.service_client import text_formats
 
     password = ask_password(f"Password for {name}", twice=True)
@@ -86,7 +86,7 @@ def edit(
     session: CliSession, /, name: str, cameras: tuple[str, ...], password: bool, as_json: bool, **options: Any
 ) -> None:
     """Change what is named; everything else stays."""
-    from core.inference.schemas import UserUpdate
+    from core.api_schema import UserUpdate
     from core.service_client import text_formats
 
     fields = {key: value for key, value in options.items() if value not in (None, False) or key == "active"}

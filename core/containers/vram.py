@@ -13,7 +13,7 @@ from core.containers.model import FrozenModel
 from core.telemetry.gpus import GpuState
 
 if TYPE_CHECKING:
-    from core.inference.schemas import ServiceStatus
+    from core.api_schema import ServiceStatus
     from core.telemetry.gpus import GpuProcess, GpuSample
 
 _SHORT_ID = re.compile(r"[0-9a-f]{12}")  # what an engine calls a container's host unless it is told another name

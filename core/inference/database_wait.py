@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from core.api_schema import API_VERSION, SERVICE_NAME, Health, Problem
+from core.api_schema.base import VERSION_HEADER
 from core.inference.database.engine import Database
 from core.inference.database.errors import LASTING_REASONS, PUBLIC_REASONS, DriverError
-from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem
-from core.inference.schemas.base import VERSION_HEADER
 from core.inference.service import own_version
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from core.inference.schemas.base import Schedule, Window
+from core.api_schema.base import Schedule, Window
 
 
 def is_open(schedule: Schedule, moment: datetime, zone: ZoneInfo) -> bool:

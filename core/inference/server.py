@@ -15,12 +15,12 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from core.api_schema import CameraRequest
 from core.errors import InputError, XaivaError
 from core.inference import tls
 from core.inference.api.app import create_app
 from core.inference.database.engine import Database
 from core.inference.database_wait import DatabaseWait
-from core.inference.schemas import CameraRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
 

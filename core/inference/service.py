@@ -13,6 +13,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from core.api_schema import (
+    API_VERSION,
+    SERVICE_NAME,
+    CameraRequest,
+    CameraState,
+    CameraStatus,
+    EventQuery,
+    Fact,
+    Health,
+    ServiceStatus,
+)
 from core.errors import XaivaError
 from core.inference.auth import Authenticator
 from core.inference.cameras.login_backoff import LoginBackoff
@@ -40,17 +51,6 @@ from core.inference.models.execution_providers import select_provider
 from core.inference.models.scorer import Scorer
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import (
-    API_VERSION,
-    SERVICE_NAME,
-    CameraRequest,
-    CameraState,
-    CameraStatus,
-    EventQuery,
-    Fact,
-    Health,
-    ServiceStatus,
-)
 from core.inference.settings import MIB, ServiceSettings
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.api_schema import CameraRequest
 from core.errors import InputError
 from core.files import read_regular
-from core.inference.schemas import CameraRequest
 from core.strict_json import RepeatedKey, unique_keys
 from core.validation_errors import every_problem
 

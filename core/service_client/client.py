@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from core.errors import InputError
-from core.inference.schemas import (
+from core.api_schema import (
     Acknowledge,
     Acknowledged,
     CameraRequest,
@@ -38,6 +37,7 @@ from core.inference.schemas import (
     UserRequest,
     UserUpdate,
 )
+from core.errors import InputError
 from core.natural_order import natural_key
 from core.service_client import text_formats
 from core.service_client.address import ServiceAddress, named_or_default_address

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from core.inference.schemas import Tokens
+from core.api_schema import Tokens
 from core.service_client.login_session import LoginSession, StoredLogin
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TextIO
 
+from core.api_schema import Event
 from core.errors import InputError
-from core.inference.schemas import Event
 from core.service_client.output_file import open_output_file
 
 ExportFormat = Literal["csv", "json"]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from core.api_schema import Tokens
 from core.errors import XaivaError
 from core.files import write_atomic, write_remedy
-from core.inference.schemas import Tokens
 
 OWNER_ONLY = 0o600
 RENEW_EARLY_SECONDS = 30.0  # an access token is renewed this long before its end: it must last for the request

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from core.api_schema import Channel, ChannelKind, Event, Window, Zone
 from core.errors import InputError
-from core.inference.schemas import Channel, ChannelKind, Event, Window, Zone
 from core.validation_errors import first_problem
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from core.api_schema import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
+from core.api_schema.base import LENIENT, NOTHING_READABLE, VERSION_HEADER, RequestModel, ResponseModel
 from core.errors import InputError, XaivaError
-from core.inference.schemas import API_VERSION, SERVICE_NAME, Health, Problem, Refresh, Tokens
-from core.inference.schemas.base import LENIENT, NOTHING_READABLE, VERSION_HEADER, RequestModel, ResponseModel
 from core.service_client.address import ServiceAddress
 from core.service_client.errors import (
     BrokenConnection,

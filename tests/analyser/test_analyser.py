@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from core.api_schema import Fact, Priority
 from core.errors import InputError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
@@ -27,7 +28,6 @@ from core.inference.models.analysis import (
 )
 from core.inference.models.analysis.circuit_breaker import CircuitBreaker
 from core.inference.models.analysis.openai_model import OpenAiModel
-from core.inference.schemas import Fact, Priority
 from core.inference.settings import ServiceSettings
 from tests.analyser.servers import chat_answer, verdict_answer
 from tests.model_pool.fakes import FakeCostStore

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Fact
 from core.errors import XaivaError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import Analyser, AnalyserDown, Question, create_analyser
-from core.inference.schemas import Fact
 from core.inference.settings import ServiceSettings
 from tests.model_pool.fakes import FakeCostStore
 from tests.notifications.conftest import event

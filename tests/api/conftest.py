@@ -12,11 +12,11 @@ import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
 
+from core.api_schema import CameraRequest, Clip, Event, Role, UserRequest
 from core.inference.auth import passwords
 from core.inference.cameras import pipeline
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.events.ids import new_id
-from core.inference.schemas import CameraRequest, Clip, Event, Role, UserRequest
 from core.service_client import ServiceClient
 from tests.api.serving import Running, served
 

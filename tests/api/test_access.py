@@ -11,9 +11,9 @@ import pytest
 from fastapi import APIRouter
 from pydantic import SecretStr
 
+from core.api_schema import EventQuery, StatisticsQuery, UserRequest, UserUpdate
 from core.errors import InputError, XaivaError
 from core.inference.api import access
-from core.inference.schemas import EventQuery, StatisticsQuery, UserRequest, UserUpdate
 from core.service_client import Forbidden, NotLoggedIn, ServiceClient
 from tests.api.conftest import Events
 from tests.api.serving import TOKEN, Running

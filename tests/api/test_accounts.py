@@ -16,6 +16,7 @@ import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
 
+from core.api_schema import Login, Role, Tokens, UserRequest, UserUpdate
 from core.errors import InputError, XaivaError
 from core.inference.auth import (
     Authenticator,
@@ -33,7 +34,6 @@ from core.inference.auth.secret_file import read_or_create_secret
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
-from core.inference.schemas import Login, Role, Tokens, UserRequest, UserUpdate
 from tests.api.conftest import QUICK
 from tests.support import SQLITE_ALONE
 

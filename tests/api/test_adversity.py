@@ -15,12 +15,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from core.api_schema import CameraRequest, Event, UserRequest
 from core.inference import server
 from core.inference.api import events as api_events
 from core.inference.api import sse
 from core.inference.auth.passwords import AT_ONCE, MAX_WAITING, Passwords
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraRequest, Event, UserRequest
 from core.service_client import ServiceClient, ServiceError
 from tests.api.conftest import NOWHERE, Events
 from tests.api.serving import TOKEN, Running, served

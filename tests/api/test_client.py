@@ -15,10 +15,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from core.api_schema import API_VERSION, CameraRequest, Role, UserRequest, UserUpdate
+from core.api_schema.base import VERSION_HEADER
 from core.errors import InputError, XaivaError
 from core.inference.auth import access_token, authenticator
-from core.inference.schemas import API_VERSION, CameraRequest, Role, UserRequest, UserUpdate
-from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError, VersionMismatch
 from tests.api.conftest import PASSWORD
 from tests.api.serving import TOKEN, Running, served

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.api_schema import CameraRequest, Channel, RuleRequest
 from core.errors import InputError
 from core.inference.api.middleware import MAX_BODY_BYTES
-from core.inference.schemas import CameraRequest, Channel, RuleRequest
 from tests.api.conftest import NOWHERE
 from tests.api.serving import TOKEN, Running, served
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from core.api_schema import EventQuery
 from core.errors import InputError
-from core.inference.schemas import EventQuery
 from core.service_client import ServiceClient, ServiceError
 from tests.api.conftest import CLIP, Events
 from tests.api.serving import TOKEN, Running

@@ -77,7 +77,7 @@ def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
-    assert {"core/inference/schemas/__init__.py", "core/inference/database/migrations/env.py"} <= set(names)
+    assert {"core/api_schema/__init__.py", "core/inference/database/migrations/env.py"} <= set(names)
     weights = {name.rpartition("/")[2] for name in names if name.startswith("core/inference/models/weights/")}
     assert {"features_lite0.onnx", "things_nanodet.onnx", "NOTICE.md", "LICENSE.Apache-2.0.txt"} <= weights
     assert "core/errors.py" in names

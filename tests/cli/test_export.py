@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Analysis, Event
 from core.errors import InputError
-from core.inference.schemas import Analysis, Event
 from core.service_client.export import COLUMNS, export, format_of
 
 MOMENT = "2026-01-31T12:00:00Z"

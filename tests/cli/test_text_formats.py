@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, UserRequest, Window
 from core.errors import InputError
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, UserRequest, Window
 from core.service_client import text_formats
 
 NOW = datetime(2026, 3, 4, 15, 30).astimezone()

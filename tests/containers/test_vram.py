@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.api_schema import LedgerStatus, ModelStatus, ServiceStatus
 from core.containers.vram import vram_holders
-from core.inference.schemas import LedgerStatus, ModelStatus, ServiceStatus
 from core.telemetry.gpus import Gpu, GpuProcess, GpuSample, GpuState
 
 OURS, OTHER = "a" * 64, "b" * 64

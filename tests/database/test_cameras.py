@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, Detection, Zone
 from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
-from core.inference.schemas import CameraRequest, Detection, Zone
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from core.api_schema import API_VERSION
 from core.inference.api.access import required_role
 from core.inference.api.app import create_app
-from core.inference.schemas import API_VERSION
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
 from tests.docs.pages import Piece, all_blocks, all_spans, check, page

@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from core.api_schema import CameraRequest
 from core.errors import XaivaError
 from core.inference.flows.flow_file import read_flows
 from core.inference.models.onnx_detector import ModelDescription
-from core.inference.schemas import CameraRequest
 from core.inference.startup_cameras import CameraFile
 from core.presets.compat.rows import GpuRow, WheelTagRow
 from core.presets.model import Preset, Run

@@ -10,12 +10,12 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from core.api_schema import AlertKind, AnalysisState, CameraRequest, CameraState, ChannelKind, Role, RuleRequest
 from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.inference.cameras.failures import Cause
 from core.inference.flows.flow import Condition, FlowStep
 from core.inference.models import registry
 from core.inference.models.onnx_detector import ModelDescription
-from core.inference.schemas import AlertKind, AnalysisState, CameraRequest, CameraState, ChannelKind, Role, RuleRequest
 from core.inference.settings import PREFIX, ServiceSettings
 from core.operations.kinds import KINDS
 from core.operations.model import OperationState

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from core.inference.schemas import (
+from core.api_schema import (
     AnalysisState,
     CameraRequest,
     CameraState,

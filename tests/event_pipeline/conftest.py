@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.api_schema import CameraRequest, Event, Fact
 from core.inference.cameras.observer import Decision
 from core.inference.database.engine import Database
 from core.inference.event_pipeline import recovery as recovery_module
@@ -25,7 +26,6 @@ from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import Analyser, create_analyser
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import CameraRequest, Event, Fact
 from core.inference.settings import ServiceSettings
 from tests.model_pool.fakes import FakeCostStore
 from tests.support import until

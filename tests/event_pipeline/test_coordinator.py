@@ -12,10 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.inference.event_pipeline import coordinator as incidents_module
-from core.inference.event_pipeline import ordered_writer, recovery_queries
-from core.inference.events.ids import new_id
-from core.inference.schemas import (
+from core.api_schema import (
     AlertKind,
     AnalysisState,
     CameraAlert,
@@ -25,6 +22,9 @@ from core.inference.schemas import (
     Priority,
     RuleRequest,
 )
+from core.inference.event_pipeline import coordinator as incidents_module
+from core.inference.event_pipeline import ordered_writer, recovery_queries
+from core.inference.events.ids import new_id
 from tests.analyser.servers import chat_answer, verdict_answer
 from tests.event_pipeline.conftest import JPEG, PERSON, Run
 from tests.support import PATIENCE, until

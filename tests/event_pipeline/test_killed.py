@@ -14,8 +14,8 @@ from pathlib import Path
 import av
 from av.video.frame import VideoFrame
 
+from core.api_schema import AnalysisState, Channel, ChannelKind, RuleRequest
 from core.inference.events.clips import MP4_OPTIONS
-from core.inference.schemas import AnalysisState, Channel, ChannelKind, RuleRequest
 from tests.analyser.servers import verdict_answer
 from tests.event_pipeline.conftest import Run
 from tests.support.receivers import Answer, HttpReceiver, Received

@@ -6,8 +6,8 @@ import time
 import uuid
 from datetime import datetime, timezone
 
+from core.api_schema import Event, Priority
 from core.inference.events.ids import new_id
-from core.inference.schemas import Event, Priority
 
 DAY = 86400.0  # seconds
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from core.api_schema import ActionResult, Analysis, AnalysisState, Clip, Event, Fact, Priority
 from core.inference.database import engine
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -26,7 +27,6 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.spool import Spool, SpoolError
 from core.inference.events.spool_records import Record, encode
 from core.inference.events.store import EventStore
-from core.inference.schemas import ActionResult, Analysis, AnalysisState, Clip, Event, Fact, Priority
 from tests.events.support import an_event, urgent
 from tests.support import PATIENCE, until
 from tests.support.disks import fill, small_disk

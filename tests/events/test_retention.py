@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import select
 
+from core.api_schema import Clip
 from core.errors import InputError, XaivaError
 from core.inference.database import engine
 from core.inference.database.engine import Database
@@ -27,7 +28,6 @@ from core.inference.events.media_store import MediaStore
 from core.inference.events.retention import Retention
 from core.inference.events.spool_records import event_record
 from core.inference.events.statistics import DailyStatistics
-from core.inference.schemas import Clip
 from core.inference.settings import ServiceSettings
 from tests.events.support import an_event, id_of
 from tests.support import SQLITE_ALONE, until

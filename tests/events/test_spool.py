@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.api_schema import Clip
 from core.errors import InputError
 from core.inference.events import spool as spool_module
 from core.inference.events.spool import Spool, SpoolError
 from core.inference.events.spool_records import Record, change_record, decode, encode, event_record
-from core.inference.schemas import Clip
 from tests.events.support import an_event
 from tests.support.disks import fill, small_disk
 

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
+from core.api_schema import DayStatistics, Event, Priority
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
 from core.inference.events.apply_batch import apply_batch
 from core.inference.events.spool_records import event_record
 from core.inference.events.statistics import DailyStatistics
-from core.inference.schemas import DayStatistics, Event, Priority
 from tests.events.support import an_event
 from tests.support import SQLITE_ALONE
 

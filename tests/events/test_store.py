@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Analysis, Event, EventQuery, Priority
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.store import EventStore
-from core.inference.schemas import Analysis, Event, EventQuery, Priority
 from tests.events.support import an_event
 from tests.support import PATIENCE, SQLITE_ALONE
 

@@ -16,10 +16,10 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+from core.api_schema import Event, Priority
 from core.inference.database.engine import Database
 from core.inference.events import json_log, logger, spool
 from core.inference.events.logger import EventLogger
-from core.inference.schemas import Event, Priority
 from tests.events.support import an_event
 
 THREADS = 4

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, Role, RuleRequest, UserRequest, UserUpdate
 from core.errors import XaivaError
 from core.inference.auth import LastAdministrator, UserExists
 from core.inference.cameras.admission import NoCores, admit
@@ -25,7 +26,6 @@ from core.inference.cameras.manager import CameraExists, MultiCameraManager, Too
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.notifications.rule_store import RuleExists, RuleStore, UnknownRule
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, RuleRequest, UserRequest, UserUpdate
 from tests.api.serving import served
 from tests.inference.conftest import UTC, RecordingObserver
 from tests.support import race

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from core.api_schema import TestResult
 from core.containers import manage
-from core.inference.schemas import TestResult
 from core.site import Site
 from tests.field.test_type_ahead import console
 from tests.tui.sample import SampleService

@@ -27,6 +27,7 @@ from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from starlette._utils import is_async_callable
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.errors import InputError
 from core.files import read_regular
 from core.inference import server, tls
@@ -43,7 +44,6 @@ from core.inference.database import engine
 from core.inference.events.ids import new_id
 from core.inference.flows.flow_file import read_flows
 from core.inference.notifications import channels, notifier
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.inference.startup_cameras import read_camera_file
 from core.service_client import ServiceError
 from tests.api.conftest import Events

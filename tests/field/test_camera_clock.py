@@ -21,6 +21,7 @@ import pytest
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from core.api_schema import CameraRequest, CameraState, ConnectionTest
 from core.cli.cameras import format_connection_test as connection_test_words
 from core.inference.cameras.decoder import LONGEST_GAP, Pacer
 from core.inference.cameras.frames import ClockRate
@@ -28,7 +29,6 @@ from core.inference.cameras.manager import MultiCameraManager
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraRequest, CameraState, ConnectionTest
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.model_pool.fakes import FakeCostStore
 from tests.support import require, rtsp, until

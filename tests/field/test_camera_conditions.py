@@ -25,14 +25,14 @@ import httpx
 import pytest
 from av.packet import Packet
 
+from core.api_schema import CameraRequest, CameraState, CameraStatus, ConnectionTest
+from core.api_schema.sources import normalised_source
 from core.cli.camera_options import camera_options, camera_request
 from core.errors import InputError
 from core.inference.cameras import name_lookup
 from core.inference.cameras.connection_test import run_connection_test
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.source_address import parse_source
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ConnectionTest
-from core.inference.schemas.sources import normalised_source
 from core.inference.startup_cameras import cameras_from_environment, parse_camera_entries, read_camera_file
 from tests.inference.conftest import Add, RecordingObserver, running_manager
 from tests.support import require, rtsp, until

@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from av.packet import Packet
 
+from core.api_schema import CameraRequest, CameraState
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.packet_clock import PacketClock
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import Footage, clip_seconds, footage_of
-from core.inference.schemas import CameraRequest, CameraState
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import TICKS, ClockCamera, mjpeg

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import BashComplete
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.cli.app import root
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, RuleRequest, UserRequest
 from core.operations.ledger import Ledger
 from core.site import Site
 from tests.support.engine import BASE_IMAGE, TestEngine

@@ -21,6 +21,9 @@ from click.testing import CliRunner
 
 import docker
 from core import labels
+from core.api_schema import API_VERSION, CameraRequest, Priority, RuleRequest, UserRequest
+from core.api_schema.base import VERSION_HEADER
+from core.api_schema.users import Role
 from core.containers.listing import list_containers, parse_container
 from core.containers.manage import diagnose, wait_healthy
 from core.containers.model import ContainerHealth, ContainerState
@@ -29,9 +32,6 @@ from core.engine import EngineError
 from core.errors import InputError
 from core.images.build_history import builds_folder, list_builds
 from core.images.buildkit_progress import OutputLine, PlainReader, RawJsonReader, Vertex
-from core.inference.schemas import API_VERSION, CameraRequest, Priority, RuleRequest, UserRequest
-from core.inference.schemas.base import VERSION_HEADER
-from core.inference.schemas.users import Role
 from core.operations.ledger import Ledger
 from core.presets.validation import validate_text
 from core.progress import Stage

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind, RuleRequest
 from core.errors import XaivaError
 from core.inference.database.errors import DatabaseError
 from core.inference.event_pipeline.ordered_writer import OrderedWriter
@@ -23,7 +24,6 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.spool import Spool
 from core.inference.notifications import notifier as notifier_module
 from core.inference.notifications.notifier import _Lane
-from core.inference.schemas import Channel, ChannelKind, RuleRequest
 from tests.analyser.servers import verdict_answer
 from tests.event_pipeline.conftest import Run
 from tests.support import until

@@ -21,11 +21,11 @@ import pytest
 from textual.widgets import Input
 
 from core import labels
+from core.api_schema import API_VERSION, ServiceStatus
+from core.api_schema.base import VERSION_HEADER
 from core.cli.app import run
 from core.containers.service_discovery import RETRY_SECONDS, AmbiguousService, ServiceLocator, find_service
 from core.errors import InputError, XaivaError
-from core.inference.schemas import API_VERSION, ServiceStatus
-from core.inference.schemas.base import VERSION_HEADER
 from core.service_client import NoService
 from core.site import Site, SiteSettings
 from tests.support.engine import BASE_IMAGE, TestEngine

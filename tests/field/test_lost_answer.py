@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Tokens
 from core.inference.auth import Unauthorised, refresh_tokens
 from core.inference.auth.authenticator import Authenticator
-from core.inference.schemas import Tokens
 from core.service_client import LoginSession, NotLoggedIn, ServiceClient, ServiceError
 from tests.api.conftest import PASSWORD
 from tests.api.conftest import running as running

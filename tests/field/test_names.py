@@ -18,11 +18,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from core.api_schema import Acknowledge, CameraRequest, Channel, ChannelKind, Event, RuleRequest, UserRequest
 from core.cli import output
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.inference.notifications.message import Message
-from core.inference.schemas import Acknowledge, CameraRequest, Channel, ChannelKind, Event, RuleRequest, UserRequest
 from core.presets.validation import validate_text
 from core.site import Site
 from tests.tui.support import shows

@@ -9,8 +9,8 @@ import random
 
 import pytest
 
+from core.api_schema import CameraStatus, ServiceStatus
 from core.files import list_files
-from core.inference.schemas import CameraStatus, ServiceStatus
 from core.natural_order import natural_key
 from core.presets.store import list_presets
 from core.service_client import ServiceClient

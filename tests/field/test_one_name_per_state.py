@@ -12,11 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.cli.cameras import _problems
-from core.containers import model as containers
-from core.images.build_history import BuildOutcome
-from core.inference.model_pool.pool import _ModelState as PoolState
-from core.inference.schemas import (
+from core.api_schema import (
     AlertKind,
     AnalysisState,
     CameraAlert,
@@ -25,6 +21,10 @@ from core.inference.schemas import (
     ChannelKind,
     Delivery,
 )
+from core.cli.cameras import _problems
+from core.containers import model as containers
+from core.images.build_history import BuildOutcome
+from core.inference.model_pool.pool import _ModelState as PoolState
 from core.operations import model as operations
 from core.progress import StageState
 from core.telemetry.gpus import GpuState

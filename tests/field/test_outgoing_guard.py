@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from core.api_schema import CameraRequest, Channel, ChannelKind
 from core.errors import InputError, XaivaError
 from core.inference.address_guard import check_host, connect_guarded
 from core.inference.cameras.connection_test import run_connection_test
@@ -32,7 +33,6 @@ from core.inference.notifications.channel_addresses import check_channel
 from core.inference.notifications.channels import ChannelSender
 from core.inference.notifications.mail import parse_server, send_mail
 from core.inference.notifications.message import Message
-from core.inference.schemas import CameraRequest, Channel, ChannelKind
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event
 from tests.support.receivers import Answer, HttpReceiver, MailReceiver

@@ -14,14 +14,14 @@ import httpx
 import pytest
 from textual.widgets import Input
 
+from core.api_schema import CameraRequest, RuleRequest
+from core.api_schema.sources import normalised_source
 from core.cli.app import run
 from core.containers.run_settings import read_run_settings
 from core.errors import InputError
 from core.inference.database.camera_store import CameraStore
 from core.inference.database.engine import Database
 from core.inference.notifications.mail import parse_server
-from core.inference.schemas import CameraRequest, RuleRequest
-from core.inference.schemas.sources import normalised_source
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings, read_settings
 from core.redaction import redact_address, restore_secrets

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 
-from core.inference.schemas import Priority
+from core.api_schema import Priority
 from tests.api.conftest import Events
 from tests.api.conftest import events as events
 from tests.api.conftest import running as running

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, CameraState, CameraStatus
 from core.errors import XaivaError
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import LeaseScorer
@@ -30,7 +31,6 @@ from core.inference.models.analysis.circuit_breaker import FIRST_REST_SECONDS, M
 from core.inference.models.analysis.openai_model import OpenAiModel
 from core.inference.notifications.notifier import LOGIN_BACKOFF_SECONDS, Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.notifications.conftest import event, mail, rule, webhook
 from tests.support import require, rtsp, until

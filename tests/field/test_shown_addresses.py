@@ -15,6 +15,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, Role, UserRequest
+from core.api_schema.sources import normalised_source
 from core.cli import crash_log
 from core.cli.app import run
 from core.errors import InputError, XaivaError
@@ -24,8 +26,6 @@ from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.log_setup import RedactingFormatter
 from core.inference.notifications.channel_addresses import shown_address
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Role, UserRequest
-from core.inference.schemas.sources import normalised_source
 from core.redaction import host_of, redact_address, redact_text
 from core.site import Site
 from tests.api.serving import Running, served

@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, Event, RuleRequest
 from core.inference import server, service
 from core.inference.events.ids import new_id
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Event, RuleRequest
 from core.inference.service import InferenceService
 from core.inference.settings import ServiceSettings
 from tests.api.serving import TOKEN, Running, served

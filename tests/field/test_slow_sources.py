@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from core.api_schema import AlertKind, CameraRequest, CameraState, CameraStatus, Transport
 from core.cli.cameras import format_connection_test as connection_test_words
 from core.inference.cameras import decoder, source, web_client
 from core.inference.cameras.connecting import connect
@@ -31,7 +32,6 @@ from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import HEIGHT, MIN_PICTURES, WIDTH, TamperDetector, TamperTimes
 from core.inference.events.clips import clip_seconds
-from core.inference.schemas import AlertKind, CameraRequest, CameraState, CameraStatus, Transport
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.clock_camera import ClockCamera, bare_jpegs

@@ -16,13 +16,13 @@ import pytest
 from click.testing import CliRunner
 from pydantic import JsonValue
 
+from core.api_schema.events import Event
 from core.cli import output
 from core.cli.events import event_command
 from core.cli.follow import print_result
 from core.errors import XaivaError
 from core.findings import Finding, Level
 from core.images.buildkit_progress import clean_output_line as build_line
-from core.inference.schemas.events import Event
 from core.labels import image_tag
 from core.log_lines import clean_line as log_line
 from core.operations.log import LogWriter

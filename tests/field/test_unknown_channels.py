@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind
 from core.errors import InputError
 from core.inference.notifications.channel_addresses import check_channel
-from core.inference.schemas import Channel, ChannelKind
 from core.service_client import text_formats
 
 KINDS = [  # what is typed, and the remedy

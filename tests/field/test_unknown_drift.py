@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from core.api_schema import LedgerStatus
 from core.inference.model_pool.devices import DeviceBudget, MemoryReading
 from core.inference.model_pool.memory_budget import MemoryBudget
-from core.inference.schemas import LedgerStatus
 from tests.model_pool.fakes import FakeCostStore
 from tui.formatters.service import memory_lines
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from core.api_schema import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest, UserRequest
+from core.api_schema.users import Role, UserUpdate
 from core.errors import XaivaError
-from core.inference.schemas import CameraRequest, Channel, ChannelKind, Detection, Priority, RuleRequest, UserRequest
-from core.inference.schemas.users import Role, UserUpdate
 from core.presets.store import PresetEditConflict, read_text, save
 from core.service_client import ServiceClient
 from core.service_client.edit_merge import EditConflictError as SettingsChanged

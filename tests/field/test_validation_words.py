@@ -18,6 +18,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from core.api_schema import CameraRequest, Channel, EventQuery, RuleRequest, UserRequest, Zone
 from core.artifacts.lock_store import read_lock
 from core.cli.app import run
 from core.errors import InputError
@@ -26,7 +27,6 @@ from core.inference import startup_cameras
 from core.inference.events.spool_records import _validated
 from core.inference.flows.flow_file import read_flows
 from core.inference.models.onnx_detector import read_description
-from core.inference.schemas import CameraRequest, Channel, EventQuery, RuleRequest, UserRequest, Zone
 from core.inference.settings import read_settings
 from core.presets.compat import facts
 from core.presets.validation import validate_text

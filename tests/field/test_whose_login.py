@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from core.api_schema import Role, UserRequest
 from core.containers.service_discovery import ServiceLocator
 from core.inference.auth import passwords
-from core.inference.schemas import Role, UserRequest
 from core.service_client import LoginIdentity, NotLoggedIn, ServiceClient
 from core.service_client.login_session import StoredLogin
 from core.site import Site

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind, Event, Fact, Priority, RuleRequest
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.events.ids import new_id
@@ -23,7 +24,6 @@ from core.inference.model_pool.pool import ModelPool
 from core.inference.models.analysis import Analyser, create_analyser
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import Channel, ChannelKind, Event, Fact, Priority, RuleRequest
 from core.inference.settings import ServiceSettings
 from tests.analyser.servers import chat_answer
 from tests.model_pool.fakes import FakeCostStore

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.api_schema import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.manager import MultiCameraManager
@@ -19,7 +20,6 @@ from core.inference.cameras.observer import Decision
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraStatus
 from tests.model_pool.fakes import FakeCostStore
 from tests.support import require, rtsp, until
 from tests.support.service import TOKEN as TOKEN

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, CameraState, Detection
 from core.errors import XaivaError
 from core.inference.cameras import camera as camera_module
 from core.inference.cameras import pipeline as pipeline_module
@@ -21,7 +22,6 @@ from core.inference.model_pool.pool import ModelPool, ModelSpec, NoRoom
 from core.inference.models.detector import Sample
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.scorer import Scorer
-from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.support import require, rtsp, until
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.api_schema import CameraRequest, CameraState
+from core.api_schema.sources import normalised_source
 from core.errors import InputError
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.connection_state import ConnectionStateMachine
@@ -22,8 +24,6 @@ from core.inference.cameras.source_address import parse_source
 from core.inference.log_setup import RedactingFormatter
 from core.inference.models.detector import Picture, Sample
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraRequest, CameraState
-from core.inference.schemas.sources import normalised_source
 from core.inference.startup_cameras import merge_cameras, read_camera_file
 from core.redaction import redact_text
 

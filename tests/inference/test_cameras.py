@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, CameraState, CameraStatus
 from core.errors import InputError
 from core.inference.cameras.camera import LeaseScorer
 from core.inference.cameras.frames import Frame
@@ -16,7 +17,6 @@ from core.inference.cameras.manager import CameraExists, MultiCameraManager, Too
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.source import CameraSource
 from core.inference.cameras.source_address import parse_source
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import QUICK_BACKOFF, UTC, Add, RecordingObserver
 from tests.support import require, rtsp, until
 

@@ -88,7 +88,7 @@ from core.inference.cameras.manager import MultiCameraManager
 from core.inference.models.motion_detector import MotionDetector
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.pool import ModelPool, ModelSpec
-from core.inference.schemas import CameraRequest
+from core.api_schema import CameraRequest
 from tests.inference.conftest import UTC, RecordingObserver
 from tests.model_pool.fakes import FakeCostStore
 pool = ModelPool(DeviceBudget(HostMemory(0), 0), costs=FakeCostStore())

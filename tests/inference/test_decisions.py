@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from core.api_schema import CameraRequest, CameraState, Detection
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.hysteresis import AnomalyTrigger, Transition
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.pipeline import SampledFrame
 from core.inference.cameras.regions import RegionMask, polygon_area
 from core.inference.models.motion_detector import MotionDetector
-from core.inference.schemas import CameraRequest, CameraState, Detection
 from tests.inference.conftest import Add, RecordingObserver
 from tests.support import rtsp, until
 

@@ -12,13 +12,13 @@ from itertools import pairwise
 
 import pytest
 
+from core.api_schema import AlertKind, CameraState, CameraStatus
 from core.inference.cameras import pipeline
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.source import CameraSource
 from core.inference.cameras.source_address import parse_source
-from core.inference.schemas import AlertKind, CameraState, CameraStatus
 from tests.inference.conftest import QUICK_BACKOFF, Add, RecordingObserver
 from tests.support import require, rtsp, until
 from tests.support.streams import Proxy

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Health
 from core.inference.__main__ import main
-from core.inference.schemas import Health
 from tests.api.serving import served
 from tests.support import require
 from tests.support.streams import certificate

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from core.api_schema import CameraRequest, CameraState
 from core.errors import InputError, XaivaError
-from core.inference.schemas import CameraRequest, CameraState
 from core.inference.startup_cameras import parse_camera_entries
 from core.service_client import NotLoggedIn, ServiceClient, ServiceError
 from core.site import Site

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, CameraState, CameraStatus
 from core.inference.cameras.failures import Cause, classify
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.source_address import SourceKind, parse_source
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 from tests.inference.conftest import Add
 from tests.support import require, rtsp, until
 from tests.support.ports import HeldPort

@@ -9,11 +9,11 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from core.api_schema import AlertKind, CameraRequest
 from core.inference.cameras.conversion import convert
 from core.inference.cameras.manager import MultiCameraManager
 from core.inference.cameras.tamper_detection import HEIGHT, WIDTH, TamperDetector, TamperTimes
 from core.inference.models.detector import Picture
-from core.inference.schemas import AlertKind, CameraRequest
 from tests.inference.conftest import QUICK_BACKOFF, UTC, LeaseScorer, RecordingObserver
 from tests.support import require, rtsp, street, until
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import ModelStatus
 from core.inference.database.engine import Database
 from core.inference.model_pool.cost_store import DatabaseCosts
 from core.inference.model_pool.devices import DeviceBudget, GpuMemory, HostMemory, find_device_budget
 from core.inference.model_pool.memory_budget import MemoryBudget
 from core.inference.model_pool.pool import LoadFailed, ModelPool, ModelSpec, NoRoom
-from core.inference.schemas import ModelStatus
 from tests.model_pool.fakes import MIB, FakeCostStore, FakeDevice
 from tests.support.fake_nvml import FakeNvml
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import CameraRequest, CameraState, Detection
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.pipeline import FrameListener, SampledFrame
 from core.inference.jobs.learn import AlreadyLearning, Learner, NotRunning, with_memory_bank
 from core.inference.model_pool.pool import ModelPool
 from core.inference.models import registry
-from core.inference.schemas import CameraRequest, CameraState, Detection
 from core.inference.settings import ServiceSettings
 from tests.inference.conftest import QUICK_BACKOFF, UTC, RecordingObserver
 from tests.support import require, rtsp, until

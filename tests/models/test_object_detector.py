@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from core.api_schema import Fact
 from core.errors import InputError
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.models.execution_providers import select_provider
 from core.inference.models.object_detector import ObjectDetector
-from core.inference.schemas import Fact
 from tests.support.street import street
 
 # x, y in shares: the middle of what is in the first picture, by eye

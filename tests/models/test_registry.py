@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from core.api_schema import Detection
 from core.errors import InputError
 from core.inference.model_pool.pool import ModelPool
 from core.inference.models import registry
 from core.inference.models.detector import Sample
-from core.inference.schemas import Detection
 from core.inference.settings import ServiceSettings
 from tests.support.onnx_model import write_mean
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind, Event, Priority, RuleRequest
 from core.inference.database.engine import Database
 from core.inference.events.ids import new_id
 from core.inference.notifications import notifier
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import Channel, ChannelKind, Event, Priority, RuleRequest
 from core.inference.settings import ServiceSettings
 
 for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):  # the receivers are on this machine

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind
 from core.errors import InputError, XaivaError
 from core.inference import http_post
 from core.inference.http_post import Unreachable, post
@@ -20,7 +21,6 @@ from core.inference.notifications.channels import ChannelSender
 from core.inference.notifications.mail import DeliveryRefused
 from core.inference.notifications.message import Message
 from core.inference.notifications.signature import sign
-from core.inference.schemas import Channel, ChannelKind
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, webhook
 from tests.support.receivers import Answer, HttpReceiver, certificate

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from core.api_schema import Delivery, Priority, Rule, RuleRequest, Window
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.database.models import OutboxRow
 from core.inference.notifications import notifier as notifier_module
 from core.inference.notifications.notifier import Notifier
 from core.inference.notifications.rule_store import RuleStore
-from core.inference.schemas import Delivery, Priority, Rule, RuleRequest, Window
 from core.inference.settings import ServiceSettings
 from tests.notifications.conftest import event, mail, rule, webhook
 from tests.support import until

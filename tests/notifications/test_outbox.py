@@ -7,11 +7,11 @@ from datetime import datetime, timedelta, timezone, tzinfo
 import pytest
 from sqlalchemy import update
 
+from core.api_schema import Priority
 from core.inference.database.engine import Database
 from core.inference.database.models import OutboxRow
 from core.inference.notifications import outbox as outbox_module
 from core.inference.notifications.outbox import Outbox
-from core.inference.schemas import Priority
 from tests.notifications.conftest import event, mail, rule, webhook
 
 OPS = rule("ops", webhook("http://127.0.0.1:1/hook"), within=15)

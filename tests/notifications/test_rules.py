@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from core.api_schema import Channel, ChannelKind, RuleRequest
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.notifications.outbox import Outbox
 from core.inference.notifications.rule_store import RuleStore, UnknownRule
-from core.inference.schemas import Channel, ChannelKind, RuleRequest
 from tests.notifications.conftest import event, mail, rule, webhook
 
 HOOK = "https://admin:hunter2@hooks.example/services/T0/9f8e7d6c5b4a39281716/in?token=s3cret&tenant=7"

@@ -43,7 +43,7 @@ PROOFS = {
     "requests": Proof(
         full="requests drawn at random from the OpenAPI document, for 35 s",
         usual="each edge of each value, and three drawn at random",
-        inputs=("core/inference/api", "core/inference/schemas", "core/inference/auth", "tests/api"),
+        inputs=("core/inference/api", "core/api_schema", "core/inference/auth", "tests/api"),
     ),
     "soak": Proof(
         full="cameras come and go for 20 s",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import LedgerStatus, ServiceStatus
 from core.containers.vram import vram_holders
-from core.inference.schemas import LedgerStatus, ServiceStatus
 from core.telemetry.gpus import GpuSampler, attribute_containers
 from tests.support.engine import BASE_IMAGE, TestEngine
 from tests.support.fake_nvml import FakeNvml

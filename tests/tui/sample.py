@@ -8,15 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
-from core.artifacts.sync_plan import SyncPlan
-from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerStats
-from core.containers.model import ContainerState as ContainerState
-from core.errors import InputError
-from core.findings import Finding, Level
-from core.images.build_history import BuildOutcome, BuildRecord, StageRecord, StepRecord, log_path
-from core.images.render import stage_names
-from core.inference.schemas import (
+from core.api_schema import (
     ActionResult,
     AlertKind,
     AnalyserStatus,
@@ -53,6 +45,14 @@ from core.inference.schemas import (
     Window,
     Zone,
 )
+from core.artifacts.lockfile import FileKind, Lock, LockedFile, LockedImage, LockedLayer
+from core.artifacts.sync_plan import SyncPlan
+from core.containers.model import Container, ContainerHealth, ContainerPort, ContainerStats
+from core.containers.model import ContainerState as ContainerState
+from core.errors import InputError
+from core.findings import Finding, Level
+from core.images.build_history import BuildOutcome, BuildRecord, StageRecord, StepRecord, log_path
+from core.images.render import stage_names
 from core.log_lines import LineSpool
 from core.operations.model import Operation, OperationFailure, OperationState
 from core.presets.compat import GpuModel as KnownGpu

@@ -7,8 +7,8 @@ import threading
 import pytest
 from textual.widgets import Input
 
+from core.api_schema import CameraRequest, CameraStatus, EventQuery
 from core.errors import InputError
-from core.inference.schemas import CameraRequest, CameraStatus, EventQuery
 from core.site import Site
 from tests.support import PATIENCE
 from tests.tui import sample

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.inference.schemas import (
+from core.api_schema import (
     AlertKind,
     AnalyserStatus,
     CameraAlert,

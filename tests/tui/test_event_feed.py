@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.inference.schemas import Event, EventPage, EventQuery
+from core.api_schema import Event, EventPage, EventQuery
 from tui.event_feed import MAX_PAGES, PAGE_SIZE, EventFeed
 
 START = datetime(2026, 1, 31, tzinfo=timezone.utc)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from core.api_schema import ServiceStatus
 from core.artifacts.lockfile import Unlocked
 from core.findings import Finding, Level
-from core.inference.schemas import ServiceStatus
 from core.presets.model import Preset
 from core.telemetry.gpus import GpuSample, GpuState
 from tests.tui import sample

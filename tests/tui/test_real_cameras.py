@@ -129,7 +129,7 @@ async def test_an_event_comes_by_itself_and_is_acknowledged_and_taken_home(
     async with app.run_test(size=(160, 45)) as pilot:
         await pilot.press("8")
         await shows(pilot, "nothing was found yet")
-        from core.inference.schemas import CameraRequest, Detection
+        from core.api_schema import CameraRequest, Detection
 
         hair_trigger = Detection(threshold=0.02, minimum_seconds=0)
         request = CameraRequest(
@@ -217,7 +217,7 @@ async def test_rules_and_users_are_set_in_the_console(site_of: SiteOf, service: 
 
 
 async def test_a_lost_login_is_asked_for_once_and_keys_stay_alive(site_of: SiteOf, service: ServiceProcess) -> None:
-    from core.inference.schemas import Role, UserRequest, UserUpdate
+    from core.api_schema import Role, UserRequest, UserUpdate
 
     if "ben" not in [user.name for user in service.client.users()]:
         service.client.add_user(

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from core.inference.schemas.base import VERSION_HEADER
+from core.api_schema.base import VERSION_HEADER
 from core.site import Site
 from tests.tui.support import shows, text, until
 from tui.app import XaivaApp

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.inference.schemas import CameraState, CameraStatus, ServiceStatus
+from core.api_schema import CameraState, CameraStatus, ServiceStatus
 from core.natural_order import natural_key
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, table, truncate, wrap
 from tui.formatters.charts import score_graph, score_sparkline

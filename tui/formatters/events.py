@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from core.inference.schemas import AnalysisState, Event, EventQuery, Priority
+from core.api_schema import AnalysisState, Event, EventQuery, Priority
 from core.service_client import text_formats
 from tui.formatters.cells import Cell, Column, Line, Span, enum_span, fit, labelled_lines, line, wrap
 from tui.formatters.numbers import coarse_duration, local_time, size

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from core.api_schema import CameraState, ServiceStatus
 from core.containers.model import Container, ContainerHealth
 from core.containers.model import ContainerState as ContainerState
 from core.errors import XaivaError
 from core.findings import has_errors
-from core.inference.schemas import CameraState, ServiceStatus
 from core.operations.model import Operation, OperationState
 from core.service_client import NoService, ServiceAddress
 from core.telemetry.disks import DiskState

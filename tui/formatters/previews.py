@@ -10,9 +10,9 @@ from tui.formatters.cells import Line, Span, labelled_lines, line, wrap
 from tui.formatters.numbers import size
 
 if TYPE_CHECKING:
+    from core.api_schema import CameraStatus
     from core.artifacts.lockfile import Lock
     from core.artifacts.sync_plan import SyncPlan
-    from core.inference.schemas import CameraStatus
     from core.presets.model import Preset
 
 LABEL_WIDTH = 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.api_schema import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
 from core.containers.vram import VramHolder, vram_holders
-from core.inference.schemas import Delivery, LedgerStatus, ModelStatus, Rule, ServiceStatus, User
 from core.service_client.text_formats import format_channel, format_schedule
 from core.telemetry.gpus import GpuSample
 from tui.formatters.cells import Cell, Column, Line, Span, fit, labelled_lines, line, table, wrap

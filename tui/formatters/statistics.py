@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from core.inference.schemas import DayStatistics, Priority, Statistics
+from core.api_schema import DayStatistics, Priority, Statistics
 from tui.formatters.cells import Line, Span, line
 from tui.formatters.charts import bar_chart, column_chart
 

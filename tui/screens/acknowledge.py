@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from core.inference.schemas import EventQuery
+from core.api_schema import EventQuery
 from core.service_client import ServiceClient
 from core.site import Site
 from tui.app_protocol import console_of

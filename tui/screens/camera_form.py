@@ -11,8 +11,8 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from core.api_schema import CameraRequest, ConnectionTest, Priority, Transport
 from core.errors import InputError
-from core.inference.schemas import CameraRequest, ConnectionTest, Priority, Transport
 from core.service_client import text_formats
 from core.service_client.edit_merge import merge_changes
 from core.site import Site

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from textual import on
 
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus, ServiceStatus
+from core.api_schema import CameraRequest, CameraState, CameraStatus, ServiceStatus
 from core.service_client import text_formats
 from tui.actions import bindings
 from tui.formatters import cameras as camera_format

@@ -8,7 +8,7 @@ from datetime import datetime
 from textual import on
 from textual.widget import Widget
 
-from core.inference.schemas import EventQuery, Priority
+from core.api_schema import EventQuery, Priority
 from core.service_client import text_formats
 from core.site import Site
 from tui.screens.field_form import Field, FieldForm

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from textual import on
 
-from core.inference.schemas import Event, EventQuery, ServiceStatus
+from core.api_schema import Event, EventQuery, ServiceStatus
 from tui.actions import bindings
 from tui.event_feed import EventFeed, EventList
 from tui.formatters import events as event_format

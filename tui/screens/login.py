@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual import on
 from textual.widget import Widget
 
-from core.inference.schemas import Tokens
+from core.api_schema import Tokens
 from core.site import Site
 from tui.app_protocol import console_of
 from tui.formatters.cells import wrap

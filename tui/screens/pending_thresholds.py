@@ -8,8 +8,8 @@ from functools import partial
 
 from textual.timer import Timer
 
+from core.api_schema import CameraRequest, CameraStatus
 from core.errors import XaivaError
-from core.inference.schemas import CameraRequest, CameraStatus
 from core.service_client import ServiceClient
 from tui.app_protocol import console_of
 from tui.screens.base import ConsoleScreen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from core.api_schema import Priority, Rule, RuleRequest
 from core.errors import InputError
-from core.inference.schemas import Priority, Rule, RuleRequest
 from core.service_client import text_formats
 from core.service_client.edit_merge import merge_changes
 from core.site import Site

@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.events import DescendantFocus
 from textual.widget import Widget
 
-from core.inference.schemas import Rule, TestResult, User
+from core.api_schema import Rule, TestResult, User
 from core.service_client.text_formats import format_channel
 from tui.actions import bindings
 from tui.formatters import service as service_format

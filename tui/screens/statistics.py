@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from textual.containers import Container
 from textual.widget import Widget
 
-from core.inference.schemas import ServiceStatus, StatisticsQuery
+from core.api_schema import ServiceStatus, StatisticsQuery
 from tui.actions import bindings
 from tui.formatters import statistics as statistics_format
 from tui.formatters.cells import Line

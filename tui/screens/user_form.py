@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from core.api_schema import Role, User, UserRequest, UserUpdate
 from core.errors import InputError
-from core.inference.schemas import Role, User, UserRequest, UserUpdate
 from core.service_client import text_formats
 from core.service_client.edit_merge import merge_changes
 from core.site import Site

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
+from core.api_schema import CameraId, Role
 from core.errors import XaivaError
 from core.inference.api.errors import InsufficientRole, problem_responses
 from core.inference.api.threads import DATABASE, run_in
 from core.inference.auth import THE_SERVICE, Caller
 from core.inference.cameras.manager import unknown_camera
-from core.inference.schemas import CameraId, Role
 from core.inference.service import InferenceService
 
 ResponseDocs = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`

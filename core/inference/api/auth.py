@@ -6,11 +6,11 @@ import asyncio
 
 from fastapi import APIRouter, Request
 
+from core.api_schema import Login, PasswordChange, Refresh, Role, Tokens, User
 from core.inference.api.access import CurrentCaller, Service, public, require_role
 from core.inference.api.threads import DATABASE, routes_in
 from core.inference.auth import UnknownUser
 from core.inference.auth.caller import SERVICE_CALLER_NAME
-from core.inference.schemas import Login, PasswordChange, Refresh, Role, Tokens, User
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=routes_in(DATABASE))
 

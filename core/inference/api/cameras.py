@@ -6,15 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from core.errors import InputError
-from core.inference.api.access import CurrentCaller, Service, VisibleCamera, require_role
-from core.inference.api.pictures import PICTURE_DOCS, picture_response
-from core.inference.api.threads import CHANGES, REQUESTS, in_bulkhead, routes_in
-from core.inference.api.visibility import visible_camera
-from core.inference.cameras.manager import UnknownCamera
-from core.inference.cameras.source_address import restore_source_secrets
-from core.inference.cameras.thumbnail import NARROWEST, WIDEST
-from core.inference.schemas import (
+from core.api_schema import (
     CameraId,
     CameraRequest,
     CameraStatus,
@@ -23,6 +15,14 @@ from core.inference.schemas import (
     Role,
     SuspendRequest,
 )
+from core.errors import InputError
+from core.inference.api.access import CurrentCaller, Service, VisibleCamera, require_role
+from core.inference.api.pictures import PICTURE_DOCS, picture_response
+from core.inference.api.threads import CHANGES, REQUESTS, in_bulkhead, routes_in
+from core.inference.api.visibility import visible_camera
+from core.inference.cameras.manager import UnknownCamera
+from core.inference.cameras.source_address import restore_source_secrets
+from core.inference.cameras.thumbnail import NARROWEST, WIDEST
 from core.inference.service import InferenceService
 from core.redaction import redact_address
 

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from core.api_schema import Problem
 from core.errors import InputError, XaivaError
 from core.inference.auth import LastAdministrator, Unauthorised, UnknownUser, UserExists
 from core.inference.bulkhead import TooManyRequests
@@ -26,7 +27,6 @@ from core.inference.jobs.learn import AlreadyLearning, NotRunning
 from core.inference.model_pool.pool import LoadFailed, NoRoom
 from core.inference.models.memory_bank import BrokenBank, NotLearned
 from core.inference.notifications.rule_store import RuleExists, UnknownRule
-from core.inference.schemas import Problem
 from core.validation_errors import describe_error
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Path
 from starlette.convertors import StringConvertor, register_url_convertor
 
+from core.api_schema import Event
 from core.inference.api.errors import NotFound
 from core.inference.auth import Caller
-from core.inference.schemas import Event
 from core.inference.service import InferenceService
 
 _PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from core.api_schema import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
 from core.inference.api import sse
 from core.inference.api.access import CurrentCaller, Service, get_bearer_token, require_role
 from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
@@ -15,7 +16,6 @@ from core.inference.api.threads import DATABASE, routes_in, run_in
 from core.inference.auth import Unauthorised
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
-from core.inference.schemas import Acknowledge, Acknowledged, Event, EventPage, EventQuery, Protect, Role
 from core.inference.service import InferenceService
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(DATABASE))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from core.api_schema import Health
 from core.inference.api.access import ResponseDocs, Service, public
 from core.inference.api.threads import REQUESTS, routes_in
-from core.inference.schemas import Health
 from core.inference.service import InferenceService
 
 router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS, any_key=True))

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
+from core.api_schema import Event, Role
 from core.files import read_regular
 from core.inference.api import pictures
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
@@ -19,7 +20,6 @@ from core.inference.api.cameras import Width
 from core.inference.api.errors import NotFound, NotReady, RangeNotSatisfiable
 from core.inference.api.event_path import EVENT_PATH, EventId, visible_event
 from core.inference.api.threads import FILES, ResponseLimit, routes_in
-from core.inference.schemas import Event, Role
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=routes_in(FILES))
 

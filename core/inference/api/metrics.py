@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from core.api_schema import CameraState, CameraStatus, Role, ServiceStatus
 from core.inference.api.access import CurrentCaller, ResponseDocs, Service, require_role
 from core.inference.api.threads import STATUS, routes_in
 from core.inference.api.visibility import visible_status
-from core.inference.schemas import CameraState, CameraStatus, Role, ServiceStatus
 
 router = APIRouter(tags=["health"], route_class=routes_in(STATUS))
 

@@ -9,9 +9,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.api_schema import API_VERSION
+from core.api_schema.base import VERSION_HEADER
 from core.inference.api.errors import stopping_response, unexpected_error_response
-from core.inference.schemas import API_VERSION
-from core.inference.schemas.base import VERSION_HEADER
 
 logger = logging.getLogger(__name__)
 

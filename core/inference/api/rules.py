@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from core.api_schema import Delivery, Name, Role, Rule, RuleRequest, TestResult
 from core.errors import InputError
 from core.inference.api.access import Service, require_role
 from core.inference.api.threads import DATABASE, routes_in
-from core.inference.schemas import Delivery, Name, Role, Rule, RuleRequest, TestResult
 
 router = APIRouter(tags=["notifications"], route_class=routes_in(DATABASE))
 

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 
+from core.api_schema import Role, Statistics, StatisticsQuery
+from core.api_schema.events import MAX_STATISTICS_DAYS
 from core.inference.api.access import CurrentCaller, Service, require_role, require_visible
 from core.inference.api.threads import DATABASE, routes_in
-from core.inference.schemas import Role, Statistics, StatisticsQuery
-from core.inference.schemas.events import MAX_STATISTICS_DAYS
 
 router = APIRouter(tags=["statistics"], route_class=routes_in(DATABASE))
 

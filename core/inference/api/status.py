@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from core.api_schema import LedgerStatus, Role, ServiceStatus
 from core.inference.api import sse
 from core.inference.api.access import CurrentCaller, Service, get_bearer_token, require_role
 from core.inference.api.threads import STATUS, routes_in, run_in
 from core.inference.api.visibility import visible_ledger, visible_status
-from core.inference.schemas import LedgerStatus, Role, ServiceStatus
 
 router = APIRouter(tags=["status"], route_class=routes_in(STATUS))
 

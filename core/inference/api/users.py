@@ -6,9 +6,9 @@ import asyncio
 
 from fastapi import APIRouter
 
+from core.api_schema import Name, Role, User, UserRequest, UserUpdate
 from core.inference.api.access import Service, require_role
 from core.inference.api.threads import DATABASE, routes_in
-from core.inference.schemas import Name, Role, User, UserRequest, UserUpdate
 
 router = APIRouter(prefix="/users", tags=["users"], route_class=routes_in(DATABASE))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from core.inference.auth import Caller
-from core.inference.cameras.source_address import redact_for_viewers
-from core.inference.schemas import (
+from core.api_schema import (
     AnalyserStatus,
     CameraStatus,
     EventQuery,
@@ -17,6 +15,8 @@ from core.inference.schemas import (
     ServiceStatus,
     StorageStatus,
 )
+from core.inference.auth import Caller
+from core.inference.cameras.source_address import redact_for_viewers
 from core.inference.service import InferenceService
 
 

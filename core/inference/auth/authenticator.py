@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from core.api_schema import Login, PasswordChange, Role, Tokens, UserUpdate
 from core.errors import InputError
 from core.inference.auth import refresh_tokens
 from core.inference.auth.access_token import ACCESS_TOKEN_SECONDS, AccessTokens, unauthorised
@@ -23,7 +24,6 @@ from core.inference.auth.secret_file import MIN_SECRET_LENGTH, read_or_create_se
 from core.inference.auth.users import Users, cameras_of
 from core.inference.database.engine import Database
 from core.inference.database.models import UserRow
-from core.inference.schemas import Login, PasswordChange, Role, Tokens, UserUpdate
 
 logger = logging.getLogger(__name__)
 

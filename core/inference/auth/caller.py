@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.inference.schemas import Role
+from core.api_schema import Role
 
 SERVICE_CALLER_NAME = "service"  # how the holder of the service's token is called; no user may have that name
 

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from core.api_schema import Role, User, UserRequest, UserUpdate
 from core.errors import InputError
 from core.inference.auth import refresh_tokens
 from core.inference.auth.caller import SERVICE_CALLER_NAME
@@ -15,7 +16,6 @@ from core.inference.auth.errors import LastAdministrator, UnknownUser, UserExist
 from core.inference.auth.passwords import Passwords
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraAccessRow, UserRow
-from core.inference.schemas import Role, User, UserRequest, UserUpdate
 
 
 class Users:

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
+from core.api_schema import CameraRequest
 from core.inference.cameras.conversion import encode_jpeg
 from core.inference.cameras.frames import Frame
 from core.inference.cameras.hysteresis import AnomalyTrigger, Transition
 from core.inference.cameras.observer import Decision, Observer
 from core.inference.cameras.recorder import ClipRecorder, Recording
 from core.inference.events.ids import new_id
-from core.inference.schemas import CameraRequest
 
 logger = logging.getLogger(__name__)
 

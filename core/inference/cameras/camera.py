@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from core.api_schema import CameraRequest, CameraState, CameraStatus
 from core.errors import XaivaError
 from core.inference.cameras.pipeline import CameraPipeline, FrameListener, NoPicture, PipelineContext
 from core.inference.cameras.source_address import parse_source
 from core.inference.models.scorer import Scorer
-from core.inference.schemas import CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TypeAlias
 
+from core.api_schema import Transport
 from core.inference.cameras.decoder import KEY_FRAME_SECONDS, Connection
 from core.inference.cameras.open_source import resolve_host
 from core.inference.cameras.snapshots import JPEG_FORMATS, SnapshotConnection, is_picture
 from core.inference.cameras.source_address import SourceAddress, SourceKind
-from core.inference.schemas import Transport
 
 AnyConnection: TypeAlias = Connection | SnapshotConnection
 

@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from core.api_schema import CameraState
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.failures import Cause, Failure
-from core.inference.schemas import CameraState
 
 TRANSITIONS: dict[CameraState, frozenset[CameraState]] = {
     CameraState.STOPPED: frozenset({CameraState.CONNECTING}),

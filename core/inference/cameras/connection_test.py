@@ -8,11 +8,11 @@ import time
 from av.error import ExitError
 from av.video.frame import VideoFrame
 
+from core.api_schema import CameraRequest, ConnectionTest
 from core.inference.cameras.connecting import AnyConnection, connect
 from core.inference.cameras.failures import NoFrames, StreamEnded, classify
 from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import parse_source
-from core.inference.schemas import CameraRequest, ConnectionTest
 
 MEASURE_SECONDS = 1.0  # of frames, from which their rate is told
 BUFFERED_SECONDS = 0.25  # in which what came while the source was opened is decoded, all at once

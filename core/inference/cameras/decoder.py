@@ -14,13 +14,13 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from core.api_schema import Transport
 from core.inference.cameras.failures import Cause, Failure, NoFrames, NoVideo, SourceError, StreamEnded
 from core.inference.cameras.open_source import open_source
 from core.inference.cameras.orientation import Upright
 from core.inference.cameras.source_address import SourceAddress
 from core.inference.events.clip_timestamps import VideoPacket
 from core.inference.events.clips import Footage, footage_of
-from core.inference.schemas import Transport
 
 MAX_DAMAGED_SECONDS = 10.0  # seconds: a camera whose every frame counts as damaged is scored all the same
 KEY_FRAME_SECONDS = 120.0  # that a first picture is waited for while packets arrive: some cameras send a key a minute

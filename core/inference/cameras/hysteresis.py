@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from core.inference.schemas import Detection
+from core.api_schema import Detection
 
 RELEASE_RATIO = 0.8  # of the threshold, unless the camera says otherwise
 

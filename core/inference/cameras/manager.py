@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as ResultTimeout
 from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
+from core.api_schema import CameraRequest, CameraStatus, ConnectionTest
 from core.errors import InputError, XaivaError
 from core.inference.bulkhead import Bulkhead
 from core.inference.cameras.admission import admit, usable_cores
@@ -24,7 +25,6 @@ from core.inference.cameras.observer import Observer
 from core.inference.cameras.pipeline import FrameListener, PipelineContext
 from core.inference.cameras.source_address import parse_source
 from core.inference.cameras.tamper_detection import TamperTimes
-from core.inference.schemas import CameraRequest, CameraStatus, ConnectionTest
 
 logger = logging.getLogger(__name__)
 

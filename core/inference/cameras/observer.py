@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from core.inference.schemas import CameraAlert, CameraRequest
+from core.api_schema import CameraAlert, CameraRequest
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import av
 import av.error
 from av.container import InputContainer
 
+from core.api_schema import Transport
 from core.errors import InputError
 from core.files import describe_irregular_file
 from core.inference.address_guard import check_addresses
@@ -16,7 +17,6 @@ from core.inference.cameras.diagnosis import diagnose
 from core.inference.cameras.failures import Cause, SourceError
 from core.inference.cameras.name_lookup import look_up_host
 from core.inference.cameras.source_address import SourceAddress, SourceKind
-from core.inference.schemas import Transport
 
 ANALYSE_MICROSECONDS = 500_000  # libav's own 5 s delay every first frame; what is missing then comes with the first key
 PROBE_BYTES = 65536  # that name the format of a web camera; libav's own 1 MiB take a slow one half a minute

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from zoneinfo import ZoneInfo
 
+from core.api_schema import AlertKind, CameraAlert, CameraRequest, CameraState, CameraStatus
 from core.errors import XaivaError
 from core.inference.cameras.anomaly_tracker import RING_MARGIN_SECONDS, AnomalyTracker
 from core.inference.cameras.backoff import Backoff
@@ -29,7 +30,6 @@ from core.inference.cameras.tamper_detection import TamperDetector, TamperTimes
 from core.inference.models.detector import Sample
 from core.inference.models.scorer import Scorer
 from core.inference.schedule import is_open
-from core.inference.schemas import AlertKind, CameraAlert, CameraRequest, CameraState, CameraStatus
 
 logger = logging.getLogger(__name__)
 

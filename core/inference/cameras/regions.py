@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from core.api_schema import CameraRequest
 from core.inference.cameras.conversion import convert
 from core.inference.cameras.frames import Frame
 from core.inference.models.detector import Sample
-from core.inference.schemas import CameraRequest
 
 PolygonPoints: TypeAlias = tuple[tuple[float, float], ...]
 Area: TypeAlias = NDArray[np.bool_]

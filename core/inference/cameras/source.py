@@ -12,6 +12,7 @@ from typing import NoReturn
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
+from core.api_schema import CameraState, Transport
 from core.inference.cameras.backoff import Backoff
 from core.inference.cameras.connecting import AnyConnection, connect
 from core.inference.cameras.connection_state import ConnectionState, ConnectionStateMachine
@@ -32,7 +33,6 @@ from core.inference.cameras.recorder import ClipRecorder
 from core.inference.cameras.snapshots import SnapshotConnection
 from core.inference.cameras.source_address import SourceAddress
 from core.inference.events.clip_timestamps import VideoPacket
-from core.inference.schemas import CameraState, Transport
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.api_schema.sources import normalised_source
 from core.errors import InputError
-from core.inference.schemas.sources import normalised_source
 from core.redaction import has_placeholder, host_of, redact_address, restore_secrets
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):")

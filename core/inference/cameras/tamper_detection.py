@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.api_schema import AlertKind, CameraAlert
 from core.inference.cameras.conversion import convert
 from core.inference.cameras.frames import Frame, FrameSampler
 from core.inference.models.detector import Picture
-from core.inference.schemas import AlertKind, CameraAlert
 
 WIDTH, HEIGHT, PER_SECOND = 160, 90, 1.0
 BLOCK_PIXELS = 10  # pixels; 16 x 9 blocks

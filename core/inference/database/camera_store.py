@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from core.api_schema import CameraRequest
 from core.inference.database.engine import Database
 from core.inference.database.models import CameraRow
 from core.inference.database.request_rows import load_requests, put_request
-from core.inference.schemas import CameraRequest
 from core.inference.startup_cameras import InvalidCameraFile, read_camera_file
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
+from core.api_schema import Analysis, AnalysisState, CameraAlert, CameraRequest, Clip, Event, Fact
 from core.errors import XaivaError
 from core.files import read_regular
 from core.inference.cameras.observer import Decision
@@ -29,7 +30,6 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.media_store import MediaStore
 from core.inference.flows.runner import FlowRunner
 from core.inference.models.analysis import Analyser, AnalyserDown, BadAnswer, Question, Verdict
-from core.inference.schemas import Analysis, AnalysisState, CameraAlert, CameraRequest, Clip, Event, Fact
 
 logger = logging.getLogger(__name__)
 

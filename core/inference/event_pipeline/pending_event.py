@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import Enum
 
-from core.inference.schemas import Event
+from core.api_schema import Event
 
 
 class PendingStep(Enum):

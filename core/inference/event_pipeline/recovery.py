@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
+from core.api_schema import Analysis, AnalysisState, CameraRequest, Clip, Event
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
 from core.inference.event_pipeline import recovery_queries
@@ -17,7 +18,6 @@ from core.inference.events.logger import EventLogger
 from core.inference.events.media_store import MediaStore
 from core.inference.flows.flow_file import DEFAULT_FLOW_NAME
 from core.inference.models.analysis import Analyser
-from core.inference.schemas import Analysis, AnalysisState, CameraRequest, Clip, Event
 
 logger = logging.getLogger(__name__)
 

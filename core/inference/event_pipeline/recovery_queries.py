@@ -6,9 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select
 
+from core.api_schema import AnalysisState
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
-from core.inference.schemas import AnalysisState
 
 MAX_EVENTS = 200  # at a time
 

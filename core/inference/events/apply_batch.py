@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from core.api_schema import Event
 from core.inference.database.models import Base, EventRow, SpoolRow
 from core.inference.events.row_conversion import event_columns, event_from_row, field_columns
 from core.inference.events.spool_records import Record, changed_fields
-from core.inference.schemas import Event
 
 
 def spool_position(session: Session, spool: str) -> int | None:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from core.api_schema import Event
 from core.files import fsync_folder
-from core.inference.schemas import Event
 
 LIMIT_BYTES = 64 << 20  # then the file becomes NAME.1
 OLD_FILES = 3  # older files

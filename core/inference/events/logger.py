@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 
+from core.api_schema import Event, LoggerStatus, Priority
 from core.errors import XaivaError
 from core.inference.database.engine import Database
 from core.inference.database.errors import DatabaseError
@@ -23,7 +24,6 @@ from core.inference.events.json_log import JsonLog
 from core.inference.events.row_conversion import event_from_row
 from core.inference.events.spool import Spool, SpoolError
 from core.inference.events.spool_records import Record
-from core.inference.schemas import Event, LoggerStatus, Priority
 
 logger = logging.getLogger(__name__)
 

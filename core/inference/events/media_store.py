@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.api_schema import Event, StorageStatus
 from core.errors import XaivaError
 from core.files import write_atomic, write_remedy
 from core.inference.events.ids import is_event_id, time_of_id
-from core.inference.schemas import Event, StorageStatus
 
 LOW_SPACE_BYTES = 64 << 20  # with less than this free, the next long clip may not fit
 SPOOL_RESERVE_BYTES = 16 << 20  # bytes: the last of the disk is the spool's, and no clip or snapshot is begun on it

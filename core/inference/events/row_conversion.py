@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.api_schema import Analysis, Clip, Event, Priority
 from core.inference.database.models import EventRow
-from core.inference.schemas import Analysis, Clip, Event, Priority
 
 _NESTED: dict[str, type[Clip] | type[Analysis]] = {"clip": Clip, "analysis": Analysis}
 _COLUMNS = tuple(column.key for column in EventRow.__table__.columns)

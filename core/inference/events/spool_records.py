@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.api_schema import Event
 from core.errors import InputError
-from core.inference.schemas import Event
 from core.validation_errors import first_problem
 
 _CHECKSUM_DIGITS = 8  # hexadecimal digits of the CRC-32 over the JSON text, then a space

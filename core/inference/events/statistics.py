@@ -13,9 +13,9 @@ from sqlalchemy import BigInteger, ColumnElement, Integer, extract, func, select
 from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Session
 
+from core.api_schema import DayStatistics, Priority, Statistics
 from core.inference.database.engine import Database
 from core.inference.database.models import DailyStatisticsRow, EventRow
-from core.inference.schemas import DayStatistics, Priority, Statistics
 
 SLOT_SECONDS = 900  # seconds in which the database counts: every zone's offset from UTC is a multiple of it
 HOUR = timedelta(hours=1)

@@ -12,13 +12,13 @@ from pydantic import FiniteFloat, TypeAdapter
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from core.api_schema import Event, EventPage, EventQuery, Timestamp
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import EventRow
 from core.inference.events.ids import is_event_id
 from core.inference.events.logger import EventLogger
 from core.inference.events.row_conversion import event_from_row
-from core.inference.schemas import Event, EventPage, EventQuery, Timestamp
 
 FLUSH_SECONDS = 2.0
 _SEARCHED_COLUMNS = (EventRow.type, EventRow.camera, EventRow.camera_name, EventRow.analysis_description, EventRow.note)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Union
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas import CameraId, Event, Name, Priority, Schedule, Slug
-from core.inference.schemas.base import Fraction, require_known
+from core.api_schema import CameraId, Event, Name, Priority, Schedule, Slug
+from core.api_schema.base import Fraction, require_known
 
 MAX_DEPTH = 3  # choices within choices
 ListedPriority = Annotated[Priority, AfterValidator(require_known)]

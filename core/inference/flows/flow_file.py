@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from core.api_schema import Name
 from core.errors import InputError, XaivaError
 from core.files import read_regular
 from core.inference.flows.flow import DEFAULT_FLOW, ChooseStep, Flow, FlowStep, WebhookStep
 from core.inference.http_post import check_url
-from core.inference.schemas import Name
 from core.strict_json import RepeatedKey, unique_keys
 from core.validation_errors import explain_error
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from core.api_schema import ActionResult, Event
 from core.errors import XaivaError
 from core.inference.database.errors import DatabaseError
 from core.inference.flows.flow import (
@@ -30,7 +31,6 @@ from core.inference.models.analysis import Analyser
 from core.inference.notifications.notifier import Notifier, NotifyOutcome
 from core.inference.notifications.signature import webhook_headers
 from core.inference.schedule import is_open
-from core.inference.schemas import ActionResult, Event
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from core.api_schema import CameraRequest, CameraState, Detection, Learning
 from core.errors import InputError, XaivaError
 from core.inference.cameras.manager import MultiCameraManager, UnknownCamera
 from core.inference.cameras.pipeline import SampledFrame
@@ -20,7 +21,6 @@ from core.inference.models.features import network_sha256
 from core.inference.models.fit_bank import StoredFeatures, fit_bank
 from core.inference.models.patchcore import PatchCoreDetector
 from core.inference.models.registry import MEMORY, bank_store, patchcore_spec
-from core.inference.schemas import CameraRequest, CameraState, Detection, Learning
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)

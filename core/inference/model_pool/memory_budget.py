@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from core.api_schema import LedgerStatus, ModelStatus
 from core.inference.model_pool.devices import DeviceBudget, MemoryReading
-from core.inference.schemas import LedgerStatus, ModelStatus
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from core.api_schema import LedgerStatus, ModelStatus
 from core.errors import XaivaError
 from core.inference.model_pool.devices import DeviceBudget, HostMemory
 from core.inference.model_pool.dispatcher import STOP_SECONDS, CameraSample, Dispatcher, ThroughputFigures
 from core.inference.model_pool.memory_budget import CostStore, MemoryBudget, Shortage
-from core.inference.schemas import LedgerStatus, ModelStatus
 
 logger = logging.getLogger(__name__)
 

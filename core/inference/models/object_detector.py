@@ -11,12 +11,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from core.api_schema import Fact
 from core.errors import InputError
 from core.inference.models.detector import Picture
 from core.inference.models.execution_providers import ExecutionProvider
 from core.inference.models.features import WEIGHTS
 from core.inference.models.onnx_engine import OnnxEngine
-from core.inference.schemas import Fact
 
 INPUT_PIXELS = 416  # pixels: the network's square picture
 STRIDES = (8, 16, 32)  # pixels between the places that each of its outputs looks at

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
+from core.api_schema import Detection
 from core.errors import InputError
 from core.inference.model_pool.pool import MIB, ModelSpec
 from core.inference.models.detector import Detector
@@ -15,7 +16,6 @@ from core.inference.models.motion_detector import MotionDetector
 from core.inference.models.object_detector import ObjectDetector
 from core.inference.models.onnx_detector import MAX_BATCH, OnnxDetector, model_path, relative_name
 from core.inference.models.patchcore import PatchCoreDetector
-from core.inference.schemas import Detection
 from core.inference.settings import ServiceSettings
 
 MOTION, MEMORY, ONNX, PERSONS = "motion", "memory", "onnx", "persons"

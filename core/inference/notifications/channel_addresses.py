@@ -6,10 +6,10 @@ import difflib
 import re
 from urllib.parse import unquote
 
+from core.api_schema import Channel, ChannelKind
 from core.errors import InputError
 from core.inference.address_guard import check_host
 from core.inference.http_post import check_url
-from core.inference.schemas import Channel, ChannelKind
 from core.redaction import HIDDEN, has_placeholder, redact_address
 
 TYPO_SIMILARITY = 0.75  # how alike two schemes are at least for one to be the other, mistyped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
+from core.api_schema import ChannelKind
 from core.errors import XaivaError
 from core.inference.http_post import post
 from core.inference.notifications import apprise_process
@@ -11,7 +12,6 @@ from core.inference.notifications.channel_addresses import check_channel, shown_
 from core.inference.notifications.mail import DeliveryRefused, LoginRefused, MailServer, parse_server, send_mail
 from core.inference.notifications.message import Message
 from core.inference.notifications.signature import webhook_headers
-from core.inference.schemas import ChannelKind
 from core.inference.settings import ServiceSettings
 
 WEBHOOK_SECONDS = 10.0

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.inference.schemas import Channel, Event
+from core.api_schema import Channel, Event
 
 MAX_EVENT_IDS = 500  # of the events in one message; the count goes on
 

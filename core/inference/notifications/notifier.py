@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from core.api_schema import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest, TestResult
 from core.errors import XaivaError
 from core.inference.bulkhead import Bulkhead
 from core.inference.database.engine import Database
@@ -26,7 +27,6 @@ from core.inference.notifications.outbox import Outbox, WaitingMessage
 from core.inference.notifications.rule_store import RuleStore
 from core.inference.notifications.suspensions import Suspensions
 from core.inference.schedule import is_open
-from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest, TestResult
 from core.inference.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)

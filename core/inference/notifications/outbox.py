@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from core.api_schema import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest
 from core.inference.database.engine import Database
 from core.inference.database.models import OutboxRow
 from core.inference.events.ids import new_id
 from core.inference.notifications.channel_addresses import shown_address
 from core.inference.notifications.message import MAX_EVENT_IDS, Message
-from core.inference.schemas import Channel, ChannelKind, Delivery, Event, OutboxStatus, RuleRequest
 
 KEPT_DAYS = 30  # how long a message that was sent or given up is still shown
 KEPT_MESSAGES = 5000

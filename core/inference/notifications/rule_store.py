@@ -8,13 +8,13 @@ from collections import Counter
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from core.api_schema import Channel, ChannelKind, Rule, RuleRequest
 from core.errors import InputError
 from core.inference.database.engine import Database
 from core.inference.database.models import NotificationRuleRow
 from core.inference.database.request_rows import load_requests, put_request
 from core.inference.notifications.channel_addresses import check_channel, shown_address
 from core.inference.notifications.outbox import readdress
-from core.inference.schemas import Channel, ChannelKind, Rule, RuleRequest
 from core.redaction import has_placeholder, matches_redacted, restore_secrets
 
 

@@ -13,13 +13,13 @@ from concurrent.futures import TimeoutError as ResultTimeout
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from core.api_schema import AnalyserStatus, Event, Priority
 from core.errors import XaivaError
 from core.inference.model_pool.pool import Lease
 from core.inference.models.analysis.answer import BadAnswer, Misconfigured, Verdict, parse_choice, parse_verdict
 from core.inference.models.analysis.circuit_breaker import CircuitBreaker
 from core.inference.models.analysis.language_model import LanguageModel, Prompt
 from core.inference.models.analysis.prompts import Question, analysis_prompt, choice_prompt
-from core.inference.schemas import AnalyserStatus, Event, Priority
 
 logger = logging.getLogger(__name__)
 

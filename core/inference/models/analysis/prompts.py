@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from core.api_schema import Event, Fact
 from core.inference.models.analysis.language_model import Prompt
-from core.inference.schemas import Event, Fact
 
 # The words an analyser may call an event by. One it does not know leaves the detector's word.
 EVENT_TYPES = (

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import (
+from core.api_schema.base import (
     ONE_VISIBLE_LINE,
     CameraId,
     Fraction,
@@ -18,8 +18,8 @@ from core.inference.schemas.base import (
     Slug,
     StrictBool,
 )
-from core.inference.schemas.events import Priority
-from core.inference.schemas.sources import normalised_source
+from core.api_schema.events import Priority
+from core.api_schema.sources import normalised_source
 from core.open_enum import OpenEnum
 
 Point = tuple[Fraction, Fraction]  # x, y from the upper left corner, in shares of the picture's width and height

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from core.inference.schemas.base import (
+from core.api_schema.base import (
     CameraId,
     Name,
     RequestModel,
@@ -16,7 +16,7 @@ from core.inference.schemas.base import (
     StrictBool,
     Timestamp,
 )
-from core.inference.schemas.events import Priority
+from core.api_schema.events import Priority
 from core.open_enum import OpenEnum
 
 

@@ -1,6 +1,6 @@
 """The request and response models of the HTTP API, shared with the console's client."""
 
-from core.inference.schemas.base import (
+from core.api_schema.base import (
     API_VERSION,
     SERVICE_NAME,
     CameraId,
@@ -12,7 +12,7 @@ from core.inference.schemas.base import (
     Timestamp,
     Window,
 )
-from core.inference.schemas.cameras import (
+from core.api_schema.cameras import (
     AlertKind,
     CameraAlert,
     CameraRequest,
@@ -26,7 +26,7 @@ from core.inference.schemas.cameras import (
     Transport,
     Zone,
 )
-from core.inference.schemas.events import (
+from core.api_schema.events import (
     Acknowledge,
     Acknowledged,
     ActionResult,
@@ -44,8 +44,8 @@ from core.inference.schemas.events import (
     Statistics,
     StatisticsQuery,
 )
-from core.inference.schemas.rules import Channel, ChannelKind, Delivery, Rule, RuleRequest, TestResult
-from core.inference.schemas.service import (
+from core.api_schema.rules import Channel, ChannelKind, Delivery, Rule, RuleRequest, TestResult
+from core.api_schema.service import (
     AnalyserStatus,
     LedgerStatus,
     ModelStatus,
@@ -53,7 +53,7 @@ from core.inference.schemas.service import (
     ServiceStatus,
     StorageStatus,
 )
-from core.inference.schemas.users import Login, PasswordChange, Refresh, Role, Tokens, User, UserRequest, UserUpdate
+from core.api_schema.users import Login, PasswordChange, Refresh, Role, Tokens, User, UserRequest, UserUpdate
 
 __all__ = [
     "API_VERSION",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from core.inference.schemas.base import (
+from core.api_schema.base import (
     ONE_VISIBLE_LINE,
     VISIBLE_LINES,
     CameraId,

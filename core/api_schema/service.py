@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core.inference.schemas.base import ResponseModel
-from core.inference.schemas.cameras import CameraStatus
-from core.inference.schemas.events import LoggerStatus
+from core.api_schema.base import ResponseModel
+from core.api_schema.cameras import CameraStatus
+from core.api_schema.events import LoggerStatus
 
 
 class ModelStatus(ResponseModel):

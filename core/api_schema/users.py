@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from core.inference.schemas.base import CameraId, Name, RequestModel, ResponseModel, StrictBool, Timestamp
+from core.api_schema.base import CameraId, Name, RequestModel, ResponseModel, StrictBool, Timestamp
 from core.open_enum import OpenEnum
 
 
