@@ -1,7 +1,11 @@
-"""Builds the wheel of this project; the same code gives the same bytes on every machine."""
+"""Builds the wheel of the inference service; the same code gives the same bytes on every machine.
+
+It holds `core/inference/` and the modules that it imports, and nothing of the console.
+"""
 
 from __future__ import annotations
 
+import ast
 import base64
 import hashlib
 import io
@@ -23,13 +27,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DISTRIBUTION = "xaiva-console"
-EXTRA = "inference"  # what runs inside an image
+DISTRIBUTION = "xaiva-inference"
+PROJECT = "xaiva-console"  # the installation whose metadata names the service's requirements
+EXTRA = "inference"
 TOP_PACKAGE = "core"
-# What an image runs, and what it stands on; the console's rooms stay outside
-ROOMS = ("content", "inference", "redaction", "telemetry")
-SUFFIXES = (".py", ".json")
-WEIGHTS_FOLDER = "weights"  # folders of models: the files with their notices and licences
+SERVICE = "inference"  # the folder of the service below TOP_PACKAGE
+SCRIPTS = ("telemetry/nvml_child.py",)  # run by path: no module imports them
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can say; a wheel's bytes must not depend on the day
 REGULAR_FILE = 0o100644 << 16
 
@@ -55,7 +58,7 @@ def build() -> bytes:
     try:
         files = dict(_packaged_files())
     except OSError as error:
-        raise XaivaError("Our own wheel", str(error), "repair the installation of xaiva") from error
+        raise XaivaError("The service's wheel", str(error), "repair the installation of xaiva") from error
     files[f"{info}/METADATA"] = _metadata().encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: xaiva\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files[f"{info}/entry_points.txt"] = b"[console_scripts]\nxaiva-inference = core.inference.__main__:main\n"
@@ -66,16 +69,16 @@ def build() -> bytes:
 
 @cache
 def _project_metadata() -> tuple[str, list[str]]:
-    """Our version and the extra's requirements: a checkout's own file says them, an installation its metadata."""
+    """The version and the extra's requirements, from a checkout's own file or an installation's metadata."""
     project = Path(core.__file__).parent.parent / "pyproject.toml"
     if project.is_file():
         project_table: dict[str, Any] = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
         return project_table["version"], _normalized(project_table["optional-dependencies"][EXTRA])
     try:
-        requires = metadata.requires(DISTRIBUTION) or []
-        installed_version = metadata.version(DISTRIBUTION)
+        requires = metadata.requires(PROJECT) or []
+        installed_version = metadata.version(PROJECT)
     except metadata.PackageNotFoundError as error:
-        raise XaivaError("Our own wheel", str(error), "repair the installation of xaiva") from error
+        raise XaivaError("The service's wheel", str(error), "repair the installation of xaiva") from error
     marker = f'extra == "{EXTRA}"'
     parts = (line.partition(";") for line in requires)
     return installed_version, _normalized(
@@ -89,13 +92,38 @@ def _normalized(requirements: list[str]) -> list[str]:
 
 
 def _packaged_files() -> Iterator[tuple[str, bytes]]:
-    folder = Path(core.__file__).parent
-    ground = (path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    rooms = (path for room in ROOMS for path in (folder / room).rglob("*"))
-    for path in (*ground, *rooms):
-        is_packaged = path.suffix in SUFFIXES or path.parent.name == WEIGHTS_FOLDER
-        if is_packaged and path.is_file() and "__pycache__" not in path.parts:
-            yield path.relative_to(folder.parent).as_posix(), path.read_bytes()
+    """Each file of the wheel: its name in the archive and its content."""
+    top = Path(core.__file__).parent
+    service = {path for path in (top / SERVICE).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    modules = [path for path in (*service, *(top / script for script in SCRIPTS)) if path.suffix == ".py"]
+    for path in service | _with_imports(top, modules):
+        yield path.relative_to(top.parent).as_posix(), path.read_bytes()
+
+
+def _with_imports(top: Path, modules: list[Path]) -> set[Path]:
+    """The modules, all modules of `core` that they import, directly or not, and the packages that hold them."""
+    reached: set[Path] = set()
+    waiting = list(modules)
+    while waiting:
+        path = waiting.pop()
+        if path in reached or not path.is_file():
+            continue
+        reached.add(path)
+        waiting += [folder / "__init__.py" for folder in path.parents if folder.is_relative_to(top)]
+        for name in _imports(path.read_bytes()):
+            module = top.parent.joinpath(*name.split("."))
+            waiting += [module.with_suffix(".py"), module / "__init__.py"]
+    return reached
+
+
+def _imports(source: bytes) -> Iterator[str]:
+    """The dotted names of `core` that a module imports, wherever in it; a name may be a module's or what it holds."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == TOP_PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == TOP_PACKAGE:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _metadata() -> str:

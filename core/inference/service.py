@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -310,11 +311,11 @@ def _budget(settings: ServiceSettings) -> DeviceBudget:
 
 
 def own_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return version("xaiva-console")
-    except PackageNotFoundError:
-        return "0"
+    """The version of this service: that of its wheel in an image, that of xaiva in a checkout."""
+    for distribution in ("xaiva-inference", "xaiva-console"):
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return "0"
 
 
 def resident_bytes() -> int:

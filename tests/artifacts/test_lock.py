@@ -314,8 +314,8 @@ def test_the_service_layer_carries_our_wheel(site: Site) -> None:
     locked = lock_store.read_lock(site, NAME)
     assert locked.layers[-1].name == "service"
     names = {locked.by_path()[path].name for path in locked.layers[-1].wheels}
-    assert {"xaiva-console", "fastapi", "uvicorn", "av", "pydantic", "onnxruntime"} <= names
-    service_wheel_path = next(file for file in locked.files if file.name == "xaiva-console").under(
+    assert {"xaiva-inference", "fastapi", "uvicorn", "av", "pydantic", "onnxruntime"} <= names
+    service_wheel_path = next(file for file in locked.files if file.name == "xaiva-inference").under(
         lock_store.artifacts_folder(site, NAME)
     )
     assert service_wheel_path.read_bytes() == service_wheel.build()

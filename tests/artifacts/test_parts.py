@@ -77,11 +77,33 @@ def test_our_wheel_is_the_same_every_time_and_holds_what_an_image_runs() -> None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
-    assert {"core/api_schema/__init__.py", "core/inference/database/migrations/env.py"} <= set(names)
     weights = {name.rpartition("/")[2] for name in names if name.startswith("core/inference/models/weights/")}
     assert {"features_lite0.onnx", "things_nanodet.onnx", "NOTICE.md", "LICENSE.Apache-2.0.txt"} <= weights
-    assert "core/errors.py" in names
-    assert not [name for name in names if name.startswith(("tui/", "core/artifacts/")) or "__pycache__" in name]
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_the_service_runs_from_its_wheel_which_holds_nothing_of_the_console(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(service_wheel.build())) as archive:
+        archive.extractall(tmp_path)
+    root = Path(service_wheel.__file__).parents[2]
+    code = f"""
+import importlib, pathlib, pkgutil, re, sys
+sys.path[:] = [{os.fspath(tmp_path)!r}, *(path for path in sys.path if path != {os.fspath(root)!r})]
+import core
+modules = [module.name for module in pkgutil.walk_packages(core.__path__, "core.")]
+for name in modules:
+    if not name.endswith((".migrations.env", ".__main__")):
+        importlib.import_module(name)
+for path in pathlib.Path({os.fspath(tmp_path)!r}, "core").rglob("*.py"):  # what is run by its path
+    for script in re.findall(r'with_name\\("(\\w+\\.py)"\\)', path.read_text()):
+        assert path.with_name(script).is_file(), script
+print(*sorted({{name.split(".")[1] for name in modules}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    console = {"artifacts", "cli", "containers", "doctor", "engine", "images", "presets", "service_client", "site"}
+    assert not console & set(done.stdout.split())
+    assert "inference" in done.stdout.split()
 
 
 @pytest.mark.parametrize(

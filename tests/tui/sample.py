@@ -692,7 +692,7 @@ BUILD_LOG = """[base] resolve image config for xaiva-base/debian:1
 [python] Setting up python3.11 (3.11.2-6+deb12u5) ...
 [common] Processing /layers/common/wheels/numpy.whl
 [common] Successfully installed numpy-1.26.4 opencv-python-headless-4.10.0.84
-[service] Successfully installed xaiva-console-0.1.0
+[service] Successfully installed xaiva-inference-0.1.0
 """
 
 
