@@ -25,7 +25,7 @@ from tui.store import Store
 from tui.terminal import clipboard
 from tui.terminal.incremental_render import IncrementalRender
 from tui.terminal.input_queue import InputQueue
-from tui.theme import TERMINAL_THEME, TERMINAL_VARIABLES, THEME_NAMES, XAIVA_THEMES
+from tui.theme import CONSOLE_THEMES, TERMINAL_THEME, TERMINAL_VARIABLES, THEME_NAMES
 from tui.widgets.choice_list import ChoiceList
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self.service_address: ServiceAddress | None = None
         table = {**self._sources.fetchers(), "settings": (site.reload, MANUAL_SECONDS)}
         self.store = Store(table, self._source_changed, QUICK, SOURCE_TITLES)
-        for theme in XAIVA_THEMES:
+        for theme in CONSOLE_THEMES:
             self.register_theme(theme)
-        self.theme = TERMINAL_THEME if low_bandwidth else XAIVA_THEMES[0].name
+        self.theme = TERMINAL_THEME if low_bandwidth else CONSOLE_THEMES[0].name
         self.animation_level = "none"
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class XaivaApp(InputQueue, IncrementalRender, App[int]):
         self.low_bandwidth = not self.low_bandwidth
         self._ticker.stop()
         self._start_ticking()
-        self.theme = TERMINAL_THEME if self.low_bandwidth else XAIVA_THEMES[0].name
+        self.theme = TERMINAL_THEME if self.low_bandwidth else CONSOLE_THEMES[0].name
 
     def action_choose_service(self) -> None:
         """Of those that run."""

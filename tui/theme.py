@@ -67,9 +67,9 @@ CONTRAST_THEME = Theme(
         "xaiva-cursor-idle": "#404040",
     },
 )
-XAIVA_THEMES = (DARK_THEME, LIGHT_THEME, CONTRAST_THEME)
+CONSOLE_THEMES = (DARK_THEME, LIGHT_THEME, CONTRAST_THEME)
 TERMINAL_THEME = "ansi-dark"  # the terminal's own colours: 40 % fewer bytes
-THEME_NAMES = (*(theme.name for theme in XAIVA_THEMES), TERMINAL_THEME)
+THEME_NAMES = (*(theme.name for theme in CONSOLE_THEMES), TERMINAL_THEME)
 TERMINAL_VARIABLES = {  # for themes that are not ours
     "xaiva-dim": "ansi_bright_black",
     "xaiva-stale": "ansi_magenta",
