@@ -40,25 +40,34 @@ def examine(site: Site) -> list[Finding]:
             findings.append(_error(name, error.what, error.why, error.remedy))
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            findings.append(_warning(name, f"The check of {name} broke", why, "please report it"))
+            findings.append(_warning(name, f"The {name} check failed unexpectedly", why, "please report it"))
     return findings
 
 
 def _python(_: Site) -> Iterator[Finding]:
     yield _note("python", f"Python {platform.python_version()}, {platform.machine()}, Linux {platform.release()}")
     if platform.machine() != "x86_64":
-        yield _warning("machine", f"Machine type {platform.machine()}", "presets are locked for x86_64", "build on one")
+        yield _warning(
+            "machine", f"Machine type {platform.machine()}", "presets are locked for x86_64", "use an x86_64 machine"
+        )
 
 
 def _site_folder(site: Site) -> Iterator[Finding]:
     if not site.presets.is_dir():
-        yield _warning("site", f"Site {site.root}", "it has no presets/ folder", "start in a site, or give --site DIR")
+        yield _warning(
+            "site",
+            f"Site {site.root}",
+            "it has no presets/ folder",
+            "start xaiva in a site, or name one with --site DIR",
+        )
     try:
         with tempfile.TemporaryFile(dir=site.root):
             pass
     except OSError as error:
         why = error.strerror or str(error)
-        yield _error("site-writable", f"Site {site.root} cannot be written", why, "mount it writable, or copy it")
+        yield _error(
+            "site-writable", f"Site {site.root} cannot be written", why, "mount it writable, or copy it to another disk"
+        )
         return
     yield from _file_system(site)
 
@@ -69,14 +78,16 @@ def _file_system(site: Site) -> Iterator[Finding]:
     kind = file_system_type(site.root)
     if kind in NETWORK_FILE_SYSTEMS:
         remedy = "put the site on a local disk"
-        yield _error("file-system", f"Site on {kind}", "the ledger cannot trust locks on a network", remedy)
+        yield _error("file-system", f"Site on {kind}", "file locks are not reliable on a network file system", remedy)
     elif kind in LIMITED_FILE_SYSTEMS:
-        why = "no hard links and no permissions; vfat holds no file of 4 GiB or more"
-        yield _warning("file-system", f"Site on {kind}", why, "fine for carrying; build from a copy on a local disk")
+        why = "it has no hard links and no permissions; vfat cannot hold files of 4 GiB or more"
+        yield _warning(
+            "file-system", f"Site on {kind}", why, "use it to carry the site, and build from a copy on a local disk"
+        )
     else:
         yield _note("file-system", f"Site on {kind or 'an unknown file system'}, {site.root}")
     if not _supports_hard_links(site.root):
-        why = "equal files of several presets then take their space each"
+        why = "files shared by several presets take up space several times"
         yield _warning("hard-links", "No hard links here", why, "use ext4, xfs or btrfs for the site")
 
 
@@ -94,9 +105,13 @@ def _disk(site: Site) -> Iterator[Finding]:
     free = shutil.disk_usage(site.root).free
     summary = f"{free / GIB:.1f} GiB free at {site.root}"
     if free < MINIMUM_FREE:
-        yield _error("disk", summary, "artifacts and images need more", "make room, or put the site on a larger disk")
+        yield _error(
+            "disk", summary, "artifacts and images need more", "free some space, or put the site on a larger disk"
+        )
     elif free < COMFORTABLE_FREE:
-        yield _warning("disk", summary, "a CUDA preset takes about 40 GiB with its image", "make room before a sync")
+        yield _warning(
+            "disk", summary, "a CUDA preset takes about 40 GiB with its image", "free some space before a sync"
+        )
     else:
         yield _note("disk", summary)
 
@@ -106,7 +121,7 @@ def _clock(_: Site) -> Iterator[Finding]:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
     if time.time() < newest - 86400:
         why = f"the clock says {now}, which is before xaiva was installed"
-        yield _error("clock", "The clock is wrong", why, "set it: certificates and tokens fail otherwise")
+        yield _error("clock", "The clock is wrong", why, "set the clock; certificates and tokens fail otherwise")
     else:
         yield _note("clock", f"Clock {now}")
 
@@ -124,16 +139,21 @@ def _engine(site: Site) -> Iterator[Finding]:
     yield _note("engine", f"Docker {info.get('ServerVersion')}, {info.get('Driver')}, {store} image store")
     yield from version_findings
     if left_helpers:
-        why = f"whoever made them was killed: {', '.join(left_helpers)}"
-        remedy = f"the next lock removes them, or: docker rm -f {' '.join(left_helpers)}"
-        yield _warning("helpers", "Helper containers are left", why, remedy)
+        why = f"the process that started them was killed: {', '.join(left_helpers)}"
+        remedy = f"run a lock, which removes them, or: docker rm -f {' '.join(left_helpers)}"
+        yield _warning("helpers", "Leftover helper containers", why, remedy)
     yield from _buildx(docker_environment(site))
     root = info.get("DockerRootDir", "")
     if local and root and os.access(root, os.R_OK):
         free = shutil.disk_usage(root).free
         if free < COMFORTABLE_FREE:
-            why = "images and build cache grow there"
-            yield _warning("engine-disk", f"{free / GIB:.1f} GiB free at {root}", why, "make room: docker system df")
+            why = "images and the build cache are stored there"
+            yield _warning(
+                "engine-disk",
+                f"{free / GIB:.1f} GiB free at {root}",
+                why,
+                "free some space; to see what takes it: docker system df",
+            )
     access = gpu_access(info, local=local)
     if access is GpuAccess.NONE:
         yield missing_toolkit_finding("this engine").model_copy(update={"level": Level.WARNING})
@@ -147,7 +167,7 @@ def _buildx(env: Mapping[str, str]) -> Iterator[Finding]:
     version = buildx_version(env)
     summary = f"buildx {version[0]}.{version[1]}"
     if version < RAWJSON_SINCE:
-        why = "it cannot report progress for machines; stages come from its plain text"
+        why = "it has no machine-readable progress, so stages are read from its plain text"
         yield _warning("buildx", summary, why, "use buildx 0.13 or newer")
     else:
         yield _note("buildx", summary)
@@ -180,7 +200,7 @@ def _presets(site: Site) -> Iterator[Finding]:
         for error in errors:
             yield _warning("preset", f"Preset {entry.name}: {error.what}", error.why, error.remedy)
     if without_errors:
-        yield _note("preset", f"{without_errors} presets without errors of the compatibility check")
+        yield _note("preset", f"{without_errors} presets pass the compatibility check")
 
 
 def _tools(_: Site) -> Iterator[Finding]:
@@ -189,26 +209,26 @@ def _tools(_: Site) -> Iterator[Finding]:
     try:
         yield _note("uv", f"uv at {find_uv_bin()}")
     except FileNotFoundError:
-        yield _error("uv", "uv is missing", "lock resolves with it", "set up again: remove .venv and start ./xaiva")
+        yield _error("uv", "uv is missing", "a lock needs it", "set up again: remove .venv and start ./xaiva")
     if shutil.which("docker") is None:
-        yield _error("docker-client", "No docker client", "builds are driven through it", "install docker-cli")
+        yield _error("docker-client", "No docker client", "builds need it", "install docker-cli")
 
 
 def _terminal(site: Site) -> Iterator[Finding]:
     term = site.env.get("TERM", "")
     if term in ("", "dumb"):
         yield _warning(
-            "terminal", f"TERM is {term or 'not set'}", "the console cannot draw", "export TERM=xterm-256color"
+            "terminal", f"TERM is {term or 'not set'}", "the console cannot be drawn", "run: export TERM=xterm-256color"
         )
     else:
         colours = "true colour" if site.env.get("COLORTERM") in ("truecolor", "24bit") else "256 colours or fewer"
         yield _note("terminal", f"Terminal {term}, {colours}")
     if locale.getpreferredencoding(False).lower().replace("-", "") != "utf8":
-        why = "borders and graphs come out as question marks"
-        yield _warning("locale", "The locale is not UTF-8", why, "export LANG=C.UTF-8")
+        why = "borders and graphs would be shown as question marks"
+        yield _warning("locale", "The locale is not UTF-8", why, "run: export LANG=C.UTF-8")
     if site.env.get("TMUX"):
-        why = "tmux passes the clipboard on only when it is told to"
-        yield _note("tmux", "Inside tmux", why, "tmux set -g set-clipboard on")
+        why = "tmux forwards the clipboard only when it is configured to"
+        yield _note("tmux", "Inside tmux", why, "run: tmux set -g set-clipboard on")
 
 
 def _log_out(_: Site) -> Iterator[Finding]:
@@ -216,7 +236,7 @@ def _log_out(_: Site) -> Iterator[Finding]:
     folder = Path("/etc/systemd")
     for path in (folder / "logind.conf", *sorted(folder.glob("logind.conf.d/*.conf"))):
         if path.is_file() and re.search(r"^\s*KillUserProcesses\s*=\s*(yes|true|1)", path.read_text(), re.MULTILINE):
-            why = f"{path} ends a user's processes at log-out, operations as well"
+            why = f"{path} ends all of a user's processes at log-out, including operations"
             yield _warning("log-out", "Operations end at log-out", why, "run: loginctl enable-linger")
 
 
@@ -225,7 +245,9 @@ def _port(_: Site) -> Iterator[Finding]:
         probe.settimeout(1)
         in_use = probe.connect_ex(("127.0.0.1", SERVICE_PORT)) == 0
     if in_use:
-        yield _note("port", f"Port {SERVICE_PORT} is in use", "most likely by a running inference service", "xaiva ps")
+        yield _note(
+            "port", f"Port {SERVICE_PORT} is in use", "a running inference service is the likely cause", "see: xaiva ps"
+        )
     else:
         yield _note("port", f"Port {SERVICE_PORT} is free for the inference service")
 
@@ -233,11 +255,9 @@ def _port(_: Site) -> Iterator[Finding]:
 def _network(_: Site) -> Iterator[Finding]:
     routes = Path("/proc/net/route").read_text().splitlines()[1:]
     if any(line.split()[1] == "00000000" for line in routes):
-        yield _note("network", "There is a way out to a network")
+        yield _note("network", "A network is reachable")
     else:
-        yield _note(
-            "network", "There is no way out to a network", "that is normal at a site; only lock and sync need one"
-        )
+        yield _note("network", "No network is reachable", "that is normal at a site; only lock and sync need one")
 
 
 CHECKS: dict[str, Check] = {

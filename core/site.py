@@ -48,27 +48,29 @@ class ServiceClientSettings(_Section):
     )
     ca: str = Field(
         default="",
-        description="PEM file, from the site, with the certificate of an `https://` service or of its authority",
+        description="PEM file, relative to the site, with the certificate of an `https://` service or of its authority",
     )
 
 
 class SyncSettings(_Section):
     """How files are fetched."""
 
-    connections: int = Field(default=16, ge=1, le=64, description="connections at once, over all hosts")
+    connections: int = Field(default=16, ge=1, le=64, description="connections at once, to all hosts together")
     per_host: int = Field(default=8, ge=1, le=32, description="connections at once to one host")
     stall_seconds: float = Field(
-        default=20, gt=0, description="a connection without a byte for so long is dropped and tried again"
+        default=20, gt=0, description="a connection without data for so long is dropped and retried"
     )
-    retries: int = Field(default=6, ge=0, le=50, description="attempts in a row that bring less than 1 MB")
-    mirrors: dict[str, str] = Field(default={}, description="a table: URL prefix → the prefix that is asked first")
+    retries: int = Field(
+        default=6, ge=0, le=50, description="failed attempts in a row, each with less than 1 MB received"
+    )
+    mirrors: dict[str, str] = Field(default={}, description="a table: URL prefix → the prefix to try first")
 
 
 class OperationSettings(_Section):
     """Bounds on what operations leave behind."""
 
     log_limit_mb: int = Field(default=64, ge=1, description="the size of one operation's log, in MB")
-    keep: int = Field(default=500, ge=10, description="operations that stay in the ledger")
+    keep: int = Field(default=500, ge=10, description="operations kept in the ledger")
 
 
 class SiteSettings(_Section):
@@ -104,7 +106,7 @@ class Site:
         """
         folder = Path(root).resolve()
         if not folder.is_dir():
-            raise InputError(f"Site folder {folder}", "there is no such folder", "give another one with --site DIR")
+            raise InputError(f"Site folder {folder}", "there is no such folder", "name another one with --site DIR")
         process_env = os.environ if environ is None else environ
         site = cls(
             folder, _read_settings(folder / "site.toml"), {**_read_dotenv(folder / ".env", process_env), **process_env}
@@ -158,7 +160,7 @@ class Site:
                 os.fsync(handle)
         except OSError as error:
             why = f"it cannot be written: {error.strerror or type(error).__name__}"
-            raise XaivaError(f"{dotenv}", why, f"put a line {name}=… with a secret of yours into it") from error
+            raise XaivaError(f"{dotenv}", why, f"add a line {name}=… with a secret of your choice") from error
         self.env, self._loaded_signature = {**self.env, name: value}, self._signature()
         set_secrets(self.env, _read_dotenv(dotenv, self._process_env))
 
@@ -211,7 +213,9 @@ def _read_settings(path: Path) -> SiteSettings:
 def _default_if_missing(path: Path, error: FileNotFoundError, default: DefaultT) -> DefaultT:
     """What holds without the file; a link that leads nowhere is no missing file."""
     if path.is_symlink():
-        raise InputError(f"{path}", "it is a link that leads to nothing", "correct the link, or remove it") from error
+        raise InputError(
+            f"{path}", "it is a link to a file that does not exist", "correct the link, or remove it"
+        ) from error
     return default
 
 

@@ -19,34 +19,34 @@ from core.errors import Cancelled, XaivaError
 # Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
 COMMANDS: dict[str, tuple[str, str]] = {
     "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
-    "lock": ("artifacts", "Name every file a preset needs, with size and SHA-256."),
-    "sync": ("artifacts", "Bring the artifacts in line with the lock."),
+    "lock": ("artifacts", "List every file a preset needs, with its size and SHA-256."),
+    "sync": ("artifacts", "Download, repair and remove files until the artifacts match the lock."),
     "verify": ("artifacts", "Check every byte of the artifacts against the lock."),
-    "wheel": ("artifacts", "Build the wheel of a package that comes only as source."),
+    "wheel": ("artifacts", "Build a wheel for a package that is published only as source."),
     "build": ("builds", "Build a preset's image with the network off."),
     "load": ("builds", "Load a preset's packed image into the engine."),
-    "builds": ("builds", "The builds so far: list, show, compare."),
+    "builds": ("builds", "Past builds: list, show, compare."),
     "launch": ("containers", "Start a container from a preset's image."),
-    "ps": ("containers", "All containers of the engine; those of xaiva are marked."),
-    "logs": ("containers", "A container's log: follow, since, search."),
+    "ps": ("containers", "List the engine's containers; those launched by xaiva are marked."),
+    "logs": ("containers", "Show a container's log: follow, filter, search."),
     "stop": ("containers", "Stop a container."),
     "restart": ("containers", "Stop and start a container."),
     "rm": ("containers", "Remove a container."),
-    "exec": ("containers", "Run a command, or a shell, in a container."),
-    "inspect": ("containers", "All that the engine knows of a container."),
-    "stats": ("containers", "What the running containers use."),
-    "service": ("service", "The inference service: its parts, its models."),
+    "exec": ("containers", "Run a command or a shell in a container."),
+    "inspect": ("containers", "Show everything the engine reports about a container."),
+    "stats": ("containers", "Show what the running containers use."),
+    "service": ("service", "Show the state of the inference service and its models."),
     "camera": ("cameras", "The inference service's cameras."),
-    "event": ("events", "What the cameras found: list, acknowledge, export, watch."),
+    "event": ("events", "Events that the cameras detected: list, acknowledge, export, watch."),
     "rule": ("rules", "Who is notified of which events."),
-    "user": ("users", "Who may log in to the inference service."),
+    "user": ("users", "Users who may log in to the inference service."),
     "login": ("login", "Log in to the inference service."),
-    "logout": ("login", "End that login."),
+    "logout": ("login", "Log out of the inference service."),
     "password": ("login", "Change your own password."),
-    "ops": ("operations", "Long work: list, show, follow, cancel, retry."),
-    "gpu": ("machine", "The GPUs of this machine."),
-    "host": ("machine", "CPU, memory, disks and network of this machine."),
-    "doctor": ("machine", "What this machine can and cannot do."),
+    "ops": ("operations", "Long-running operations: list, show, follow, cancel, retry."),
+    "gpu": ("machine", "Show this machine's GPUs."),
+    "host": ("machine", "Show this machine's CPU, memory, disks and network."),
+    "doctor": ("machine", "Check what this machine can and cannot do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 
@@ -78,19 +78,19 @@ class LazyGroup(Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 failed, 2 bad input, 3 checks found errors, 130 cancelled.",
 )
-@click.option("--site", "root", metavar="DIR", default=".", help="The site's folder (default: this one).")
+@click.option("--site", "root", metavar="DIR", default=".", help="The site's folder (default: the current folder).")
 @click.option(
     "--service",
     metavar="NAME",
     default="",
     shell_complete=complete(containers),
-    help="The inference service: the name of its container or preset, or its address (default: found by itself).",
+    help="The inference service: its container, its preset or its address (default: found automatically).",
 )
-@click.option("--read-only", is_flag=True, help="Console: look, change nothing.")
-@click.option("--low-bandwidth", is_flag=True, help="Console: for a thin line.")
+@click.option("--read-only", is_flag=True, help="Console: view only, change nothing.")
+@click.option("--low-bandwidth", is_flag=True, help="Console: for a slow connection.")
 @click.pass_context
 def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandwidth: bool) -> None:
-    """Bring GPU inference to sites that have no network. Without a command: the console."""
+    """Bring GPU inference to sites that have no network. Without a command, opens the console."""
     ctx.obj = CliSession(root, service)
     if ctx.invoked_subcommand is None:
         from tui.console import run as run_console
@@ -149,7 +149,7 @@ def _unexpected(error: Exception, words: Sequence[str]) -> XaivaError:
 
     path = write_crash_log(error, words)
     return XaivaError(
-        "xaiva met an unexpected error",
+        "Unexpected error in xaiva",
         f"{type(error).__name__}: {error}",
         f"the traceback is in {path}; please report it" if path else "please report it",
     )

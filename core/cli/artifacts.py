@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @click.command("lock", cls=Command)
 @preset_argument
-@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of those locked before.")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions instead of the locked ones.")
 @operation_options
 @click.pass_obj
 def lock_command(session: CliSession, preset: str, upgrade: bool, detach: bool, as_json: bool) -> None:
-    """Name every file a preset needs, with URL, size and SHA-256. Needs the network."""
+    """List every file a preset needs, with its URL, size and SHA-256. Needs the network."""
     from core.presets.store import load_named
 
     load_named(session.site, preset)
@@ -30,11 +30,11 @@ def lock_command(session: CliSession, preset: str, upgrade: bool, detach: bool, 
 
 @click.command("sync", cls=Command)
 @preset_argument
-@click.option("--plan", "only_plan", is_flag=True, help="Only say what would be done.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and do nothing.")
 @operation_options
 @click.pass_obj
 def sync_command(session: CliSession, preset: str, only_plan: bool, detach: bool, as_json: bool) -> None:
-    """Bring the artifacts in line with the lock: fetch, resume, repair, touch nothing else."""
+    """Make the artifacts match the lock: download, resume and repair files; leave the good ones alone."""
     if not only_plan:
         from core.artifacts.lock_store import read_lock
 
@@ -54,24 +54,24 @@ def print_plan(plan: SyncPlan) -> None:
     """What a sync would do, one line each."""
     rows = (
         ("locked", plan.files, plan.bytes),
-        ("there already", plan.present_files, plan.present_bytes),
-        ("to fetch", plan.fetch_files, plan.fetch_bytes),
+        ("already there", plan.present_files, plan.present_bytes),
+        ("to download", plan.fetch_files, plan.fetch_bytes),
         ("to link from other presets", plan.link_files, plan.link_bytes),
-        ("to make here", plan.make_files, plan.make_bytes),
+        ("to build here", plan.make_files, plan.make_bytes),
     )
     for what, files, size in rows:
         click.echo(f"{what:<28}{files:>6} files  {output.size(size):>10}")
     if plan.resumed_bytes:
-        click.echo(f"{'left of a stopped sync':<28}{'':>14}{output.size(plan.resumed_bytes):>10}")
+        click.echo(f"{'left from an interrupted sync':<28}{'':>14}{output.size(plan.resumed_bytes):>10}")
     for what, names in (("to repair", plan.corrupt), ("to remove", plan.extra)):
         for name in names:
             output.print_line(f"{what}: {name}")
-    room = "" if plan.fits else ": it does not fit, make room first"
+    room = "" if plan.fits else ": it does not fit; free some space first"
     click.echo(f"needs {output.size(plan.needed_bytes)} of {output.size(plan.free_bytes)} free{room}")
     if plan.seconds is not None:
         click.echo(f"about {output.seconds(plan.seconds)} at the speed of the last sync")
     if plan.unlocked:
-        click.echo(f"{plan.unlocked} things could not be locked; see: xaiva lock {plan.preset}")
+        click.echo(f"{plan.unlocked} requirements could not be locked; see: xaiva lock {plan.preset}")
 
 
 @click.command("verify", cls=Command)
@@ -79,7 +79,7 @@ def print_plan(plan: SyncPlan) -> None:
 @operation_options
 @click.pass_obj
 def verify_command(session: CliSession, preset: str, detach: bool, as_json: bool) -> None:
-    """Check every byte of the artifacts against the lock. Exit code 3 when one differs."""
+    """Check every byte of the artifacts against the lock. The exit code is 3 when a file differs."""
     from core.artifacts.lock_store import read_lock
 
     read_lock(session.site, preset)
@@ -90,14 +90,14 @@ def verify_command(session: CliSession, preset: str, detach: bool, as_json: bool
 @preset_argument
 @click.argument("requirement")
 @click.option(
-    "--no-build-isolation", is_flag=True, help="Install the wheels of the lock before: the build may use them."
+    "--no-build-isolation", is_flag=True, help="Install the locked wheels first, so that the build can use them."
 )
 @operation_options
 @click.pass_obj
 def wheel_command(
     session: CliSession, preset: str, requirement: str, no_build_isolation: bool, detach: bool, as_json: bool
 ) -> None:
-    """Build the wheel of a package that comes only as source, in a container of the preset's base image."""
+    """Build a wheel for a package that is published only as source, in a container of the preset's base image."""
     from core.artifacts.build_wheel import read_requirement
     from core.presets.store import load_named
 

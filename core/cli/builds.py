@@ -20,10 +20,10 @@ from core.cli.single_use_options import Command, Group
     default="runtime",
     show_default=True,
     shell_complete=complete(stages),
-    help="The stage: runtime, dev or a layer's name.",
+    help="The stage to build: runtime, dev or a layer's name.",
 )
-@click.option("--no-cache", is_flag=True, help="Build every step again.")
-@click.option("--no-smoke", is_flag=True, help="Leave out the smoke test in the new image.")
+@click.option("--no-cache", is_flag=True, help="Build every step without the cache.")
+@click.option("--no-smoke", is_flag=True, help="Skip the smoke test of the new image.")
 @operation_options
 @click.pass_obj
 def build_command(
@@ -41,7 +41,7 @@ def build_command(
 
 @click.command("load", cls=Command)
 @preset_argument
-@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="An archive made by `docker save` instead.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Load this `docker save` archive instead.")
 @operation_options
 @click.pass_obj
 def load_command(session: CliSession, preset: str, file: str | None, detach: bool, as_json: bool) -> None:
@@ -52,7 +52,7 @@ def load_command(session: CliSession, preset: str, file: str | None, detach: boo
 
 @click.group("builds", cls=Group)
 def builds_command() -> None:
-    """Every build is kept: stages, times, log and outcome."""
+    """Past builds, each with its stages, times, log and outcome."""
 
 
 @builds_command.command("list")
@@ -60,7 +60,7 @@ def builds_command() -> None:
 @json_option
 @click.pass_obj
 def list_command(session: CliSession, preset: str | None, as_json: bool) -> None:
-    """Builds, newest first."""
+    """List builds, newest first."""
     from core.images.build_history import list_builds
 
     builds = list_builds(session.site, preset)
@@ -73,7 +73,7 @@ def list_command(session: CliSession, preset: str | None, as_json: bool) -> None
             (b.id, b.preset or "?", b.target, b.outcome.word, output.moment(b.started), output.seconds(b.seconds))
             for b in builds
         ),
-        f"no build of {preset} yet" if preset else "no build yet; to make one: xaiva build PRESET",
+        f"no build of {preset} yet" if preset else "no build yet; start one with: xaiva build PRESET",
     )
 
 
@@ -82,7 +82,7 @@ def list_command(session: CliSession, preset: str | None, as_json: bool) -> None
 @json_option
 @click.pass_obj
 def show(session: CliSession, identifier: str, as_json: bool) -> None:
-    """One build."""
+    """Show one build."""
     from core.images.build_history import read_build
 
     build = read_build(session.site, identifier)

@@ -17,29 +17,35 @@ _OPTIONS = (
     click.option("--name", help="For people (default: the id)."),
     click.option("--enabled/--disabled", default=None, help="Whether the service reads it."),
     click.option("--fps", type=float, help="Frames a second that are scored at most (default 5)."),
-    click.option("--timeout", type=float, help="Seconds for connecting and for a frame (default 5)."),
+    click.option("--timeout", type=float, help="Seconds to wait for a connection and for a frame (default 5)."),
     click.option("--transport", type=click.Choice(["tcp", "udp"]), help="How RTSP carries the pictures."),
-    click.option("--loop/--once", default=None, help="A file: again and again, or once."),
-    click.option("--poll-interval", type=float, help="A camera of single pictures: seconds between two (default 1)."),
-    click.option("--detector", help="motion, memory or onnx."),
-    click.option("--model", help="The model file of the detector onnx, under the models folder."),
-    click.option("--threshold", type=float, help="Score from which on it is an anomaly, 0 to 1."),
-    click.option("--release", type=float, help="Score below which it ends (default: 0.8 of the threshold)."),
-    click.option("--minimum-seconds", type=float, help="How long it must last."),
-    click.option("--cooldown", type=float, help="Seconds before the next one."),
-    click.option("--zone", "zones", multiple=True, metavar="NAME:x,y …", help="A part that alone is watched."),
-    click.option("--mask", "masks", multiple=True, metavar="x,y …", help="A part that is not watched."),
-    click.option("--no-zones", is_flag=True, help="Watch everything again."),
-    click.option("--no-masks", is_flag=True, help="Take all masks away."),
+    click.option("--loop/--once", default=None, help="For a file: loop it, or play it once."),
     click.option(
-        "--schedule", metavar="WINDOWS", help='When it is watched: "mo-fr 18:00-06:00; sa,su", "" for always.'
+        "--poll-interval", type=float, help="For a camera that sends single pictures: seconds between two (default 1)."
     ),
-    click.option("--pre-roll", type=float, help="Seconds of the clip before the anomaly."),
-    click.option("--post-roll", type=float, help="Seconds of the clip after it."),
-    click.option("--longest-clip", type=float, help="Seconds of a clip at most."),
-    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Of its events."),
-    click.option("--analyse/--no-analyse", default=None, help="Whether the analyser is asked."),
-    click.option("--flow", help="What is done about an event."),
+    click.option("--detector", help="motion, memory or onnx."),
+    click.option("--model", help="The model file for the onnx detector, in the models folder."),
+    click.option("--threshold", type=float, help="An anomaly starts at this score, 0 to 1."),
+    click.option("--release", type=float, help="It ends below this score (default: 0.8 of the threshold)."),
+    click.option("--minimum-seconds", type=float, help="How long the score must stay above or below."),
+    click.option("--cooldown", type=float, help="Seconds before the next anomaly can start."),
+    click.option(
+        "--zone", "zones", multiple=True, metavar="NAME:x,y …", help="Watch only this part of the picture (repeatable)."
+    ),
+    click.option(
+        "--mask", "masks", multiple=True, metavar="x,y …", help="Ignore this part of the picture (repeatable)."
+    ),
+    click.option("--no-zones", is_flag=True, help="Watch the whole picture again."),
+    click.option("--no-masks", is_flag=True, help="Remove all masks."),
+    click.option("--schedule", metavar="WINDOWS", help='When to watch: "mo-fr 18:00-06:00; sa,su", or "" for always.'),
+    click.option("--pre-roll", type=float, help="Seconds of the clip before the anomaly starts."),
+    click.option("--post-roll", type=float, help="Seconds of the clip after it ends."),
+    click.option("--longest-clip", type=float, help="Maximum length of a clip in seconds."),
+    click.option(
+        "--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="The priority of its events."
+    ),
+    click.option("--analyse/--no-analyse", default=None, help="Whether to send its events to the analyser."),
+    click.option("--flow", help="The flow that handles its events."),
 )
 
 

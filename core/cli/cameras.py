@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @click.group("camera", cls=Group)
 def camera_command() -> None:
-    """The inference service's cameras (which service: xaiva --service NAME)."""
+    """The inference service's cameras (choose the service with xaiva --service NAME)."""
 
 
 @camera_command.command("list")
 @json_option
 @click.pass_obj
 def list_command(session: CliSession, as_json: bool) -> None:
-    """Every camera as it is now."""
+    """List the cameras and their current state."""
     cameras = client(session).cameras()
     if as_json:
         output.print_json({"cameras": cameras})
@@ -44,7 +44,7 @@ def list_command(session: CliSession, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def show(session: CliSession, identifier: str, as_json: bool) -> None:
-    """One camera: how it is set, and how it is now."""
+    """Show a camera's state and settings."""
     service = client(session)
     status, settings = service.camera(identifier), service.camera_settings(identifier)
     if as_json:
@@ -68,12 +68,12 @@ def add(session: CliSession, /, identifier: str, source: str, as_json: bool, **o
 
 @camera_command.command("edit")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
-@click.option("--source", help="Another address; *** in it keeps what is hidden, for the same host.")
+@click.option("--source", help="A new address; *** in it keeps the hidden login, if the host is the same.")
 @camera_options
 @json_option
 @click.pass_obj
 def edit(session: CliSession, /, identifier: str, as_json: bool, **options: Any) -> None:
-    """Change what is named; everything else stays."""
+    """Change the named settings; the others stay."""
     service = client(session)
     request = camera_request(options, service.camera_settings(identifier))
     _print_camera(service.update_camera(request), "changed", as_json)
@@ -85,7 +85,7 @@ def edit(session: CliSession, /, identifier: str, as_json: bool, **options: Any)
 @json_option
 @click.pass_obj
 def remove(session: CliSession, identifier: str, yes: bool, as_json: bool) -> None:
-    """Stop and forget a camera; its events stay."""
+    """Remove a camera. Its events stay."""
     confirm(f"Remove the camera {identifier}?", yes)
     client(session).remove_camera(identifier)
     print_outcome(identifier, "removed", as_json)
@@ -105,7 +105,7 @@ def start(session: CliSession, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def stop(session: CliSession, identifier: str, as_json: bool) -> None:
-    """Stop a camera; it stays in the list."""
+    """Stop a camera. It stays in the list."""
     _print_camera(client(session).stop_camera(identifier), "stopped", as_json)
 
 
@@ -114,32 +114,32 @@ def stop(session: CliSession, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def restart(session: CliSession, identifier: str, as_json: bool) -> None:
-    """Connect again."""
+    """Reconnect a camera."""
     _print_camera(client(session).restart_camera(identifier), "restarted", as_json)
 
 
 @camera_command.command("learn")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
-@click.option("--minutes", type=float, default=10, show_default=True, help="Of normal pictures; 0 ends it.")
+@click.option("--minutes", type=float, default=10, show_default=True, help="How long to learn; 0 cancels learning.")
 @json_option
 @click.pass_obj
 def learn(session: CliSession, identifier: str, minutes: float, as_json: bool) -> None:
-    """Learn the camera's normal pictures, then score with what was learned.
+    """Learn what is normal for a camera, then score by that.
 
-    The detector is “memory” from then on and its threshold 0.5, whatever is set now; `camera edit` sets both.
+    Learning sets the detector to “memory” and its threshold to 0.5; change both with `camera edit`.
     """
-    outcome = f"learns for {minutes:g} min; {text_formats.LEARNING_EFFECT}" if minutes else "is not learned any more"
+    outcome = f"learning for {minutes:g} min; {text_formats.LEARNING_EFFECT}" if minutes else "learning cancelled"
     _print_camera(client(session).learn(identifier, minutes), outcome, as_json)
 
 
 @camera_command.command("suspend")
 @click.argument("identifier", metavar="ID", shell_complete=complete(cameras))
-@click.option("--minutes", type=float, default=60, show_default=True, help="0 ends it.")
+@click.option("--minutes", type=float, default=60, show_default=True, help="0 resumes notifications.")
 @json_option
 @click.pass_obj
 def suspend(session: CliSession, identifier: str, minutes: float, as_json: bool) -> None:
-    """Send no notifications of this camera for a while; events are kept all the same."""
-    outcome = f"no notifications for {minutes:g} min" if minutes else "notifications again"
+    """Suspend a camera's notifications for a while. Its events are still recorded."""
+    outcome = f"notifications suspended for {minutes:g} min" if minutes else "notifications resumed"
     _print_camera(client(session).suspend(identifier, minutes), outcome, as_json)
 
 
@@ -150,7 +150,7 @@ def suspend(session: CliSession, identifier: str, minutes: float, as_json: bool)
 @json_option
 @click.pass_obj
 def test(session: CliSession, /, identifier: str, source: str | None, as_json: bool, **options: Any) -> int:
-    """Try to connect: to the camera ID, or to SOURCE before it becomes one. Ends with 3 when it does not work."""
+    """Test the connection to the camera ID, or to SOURCE before you add it. The exit code is 3 if it fails."""
     service = client(session)
     if source:
         request = camera_request(options, id=identifier, source=source)
@@ -171,10 +171,8 @@ def format_connection_test(result: ConnectionTest) -> str:
     if result.snapshot:
         picture = f"{result.width}x{result.height} {result.codec}"
         return f"it works: one picture at a time, {picture}, the first after {result.seconds:.1f} s"
-    rate = f"{result.fps:.1f} frames a second" if result.fps else "its rate could not be measured"
-    return (
-        f"it works: {result.width}x{result.height} {result.codec}, {rate}, the first frame after {result.seconds:.1f} s"
-    )
+    rate = f"{result.fps:.1f} frames per second" if result.fps else "its rate could not be measured"
+    return f"it works: {result.width}x{result.height} {result.codec}, {rate}, first frame after {result.seconds:.1f} s"
 
 
 @camera_command.command("snapshot")
@@ -183,7 +181,7 @@ def format_connection_test(result: ConnectionTest) -> str:
 @json_option
 @click.pass_obj
 def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) -> None:
-    """Save the newest picture as JPEG; - is the standard output."""
+    """Save the newest picture as JPEG; - is standard output."""
     save_picture(lambda service: service.snapshot(identifier), session, target, as_json)
 
 
@@ -207,7 +205,7 @@ def save_picture(fetch: Callable[[ServiceClient], bytes], session: CliSession, t
 @json_option
 @click.pass_obj
 def watch(session: CliSession, as_json: bool) -> None:
-    """The cameras live, until Ctrl-C. With --json every status is one line."""
+    """Watch the cameras until Ctrl-C. With --json, each status is one line."""
     for status in client(session).stream():
         if as_json:
             output.print_json(status, one_line=True)
@@ -241,7 +239,7 @@ def _print_cameras(cameras: list[CameraStatus]) -> None:
             )
             for camera in cameras
         ),
-        "no camera that you may see",
+        "no cameras, or none that you may see",
     )
 
 
@@ -249,7 +247,7 @@ def _problems(camera: CameraStatus) -> str:
     """Everything that is not as it should be."""
     retry = ""
     if camera.retry_in is not None:
-        retry = f"; next try in {camera.retry_in:.0f} s, at once with: xaiva camera restart {camera.id}"
+        retry = f"; next attempt in {camera.retry_in:.0f} s, or now with: xaiva camera restart {camera.id}"
     words = [
         "" if camera.scheduled else "off schedule",
         f"{camera.reason}{retry}",

@@ -24,14 +24,18 @@ WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
 @click.command("launch", cls=Command)
 @preset_argument
 @click.option("--name", default="", help="The container's name (default: xaiva-PRESET).")
-@click.option("--replace", is_flag=True, help="Take the place of a container of that name, also of a running one.")
-@click.option("--create-folders", is_flag=True, help="Make missing folders of its volumes.")
+@click.option("--replace", is_flag=True, help="Replace a container of that name, even if it is running.")
+@click.option("--create-folders", is_flag=True, help="Create missing volume folders.")
 @click.option(
-    "--dev/--no-dev", default=None, help="With the source mounted and automatic reload (default: as the preset has it)."
+    "--dev/--no-dev", default=None, help="Mount the source and reload on changes (default: as the preset says)."
 )
-@click.option("--wait", is_flag=True, help="Wait until it runs and its health check is content.")
+@click.option("--wait", is_flag=True, help="Wait until it runs and its health check passes.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=WAIT_SECONDS, show_default=True, help="Seconds of --wait."
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=WAIT_SECONDS,
+    show_default=True,
+    help="How many seconds --wait waits.",
 )
 @json_option
 @click.pass_obj
@@ -48,8 +52,8 @@ def launch_command(
 ) -> None:
     """Start a container from a preset's image with its run settings.
 
-    With --wait, it ends with code 1 and says what is wrong when the container does not become well in time; the
-    container stays as it is then.
+    With --wait, the exit code is 1 and the problems are listed when the container is not healthy in time. The
+    container is left as it is.
     """
     from core.containers.launch import launch
     from core.presets.store import load_named
@@ -87,7 +91,7 @@ def _wait_healthy(session: CliSession, container: Container, timeout: float, as_
 @json_option
 @click.pass_obj
 def ps_command(session: CliSession, as_json: bool) -> None:
-    """All containers of the engine, with those that xaiva launched marked, and what is wrong with them."""
+    """List the engine's containers. Those launched by xaiva are marked, and their problems are listed."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)
@@ -110,7 +114,7 @@ def ps_command(session: CliSession, as_json: bool) -> None:
             )
             for c in containers
         ),
-        "no container on this engine; to start one: xaiva launch PRESET",
+        "no containers on this engine; start one with: xaiva launch PRESET",
     )
     if findings:
         click.echo()
@@ -141,16 +145,16 @@ def _diagnose_all(session: CliSession, containers: Iterable[Container]) -> list[
 
 @click.command("logs", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
-@click.option("--follow", "-f", is_flag=True, help="Go on with the lines that come.")
-@click.option("--since", default="", help="From then on: 10m, 2h, or a time as 2026-01-31T12:00.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing new lines.")
+@click.option("--since", default="", help="Lines since then: 10m, 2h, or a time like 2026-01-31T12:00.")
 @click.option("--grep", "pattern", default="", help="Only lines that match this regular expression.")
-@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only this many of the last lines.")
 @json_option
 @click.pass_obj
 def logs_command(
     session: CliSession, container: str, follow: bool, since: str, pattern: str, tail: int | None, as_json: bool
 ) -> None:
-    """A container's log. With --json every line is one document."""
+    """Print a container's log. With --json, each line is one document."""
     from core.containers.container_logs import follow_logs, parse_time, read_logs
 
     name = resolve_container(session, container)
@@ -191,12 +195,12 @@ def restart_command(session: CliSession, container: str, as_json: bool) -> None:
 
 @click.command("rm", cls=Command)
 @click.argument("container", shell_complete=complete(containers))
-@click.option("--force", is_flag=True, help="Also when it runs.")
+@click.option("--force", is_flag=True, help="Even if it is running.")
 @yes_option
 @json_option
 @click.pass_obj
 def rm_command(session: CliSession, container: str, force: bool, yes: bool, as_json: bool) -> None:
-    """Remove a container; its volumes and image stay."""
+    """Remove a container. Its volumes and image stay."""
     from core.containers.manage import remove_container
 
     name = resolve_container(session, container)
@@ -213,7 +217,7 @@ def rm_command(session: CliSession, container: str, force: bool, yes: bool, as_j
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_command(session: CliSession, container: str, command: tuple[str, ...]) -> None:
-    """Run a command, or a shell, in a container; ends with its exit code."""
+    """Run a command or a shell in a container. Exits with its exit code."""
     import sys
 
     from core.containers.shell import SHELL, exec_argv
@@ -230,7 +234,7 @@ def exec_command(session: CliSession, container: str, command: tuple[str, ...]) 
 @json_option
 @click.pass_obj
 def inspect_command(session: CliSession, container: str, as_json: bool) -> None:
-    """All that the engine knows of a container, as its API says it, secrets hidden: a JSON document in any case."""
+    """Print the engine's full description of a container as JSON, with secrets hidden."""
     from core.containers.listing import redacted_description
 
     data = redacted_description(session.engine, resolve_container(session, container))
@@ -241,7 +245,7 @@ def inspect_command(session: CliSession, container: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def stats_command(session: CliSession, as_json: bool) -> None:
-    """What the running containers use now."""
+    """Show what the running containers use now."""
     import time
 
     from core.containers.listing import list_containers
@@ -270,7 +274,7 @@ def stats_command(session: CliSession, as_json: bool) -> None:
             for c in running
             if (s := samples.get(c.id))
         ),
-        "no container runs" if not running else "what the running containers use is not known: they ended meanwhile",
+        "no container is running" if not running else "the containers stopped before they could be measured",
     )
 
 
@@ -284,8 +288,8 @@ def resolve_container(session: CliSession, text: str) -> str:
     if len(names) == 1:
         return names[0]
     if names:
-        raise InputError(f"Container {text}", f"several go by it: {', '.join(names)}", "name one of them")
-    raise InputError(f"Container {text}", "there is none of that name", "see: xaiva ps")
+        raise InputError(f"Container {text}", f"several containers match: {', '.join(names)}", "name one of them")
+    raise InputError(f"Container {text}", "there is no such container", "see: xaiva ps")
 
 
 def _print_container(session: CliSession, name: str, as_json: bool) -> None:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _MAX_IDS_PER_REQUEST = 1000  # the service acknowledges so many with one request
 
 _FILTERS = (
-    click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera."),
-    click.option("--type", "type_", metavar="WORD", help="Of this type."),
-    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Of this priority."),
-    click.option("--since", metavar="MOMENT", help="From then on: 2h, today, 2026-01-31, 2026-01-31 12:00."),
-    click.option("--until", metavar="MOMENT", help="Up to then."),
-    click.option("--minimum-score", type=float, help="With at least this score."),
-    click.option("--acknowledged/--unacknowledged", default=None, help="Only such ones."),
-    click.option("--text", default="", help="With these words in type, description or note."),
+    click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Only this camera's."),
+    click.option("--type", "type_", metavar="WORD", help="Only this type."),
+    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Only this priority."),
+    click.option("--since", metavar="TIME", help="From this time on: 2h (ago), today, 2026-01-31, 2026-01-31 12:00."),
+    click.option("--until", metavar="TIME", help="Before this time."),
+    click.option("--minimum-score", type=float, help="Only with at least this score."),
+    click.option("--acknowledged/--unacknowledged", default=None, help="Only events with or without acknowledgement."),
+    click.option("--text", default="", help="Only with this text in the type, description or note."),
 )
 
 
@@ -55,7 +55,7 @@ def _query(options: dict[str, Any], **more: Any) -> EventQuery:
 
 @click.group("event", cls=Group)
 def event_command() -> None:
-    """What the inference service found: list, look, acknowledge, keep, take home."""
+    """Events of the inference service: list, show, acknowledge, protect, export."""
 
 
 @event_command.command("list")
@@ -63,23 +63,23 @@ def event_command() -> None:
 @click.option("--sort", type=click.Choice(["time", "score"]), default="time", show_default=True)
 @click.option("--ascending", is_flag=True, help="Oldest or lowest first.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="How many.")
-@click.option("--cursor", default="", help="Go on where an earlier --json page ended (its `next`).")
+@click.option("--cursor", default="", help="Continue after an earlier --json page (its `next`).")
 @json_option
 @click.pass_obj
 def list_command(
     session: CliSession, /, sort: str, ascending: bool, limit: int, cursor: str, as_json: bool, **options: Any
 ) -> None:
-    """Events, newest first."""
+    """List events, newest first."""
     page = client(session).events(_query(options, sort=sort, ascending=ascending, limit=limit, cursor=cursor))
     if as_json:
         output.print_json(page)
         return
     filtered = any(value not in (None, "") for value in options.values())
-    empty = "no event fits these options" if filtered or cursor else "no event yet"
+    empty = "no events match these options" if filtered or cursor else "no events yet"
     head = ("ID", "STARTED", "CAMERA", "TYPE", "PRIORITY", "SCORE", "ACK", "WHAT")
     output.print_table(head, map(_row, page.events), empty)
     if page.next:
-        click.echo("there are more: --limit shows them", err=True)
+        click.echo("there are more; use --limit to see them", err=True)
 
 
 def _row(event: Event) -> tuple[object, ...]:
@@ -103,12 +103,12 @@ def _row(event: Event) -> tuple[object, ...]:
 @json_option
 @click.pass_obj
 def show(session: CliSession, identifier: str, as_json: bool) -> None:
-    """Everything about one event."""
+    """Show everything about one event."""
     event = client(session).event(identifier)
     if as_json:
         output.print_json({"event": event})
         return
-    ended = f" to {format_time(event.ended)}" if event.ended else ", it goes on"
+    ended = f" to {format_time(event.ended)}" if event.ended else ", still going on"
     analysis = event.analysis.description or event.analysis.why
     clip = event.clip
     fields = (
@@ -142,9 +142,9 @@ def show(session: CliSession, identifier: str, as_json: bool) -> None:
 
 @event_command.command("ack")
 @click.argument("identifiers", metavar="[ID]...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All that the filters find.")
+@click.option("--all", "every", is_flag=True, help="All events that match the filters.")
 @filters
-@click.option("--note", default="", help="Kept with them.")
+@click.option("--note", default="", help="A note to store with them.")
 @yes_option
 @json_option
 @click.pass_obj
@@ -158,9 +158,9 @@ def acknowledge(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Acknowledge events: those named, or with --all those that the filters find."""
+    """Acknowledge the named events, or with --all every event that matches the filters."""
     if bool(identifiers) == every:
-        raise InputError("xaiva event ack", "name events, or give --all with filters", "see: xaiva event ack --help")
+        raise InputError("xaiva event ack", "it needs event ids, or --all with filters", "see: xaiva event ack --help")
     service = client(session)
     ids = list(identifiers)
     if every:
@@ -185,11 +185,11 @@ def acknowledge(
 
 @event_command.command("protect")
 @click.argument("identifier", metavar="ID")
-@click.option("--off", is_flag=True, help="No longer.")
+@click.option("--off", is_flag=True, help="Remove the protection.")
 @json_option
 @click.pass_obj
 def protect(session: CliSession, identifier: str, off: bool, as_json: bool) -> None:
-    """Keep an event's clip and picture when older ones must go."""
+    """Keep an event's clip and picture when old ones are deleted to free space."""
     event = client(session).protect(identifier, not off)
     print_outcome(identifier, "protected" if event.protected else "not protected", as_json, event=event)
 
@@ -197,12 +197,12 @@ def protect(session: CliSession, identifier: str, off: bool, as_json: bool) -> N
 @event_command.command("export")
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @filters
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by the file's ending.")
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: the file's extension decides.")
 @click.option("--force", is_flag=True, help="Replace the file.")
 @json_option
 @click.pass_obj
 def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json: bool, **options: Any) -> None:
-    """Write all events that fit to a file as CSV or JSON; - is the standard output."""
+    """Write all matching events to a file as CSV or JSON; - is standard output."""
     from core.service_client.export import export, format_of, write
 
     events = client(session).all_events(_query(options, limit=_MAX_IDS_PER_REQUEST))
@@ -221,7 +221,7 @@ def export(session: CliSession, /, target: Path, kind: Any, force: bool, as_json
 @json_option
 @click.pass_obj
 def clip(session: CliSession, identifier: str, target: Path, force: bool, as_json: bool) -> None:
-    """Save the recording (MP4), whole or not at all."""
+    """Save an event's clip as MP4. An incomplete download leaves no file."""
     _refuse_existing(target, force)
     show_progress = sys.stderr.isatty() and not as_json
     on_progress = _print_progress if show_progress else None
@@ -238,7 +238,7 @@ def clip(session: CliSession, identifier: str, target: Path, force: bool, as_jso
 @json_option
 @click.pass_obj
 def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) -> None:
-    """Save the event's best picture as JPEG; - is the standard output."""
+    """Save an event's best picture as JPEG; - is standard output."""
     from core.cli.cameras import save_picture
 
     save_picture(lambda service: service.event_snapshot(identifier), session, target, as_json)
@@ -248,7 +248,7 @@ def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) 
 @json_option
 @click.pass_obj
 def watch(session: CliSession, as_json: bool) -> None:
-    """Events as they come and are completed, until Ctrl-C. With --json every event is one line."""
+    """Watch new and updated events until Ctrl-C. With --json, each event is one line."""
     for event in client(session).event_stream():
         if as_json:
             output.print_json(event, one_line=True)
@@ -257,13 +257,13 @@ def watch(session: CliSession, as_json: bool) -> None:
 
 
 @event_command.command("statistics")
-@click.option("--first", metavar="DAY", help="2026-01-25 (default: six days before the last).")
-@click.option("--last", metavar="DAY", help="2026-01-31 (default: today).")
-@click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Of this camera.")
+@click.option("--first", metavar="DAY", help="First day, like 2026-01-25 (default: six days before the last).")
+@click.option("--last", metavar="DAY", help="Last day, like 2026-01-31 (default: today).")
+@click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Only this camera's.")
 @json_option
 @click.pass_obj
 def statistics(session: CliSession, first: str | None, last: str | None, camera: str | None, as_json: bool) -> None:
-    """Events a day and camera, in the service's zone."""
+    """Count events per day and camera, in the service's time zone."""
     from core.api_schema import StatisticsQuery
     from core.service_client import text_formats
 
@@ -289,14 +289,14 @@ def statistics(session: CliSession, first: str | None, last: str | None, camera:
             )
             for day in result.days
         ),
-        "no event in these days",
+        "no events on these days",
     )
 
 
 def _refuse_existing(target: Path, force: bool) -> None:
     """Raises InputError rather than replace a file unasked."""
     if target.exists() and not force:
-        raise InputError(f"{target}", "there is such a file already", "give another name, or --force")
+        raise InputError(f"{target}", "the file already exists", "name another file, or add --force")
 
 
 def _print_progress(done: int, total: int) -> None:

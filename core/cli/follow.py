@@ -29,7 +29,7 @@ _FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
 
 def operation_options(command: CommandT) -> CommandT:
     """`--detach` and `--json`."""
-    detach = click.option("--detach", "-d", is_flag=True, help="Start it and leave; see: xaiva ops follow ID.")
+    detach = click.option("--detach", "-d", is_flag=True, help="Start it in the background; see: xaiva ops follow ID.")
     return json_option(detach(command))
 
 
@@ -50,7 +50,7 @@ def run_operation(
         click.echo(f"operation {operation.id} goes on; follow it with: xaiva ops follow {operation.id}", err=True)
         raise
     except KeyboardInterrupt:
-        click.echo("cancelling …", err=True)
+        click.echo("cancelling…", err=True)
         session.ledger.cancel(operation.id)
         operation = session.ledger.wait(operation.id, timeout=10)
     finish(session, operation, as_json=as_json)
@@ -85,7 +85,7 @@ def finish(session: CliSession, operation: Operation, *, as_json: bool) -> None:
 
         for line in tail(session.ledger.log_path(operation.id), _LAST_LINES):
             output.print_line(f"  {line}", err=True)
-        click.echo(f"  (the whole log: {operation.log})", err=True)
+        click.echo(f"  (full log: {operation.log})", err=True)
     raise_for_failure(operation)
     print_result(operation, _MOST_LINES)
     if found_errors(operation):
@@ -115,7 +115,7 @@ def print_result(operation: Operation, most: int = sys.maxsize) -> None:
             for item in value[:most]:
                 output.print_text(f"  {result_label(name)}: " + format_value(item).replace("\n", "\n  "))
             if len(value) > most:
-                rest = f"… and {len(value) - most} more; see all with: xaiva ops show {operation.id}"
+                rest = f"… and {len(value) - most} more; list them all with: xaiva ops show {operation.id}"
                 click.echo(f"  {result_label(name)}: {rest}")
         elif value not in (None, "", {}):
             output.print_line(f"  {result_label(name)}: {_format_amount(name, value)}")

@@ -28,9 +28,9 @@ BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
 @json_option
 @click.pass_obj
 def gpu_command(session: CliSession, as_json: bool) -> None:
-    """The GPUs of this machine, as NVML sees them now, and who holds how much of their memory.
+    """Show this machine's GPUs as NVML reports them, and which container holds how much of their memory.
 
-    Of the service's container also how much of it the models explain.
+    For the service's container, it also shows how much of that its models account for.
     """
     from core.containers.vram import vram_holders
     from core.errors import XaivaError
@@ -73,7 +73,7 @@ def _format_bytes(count: int | None) -> str:
 @json_option
 @click.pass_obj
 def host_command(session: CliSession, as_json: bool) -> None:
-    """CPU, memory, disks and network of this machine."""
+    """Show this machine's CPU, memory, disks and network."""
     from core.telemetry.host import HostSampler
 
     sampler = HostSampler({"artifacts": session.site.artifacts, **_engine_folder(session.site)})
@@ -87,7 +87,10 @@ def host_command(session: CliSession, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def doctor_command(session: CliSession, as_json: bool) -> None:
-    """What this machine can and cannot do, each with a remedy. Exit code 3 when something essential is missing."""
+    """Check what this machine can and cannot do, with a remedy for each problem.
+
+    The exit code is 3 when something essential is missing.
+    """
     from core.doctor import examine
     from core.findings import has_errors
 

@@ -1,7 +1,7 @@
-"""Names for the completion in a shell: what the site, its engine and its service have.
+"""Completes names in a shell: presets, cameras, containers, operations and more.
 
-Whoever presses Tab waits for them at most `COMPLETION_SECONDS`. What cannot be had in that time completes nothing,
-without a word.
+Tab waits at most `COMPLETION_SECONDS` for them. When they cannot be read in time, nothing is completed and no error is
+printed.
 """
 
 from __future__ import annotations

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @click.group("ops", cls=Group)
 def ops_command() -> None:
-    """Long work: it outlives the terminal that started it."""
+    """Long-running operations. They continue when the terminal that started them closes."""
 
 
 @ops_command.command("list")
-@click.option("--live", is_flag=True, help="Only what runs now.")
+@click.option("--live", is_flag=True, help="Only operations that are running.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="How many, newest first.")
 @json_option
 @click.pass_obj
 def list_operations(session: CliSession, live: bool, limit: int, as_json: bool) -> None:
-    """Operations, newest first."""
+    """List operations, newest first."""
     from core.operations.outcome import summarize_outcome
 
     operations = session.ledger.list(limit, live_only=live)
@@ -40,7 +40,7 @@ def list_operations(session: CliSession, live: bool, limit: int, as_json: bool) 
             (o.id, o.state.word, o.title(), _started(o), output.seconds(o.seconds), o.by, summarize_outcome(o))
             for o in operations
         ),
-        "no operation runs: without --live those that are over are listed" if live else "no operation yet",
+        "no operation is running; leave out --live to list finished ones" if live else "no operations yet",
     )
 
 
@@ -53,7 +53,7 @@ def _started(operation: Operation) -> str:
 @json_option
 @click.pass_obj
 def show(session: CliSession, identifier: int, as_json: bool) -> None:
-    """One operation: stages, history, outcome and where its log is."""
+    """Show an operation: its stages, history, outcome and log file."""
     operation = session.ledger.get(identifier)
     stages, events = session.ledger.stages(identifier), session.ledger.events(identifier)
     if as_json:
@@ -73,13 +73,13 @@ def show(session: CliSession, identifier: int, as_json: bool) -> None:
 
 @ops_command.command("follow")
 @click.argument("identifier", metavar="ID", type=int, shell_complete=complete(operations))
-@click.option("--offset", default=0, help="Go on at this offset of the log (from an earlier --json line).")
+@click.option("--offset", default=0, help="Continue at this offset of the log (from an earlier --json line).")
 @json_option
 @click.pass_obj
 def follow(session: CliSession, identifier: int, offset: int, as_json: bool) -> None:
-    """Watch an operation to its end. Ctrl-C stops watching; the operation goes on.
+    """Watch an operation until it ends. Ctrl-C stops watching; the operation continues.
 
-    With --json every change is one line: the operation, its stages, new log lines, and the offset to go on from.
+    With --json, each change is one line: the operation, its stages, new log lines, and the offset to continue from.
     """
     try:
         if as_json:
@@ -88,7 +88,7 @@ def follow(session: CliSession, identifier: int, offset: int, as_json: bool) -> 
             return
         operation = watch(session, identifier, as_json=False)
     except KeyboardInterrupt:
-        click.echo(f"it goes on; see it again with: xaiva ops follow {identifier}", err=True)
+        click.echo(f"the operation continues; watch it again with: xaiva ops follow {identifier}", err=True)
         return
     finish(session, operation, as_json=False)
 
@@ -98,7 +98,7 @@ def follow(session: CliSession, identifier: int, offset: int, as_json: bool) -> 
 @json_option
 @click.pass_obj
 def cancel(session: CliSession, identifier: int, as_json: bool) -> None:
-    """End an operation within a second; what is complete stays."""
+    """Cancel an operation within a second. Completed files stay."""
     before = session.ledger.get(identifier)
     session.ledger.cancel(identifier)
     operation = session.ledger.wait(identifier, timeout=10)
@@ -107,7 +107,7 @@ def cancel(session: CliSession, identifier: int, as_json: bool) -> None:
     elif before.state.live:
         click.echo(f"{operation.title()}: {operation.state.value}")
     else:
-        click.echo(f"{operation.title()} was over already: {operation.state.value}")
+        click.echo(f"{operation.title()} had already ended: {operation.state.value}")
 
 
 @ops_command.command("retry")
@@ -115,7 +115,7 @@ def cancel(session: CliSession, identifier: int, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def retry(session: CliSession, identifier: int, as_json: bool) -> None:
-    """Start an operation that failed, crashed or was cancelled once more; it goes on from what is complete."""
+    """Retry an operation that failed, crashed or was cancelled. It reuses what is already complete."""
     operation = session.ledger.retry(identifier)
     if as_json:
         output.print_json({"operation": operation})

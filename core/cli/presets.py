@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @click.group("preset", cls=Group)
 def preset_command() -> None:
-    """The presets of the site: what images are made of."""
+    """The site's presets, from which images are built."""
 
 
 @preset_command.command("list")
 @json_option
 @click.pass_obj
 def list_command(session: CliSession, as_json: bool) -> None:
-    """Every preset file; a broken one says why and stops no other."""
+    """List the presets. A broken file is listed with its error."""
     from core.presets.store import list_presets
 
     entries = list_presets(session.site)
@@ -36,7 +36,7 @@ def list_command(session: CliSession, as_json: bool) -> None:
             {"presets": [{"name": e.name, "path": e.path, "preset": e.preset, "error": e.error} for e in entries]}
         )
         return
-    empty = f"no preset in {session.site.presets} yet: xaiva preset new NAME"
+    empty = f"no presets in {session.site.presets} yet; create one with: xaiva preset new NAME"
     output.print_table(("NAME", "BASE IMAGE", "PYTHON", "PYTORCH", "DESCRIPTION"), map(_row, entries), empty)
     for entry in entries:
         if entry.error:
@@ -56,7 +56,7 @@ def _row(entry: PresetEntry) -> tuple[str, ...]:
 @json_option
 @click.pass_obj
 def show(session: CliSession, preset: str, as_json: bool) -> None:
-    """One preset, as its file has it; --json with every default."""
+    """Show a preset's file; with --json, the preset with every default filled in."""
     from core.presets.store import load_named, preset_path, read_text
 
     loaded = load_named(session.site, preset)
@@ -69,20 +69,26 @@ def show(session: CliSession, preset: str, as_json: bool) -> None:
 @preset_command.command("new")
 @click.argument("name")
 @click.option(
-    "--file", "source", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help="Its text (-: input)."
+    "--file",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Copy this file (-: standard input).",
 )
 @click.option(
-    "--from", "requirements", type=click.Path(exists=True, dir_okay=False), help="A requirement file of pip or uv."
+    "--from",
+    "requirements",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Create it from this requirement file of pip or uv.",
 )
 @json_option
 @click.pass_obj
 def new(session: CliSession, name: str, source: str | None, requirements: str | None, as_json: bool) -> None:
-    """Make a preset from a file or a requirement file, or a small one to edit."""
+    """Create a preset from a file, from a requirement file, or from a small template."""
     from core.presets.store import STARTER, create, read_text
 
     if requirements is not None:
         if source is not None:
-            raise click.UsageError("--file and --from exclude each other")
+            raise click.UsageError("--file and --from cannot be used together")
         _new_from_requirements(session, name, Path(requirements), as_json)
         return
     text = STARTER if source is None else sys.stdin.read() if source == "-" else read_text(Path(source))
@@ -121,7 +127,7 @@ def duplicate_command(session: CliSession, preset: str, new_name: str, as_json: 
 @json_option
 @click.pass_obj
 def rename_command(session: CliSession, preset: str, new_name: str, as_json: bool) -> None:
-    """Rename a preset; artifacts and images keep the old name."""
+    """Rename a preset. Its artifacts and images keep the old name."""
     from core.presets.store import rename
 
     _print_leftovers(rename(session.site, preset, new_name), as_json)
@@ -133,7 +139,7 @@ def rename_command(session: CliSession, preset: str, new_name: str, as_json: boo
 @json_option
 @click.pass_obj
 def delete_command(session: CliSession, preset: str, yes: bool, as_json: bool) -> None:
-    """Delete a preset's file; its artifacts and images stay."""
+    """Delete a preset's file. Its artifacts and images stay."""
     from core.presets.store import delete
 
     confirm(f"Delete the preset {preset}?", yes)
@@ -163,7 +169,7 @@ def _named_target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMach
 
 def target_options(command: Any) -> Any:
     """`--gpu` and `--driver`: a machine by hand."""
-    command = click.option("--driver", default="", help='Its driver, e.g. "535.183".')(command)
+    command = click.option("--driver", default="", help='The GPU driver of the site, e.g. "535.183".')(command)
     return click.option("--gpu", multiple=True, help='The site\'s GPU, e.g. "GTX 1060".')(command)
 
 
@@ -173,7 +179,7 @@ def target_options(command: Any) -> Any:
 @json_option
 @click.pass_obj
 def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
-    """Whether the combination can work on the site's machine. Exit code 3 when it cannot."""
+    """Check whether the preset can work on the site's machine. The exit code is 3 when it cannot."""
     from core.artifacts.lock_check import check_preset
     from core.findings import has_errors
     from core.presets.compat import site_facts, target_for
@@ -196,13 +202,13 @@ def check_command(session: CliSession, preset: str, gpu: tuple[str, ...], driver
 @json_option
 @click.pass_obj
 def suggest_command(session: CliSession, gpu: tuple[str, ...], driver: str, as_json: bool) -> None:
-    """The newest combinations that work with a GPU and driver (default: this machine's)."""
+    """Suggest the newest versions that work with a GPU and driver (default: this machine's)."""
     from core.presets.compat import host_target, site_facts, suggest
 
     facts = site_facts(session.site)
     target = _named_target(gpu, driver, facts) or host_target(facts)
     if target is None:
-        raise InputError("No GPU to suggest for", "this machine has none that answers", 'name one: --gpu "GTX 1060"')
+        raise InputError("No GPU to suggest for", "this machine has no working GPU", 'name one: --gpu "GTX 1060"')
     suggestions = suggest(target, site=session.site)
     if as_json:
         output.print_json({"target": target, "suggestions": suggestions})
@@ -219,7 +225,7 @@ def suggest_command(session: CliSession, gpu: tuple[str, ...], driver: str, as_j
 @preset_command.command("schema")
 @json_option
 def schema(as_json: bool) -> None:  # noqa: ARG001 - it is JSON either way
-    """The JSON Schema of a preset file."""
+    """Print the JSON Schema of preset files."""
     from core.presets.schema import schema_text
 
     click.echo(schema_text(), nl=False)

@@ -17,19 +17,25 @@ if TYPE_CHECKING:
     from core.api_schema import Rule, RuleRequest
 
 _OPTIONS = (
-    click.option("--enabled/--disabled", default=None, help="Whether it counts."),
+    click.option("--enabled/--disabled", default=None, help="Whether the rule is in use."),
     click.option(
         "--camera",
         "cameras",
         multiple=True,
         metavar="ID",
         shell_complete=complete(cameras),
-        help="Only of this one (may be repeated).",
+        help="Only for this camera (repeatable).",
     ),
-    click.option("--type", "types", multiple=True, metavar="WORD", help="Only of this type (may be repeated)."),
-    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="From this one on."),
-    click.option("--schedule", metavar="WINDOWS", help='When: "mo-fr 18:00-06:00; sa,su", "" for always.'),
-    click.option("--within", type=float, help="Seconds in which the same camera and type are one message."),
+    click.option("--type", "types", multiple=True, metavar="WORD", help="Only for this event type (repeatable)."),
+    click.option(
+        "--priority",
+        type=click.Choice(["low", "normal", "high", "critical"]),
+        help="The lowest priority that notifies.",
+    ),
+    click.option("--schedule", metavar="WINDOWS", help='When to notify: "mo-fr 18:00-06:00; sa,su", or "" for always.'),
+    click.option(
+        "--within", type=float, help="Events of the same camera and type within so many seconds become one message."
+    ),
 )
 
 
@@ -54,14 +60,14 @@ def _request(options: Mapping[str, Any], to: tuple[str, ...], base: dict[str, An
 
 @click.group("rule", cls=Group)
 def rule_command() -> None:
-    """Who is notified of which events: mail, webhooks, and everything Apprise knows."""
+    """Notification rules: which events are sent by mail, webhook or Apprise, and to whom."""
 
 
 @rule_command.command("list")
 @json_option
 @click.pass_obj
 def list_command(session: CliSession, as_json: bool) -> None:
-    """The rules in their order."""
+    """List the rules."""
     from core.service_client import text_formats
 
     rules = client(session).rules()
@@ -76,13 +82,13 @@ def list_command(session: CliSession, as_json: bool) -> None:
                 "yes" if rule.enabled else "no",
                 ", ".join(rule.cameras) or "all",
                 ", ".join(rule.types) or "all",
-                f"from {rule.priority.word}",
+                f"{rule.priority.word} and above",
                 text_formats.format_schedule(rule.schedule) or "always",
                 "  ".join(map(text_formats.format_channel, rule.channels)) or f"cannot be read: {rule.unreadable}",
             )
             for rule in rules
         ),
-        "no rule yet, so nobody is notified; to add one: xaiva rule add NAME CHANNEL",
+        "no rules yet, so nobody is notified; add one with: xaiva rule add NAME CHANNEL",
     )
 
 
@@ -99,9 +105,9 @@ def add(session: CliSession, /, name: str, to: tuple[str, ...], as_json: bool, *
 
 @rule_command.command("edit")
 @click.argument("name", shell_complete=complete(rules))
-@click.option("--to", multiple=True, metavar="CHANNEL", help="Instead of all channels there are (may be repeated).")
-@click.option("--all-cameras", is_flag=True, help="Of all cameras again.")
-@click.option("--all-types", is_flag=True, help="Of all types again.")
+@click.option("--to", multiple=True, metavar="CHANNEL", help="Replace all its channels with this one (repeatable).")
+@click.option("--all-cameras", is_flag=True, help="Apply to all cameras again.")
+@click.option("--all-types", is_flag=True, help="Apply to all event types again.")
 @rule_options
 @json_option
 @click.pass_obj
@@ -115,7 +121,7 @@ def edit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Change what is named; everything else stays."""
+    """Change the named settings; the others stay."""
     service = client(session)
     base = service.rule(name).model_dump()
     base |= {"cameras": ()} if all_cameras else {}
@@ -140,7 +146,7 @@ def remove(session: CliSession, name: str, yes: bool, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def test(session: CliSession, name: str, as_json: bool) -> int:
-    """Send a test message over every channel now. Ends with 3 when one fails."""
+    """Send a test message over every channel of the rule. The exit code is 3 when one fails."""
     result = client(session).test_rule(name)
     if as_json:
         output.print_json({"test": result})
@@ -157,7 +163,7 @@ def test(session: CliSession, name: str, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def deliveries(session: CliSession, limit: int, as_json: bool) -> None:
-    """The newest messages: sent, waiting or given up, and why."""
+    """List the newest messages with their state and the newest error."""
     messages = client(session).deliveries(limit)
     if as_json:
         output.print_json({"deliveries": messages})
@@ -165,7 +171,7 @@ def deliveries(session: CliSession, limit: int, as_json: bool) -> None:
     output.print_table(
         ("CREATED", "RULE", "TO", "STATE", "EVENTS", "TRIES", "WHY"),
         ((format_time(d.created), d.rule, d.to, d.state, d.count, d.attempts, d.why) for d in messages),
-        "no message yet",
+        "no messages yet",
     )
 
 

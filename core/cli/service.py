@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def service_command(session: CliSession, as_json: bool) -> None:
-    """The inference service as it is now: its parts, and its models with the memory they share."""
+    """Show the state of the inference service, its parts, and its models with the memory they use."""
     status = client(session).status()
     if as_json:
         output.print_json({"service": status})
@@ -30,7 +30,7 @@ def service_command(session: CliSession, as_json: bool) -> None:
     output.print_line(
         f"version {status.version}, up for {output.seconds(status.uptime)}, {output.size(status.rss)} resident"
     )
-    click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events wait to be acknowledged\n")
+    click.echo(f"{live} of {len(cameras)} cameras live, {status.unacknowledged} events not acknowledged\n")
     if status.unreadable:
         output.print_line(f"the service's answer cannot be read: {status.unreadable}", err=True)
     output.print_table(("PART", "STATE", "WHAT", "WHY"), _parts(status))
@@ -41,18 +41,25 @@ def service_command(session: CliSession, as_json: bool) -> None:
 
 def _parts(status: ServiceStatus) -> Iterator[tuple[str, str, str, str]]:
     logger, analyser, outbox, storage = status.logger, status.analyser, status.outbox, status.storage
-    written = f"{logger.written} written, {logger.waiting} wait for the database"
+    written = f"{logger.written} written, {logger.waiting} waiting for the database"
     yield "events", logger.state or "unknown", written, logger.why
-    yield "analyser", analyser.state or "unknown", f"{analyser.answered} answered, {analyser.queue} wait", analyser.why
-    yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} wait", outbox.why
+    yield (
+        "analyser",
+        analyser.state or "unknown",
+        f"{analyser.answered} answered, {analyser.queue} waiting",
+        analyser.why,
+    )
+    yield "messages", "waiting" if outbox.why else "ok", f"{outbox.sent} sent, {outbox.waiting} waiting", outbox.why
     used = f"{storage.clips} clips, {output.size(storage.used)}, {output.size(storage.free)} free"
     yield "recordings", storage.state or "unknown", used, storage.why
 
 
 def _print_models(ledger: LedgerStatus) -> None:
-    output.print_line(f"{ledger.device}: {output.size(ledger.ours)} models, {output.size(ledger.free)} free for more")
+    output.print_line(
+        f"{ledger.device}: {output.size(ledger.ours)} used by models, {output.size(ledger.free)} free for more"
+    )
     output.print_table(
-        ("MODEL", "STATE", "PROVIDER", "MEMORY", "CAMERAS", "A SECOND", "WHY"),
+        ("MODEL", "STATE", "PROVIDER", "MEMORY", "CAMERAS", "PER SECOND", "WHY"),
         (
             (
                 model.key,
@@ -65,5 +72,5 @@ def _print_models(ledger: LedgerStatus) -> None:
             )
             for model in ledger.models
         ),
-        "no model is loaded",
+        "no models are loaded",
     )

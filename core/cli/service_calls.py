@@ -36,7 +36,7 @@ def ask_password(what: str = "Password", *, twice: bool = False) -> str:
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        raise InputError(what, "none was given", "type it, or give it as the first line of the standard input")
+        raise InputError(what, "no password was given", "type it, or pass it as the first line of standard input")
     return str(password)
 
 

@@ -72,7 +72,7 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
 def json_option(command: CommandT) -> CommandT:
     """`--json`: one stable document on the standard output, for machines; errors as well."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def preset_argument(command: CommandT) -> CommandT:
@@ -88,4 +88,4 @@ def confirm(question: str, yes: bool) -> None:
 
 def yes_option(command: CommandT) -> CommandT:
     """`--yes`: do not ask."""
-    return click.option("--yes", "-y", is_flag=True, help="Do not ask.")(command)
+    return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)

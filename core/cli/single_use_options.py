@@ -29,7 +29,7 @@ def _check(ctx: click.Context, order: list[click.Parameter]) -> None:
     for parameter, count in Counter(order).items():
         if count > 1 and isinstance(parameter, click.Option) and _has_one_value(parameter):
             name = max(parameter.opts, key=len)
-            raise InputError(f"{ctx.command_path} {name}", f"it is given {count} times", "give it once")
+            raise InputError(f"{ctx.command_path} {name}", f"it was given {count} times", "give it once")
 
 
 def _has_one_value(option: click.Option) -> bool:

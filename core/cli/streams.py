@@ -19,7 +19,9 @@ class OutputFailed(OSError):
     def error(self) -> XaivaError:
         """The same for people."""
         full = self.errno in (errno.ENOSPC, errno.EDQUOT)
-        return XaivaError(_FAILED, self.strerror or "", "free space there, or write it elsewhere" if full else "")
+        return XaivaError(
+            _FAILED, self.strerror or "", "free some space there, or write the output elsewhere" if full else ""
+        )
 
 
 class _Output(io.FileIO):
@@ -53,7 +55,7 @@ def prepare_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process
     sys.stdout, sys.stderr = _text(_Output, 1, sys.stdout), _text(_ErrorOutput, 2, sys.stderr)
     if closed:
-        raise XaivaError(_FAILED, "the standard output is closed", "send it to /dev/null instead")
+        raise XaivaError(_FAILED, "standard output is closed", "redirect it to /dev/null instead")
 
 
 def silence_output() -> None:

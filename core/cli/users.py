@@ -23,20 +23,20 @@ camera_option = click.option(
     multiple=True,
     metavar="ID",
     shell_complete=complete(cameras),
-    help="Only this one (may be repeated).",
+    help="A camera the user may see (repeatable; default: all).",
 )
 
 
 @click.group("user", cls=Group)
 def user_command() -> None:
-    """Who may log in to the inference service, and what they may see and do."""
+    """Users of the inference service: who may log in, what they may see, and what they may do."""
 
 
 @user_command.command("list")
 @json_option
 @click.pass_obj
 def list_command(session: CliSession, as_json: bool) -> None:
-    """Everybody."""
+    """List the users."""
     users = client(session).users()
     if as_json:
         output.print_json({"users": users})
@@ -53,18 +53,18 @@ def list_command(session: CliSession, as_json: bool) -> None:
             )
             for user in users
         ),
-        "no user yet: xaiva user add NAME",
+        "no users yet; add one with: xaiva user add NAME",
     )
 
 
 @user_command.command("add")
 @click.argument("name")
-@click.option("--role", type=ROLES, default="viewer", show_default=True, help="What they may do.")
+@click.option("--role", type=ROLES, default="viewer", show_default=True, help="What the user may do.")
 @camera_option
 @json_option
 @click.pass_obj
 def add(session: CliSession, name: str, role: str, cameras: tuple[str, ...], as_json: bool) -> None:
-    """Add a user. The password is asked for, or is the first line of the standard input."""
+    """Add a user. It asks for the password, or reads it from the first line of standard input."""
     from core.api_schema import UserRequest
     from core.service_client import text_formats
 
@@ -75,17 +75,17 @@ def add(session: CliSession, name: str, role: str, cameras: tuple[str, ...], as_
 
 @user_command.command("edit")
 @click.argument("name", shell_complete=complete(users))
-@click.option("--role", type=ROLES, help="Another role.")
-@click.option("--active/--inactive", default=None, help="Whether they may log in.")
+@click.option("--role", type=ROLES, help="The new role.")
+@click.option("--active/--inactive", default=None, help="Whether the user may log in.")
 @camera_option
-@click.option("--all-cameras", is_flag=True, help="No limit to some cameras any more.")
-@click.option("--password", is_flag=True, help="Ask for a new one; it ends all logins.")
+@click.option("--all-cameras", is_flag=True, help="Let the user see all cameras again.")
+@click.option("--password", is_flag=True, help="Ask for a new password. It ends all logins of the user.")
 @json_option
 @click.pass_obj
 def edit(
     session: CliSession, /, name: str, cameras: tuple[str, ...], password: bool, as_json: bool, **options: Any
 ) -> None:
-    """Change what is named; everything else stays."""
+    """Change the named settings; the others stay."""
     from core.api_schema import UserUpdate
     from core.service_client import text_formats
 
@@ -97,7 +97,7 @@ def edit(
     if password:
         fields["password"] = ask_password(f"New password for {name}", twice=True)
     if not fields:
-        raise InputError(f"User {name}", "nothing to change was named", f"see: xaiva user edit {name} --help")
+        raise InputError(f"User {name}", "no change was given", f"see: xaiva user edit {name} --help")
     _print_user(client(session).update_user(name, text_formats.build_request(UserUpdate, fields)), "changed", as_json)
 
 
@@ -107,11 +107,11 @@ def edit(
 @json_option
 @click.pass_obj
 def remove(session: CliSession, name: str, yes: bool, as_json: bool) -> None:
-    """Remove a user; their logins end."""
+    """Remove a user and end the user's logins."""
     confirm(f"Remove the user {name}?", yes)
     client(session).remove_user(name)
     print_outcome(name, "removed", as_json)
 
 
 def _print_user(user: User, what: str, as_json: bool) -> None:
-    print_outcome(user.name, f"{what}, {user.role.word}{'' if user.active else ', may not log in'}", as_json, user=user)
+    print_outcome(user.name, f"{what}, {user.role.word}{'' if user.active else ', inactive'}", as_json, user=user)

@@ -9,7 +9,7 @@ from core.site import Site
 SERVICE_PORT = 8600  # what the service listens on in its container
 DEFAULT_URL = f"http://127.0.0.1:{SERVICE_PORT}"
 SERVICE_VARIABLE = "XAIVA_SERVICE"
-SET_URL_REMEDY = "set [service] url in site.toml, which the console reads again by itself"
+SET_URL_REMEDY = "set [service] url in site.toml, which the console reloads automatically"
 
 
 @dataclass(frozen=True)

@@ -73,14 +73,18 @@ def _path(*parts: str) -> str:
     """A path of these parts. Raises InputError for a name that would be more than one of them."""
     for part in parts:
         if not _PATH_SEGMENT.fullmatch(part):
-            raise InputError(f"Name {part!r}", "nothing has such a name", "a name is letters, digits, . _ @ and -")
+            raise InputError(
+                f"Name {part!r}",
+                "it has characters that no name has",
+                "a name consists of letters, digits, . _ @ and -",
+            )
     return "/" + "/".join(parts)
 
 
 def _event_path(event: str, *parts: str) -> str:
     """A path below an event. Raises InputError for what cannot be an event's id: that finds no route to ask."""
     if not _EVENT_ID.fullmatch(event):
-        raise InputError(f"Event {event}", "there is no event with that id", "see: xaiva event list; give the whole id")
+        raise InputError(f"Event {event}", "there is no event with that id", "copy the whole id from: xaiva event list")
     return _path("events", event, *parts)
 
 
@@ -397,6 +401,6 @@ class ServiceClient:
             if not self._transport.login_expires_soon():
                 raise ServiceError(
                     f"Inference service {self.url}",
-                    "it ended the stream",
-                    "see its log: xaiva logs CONTAINER; then try again",
+                    "it closed the stream",
+                    "try again; its log says more: xaiva logs CONTAINER",
                 )

@@ -27,9 +27,9 @@ class EditConflictError(InputError):
         conflicts = list(conflicts)
         self.fields = frozenset(conflict.field for conflict in conflicts)
         words = "; ".join(
-            f"{conflict.field.replace('_', ' ')} is {_format_value(conflict.theirs)} now" for conflict in conflicts
+            f"{conflict.field.replace('_', ' ')} is now {_format_value(conflict.theirs)}" for conflict in conflicts
         )
-        super().__init__(what, f"somebody else changed it meanwhile: {words}", "save again to overwrite that")
+        super().__init__(what, f"somebody else changed it in the meantime: {words}", "save again to overwrite that")
 
 
 def merge_changes(
@@ -71,4 +71,4 @@ def _format_value(value: Any) -> str:
     """A value for people; a list of settings has no short form."""
     if value is None or value in ("", (), []):
         return "empty"
-    return "another one" if isinstance(value, (list, tuple)) else str(getattr(value, "value", value))
+    return "different" if isinstance(value, (list, tuple)) else str(getattr(value, "value", value))

@@ -32,7 +32,7 @@ class VersionMismatch(ServiceError):
     def __init__(self, address: ServiceAddress, service_version: int, console_version: int) -> None:
         self.newer = service_version > console_version
         newer = "service" if self.newer else "console"
-        why = f"it speaks version {service_version} of the API, this xaiva version {console_version}"
+        why = f"it uses version {service_version} of the API, and this xaiva uses version {console_version}"
         super().__init__(str(address), why, f"use the xaiva that came with the newer {newer}")
 
 
@@ -46,8 +46,8 @@ def not_xaiva_error(address: ServiceAddress) -> ServiceError:
     """Something answers at the address, but it is no inference service."""
     return ServiceError(
         str(address),
-        "something answers there, but it is not xaiva's inference service",
-        "see `xaiva ps` for the service's container, and name it: xaiva --service NAME, or [service] url in site.toml",
+        "something else than xaiva's inference service answers there",
+        "find the service's container with `xaiva ps` and name it: xaiva --service NAME, or [service] url in site.toml",
     )
 
 
@@ -61,7 +61,7 @@ def unknown_settings_error(address: ServiceAddress, fields: list[str]) -> Servic
 
 
 def login_required_error(
-    address: ServiceAddress, why: str = "it asks for a login or a token that was not given or is not its own"
+    address: ServiceAddress, why: str = "it needs a login or a token: none was given, or it was not accepted"
 ) -> NotLoggedIn:
     """Who asked has to log in."""
     return NotLoggedIn(

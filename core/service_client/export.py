@@ -46,7 +46,7 @@ def format_of(target: Path) -> ExportFormat:
         return "csv"
     if ending == ".json":
         return "json"
-    raise InputError(f"{target}", "its ending says neither CSV nor JSON", "name it .csv or .json")
+    raise InputError(f"{target}", "its extension is neither .csv nor .json", "name it .csv or .json")
 
 
 def export(

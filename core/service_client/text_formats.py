@@ -16,7 +16,7 @@ from core.validation_errors import first_problem
 
 DAYS = ("mo", "tu", "we", "th", "fr", "sa", "su")
 SCHEDULE_FORM = "write it as: mo-fr 18:00-06:00; sa,su 00:00-24:00"
-POLYGON_FORM = "write at least three corners as x,y in shares of the picture: 0,0 0.5,0 0.5,1"
+POLYGON_FORM = "write at least three corners as x,y in fractions of the picture: 0,0 0.5,0 0.5,1"
 TIME_FORM = "write 30m, 2h, 7d, today, yesterday, 2026-01-31 or 2026-01-31 12:00"
 CHANNEL_FORM = "write email:ops@example.org, webhook:https://host/path secret=VARIABLE, or apprise:its URL"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -65,7 +65,7 @@ def _parse_time(hour: str, minute: str, text: str) -> time:
     try:
         return time(int(hour), int(minute))
     except ValueError:
-        raise InputError(f"Schedule {text.strip()}", f"{hour}:{minute} is no time of day", SCHEDULE_FORM) from None
+        raise InputError(f"Schedule {text.strip()}", f"{hour}:{minute} is not a time of day", SCHEDULE_FORM) from None
 
 
 def _parse_days(word: str, text: str) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ def _parse_days(word: str, text: str) -> tuple[int, ...]:
     for part in word.split(","):
         first, _, last = part.partition("-")
         if first not in DAYS or (last and last not in DAYS):
-            raise InputError(f"Schedule {text.strip()}", f"{part} is no day", SCHEDULE_FORM)
+            raise InputError(f"Schedule {text.strip()}", f"{part} is not a day", SCHEDULE_FORM)
         begin = DAYS.index(first)
         length = (DAYS.index(last or first) - begin) % 7
         numbers.update((begin + step) % 7 for step in range(length + 1))
@@ -107,9 +107,11 @@ def parse_polygon(text: str) -> Polygon:
     try:
         corners = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
     except ValueError:
-        raise InputError(f"Polygon {text.strip()}", "these are no corners", POLYGON_FORM) from None
+        raise InputError(f"Polygon {text.strip()}", "the corners are not numbers", POLYGON_FORM) from None
     if len(corners) < 3 or not all(0 <= value <= 1 for corner in corners for value in corner):
-        raise InputError(f"Polygon {text.strip()}", "too few corners, or one outside the picture", POLYGON_FORM)
+        raise InputError(
+            f"Polygon {text.strip()}", "there are too few corners, or one is outside the picture", POLYGON_FORM
+        )
     return corners
 
 
@@ -148,7 +150,7 @@ def parse_channels(words: Iterable[str]) -> tuple[Channel, ...]:
     for word in words:
         if word.startswith("secret="):
             if not fields:
-                raise InputError("Channel", "secret=… stands before any channel", CHANNEL_FORM)
+                raise InputError("Channel", "secret=… must follow a channel", CHANNEL_FORM)
             fields[-1]["secret_variable"] = word.removeprefix("secret=")
         else:
             fields.append(_parse_channel(word))
@@ -186,12 +188,12 @@ def format_acknowledger(event: Event) -> str:
     """Who acknowledged an event: a user by name. The service's token is nobody's, and is said to be used."""
     if event.acknowledged_by == SERVICE_TOKEN_USER:
         return "the holder of the service's token"
-    return event.acknowledged_by or "somebody whose name is not known"
+    return event.acknowledged_by or "an unknown user"
 
 
 # -- learning -------------------------------------------------------------------------------------
 
-LEARNING_EFFECT = "then the detector is “memory” and its threshold 0.5, whatever is set now"
+LEARNING_EFFECT = "then the camera uses the “memory” detector with a threshold of 0.5"
 
 
 # -- moments ------------------------------------------------------------------------------------
@@ -209,4 +211,4 @@ def parse_time_of_past(text: str, now: datetime | None = None) -> datetime:
             return datetime.combine(day, time(0, 0)).astimezone()
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
-        raise InputError(f"Moment {text}", "it is no age, no day and no time", TIME_FORM) from None
+        raise InputError(f"Time {text}", "it is neither an age, a day nor a time", TIME_FORM) from None

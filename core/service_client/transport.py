@@ -191,7 +191,9 @@ class HttpTransport:
             raise InputError(what, str(error), remedy) from error
         except httpx.TimeoutException as error:
             why = f"it does not answer within {seconds or self._timeout:g} s"
-            remedy = f"see its log: {self._log_command}; a busy machine or a dropped line passes"
+            remedy = (
+                f"try again, because the machine may be busy or the line down; its log says more: {self._log_command}"
+            )
             raise ServiceError(what, why, remedy) from error
         except httpx.TransportError as error:
             if cause := _tls_cause(error):
@@ -199,7 +201,7 @@ class HttpTransport:
             if isinstance(error, httpx.ConnectError):
                 raise no_answer_error(self.address) from error
             raise BrokenConnection(
-                what, "the connection broke", f"try again; see its log: {self._log_command}"
+                what, "the connection broke", f"try again; its log says more: {self._log_command}"
             ) from error
 
     @property
@@ -270,7 +272,7 @@ class HttpTransport:
         try:
             return ssl.create_default_context(cafile=self._ca or None)
         except (OSError, ssl.SSLError) as error:
-            why = error.strerror or "it holds no certificate"
+            why = error.strerror or "it contains no certificate"
             raise InputError(f"{self._ca}", why, "set [service] ca in site.toml to a PEM file") from error
 
     def _renew_refused(self, refused: str) -> str:
@@ -343,6 +345,8 @@ def _tls_cause(error: BaseException) -> ssl.SSLError | None:
 
 def _tls_error(what: str, cause: ssl.SSLError) -> ServiceError:
     if isinstance(cause, ssl.SSLCertVerificationError):
-        remedy = "set [service] ca in site.toml to the certificate, or to that of the authority that signed it"
+        remedy = "set [service] ca in site.toml to this certificate, or to that of the authority that signed it"
         return ServiceError(what, f"its certificate is not trusted: {cause.verify_message}", remedy)
-    return ServiceError(what, "it does not speak TLS there", "write [service] url in site.toml with http:// or fix TLS")
+    return ServiceError(
+        what, "it does not use TLS there", "write [service] url in site.toml with http://, or set up TLS at the service"
+    )

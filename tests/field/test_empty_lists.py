@@ -66,7 +66,7 @@ async def test_a_source_that_fails_is_no_empty_list(bare_site: Site) -> None:  #
 CLI = [  # what lists nothing on an empty site or asks a source that is not there, and the words
     (("ops", "list"), 0, "no operation yet"),
     (("ops", "list", "--live"), 0, "no operation runs: without --live"),
-    (("builds", "list"), 0, "no build yet; to make one: xaiva build PRESET"),
+    (("builds", "list"), 0, "no build yet; start one with: xaiva build PRESET"),
     (("builds", "list", "small"), 0, "no build of small yet"),
     (("ps",), 1, "there is no such socket"),
     (("camera", "list"), 1, "nothing answers there"),
@@ -117,7 +117,7 @@ async def test_the_keys_of_a_log_stand_first_while_it_has_the_focus(site: Site) 
 
 @pytest.mark.parametrize(
     ("stored", "words"),
-    [("ana", "ana"), ("service", "the holder of the service's token"), ("", "somebody whose name is not known")],
+    [("ana", "ana"), ("service", "the holder of the service's token"), ("", "an unknown user")],
 )
 def test_who_acknowledged(stored: str, words: str) -> None:
     event = sample.events().events[0].model_copy(update={"acknowledged_by": stored})

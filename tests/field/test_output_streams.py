@@ -20,7 +20,7 @@ from core.site import Site
 from tests.support.artifacts import write_lock_of
 
 FAILED = "error: The output cannot be written: "
-FULL, CLOSED = "No space left on device\n  → free space there", "the standard output is closed\n"
+FULL, CLOSED = "No space left on device\n  → free some space there", "standard output is closed\n"
 
 DOCUMENTS = ["preset list", "ops list", "builds list", "doctor", "host", "gpu", "preset schema"]
 COMMAND_LINES = [

@@ -126,7 +126,7 @@ COMMANDS = [  # a command line, and the two sentences of its error
     ("event list --limit 0", "xaiva event list --limit: 0 is too small: it must be at least 1"),
     ("event list --limit 5000", "xaiva event list --limit: 5000 is too large: it must be at most 1000"),
     ("event list --sort loud", 'xaiva event list --sort: "loud" is not possible here: write time or score'),
-    ("event list --since never", "Moment never: it is no age, no day and no time"),
+    ("event list --since never", "Time never: it is neither an age, a day nor a time"),
     ("launch p --timeout -3", "xaiva launch --timeout: -3 is too small: it must be at least 0"),
     ("ops show abc", 'xaiva ops show ID: "abc" is not a whole number'),
     ("ops show", "xaiva ops show ID: it is missing"),
