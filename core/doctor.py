@@ -1,6 +1,7 @@
 """Checks of this machine: one finding per fact, each with a remedy. They change nothing and use no network.
 
-A note says that something is well, or that its absence is normal; a warning limits; an error stops the whole line.
+A note means that something is fine or that its absence is normal, a warning is a limitation, and an error stops xaiva
+from working.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from core.site import Site
 
 GIB = 1 << 30
 COMFORTABLE_FREE = 40 * GIB  # one CUDA preset: artifacts, layers and image
-MINIMUM_FREE = 5 * GIB  # even cpu-debian12 needs more than this to be comfortable
+MINIMUM_FREE = 5 * GIB  # even cpu-debian12 needs more
 SERVICE_PORT = 8600
 LIMITED_FILE_SYSTEMS = frozenset({"vfat", "msdos", "exfat", "fuseblk"})
 
@@ -31,7 +32,7 @@ Check = Callable[[Site], Iterator[Finding]]
 
 
 def examine(site: Site) -> list[Finding]:
-    """All findings, in the order of the work. Never raises: a check that breaks is itself a finding."""
+    """All findings, in the order of CHECKS. Never raises: a check that fails is itself a finding."""
     findings: list[Finding] = []
     for name, check in CHECKS.items():
         try:
@@ -187,7 +188,7 @@ def _gpus(_: Site) -> Iterator[Finding]:
 
 
 def _presets(site: Site) -> Iterator[Finding]:
-    """What will not work, for each preset: as it is locked, where it is."""
+    """Compatibility errors of each preset, as locked if it has a lock."""
     from core.artifacts.lock_check import check_preset
     from core.presets.store import list_presets
 
@@ -232,7 +233,7 @@ def _terminal(site: Site) -> Iterator[Finding]:
 
 
 def _log_out(_: Site) -> Iterator[Finding]:
-    """Some machines end everything of a user at log-out, operations too."""
+    """Some machines kill all of a user's processes at log-out, including operations."""
     folder = Path("/etc/systemd")
     for path in (folder / "logind.conf", *sorted(folder.glob("logind.conf.d/*.conf"))):
         if path.is_file() and re.search(r"^\s*KillUserProcesses\s*=\s*(yes|true|1)", path.read_text(), re.MULTILINE):

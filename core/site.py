@@ -30,7 +30,7 @@ class _Section(BaseModel):
 
 
 class EngineSettings(_Section):
-    """Which Docker engine. Empty: DOCKER_HOST, DOCKER_CONTEXT or the current context, as the docker client does."""
+    """The Docker engine. Empty: DOCKER_HOST, DOCKER_CONTEXT or the current context, as the docker client does."""
 
     context: str = Field(
         default="", description="a context of the docker client; empty: the docker client's own choice"
@@ -53,7 +53,7 @@ class ServiceClientSettings(_Section):
 
 
 class SyncSettings(_Section):
-    """How files are fetched."""
+    """How files are downloaded."""
 
     connections: int = Field(default=16, ge=1, le=64, description="connections at once, to all hosts together")
     per_host: int = Field(default=8, ge=1, le=32, description="connections at once to one host")
@@ -67,7 +67,7 @@ class SyncSettings(_Section):
 
 
 class OperationSettings(_Section):
-    """Bounds on what operations leave behind."""
+    """Limits on the logs and records of operations."""
 
     log_limit_mb: int = Field(default=64, ge=1, description="the size of one operation's log, in MB")
     keep: int = Field(default=500, ge=10, description="operations kept in the ledger")
@@ -86,15 +86,15 @@ class SiteSettings(_Section):
 
 
 class Site:
-    """Paths and settings of one site. Opening it creates nothing; its secrets are hidden from then on."""
+    """Paths and settings of one site. Opening it creates nothing, and hides its secrets in all output from then on."""
 
     def __init__(self, root: Path, settings: SiteSettings, env: Mapping[str, str]) -> None:
         self.root = root
         self.settings = settings
-        self.env: Mapping[str, str] = env  # the process environment over `.env`: what is set by hand wins
+        self.env: Mapping[str, str] = env  # the process environment wins over `.env`
         set_secrets(env, _read_dotenv(root / ".env", env))
-        self.service: tuple[str, str] | None = None  # the service that this run was told to use, and by what
-        self.generation = 0  # how often the files were read again
+        self.service: tuple[str, str] | None = None  # the service chosen for this run, and where it was chosen
+        self.generation = 0  # how often the files were reloaded
         self._process_env = env
         self._loaded_signature = self._signature()
 
@@ -115,9 +115,9 @@ class Site:
         return site
 
     def reload(self) -> int:
-        """Read `site.toml` and `.env` again if they changed; returns how often that was so.
+        """Reload `site.toml` and `.env` if they changed. Returns how often they were reloaded.
 
-        Raises InputError when one is broken: the values of before stay. May wait for a slow disk.
+        Raises InputError if one is broken, and keeps the old values. May block on a slow disk.
         """
         if (now := self._signature()) != self._loaded_signature:
             settings = _read_settings(self.root / "site.toml")
@@ -129,7 +129,7 @@ class Site:
         return self.generation
 
     def _signature(self) -> list[tuple[int, ...]]:
-        """What changes when a file is written: its inode, times and size; empty for one that is not there."""
+        """Inode, times and size of both files, which change when a file is written; empty for a missing file."""
         signature: list[tuple[int, ...]] = []
         for name in ("site.toml", ".env"):
             try:
@@ -140,14 +140,14 @@ class Site:
         return signature
 
     def secret(self, name: str) -> str:
-        """A variable, empty when it is not set. Another xaiva may have written it into `.env` since this site opened.
+        """A variable, or an empty string. Also finds one that another xaiva added to `.env` after this site was opened.
 
-        Raises InputError when `.env` is broken.
+        Raises InputError if `.env` is broken.
         """
         return self.env.get(name) or _read_dotenv(self.root / ".env", self._process_env).get(name, "")
 
     def append_secret(self, name: str, value: str) -> None:
-        """Add a variable to `.env`, which only its owner can read afterwards. Raises XaivaError when it cannot be."""
+        """Add a variable to `.env`, and let only the owner read the file. Raises XaivaError if it cannot be written."""
         dotenv = self.root / ".env"
         try:
             handle = os.open(dotenv, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -171,12 +171,12 @@ class Site:
 
     @property
     def artifacts(self) -> Path:
-        """The folder that holds one folder of locked files a preset."""
+        """The folder with one subfolder of locked files per preset."""
         return self.root / "artifacts"
 
     @property
     def docker(self) -> Path:
-        """Site overrides of the Dockerfile template and compatibility rows."""
+        """The site's overrides of the Dockerfile template and the compatibility rows."""
         return self.root / "docker"
 
     @property
@@ -211,7 +211,7 @@ def _read_settings(path: Path) -> SiteSettings:
 
 
 def _default_if_missing(path: Path, error: FileNotFoundError, default: DefaultT) -> DefaultT:
-    """What holds without the file; a link that leads nowhere is no missing file."""
+    """The default for a missing file. Raises InputError for a broken link."""
     if path.is_symlink():
         raise InputError(
             f"{path}", "it is a link to a file that does not exist", "correct the link, or remove it"

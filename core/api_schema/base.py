@@ -1,4 +1,4 @@
-"""Base classes and field types of the models. Pydantic only: the console reads these without heavy imports."""
+"""Base classes and field types of the models. Pydantic only, so that the console loads them quickly."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from core.terminal_text import escape_invisible
 
 SERVICE_NAME = "xaiva-inference"
 API_VERSION = 2  # raised when an older client or service can no longer understand the other
-VERSION_HEADER = "X-Xaiva-Api"  # every answer carries the service's API_VERSION
+VERSION_HEADER = "X-Xaiva-Api"  # in every response, with the service's API_VERSION
 
 CameraId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule, an agent flow
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]  # of an event's type
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}$")]  # of a user, a rule or a flow
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]  # of an event type
 
 
 def _visible(value: object) -> object:
-    """A label in one form (NFC), without blanks around it, and with what nobody would see written as `\\u202e`.
+    """Normalise a label: NFC, surrounding blanks removed, invisible characters written as `\\u202e`.
 
-    It is printed in terminals, logs, file names and the subjects of mails: none of them shall do what it says.
+    Labels are printed in terminals, logs, file names and mail subjects, none of which must obey control characters.
     """
     return escape_invisible(unicodedata.normalize("NFC", value).strip()) if isinstance(value, str) else value
 
@@ -50,17 +50,17 @@ def _visible_lines(value: object) -> object:
     return escape_invisible(value, keep="\n\t") if isinstance(value, str) else value
 
 
-ONE_VISIBLE_LINE = BeforeValidator(_visible)  # of free text that names something
-VISIBLE_LINES = BeforeValidator(_visible_lines)  # of free text that may be several lines
+ONE_VISIBLE_LINE = BeforeValidator(_visible)  # free text that names something
+VISIBLE_LINES = BeforeValidator(_visible_lines)  # free text of several lines
 
 
 def _refuse_bool(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("a number is wanted, not true or false")
+        raise ValueError("write a number, not true or false")
     return value
 
 
-# A request is taken by the letter: 1 is not true, and "5" no number.
+# Requests are not coerced: 1 is not true, and "5" is not a number.
 StrictBool = Annotated[bool, Field(strict=True)]
 Fraction = Annotated[float, Field(ge=0, le=1, strict=True)]
 Weekday = Annotated[int, Field(ge=0, le=6), BeforeValidator(_refuse_bool)]  # 0 is Monday
@@ -69,7 +69,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def _require_timestamp(value: object) -> object:
-    """A bare number would be taken for seconds since 1970."""
+    """Refuse numbers, which pydantic would read as seconds since 1970."""
     if isinstance(value, (int, float)) or (isinstance(value, str) and not _DAY.match(value)):
         raise ValueError("write it as 2026-12-31T23:59:59Z")
     return value
@@ -85,7 +85,7 @@ def _to_utc(time: datetime) -> datetime:
     try:
         return time.astimezone(timezone.utc)
     except OverflowError as error:
-        raise ValueError("a moment before the year 1 or after 9999 in UTC") from error
+        raise ValueError("the time is before the year 1 or after 9999 in UTC") from error
 
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_require_timestamp), AfterValidator(_to_utc)]
@@ -94,10 +94,10 @@ Day = Annotated[date, BeforeValidator(_require_date)]
 
 WordT = TypeVar("WordT", bound=OpenEnum)
 
-# The validation context of a client: its service may be newer, and one field must not take the rest with it.
+# The validation context of a client: its service may be newer, and one bad field must not make the rest unreadable.
 LENIENT = {"reading": True}
-NOTHING_READABLE = "nothing of it can be read"
-# In the place of a required field: the first that is of its type.
+NOTHING_READABLE = "all of it"
+# Replaces a required field that cannot be read: the first value that is valid for it.
 _BLANK_VALUES: tuple[Any, ...] = ("", 0, [], "1970-01-01T00:00:00Z", [0, 0, 0, 0], {}, None)
 
 
@@ -106,9 +106,9 @@ def _is_lenient(info: ValidationInfo) -> bool:
 
 
 class ResponseModel(BaseModel):
-    """What the service answers. Unknown keys are ignored, so that an older console can read a newer service.
+    """Base class of responses. Unknown keys are ignored, so that an older console can read a newer service.
 
-    Validated with the context READING, a field that cannot be read is left at its default, or blank, and named in
+    With the validation context LENIENT, an unreadable field gets its default or a blank value and is listed in
     `unreadable`.
     """
 
@@ -117,7 +117,7 @@ class ResponseModel(BaseModel):
 
     @property
     def unreadable(self) -> str:
-        """What of it could not be read, as words; empty when everything could."""
+        """The fields that could not be read, as text; empty: all were readable."""
         nested = (name for name, value in self if isinstance(value, ResponseModel) and value.unreadable)
         return self._unreadable or ", ".join(nested)
 
@@ -144,7 +144,7 @@ class ResponseModel(BaseModel):
 
     @classmethod
     def _missing_states(cls) -> dict[str, Any]:
-        """What stands for a state, or a part with one, that the service does not send: the default may mean fine."""
+        """Blank values for states that the service did not send; their defaults could mean that all is fine."""
         missing: dict[str, Any] = {
             name: {} for name, field in cls.model_fields.items() if isinstance(field.default, ResponseModel)
         }
@@ -154,7 +154,7 @@ class ResponseModel(BaseModel):
 
 
 def _wrong_fields(error: ValidationError) -> list[str]:
-    """The fields that have an error, each once."""
+    """The fields with an error, each once."""
     return list(dict.fromkeys(str(details["loc"][0]) for details in error.errors(include_url=False) if details["loc"]))
 
 
@@ -167,9 +167,9 @@ def _is_valid(handler: ModelWrapValidatorHandler[Any], values: Mapping[str, Any]
 
 
 class RequestModel(BaseModel):
-    """What the service is asked. Unknown keys are refused: a misspelt setting must not be lost in silence.
+    """Base class of requests. Unknown keys are refused, so that a misspelt setting is not silently lost.
 
-    So is a text that a database cannot hold: one with a NUL, or with half a surrogate pair.
+    Text that a database cannot store (with a NUL or half a surrogate pair) is refused, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -185,7 +185,7 @@ class RequestModel(BaseModel):
     @field_validator("*", mode="after")
     @classmethod
     def _refuse_unknown_words(cls, value: object, info: ValidationInfo) -> object:
-        """An unknown word is refused where it is asked for; where a client reads a setting, it is kept as it is."""
+        """Refuse unknown words in a request; a client that reads settings keeps them."""
         for word in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(word, OpenEnum) and not _is_lenient(info):
                 require_known(word)
@@ -193,7 +193,7 @@ class RequestModel(BaseModel):
 
 
 def require_known(word: WordT) -> WordT:
-    """The word, where it is ours to choose. Raises PydanticCustomError for one that is not listed."""
+    """Return the word. Raises PydanticCustomError if it is not in its enumeration."""
     if not word.is_known:
         raise PydanticCustomError("enum", "Input should be {expected}", {"expected": _listed(type(word))})
     return word
@@ -206,7 +206,7 @@ def _listed(words: Iterable[OpenEnum]) -> str:
 
 def _check_text(text: str) -> None:
     if "\0" in text:
-        raise ValueError("a text cannot hold a NUL character")
+        raise ValueError("text cannot contain a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -221,7 +221,7 @@ def _require_local_time(value: object) -> object:
         return value
     if isinstance(value, str) and re.match(_TIME_OF_DAY, value):
         return value
-    raise ValueError("write it as 23:59 or 23:59:59, without a zone: it is meant in the service's own")
+    raise ValueError("write it as 23:59 or 23:59:59 in the service's time zone, without a zone")
 
 
 TimeOfDay = Annotated[
@@ -230,7 +230,7 @@ TimeOfDay = Annotated[
 
 
 class Window(RequestModel):
-    """Hours of some days in the service's zone; `end` at or before `start` runs over midnight into the next day."""
+    """Hours on some days, in the service's time zone. If `end` is not after `start`, it is on the next day."""
 
     days: Annotated[tuple[Weekday, ...], Field(max_length=7)] = (0, 1, 2, 3, 4, 5, 6)
     start: TimeOfDay = time(0, 0)
@@ -241,7 +241,7 @@ Schedule = Annotated[tuple[Window, ...], Field(max_length=21)]  # empty: always
 
 
 class Problem(ResponseModel):
-    """The body of every answer that is an error, for the reader."""
+    """The body of every error response, written for people."""
 
     what: str
     why: str = ""
@@ -249,15 +249,15 @@ class Problem(ResponseModel):
 
 
 class Health(ResponseModel):
-    """`live`: the process answers and watches its cameras; `ready`: its cameras have been started.
-
-    `database` is empty when it works, else a sentence; events are kept on disk in the meantime.
-    """
+    """The health of the service."""
 
     live: bool
+    """The process responds and watches its cameras."""
     ready: bool
+    """Its cameras have been started."""
     version: str
     detail: str = ""
     service: str = ""
     api: int = 0
     database: str = ""
+    """Why the database does not work; empty: it works. Events are kept on disk until it does."""

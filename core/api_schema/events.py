@@ -25,7 +25,7 @@ MAX_STATISTICS_DAYS = 400  # days in one answer
 
 
 class Priority(OpenEnum):
-    """How urgent; HIGH and CRITICAL are written to the database at once."""
+    """The urgency of an event. HIGH and CRITICAL events are written to the database immediately."""
 
     LOW = "low"
     NORMAL = "normal"
@@ -34,17 +34,17 @@ class Priority(OpenEnum):
 
     @property
     def rank(self) -> int:
-        """0 for LOW to 3 for CRITICAL; one that is not known comes above them all, so that nothing drops its event."""
+        """0 for LOW to 3 for CRITICAL. An unknown priority ranks highest, so that no filter drops its event."""
         return list(Priority).index(self) if self.is_known else len(Priority)
 
     @classmethod
     def of_rank(cls, rank: int) -> Priority:
-        """The priority of a rank, which a newer service may have written into the database."""
+        """The priority of a rank from the database, which a newer service may have written."""
         return list(cls)[rank] if 0 <= rank < len(cls) else cls(f"rank {rank}")
 
 
 class AnalysisState(OpenEnum):
-    """Where the analyser's answer is. NONE: nobody asked for one."""
+    """The state of an analysis. NONE: it was not requested."""
 
     NONE = "none"
     PENDING = "pending"
@@ -53,60 +53,66 @@ class AnalysisState(OpenEnum):
 
 
 class Analysis(ResponseModel):
-    """What the analyser says. `backend` names what answered, `why` why there is no answer; `seconds` it took."""
+    """The analyser's answer about an event."""
 
     state: AnalysisState = AnalysisState.NONE
     description: Annotated[str, VISIBLE_LINES] = ""
     confidence: float | None = None
     backend: str = ""
+    """Which analyser answered."""
     seconds: float | None = None
     why: str = ""
+    """Why there is no answer."""
 
 
 class Fact(ResponseModel):
-    """One thing a detector found in the snapshot: `box` is x1, y1, x2, y2 in shares of the picture."""
+    """An object that was detected in the snapshot."""
 
     label: Annotated[str, ONE_VISIBLE_LINE]
     score: float
     box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 as fractions of the picture."""
 
 
 class ActionResult(ResponseModel):
-    """One step of the agent flow: `state` is done, failed or skipped, `detail` a sentence, `seconds` it took."""
+    """One step of a flow."""
 
     step: str
     state: str
+    """done, failed or skipped."""
     detail: str = ""
     seconds: float = 0
     at: Timestamp
 
 
 class Clip(ResponseModel):
-    """The recorded clip: `state` is none, recording, done or failed."""
+    """The recorded clip of an event."""
 
     state: str = "none"
+    """none, recording, done or failed."""
     seconds: float = 0
     bytes: int = 0
     why: str = ""
 
 
 class Event(ResponseModel):
-    """One anomaly. `id` is a UUIDv7 as text: ids sort by time.
-
-    `type` is the detector's word until the analyser says more. `started` is when the score first crossed, `decided`
-    when it had lasted long enough, `ended` None while it goes on.
-    `score` is the peak. `response_time` are the seconds from `decided` to the end of the agent flow.
-    """
+    """One anomaly at a camera."""
 
     id: str
+    """A UUIDv7: ids sort by time."""
     camera: str
     camera_name: Annotated[str, ONE_VISIBLE_LINE] = ""
     type: str
+    """The detector's word, until the analysis gives a more specific one."""
     priority: Priority = Priority.NORMAL
     started: Timestamp
+    """When the score first crossed the threshold."""
     decided: Timestamp
+    """When it had been above the threshold for long enough."""
     ended: Timestamp | None = None
+    """None: it is still going on."""
     score: float
+    """The highest score."""
     threshold: float = 0
     detector: str = ""
     zone: str = ""
@@ -116,6 +122,7 @@ class Event(ResponseModel):
     facts: list[Fact] = []
     actions: list[ActionResult] = []
     response_time: float | None = None
+    """Seconds from `decided` to the end of the flow."""
     protected: bool = False
     acknowledged: Timestamp | None = None
     acknowledged_by: str = ""
@@ -123,71 +130,73 @@ class Event(ResponseModel):
 
 
 class EventQuery(RequestModel):
-    """Which events, in what order, and where to go on. All that is named must fit; `text` is looked for in words.
-
-    `since` and `until` bound `started`: from, and up to but not including. `cursor` is a page's `next`; all else must
-    then be as it was for that page.
-    """
+    """A filter for events, their order, and the page to return. An event must match every field that is set."""
 
     camera: CameraId | None = None
     type: Slug | None = None
     priority: Priority | None = None
     since: Timestamp | None = None
+    """Only events that started at or after this time."""
     until: Timestamp | None = None
+    """Only events that started before this time."""
     minimum_score: Annotated[float, Field(ge=0, le=1)] | None = None
     acknowledged: bool | None = None
     text: Annotated[str, Field(max_length=200)] = ""
+    """Only events with this text in the type, description or note."""
     sort: Literal["time", "score"] = "time"
     ascending: bool = False
     cursor: Annotated[str, Field(max_length=500)] = ""
+    """The `next` of the previous page; all other fields must stay the same."""
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
 class EventPage(ResponseModel):
-    """Some events, newest first unless asked otherwise; `next` is the cursor of the following page, empty if none."""
+    """A page of events."""
 
     events: list[Event]
     next: str = ""
+    """The cursor of the following page; empty: this is the last one."""
 
 
 class Acknowledge(RequestModel):
-    """Acknowledge these events."""
+    """The ids of events to acknowledge, and a note for them."""
 
     ids: Annotated[list[str], Field(min_length=1, max_length=1000)]
     note: Annotated[str, VISIBLE_LINES, Field(max_length=2000)] = ""
 
 
 class Acknowledged(ResponseModel):
-    """How many were acknowledged now; those that had been before do not count."""
+    """How many events were newly acknowledged."""
 
     count: int
 
 
 class Protect(RequestModel):
-    """Keep an event's clip and snapshot when others must go."""
+    """Whether to keep an event's clip and snapshot when old ones are deleted."""
 
     protected: StrictBool
 
 
 class StatisticsQuery(RequestModel):
-    """Which days in the service's zone, `last` included (at most 400); by default the 7 up to today."""
+    """The days to count, in the service's time zone. The default is the 7 days up to today."""
 
     first: Day | None = None
     last: Day | None = None
+    """The last day, included; at most 400 days after the first."""
     camera: CameraId | None = None
 
     @model_validator(mode="after")
-    def _some_days(self) -> Self:
+    def _check_days(self) -> Self:
         for day in (self.first, self.last):
             if day is not None and not 1970 <= day.year <= 9000:
-                raise ValueError("a day lies between 1970 and 9000")
+                raise ValueError("a day must be between the years 1970 and 9000")
         if self.first and self.last and not 0 <= (self.last - self.first).days < MAX_STATISTICS_DAYS:
-            raise ValueError(f"last is not before first, and at most {MAX_STATISTICS_DAYS} days are told at once")
+            raise ValueError(f"last must not be before first, and at most {MAX_STATISTICS_DAYS} days can be requested")
         return self
 
 
 class DayStatistics(ResponseModel):
-    """One camera's day in the zone of the statistics; `by_hour` starts at midnight there: 23, 24 or 25 entries."""
+    """The events of one camera on one day, in the time zone of the statistics."""
 
     date: date
     camera: str
@@ -196,26 +205,27 @@ class DayStatistics(ResponseModel):
     by_type: dict[str, int] = {}
     by_priority: dict[str, int] = {}
     by_hour: list[int] = []
+    """Events per hour from midnight on: 23, 24 or 25 entries."""
     highest_score: float | None = None
     mean_response: float | None = None
 
 
 class Statistics(ResponseModel):
-    """Days, oldest first, in the named zone."""
+    """Statistics per day, oldest first."""
 
     zone: str
     days: list[DayStatistics]
 
 
 class LoggerStatus(ResponseModel):
-    """The event logger: `waiting` records on disk that the database does not have yet, the oldest one's age in seconds.
-
-    `state` is ok, behind (the database is down, locked or full: `why`), or failing (the disk refuses).
-    """
+    """The state of the event logger."""
 
     state: str = "ok"
+    """ok, behind (the database is down, locked or full), or failing (the disk cannot be written)."""
     why: str = ""
     waiting: int = 0
+    """Records on disk that are not in the database yet."""
     oldest: float | None = None
+    """The age of the oldest of them in seconds."""
     logged: int = 0
     written: int = 0

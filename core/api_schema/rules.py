@@ -21,7 +21,7 @@ from core.open_enum import OpenEnum
 
 
 class ChannelKind(OpenEnum):
-    """EMAIL over the service's mail server, WEBHOOK as signed JSON, APPRISE for everything else."""
+    """EMAIL uses the service's mail server, WEBHOOK sends signed JSON, APPRISE covers everything else."""
 
     EMAIL = "email"
     WEBHOOK = "webhook"
@@ -29,34 +29,34 @@ class ChannelKind(OpenEnum):
 
 
 class Channel(RequestModel):
-    """`to` is a mail address, an http(s) URL, or an Apprise URL. Logins in it are never shown again.
-
-    `secret_variable` names the environment variable of the service with the webhook's HMAC key.
-    """
+    """Where notifications are sent."""
 
     kind: ChannelKind
     to: Annotated[str, Field(min_length=3, max_length=1000)]
+    """A mail address, an http(s) URL or an Apprise URL. Logins in it are never shown again."""
     secret_variable: Annotated[str, Field(pattern=r"^([A-Z][A-Z0-9_]*)?$", max_length=80)] = ""
+    """The environment variable of the service that has the webhook's HMAC key."""
 
 
 class RuleRequest(RequestModel):
-    """A rule: an event that fits all of it is told over every channel. Empty `cameras` or `types`: all.
-
-    `within` seconds the same camera and type are one message with a count.
-    """
+    """A notification rule: an event that matches all its conditions is sent over every channel."""
 
     name: Name
     enabled: StrictBool = True
     cameras: Annotated[tuple[CameraId, ...], Field(max_length=256)] = ()
+    """Empty: all cameras."""
     types: Annotated[tuple[Slug, ...], Field(max_length=64)] = ()
+    """Empty: all types."""
     priority: Priority = Priority.NORMAL
+    """The lowest priority that notifies."""
     schedule: Schedule = ()
     channels: Annotated[tuple[Channel, ...], Field(min_length=1, max_length=16)]
     within: Annotated[float, Field(ge=0, le=3600, strict=True)] = 15
+    """Events of the same camera and type within so many seconds become one message with a count."""
 
 
 class Rule(ResponseModel):
-    """A rule as it stands; the channels' `to` have their credentials taken out."""
+    """A stored rule, without the credentials in its channels."""
 
     name: str
     enabled: bool
@@ -69,24 +69,26 @@ class Rule(ResponseModel):
 
 
 class Delivery(ResponseModel):
-    """One message of the outbox: `state` is waiting, sent or given_up; `why` of the newest failure."""
+    """A message in the outbox."""
 
     id: str
     rule: str
     kind: ChannelKind
     to: str
     state: str
+    """waiting, sent or given_up."""
     count: int = 1
     attempts: int = 0
     created: Timestamp
     sent: Timestamp | None = None
     why: str = ""
+    """The newest error."""
 
 
 class TestResult(ResponseModel):
-    """What a test send did, per channel."""
+    """The result of a test message, per channel."""
 
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # not a pytest class
 
     sent: list[str] = []
     failed: dict[str, str] = {}

@@ -8,86 +8,94 @@ from core.api_schema.events import LoggerStatus
 
 
 class ModelStatus(ResponseModel):
-    """One model of the pool. `cost` in bytes as measured, else `declared`; `leases` are cameras that use it.
-
-    `state` is loading, ready, idle, closing or failed (`why`). Rates are items a second; `wait` and `batch` are the
-    means of the newest batches: seconds from asking to answer, and items together.
-    """
+    """A model in the pool."""
 
     key: str
     state: str
+    """loading, ready, idle, closing or failed."""
     provider: str = ""
     cost: int = 0
+    """Its memory in bytes, as measured."""
     declared: int = 0
+    """Its memory in bytes, as declared before it was measured."""
     measured: bool = False
     pinned: bool = False
     leases: int = 0
+    """The number of cameras that use it."""
     rate: float = 0
+    """Items per second."""
     wait: float | None = None
+    """Mean seconds from request to result in the newest batches."""
     batch: float | None = None
+    """Mean number of items in the newest batches."""
     why: str = ""
 
 
 class LedgerStatus(ResponseModel):
-    """The memory the models share, in bytes. `device` is `cuda:0 <name>` or `memory`.
-
-    `ours` is what the models were measured to cost, `others` what else NVML sees in use, `drift` how much more this
-    process uses than its models explain; None where that cannot be told, as where NVML names no processes.
-    """
+    """The memory that the models share, in bytes."""
 
     device: str
+    """`cuda:0 <name>` or `memory`."""
     total: int
     reserve: int
     ours: int
+    """The measured memory of all models."""
     others: int = 0
+    """All other memory that NVML reports as used."""
     free: int = 0
     drift: int | None = None
+    """How much more this process uses than its models account for; None: unknown, as when NVML lists no processes."""
     models: list[ModelStatus] = []
 
 
 class AnalyserStatus(ResponseModel):
-    """`state` is off, ready, busy or broken (the circuit is open: `why`, next try in `retry_in` seconds)."""
+    """The state of the analyser."""
 
     state: str = "off"
+    """off, ready, busy or broken (the circuit breaker is open)."""
     backend: str = ""
     queue: int = 0
     answered: int = 0
     failed: int = 0
     why: str = ""
     retry_in: float | None = None
+    """Seconds until a broken analyser is tried again."""
 
 
 class OutboxStatus(ResponseModel):
-    """Messages that wait, and since when the oldest does, in seconds."""
+    """The outbox of notifications."""
 
     waiting: int = 0
     oldest: float | None = None
+    """The age of the oldest waiting message in seconds."""
     sent: int = 0
     given_up: int = 0
     why: str = ""
 
 
 class StorageStatus(ResponseModel):
-    """Clips and snapshots on disk, in bytes; `state` is ok or full (`why`)."""
+    """Clips and snapshots on disk; sizes in bytes."""
 
     clips: int = 0
     used: int = 0
     free: int = 0
     state: str = "ok"
+    """ok or full."""
     why: str = ""
 
 
 class ServiceStatus(ResponseModel):
-    """The whole service: `started` is a Unix time, `uptime` seconds, `rss` bytes; `newest_event` an event's id.
-
-    `host` is what the machine it runs on calls itself: in a container the start of the container's id.
-    """
+    """The state of the whole service."""
 
     version: str
     started: float
+    """Unix time."""
     uptime: float
+    """Seconds."""
     rss: int
+    """Resident memory in bytes."""
     host: str = ""
+    """The host name of the service's machine; in a container, the start of the container's id."""
     cameras: list[CameraStatus] = []
     ledger: LedgerStatus | None = None
     logger: LoggerStatus = LoggerStatus()
@@ -95,5 +103,6 @@ class ServiceStatus(ResponseModel):
     outbox: OutboxStatus = OutboxStatus()
     storage: StorageStatus = StorageStatus()
     newest_event: str = ""
+    """The id of the newest event."""
     unacknowledged: int = 0
     zone: str = "UTC"

@@ -1,4 +1,4 @@
-"""The source of a camera as people paste it, made the address that was meant; what is not certain stays as it is."""
+"""Normalises the source of a camera as people paste it. Ambiguous text is left unchanged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FILE = re.compile(r"file:(.*)", re.I | re.S)
 _SPECIAL = {" ": "%20", "/": "%2F", "\\": "%5C", "?": "%3F", "#": "%23", "@": "%40"}  # in a login
 _HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:@\s]*)(?::\d*)?")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[\w.-]+)(?::\d+)?")
-_IPV6_AND_PORT = re.compile(r"(.+):(554|80|443|8080|8554|\d{5})")  # a group of an address has four digits at most
+_IPV6_AND_PORT = re.compile(r"(.+):(554|80|443|8080|8554|\d{5})")  # a group of an IPv6 address has at most four digits
 
 
 def normalised_source(text: str) -> str:
-    """The source without what came along with it: blanks and quotes around it, capitals in its scheme, a file's URL.
+    """Remove surrounding blanks and quotes, lower the scheme, and turn a file URL into a path.
 
-    In a network address a login with special characters is percent-encoded, and an IPv6 address gets its brackets.
-    What was normalised stays the same when it is normalised again.
+    In a network address, special characters of the login are percent-encoded, and an IPv6 address gets brackets.
+    Normalising twice gives the same as normalising once.
     """
     text = _strip_wrapping(text)
     if match := _NETWORK.match(text):
@@ -48,17 +48,19 @@ def _normalise_network_part(rest: str) -> str:
     path = re.match(r"[^?#]*", path_and_query)
     assert path is not None
     path_and_query = path[0].replace("\\", "/") + path_and_query[path.end() :]
-    return login + _bracket_ipv6(host) + path_and_query.replace(" ", "%20").replace("&amp;", "&")  # out of a web page
+    return (
+        login + _bracket_ipv6(host) + path_and_query.replace(" ", "%20").replace("&amp;", "&")
+    )  # copied from a web page
 
 
 def _split_login(rest: str) -> tuple[str, str]:
-    """The login with its @, encoded, and what follows it; an @ that may belong to the path stays where it is."""
+    """Split off the login with its @, percent-encoded. An @ that may belong to the path is not taken for one."""
     end = re.search(r"[/?#]", rest)
     authority = rest[: end.start()] if end else rest
     if "@" in authority:
         at = authority.rindex("@")
     elif "@" in rest and not _HOST_AND_PORT.fullmatch(authority):
-        at = rest.rindex("@")  # no host is written so: a / or ? or # of the password ended it early
+        at = rest.rindex("@")  # not a host: a /, ? or # in the password ended it early
         if not _HOST.fullmatch(re.split(r"[/?#]", rest[at + 1 :])[0]):
             return "", rest
     else:
@@ -68,7 +70,7 @@ def _split_login(rest: str) -> tuple[str, str]:
 
 
 def _bracket_ipv6(host: str) -> str:
-    """An IPv6 address in brackets, unless its last part may as well be a port."""
+    """Add brackets to an IPv6 address, unless its last part could also be a port."""
     if host.startswith("[") or host.count(":") < 2:
         return host
     port = _IPV6_AND_PORT.fullmatch(host)
@@ -86,7 +88,7 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _file_path(rest: str) -> str:
-    """The path of a `file:` URL; one that names another host stays as it is, to be refused."""
+    """The path of a `file:` URL. A URL with another host is left unchanged and refused later."""
     rest = rest.replace("\\", "/")
     if rest.lower().startswith("//localhost/"):
         rest = rest[len("//localhost") :]

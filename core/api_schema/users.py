@@ -12,7 +12,7 @@ from core.open_enum import OpenEnum
 
 def _no_placeholder(password: SecretStr) -> SecretStr:
     if not password.get_secret_value().strip("*•"):
-        raise ValueError("these are the signs that are shown in the place of a password; write the password itself")
+        raise ValueError("this is the placeholder for a hidden password; write the password itself")
     return password
 
 
@@ -20,7 +20,7 @@ Password = Annotated[SecretStr, Field(min_length=10, max_length=256), AfterValid
 
 
 class Role(OpenEnum):
-    """VIEWER sees; OPERATOR also acknowledges, starts and stops; ADMIN also sets cameras, users and rules."""
+    """VIEWER may look, OPERATOR also acknowledge, start and stop, ADMIN also change cameras, users and rules."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -28,17 +28,18 @@ class Role(OpenEnum):
 
     @property
     def rank(self) -> int:
-        """0 for VIEWER to 2 for ADMIN; below them all for one that is not known: it allows nothing."""
+        """0 for VIEWER to 2 for ADMIN. An unknown role ranks lowest: it allows nothing."""
         return list(Role).index(self) if self.is_known else -1
 
 
 class User(ResponseModel):
-    """Someone who may log in. `cameras` are those that may be seen, None all of them."""
+    """A user who may log in."""
 
     name: str
     role: Role
     active: bool = True
     cameras: list[str] | None = None
+    """The cameras the user may see; None: all."""
     created: Timestamp
     last_login: Timestamp | None = None
 
@@ -53,43 +54,43 @@ class UserRequest(RequestModel):
 
 
 class UserUpdate(RequestModel):
-    """What changes; what is not named stays. A new password or `active: false` ends every login of the user.
-
-    `all_cameras: true` takes the limit to some cameras away.
-    """
+    """Changes to a user; fields that are not set stay. A new password or `active: false` ends the user's logins."""
 
     password: Password | None = None
     role: Role | None = None
     active: StrictBool | None = None
     cameras: list[CameraId] | None = None
     all_cameras: StrictBool = False
+    """Let the user see all cameras again."""
 
 
 class Login(RequestModel):
-    """Name and password."""
+    """The name and password of a user who logs in."""
 
     name: Annotated[str, Field(max_length=63)]
     password: Annotated[SecretStr, Field(max_length=256)]
 
 
 class PasswordChange(RequestModel):
-    """A new password of one's own; it ends every login but the one it is answered with."""
+    """A new password for the current user. It ends all logins except the one in the response."""
 
     current: Annotated[SecretStr, Field(max_length=256)]
     new: Password
 
 
 class Refresh(RequestModel):
-    """A refresh token, good for one use."""
+    """A refresh token, valid for one use."""
 
     refresh: Annotated[str, Field(max_length=4096)]
 
 
 class Tokens(ResponseModel):
-    """`access` goes into every request as a bearer token for `expires_in` seconds; `refresh` then gives new ones."""
+    """The tokens of a login."""
 
     access: str
+    """The bearer token for requests, valid for `expires_in` seconds."""
     refresh: str
+    """Gets new tokens from `POST /auth/refresh`, once."""
     expires_in: int
     user: str
     role: Role

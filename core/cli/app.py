@@ -1,4 +1,4 @@
-"""The command `xaiva`: its table of commands, each imported when it is used, and its exit codes."""
+"""The command `xaiva`: its table of commands, which are imported on use, and its exit codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from core.cli.streams import OutputFailed, silence_output
 from core.cli.usage_errors import usage_error
 from core.errors import Cancelled, XaivaError
 
-# Name → module and help. `xaiva --help` reads this table alone, so that it starts at once.
+# Name → module and help. `xaiva --help` needs only this table, so it is fast.
 COMMANDS: dict[str, tuple[str, str]] = {
     "preset": ("presets", "The presets of the site: list, check, suggest, edit."),
     "lock": ("artifacts", "List every file a preset needs, with its size and SHA-256."),
@@ -55,11 +55,11 @@ class LazyGroup(Group):
     """Imports a command's module when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """In the order of the table: the order of the work."""
+        """The commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, loaded now."""
+        """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"core.cli.{COMMANDS[cmd_name][0]}")
@@ -67,7 +67,7 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The table, with nothing loaded."""
+        """Print the table without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
@@ -99,11 +99,11 @@ def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandw
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code. Nothing but words reaches the user."""
+    """Run one command line and return the exit code. The user never sees a traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _run(words)
-        sys.stdout.flush()  # here, where what goes wrong can still be said
+        sys.stdout.flush()  # here, because errors can still be reported
     except OutputFailed as error:
         silence_output()
         print_error(error.error(), as_json=False)

@@ -51,7 +51,7 @@ def sync_command(session: CliSession, preset: str, only_plan: bool, detach: bool
 
 
 def print_plan(plan: SyncPlan) -> None:
-    """What a sync would do, one line each."""
+    """Print what a sync would do, one line each."""
     rows = (
         ("locked", plan.files, plan.bytes),
         ("already there", plan.present_files, plan.present_bytes),

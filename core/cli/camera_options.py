@@ -50,14 +50,14 @@ _OPTIONS = (
 
 
 def camera_options(command: CommandT) -> CommandT:
-    """All of them."""
+    """Add the options of a camera to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def camera_request(options: Mapping[str, Any], base: CameraRequest | None = None, **fixed: str) -> CameraRequest:
-    """The camera that the options describe, over what it was. Raises InputError."""
+    """Build a camera from the options, starting from `base`. Raises InputError."""
     from core.api_schema import CameraRequest
     from core.service_client import text_formats
 
@@ -65,7 +65,7 @@ def camera_request(options: Mapping[str, Any], base: CameraRequest | None = None
     set_by_hand = {name: value for name, value in options.items() if value is not None and name in _TOP_LEVEL}
     detection = {name: options[name] for name in _DETECTION if options[name] is not None}
     if options["threshold"] is not None and options["release"] is None:
-        detection["release"] = None  # it follows the threshold
+        detection["release"] = None  # it follows the new threshold
     fields |= {**set_by_hand, **fixed, "detection": {**fields.get("detection", {}), **detection}}
     if options["zones"] or options["no_zones"]:
         fields["zones"] = tuple(text_formats.parse_zone(text) for text in options["zones"])

@@ -165,7 +165,7 @@ def test(session: CliSession, /, identifier: str, source: str | None, as_json: b
 
 
 def format_connection_test(result: ConnectionTest) -> str:
-    """What a connection test found, as a sentence."""
+    """The result of a connection test as a sentence."""
     if not result.ok:
         return f"it does not work ({result.cause}): {result.reason}"
     if result.snapshot:
@@ -186,7 +186,7 @@ def snapshot(session: CliSession, identifier: str, target: Path, as_json: bool) 
 
 
 def save_picture(fetch: Callable[[ServiceClient], bytes], session: CliSession, target: Path, as_json: bool) -> None:
-    """A picture of the service into a file, whole or not at all. Raises InputError when it cannot be written."""
+    """Save a picture of the service in a file. Raises InputError if it cannot be written."""
     from core.errors import InputError
     from core.files import write_atomic
 
@@ -244,7 +244,7 @@ def _print_cameras(cameras: list[CameraStatus]) -> None:
 
 
 def _problems(camera: CameraStatus) -> str:
-    """Everything that is not as it should be."""
+    """All problems of a camera as text; empty: there are none."""
     retry = ""
     if camera.retry_in is not None:
         retry = f"; next attempt in {camera.retry_in:.0f} s, or now with: xaiva camera restart {camera.id}"

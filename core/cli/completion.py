@@ -7,7 +7,7 @@ from click.shell_completion import get_completion_class
 
 from core.cli.single_use_options import Command
 
-# click's script for bash puts `night shift` into the line as two words; bash quotes what it takes for names of files.
+# click's script for bash inserts `night shift` as two words; bash quotes only what it treats as file names.
 _QUOTED = """COMPREPLY+=("$value")
             [[ $value != *[!A-Za-z0-9_./:=@%+,-]* ]] || compopt -o filenames 2>/dev/null"""
 

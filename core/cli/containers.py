@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.containers.model import Container
     from core.findings import Finding
 
-WAIT_SECONDS = 120.0  # a model that is loaded from a slow disk takes its time
+WAIT_SECONDS = 120.0  # loading a model from a slow disk takes time
 
 
 @click.command("launch", cls=Command)
@@ -69,7 +69,7 @@ def launch_command(
 
 
 def _wait_healthy(session: CliSession, container: Container, timeout: float, as_json: bool) -> Container:
-    """The container once it is well. Exits with 1 after saying all that is wrong with it."""
+    """Wait until the container is healthy. If it is not in time, print its problems and exit with 1."""
     from core.containers.listing import get_container
     from core.containers.manage import diagnose, wait_healthy
     from core.engine import EngineError
@@ -79,7 +79,7 @@ def _wait_healthy(session: CliSession, container: Container, timeout: float, as_
     except EngineError:
         findings = diagnose(session.engine, container.id)
         if not findings:
-            raise  # it is merely slow, which the error says
+            raise  # it is only slow, and the error says so
         if as_json:
             output.print_json({"container": get_container(session.engine, container.id), "findings": findings})
         else:
@@ -122,14 +122,14 @@ def ps_command(session: CliSession, as_json: bool) -> None:
 
 
 def _ports(container: Container) -> str:
-    """The published ports, neighbours as one range."""
+    """The published ports, with consecutive ones as a range."""
     from core.containers.model import format_ports
 
     return format_ports(container.ports, addresses=False) or "-"
 
 
 def _diagnose_all(session: CliSession, containers: Iterable[Container]) -> list[Finding]:
-    """What is wrong with these containers; one that goes away meanwhile is left out."""
+    """The problems of these containers. A container that is removed meanwhile is skipped."""
     from core.containers.manage import diagnose
     from core.engine import EngineError, engine_refused
 
@@ -279,7 +279,7 @@ def stats_command(session: CliSession, as_json: bool) -> None:
 
 
 def resolve_container(session: CliSession, text: str) -> str:
-    """The container's name: given by name, by the start of its id, or by its preset's name."""
+    """Find a container by its name, the start of its id, or its preset. Returns its name. Raises InputError."""
     from core.containers.listing import list_containers
 
     containers = list_containers(session.engine)

@@ -1,4 +1,4 @@
-"""Writes the traceback of an unexpected error to a file of the site, never to the screen."""
+"""Writes the traceback of an unexpected error to a file in the site, never to the screen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from core.redaction import add_secrets, redact_arguments, redact_text
 
-MAX_LOG_BYTES = 1 << 20  # bytes; a longer file starts afresh
+MAX_LOG_BYTES = 1 << 20  # a longer file is overwritten
 
 
 def write_crash_log(error: Exception, words: Sequence[str]) -> Path | None:
-    """Append the traceback to `.xaiva/errors.log` of the site, or to a temporary file; None when neither can be."""
+    """Append the traceback to the site's `.xaiva/errors.log`, or else to a temporary file. None if neither works."""
     site = Path(words[words.index("--site") + 1]) if "--site" in words[:-1] else Path()
     text = "".join(traceback.format_exception(error))
     add_secrets(os.environ)
@@ -36,5 +36,5 @@ def write_crash_log(error: Exception, words: Sequence[str]) -> Path | None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Nobody else reads it, and no link that somebody laid in the temporary folder leads it elsewhere."""
+    """Open a file that only its owner can read, and refuse a planted link in the temporary folder."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)

@@ -19,7 +19,7 @@ from core.service_client import text_formats
 if TYPE_CHECKING:
     from core.api_schema import Event, EventQuery
 
-_MAX_IDS_PER_REQUEST = 1000  # the service acknowledges so many with one request
+_MAX_IDS_PER_REQUEST = 1000  # a limit of the service
 
 _FILTERS = (
     click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Only this camera's."),
@@ -34,7 +34,7 @@ _FILTERS = (
 
 
 def filters(command: CommandT) -> CommandT:
-    """What narrows a list of events."""
+    """Add the options that filter events to a command."""
     for option in reversed(_FILTERS):
         command = option(command)
     return command
@@ -131,7 +131,7 @@ def show(session: CliSession, identifier: str, as_json: bool) -> None:
     )
     for name, value in fields:
         head = f"{name}:"
-        for text in value.splitlines():  # a note may be several: none looks like another field
+        for text in value.splitlines():  # a note may have several lines, which must not look like other fields
             output.print_line(f"{head:<14}{text}")
             head = ""
     for fact in event.facts:
@@ -176,7 +176,7 @@ def acknowledge(
     )
     if not every and count < len(ids):
         for identifier in ids:
-            service.event(identifier)  # raises for one that does not exist; the others had been acknowledged before
+            service.event(identifier)  # raises if it does not exist; the others had been acknowledged before
     if as_json:
         output.print_json({"acknowledged": count, "named": len(ids)})
     else:
@@ -294,7 +294,7 @@ def statistics(session: CliSession, first: str | None, last: str | None, camera:
 
 
 def _refuse_existing(target: Path, force: bool) -> None:
-    """Raises InputError rather than replace a file unasked."""
+    """Raise InputError if the file exists, unless `force` is set."""
     if target.exists() and not force:
         raise InputError(f"{target}", "the file already exists", "name another file, or add --force")
 

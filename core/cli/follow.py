@@ -1,7 +1,7 @@
 """Follows an operation: bars on a terminal, plain lines in a pipe, one document with `--json`.
 
-Ctrl-C while following what this command started cancels it (exit code 130). `--detach`, a closed terminal or a lost
-connection leave it running. In `xaiva ops follow`, which only looks, Ctrl-C stops looking.
+Ctrl-C in the command that started the operation cancels it (exit code 130). `--detach`, a closed terminal or a lost
+connection leave it running. In `xaiva ops follow`, Ctrl-C only stops watching.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from core.operations.model import Operation, Update
     from core.progress import Stage
 
-_LAST_LINES = 15  # of the log, shown when the work failed and its lines were not shown
-_MOST_LINES = 20  # of one list of an outcome
+_LAST_LINES = 15  # of the log, printed after a failure if its lines were not shown
+_MOST_LINES = 20  # of one list in an outcome
 _BAR_WIDTH = 24
-_STATE_AND_TIME = 9 + 7 + 4  # columns of a bar's line that are never cut: the state, the time, the blanks between
-_FINISHED_SHOWN = 12  # bars of finished stages that stay on the screen
+_STATE_AND_TIME = 9 + 7 + 4  # columns of a bar's line: the state, the time and the blanks between them
+_FINISHED_SHOWN = 12  # finished stages that keep their bar
 
 
 def operation_options(command: CommandT) -> CommandT:
-    """`--detach` and `--json`."""
+    """Add `--detach` and `--json` to a command that starts an operation."""
     detach = click.option("--detach", "-d", is_flag=True, help="Start it in the background; see: xaiva ops follow ID.")
     return json_option(detach(command))
 
@@ -36,7 +36,7 @@ def operation_options(command: CommandT) -> CommandT:
 def run_operation(
     session: CliSession, kind: str, subject: str, options: dict[str, Any], *, detach: bool, as_json: bool
 ) -> None:
-    """Start an operation and follow it to its end. Raises the error with which it ended."""
+    """Start an operation and follow it until it ends. Raises its error if it failed."""
     operation = session.ledger.start(kind, subject, options)
     if detach:
         if as_json:
@@ -57,7 +57,7 @@ def run_operation(
 
 
 def watch(session: CliSession, identifier: int, *, as_json: bool) -> Operation:
-    """Show the operation until it is over; the operation as it ended."""
+    """Show the operation until it ends, and return its final state."""
     updates = session.ledger.follow(identifier)
     if as_json:
         return _last_operation(updates, lambda _: None)
@@ -67,12 +67,14 @@ def watch(session: CliSession, identifier: int, *, as_json: bool) -> Operation:
     outcome_lines: list[str] = []
     operation = _last_operation(updates, lambda update: _print_update(update, printed, outcome_lines))
     if operation.result is None:
-        output.print_text("\n".join(outcome_lines), nl=bool(outcome_lines))  # there is no outcome that would say them
+        output.print_text(
+            "\n".join(outcome_lines), nl=bool(outcome_lines)
+        )  # without an outcome they would not be printed
     return operation
 
 
 def finish(session: CliSession, operation: Operation, *, as_json: bool) -> None:
-    """Print the outcome. Raises the error with which the operation ended."""
+    """Print the outcome. Raises the operation's error if it failed."""
     from core.operations.ledger import raise_for_failure
 
     if as_json:
@@ -93,7 +95,7 @@ def finish(session: CliSession, operation: Operation, *, as_json: bool) -> None:
 
 
 def found_errors(operation: Operation) -> bool:
-    """Whether a check that ran to its end found errors, or a lock lacks something that a build needs."""
+    """Whether a finished check found errors, or a lock is incomplete."""
     result = operation.result or {}
     findings = result.get("findings")
     if operation.kind == "lock" and result.get("unlocked"):
@@ -102,7 +104,7 @@ def found_errors(operation: Operation) -> bool:
 
 
 def print_result(operation: Operation, most: int = sys.maxsize) -> None:
-    """The outcome in words, with at most so many lines of a list."""
+    """Print the outcome, with at most `most` lines of each list."""
     from core.findings import read_finding
     from core.operations.outcome import format_value, result_label, summarize_outcome
 
@@ -138,7 +140,7 @@ def _last_operation(updates: Iterable[Update], show: Callable[[Update], None]) -
     for update in updates:
         operation = update.operation
         show(update)
-    assert operation is not None  # the first update comes at once
+    assert operation is not None  # the first update comes immediately
     return operation
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from core.site import Site
     from core.telemetry.gpus import GpuSample
 
-ENGINE_SECONDS = 3.0  # the names of containers, and what the service says, are not worth a longer wait
-BETWEEN_SAMPLES = 0.5  # seconds: rates are differences of two samples
+ENGINE_SECONDS = 3.0  # container names and the service's status are not worth a longer wait
+BETWEEN_SAMPLES = 0.5  # rates are differences of two samples
 
 
 @click.command("gpu", cls=Command)
@@ -104,7 +104,7 @@ def doctor_command(session: CliSession, as_json: bool) -> None:
 
 
 def _engine_folder(site: Site) -> dict[str, Path]:
-    """Where the engine keeps images, when it is one of this machine and answers."""
+    """The folder of the engine's images, if the engine is on this machine and answers."""
     from core.engine import EngineError, connect_engine, engine_root
 
     try:
@@ -115,7 +115,7 @@ def _engine_folder(site: Site) -> dict[str, Path]:
 
 
 def _service_status(site: Site, sample: GpuSample) -> ServiceStatus | None:
-    """What the service says of itself, where a container uses a GPU; None when it does not answer."""
+    """The service's status if a container uses a GPU; None if the service does not answer."""
     from core.containers.service_discovery import connect_service
     from core.errors import XaivaError
 
@@ -128,7 +128,7 @@ def _service_status(site: Site, sample: GpuSample) -> ServiceStatus | None:
 
 
 def _with_containers(site: Site, sample: GpuSample) -> GpuSample:
-    """The sample with the containers named; without an engine they keep the start of their id."""
+    """Add container names to the sample. Without an engine, the start of the id is kept."""
     from core.containers.listing import list_containers
     from core.engine import EngineError, connect_engine
     from core.telemetry.gpus import attribute_containers
@@ -155,7 +155,7 @@ def _print_sample(name: str, sample: object, as_json: bool) -> None:
 
 
 def _lines(value: object, indent: str) -> Iterator[str]:
-    """A sample as an indented text: lists of objects one below the other, empty things left out."""
+    """A sample as indented lines. Empty values are left out."""
     if not isinstance(value, dict):
         return
     for key, item in value.items():

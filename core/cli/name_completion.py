@@ -28,51 +28,51 @@ def cameras(session: CliSession, _: click.Context) -> Iterable[str]:
 
 
 def rules(session: CliSession, _: click.Context) -> Iterable[str]:
-    """The service's rules."""
+    """The names of the service's rules."""
     from core.containers.service_discovery import connect_service
 
     return [rule.name for rule in connect_service(session.site, COMPLETION_SECONDS).rules()]
 
 
 def users(session: CliSession, _: click.Context) -> Iterable[str]:
-    """The service's users, for those who may see them."""
+    """The names of the service's users, if the caller may see them."""
     from core.containers.service_discovery import connect_service
 
     return [user.name for user in connect_service(session.site, COMPLETION_SECONDS).users()]
 
 
 def containers(session: CliSession, _: click.Context) -> Iterable[str]:
-    """The engine's containers."""
+    """The names of the engine's containers."""
     from core.containers.listing import list_containers
 
     return [container.name for container in list_containers(session.engine)]
 
 
 def operations(session: CliSession, _: click.Context) -> Iterable[str]:
-    """The numbers of the newest operations; a folder without any gets no ledger by that."""
+    """The ids of the newest operations. Does not create a ledger."""
     if not session.site.state.is_dir():
         return []
     return [str(operation.id) for operation in session.ledger.list(_NEWEST_OPERATIONS)]
 
 
 def build_ids(session: CliSession, _: click.Context) -> Iterable[str]:
-    """The builds that are kept."""
+    """The ids of the past builds."""
     from core.images.build_history import list_builds
 
     return [build.id for build in list_builds(session.site)]
 
 
 def stages(session: CliSession, context: click.Context) -> Iterable[str]:
-    """What a build may stop at: the layers of the preset that was named before, and what comes after them."""
+    """The possible targets of a build: the layers of the preset on the line, runtime and dev."""
     from core.presets.store import load_named
 
-    name = context.params["preset"] or next(iter(context.args), "")  # behind an open option it is not parsed yet
+    name = context.params["preset"] or next(iter(context.args), "")  # not parsed yet after an incomplete option
     preset = load_named(session.site, name)
     return [*(layer.name for layer in preset.layers), "runtime", "dev"]
 
 
 def complete(names: Callable[[CliSession, click.Context], Iterable[str]]) -> Completion:
-    """The `shell_complete` of an argument or option that takes one of these names."""
+    """A `shell_complete` function for these names."""
 
     def completion(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         options = context.find_root().params
@@ -82,11 +82,11 @@ def complete(names: Callable[[CliSession, click.Context], Iterable[str]]) -> Com
         def fetch() -> None:
             try:
                 candidates.extend(names(session, context))
-            except Exception as error:  # a shell has no place for an error, whatever it is
+            except Exception as error:  # a shell cannot show any error
                 logging.getLogger(__name__).debug("no names to complete: %s", error)
 
         disabled_level = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)  # nothing is printed into the line that is being typed
+        logging.disable(logging.CRITICAL)  # nothing may be printed while the user types
         thread = threading.Thread(target=fetch, daemon=True)
         thread.start()
         thread.join(COMPLETION_SECONDS)

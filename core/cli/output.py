@@ -18,18 +18,18 @@ from core.errors import XaivaError
 from core.terminal_text import escape_invisible, strip_controls
 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
-_NOT_ASCII = re.compile("[\x7f-\U0010ffff]")  # JSON leaves these as they are, also what nobody would see
-_NEVER_CUT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns of one word that says how it is
-_NARROWEST = 4  # cells of a column that gives room
+_NOT_ASCII = re.compile("[\x7f-\U0010ffff]")  # json.dumps does not escape these, not even invisible characters
+_NEVER_CUT = {"", "STATE", "HEALTH", "OUTCOME", "ENABLED", "ACTIVE", "ACK"}  # columns with a one-word state
+_NARROWEST = 4  # minimum width of a narrowed column in cells
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON holds it: models, data classes, enumerations, paths and errors become plain data."""
+    """Convert models, data classes, enumerations, paths and errors to plain data for JSON."""
     if isinstance(value, XaivaError):
         return {"what": value.what, "why": value.why, "remedy": value.remedy, "exit_code": value.exit_code}
     if hasattr(value, "model_dump"):
-        unreadable = getattr(value, "unreadable", "")  # of an answer: it is not one of its fields
+        unreadable = getattr(value, "unreadable", "")  # a property of responses, not a field
         return value.model_dump(mode="json", by_alias=True) | ({"unreadable": unreadable} if unreadable else {})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -45,23 +45,23 @@ def plain(value: Any) -> Any:
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """Print one line that holds names and words of others: of an engine, a service, a model or a build."""
+    """Print one line with text from outside (an engine, a service, a model, a build), made harmless."""
     click.echo(escape_invisible(strip_controls(text)), err=err)
 
 
 def print_text(text: str, *, nl: bool = True) -> None:
-    """Print several such lines."""
+    """Print several lines with text from outside, made harmless."""
     click.echo(escape_invisible(strip_controls(text), keep="\n\t"), nl=nl)
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
-    """Print one document; `one_line` where documents follow each other."""
+    """Print one JSON document; `one_line` for streams of documents."""
     text = json.dumps(plain(value), indent=None if one_line else 2, ensure_ascii=False)
     click.echo(_NOT_ASCII.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text))
 
 
 def print_error(error: XaivaError, as_json: bool) -> None:
-    """What failed, why, and what to do now: to the error output, or as a document to the standard one."""
+    """Print an error to standard error, or as a JSON document to standard output."""
     if as_json:
         print_json({"error": error})
         return
@@ -69,7 +69,7 @@ def print_error(error: XaivaError, as_json: bool) -> None:
 
 
 def print_findings(findings: Iterable[Any]) -> None:
-    """Findings, one paragraph each, and their number at the end."""
+    """Print findings, one paragraph each, and then their number."""
     counts: dict[str, int] = {}
     for finding in findings:
         level = finding.level.value
@@ -89,9 +89,9 @@ def print_findings(findings: Iterable[Any]) -> None:
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
-    """Columns as wide as their content. On a terminal that is too narrow the widest are cut, but no state.
+    """Print a table. On a terminal that is too narrow, the widest columns are cut, but never a state.
 
-    `empty`: what it means that there are no rows, said on the error output: a program reads the table.
+    `empty` is printed to standard error if there are no rows.
     """
     cells = [
         list(head),
@@ -110,7 +110,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]], empty: st
 
 
 def _narrowed(head: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
-    """The widths for so much room: the widest column gives first; what names a row gives last, a state never."""
+    """Column widths that fit into `room`. The widest columns shrink first, the first column last, states never."""
     narrowed = list(widths)
     others = [column for column, title in enumerate(head) if title not in _NEVER_CUT]
     for columns in (others[1:] if len(others) > 1 else others, others):
@@ -123,12 +123,12 @@ def _narrowed(head: Sequence[str], widths: Sequence[int], room: int) -> list[int
 
 
 def width(text: str) -> int:
-    """How many cells of a terminal the text takes."""
+    """The width of the text in terminal cells."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def cut(text: str, room: int) -> str:
-    """The text in at most `room` cells."""
+    """Shorten the text to at most `room` terminal cells."""
     if width(text) <= room:
         return text
     while width(text) > room - 1:
@@ -137,7 +137,7 @@ def cut(text: str, room: int) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes for people: `1.4 GiB`."""
+    """Format bytes: `1.4 GiB`."""
     for unit in _SIZES:
         if abs(number) < 1024 or unit == _SIZES[-1]:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
@@ -146,7 +146,7 @@ def size(number: float) -> str:
 
 
 def seconds(number: float) -> str:
-    """A duration for people: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    """Format a duration: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
     if number < 60:
         return f"{number:.1f} s"
     if number < 3600:
@@ -155,7 +155,7 @@ def seconds(number: float) -> str:
 
 
 def moment(unix: float) -> str:
-    """A Unix time for people, in local time."""
+    """Format a Unix time in local time."""
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix)) if unix else "-"

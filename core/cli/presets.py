@@ -1,4 +1,4 @@
-"""`xaiva preset`: the folder of presets, and whether each can work on the site's machine."""
+"""`xaiva preset`: the folder of presets, and whether they can work on the site's machine."""
 
 from __future__ import annotations
 
@@ -161,14 +161,14 @@ def _print_leftovers(remains: Leftovers, as_json: bool) -> None:
 
 
 def _named_target(gpu: tuple[str, ...], driver: str, facts: Facts) -> TargetMachine | None:
-    """The machine given by hand, or None for the one the preset names or this one."""
+    """The machine in the options; None: use the preset's target, or this machine."""
     from core.presets.compat import named_target
 
     return named_target(list(gpu), driver, facts=facts) if gpu or driver else None
 
 
 def target_options(command: Any) -> Any:
-    """`--gpu` and `--driver`: a machine by hand."""
+    """Add `--gpu` and `--driver` to a command."""
     command = click.option("--driver", default="", help='The GPU driver of the site, e.g. "535.183".')(command)
     return click.option("--gpu", multiple=True, help='The site\'s GPU, e.g. "GTX 1060".')(command)
 

@@ -40,7 +40,7 @@ _OPTIONS = (
 
 
 def rule_options(command: CommandT) -> CommandT:
-    """Every setting of a rule but its channels; None or nothing where it was not given."""
+    """Add options for every setting of a rule except its channels."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

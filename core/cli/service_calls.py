@@ -1,4 +1,4 @@
-"""Shared by the commands about the inference service: its client, password prompts, and what they print."""
+"""Helpers of the commands that call the inference service: its client, password prompts and output."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from core.errors import InputError
 if TYPE_CHECKING:
     from core.service_client import ServiceClient
 
-CALL_SECONDS = 10.0  # a call that takes longer is no answer
+CALL_SECONDS = 10.0  # the timeout of a call
 
 
 def client(session: CliSession) -> ServiceClient:
-    """The client of the site's service, wherever it is. Raises as `find_service`."""
+    """A client of the site's service. Raises as `find_service`."""
     from core.containers.service_discovery import connect_service
 
     return connect_service(session.site, CALL_SECONDS)
 
 
 def ask_password(what: str = "Password", *, twice: bool = False) -> str:
-    """Asked for without echo on a terminal, else the first line of the standard input; never a word of the command.
+    """Ask for a password without echo; without a terminal, read it from the first line of standard input.
 
-    Raises InputError for none.
+    Raises InputError if none is given.
     """
     if sys.stdin.isatty():
         password = click.prompt(
@@ -41,7 +41,7 @@ def ask_password(what: str = "Password", *, twice: bool = False) -> str:
 
 
 def print_outcome(name: str, state: str, as_json: bool, **more: Any) -> None:
-    """`NAME: done`, or the same as a document whose keys are `more` or the state."""
+    """Print `NAME: state`, or as JSON the document `more`, if any, or the name and state."""
     if as_json:
         output.print_json(more or {"name": name, "state": state})
     else:
@@ -49,10 +49,10 @@ def print_outcome(name: str, state: str, as_json: bool, **more: Any) -> None:
 
 
 def format_number(value: float | None, unit: str = "", digits: int = 2) -> str:
-    """A figure for people; `-` for none."""
+    """Format a number; `-` for None."""
     return "-" if value is None else f"{value:.{digits}f} {unit}".rstrip()
 
 
 def format_time(moment: Any) -> str:
-    """A moment of the service, in this machine's zone; empty for none."""
+    """Format a time of the service in this machine's time zone; empty for None."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""

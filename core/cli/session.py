@@ -1,4 +1,4 @@
-"""Shared by all commands: the site, opened when it is first needed."""
+"""Helpers of all commands: the site, opened on first use, and common options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class CliSession:
-    """One run of the command line."""
+    """One run of the command line, with its site, ledger and engine."""
 
     def __init__(self, root: str, service: str = "") -> None:
         self.root = root
@@ -28,7 +28,7 @@ class CliSession:
 
     @cached_property
     def site(self) -> Site:
-        """The site. Raises InputError."""
+        """Open the site. Raises InputError."""
         from core.site import Site
 
         site = Site.open(self.root)
@@ -37,14 +37,14 @@ class CliSession:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """The site's operations."""
+        """The ledger of the site's operations."""
         from core.operations.ledger import Ledger
 
         return Ledger(self.site)
 
     @cached_property
     def engine(self) -> docker.DockerClient:
-        """The site's engine. Raises EngineError."""
+        """Connect to the site's engine. Raises EngineError."""
         from core.engine import connect_engine
 
         return connect_engine(self.site)
@@ -61,7 +61,7 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         param: click.Parameter,  # noqa: ARG002 - click's signature
         incomplete: str,
     ) -> list[CompletionItem]:
-        """The presets of the site that begin so."""
+        """The site's presets that start with the typed text."""
         from pathlib import Path
 
         folder = Path(ctx.find_root().params.get("root") or ".") / "presets"
@@ -71,21 +71,21 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
 
 
 def json_option(command: CommandT) -> CommandT:
-    """`--json`: one stable document on the standard output, for machines; errors as well."""
+    """Add `--json`, which prints results and errors as a JSON document."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def preset_argument(command: CommandT) -> CommandT:
-    """The preset to work on."""
+    """Add the argument with the preset's name."""
     return click.argument("preset", type=PresetName())(command)
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask before what destroys, with No as the default. Without a terminal only `--yes` goes on."""
-    if not yes and not click.confirm(question, default=False, err=True):  # the standard output is for documents
+    """Ask before something is destroyed; the default is No. Without a terminal, only `--yes` continues."""
+    if not yes and not click.confirm(question, default=False, err=True):  # standard output is for documents
         raise click.Abort()
 
 
 def yes_option(command: CommandT) -> CommandT:
-    """`--yes`: do not ask."""
+    """Add `--yes`, which answers all questions."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)

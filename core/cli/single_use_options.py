@@ -1,4 +1,4 @@
-"""Commands whose options are given once: of two values click would take the last and drop the other in silence."""
+"""Commands that refuse an option given twice; click would silently use the last value."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from core.errors import InputError
 
 
 class Command(click.Command):
-    """Raises InputError for an option that is given twice, unless it may be repeated or says the same again."""
+    """Raises InputError for an option that is given twice, unless it is repeatable or a flag."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's."""
-        if not ctx.resilient_parsing:  # completion looks at half a line
+        """Check the options before click parses them."""
+        if not ctx.resilient_parsing:  # completion parses incomplete lines
             _check(ctx, self.make_parser(ctx).parse_args(list(args))[2])
         return super().parse_args(ctx, args)
 
 
 class Group(Command, click.Group):
-    """The same of the options before a subcommand; its subcommands are such commands, too."""
+    """A group with the same check for its own options and those of its subcommands."""
 
     command_class = Command
 

@@ -1,4 +1,4 @@
-"""The standard streams of the command line: a full disk or a closed stream behind them is an error like any other."""
+"""The standard streams of the command line. A full disk or a closed stream is reported like any other error."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _FAILED = "The output cannot be written"
 
 
 class OutputFailed(OSError):
-    """The standard output does not take what is written. A reader that has left is a BrokenPipeError instead."""
+    """Standard output cannot be written. If its reader has exited, BrokenPipeError is raised instead."""
 
     def error(self) -> XaivaError:
-        """The same for people."""
+        """The error to report."""
         full = self.errno in (errno.ENOSPC, errno.EDQUOT)
         return XaivaError(
             _FAILED, self.strerror or "", "free some space there, or write the output elsewhere" if full else ""
@@ -35,7 +35,7 @@ class _Output(io.FileIO):
 
 
 class _ErrorOutput(io.FileIO):
-    """What cannot be said is dropped: the exit code says it, too."""
+    """Ignores write errors; the exit code still reports the failure."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -45,8 +45,8 @@ class _ErrorOutput(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make the streams of this process so. Raises XaivaError when there is no standard output."""
-    # What is opened later must not get the number of a stream that is closed, and then be written to as that stream.
+    """Replace the streams of this process. Raises XaivaError if standard output is closed."""
+    # A file opened later must not get the number of a closed stream, or output would be written to it.
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
         if stream is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
@@ -59,12 +59,12 @@ def prepare_streams() -> None:
 
 
 def silence_output() -> None:
-    """Drop what is still to be written, else the interpreter complains at its end."""
+    """Discard unwritten output, about which the interpreter would complain at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _text(kind: type[io.FileIO], number: int, before: object) -> io.TextIOWrapper:
-    """The stream; what a terminal cannot show, or a name that is no text, is no error."""
+    """A text stream that escapes characters which cannot be encoded."""
     raw = kind(number, "w", closefd=False)
     encoding = before.encoding if isinstance(before, io.TextIOWrapper) else "utf-8"
     lines = kind is _ErrorOutput or raw.isatty()

@@ -1,4 +1,4 @@
-"""Wrong words of a command line in plain English: the option or argument, what was given, and what is expected."""
+"""Errors of a command line in plain English: the option or argument, the given value, and what is expected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GIVEN = re.compile(r"(?P<quote>'?)(?P<given>.*)(?P=quote) is not (?:a valid|in 
 
 
 def usage_error(error: click.UsageError) -> InputError:
-    """What click refuses. A refusal of a kind that is not known here keeps its own words."""
+    """Convert an error of click. Unknown kinds keep click's own message."""
     command = error.ctx.command_path if error.ctx else "xaiva"
     subject, why = _described(error)
     return InputError(f"{command} {subject}".strip(), why, f"see: {command} --help")
@@ -33,7 +33,7 @@ def _described(error: click.UsageError) -> tuple[str, str]:
 
 
 def _subject(error: click.BadParameter) -> str:
-    """An option or argument as it is written in the help."""
+    """The option or argument as the help shows it."""
     if error.param is None:
         return str(error.param_hint or "").strip("'")
     return error.param.get_error_hint(error.ctx).replace("'", "")
@@ -48,7 +48,7 @@ def _refused_value(error: click.BadParameter) -> str:
 
 
 def _as_validation(kind: click.ParamType[Any], value: str) -> dict[str, Any] | None:
-    """The same refusal as the validator of settings would give it."""
+    """Details of the error in the form that the validation of settings uses."""
     if isinstance(kind, click.Choice):
         *most, last = (str(getattr(choice, "value", choice)) for choice in kind.choices)
         expected = f"{', '.join(most)} or {last}" if most else last

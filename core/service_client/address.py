@@ -1,4 +1,4 @@
-"""The address of an inference service, and what named it."""
+"""The address of an inference service, and where it was set."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ SET_URL_REMEDY = "set [service] url in site.toml, which the console reloads auto
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where a service is. `named_by` says what chose the address, "" when it was given by a program.
-
-    `container` publishes it ("" when it was named without one). `remedy` is for when nothing answers there. `assumed`:
-    nobody named it and no container publishes it; a service may be there all the same.
-    """
+    """Where a service is."""
 
     url: str
     named_by: str = ""
+    """Where the address was set; empty: by a program."""
     container: str = ""
+    """The container that publishes the address, if it is known."""
     remedy: str = f"launch a preset, or {SET_URL_REMEDY}"
+    """What to do if nothing answers there."""
     assumed: bool = False
+    """The address is only the default: nobody set it, and no container publishes it."""
 
     def __str__(self) -> str:
         return f"Inference service {self.url}{f' (named by {self.named_by})' if self.named_by else ''}"
 
 
 def named_service(site: Site) -> tuple[str, str]:
-    """The service that somebody named, an address or the name of a container or preset, and what names it.
+    """The address, container or preset of the service as it was set, and where it was set; empty if it was not.
 
-    First that is set wins: `--service` or a choice in the console, XAIVA_SERVICE, `site.toml`. Empty for none.
+    The first of these wins: `--service` or a choice in the console, XAIVA_SERVICE, `site.toml`.
     """
     if site.service:
         return site.service
@@ -43,7 +43,7 @@ def named_service(site: Site) -> tuple[str, str]:
 
 
 def named_or_default_address(site: Site, why: str = "") -> ServiceAddress:
-    """The address that was named, else the usual one: all that is known without asking an engine."""
+    """The address that was set, else the default. Does not ask an engine."""
     text, named_by = named_service(site)
     if is_url(text):
         return ServiceAddress(text if "://" in text else f"http://{text}", named_by)
@@ -51,5 +51,5 @@ def named_or_default_address(site: Site, why: str = "") -> ServiceAddress:
 
 
 def is_url(text: str) -> bool:
-    """Whether it is an address, with or without its scheme, and no name."""
+    """Whether the text is an address, with or without a scheme, and not a name."""
     return ":" in text or "/" in text

@@ -49,9 +49,7 @@ from core.site import Site
 
 TOKEN_VARIABLE = "XAIVA_SERVICE_TOKEN"
 SESSION_FILE = "service-session.json"  # in the site's state folder
-STREAM_SILENCE = (
-    10.0  # seconds without a line after which a stream counts as broken; the service never is as long silent
-)
+STREAM_SILENCE = 10.0  # seconds without a line that mean a broken stream; the service sends one more often
 
 AnswerT = TypeVar("AnswerT")
 
@@ -60,17 +58,17 @@ _EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def site_session(site: Site, address: ServiceAddress) -> LoginSession:
-    """The login that is kept in the site for the service at that address."""
+    """The login stored in the site for the service at that address."""
     return LoginSession(site.state / SESSION_FILE, address.url)
 
 
 def _sort_cameras(status: ServiceStatus) -> ServiceStatus:
-    """With its cameras by id, as people look for them."""
+    """Sort the cameras by id in natural order."""
     return status.model_copy(update={"cameras": sorted(status.cameras, key=lambda camera: natural_key(camera.id))})
 
 
 def _path(*parts: str) -> str:
-    """A path of these parts. Raises InputError for a name that would be more than one of them."""
+    """Join path segments. Raises InputError for a name that would be more than one segment."""
     for part in parts:
         if not _PATH_SEGMENT.fullmatch(part):
             raise InputError(
@@ -82,18 +80,18 @@ def _path(*parts: str) -> str:
 
 
 def _event_path(event: str, *parts: str) -> str:
-    """A path below an event. Raises InputError for what cannot be an event's id: that finds no route to ask."""
+    """A path below an event. Raises InputError if the text cannot be an event id."""
     if not _EVENT_ID.fullmatch(event):
         raise InputError(f"Event {event}", "there is no event with that id", "copy the whole id from: xaiva event list")
     return _path("events", event, *parts)
 
 
 class ServiceClient:
-    """Speaks to one service as a person who logged in (`session`), else with the service's `token`.
+    """A client of one service, authenticated by a login (`session`) or else by the service's `token`.
 
-    No call waits longer than `timeout` seconds for the other side. All raise ServiceError (its kinds NotLoggedIn,
-    Forbidden, VersionMismatch) with a remedy, and InputError when the service refuses the request itself
-    (there is no such camera, a name is taken). May be used by several threads; keeps its connections for a moment.
+    No call waits longer than `timeout` seconds for the service. All methods raise ServiceError (with the subclasses
+    NotLoggedIn, Forbidden and VersionMismatch), and InputError when the service refuses the request itself: there is
+    no such camera, a name is taken. Thread-safe. Idle connections are kept for a short time.
     """
 
     def __init__(
@@ -116,10 +114,10 @@ class ServiceClient:
         address: ServiceAddress | None = None,
         session: LoginSession | None = None,
     ) -> ServiceClient:
-        """The client of the site's service: the session's login, else the token of `.env` or the environment.
+        """The client of the site's service, with the session's login, else the token in `.env` or the environment.
 
-        Without an address it is the one that was named, else the usual one.
-        Without a session it is the login kept in the site.
+        The default address is the one that was set, else the standard one.
+        The default session is the site's login.
         """
         settings = site.settings.service
         address = address or named_or_default_address(site)
@@ -129,22 +127,22 @@ class ServiceClient:
 
     @property
     def url(self) -> str:
-        """The service's address, without a slash at its end."""
+        """The service's address without a trailing slash."""
         return self._transport.url
 
     @property
     def address(self) -> ServiceAddress:
-        """The service's address, and what named it."""
+        """The service's address, and where it was set."""
         return self._transport.address
 
     def close(self) -> None:
-        """Close kept connections; the client stays usable."""
+        """Close idle connections. The client can still be used."""
         self._transport.close()
 
     # -- who asks ------------------------------------------------------------------------------------------------------
 
     def login(self, name: str, password: str) -> Tokens:
-        """Log in; the session, if there is one, keeps the login and renews it. Raises NotLoggedIn when refused."""
+        """Log in. The session, if there is one, stores and renews the login. Raises NotLoggedIn if it is refused."""
         tokens = self._transport.read(
             self._transport.send_without_token(
                 "POST", "/auth/login", text_formats.build_request(Login, {"name": name, "password": password})
@@ -156,12 +154,12 @@ class ServiceClient:
         return tokens
 
     def change_password(self, current: str, new: str) -> None:
-        """Change the password of whoever is logged in; their other logins end. Raises InputError for a wrong one."""
+        """Change the password of the current user, whose other logins end. Raises InputError if `current` is wrong."""
         body = text_formats.build_request(PasswordChange, {"current": current, "new": new})
         self._transport.send_for_login("/auth/password", body)
 
     def logout(self) -> None:
-        """Forget the login here, also if the service is away; end it there if nobody else goes on with it."""
+        """Forget the login, even if the service cannot be reached, and end it there unless others share it."""
         session = self._transport.session
         login = session.load() if session else None
         if session is None or login is None:
@@ -173,53 +171,53 @@ class ServiceClient:
             session.forget()
 
     def logged_in(self) -> str:
-        """The name of the login that is kept here, empty for none; asks nobody."""
+        """The user of the stored login; empty: none. Makes no request."""
         login = self._transport.session.load() if self._transport.session else None
         return login.user if login else ""
 
     def me(self) -> User:
-        """Who the service takes this client for."""
+        """The user that the service sees."""
         return self._get("/auth/me", User)
 
     # -- the service ---------------------------------------------------------------------------------------------------
 
     def health(self) -> Health:
-        """Whether the service is alive and ready. Raises ServiceError also when something else answers there."""
+        """Whether the service is alive and ready. Raises ServiceError also if another program answers."""
         return self._transport.health()
 
     def status(self) -> ServiceStatus:
-        """The service and all its cameras as they are now."""
+        """The current state of the service and its cameras."""
         return _sort_cameras(self._get("/status", ServiceStatus))
 
     def stream(self, interval: float = 1.0) -> Iterator[ServiceStatus]:
-        """A status every `interval` seconds until the caller stops. Its end is an error, as a broken line is."""
+        """Yield a status every `interval` seconds. Raises ServiceError when the stream ends or breaks."""
         for text in self._stream("/status/stream", {"interval": interval}):
             yield _sort_cameras(self._transport.read_leniently(text, ServiceStatus))
 
     # -- cameras -------------------------------------------------------------------------------------------------------
 
     def cameras(self) -> list[CameraStatus]:
-        """Every camera as it is now."""
+        """The current state of every camera."""
         return sorted(self._get("/cameras", list[CameraStatus]), key=lambda camera: natural_key(camera.id))
 
     def camera(self, camera: str) -> CameraStatus:
-        """One camera as it is now."""
+        """The current state of a camera."""
         return self._get(_path("cameras", camera), CameraStatus)
 
     def camera_settings(self, camera: str) -> CameraRequest:
-        """One camera as it is set. Its source has the credentials taken out; sent back like that, it keeps them."""
+        """The settings of a camera. Hidden credentials in its source are kept when it is sent back."""
         return self._get(_path("cameras", camera, "settings"), CameraRequest)
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
-        """Add a camera; the service keeps it over restarts."""
+        """Add a camera permanently."""
         return self._request("POST", "/cameras", CameraStatus, request)
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
-        """Set the camera of that id anew, as a whole; the others notice nothing."""
+        """Replace all settings of the camera with that id."""
         return self._request("PUT", _path("cameras", request.id, "settings"), CameraStatus, request)
 
     def remove_camera(self, camera: str) -> None:
-        """Stop a camera and forget it; its events stay."""
+        """Remove a camera. Its events stay."""
         self._transport.send("DELETE", _path("cameras", camera))
 
     def start_camera(self, camera: str) -> CameraStatus:
@@ -227,15 +225,15 @@ class ServiceClient:
         return self._request("POST", _path("cameras", camera, "start"), CameraStatus)
 
     def stop_camera(self, camera: str) -> CameraStatus:
-        """Stop a camera; it stays in the list."""
+        """Stop a camera. It stays in the list."""
         return self._request("POST", _path("cameras", camera, "stop"), CameraStatus)
 
     def restart_camera(self, camera: str) -> CameraStatus:
-        """Connect anew."""
+        """Reconnect a camera."""
         return self._request("POST", _path("cameras", camera, "restart"), CameraStatus)
 
     def learn(self, camera: str, minutes: float) -> CameraStatus:
-        """Learn the camera's normal pictures for that long, 0 ends it; the status' `learning` shows how far it is."""
+        """Learn what is normal for a camera (0 cancels). `learning` in its status shows the progress."""
         if not minutes:
             return self.cancel_learning(camera)
         return self._request(
@@ -246,11 +244,11 @@ class ServiceClient:
         )
 
     def cancel_learning(self, camera: str) -> CameraStatus:
-        """End the learning; what was learned before stays."""
+        """Cancel learning. What was learned earlier stays."""
         return self._request("DELETE", _path("cameras", camera, "learn"), CameraStatus)
 
     def suspend(self, camera: str, minutes: float) -> CameraStatus:
-        """Send no notifications of this camera for that long; 0 ends it."""
+        """Suspend a camera's notifications for that long; 0 resumes them."""
         return self._request(
             "POST",
             _path("cameras", camera, "suspend"),
@@ -259,7 +257,7 @@ class ServiceClient:
         )
 
     def test_camera(self, request: CameraRequest) -> ConnectionTest:
-        """Try to connect to what may become a camera; takes up to three times its own `timeout`, and some seconds."""
+        """Test the connection with these settings. This takes up to three times their `timeout`, and 10 s."""
         return self._request("POST", "/connection-test", ConnectionTest, request, wait=3 * request.timeout + 10)
 
     def snapshot(self, camera: str) -> bytes:
@@ -267,17 +265,17 @@ class ServiceClient:
         return self._transport.send("GET", _path("cameras", camera, "snapshot")).content
 
     def thumbnail(self, camera: str, width: int) -> bytes:
-        """The same as PPM, at most `width` pixels wide: for who has no JPEG decoder."""
+        """The newest picture as PPM, at most `width` pixels wide, for clients without a JPEG decoder."""
         return self._transport.send("GET", _path("cameras", camera, "snapshot"), query={"width": width}).content
 
     # -- events --------------------------------------------------------------------------------------------------------
 
     def events(self, query: EventQuery | None = None) -> EventPage:
-        """One page of events; its `next` is the `cursor` of the following one."""
+        """One page of events. Its `next` is the `cursor` of the following page."""
         return self._get("/events", EventPage, query)
 
     def all_events(self, query: EventQuery | None = None) -> Iterator[Event]:
-        """Every event that fits, page by page."""
+        """Yield all matching events, page by page."""
         query = query or EventQuery()
         while True:
             page = self.events(query)
@@ -287,16 +285,16 @@ class ServiceClient:
             query = query.model_copy(update={"cursor": page.next})
 
     def event_stream(self) -> Iterator[Event]:
-        """Events as they are written or completed, from now on; as `stream`. Who reads too slowly is cut off."""
+        """Yield new and updated events. Raises as `stream`; a reader that is too slow is disconnected."""
         for text in self._stream("/events/stream", {}):
             yield self._transport.read_leniently(text, Event)
 
     def event(self, event: str) -> Event:
-        """One event."""
+        """Everything about one event."""
         return self._get(_event_path(event), Event)
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
-        """Acknowledge events (at most 1000); returns how many had not been before."""
+        """Acknowledge at most 1000 events. Returns how many were newly acknowledged."""
         return self._request(
             "POST",
             "/events/acknowledge",
@@ -364,7 +362,7 @@ class ServiceClient:
         return self._request("POST", "/rules", Rule, request)
 
     def update_rule(self, request: RuleRequest) -> Rule:
-        """Set the rule of that name anew; a channel sent back as it was shown keeps its credentials."""
+        """Replace the rule of that name. A channel that is sent back as it was shown keeps its credentials."""
         return self._request("PUT", _path("rules", request.name), Rule, request)
 
     def remove_rule(self, name: str) -> None:
@@ -372,11 +370,11 @@ class ServiceClient:
         self._transport.send("DELETE", _path("rules", name))
 
     def test_rule(self, name: str) -> TestResult:
-        """Send a test message over every channel of the rule now."""
+        """Send a test message over every channel of the rule."""
         return self._request("POST", _path("rules", name, "test"), TestResult, wait=60)
 
     def deliveries(self, limit: int = 100) -> list[Delivery]:
-        """The newest messages of the outbox."""
+        """The newest messages in the outbox."""
         text = self._transport.send("GET", "/deliveries", query={"limit": limit}).text
         return self._transport.read_leniently(text, list[Delivery])
 
@@ -392,7 +390,7 @@ class ServiceClient:
         return self._transport.read_leniently(self._transport.send(method, path, body, wait=wait).text, kind)
 
     def _stream(self, path: str, query: dict[str, float]) -> Iterator[str]:
-        """The data of server-sent events. A stream ends with the login's access token; then another is opened."""
+        """Yield the data of server-sent events. When the access token ends the stream, it is reopened."""
         while True:
             with self._transport.stream(path, query, {}, STREAM_SILENCE) as response:
                 for line in response.iter_lines():

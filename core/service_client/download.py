@@ -1,4 +1,4 @@
-"""Downloads a file of the service: streamed, resumed where the line broke, whole or not at all."""
+"""Downloads a file from the service. Broken connections are resumed; an incomplete file is never left behind."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     from core.service_client.transport import HttpTransport
 
-MAX_SILENCE_SECONDS = 20.0  # seconds without a byte after which the line counts as broken
-MAX_FAILURES_IN_A_ROW = 5  # lines that broke one after the other without a byte in between
+MAX_SILENCE_SECONDS = 20.0  # without data, after which the connection counts as broken
+MAX_FAILURES_IN_A_ROW = 5  # without any data received in between
 
-ProgressCallback = Callable[[int, int], None]  # bytes so far, bytes in all (0: not known)
+ProgressCallback = Callable[[int, int], None]  # bytes so far, total bytes (0: unknown)
 
 
 def save(transport: HttpTransport, path: str, target: Path, on_progress: ProgressCallback | None = None) -> Path:
-    """Write what the service has at `path` to `target`, replacing it; returns it.
+    """Download `path` to `target`, replacing it, and return `target`.
 
-    Raises ServiceError when the line breaks again and again, InputError for a target that cannot be written.
+    Raises ServiceError if the connection keeps breaking, InputError if the target cannot be written.
     """
     with open_output_file(target) as file:
         _download(transport, path, file, on_progress or (lambda _done, _all: None))
@@ -32,7 +32,7 @@ def save(transport: HttpTransport, path: str, target: Path, on_progress: Progres
 
 
 def _download(transport: HttpTransport, path: str, file: BinaryIO, on_progress: ProgressCallback) -> None:
-    """Ask for what is missing until all is there."""
+    """Request the missing bytes until the file is complete."""
     tag, failures = "", 0
     while True:
         before = file.tell()
@@ -54,7 +54,7 @@ def _download(transport: HttpTransport, path: str, file: BinaryIO, on_progress: 
 
 
 def _append(response: httpx.Response, file: BinaryIO, on_progress: ProgressCallback) -> None:
-    """Append the body; one that ends before its length is an error of the line."""
+    """Append the body to the file. A body that is too short raises a connection error."""
     length = response.headers.get("content-length", "")
     total = file.tell() + int(length) if length.isdecimal() else 0
     for piece in response.iter_bytes(CHUNK_BYTES):

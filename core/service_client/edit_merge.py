@@ -1,4 +1,4 @@
-"""Sends what a person changed, and nothing else: what another person changed meanwhile stays, or is said."""
+"""Merges the edits of a form with changes that somebody else made in the meantime."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class EditConflict(NamedTuple):
-    """A field that two people changed: its name, what the other person wrote, and what this one wants."""
+    """A field that two people changed, with the other person's value and this person's."""
 
     field: str
     theirs: Any
@@ -21,7 +21,7 @@ class EditConflict(NamedTuple):
 
 
 class EditConflictError(InputError):
-    """Somebody else changed the same fields. `fields` names them: they may be overwritten on purpose."""
+    """Somebody else changed the same fields. `fields` has their names, for overwriting them on purpose."""
 
     def __init__(self, what: str, conflicts: Iterable[EditConflict]) -> None:
         conflicts = list(conflicts)
@@ -35,10 +35,10 @@ class EditConflictError(InputError):
 def merge_changes(
     what: str, opened: ModelT, untouched: ModelT, edited: ModelT, current: ModelT, overwrite: Collection[str] = ()
 ) -> ModelT:
-    """`now` with what a person changed of the form.
+    """Apply to `current` the changes that a person made in a form.
 
-    `opened` is what the form was filled from and `untouched` what the form says while nobody types in it, which is
-    rounded. Raises EditConflictError for fields that somebody else changed, too, except those of `overwrite`.
+    `opened` is the model the form was filled from, and `untouched` is what the unedited form yields, which is rounded.
+    Raises EditConflictError for fields that somebody else changed, too, except those in `overwrite`.
     """
     conflicts: list[EditConflict] = []
     merged = _merge(opened, untouched, edited, current, overwrite, conflicts)
@@ -68,7 +68,7 @@ def _merge(
 
 
 def _format_value(value: Any) -> str:
-    """A value for people; a list of settings has no short form."""
+    """A value as text. Lists of settings have no short form."""
     if value is None or value in ("", (), []):
         return "empty"
     return "different" if isinstance(value, (list, tuple)) else str(getattr(value, "value", value))

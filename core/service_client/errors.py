@@ -1,4 +1,4 @@
-"""Errors of the client, told apart by what a caller does about them."""
+"""Errors of the client. There is a class for each case that callers handle differently."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from core.service_client.address import ServiceAddress
 
 
 class ServiceError(XaivaError):
-    """The service cannot be reached, is not ours, or refuses."""
+    """The service cannot be reached, is not xaiva's, or refused the request."""
 
 
 class BrokenConnection(ServiceError):
-    """The connection broke before the whole answer was there: the service may have done what it was asked, or not."""
+    """The connection broke before the response was complete, so the request may or may not have taken effect."""
 
 
 class NoService(ServiceError):
-    """No service was named, none of this site's containers runs, and nothing answers at the usual address."""
+    """No service was set, none of the site's containers runs, and nothing answers at the default address."""
 
 
 class NotLoggedIn(ServiceError):
-    """It asks for a login or a token: none was given, it is not its own, or it has ended."""
+    """The service needs a login or a token: none was given, or it is invalid or has expired."""
 
 
 class Forbidden(ServiceError):
-    """The login is good, but its role does not allow this."""
+    """The login is valid, but its role does not allow this."""
 
 
 class VersionMismatch(ServiceError):
-    """It speaks another version of the API; `newer`: newer than this xaiva's."""
+    """The service uses another version of the API. `newer`: it is newer than this xaiva."""
 
     def __init__(self, address: ServiceAddress, service_version: int, console_version: int) -> None:
         self.newer = service_version > console_version
@@ -37,13 +37,13 @@ class VersionMismatch(ServiceError):
 
 
 def no_answer_error(address: ServiceAddress) -> ServiceError:
-    """Nothing answers at the address."""
+    """The error when nothing answers at the address."""
     kind = NoService if address.assumed else ServiceError
     return kind(str(address), "nothing answers there", address.remedy)
 
 
 def not_xaiva_error(address: ServiceAddress) -> ServiceError:
-    """Something answers at the address, but it is no inference service."""
+    """The error when another program answers at the address."""
     return ServiceError(
         str(address),
         "something else than xaiva's inference service answers there",
@@ -52,7 +52,7 @@ def not_xaiva_error(address: ServiceAddress) -> ServiceError:
 
 
 def unknown_settings_error(address: ServiceAddress, fields: list[str]) -> ServiceError:
-    """The service has settings that this xaiva does not know: sending the others back would lose them."""
+    """The error when saving would lose settings that this xaiva does not know."""
     return ServiceError(
         str(address),
         f"it has settings that this xaiva does not know: {', '.join(fields)}",
@@ -63,7 +63,7 @@ def unknown_settings_error(address: ServiceAddress, fields: list[str]) -> Servic
 def login_required_error(
     address: ServiceAddress, why: str = "it needs a login or a token: none was given, or it was not accepted"
 ) -> NotLoggedIn:
-    """Who asked has to log in."""
+    """The error when the caller has to log in."""
     return NotLoggedIn(
         str(address), why, "log in with `xaiva login NAME`, or put the service's XAIVA_SERVICE_TOKEN into .env"
     )

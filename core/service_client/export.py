@@ -1,4 +1,4 @@
-"""Exports events for other programs: CSV or JSON, whole or not at all."""
+"""Exports events as CSV or JSON. An incomplete file is never left behind."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ COLUMNS = (
     "acknowledged_by",
     "note",
 )
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet runs such cells as formulas
 
 
 def format_of(target: Path) -> ExportFormat:
-    """By the file's ending. Raises InputError for any other."""
+    """The format of a file, by its extension. Raises InputError for an unknown one."""
     ending = target.suffix.lower()
     if ending == ".csv":
         return "csv"
@@ -52,21 +52,21 @@ def format_of(target: Path) -> ExportFormat:
 def export(
     events: Iterable[Event], target: Path, kind: ExportFormat, on_event: Callable[[int], None] = lambda _count: None
 ) -> int:
-    """Write the events to `target`, replacing it; returns how many. `on_event(count)` is called for each.
+    """Write the events to `target`, replacing it, and return how many there were. `on_event(count)` is called for each.
 
-    Raises InputError when the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     with open_output_file(target) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         count = write(events, text, kind, on_event)
-        text.detach()  # flushes, and leaves the file open
+        text.detach()  # flushes without closing the file
     return count
 
 
 def write(
     events: Iterable[Event], file: TextIO, kind: ExportFormat, on_event: Callable[[int], None] = lambda _count: None
 ) -> int:
-    """The events into an open file; returns how many."""
+    """Write the events to an open file and return how many there were."""
     lines = _csv_lines(events) if kind == "csv" else _json_lines(events)
     count = 0
     for line, is_event in lines:
@@ -78,7 +78,7 @@ def write(
 
 
 def _json_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
-    """One document, an event a line."""
+    """One document with one event per line. Yields each line, and whether it is an event."""
     yield '{"events": [', False
     for number, event in enumerate(events):
         line = json.dumps(event.model_dump(mode="json"), ensure_ascii=False)
@@ -87,12 +87,12 @@ def _json_lines(events: Iterable[Event]) -> Iterator[tuple[str, bool]]:
 
 
 class _LastLine:
-    """A file for the csv module that keeps the newest line alone."""
+    """A file for the csv module that keeps only the newest line."""
 
     text = ""
 
     def write(self, text: str) -> None:
-        """The line."""
+        """Keep the line; the csv module calls this."""
         self.text = text
 
 
@@ -117,5 +117,5 @@ def _cells(event: Event) -> list[object]:
 
 
 def _escape_formula(value: object) -> object:
-    """Words that a spreadsheet would take for a formula are marked as words."""
+    """Mark text that a spreadsheet would run as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

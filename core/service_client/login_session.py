@@ -1,4 +1,4 @@
-"""The site's login at one service, kept in a file that only its owner can read: for the command line and consoles."""
+"""The site's login at one service, in a file that only its owner can read. The command line and consoles share it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from core.errors import XaivaError
 from core.files import write_atomic, write_remedy
 
 OWNER_ONLY = 0o600
-RENEW_EARLY_SECONDS = 30.0  # an access token is renewed this long before its end: it must last for the request
+RENEW_EARLY_SECONDS = 30.0  # before its expiry, an access token is renewed, so that it lasts for the request
 
 
 class StoredLogin(BaseModel):
-    """The content of the file. `expires`: a Unix time of this machine's clock. No `tokens`: the login has ended."""
+    """The content of the file."""
 
     url: str
     user: str
     expires: float = 0
+    """The Unix time, by this machine's clock, at which the access token expires."""
     tokens: Tokens | None = None
+    """None: the login has ended."""
 
     @property
     def access(self) -> str:
-        """The access token; empty when the login has ended."""
+        """The access token; empty if the login has ended."""
         return self.tokens.access if self.tokens else ""
 
     @property
     def expires_soon(self) -> bool:
-        """Whether the access token is about to end."""
+        """Whether the access token is about to expire."""
         return time.time() > self.expires - RENEW_EARLY_SECONDS
 
 
 class LoginSession:
-    """The login in one file; several processes may share it."""
+    """The login in one file. Several processes may share it."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self.url = url.rstrip("/")
 
     def load(self) -> StoredLogin | None:
-        """The kept login; None when there is none, or only one at another service: tokens go to their own alone."""
+        """The stored login. None if there is none for this service; tokens are never sent to another service."""
         try:
             login = StoredLogin.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
@@ -54,32 +56,32 @@ class LoginSession:
         return login if login.url == self.url else None
 
     def begin(self, tokens: Tokens) -> StoredLogin:
-        """Keep the tokens of a new login. Raises XaivaError when they cannot be written."""
+        """Store the tokens of a new login. Raises XaivaError if they cannot be written."""
         with self.exclusive():
             return self.keep(tokens)
 
     def keep(self, tokens: Tokens) -> StoredLogin:
-        """Keep fresh tokens of the login. Raises XaivaError when they cannot be written."""
+        """Store renewed tokens of the login. Raises XaivaError if they cannot be written."""
         login = self._login_from(tokens)
         self.write(login)
         return login
 
     def end(self, user: str) -> None:
-        """Note that the login is over: until the next one, nobody else's token is used in its place unasked."""
+        """Mark the login as ended, so that no other token is silently used until the next login."""
         self.write(StoredLogin(url=self.url, user=user))
 
     def forget(self) -> None:
-        """Remove the file."""
+        """Delete the file with the login."""
         self.path.unlink(missing_ok=True)
 
     @property
     def owns(self) -> bool:
-        """Whether leaving the login may end it at the service: nobody else goes on with it."""
+        """Whether no other program uses the login, so that logging out may end it at the service."""
         return True
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Renewing is for one process at a time: a refresh token is good for one use. Raises as `keep`."""
+        """Let one process at a time renew: a refresh token is valid for one use. Raises as `keep`."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
@@ -96,7 +98,7 @@ class LoginSession:
         return StoredLogin(url=self.url, user=tokens.user, expires=expires, tokens=tokens)
 
     def write(self, login: StoredLogin) -> None:
-        """Replace the file. Raises XaivaError."""
+        """Replace the file. Raises XaivaError if it cannot be written."""
         try:
             write_atomic(self.path, login.model_dump_json(), mode=OWNER_ONLY)
         except OSError as error:

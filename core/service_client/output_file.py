@@ -1,4 +1,4 @@
-"""Output files for what the service sends: written whole or not at all."""
+"""Output files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.files import replace_atomically, write_remedy
 
 @contextlib.contextmanager
 def open_output_file(target: Path) -> Iterator[BinaryIO]:
-    """The file that takes the place of `target` once the block ends well. Raises InputError if it cannot be written."""
+    """A file that replaces `target` if the block succeeds. Raises InputError if it cannot be written."""
     try:
         with replace_atomically(target) as file:
             yield file

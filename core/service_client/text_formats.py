@@ -27,7 +27,7 @@ Polygon = tuple[tuple[float, float], ...]
 
 
 def build_request(kind: type[RequestT], fields: Mapping[str, Any]) -> RequestT:
-    """What the service is asked, made of single fields. Raises InputError naming the first that is wrong."""
+    """Build a request from its fields. Raises InputError that names the first invalid field."""
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:
@@ -39,12 +39,12 @@ def build_request(kind: type[RequestT], fields: Mapping[str, Any]) -> RequestT:
 
 
 def parse_schedule(text: str) -> tuple[Window, ...]:
-    """Windows separated by semicolons, each of days, hours or both; nothing is always. Raises InputError."""
+    """Parse windows separated by semicolons, each of days, hours or both. Empty means always. Raises InputError."""
     return tuple(_parse_window(part) for part in text.split(";") if part.strip())
 
 
 def format_schedule(windows: Iterable[Window]) -> str:
-    """The same as it would be written."""
+    """The text that `parse_schedule` reads."""
     return "; ".join(f"{_format_days(window.days)} {_format_hours(window.start, window.end)}" for window in windows)
 
 
@@ -99,11 +99,11 @@ def _format_hours(start: time, end: time) -> str:
     return f"{start:%H:%M}-{'24:00' if end == time(0, 0) else f'{end:%H:%M}'}"
 
 
-# -- places in the picture ------------------------------------------------------------------------------------
+# -- regions of the picture ------------------------------------------------------------------------------------
 
 
 def parse_polygon(text: str) -> Polygon:
-    """Corners as `x,y` with blanks between. Raises InputError."""
+    """Parse corners as `x,y` separated by blanks. Raises InputError."""
     try:
         corners = tuple((float(x), float(y)) for x, y in (word.split(",") for word in text.split()))
     except ValueError:
@@ -116,12 +116,12 @@ def parse_polygon(text: str) -> Polygon:
 
 
 def parse_polygons(text: str) -> tuple[Polygon, ...]:
-    """Polygons separated by semicolons. Raises InputError."""
+    """Parse polygons separated by semicolons. Raises InputError."""
     return tuple(parse_polygon(part) for part in text.split(";") if part.strip())
 
 
 def parse_zone(text: str) -> Zone:
-    """`name: x,y x,y x,y`. Raises InputError."""
+    """Parse `name: x,y x,y x,y`. Raises InputError."""
     name, colon, corners = text.partition(":")
     if not colon or not name.strip():
         raise InputError(f"Zone {text.strip()}", "it has no name", "write it as: gate: 0,0 0.5,0 0.5,1")
@@ -129,12 +129,12 @@ def parse_zone(text: str) -> Zone:
 
 
 def parse_zones(text: str) -> tuple[Zone, ...]:
-    """Zones separated by semicolons. Raises InputError."""
+    """Parse zones separated by semicolons. Raises InputError."""
     return tuple(parse_zone(part) for part in text.split(";") if part.strip())
 
 
 def format_polygon(corners: Iterable[tuple[float, float]]) -> str:
-    """The same as it would be written."""
+    """The text that `parse_polygon` reads."""
     return " ".join(f"{x:g},{y:g}" for x, y in corners)
 
 
@@ -142,9 +142,9 @@ def format_polygon(corners: Iterable[tuple[float, float]]) -> str:
 
 
 def parse_channels(words: Iterable[str]) -> tuple[Channel, ...]:
-    """Channels, each a word; `secret=VARIABLE` belongs to the one before it. Raises InputError.
+    """Parse channels, one per word. `secret=VARIABLE` belongs to the channel before it. Raises InputError.
 
-    A word without a kind is a mail address, a webhook when it begins with http, else Apprise's.
+    A word without a kind is a mail address, a webhook if it starts with http, or else an Apprise URL.
     """
     fields: list[dict[str, str]] = []
     for word in words:
@@ -158,7 +158,7 @@ def parse_channels(words: Iterable[str]) -> tuple[Channel, ...]:
 
 
 def format_channel(channel: Channel) -> str:
-    """The same as it would be written."""
+    """The text that `parse_channels` reads."""
     secret = f" secret={channel.secret_variable}" if channel.secret_variable else ""
     return f"{channel.kind.word}:{channel.to}{secret}"
 
@@ -167,7 +167,7 @@ def _parse_channel(word: str) -> dict[str, str]:
     kind, _, to = word.partition(":")
     if kind in {known.value for known in ChannelKind}:
         return {"kind": kind, "to": to}
-    if "://" in to:  # webhok:https://…: what stands before the colon is no kind
+    if "://" in to:  # webhok:https://…: an unknown kind
         kinds = [known.value for known in ChannelKind]
         close = difflib.get_close_matches(kind, kinds, n=1)
         remedy = f"did you mean {close[0]}:?" if close else f"kinds are {', '.join(kinds)}"
@@ -181,11 +181,11 @@ def _parse_channel(word: str) -> dict[str, str]:
 
 # -- people ---------------------------------------------------------------------------------------
 
-SERVICE_TOKEN_USER = "service"  # what the service writes for whoever holds its token; no user may have that name
+SERVICE_TOKEN_USER = "service"  # the name of the service token's holder; reserved, so no user can have it
 
 
 def format_acknowledger(event: Event) -> str:
-    """Who acknowledged an event: a user by name. The service's token is nobody's, and is said to be used."""
+    """Who acknowledged an event: a user, or the holder of the service's token."""
     if event.acknowledged_by == SERVICE_TOKEN_USER:
         return "the holder of the service's token"
     return event.acknowledged_by or "an unknown user"
@@ -196,11 +196,11 @@ def format_acknowledger(event: Event) -> str:
 LEARNING_EFFECT = "then the camera uses the “memory” detector with a threshold of 0.5"
 
 
-# -- moments ------------------------------------------------------------------------------------
+# -- times ------------------------------------------------------------------------------------
 
 
 def parse_time_of_past(text: str, now: datetime | None = None) -> datetime:
-    """A moment of the past in this machine's zone: an age, a day, a day and time. Raises InputError."""
+    """Parse a time of the past in this machine's zone: an age, a day, or a day and time. Raises InputError."""
     now = (now or datetime.now()).astimezone()
     word = text.strip().lower()
     try:

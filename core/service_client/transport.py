@@ -33,8 +33,8 @@ from core.service_client.login_session import LoginSession, StoredLogin
 if TYPE_CHECKING:
     import httpx
 
-IDLE_SECONDS = 2.0  # an unused connection is closed before the service does it (5 s), lest a request meets the close
-_INPUT_CODES = (404, 409, 413, 422)  # the request itself is at fault
+IDLE_SECONDS = 2.0  # shorter than the service's own 5 s, so that no request hits a connection that is being closed
+_INPUT_CODES = (404, 409, 413, 422)  # the request itself is wrong
 
 AnswerT = TypeVar("AnswerT")
 
@@ -44,7 +44,7 @@ sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 class HttpTransport:
-    """Sends requests; may be used by several threads. What fails is a kind of ServiceError, or an InputError."""
+    """Sends requests. Thread-safe. Failures are raised as ServiceError or InputError."""
 
     def __init__(
         self, address: ServiceAddress, timeout: float, token: str, session: LoginSession | None, ca: str
@@ -57,17 +57,17 @@ class HttpTransport:
         self._ca = ca
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
-        self._identified = False  # whether the other side has shown that it is ours, and of our version
+        self._identified = False  # whether the other side is known to be xaiva's service with our version
 
     def close(self) -> None:
-        """Close the kept connections; a later request opens new ones."""
+        """Close idle connections. A later request opens new ones."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
             client.close()
 
     def health(self) -> Health:
-        """As `ServiceClient.health`."""
+        """The health of the service. Raises ServiceError also if another program answers."""
         import httpx
 
         with self.translated_errors():
@@ -94,9 +94,9 @@ class HttpTransport:
         *,
         wait: float = 0,
     ) -> httpx.Response:
-        """One request as whoever is logged in; a login that ran out in between is renewed once.
+        """Send a request as the current user. An expired login is renewed once.
 
-        `wait`: seconds the service may take for the answer, where that is longer than usual.
+        `wait`: seconds the service may take for the response, if longer than the timeout.
         """
         bearer = self.bearer_token()
         response = self._request_once(method, path, bearer, body, query, wait)
@@ -105,13 +105,13 @@ class HttpTransport:
         return self.checked(response)
 
     def send_without_token(self, method: str, path: str, body: BaseModel) -> httpx.Response:
-        """One request without any token: logging in, renewing, logging out."""
+        """Send a request without a token, for logging in, renewing and logging out."""
         return self.checked(self._request_once(method, path, "", body))
 
     def send_for_login(self, path: str, body: BaseModel) -> None:
-        """One POST that ends the login that is kept and is answered with the next, which is kept.
+        """Send a POST that replaces the stored login by the one in the response.
 
-        Nobody renews the old one meanwhile: it would seem to have ended for good.
+        The login is locked meanwhile, because renewing the old one would make it look ended.
         """
         bearer = self.bearer_token()
         with self.session.exclusive() if self.session else nullcontext():
@@ -123,7 +123,7 @@ class HttpTransport:
     def stream(
         self, path: str, query: Mapping[str, Any], headers: Mapping[str, str], silence: float
     ) -> Iterator[httpx.Response]:
-        """As `send`, an answer whose body is read piece by piece; `silence` seconds without one are an error."""
+        """As `send`, for a body that is read in pieces. `silence` seconds without data raise an error."""
         self._probe_port()
         import httpx
 
@@ -143,18 +143,20 @@ class HttpTransport:
             yield self.checked(response)
 
     def read(self, text: str, kind: type[AnswerT]) -> AnswerT:
-        """The answer as what it should be. Raises ServiceError when it is not."""
+        """Parse a response. Raises ServiceError if it is invalid."""
         try:
             return TypeAdapter(kind).validate_json(text)
         except ValidationError as error:
             raise not_xaiva_error(self.address) from error
 
     def read_leniently(self, text: str, kind: type[AnswerT]) -> AnswerT:
-        """As `read`; what a newer service says otherwise is kept as it is, or named in the answer's `unreadable`."""
+        """As `read`, but accepts unknown words, and lists unreadable fields in the response's `unreadable`."""
         try:
             answer = TypeAdapter(kind).validate_json(text, context=LENIENT)
         except ValidationError as error:
-            if isinstance(kind, type) and issubclass(kind, RequestModel):  # a setting that is sent back must be whole
+            if isinstance(kind, type) and issubclass(
+                kind, RequestModel
+            ):  # settings are sent back, so they must be complete
                 fields = (".".join(map(str, details["loc"])) for details in error.errors(include_input=False))
                 raise unknown_settings_error(self.address, list(fields)) from error
             raise not_xaiva_error(self.address) from error
@@ -163,7 +165,7 @@ class HttpTransport:
         return answer
 
     def bearer_token(self) -> str:
-        """The token of whoever asks: a person's login, else the service's token. Raises NotLoggedIn when it ended."""
+        """The token for requests: the login's, else the service's. Raises NotLoggedIn if the login has ended."""
         login = self.session.load() if self.session else None
         if login is None:
             return self._token
@@ -172,7 +174,7 @@ class HttpTransport:
         return login.access
 
     def checked(self, response: httpx.Response) -> httpx.Response:
-        """`response`, if it is a good one of our version. Raises what the refusal says."""
+        """Return a successful response. Raises the error in any other."""
         self._check_version(response)
         if response.is_success:
             return response
@@ -180,7 +182,7 @@ class HttpTransport:
 
     @contextmanager
     def translated_errors(self, seconds: float = 0) -> Iterator[None]:
-        """Turns what httpx raises into words; `seconds`: how long it was waited for, where that is not the usual."""
+        """Turn errors of httpx into xaiva's. `seconds`: how long it waited, if not for the timeout."""
         import httpx
 
         what = str(self.address)
@@ -209,7 +211,7 @@ class HttpTransport:
         return f"xaiva logs {self.address.container or 'CONTAINER'}"
 
     def login_expires_soon(self) -> bool:
-        """Whether a person is logged in whose access token has run out, or is about to."""
+        """Whether there is a login whose access token has expired or is about to."""
         login = self.session.load() if self.session else None
         return login is not None and login.expires_soon
 
@@ -237,10 +239,10 @@ class HttpTransport:
             )
 
     def _probe_port(self) -> None:
-        """Raise ServiceError when nobody listens: to know that, nothing needs to be loaded that speaks HTTP."""
+        """Raise ServiceError if nothing listens, without the slow import of httpx."""
         if "httpx" in sys.modules:
             return
-        with suppress(ValueError):  # a URL that is none is told of later
+        with suppress(ValueError):  # an invalid URL is reported later
             address = urlsplit(self.url)
             if not address.hostname:
                 return
@@ -250,7 +252,7 @@ class HttpTransport:
             except ConnectionRefusedError as error:
                 raise no_answer_error(self.address) from error
             except OSError:
-                return  # told in words by who speaks HTTP
+                return  # httpx reports it in detail
 
     def _http_client(self) -> httpx.Client:
         import httpx
@@ -261,7 +263,7 @@ class HttpTransport:
                     base_url=self.url,
                     timeout=self._timeout,
                     limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-                    trust_env=False,  # a proxy for the internet does not know the site's machines
+                    trust_env=False,  # an internet proxy does not know the site's machines
                     verify=self._tls_verification(),
                 )
             return self._client
@@ -276,7 +278,7 @@ class HttpTransport:
             raise InputError(f"{self._ca}", why, "set [service] ca in site.toml to a PEM file") from error
 
     def _renew_refused(self, refused: str) -> str:
-        """Another access token than the one refused; empty when there is no login to renew."""
+        """An access token other than the refused one; empty: there is no login to renew."""
         login = self.session.load() if self.session else None
         if login is None or login.tokens is None:
             return ""
@@ -293,7 +295,7 @@ class HttpTransport:
             request = Refresh(refresh=login.tokens.refresh)
             try:
                 response = self._request_once("POST", "/auth/refresh", "", request)
-            except BrokenConnection:  # the service may have renewed it, and answers the same for a while
+            except BrokenConnection:  # if the service has renewed it already, it returns the same tokens again
                 response = self._request_once("POST", "/auth/refresh", "", request)
             if response.status_code == 401:
                 self.session.end(login.user)
@@ -301,7 +303,7 @@ class HttpTransport:
             return self.session.keep(self.read(self.checked(response).text, Tokens))
 
     def _check_version(self, response: httpx.Response) -> None:
-        """Raises ServiceError when it is not ours, VersionMismatch when it is older or newer."""
+        """Raise ServiceError if another program answered, VersionMismatch if the service is older or newer."""
         version = response.headers.get(VERSION_HEADER, "")
         if version.isdecimal() and int(version) != API_VERSION:
             raise VersionMismatch(self.address, int(version), API_VERSION)
@@ -325,7 +327,7 @@ class HttpTransport:
 
 
 def payload(body: BaseModel) -> dict[str, Any]:
-    """`body` as JSON; pydantic alone would send asterisks for a password."""
+    """`body` as JSON, with its passwords, for which pydantic would write asterisks."""
     from pydantic import SecretStr
 
     secrets = {name: value.get_secret_value() for name, value in body if isinstance(value, SecretStr)}

@@ -42,7 +42,7 @@ TABLES: list[tuple[str, str, int, set[str]]] = [
     ("docs/presets.md", "`run`", 0, set(Run.model_fields)),
     ("docs/containers.md", "Run settings", 0, set(Run.model_fields)),
     ("docs/presets.md", "Will it work there?", 0, set(CODES)),
-    ("docs/api.md", "Who may ask", 0, _values(Role)),
+    ("docs/api.md", "Access", 0, _values(Role)),
     ("docs/cameras.md", "States", 0, _values(CameraState)),
     ("docs/cameras.md", "Reasons", 0, _values(Cause)),
     ("docs/cameras.md", "Alerts", 0, _values(AlertKind)),
@@ -56,7 +56,7 @@ TABLES: list[tuple[str, str, int, set[str]]] = [
 # Page, heading, and what is among the code spans under it.
 LISTS: list[tuple[str, str, Iterable[str]]] = [
     ("docs/operations.md", "Operations", KINDS),
-    ("docs/cli.md", "Long work", KINDS),
+    ("docs/cli.md", "Long-running work", KINDS),
     ("docs/architecture.md", "How the rooms meet", KINDS),
     ("docs/presets.md", "`layers` and `pins`", RESERVED_LAYERS),
     ("docs/presets.md", "`build_options`", BuildOptions.model_fields),

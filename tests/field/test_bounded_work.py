@@ -136,7 +136,7 @@ def downloads(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
     os.truncate(path, 64 << 20)  # more than the sockets hold, so that they all stand still
     flood.stack.callback(os.truncate, path, size)
     flood.send(100, "GET", f"/events/{events.gate}/clip")
-    return 100 - api_media.OPEN_DOWNLOADS.most
+    return 100 - api_media.OPEN_DOWNLOADS.limit
 
 
 def hung_disk(flood: Flood, events: Events, patch: pytest.MonkeyPatch) -> int:
@@ -190,8 +190,8 @@ def models_that_load(flood: Flood, _events: Events, patch: pytest.MonkeyPatch) -
 
 
 def streams(flood: Flood, _events: Events, _patch: object) -> int:
-    flood.send(sse.OPEN_STREAMS.most, "GET", "/events/stream")
-    until(lambda: sse.OPEN_STREAMS._open, lambda number: number == sse.OPEN_STREAMS.most)
+    flood.send(sse.OPEN_STREAMS.limit, "GET", "/events/stream")
+    until(lambda: sse.OPEN_STREAMS._open, lambda number: number == sse.OPEN_STREAMS.limit)
     flood.send(20, "GET", "/status/stream")
     return 20
 
@@ -231,7 +231,7 @@ def test_health_answers_while_others_wait_and_what_is_too_much_is_refused(
 def test_all_that_may_wait_leaves_room_for_a_health_check() -> None:
     bulkheads = sum(bulkhead.at_once + bulkhead.waiting for bulkhead in threads.BULKHEADS)
     logins = passwords.AT_ONCE + passwords.MAX_WAITING
-    assert bulkheads + logins + sse.OPEN_STREAMS.most + api_media.OPEN_DOWNLOADS.most < server.MAX_CONNECTIONS
+    assert bulkheads + logins + sse.OPEN_STREAMS.limit + api_media.OPEN_DOWNLOADS.limit < server.MAX_CONNECTIONS
 
 
 def test_requests_that_never_end_keep_no_health_check_out(running: Running) -> None:

@@ -413,9 +413,9 @@ CAMERAS: dict[str, tuple[Any, str]] = {
     "name-null": ({"name": None}, "name"),
     "more-fields": ({"ptz": {"pan": 1}}, "live"),
     "cause": ({"state": "disconnected", "cause": "licence", "reason": "no licence"}, "no licence"),
-    "row-null": (None, "nothing of it can be read"),
-    "row-text": ("odd", "nothing of it can be read"),
-    "row-empty": ({}, "nothing of it can be read"),
+    "row-null": (None, "all of it"),
+    "row-text": ("odd", "all of it"),
+    "row-empty": ({}, "all of it"),
 }
 
 
@@ -464,7 +464,7 @@ EVENTS: dict[str, tuple[Any, str]] = {
         "postponed",
     ),
     "fact-row": ({"facts": [{"label": "person"}, 3]}, "person"),
-    "row-null": (None, "nothing of it can be read"),
+    "row-null": (None, "all of it"),
 }
 
 

@@ -40,7 +40,7 @@ OPTIONS = {
 def test_an_option_is_given_once(words: str, what: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert xaiva([*words.split(), "--json"]) == 2
     error = json.loads(capfd.readouterr().out)["error"]
-    assert (error["what"], error["why"]) == (what, "it is given 2 times")
+    assert (error["what"], error["why"]) == (what, "it was given 2 times")
 
 
 REPEATED = ("preset schema --help", "event list --json --json --help", "preset check p --gpu a --gpu b --help")

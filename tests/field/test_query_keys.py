@@ -63,7 +63,7 @@ def test_a_query_key_comes_once(path: str, name: str, running: Running) -> None:
     status, problem = ask(running, "GET", path, BEARER)
     assert status == 422
     assert problem["what"] == name
-    assert problem["why"].startswith("it is given ")
+    assert problem["why"].startswith("it was given ")
     assert problem["remedy"] == "give it once"
 
 
@@ -111,7 +111,7 @@ HEADERS: dict[str, tuple[str, str, Headers, str, str]] = {
 @pytest.mark.parametrize(("method", "path", "headers", "body", "name"), HEADERS.values(), ids=HEADERS.keys())
 def test_a_header_comes_once(method: str, path: str, headers: Headers, body: str, name: str, running: Running) -> None:
     status, problem = ask(running, method, path, headers, body)
-    assert (status, problem["what"], problem["why"]) == (422, name, "it is given 2 times")
+    assert (status, problem["what"], problem["why"]) == (422, name, "it was given 2 times")
     assert TOKEN not in json.dumps(problem)
 
 
@@ -145,7 +145,7 @@ BODIES = {
 @pytest.mark.parametrize(("method", "path", "body", "name"), BODIES.values(), ids=BODIES.keys())
 def test_a_key_of_a_body_comes_once(method: str, path: str, body: str, name: str, running: Running) -> None:
     status, problem = ask(running, method, path, BEARER + JSON, body)
-    assert (status, problem["what"], problem["why"]) == (422, name, "it is given 2 times")
+    assert (status, problem["what"], problem["why"]) == (422, name, "it was given 2 times")
     assert "secret-one" not in json.dumps(problem)
 
 

@@ -77,7 +77,7 @@ def test_a_stick_without_links_is_named_as_such(tmp_path: Path) -> None:
         (folder / "wheelhouse").mkdir()
         done = _run(folder, "--setup")
     assert done.returncode == 1
-    assert "lies on a file system without links" in done.stderr
+    assert "is on a file system without links" in done.stderr
     assert "setting up" not in done.stderr
 
 

@@ -155,7 +155,7 @@ def test_a_folder_with_other_files_stays(office: Path, name: str) -> None:
     (office / "mine" / name).write_text("mine")
     code, errors = _run(office, "--wheelhouse", str(office / "mine"))
     assert code == 1
-    assert "holds something else than wheels" in errors
+    assert "contains other files than wheels" in errors
     assert (office / "mine" / name).read_text() == "mine"
 
 
@@ -237,7 +237,7 @@ def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(offic
     [
         ("noexec", "is mounted noexec."),
         ("ro", "nothing can be written to"),
-        ("size=1m", "look at the lines above"),  # what is full is not the wheelhouse's fault
+        ("size=1m", "see the lines above"),  # what is full is not the wheelhouse's fault
     ],
 )
 def test_a_file_system_that_takes_no_set_up_is_named_as_such(office: Path, options: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Access rules: every route names one; an application with a route that names none does not start."""
+"""Access rules. Every route must name one; the application does not start with a route that names none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from core.inference.auth import THE_SERVICE, Caller
 from core.inference.cameras.manager import unknown_camera
 from core.inference.service import InferenceService
 
-ResponseDocs = dict[int | str, dict[str, Any]]  # as FastAPI's `responses`
+ResponseDocs = dict[int | str, dict[str, Any]]  # the type of FastAPI's `responses`
 
-# A token stands in the Authorization header alone: in an address it would end up in logs and histories.
+# Tokens are accepted only in the Authorization header; in an address they would end up in logs and histories.
 _BEARER = HTTPBearer(auto_error=False, description="An access token of /auth/login, or the service's own token.")
 
 
@@ -30,7 +30,7 @@ async def get_service(request: Request) -> InferenceService:
 
 
 def get_bearer_token(request: Request) -> str:
-    """The bearer token of a request; empty when there is none."""
+    """The bearer token of a request, or an empty string."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -39,9 +39,9 @@ Service = Annotated[InferenceService, Depends(get_service)]
 
 
 async def get_caller(request: Request, service: Service, _shown: Annotated[object, Depends(_BEARER)]) -> Caller:
-    """Who asks. Raises Unauthorised."""
+    """The caller of a request. Raises Unauthorised."""
     bearer = get_bearer_token(request)
-    if service.auth.is_service(bearer):  # it needs no database, and so none that answers
+    if service.auth.is_service(bearer):  # works without the database
         caller = THE_SERVICE
     else:
         caller = await run_in(DATABASE, lambda: service.auth.caller(bearer))
@@ -53,7 +53,7 @@ CurrentCaller = Annotated[Caller, Depends(get_caller)]
 
 
 async def require_visible_camera(camera: CameraId, caller: CurrentCaller) -> str:
-    """The camera of the path. One that the caller may not see is as unknown as one that is not there."""
+    """The camera in the path. Raises UnknownCamera also if the caller may not see it."""
     require_visible(caller, camera)
     return camera
 
@@ -62,31 +62,31 @@ VisibleCamera = Annotated[str, Depends(require_visible_camera)]
 
 
 def require_visible(caller: Caller, camera: str) -> None:
-    """Raise UnknownCamera for a camera that the caller may not see."""
+    """Raise UnknownCamera if the caller may not see the camera."""
     if not caller.sees(camera):
         raise unknown_camera(camera)
 
 
 class _RoleRequired:
-    """A dependency: the caller has this role, or a higher one."""
+    """A dependency that refuses callers with a lower role."""
 
     def __init__(self, role: Role) -> None:
         self.role = role
 
     async def __call__(self, caller: CurrentCaller) -> None:
         if caller.role.rank < self.role.rank:
-            why = f"{caller.name} has the role {caller.role.value}, and this takes the role {self.role.value}"
+            why = f"{caller.name} has the role {caller.role.value}, but this needs the role {self.role.value}"
             raise InsufficientRole("Access", why, "ask an administrator")
 
 
 async def _no_token_required() -> None:
-    """The rule of a route that is open to everybody who reaches the port."""
+    """The access rule of public routes."""
 
 
 def require_role(role: Role, *codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
-    """What a route's decorator takes: callers of this role or a higher one; it may also answer these error codes.
+    """Keyword arguments for a route's decorator: it needs this role or a higher one, and may return these error codes.
 
-    `content` says what a good answer holds that is no JSON.
+    `content` describes a successful response that is not JSON.
     """
     refusals = (401,) if role is Role.VIEWER else (401, 403)
     responses = {**problem_responses(*refusals, *codes), **(content or {})}
@@ -94,7 +94,7 @@ def require_role(role: Role, *codes: int, content: ResponseDocs | None = None) -
 
 
 def public(*codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
-    """The same for a route that asks for no token."""
+    """Keyword arguments for the decorator of a route that needs no token."""
     return {
         "dependencies": [Depends(_no_token_required)],
         "responses": {**problem_responses(*codes), **(content or {})},
@@ -102,18 +102,18 @@ def public(*codes: int, content: ResponseDocs | None = None) -> dict[str, Any]:
 
 
 def required_role(route: APIRoute) -> Role | None:
-    """The role a route asks for; None: everybody may ask. Raises XaivaError when it names no rule or several."""
+    """The role a route needs; None: it is public. Raises XaivaError unless it has exactly one access rule."""
     rules = [dependency.dependency for dependency in route.dependencies if _is_access_rule(dependency.dependency)]
     if len(rules) != 1:
-        raise XaivaError(f"Route {route.path}", f"it names {len(rules)} access rules", "give its decorator one")
+        raise XaivaError(f"Route {route.path}", f"it has {len(rules)} access rules", "give it exactly one")
     return rules[0].role if isinstance(rules[0], _RoleRequired) else None
 
 
 def checked_routes(router: APIRouter) -> list[APIRoute]:
-    """The router's routes. Raises XaivaError for one without a rule of its own: forgetting it must not open a door."""
+    """The router's routes. Raises XaivaError for a route without an access rule, so that forgetting one is safe."""
     for route in router.routes:
         if not isinstance(route, APIRoute):
-            raise XaivaError(f"Route {route}", "no rule can stand there", "make it a route with a decorator")
+            raise XaivaError(f"Route {route}", "it cannot have an access rule", "make it a decorated route")
         required_role(route)
     return [route for route in router.routes if isinstance(route, APIRoute)]
 

@@ -34,10 +34,10 @@ _ROUTE_MODULES = (health, metrics, auth, users, cameras, status, events, media, 
 
 
 def create_app(service: InferenceService) -> FastAPI:
-    """The application; starts and stops the service with itself.
+    """Create the application, which starts and stops the service with itself.
 
-    Browsers may use it from the origins in XAIVA_CORS_ORIGINS alone. `app.state.closing` is an asyncio event; set it
-    from the event loop to end the open streams. Raises XaivaError when a route names no access rule.
+    Browsers may use it only from the origins in XAIVA_CORS_ORIGINS. Set the asyncio event `app.state.closing` from the
+    event loop to end the open streams. Raises XaivaError when a route has no access rule.
     """
 
     @asynccontextmanager
@@ -47,13 +47,13 @@ def create_app(service: InferenceService) -> FastAPI:
         await run_in(LIFECYCLE, service.start)
         yield
         for camera in await run_in(LIFECYCLE, service.stop):
-            logger.warning("camera %s: its reader hangs and is left behind", camera)
+            logger.warning("camera %s: its reader hangs and was abandoned", camera)
 
     app = FastAPI(
         title="xaiva inference",
         version=own_version(),
         lifespan=lifespan,
-        docs_url=None,  # the documentation pages would load their scripts from the internet
+        docs_url=None,  # the documentation pages load scripts from the internet
         redoc_url=None,
         redirect_slashes=False,
         responses=errors.problem_responses(*errors.COMMON_CODES),

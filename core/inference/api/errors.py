@@ -1,6 +1,6 @@
-"""Errors as HTTP responses: a status code and a `Problem`.
+"""Turns errors into HTTP responses: a status code and a `Problem`.
 
-Of a request only what `core.validation_errors` shows is repeated, for it may hold a password.
+Only the parts of a request that `core.validation_errors` shows are repeated, because it may contain a password.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class InsufficientRole(XaivaError):
 
 
 class NotFound(InputError):
-    """There is no event, clip or picture of that id."""
+    """The event, clip or picture does not exist."""
 
 
 class NotReady(XaivaError):
-    """It is there, but not in a state in which this can be done."""
+    """It exists, but this is not possible in its current state."""
 
 
 class RangeNotSatisfiable(InputError):
-    """The bytes asked for are not there."""
+    """The requested byte range does not exist."""
 
 
-# The first that fits counts.
+# The first match counts.
 _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
     (Unauthorised, 401),
     (InsufficientRole, 403),
@@ -79,16 +79,16 @@ _STATUS_CODES: tuple[tuple[type[XaivaError], int], ...] = (
 
 _MEANINGS = {
     400: "The request cannot be read",
-    401: "No token, or one that is not good",
-    403: "The caller's role does not allow it",
-    404: "There is none of that name",
-    405: "The address has no such method",
-    409: "It does not go with the state as it is",
+    401: "The token is missing or invalid",
+    403: "The caller's role does not allow this",
+    404: "It does not exist",
+    405: "The address does not support the method",
+    409: "It conflicts with the current state",
     413: "The request is too large",
-    416: "The bytes asked for are not there",
-    422: "A value cannot be used",
-    429: "Too many tries, or too much at once; Retry-After says in how many seconds to ask again",
-    500: "An unexpected error, or the disk refuses",
+    416: "The requested byte range does not exist",
+    422: "A value is invalid",
+    429: "Too many attempts or requests; Retry-After says after how many seconds to try again",
+    500: "An unexpected error, or the disk cannot be written",
     503: "The service or its database is not ready",
 }
 
@@ -96,12 +96,12 @@ COMMON_CODES = (400, 405, 413, 422, 429, 500, 503)
 
 
 def problem_responses(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """These error codes for the OpenAPI document; each has a `Problem` as its body."""
+    """The OpenAPI description of these error codes; the body of each is a `Problem`."""
     return {code: {"model": Problem, "description": _MEANINGS[code]} for code in codes}
 
 
 def install(app: FastAPI, routes: Iterable[APIRoute]) -> None:
-    """Make every error of `app` a Problem; `routes` are all it has."""
+    """Make every error of `app` a Problem. `routes` are all its routes."""
     app.state.routes = routes
     app.add_exception_handler(XaivaError, _handle_xaiva_error)
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
@@ -117,9 +117,9 @@ async def _handle_xaiva_error(request: Request, error: Exception) -> JSONRespons
     code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
     if code == 500:
         logger.error("%s", error)
-    if isinstance(error, DatabaseError) and not hasattr(request.state, "caller"):  # as strangers learn it of /health
+    if isinstance(error, DatabaseError) and not hasattr(request.state, "caller"):  # the caller may be a stranger
         logger.warning("%s", error)
-        problem = Problem(what="The database", why="it does not answer", remedy="ask again later; the log says more")
+        problem = Problem(what="The database", why="it does not answer", remedy="try again later; the log says more")
         return _problem_response(code, problem)
     return _problem_response(code, Problem(what=error.what, why=error.why, remedy=error.remedy), _headers(error))
 
@@ -133,7 +133,7 @@ def _headers(error: XaivaError) -> dict[str, str] | None:
 async def _handle_invalid_request(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     field, why = describe_error(error.errors()[0])
-    return _problem_response(422, Problem(what=field, why=why, remedy="see /openapi.json for the form"))
+    return _problem_response(422, Problem(what=field, why=why, remedy="see /openapi.json for the correct form"))
 
 
 async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -145,19 +145,19 @@ async def _handle_http_error(request: Request, error: Exception) -> JSONResponse
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """What may be done at an address: all its routes together, where the framework names the first one's."""
+    """The methods of all routes of an address; the framework names only those of the first."""
     routes: Iterable[APIRoute] = request.app.state.routes
     fitting = [route.methods or set() for route in routes if route.path_regex.match(request.url.path)]
     return sorted({method for methods in fitting for method in methods})
 
 
 def unexpected_error_response() -> JSONResponse:
-    """What is said of an error that nobody foresaw; the log has the rest."""
+    """The response to an unexpected error. The details are in the log."""
     return _problem_response(500, Problem(what="The service", why="an unexpected error", remedy="its log says more"))
 
 
 def stopping_response() -> JSONResponse:
-    """The answer to a request that is under way when the service ends."""
+    """The response to a request that is still running when the service stops."""
     return _problem_response(
-        503, Problem(what="The service", why="it is being stopped", remedy="ask again when it runs")
+        503, Problem(what="The service", why="it is being stopped", remedy="try again when it is running")
     )

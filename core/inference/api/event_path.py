@@ -1,4 +1,4 @@
-"""The event in a route's path, as far as the caller may see it."""
+"""The event id in a route's path, and the event if the caller may see it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 class _EventConvertor(StringConvertor):
-    """Only what can be an event's id is taken for one, so that `/events/stream` is no event."""
+    """Matches only event ids, so that `/events/stream` is not an event."""
 
     regex = _PATTERN
 
@@ -28,7 +28,7 @@ EventId = Annotated[str, Path(pattern=f"^{_PATTERN}$")]
 
 
 def visible_event(service: InferenceService, caller: Caller, event: str) -> Event:
-    """The event. Raises NotFound, also when the caller may not see its camera."""
+    """Get an event. Raises NotFound also if the caller may not see its camera."""
     stored = service.events.get(event)
     if stored is None or not caller.sees(stored.camera):
         raise NotFound(f"Event {event}", "there is no event with that id", "list them: GET /events")

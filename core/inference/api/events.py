@@ -27,19 +27,19 @@ MAX_STREAM_BACKLOG = (
 
 @router.get("", **require_role(Role.VIEWER))
 def events(service: Service, caller: CurrentCaller, query: Annotated[EventQuery, Query()]) -> EventPage:
-    """Events of the cameras that the caller may see, a page at a time: `next` is the `cursor` of the following one."""
+    """A page of events from cameras that the caller may see. `next` is the `cursor` of the following page."""
     return service.events.page(cameras=caller.access, query=query)
 
 
 @router.get("/stream", response_class=Response, **require_role(Role.VIEWER, content=sse.EVENT_STREAM_DOCS))
 async def stream(request: Request, service: Service) -> Response:
-    """Every event from now on that is new or changed, as server-sent events; the stream ends with its access token."""
+    """New and changed events as server-sent events. The stream ends with the access token."""
     return sse.EventStream(_new_events(service, get_bearer_token(request), request.app.state.closing))
 
 
 @router.post("/acknowledge", **require_role(Role.OPERATOR))
 def acknowledge(service: Service, caller: CurrentCaller, body: Acknowledge) -> Acknowledged:
-    """Acknowledge events; those that are not there, may not be seen or were acknowledged before do not count."""
+    """Acknowledge events. Unknown, invisible and already acknowledged events are not counted."""
     return Acknowledged(count=service.events.acknowledge(body.ids, caller.name, body.note, caller.access))
 
 
@@ -51,19 +51,19 @@ def event(service: Service, caller: CurrentCaller, event: EventId) -> Event:
 
 @router.put(f"{EVENT_PATH}/protected", **require_role(Role.OPERATOR, 404))
 def protect(service: Service, caller: CurrentCaller, event: EventId, body: Protect) -> Event:
-    """Keep the event's clip and picture when others must go, or no longer."""
+    """Set or remove the protection of an event's clip and picture from deletion."""
     visible_event(service, caller, event)
     service.events.protect(event, body.protected)
     return visible_event(service, caller, event)
 
 
 async def _new_events(service: InferenceService, bearer: str, closing: asyncio.Event) -> AsyncIterator[str]:
-    """What the logger tells, as far as the caller may see it now."""
+    """New events from the logger that the caller may see."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Event] = asyncio.Queue(MAX_STREAM_BACKLOG)
 
     def enqueue(event: Event) -> None:
-        if not queue.full():  # once it is, the stream ends: a reader that stands still must not fill the memory
+        if not queue.full():  # a full queue ends the stream: a stalled reader must not fill the memory
             queue.put_nowait(event)
 
     def on_event(event: Event) -> None:
@@ -71,7 +71,7 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
 
     unsubscribe = service.logger.subscribe(on_event)
     try:
-        yield sse.HEARTBEAT  # from here on nothing is missed
+        yield sse.HEARTBEAT  # from here on no event is missed
         while not closing.is_set() and not queue.full():
             try:
                 event = await asyncio.wait_for(queue.get(), 1.0)
@@ -83,6 +83,6 @@ async def _new_events(service: InferenceService, bearer: str, closing: asyncio.E
             elif caller.sees(event.camera):
                 yield sse.format_event(event.model_dump_json())
     except (Unauthorised, DatabaseError, TooManyRequests):
-        return  # who may still ask connects again
+        return  # a client that may still read connects again
     finally:
         unsubscribe()

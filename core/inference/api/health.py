@@ -1,7 +1,7 @@
-"""Health checks, open to everybody: for engines, load balancers and consoles.
+"""Public health checks for engines, load balancers and consoles.
 
-The event loop answers them itself: no thread, no file and no database is asked, for an engine ends a service that does
-not answer. Some who ask add a query of their own, such as the time, so that no cache answers: it changes nothing.
+They run on the event loop and use no thread, file or database, because an engine kills a service that does not answer.
+Unknown query keys are ignored: some clients add the time to bypass caches.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from core.inference.service import InferenceService
 
 router = APIRouter(tags=["health"], route_class=routes_in(REQUESTS, any_key=True))
 
-_DATABASE_DOWN = "it does not answer; events wait on disk"
-_UNHEALTHY_DOCS: ResponseDocs = {503: {"model": Health, "description": "Not well; the body says why"}}
+_DATABASE_DOWN = "it does not answer; events are kept on disk"
+_UNHEALTHY_DOCS: ResponseDocs = {503: {"model": Health, "description": "Unhealthy; the body says why"}}
 
 
 @router.get("/health", **public(content=_UNHEALTHY_DOCS))
 async def health(service: Service, response: Response) -> Health:
-    """200 when live and ready, else 503; the body says which."""
+    """200 if live and ready, else 503; the body says which."""
     answer = _public_health(service)
     response.status_code = 200 if answer.live and answer.ready else 503
     return answer
@@ -29,7 +29,7 @@ async def health(service: Service, response: Response) -> Health:
 
 @router.get("/health/live", **public(content=_UNHEALTHY_DOCS))
 async def live(service: Service, response: Response) -> Health:
-    """503 when the process answers but no longer watches its cameras: it should be started again."""
+    """503 if the process no longer watches its cameras and should be restarted."""
     answer = _public_health(service)
     response.status_code = 200 if answer.live else 503
     return answer
@@ -37,13 +37,13 @@ async def live(service: Service, response: Response) -> Health:
 
 @router.get("/health/ready", **public(content=_UNHEALTHY_DOCS))
 async def ready(service: Service, response: Response) -> Health:
-    """503 until its cameras have been started, and again while it ends."""
+    """503 until the cameras have been started, and while the service stops."""
     answer = _public_health(service)
     response.status_code = 200 if answer.ready else 503
     return answer
 
 
 def _public_health(service: InferenceService) -> Health:
-    """What strangers are told: that the database fails, but not where it is; the status says that."""
+    """The health without details about the database, which only the status gives."""
     answer = service.health()
     return answer.model_copy(update={"database": _DATABASE_DOWN if answer.database else ""})

@@ -1,4 +1,4 @@
-"""The picture and the clip of an event."""
+"""Routes for the picture and the clip of an event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RANGE = re.compile(r"^bytes=(?:(\d{1,18})-(\d{1,18})?|-(\d{1,18}))$", re.ASCII)
 _VIDEO: dict[str, Any] = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
 _CLIP: ResponseDocs = {
     200: {"description": "The clip", **_VIDEO},
-    206: {"description": "The bytes of the clip that `Range` asks for", **_VIDEO},
+    206: {"description": "The bytes of the clip in `Range`", **_VIDEO},
 }
 
 
@@ -35,10 +35,9 @@ OPEN_DOWNLOADS = ResponseLimit("Downloads of clips", 24)
 
 
 class ClipDownload(FileResponse):
-    """A clip on its way. 429 when there are too many."""
+    """A response with a clip. 429 if too many are being sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
         with OPEN_DOWNLOADS.slot():
             await super().__call__(scope, receive, send)
 
@@ -47,7 +46,7 @@ class ClipDownload(FileResponse):
     f"{EVENT_PATH}/snapshot", response_class=Response, **require_role(Role.VIEWER, 404, content=pictures.PICTURE_DOCS)
 )
 def snapshot(service: Service, caller: CurrentCaller, event: EventId, width: Width = None) -> Response:
-    """The event's best picture as JPEG, or with `width` as PPM of at most that many pixels a line."""
+    """The event's best picture as JPEG, or with `width` as PPM of at most that width in pixels."""
     visible = visible_event(service, caller, event)
     path = service.media.snapshot_path(visible.id)
     try:
@@ -66,11 +65,11 @@ def clip(
     byte_range: Annotated[str | None, Header(alias="Range", max_length=100)] = None,
     if_range: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
-    """The clip as MP4; one `Range` of bytes at a time. 409 while it is still being recorded."""
+    """The clip as MP4, with a single `Range` of bytes. 409 while it is being recorded."""
     visible = visible_event(service, caller, event)
     path = service.media.clip_path(visible.id)
     if visible.clip.state == "recording":
-        raise NotReady(f"Clip of event {event}", "it is still being recorded", "ask again when its state is done")
+        raise NotReady(f"Clip of event {event}", "it is still being recorded", "try again when its state is done")
     file_status = _file_status(path, visible)
     if byte_range is not None:
         _check_range(byte_range, None if if_range else file_status.st_size)
@@ -95,10 +94,10 @@ def _file_status(path: Path, event: Event) -> os.stat_result:
 
 
 def _check_range(byte_range: str, size: int | None) -> None:
-    """Raise RangeNotSatisfiable for what is not one range of bytes, or lies behind the end; `size` None: unknown."""
+    """Raise RangeNotSatisfiable unless it is a single range that starts before `size` (None: unknown)."""
     match = _RANGE.match(byte_range)
     if match is None or (match[2] and int(match[1]) > int(match[2])):
-        raise RangeNotSatisfiable("Range", "it is not one range of bytes", "ask for bytes=FIRST-LAST")
+        raise RangeNotSatisfiable("Range", "it is not a single byte range", "write it as bytes=FIRST-LAST")
     first = int(match[1]) if match[1] else 0
     if size is not None and (first >= size or match[3] == "0"):
-        raise RangeNotSatisfiable("Range", f"the clip has {size} bytes", "ask for bytes before its end")
+        raise RangeNotSatisfiable("Range", f"the clip has {size} bytes", "request bytes before its end")

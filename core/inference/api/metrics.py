@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format. The one label is a camera's id: no address, name or user can get in."""
+"""Metrics in Prometheus' text format. The only label is a camera's id, so no address, name or user can appear."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from core.inference.api.visibility import visible_status
 router = APIRouter(tags=["health"], route_class=routes_in(STATUS))
 
 _FORM = "text/plain; version=0.0.4; charset=utf-8"
-_TEXT: ResponseDocs = {200: {"description": "The figures", "content": {"text/plain": {"schema": {"type": "string"}}}}}
+_TEXT: ResponseDocs = {200: {"description": "The metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 StatusT = TypeVar("StatusT")
 
 
 class _Metric(NamedTuple, Generic[StatusT]):
-    """`counts`: it only ever grows, until a restart. A value of None is left out."""
+    """A metric. `counts`: it is a counter. A value of None is left out."""
 
     name: str
     meaning: str
@@ -33,44 +33,42 @@ class _Metric(NamedTuple, Generic[StatusT]):
 
 
 _SERVICE_METRICS: tuple[_Metric[ServiceStatus], ...] = (
-    _Metric("uptime_seconds", "Since the service started", lambda it: it.uptime),
+    _Metric("uptime_seconds", "Seconds since the service started", lambda it: it.uptime),
     _Metric("resident_bytes", "Resident memory of the process", lambda it: it.rss),
     _Metric("events_logged", "Events decided", lambda it: it.logger.logged, counts=True),
     _Metric("events_written", "Events in the database", lambda it: it.logger.written, counts=True),
-    _Metric("events_waiting", "Events on disk that the database does not have yet", lambda it: it.logger.waiting),
+    _Metric("events_waiting", "Events on disk that are not in the database yet", lambda it: it.logger.waiting),
     _Metric("events_waiting_seconds", "Age of the oldest of them", lambda it: it.logger.oldest or 0),
     _Metric("events_unacknowledged", "Events nobody has acknowledged", lambda it: it.unacknowledged),
     _Metric("analyser_answered", "Answers of the analyser", lambda it: it.analyser.answered, counts=True),
-    _Metric("analyser_failed", "Questions it did not answer", lambda it: it.analyser.failed, counts=True),
-    _Metric("analyser_queue", "Events that wait for it", lambda it: it.analyser.queue),
-    _Metric("outbox_waiting", "Notifications that wait", lambda it: it.outbox.waiting),
+    _Metric("analyser_failed", "Questions it failed to answer", lambda it: it.analyser.failed, counts=True),
+    _Metric("analyser_queue", "Events waiting for it", lambda it: it.analyser.queue),
+    _Metric("outbox_waiting", "Notifications waiting", lambda it: it.outbox.waiting),
     _Metric("outbox_sent", "Notifications sent", lambda it: it.outbox.sent),
     _Metric("outbox_given_up", "Notifications given up", lambda it: it.outbox.given_up),
     _Metric("storage_used_bytes", "Clips and pictures on disk", lambda it: it.storage.used),
     _Metric("storage_free_bytes", "Free on their disk", lambda it: it.storage.free),
-    _Metric(
-        "models_bytes", "Memory the models were measured to cost", lambda it: it.ledger.ours if it.ledger else None
-    ),
+    _Metric("models_bytes", "Measured memory of the models", lambda it: it.ledger.ours if it.ledger else None),
     _Metric("models_free_bytes", "Memory left for models", lambda it: it.ledger.free if it.ledger else None),
 )
 
 _CAMERA_METRICS: tuple[_Metric[CameraStatus], ...] = (
-    _Metric("live", "1 while pictures come in", lambda it: float(it.state is CameraState.LIVE)),
+    _Metric("live", "1 while it receives pictures", lambda it: float(it.state is CameraState.LIVE)),
     _Metric("failed", "1 once its restart budget is used up", lambda it: float(it.state is CameraState.FAILED)),
-    _Metric("alerts", "Frozen, black or moved pictures now", lambda it: len(it.alerts)),
-    _Metric("anomaly", "1 while an event goes on", lambda it: float(bool(it.anomaly))),
+    _Metric("alerts", "Current alerts: frozen, black or moved", lambda it: len(it.alerts)),
+    _Metric("anomaly", "1 during an event", lambda it: float(bool(it.anomaly))),
     _Metric("frames", "Frames decoded", lambda it: it.frames, counts=True),
     _Metric("dropped", "Frames due for scoring that a newer one replaced", lambda it: it.dropped, counts=True),
     _Metric("damaged", "Packets that could not be decoded", lambda it: it.damaged, counts=True),
     _Metric("reconnects", "Connections after the first", lambda it: it.reconnects, counts=True),
-    _Metric("restarts", "Restarts after a breakdown", lambda it: it.restarts, counts=True),
-    _Metric("decoded_per_second", "Frames decoded a second", lambda it: it.fps),
-    _Metric("scored_per_second", "Frames scored a second", lambda it: it.processed_fps),
+    _Metric("restarts", "Restarts after a crash", lambda it: it.restarts, counts=True),
+    _Metric("decoded_per_second", "Frames decoded per second", lambda it: it.fps),
+    _Metric("scored_per_second", "Frames scored per second", lambda it: it.processed_fps),
     _Metric("frame_age_seconds", "Age of the newest frame", lambda it: it.last_frame_age),
     _Metric("latency_seconds", "Median from capture to decision", lambda it: it.latency),
     _Metric("latency_p99_seconds", "99th percentile of the same", lambda it: it.latency_p99),
     _Metric("score", "The newest score", lambda it: it.score),
-    _Metric("threshold", "An anomaly from here on", lambda it: it.threshold),
+    _Metric("threshold", "An anomaly starts at this score", lambda it: it.threshold),
 )
 
 
@@ -81,7 +79,7 @@ class _StatusCollector(Collector):
         self._status = status
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Every figure, those of cameras with their ids."""
+        """All metrics, those of cameras labelled with their ids."""
         for figure in _SERVICE_METRICS:
             yield _family(f"xaiva_{figure.name}", figure, [(self._status, [])], [])
         cameras = [(camera, [camera.id]) for camera in self._status.cameras]
@@ -103,7 +101,7 @@ def _family(
 
 @router.get("/metrics", response_class=Response, **require_role(Role.VIEWER, content=_TEXT))
 def metrics(service: Service, caller: CurrentCaller) -> Response:
-    """Figures for Prometheus, which sends a token like everybody else (`authorization` in its scrape settings)."""
+    """Metrics for Prometheus, which needs a token (`authorization` in its scrape configuration)."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_StatusCollector(visible_status(service, caller)))
     return Response(generate_latest(registry), media_type=_FORM)

@@ -15,20 +15,19 @@ from core.inference.api.errors import stopping_response, unexpected_error_respon
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1 << 20  # bytes; the largest true request, a camera with all its zones, has some 50 KB
+MAX_BODY_BYTES = 1 << 20  # the largest real request, a camera with all its zones, has some 50 KB
 
 
 class RequestGuard:
-    """ASGI middleware. Bodies larger than `MAX_BODY_BYTES` are refused (413) while they come in, not afterwards.
+    """ASGI middleware. Refuses bodies larger than `MAX_BODY_BYTES` (413) while they are received.
 
-    An error that no route foresaw becomes a Problem here, whatever raised it, and goes to the log.
+    Unexpected errors are logged and become a Problem here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -39,7 +38,7 @@ class RequestGuard:
             message = await receive()
             size += len(message.get("body", b""))
             if size > MAX_BODY_BYTES:
-                raise HTTPException(413, f"a request has at most {MAX_BODY_BYTES} bytes")
+                raise HTTPException(413, f"a request must not have more than {MAX_BODY_BYTES} bytes")
             return message
 
         started = False
@@ -56,11 +55,11 @@ class RequestGuard:
 
         try:
             await self._app(scope, receive_bounded, send_with_headers)
-        except asyncio.CancelledError:  # the service ends, and gave the request its time
+        except asyncio.CancelledError:  # the service stops, and the request had time to finish
             if not started:
                 await stopping_response()(scope, receive, send_with_headers)
         except Exception:
             logger.exception("%s %r failed", scope["method"], scope["path"])
             if started:
-                raise  # half an answer is cut off: it must not look whole
+                raise  # cut off half a response: it must not look complete
             await unexpected_error_response()(scope, receive, send_with_headers)

@@ -14,7 +14,7 @@ PICTURE_DOCS: ResponseDocs = {200: {"description": "The picture", "content": {"i
 
 
 def picture_response(jpeg: bytes, width: int | None, headers: dict[str, str] | None = None) -> Response:
-    """The answer; `width` in pixels asks for a PPM."""
+    """A JPEG response; with `width` in pixels, a PPM."""
     if width is None:
         return Response(jpeg, media_type="image/jpeg", headers=headers)
     return Response(thumbnail(jpeg, width), media_type=_PPM, headers=headers)

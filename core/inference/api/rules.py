@@ -34,25 +34,27 @@ def rule(service: Service, name: Name) -> Rule:
 
 @router.put("/rules/{name}", **require_role(Role.ADMIN, 404))
 def update(service: Service, name: Name, body: RuleRequest) -> Rule:
-    """Set a rule anew, as a whole. An address that is sent as it is shown keeps its secrets."""
+    """Replace a rule. An address that is sent back as it was shown keeps its secrets."""
     if body.name != name:
-        raise InputError(f"Rule {name}", f"the settings are of rule {body.name}", "a rule keeps its name")
+        raise InputError(
+            f"Rule {name}", f"the settings are for rule {body.name}", "use the same name; it cannot be changed"
+        )
     return service.rules.change(body)
 
 
 @router.delete("/rules/{name}", status_code=204, **require_role(Role.ADMIN, 404))
 def remove(service: Service, name: Name) -> None:
-    """Remove a rule; what waits for it is given up."""
+    """Remove a rule. Its waiting messages are given up."""
     service.rules.drop(name)
 
 
 @router.post("/rules/{name}/test", **require_role(Role.ADMIN, 404))
 def test(service: Service, name: Name) -> TestResult:
-    """Send a test message over every channel of the rule, now; takes up to half a minute."""
+    """Send a test message over every channel of the rule. This takes up to half a minute."""
     return service.notifier.test(name)
 
 
 @router.get("/deliveries", **require_role(Role.ADMIN))
 def deliveries(service: Service, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Delivery]:
-    """The newest messages of the outbox and what became of them."""
+    """The newest messages in the outbox, with their state."""
     return service.notifier.deliveries(limit)

@@ -1,4 +1,4 @@
-"""Server-sent events: streams that end with the login, the service or the connection, even while they are silent."""
+"""Server-sent events: streams that end with the login, the service or the connection, even when idle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from core.inference.auth import Unauthorised
 from core.inference.bulkhead import TooManyRequests
 from core.inference.database.errors import DatabaseError
 
-HEARTBEAT_SECONDS = 5.0  # a line silent for longer than this is a dead one to the client
+HEARTBEAT_SECONDS = 5.0  # clients treat a longer silence as a broken connection
 HEARTBEAT = ": still here\n\n"
 
 EVENT_STREAM_DOCS: ResponseDocs = {
@@ -23,29 +23,28 @@ EVENT_STREAM_DOCS: ResponseDocs = {
 }
 
 
-OPEN_STREAMS = ResponseLimit("Streams", 40)  # a console has two
+OPEN_STREAMS = ResponseLimit("Streams", 40)  # each console uses two
 
 
 class EventStream(StreamingResponse):
-    """The answer that carries them. 429 when there are too many."""
+    """A response with server-sent events. 429 if too many are open."""
 
     media_type = "text/event-stream"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
         with OPEN_STREAMS.slot():
             await super().__call__(scope, receive, send)
 
 
 def format_event(text: str) -> str:
-    """One event; `text` is JSON and so has no line break."""
+    """Format one event. `text` is JSON and has no line breaks."""
     return f"data: {text}\n\n"
 
 
 async def poll_every(interval: float, poll: Callable[[], Awaitable[str]], closing: asyncio.Event) -> AsyncIterator[str]:
-    """What `take` gives, every `interval` seconds, until `closing` is set or `take` raises Unauthorised.
+    """Yield the result of `poll` every `interval` seconds until `closing` is set or `poll` raises Unauthorised.
 
-    While the database does not answer, or too many ask for the same, a heartbeat stands in its place.
+    While the database does not answer, or too many requests wait for it, a heartbeat is sent instead.
     """
     while not closing.is_set():
         try:
@@ -63,7 +62,7 @@ async def poll_every(interval: float, poll: Callable[[], Awaitable[str]], closin
 
 
 async def until_set(event: asyncio.Event, seconds: float) -> None:
-    """Wait for `event`, for that long at most."""
+    """Wait for `event` for at most that many seconds."""
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except asyncio.TimeoutError:

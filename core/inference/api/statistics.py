@@ -1,4 +1,4 @@
-"""Statistics: events per day and camera."""
+"""The route for statistics: events per day and camera."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from core.inference.api.threads import DATABASE, routes_in
 
 router = APIRouter(tags=["statistics"], route_class=routes_in(DATABASE))
 
-USUAL_DAYS = timedelta(days=6)  # before the last one
+USUAL_DAYS = timedelta(days=6)  # before the last day
 
 
 @router.get("/statistics", **require_role(Role.VIEWER, 404))
 def statistics(service: Service, caller: CurrentCaller, query: Annotated[StatisticsQuery, Query()]) -> Statistics:
-    """Events a day and camera in the service's zone; by default the last 7 days."""
+    """Events per day and camera in the service's time zone; by default for the last 7 days."""
     if query.camera is not None:
         require_visible(caller, query.camera)
     first, last = _days(query, datetime.now(ZoneInfo(service.settings.zone)).date())

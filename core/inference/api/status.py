@@ -25,15 +25,14 @@ def status(service: Service, caller: CurrentCaller) -> ServiceStatus:
 async def stream(
     request: Request, service: Service, interval: Annotated[float, Query(ge=0.2, le=60)] = 1.0
 ) -> Response:
-    """A snapshot every `interval` seconds as `data:` of a server-sent event, a comment as heartbeat in longer pauses.
+    """A snapshot every `interval` seconds as a server-sent event, with a comment as heartbeat in longer pauses.
 
-    A snapshot is taken when the line can carry it: a slow reader gets fewer, never old ones. The stream ends with the
-    access token that opened it.
+    A slow reader gets fewer snapshots, never outdated ones. The stream ends with the access token that opened it.
     """
     bearer = get_bearer_token(request)
 
     def snapshot() -> str:
-        caller = service.auth.caller(bearer)  # asked each time: who was shut out sees nothing more
+        caller = service.auth.caller(bearer)  # checked each time, so that a revoked caller sees nothing more
         return visible_status(service, caller).model_dump_json()
 
     async def wait() -> str:
@@ -44,7 +43,7 @@ async def stream(
 
 @router.get("/models", **require_role(Role.VIEWER))
 def models(service: Service, caller: CurrentCaller) -> LedgerStatus:
-    """The models and the memory they share."""
+    """The models and the memory they use."""
     ledger = service.pool.status()
     if caller.cameras is None:
         return ledger

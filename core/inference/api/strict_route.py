@@ -1,7 +1,7 @@
-"""What a request says is said once, under a name that its route knows: nothing of it is dropped in silence.
+"""Routes that refuse duplicate keys and unknown query keys.
 
-Of a query key, a header or a JSON key that comes twice the framework would take one and leave the other out; a query
-key that it does not know it would leave out too, and an answer without the filter would look like one with it.
+The framework would silently drop one of two equal query keys, headers or JSON keys. It would also ignore an unknown
+query key, and the unfiltered response would look like a filtered one.
 """
 
 from __future__ import annotations
@@ -19,20 +19,18 @@ from starlette.exceptions import HTTPException
 
 from core.errors import InputError
 
-MAX_REPEATED_NAME = 30  # characters of a name that an answer repeats: what is longer may be anything
+MAX_REPEATED_NAME = 30  # characters; longer names are not repeated in errors
 SINGLE_HEADERS = frozenset({"authorization", "content-type", "content-length", "host", "origin", "range", "if-range"})
 
 
 class StrictRoute(APIRoute):
-    """Raises InputError for what is given twice, and for a query key that it does not know.
-
-    Without `own_keys_only` it takes any query key, once.
-    """
+    """Raises InputError for duplicate keys and unknown query keys."""
 
     own_keys_only = True
+    """Whether unknown query keys are refused."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Called by FastAPI, for each request handler."""
+        """Wrap the route's handler with the checks; called by FastAPI."""
         handle = super().get_route_handler()
         known_keys = sorted(_query_keys(self.dependant)) if self.own_keys_only else None
 
@@ -42,7 +40,7 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(_Request(request.scope, request.receive))
             except HTTPException as error:
-                if isinstance(error.__cause__, InputError):  # the framework takes it for a body that cannot be read
+                if isinstance(error.__cause__, InputError):  # the framework reports it as an unreadable body
                     raise error.__cause__ from None
                 raise
 
@@ -50,7 +48,7 @@ class StrictRoute(APIRoute):
 
 
 class _Request(Request):
-    """A request whose JSON names every key once."""
+    """A request that refuses JSON with duplicate keys."""
 
     async def json(self) -> Any:
         return json.loads(await self.body(), object_pairs_hook=_object_without_duplicates)
@@ -66,18 +64,20 @@ def _check_query(keys: Iterable[str], known_keys: list[str] | None) -> None:
     _refuse_duplicates("query", keys)
     for key in keys:
         if known_keys is not None and key not in known_keys:
-            remedy = f"it may have: {', '.join(known_keys)}" if known_keys else "leave it out: it takes none"
+            remedy = (
+                f"known keys: {', '.join(known_keys)}" if known_keys else "leave it out; this route has no query keys"
+            )
             raise InputError(_describe("query", key), "there is no such key", remedy)
 
 
 def _refuse_duplicates(part: str, names: Iterable[str]) -> None:
     for name, count in Counter(names).items():
         if count > 1:
-            raise InputError(_describe(part, name), f"it is given {count} times", "give it once")
+            raise InputError(_describe(part, name), f"it was given {count} times", "give it once")
 
 
 def _describe(part: str, name: str) -> str:
-    """A name is repeated only where it looks like one: what strangers send may be a secret."""
+    """Name the part of the request. A name that does not look like one is left out, because it may be a secret."""
     return f"{part}.{name}" if name.replace("-", "_").isidentifier() and len(name) <= MAX_REPEATED_NAME else part
 
 

@@ -1,6 +1,6 @@
-"""Where the work of routes runs: never on the event loop, and each kind of it in a bulkhead of its own.
+"""Runs the work of routes off the event loop, each kind in a bulkhead of its own.
 
-The framework would run everything in one pool of 40 threads, which some calls that hang fill for all others.
+The framework would use a single pool of 40 threads, and a few hanging calls would block all others.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from core.inference.bulkhead import Bulkhead, TooManyRequests
 ResultT = TypeVar("ResultT")
 EndpointT = TypeVar("EndpointT", bound=Callable[..., Any])
 
-# All of these, those that wait, logins and open answers together are fewer than the server's MOST_CONNECTIONS: whatever
-# hangs, a health check gets in.
-REQUESTS = Bulkhead("Requests", 8, 24)  # short ones, which wait for nobody
-STATUS = Bulkhead("Requests for the status", 8, 24)  # which also looks at the database and at the clips' disk
-DATABASE = Bulkhead("Requests to the database", 16, 32)  # the threads: as many as it has connections
-CHANGES = Bulkhead("Changes of cameras", 8, 16, retry_after=10)  # each may wait for a model to be loaded
-FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a mount that hangs
-LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: they wait for no request, nor for each other
+# All of these with their queues, logins and open responses together are fewer than the server's MOST_CONNECTIONS, so
+# that a health check always gets a connection.
+REQUESTS = Bulkhead("Requests", 8, 24)  # short requests that wait for nothing
+STATUS = Bulkhead("Requests for the status", 8, 24)  # also reads the database and the disk of the clips
+DATABASE = Bulkhead("Requests to the database", 16, 32)  # as many threads as database connections
+CHANGES = Bulkhead("Changes of cameras", 8, 16, retry_after=10)  # each may wait until a model is loaded
+FILES = Bulkhead("Clips and pictures", 4, 12)  # their disk may be a hanging mount
+LIFECYCLE = Bulkhead("Start and stop", 2)  # of the service: independent of all requests
 BULKHEADS = (REQUESTS, STATUS, DATABASE, CHANGES, FILES)
 
-RETRY_AFTER_SECONDS = 5.0  # seconds, for one more open answer
-_BULKHEAD = "bulkhead"  # the attribute that `slow` leaves on a function
+RETRY_AFTER_SECONDS = 5.0  # when too many responses are open
+_BULKHEAD = "bulkhead"  # the attribute that `in_bulkhead` sets on a function
 
 
 async def run_in(bulkhead: Bulkhead, work: Callable[[], ResultT]) -> ResultT:
-    """Run `work` in a thread of `bulkhead`, and wait without holding anybody up. Raises TooManyRequests."""
+    """Run `work` in a thread of `bulkhead` and await it. Raises TooManyRequests."""
     return await asyncio.wrap_future(bulkhead.submit(work))
 
 
 def in_bulkhead(bulkhead: Bulkhead) -> Callable[[EndpointT], EndpointT]:
-    """A decorator of endpoints that run in another bulkhead than the rest of their router."""
+    """Decorate an endpoint that runs in another bulkhead than the rest of its router."""
 
     def mark_endpoint(endpoint: EndpointT) -> EndpointT:
         setattr(endpoint, _BULKHEAD, bulkhead)
@@ -48,9 +48,9 @@ def in_bulkhead(bulkhead: Bulkhead) -> Callable[[EndpointT], EndpointT]:
 
 
 def routes_in(bulkhead: Bulkhead, *, any_key: bool = False) -> type[StrictRoute]:
-    """The class of a router's routes: their endpoints run in `bulkhead`, unless they are async or marked as `slow`.
+    """The route class of a router: endpoints run in `bulkhead` unless they are async or decorated with `in_bulkhead`.
 
-    `any_key`: query keys that they do not know are no error.
+    `any_key`: unknown query keys are accepted.
     """
 
     class Route(StrictRoute):
@@ -74,18 +74,18 @@ def _in_thread(endpoint: Callable[..., Any], bulkhead: Bulkhead) -> Callable[...
 
 
 class ResponseLimit:
-    """Counts answers of one kind that go on for long, on the event loop. `most` of them may be open."""
+    """Limits how many long responses of one kind may be open. Used on the event loop only."""
 
     def __init__(self, name: str, limit: int) -> None:
         self.name = name
-        self.most = limit
+        self.limit = limit
         self._open = 0
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
-        """While it is sent. Raises TooManyRequests, before anything is sent."""
-        if self._open >= self.most:
-            raise TooManyRequests(self.name, f"{self.most} are open: no more are taken", RETRY_AFTER_SECONDS)
+        """Hold a slot while the response is sent. Raises TooManyRequests before anything is sent."""
+        if self._open >= self.limit:
+            raise TooManyRequests(self.name, f"{self.limit} are open, which is the limit", RETRY_AFTER_SECONDS)
         self._open += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""Users, for administrators."""
+"""Routes for administrators to manage users."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ router = APIRouter(prefix="/users", tags=["users"], route_class=routes_in(DATABA
 
 @router.get("", **require_role(Role.ADMIN))
 def users(service: Service) -> list[User]:
-    """Every user, by name."""
+    """All users, sorted by name."""
     return service.auth.users.all()
 
 
 @router.post("", status_code=201, **require_role(Role.ADMIN, 409, 429))
 async def add(service: Service, body: UserRequest) -> User:
-    """Add a user: 409 when the name is taken."""
+    """Add a user. 409 if the name is taken."""
     return await asyncio.wrap_future(service.auth.run_in_turn(lambda: service.auth.users.add(body)))
 
 
@@ -33,11 +33,11 @@ def user(service: Service, name: Name) -> User:
 
 @router.patch("/{name}", **require_role(Role.ADMIN, 404, 409, 429))
 async def update(service: Service, name: Name, body: UserUpdate) -> User:
-    """Change what is named. 409 when nobody would be left who is an administrator."""
+    """Change the given fields. 409 if no administrator would be left."""
     return await asyncio.wrap_future(service.auth.run_in_turn(lambda: service.auth.users.update(name, body)))
 
 
 @router.delete("/{name}", status_code=204, **require_role(Role.ADMIN, 404, 409))
 def remove(service: Service, name: Name) -> None:
-    """Remove a user and end its logins. 409 for the last administrator."""
+    """Remove a user and end their logins. 409 for the last administrator."""
     service.auth.users.remove(name)

@@ -1,4 +1,4 @@
-"""Filters the service's status by what the caller may see."""
+"""Reduces the service's status to what the caller may see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from core.inference.service import InferenceService
 
 
 def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
-    """The service's status; for a caller who sees some cameras only, without a trace of the others."""
+    """The service's status, without any trace of cameras that the caller may not see."""
     status = service.status()
     cameras = [visible_camera(caller, camera) for camera in status.cameras if caller.sees(camera.id)]
     if caller.cameras is None:
@@ -32,7 +32,7 @@ def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
         update={
             "cameras": cameras,
             "ledger": visible_ledger(status.ledger, cameras) if status.ledger else None,
-            # Whether they work, but no count: it would tell what the other cameras find.
+            # Whether they work, but no counts, which would reveal events of other cameras.
             "logger": LoggerStatus(state=logger.state, why=logger.why),
             "analyser": AnalyserStatus(state=analyser.state, backend=analyser.backend, why=analyser.why),
             "storage": StorageStatus(free=storage.free, state=storage.state, why=storage.why),
@@ -44,14 +44,14 @@ def visible_status(service: InferenceService, caller: Caller) -> ServiceStatus:
 
 
 def visible_camera(caller: Caller, camera: CameraStatus) -> CameraStatus:
-    """A camera's status; viewers get no more of its address than kind and host."""
+    """A camera's status. Viewers see only kind and host of its address."""
     if caller.role.rank >= Role.OPERATOR.rank:
         return camera
     return camera.model_copy(update={"source": redact_for_viewers(camera.source)})
 
 
 def visible_ledger(ledger: LedgerStatus, cameras: list[CameraStatus]) -> LedgerStatus:
-    """The ledger with the models of these cameras alone, used by them alone: a model's key may name its camera."""
+    """The memory status with only the models that these cameras use, because a model's key may name its camera."""
     uses = Counter(camera.model for camera in cameras)
     models = [model.model_copy(update={"leases": uses[model.key]}) for model in ledger.models if model.key in uses]
     return ledger.model_copy(update={"models": models})
