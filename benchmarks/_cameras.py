@@ -37,8 +37,6 @@ def resident_bytes() -> int:
 
 
 class NoCosts:
-    """Nothing was ever measured."""
-
     def get(self, *_: str) -> int | None:
         return None
 

@@ -235,7 +235,6 @@ def inner_seconds(work: str, site: Site) -> float:
 
 
 def make_site(root: Path) -> Site:
-    """An empty site."""
     (root / "presets").mkdir(parents=True)
     return Site.open(root)
 

@@ -48,11 +48,9 @@ class Costs:
     """A store that keeps nothing."""
 
     def get(self, *_: str) -> int | None:
-        """Never measured."""
         return None
 
-    def put(self, *_: object) -> None:
-        """Forgotten."""
+    def put(self, *_: object) -> None: ...
 
 
 class Backbone:
@@ -64,18 +62,15 @@ class Backbone:
         self._features = PatchFeatures(choice)
 
     def load(self) -> None:
-        """Read the weights."""
         self._features.load()
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
         """A number of each, so that nothing can be left out."""
         return [float(distances[0, 0]) for distances in self._features.extract([sample.picture for sample in batch])]
 
-    def forget(self, camera: str) -> None:
-        """It remembers nothing."""
+    def forget(self, camera: str) -> None: ...
 
     def close(self) -> None:
-        """Give the memory back."""
         self._features.close()
 
 

@@ -134,7 +134,6 @@ class _Churn:
         self.steps = self.went_live = 0
 
     def step(self) -> None:
-        """One change."""
         self.steps += 1
         self._count()
         names = [status.id for status in self._manager.statuses()]

@@ -53,7 +53,7 @@ class ServiceClientSettings(_Section):
 
 
 class SyncSettings(_Section):
-    """How files are downloaded."""
+    """Limits and mirrors for downloads."""
 
     connections: int = Field(default=16, ge=1, le=64, description="connections at once, to all hosts together")
     per_host: int = Field(default=8, ge=1, le=32, description="connections at once to one host")

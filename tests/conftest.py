@@ -105,7 +105,6 @@ class _Stamps:
         (self.passed if report.passed else self.failed).update(names)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the stamps."""
         config = session.config
         whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
         if whole and not config.option.keyword and not config.option.markexpr and not session.shouldstop:
@@ -164,7 +163,6 @@ def engine_site(site: Site, engine: TestEngine) -> Site:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A real PostgreSQL server."""
     with postgres_server() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Cameras: settings and status."""
+"""Cameras: settings, status, alerts and connection tests."""
 
 from __future__ import annotations
 

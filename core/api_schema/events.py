@@ -151,7 +151,7 @@ class EventQuery(RequestModel):
 
 
 class EventPage(ResponseModel):
-    """A page of events."""
+    """A page of events, in the order of the query."""
 
     events: list[Event]
     next: str = ""

@@ -29,7 +29,7 @@ class ChannelKind(OpenEnum):
 
 
 class Channel(RequestModel):
-    """Where notifications are sent."""
+    """An address to which notifications are sent."""
 
     kind: ChannelKind
     to: Annotated[str, Field(min_length=3, max_length=1000)]

@@ -63,7 +63,7 @@ class AnalyserStatus(ResponseModel):
 
 
 class OutboxStatus(ResponseModel):
-    """The outbox of notifications."""
+    """The state of the outbox of notifications."""
 
     waiting: int = 0
     oldest: float | None = None

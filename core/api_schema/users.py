@@ -1,4 +1,4 @@
-"""Users, roles and logins."""
+"""Users, their roles, logins and tokens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class User(ResponseModel):
 
 
 class UserRequest(RequestModel):
-    """A user to add."""
+    """The settings of a new user."""
 
     name: Name
     password: Password

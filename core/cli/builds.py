@@ -104,7 +104,7 @@ def show(session: CliSession, identifier: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def compare_command(session: CliSession, before: str, after: str, as_json: bool) -> None:
-    """Why one build was slower, larger or different from another."""
+    """Show why one build was slower, larger or different from another."""
     from core.images.build_history import compare_builds, read_build
 
     comparison = compare_builds(session.site, read_build(session.site, before), read_build(session.site, after))

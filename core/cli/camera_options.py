@@ -1,4 +1,4 @@
-"""The options of `xaiva camera add`, `edit` and `test`: every setting of a camera, None where it is not given."""
+"""The options of `xaiva camera add`, `edit` and `test`: every setting of a camera; None if it is not given."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _DETECTION = ("detector", "model", "threshold", "release", "minimum_seconds", "cooldown")
 _OPTIONS = (
-    click.option("--name", help="For people (default: the id)."),
-    click.option("--enabled/--disabled", default=None, help="Whether the service reads it."),
-    click.option("--fps", type=float, help="Frames a second that are scored at most (default 5)."),
+    click.option("--name", help="The display name (default: the id)."),
+    click.option("--enabled/--disabled", default=None, help="Whether the service connects to it."),
+    click.option("--fps", type=float, help="Maximum number of frames scored per second (default 5)."),
     click.option("--timeout", type=float, help="Seconds to wait for a connection and for a frame (default 5)."),
-    click.option("--transport", type=click.Choice(["tcp", "udp"]), help="How RTSP carries the pictures."),
+    click.option("--transport", type=click.Choice(["tcp", "udp"]), help="The transport protocol of RTSP."),
     click.option("--loop/--once", default=None, help="For a file: loop it, or play it once."),
     click.option(
         "--poll-interval", type=float, help="For a camera that sends single pictures: seconds between two (default 1)."

@@ -17,7 +17,7 @@ class OutputFailed(OSError):
     """Standard output cannot be written. If its reader has exited, BrokenPipeError is raised instead."""
 
     def error(self) -> XaivaError:
-        """The error to report."""
+        """The error in a form for users."""
         full = self.errno in (errno.ENOSPC, errno.EDQUOT)
         return XaivaError(
             _FAILED, self.strerror or "", "free some space there, or write the output elsewhere" if full else ""

@@ -14,7 +14,7 @@ SET_URL_REMEDY = "set [service] url in site.toml, which the console reloads auto
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where a service is."""
+    """The address of a service, and where it was found."""
 
     url: str
     named_by: str = ""

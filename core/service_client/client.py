@@ -209,7 +209,6 @@ class ServiceClient:
         return self._get(_path("cameras", camera, "settings"), CameraRequest)
 
     def add_camera(self, request: CameraRequest) -> CameraStatus:
-        """Add a camera permanently."""
         return self._request("POST", "/cameras", CameraStatus, request)
 
     def update_camera(self, request: CameraRequest) -> CameraStatus:
@@ -229,7 +228,6 @@ class ServiceClient:
         return self._request("POST", _path("cameras", camera, "stop"), CameraStatus)
 
     def restart_camera(self, camera: str) -> CameraStatus:
-        """Reconnect a camera."""
         return self._request("POST", _path("cameras", camera, "restart"), CameraStatus)
 
     def learn(self, camera: str, minutes: float) -> CameraStatus:
@@ -290,7 +288,6 @@ class ServiceClient:
             yield self._transport.read_leniently(text, Event)
 
     def event(self, event: str) -> Event:
-        """Everything about one event."""
         return self._get(_event_path(event), Event)
 
     def acknowledge(self, ids: list[str], note: str = "") -> int:
@@ -303,62 +300,59 @@ class ServiceClient:
         ).count
 
     def protect(self, event: str, protected: bool = True) -> Event:
-        """Keep an event's clip and snapshot when others must go, or no longer."""
+        """Set or remove the protection of an event's clip and snapshot from deletion."""
         return self._request("PUT", _event_path(event, "protected"), Event, Protect(protected=protected))
 
     def event_snapshot(self, event: str) -> bytes:
-        """The event's best picture, as JPEG."""
+        """The event's best picture as JPEG."""
         return self._transport.send("GET", _event_path(event, "snapshot")).content
 
     def event_thumbnail(self, event: str, width: int) -> bytes:
-        """The same as PPM, at most `width` pixels wide."""
+        """The event's best picture as PPM, at most `width` pixels wide."""
         return self._transport.send("GET", _event_path(event, "snapshot"), query={"width": width}).content
 
     def save_clip(self, event: str, target: Path, on_progress: ProgressCallback | None = None) -> Path:
-        """Write the event's clip (MP4) to `target`, whole or not at all; `told(done, all)` hears of bytes."""
+        """Download the event's clip (MP4) to `target`, and call `on_progress(done, total)` with numbers of bytes."""
         return save(self._transport, _event_path(event, "clip"), target, on_progress)
 
     def statistics(self, query: StatisticsQuery | None = None) -> Statistics:
-        """Events a day and camera in the service's zone."""
+        """Events per day and camera in the service's time zone."""
         return self._get("/statistics", Statistics, query)
 
     # -- users ---------------------------------------------------------------------------------------------------------
 
     def users(self) -> list[User]:
-        """Everybody who may log in."""
+        """All users, sorted by name."""
         return sorted(self._get("/users", list[User]), key=lambda user: natural_key(user.name))
 
     def user(self, name: str) -> User:
-        """One user."""
         return self._get(_path("users", name), User)
 
     def add_user(self, request: UserRequest) -> User:
-        """Add a user."""
         return self._request("POST", "/users", User, request)
 
     def update_user(self, name: str, update: UserUpdate) -> User:
-        """Change what `update` names."""
+        """Change the fields that are set in `update`."""
         return self._request("PATCH", _path("users", name), User, update)
 
     def remove_user(self, name: str) -> None:
-        """Remove a user; the last administrator stays."""
+        """Remove a user. The last administrator cannot be removed."""
         self._transport.send("DELETE", _path("users", name))
 
     # -- notifications -------------------------------------------------------------------------------------------------
 
     def rules(self) -> list[Rule]:
-        """The rules, in their order."""
+        """The notification rules in their order."""
         return self._get("/rules", list[Rule])
 
     def rule(self, name: str) -> Rule:
-        """One rule, to be changed: one of which something cannot be read is refused, as that would be lost."""
+        """A rule, to be edited. Raises ServiceError if a part is unreadable, because saving would lose it."""
         rule = self._get(_path("rules", name), Rule)
         if rule.unreadable:
             raise unknown_settings_error(self.address, [rule.unreadable])
         return rule
 
     def add_rule(self, request: RuleRequest) -> Rule:
-        """Add a rule."""
         return self._request("POST", "/rules", Rule, request)
 
     def update_rule(self, request: RuleRequest) -> Rule:
@@ -366,7 +360,6 @@ class ServiceClient:
         return self._request("PUT", _path("rules", request.name), Rule, request)
 
     def remove_rule(self, name: str) -> None:
-        """Remove a rule."""
         self._transport.send("DELETE", _path("rules", name))
 
     def test_rule(self, name: str) -> TestResult:

@@ -21,7 +21,7 @@ TOKEN = "service-token-of-the-tests-0123456789"
 
 @dataclass
 class Running:
-    """A served one."""
+    """A service that is being served, with its address and clients."""
 
     service: InferenceService
     server: Server

@@ -21,7 +21,7 @@ COLUMNS = "110"
 
 
 class Run(NamedTuple):
-    """What one command said."""
+    """The output and exit code of one command."""
 
     code: int
     out: str

@@ -52,7 +52,7 @@ class Table:
 
 
 class Page:
-    """One page, read."""
+    """A parsed page of the documentation."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -117,7 +117,7 @@ def pages() -> list[Page]:
 
 
 def page(name: str) -> Page:
-    """One of them."""
+    """The page with that name."""
     return next(page for page in pages() if page.name == name)
 
 

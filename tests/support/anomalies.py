@@ -75,12 +75,12 @@ def blocked(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list
 
 
 def frozen(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list[Rgb]:
-    """The picture stands still."""
+    """Repeat one frame from `begin` on, as a frozen camera does."""
     return [*frames[:begin], *(frames[begin] for _ in frames[begin:])]
 
 
 def other_scene(frames: Sequence[Rgb], begin: int, rng: np.random.Generator) -> list[Rgb]:
-    """Another camera's pictures come."""
+    """Show another scene from `begin` on, as a moved camera does."""
     height, width = frames[0].shape[:2]
     name = ("tree.avi", "Megamind.avi", "home.jpg")[rng.integers(3)]
     other = still(name, width, height)

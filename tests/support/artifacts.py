@@ -39,7 +39,6 @@ class RecordingProgress:
         return self.stopped.is_set()
 
     def text(self) -> str:
-        """All lines."""
         return "\n".join(self.lines)
 
 

@@ -64,7 +64,6 @@ class TestEngine:
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Thaw it."""
         self.process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:

@@ -135,8 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
+    def log_message(self, format: str, *args: object) -> None: ...
 
     def do_HEAD(self) -> None:
         self._answer(body=False)

@@ -19,5 +19,4 @@ class HeldPort(socket.socket):
 
     @property
     def number(self) -> int:
-        """The port."""
         return int(self.getsockname()[1])

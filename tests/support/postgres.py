@@ -39,7 +39,6 @@ class Postgres:
         self._emptied: list[str] = []  # the URLs of databases that were used and emptied
 
     def create(self) -> None:
-        """Make the cluster."""
         pwfile = self._folder / "pw"
         pwfile.write_text(self.password)
         arguments = ["-D", str(self._folder / "data"), "-U", "xaiva", "--auth=scram-sha-256", f"--pwfile={pwfile}"]

@@ -124,7 +124,6 @@ class PtySession:
     # -- input -----------------------------------------------------------------
 
     def press(self, *keys: str) -> None:
-        """Send keys."""
         for key in keys:
             os.write(self._master, key_bytes(key))
 
@@ -154,7 +153,6 @@ class PtySession:
 
     @property
     def text(self) -> str:
-        """The screen's text."""
         return "\n".join(self.feed().display)
 
     def wait_for(self, expected: str | Callable[[str], bool], timeout: float = 30) -> str:
@@ -185,13 +183,11 @@ class PtySession:
 
     @property
     def sent(self) -> bytes:
-        """Everything so far."""
         with self._lock:
             return b"".join(data for _, data in self.chunks)
 
     @property
     def count(self) -> int:
-        """Bytes received so far."""
         with self._lock:
             return sum(len(data) for _, data in self.chunks)
 

@@ -123,7 +123,6 @@ class RtspServer:
 
     @property
     def port(self) -> int:
-        """The TCP port."""
         return int(self._options["port"])
 
     def url(self, mount: str, credentials: str = "") -> str:

@@ -93,7 +93,6 @@ def allow(factory):
 
 
 def main():
-    """Serve until stdin closes."""
     Gst.init(None)
     loop = GLib.MainLoop()
     server = Server(json.loads(sys.argv[1]))

@@ -53,7 +53,6 @@ class ServiceProcess:
         self.client = ServiceClient(f"http://127.0.0.1:{self.port}", 5, token=TOKEN)
 
     def ready(self) -> ServiceProcess:
-        """Wait until it answers."""
 
         def answers() -> bool:
             assert self.process.poll() is None, self.log.read_text()

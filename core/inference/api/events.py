@@ -45,7 +45,7 @@ def acknowledge(service: Service, caller: CurrentCaller, body: Acknowledge) -> A
 
 @router.get(EVENT_PATH, **require_role(Role.VIEWER, 404))
 def event(service: Service, caller: CurrentCaller, event: EventId) -> Event:
-    """One event."""
+    """Everything about one event."""
     return visible_event(service, caller, event)
 
 

@@ -73,7 +73,7 @@ _CAMERA_METRICS: tuple[_Metric[CameraStatus], ...] = (
 
 
 class _StatusCollector(Collector):
-    """One status as metrics."""
+    """Collects the metrics of one service status for Prometheus."""
 
     def __init__(self, status: ServiceStatus) -> None:
         self._status = status

@@ -28,7 +28,7 @@ def add(service: Service, body: RuleRequest) -> Rule:
 
 @router.get("/rules/{name}", **require_role(Role.ADMIN, 404))
 def rule(service: Service, name: Name) -> Rule:
-    """One rule."""
+    """A rule, secrets in addresses replaced by `***`."""
     return service.rules.get(name)
 
 

@@ -27,7 +27,7 @@ async def add(service: Service, body: UserRequest) -> User:
 
 @router.get("/{name}", **require_role(Role.ADMIN, 404))
 def user(service: Service, name: Name) -> User:
-    """One user."""
+    """A user with role and cameras."""
     return service.auth.users.get(name)
 
 
