@@ -1,4 +1,4 @@
-"""What the benchmarks of cameras share: real clips, a manager with a real pool, and somebody to tell of events."""
+"""Helpers of the camera benchmarks: real clips, a manager with a real pool, and an observer of events."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A soak with churn: cameras are added, changed, lost, frozen, brought back and removed, while memory is watched.
 
 `python -m benchmarks.soak --minutes 20` is the real one; `python -m benchmarks soak` runs one minute of it. Ends with 1
-when resident memory grows by more than 1 MB a minute after the warm-up (told of runs of five minutes and more), when a
+when resident memory grows by more than 1 MB a minute after the warm-up (in runs of at least five minutes), when a
 thread or a file descriptor is left at the end, or when a clip failed although its camera was there. Memory is taken at
 rest: once a minute all cameras go, so that how many are live just then says nothing.
 """
@@ -82,7 +82,7 @@ def soak(seconds: float, *, seed: int = 1, say: Callable[[str], object] = lambda
 
 
 def _left(threads: set[str], descriptors: int) -> tuple[set[str], int]:
-    """What there is now above that."""
+    """The growth since the start."""
     names = {thread.name for thread in threading.enumerate()}
     return names - threads, len(os.listdir("/proc/self/fd")) - descriptors
 

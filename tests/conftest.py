@@ -113,7 +113,7 @@ class _Stamps:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the books in the one process that hears of every test."""
+    """Record the results in the process that collects those of all workers."""
     if not WORKER:
         config.pluginmanager.register(_Stamps())
 
@@ -132,7 +132,7 @@ def _no_secrets_of_the_test_before() -> None:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """An empty site of its own, without a service: whoever tests may have one at the usual port."""
+    """An empty site, pointed away from a service that may run at the default port."""
     root = tmp_path / "site"
     for folder in ("presets", "artifacts", "docker"):
         (root / folder).mkdir(parents=True)

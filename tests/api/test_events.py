@@ -149,7 +149,7 @@ def test_a_clip_comes_whole_over_a_line_that_breaks(running: Running, events: Ev
 
 def test_a_line_that_stays_broken_leaves_the_old_file(running: Running, events: Events, tmp_path: Path) -> None:
     target = tmp_path / "clip.mp4"
-    target.write_bytes(b"of before")
+    target.write_bytes(b"old content")
     with breaking_line(int(running.url.rsplit(":", 1)[1]), 30_000, *[300] * 20) as port:
         client = ServiceClient(f"http://127.0.0.1:{port}", 10, token=TOKEN)
         client._transport._identified = True

@@ -1,4 +1,4 @@
-"""Running the command line as a user would: in this process, and in one of its own where that is what is tested."""
+"""Runs the command line in this process, or in a separate one where the test needs that."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def _said(code: int, out: str, err: str) -> Run:
 
 
 def arguments(site: Site, *words: str) -> list[str]:
-    """The command line's words for a site."""
+    """The arguments of the command line for a site."""
     return ["--site", os.fspath(site.root), *words]
 
 
 def command(site: Site, *words: str) -> list[str]:
-    """The words that start it as a process."""
+    """The command that starts it as a process."""
     return [sys.executable, "-m", "core.cli", *arguments(site, *words)]

@@ -1,4 +1,4 @@
-"""Events as files: what is in them, and that they are whole or not there."""
+"""Exported events: the content of the files, and that no incomplete file is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`xaiva gpu`, `host`, `doctor` on this machine, whatever it has."""
+"""`xaiva gpu`, `host` and `doctor` on this machine, with any hardware."""
 
 from __future__ import annotations
 

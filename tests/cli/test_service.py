@@ -32,7 +32,7 @@ def camera() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """One service for all of them."""
+    """One service for all tests in this file."""
     with running_service(tmp_path_factory.mktemp("service")) as running:
         yield running
 
@@ -46,7 +46,7 @@ def served(xaiva: Xaiva, site: Site, service: ServiceProcess) -> Xaiva:
 
 
 def until(ask: Callable[[], Any]) -> Any:
-    """What `ask` gives as soon as it is something."""
+    """Call `ask` until its result is true, and return the result."""
     deadline = time.monotonic() + PATIENCE
     while not (result := ask()):
         assert time.monotonic() < deadline
@@ -55,7 +55,7 @@ def until(ask: Callable[[], Any]) -> Any:
 
 
 def good(run: Run) -> Any:
-    """The document of a command that went well."""
+    """The document of a command that succeeded."""
     assert run.code == 0, run.out + run.err
     return run.document
 
@@ -89,8 +89,8 @@ def test_a_cameras_life(served: Xaiva, camera: str, tmp_path: Path) -> None:
     assert good(served("camera", "stop", "hall", "--json"))["camera"]["state"] == "stopped"
     assert good(served("camera", "start", "hall", "--json"))["camera"]["state"] != "stopped"
     good(served("camera", "restart", "hall", "--json"))
-    unasked = served("camera", "remove", "hall", "--json", stdin="n\n")
-    assert unasked.code == unasked.document["error"]["exit_code"] == 130
+    refused = served("camera", "remove", "hall", "--json", stdin="n\n")
+    assert refused.code == refused.document["error"]["exit_code"] == 130
     good(served("camera", "remove", "hall", "--yes", "--json"))
     assert served("camera", "list", "--json").document == {"cameras": []}
     assert served("camera", "remove", "hall", "--yes").code == 2

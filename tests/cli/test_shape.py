@@ -1,4 +1,4 @@
-"""What holds for the command line as a whole: it starts light, its table is true, every command speaks JSON."""
+"""The command line as a whole: it starts fast, its table is correct, and every command can print JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people write for schedules, polygons, channels and moments, and what is wrong with it."""
+"""The text formats of schedules, polygons, channels and times, and their errors."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Piece:
 
     @property
     def place(self) -> str:
-        """As a compiler names it."""
+        """File and line."""
         return f"{self.page}:{self.line}"
 
 
@@ -95,7 +95,7 @@ class Page:
                 self.tables[-1].rows[-1].append(Cell(self._piece(token, token.content), spans))
 
     def _spans(self, token: Token) -> list[Piece]:
-        """The code spans of a paragraph, a heading or a cell; links are noted by the way."""
+        """The code spans of a paragraph, a heading or a cell. Also collects the links."""
         spans, lines = [], 0
         for child in token.children or []:
             if child.type in ("softbreak", "hardbreak"):
@@ -111,7 +111,7 @@ class Page:
 
 @cache
 def pages() -> list[Page]:
-    """All pages that describe the code as it is; a change log names what was."""
+    """All pages that describe the current code, so not the change log."""
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     return [Page(path) for path in sorted(paths) if path.name != "CHANGELOG.md"]
 
@@ -132,13 +132,13 @@ def all_blocks() -> list[Piece]:
 
 
 def matches(pattern: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """Where a pattern is found in the text of all pages."""
+    """All matches of a pattern in all pages, each with its place."""
     for page in pages():
         for match in re.finditer(pattern, page.text):
             yield f"{page.name}:{page.text.count(chr(10), 0, match.start()) + 1}", match
 
 
 def check(problems: Iterable[str]) -> None:
-    """Fail with all of them."""
+    """Fail with a list of all problems."""
     problem_list = list(problems)
     assert not problem_list, "\n" + "\n".join(problem_list)

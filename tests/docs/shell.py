@@ -49,7 +49,7 @@ def command_lines() -> Iterator[tuple[Piece, list[str], bool]]:
 
 
 def _whole_lines(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Lines with what continues them: after a backslash or a pipe."""
+    """Lines joined with their continuation after a backslash or a pipe."""
     start, whole = 0, ""
     for number, line in enumerate(lines):
         start, whole = (start, whole) if whole else (number, "")

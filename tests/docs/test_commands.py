@@ -28,7 +28,7 @@ PROGRAMS = ("xaiva", "./xaiva", "xaiva-inference", "curl", "docker", "make", "py
 
 
 def command_problem(words: list[str], *, whole: bool) -> tuple[tuple[str, ...], str]:
-    """Which command of `xaiva` the words name, and what click has against them. `whole`: no argument may be missing."""
+    """The command of `xaiva` in the words, and click's error about them. `whole`: no argument may be missing."""
     command: click.Command = root
     context = click.Context(root, info_name="xaiva")
     path: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def _wrong_values(
 
 
 def _inference(*words: str) -> str:
-    """What the service's command says on its standard output and error, when it does not start anything."""
+    """The output of the service's command when it starts nothing."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output), pytest.raises(SystemExit):
         inference_main([*words, "--help"])
@@ -75,7 +75,7 @@ def _inference(*words: str) -> str:
 
 
 def _python_problem(words: list[str]) -> str:
-    """What is wrong with the words behind `python`."""
+    """The problem with the arguments of `python`; empty: none."""
     if words[0] != "-m":
         return "" if words[0].startswith("-") or (ROOT / words[0]).is_file() else f"there is no {words[0]}"
     module, *rest = words[1:]
@@ -97,7 +97,7 @@ def _python_problem(words: list[str]) -> str:
 
 
 def _wrong(words: list[str], *, whole: bool) -> str:
-    """What is wrong with a command line; empty for a good one, and for one of another program."""
+    """The problem with a command line; empty: none, or it is another program's."""
     program, *rest = words
     if program in ("xaiva", "./xaiva"):
         return "" if rest[:1] in LAUNCHER_OPTIONS else command_problem(rest, whole=whole)[1]

@@ -1,4 +1,4 @@
-"""The tables that are made from the code are what the code says now."""
+"""The tables that are generated from the code are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Links, pictures and paths in the documentation lead somewhere."""
+"""Links, pictures and paths in the documentation exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = {"main.py", "docker/Dockerfile.j2", "NNNN-short-title.md", "tests/tes
 
 
 def _anchors(page: Page) -> Iterator[str]:
-    """What GitHub makes of the headings."""
+    """The anchors that GitHub generates from the headings."""
     counts: dict[str, int] = {}
     for heading in page.headings:
         slug = re.sub(r"[^\w\- ]", "", heading.text.lower()).replace(" ", "-")

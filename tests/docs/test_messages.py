@@ -1,4 +1,4 @@
-"""The page that is searched for error messages has them as the code words them."""
+"""The messages on the troubleshooting page are those of the code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.docs.pages import ROOT, check, page
 from tests.docs.texts import texts
 
 PAGE = "docs/troubleshooting.md"
-SHORTEST = 5  # what is left of a message between its names and numbers, to be looked for
+SHORTEST = 5  # characters of a part of a message between its names and numbers that is looked for
 FOREIGN = {  # what the page quotes of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
     "no kernel image is available for execution on the device",
     "the provided PTX was compiled with an unsupported toolchain",
@@ -27,13 +27,13 @@ FOREIGN = {  # what the page quotes of the kernel, pip, NVIDIA's driver, PyTorch
 
 @cache
 def _texts() -> str:
-    """All texts of the code, a line each, and the script that sets it up."""
+    """All texts of the code, one per line, and those of the launcher."""
     script = (ROOT / "xaiva").read_text(encoding="utf-8").replace("\\`", "")
     return "\n".join(piece.text for piece in texts()).replace("`", "") + script
 
 
 def _pieces(message: str) -> list[str]:
-    """What of a message stands in one text of the code: between names, and between what, why and remedy."""
+    """The parts of a message that are in one text of the code: between names, and between what, why and remedy."""
     pieces = [piece.strip() for piece in re.split(r"…|xaiva[/-]\w*|\b\d+ s|[()→]|[:;,] ", message)]
     return [piece for piece in pieces if len(piece) >= SHORTEST]
 

@@ -50,7 +50,7 @@ class Routes:
         return min(fitting, key=lambda template: template.count("{"), default=None)
 
     def problem(self, method: str, path: str, query: str, body: str, *, sample: bool = False) -> str:
-        """What is wrong with a request; empty for a good one."""
+        """The problem with a request; empty: none."""
         template = self.find(method, path, sample=sample)
         if template is None:
             return f"{method} {path}: there is no such route"
@@ -86,7 +86,7 @@ def _fits(path: str, template: str, *, sample: bool) -> bool:
 
 @pytest.fixture(scope="module")
 def routes(tmp_path_factory: pytest.TempPathFactory) -> Routes:
-    """Those of a service that is not started."""
+    """The routes of a service that is not started."""
     return Routes(create_app(InferenceService(ServiceSettings(data=tmp_path_factory.mktemp("data")))))
 
 

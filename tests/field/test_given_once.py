@@ -1,4 +1,4 @@
-"""Given twice in a file or on a command line: the last one counts, and nobody hears of the other.
+"""A value given twice in a file or on a command line: the last one wins, and the other is silently dropped.
 
 It applies to options of the command line, to keys of the JSON and TOML that a person writes, and to the cameras that a
 service is started with. What may be repeated, and a flag that says the same again, stay. `test_query_keys.py` holds the

@@ -1,4 +1,4 @@
-"""Real parts the tests bring up and down: an engine, an index, cameras, terminals."""
+"""Real parts that the tests start and stop: an engine, an index, cameras, terminals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require(condition: object, reason: str) -> None:
 
 
 def until(probe: Callable[[], Value], accept: Callable[[Value], object] = bool, seconds: float = PATIENCE) -> Value:
-    """The first value of `probe` that is wanted."""
+    """Call `probe` until `accept` is true for its value, and return the value."""
     deadline = time.monotonic() + seconds
     while True:
         value = probe()

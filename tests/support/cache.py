@@ -1,4 +1,4 @@
-"""What takes long to fetch or make is kept between runs, and made once though several workers want it."""
+"""A cache across runs for slow downloads and builds. Workers that need the same entry make it only once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache() -> Path:
-    """The tests' own folder, which outlives a run."""
+    """The folder of the cache, which is kept between runs."""
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xaiva-tests"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

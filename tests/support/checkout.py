@@ -1,4 +1,4 @@
-"""A copy of what a person gets, and the USB stick that it travels on."""
+"""A copy of the project as a user gets it, and a USB stick to carry it on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STICK_SIZE = "4G"  # of a sparse file
 
 
 def checkout(folder: Path) -> Path:
-    """The files of this project that are under version control, but its tests."""
+    """The files of this project under version control, without its tests."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):

@@ -1,4 +1,4 @@
-"""Disks with little room, and ones that cannot be written."""
+"""Small disks, and disks that cannot be written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_only(mount: Path) -> Iterator[None]:
 
 
 def fill(folder: Path) -> Path:
-    """Take all the room that is left; returns the file that has it."""
+    """Fill the disk, and return the file that does."""
     hog = folder / "hog"
     with open(hog, "wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12):

@@ -94,7 +94,7 @@ def base_tar() -> Path:
 
 
 def import_builder(engine: TestEngine, tag: str) -> None:
-    """Make a Debian known to the engine in which all is installed that a build of a wheel installs."""
+    """Import a Debian image with the packages that building a wheel installs."""
     script = (
         "apt-get update -q && apt-get install -y -q --no-install-recommends build-essential ca-certificates git "
         "pkg-config python3.11 python3.11-venv python3.11-dev"
@@ -116,7 +116,7 @@ def start_engine(
     base: bool = True,
     settings: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[TestEngine]:
-    """Run an engine of our own.
+    """Start an engine for the tests.
 
     With `offline` it lives in a network namespace without a route out; `bridge` (by default only online) gives its
     containers a network among themselves and published ports. `settings` go into its daemon.json.

@@ -24,7 +24,7 @@ TWO_GPUS = (
 
 
 class FakeNvml:
-    """What the fake pretends now. `env` goes into the process that is to see it; `say` changes it while it runs."""
+    """A fake driver. A process sees it through `env`; `say` changes its answers at run time."""
 
     def __init__(self, folder: Path, *directives: str) -> None:
         self._file = folder / "fake-nvml.txt"
@@ -32,7 +32,7 @@ class FakeNvml:
         self.say(*directives)
 
     def say(self, *directives: str) -> None:
-        """From now on these directives (see fake_nvml.c) and no others."""
+        """Replace all directives (see fake_nvml.c)."""
         write_atomic(self._file, "\n".join(directives) + "\n")
 
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with one request for a file.
+    """A fault of one request for a file.
 
     `status` answers with that error (and `headers`); `drop_after` closes the connection after so many bytes;
     `stall_after` sends no more until the server ends; `redirect` sends elsewhere; `etag` is that of another copy.
@@ -39,7 +39,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it came."""
+    """A received request."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ class Index:
         return f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
 
     def file_url(self, name: str) -> str:
-        """Where a file of the folder is served."""
+        """The URL of a file in the folder."""
         return f"{self.url}/files/{name}"
 
     def next_fault(self, name: str) -> Fault | None:
@@ -128,7 +128,7 @@ class _Server(ThreadingHTTPServer):
     index: Index
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that go away are what these tests are about."""
+        """Ignore clients that disconnect, as these tests make them do."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -253,7 +253,7 @@ def main() -> None:
     with serve(Path(sys.argv[1])) as index:
         print(index.url, flush=True)
         parent = os.getppid()
-        while os.getppid() == parent:  # end with whoever started us, even if that was killed
+        while os.getppid() == parent:  # end with the parent process, even if it was killed
             threading.Event().wait(0.5)
 
 

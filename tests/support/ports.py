@@ -1,4 +1,4 @@
-"""A port for a server that must be told its number: taken from a socket, which holds it."""
+"""A port for a server that needs a fixed number. A socket holds it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 class HeldPort(socket.socket):
-    """A TCP port of the loopback that nobody else is given as long as this socket is open.
+    """A TCP port on loopback that no other process gets while this socket is open.
 
     It does not listen. A server that sets SO_REUSEADDR, as nearly all do, can listen on the port meanwhile, stop, and
     listen again. For UDP nothing is held, but no other test is given the number.

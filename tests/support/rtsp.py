@@ -87,7 +87,7 @@ def make_clip(path: Path, *, seconds: float = 3, size: str = "640x360", fps: int
 
 
 def has_ffmpeg() -> bool:
-    """Whether ffmpeg is there to make clips."""
+    """Whether ffmpeg is installed, to make clips."""
     return shutil.which("ffmpeg") is not None
 
 
@@ -132,7 +132,7 @@ class RtspServer:
         return f"rtsp://{login}{'@' if login else ''}{self._options['address']}:{self.port}/{mount}"
 
     def start(self) -> None:
-        """Start, or start again on the same port; returns when it listens."""
+        """Start or restart on the same port, and wait until it listens."""
         argument = json.dumps(self._options, default=str)
         self._process = subprocess.Popen(
             [*self._prefix, SYSTEM_PYTHON, str(SCRIPT), argument],
@@ -153,11 +153,11 @@ class RtspServer:
         self._process.stdin.flush()
 
     def freeze(self) -> None:
-        """Stop the process where it stands: connections stay open, nothing answers."""
+        """Freeze the process: connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen process go on."""
+        """Resume a frozen process."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:

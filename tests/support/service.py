@@ -65,7 +65,7 @@ class ServiceProcess:
         return self
 
     def stop(self) -> int | None:
-        """End it as an engine does; returns its exit code."""
+        """Stop it as an engine does, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(10)
 
@@ -83,7 +83,7 @@ def running_service(folder: Path) -> Iterator[ServiceProcess]:
 
 
 class _Forked:
-    """A forked service; it is spoken to as a Popen."""
+    """A forked service with the interface of Popen."""
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> None:
         arguments = (words, environment, folder, log)
@@ -119,7 +119,7 @@ def _serve(words: Sequence[str], environment: Mapping[str, str], folder: Path, l
 
 
 def site_of(service: ServiceProcess, site: Site) -> Site:
-    """`site`, with this service named in its settings and its token in its environment."""
+    """The site with this service in its settings and its token in its environment."""
     named = site.settings.service.model_copy(update={"url": service.client.url})
     settings = site.settings.model_copy(update={"service": named})
     return Site(site.root, settings, {**site.env, "XAIVA_SERVICE_TOKEN": TOKEN})

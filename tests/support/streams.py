@@ -1,4 +1,4 @@
-"""Cameras that speak no RTSP, and a network that damages what goes through it."""
+"""Cameras without RTSP, and a network that damages data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 class Proxy:
-    """Passes TCP on to a port of this machine; while `damaging`, it changes a byte in every so many on the way back.
+    """A TCP proxy to a port of this machine. While `damaging` is set, it changes one byte in so many of the responses.
 
     With a certificate and key it speaks TLS to the outside.
     """
