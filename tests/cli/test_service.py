@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import pytest
 from core.site import Site
 from tests.cli.conftest import Run, Xaiva
 from tests.inference.conftest import TOKEN, ServiceProcess, running_service
-from tests.support import require, rtsp
+from tests.support import require, rtsp, until
 from tests.support.rtsp import Live, RtspServer
 
 pytestmark = pytest.mark.camera
 PASSWORD = "correct horse battery\n"
-PATIENCE = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +41,6 @@ def served(xaiva: Xaiva, site: Site, service: ServiceProcess) -> Xaiva:
     (site.root / "site.toml").write_text(f'[service]\nurl = "{service.client.url}"\n')
     (site.root / ".env").write_text(f"XAIVA_SERVICE_TOKEN={TOKEN}\n")
     return xaiva
-
-
-def until(ask: Callable[[], Any]) -> Any:
-    """Call `ask` until its result is true, and return the result."""
-    deadline = time.monotonic() + PATIENCE
-    while not (result := ask()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return result
 
 
 def good(run: Run) -> Any:

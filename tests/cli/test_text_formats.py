@@ -97,7 +97,7 @@ def test_moments() -> None:
     assert text_formats.parse_time_of_past("2026-01-31 12:00", NOW).strftime("%Y-%m-%d %H:%M") == "2026-01-31 12:00"
     assert text_formats.parse_time_of_past("2026-01-31", NOW).tzinfo is not None
     for none in ("soon", "999999w", "0001-01-01"):
-        with pytest.raises(InputError, match="no age, no day"):
+        with pytest.raises(InputError, match="neither an age, a day"):
             text_formats.parse_time_of_past(none, NOW)
 
 
