@@ -159,7 +159,6 @@ def _broken_lock_is_enough(site: Site) -> None:
 
 _FOLLOW_OWN = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from core.cli import follow; from core.cli.session import Session\n"
     "from core.cli import app; from core.operations import ledger; from tests.operations.sample_kinds import KINDS\n"
     "ledger.KINDS.clear(); ledger.KINDS.update(KINDS)\n"
     "import core.cli.artifacts as a, core.artifacts.lock_store as s\n"
