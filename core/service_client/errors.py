@@ -46,7 +46,7 @@ def not_xaiva_error(address: ServiceAddress) -> ServiceError:
     """The error when another program answers at the address."""
     return ServiceError(
         str(address),
-        "something else than xaiva's inference service answers there",
+        "something answers there, but it is not xaiva's inference service",
         "find the service's container with `xaiva ps` and name it: xaiva --service NAME, or [service] url in site.toml",
     )
 

@@ -95,7 +95,7 @@ def test_a_stream_that_the_service_ends_is_said(tmp_path: Path) -> None:
         stream = running.client().stream(0.2)
         next(stream)
         running.server.close_streams()
-        with pytest.raises(ServiceError, match="it ended the stream"):
+        with pytest.raises(ServiceError, match="it closed the stream"):
             list(stream)
 
 

@@ -148,7 +148,7 @@ def test_a_login_in_an_address_is_shown_to_nobody_and_survives_an_edit(running: 
     stored = running.service.cameras.get("gate").request
     assert (stored.source, stored.fps) == (NOWHERE, 3)
     assert not client.test_camera(shown).ok
-    with pytest.raises(InputError, match="an id never changes"):
+    with pytest.raises(InputError, match="use the same id"):
         client._transport.send("PUT", "/cameras/gate/settings", shown.model_copy(update={"id": "yard"}))
     with pytest.raises(InputError, match="in the place of a secret"):  # another camera gets no login
         client.add_camera(CameraRequest(id="fresh", source=shown.source))

@@ -71,5 +71,5 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_the_ending_says_the_kind() -> None:
     assert format_of(Path("a.CSV")) == "csv"
-    with pytest.raises(InputError, match="neither .csv nor .json"):
+    with pytest.raises(InputError, match="its extension is neither"):
         format_of(Path("a.xlsx"))

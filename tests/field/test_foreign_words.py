@@ -521,7 +521,7 @@ def test_a_part_of_a_newer_service(case: str) -> None:
         ({"channels": [{"kind": "sms", "to": "+49 1"}]}, "+49 1"),
         ({"channels": [{"kind": "email", "to": "b@example.org", "retries": 3}]}, "channels"),
         ({"schedule": None}, "schedule"),
-        (None, "nothing of it"),
+        (None, "all of it"),
     ],
     ids=["priority", "channel-kind", "channel-field", "schedule-null", "row-null"],
 )

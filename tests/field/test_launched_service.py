@@ -319,7 +319,7 @@ async def test_a_running_console_goes_to_the_address_that_was_written_meanwhile(
         async with app.run_test(size=(140, 45)) as pilot:
             await pilot.press("6")
             await shows(pilot, f"http://127.0.0.1:{held.number}")
-            await shows(pilot, "reads again by itself")
+            await shows(pilot, "reloads automatically")
             toml.write_text("[service")
             await pilot.press("f5")
             await until(pilot, lambda: app.store.reading("settings").error)

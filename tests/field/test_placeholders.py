@@ -280,7 +280,7 @@ def test_a_password_of_asterisks_is_none(service: Running, sent: str) -> None:
     added = ask(service, "POST", "/users", {"name": "eve", "password": sent})
     assert added.status_code == 422
     assert added.json()["what"] == "body.password"
-    assert "in the place of a password" in added.json()["why"]
+    assert "placeholder for a hidden password" in added.json()["why"]
 
 
 @pytest.mark.parametrize(("sent", "expected"), rows(PASSED_ON))

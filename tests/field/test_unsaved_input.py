@@ -254,10 +254,10 @@ MERGED = [  # what a form says untouched, what was wanted, what the service says
     (RULE, rule(priority=Priority.HIGH), rule(enabled=False), rule(priority=Priority.HIGH, enabled=False)),
 ]
 CLASHES = [  # as above, the clash in words, and what is sent when it is overwritten
-    (UNTOUCHED, camera(0.5), camera(0.7), "threshold is 0.7 now", camera(0.5)),
-    (UNTOUCHED, camera(0.5, name="A"), camera(0.7, name="B", fps=9), "name is B now", camera(0.5, name="A", fps=9)),
-    (RULE, rule(enabled=False, within=1), rule(within=2), "within is 2 now", rule(enabled=False, within=1)),
-    (RULE, rule(types=("a",)), rule(types=("b",)), "types is another one now", rule(types=("a",))),
+    (UNTOUCHED, camera(0.5), camera(0.7), "threshold is now 0.7", camera(0.5)),
+    (UNTOUCHED, camera(0.5, name="A"), camera(0.7, name="B", fps=9), "name is now B", camera(0.5, name="A", fps=9)),
+    (RULE, rule(enabled=False, within=1), rule(within=2), "within is now 2", rule(enabled=False, within=1)),
+    (RULE, rule(types=("a",)), rule(types=("b",)), "types is now different", rule(types=("a",))),
 ]
 
 
@@ -311,7 +311,7 @@ def their_same_field(client: ServiceClient) -> None:
         ("cameras", "name", "Mine", their_camera, ""),
         ("service", "within", "99", their_rule, ""),
         ("users", "cameras", "gate", their_user, ""),
-        ("users", "cameras", "gate", their_same_field, "cameras is another one now"),
+        ("users", "cameras", "gate", their_same_field, "cameras is now different"),
     ],
     ids=["camera", "rule", "user", "user-same-field"],
 )
@@ -375,7 +375,7 @@ async def test_two_people_edit_one_camera(bare_site: Site, tmp_path: Path) -> No
             now = other.camera_settings("gate")
             other.update_camera(now.model_copy(update={"name": "Theirs", "loop": True}))
             await pilot.press("enter")
-            await shows(pilot, "name is Theirs now")
+            await shows(pilot, "name is now Theirs")
             assert running.service.cameras.get("gate").request.fps == 5
             await pilot.press("enter")
             await until(pilot, lambda: len(app.screen_stack) == 1)

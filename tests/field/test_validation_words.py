@@ -136,7 +136,7 @@ COMMANDS = [  # a command line, and the two sentences of its error
     ("frob", "xaiva: no such command 'frob'"),  # plain already: its own words
     ("camera add g/1 rtsp://127.0.0.1/x", f'id: "g/1" is not possible here: {ID}'),
     ("camera add gate rtsp://127.0.0.1/x --fps 0", "fps: 0 is too small: it must be more than 0"),
-    ("camera add gate rtsp://127.0.0.1/x --schedule mo-xx", "xx is no day"),
+    ("camera add gate rtsp://127.0.0.1/x --schedule mo-xx", "xx is not a day"),
     (
         f"rule add n webhook:http://u:{SECRET}@h/ secret=low",
         'secret variable: "low" is not possible here',

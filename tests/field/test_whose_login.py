@@ -220,7 +220,7 @@ def test_the_command_line_says_for_whom_a_login_is(xaiva: Xaiva, site: Site, run
     (site.root / "site.toml").write_text(f'[service]\nurl = "{running.url}"\n')
     text = xaiva("login", "ben", stdin=f"{PASSWORD}\n")
     assert "logged in as ben (viewer) for this site" in text.out
-    assert "a console that runs already stays who it is" in text.out
+    assert "an open console keeps its own login" in text.out
     assert "ben is logged out of this site" in xaiva("logout").out
 
 

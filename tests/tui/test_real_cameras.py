@@ -84,7 +84,7 @@ async def test_a_camera_is_tested_added_seen_tuned_stopped_and_removed(
         await shows(pilot, "it does not work (refused)", PATIENCE)
         fill(app, source=server.url("cam"), threshold="0.9", schedule="never")
         await pilot.press("ctrl+t")
-        await shows(pilot, "is no day")
+        await shows(pilot, "is not a day")
         fill(app, schedule="", zones="all: 0,0 1,0 1,1 0,1", timeout="5")
         await pilot.press("ctrl+t")
         await shows(pilot, "640×360", PATIENCE)
