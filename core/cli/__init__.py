@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> int:
     """Entry point of the command `xaiva`; returns its exit code."""
@@ -10,6 +12,9 @@ def main() -> int:
     from core.cli.streams import prepare_streams
     from core.errors import XaivaError
 
+    # httpx imports its own command line, with pygments and half of rich: longer than all the rest of it. Where that one
+    # module cannot be imported, it does without.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     try:
         prepare_streams()
     except XaivaError as error:

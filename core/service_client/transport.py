@@ -38,10 +38,6 @@ _INPUT_CODES = (404, 409, 413, 422)  # the request itself is wrong
 
 AnswerT = TypeVar("AnswerT")
 
-# httpx has a command line of its own and imports it, with pygments and half of rich: longer than all the rest of it.
-# Where that one module cannot be imported it does without.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-
 
 class HttpTransport:
     """Sends requests. Thread-safe. Failures are raised as ServiceError or InputError."""
