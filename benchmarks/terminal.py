@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def _console(site: Path, env: dict[str, str], *options: str, bits: float = 0) -> PtySession:
-    command = [sys.executable, "-m", "core.cli", "--site", str(site), *options]
+    command = [sys.executable, "-m", "tui", "--site", str(site), *options]
     return PtySession(command, env={**env, "PYTHONPATH": str(ROOT)}, cwd=site, bits_per_second=bits)
 
 

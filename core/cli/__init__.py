@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.cli.app import OpenConsole
 
 
-def main() -> int:
-    """Entry point of the command `xaiva`; returns its exit code."""
+def main(open_console: OpenConsole | None = None) -> int:
+    """Run the command line of this process; returns the exit code. Without a command, `open_console` is called."""
     from core.cli.app import run
     from core.cli.output import print_error
     from core.cli.streams import prepare_streams
@@ -20,4 +24,4 @@ def main() -> int:
     except XaivaError as error:
         print_error(error, as_json=False)
         return error.exit_code
-    return run()
+    return run(open_console=open_console)

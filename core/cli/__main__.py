@@ -1,4 +1,4 @@
-"""`python -m core.cli`, where the command `xaiva` is not on PATH."""
+"""`python -m core.cli`: the command line alone. `python -m tui` opens the console, too."""
 
 import sys
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 import click
 
@@ -14,7 +15,7 @@ from core.cli.session import CliSession
 from core.cli.single_use_options import Group
 from core.cli.streams import OutputFailed, silence_output
 from core.cli.usage_errors import usage_error
-from core.errors import Cancelled, XaivaError
+from core.errors import Cancelled, InputError, XaivaError
 
 # Name → module and help. `xaiva --help` needs only this table, so it is fast.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -49,6 +50,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("machine", "Check what this machine can and cannot do."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
+
+
+class OpenConsole(Protocol):
+    """Opens the console on a site and returns its exit code."""
+
+    def __call__(self, site_root: str, /, *, service: str, read_only: bool, low_bandwidth: bool) -> int: ...
 
 
 class LazyGroup(Group):
@@ -91,18 +98,20 @@ class LazyGroup(Group):
 @click.pass_context
 def root(ctx: click.Context, root: str, service: str, read_only: bool, low_bandwidth: bool) -> None:
     """Bring GPU inference to sites that have no network. Without a command, opens the console."""
+    open_console: OpenConsole | None = ctx.obj
     ctx.obj = CliSession(root, service)
     if ctx.invoked_subcommand is None:
-        from tui.console import run as run_console
+        if open_console is None:
+            why = "`python -m core.cli` has only the commands"
+            raise InputError("The console", why, "open it with `xaiva`, or see the commands: xaiva --help")
+        ctx.exit(open_console(root, service=service, read_only=read_only, low_bandwidth=low_bandwidth))
 
-        ctx.exit(run_console(root, service=service, read_only=read_only, low_bandwidth=low_bandwidth))
 
-
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, open_console: OpenConsole | None = None) -> int:
     """Run one command line and return the exit code. The user never sees a traceback."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(words)
+        code = _run(words, open_console)
         sys.stdout.flush()  # here, because errors can still be reported
     except OutputFailed as error:
         silence_output()
@@ -114,10 +123,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: Sequence[str], open_console: OpenConsole | None) -> int:
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     try:
-        return _exit_code(root.main(words, prog_name="xaiva", standalone_mode=False))
+        return _exit_code(root.main(words, prog_name="xaiva", standalone_mode=False, obj=open_console))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2

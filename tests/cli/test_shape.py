@@ -13,7 +13,7 @@ import pytest
 from click.shell_completion import BashComplete
 
 from core.cli import crash_log
-from core.cli.app import COMMANDS, root
+from core.cli.app import COMMANDS, root, run
 from core.site import Site
 from tests.cli.conftest import Xaiva, command
 
@@ -27,20 +27,28 @@ HEAVY = {
     "sqlite3",
     "psutil",
     "tui",
+    "tui.console",
     "core.site",
     "core.operations",
 }
 
 
-def test_help_loads_nothing_heavy() -> None:
+@pytest.mark.parametrize("entry", ["core.cli", "tui.__main__"])
+def test_help_loads_nothing_heavy(entry: str) -> None:
     code = (
-        "import sys; from core.cli.app import run\n"
-        "assert run(['--help']) == 0\n"
+        f"import sys; from {entry} import main\n"
+        "sys.argv[1:] = ['--help']\n"
+        "assert main() == 0\n"
         "print(*sorted(sys.modules), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Exit codes" in done.stdout
-    assert not HEAVY & set(done.stderr.split())
+    assert not HEAVY - {entry.partition(".")[0]} & set(done.stderr.split())
+
+
+def test_the_commands_alone_open_no_console(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "`python -m core.cli` has only the commands" in capsys.readouterr().err
 
 
 def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

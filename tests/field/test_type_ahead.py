@@ -451,7 +451,7 @@ async def test_a_box_that_hangs_while_it_opens_releases_the_keys(site: Site, mon
 @pytest.mark.terminal
 def test_one_write_of_a_terminal(site: Site) -> None:
     shutil.copy(SHIPPED / "cpu-debian12.json", site.presets)
-    command = [sys.executable, "-m", "core.cli", "--site", str(site.root)]
+    command = [sys.executable, "-m", "tui", "--site", str(site.root)]
     with PtySession(command, columns=120, rows=40, cwd=ROOT, env={"NO_COLOR": "1"}) as session:
         session.wait_for("Overview")
         session.press("2")

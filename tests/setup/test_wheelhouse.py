@@ -219,8 +219,7 @@ def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(offic
     shutil.rmtree(office / ".venv")
     site = office.rename(office.parent / "Prüf stand")
     shutil.copytree(office.parent / "index", site / "wheelhouse")
-    (site / "core").mkdir()
-    (site / "core/cli.py").write_text("import fast; print(fast.__file__)")
+    (site / "tui.py").write_text("import fast; print(fast.__file__)")
     (office.parent / "bin").mkdir()
     link = office.parent / "bin/xaiva"
     link.symlink_to(site / "xaiva")

@@ -50,7 +50,7 @@ def console(site: Site) -> str:
         f"DOCKER_HOST={site.env['DOCKER_HOST']}",
         sys.executable,
         "-m",
-        "core.cli",
+        "tui",
         "--site",
         str(site.root),
     ]
