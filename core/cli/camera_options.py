@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.cli.session import CommandT
+from core.cli.session import PRIORITY, option_group
 
 if TYPE_CHECKING:
     from core.api_schema import CameraRequest
 
 _DETECTION = ("detector", "model", "threshold", "release", "minimum_seconds", "cooldown")
-_OPTIONS = (
+camera_options = option_group(
     click.option("--name", help="The display name (default: the id)."),
     click.option("--enabled/--disabled", default=None, help="Whether the service connects to it."),
     click.option("--fps", type=float, help="Maximum number of frames scored per second (default 5)."),
@@ -41,19 +41,10 @@ _OPTIONS = (
     click.option("--pre-roll", type=float, help="Seconds of the clip before the anomaly starts."),
     click.option("--post-roll", type=float, help="Seconds of the clip after it ends."),
     click.option("--longest-clip", type=float, help="Maximum length of a clip in seconds."),
-    click.option(
-        "--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="The priority of its events."
-    ),
+    click.option("--priority", type=PRIORITY, help="The priority of its events."),
     click.option("--analyse/--no-analyse", default=None, help="Whether to send its events to the analyser."),
     click.option("--flow", help="The flow that handles its events."),
 )
-
-
-def camera_options(command: CommandT) -> CommandT:
-    """Add the options of a camera to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def camera_request(options: Mapping[str, Any], base: CameraRequest | None = None, **fixed: str) -> CameraRequest:

@@ -11,7 +11,7 @@ import click
 from core.cli import output
 from core.cli.name_completion import cameras, complete
 from core.cli.service_calls import client, format_number, format_time, print_outcome
-from core.cli.session import CliSession, CommandT, confirm, json_option, yes_option
+from core.cli.session import PRIORITY, CliSession, confirm, json_option, option_group, yes_option
 from core.cli.single_use_options import Group
 from core.errors import InputError
 from core.service_client import text_formats
@@ -21,23 +21,16 @@ if TYPE_CHECKING:
 
 _MAX_IDS_PER_REQUEST = 1000  # a limit of the service
 
-_FILTERS = (
+filters = option_group(
     click.option("--camera", metavar="ID", shell_complete=complete(cameras), help="Only this camera's."),
     click.option("--type", "type_", metavar="WORD", help="Only this type."),
-    click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Only this priority."),
+    click.option("--priority", type=PRIORITY, help="Only this priority."),
     click.option("--since", metavar="TIME", help="From this time on: 2h (ago), today, 2026-01-31, 2026-01-31 12:00."),
     click.option("--until", metavar="TIME", help="Before this time."),
     click.option("--minimum-score", type=float, help="Only with at least this score."),
     click.option("--acknowledged/--unacknowledged", default=None, help="Only events with or without acknowledgement."),
     click.option("--text", default="", help="Only with this text in the type, description or note."),
 )
-
-
-def filters(command: CommandT) -> CommandT:
-    """Add the options that filter events to a command."""
-    for option in reversed(_FILTERS):
-        command = option(command)
-    return command
 
 
 def _query(options: dict[str, Any], **more: Any) -> EventQuery:

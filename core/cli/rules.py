@@ -10,13 +10,13 @@ import click
 from core.cli import output
 from core.cli.name_completion import cameras, complete, rules
 from core.cli.service_calls import client, format_time, print_outcome
-from core.cli.session import CliSession, CommandT, confirm, json_option, yes_option
+from core.cli.session import PRIORITY, CliSession, confirm, json_option, option_group, yes_option
 from core.cli.single_use_options import Group
 
 if TYPE_CHECKING:
     from core.api_schema import Rule, RuleRequest
 
-_OPTIONS = (
+rule_options = option_group(
     click.option("--enabled/--disabled", default=None, help="Whether the rule is in use."),
     click.option(
         "--camera",
@@ -27,23 +27,12 @@ _OPTIONS = (
         help="Only for this camera (repeatable).",
     ),
     click.option("--type", "types", multiple=True, metavar="WORD", help="Only for this event type (repeatable)."),
-    click.option(
-        "--priority",
-        type=click.Choice(["low", "normal", "high", "critical"]),
-        help="The lowest priority that notifies.",
-    ),
+    click.option("--priority", type=PRIORITY, help="The lowest priority that notifies."),
     click.option("--schedule", metavar="WINDOWS", help='When to notify: "mo-fr 18:00-06:00; sa,su", or "" for always.'),
     click.option(
         "--within", type=float, help="Events of the same camera and type within so many seconds become one message."
     ),
 )
-
-
-def rule_options(command: CommandT) -> CommandT:
-    """Add options for every setting of a rule except its channels."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def _request(options: Mapping[str, Any], to: tuple[str, ...], base: dict[str, Any]) -> RuleRequest:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+PRIORITY = click.Choice(["low", "normal", "high", "critical"])
+
 
 class CliSession:
     """One run of the command line, with its site, ledger and engine."""
@@ -68,6 +70,17 @@ class PresetName(click.ParamType):  # type: ignore[type-arg]  # generic in newer
         stems = (path.stem for path in folder.glob("*.json") if path.name != "preset.schema.json")
         names = sorted(stems, key=natural_key)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def option_group(*options: Callable[[Any], Any]) -> Callable[[CommandT], CommandT]:
+    """A decorator that adds all these options to a command."""
+
+    def add(command: CommandT) -> CommandT:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def json_option(command: CommandT) -> CommandT:
