@@ -1,4 +1,4 @@
-"""Who may do what: every route, every role, every camera."""
+"""Access rules: every route with every role, and what each user sees of the cameras."""
 
 from __future__ import annotations
 

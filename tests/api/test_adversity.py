@@ -1,4 +1,4 @@
-"""What must go on while something else does not: floods of logins, a database that is gone, many readers."""
+"""The service keeps working during floods of logins, without a database, and with many readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console's side: logins that last, their file, and what the client says of every kind of refusal."""
+"""The client: lasting logins, their file, and the error for every kind of refusal."""
 
 from __future__ import annotations
 

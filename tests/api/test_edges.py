@@ -1,4 +1,4 @@
-"""What comes in from outside: too large, not text, out of range, from another origin; and what goes out beside it."""
+"""Requests that are too large, not text, out of range or from another origin; and the headers of responses."""
 
 from __future__ import annotations
 

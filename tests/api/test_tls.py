@@ -1,4 +1,4 @@
-"""TLS by a given certificate, and what is wrong with one in words."""
+"""TLS with a given certificate, and the errors about a bad one."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_work_needs_its_preset_and_its_lock(xaiva: Xaiva) -> None:
 
 
 def test_a_lock_that_lacks_something_is_no_success(xaiva: Xaiva, site: Site) -> None:
-    """Who writes `xaiva lock && xaiva sync` must not carry away what cannot be built."""
+    """`xaiva lock && xaiva sync` must not succeed with artifacts that cannot be built."""
     plan = {"base_image": "debian:bookworm-slim", "python_version": "3.11", "inference_service": False}
     (site.presets / "small.json").write_text(json.dumps(plan))
     env = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
@@ -189,6 +189,6 @@ def test_bars_on_a_terminal_and_the_result_at_the_end(ledger: Ledger, site: Site
         (site.root / "go").touch()
         assert session.wait_end() == 0
         assert "verify thing: done in" in session.text
-        assert b"waiting as" not in session.sent  # lines stay in the log; the bars are what one sees
+        assert b"waiting as" not in session.sent  # the log has the lines; the terminal shows bars
         assert b"\x1b[?25l" in session.sent
         assert 25 in session.modes  # the cursor is back

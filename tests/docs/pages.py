@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of a page; `heading` is the one it stands under, `language` what a code block says behind its fence."""
+    """A piece of a page. `heading` is the heading above it, `language` the language of a code block."""
 
     page: str
     line: int

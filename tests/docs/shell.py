@@ -32,7 +32,7 @@ def of_block(block: Piece) -> Iterator[tuple[Piece, list[str]]]:
 
 
 def of_span(span: Piece) -> Iterator[list[str]]:
-    """What a code span stands for: `[--option]` is given, `this|that` is one command line for each."""
+    """The command lines of a code span: `[--option]` is included, `this|that` gives one line for each."""
     try:
         words = shlex.split(re.sub(r"[\[\]]", "", span.text))
     except ValueError:

@@ -10,7 +10,7 @@ from tests.docs.texts import texts
 
 PAGE = "docs/troubleshooting.md"
 SHORTEST = 5  # characters of a part of a message between its names and numbers that is looked for
-FOREIGN = {  # what the page quotes of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
+FOREIGN = {  # messages of the kernel, pip, NVIDIA's driver, PyTorch and SQLite
     "no kernel image is available for execution on the device",
     "the provided PTX was compiled with an unsupported toolchain",
     "Driver does not support the required nvenc API version",

@@ -39,7 +39,7 @@ class Routes:
         return self.app.openapi()
 
     def find(self, method: str, path: str, *, sample: bool = False) -> str | None:
-        """The route's path as the document has it; a `sample` has values where the others have parameters."""
+        """The route's path in the OpenAPI document. A `sample` has values in place of parameters."""
         if path == OPENAPI:
             return path
         fitting = [

@@ -1,4 +1,4 @@
-"""The code samples of the documentation: all can be parsed, and what is a preset, a flow or a setting is a good one."""
+"""The code samples of the documentation can be parsed, and presets, flows and settings in them are valid."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _validate(text: str) -> None:
-    """Read a sample as what its keys say that it is. Raises ValueError, or LookupError for an unknown one."""
+    """Validate a sample by its keys. Raises ValueError, or LookupError if its kind is unknown."""
     sample = _parsed(text)
     keys = set(sample)
     if keys <= {*Preset.model_fields, "$schema"}:

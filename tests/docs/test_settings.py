@@ -21,7 +21,7 @@ EXAMPLES = {"XAIVA_TOKEN", "ACME_INDEX_USER", "ACME_INDEX_TOKEN"}  # names that 
 
 
 def _default(path: str) -> Any:
-    """The default of a key of `site.toml`, `sync.retries`. Raises KeyError when there is none."""
+    """The default of a key of `site.toml` such as `sync.retries`. Raises KeyError if it does not exist."""
     value: Any = SiteSettings()
     for part in path.split("."):
         if not isinstance(value, BaseModel) or part not in type(value).model_fields:

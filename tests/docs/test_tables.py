@@ -36,7 +36,7 @@ def _choices(field: str) -> set[str]:
     return set(get_args(ServiceSettings.model_fields[field].annotation))
 
 
-# Page, heading, which table under it, and what the code spans of its first column are.
+# Page, heading, number of the table under it, and the expected code spans of its first column.
 TABLES: list[tuple[str, str, int, set[str]]] = [
     ("docs/presets.md", "Shipped presets", 0, PRESETS),
     ("docs/presets.md", "`run`", 0, set(Run.model_fields)),
@@ -53,7 +53,7 @@ TABLES: list[tuple[str, str, int, set[str]]] = [
     ("docs/notifications.md", "Channels", 0, _values(ChannelKind)),
 ]
 
-# Page, heading, and what is among the code spans under it.
+# Page, heading, and code spans that must be under it.
 LISTS: list[tuple[str, str, Iterable[str]]] = [
     ("docs/operations.md", "Operations", KINDS),
     ("docs/cli.md", "Long-running work", KINDS),
@@ -63,7 +63,7 @@ LISTS: list[tuple[str, str, Iterable[str]]] = [
     ("docs/notifications.md", "Flows", Condition.model_fields),
 ]
 
-# Page, heading of a table of fields and their defaults, the model, and what stands before its fields' names.
+# Page, heading of a table of fields and their defaults, the model, and the prefix of its fields' names.
 DEFAULTS: list[tuple[str, str, type[BaseModel], str]] = [
     ("docs/cameras.md", "Settings", CameraRequest, ""),
     ("docs/detectors.md", "`onnx`: your own model", ModelDescription, ""),
@@ -127,7 +127,7 @@ def _names(cell: Cell) -> Iterator[str]:
 
 
 def _default(model: type[BaseModel], name: str) -> Any:
-    """The default of a field, of a field's field. Raises KeyError when there is none of that name."""
+    """The default of a field or a nested field. Raises KeyError if it does not exist."""
     *parents, last = name.split(".")
     for parent in parents:
         inner = model.model_fields[parent].annotation
@@ -137,7 +137,7 @@ def _default(model: type[BaseModel], name: str) -> Any:
 
 
 def _problem(default: object, documented: str) -> str:
-    """What is wrong with a default as it is shown; one without a value is told in words."""
+    """The problem with a documented default; empty: none. Defaults without a value are described in words."""
     if isinstance(default, bool):
         return "" if documented == ("yes" if default else "no") else f"it is {default}"
     if isinstance(default, (int, float)):

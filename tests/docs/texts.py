@@ -1,4 +1,4 @@
-"""The texts of the code but docstrings, and the help of its commands: what a user may read."""
+"""The texts that users read: string literals of the code except docstrings, and the help of the commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILLED_IN = "…"
 
 
 def help_texts() -> Iterator[Piece]:
-    """What `--help` says of each command and option."""
+    """The help of each command and option."""
     waiting: list[tuple[str, click.Command]] = [("xaiva", root)]
     while waiting:
         name, command = waiting.pop()

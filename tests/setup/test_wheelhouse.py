@@ -36,7 +36,7 @@ def _compiled(python: str, machine: str = MACHINE) -> str:
 
 @pytest.fixture
 def office(tmp_path: Path) -> Path:
-    """A folder of xaiva that is set up: its pip is that of the tests. What it requires lies in `index/` beside it."""
+    """A copy of xaiva that is installed with the tests' pip. Its requirements are in `index/` next to it."""
     folder, index = tmp_path / "office", tmp_path / "index"
     (folder / "requirements").mkdir(parents=True)
     (folder / ".venv/bin").mkdir(parents=True)
@@ -59,7 +59,7 @@ def office(tmp_path: Path) -> Path:
 
 
 def _set_up(folder: Path) -> None:
-    """As the launcher leaves a set-up that stands."""
+    """The state that the launcher leaves after an installation."""
     python = folder / ".venv/bin/python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
@@ -74,7 +74,9 @@ def _set_up(folder: Path) -> None:
 def _start(folder: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "XAIVA_"))}
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder.parent / "index")} | more
-    default = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a job in the background ignores stays so
+    default = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # signals ignored by a background job stay ignored
     try:
         return subprocess.Popen(
             [folder / "xaiva", *arguments], env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -121,7 +123,7 @@ def test_a_failure_changes_nothing(office: Path, fault: Callable[[Path], None], 
     fault(office.parent / "index")
     code, errors = _run(office, "--wheelhouse")
     assert code == 1
-    assert "fast" in errors  # pip says what is wrong with it
+    assert "fast" in errors  # pip reports the problem
     assert "the wheelhouse was not made" in errors
     assert _names(office) == names
     assert not before or _names(office / "wheelhouse") == before
@@ -202,7 +204,7 @@ def _only_tools(folder: Path) -> str:
 
 
 def _of_the_machine(folder: Path) -> dict[str, str]:
-    """Settings of a machine that other software made: none of them may change what is set up, or whether."""
+    """Settings of other software on the machine must not affect the installation."""
     wheel_file(folder / "site/fast-1.0-py3-none-any.whl", "fast", "1.0")
     shutil.unpack_archive(folder / "site/fast-1.0-py3-none-any.whl", folder / "site", "zip")
     (folder / "constraints.txt").write_text("fast<1\n")
@@ -236,7 +238,7 @@ def test_a_site_is_set_up_whatever_its_path_holds_and_its_environment_says(offic
     [
         ("noexec", "is mounted noexec."),
         ("ro", "nothing can be written to"),
-        ("size=1m", "see the lines above"),  # what is full is not the wheelhouse's fault
+        ("size=1m", "see the lines above"),  # a full disk is not the wheelhouse's fault
     ],
 )
 def test_a_file_system_that_takes_no_set_up_is_named_as_such(office: Path, options: str, said: str) -> None:
@@ -270,7 +272,7 @@ def test_two_at_once_do_not_meet(office: Path, silent_index: socket.socket) -> N
     with connection:
         code, errors = _run(office, "--wheelhouse")
         assert code == 0, errors
-        assert [name for name in _names(office) if ".part" in name]  # what the first has so far
+        assert [name for name in _names(office) if ".part" in name]  # what the first download has so far
         os.killpg(first.pid, signal.SIGTERM)
         first.communicate(timeout=60)
     assert _names(office / "wheelhouse") == _names(office.parent / "index")
