@@ -73,7 +73,7 @@ def test_cancel_and_retry(xaiva: Xaiva, ledger: Ledger, site: Site) -> None:
     operation = ledger.start("wait", "thing")
     first_line(ledger, operation, "waiting")
     assert xaiva("ops", "cancel", str(operation.id)).out == "wait thing: cancelled\n"
-    assert xaiva("ops", "cancel", str(operation.id)).out == "wait thing was over already: cancelled\n"
+    assert xaiva("ops", "cancel", str(operation.id)).out == "wait thing had already ended: cancelled\n"
     assert xaiva("ops", "follow", str(operation.id)).code == 130
     (site.root / "go").touch()
     assert xaiva("ops", "retry", str(operation.id)).code == 0

@@ -50,7 +50,7 @@ def test_sets_up_offline_from_unchanged_wheels_alone_and_only_once(tmp_path: Pat
     victim.write_bytes(wheel + b"x")
     refused = _run(folder, "--help")
     assert refused.returncode == 1
-    assert "holds a changed one" in refused.stderr
+    assert "has a changed one" in refused.stderr
     assert refused.stdout == ""
 
     victim.write_bytes(wheel)
