@@ -155,7 +155,7 @@ def test_a_line_that_stays_broken_leaves_the_old_file(running: Running, events: 
         client._transport._identified = True
         with pytest.raises(ServiceError):
             client.save_clip(events.gate, target)
-    assert target.read_bytes() == b"of before"
+    assert target.read_bytes() == b"old content"
     assert [entry.name for entry in tmp_path.iterdir()] == ["clip.mp4"]
     with pytest.raises(InputError, match="cannot be written"):
         running.client().save_clip(events.gate, tmp_path / "nowhere" / "clip.mp4")

@@ -46,7 +46,7 @@ def test_a_client_that_knows_the_certificate_is_served_and_others_are_told_why(m
             ServiceClient(running.url.replace("https", "http"), 5, token=TOKEN).status()
         with pytest.raises(InputError, match=r"site\.toml"):
             ServiceClient(running.url, 5, ca=str(made / "garbage.pem")).status()
-    with served(tmp_path / "plain") as running, pytest.raises(ServiceError, match="does not speak TLS"):
+    with served(tmp_path / "plain") as running, pytest.raises(ServiceError, match="does not use TLS"):
         ServiceClient(running.url.replace("http", "https"), 5).health()
 
 
