@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [name …]`; ends with 1 when one misses its budget."""
+"""Run the benchmarks: `python -m benchmarks [name …]`; exits with 1 if one misses its budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import benchmarks
 
 
 def main(names: list[str]) -> int:
-    """Run each named benchmark (all of them when none is named); return 1 if any fails."""
+    """Run the named benchmarks, or all of them; return 1 if any fails."""
     names = sorted(
         module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.name.startswith("_")
     )

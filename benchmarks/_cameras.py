@@ -45,12 +45,12 @@ class NoCosts:
 
 
 class Counting:
-    """Counts events and throws their clips away once they are closed."""
+    """Counts events and deletes their clips once they are closed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.events = self.ends = self.alerts = 0
-        self.clips: list[str] = []  # why each failed; empty for one that did not
+        self.clips: list[str] = []  # why each failed; empty if it did not
 
     def decided(self, *_: object) -> None:
         self.events += 1

@@ -1,4 +1,4 @@
-"""How fast artifacts are fetched and checked, each beside something that does the same, in the same run.
+"""How fast artifacts are downloaded and verified, compared with other tools in the same run.
 
 Everything comes from a loopback index in a process of its own. Scratch space: XAIVA_BENCH_DIR, else the machine's.
 """
@@ -105,7 +105,7 @@ def cold_sync(folder: Path) -> list[Row]:
 
 
 def resync(folder: Path) -> list[Row]:
-    """An unchanged folder of 500 sparse files, 10 GB together; the process is ours, its start is not counted."""
+    """An unchanged folder of 500 sparse files, 10 GB together; in this process, without its start."""
     site = make_site(folder)
     size = RESYNC_BYTES // RESYNC_FILES
     digest = hashlib.sha256(bytes(size)).hexdigest()
@@ -140,7 +140,7 @@ def resync(folder: Path) -> list[Row]:
 
 
 def full_verify(folder: Path) -> list[Row]:
-    """Verify beside `sha256sum` run on as many cores; both read from the page cache."""
+    """Verify, compared with `sha256sum` on as many cores. Both read from the page cache."""
     site = make_site(folder)
     generator = random.Random(1)
     block = generator.randbytes(VERIFY_BYTES)
@@ -175,7 +175,7 @@ def full_verify(folder: Path) -> list[Row]:
     ]
 
 
-# -- what is measured against -----------------------------------------------------------------------------------------
+# -- baselines -----------------------------------------------------------------------------------------
 
 
 def bare_fetch(folder: Path, files: list[LockedFile]) -> float:
@@ -203,7 +203,7 @@ def pip_download(folder: Path, site: Site, url: str) -> float:
     return time.perf_counter() - started
 
 
-# -- what is measured -------------------------------------------------------------------------------------------------
+# -- measurements -------------------------------------------------------------------------------------------------
 
 CHILD = """
 import re, sys, time
@@ -231,7 +231,7 @@ def inner_seconds(work: str, site: Site) -> float:
     return timed_child(work, site)[0]
 
 
-# -- what it is measured on -------------------------------------------------------------------------------------------
+# -- test data -------------------------------------------------------------------------------------------
 
 
 def make_site(root: Path) -> Site:
@@ -261,7 +261,7 @@ def make_wheel(folder: Path, name: str, size: int, seed: int) -> Path:
 
 
 def locked(path: Path, url: str) -> LockedFile:
-    """The file as a lock names it."""
+    """The lock entry of the file."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return LockedFile(
         path=f"layers/common/wheels/{path.name}",
@@ -275,7 +275,7 @@ def locked(path: Path, url: str) -> LockedFile:
 
 
 def write(site: Site, files: list[LockedFile]) -> None:
-    """Write the lock of these files."""
+    """Write a lock with these files."""
     layer = LockedLayer(
         name="common", requirements="layers/common/requirements.txt", wheels=[file.path for file in files]
     )

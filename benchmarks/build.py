@@ -26,18 +26,20 @@ from tests.support.engine import TestEngine, start_engine
 
 NAME = "bench"
 PAIRS = 5
-SECONDS = 200.0  # no further pair is begun after so long: on a busy machine fewer must do
+SECONDS = 200.0  # no pair starts after this time, so that a busy machine runs fewer
 LIMIT = 1.03
-# The work of a build that takes as long as a small real one: layers alone end too soon to say anything in per cent.
+# Work that makes the build as long as a small real one; a shorter build gives no meaningful percentage.
 WORK = "RUN for i in 1 2 3 4 5 6; do head -c 1500000000 /dev/zero | sha256sum; seq 20000; done\nWORKDIR /data"
 
 
 def main() -> int:
-    """Measure; 0 when the overhead is within its limit."""
+    """Measure; returns 0 if the overhead is within its limit."""
     with start_engine() as engine, tempfile.TemporaryDirectory() as scratch:
         site = _site(Path(scratch), engine)
         options = {"no_cache": True, "smoke": False}
-        _timed(lambda: build.run(site, NAME, options, NullProgress()))  # the first loads base image and context
+        _timed(
+            lambda: build.run(site, NAME, options, NullProgress())
+        )  # the first run loads the base image and the context
         ours: list[float] = []
         by_hand: list[float] = []
         turns: list[tuple[list[float], Callable[[], object]]] = [
@@ -85,7 +87,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _time_buildx(seconds: list[float]) -> None:
-    """From now on note how long each of our builds spends with its `docker buildx build`."""
+    """Record how long each `docker buildx build` of xaiva takes from now on."""
     real = buildx.run_build
 
     def timed(*arguments: Any) -> buildx.BuildResult:
@@ -99,7 +101,7 @@ def _time_buildx(seconds: list[float]) -> None:
 
 
 def _by_hand(site: Site, engine: TestEngine) -> None:
-    """The command that stands at the top of the rendered Dockerfile."""
+    """The command in the first comment of the rendered Dockerfile."""
     context = lock_store.artifacts_folder(site, NAME)
     words = ["docker", "buildx", "build", "--builder", "default", "--network", "none", "--pull=false", "--no-cache"]
     words += ["--file", str(context / "Dockerfile"), "--tag", "by-hand:latest", "--target", "runtime", str(context)]

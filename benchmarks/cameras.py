@@ -1,4 +1,4 @@
-"""What cameras cost: CPU and memory each, against bare PyAV on the same frames, and how many a box holds.
+"""The CPU and memory of cameras compared with bare PyAV on the same frames, and how many fit on a machine.
 
 Every camera is a clip played at its own speed through the whole of it: source, packet ring, view alerts, and the motion
 score five times a second. Bare PyAV is a thread a camera that decodes the same frames at the same speed and converts
@@ -34,14 +34,14 @@ SETTLE, WINDOW = 2.0, 3.0  # seconds
 EQUAL = 8  # cameras, both with xaiva and with bare PyAV
 COUNTS = (4, 8, 16, 24, 32, 48, 64)
 BUDGET = 1.25  # times the CPU of bare PyAV decode and convert
-NOISE = 1.25  # what two windows of the same work may differ by on a shared machine
+NOISE = 1.25  # tolerated difference between two windows of the same work on a shared machine
 ROUNDS = 3
-COMPLETE = 0.97  # of the frames that were due, from which on none counts as lost
+COMPLETE = 0.97  # fraction of the due frames from which on none counts as lost
 
 
 @dataclass(frozen=True)
 class Load:
-    """One window with so many cameras: cores, bytes, and what was lost."""
+    """One window with this many cameras: cores, bytes and lost frames."""
 
     cameras: int
     cpu: float
@@ -52,7 +52,7 @@ class Load:
 
 
 def main() -> int:
-    """Print a table a setting; 1 when a camera costs more than its budget, or the 16th more than the 2nd."""
+    """Print a table per setting. Returns 1 if a camera exceeds its budget, or the 16th costs more than the 2nd."""
     missed = False
     with tempfile.TemporaryDirectory() as folder:
         for size in ("640x360", "1280x720"):
@@ -90,7 +90,7 @@ def _marginal(clip: Path) -> bool:
 
 
 def bare(clip: Path) -> float:
-    """Cores that `EQUAL` threads take which decode at the clip's speed and convert what is scored, and nothing else."""
+    """Cores used by `EQUAL` threads that only decode at the clip's speed and convert the scored frames."""
     stop = threading.Event()
     threads = [threading.Thread(target=_decode, args=(clip, stop)) for _ in range(EQUAL)]
     for thread in threads:
@@ -119,7 +119,7 @@ def _decode(clip: Path, stop: threading.Event) -> None:
 
 
 def ours(clip: Path) -> float:
-    """Cores that as many cameras take."""
+    """Cores used by as many cameras."""
     with tempfile.TemporaryDirectory() as folder, managed(Path(folder)) as (manager, _):
         _add_up_to(manager, clip, EQUAL)
         return _window(manager).cpu

@@ -1,4 +1,4 @@
-"""How soon `xaiva --help` answers, beside an interpreter that only imports click."""
+"""The time of `xaiva --help`, compared with an interpreter that only imports click."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDS = 9
 
 
 def main() -> int:
-    """Print the medians; 1 when the help misses its budget."""
+    """Print the medians; returns 1 if the help misses its budget."""
     floor = _median("import click")
     took = _median("import sys; from core.cli.app import run; sys.exit(run(['--help']))")
     print(f"python -c 'import click'  {floor * 1000:5.0f} ms")

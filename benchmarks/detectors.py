@@ -1,4 +1,4 @@
-"""How well each detector tells anomalies composed into real video from the place as it is, and what it costs.
+"""How well each detector finds anomalies composed into real video, and what it costs.
 
     python -m benchmarks.detectors [VIDEO ...]
 
@@ -34,7 +34,7 @@ from tests.support.anomalies import KINDS, Composer
 from tests.support.street import FRAME, LAWN, PACKAGE, Rgb, find, pictures_of, scaled, street
 
 EPISODE, BEGIN = 50, 15  # pictures of one episode, and the first with the anomaly: 3 s of calm, 7 s of anomaly
-EPISODES = 3  # a kind and fold, each at another place and time
+EPISODES = 3  # per kind and fold, each at another place and time
 CAMERA = "measured"
 LOWEST = 0.95  # mean AUROC of the memory detector over what a single picture can show
 NOT_IN_ONE_PICTURE = ("running", "frozen picture")
@@ -62,18 +62,18 @@ class Result:
 
     @property
     def auroc(self) -> float:
-        """The chance that an odd picture scores higher than a calm one; half of the draws count."""
+        """AUROC: the probability that an anomalous picture scores higher than a normal one; ties count half."""
         wins = (self.odd[:, None] > self.calm[None, :]) + 0.5 * (self.odd[:, None] == self.calm[None, :])
         return float(wins.mean())
 
     @property
     def found(self) -> float:
-        """Share of the odd pictures at the default threshold or above."""
+        """Fraction of the anomalous pictures at or above the default threshold."""
         return float((self.odd >= Detection().threshold).mean())
 
 
 def main(videos: Sequence[str] = ()) -> int:
-    """Print the tables; 1 when the memory detector is worse than it was measured to be, 2 without the video."""
+    """Print the tables. Returns 1 if the memory detector is worse than its recorded quality, 2 without the video."""
     path = find("vtest.avi")
     if path is None:
         print(f"the street video is missing: install the Debian package {PACKAGE}")
@@ -172,7 +172,7 @@ def _print_table(results: Sequence[Results]) -> None:
 
 
 def _print_costs() -> None:
-    """Milliseconds of CPU a picture, alone and in a batch of eight."""
+    """Milliseconds of CPU per picture, alone and in a batch of eight."""
     frames = street(0, 2)
     finder = ObjectDetector(select_provider("cpu"))
     finder.load()

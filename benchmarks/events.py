@@ -1,4 +1,4 @@
-"""Events: what logging one adds to the thread that decided it, against committing each to the database."""
+"""The time that logging an event takes in the deciding thread, compared with committing it to the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FASTER = 2.0  # than one commit an event, in calls a second, and so much less la
 
 
 def main() -> int:
-    """Print the figures; 1 when one misses its budget."""
+    """Print the figures; returns 1 if one misses its budget."""
     with tempfile.TemporaryDirectory() as name, postgres_server() as server:
         folder = Path(name)
         missed = [_compare("sqlite", f"sqlite:///{folder / 'xaiva.db'}", folder / "sqlite")]
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _compare(name: str, url: str, folder: Path) -> bool:
-    """Both ways in turns, so that a busy machine is busy for both."""
+    """Run both alternately, so that a busy machine affects both."""
     database = Database(url)
     logger = EventLogger(database, folder)
     logger.start()
@@ -69,7 +69,7 @@ class _Way:
         self._rates: list[float] = []
 
     def run(self) -> None:
-        """One thread a camera, all at once."""
+        """One thread per camera, all at once."""
         threads = [threading.Thread(target=self._camera) for _ in range(CAMERAS)]
         began = time.monotonic()
         for thread in threads:

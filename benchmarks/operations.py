@@ -1,4 +1,4 @@
-"""Operations: how soon a cancel is over, how many lines a second are kept, how soon a follower sees a line."""
+"""Operations: the time to cancel, the log lines stored per second, and the delay until a follower sees a line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDS = 5
 
 
 def main() -> int:
-    """Print the figures; 1 when one misses its budget."""
+    """Print the figures; returns 1 if one misses its budget."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Site.open(folder), KINDS)
         missed = [

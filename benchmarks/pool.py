@@ -1,4 +1,4 @@
-"""16 cameras that ask as fast as they are answered: through the pool, through one session, and with a model each.
+"""16 cameras that score as fast as they can: through the pool, through one session, and with a model each.
 
 All run the backbone of the memory detector. The two others are what one writes first: sessions with ONNX Runtime's own
 defaults, whose `run` the cameras' threads call themselves. Every turn is a process of its own, because the threads of a
@@ -37,7 +37,7 @@ Ask = Callable[[int, Picture], object]
 
 @dataclass(frozen=True)
 class Figures:
-    """Pictures a second; milliseconds that 99 of 100 wait at most; milliseconds of CPU a picture."""
+    """Pictures per second, 99th percentile of the wait in milliseconds, and milliseconds of CPU per picture."""
 
     rate: float
     p99: float
@@ -45,7 +45,7 @@ class Figures:
 
 
 class Costs:
-    """A store that keeps nothing."""
+    """A store of measured costs that stores nothing."""
 
     def get(self, *_: str) -> int | None:
         return None
@@ -65,7 +65,7 @@ class Backbone:
         self._features.load()
 
     def score(self, batch: Sequence[Sample]) -> list[float]:
-        """A number of each, so that nothing can be left out."""
+        """Scores each picture as a number, so that no work can be skipped."""
         return [float(distances[0, 0]) for distances in self._features.extract([sample.picture for sample in batch])]
 
     def forget(self, camera: str) -> None: ...

@@ -39,7 +39,7 @@ BACKOFF = Backoff(ladder=((0.5, 4), (2, 4)), final_delay=5)
 
 @dataclass
 class Soaked:
-    """What came of it: threads and descriptors left over, MB a minute, and how much happened."""
+    """The result: leftover threads and descriptors, MB per minute, and the number of changes."""
 
     threads: list[str]
     descriptors: int
@@ -56,7 +56,7 @@ class Soaked:
 
 
 def main(minutes: float = 1.0) -> int:
-    """Run and print; 1 when something grew or was left over."""
+    """Run and print; returns 1 if something grew or was left over."""
     result = soak(minutes * 60, say=print)
     print(f"{result.steps} changes, {result.events} events, {result.went_live} times live")
     print(f"left over: threads {result.threads or 'none'}, descriptors {result.descriptors}")
@@ -122,7 +122,7 @@ def _doing(manager: MultiCameraManager, observer: Counting) -> str:
 
 
 class _Churn:
-    """Does something to some camera, or to the server of all, at each step."""
+    """Changes a random camera, or the server of all cameras, at each step."""
 
     def __init__(self, manager: MultiCameraManager, server: RtspServer, clip: Path, chance: random.Random) -> None:
         self._manager = manager
@@ -144,7 +144,7 @@ class _Churn:
         self._chance.choice(actions)()
 
     def rest(self) -> None:
-        """Heal the server, let every camera go, and give back what they held."""
+        """Restore the server, remove every camera, and free their memory."""
         self._heal()
         for name in self._names():
             self._manager.remove(name)
@@ -156,7 +156,7 @@ class _Churn:
         trim_heap()
 
     def _heal(self) -> None:
-        """Bring the server back when it is ill."""
+        """Restart the server if it is not running normally."""
         if self._ill is not None:
             self._ill()
             self._ill = None
@@ -201,7 +201,7 @@ class _Churn:
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> float:
-    """Of the straight line through (seconds, MB), in MB a minute; 0 for fewer than two samples."""
+    """Slope of the line through (seconds, MB) in MB per minute; 0 for fewer than two samples."""
     if len(samples) < 2:
         return 0.0
     mean_x = sum(x for x, _ in samples) / len(samples)

@@ -1,4 +1,4 @@
-"""What watching the machine costs: CPU of host and GPU samples at 1 Hz, the GPU reader's process included."""
+"""The CPU that telemetry uses: host and GPU samples at 1 Hz, including the process that reads the GPUs."""
 
 from __future__ import annotations
 

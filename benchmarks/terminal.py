@@ -53,7 +53,7 @@ BUDGETS = {
 
 
 def main() -> int:
-    """Print each figure with its budget; 1 when one is missed."""
+    """Print each figure with its budget; returns 1 if one is missed."""
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="xaiva-bench-") as folder:
         site = Path(folder) / "site"
@@ -77,7 +77,7 @@ def main() -> int:
     return 1 if missed else 0
 
 
-# -- what is run ---------------------------------------------------------------
+# -- programs ---------------------------------------------------------------
 
 
 def _console(site: Path, env: dict[str, str], *options: str, bits: float = 0) -> PtySession:

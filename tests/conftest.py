@@ -1,4 +1,4 @@
-"""How a run is laid out over the workers, and fixtures that several rooms' tests share."""
+"""How tests are distributed over the workers, and fixtures that several folders share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.engine import TestEngine, start_engine
 from tests.support.postgres import Postgres, postgres_server
 
 # The tests must not see the developer's own settings of a site or an engine.
-# NO_COLOR: a console honours it, and tests look at colours.
+# NO_COLOR is removed, because tests check colours.
 for name in ("XAIVA_SOURCE_PATH", "DOCKER_HOST", "DOCKER_CONTEXT", "NO_COLOR"):
     os.environ.pop(name, None)
 
@@ -36,7 +36,7 @@ if not WORKER:
 
 ROOT = Path(__file__).parent
 ENGINES = {"engine", "offline_engine"}
-# The groups that take longest, in this order; what starts last must be short.
+# The slowest groups, in this order, so that short ones start last.
 FIRST = (
     "images/test_media.py",
     "artifacts with an engine",
@@ -119,14 +119,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """What this run does less of."""
+    """Print which proofs this run shortens."""
     less = [name for name in proofs.PROOFS if not proofs.full(name)]
     return [f"not in full: {', '.join(less)} (make test-all)"] if less else []
 
 
 @pytest.fixture(autouse=True)
 def _no_secrets_of_the_test_before() -> None:
-    """A site that was opened makes its secrets known to the whole process."""
+    """Forget secrets: opening a site registers its secrets for the whole process."""
     set_secrets({})
 
 

@@ -1,4 +1,4 @@
-"""The house rules, checked: floors, no circles, lint and types."""
+"""The rules of the code base: layers, no import cycles, lint and types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long proof is repeated when it should be, and only then."""
+"""A long proof is repeated only if its inputs changed or its stamp is too old."""
 
 from __future__ import annotations
 

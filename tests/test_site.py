@@ -1,4 +1,4 @@
-"""Opening a site, and what a disk refuses: said in words."""
+"""Opening a site, and errors of the disk as messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/versions.md names every version number, where it stands, and its value of today."""
+"""docs/versions.md lists every version number with its place and current value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_constant_is_on_the_page() -> None:
 
 
 def _constant(file: str, name: str) -> object:
-    """A module's constant, or the default of a model's field as `Model.field`; None for what is neither."""
+    """A module's constant, or the default of a model's field as `Model.field`; None if it is neither."""
     if not file.endswith(".py"):
         return None
     module = importlib.import_module(file.removesuffix(".py").removesuffix("/__init__").replace("/", "."))

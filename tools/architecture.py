@@ -1,4 +1,4 @@
-"""The tables of docs/architecture.md, made from the code: floors, modules, and the keys of `site.toml`.
+"""The tables of docs/architecture.md, generated from the code: floors, modules, and the keys of `site.toml`.
 
 The page holds the calls; `make docs` writes what they return below them.
 """

@@ -1,4 +1,4 @@
-"""The tables of CONTRIBUTING.md, made from the tests: markers and long proofs. `make docs` writes them."""
+"""The tables of CONTRIBUTING.md, generated from the tests: markers and long proofs. `make docs` writes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def markers() -> str:
 
 
 def proofs() -> str:
-    """Every long proof, what the usual run does of it, and what it depends on."""
+    """Every long proof, its short form in a usual run, and its inputs."""
     rows = [
         (name, proof.full, proof.usual or "nothing", ", ".join(f"`{path}`" for path in proof.inputs))
         for name, proof in PROOFS.items()

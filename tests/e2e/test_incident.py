@@ -1,4 +1,4 @@
-"""The other line: a camera's anomaly becomes an event with clip, analysis and one message, and nothing loses it."""
+"""An anomaly at a camera becomes an event with clip, analysis and one message, and is never lost."""
 
 from __future__ import annotations
 

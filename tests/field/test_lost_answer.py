@@ -95,7 +95,7 @@ def proxy(running: Running) -> Iterator[Proxy]:
 
 
 def logged_in(relay: Proxy, file: Path, seconds: float = 10) -> ServiceClient:
-    """A client whose access token is over, so that its next request renews the login."""
+    """A client whose access token has expired, so that its next request renews the login."""
     client = ServiceClient(relay.url, seconds, session=LoginSession(file, relay.url))
     client.login("viewer", PASSWORD)
     login = json.loads(file.read_text())

@@ -36,7 +36,7 @@ COMMAND_LINES = [
 
 
 def _xaiva(site: Site, words: str, streams: dict[int, str | None], errors: Path) -> tuple[int, str]:
-    """Run a command with other files behind its standard streams, or none: exit code, and what was said as an error."""
+    """Run a command with other standard streams, or closed ones. Returns its exit code and error output."""
     before = sys.stdin, sys.stdout, sys.stderr
     saved = {number: os.dup(number) for number in range(3)}
     try:

@@ -25,7 +25,7 @@ JSON: Headers = [("Content-Type", "application/json")]
 
 
 def ask(running: Running, method: str, path: str, headers: Headers, body: str = "") -> tuple[int, Any]:
-    """A request with its headers as they are, each as often as it stands there."""
+    """Send a request with these headers, including duplicates."""
     connection = http.client.HTTPConnection(running.url.removeprefix("http://"), timeout=30)
     connection.putrequest(method, path)
     for name, value in headers + ([("Content-Length", str(len(body)))] if body else []):

@@ -20,7 +20,7 @@ TELLS = MemoryReading(total=6000 * MIB, used=1000 * MIB, free=5000 * MIB, own=40
 
 
 class Device:
-    """A GPU that says what it is given to say."""
+    """A GPU with given answers."""
 
     name = "cuda:0 NVIDIA"
 

@@ -35,7 +35,7 @@ PEOPLE = (("anna", Role.ADMIN), ("ben", Role.VIEWER), ("cleo", Role.OPERATOR))
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A service with three people."""
+    """A service with three users."""
     quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
     with pytest.MonkeyPatch.context() as patch, served(tmp_path_factory.mktemp("service")) as service:
         patch.setattr(passwords, "_HASHER", quick)
