@@ -151,7 +151,7 @@ def _exit_code_meaning(exit_code: int) -> str:
 
 def _log_tail(client: docker.DockerClient, container: Container, ended: str = "") -> str:
     words = last_log_lines(client, container.id, _LOG_TAIL_LINES, ended)
-    return f"; its last words:\n{words}" if words else ""
+    return f"; its last output:\n{words}" if words else ""
 
 
 def _log_command(container: Container) -> str:

@@ -1,4 +1,4 @@
-"""Removes what a killed operation leaves behind."""
+"""Removes the temporary files and helper containers that a killed operation leaves behind."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from core.site import Site
 
 
 def remove_leftovers(site: Site, key: str, temporary: str) -> int:
-    """Remove the operation's folder of temporary files, and those in the artifacts it had for itself alone.
+    """Remove the folder `temporary`, and temporary files in the artifacts that `key` locks. Returns how many.
 
-    Only called while the operation still holds `key`, so nobody else has temporary files there. Partial downloads
-    have names of their own and stay: the next sync goes on from them. Returns how many were removed.
+    Call it only while the operation still holds `key`: then no other operation has temporary files there. Partial
+    downloads have other names and stay, so that the next sync continues from them.
     """
     removed = 0
     if temporary and Path(temporary).name.startswith(TEMPORARY_PREFIX):
@@ -40,6 +40,6 @@ def remove_leftovers(site: Site, key: str, temporary: str) -> int:
 
 
 def remove_helper_containers(site: Site) -> None:
-    """Remove the helper containers of workers that were killed. Where that fails, the next lock does it."""
+    """Remove the helper containers of killed workers. If the engine does not answer, the next lock removes them."""
     with contextlib.suppress(XaivaError), contextlib.closing(connect_engine(site)) as client:
         remove_orphans(client)

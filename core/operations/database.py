@@ -1,4 +1,4 @@
-"""Opens the ledger's file: schema version, durability, and the file systems it may lie on."""
+"""Opens the ledger's SQLite file: schema version, durability, and which file systems are allowed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from core.file_systems import NETWORK_FILE_SYSTEMS, file_system_type
 from core.operations import sql
 
 BUSY_SECONDS = 10.0
-_MIN_FREE_BYTES = 1 << 16  # bytes: what SQLite's index of the journal takes, and a page or two
-MAX_OPEN_LEDGERS = 4  # ledgers that a thread keeps open
+_MIN_FREE_BYTES = 1 << 16  # room for SQLite's index of the journal and a page or two
+MAX_OPEN_LEDGERS = 4  # per thread
 _local = threading.local()
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the ledger for reading and writing, creating it and its folder when absent.
 
-    Raises XaivaError when it lies on a network file system, cannot be written, is damaged or of a newer xaiva.
+    Raises XaivaError when it is on a network file system, cannot be written, is damaged or is from a newer xaiva.
     """
     with ledger_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,9 +38,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def shared_connection(path: Path) -> sqlite3.Connection:
-    """This thread's connection to the ledger, kept open: opening and closing one costs more than asking it.
+    """This thread's connection to the ledger. It stays open, because opening one costs more than a query.
 
-    A ledger that was moved or removed meanwhile is opened afresh; a forked child never uses its parent's connection.
+    A ledger that was moved or removed is opened again; a forked child never uses its parent's connection.
     """
     if getattr(_local, "pid", 0) != os.getpid():
         _local.pid, _local.connections = os.getpid(), {}
@@ -56,7 +56,7 @@ def shared_connection(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open a ledger that cannot be written, on a medium that is read-only: nobody else writes it either."""
+    """Open a ledger on a read-only medium, which no other process can write either."""
     with ledger_errors(path):
         connection = sqlite3.connect(f"file:{path}?immutable=1", uri=True, check_same_thread=False)
         connection.row_factory = sqlite3.Row
@@ -65,7 +65,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-    """One write transaction. Without `durable` a power cut may lose it, but never damages the ledger."""
+    """One write transaction. When not `durable`, a power failure may lose it but never damages the ledger."""
     if not durable:
         connection.execute("PRAGMA synchronous = NORMAL")
     try:
@@ -87,19 +87,20 @@ def transaction(connection: sqlite3.Connection, *, durable: bool = True) -> Iter
 
 @contextlib.contextmanager
 def ledger_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into words for the reader."""
+    """Turn errors of SQLite and of the file system inside the block into XaivaError."""
     try:
         yield
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if "full" in text or _disk_is_full(path.parent):  # with no room for its index, SQLite says "disk I/O error"
+        # Without room for its index SQLite reports "disk I/O error", not a full disk.
+        if "full" in text or _disk_is_full(path.parent):
             remedy = f"make room on the disk that holds {path.parent}"
         elif "not a database" in text or "malformed" in text:
-            remedy = f"move {path} aside; artifacts and images do not need it, only the history is in it"
+            remedy = f"move {path} away; it holds only the history of operations, artifacts and images do not need it"
         else:
-            remedy = f"check that {path.parent} can be written and that its disk is well"
+            remedy = f"check that {path.parent} is writable and that its disk is healthy"
         raise XaivaError(f"Ledger {path}", text, remedy) from error
     except OSError as error:
         raise XaivaError(
@@ -114,13 +115,13 @@ def _disk_is_full(folder: Path) -> bool:
 
 
 def refuse_network_file_system(folder: Path) -> None:
-    """Raise XaivaError when the folder lies on a network file system."""
+    """Raise XaivaError when the folder is on a network file system."""
     kind = file_system_type(folder)
     if kind in NETWORK_FILE_SYSTEMS:
         raise XaivaError(
             f"Ledger in {folder}",
-            f"it lies on a network file system ({kind}), where file locks cannot be trusted",
-            f"put the site on a local disk, or make {folder} a link to a folder on one",
+            f"it is on a network file system ({kind}), where file locks are not reliable",
+            f"put the site on a local disk, or make {folder} a symbolic link to a folder on a local disk",
         )
 
 
@@ -129,13 +130,13 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if version > sql.VERSION:
         raise XaivaError(
             f"Ledger {path}",
-            f"a newer xaiva wrote it (version {version}, this one knows {sql.VERSION})",
-            "use that newer xaiva on this site",
+            f"it was written by a newer xaiva (version {version}; this one supports version {sql.VERSION})",
+            "use the newer xaiva for this site",
         )
     if version == sql.VERSION:
         return
     with transaction(connection):
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody else was faster
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # no other process was faster
             for statement in sql.SCHEMA.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {sql.VERSION}")

@@ -1,4 +1,4 @@
-"""The table of operation kinds: a kind is the import path of a function, never a closure.
+"""The table of operation kinds: each is the import path of a function, which another process can load.
 
 Every function has the shape `run(site, subject, options, progress) -> dict[str, JsonValue]`.
 """
@@ -27,6 +27,6 @@ KINDS: dict[str, str] = {
 
 
 def load_function(target: str) -> OperationFunction:
-    """The function named by `target`, `module:function`. Raises ImportError or AttributeError when there is none."""
+    """The function at `target`, `module:function`. Raises ImportError or AttributeError when it does not exist."""
     module, _, name = target.partition(":")
     return cast(OperationFunction, getattr(importlib.import_module(module), name))

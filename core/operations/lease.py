@@ -1,6 +1,7 @@
-"""A supervisor's lease of its operation: its writes are fenced by the attempt number.
+"""The lease a supervisor holds on its operation. The attempt number fences off writes of older attempts.
 
-The outcome is durable and is tried until it is written; the lease and stages are neither, a later one replaces them.
+The outcome is written durably and retried until it succeeds. The lease and the stages are not: the next write
+replaces them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from core.progress import Stage
 from core.site import Site
 
 LEASE_SECONDS = 10.0
-RESERVE_BYTES = 256 << 10  # given back when the disk is full, so that the outcome can still be written
-RETRY_SECONDS = 600.0  # how long the outcome is tried on a full disk
+RESERVE_BYTES = 256 << 10  # released when the disk is full, so that the outcome can still be written
+RETRY_SECONDS = 600.0  # how long writing the outcome is retried on a full disk
 RETRY_PAUSE = 0.2
 
 
 class Lease:
-    """One attempt at one operation."""
+    """One attempt at one operation, from the row of the ledger that this process has taken."""
 
     def __init__(self, site: Site, row: sqlite3.Row, connection: sqlite3.Connection, tick: float) -> None:
         self.id: int = row["id"]
@@ -47,16 +48,16 @@ class Lease:
         _write_reserve(self._reserve)
 
     def renew(self) -> bool:
-        """Renew the lease; False when somebody else has ended this attempt meanwhile."""
+        """Renew the lease; False when another process has ended this attempt in the meantime."""
         values = {"id": self.id, "attempt": self.attempt, "lease": time.monotonic() + LEASE_SECONDS}
         try:
             with transaction(self._connection, durable=False) as connection:
                 return connection.execute(sql.RENEW_LEASE, values).rowcount == 1
         except sqlite3.Error:
-            return True  # a full disk or a long lock says nothing about the hold
+            return True  # a full disk or a long lock does not mean that the lease is lost
 
     def cancel_requested(self) -> bool:
-        """Whether someone has asked for the end."""
+        """Whether somebody has asked to cancel the operation."""
         try:
             row = self._connection.execute(sql.CANCEL_REQUESTED, {"id": self.id}).fetchone()
         except sqlite3.Error:
@@ -64,7 +65,7 @@ class Lease:
         return row is None or bool(row[0])
 
     def write_stages(self, stages: Iterable[Stage]) -> bool:
-        """Write the newest state of some stages; False when that could not be done now."""
+        """Write the newest state of these stages; False when the ledger could not be written now."""
         rows = [
             {
                 "operation": self.id,
@@ -84,7 +85,10 @@ class Lease:
     def finish(
         self, state: OperationState, result: Mapping[str, JsonValue] | None, failure: OperationFailure | None
     ) -> None:
-        """Write the outcome, trying until there is room for it. An attempt that was fenced off changes nothing."""
+        """Write the outcome, retrying while the disk is full. An attempt that was fenced off changes nothing.
+
+        Raises TimeoutError after RETRY_SECONDS.
+        """
         values = {
             "id": self.id,
             "attempt": self.attempt,
@@ -114,7 +118,7 @@ class Lease:
 
 
 def acquire_lease(site: Site, identifier: int, token: str, temporary: str) -> Lease | None:
-    """Take a queued operation; None when it was cancelled meanwhile, or is another supervisor's. Raises XaivaError."""
+    """Take a queued operation; None when it was cancelled or another supervisor has taken it. Raises XaivaError."""
     path = site.state / "ledger.sqlite"
     connection = connect(path)
     tick = time.monotonic()
@@ -146,4 +150,4 @@ def _write_reserve(path: Path) -> None:
         with open(path, "wb") as file:
             file.write(bytes(RESERVE_BYTES))
     except OSError:
-        path.unlink(missing_ok=True)  # the disk is full already: the outcome will be tried until there is room
+        path.unlink(missing_ok=True)  # the disk is full already: the outcome will be retried until there is room

@@ -33,8 +33,8 @@ from core.operations.spawn import spawn_supervisor
 from core.progress import Stage, StageState
 from core.site import Site
 
-START_SECONDS = 30.0  # how long a new operation may take to claim its row before it counts as crashed
-POLL_SECONDS = 0.25  # how often a follower looks
+START_SECONDS = 30.0  # how long a supervisor may take to acquire its operation before that counts as crashed
+POLL_SECONDS = 0.25  # how often a follower reads the ledger
 CRASH_LOG_LINES = 12  # lines of the log that explain a crash
 # Named here because `list` is a method below.
 Operations: TypeAlias = list[Operation]
@@ -44,9 +44,9 @@ Rows: TypeAlias = list[sqlite3.Row]
 
 
 class Ledger:
-    """Operations of one site. Threads may share it; opening it creates nothing until the first operation starts.
+    """Operations of one site. Threads may share it; no file is created until the first operation starts.
 
-    `kinds` maps a kind to `module:function`; another table than ours is for executors of other work.
+    `kinds` maps each kind to `module:function`.
     """
 
     def __init__(self, site: Site, kinds: Mapping[str, str] = KINDS) -> None:
@@ -59,12 +59,16 @@ class Ledger:
     ) -> Operation:
         """Start an operation in a process of its own and return at once.
 
-        `key` is what it needs for itself alone (default `preset:<subject>`). `options` are plain JSON without secrets.
-        Raises Busy when a live operation holds the key, InputError for an unknown kind.
+        `key` names the resource it needs exclusively (default `preset:<subject>`). `options` are plain JSON without
+        secrets. Raises OperationBusy when a live operation holds the key, InputError for an unknown kind.
         """
         target = self._kinds.get(kind)
         if target is None:
-            raise InputError(f"Operation {kind}", "there is no such kind", f"one of: {', '.join(sorted(self._kinds))}")
+            raise InputError(
+                f"Operation {kind}",
+                "there is no operation of this kind",
+                f"use one of: {', '.join(sorted(self._kinds))}",
+            )
         values = {
             "kind": kind,
             "subject": subject,
@@ -75,31 +79,33 @@ class Ledger:
 
         def insert(connection: sqlite3.Connection) -> int:
             identifier = connection.execute(sql.INSERT, {**values, **_queued_values()}).lastrowid or 0
-            _record_event(connection, identifier, "asked for", by=current_user())
+            _record_event(connection, identifier, "requested", by=current_user())
             return identifier
 
-        self._prune()  # before there is a row: what fails here must not leave one behind that nobody works for
+        self._prune()  # before the row exists: a failure here must not leave a row without a supervisor
         return self._spawn(self._take_key(values["key"], insert))
 
     def retry(self, identifier: int) -> Operation:
-        """Start an operation that failed, crashed or was cancelled once more, as it was asked for then."""
+        """Start an operation that failed, crashed or was cancelled again, with the same options."""
         row = self._read_row(identifier)
 
         def requeue(connection: sqlite3.Connection) -> int:
             changed = connection.execute(sql.REQUEUE, {**_queued_values(), "id": identifier}).rowcount
             if changed:
                 connection.execute(sql.CLEAR_STAGES, {"id": identifier})
-                _record_event(connection, identifier, "asked for again", by=current_user())
+                _record_event(connection, identifier, "requested again", by=current_user())
             return changed
 
         if not self._take_key(row["key"], requeue):
             raise InputError(
-                f"Operation {identifier}", f"it is {row['state']}", "only one that failed, crashed or was cancelled"
+                f"Operation {identifier}",
+                f"it is {row['state']}",
+                "retry only operations that failed, crashed or were cancelled",
             )
         return self._spawn(identifier)
 
     def get(self, identifier: int) -> Operation:
-        """The operation as it stands now. Raises InputError when there is none with that id."""
+        """The operation's current state. Raises InputError when there is none with that id."""
         self._reap_crashed()
         return self._parse_operation(self._read_row(identifier))
 
@@ -114,24 +120,26 @@ class Ledger:
         return [_parse_stage(row["id"], row["body"]) for row in self._read(sql.STAGES, {"id": identifier})]
 
     def events(self, identifier: int) -> Events:
-        """What happened to the operation, oldest first."""
+        """The operation's events, oldest first."""
         return [
             OperationEvent(time=row["time"], what=row["what"], by=row["by"])
             for row in self._read(sql.EVENTS, {"id": identifier})
         ]
 
     def log_path(self, identifier: int) -> Path:
-        """The operation's log file; `core.operations.log` says how its lines look."""
+        """The operation's log file, in the format of `core.operations.log`."""
         return operation_file(self.site, identifier, ".log")
 
     def cancel(self, identifier: int) -> Operation:
-        """Ask for the operation's end; it is over within a second. An operation that is over stays as it is."""
+        """Cancel the operation, which takes a second at most. One that has ended stays unchanged."""
         row = self._read_row(identifier)
-        failure = OperationFailure(what=f"{row['kind']} {row['subject']} was cancelled before it began", exit_code=130)
+        failure = OperationFailure(
+            what=f"{row['kind']} {row['subject']} was cancelled before it started", exit_code=130
+        )
         with ledger_errors(self.path), transaction(self._connection()) as connection:
             values = {"id": identifier, "now": time.time(), "failure": failure.model_dump_json()}
             if connection.execute(sql.REQUEST_CANCEL, {"id": identifier}).rowcount:
-                _record_event(connection, identifier, "cancel asked for", by=current_user())
+                _record_event(connection, identifier, "cancel requested", by=current_user())
             connection.execute(sql.CANCEL_QUEUED, values)
         row = self._read_row(identifier)
         if (
@@ -143,17 +151,17 @@ class Ledger:
         return self.get(identifier)
 
     def follow(self, identifier: int, offset: int = 0, poll: float = POLL_SECONDS) -> Iterator[Update]:
-        """Yield what is new until the operation is over; the first update comes at once. Any number may follow.
+        """Yield updates until the operation has ended, the first one at once. Any number of followers may do so.
 
-        `offset` is the `offset` of an earlier update, to go on where another follower stopped. Leaving the loop
-        detaches; the operation goes on.
+        `offset` is the `offset` of an earlier update, to continue where another follower stopped. Leaving the loop
+        only stops following; the operation continues.
         """
         log = LogReader(self.log_path(identifier), offset)
         before: tuple[Operation, Stages] | None = None
         try:
             while True:
                 operation, stages = self.get(identifier), self.stages(identifier)
-                lines = log.read()  # after the state: when that says it is over, the log is complete
+                lines = log.read()  # after the state: once that says it has ended, the log is complete
                 now = (operation.model_copy(update={"seconds": 0.0}), stages)
                 if lines or now != before:
                     yield Update(operation=operation, stages=stages, lines=lines, offset=log.offset)
@@ -167,7 +175,7 @@ class Ledger:
             log.close()
 
     def wait(self, identifier: int, timeout: float | None = None) -> Operation:
-        """Wait until the operation is over, or `timeout` seconds; the operation as it stands then."""
+        """Wait until the operation has ended, at most `timeout` seconds, and return its state."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (operation := self.get(identifier)).state.live:
             if deadline is not None and time.monotonic() >= deadline:
@@ -192,7 +200,9 @@ class Ledger:
     def _read_row(self, identifier: int) -> sqlite3.Row:
         rows = self._read(sql.GET, {"id": identifier})
         if not rows:
-            raise InputError(f"Operation {identifier}", "there is none with that number", "see: xaiva ops list")
+            raise InputError(
+                f"Operation {identifier}", "there is no operation with that number", "list them with: xaiva ops list"
+            )
         return rows[0]
 
     def _parse_operation(self, row: sqlite3.Row) -> Operation:
@@ -203,17 +213,17 @@ class Ledger:
             values["result"] = json.loads(row["result"]) if row["result"] else None
             values["failure"] = OperationFailure.model_validate_json(row["failure"]) if row["failure"] else None
             return Operation(**values)
-        except ValueError as error:  # a newer xaiva wrote it, or it was cut short: the other rows can be read
+        except ValueError as error:  # written by a newer xaiva, or truncated: the other rows are still readable
             why = f"the ledger's row cannot be read: {describe_misfit(error)}"
             unreadable = OperationFailure(
-                what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva on this site"
+                what=f"{row['kind']} {row['subject']}", why=why, remedy="use the newer xaiva for this site"
             )
             return Operation(**{**values, "options": {}, "result": None, "failure": unreadable})
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
     def _take_key(self, key: str, change: Callable[[sqlite3.Connection], int]) -> int:
-        """Make the change by which an operation takes its key. Raises Busy when another one holds it."""
+        """Run `change`, by which an operation takes its key. Raises OperationBusy when another one holds it."""
         while True:
             self._reap_crashed()
             try:
@@ -221,7 +231,7 @@ class Ledger:
                     return change(connection)
             except sqlite3.IntegrityError:
                 holder = self._read(sql.HOLDER, {"key": key})
-                if holder:  # else it ended just now: try again
+                if holder:  # otherwise it has just ended: try again
                     raise OperationBusy(self._parse_operation(holder[0])) from None
 
     def _spawn(self, identifier: int) -> Operation:
@@ -241,7 +251,7 @@ class Ledger:
         return self._parse_operation(self._read_row(identifier))
 
     def _prune(self) -> None:
-        """Forget the oldest operations beyond the site's bound, with their logs."""
+        """Delete the oldest operations beyond the number the site keeps, with their logs."""
         old = self._read(sql.EXPIRED, {"keep": self.site.settings.operations.keep})
         for row in old:
             self.log_path(row["id"]).unlink(missing_ok=True)
@@ -251,14 +261,14 @@ class Ledger:
     # -- crashes ----------------------------------------------------------------------------------------------------
 
     def _reap_crashed(self) -> None:
-        """Mark live operations whose process is gone as crashed, and clean up after them."""
+        """Mark live operations whose supervisor is gone as crashed, and clean up after them."""
         for row in self._read(sql.LIVE, {"limit": -1}):
             if self._has_died(row) and os.access(self.path.parent, os.W_OK):
                 self._mark_crashed(row)
 
     def _has_died(self, row: sqlite3.Row) -> bool:
         if row["boot"] != processes.boot_id():
-            return True  # the machine went down in the middle, or this is another machine
+            return True  # the machine was restarted in the meantime, or this is another machine
         expired = bool(time.monotonic() > row["lease"])
         if row["state"] == OperationState.QUEUED.value or not self._shares_pid_namespace(row):
             return expired
@@ -266,25 +276,25 @@ class Ledger:
 
     @staticmethod
     def _shares_pid_namespace(row: sqlite3.Row) -> bool:
-        """Whether the row's pid means the same here as it does where it was written."""
+        """Whether the row's pid is valid in this process's pid namespace."""
         return bool(row["namespace"] == processes.pid_namespace() and row["boot"] == processes.boot_id())
 
     def _mark_crashed(self, row: sqlite3.Row) -> None:
         words = "\n".join(tail(self.log_path(row["id"]), CRASH_LOG_LINES))
         failure = OperationFailure(
             what=f"{row['kind']} {row['subject']} crashed",
-            why="its process is gone (killed, out of memory, or the machine went down)"
-            + (f"; its last words:\n{words}" if words else ""),
-            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {row['id']}",
+            why="its process is gone: it was killed, ran out of memory, or the machine went down"
+            + (f"; its last output:\n{words}" if words else ""),
+            remedy=f"start it again; it continues from what is complete: xaiva ops retry {row['id']}",
         )
         self._finish(row, OperationState.CRASHED, failure)
 
     def _finish(self, row: sqlite3.Row, state: OperationState, failure: OperationFailure) -> None:
-        """End an operation from outside. Its leftovers go before its key is free, so nobody works there meanwhile."""
+        """End an operation whose supervisor is gone. Its leftovers are removed before its key becomes free."""
         with ledger_errors(self.path), transaction(self._connection()) as connection:
             now = connection.execute(sql.GET, {"id": row["id"]}).fetchone()
             if now is None or (now["state"], now["attempt"]) != (row["state"], row["attempt"]):
-                return  # someone else was faster
+                return  # another process was faster
             processes.kill_token_holders(row["token"])
             remove_leftovers(self.site, row["key"], row["temporary"])
             for path in (operation_file(self.site, row["id"], ".reserve"), draft_path(self.log_path(row["id"]))):
@@ -309,14 +319,14 @@ class Ledger:
 
     @staticmethod
     def _seconds_worked(row: sqlite3.Row) -> float:
-        """Seconds for which a live operation has worked, as far as is known."""
+        """How many seconds a live operation has worked, up to its last sign of life."""
         if row["state"] != OperationState.RUNNING.value or row["boot"] != processes.boot_id():
             return 0.0
         return max(min(time.monotonic(), float(row["lease"])) - float(row["started_tick"]), 0.0)
 
 
 def _parse_stage(identifier: str, body: str) -> Stage:
-    """A stage of the ledger; one that cannot be read says so in its place."""
+    """A stage from its JSON; an unreadable one becomes a stage whose title says so."""
     try:
         return Stage.model_validate_json(body)
     except ValueError as error:
@@ -326,23 +336,23 @@ def _parse_stage(identifier: str, body: str) -> Stage:
 
 def _spawn_remedy(error: OSError) -> str:
     if error.errno in (errno.EAGAIN, errno.ENOMEM):
-        return "end other programs: this machine has no memory or no processes left for one more"
+        return "close other programs: this machine has no memory or no processes left to start another one"
     return write_remedy(error)
 
 
 def operation_file(site: Site, identifier: int, suffix: str) -> Path:
-    """A file that belongs to the operation: its log, its reserve."""
+    """A file that belongs to the operation: its log (`.log`) or its disk reserve (`.reserve`)."""
     return site.state / "operations" / f"{identifier}{suffix}"
 
 
 def raise_for_failure(operation: Operation) -> None:
-    """Raise the error with which the operation ended, if it did not end well."""
+    """Raise the operation's error, if it ended with one."""
     if operation.failure is not None:
         raise operation.failure.error()
 
 
 def current_user() -> str:
-    """The user of this process, and from where when it is an SSH session."""
+    """The name of this process's user, with the client's address in an SSH session."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

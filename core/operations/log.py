@@ -1,8 +1,8 @@
-"""An operation's log: one text file that people read with `less`, bounded, with one writer and any number of readers.
+"""An operation's log: a text file of bounded size that people can read with `less`. One writer, many readers.
 
-A line is `HH:MM:SS<tab>stage<tab>text`. When the file would pass its limit, its middle is dropped: the first and the
-last quarter stay, and a marker line between them says how many bytes are missing. Offsets are logical: they count
-what was dropped too, so that a reader's place survives.
+A line is `HH:MM:SS<tab>stage<tab>text`. When the file would exceed its limit, its middle is dropped: the first and the
+last quarter stay, and a marker line between them says how many bytes are missing. Offsets are logical: they include
+the dropped bytes, so that a reader's offset stays valid.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from core.files import TEMPORARY_PREFIX
 from core.log_lines import clean_line
 from core.operations.model import TRACEBACK, OperationLogLine
 
-MAX_LINE_CHARACTERS = 64 << 10  # characters; a longer line is cut and says so
+MAX_LINE_CHARACTERS = 64 << 10  # a longer line is cut and says so
 READ_SIZE = 1 << 20
 _GAP = b"\n--:--:--\t\t["  # a real line starts with a time, so nothing in a log can look like this
 _GAP_BYTES = re.compile(rb"\[(\d+) bytes")
 
 
 def draft_path(path: Path) -> Path:
-    """Where a log is written anew, without its middle."""
+    """The temporary file in which a log is rewritten without its middle."""
     return path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
 
 
 class LogWriter:
-    """Appends lines to `path` and keeps it within `limit` bytes. A full disk loses lines, says so, and ends nothing."""
+    """Appends lines to `path` and keeps it within `limit` bytes.
+
+    On a full disk lines are lost; the log then says how many. `write` raises no OSError.
+    """
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path = path
@@ -60,7 +63,7 @@ class LogWriter:
             self._write_error = error.strerror or str(error)
 
     def close(self) -> None:
-        """Say what was lost, if there is room for it now, and close the file."""
+        """Write how many lines were lost, if there is room now, and close the file."""
         if self._lost_lines:
             self.write([])
         os.close(self._file)
@@ -71,7 +74,7 @@ class LogWriter:
 
     def _append(self, data: bytes) -> None:
         written_bytes = os.write(self._file, data)
-        if written_bytes < len(data):  # the disk filled up in the middle of a line: take the half line back
+        if written_bytes < len(data):  # the disk filled up in the middle of a line: remove the incomplete line
             os.ftruncate(self._file, self._size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += written_bytes
@@ -89,7 +92,7 @@ class LogWriter:
                     file.write(content[:head])
                     file.write(marker)
                     file.write(content[tail_from:])
-            except OSError:  # no room for a copy: the tail goes as well, so that the log can go on
+            except OSError:  # no room for a copy: drop the tail as well, so that the log can continue
                 shortened.unlink(missing_ok=True)
                 dropped += len(content) - tail_from
                 tail_from = len(content)
@@ -106,7 +109,7 @@ class LogWriter:
 
 
 def _plan_cut(content: mmap.mmap, quarter: int) -> tuple[int, int, int]:
-    """Where the kept head ends, where the kept tail starts, and how many bytes of the log that leaves out in all."""
+    """Where the head to keep ends, where the tail to keep starts, and how many bytes are left out in total."""
     gap = _find_gap(content)
     head = gap.start if gap else content.find(b"\n", quarter) + 1
     tail_from = content.find(b"\n", max(head, len(content) - quarter)) + 1 or len(content)
@@ -118,18 +121,18 @@ def _plan_cut(content: mmap.mmap, quarter: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class _Gap:
-    """The marker line lies at [start, end) of the file and stands for `dropped` bytes of the log."""
+    """The marker line, at [start, end) of the file; it stands for `dropped` bytes of the log."""
 
     start: int
     end: int
     dropped: int
 
     def to_logical(self, position: int) -> int:
-        """The logical offset of a place in the file."""
+        """The logical offset of a position in the file."""
         return position if position <= self.start else position - self.end + self.start + self.dropped
 
     def to_position(self, logical: int) -> int:
-        """The place in the file of a logical offset; what was dropped is found at the marker."""
+        """The position in the file of a logical offset; that of dropped bytes is the marker's."""
         if logical <= self.start:
             return logical
         past_gap = logical - self.start - self.dropped
@@ -146,18 +149,18 @@ def _find_gap(content: mmap.mmap) -> _Gap | None:
 
 
 class LogReader:
-    """Reads whole lines from a logical offset on, while the writer goes on."""
+    """Reads whole lines from a logical offset on, while the writer may append more."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
         self._file = -1
-        self._position = 0  # in the file, where `offset` lies
+        self._position = 0  # of `offset` in the file
         self._inode = 0
         self._gap: _Gap | None = None
         self.offset = offset
 
     def read(self) -> list[OperationLogLine]:
-        """The next lines, at most about a megabyte of them; empty when there are none yet."""
+        """The next lines, at most about a megabyte; empty when there are none yet."""
         if self._file < 0 and not self._open():
             return []
         data = self._chunk()
@@ -171,7 +174,7 @@ class LogReader:
         return [_parse_line(line) for line in data.decode(errors="replace").split("\n")[:-1]]
 
     def close(self) -> None:
-        """Close the file; a later read opens it again at the same place."""
+        """Close the file; a later read opens it again at the same offset."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -203,7 +206,7 @@ class LogReader:
 
 
 def tail(path: Path, count: int) -> list[str]:
-    """The texts of the last lines of a log, without tracebacks; empty when there is none."""
+    """The texts of the last `count` lines of a log, without tracebacks; empty when there is no log."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)

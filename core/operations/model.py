@@ -1,4 +1,4 @@
-"""The model of an operation. Plain, frozen data: any process may read it."""
+"""The data model of operations: frozen snapshots of the ledger."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from core.errors import Cancelled, ChecksFailed, InputError, XaivaError
 from core.open_enum import OpenEnum
 from core.progress import Stage
 
-TRACEBACK = "traceback"  # the stage of log lines that are for developers, and never shown to a user unasked
+TRACEBACK = "traceback"  # the stage of log lines for developers, which are shown only on request
 
 
 class OperationState(OpenEnum):
     """QUEUED → RUNNING → one of DONE, FAILED, CANCELLED, CRASHED.
 
-    FAILED: the work said why. CRASHED: the process went away without a word (killed, out of memory, power).
+    FAILED: the work raised an error. CRASHED: its process is gone without an outcome (killed, out of memory, power).
     """
 
     QUEUED = "queued"
@@ -28,23 +28,24 @@ class OperationState(OpenEnum):
 
     @property
     def live(self) -> bool:
-        """Whether the operation still holds its key."""
+        """Whether the operation has not ended and therefore holds its key."""
         return self in (OperationState.QUEUED, OperationState.RUNNING)
 
 
 class Snapshot(BaseModel):
-    """Frozen: a snapshot of the ledger."""
+    """Base of all models here: a frozen snapshot of the ledger."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class OperationFailure(Snapshot):
-    """Why an operation did not end well, as `XaivaError` says it; `exit_code` is what the CLI ends with."""
+    """Why an operation failed, in the three sentences of `XaivaError`."""
 
     what: str
     why: str = ""
     remedy: str = ""
     exit_code: int = 1
+    """The exit code of the command that followed the operation."""
 
     def error(self) -> XaivaError:
         """The error to raise in the process that followed the operation."""
@@ -53,61 +54,63 @@ class OperationFailure(Snapshot):
 
 
 class OperationEvent(Snapshot):
-    """One change in an operation's life: `time` is a Unix time, `by` who asked for it ("" for nobody)."""
+    """One entry in the history of an operation."""
 
     time: float
+    """Unix time in seconds."""
     what: str
     by: str = ""
+    """The user who requested it; empty when no user did."""
 
 
 class Operation(Snapshot):
-    """One row of the ledger.
-
-    `created`, `started` and `ended` are Unix times (0: not yet) for people; `seconds` is the time worked by a clock
-    that nobody can set, and is what durations are taken from. `attempt` counts the starts of this row, and fences
-    off an older attempt that still lives. `log` is the path of the log file.
-    """
+    """One row of the ledger. Times are Unix times in seconds, 0 for not yet."""
 
     id: int
     kind: str
     subject: str
     key: str
+    """The resource it holds while it is live, such as `preset:NAME`."""
     options: dict[str, JsonValue]
     state: OperationState
     attempt: int
+    """How often it was started. The number fences off an older attempt that is still alive."""
     created: float
     started: float
     ended: float
     seconds: float
+    """Time worked by the monotonic clock. Use this, not `ended - started`, for durations."""
     cancel_requested: bool
     by: str
     pid: int
+    """Its supervisor's process id."""
     log: str
+    """The path of its log file."""
     result: dict[str, JsonValue] | None = None
     failure: OperationFailure | None = None
 
     def title(self) -> str:
-        """`sync cpu-debian12`, as people say it."""
+        """Kind and subject, as in `sync cpu-debian12`."""
         return f"{self.kind} {self.subject}".strip()
 
 
 class Update(Snapshot):
-    """What changed since the last update of one follower: new log lines, and everything else as it stands now.
-
-    `offset` is where to go on in the log (logical bytes: what was dropped to keep the log bounded counts too).
-    """
+    """What a follower of an operation gets: its current state, and the log lines since the previous update."""
 
     operation: Operation
     stages: list[Stage]
     lines: list[OperationLogLine]
     offset: int
+    """Where the log continues: a logical offset in bytes, which includes bytes dropped from the log."""
 
 
 class OperationLogLine(Snapshot):
-    """One line of an operation's log: the wall clock time of day, the id of its stage ("" for none), and its text."""
+    """One line of an operation's log."""
 
     clock: str
+    """Local time of day, HH:MM:SS; empty when the line has none."""
     stage: str
+    """The id of its stage; empty when it belongs to none."""
     text: str
 
 
@@ -119,7 +122,7 @@ class OperationBusy(XaivaError):
         by = f", started by {holder.by}" if holder.by else ""
         super().__init__(
             f"{holder.subject} is busy",
-            f"operation {holder.id} ({holder.title()}) holds it since {since}{by}",
-            f"watch it with: xaiva ops follow {holder.id}; or end it with: xaiva ops cancel {holder.id}",
+            f"operation {holder.id} ({holder.title()}) has been using it since {since}{by}",
+            f"watch it: xaiva ops follow {holder.id}; or cancel it: xaiva ops cancel {holder.id}",
         )
         self.holder = holder

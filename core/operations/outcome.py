@@ -1,4 +1,4 @@
-"""What an operation came to, in a few words beside its state: why it failed, what a lock lacks, what checks found."""
+"""Summarizes the outcome of an operation in one line: why it failed, what is not locked, what the checks found."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import Counter
 from core.errors import XaivaError
 from core.operations.model import Operation
 
-RESULT_LABELS = {"unlocked": "not locked", "diff": "change"}  # the lists of an outcome whose items have another name
-_COUNTED_LEVELS = ("error", "warning")  # levels of findings; notes are not worth a word here
+RESULT_LABELS = {"unlocked": "not locked", "diff": "change"}  # where the label differs from the field of the result
+_COUNTED_LEVELS = ("error", "warning")
 
 
 def summarize_outcome(operation: Operation) -> str:
-    """One line; empty while there is nothing to say: `partial: 2 not locked, 1 warning, 14 changes`."""
+    """The outcome in one line, such as `partial: 2 not locked, 1 warning, 14 changes`; may be empty."""
     if operation.failure is not None:
         return ": ".join(filter(None, (operation.failure.what, operation.failure.why))).replace("\n", " ")
     result = operation.result or {}
@@ -25,12 +25,12 @@ def summarize_outcome(operation: Operation) -> str:
 
 
 def result_label(name: str) -> str:
-    """The words before a part of an outcome."""
+    """The label to print before a field of an operation's result."""
     return RESULT_LABELS.get(name, name.replace("_", " "))
 
 
 def format_value(value: object) -> str:
-    """A part of an outcome, or one item of its lists, in words."""
+    """A value of an operation's result as text; lists and objects are joined with commas."""
     if isinstance(value, dict) and isinstance(value.get("what"), str):
         return str(XaivaError(value["what"], str(value.get("why") or ""), str(value.get("remedy") or "")))
     if isinstance(value, dict):

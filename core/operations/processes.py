@@ -1,6 +1,6 @@
 """Finds processes: by pid and start time, by descent, or by the token in their environment.
 
-Linux only: everything comes from /proc. Clocks that people set play no part here.
+Linux only: everything is read from /proc. The wall clock is not used.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ __all__ = [
     "token_holders",
 ]
 
-OPERATION_TOKEN_VARIABLE = "XAIVA_OPERATION"  # names the operation (and attempt) that a process works for
+OPERATION_TOKEN_VARIABLE = "XAIVA_OPERATION"  # identifies the operation and attempt that a process works for
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PROC = Path("/proc")
 
 
 def become_subreaper() -> None:
-    """Make orphans among our descendants our children, so that none can slip away."""
+    """Make this process the parent of its orphaned descendants, so that none escapes."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants(pid: int) -> set[int]:
-    """All living processes below `pid`, without itself."""
+    """The ids of all living descendants of `pid`."""
     children: dict[int, list[int]] = {}
     for other in _pids():
         fields = stat_fields(other)
@@ -54,7 +54,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def token_holders(token: str) -> set[int]:
-    """The living processes that carry the operation's token in their environment, without this one."""
+    """The living processes with the operation's token in their environment, except this one."""
     entry = f"{OPERATION_TOKEN_VARIABLE}={token}".encode()
     pids = set()
     for pid in _pids():
@@ -65,14 +65,14 @@ def token_holders(token: str) -> set[int]:
 
 
 def send_signal(pids: set[int], number: signal.Signals) -> None:
-    """Send a signal to each; those that are gone or not ours are passed over."""
+    """Send a signal to each process; ignore those that are gone or belong to another user."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def kill_token_holders(token: str, within: float = 2.0) -> None:
-    """Kill what is left of an operation whose supervisor is gone, and wait until it is."""
+    """Kill the processes of an operation whose supervisor is gone, and wait for them at most `within` seconds."""
     deadline = time.monotonic() + within
     while (remaining := token_holders(token)) and time.monotonic() < deadline:
         send_signal(remaining, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Starts the interpreter for xaiva's own modules, whatever the site folder or the environment would put before them."""
+"""Starts xaiva's own modules in a new interpreter that no site folder or environment variable can redirect."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from core.operations.processes import OPERATION_TOKEN_VARIABLE
 from core.site import Site
 
 _ROOT = os.fspath(Path(__file__).resolve().parents[2])  # the folder that holds the package `core`
-# -I: neither the working directory nor PYTHONPATH may put a site's own module `core` before ours.
+# -I: a module `core` in the working directory or on PYTHONPATH must not shadow ours.
 _RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {module} import main; main()"
-# The first process only makes the second and ends: so the operation is nobody's child, and nobody's zombie.
+# Forks twice, so that the operation is not a child of this process and never becomes its zombie.
 _RUN_DETACHED = "import os; os.fork() and os._exit(0); " + _RUN
 
 
 def interpreter_command(module: str, *arguments: str, detached: bool = False) -> list[str]:
-    """The command that runs `main()` of one of our modules in a fresh interpreter."""
+    """The command that runs `main()` of one of xaiva's modules in a new interpreter."""
     code = (_RUN_DETACHED if detached else _RUN).format(module=module)
     return [sys.executable, "-I", "-c", code, _ROOT, *arguments]
 
 
 def spawn_supervisor(site: Site, identifier: int, token: str, log: Path) -> None:
-    """Start the supervisor of an operation in a session of its own; it outlives this process and its terminal.
+    """Start the supervisor of an operation in its own session; it outlives this process and its terminal.
 
-    Raises OSError when no process can be made.
+    Raises OSError when no process can be created.
     """
     with open(log, "ab") as output:
         first = subprocess.run(
@@ -43,4 +43,4 @@ def spawn_supervisor(site: Site, identifier: int, token: str, log: Path) -> None
             check=False,
         )
     if first.returncode:
-        raise OSError(errno.EAGAIN, f"no new process could be made (see {log})")
+        raise OSError(errno.EAGAIN, f"no new process could be created (see {log})")

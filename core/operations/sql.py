@@ -1,8 +1,8 @@
-"""All SQL of the ledger, in one place to be read and reviewed.
+"""All SQL statements of the ledger.
 
-An operation is live while its state is queued or running; the partial unique index lets one live operation hold a
-key. Every statement that changes the state of a running operation names the attempt it acts for: an older attempt
-that still lives changes nothing (fencing).
+An operation is live while its state is queued or running. The partial unique index lets only one live operation hold
+a key. Every statement that changes the state of a running operation names its attempt, so that an older attempt that
+is still alive changes nothing (fencing).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The supervisor process of one operation: starts the worker, writes ledger and log, cancels, records the outcome.
 
-It does no work of its own, so nothing that happens to the worker (out of memory, a crash in native code, a child that
-ignores SIGTERM) keeps the ledger from telling the truth.
+It does no work of its own. So whatever happens to the worker (out of memory, a crash in native code, a child that
+ignores SIGTERM), the ledger gets the true outcome.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from core.progress import Stage, StageState
 from core.redaction import redact_text
 from core.site import Site
 
-CANCEL_POLL_SECONDS = 0.25  # how often the cancel flag is looked at, should the waking signal not reach us
-STAGE_WRITE_SECONDS = 0.1  # how often stages are written
+CANCEL_POLL_SECONDS = 0.25  # how often the cancel flag is read, in case the signal that wakes us gets lost
+STAGE_WRITE_SECONDS = 0.1
 LEASE_RENEW_SECONDS = LEASE_SECONDS / 5
 CRASH_OUTPUT_LINES = 12
 READ_SIZE = 1 << 16
@@ -42,8 +42,8 @@ def main() -> None:
     root, identifier, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A cancel may come from the claim on: its flag is read once there is a worker to end. A handler, for what is
-    # ignored would stay ignored in the worker.
+    # A cancel may arrive before there is a worker: its flag is read later. This is a handler and not SIG_IGN because
+    # the worker would inherit an ignored signal.
     signal.signal(signal.SIGTERM, lambda *_: None)
     site = Site.open(root)
     temporary = tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}operation-{identifier}-")
@@ -52,7 +52,7 @@ def main() -> None:
         lease = acquire_lease(site, identifier, token, temporary)
     except XaivaError as error:
         error_text = str(error)
-    if lease is None:  # it was cancelled meanwhile, or the ledger cannot be written: those are then its last words
+    if lease is None:  # it was cancelled in the meantime, or the ledger cannot be written: then stderr says why
         os.rmdir(temporary)
         sys.exit(error_text or None)
     log = LogWriter(operation_file(site, identifier, ".log"), site.settings.operations.log_limit_mb << 20)
@@ -72,12 +72,12 @@ class Supervisor:
         self._buffers: dict[str, bytes] = {"report": b"", "output": b""}
         self._stages: dict[str, Stage] = {}
         self._unsaved_stages: set[str] = set()
-        self._last_output: list[str] = []  # what the worker printed last
+        self._last_output: list[str] = []
         self._worker_outcome: WorkerOutcome | None = None
         self._exit_status: int | None = None  # the worker's wait status
         self._cancelled_at: float | None = None
         self._fenced = False
-        self._sigterm_sent = False  # whether SIGTERM has gone out
+        self._sigterm_sent = False
 
     def run(self) -> None:
         """Supervise until the worker and all its descendants are gone, then write the outcome."""
@@ -109,7 +109,7 @@ class Supervisor:
         report, report_end = os.pipe()
         control_end, self._control = os.pipe()
         output, output_end = os.pipe()
-        # Held here: a forgotten Popen would collect the exit status itself.
+        # Kept as an attribute: a Popen that is garbage-collected would take the exit status.
         self._worker = subprocess.Popen(
             interpreter_command("core.operations.worker", str(report_end), str(control_end)),
             stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ class Supervisor:
             self._selector.register(end, selectors.EVENT_READ, name)
 
     def _wake_on_signals(self) -> None:
-        """SIGCHLD and SIGTERM (the cancel's nudge, or the machine going down) end the wait at once."""
+        """Make SIGCHLD and SIGTERM (sent by a cancel, or when the machine shuts down) end the wait at once."""
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
@@ -145,16 +145,16 @@ class Supervisor:
         self._selector.register(reader, selectors.EVENT_READ, "signal")
 
     def _reap(self) -> None:
-        """Collect whoever ended: the worker, and orphans that became ours."""
+        """Collect the exit status of the worker and of orphans that were re-parented to this process."""
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._worker.pid:
                     self._exit_status = ended[1]
 
-    # -- what it says -----------------------------------------------------------------------------------------------
+    # -- what the worker reports ------------------------------------------------------------------------------------
 
     def _read(self, name: str, handle: int) -> bool:
-        """Take in what a pipe holds, at most one buffer of it; False when it holds nothing now."""
+        """Read at most one buffer from a pipe; False when it is empty or closed."""
         try:
             data = os.read(handle, READ_SIZE)
         except BlockingIOError:
@@ -167,7 +167,7 @@ class Supervisor:
         *lines, self._buffers[name] = (self._buffers[name] + data).split(b"\n")
         if name == "report":
             self._handle_reports(lines)
-        elif len(self._buffers[name]) > READ_SIZE:  # a line without an end is cut, not kept
+        elif len(self._buffers[name]) > READ_SIZE:  # split a line that does not end, so that the buffer stays small
             lines.append(self._buffers[name])
             self._buffers[name] = b""
         if name == "output":
@@ -179,7 +179,7 @@ class Supervisor:
         for line in lines:
             try:
                 message = json.loads(line)
-            except ValueError:  # a message that a signal broke off
+            except ValueError:  # a signal interrupted the worker while it wrote this message
                 continue
             if "log" in message:
                 stage, text = message["log"]
@@ -203,7 +203,7 @@ class Supervisor:
         if self._lease.write_stages([stage for stage in self._stages.values() if stage.id in self._unsaved_stages]):
             self._unsaved_stages.clear()
 
-    # -- its end ----------------------------------------------------------------------------------------------------
+    # -- the end of the worker --------------------------------------------------------------------------------------
 
     def _cancel(self) -> None:
         if self._cancelled_at is None:
@@ -212,7 +212,7 @@ class Supervisor:
                 os.write(self._control, b"cancel\n")
 
     def _escalate(self) -> None:
-        """After the flag: SIGTERM to everything below us, then SIGKILL until nothing is left."""
+        """After the cancel flag: send SIGTERM to all descendants, then SIGKILL until none is left."""
         if self._cancelled_at is None:
             return
         waited = time.monotonic() - self._cancelled_at
@@ -226,7 +226,7 @@ class Supervisor:
         return processes.descendants(os.getpid()) | processes.token_holders(self._lease.token)
 
     def _poll_timeout(self) -> float:
-        """Seconds the loop may sleep."""
+        """How many seconds the loop may sleep."""
         if self._cancelled_at is not None and time.monotonic() - self._cancelled_at < 2 * SIGKILL_SECONDS:
             return 0.05
         return STAGE_WRITE_SECONDS if self._unsaved_stages else CANCEL_POLL_SECONDS
@@ -235,7 +235,7 @@ class Supervisor:
         pause = 0.01
         while (
             remaining := self._remaining_processes()
-        ):  # what the worker left running; what hangs in the kernel holds the key until it ends
+        ):  # processes that the worker left running; one that hangs in the kernel keeps the key taken until it ends
             processes.send_signal(remaining, signal.SIGKILL)
             self._reap()
             self._lease.renew()
@@ -249,15 +249,15 @@ class Supervisor:
         outcome = self._outcome()
         self._close_stages(outcome.state)
         self._log.close()
-        # Fenced off, we no longer hold the key: somebody else may be at work there.
+        # A fenced attempt no longer holds the key: another operation may be working there.
         held_key = self._lease.key if self._lease.renew() else ""
         remove_leftovers(self._site, held_key, self._lease.temporary)
         self._lease.finish(outcome.state, outcome.result, outcome.failure)
-        if self._worker_outcome is None:  # last, for an engine may keep us waiting
+        if self._worker_outcome is None:  # last, because the engine may be slow to answer
             remove_helper_containers(self._site)
 
     def _outcome(self) -> WorkerOutcome:
-        # What work says whose children we have ended is worth nothing: it may not have noticed.
+        # Do not trust the report of work whose child processes we have terminated: it may not have noticed.
         if self._worker_outcome is not None and (
             self._worker_outcome.state is OperationState.CANCELLED or not self._sigterm_sent
         ):
@@ -271,20 +271,20 @@ class Supervisor:
         title = self._lease.title
         if self._cancelled_at is not None:
             failure = OperationFailure(
-                what=f"{title} was cancelled", why="it did not end by itself and was killed", exit_code=130
+                what=f"{title} was cancelled", why="it did not stop by itself and was killed", exit_code=130
             )
             return WorkerOutcome(state=OperationState.CANCELLED, failure=failure)
         last_output = "\n".join(self._last_output)
         failure = OperationFailure(
             what=f"{title} crashed",
-            why=_describe_exit(self._exit_status or 0) + (f"; its last words:\n{last_output}" if last_output else ""),
-            remedy=f"start it again, it goes on from what is complete: xaiva ops retry {self._lease.id}",
+            why=_describe_exit(self._exit_status or 0) + (f"; its last output:\n{last_output}" if last_output else ""),
+            remedy=f"start it again; it continues from what is complete: xaiva ops retry {self._lease.id}",
         )
         self._log.write([("", failure.what), *(("", line) for line in failure.why.split("\n")[:1])])
         return WorkerOutcome(state=OperationState.CRASHED, failure=failure)
 
     def _close_stages(self, state: OperationState) -> None:
-        """A stage that was running when the work ended did not end well, whatever it last said."""
+        """Mark stages that were still running when the work ended as failed or cancelled."""
         if state is not OperationState.DONE:
             ended = StageState.CANCELLED if state is OperationState.CANCELLED else StageState.FAILED
             for stage in self._stages.values():
@@ -297,9 +297,9 @@ class Supervisor:
 
 def _describe_exit(status: int) -> str:
     if not os.WIFSIGNALED(status):
-        return f"its process ended with exit code {os.waitstatus_to_exitcode(status)} and no outcome"
+        return f"its process ended with exit code {os.waitstatus_to_exitcode(status)} without reporting an outcome"
     number = os.WTERMSIG(status)
     name = signal.Signals(number).name
     if number == signal.SIGKILL:
-        return f"its process was killed ({name}), most often by the kernel for want of memory (see: dmesg)"
+        return f"its process was killed ({name}), usually by the kernel because memory ran out (see: dmesg)"
     return f"its process died of {name}"

@@ -1,8 +1,8 @@
-"""The worker process of an operation: runs the function of its kind, and reports to the supervisor over a pipe.
+"""The worker process of an operation: runs the function of its kind and reports to the supervisor over a pipe.
 
-What it says, one JSON object a line: `{"stage": …}`, `{"log": [stage, text]}`, and last `{"end": {"state", "result",
-"failure"}}`. What it is told on the control pipe: first its task, then `cancel`; the end of that pipe means that the
-supervisor is gone.
+It writes one JSON object per line: `{"stage": …}`, `{"log": [stage, text]}`, and finally `{"end": {"state", "result",
+"failure"}}`. On the control pipe it reads first its task, then `cancel`; the end of that pipe means that the supervisor
+is gone.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from core.operations.model import TRACEBACK, OperationFailure, OperationState
 from core.progress import Stage
 from core.site import Site
 
-STAGE_FLUSH_SECONDS = 0.1  # how often the numbers of a running stage are passed on; a new state is passed on at once
-SIGTERM_SECONDS = 0.25  # from the flag to SIGTERM, which breaks off what does not look at the flag
-SIGKILL_SECONDS = 0.7  # from the flag to SIGKILL: within a second it is over
+STAGE_FLUSH_SECONDS = 0.1  # between reports of a running stage's numbers; a new state is reported at once
+SIGTERM_SECONDS = 0.25  # from the cancel flag to SIGTERM, for code that does not check the flag
+SIGKILL_SECONDS = 0.7  # from the cancel flag to SIGKILL: a cancel takes a second at most
 
 
 class WorkerTask(BaseModel):
-    """What a worker is to do."""
+    """The function a worker has to call, and its arguments."""
 
     site: str
     target: str
@@ -44,7 +44,7 @@ class WorkerTask(BaseModel):
 
 
 class WorkerOutcome(BaseModel):
-    """How the work ended."""
+    """How the work ended, with its result or its failure."""
 
     state: OperationState
     result: dict[str, JsonValue] | None = None
@@ -52,15 +52,15 @@ class WorkerOutcome(BaseModel):
 
 
 class PipeProgress:
-    """A `Progress` that writes to the supervisor's pipe: stages coalesced, lines at once (they may be the last)."""
+    """A `Progress` that writes to the supervisor's pipe. It coalesces stages, and writes log lines at once."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
-        self._lock = threading.RLock()  # a signal handler may come in the middle of a report
+        self._lock = threading.RLock()  # a signal handler may run in the middle of a report
         self._pending: dict[str, Stage] = {}
         self._states: dict[str, str] = {}
         self._cancel = threading.Event()
-        self.cancel_noticed = False  # whether the work has seen that it shall end
+        self.cancel_noticed = False  # whether the work has read the cancel flag
 
     def stage(self, stage: Stage) -> None:
         with self._lock:
@@ -79,17 +79,17 @@ class PipeProgress:
         return self.cancel_noticed
 
     def cancel(self) -> None:
-        """Raise the flag."""
+        """Set the cancel flag."""
         self._cancel.set()
 
     def flush(self) -> None:
-        """Pass on the stages that wait."""
+        """Write the stages that were held back."""
         with self._lock:
             stages, self._pending = list(self._pending.values()), {}
             self._send([{"stage": stage.model_dump(mode="json")} for stage in stages])
 
     def report_outcome(self, end: WorkerOutcome) -> None:
-        """Say how it ended, on a line of its own even when a signal broke off the message before."""
+        """Write the outcome, on a line of its own even when a signal interrupted the message before it."""
         self.flush()
         self._write(b"\n" + json.dumps({"end": end.model_dump(mode="json")}).encode() + b"\n")
 
@@ -103,14 +103,14 @@ class PipeProgress:
                 while data:
                     data = data[os.write(self._pipe, data) :]
             except OSError:
-                self.cancel()  # the supervisor is gone: nobody listens any more
+                self.cancel()  # the supervisor is gone
 
 
 def main() -> None:
     """Entry point: `worker REPORT_FD CONTROL_FD`."""
     faulthandler.enable()
     report, control = int(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(report, False)  # our children must not hold the pipes open
+    os.set_inheritable(report, False)  # child processes must not keep the pipes open
     os.set_inheritable(control, False)
     control_stream = os.fdopen(control, encoding="utf-8")
     task = WorkerTask.model_validate_json(control_stream.readline())
@@ -118,7 +118,7 @@ def main() -> None:
 
     def terminated(_number: int, _frame: FrameType | None) -> None:
         progress.cancel()
-        if not progress.cancel_noticed:  # else the work is ending by itself; do not disturb it
+        if not progress.cancel_noticed:  # otherwise the work is ending by itself: do not interrupt that
             progress.cancel_noticed = True
             raise Cancelled()
 
@@ -138,11 +138,11 @@ def main() -> None:
     threading.Thread(target=listen_for_cancel, daemon=True).start()
     threading.Thread(target=flush_periodically, daemon=True).start()
     end = _run_task(task, progress)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is over: the outcome must not be broken off
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt the report of the outcome
     progress.report_outcome(end)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # threads of the work do not keep the process
+    os._exit(0)  # do not wait for threads of the work
 
 
 def _run_task(task: WorkerTask, progress: PipeProgress) -> WorkerOutcome:
@@ -168,13 +168,13 @@ def _run_task(task: WorkerTask, progress: PipeProgress) -> WorkerOutcome:
 
 def _unexpected(error: BaseException, progress: PipeProgress) -> WorkerOutcome:
     progress.log(traceback.format_exc().rstrip(), TRACEBACK)
-    if progress.cancelled():  # it broke on being broken off
+    if progress.cancelled():  # the cancel caused the error
         return WorkerOutcome(state=OperationState.CANCELLED, failure=_failure(Cancelled()))
     why = f"{type(error).__name__}: {error}"
     return WorkerOutcome(
         state=OperationState.FAILED,
         failure=OperationFailure(
-            what="An unexpected error", why=why, remedy="the log has the traceback; please report it"
+            what="An unexpected error", why=why, remedy="the traceback is in the log; please report it"
         ),
     )
 
@@ -184,7 +184,7 @@ def _failure(error: XaivaError) -> OperationFailure:
 
 
 def _end_orphaned_work(progress: PipeProgress, token: str) -> None:
-    """Nobody supervises us any more: end as a cancel would, with everything we started."""
+    """The supervisor is gone: cancel, then kill this process and everything it started."""
     progress.cancel()
     time.sleep(SIGTERM_SECONDS)
     processes.send_signal(processes.token_holders(token) | {os.getpid()}, signal.SIGTERM)

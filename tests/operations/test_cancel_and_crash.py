@@ -38,7 +38,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing(
     until(lambda: not processes.start_time(pid), "the end of the innermost process")
     ended = ledger.wait(operation.id)
     started, cancelled = ledger.events(operation.id)[-2:]
-    assert (started.what, cancelled.what) == ("cancel asked for", "cancelled")
+    assert (started.what, cancelled.what) == ("cancel requested", "cancelled")
     assert cancelled.time - started.time < 2 * CANCEL_SECONDS, "the promise, with room for a busy machine"
     assert ended.state is OperationState.CANCELLED
     assert ended.failure is not None

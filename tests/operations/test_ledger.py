@@ -38,7 +38,7 @@ def test_an_operation_tells_its_stages_lines_and_outcome(ledger: Ledger, site: S
     ]
     lines = Path(operation.log).read_text().splitlines()
     assert [line.split("\t")[1:] for line in lines] == [["one", "hello thing"], ["", "printed"]]
-    assert [event.what for event in ledger.events(operation.id)] == ["asked for", "started, attempt 1", "done"]
+    assert [event.what for event in ledger.events(operation.id)] == ["requested", "started, attempt 1", "done"]
     assert ledger.events(operation.id)[0].by == operation.by
 
 
@@ -70,7 +70,7 @@ def test_the_second_on_one_key_learns_who_holds_it(ledger: Ledger) -> None:
     with pytest.raises(OperationBusy) as caught:
         ledger.start("quick", "thing")
     assert caught.value.holder.id == first.id
-    assert f"operation {first.id} (wait thing) holds it since 20" in str(caught.value)
+    assert f"operation {first.id} (wait thing) has been using it since 20" in str(caught.value)
     assert ledger.wait(ledger.start("quick", "other").id).state is OperationState.DONE
     assert ledger.wait(ledger.start("quick", "thing", key="another").id).state is OperationState.DONE
 
@@ -122,7 +122,7 @@ def test_old_operations_are_forgotten_with_their_logs(ledger: Ledger, site: Site
     assert ended[3].id in remaining
     assert not Path(ended[0].log).exists()
     assert Path(ended[3].log).exists()
-    with pytest.raises(InputError, match="none with that number"):
+    with pytest.raises(InputError, match="no operation with that number"):
         few.get(ended[0].id)
 
 
@@ -142,7 +142,7 @@ def _keep(site: Site, number: int):  # type: ignore[no-untyped-def]
 
 def test_every_kind_of_ours_has_the_shape(ledger: Ledger) -> None:
     assert set(OUR_KINDS) == {"lock", "sync", "verify", "wheel", "build", "load"}
-    with pytest.raises(InputError, match="no such kind"):
+    with pytest.raises(InputError, match="no operation of this kind"):
         ledger.start("sing", "thing")
 
 
@@ -159,7 +159,7 @@ def test_a_ledger_of_a_newer_xaiva_is_left_alone(site: Site) -> None:
     with sqlite3.connect(site.state / "ledger.sqlite") as connection:
         connection.execute(f"PRAGMA user_version = {sql.VERSION + 1}")
     connection.close()
-    with pytest.raises(XaivaError, match="a newer xaiva wrote it"):
+    with pytest.raises(XaivaError, match="written by a newer xaiva"):
         Ledger(site).list()
 
 

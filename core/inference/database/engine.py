@@ -144,7 +144,7 @@ def _prepare_file(file: Path) -> None:
         if kind in NETWORK_FILE_SYSTEMS:
             raise DatabaseError(
                 f"Database {file}",
-                f"it lies on a network file system ({kind}), where file locks cannot be trusted",
+                f"it is on a network file system ({kind}), where file locks are not reliable",
                 "put the data folder on a local disk, or give a PostgreSQL server with XAIVA_DATABASE_URL",
             )
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, PRIVATE))
