@@ -39,10 +39,10 @@ _OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "al
 _NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
 _STRING_KEYS = ("currentContext", "credsStore", "detachKeys")
 START_REMEDY = "start it (sudo systemctl start docker) or name another engine in site.toml, [engine] host or context"
-LISTEN_REMEDY = "correct the address, or let the engine there listen on it (dockerd --host), or take ssh://user@host"
+LISTEN_REMEDY = "correct the address, make the engine listen on it (dockerd --host), or use ssh://user@host"
 PATH_REMEDY = "correct the path, or start the engine that listens there"
-NO_SOCKET = "there is no such socket; the engine is not running or not installed"
-SLOW_REMEDY = "look whether it is alive (systemctl status docker, docker version); restart it if it hangs"
+NO_SOCKET = "the socket does not exist; the engine is not running or not installed"
+SLOW_REMEDY = "check whether it is running (systemctl status docker, docker version); restart it if it hangs"
 
 
 class EngineError(XaivaError):
@@ -134,7 +134,7 @@ def _check_socket(host: str, what: str) -> None:
     except OSError:
         return  # said in words by whoever connects
     if not stat.S_ISSOCK(mode):
-        raise EngineError(what, f"it is a {'folder' if stat.S_ISDIR(mode) else 'file'}, and no socket", PATH_REMEDY)
+        raise EngineError(what, f"it is a {'folder' if stat.S_ISDIR(mode) else 'file'}, not a socket", PATH_REMEDY)
 
 
 def connect_with_long_timeout(site: Site) -> docker.DockerClient:
@@ -209,9 +209,9 @@ def _normalize_address(target: Endpoint) -> str:
     elif scheme not in _SCHEMES:
         why = f"{scheme}:// is not supported by the docker client on Linux"
     elif scheme == "unix":
-        why = "" if rest.startswith("/") or not rest else "it names no socket by its whole path"
+        why = "" if rest.startswith("/") or not rest else "the path of its socket is not absolute"
     elif scheme == "ssh" and ":" in login:
-        why = "it holds a password, which the docker client does not take"
+        why = "it contains a password, which the docker client does not accept"
         remedy = "write ssh://user@host, and log in with a key: ssh-copy-id user@host"
     else:
         why = _host_port_error(host_port, scheme)
@@ -260,7 +260,7 @@ def _explain_connection_error(error: BaseException) -> tuple[str, str]:
         if isinstance(cause, SshError):
             return str(
                 cause
-            ), f"try it by hand: {cause.manual_command} (keys by ssh-agent; passwords are not asked for)"
+            ), f"run it by hand: {cause.manual_command} (load keys into ssh-agent; xaiva never asks for passwords)"
         if isinstance(cause, FileNotFoundError):
             return NO_SOCKET, START_REMEDY
         if isinstance(cause, PermissionError):
@@ -269,26 +269,26 @@ def _explain_connection_error(error: BaseException) -> tuple[str, str]:
                 "add the user to the group docker (sudo usermod -aG docker $USER) and log in again",
             )
         if isinstance(cause, ConnectionRefusedError) and over_tcp:
-            return "nobody listens on that port", LISTEN_REMEDY
+            return "nothing listens on that port", LISTEN_REMEDY
         if isinstance(cause, ConnectionRefusedError):
-            return "nobody listens there; the engine is not running", START_REMEDY
+            return "nothing listens there; the engine is not running", START_REMEDY
         if isinstance(cause, (TimeoutError, ReadTimeoutError)):
             return "it does not answer in time", SLOW_REMEDY
         if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-            return "the connection was cut", SLOW_REMEDY
+            return "the connection was interrupted", SLOW_REMEDY
         if isinstance(cause, socket.gaierror):
             return (
-                f"the host's name is not known ({cause.strerror})",
-                "correct the name, or write the host's IP address",
+                f"the host name cannot be resolved ({cause.strerror})",
+                "correct the name, or use the host's IP address",
             )
         if isinstance(cause, ssl.SSLError):
-            remedy = "look at the context's certificates, or at DOCKER_CERT_PATH and DOCKER_TLS_VERIFY"
-            return f"no TLS with it: {cause.reason or cause}", remedy
+            remedy = "check the context's certificates, or DOCKER_CERT_PATH and DOCKER_TLS_VERIFY"
+            return f"TLS failed: {cause.reason or cause}", remedy
         if isinstance(cause, APIError):
-            return f"something answers there that is no Docker engine (HTTP {cause.status_code})", "correct the address"
+            return f"what answers there is not a Docker engine (HTTP {cause.status_code})", "correct the address"
         if isinstance(cause, OSError) and cause.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-            return f"there is no way to it ({cause.strerror})", "check the address, and the network between the two"
-    return str(error), "try the docker client itself: docker version"
+            return f"the host cannot be reached ({cause.strerror})", "check the address and the network"
+    return str(error), "check with the docker client: docker version"
 
 
 def _error_chain(error: BaseException) -> list[BaseException]:
@@ -325,7 +325,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        why, remedy = error.strerror or str(error), "make it a file that you may read, or set DOCKER_CONFIG"
+        why, remedy = error.strerror or str(error), "make the file readable, or set DOCKER_CONFIG"
     except (ValueError, RecursionError) as error:
         why = f"it is not valid JSON: {error}"
     if why:
@@ -341,7 +341,7 @@ def _settings_error(settings: Any) -> str:
         if value is None:
             continue
         if name in _STRING_KEYS and not isinstance(value, str):
-            return f"{name} is not a text"
+            return f"{name} is not a string"
         if name in _OBJECT_KEYS and not isinstance(value, dict):
             return f"{name} is not an object"
         if name in _NESTED_OBJECT_KEYS and not all(isinstance(inner, dict) for inner in value.values()):

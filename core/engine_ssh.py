@@ -145,7 +145,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
                 pass
         self._stderr.seek(0)
         text = self._stderr.read()[-STDERR_TAIL:].decode(errors="replace").strip()
-        return text or "ssh ended without a word"
+        return text or "ssh ended without a message"
 
 
 class _SshPool(urllib3.HTTPConnectionPool):

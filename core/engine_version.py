@@ -17,12 +17,12 @@ _DOCKER_ENGINE_NAME = "Engine"  # what Docker's own engine calls itself among it
 def version_findings(answer: Mapping[str, Any]) -> list[Finding]:
     """An error for an engine that is too old, a warning for one that is not known; from its answer to `/version`."""
     name, version, api = _parse_answer(answer)
-    description = f"{name or 'Docker Engine'} {version or 'without a version'}, API {api or 'not said'}"
+    description = f"{name or 'Docker Engine'} {version or 'without a version'}, API {api or 'unknown'}"
     numbers, api_numbers = _parse_numbers(version), _parse_numbers(api)
     if name or not numbers or not numbers[0]:  # somebody else's numbers; or 0.0.0 of a development build
         if name or not api_numbers or api_numbers >= MINIMUM_API:
-            why = f"it is not known whether it does all that is needed, which Docker Engine {MINIMUM_ENGINE} does"
-            return [_finding(Level.WARNING, description, why, "what it does not understand, it will refuse by itself")]
+            why = f"xaiva cannot tell whether it supports everything that Docker Engine {MINIMUM_ENGINE} does"
+            return [_finding(Level.WARNING, description, why, "continue; the engine refuses what it does not support")]
     elif numbers[0] >= MINIMUM_ENGINE:
         return []
     why = f"it is too old; xaiva needs Docker Engine {MINIMUM_ENGINE} (API {'.'.join(map(str, MINIMUM_API))}) or newer"

@@ -58,7 +58,7 @@ def test_what_is_not_there_is_known_before_a_client_for_it_is_loaded(tmp_path: P
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "there is no such socket; the engine is not running or not installed",
+        "the socket does not exist; the engine is not running or not installed",
         "nothing answers there",
     ]
 

@@ -49,7 +49,7 @@ def parse_time(text: str, now: float | None = None) -> float:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
     except ValueError as error:
         raise InputError(
-            f"Time {text!r}", "it is neither a span nor a time", "write 10m, 2h or 2026-01-31T08:00"
+            f"Time {text!r}", "it is neither a duration nor a time", "write 10m, 2h or 2026-01-31T08:00"
         ) from error
 
 
@@ -146,7 +146,7 @@ class LogStream:
                     return
             except StreamIdle:
                 if not self._follow:
-                    raise EngineError(self._what, "the engine stopped in the middle", "try again") from None
+                    raise EngineError(self._what, "the engine stopped responding", "try again") from None
             except (StreamCut, EngineError) as error:
                 lost_since = lost_since or time.monotonic()
                 if not self._follow or engine_refused(error) or time.monotonic() - lost_since > RECONNECT_SECONDS:
@@ -156,7 +156,7 @@ class LogStream:
     def _connection_error(self, error: StreamCut | EngineError) -> EngineError:
         if isinstance(error, EngineError):
             return error
-        return EngineError(self._what, "the connection to the engine was cut", "try again")
+        return EngineError(self._what, "the connection to the engine was lost", "try again")
 
     def _lines(self) -> Iterator[ContainerLogLine]:
         """One answer of the engine; after the first, from the last line seen on."""

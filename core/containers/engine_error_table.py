@@ -46,7 +46,7 @@ ENGINE_ERROR_PATTERNS = (
         "gpu-driver",
         r"nvml error: driver not loaded|nvidia-smi.*failed|initialization error: (?:nvml|load library)",
         "the NVIDIA driver is not loaded on the engine's machine",
-        "look at nvidia-smi there; reinstall the driver or reboot after an update of it",
+        "check nvidia-smi there; reboot after a driver update, or reinstall the driver",
     ),
     _pattern(
         "gpu-missing",
@@ -64,13 +64,13 @@ ENGINE_ERROR_PATTERNS = (
         "port-taken",
         r"(?:Bind for|listen (?:tcp|udp)\d?) (\S+?):? [^\n]*already (?:allocated|in use)",
         "port {1} is taken",
-        "stop what holds it, or change run.ports of the preset",
+        "stop what uses it, or change run.ports of the preset",
     ),
     _pattern(
         "port-taken",
         r"failed to bind host port (?:for )?([^\s:]+:\d+)[^\n]*already in use",
         "port {1} is taken",
-        "stop what holds it, or change run.ports of the preset",
+        "stop what uses it, or change run.ports of the preset",
     ),
     _pattern(
         "volume-missing",
@@ -82,7 +82,7 @@ ENGINE_ERROR_PATTERNS = (
         "volume-option",
         r"invalid (?:volume specification|mode): [^\n]*",
         "the engine does not know an option of a volume",
-        "correct run.volumes of the preset: ro, rw, z and Z go with every engine",
+        "correct run.volumes of the preset: ro, rw, z and Z work with every engine",
     ),
     _pattern(
         "command-missing",
@@ -97,7 +97,7 @@ ENGINE_ERROR_PATTERNS = (
     _pattern(
         "name-taken",
         r"container name \"/?([^\"]+)\" is already in use",
-        "there is a container {1} already",
+        "container {1} already exists",
         "remove it",
     ),
 )

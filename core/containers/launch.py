@@ -43,7 +43,7 @@ class LaunchError(XaivaError):
             super().__init__(what, f"{errors[0].what}: {errors[0].why}", errors[0].remedy)
         else:
             lines = [f"\n  - {finding.what}: {finding.why}\n    → {finding.remedy}" for finding in errors]
-            super().__init__(what, f"{len(errors)} things are in the way{''.join(lines)}")
+            super().__init__(what, f"{len(errors)} problems prevent it{''.join(lines)}")
 
 
 def check_launch(
@@ -232,6 +232,6 @@ def _create_and_start(client: docker.DockerClient, name: str, body: dict[str, An
             raise EngineError(explanation.what, explanation.why + rollback_error, explanation.remedy) from error
         raise
     if old is not None:
-        with engine_errors(f"Removal of the container {name} of before"):
+        with engine_errors(f"Removal of the previous container {name}"):
             client.api.remove_container(old.id, force=True)
     return get_container(client, created)

@@ -110,15 +110,15 @@ def _image_missing(preset_name: str, tag: str) -> Finding:
 def _name_findings(preset_name: str, name: str, containers: Sequence[Container], replace: bool) -> list[Finding]:
     what = f"Container {name}"
     if replacement.is_reserved_name(name, preset_name):
-        why = "names of that end are kept for containers that are replaced"
-        return [_error("name-kept", what, why, "give another --name")]
+        why = "names that end in -before are reserved for containers that are being replaced"
+        return [_error("name-kept", what, why, "use another --name")]
     holder = next((container for container in containers if container.name == name), None)
     if holder is None:
         return []
     if not holder.managed:
         return [_error("name-taken", what, "another container, not launched by xaiva, has that name", "rename it")]
     if not holder.state.is_known:
-        why = f"it is in a state that this xaiva does not know: {holder.state.word}"
+        why = f"this xaiva does not know its state: {holder.state.word}"
         return [_error("name-taken", what, why, f"see: xaiva inspect {name}; stop or remove it first: xaiva rm {name}")]
     if holder.state is ContainerState.REMOVING:
         return [_error("name-taken", what, "the engine is removing it", "launch again when it is gone: xaiva ps")]
@@ -126,9 +126,9 @@ def _name_findings(preset_name: str, name: str, containers: Sequence[Container],
         return _replacement_findings(preset_name, holder, containers)
     if holder.running:
         remedy = f"launch again with --replace, or stop it: xaiva stop {name}"
-        return [_error("already-running", what, f"it is running already ({holder.status})", remedy)]
+        return [_error("already-running", what, f"it is already running ({holder.status})", remedy)]
     remedy = f"launch again with --replace, or start the old one: xaiva restart {name}"
-    return [_error("name-taken", what, f"there is a stopped one ({holder.status})", remedy)]
+    return [_error("name-taken", what, f"a stopped container has this name ({holder.status})", remedy)]
 
 
 def _replacement_findings(preset_name: str, holder: Container, containers: Sequence[Container]) -> list[Finding]:
@@ -136,8 +136,8 @@ def _replacement_findings(preset_name: str, holder: Container, containers: Seque
     if any(container.name == backup and not replacement.is_backup(container) for container in containers):
         why = f"another container has the name that {holder.name} gets while the new one starts"
         return [_error("name-taken", f"Container {backup}", why, "rename it, or remove it")]
-    other = "" if holder.preset == preset_name else f"; it is one of preset {holder.preset}"
-    why = f"the launch takes its place ({holder.status}){other}"
+    other = "" if holder.preset == preset_name else f"; it belongs to preset {holder.preset}"
+    why = f"the launch replaces it ({holder.status}){other}"
     return [Finding(level=Level.NOTE, code="replaced", what=f"Container {holder.name}", why=why)]
 
 
@@ -158,7 +158,7 @@ def _missing_folder_findings(
         return []  # the paths are those of the engine's machine
     if create_folders:
         return [
-            Finding(level=Level.NOTE, code="volume-made", what=f"Volume {path}", why="the launch makes this folder")
+            Finding(level=Level.NOTE, code="volume-made", what=f"Volume {path}", why="the launch creates this folder")
             for path in missing_folders(settings)
         ]
     remedy = "create it, or launch again with --create-folders"

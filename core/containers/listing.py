@@ -107,7 +107,7 @@ def _parse_safely(data: Any, read: Callable[[dict[str, Any]], Container]) -> Con
             image=str(fields.get("Image") or ""),
             image_id="",
             state=ContainerState(state.get("Status") if isinstance(state, dict) else state),
-            status="what the engine says of it cannot be read",
+            status="the engine's description of it cannot be read",
             **_label_fields(container_labels if isinstance(container_labels, dict) else {}),
             unreadable=describe_misfit(error),
         )

@@ -112,7 +112,7 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
         findings.append(_unknown_finding(container))
     if container.oom_killed:
         why = "the kernel killed it: it ran out of memory"
-        remedy = "give it more memory, or a smaller model or batch; what containers use: xaiva stats"
+        remedy = "give it more memory, or use a smaller model or batch; to see what containers use: xaiva stats"
         findings.append(_finding(container, "oom", why, remedy))
     if container.health is ContainerHealth.UNHEALTHY:
         why = f"unhealthy; its last health check said: {container.health_output or 'nothing'}"
@@ -123,7 +123,7 @@ def diagnose(client: docker.DockerClient, reference: str) -> list[Finding]:
         findings.append(_finding(container, "exited", why + _log_tail(client, container), _log_command(container)))
     elif restarts := data.get("RestartCount"):
         ended = data["State"].get("FinishedAt") or "" if container.state is ContainerState.RUNNING else ""
-        why = f"it ended and was started again ({restarts}x){_log_tail(client, container, ended)}"
+        why = f"it ended and was restarted ({restarts}x){_log_tail(client, container, ended)}"
         findings.append(_finding(container, "restarted", why, _log_command(container), Level.WARNING))
     return findings
 
@@ -140,7 +140,9 @@ def _unknown_finding(container: Container) -> Finding:
         "" if container.health.is_known else f"its health is {container.health.word!r}",
         container.unreadable,
     ]
-    why = f"this xaiva does not know what the engine says of it: {'; '.join(word for word in words if word)}"
+    why = (
+        f"this xaiva does not understand what the engine reports about it: {'; '.join(word for word in words if word)}"
+    )
     remedy = f"see: xaiva inspect {container.name}"
     return _finding(container, "container-unknown", why, remedy, Level.WARNING)
 

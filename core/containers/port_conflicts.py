@@ -72,7 +72,7 @@ def _process_name(pid: int | None) -> str:
     import psutil
 
     if pid is None:
-        return "a process of another user (sudo ss -ltnp names it)"
+        return "a process of another user (find it with: sudo ss -ltnp)"
     try:
         return f"process {psutil.Process(pid).name()} (pid {pid})"
     except psutil.Error:

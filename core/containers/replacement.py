@@ -44,7 +44,7 @@ def finish_interrupted(client: docker.DockerClient, name: str) -> None:
     old, new = managed.get(backup_name(name)), managed.get(name)
     if old is None or not is_backup(old) or (new is not None and not new.state.is_known):
         return
-    with engine_errors(f"Clean-up after the launch of {name} that was cut off"):
+    with engine_errors(f"Clean-up after the interrupted launch of {name}"):
         if new is not None and new.state is not ContainerState.CREATED:
             client.api.remove_container(old.id, force=True)
             return
@@ -93,7 +93,7 @@ def rollback(client: docker.DockerClient, name: str, created_id: str, old: Conta
                 rename_container(client, old, name)
                 _restore_state(client, old.id, old.state)
     except EngineError as error:
-        return f"; and the container of before could not be brought back: {error.why} (see: xaiva ps)"
+        return f"; and the previous container could not be restored: {error.why} (see: xaiva ps)"
     return ""
 
 
@@ -117,7 +117,7 @@ def orphan_finding(container: Container) -> Finding | None:
         level=Level.WARNING,
         code="set-aside",
         what=f"Container {container.name}",
-        why=f"a launch that was to replace {name} was cut off and has left it aside",
-        remedy=f"launch again, which puts it right: xaiva launch {container.preset}{named} --replace",
+        why=f"a launch that was replacing {name} was interrupted and left this container behind",
+        remedy=f"launch again to finish the replacement: xaiva launch {container.preset}{named} --replace",
         where=container.image,
     )

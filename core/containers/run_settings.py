@@ -119,4 +119,4 @@ def _read_env_file(site: Site, field: str, name: str) -> dict[str, str]:
         return read_env_file(path, site.env)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(field, f"{path}: {reason}", "create the file, or take it out of the preset") from error
+        raise InputError(field, f"{path}: {reason}", "create the file, or remove it from the preset") from error

@@ -28,7 +28,7 @@ LOGOUT_SECONDS = 1.0  # for ending logins when a program ends: nobody waits long
 RETRY_SECONDS = 3.0  # between two looks for a service that does not answer: over ssh each costs a connection
 ANY_ADDRESS = ("", "0.0.0.0", "::")
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
-ADDRESS_HINT = f"an address is written as http://host:{SERVICE_PORT}"
+ADDRESS_HINT = f"write an address as http://host:{SERVICE_PORT}"
 TLS_VARIABLE = "XAIVA_TLS_CERTIFICATE"  # a service that has it speaks TLS
 
 
@@ -39,8 +39,8 @@ class AmbiguousService(InputError):
         self.names = list(names)
         super().__init__(
             "Inference service",
-            f"several of this site's containers run: {', '.join(names)}",
-            "name one: xaiva --service NAME; F8 in the console",
+            f"several containers of this site are running: {', '.join(names)}",
+            "choose one: xaiva --service NAME, or F8 in the console",
         )
 
 
@@ -81,7 +81,7 @@ def _find_address(site: Site, preset: str, before: str) -> ServiceAddress:
     stopped = ", ".join(
         f"{container.name} is {container.state.word}" for container in site_containers if not container.running
     )
-    return named_or_default_address(site, f"; {stopped or 'no container that was launched from this site runs'}")
+    return named_or_default_address(site, f"; {stopped or 'no container launched from this site is running'}")
 
 
 def running_services(site: Site, preset: str = "") -> list[str]:
@@ -206,7 +206,7 @@ def _named_container(containers: Sequence[Container], text: str, named_by: str) 
         raise AmbiguousService([container.name for container in running])
     if matches:
         raise InputError(what, f"container {matches[0].name} is {matches[0].state.word}", "launch it again")
-    raise InputError(what, "no container or preset of that name is launched", f"see: xaiva ps; {ADDRESS_HINT}")
+    raise InputError(what, "no container or preset of this name has been launched", f"see: xaiva ps; {ADDRESS_HINT}")
 
 
 def _belongs_to_site(site: Site, container: Container) -> bool:
@@ -274,7 +274,7 @@ def _host(site: Site, port: ContainerPort, remedy: str) -> tuple[str, str]:
         return engine_host, remedy
     if port.host_ip in LOOPBACK_ADDRESSES and engine_host not in (*LOOPBACK_ADDRESSES, "localhost"):
         tunnel = f"ssh -L {port.host_port}:127.0.0.1:{port.host_port} {engine_host}"
-        remedy = f"it is published on {engine_host}'s loopback alone: {tunnel}, and --service with that port here"
+        remedy = f"it is published only on {engine_host}'s loopback: {tunnel}; then use --service with that port"
         return engine_host, remedy
     return (engine_host if port.host_ip in LOOPBACK_ADDRESSES else port.host_ip), remedy
 

@@ -96,7 +96,7 @@ def _options(options: Mapping[str, JsonValue]) -> _Options:
         raise InputError(
             f"Build option {sorted(unknown)[0]}",
             "there is no such option",
-            f"there are {', '.join(sorted(_OPTION_NAMES))}",
+            f"use one of {', '.join(sorted(_OPTION_NAMES))}",
         )
     return _Options(
         str(options.get("target") or "runtime"),
@@ -171,7 +171,7 @@ class _Build:
         names = sorted(tree.stage_names(), key=lambda name: order.index(name) if name in order else len(order))
         self._update(stages=[_stage_record(tree, name) for name in names], no_cache=self.options.no_cache)
         if result.cancelled:
-            raise Cancelled(f"Build of {self.name}", "", "the steps that ended stay in the cache")
+            raise Cancelled(f"Build of {self.name}", "", "the completed steps stay in the cache")
         if result.code:
             raise _build_error(self.name, tree, self.progress.redact)
         metadata = result.metadata
@@ -203,7 +203,7 @@ class _Build:
     def _docker(self, *words: str) -> str:
         done = run_docker(*words, env=self.env, timeout=120)
         if done.returncode:
-            raise XaivaError(f"docker {words[0]}", done.stderr.strip(), "look at the engine: xaiva doctor")
+            raise XaivaError(f"docker {words[0]}", done.stderr.strip(), "check the engine: xaiva doctor")
         return done.stdout
 
     def _update(self, **values: object) -> None:
@@ -235,14 +235,14 @@ def _build_error(name: str, tree: StageTree, redact: Callable[[str], str]) -> Xa
     step = tree.failed_step()
     if step is None:
         errors = [word for word in tree.client_output if word.startswith("ERROR")]
-        why = (errors or tree.client_output or ["buildx said nothing"])[-1]
+        why = (errors or tree.client_output or ["buildx gave no message"])[-1]
         return XaivaError(
-            f"Build of {name}", redact(why), "the whole log is kept: xaiva builds list, and .xaiva/builds/"
+            f"Build of {name}", redact(why), "the complete log is kept: xaiva builds list, and .xaiva/builds/"
         )
     location = {CONTEXT_STAGE: "reading the artifacts", EXPORT_STAGE: "writing the image"}.get(
         step.stage, f"stage {step.stage}"
     )
-    remedy = f"the log of {step.stage} says more; fix it and build again: the stages before it come from the cache"
+    remedy = f"see the log of {step.stage}; fix the problem and build again: earlier stages come from the cache"
     exit_code = _EXIT_CODE.search(step.vertex.error)
     last_lines = [line.strip() for line in step.last_lines]
     why = f"{exit_code[0]}: {' / '.join(last_lines)}" if exit_code and last_lines else step.vertex.error

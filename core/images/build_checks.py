@@ -63,7 +63,7 @@ def check_artifacts(folder: Path, preset: str, lock: Lock) -> None:
     if damaged:
         more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
         why = ", ".join(damaged[:3]) + more
-        raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"bring them in, online: xaiva sync {preset}")
+        raise XaivaError(f"Artifacts of {preset} in {folder}", why, f"fetch them, online: xaiva sync {preset}")
 
 
 def check_models(site: Site, folder: Path, preset: str, lock: Lock) -> None:
@@ -108,7 +108,7 @@ def check_secrets(preset: Preset, env: Mapping[str, str]) -> None:
     """Raise InputError when a build secret has no value."""
     for name in preset.build_secrets:
         if not env.get(name):
-            raise InputError(f"Build secret {name}", "it is not set", f"put {name}=… into .env or the environment")
+            raise InputError(f"Build secret {name}", "it is not set", f"set {name}=… in .env or the environment")
 
 
 def check_dockerfile(text: str, file_name: str, env: Mapping[str, str]) -> list[Finding]:

@@ -256,7 +256,7 @@ def _as_crashed(record: BuildRecord, path: Path) -> BuildRecord:
     if now.outcome is not BuildOutcome.RUNNING:
         return now
     ended = max(record.started, path.with_name(LOG_FILE).stat().st_mtime)
-    error = "its process is gone: killed, out of memory, or the machine went down"
+    error = "its process is gone: it was killed, ran out of memory, or the machine went down"
     return record.model_copy(update={"outcome": BuildOutcome.CRASHED, "ended": ended, "error": error})
 
 
@@ -297,7 +297,7 @@ def _slowdown_reasons(
         if stage.after is not None and stage.before is None and seconds >= _SLOWER_SECONDS:
             reasons.append(f"{stage.name} is new: {seconds:.1f} s")
         elif stage.before_cached and not stage.after_cached and stage.after is not None:
-            reasons.append(f"{stage.name} came from the cache and was built now: {seconds:.1f} s")
+            reasons.append(f"{stage.name} came from the cache before and was built this time: {seconds:.1f} s")
         elif stage.before is not None and seconds >= max(stage.before + _SLOWER_SECONDS, stage.before * _SLOWER_RATIO):
             reasons.append(f"{stage.name} took {seconds:.1f} s instead of {stage.before:.1f} s")
     if before.target != after.target:

@@ -108,9 +108,9 @@ class BuildRecorder:
             title = (
                 stage.title if len(stage.title) <= _MAX_TITLE_CHARACTERS else f"{stage.title[:_MAX_TITLE_CHARACTERS]}…"
             )
-            self._write(f"still at work{_format_elapsed(stage)}: {title}", stage.parent or stage.id, is_event=False)
+            self._write(f"still running{_format_elapsed(stage)}: {title}", stage.parent or stage.id, is_event=False)
         if not running:
-            self._write("still at work: the engine prepares the next step", "", is_event=False)
+            self._write("still running: the engine is preparing the next step", "", is_event=False)
 
 
 def _format_elapsed(stage: Stage) -> str:

@@ -57,7 +57,7 @@ def buildx_version(env: Mapping[str, str]) -> tuple[int, int]:
     done = run_docker("buildx", "version", env=env)
     match = re.search(r"\bv?(\d+)\.(\d+)\.", done.stdout)
     if done.returncode or not match:
-        why = (done.stderr or done.stdout).strip() or "it did not say its version"
+        why = (done.stderr or done.stdout).strip() or "it did not report its version"
         raise XaivaError("docker buildx", why, "install the buildx plugin (docker-buildx or docker-buildx-plugin)")
     return int(match[1]), int(match[2])
 

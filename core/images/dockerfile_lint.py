@@ -64,7 +64,7 @@ def _directives(text: str, file_name: str) -> Iterator[Finding]:
                 code="lint-syntax",
                 what=f"# syntax={match[2]}",
                 why="the engine fetches that frontend from a registry",
-                remedy="remove the line; the engine's own frontend does",
+                remedy="remove the line; the engine's own frontend is sufficient",
                 where=f"{file_name}:{number}",
             )
 
@@ -129,8 +129,8 @@ def _check_instruction(
             if _REMOTE.search(_expand(word, arguments)):
                 yield (
                     f"ADD {word}",
-                    "the engine fetches it",
-                    "name it as a source of the preset and COPY it from sources/",
+                    "the engine downloads it",
+                    "add it to the sources of the preset and COPY it from sources/",
                 )
     elif step.word == "RUN":
         for mount in step.flags.get("mount", "").splitlines():

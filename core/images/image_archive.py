@@ -26,9 +26,9 @@ SAVE_REMEDY = "save the image where it is: docker save IMAGE -o FILE"
 def check_image_archive(path: Path) -> None:
     """Raise InputError, with the way that works, for a file that is not an image archive. What is not known passes."""
     if path.is_dir():
-        raise _archive_error(path, "it is a folder", f"pack what it holds: tar -C {path} -cf image.tar .")
+        raise _archive_error(path, "it is a folder", f"pack its contents: tar -C {path} -cf image.tar .")
     if not path.is_file():
-        why = "it is no regular file" if path.exists() else "there is no such file"
+        why = "it is not a regular file" if path.exists() else "there is no such file"
         raise _archive_error(path, why, "give the path of a `docker save` archive")
     with open(path, "rb") as file:
         head = file.read(8)
@@ -49,9 +49,9 @@ def _archive_error(path: Path, why: str, remedy: str) -> InputError:
 def _remedy(path: Path, stand_in: Placeholder) -> str:
     """To get a file again helps where it came in part; what is something else was never an image."""
     if part := _SPLIT_PART.fullmatch(path.name):
-        return f"put its parts together first: cat {path.parent / (part[1] or part[2])}* > image.tar"
+        return f"join its parts first: cat {path.parent / (part[1] or part[2])}* > image.tar"
     fetch_again = stand_in.pull_command or "cut short" in stand_in.description or "is empty" in stand_in.description
-    return stand_in.remedy() if fetch_again else f"give a file that `docker save` wrote; {SAVE_REMEDY}"
+    return stand_in.remedy() if fetch_again else f"use a file written by `docker save`; {SAVE_REMEDY}"
 
 
 def _entry_names(path: Path) -> list[str]:
@@ -75,22 +75,23 @@ def _is_root_file_system(names: list[str]) -> bool:
 def _describe_other_archive(path: Path, names: list[str]) -> tuple[str, str]:
     """What an archive without an image is, and the way that works."""
     if _is_root_file_system(names):
-        why = "it is the root file system of a container, as `docker export` writes it, and not an image"
-        return why, f"{SAVE_REMEDY}; or make one of it, without command and environment: docker import {path} NAME:TAG"
+        why = "it is the root file system of a container, as `docker export` writes it, not an image"
+        remedy = f"{SAVE_REMEDY}; or create an image, without command and environment: docker import {path} NAME:TAG"
+        return why, remedy
     if "Dockerfile" in names:
-        return "it is a build context with a Dockerfile, and not an image", f"build it, then {SAVE_REMEDY}"
+        return "it is a build context with a Dockerfile, not an image", f"build it, then {SAVE_REMEDY}"
     inner = [name for name in names if re.search(r"/(manifest\.json|oci-layout)$", name)]
     if inner:
         folder = inner[0].rpartition("/")[0]
         return (
-            f"its image lies in the folder {folder} of it",
-            f"unpack it, and pack that: tar -C {folder} -cf image.tar .",
+            f"the image is in its folder {folder}",
+            f"unpack it, and pack that folder: tar -C {folder} -cf image.tar .",
         )
     archives = [name for name in names if re.search(r"\.(tar|tgz|tar\.\w+)$", name)]
     if archives:
         return (
-            f"it is an archive with {', '.join(archives[:_MAX_NAMES_SHOWN])} in it",
+            f"it is an archive that contains {', '.join(archives[:_MAX_NAMES_SHOWN])}",
             f"unpack it, and load {archives[0]}",
         )
     listing = ", ".join(names[:_MAX_NAMES_SHOWN]) or "nothing"
-    return f"it has no manifest.json, so it is not an image; it holds {listing}", SAVE_REMEDY
+    return f"it has no manifest.json, so it is not an image; it contains {listing}", SAVE_REMEDY

@@ -70,14 +70,14 @@ def _load_base(folder: Path, preset: str, image: LockedImage, env: Mapping[str, 
     what = f"Base image {image.reference}"
     layout = folder / image.folder
     if not image.folder or not (layout / "manifest.json").is_file():
-        raise XaivaError(what, f"it is not in {layout}", f"bring it in, online: xaiva sync {preset}")
+        raise XaivaError(what, f"it is not in {layout}", f"fetch it, online: xaiva sync {preset}")
     total = sum(path.stat().st_size for path in layout.rglob("*") if path.is_file())
     loaded = _docker_load(what, total, stream_image(folder, image), env, progress)
     if loaded and loaded[-1] != image.tag:
         run_docker("tag", loaded[-1], image.tag, env=env)
     if not _is_present(image, env):
-        why = f"what was loaded is {image_id(image.tag, env) or 'nothing'}, locked is {image.config_digest}"
-        raise XaivaError(what, why, f"look for the broken file: xaiva verify {preset}")
+        why = f"the loaded image is {image_id(image.tag, env) or 'missing'}, but the lock has {image.config_digest}"
+        raise XaivaError(what, why, f"find the damaged file: xaiva verify {preset}")
 
 
 def _read_chunks(path: Path) -> Iterator[bytes]:
@@ -125,13 +125,13 @@ def _docker_load(
 def _explain_load_error(text: str) -> tuple[str, str]:
     """Why the engine refused an archive, and the remedy; `text` is what it said."""
     if "manifest.json" in text or "/docker-import-" in text:
-        why = "it is an OCI layout without a manifest.json, which this engine's image store does not read"
+        why = "it is an OCI layout without a manifest.json, which this engine's image store cannot read"
         return why, f"{SAVE_REMEDY}; or convert it: skopeo copy oci-archive:FILE docker-archive:NEW:NAME:TAG"
     why = text[-500:]
     if "no space left" in text.lower():
         return why, "make room on the engine's disk: docker system df"
     if re.search(r"unexpected EOF|invalid tar header|checksum|digest|flate|corrupt", text):
-        return why, "the file is damaged: get it again; for the artifacts of a preset: xaiva verify PRESET"
+        return why, "the file is damaged: copy it again; for the artifacts of a preset: xaiva verify PRESET"
     return why, "see what is wrong with the engine: xaiva doctor"
 
 

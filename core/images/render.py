@@ -171,7 +171,8 @@ def _check_layer_names(preset: Preset, lock: Lock) -> None:
     names = stage_names(preset, lock)
     for layer in lock.layers:
         if names.count(layer.name) > 1 or not layer.name[0].isalpha():
-            why = "it is the name of a build stage" if names.count(layer.name) > 1 else "a stage starts with a letter"
+            reserved = names.count(layer.name) > 1
+            why = "it is the name of a build stage" if reserved else "the name of a stage must start with a letter"
             raise InputError(f"Layer {layer.name}", why, "give the layer another name in the preset and lock again")
 
 
@@ -200,7 +201,7 @@ def _archives(lock: Lock) -> Iterator[SourceArchive]:
         archive = PurePosixPath(file.path).name
         if not archive.endswith(TAR_SUFFIXES):
             raise InputError(
-                f"Source {file.name} ({file.path})", "only tar archives can be built from", "use its .tar.gz or .tar.xz"
+                f"Source {file.name} ({file.path})", "only tar archives can be built", "use its .tar.gz or .tar.xz"
             )
         yield SourceArchive(file.name, file.path, archive, file.sha256)
 
@@ -246,7 +247,7 @@ def _models(preset: Preset, lock: Lock) -> list[ModelFile]:
 
 
 def _stale_lock_error(what: str) -> XaivaError:
-    return XaivaError(f"The lock names the {what}, the preset does not", "the preset has changed", "lock it again")
+    return XaivaError(f"The lock has the {what}, but the preset does not", "the preset has changed", "lock it again")
 
 
 def _labels(preset_name: str, preset: Preset, lock: Lock) -> dict[str, str]:

@@ -131,7 +131,7 @@ def _requested_names(site: Site, preset: Preset, lock: Lock) -> set[str]:
 def _check_python(answer: Mapping[str, Any], lock: Lock) -> Iterator[Finding]:
     if not answer["python"].startswith(f"{lock.python_version}."):
         yield _error(
-            "smoke-python", "Python in the image", f"it is {answer['python']}, locked is {lock.python_version}"
+            "smoke-python", "Python in the image", f"it is {answer['python']}, but the lock has {lock.python_version}"
         )
 
 
@@ -161,10 +161,10 @@ def _check_imports(imports: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding
                 code="smoke-needs-driver",
                 what=f"import {module} needs the GPU driver",
                 why=last,
-                remedy="it shows at launch, with GPUs",
+                remedy="it can only be checked at launch, with GPUs",
             )
         else:
-            remedy = "look whether a system library is missing (debs of the preset) or two packages do not go together"
+            remedy = "check whether a system library is missing (debs of the preset) or two packages conflict"
             yield _error("smoke-import", f"import {module} fails in the image", last, remedy)
 
 
@@ -185,7 +185,7 @@ def _check_opencv(answer: Mapping[str, Any], preset: Preset, lock: Lock) -> Iter
         return
     installed = cv2["output"].strip()
     if not _matches_version(installed, requested):
-        remedy = "is there an opencv-python among the wheels? Only one cv2 can be in an image"
+        remedy = "check the wheels for opencv-python: an image can have only one cv2"
         yield _error("smoke-opencv", f"cv2 is {installed} in the image", f"the preset asks for {requested}", remedy)
 
 
@@ -205,7 +205,7 @@ def _check_torch(result: Mapping[str, Any], machine: TargetMachine) -> Iterator[
     for gpu in machine.gpus if flags else ():
         if gpu.sm and not has_code_for(gpu.sm, cubins, ptx):
             sm = f"sm_{gpu.sm.replace('.', '')}"  # the name may be one that only the driver knows
-            remedy = f"see which versions do: xaiva preset suggest --gpu {sm}; or name the right `target`"
+            remedy = f"list the versions that do: xaiva preset suggest --gpu {sm}; or set the right `target`"
             why = f"it was compiled for {' '.join(flags)}"
             yield _error("smoke-gpu", f"The torch in the image has no code for {gpu.name} (sm {gpu.sm})", why, remedy)
 

@@ -17,6 +17,4 @@ def read_template() -> str:
     for path in (checkout, installed):
         if path.is_file():
             return path.read_text(encoding="utf-8")
-    raise XaivaError(
-        f"The template {NAME}", f"neither {checkout} nor {installed} exists", "install xaiva-console again"
-    )
+    raise XaivaError(f"The template {NAME}", f"neither {checkout} nor {installed} exists", "reinstall xaiva-console")

@@ -42,7 +42,7 @@ def test_a_container_is_replaced_only_when_asked(
     ports = [f"127.0.0.1:{port}:80"]
     first = launch(engine_site, NAME, quick(ports=ports))
     assert codes(engine_site, ports=ports) == ["already-running"]
-    with pytest.raises(LaunchError, match="running already"):
+    with pytest.raises(LaunchError, match="already running"):
         launch(engine_site, NAME, quick())
     stop_container(client, first.name, seconds=0)
     until(lambda: codes(engine_site), lambda found: found == ["name-taken"])  # a busy engine notes the end later
@@ -73,7 +73,7 @@ def test_a_replacement_cut_off_before_the_new_one_is_there(
     client.api.rename(old.id, f"{old.name}-before")  # as far as a launch had come when it was killed
 
     assert diagnose(client, f"{old.name}-before")[0].code == "set-aside"
-    with pytest.raises(LaunchError, match="there is a stopped one"):
+    with pytest.raises(LaunchError, match="a stopped container has this name"):
         launch(engine_site, NAME, quick())
     assert [(one.id, one.name) for one in list_containers(client)] == [(old.id, old.name)]
 
@@ -145,7 +145,7 @@ def test_an_old_one_that_cannot_come_back_is_named(
     folder.mkdir()
     old = launch(engine_site, NAME, quick(volumes=[f"{folder}:/here"]))
     folder.rmdir()
-    with pytest.raises(EngineError, match="the container of before could not be brought back"):
+    with pytest.raises(EngineError, match="the previous container could not be restored"):
         launch(engine_site, NAME, quick(command=["/no/such"]), replace=True)
     (left,) = list_containers(client)
     assert (left.id, left.name) == (old.id, old.name)
@@ -165,7 +165,7 @@ def test_a_replacement_cut_off_after_the_stop_runs_again(
     client.api.rename(old.id, f"{old.name}-before")
     _created(client, old.name, before="running")
     stop_container(client, old.id, seconds=0)
-    with pytest.raises(LaunchError, match="running already"):
+    with pytest.raises(LaunchError, match="already running"):
         launch(engine_site, NAME, quick())
     assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, ContainerState.RUNNING)]
 
@@ -180,7 +180,7 @@ def test_a_replacement_cut_off_with_the_new_one_there(
     new = _created(client, old.name)
     if started:
         client.api.start(new)
-        with pytest.raises(LaunchError, match="running already"):
+        with pytest.raises(LaunchError, match="already running"):
             launch(engine_site, NAME, quick())
         assert [one.id for one in list_containers(client)] == [new]
     else:
@@ -203,7 +203,7 @@ def test_a_name_that_is_not_free_disturbs_nobody(
 def test_a_name_that_ends_like_one_set_aside(
     engine_site: Site, client: docker.DockerClient, image: str, engine: TestEngine
 ) -> None:
-    with pytest.raises(LaunchError, match="are kept for containers that are replaced"):
+    with pytest.raises(LaunchError, match="are reserved for containers that are being replaced"):
         launch(engine_site, NAME, quick(), name="gate-before")
     engine.docker("tag", BASE_IMAGE, labels.image_tag("plain-before"))
     other = launch(engine_site, "plain-before", quick())  # its own name: nobody has set it aside
@@ -222,7 +222,7 @@ def test_a_replacement_cut_off_while_the_engine_stops_the_old_one(
     _created(client, old.name, before="running")
     stopping = subprocess.Popen(["docker", "stop", "-t", "3", old.id], env=engine.env, stdout=subprocess.DEVNULL)
     until(lambda: engine.docker("events", "--since", "1m", "--until", "0s", "--filter", "event=kill"), bool)
-    with pytest.raises(LaunchError, match="running already"):
+    with pytest.raises(LaunchError, match="already running"):
         launch(engine_site, NAME, quick())
     assert stopping.wait() == 0
     assert [(one.id, one.state) for one in list_containers(client)] == [(old.id, ContainerState.RUNNING)]

@@ -48,7 +48,7 @@ async def test_only_running_operations(preset_site: Site) -> None:  # noqa: F811
 
 
 NOT_KNOWN = [  # screen whose source fails on a site with nothing, and the words
-    ("containers", "not known: there is no such socket"),
+    ("containers", "not known: the socket does not exist"),
     ("cameras", "not known: nothing answers there"),
     ("service", "not known: nothing answers there"),
 ]
@@ -68,7 +68,7 @@ CLI = [  # what lists nothing on an empty site or asks a source that is not ther
     (("ops", "list", "--live"), 0, "no operation is running; leave out --live"),
     (("builds", "list"), 0, "no build yet; start one with: xaiva build PRESET"),
     (("builds", "list", "small"), 0, "no build of small yet"),
-    (("ps",), 1, "there is no such socket"),
+    (("ps",), 1, "the socket does not exist"),
     (("camera", "list"), 1, "nothing answers there"),
     (("event", "list", "--camera", "gate"), 1, "nothing answers there"),
 ]

@@ -35,14 +35,14 @@ ADDRESSES: dict[str, tuple[str, str, str]] = {  # DOCKER_HOST → words of the c
     "pipe": ("npipe:////./pipe/docker_engine", "npipe:// is not supported", "unix:///path"),
     "ssh-alone": ("ssh://", "it names no host", "ssh://"),
     "ssh-user-alone": ("ssh://me@", "it names no host", "ssh://"),
-    "unix-two-slashes": ("unix://var/run/docker.sock", "no socket by its whole path", "unix:///path"),
+    "unix-two-slashes": ("unix://var/run/docker.sock", "path of its socket is not absolute", "unix:///path"),
     "port": ("tcp://10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
     "port-no-scheme": ("10.0.0.5:http", "Port could not be cast", "tcp://host:port"),
     "port-too-high": ("10.0.0.5:99999", "Port out of range", "tcp://host:port"),
-    "password": (f"ssh://me:{SECRET}@gpu-box", "it holds a password", "ssh-copy-id"),
-    "password-port": (f"ssh://me:{SECRET}@gpu-box:22/run/docker.sock", "it holds a password", "ssh-copy-id"),
+    "password": (f"ssh://me:{SECRET}@gpu-box", "it contains a password", "ssh-copy-id"),
+    "password-port": (f"ssh://me:{SECRET}@gpu-box:22/run/docker.sock", "it contains a password", "ssh-copy-id"),
     "password-no-scheme": (f"me:{SECRET}@gpu-box", "it has no scheme", "ssh://"),
-    "password-no-host": (f"ssh://me:{SECRET}@", "it holds a password", "ssh-copy-id"),
+    "password-no-host": (f"ssh://me:{SECRET}@", "it contains a password", "ssh-copy-id"),
 }  # fmt: skip
 
 
@@ -118,11 +118,11 @@ def test_an_address_as_the_docker_client_takes_it_is_used(given: str, used: str,
 
 
 NOBODY: dict[str, tuple[str, str, str, bool]] = {  # where nobody answers → cause, remedy, whether it names systemctl
-    "port": ("127.0.0.1:{port}", "tcp://127.0.0.1:{port} (named by DOCKER_HOST): nobody", "dockerd --host", False),
-    "left-over": ("unix://{root}/old.sock", "nobody listens there", "systemctl start docker", True),
-    "other-path": ("unix://{root}/none.sock", "there is no such socket", "correct the path", False),
-    "folder": ("unix://{root}", "it is a folder, and no socket", "correct the path", False),
-    "file": ("unix://{root}/file", "it is a file, and no socket", "correct the path", False),
+    "port": ("127.0.0.1:{port}", "tcp://127.0.0.1:{port} (named by DOCKER_HOST): nothing", "dockerd --host", False),
+    "left-over": ("unix://{root}/old.sock", "nothing listens there", "systemctl start docker", True),
+    "other-path": ("unix://{root}/none.sock", "the socket does not exist", "correct the path", False),
+    "folder": ("unix://{root}", "it is a folder, not a socket", "correct the path", False),
+    "file": ("unix://{root}/file", "it is a file, not a socket", "correct the path", False),
 }  # fmt: skip
 
 
@@ -158,11 +158,11 @@ BROKEN: dict[str, tuple[str | None, str]] = {  # config.json of the docker clien
     "list": ("[]", "it is not a JSON object"),
     "null": ("null", "it is not a JSON object"),
     "text": ('"x"', "it is not a JSON object"),
-    "context-number": ('{"currentContext": 5}', "currentContext is not a text"),
+    "context-number": ('{"currentContext": 5}', "currentContext is not a string"),
     "auths-list": ('{"auths": []}', "auths is not an object"),
     "proxies-list": ('{"proxies": []}', "proxies is not an object"),
     "proxies-text": ('{"proxies": {"default": "http://p"}}', "an entry of proxies is not an object"),
-    "helper-number": ('{"credsStore": 1}', "credsStore is not a text"),
+    "helper-number": ('{"credsStore": 1}', "credsStore is not a string"),
     "folder": (None, "Is a directory"),
 }  # fmt: skip
 FINE = ("", "{}", '{"auths": null, "credsStore": null}', '{"currentContext": ""}', '{"new": 5}')

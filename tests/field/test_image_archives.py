@@ -51,10 +51,10 @@ ARCHIVES: dict[str, tuple[str, tuple[str, ...], str, str]] = {  # file, entries 
     "export-without-suffix": ("web", SYSTEM, "`docker export` writes it", "docker save"),
     "export-of-one-binary": ("web.tar", (".dockerenv", "app"), "`docker export` writes it", "docker import"),
     "build-context": ("ctx.tar", ("Dockerfile", "app.py"), "a build context with a Dockerfile", "build it"),
-    "in-a-folder": ("i.tar", ("image/", "image/manifest.json"), "in the folder image of it", "tar -C image"),
-    "archive-in-archive": ("i.tar", ("README", "img.tar"), "an archive with img.tar in it", "load img.tar"),
-    "anything": ("i.tar", ("a.txt", "b.txt"), "it holds a.txt, b.txt", "docker save"),
-    "nothing": ("i.tar", (), "it holds nothing", "docker save"),
+    "in-a-folder": ("i.tar", ("image/", "image/manifest.json"), "in its folder image", "tar -C image"),
+    "archive-in-archive": ("i.tar", ("README", "img.tar"), "an archive that contains img.tar", "load img.tar"),
+    "anything": ("i.tar", ("a.txt", "b.txt"), "it contains a.txt, b.txt", "docker save"),
+    "nothing": ("i.tar", (), "it contains nothing", "docker save"),
 }  # fmt: skip
 
 

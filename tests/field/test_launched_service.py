@@ -192,8 +192,8 @@ def test_what_somebody_named_wins(site: Site, settings: str, env: str, option: s
     ("containers", "option", "kind", "words"),
     [
         pytest.param([Launched(X, 8600), DUBBING], "", AmbiguousService, f"{X}, {Y}", id="several"),
-        pytest.param([DUBBING], "nobody", InputError, "no container or preset of that name", id="no-such-name"),
-        pytest.param([DUBBING], "10.0.0.7", InputError, "an address is written as http://host", id="host-alone"),
+        pytest.param([DUBBING], "nobody", InputError, "no container or preset of this name", id="no-such-name"),
+        pytest.param([DUBBING], "10.0.0.7", InputError, "write an address as http://host", id="host-alone"),
         pytest.param([Launched(X, 8600, state="exited")], X, InputError, "is exited", id="named-and-ended"),
         pytest.param([Launched(X)], X, InputError, "publishes no port", id="named-and-unpublished"),
     ],
@@ -212,7 +212,7 @@ def test_a_choice_that_cannot_be_made_is_told(
 @pytest.mark.parametrize(
     ("containers", "engine_there", "words"),
     [
-        pytest.param([], True, "default; no container that was launched from this site runs", id="none"),
+        pytest.param([], True, "default; no container launched from this site is running", id="none"),
         pytest.param([Launched(X, 8600, state="exited")], True, f"default; {X} is exited", id="ended"),
         pytest.param([], False, "default; Docker engine at tcp://", id="no-engine"),
     ],
@@ -349,7 +349,7 @@ async def test_of_several_the_console_offers_each_by_name(site: Site) -> None:
             app = XaivaApp(with_engine(site.root, engine))
             async with app.run_test(size=(140, 45)) as pilot:
                 await pilot.press("6")
-                await shows(pilot, f"several of this site's containers run: {X}")
+                await shows(pilot, f"several containers of this site are running: {X}")
                 await pilot.press("f8")
                 await until(pilot, lambda: isinstance(app.screen, Pick))
                 app.screen.query_one(Input).value = "dubbing"

@@ -65,7 +65,7 @@ def test_a_step_that_says_nothing_is_said_to_be_at_work(demo: Demo) -> None:
     finally:
         template.unlink()
     lines = [line for stage, line in recorder.lines if stage == "base"]
-    assert any("still at work for" in line and line.endswith("RUN sleep 5") for line in lines)
+    assert any("still running for" in line and line.endswith("RUN sleep 5") for line in lines)
 
 
 def test_the_record_tells_all(demo: Demo) -> None:

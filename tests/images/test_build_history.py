@@ -119,7 +119,7 @@ def test_says_why_a_build_was_slower(site: Site) -> None:
     without_cache = compare_builds(site, before, after.model_copy(update={"no_cache": True})).reasons
     comparison = compare_builds(site, before, after)
     assert without_cache == ["it was built without the cache", *comparison.reasons]
-    assert comparison.reasons[0] == "ffmpeg came from the cache and was built now: 77.0 s"
+    assert comparison.reasons[0] == "ffmpeg came from the cache before and was built this time: 77.0 s"
     assert comparison.reasons[1] == "a took 20.0 s instead of 10.0 s"
     assert comparison.reasons[2] == "dev is new: 5.0 s"
     assert comparison.lock_changes == [

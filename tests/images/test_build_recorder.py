@@ -28,13 +28,13 @@ def test_silence_is_filled_with_what_is_at_work() -> None:
     listener = Recorder()
     recorder = BuildRecorder(listener, io.StringIO(), ["word-5f2b"])
     with recorder.heartbeat(0.01):
-        until(lambda: ("", "still at work: the engine prepares the next step") in listener.lines)
+        until(lambda: ("", "still running: the engine is preparing the next step") in listener.lines)
         recorder.stage(Stage(id="common", title="common", state=StageState.RUNNING))  # a stage is told by its steps
         title = "RUN pip install with word-5f2b"
         recorder.stage(Stage(id="common/2", title=title, state=StageState.RUNNING, started=1, parent="common"))
         bytes_of = {"done": 3 << 20, "total": 7 << 20, "unit": "bytes", "parent": "export"}
         recorder.stage(Stage(id="export/1", title="exporting", state=StageState.RUNNING, **bytes_of))
-        until(lambda: listener.lines[-1] == ("export", "still at work, 3 of 7 MiB: exporting"))
+        until(lambda: listener.lines[-1] == ("export", "still running, 3 of 7 MiB: exporting"))
         (line,) = {line.partition(":")[2] for stage, line in listener.lines if stage == "common"}
         assert line == " RUN pip install with ***"
         recorder.stage(Stage(id="export/1", title="exporting", state=StageState.DONE, parent="export"))

@@ -78,7 +78,7 @@ async def test_every_screen_opens_with_nothing_there(bare_site: Site, size: tupl
             await opened(pilot, key, name)
             await shows(pilot, title)
         await pilot.press("5")
-        await shows(pilot, "there is no such socket")
+        await shows(pilot, "the socket does not exist")
         await pilot.press("6")
         await shows(pilot, "→")
 

@@ -196,7 +196,7 @@ def _container_alerts(listing: Containers | None) -> Iterator[tuple[str, str]]:
 def _unknown_container_text(container: Container) -> str:
     """What the engine says of it that is not known here: it may be anything."""
     if container.unreadable:
-        return f"what the engine says of it cannot be read: {container.unreadable}"
+        return f"the engine's description of it cannot be read: {container.unreadable}"
     if not container.state.is_known:
         return f"its state is {container.state.word}, which this xaiva does not know"
     return f"its health is {container.health.word}, which this xaiva does not know"
