@@ -27,7 +27,7 @@ PRESET = "cpu-debian12"
 MOUNT_POINT = "/media/stick"  # in the guide; here it is another folder
 LIVE_SECONDS = 60.0
 OFFICE, SITE = (
-    block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick in hand"
+    block.text for block in page("docs/build-guide.md").blocks if block.heading == "With a USB stick"
 )
 
 
