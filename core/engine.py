@@ -1,8 +1,8 @@
-"""The Docker engine: which one is meant, a client for it, and its errors as messages.
+"""The Docker engine: resolves its address, connects to it, and turns its errors into messages.
 
-Which engine, first that is set wins: `site.toml` `[engine] host`, `[engine] context`, DOCKER_HOST, DOCKER_CONTEXT,
-the current context of the docker client's configuration, the local socket. DOCKER_HOST before DOCKER_CONTEXT is the
-order of the docker client itself.
+The first of these that is set names the engine: `site.toml` `[engine] host`, `[engine] context`, DOCKER_HOST,
+DOCKER_CONTEXT, the current context of the docker client's configuration, the local socket. The docker client itself
+also prefers DOCKER_HOST to DOCKER_CONTEXT.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 LONG_TIMEOUT_SECONDS = 600  # an engine may take minutes before the first byte of a large image
 _SCHEMES = ("unix", "tcp", "ssh")  # of the docker client, too
-_PATH = re.compile(r"[/.~]|[a-z]+:/")  # a socket's path, or a scheme with a slash too few
+_PATH = re.compile(r"[/.~]|[a-z]+:/")  # the path of a socket, or a scheme with one slash missing
 _ADDRESS_FORMS = "write unix:///path/of/docker.sock, tcp://host:port or ssh://[user@]host[:port]"
 _OBJECT_KEYS = ("auths", "HttpHeaders", "credHelpers", "proxies", "plugins", "aliases")  # of the client's configuration
 _NESTED_OBJECT_KEYS = ("auths", "proxies", "plugins")
@@ -46,7 +46,7 @@ SLOW_REMEDY = "check whether it is running (systemctl status docker, docker vers
 
 
 class EngineError(XaivaError):
-    """The Docker engine is not there, does not let us in, does not answer, or refuses."""
+    """The Docker engine is missing, denies access, does not answer, or refuses a request."""
 
 
 class InvalidEngineSettings(EngineError, InputError):
@@ -55,23 +55,25 @@ class InvalidEngineSettings(EngineError, InputError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An engine's address. `named_by` says what chose it; `tls` is the folder with ca.pem, cert.pem and key.pem."""
+    """An engine's address."""
 
     host: str
     named_by: str
+    """The setting that the address comes from, such as `DOCKER_HOST`."""
     tls: Path | None = None
+    """The folder with ca.pem, cert.pem and key.pem."""
     tls_verify: bool = True
 
     @property
     def local(self) -> bool:
-        """Whether the engine shares this machine's files and ports."""
+        """Whether the engine runs on this machine and so shares its files and ports."""
         return self.host.startswith("unix://")
 
 
 def resolve_endpoint(site: Site) -> Endpoint:
-    """The engine the site works with.
+    """The address of the site's engine.
 
-    Raises EngineError when the context it names does not exist or is broken, WrongEngineSettings.
+    Raises EngineError when its context does not exist or cannot be read, InvalidEngineSettings.
     """
     chosen = _choose_endpoint(site, str(_client_settings(site).get("currentContext") or "default"))
     return replace(chosen, host=_normalize_address(chosen))
@@ -91,7 +93,7 @@ def _choose_endpoint(site: Site, current_context: str) -> Endpoint:
 
 
 def docker_environment(site: Site) -> dict[str, str]:
-    """The whole environment for a child that runs the docker command line against the site's engine."""
+    """The complete environment for a child process that runs the docker command line with the site's engine."""
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     env.update(site.env)
     chosen = site.settings.engine
@@ -105,10 +107,10 @@ def docker_environment(site: Site) -> dict[str, str]:
 
 
 def connect_engine(site: Site, timeout: float = 10) -> docker.DockerClient:
-    """A client of the site's engine, which has answered once; each of its calls gives up after `timeout` seconds.
+    """A client of the site's engine, which has answered once. Each of its calls gives up after `timeout` seconds.
 
-    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time, an address
-    that is none. Calls on the client raise the SDK's own errors; wrap them in `engine_errors`.
+    Raises EngineError: no engine, no permission, not reachable over ssh, no answer in time, invalid address. Calls on
+    the client raise the SDK's own errors; wrap them in `engine_errors`.
     """
     target = resolve_endpoint(site)
     what = f"Docker engine at {target.host} (named by {target.named_by})"
@@ -126,31 +128,31 @@ def connect_engine(site: Site, timeout: float = 10) -> docker.DockerClient:
 
 
 def _check_socket(host: str, what: str) -> None:
-    """Raises EngineError for a path where no socket is: so much is known without the SDK, which takes 0.1 s to load."""
+    """Raise EngineError when there is no socket at the path. This check avoids loading the SDK, which takes 0.1 s."""
     try:
         mode = os.stat(host.removeprefix("unix://")).st_mode
     except FileNotFoundError as error:
         raise EngineError(what, NO_SOCKET, START_REMEDY if host == DEFAULT_HOST else PATH_REMEDY) from error
     except OSError:
-        return  # said in words by whoever connects
+        return  # the attempt to connect will explain it
     if not stat.S_ISSOCK(mode):
         raise EngineError(what, f"it is a {'folder' if stat.S_ISDIR(mode) else 'file'}, not a socket", PATH_REMEDY)
 
 
 def connect_with_long_timeout(site: Site) -> docker.DockerClient:
-    """A client for work that takes long. Raises EngineError, soon when there is no engine or an old one; InputError."""
+    """A client for calls that take minutes. Raises EngineError, quickly if the engine is missing or old; InputError."""
     require_engine_version(site)
     return connect_engine(site, LONG_TIMEOUT_SECONDS)
 
 
 def engine_version_findings(client: docker.DockerClient) -> list[Finding]:
-    """Whether the engine is new enough: an error, a warning where that is not known, or nothing. Raises EngineError."""
+    """Whether the engine is new enough: an error, a warning when that is unknown, or nothing. Raises EngineError."""
     with engine_errors("Engine's version"):
         return version_findings(client.version())
 
 
 def require_engine_version(site: Site) -> None:
-    """Raises EngineError when there is no engine, or one that is too old; InputError."""
+    """Raise EngineError when the engine is missing or too old; InputError for an invalid address."""
     with closing(connect_engine(site)) as client:
         for finding in engine_version_findings(client):
             if finding.level is Level.ERROR:
@@ -158,7 +160,7 @@ def require_engine_version(site: Site) -> None:
 
 
 def engine_root(site: Site, client: docker.DockerClient) -> Path | None:
-    """The folder of this machine where the engine keeps images and containers; None for a remote engine.
+    """The folder on this machine where the engine stores images and containers; None for a remote engine.
 
     Raises EngineError.
     """
@@ -171,7 +173,7 @@ def engine_root(site: Site, client: docker.DockerClient) -> Path | None:
 
 @contextmanager
 def engine_errors(what: str) -> Iterator[None]:
-    """Turn the SDK's and the transport's errors inside the block into an EngineError about `what`."""
+    """Turn errors of the SDK and its transport inside the block into an EngineError about `what`."""
     import docker.errors
     import requests
     import urllib3
@@ -186,17 +188,17 @@ def engine_errors(what: str) -> Iterator[None]:
 
 
 def engine_refused(error: BaseException) -> bool:
-    """Whether the engine answered, and said no: asking again would bring the same answer."""
+    """Whether the engine answered with a refusal, so that a retry would be refused too."""
     import docker.errors
 
     return isinstance(error, EngineError) and isinstance(error.__cause__, docker.errors.APIError)
 
 
 def _normalize_address(target: Endpoint) -> str:
-    """The address as the docker client completes it: without a scheme it is tcp://, without a host this machine.
+    """The address as the docker client completes it: the default scheme is tcp://, the default host this machine.
 
-    Raises WrongEngineSettings for one that the client does not take, or takes for another than is meant; the SDK's own
-    checks end in errors of any kind.
+    Raises InvalidEngineSettings for an address that the client rejects or would misread. The SDK would raise errors of
+    any kind for it.
     """
     host = target.host.strip()
     scheme, has_scheme, rest = host.partition("://")
@@ -219,11 +221,11 @@ def _normalize_address(target: Endpoint) -> str:
         raise InvalidEngineSettings(f"Docker engine at {host} (named by {target.named_by})", why, remedy)
     if scheme == "unix":
         return host if rest else DEFAULT_HOST
-    return f"tcp://{_with_port(host_port, target)}" if scheme == "tcp" else host  # a login is for ssh alone
+    return f"tcp://{_with_port(host_port, target)}" if scheme == "tcp" else host  # only ssh uses a login
 
 
 def _with_port(host_port: str, target: Endpoint) -> str:
-    """`host:port/path`, with the host and the port that the docker client adds."""
+    """`host:port/path` with the docker client's defaults for host and port."""
     parts = urlsplit(f"//{host_port}")
     host, _, port = parts.netloc.rpartition(":") if parts.port is not None else (parts.netloc.rstrip(":"), "", "")
     port = port or ("2376" if target.tls and target.tls_verify else "2375")
@@ -231,7 +233,7 @@ def _with_port(host_port: str, target: Endpoint) -> str:
 
 
 def _host_port_error(host_port: str, scheme: str) -> str:
-    """What is wrong with `host:port`; "" for nothing."""
+    """What is wrong with `host:port`; empty when it is valid."""
     try:
         parts = urlsplit(f"//{host_port}")
         _ = parts.port
@@ -241,21 +243,21 @@ def _host_port_error(host_port: str, scheme: str) -> str:
 
 
 def _guess_address(host: str) -> str:
-    """The address that a text without a scheme most likely stands for; "" when that is not certain."""
+    """The address that a text without a scheme most likely means; empty when that is not clear."""
     if host.startswith("/"):
         return f"unix://{host}"
     return f"ssh://{host}" if re.fullmatch(r"[\w.-]+@[\w.-]+", host) else ""
 
 
 def _explain_connection_error(error: BaseException) -> tuple[str, str]:
-    """Cause and remedy of a failed connection, told from the deepest error in the chain that says anything."""
+    """Cause and remedy of a failed connection, from the first error in the chain that is known."""
     from docker.errors import APIError
     from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
     from core.engine_ssh import SshError
 
     causes = _error_chain(error)
-    over_tcp = any(isinstance(cause, NewConnectionError) for cause in causes)  # a socket's path fails without it
+    over_tcp = any(isinstance(cause, NewConnectionError) for cause in causes)  # not raised for a socket's path
     for cause in causes:
         if isinstance(cause, SshError):
             return str(
@@ -292,7 +294,7 @@ def _explain_connection_error(error: BaseException) -> tuple[str, str]:
 
 
 def _error_chain(error: BaseException) -> list[BaseException]:
-    """The error and all that caused it. urllib3 and requests carry causes among their arguments, too."""
+    """The error and all its causes. urllib3 and requests also pass causes as arguments."""
     causes: list[BaseException] = []
     pending: list[object] = [error]
     while pending:
@@ -305,16 +307,16 @@ def _error_chain(error: BaseException) -> list[BaseException]:
 
 
 def _docker_config_folder(site: Site) -> Path:
-    """The docker client's own folder."""
+    """The folder of the docker client's configuration."""
     home = site.env.get("HOME", "") or str(Path.home())
     return Path(site.env.get("DOCKER_CONFIG", "") or Path(home) / ".docker")
 
 
 def _client_settings(site: Site) -> dict[str, Any]:
-    """The docker client's configuration; empty without its file. Raises WrongEngineSettings.
+    """The docker client's configuration; empty when there is no file. Raises InvalidEngineSettings.
 
-    The client itself warns of one that is broken and goes on without: with another engine, without logins and proxies.
-    The SDK breaks.
+    For a broken file the client only warns and continues without it: with another engine, without logins and proxies.
+    The SDK crashes.
     """
     path = _docker_config_folder(site) / "config.json"
     remedy = f"correct it, or move it away: mv {path} {path}.broken"
@@ -334,7 +336,7 @@ def _client_settings(site: Site) -> dict[str, Any]:
 
 
 def _settings_error(settings: Any) -> str:
-    """What in the configuration is of another type than the docker client takes; "" for nothing."""
+    """What in the configuration has a type that the docker client does not accept; empty when nothing has."""
     if not isinstance(settings, dict):
         return "it is not a JSON object"
     for name, value in settings.items():
@@ -353,7 +355,7 @@ def _context_endpoint(site: Site, name: str, named_by: str) -> Endpoint:
     if name == "default":
         return Endpoint(DEFAULT_HOST, "default")
     contexts = _docker_config_folder(site) / "contexts"
-    identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client names a context's folders so
+    identity = hashlib.sha256(name.encode()).hexdigest()  # the docker client's name for the folder of a context
     what, remedy = f"Docker context {name} (named by {named_by})", f"look at it with: docker context inspect {name}"
     try:
         data: Any = json.loads((contexts / "meta" / identity / "meta.json").read_text())
@@ -371,7 +373,7 @@ def _context_endpoint(site: Site, name: str, named_by: str) -> Endpoint:
 
 
 def _environment_tls(site: Site) -> tuple[Path | None, bool]:
-    """TLS as DOCKER_CERT_PATH and DOCKER_TLS_VERIFY say, for a host that was named without a context."""
+    """TLS folder and verification from DOCKER_CERT_PATH and DOCKER_TLS_VERIFY, for a host without a context."""
     verify = bool(site.env.get("DOCKER_TLS_VERIFY", ""))
     folder = site.env.get("DOCKER_CERT_PATH", "")
     if not folder and not verify:

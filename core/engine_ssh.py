@@ -1,7 +1,7 @@
 """A Docker engine on another machine, through the `ssh` command: `ssh HOST docker system dial-stdio`.
 
-The SDK's own ssh transport needs paramiko and reads from a pipe that knows no time-out. Here ssh talks over a socket
-pair, so that every read has the client's time-out, and the user's ssh configuration, keys and agent are used as ever.
+The SDK's own ssh transport needs paramiko and reads from a pipe without a time-out. Here ssh uses a socket pair, so
+that every read has the client's time-out. The user's ssh configuration, keys and agent work as usual.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import docker
 
 CONNECT_SECONDS = 10
-STDERR_TAIL = 400  # bytes of ssh's own words that go into an error
+STDERR_TAIL = 400  # bytes of ssh's output that go into an error
 
 
 class SshError(OSError):
-    """ssh ended before the engine answered; the text is ssh's own."""
+    """ssh ended before the engine answered. The text is ssh's output; `manual_command` is for the user to try."""
 
     def __init__(self, text: str, manual_command: str) -> None:
         super().__init__(text)
@@ -39,7 +39,7 @@ class SshError(OSError):
 
 
 def ssh_client(url: str, timeout: float, env: Mapping[str, str]) -> docker.DockerClient:
-    """A client of the engine at `ssh://[user@]host[:port][/path/of/docker.sock]` that has answered once."""
+    """A client of the engine at `ssh://[user@]host[:port][/path/of/docker.sock]`, which has answered once."""
     from docker.constants import MINIMUM_DOCKER_API_VERSION
 
     adapter = _SshAdapter(_ssh_command(url), env, timeout)
@@ -50,7 +50,7 @@ def ssh_client(url: str, timeout: float, env: Mapping[str, str]) -> docker.Docke
 def _client(adapter: _SshAdapter, version: str, timeout: float) -> docker.DockerClient:
     import docker
 
-    # with a version given the client connects to nothing; its local adapter is then replaced
+    # with a given version the client does not connect, so its local adapter can be replaced
     client = docker.DockerClient(version=version, timeout=timeout)  # type: ignore[arg-type]
     client.api.mount("http+docker://", adapter)
     return client
@@ -64,7 +64,7 @@ def _ssh_command(url: str) -> list[str]:
         raise InputError(f"Engine {url}", str(error), "write ssh://[user@]host[:port]") from error
     if not host or host.startswith("-"):
         raise InputError(f"Engine {url}", "it names no host", "write ssh://[user@]host[:port]")
-    # BatchMode: a question for a password would be asked on the terminal the console draws on
+    # BatchMode: otherwise ssh would ask for a password on the terminal that the console draws on
     command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "-T"]
     if parts.username:
         command += ["-l", parts.username]
@@ -77,7 +77,7 @@ def _ssh_command(url: str) -> list[str]:
 
 
 def resolve_host_name(url: str, env: Mapping[str, str]) -> str:
-    """The machine that `ssh://…` leads to: the name in the address, or what ssh's configuration has for it."""
+    """The real host name of `ssh://…`: that in ssh's configuration, or else the one in the address."""
     host = urlsplit(url).hostname or ""
     try:
         done = subprocess.run(
@@ -90,7 +90,7 @@ def resolve_host_name(url: str, env: Mapping[str, str]) -> str:
 
 
 class _SshConnection(urllib3.connection.HTTPConnection):
-    """One ssh process a connection. The pool keeps it for the next request."""
+    """A connection through one ssh process, which the pool keeps for the next request."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -106,7 +106,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
         self._stderr.seek(0)
         self._stderr.truncate()
         try:
-            # a session of its own: an interrupt typed in the terminal is not for it
+            # its own session, so that Ctrl-C in the terminal does not reach it
             self._process = subprocess.Popen(
                 self._command,
                 stdin=theirs.fileno(),
@@ -123,14 +123,14 @@ class _SshConnection(urllib3.connection.HTTPConnection):
         self.sock = ours
 
     def getresponse(self) -> Any:
-        """The response; when ssh ended instead, its own words."""
+        """The response. Raises SshError with ssh's output when ssh ended instead."""
         try:
             return super().getresponse()
         except (http.client.RemoteDisconnected, ConnectionResetError) as error:
             raise SshError(self._stderr_text(), shlex.join(self._command)) from error
 
     def close(self) -> None:
-        """Close our end; dial-stdio then ends, and ssh with it."""
+        """Close our end, which ends dial-stdio and ssh."""
         super().close()
         process, self._process = self._process, None
         if process is not None:
@@ -140,7 +140,7 @@ class _SshConnection(urllib3.connection.HTTPConnection):
     def _stderr_text(self) -> str:
         if self._process is not None:
             try:
-                self._process.wait(timeout=1)  # the stream has ended, so it is ending
+                self._process.wait(timeout=1)  # its stream has ended, so it is about to exit
             except subprocess.TimeoutExpired:
                 pass
         self._stderr.seek(0)
@@ -158,7 +158,7 @@ class _SshPool(urllib3.HTTPConnectionPool):
 
 
 class _SshAdapter(HTTPAdapter):
-    """Sends every request of the SDK's session through one pool of ssh connections."""
+    """Sends every request of the SDK through one pool of ssh connections."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], timeout: float) -> None:
         super().__init__()
@@ -171,14 +171,14 @@ class _SshAdapter(HTTPAdapter):
         proxies: Any = None,  # noqa: ARG002
         cert: Any = None,  # noqa: ARG002
     ) -> urllib3.HTTPConnectionPool:
-        """The one pool, whatever the address."""
+        """The pool, for any address."""
         return self._pool
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:  # noqa: ARG002
-        """The path alone: there is no proxy between us and ssh."""
+        """Only the path, because ssh needs no proxy."""
         return request.path_url
 
     def close(self) -> None:
-        """End all idle connections, and with them their ssh processes."""
+        """Close all idle connections and their ssh processes."""
         super().close()
         self._pool.close()

@@ -1,4 +1,4 @@
-"""Which engine answers, and whether it is new enough for what xaiva asks of it."""
+"""Checks whether the engine that answers is new enough for xaiva."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from core.findings import Finding, Level
 
-MINIMUM_ENGINE = 23  # the first that builds with BuildKit by default
-MINIMUM_API = (1, 42)  # its API
+MINIMUM_ENGINE = 23  # the first version that builds with BuildKit by default
+MINIMUM_API = (1, 42)  # the API version of that engine
 _NUMBERS = re.compile(r"v?(\d+)(?:\.(\d+))?(?!\w)")
 _DOCKER_ENGINE_NAME = "Engine"  # what Docker's own engine calls itself among its components
 
 
 def version_findings(answer: Mapping[str, Any]) -> list[Finding]:
-    """An error for an engine that is too old, a warning for one that is not known; from its answer to `/version`."""
+    """From the engine's answer to `/version`: an error for an old engine, a warning for an unknown one, or nothing."""
     name, version, api = _parse_answer(answer)
     description = f"{name or 'Docker Engine'} {version or 'without a version'}, API {api or 'unknown'}"
     numbers, api_numbers = _parse_numbers(version), _parse_numbers(api)
-    if name or not numbers or not numbers[0]:  # somebody else's numbers; or 0.0.0 of a development build
+    if name or not numbers or not numbers[0]:  # another vendor's version numbers, or 0.0.0 of a development build
         if name or not api_numbers or api_numbers >= MINIMUM_API:
             why = f"xaiva cannot tell whether it supports everything that Docker Engine {MINIMUM_ENGINE} does"
             return [_finding(Level.WARNING, description, why, "continue; the engine refuses what it does not support")]
@@ -30,7 +30,7 @@ def version_findings(answer: Mapping[str, Any]) -> list[Finding]:
 
 
 def _parse_answer(answer: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The engine's name if it is not Docker's own, its version and its API's."""
+    """The engine's name (empty for Docker's own), its version, and the version of its API."""
     components = answer.get("Components")
     entries = components if isinstance(components, list) else []
     names = [str(component.get("Name") or "") for component in entries if isinstance(component, dict)]
@@ -39,7 +39,7 @@ def _parse_answer(answer: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _parse_numbers(text: str) -> tuple[int, int] | None:
-    """The first two numbers of a version, however it goes on: `20.10.24+dfsg1`, `v23.0.1-rc.1`."""
+    """The first two numbers of a version such as `20.10.24+dfsg1` or `v23.0.1-rc.1`."""
     match = _NUMBERS.match(text)
     return (int(match[1]), int(match[2] or 0)) if match else None
 

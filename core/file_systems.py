@@ -1,11 +1,11 @@
-"""Which file system holds a folder, and whether a database may lie there."""
+"""Finds out which file system a folder is on, and lists those on which a database is not safe."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# SQLite's locks and shared memory cannot be trusted there.
+# SQLite's locks and shared memory are not reliable there.
 NETWORK_FILE_SYSTEMS = frozenset(
     (
         *(
@@ -34,7 +34,7 @@ def file_system_type(folder: Path) -> str:
     best, kind = "", ""
     for line in _mounts().splitlines():
         before, _, after = line.partition(" - ")
-        mount_point = before.split()[4].encode().decode("unicode_escape")  # spaces stand there as \040
+        mount_point = before.split()[4].encode().decode("unicode_escape")  # spaces are written as \040
         inside = target == mount_point or target.startswith(mount_point.rstrip("/") + "/")
         if inside and len(mount_point) >= len(best):
             best, kind = mount_point, after.split()[0]

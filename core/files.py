@@ -1,4 +1,4 @@
-"""Files written whole or not at all: to a temporary file, fsynced, renamed; and their hashes."""
+"""Writes files atomically (temporary file, fsync, rename), reads and hashes them, and explains disk errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import BinaryIO
 from core.errors import InputError, XaivaError
 from core.natural_order import natural_key
 
-CHUNK_BYTES = 1 << 20  # one read; large enough that hashing, not the system call, is the cost
-TEMPORARY_PREFIX = ".xaiva-tmp-"  # every temporary file starts so: a crash's leftovers can be told and removed
+CHUNK_BYTES = 1 << 20  # per read; large enough that hashing costs more than the system call
+TEMPORARY_PREFIX = ".xaiva-tmp-"  # of every temporary file, so that leftovers of a crash can be found and removed
 
 _IRREGULAR_KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -29,9 +29,9 @@ _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def list_files(folder: Path, suffix: str) -> list[Path]:
-    """The files with this suffix in a folder, by name; none when there is no such folder.
+    """The files with this suffix in a folder, sorted by name; none when the folder does not exist.
 
-    Raises InputError for a folder that cannot be read, or a link that leads nowhere: neither is an empty folder.
+    Raises InputError for a folder that cannot be read and for a dangling link, because neither is an empty folder.
     """
     try:
         paths = [path for path in folder.iterdir() if path.suffix == suffix]
@@ -63,7 +63,7 @@ def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
 
 @contextlib.contextmanager
 def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` in one step once the block ends well; else nothing has changed."""
+    """A new file that replaces `path` in one step when the block ends without an error; otherwise nothing changes."""
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -79,14 +79,14 @@ def replace_atomically(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def describe_irregular_file(mode: int) -> str:
-    """What a path is that is no regular file, by its `st_mode`; empty for one. Opening such a thing may never end."""
+    """What a path is if it is not a regular file (from its `st_mode`), else empty. Opening such a path may block."""
     if stat.S_ISREG(mode):
         return ""
     return next((name for is_kind, name in _IRREGULAR_KINDS if is_kind(mode)), "something else than a file")
 
 
 def read_regular(path: Path) -> bytes:
-    """The content of a file. Raises OSError, also for what is no regular file, and waits for no writer of a pipe."""
+    """The content of a file. Raises OSError, also for anything but a regular file; never blocks on a named pipe."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         if kind := describe_irregular_file(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
@@ -94,7 +94,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """A finished file takes the place of `target`, durably and in one step."""
+    """Replace `target` by a finished temporary file, durably and in one step."""
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, target)
@@ -102,7 +102,7 @@ def move_into_place(temporary: Path, target: Path) -> None:
 
 
 def disk_error(error: OSError) -> XaivaError | None:
-    """What a disk refuses, in words; None for errors of another kind."""
+    """The error for a full or read-only disk or a lack of permission; None for OSErrors of another kind."""
     why = (error.strerror or "").lower()
     if error.errno in _DISK_FULL_ERRORS:
         what = f"No space left for {error.filename}" if error.filename else "No space left"
@@ -117,7 +117,7 @@ def disk_error(error: OSError) -> XaivaError | None:
 
 
 def write_remedy(error: OSError, make_room: str = "make room on that disk") -> str:
-    """What to do about a file that could not be written, by the cause that the system gives."""
+    """The remedy for a file that could not be written, by the cause of the error."""
     if error.errno in _DISK_FULL_ERRORS:
         return make_room
     if error.errno == errno.EROFS:

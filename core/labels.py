@@ -1,4 +1,4 @@
-"""The names and labels of xaiva's images and containers in the engine."""
+"""The labels and names that xaiva gives its images and containers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ PRESET_SHA256 = "org.xaiva.preset.sha256"
 LOCK_SHA256 = "org.xaiva.lock.sha256"
 TARGET = "org.xaiva.target"  # the build stage: runtime, dev or a layer
 SITE = "org.xaiva.site"  # the site folder a container was launched from
-REPLACED_STATE = (
-    "org.xaiva.before"  # the state of the container whose place another takes, as it was when that one was made
-)
-HELPER_OWNER = "org.xaiva.helper"  # the process that removes the container before it ends
-BUILD_ID = "org.xaiva.build"  # the id of the build that made the image
+REPLACED_STATE = "org.xaiva.before"  # on a new container: the state that the container it replaces had
+HELPER_OWNER = "org.xaiva.helper"  # the identity of the process that has to remove the container
+BUILD_ID = "org.xaiva.build"
 
 
 def image_tag(preset: str, target: str = "runtime") -> str:
@@ -20,5 +18,5 @@ def image_tag(preset: str, target: str = "runtime") -> str:
 
 
 def container_name(preset: str) -> str:
-    """The name under which a preset's container is launched, unless another one is given."""
+    """The default name of a preset's container."""
     return f"xaiva-{preset}"

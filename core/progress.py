@@ -1,4 +1,4 @@
-"""The interface that long work reports its progress to. It knows nothing of who listens: a ledger, a test, nobody."""
+"""The interface through which long-running work reports its progress, whatever listens: a ledger, a test, nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from core.errors import Cancelled
 from core.open_enum import OpenEnum
 
-OUTCOME = "outcome"  # the stage of log lines that the outcome holds, too: who follows is shown them once, at the end
+OUTCOME = "outcome"  # the stage of log lines that are also in the outcome: followers show them only at the end
 
 
 class StageState(OpenEnum):
-    """The states of a stage; CACHED is done without work."""
+    """The states of a stage. CACHED: done, because the result was already there."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -24,11 +24,7 @@ class StageState(OpenEnum):
 
 
 class Stage(BaseModel):
-    """One step of an operation, as it stands now. A later report with the same `id` replaces it.
-
-    `done` and `total` are in `unit` ("bytes", "files", "steps"; "" for none); `total` 0 means unknown.
-    `started` and `ended` are Unix times in seconds, 0 for not yet. `parent` is the id of the stage it belongs to.
-    """
+    """The current state of one step of an operation. A later report with the same `id` replaces it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,16 +32,21 @@ class Stage(BaseModel):
     title: str
     state: StageState = StageState.WAITING
     done: float = 0
+    """In `unit`."""
     total: float = 0
+    """In `unit`; 0 when unknown."""
     unit: str = ""
+    """`bytes`, `files` or `steps`; empty when nothing is counted."""
     detail: str = ""
     started: float = 0
+    """Unix time in seconds, 0 for not yet; so is `ended`."""
     ended: float = 0
     parent: str = ""
+    """The id of the stage it belongs to; empty for a top-level stage."""
 
 
 class Progress(Protocol):
-    """The listener of long work. All methods may be called from any thread and return at once."""
+    """What long-running work reports to. All methods return at once and may be called from any thread."""
 
     def stage(self, stage: Stage) -> None:
         """Report a stage's newest state."""
@@ -58,20 +59,20 @@ class Progress(Protocol):
 
 
 class NullProgress:
-    """Listens to nothing and never cancels."""
+    """A `Progress` that ignores all reports and never cancels."""
 
     def stage(self, stage: Stage) -> None:
-        """Drop it."""
+        """Ignore the report of a stage."""
 
     def log(self, line: str, stage: str = "") -> None:
-        """Drop it."""
+        """Ignore the line of output."""
 
     def cancelled(self) -> bool:
-        """Never."""
+        """Always False: nobody can cancel."""
         return False
 
 
 def stop_if_cancelled(progress: Progress) -> None:
-    """Raise `Cancelled` when the listener wants the work to stop."""
+    """Raise `Cancelled` when the listener has cancelled the work."""
     if progress.cancelled():
         raise Cancelled()

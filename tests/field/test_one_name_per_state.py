@@ -145,7 +145,7 @@ GPUS = {state.value for state in GpuState}
         pytest.param(_table("docs/cameras.md", "state"), {state.value for state in CameraState}, id="cameras"),
         pytest.param(_table("docs/models.md", "state of a model"), MODEL, id="models"),
         pytest.param(_table("docs/notifications.md", "state"), {"waiting", "sent", "given_up"}, id="messages"),
-        pytest.param(_spans("docs/containers.md", "What is watched") & GPUS, GPUS, id="GPUs"),
+        pytest.param(_spans("docs/containers.md", "What xaiva monitors") & GPUS, GPUS, id="GPUs"),
     ],
 )
 def test_the_documentation_has_the_same_names(documented: set[str], states: set[str]) -> None:
