@@ -1,7 +1,7 @@
-"""Logs of any size as numbered lines: opened at once, followed, searched, filtered; what is lost is counted.
+"""Logs of any size as numbered lines: opened at once, followed, searched, filtered; lost lines are counted.
 
-Lines are numbered from 0. `update()` and the searches read files and belong into a thread; `read()` is quick enough for
-a screen. Nothing is mapped into memory: a log that is cut short under us must not end the process.
+Lines are numbered from 0. Call `update()` and the searches, which read files, in a thread; `read()` is fast enough for
+a screen. Files are not memory-mapped: one that is truncated meanwhile must not crash the process.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from typing import Protocol
 
 from core.terminal_text import has_no_controls, mark_controls, strip_escapes
 
-INDEX_BLOCK_BYTES = 1 << 16  # bytes between two entries of the index: a line is found by scanning one block
-_PIECE = 1 << 20  # bytes indexed at one read: each read hands the interpreter to another thread
-UPDATE_BYTES = 1 << 23  # bytes indexed in one update, so that a huge log shows progress
-MAX_LINE_CHARACTERS = 1 << 14  # characters shown of one line; the rest is counted at its end
-_READ_LIMIT = 1 << 22  # bytes split into lines at once; of a longer line no more is read
-_BATCH = 4096  # lines searched between two looks at whether to stop
+INDEX_BLOCK_BYTES = 1 << 16  # between two entries of the index: finding a line takes scanning one block
+_PIECE = 1 << 20  # bytes indexed per read: each read lets other threads run
+UPDATE_BYTES = 1 << 23  # bytes indexed per update, so that a huge log shows progress
+MAX_LINE_CHARACTERS = 1 << 14  # shown of one line; the number of further characters follows it
+_READ_LIMIT = 1 << 22  # bytes split into lines at once, and read of one line
+_BATCH = 4096  # lines searched between two checks for a stop
 
 
 class Lines(Protocol):
-    """A growing list of lines. `dropped` lines are lost before the first that can be read."""
+    """A growing list of lines."""
 
     @property
     def dropped(self) -> int:
-        """How many lines were lost at the front, as far as is known."""
+        """How many lines were lost before the first one that can be read."""
 
     @property
     def generation(self) -> int:
-        """Changes when all lines are other ones: the file was replaced."""
+        """A number that changes when the file was replaced, so that all lines are different."""
 
     @property
     def complete(self) -> bool:
-        """Whether every line there is has been counted."""
+        """Whether all lines have been counted."""
 
     def __len__(self) -> int:
         """How many lines can be read now."""
 
     def update(self) -> bool:
-        """Take in what has come; True when anything changed."""
+        """Take in new lines; True when anything changed."""
 
     def read(self, start: int, stop: int) -> list[str]:
-        """The lines from `start` up to `stop`, cleaned; fewer where there are no more."""
+        """The lines from `start` up to `stop` (exclusive), cleaned; fewer at the end of the log."""
 
     def tail(self, count: int) -> list[str]:
-        """The last lines, also while not complete."""
+        """The last `count` lines, available even before `complete`."""
 
 
 def strip_terminal_controls(text: str) -> str:
-    """A line as a terminal would leave it: no escape sequences, and only what no carriage return overwrote."""
+    """The text that a terminal would show: without escape sequences and text that a carriage return overwrote."""
     text = strip_escapes(text.rstrip("\r\n"))
     return text.rpartition("\r")[2] if "\r" in text else text
 
 
 def clean_line(text: str, limit: int = MAX_LINE_CHARACTERS) -> str:
-    """A line as it is shown: settled, `limit` characters at most, and with a mark for each control character."""
+    """A line as it is shown: as a terminal would, at most `limit` characters, control characters marked."""
     return _truncate(mark_controls(strip_terminal_controls(text)), limit)
 
 
@@ -77,7 +77,7 @@ def _truncate(text: str, limit: int = MAX_LINE_CHARACTERS) -> str:
 
 
 class _Segment:
-    """The index over one open file: how many line ends lie before each block."""
+    """The index of one open file: how many line ends precede each block."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -86,10 +86,10 @@ class _Segment:
         self._ends = 0  # line ends among them
         self._ends_before = array("Q", [0])  # block -> line ends before it
         self._block: tuple[int, bytes] = (-1, b"")
-        weakref.finalize(self, os.close, descriptor)  # by the last reader: a search may still be under way in a thread
+        weakref.finalize(self, os.close, descriptor)  # once unused: a search may still be running in a thread
 
     def extend(self, size: int) -> bool:
-        """Index the file up to `size` bytes. False when it turns out to be shorter."""
+        """Index the file up to `size` bytes; False when it is shorter."""
         while self.size < size:
             data = os.pread(self.descriptor, min(_PIECE, size - self.size), self.size)
             if not data:
@@ -102,7 +102,7 @@ class _Segment:
                 at = end
                 if self.size % INDEX_BLOCK_BYTES == 0:
                     self._ends_before.append(self._ends)
-            self.lines = self._ends + (not data.endswith(b"\n"))  # a last line without its end counts
+            self.lines = self._ends + (not data.endswith(b"\n"))  # a last line without a line end counts
         return True
 
     def read(self, start: int, stop: int) -> list[str]:
@@ -113,7 +113,7 @@ class _Segment:
         return lines
 
     def _read_piece(self, start: int, stop: int) -> list[str]:
-        """The first of these lines: as many as are whole in a bounded piece of the file, at least one."""
+        """At least the first of these lines, and as many more as fit into one bounded read."""
         at = self._offset(start)
         data = bytearray()
         ends = 0
@@ -135,7 +135,7 @@ class _Segment:
         return lines[1 if at else 0 :][-count:]
 
     def _offset(self, line: int) -> int:
-        """Where a line starts: behind the `line`-th line end."""
+        """The byte offset of a line: after the `line`-th line end."""
         if line == 0:
             return 0
         block = bisect_left(self._ends_before, line) - 1
@@ -154,7 +154,7 @@ class _Segment:
 
 
 class FileLines:
-    """The lines of a file that may grow, be replaced or not exist yet."""
+    """The lines of a file, which may grow, be replaced or not exist yet."""
 
     dropped = 0
 
@@ -169,7 +169,7 @@ class FileLines:
         return self._segment.lines if self._segment else 0
 
     def update(self) -> bool:
-        """Take in what was written since. Raises OSError when the file cannot be read."""
+        """Index what was written since the last call. Raises OSError when the file cannot be read."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
@@ -181,16 +181,16 @@ class FileLines:
             status = os.fstat(segment.descriptor)
         before, was_complete = segment.size, self.complete
         if not segment.extend(min(status.st_size, before + UPDATE_BYTES)):
-            self._inode = 0  # cut short while we read: start over next time
+            self._inode = 0  # truncated while it was read: start over next time
         self.complete = segment.size >= status.st_size
         return segment.size != before or self.complete != was_complete
 
     def read(self, start: int, stop: int) -> list[str]:
-        """Lines by number."""
+        """The lines from `start` up to `stop` (exclusive)."""
         return self._segment.read(start, stop) if self._segment else []
 
     def tail(self, count: int) -> list[str]:
-        """The last lines, without an index."""
+        """The last `count` lines, read without the index."""
         return (self._segment or self._open()).tail(count)
 
     def _open(self) -> _Segment:
@@ -203,9 +203,9 @@ class FileLines:
 
 
 class LineSpool:
-    """Lines that come from somewhere else (a container), kept in a bounded file without a name.
+    """Lines from another source (a container), kept in an unnamed temporary file of bounded size.
 
-    At most `limit` bytes are kept; older lines go, and `dropped` counts them. One thread adds, others read.
+    At most `limit` bytes are kept; older lines are dropped and counted. One thread adds lines, others read them.
     """
 
     complete = True
@@ -223,7 +223,7 @@ class LineSpool:
         return self._new.lines + (self._old.lines if self._old else 0)
 
     def add(self, lines: Iterable[str]) -> None:
-        """Append lines, without their ends."""
+        """Append lines, given without line ends."""
         data = "".join([f"{line}\n" for line in lines]).encode("utf-8", "replace")
         with self._lock:
             if self._new.size > self._half:
@@ -240,7 +240,7 @@ class LineSpool:
         return changed
 
     def read(self, start: int, stop: int) -> list[str]:
-        """Lines by number, of those still kept."""
+        """The lines from `start` up to `stop` (exclusive), counted from the first one kept."""
         with self._lock:
             if not self._old:
                 return self._new.read(start, stop)
@@ -249,7 +249,7 @@ class LineSpool:
             return lines + self._new.read(max(0, start - split), max(0, stop - split))
 
     def tail(self, count: int) -> list[str]:
-        """The last lines."""
+        """The last `count` lines."""
         return self.read(max(0, len(self) - count), len(self))
 
 
@@ -259,7 +259,7 @@ def _open_unnamed_file() -> int:
 
 
 class FilteredLines:
-    """The lines of another list that a test accepts, with their own numbers; `number(i)` tells the other list's."""
+    """The lines of `source` for which `accepts` is true, numbered from 0; `number(i)` is the number in `source`."""
 
     def __init__(self, source: Lines, accepts: Callable[[str], object]) -> None:
         self.source = source
@@ -267,34 +267,34 @@ class FilteredLines:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._numbers = array("Q")  # counted from the very first line, dropped ones included
+        self._numbers = array("Q")  # counted from the first line ever, including dropped ones
         self._scanned = self.source.dropped
         self._generation = self.source.generation
 
     @property
     def dropped(self) -> int:
-        """As the other list."""
+        """The number of lines that `source` has lost."""
         return self.source.dropped
 
     @property
     def generation(self) -> int:
-        """As the other list."""
+        """The generation of `source`."""
         return self.source.generation
 
     @property
     def complete(self) -> bool:
-        """Whether every line was looked at."""
+        """Whether all lines of `source` have been tested."""
         return self.source.complete and self._scanned >= self.source.dropped + len(self.source)
 
     def __len__(self) -> int:
         return len(self._numbers) - self._dropped_matches()
 
     def number(self, index: int) -> int:
-        """The number of a matching line in the other list."""
+        """The number in `source` of the matching line `index`."""
         return self._numbers[index + self._dropped_matches()] - self.source.dropped
 
     def update(self) -> bool:
-        """Look at what is new, a batch of it; True when anything changed."""
+        """Test one batch of new lines; True when anything changed."""
         changed = self.source.update()
         if self.source.generation != self._generation:
             self._start_over()
@@ -308,12 +308,12 @@ class FilteredLines:
         return changed or bool(lines)
 
     def read(self, start: int, stop: int) -> list[str]:
-        """Matching lines by their own numbers."""
+        """The matching lines from `start` up to `stop` (exclusive)."""
         stop = min(stop, len(self))
         return [line for index in range(start, stop) for line in self._read_line(self.number(index))]
 
     def tail(self, count: int) -> list[str]:
-        """The last matching lines among those looked at."""
+        """The last matching lines among those tested so far."""
         return self.read(max(0, len(self) - count), len(self))
 
     def _read_line(self, number: int) -> list[str]:
@@ -324,14 +324,14 @@ class FilteredLines:
 
 
 def compile_search(text: str) -> re.Pattern[str]:
-    """What a user typed as a regular expression; upper case in it makes case matter. Raises re.error."""
+    """A user's search as a regular expression, case-sensitive only if it has upper case. Raises re.error."""
     return re.compile(text, 0 if any(char.isupper() for char in text) else re.IGNORECASE)
 
 
 def find_line(
     source: Lines, pattern: re.Pattern[str], start: int, backwards: bool, stop: Callable[[], bool] = lambda: False
 ) -> int | None:
-    """The number of the next line that matches, from line `start` on and round; None when there is none."""
+    """The number of the next matching line from `start` on, wrapping around; None when no line matches."""
     for first, last in _batches(len(source), start, backwards):
         if stop():
             return None
@@ -342,7 +342,7 @@ def find_line(
 
 
 def _batches(count: int, start: int, backwards: bool) -> Iterator[tuple[int, int]]:
-    """All lines once, in batches, from `start` in the given direction and round."""
+    """All lines once, in batches, from `start` in the given direction, wrapping around."""
     start = min(max(start, -1), count)
     if backwards:
         for high, low in ((min(start + 1, count), 0), (count, start + 1)):

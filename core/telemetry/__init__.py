@@ -1,1 +1,1 @@
-"""Telemetry of the machine: GPUs through NVML, the host through psutil. Samples, never a wait."""
+"""Telemetry of the machine: GPUs through NVML, the host through psutil. Sampling never blocks for long."""

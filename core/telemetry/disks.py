@@ -1,4 +1,4 @@
-"""Free space of folders and mounts. A mount that hangs (a network share whose server is gone) blocks nobody."""
+"""Free space of folders and mounts. A mount that hangs (a network share whose server is gone) blocks no caller."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-DEADLINE_SECONDS = 1.0  # of one look at all disks …
-MIN_SECONDS_PER_DISK = 0.1  # … and what each has at least: that one hangs says nothing of those after it
+DEADLINE_SECONDS = 1.0  # for all disks together …
+MIN_SECONDS_PER_DISK = 0.1  # … but each gets at least this, even after one that hangs
 
-# Kernel views and memory, and images mounted read-only: their free space tells nothing.
+# File systems of the kernel, in memory, or mounted read-only from images: their free space means nothing.
 # fmt: off
 _PSEUDO = frozenset((
     "autofs", "bdev", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset", "debugfs", "devpts",
@@ -27,7 +27,7 @@ _PSEUDO = frozenset((
 
 
 class DiskState(str, Enum):
-    """HUNG: the mount does not answer; the figures are the last known."""
+    """HUNG: the mount does not answer; the figures are the last known ones."""
 
     OK = "ok"
     HUNG = "hung"
@@ -35,23 +35,25 @@ class DiskState(str, Enum):
 
 
 class Disk(BaseModel):
-    """One folder or mount. Bytes; `free` is what this user may still write. `label` names a watched folder."""
+    """The space of one folder or mount, in bytes."""
 
     model_config = ConfigDict(frozen=True)
 
     path: str
     label: str = ""
+    """The label of a watched folder; empty for a mount."""
     device: str = ""
     file_system: str = ""
     total: int = 0
     used: int = 0
     free: int = 0
+    """What this user may still write."""
     state: DiskState = DiskState.OK
     detail: str = ""
 
 
 class DiskSampler:
-    """Asks for the space of each path in a worker thread, and leaves a worker that hangs to its mount."""
+    """Reads the space of each path in a worker thread, and abandons a thread that hangs."""
 
     def __init__(self, deadline: float = DEADLINE_SECONDS) -> None:
         self._deadline = deadline
@@ -65,7 +67,7 @@ class DiskSampler:
         self._worker.end()
 
     def sample(self, watched: Mapping[str, Path]) -> list[Disk]:
-        """The watched folders (label → path; a missing one counts as its nearest parent), then every real mount."""
+        """The watched folders (label → path; for a missing folder its nearest parent), then every real mount."""
         disks = [Disk(path=str(path), label=label) for label, path in watched.items()] + _mounts()
         deadline = time.monotonic() + self._deadline
         sampled = [self._sample_disk(disk, deadline) for disk in disks]
@@ -99,7 +101,7 @@ _Answer = queue.SimpleQueue[os.statvfs_result | OSError]
 
 
 class _Worker:
-    """One thread that asks for one path after the other."""
+    """One thread that reads one path after another."""
 
     def __init__(self, lock: threading.Lock, stuck: set[str]) -> None:
         self._lock = lock
@@ -108,19 +110,19 @@ class _Worker:
         threading.Thread(target=self._run, name="disk-space", daemon=True).start()
 
     def ask(self, path: str) -> _Answer:
-        """Where the answer will be."""
+        """Request the space of a path; returns the queue that gets the answer."""
         answer: _Answer = queue.SimpleQueue()
         self._questions.put((path, answer))
         return answer
 
     def abandon(self, path: str) -> None:
-        """The thread hangs at `path`: that is remembered until it comes back, and the thread then ends."""
+        """Mark `path` as stuck until the hanging thread returns from it, which then ends."""
         with self._lock:
             self._stuck.add(path)
         self._questions.put((path, None))
 
     def end(self) -> None:
-        """No more questions."""
+        """End the thread after the requests so far."""
         self._questions.put(("", None))
 
     def _run(self) -> None:
@@ -137,7 +139,7 @@ class _Worker:
 
 
 def _nearest_statvfs(path: Path) -> os.statvfs_result:
-    """Space of the path, or of its nearest parent that exists."""
+    """The space of the path, or of its nearest existing parent."""
     while True:
         try:
             return os.statvfs(path)
@@ -148,7 +150,7 @@ def _nearest_statvfs(path: Path) -> os.statvfs_result:
 
 
 def _mounts() -> list[Disk]:
-    """Real mounts, one a device: the mount table alone is read, which never blocks."""
+    """Real mounts, one per device. Reads only the mount table, which never blocks."""
     import psutil
 
     by_device: dict[str, Disk] = {}

@@ -1,7 +1,7 @@
 """The GPUs of this machine: samples through NVML that never block longer than a deadline and never crash.
 
-NVML is asked by a child process (`nvml_child`). A call into a driver that hangs cannot be given up by the thread that
-made it, and a process with such a thread cannot even end; so it must not be the console's.
+A child process (`nvml_child`) calls NVML. A thread cannot abandon a call into a driver that hangs, and a process with
+such a thread cannot even exit; so it must not be the console's.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from core.open_enum import describe_misfit
 from core.telemetry.process_info import container_id, process_name
 
 DEADLINE_SECONDS = 2.0
-START_SECONDS = 10.0  # without persistence mode the first call wakes the GPUs, which takes seconds
-RETRY_SECONDS = 15.0  # between looks for a driver that was not there
+START_SECONDS = 10.0  # without persistence mode the first call initialises the GPUs, which takes seconds
+RETRY_SECONDS = 15.0  # between attempts to find a driver that was missing
 _END_SECONDS = 0.2
 _CHILD = Path(__file__).with_name("nvml_child.py")
 
 
 class GpuState(str, Enum):
-    """How NVML answers. LOST: at least one GPU does not answer; HUNG: the driver does not; ERROR: it answers so."""
+    """How NVML answers. LOST: a GPU does not answer. HUNG: the driver does not. ERROR: it returns an error."""
 
     OK = "ok"
     NO_LIBRARY = "no-library"
@@ -45,22 +45,21 @@ class _Snapshot(BaseModel):
 
 
 class GpuProcess(_Snapshot):
-    """A process on a GPU. `memory` is its VRAM in bytes; `container` is filled in by `attribute`."""
+    """A process on a GPU."""
 
     pid: int
     memory: int | None = None
+    """VRAM in bytes; None when the driver does not report it."""
     name: str = ""
     container_id: str = ""
     container: str = ""
+    """The container's name, set by `attribute_containers`."""
     ours: bool = False
+    """Whether xaiva launched the container, set by `attribute_containers`."""
 
 
 class Gpu(_Snapshot):
-    """One GPU now. None: the device has no such figure. Bytes, percent, degrees Celsius, watts, MHz.
-
-    `memory_free` is less than total without used by what the driver keeps for itself. `utilisation` is None while the
-    GPU is divided (MIG). ECC errors are counted since the driver was loaded.
-    """
+    """The state of one GPU. Bytes, percent, degrees Celsius, watts, MHz; None: the device does not have that figure."""
 
     index: int
     state: GpuState = GpuState.OK
@@ -70,9 +69,11 @@ class Gpu(_Snapshot):
     architecture: str = ""
     compute_capability: str = ""
     utilisation: float | None = None
+    """None while the GPU is divided (MIG)."""
     memory_total: int | None = None
     memory_used: int | None = None
     memory_free: int | None = None
+    """Less than total minus used, because the driver reserves some."""
     temperature: float | None = None
     fan: float | None = None
     power: float | None = None
@@ -85,44 +86,45 @@ class Gpu(_Snapshot):
     ecc: bool | None = None
     ecc_corrected: int | None = None
     ecc_uncorrected: int | None = None
+    """Since the driver was loaded, as `ecc_corrected`."""
     mig: bool | None = None
     processes: list[GpuProcess] = []
 
 
 class GpuSample(_Snapshot):
-    """All GPUs at one moment. When HUNG, `gpus` are the last known.
-
-    `taken` is the Unix time of the driver's answer, `age` how many seconds ago that was by the monotonic clock.
-    """
+    """The GPUs of this machine, and how the driver answered."""
 
     state: GpuState
     detail: str = ""
     driver: str = ""
     cuda: str = ""
     gpus: list[Gpu] = []
+    """The last known ones when HUNG."""
     taken: float = 0
+    """Unix time of the driver's answer."""
     age: float = 0
+    """Seconds since that answer, by the monotonic clock."""
 
 
 def gpu_problem(sample: GpuSample) -> tuple[str, str, str] | None:
-    """What is wrong, why, and what to do, where no GPU or not every GPU answers; None when all is well."""
+    """What, why and remedy when there is no GPU or one does not answer; None when all GPUs work."""
     if sample.state is GpuState.OK and sample.gpus:
         return None
     if sample.state in (GpuState.LOST, GpuState.HUNG):
-        return "A GPU does not answer", sample.detail, "dmesg | grep -i xid says more; mostly a reboot helps"
-    why = sample.detail or "the NVIDIA driver sees none"
-    return "No GPU to see", why, "where there is one, nvidia-smi must work first; presets without CUDA need none"
+        return "A GPU does not answer", sample.detail, "see: dmesg | grep -i xid; usually a reboot helps"
+    why = sample.detail or "the NVIDIA driver finds none"
+    return "No GPU to see", why, "if this machine has one, make nvidia-smi work first; presets without CUDA need no GPU"
 
 
 class GpuSampler:
-    """Asks a child process for samples. `sample` waits at most the deadline, and not at all while the driver hangs."""
+    """Gets samples from a child process. `sample` waits at most `deadline` seconds, and not at all while it hangs."""
 
     def __init__(self, deadline: float = DEADLINE_SECONDS) -> None:
         self._deadline = deadline
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""
-        self._asked_at: float | None = None  # monotonic time of the question that has no answer yet
+        self._asked_at: float | None = None  # monotonic time of the request that has no answer yet
         self._overdue = False
         self._started = 0.0
         self._last = GpuSample(state=GpuState.ERROR, detail="not asked yet")
@@ -135,17 +137,17 @@ class GpuSampler:
         self.close()
 
     def sample(self) -> GpuSample:
-        """The GPUs now, or the state that keeps them from being seen. Never raises."""
+        """The GPUs now, or the reason why they cannot be read. Never raises."""
         with self._lock:
             if self._child is None and not self._start_child():
                 return self._with_age(self._last)
             return self._ask()
 
     def close(self) -> None:
-        """End the child at once; one that hangs in the driver is left to the kernel."""
+        """Kill the child. One that hangs in the driver stays until the kernel ends it."""
         child = self._child
         if child is not None:
-            child.kill()  # wakes a `sample` that waits for it in another thread
+            child.kill()  # wakes a `sample` that is waiting for it in another thread
         if self._lock.acquire(timeout=_END_SECONDS):
             try:
                 self._end_child()
@@ -153,13 +155,13 @@ class GpuSampler:
                 self._lock.release()
 
     def _start_child(self) -> bool:
-        """Start a child unless the last one has just said that there is nothing to see."""
+        """Start a child unless the last one was started less than RETRY_SECONDS ago."""
         now = time.monotonic()
         if self._started and now - self._started < RETRY_SECONDS:
             return False
         self._started = now
         try:
-            # -I: neither the working folder nor PYTHONPATH can put another pynvml or json in its way
+            # -I: the working folder and PYTHONPATH must not provide another pynvml or json
             self._child = subprocess.Popen(
                 [sys.executable, "-I", str(_CHILD)],
                 stdin=subprocess.PIPE,
@@ -196,10 +198,10 @@ class GpuSampler:
         return self._parse_answer(line)
 
     def _read_line(self, seconds: float) -> bytes | None:
-        """The child's next line; None when it does not come in time. Raises EOFError when the child ended."""
+        """The child's next line; None when there is none in time. Raises EOFError when the child has exited."""
         assert self._child is not None
         descriptor = _descriptor(self._child.stdout)
-        readable = select.poll()  # not select(): a console with many files has descriptors beyond its 1024
+        readable = select.poll()  # not select(), which fails for descriptors from 1024 on
         readable.register(descriptor, select.POLLIN)
         deadline = time.monotonic() + seconds
         while b"\n" not in self._buffer:
@@ -224,11 +226,11 @@ class GpuSampler:
         self._answered_at = time.monotonic()
         self._last = _with_process_names(sample)
         if sample.state not in (GpuState.OK, GpuState.LOST):
-            self._end_child()  # it ends by itself after this answer
+            self._end_child()  # it exits by itself after this answer
         return self._last
 
     def _handle_child_exit(self) -> GpuSample:
-        """The child is gone without an answer: the library crashed it, or somebody killed it."""
+        """The child has exited without an answer: the library crashed, or somebody killed it."""
         child = self._child
         self._end_child()
         code = child.returncode if child is not None else None
@@ -254,7 +256,7 @@ class GpuSampler:
 
 
 def attribute_containers(sample: GpuSample, names: Mapping[str, str], ours: Collection[str]) -> GpuSample:
-    """The sample with each process's container named: `names` by container id, `ours` the ids xaiva launched."""
+    """The sample with the container of each process: `names` by container id, `ours` the ids that xaiva launched."""
 
     def with_container(process: GpuProcess) -> GpuProcess:
         identity = process.container_id
@@ -269,7 +271,7 @@ def attribute_containers(sample: GpuSample, names: Mapping[str, str], ours: Coll
 
 
 def _with_process_names(sample: GpuSample) -> GpuSample:
-    """NVML tells process ids of the host; their names and containers are in /proc."""
+    """The sample with the names and containers of the processes, which are in /proc."""
 
     def with_names(process: GpuProcess) -> GpuProcess:
         return process.model_copy(

@@ -6,11 +6,11 @@ from collections import deque
 
 
 class History:
-    """The newest `length` values, oldest first. None stands for a moment without a value."""
+    """The newest `length` values, oldest first; None where there was no value."""
 
     def __init__(self, length: int) -> None:
         self._values: deque[float | None] = deque(maxlen=length)
-        self.dropped = 0  # values that went: a graph that sums up several values a bar keeps its boundaries by it
+        self.dropped = 0  # values dropped so far: a graph with several values per bar aligns its bars by this
 
     def add(self, value: float | None) -> None:
         """Append a value; the oldest goes when the history is full."""

@@ -1,4 +1,4 @@
-"""The machine itself: CPU, memory, disks, network, temperatures. Rates by the monotonic clock."""
+"""Samples of the machine: CPU, memory, disks, network, temperatures. Rates use the monotonic clock."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from core.telemetry.disks import Disk, DiskSampler
 
-SLOW_READING_SECONDS = 5.0  # between looks at disks and temperatures, which change slowly
-# What only hands packets on inside the machine would be counted twice.
+SLOW_READING_SECONDS = 5.0  # between readings of disks and temperatures, which change slowly
+# Interfaces that only forward packets inside the machine: they would be counted twice.
 _INNER_INTERFACES = ("lo", "veth", "docker", "br-", "virbr", "cni", "flannel")
 
 
@@ -22,7 +22,7 @@ class _Snapshot(BaseModel):
 
 
 class Interface(_Snapshot):
-    """One network interface; bytes per second, None until two samples were taken."""
+    """One network interface, in bytes per second; None in the first sample."""
 
     name: str
     received_rate: float | None = None
@@ -30,7 +30,7 @@ class Interface(_Snapshot):
 
 
 class Temperature(_Snapshot):
-    """One sensor; degrees Celsius. `critical` is None where the sensor does not tell."""
+    """One sensor, in degrees Celsius; `critical` is None when the sensor does not report it."""
 
     name: str
     celsius: float
@@ -38,17 +38,15 @@ class Temperature(_Snapshot):
 
 
 class HostSample(_Snapshot):
-    """The machine at one moment. Percent, bytes, bytes per second, seconds.
-
-    `cpu_percent` is of all cores together (0 to 100), None in the first sample; `load` the averages over 1, 5 and
-    15 minutes. `network` leaves out interfaces inside the machine.
-    """
+    """The state of the machine. Percent, bytes, bytes per second, seconds."""
 
     taken: float
     cpu_percent: float | None
+    """Of all cores together, 0 to 100; None in the first sample."""
     cores_percent: list[float]
     cores: int
     load: tuple[float, float, float]
+    """Averages over 1, 5 and 15 minutes."""
     memory_total: int
     memory_used: int
     memory_available: int
@@ -56,6 +54,7 @@ class HostSample(_Snapshot):
     swap_used: int
     disks: list[Disk]
     network: list[Interface]
+    """Without interfaces that are internal to the machine."""
     received_rate: float | None
     sent_rate: float | None
     temperatures: list[Temperature]
@@ -63,7 +62,7 @@ class HostSample(_Snapshot):
 
 
 class HostSampler:
-    """Samples the host; one owner, one thread. `watched` are folders whose free space matters, by label."""
+    """Samples the host; not thread-safe. `watched` maps labels to folders whose free space matters."""
 
     def __init__(self, watched: Mapping[str, Path] | None = None) -> None:
         self._watched = dict(watched or {})
@@ -76,17 +75,17 @@ class HostSampler:
         self._first = True
 
     def close(self) -> None:
-        """End the thread that looks at disks."""
+        """End the thread that reads the disks."""
         self._disk_sampler.close()
 
     def watch(self, label: str, path: Path) -> None:
-        """Watch one more folder, such as the engine's root once it is known."""
+        """Add a folder to watch, such as the engine's root once it is known."""
         if self._watched.get(label) != path:
             self._watched[label] = path
             self._slow_read_at = float("-inf")
 
     def sample(self) -> HostSample:
-        """The machine now. A mount that hangs costs its deadline once and is shown as hung."""
+        """The state of the machine now. A mount that hangs delays this once, by its deadline."""
         cores = psutil.cpu_percent(percpu=True)
         first, self._first = self._first, False
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()

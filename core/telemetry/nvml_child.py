@@ -1,8 +1,8 @@
-"""Asks NVML, in a process of its own: a driver that hangs then hangs this process and not the console.
+"""Reads NVML in a separate process, so that a driver that hangs blocks this process and not the console.
 
-Run by path with `python -I`, so it imports nothing of this project. One line on standard input asks for one sample;
-the answer is one line of JSON (the fields of `core.telemetry.gpus.GpuSample`). It ends with its input, and after an
-answer that says NVML cannot be used at all.
+Run by path with `python -I`, so it imports nothing of this project. Each line on standard input requests a sample; the
+answer is one line of JSON (the fields of `core.telemetry.gpus.GpuSample`). It exits at the end of its input, and after
+an answer that says that NVML cannot be used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pynvml
 
-# Returned for the whole driver, not for one device.
+# Errors of the whole driver, not of one device.
 _DRIVER_STATES = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: ("no-library", "libnvidia-ml.so.1 is not installed"),
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: ("no-driver", "the NVIDIA driver is not loaded"),
@@ -26,7 +26,7 @@ _DRIVER_STATES = {
     pynvml.NVML_ERROR_UNINITIALIZED: ("error", "the NVIDIA driver was unloaded"),
 }
 _LOST_ERRORS = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND)
-# Newer functions are tried first; drivers that lack one, or know its structure in another version, say so.
+# Newer functions are tried first. A driver that lacks one, or has another version of its structure, returns these.
 _UNSUPPORTED_ERRORS = (
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -46,8 +46,8 @@ _ARCHITECTURES = {
     13: "Rubin",
 }
 _ARCHITECTURE_UNKNOWN = 0xFFFFFFFF
-_ENABLE_STATES = {0: False, 1: True}  # nvmlEnableState_t; another value is not known to be either
-_IDLE = 0x1  # no throttling
+_ENABLE_STATES = {0: False, 1: True}  # nvmlEnableState_t; other values are unknown
+_IDLE = 0x1  # not a reason for throttling
 # nvml.h, nvmlClocksEventReason*
 _THROTTLE_REASONS = {
     0x2: "set clocks",
@@ -64,7 +64,7 @@ _THROTTLE_REASONS = {
 
 
 def main() -> None:
-    """Answer each line of the input until it ends."""
+    """Answer each line of standard input with a sample, until it ends."""
     reader: NvmlReader | None = None
     for _ in sys.stdin.buffer:
         try:
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 class NvmlReader:
-    """NVML initialised once, and what never changes of each device asked once."""
+    """Initialises NVML, and reads what never changes of each device, once."""
 
     def __init__(self) -> None:
         pynvml.nvmlInit()
@@ -89,7 +89,7 @@ class NvmlReader:
         self._devices = [NvmlDevice(index) for index in range(pynvml.nvmlDeviceGetCount())]
 
     def sample(self) -> dict[str, Any]:
-        """All devices now."""
+        """The fields of `GpuSample` for all devices now."""
         gpus = [device.sample() for device in self._devices]
         silent = [f"GPU {gpu['index']} does not answer: {gpu['detail']}" for gpu in gpus if gpu["state"] != "ok"]
         state, detail = "lost" if silent else "ok", "; ".join(silent)
@@ -97,7 +97,7 @@ class NvmlReader:
 
 
 class NvmlDevice:
-    """One GPU, by its index at the start."""
+    """One GPU, by the index it had at the start."""
 
     def __init__(self, index: int) -> None:
         self._fields: dict[str, Any] = {"index": index}
@@ -109,7 +109,7 @@ class NvmlDevice:
             self._fail(error)
 
     def _fail(self, error: pynvml.NVMLError) -> None:
-        """Note what is wrong with this device alone. Raises what is wrong with the driver."""
+        """Record an error of this device; raise one of the driver."""
         if error.value in _DRIVER_STATES and error.value != pynvml.NVML_ERROR_NO_PERMISSION:
             raise error
         lost = error.value in _LOST_ERRORS
@@ -130,7 +130,7 @@ class NvmlDevice:
         }
 
     def sample(self) -> dict[str, Any]:
-        """The device now; a field the device does not know is None."""
+        """The fields of `Gpu` now; None for those that the device does not support."""
         if self._handle is None:
             return self._fields
         self._fields |= {"state": "ok", "detail": ""}
@@ -142,7 +142,7 @@ class NvmlDevice:
 
     def _usage(self) -> dict[str, Any]:
         handle = self._handle
-        # version 2 counts what the driver reserves apart, as nvidia-smi does
+        # version 2 counts what the driver reserves separately, as nvidia-smi does
         memory = query_first_supported(
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2),
             lambda: pynvml.nvmlDeviceGetMemoryInfo(handle),
@@ -179,7 +179,7 @@ class NvmlDevice:
         }
 
     def _processes(self) -> list[dict[str, Any]]:
-        """A process that computes and draws is in both lists, with the same memory."""
+        """The processes with their memory. One that computes and draws is in both of NVML's lists."""
         handle = self._handle
         memory_by_pid: dict[int, int | None] = {}
         for newer, older in (
@@ -192,7 +192,7 @@ class NvmlDevice:
 
 
 def query(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's answer, None when the device has none. Raises when the device or the driver is gone."""
+    """The function's result; None when the device does not support it. Raises when device or driver is gone."""
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:
@@ -202,7 +202,7 @@ def query(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def query_first_supported(*functions: Callable[[], Any]) -> Any:
-    """The answer of the first function that the driver knows."""
+    """The result of the first function that the driver supports."""
     for function in functions:
         try:
             return function()
@@ -213,14 +213,14 @@ def query_first_supported(*functions: Callable[[], Any]) -> Any:
 
 
 def _architecture_name(number: int | None) -> str:
-    """Its name; of one that is newer than this table, its number."""
+    """The name of an architecture; its number if it is newer than this table."""
     if number in (None, _ARCHITECTURE_UNKNOWN):
         return ""
     return _ARCHITECTURES.get(number, f"architecture {number}")
 
 
 def _throttle_names(reasons: int) -> list[str]:
-    """Why the clocks are held down; a reason that is newer than this table is named by its bit."""
+    """The reasons for throttling; one that is newer than this table is named by its bit."""
     bits = [1 << number for number in range(reasons.bit_length()) if reasons >> number & 1]
     return [_THROTTLE_REASONS.get(bit, f"reason 0x{bit:x}") for bit in bits if bit != _IDLE]
 

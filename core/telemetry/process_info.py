@@ -1,4 +1,4 @@
-"""A process's name and container, from /proc. Only files that never block are read."""
+"""The name and the container of a process, from files in /proc that never block."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 def process_name(pid: int, proc: Path = Path("/proc")) -> str:
-    """The short name of a process; empty when it is gone or not to be seen from here."""
+    """The short name of a process; empty when it is gone or not visible."""
     return _read(proc / str(pid) / "comm").strip()
 
 
 def container_id(pid: int, proc: Path = Path("/proc")) -> str:
-    """The id of the container a process runs in; empty for none."""
+    """The id of the container in which a process runs; empty outside of containers."""
     ids = _CONTAINER_ID.findall(_read(proc / str(pid) / "cgroup"))
-    return ids[-1] if ids else ""  # the innermost, where containers run in containers
+    return ids[-1] if ids else ""  # the innermost of nested containers
 
 
 def _read(path: Path) -> str:
